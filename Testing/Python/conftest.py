@@ -1,0 +1,26 @@
+"""What every test shares: where the real labelled volumes lie, and folders of their own for caches, models and logs."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real labelled volumes (`tasks.toml` in it); the test is skipped where it is absent."""
+    folder = Path(os.environ.get("FEWSHOTSAM_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not (folder / "tasks.toml").is_file():
+        pytest.skip(f"no labelled volumes at {folder} (set FEWSHOTSAM_TEST_DATA)")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test reads or fills the user's own caches, models and logs."""
+    home = tmp_path_factory.mktemp("fewshotsam-home")
+    monkeypatch.setenv("FEWSHOTSAM_HOME", str(home))
+    monkeypatch.setenv("FEWSHOTSAM_CACHE", str(home / "cache"))
+    return home
