@@ -1,0 +1,164 @@
+"""The folder of model files: which encoders are there, and whether each file is the published one, byte for byte.
+
+Nothing here needs torch. Fetching a file is in `download.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
+from FewShotSAMLib.core.files import atomic_path
+from FewShotSAMLib.sam.registry import EncoderSpec, all_specs
+
+HOME_VARIABLE = "FEWSHOTSAM_HOME"
+_HASH_FILE = "hashes.json"
+_CHUNK_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """What is known about one encoder's file without reading all of it.
+
+    `state` is "built-in" (needs no file), "absent", "partial" (a broken download that can be resumed), "wrong size" or
+    "present"; `bytes_present` counts the bytes on disk.
+    """
+
+    spec: EncoderSpec
+    path: Path | None
+    state: str
+    bytes_present: int
+
+
+def data_folder() -> Path:
+    """Where FewShotSAM keeps what it fetched: FEWSHOTSAM_HOME, or the platform's folder for user data."""
+    chosen = os.environ.get(HOME_VARIABLE)
+    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_data_dir("FewShotSAM", appauthor=False))
+
+
+def model_folder() -> Path:
+    """The folder of downloaded checkpoints. It need not exist yet."""
+    return data_folder() / "models"
+
+
+def model_path(spec: EncoderSpec, folder: Path | None = None) -> Path:
+    """Where the file of a downloadable encoder lies, or will lie."""
+    return (folder or model_folder()) / spec.filename
+
+
+def partial_path(spec: EncoderSpec, folder: Path | None = None) -> Path:
+    """The unfinished download of an encoder's file."""
+    return model_path(spec, folder).with_name(spec.filename + ".part")
+
+
+def status(folder: Path | None = None) -> list[ModelStatus]:
+    """One line per encoder of the registry, by file sizes only; `verify` reads the files."""
+    return [_status_of(spec, folder) for spec in all_specs()]
+
+
+def is_downloaded(spec: EncoderSpec, folder: Path | None = None) -> bool:
+    """Whether the encoder can be used without a download, judged by the file's size alone."""
+    return _status_of(spec, folder).state in ("built-in", "present")
+
+
+def _status_of(spec: EncoderSpec, folder: Path | None) -> ModelStatus:
+    if not spec.is_downloaded:
+        return ModelStatus(spec, None, "built-in", 0)
+    path, part = model_path(spec, folder), partial_path(spec, folder)
+    if path.is_file():
+        size = path.stat().st_size
+        return ModelStatus(spec, path, "present" if size == spec.size_bytes else "wrong size", size)
+    if part.is_file():
+        return ModelStatus(spec, path, "partial", part.stat().st_size)
+    return ModelStatus(spec, path, "absent", 0)
+
+
+def verify(spec: EncoderSpec, folder: Path | None = None, check: Callable[[], None] | None = None) -> Path | None:
+    """Read the encoder's file and compare it with the published SHA-256.
+
+    Returns its path, None for an encoder that needs no file. Raises BadInputError where it is missing or differs.
+    """
+    if not spec.is_downloaded:
+        return None
+    path = model_path(spec, folder)
+    if not path.is_file():
+        raise missing_model(spec, path)
+    check_published(spec, path, sha256_of(path, check))
+    return path
+
+
+def check_published(spec: EncoderSpec, path: Path, digest: str) -> None:
+    """Raise BadInputError unless `digest` is the SHA-256 that was published for this encoder's file."""
+    size = path.stat().st_size
+    if digest == spec.sha256:
+        return
+    problem = "has other contents than the published file"
+    if size != spec.size_bytes:
+        problem = f"has {size} bytes instead of {spec.size_bytes}"
+    raise BadInputError(
+        f"The model file {path} is damaged: it {problem}.",
+        f"Delete it and run “fewshotsam models download {spec.name}”.",
+    )
+
+
+def missing_model(spec: EncoderSpec, path: Path) -> BadInputError:
+    """The error for an encoder whose file was never downloaded."""
+    return BadInputError(
+        f"The model file of the encoder “{spec.name}” is not at {path}.",
+        f"Run “fewshotsam models download {spec.name}”, or name a file that you have with --checkpoint FILE.",
+    )
+
+
+def sha256_of(path: Path, check: Callable[[], None] | None = None) -> str:
+    """SHA-256 of a file's bytes (hex). `check` is called between chunks and may raise to stop.
+
+    Raises BadInputError where the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                if check is not None:
+                    check()
+    except OSError as error:
+        raise BadInputError(
+            f"{path} cannot be read ({error.strerror}).", "Check the file and its permissions."
+        ) from error
+    return digest.hexdigest()
+
+
+def remembered_sha256(path: Path) -> str:
+    """SHA-256 of a file, taken from an earlier run where path, size and time of change are the same.
+
+    Hashing vit_h takes seconds; the memory is a small file in the data folder, and does without where it cannot write.
+    """
+    facts = path.stat()
+    key = f"{path.resolve()}|{facts.st_size}|{facts.st_mtime_ns}"
+    memory = _read_hashes()
+    if key not in memory:
+        memory[key] = sha256_of(path)
+        with suppress(OSError, FewShotSAMError):
+            data_folder().mkdir(parents=True, exist_ok=True)
+            with atomic_path(data_folder() / _HASH_FILE) as temporary:
+                temporary.write_text(json.dumps(memory, indent=1), encoding="utf-8")
+    return memory[key]
+
+
+def _read_hashes() -> dict[str, str]:
+    """What earlier runs wrote down; empty where there is nothing or nothing sensible."""
+    try:
+        memory = json.loads((data_folder() / _HASH_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(memory, dict):
+        return {}
+    return {key: value for key, value in memory.items() if isinstance(value, str) and len(value) == 64}

@@ -1,0 +1,162 @@
+"""The encoders FewShotSAM knows (`Resources/encoders.json`) and how each is built from segment_anything's own classes.
+
+Listing the encoders needs no torch: it is imported only when a network is built.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.resources import resource_path
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam
+
+EMBEDDING_CHANNELS = 256
+"""Channels of every embedding; SAM's prompt encoder and mask decoder are built for it."""
+PIXEL_MEAN = (123.675, 116.28, 103.53)
+"""Mean of each colour channel (0..255) that SAM's image encoder was trained with."""
+PIXEL_STD = (58.395, 57.12, 57.375)
+"""Standard deviation of each colour channel (0..255) that SAM's image encoder was trained with."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The numbers that make one ImageEncoderViT; all sizes in pixels, tokens or channels as in segment_anything."""
+
+    image_size: int
+    patch_size: int
+    embed_dim: int
+    depth: int
+    num_heads: int
+    global_attn_indexes: tuple[int, ...]
+    window_size: int
+
+    @property
+    def embedding_size(self) -> int:
+        """Rows (and columns) of the embedding: image size / patch size."""
+        return self.image_size // self.patch_size
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """One encoder of the registry.
+
+    `weights` is "download" (a published file: filename, url, size_bytes and its sha256) or "seeded" (made on the spot
+    from `seed`, the same on every machine).
+    """
+
+    name: str
+    title: str
+    architecture: Architecture
+    weights: str
+    licence: str
+    licence_url: str
+    source: str
+    filename: str = ""
+    url: str = ""
+    size_bytes: int = 0
+    sha256: str = ""
+    seed: int = 0
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square input image in pixels."""
+        return self.architecture.image_size
+
+    @property
+    def embedding_shape(self) -> tuple[int, int, int]:
+        """(channels, rows, columns) of one slice's embedding."""
+        return (EMBEDDING_CHANNELS, self.architecture.embedding_size, self.architecture.embedding_size)
+
+    @property
+    def is_downloaded(self) -> bool:
+        """Whether the weights are a published file (rather than made from a seed)."""
+        return self.weights == "download"
+
+    @classmethod
+    def from_json(cls, entry: dict[str, Any]) -> EncoderSpec:
+        """The spec of one entry of encoders.json."""
+        numbers = dict(entry["architecture"])
+        numbers["global_attn_indexes"] = tuple(numbers["global_attn_indexes"])
+        return cls(**{**entry, "architecture": Architecture(**numbers)})
+
+
+@cache
+def all_specs() -> tuple[EncoderSpec, ...]:
+    """Every encoder of the registry, in its order (smallest first)."""
+    entries = json.loads(resource_path("encoders.json").read_text(encoding="utf-8"))["encoders"]
+    return tuple(EncoderSpec.from_json(entry) for entry in entries)
+
+
+def get_spec(name: str) -> EncoderSpec:
+    """The encoder called `name`. Raises BadInputError, listing the names, where there is none."""
+    for spec in all_specs():
+        if spec.name == name:
+            return spec
+    names = ", ".join(spec.name for spec in all_specs())
+    raise BadInputError(f"There is no encoder called “{name}”.", f"Choose one of: {names}.")
+
+
+def build_sam(spec: EncoderSpec) -> Sam:
+    """SAM with the image encoder that `spec` describes, weights as torch initialises them, in eval mode, float32.
+
+    The layout of the state dict is that of the official checkpoints.
+    """
+    from segment_anything.modeling import Sam
+
+    prompt_encoder, mask_decoder = build_decoder_parts(spec)
+    sam = Sam(
+        image_encoder=_build_image_encoder(spec.architecture),
+        prompt_encoder=prompt_encoder,
+        mask_decoder=mask_decoder,
+        pixel_mean=list(PIXEL_MEAN),
+        pixel_std=list(PIXEL_STD),
+    )
+    return sam.eval()
+
+
+def build_decoder_parts(spec: EncoderSpec) -> tuple[PromptEncoder, MaskDecoder]:
+    """SAM's prompt encoder and mask decoder for embeddings of this encoder, weights as torch initialises them."""
+    from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
+
+    size = spec.architecture.embedding_size
+    prompt_encoder = PromptEncoder(
+        embed_dim=EMBEDDING_CHANNELS,
+        image_embedding_size=(size, size),
+        input_image_size=(spec.image_size, spec.image_size),
+        mask_in_chans=16,
+    )
+    mask_decoder = MaskDecoder(
+        num_multimask_outputs=3,
+        transformer=TwoWayTransformer(depth=2, embedding_dim=EMBEDDING_CHANNELS, mlp_dim=2048, num_heads=8),
+        transformer_dim=EMBEDDING_CHANNELS,
+        iou_head_depth=3,
+        iou_head_hidden_dim=256,
+    )
+    return prompt_encoder, mask_decoder
+
+
+def _build_image_encoder(architecture: Architecture) -> Any:
+    """The official image encoder with the official fixed choices (MLP ratio 4, relative positions, LayerNorm 1e-6)."""
+    import torch
+    from segment_anything.modeling import ImageEncoderViT
+
+    return ImageEncoderViT(
+        img_size=architecture.image_size,
+        patch_size=architecture.patch_size,
+        embed_dim=architecture.embed_dim,
+        depth=architecture.depth,
+        num_heads=architecture.num_heads,
+        global_attn_indexes=architecture.global_attn_indexes,
+        window_size=architecture.window_size,
+        mlp_ratio=4,
+        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+        qkv_bias=True,
+        use_rel_pos=True,
+        out_chans=EMBEDDING_CHANNELS,
+    )

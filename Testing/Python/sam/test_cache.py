@@ -1,0 +1,193 @@
+"""The embedding cache in daily use: what is written is read, limits, eviction, processes side by side."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.sam.cache import EmbeddingCache, MissingSlicesError, default_folder, default_limit
+
+SHAPE = (16, 8, 8)
+SLICE_BYTES = 16 * 8 * 8 * 2
+
+
+def embedding(index: int, volume: str = "a") -> np.ndarray:
+    return np.random.default_rng([index, *volume.encode()]).standard_normal(SHAPE).astype(np.float32)
+
+
+class Told(list[str]):
+    def __call__(self, text: str) -> None:
+        self.append(text)
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, told: Told) -> EmbeddingCache:
+    return EmbeddingCache(tmp_path / "cache", 10**9, told)
+
+
+def fill(cache: EmbeddingCache, volume: str, key: str = "k", count: int = 10) -> None:
+    with cache.open(volume, key, count, SHAPE) as store:
+        for index in range(count):
+            store.write(index, embedding(index, volume))
+
+
+def test_written_slices_are_there_in_the_next_run(cache: EmbeddingCache, told: Told) -> None:
+    with cache.open("a", "k", 10, SHAPE) as store:
+        assert store.persistent and store.missing(range(10)) == list(range(10))
+        for index in (7, 2):
+            store.write(index, embedding(index))
+        assert store.missing([1, 2, 7]) == [1]
+    with cache.open("a", "k", 10, SHAPE) as store:
+        assert store.missing(range(10)) == [0, 1, 3, 4, 5, 6, 8, 9]
+        values = store.read([7, 2, 7])
+        assert values.dtype == np.float16 and values.shape == (3, *SHAPE)
+        np.testing.assert_array_equal(values[1], embedding(2).astype(np.float16))
+        np.testing.assert_array_equal(values[0], values[2])
+        with pytest.raises(MissingSlicesError) as lost:
+            store.read([7, 3, 2, 0])
+        assert lost.value.indices == [3, 0]
+    assert not told
+
+
+def test_keys_of_a_volume_are_open_together_and_apart(cache: EmbeddingCache, told: Told) -> None:
+    with cache.open("a", "one", 5, SHAPE) as one, cache.open("a", "two", 5, SHAPE) as two:
+        one.write(3, embedding(3))
+        other_cache = EmbeddingCache(cache.folder, 10**9, told)
+        with other_cache.open("a", "three", 2, SHAPE) as three:
+            three.write(0, embedding(9))
+            assert three.persistent
+        two.write(3, embedding(4))
+        assert two.missing(range(5)) == [0, 1, 2, 4]
+        np.testing.assert_array_equal(one.read([3])[0], embedding(3).astype(np.float16))
+    with cache.open("a", "three", 2, SHAPE) as three:
+        np.testing.assert_array_equal(three.read([0])[0], embedding(9).astype(np.float16))
+    assert len(cache.entries()) == 1 and not told
+
+
+def test_many_keys_in_one_file(cache: EmbeddingCache, told: Told) -> None:
+    for number in range(12):
+        with cache.open("a", f"key{number}", 3, SHAPE) as store:
+            store.write(1, embedding(number))
+    for number in range(12):
+        with cache.open("a", f"key{number}", 3, SHAPE) as store:
+            assert store.missing(range(3)) == [0, 2]
+            np.testing.assert_array_equal(store.read([1])[0], embedding(number).astype(np.float16))
+    assert not told
+
+
+def test_any_hdf5_reader_sees_the_embeddings(cache: EmbeddingCache) -> None:
+    fill(cache, "a", "size=512|axis=0")
+    with h5py.File(cache.entries()[0].path) as content:
+        (group,) = content.values()
+        assert group.attrs["key"] == "size=512|axis=0" and group["embeddings"].dtype == np.float16
+        np.testing.assert_array_equal(group["embeddings"][4], embedding(4).astype(np.float16))
+        assert (group["checksums"][:] != 0).all()
+
+
+def test_wrong_use_is_an_error(cache: EmbeddingCache) -> None:
+    with cache.open("a", "k", 3, SHAPE) as store:
+        with pytest.raises(IndexError):
+            store.write(3, embedding(0))
+        with pytest.raises(IndexError):
+            store.missing([-1])
+        with pytest.raises(ValueError, match="expected"):
+            store.write(0, np.zeros((1, 8, 8)))
+
+
+def test_zero_limit_means_memory_without_a_word(tmp_path: Path, told: Told) -> None:
+    with EmbeddingCache(tmp_path / "cache", 0, told).open("a", "k", 3, SHAPE) as store:
+        store.write(1, embedding(1))
+        assert not store.persistent and store.missing(range(3)) == [0, 2]
+        np.testing.assert_array_equal(store.read([1])[0], embedding(1).astype(np.float16))
+    assert not told and not (tmp_path / "cache").exists()
+
+
+def test_limit_too_small_for_the_volume(tmp_path: Path, told: Told) -> None:
+    cache = EmbeddingCache(tmp_path / "cache", 10 * SLICE_BYTES, told)
+    with cache.open("a", "k", 100, SHAPE) as store:
+        store.write(99, embedding(99))
+        assert not store.persistent and store.missing([98, 99]) == [98]
+    assert len(told) == 1 and "more than the limit" in told[0] and "--cache-limit-gb" in told[0]
+    assert cache.usage() == 0
+
+
+def test_least_recently_used_volume_is_evicted(tmp_path: Path, told: Told) -> None:
+    cache = EmbeddingCache(tmp_path / "cache", 450_000, told)
+    for age, volume in enumerate(("a", "b", "c")):
+        fill(cache, volume, count=50)
+        os.utime(cache.folder / f"{volume}.h5", (time.time() - 100 + age,) * 2)
+    with cache.open("a", "k", 50, SHAPE):
+        pass  # used again: no longer the oldest
+    fill(cache, "d", count=50)
+    assert sorted(entry.volume_hash for entry in cache.entries()) == ["a", "c", "d"]
+    assert cache.usage() <= cache.limit_bytes and not told
+
+
+def test_files_in_use_are_not_evicted(tmp_path: Path, told: Told) -> None:
+    cache = EmbeddingCache(tmp_path / "cache", 200_000, told)
+    with cache.open("a", "k", 50, SHAPE) as first:
+        first.write(0, embedding(0))
+        with cache.open("b", "k", 50, SHAPE) as second:
+            second.write(0, embedding(0, "b"))
+            assert not second.persistent
+        assert cache.clear() == 0 and first.missing([0]) == []
+    assert len(told) == 1 and "in use" in told[0]
+    assert cache.clear() > 0 and cache.entries() == []
+
+
+def test_old_settings_of_the_same_volume_make_room(tmp_path: Path, told: Told) -> None:
+    cache = EmbeddingCache(tmp_path / "cache", 300_000, told)
+    for key in ("one", "two", "three"):
+        with cache.open("a", key, 50, SHAPE) as store:
+            store.write(0, embedding(0))
+            assert store.persistent
+    assert cache.usage() <= cache.limit_bytes and not told
+
+
+HOLD = """
+import sys
+from FewShotSAMLib.sam.cache import EmbeddingCache
+with EmbeddingCache(__import__("pathlib").Path(sys.argv[1]), 10**9, print).open("a", "k", 10, (16, 8, 8)) as store:
+    print(store.persistent, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_second_process_uses_memory_and_both_are_right(cache: EmbeddingCache, told: Told) -> None:
+    fill(cache, "a")
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(cache.folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdin is not None and other.stdout is not None
+        assert other.stdout.readline() == "True\n"
+        with cache.open("a", "k", 10, SHAPE) as store:
+            assert not store.persistent and store.missing([4]) == [4]
+            store.write(4, embedding(4))
+            np.testing.assert_array_equal(store.read([4])[0], embedding(4).astype(np.float16))
+        assert cache.clear() == 0
+        other.kill()
+    assert len(told) == 1 and "another process" in told[0]
+    with cache.open("a", "k", 10, SHAPE) as store:
+        assert store.persistent and store.missing(range(10)) == []
+
+
+def test_unsuitable_names_and_settings(cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fill(cache, "../escape/ä", count=1)
+    assert not (tmp_path / "escape").exists() and len(cache.entries()) == 1
+    monkeypatch.setenv("FEWSHOTSAM_CACHE", str(tmp_path / "other"))
+    monkeypatch.setenv("FEWSHOTSAM_CACHE_LIMIT_GB", "0.5")
+    assert default_folder() == tmp_path / "other" and default_limit() == 500_000_000
+    monkeypatch.setenv("FEWSHOTSAM_CACHE_LIMIT_GB", "much")
+    with pytest.raises(BadInputError, match="number of gigabytes"):
+        default_limit()

@@ -1,0 +1,70 @@
+"""The registry against the official classes, and its facts."""
+
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from segment_anything import sam_model_registry
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.sam.registry import PIXEL_MEAN, PIXEL_STD, all_specs, build_sam, get_spec
+
+# The package's attribute of that name is a function that hides the module.
+build_sam_module = importlib.import_module("segment_anything.build_sam")
+
+
+@pytest.mark.parametrize("name", ["vit_b", "vit_l", "vit_h", "medsam"])
+def test_same_network_as_the_official_builder(name: str) -> None:
+    with torch.device("meta"):
+        ours = build_sam(get_spec(name))
+        official = sam_model_registry["vit_b" if name == "medsam" else name]()
+    assert {key: value.shape for key, value in ours.state_dict().items()} == {
+        key: value.shape for key, value in official.state_dict().items()
+    }
+    windows = [block.window_size for block in ours.image_encoder.blocks]
+    assert windows == [block.window_size for block in official.image_encoder.blocks]
+    assert ours.image_encoder.img_size == official.image_encoder.img_size
+    assert [m.eps for m in ours.modules() if hasattr(m, "eps")] == [
+        m.eps for m in official.modules() if hasattr(m, "eps")
+    ]
+    assert not ours.training
+
+
+def test_pixel_statistics_are_the_official_ones() -> None:
+    source = inspect.getsource(build_sam_module)
+    assert str(list(PIXEL_MEAN)) in source and str(list(PIXEL_STD)) in source
+    assert build_sam(get_spec("tiny")).pixel_mean.flatten().tolist() == pytest.approx(PIXEL_MEAN)
+
+
+def test_every_download_is_fully_described() -> None:
+    downloads = [spec for spec in all_specs() if spec.is_downloaded]
+    assert [spec.name for spec in downloads] == ["vit_b", "vit_l", "vit_h", "medsam"]
+    for spec in downloads:
+        assert re.fullmatch("[0-9a-f]{64}", spec.sha256)
+        assert spec.url.startswith("https://") and spec.filename in spec.url
+        assert spec.size_bytes > 3e8 and spec.licence and spec.licence_url and spec.source
+    assert len({spec.sha256 for spec in downloads}) == 4
+
+
+def test_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(BadInputError, match=r"no encoder called “vit_x”.*tiny, vit_b, vit_l, vit_h, medsam"):
+        get_spec("vit_x")
+
+
+def test_tiny_fits_sam() -> None:
+    spec = get_spec("tiny")
+    assert spec.embedding_shape == (256, 32, 32) and spec.image_size == 512 and not spec.is_downloaded
+
+
+def test_listing_needs_neither_torch_nor_h5py() -> None:
+    code = (
+        "import sys\n"
+        "from FewShotSAMLib.sam import cache, models\n"
+        "models.status(); cache.EmbeddingCache().usage()\n"
+        "sys.exit(len({'torch', 'h5py', 'segment_anything'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
