@@ -1,0 +1,168 @@
+"""Where the voxels of a volume lie in the patient: size, spacing, origin and direction, and how two grids relate."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from FewShotSAMLib.core.errors import BadInputError
+
+# Voxels. Headers in float32 (NIfTI) displace the far corner of a large volume by less than this.
+SAME_TOLERANCE = 1e-3
+LATTICE_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class LatticeMap:
+    """How the indices (i, j, k) of one grid lead to another's: `ours[a] = signs[a] * theirs[axes[a]] + offset[a]`."""
+
+    axes: tuple[int, int, int]
+    signs: tuple[int, int, int]
+    offset: tuple[int, int, int]
+
+    def turn(self, array: np.ndarray) -> np.ndarray:
+        """View of an array (K, J, I) of the other grid with its axes in our order and directions."""
+        turned = array.transpose([2 - self.axes[2 - axis] for axis in range(3)])
+        return turned[tuple(slice(None, None, self.signs[2 - axis]) for axis in range(3))]
+
+    def first_index(self, size: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Index (k, j, i) in our grid of the first voxel of a turned array; `size` is the other grid's (i, j, k)."""
+        spans = (size[axis] - 1 for axis in self.axes)
+        low = [o if s > 0 else o - span for o, s, span in zip(self.offset, self.signs, spans, strict=True)]
+        return low[2], low[1], low[0]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A regular grid of voxels.
+
+    size: voxels along (i, j, k); spacing: mm along (i, j, k); origin: centre of voxel (0, 0, 0) in mm, LPS;
+    direction: 9 numbers, row by row; column a is the unit vector of index axis a in LPS (as in SimpleITK).
+    """
+
+    size: tuple[int, int, int]
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        """Raise BadInputError where the numbers do not span a grid."""
+        matrix = np.asarray(self.direction, dtype=np.float64)
+        numbers_fit = len(self.size) == len(self.spacing) == len(self.origin) == 3 and matrix.size == 9
+        if not (numbers_fit and min(self.size) > 0 and np.isfinite([*self.spacing, *self.origin, *matrix]).all()):
+            raise BadInputError("The geometry of the volume is not complete.", "Export the volume again.")
+        if min(self.spacing) <= 0 or abs(np.linalg.det(matrix.reshape(3, 3))) < 1e-3:
+            raise BadInputError(
+                "The geometry of the volume is flat: spacing or directions are 0.", "Correct its header."
+            )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of the voxel array: (k, j, i)."""
+        return self.size[2], self.size[1], self.size[0]
+
+    @property
+    def spacing_kji(self) -> tuple[float, float, float]:
+        """Spacing in mm in the order of the voxel array: (k, j, i)."""
+        return self.spacing[2], self.spacing[1], self.spacing[0]
+
+    def slice_shape(self, axis: int) -> tuple[int, int]:
+        """(rows, columns) of a slice along array axis 0 = k, 1 = j, 2 = i."""
+        rows, columns = (length for other, length in enumerate(self.shape) if other != axis)
+        return rows, columns
+
+    def slice_spacing(self, axis: int) -> tuple[float, float]:
+        """(row, column) spacing in mm of a slice along array axis 0 = k, 1 = j, 2 = i."""
+        rows, columns = (length for other, length in enumerate(self.spacing_kji) if other != axis)
+        return rows, columns
+
+    def index_to_physical(self) -> np.ndarray:
+        """4 × 4 float64 matrix from (i, j, k, 1) to LPS mm."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = np.reshape(self.direction, (3, 3)) * np.asarray(self.spacing)
+        matrix[:3, 3] = self.origin
+        return matrix
+
+    def is_same_as(self, other: "Geometry") -> bool:
+        """Whether both grids put every voxel at the same place, to a thousandth of a voxel."""
+        if self.size != other.size:
+            return False
+        indices = _corners(self.size)
+        relative = self._relative_to(other)
+        moved = indices @ relative[:3, :3].T + relative[:3, 3]
+        return bool(np.abs(moved - indices).max() <= SAME_TOLERANCE)
+
+    def lattice_map(self, other: "Geometry") -> LatticeMap | None:
+        """How `other` lies on our grid if each of its voxels is one of ours or of our grid continued; else None.
+
+        The direction and spacing of an axis along which `other` is one voxel thick do not matter.
+        """
+        relative = other._relative_to(self)
+        nearest = _signed_permutation(relative[:3, :3], np.asarray(other.size) == 1)
+        if nearest is None:
+            return None
+        offset = np.rint(relative[:3, 3])
+        corners = _corners(other.size)
+        moved = corners @ relative[:3, :3].T + relative[:3, 3]
+        if np.abs(moved - (corners @ nearest.T + offset)).max() > LATTICE_TOLERANCE:
+            return None
+        axes = np.abs(nearest).argmax(axis=1)
+        signs = nearest[np.arange(3), axes]
+        return LatticeMap(_integers(axes), _integers(signs), _integers(offset))
+
+    def describe(self) -> str:
+        """Size, spacing, origin and direction in one line."""
+        spacing, origin = (", ".join(f"{value:.6g}" for value in values) for values in (self.spacing, self.origin))
+        size = " x ".join(str(count) for count in self.size)
+        direction = " ".join(f"{value + 0.0:.4g}" for value in self.direction)
+        return f"{size} voxels, spacing ({spacing}) mm, origin ({origin}) mm LPS, direction ({direction})"
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers as lists, for a JSON file."""
+        return {
+            "size": list(self.size),
+            "spacing": list(self.spacing),
+            "origin": list(self.origin),
+            "direction": list(self.direction),
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """What `to_json` gave; raises BadInputError where something is missing."""
+        try:
+            size, spacing, origin, direction = (values[key] for key in ("size", "spacing", "origin", "direction"))
+            i, j, k = (int(value) for value in size)
+            return cls((i, j, k), _floats(spacing), _floats(origin), tuple(float(value) for value in direction))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadInputError(f"A stored geometry cannot be read ({error}).", "Make the file again.") from error
+
+    def _relative_to(self, other: "Geometry") -> np.ndarray:
+        """4 × 4 matrix from our indices to those of `other`."""
+        return np.linalg.solve(other.index_to_physical(), self.index_to_physical())
+
+
+def _corners(size: tuple[int, int, int]) -> np.ndarray:
+    return np.array(np.meshgrid(*((0, length - 1) for length in size)), dtype=np.float64).reshape(3, 8).T
+
+
+def _signed_permutation(matrix: np.ndarray, is_free: np.ndarray) -> np.ndarray | None:
+    """The nearest matrix with one ±1 in each row and column; free columns take the rows that the others leave."""
+    nearest = np.rint(matrix)
+    nearest[:, is_free] = 0
+    if np.abs(nearest).max() > 1 or (np.count_nonzero(nearest, axis=0)[~is_free] != 1).any():
+        return None
+    for column in np.flatnonzero(is_free):
+        open_rows = np.flatnonzero(~nearest.any(axis=1))
+        row = open_rows[np.abs(matrix[open_rows, column]).argmax()]
+        nearest[row, column] = -1 if matrix[row, column] < 0 else 1
+    return nearest if (np.count_nonzero(nearest, axis=1) == 1).all() else None
+
+
+def _integers(values: np.ndarray) -> tuple[int, int, int]:
+    first, second, third = (int(value) for value in values)
+    return first, second, third
+
+
+def _floats(values: Any) -> tuple[float, float, float]:
+    first, second, third = (float(value) for value in values)
+    return first, second, third

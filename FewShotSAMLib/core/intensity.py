@@ -1,0 +1,160 @@
+"""The one intensity normalisation, used alike for training and prediction and stored with the model."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.volume import Volume
+
+# Level and width in Hounsfield units as radiologists set them (Murphy A. et al., Windowing (CT), Radiopaedia.org,
+# doi 10.53347/rID-52108).
+PRESETS: dict[str, tuple[float, float]] = {
+    "abdomen": (50, 400),
+    "soft-tissue": (50, 400),
+    "liver": (30, 150),
+    "mediastinum": (50, 350),
+    "lung": (-600, 1500),
+    "brain": (40, 80),
+    "bone": (400, 1800),
+    "spine": (50, 250),
+    "temporal-bone": (600, 2800),
+}
+ROBUST_PERCENTILES = (0.5, 99.5)
+_SAMPLES = 1_000_000
+_AIR, _SOFT_TISSUE = -700, (-150, 250)
+
+
+@dataclass(frozen=True)
+class IntensityWindow:
+    """The intensities that become 0 and 1."""
+
+    low: float
+    high: float
+
+    def apply(self, pixels: np.ndarray) -> np.ndarray:
+        """A slice (rows, columns) or (rows, columns, 3) as float32, 0 to 1; what lies outside the window is clipped.
+
+        Meant for slices: applied to a volume it would make a float copy of it.
+        """
+        scaled = pixels.astype(np.float32)
+        scaled -= np.float32(self.low)
+        scaled /= np.float32(self.high - self.low)
+        return np.clip(scaled, 0, 1, out=scaled)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How intensities are normalised, for any volume.
+
+    kind: "window" with low and high in intensity units, "percentile" with low and high in percent of the foreground,
+    or "rgb", where colours of 0 to 255 are scaled and low and high are not used.
+    """
+
+    kind: str
+    low: float = 0.0
+    high: float = 255.0
+
+    def __post_init__(self) -> None:
+        """Raise BadInputError for an unknown kind or a range that is none."""
+        if self.kind not in ("window", "percentile", "rgb"):
+            raise BadInputError(f"Unknown normalisation {self.kind!r}.", "Use window, percentile or rgb.")
+        if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
+            raise BadInputError(f"The normalisation range {self.low:g},{self.high:g} is empty.", "Give LOW below HIGH.")
+        if self.kind == "percentile" and not 0 <= self.low < self.high <= 100:
+            raise BadInputError(
+                f"Percentiles {self.low:g},{self.high:g} are out of range.", "Give 0 <= LOW < HIGH <= 100."
+            )
+
+    @property
+    def key(self) -> str:
+        """Short text that tells apart any two normalisations; fit for names in a cache."""
+        return self.kind if self.kind == "rgb" else f"{self.kind}:{self.low:g},{self.high:g}"
+
+    def resolve(self, volume: Volume) -> IntensityWindow:
+        """The window for this volume. Raises BadInputError where colours are treated as grey values or vice versa."""
+        if volume.is_rgb != (self.kind == "rgb"):
+            what = "an RGB" if volume.is_rgb else "a grey"
+            raise BadInputError(f"Normalisation {self.key} does not fit {what} volume.", "Use normalisation auto.")
+        if self.kind == "rgb":
+            return IntensityWindow(0.0, 255.0)
+        if self.kind == "window":
+            return IntensityWindow(self.low, self.high)
+        low, high = np.percentile(_foreground(_sample(volume)), (self.low, self.high))
+        if not low < high:  # nearly all of the foreground has one value
+            low, high = volume.voxels.min(), volume.voxels.max()
+        return IntensityWindow(float(low), float(high))
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields, for a JSON file."""
+        return {"kind": self.kind, "low": self.low, "high": self.high}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """What `to_json` gave; raises BadInputError where it cannot be understood."""
+        try:
+            return cls(str(values["kind"]), float(values["low"]), float(values["high"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadInputError(f"A stored normalisation cannot be read ({error}).", "Make the file again.") from error
+
+
+def parse_normalisation(text: str, volume: Volume) -> Normalisation:
+    """Understand "auto", the name of a CT window, "percentile:LOW,HIGH" or "window:LOW,HIGH".
+
+    "auto" takes RGB as it is, the abdomen window for CT, and robust percentiles for all else. A volume counts as CT if
+    it looks like Hounsfield units: some air (below -700) and much soft tissue (-150 to 250). A CT cropped to the inside
+    of the body or stored without Hounsfield units is taken as MR is; name a window for it.
+    Raises BadInputError for any other text, and for grey-value windows of an RGB volume.
+    """
+    kind, _, values = text.strip().lower().partition(":")
+    if kind == "auto" and not values:
+        return _automatic(volume)
+    if volume.is_rgb:
+        raise BadInputError(f"Normalisation {text!r} does not fit an RGB volume.", "Use normalisation auto.")
+    if kind in PRESETS and not values:
+        return _preset(kind)
+    try:
+        low, high = (float(value) for value in values.split(","))
+    except ValueError as error:
+        raise _not_understood(text) from error
+    if kind not in ("window", "percentile"):
+        raise _not_understood(text)
+    return Normalisation(kind, low, high)
+
+
+def _not_understood(text: str) -> BadInputError:
+    choices = ", ".join(PRESETS)
+    return BadInputError(
+        f"Normalisation {text!r} is not known.", f"Use auto, {choices}, percentile:LOW,HIGH or window:LOW,HIGH."
+    )
+
+
+def _automatic(volume: Volume) -> Normalisation:
+    if volume.is_rgb:
+        return Normalisation("rgb")
+    return _preset("abdomen") if _looks_like_ct(_sample(volume)) else Normalisation("percentile", *ROBUST_PERCENTILES)
+
+
+def _preset(name: str) -> Normalisation:
+    level, width = PRESETS[name]
+    return Normalisation("window", level - width / 2, level + width / 2)
+
+
+def _looks_like_ct(values: np.ndarray) -> bool:
+    air = np.count_nonzero(values < _AIR) / values.size
+    soft = np.count_nonzero((values >= _SOFT_TISSUE[0]) & (values <= _SOFT_TISSUE[1])) / values.size
+    return bool(air > 0.001 and soft > 0.05)
+
+
+def _sample(volume: Volume) -> np.ndarray:
+    """Up to about a million voxels, evenly spread, the same ones each time."""
+    step = max(1, int(np.ceil((volume.voxels.size / _SAMPLES) ** (1 / 3))))
+    steps = [slice(None, None, step if length > step else None) for length in volume.voxels.shape[:3]]
+    return volume.voxels[tuple(steps)].ravel()
+
+
+def _foreground(values: np.ndarray) -> np.ndarray:
+    """Values without the padding around the scan, which is 0 or the smallest value."""
+    inside = values[(values != 0) & (values != values.min())]
+    return inside if inside.size > 0.01 * values.size else values

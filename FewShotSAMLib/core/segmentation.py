@@ -1,0 +1,204 @@
+"""Reads segmentations and label maps, places them on a volume's grid, and writes them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.files import check_writable, compound_suffix
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.image_io import WRITABLE_SUFFIXES, check_suffix, read_image, write_image
+from FewShotSAMLib.core.segment import (
+    Segment,
+    Segmentation,
+    segments_of_labels,
+)
+from FewShotSAMLib.core.slicer_nrrd import has_segments, parse_fields, parse_segments, write_seg_nrrd
+
+__all__ = [
+    "SEGMENTATION_SUFFIXES",
+    "Segment",
+    "Segmentation",
+    "check_output",
+    "place_on",
+    "read_segmentation",
+    "write_segmentation",
+]
+
+SEGMENTATION_SUFFIXES = (".seg.nrrd", *WRITABLE_SUFFIXES)
+LARGEST_LABEL = 65535
+_WHOLE_TOLERANCE = 0.01  # labels stored as scaled floats come back as 2.9999
+
+
+def read_segmentation(path: Path | str) -> Segmentation:
+    """Read a `.seg.nrrd` with its segments, or a label map, whose values become segments.
+
+    Raises BadInputError for an unreadable file, labels that are no whole numbers from 0 to 65535, an empty one.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise BadInputError(f"{path} is a folder.", "Give a label map or a .seg.nrrd file.")
+    stored = read_image(path)
+    described = has_segments(stored.metadata)
+    voxels = stored.voxels[np.newaxis] if stored.voxels.ndim == 3 else np.moveaxis(stored.voxels, -1, 0)
+    if len(voxels) > 1 and not described:
+        raise BadInputError(
+            f"{path} holds {len(voxels)} values per voxel and no segments.", "Give a label map or a .seg.nrrd file."
+        )
+    layers, seen = _to_labels(voxels, path)
+    if described:
+        segments = parse_segments(stored.metadata, len(layers))
+    else:
+        segments = segments_of_labels([int(value) for value in np.flatnonzero(seen[0])])
+    layers, warnings = _without_strangers(layers, seen, segments)
+    if not any(seen[segment.layer, segment.label_value] for segment in segments):
+        raise BadInputError(f"{path} holds no painted voxel.", "Paint the structure on a few slices and save it again.")
+    return Segmentation(layers, stored.geometry, segments, parse_fields(stored.metadata), stored.warnings + warnings)
+
+
+def place_on(segmentation: Segmentation, geometry: Geometry) -> tuple[Segmentation, list[str]]:
+    """Bring a segmentation that is smaller, shifted, flipped or permuted to a grid, voxel by voxel, and warn of losses.
+
+    Raises BadInputError where the voxels of the two do not coincide, or no label lies inside.
+    """
+    lattice = geometry.lattice_map(segmentation.geometry)
+    if lattice is None:
+        raise BadInputError(
+            "The annotation lies on another grid than the volume. "
+            f"Annotation: {segmentation.geometry.describe()}. Volume: {geometry.describe()}.",
+            "Resample the annotation to the volume (in 3D Slicer: export it with the volume as reference).",
+        )
+    if geometry.is_same_as(segmentation.geometry):
+        return replace(segmentation, geometry=geometry), []
+    first = lattice.first_index(segmentation.geometry.size)
+    layers = np.zeros((len(segmentation.layers), *geometry.shape), segmentation.layers.dtype)
+    lost = 0
+    for target, layer in zip(layers, segmentation.layers, strict=True):
+        turned = lattice.turn(layer)
+        pairs = [_overlap(*spans) for spans in zip(first, turned.shape, geometry.shape, strict=True)]
+        inside = turned[tuple(theirs for _, theirs in pairs)]
+        target[tuple(ours for ours, _ in pairs)] = inside
+        lost += int(np.count_nonzero(layer)) - int(np.count_nonzero(inside))
+    if not layers.any():
+        raise BadInputError(
+            "The annotation lies outside the volume. "
+            f"Annotation: {segmentation.geometry.describe()}. Volume: {geometry.describe()}.",
+            "Check that both belong to the same scan.",
+        )
+    warnings = [f"{lost} labelled voxels lie outside the volume and were left out."] if lost else []
+    return replace(segmentation, layers=layers, geometry=geometry), warnings
+
+
+def write_segmentation(segmentation: Segmentation, path: Path | str) -> list[str]:
+    """Write a `.seg.nrrd`, or a label map for the other SEGMENTATION_SUFFIXES; whole or not at all. Returns warnings.
+
+    A label map has one layer: segments of several layers with the same label value get new values there, and where
+    segments overlap the later one is seen. Raises BadInputError for another suffix, a folder that is missing or
+    read-only, or a full disk.
+    """
+    path = Path(path)
+    check_suffix(path, SEGMENTATION_SUFFIXES)
+    if compound_suffix(path) != ".seg.nrrd":
+        labels, warnings = _label_map(segmentation)
+        write_image(labels, segmentation.geometry, path)
+        return warnings
+    try:
+        write_seg_nrrd(segmentation, path)
+    except OSError as error:
+        raise BadInputError(
+            f"{path} could not be written ({error.strerror}).", "Check the disk's free space."
+        ) from error
+    return []
+
+
+def check_output(path: Path | str) -> None:
+    """Raise BadInputError where `write_segmentation` could not write this file; for asking before a long job."""
+    check_suffix(Path(path), SEGMENTATION_SUFFIXES)
+    check_writable(Path(path))
+
+
+def _to_labels(voxels: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Layers (L, K, J, I) as uint8 or uint16 (a copy only where needed), and which values occur: (L, 65536) bool."""
+    low, high = _range(voxels, path)
+    if low < 0 or high > LARGEST_LABEL:
+        raise BadInputError(
+            f"{path} holds label values from {low} to {high}.",
+            f"Use label values from 0 to {LARGEST_LABEL}; check that it is a label map and not the image.",
+        )
+    dtype = np.dtype(np.uint8 if high < 256 else np.uint16)
+    layers = voxels if voxels.dtype == dtype else np.empty(voxels.shape, dtype)
+    seen = np.zeros((len(voxels), LARGEST_LABEL + 1), bool)
+    for layer, stored, present in zip(layers, voxels, seen, strict=True):
+        for plane, raw in zip(layer, stored, strict=True):
+            if layers is not voxels:
+                plane[...] = np.rint(raw) if raw.dtype.kind == "f" else raw
+            present[plane] = True
+    seen[:, 0] = False
+    return layers, seen
+
+
+def _range(voxels: np.ndarray, path: Path) -> tuple[int, int]:
+    low, high = 0, 0
+    for layer in voxels:
+        for plane in layer:
+            if plane.dtype.kind == "f" and not (np.abs(plane - np.rint(plane)) <= _WHOLE_TOLERANCE).all():
+                raise BadInputError(
+                    f"{path} holds voxels that are no whole numbers.",
+                    "Give a label map, not an image or a probability map.",
+                )
+            low, high = min(low, round(float(plane.min()))), max(high, round(float(plane.max())))
+    return low, high
+
+
+def _without_strangers(
+    layers: np.ndarray, seen: np.ndarray, segments: tuple[Segment, ...]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Clear the voxels whose value belongs to no segment, as Slicer ignores them too."""
+    known = np.zeros_like(seen)
+    for segment in segments:
+        known[segment.layer, segment.label_value] = True
+    strangers = int(np.count_nonzero(seen & ~known))
+    if not strangers:
+        return layers, ()
+    cleaned = np.stack([np.where(known[number][layer], layer, 0) for number, layer in enumerate(layers)])
+    return cleaned.astype(layers.dtype), (f"{strangers} label values belong to no segment and were left out.",)
+
+
+def _overlap(first: int, length: int, limit: int) -> tuple[slice, slice]:
+    """Where a span of `length` voxels from index `first` meets 0 to `limit`: the slice there and that of the span."""
+    start, stop = max(0, first), max(0, min(limit, first + length))
+    return slice(start, max(start, stop)), slice(start - first, max(start, stop) - first)
+
+
+def _label_map(segmentation: Segmentation) -> tuple[np.ndarray, list[str]]:
+    """One layer (K, J, I) with a value of its own for each segment, and what changed on the way."""
+    values, warnings = _distinct_values(segmentation.segments)
+    labels = np.zeros(segmentation.geometry.shape, np.uint8 if max(values, default=0) < 256 else np.uint16)
+    overlap = 0
+    for number, layer in enumerate(segmentation.layers):
+        table = np.zeros(LARGEST_LABEL + 1, labels.dtype)
+        for segment, value in zip(segmentation.segments, values, strict=True):
+            if segment.layer == number:
+                table[segment.label_value] = value
+        for target, plane in zip(labels, layer, strict=True):
+            new = table[plane]
+            overlap += int(np.count_nonzero((new > 0) & (target > 0)))
+            np.copyto(target, new, where=new > 0)
+    if overlap:
+        warnings.append(
+            f"{overlap} voxels belong to several segments; the label map shows one. Save as .seg.nrrd for all."
+        )
+    return labels, warnings
+
+
+def _distinct_values(segments: tuple[Segment, ...]) -> tuple[list[int], list[str]]:
+    values: list[int] = []
+    warnings = []
+    for segment in segments:
+        value = segment.label_value
+        if value in values:
+            value = max([*values, *(each.label_value for each in segments)]) + 1
+            warnings.append(f"Segment {segment.name!r} got label value {value}: {segment.label_value} was taken.")
+        values.append(value)
+    return values, warnings

@@ -1,0 +1,98 @@
+"""A volume: voxels, their geometry and a name, read from the formats of 3D Slicer."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from FewShotSAMLib.core.dicom import read_dicom_folder
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.files import compound_suffix
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.image_io import FORMATS_HINT, StoredImage, read_image
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Voxels (K, J, I), or (K, J, I, 3) uint8 for RGB, in the stored dtype; `warnings`: what was odd."""
+
+    voxels: np.ndarray
+    geometry: Geometry
+    name: str = "volume"
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_rgb(self) -> bool:
+        """Whether each voxel is a colour."""
+        return self.voxels.ndim == 4
+
+    def slice_at(self, axis: int, index: int) -> np.ndarray:
+        """View (rows, columns) or (rows, columns, 3) of one slice along array axis 0 = k, 1 = j, 2 = i."""
+        return self.voxels[(slice(None),) * axis + (index,)]
+
+    @cached_property
+    def content_hash(self) -> str:
+        """Digest of voxels, dtype, shape and spacing as 40 hexadecimal digits, the same on every machine."""
+        dtype = self.voxels.dtype.newbyteorder("<")
+        spacing = [float(f"{length:.6g}") for length in self.geometry.spacing]
+        digest = hashlib.blake2b(repr((dtype.str, self.voxels.shape, spacing)).encode(), digest_size=20)
+        for plane in self.voxels:  # slice by slice: no copy of the volume where it is not contiguous
+            digest.update(np.ascontiguousarray(plane, dtype=dtype).data)
+        return digest.hexdigest()
+
+
+def read_volume(path: Path | str) -> Volume:
+    """Read a NRRD, NIfTI or MetaImage file, a 2D image (one slice) or a folder with a DICOM series.
+
+    RGB and RGBA images of 8 bits become RGB volumes. NaN and infinite voxels become the smallest finite value, with
+    a warning. Raises BadInputError for a file that is missing, unreadable, truncated, 4D, constant, or neither grey
+    nor RGB.
+    """
+    path = Path(path)
+    stored = read_dicom_folder(path) if path.is_dir() else read_image(path)
+    voxels = _scalar_or_rgb(stored, path)
+    voxels, warnings = _checked_range(voxels, path)
+    suffix = "" if path.is_dir() else compound_suffix(path)
+    name = path.resolve().name
+    return Volume(
+        voxels, stored.geometry, name.removesuffix(name[len(name) - len(suffix) :]), stored.warnings + warnings
+    )
+
+
+def _scalar_or_rgb(stored: StoredImage, path: Path) -> np.ndarray:
+    voxels = stored.voxels
+    if voxels.ndim == 3:
+        return voxels
+    if voxels.shape[3] in (3, 4) and voxels.dtype == np.uint8:
+        return voxels[..., :3]
+    raise BadInputError(
+        f"{path} holds {voxels.shape[3]} values of type {voxels.dtype} per voxel, neither a grey nor a colour volume.",
+        FORMATS_HINT,
+    )
+
+
+def _checked_range(voxels: np.ndarray, path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Replace what is not finite (a copy only then) and refuse a constant volume."""
+    low, high, odd = np.inf, -np.inf, 0
+    for plane in voxels:
+        values = plane
+        if plane.dtype.kind == "f":
+            finite = np.isfinite(plane)
+            bad = plane.size - int(np.count_nonzero(finite))
+            odd += bad
+            values = plane[finite] if bad else plane
+        if values.size:
+            low, high = min(low, values.min()), max(high, values.max())
+    if not low < high:
+        raise BadInputError(f"{path} is constant: no voxel differs from any other.", "Check that it is the right file.")
+    if not odd:
+        return voxels, ()
+    repaired = voxels.copy()
+    for plane in repaired:
+        plane[~np.isfinite(plane)] = low
+    warning = (
+        f"{odd} voxels of {path.name} are NaN or infinite; they were read as {low:.6g}, the smallest finite value."
+    )
+    return repaired, (warning,)
