@@ -1,0 +1,65 @@
+"""Random copies of a painted slice: turned, scaled, moved and recoloured together with their labels."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from FewShotSAMLib.core.annotation import IGNORE
+
+MAX_ROTATION = math.radians(15)
+MAX_LOG_SCALE = math.log(1.25)
+MAX_SHIFT = 0.08
+"""Share of the slice's side."""
+MAX_LOG_GAMMA = math.log(1.4)
+MAX_BRIGHTNESS = 0.08
+MAX_LOG_CONTRAST = math.log(1.2)
+
+RECIPE = "affine15-1.25-0.08 gamma1.4 brightness0.08 contrast1.2"
+"""Names the numbers above in cache keys."""
+
+
+@dataclass(frozen=True)
+class SliceAugmentation:
+    """One random copy: the same for the same (slice, copy), so that its embedding can be cached.
+
+    Source: SurgicalSAM keeps the embeddings of augmented copies (40 of each image) to train a decoder on a cached
+    encoder; the few-shot paper does not say whether it augments. The ranges are our choice; no mirroring, since
+    left and right differ in the body.
+    """
+
+    slice_index: int
+    copy: int
+
+    def _uniform(self, count: int) -> list[float]:
+        generator = torch.Generator().manual_seed(self.slice_index * 1009 + self.copy)
+        return (torch.rand(count, generator=generator) * 2 - 1).tolist()
+
+    def apply(self, grey: torch.Tensor, classes: np.ndarray, aspect: float) -> tuple[torch.Tensor, np.ndarray]:
+        """The copy of a cut slice (rows, columns[, 3]) in 0..1 and of its class map.
+
+        aspect is the slice's height divided by its width in mm. Pixels that come from outside become IGNORE.
+        """
+        turn, scale, down, across, gamma, brightness, contrast = self._uniform(7)
+        rows, columns = classes.shape
+        grid = _grid(turn * MAX_ROTATION, math.exp(scale * MAX_LOG_SCALE), down, across, aspect, rows, columns)
+        planes = grey.movedim(-1, 0) if grey.ndim == 3 else grey[None]
+        moved = F.grid_sample(planes[None].float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+        shifted = torch.from_numpy(np.ascontiguousarray(classes)).float()[None, None] - IGNORE
+        labels = F.grid_sample(shifted, grid, mode="nearest", padding_mode="zeros", align_corners=False) + IGNORE
+        image = moved[0].clamp(0, 1) ** math.exp(gamma * MAX_LOG_GAMMA)
+        image = (image - 0.5) * math.exp(contrast * MAX_LOG_CONTRAST) + 0.5 + brightness * MAX_BRIGHTNESS
+        image = image.clamp(0, 1)
+        turned = image.movedim(0, -1) if grey.ndim == 3 else image[0]
+        return turned, labels[0, 0].round().to(torch.uint8).numpy()
+
+
+def _grid(
+    angle: float, scale: float, down: float, across: float, aspect: float, rows: int, columns: int
+) -> torch.Tensor:
+    """Sampling grid (1, rows, columns, 2) of a rotation and scaling in mm, then a shift."""
+    cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
+    matrix = torch.tensor([[[cos, -sin * aspect, across * MAX_SHIFT * 2], [sin / aspect, cos, down * MAX_SHIFT * 2]]])
+    return F.affine_grid(matrix, [1, 1, rows, columns], align_corners=False)

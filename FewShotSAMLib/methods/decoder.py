@@ -1,0 +1,135 @@
+"""SAM's mask decoder, asked with few-shot tokens instead of a user's points and boxes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from segment_anything.modeling import MaskDecoder, PromptEncoder
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which structure is asked for: pooled embeddings (B, T, 256), and for each token whether it shows the structure
+    (True) or something else (False): positive (T,)."""
+
+    tokens: Tensor
+    positive: Tensor
+
+
+@dataclass(frozen=True)
+class _Image:
+    """What every question needs of the images: flattened embeddings, with positions, and their first projections."""
+
+    keys: Tensor
+    key_heads: Tensor
+    value_heads: Tensor
+    query_heads: Tensor
+
+
+class TokenDecoder(nn.Module):
+    """SAM's mask decoder and the frozen parts of its prompt encoder that it needs.
+
+    Source: Xie et al., SAM Fewshot Finetuning: embeddings of annotated regions replace the prompts and only the mask
+    decoder trains. Our reading: they take the place of the sparse prompt tokens, each added to SAM's own embedding of a
+    positive or negative point; the dense prompt stays SAM's "no mask"; mask token 0 gives the mask; the predicted IoU
+    is not used.
+
+    The arithmetic is SAM's. Its two-way transformer is run step by step here, so that several questions about the same
+    image share what does not depend on the question, and attention is fused.
+    """
+
+    positional: Tensor
+    no_mask: Tensor
+    kinds: Tensor
+
+    def __init__(self, mask_decoder: MaskDecoder, prompt_encoder: PromptEncoder) -> None:
+        super().__init__()
+        self.mask_decoder = mask_decoder
+        # Neither the mask quality head nor the masks 1-3 take part: they neither train nor run.
+        for unused in (mask_decoder.iou_prediction_head, *mask_decoder.output_hypernetworks_mlps[1:]):
+            unused.requires_grad_(False)
+        negative, positive = (prompt_encoder.point_embeddings[kind].weight for kind in (0, 1))
+        positional = prompt_encoder.get_dense_pe().detach().flatten(2).transpose(1, 2)
+        self.register_buffer("positional", positional.contiguous())
+        self.register_buffer("no_mask", prompt_encoder.no_mask_embed.weight.detach().clone().view(1, 1, -1))
+        self.register_buffer("kinds", torch.cat([negative, positive]).detach().clone())
+
+    def forward(self, embeddings: Tensor, questions: Sequence[Question]) -> Tensor:
+        """Mask logits (B, questions, 4h, 4w) for embeddings (B, 256, h, w)."""
+        image = self._image(embeddings)
+        return torch.stack([self._answer(image, question, embeddings.shape[2:]) for question in questions], dim=1)
+
+    def _image(self, embeddings: Tensor) -> _Image:
+        first = self.mask_decoder.transformer.layers[0]
+        keys = embeddings.flatten(2).transpose(1, 2) + self.no_mask
+        placed = keys + self.positional
+        ask, tell = first.cross_attn_token_to_image, first.cross_attn_image_to_token
+        return _Image(
+            keys, _heads(ask, ask.k_proj(placed)), _heads(ask, ask.v_proj(keys)), _heads(tell, tell.q_proj(placed))
+        )
+
+    def _answer(self, image: _Image, question: Question, size: Sequence[int]) -> Tensor:
+        decoder = self.mask_decoder
+        batch = len(image.keys)
+        output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(batch, -1, -1)
+        prompts = torch.cat([output, question.tokens + self.kinds[question.positive.long()]], dim=1)
+        answers, keys = self._transform(image, prompts)
+        upscaled = decoder.output_upscaling(keys.transpose(1, 2).unflatten(2, tuple(size)))
+        weights = decoder.output_hypernetworks_mlps[0](answers[:, 1])
+        return (weights[:, None] @ upscaled.flatten(2)).view(batch, *upscaled.shape[2:])
+
+    def _transform(self, image: _Image, prompts: Tensor) -> tuple[Tensor, Tensor]:
+        """SAM's two-way transformer: tokens (B, T, 256) and image (B, hw, 256) after attending to each other."""
+        transformer = self.mask_decoder.transformer
+        queries, keys = prompts, image.keys
+        for number, layer in enumerate(transformer.layers):
+            placed = queries if layer.skip_first_layer_pe else queries + prompts
+            attended = _attend(layer.self_attn, placed, placed, queries)
+            queries = layer.norm1(attended if layer.skip_first_layer_pe else queries + attended)
+            asking = layer.cross_attn_token_to_image
+            if number == 0:
+                told = _merge(
+                    asking, _heads(asking, asking.q_proj(queries + prompts)), image.key_heads, image.value_heads
+                )
+            else:
+                told = _attend(asking, queries + prompts, keys + self.positional, keys)
+            queries = layer.norm2(queries + told)
+            queries = layer.norm3(queries + layer.mlp(queries))
+            keys = layer.norm4(
+                keys + self._told_to_image(layer, image if number == 0 else None, keys, queries, prompts)
+            )
+        final = _attend(transformer.final_attn_token_to_image, queries + prompts, keys + self.positional, keys)
+        return transformer.norm_final_attn(queries + final), keys
+
+    def _told_to_image(
+        self, layer: Any, image: _Image | None, keys: Tensor, queries: Tensor, prompts: Tensor
+    ) -> Tensor:
+        telling = layer.cross_attn_image_to_token
+        asked = image.query_heads if image else _heads(telling, telling.q_proj(keys + self.positional))
+        key_heads = _heads(telling, telling.k_proj(queries + prompts))
+        return _merge(telling, asked, key_heads, _heads(telling, telling.v_proj(queries)))
+
+
+def _heads(attention: Any, projected: Tensor) -> Tensor:
+    """(B, n, channels) to (B, heads, n, channels per head)."""
+    return projected.unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
+
+
+def _merge(attention: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Attention over heads that are projected already, and the output projection."""
+    mixed = F.scaled_dot_product_attention(queries, keys, values)
+    projected: Tensor = attention.out_proj(mixed.transpose(1, 2).flatten(2))
+    return projected
+
+
+def _attend(attention: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """One of SAM's attention layers, fused."""
+    return _merge(
+        attention,
+        _heads(attention, attention.q_proj(queries)),
+        _heads(attention, attention.k_proj(keys)),
+        _heads(attention, attention.v_proj(values)),
+    )

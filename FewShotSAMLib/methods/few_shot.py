@@ -1,0 +1,117 @@
+"""The few-shot decoder: tokens of the exemplars ask SAM's mask decoder for the same structures on other slices."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from FewShotSAMLib.methods.decoder import Question, TokenDecoder
+from FewShotSAMLib.methods.head import Head
+from FewShotSAMLib.methods.tokens import Token
+
+BACKGROUND = 0
+NEVER = -100.0
+"""Logit of a segment that nothing shows."""
+
+
+@dataclass(frozen=True)
+class FewShotSettings:
+    """How exemplars become tokens.
+
+    The paper does not say how many tokens stand for a region, nor does it mention tokens of anything but the target.
+    Our reading: one mean token per exemplar and segment is the minimal scheme; `background_tokens` (per exemplar) and
+    `other_segments` add negative tokens, as SurgicalSAM's other classes and FoB's background prompts do.
+    """
+
+    tokens_per_exemplar: int = 1
+    background_tokens: int = 2
+    other_segments: bool = True
+
+    def tokens_of(self, label: int) -> int:
+        """How many tokens a region of this label gives on one exemplar."""
+        return self.background_tokens if label == BACKGROUND else self.tokens_per_exemplar
+
+
+class FewShotHead(Head):
+    """SAM's mask decoder asked once per segment, with that segment's tokens; softmax over background and segments.
+
+    Our reading: the background's logit is the constant 0, so that for a single segment the softmax is SAM's own sigmoid
+    with its threshold at 0, and each pixel gets one label when there are several. The support is drawn anew at each
+    training step, never from the slice asked about unless no other shows the segment; for prediction all exemplars
+    serve. A segment without tokens is never predicted.
+    """
+
+    def __init__(self, decoder: TokenDecoder, class_count: int, settings: FewShotSettings) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.class_count = class_count
+        self.settings = settings
+        self.support: list[Token] = []
+
+    def set_support(self, tokens: Sequence[Token]) -> None:
+        """Make these tokens the few-shot collection; every segment needs at least one."""
+        self.support = list(tokens)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Logits with every clean exemplar as support."""
+        blocks = {}
+        for label in self._labels():
+            clean = [token.vector for token in self.support if token.label == label and token.copy == 0]
+            blocks[label] = torch.stack(clean).to(embeddings).expand(len(embeddings), -1, -1)
+        return self._ask(embeddings, blocks)
+
+    def training_logits(self, embeddings: Tensor, slices: Sequence[int], generator: torch.Generator) -> Tensor:
+        """Logits with a random support for each query, without the query's own slice."""
+        blocks = {label: self._draw(label, slices, generator).to(embeddings) for label in self._labels()}
+        return self._ask(embeddings, blocks)
+
+    def _ask(self, embeddings: Tensor, blocks: dict[int, Tensor]) -> Tensor:
+        """blocks: tokens (B, n, 256) of each label."""
+        batch, _, height, width = embeddings.shape
+        logits = embeddings.new_full((batch, self.class_count + 1, 4 * height, 4 * width), NEVER)
+        logits[:, BACKGROUND] = 0.0
+        shown = [label for label in blocks if label != BACKGROUND]
+        logits[:, shown] = self.decoder(embeddings, [self._question(label, blocks) for label in shown])
+        return logits
+
+    def _question(self, label: int, blocks: dict[int, Tensor]) -> Question:
+        tokens = torch.cat([blocks[label], *self._negatives(label, blocks)], dim=1)
+        return Question(tokens, torch.arange(tokens.shape[1], device=tokens.device) < blocks[label].shape[1])
+
+    def _negatives(self, label: int, blocks: dict[int, Tensor]) -> list[Tensor]:
+        """Background tokens, and one token (mean over the support) for each other segment."""
+        negatives = [blocks[BACKGROUND]] if BACKGROUND in blocks else []
+        if self.settings.other_segments:
+            others = [other for other in blocks if other not in (BACKGROUND, label)]
+            negatives += [blocks[other].mean(dim=1, keepdim=True) for other in others]
+        return negatives
+
+    def _labels(self) -> list[int]:
+        """The labels that have tokens, background first."""
+        return sorted({token.label for token in self.support})
+
+    def _draw(self, label: int, slices: Sequence[int], generator: torch.Generator) -> Tensor:
+        """Tokens (B, n, 256) of randomly many exemplars of the label, each from the slice or one of its copies."""
+        views: dict[int, dict[int, list[Tensor]]] = defaultdict(lambda: defaultdict(list))
+        for token in self.support:
+            if token.label == label:
+                views[token.slice_index][token.copy].append(token.vector)
+        choices = [[index for index in views if index != query] or list(views) for query in slices]
+        count = _random(1, max(len(choice) for choice in choices), generator)
+        drawn = []
+        for choice in choices:
+            order = torch.randperm(len(choice), generator=generator).tolist()
+            picked = [choice[order[i % len(order)]] for i in range(count)]
+            drawn.append(torch.cat([self._view(label, views[index], generator) for index in picked]))
+        return torch.stack(drawn)
+
+    def _view(self, label: int, copies: dict[int, list[Tensor]], generator: torch.Generator) -> Tensor:
+        """Tokens of one exemplar, always equally many: those of a region with few cells are repeated."""
+        vectors = copies[list(copies)[_random(0, len(copies) - 1, generator)]]
+        return torch.stack([vectors[i % len(vectors)] for i in range(self.settings.tokens_of(label))])
+
+
+def _random(low: int, high: int, generator: torch.Generator) -> int:
+    return int(torch.randint(low, high + 1, (), generator=generator))

@@ -1,0 +1,24 @@
+"""The loss of fine-tuning: cross-entropy plus Dice, with soft labels."""
+
+import torch
+from torch import Tensor
+
+
+def segmentation_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Mean cross-entropy plus mean soft Dice loss over the segments present in the batch.
+
+    logits and target are (B, C + 1, h, w), class 0 the background; target holds each class's share of the pixel, weight
+    (B, h, w) how much the pixel counts. SAM trains with focal and Dice loss; cross-entropy instead of focal is our
+    reading, as the softmax over segments already keeps easy background from dominating beside Dice.
+    """
+    log_probability = torch.log_softmax(logits, dim=1)
+    cross_entropy = -((target * log_probability).sum(dim=1) * weight).sum() / weight.sum().clamp_min(1.0)
+    probability = log_probability.exp()[:, 1:] * weight[:, None]
+    wanted = target[:, 1:] * weight[:, None]
+    overlap = (probability * wanted).sum(dim=(0, 2, 3))
+    total = probability.sum(dim=(0, 2, 3)) + wanted.sum(dim=(0, 2, 3))
+    present = wanted.sum(dim=(0, 2, 3)) > 0
+    if not bool(present.any()):
+        return cross_entropy
+    dice = (2 * overlap + 1e-3) / (total + 1e-3)
+    return cross_entropy + (1 - dice[present]).mean()

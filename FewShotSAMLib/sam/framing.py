@@ -1,0 +1,128 @@
+"""Places a slice in the encoder's square image, and brings masks to its grids and logits back."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from FewShotSAMLib.core.plane import SlicePlane
+from FewShotSAMLib.sam.registry import PIXEL_MEAN
+
+PATCH = 16
+"""Pixels of the encoder's image per cell of the embedding."""
+
+LOGIT_STRIDE = 4
+"""Pixels of the encoder's image per pixel of the mask decoder's output."""
+
+
+@dataclass(frozen=True)
+class Framing:
+    """A crop (first row, end row, first column, end column) of a plane's slices in a square of size x size pixels.
+
+    As in SAM the longer side fills the square and the rest at the bottom or right is padding. Other than in SAM the
+    sides are measured in mm, so that anisotropic slices are not squashed (our choice).
+    """
+
+    plane: SlicePlane
+    crop: tuple[int, int, int, int]
+    size: int
+
+    @property
+    def crop_shape(self) -> tuple[int, int]:
+        """Rows and columns of the slice that the encoder sees."""
+        return self.crop[1] - self.crop[0], self.crop[3] - self.crop[2]
+
+    @property
+    def aspect(self) -> float:
+        """Height of the crop divided by its width, both in mm."""
+        (rows, columns), (down, across) = self.crop_shape, self.plane.spacing
+        return rows * down / (columns * across)
+
+    @property
+    def content(self) -> tuple[int, int]:
+        """Height and width in encoder pixels that the crop fills, at least one cell each."""
+        extent = [count * spacing for count, spacing in zip(self.crop_shape, self.plane.spacing, strict=True)]
+        height, width = (max(PATCH, round(self.size * side / max(extent))) for side in extent)
+        return height, width
+
+    @property
+    def key(self) -> str:
+        """Names this framing in cache keys."""
+        height, width = self.content
+        turned = f"{self.plane.transpose:d}{self.plane.flip_rows:d}{self.plane.flip_columns:d}"
+        return f"axis={self.plane.axis} turned={turned} crop={self.crop} size={self.size} content={height}x{width}"
+
+    def cut(self, array: np.ndarray) -> np.ndarray:
+        """The cropped slice in display orientation (view of a stored slice)."""
+        first_row, end_row, first_column, end_column = self.crop
+        return self.plane.orient(array)[first_row:end_row, first_column:end_column]
+
+    def image(self, grey: torch.Tensor) -> torch.Tensor:
+        """Encoder input (3, size, size) in 0..255 of a cut slice (rows, columns[, 3]) with values 0..1."""
+        planes = grey.movedim(-1, 0) if grey.ndim == 3 else grey.expand(3, *grey.shape)
+        fitted = F.interpolate(
+            planes[None].float() * 255.0, size=self.content, mode="bilinear", antialias=True, align_corners=False
+        )[0]
+        # Padding is the pixel mean, so that it is zero after SAM's own normalisation, as in SAM.
+        framed = torch.tensor(PIXEL_MEAN).view(3, 1, 1).repeat(1, self.size, self.size)
+        framed[:, : fitted.shape[1], : fitted.shape[2]] = fitted
+        return framed
+
+    def areas(self, masks: torch.Tensor, stride: int) -> torch.Tensor:
+        """Share of each grid cell (size/stride squared) that the masks (n, rows, columns) cover, exact by area."""
+        cells = self.size // stride
+        height, width = (side / stride for side in self.content)
+        down = _overlaps(masks.shape[1], height, cells)
+        across = _overlaps(masks.shape[2], width, cells)
+        return down @ masks.float() @ across.T
+
+    def target(self, classes: np.ndarray, class_count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Soft labels on the logit grid from a cut class map: 0 background, 1..class_count, anything else is ignored.
+
+        Returns the share of each class per pixel (class_count + 1, h, w), summing to 1 where the weight is positive,
+        and the weight (h, w): the part of the pixel that is labelled content, 0 in the padding.
+        """
+        labels = torch.from_numpy(np.ascontiguousarray(classes)).long()
+        masks = torch.stack([labels == label for label in range(class_count + 1)])
+        shares = self.areas(masks, LOGIT_STRIDE)
+        weight = shares.sum(dim=0)
+        return shares / weight.clamp_min(1e-6), weight
+
+    def cell_weights(self, classes: np.ndarray, class_count: int) -> torch.Tensor:
+        """Area of each class in each cell of the embedding (class_count + 1, size/16, size/16)."""
+        labels = torch.from_numpy(np.ascontiguousarray(classes)).long()
+        masks = torch.stack([labels == label for label in range(class_count + 1)])
+        return self.areas(masks, PATCH)
+
+    def uncut(self, logits: torch.Tensor) -> torch.Tensor:
+        """Logits (..., size/4, size/4) of the framed image resampled to the pixels of the cut slice."""
+        height, width = (side / LOGIT_STRIDE for side in self.content)
+        rows, columns = self.crop_shape
+        down = _sampling(rows, height, logits.shape[-2])
+        across = _sampling(columns, width, logits.shape[-1])
+        return down.to(logits) @ logits @ across.T.to(logits)
+
+
+def _overlaps(source: int, extent: float, cells: int) -> torch.Tensor:
+    """(cells, source) matrix: the part of each cell that each of `source` pixels covers, spread over `extent` cells."""
+    edges = torch.linspace(0, extent, source + 1, dtype=torch.float64)
+    start = torch.arange(cells, dtype=torch.float64)[:, None]
+    overlap = torch.minimum(edges[None, 1:], start + 1) - torch.maximum(edges[None, :-1], start)
+    return overlap.clamp_min(0).float()
+
+
+def _sampling(target: int, extent: float, cells: int) -> torch.Tensor:
+    """(target, cells) matrix of linear interpolation; averages where the target is coarser than the cells."""
+    step = extent / target
+    centre = (torch.arange(target, dtype=torch.float64)[:, None] + 0.5) * step - 0.5
+    # Beyond the outermost content cell the padding says nothing about the slice: hold the border value.
+    centre = centre.clamp(0, max(min(extent, cells) - 1, 0))
+    distance = (torch.arange(cells, dtype=torch.float64)[None] - centre).abs() / max(step, 1.0)
+    weights = (1 - distance).clamp_min(0)
+    return (weights / weights.sum(dim=1, keepdim=True)).float()
+
+
+def whole_slice(plane: SlicePlane, size: int) -> Framing:
+    """Framing without a crop."""
+    return Framing(plane, (0, plane.shape[0], 0, plane.shape[1]), size)
