@@ -73,13 +73,24 @@ class TokenDecoder(nn.Module):
 
     def _answer(self, image: _Image, question: Question, size: Sequence[int]) -> Tensor:
         decoder = self.mask_decoder
-        batch = len(image.keys)
-        output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(batch, -1, -1)
+        output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(len(image.keys), -1, -1)
         prompts = torch.cat([output, question.tokens + self.kinds[question.positive.long()]], dim=1)
         answers, keys = self._transform(image, prompts)
-        upscaled = decoder.output_upscaling(keys.transpose(1, 2).unflatten(2, tuple(size)))
         weights = decoder.output_hypernetworks_mlps[0](answers[:, 1])
-        return (weights[:, None] @ upscaled.flatten(2)).view(batch, *upscaled.shape[2:])
+        return self._mask(keys.unflatten(1, tuple(size)), weights)
+
+    def _mask(self, cells: Tensor, weights: Tensor) -> Tensor:
+        """SAM's upscaling of cells (B, h, w, 256) and its product with weights (B, 32): logits (B, 4h, 4w).
+
+        A transposed convolution whose stride is its size is a linear layer from a cell to its 2 x 2 parts. Channels
+        stay last until the end, so that nothing but the mask itself is rearranged.
+        """
+        first, norm, activation, second, last_activation = self.mask_decoder.output_upscaling
+        halves = F.layer_norm(_split(first, cells), norm.weight.shape, norm.weight, norm.bias, norm.eps)
+        quarters = last_activation(_split(second, activation(halves)))  # (B, h, w, 2, 2, 2, 2, 32)
+        parts = torch.einsum("bhwrcsdk,bk->bhrswcd", quarters, weights)
+        batch, height, width = cells.shape[:3]
+        return parts.reshape(batch, 4 * height, 4 * width)
 
     def _transform(self, image: _Image, prompts: Tensor) -> tuple[Tensor, Tensor]:
         """SAM's two-way transformer: tokens (B, T, 256) and image (B, hw, 256) after attending to each other."""
@@ -111,6 +122,13 @@ class TokenDecoder(nn.Module):
         asked = image.query_heads if image else _heads(telling, telling.q_proj(keys + self.positional))
         key_heads = _heads(telling, telling.k_proj(queries + prompts))
         return _merge(telling, asked, key_heads, _heads(telling, telling.v_proj(queries)))
+
+
+def _split(convolution: nn.ConvTranspose2d, cells: Tensor) -> Tensor:
+    """A transposed convolution of size and stride 2 on the last dimension: (..., in) to (..., 2, 2, out)."""
+    kernel = convolution.weight.permute(2, 3, 1, 0)
+    bias = None if convolution.bias is None else convolution.bias.expand(*kernel.shape[:3]).flatten()
+    return F.linear(cells, kernel.flatten(0, 2), bias).unflatten(-1, kernel.shape[:3])
 
 
 def _heads(attention: Any, projected: Tensor) -> Tensor:

@@ -1,0 +1,71 @@
+"""How sure the prediction is of each voxel and each slice, and which slice is worth painting next."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+NEGLIGIBLE_SHARE = 1e-3
+"""Share of a slice's pixels that is too little to speak of: keeps the ratio defined where nothing is predicted."""
+
+NEIGHBOURHOOD = 3.0
+"""Distance in slices from a painted one at which half of a slice's uncertainty counts in the ranking."""
+
+
+@dataclass(frozen=True)
+class SliceConfidence:
+    """confidence 0..1: the Dice to be expected if the probabilities are true; doubtful: pixels expected to be wrong."""
+
+    confidence: float
+    doubtful: float
+
+
+CERTAIN = SliceConfidence(1.0, 0.0)
+"""Of a slice that the user painted or declared empty."""
+
+
+def slice_confidence(probability: Tensor) -> SliceConfidence:
+    """Confidence of one slice from its class probabilities (C + 1, rows, columns), class 0 the background.
+
+    With p the probability and y the prediction of the segments, the expected Dice is 2 sum(p y) / (sum(p) + sum(y)).
+    """
+    best, label = probability.max(dim=0)
+    predicted = label > 0
+    expected = float(probability[1:].sum())
+    overlap = float(best[predicted].sum())
+    negligible = NEGLIGIBLE_SHARE * label.numel()
+    total = expected + float(predicted.sum())
+    return SliceConfidence(
+        confidence=round((2 * overlap + negligible) / (total + negligible), 4),
+        doubtful=round(float((1 - best).sum()), 2),
+    )
+
+
+def next_slices(slices: Mapping[int, SliceConfidence], exemplars: Iterable[int], count: int) -> list[int]:
+    """Up to `count` slices to paint next, most useful first.
+
+    Usefulness is the number of doubtful pixels, discounted near painted slices and near those already suggested, since
+    neighbours teach the same (our choice).
+    """
+    painted = set(exemplars)
+    candidates = [index for index in slices if index not in painted]
+    ranked: list[int] = []
+    while candidates and len(ranked) < count:
+        known = sorted(painted | set(ranked))
+        best = max(candidates, key=lambda index: (_usefulness(slices[index], index, known), -index))
+        if _usefulness(slices[best], best, known) <= 0:
+            break
+        ranked.append(best)
+        candidates.remove(best)
+    return ranked
+
+
+def _usefulness(slice_: SliceConfidence, index: int, known: Sequence[int]) -> float:
+    distance = min((abs(index - other) for other in known), default=float("inf"))
+    return slice_.doubtful * (1.0 if distance == float("inf") else distance / (distance + NEIGHBOURHOOD))
+
+
+def percent(probability: Tensor) -> Tensor:
+    """Confidence per voxel, 0..100 as uint8, from class probabilities (C + 1, rows, columns)."""
+    return (probability.amax(dim=0) * 100).round().to(torch.uint8)

@@ -1,0 +1,91 @@
+"""What a job sees of the background process: progress, warnings, cancellation and what stays warm between jobs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from FewShotSAMLib.core.errors import CancelledError
+
+Send = Callable[[str, Mapping[str, Any]], None]
+"""Takes an event's type and its fields; whoever made the context adds the request's id and carries it away."""
+
+PROGRESS_INTERVAL_S = 0.1
+
+
+def _discard(kind: str, fields: Mapping[str, Any]) -> None:
+    """The sender of a context that nobody listens to."""
+
+
+class JobContext:
+    """A job's only way to the outside. `JobContext()` alone is a silent one, good for tests and for use as a library.
+
+    `state` lives as long as the process: a warm encoder or embeddings are kept there from one job to the next.
+    `job_folder` is where bulk data for the parent goes, None where the parent gave none.
+    """
+
+    def __init__(
+        self,
+        send: Send = _discard,
+        cancelled: threading.Event | None = None,
+        job_folder: Path | None = None,
+        state: dict[str, Any] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.job_folder = job_folder
+        self.state: dict[str, Any] = {} if state is None else state
+        self.warnings: list[str] = []
+        self._send = send
+        self._cancelled = cancelled or threading.Event()
+        self._clock = clock
+        self._stage = ""
+        self._started = (0.0, 0)
+        self._last_sent = 0.0
+
+    def check(self) -> None:
+        """Raise CancelledError when the user asked to stop. Long loops call it at least twice a second."""
+        if self._cancelled.is_set():
+            raise CancelledError("The run was cancelled.", "Nothing was written; embeddings already made are kept.")
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Report `done` of `total` steps of a stage. Call it as often as you like.
+
+        The first and the last report of a stage are always sent, those between at most ten times a second. Unless the
+        stage is done, this is a `check()` too: the last report of writing must not turn a written file into an error.
+        """
+        if done < total:
+            self.check()
+        now = self._clock()
+        first = stage != self._stage
+        if first:
+            self._stage, self._started = stage, (now, done)
+        if not first and done < total and now - self._last_sent < PROGRESS_INTERVAL_S:
+            return
+        self._last_sent = now
+        self._send("progress", {"stage": stage, "done": done, "total": total, "eta_s": self._eta(now, done, total)})
+
+    def _eta(self, now: float, done: int, total: int) -> float | None:
+        """Seconds left at the stage's pace so far; None while there is no pace yet."""
+        started_at, done_at_start = self._started
+        if done >= total:
+            return 0.0
+        if done <= done_at_start:
+            return None
+        return round((now - started_at) * (total - done) / (done - done_at_start), 1)
+
+    def warning(self, text: str) -> None:
+        """Tell the user something that does not stop the run. The same text is sent once only."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+            self._send("warning", {"message": text})
+
+    def metric(self, name: str, value: float) -> None:
+        """Report one number, such as the loss of a training step."""
+        self._send("metric", {"name": name, "value": value})
+
+    def preview(self, **fields: Any) -> None:
+        """Report that something can be shown already; bulk data lies in files, `fields` name them."""
+        self._send("preview", fields)

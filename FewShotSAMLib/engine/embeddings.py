@@ -1,0 +1,108 @@
+"""The embeddings of one volume's slices: from the cache where they are done, from the encoder where not."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from FewShotSAMLib.core.intensity import IntensityWindow
+from FewShotSAMLib.core.volume import Volume
+from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.methods.augmentation import RECIPE, SliceAugmentation
+from FewShotSAMLib.sam.cache import EmbeddingCache, EmbeddingStore, MissingSlicesError
+from FewShotSAMLib.sam.encoder import Encoder
+from FewShotSAMLib.sam.framing import Framing
+
+
+class SliceEmbeddings:
+    """Embeddings (256, S/16, S/16), float16, of a volume's slices as one framing and one intensity window show them.
+
+    Use as a context manager: it holds the volume's cache file.
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        window: IntensityWindow,
+        framing: Framing,
+        encoder: Encoder,
+        cache: EmbeddingCache,
+        context: JobContext,
+    ) -> None:
+        self.framing = framing
+        self._volume, self._window, self._encoder = volume, window, encoder
+        self._cache, self._context = cache, context
+        self._key = f"{encoder.cache_key} window={window.low:.6g},{window.high:.6g} {framing.key}"
+        self._stores: dict[str, EmbeddingStore] = {}
+
+    def __enter__(self) -> "SliceEmbeddings":
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        for store in self._stores.values():
+            store.close()
+        self._stores.clear()
+
+    def grey(self, index: int) -> np.ndarray:
+        """The cut slice in 0..1, float32, (rows, columns) or (rows, columns, 3)."""
+        cut = self.framing.cut(self._volume.slice_at(self.framing.plane.axis, index))
+        return np.ascontiguousarray(self._window.apply(cut))
+
+    def ensure(self, indices: Sequence[int], stage: str = "encode") -> None:
+        """Encode those of the slices that the cache lacks. Raises CancelledError; what is done stays done."""
+        store = self._store("slices", self._volume.voxels.shape[self.framing.plane.axis])
+        missing = store.missing(indices)
+        self._encode(store, missing, lambda index: torch.from_numpy(self.grey(index)), stage)
+
+    def slices(self, indices: Sequence[int]) -> torch.Tensor:
+        """Embeddings (n, 256, h, w), float16, of the slices."""
+        store = self._store("slices", self._volume.voxels.shape[self.framing.plane.axis])
+        return self._read(store, indices, lambda: self.ensure(indices))
+
+    def augmented(self, index: int, copies: int, encode: bool) -> torch.Tensor:
+        """Embeddings (copies, 256, h, w), float16, of a slice's augmented copies 1..copies.
+
+        With encode False only what the cache holds already: all copies or none (0, 256, h, w).
+        """
+        store = self._store(f"augmented {RECIPE} slice={index}", copies)
+        wanted = range(copies)
+
+        def complete() -> None:
+            grey = torch.from_numpy(self.grey(index))
+            self._encode(store, store.missing(wanted), lambda copy: self._copy(grey, index, copy + 1), "augment")
+
+        if not encode and store.missing(wanted):
+            return torch.empty(0, *self._encoder.embedding_shape, dtype=torch.float16)
+        complete()
+        return self._read(store, wanted, complete)
+
+    def _copy(self, grey: torch.Tensor, index: int, copy: int) -> torch.Tensor:
+        unlabelled = np.zeros(tuple(grey.shape[:2]), dtype=np.uint8)
+        return SliceAugmentation(index, copy).apply(grey, unlabelled, self.framing.aspect)[0]
+
+    def _store(self, name: str, count: int) -> EmbeddingStore:
+        if name not in self._stores:
+            self._stores[name] = self._cache.open(
+                self._volume.content_hash, f"{self._key} {name}", count, self._encoder.embedding_shape
+            )
+        return self._stores[name]
+
+    def _encode(
+        self, store: EmbeddingStore, missing: Sequence[int], grey_of: Callable[[int], torch.Tensor], stage: str
+    ) -> None:
+        step = self._encoder.batch_size
+        for start in range(0, len(missing), step):
+            self._context.progress(stage, start, len(missing))
+            batch = missing[start : start + step]
+            images = torch.stack([self.framing.image(grey_of(index)) for index in batch])
+            for index, embedding in zip(batch, self._encoder.encode(images, self._context.check), strict=True):
+                store.write(index, embedding.numpy())
+        if missing:
+            self._context.progress(stage, len(missing), len(missing))
+
+    def _read(self, store: EmbeddingStore, indices: Sequence[int], repair: Callable[[], None]) -> torch.Tensor:
+        try:
+            return torch.from_numpy(store.read(indices))
+        except MissingSlicesError:  # damaged on disk since it was written: the store has warned, encode it again
+            repair()
+            return torch.from_numpy(store.read(indices))

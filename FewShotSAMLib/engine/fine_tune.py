@@ -1,0 +1,84 @@
+"""Fine-tunes a head on the exemplars' embeddings."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.exemplars import Exemplar
+from FewShotSAMLib.methods.head import Head
+from FewShotSAMLib.methods.loss import segmentation_loss
+
+CLEAN_SHARE = 0.5
+"""Chance that a query is the slice itself rather than one of its augmented copies."""
+
+REPORT_EVERY = 10
+"""Steps between two reports of the loss."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """AdamW with linear warm-up and cosine decay; the paper states no schedule, so the numbers are ours."""
+
+    steps: int
+    batch: int = 2
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    warm_up: int = 10
+    max_gradient: float = 1.0
+
+    def factor(self, step: int) -> float:
+        """Learning rate at `step` as a share of the highest."""
+        rising = min(1.0, (step + 1) / self.warm_up)
+        return rising * 0.5 * (1 + math.cos(math.pi * step / max(1, self.steps)))
+
+
+def fine_tune(head: Head, exemplars: Sequence[Exemplar], schedule: Schedule, seed: int, context: JobContext) -> float:
+    """Train the head's trainable parameters in place; returns the mean loss of the last steps.
+
+    The same seed gives the same weights on the same device with the same number of threads.
+    """
+    device = next(head.parameters()).device
+    generator = torch.Generator().manual_seed(seed)
+    parameters = head.trainable()
+    optimiser = torch.optim.AdamW(parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule.factor)
+    losses: list[float] = []
+    head.train()
+    for step in range(schedule.steps):
+        context.progress("fine-tune", step, schedule.steps)
+        batch = _draw(exemplars, schedule.batch, generator)
+        embeddings = torch.stack([exemplar.embedding for exemplar in batch]).to(device).float()
+        target = torch.stack([exemplar.target for exemplar in batch]).to(device).float()
+        weight = torch.stack([exemplar.weight for exemplar in batch]).to(device).float()
+        logits = head.training_logits(embeddings, [exemplar.slice_index for exemplar in batch], generator)
+        loss = segmentation_loss(logits, target, weight)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, schedule.max_gradient)
+        optimiser.step()
+        scheduler.step()
+        losses.append(float(loss.detach()))
+        if step % REPORT_EVERY == 0:
+            context.metric("loss", losses[-1])
+    context.progress("fine-tune", schedule.steps, schedule.steps)
+    head.eval()
+    return sum(losses[-REPORT_EVERY:]) / max(1, len(losses[-REPORT_EVERY:]))
+
+
+def _draw(exemplars: Sequence[Exemplar], count: int, generator: torch.Generator) -> list[Exemplar]:
+    """Random views of `count` different slices (of all slices, where there are fewer)."""
+    views: dict[int, list[Exemplar]] = {}
+    for exemplar in exemplars:
+        views.setdefault(exemplar.slice_index, []).append(exemplar)
+    slices = list(views)
+    order = torch.randperm(len(slices), generator=generator)[:count].tolist()
+    return [_view(views[slices[position]], generator) for position in order]
+
+
+def _view(views: list[Exemplar], generator: torch.Generator) -> Exemplar:
+    if len(views) == 1 or float(torch.rand((), generator=generator)) < CLEAN_SHARE:
+        return views[0]
+    return views[int(torch.randint(1, len(views), (), generator=generator))]

@@ -1,0 +1,164 @@
+"""The jobs of the background process: propagate painted slices through a volume, apply a few-shot model to another."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from FewShotSAMLib.core.annotation import Annotation, annotate
+from FewShotSAMLib.core.files import check_writable
+from FewShotSAMLib.core.image_io import write_image
+from FewShotSAMLib.core.intensity import Normalisation, parse_normalisation
+from FewShotSAMLib.core.plane import axis_of_plane, slice_plane
+from FewShotSAMLib.core.segmentation import Segmentation, check_output, place_on, read_segmentation, write_segmentation
+from FewShotSAMLib.core.volume import Volume
+from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.learning import Learned, LearningOptions, check_encoder, check_warm_start, learn, new_head
+from FewShotSAMLib.engine.model_file import FewShotModel, load_model, save_model
+from FewShotSAMLib.engine.predict import Prediction, predict
+from FewShotSAMLib.engine.report import job_report
+from FewShotSAMLib.engine.request import ApplyRequest, ComputeOptions, PropagateRequest
+from FewShotSAMLib.engine.results import (
+    Previewer,
+    blank_prediction,
+    empty_segmentation,
+    fill_in,
+    insert_exemplars,
+    refine,
+)
+from FewShotSAMLib.engine.run import Run, predicted_slices
+from FewShotSAMLib.engine.timing import StageTimer
+from FewShotSAMLib.engine.warm import warm_encoder, warm_volume
+
+
+def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
+    """Learn from the painted slices of a volume and segment its other slices; returns the report.
+
+    Raises FewShotSAMError, and then nothing has been written.
+    """
+    request = PropagateRequest.from_parameters(parameters)
+    timer = StageTimer()
+    _check_outputs(request)
+    warm_start = load_model(request.warm_start) if request.warm_start else None
+    with timer.stage("read"):
+        volume = warm_volume(request.volume, context)
+        annotation = _read_annotation(request, volume, context)
+        normalisation = _normalisation(request, volume, warm_start)
+    indices = predicted_slices(volume, annotation.axis, request.range, annotation.exemplars)
+    if warm_start is not None:
+        check_warm_start(warm_start, slice_plane(volume.geometry, annotation.axis))
+    with timer.stage("load"):
+        encoder = warm_encoder(_compute(request.compute, warm_start), context)
+    if warm_start is not None:
+        check_encoder(warm_start, encoder)
+    run = Run(volume, annotation.axis, normalisation, encoder, request.compute, context, timer)
+    learned, prediction = _learn_and_predict(run, request, annotation, indices, warm_start)
+    insert_exemplars(prediction, annotation)
+    refine(prediction, request.post_processing, volume.geometry)
+    result = fill_in(annotation.segmentation, prediction, annotation.axis, indices)
+    _write(result, prediction, request, context, timer)
+    if request.save_model is not None:
+        save_model(learned.model, request.save_model)
+    training = {"method": request.method, "steps": learned.steps, "loss": learned.loss, "warm": warm_start is not None}
+    return job_report(run, request.output, result, prediction, annotation, training)
+
+
+def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
+    """Segment a volume with a few-shot model learned on another one; returns the report.
+
+    Raises FewShotSAMError, and then nothing has been written.
+    """
+    request = ApplyRequest.from_parameters(parameters)
+    timer = StageTimer()
+    _check_outputs(request)
+    model = load_model(request.model)
+    with timer.stage("read"):
+        volume = warm_volume(request.volume, context)
+    axis = axis_of_plane(volume.geometry, model.plane)
+    indices = predicted_slices(volume, axis, request.range)
+    with timer.stage("load"):
+        encoder = warm_encoder(_compute(request.compute, model), context)
+    check_encoder(model, encoder)
+    run = Run(volume, axis, model.normalisation, encoder, request.compute, context, timer)
+    head = new_head(encoder, len(model.segments), model.settings)
+    model.load_into(head)
+    prediction = blank_prediction(volume.geometry.shape, request.confidence is not None)
+    with run.embeddings() as embeddings:
+        with timer.stage("encode"):
+            embeddings.ensure(indices)
+        with timer.stage("predict"):
+            predict(head, embeddings, indices, prediction, context, Previewer(prediction, axis, context))
+    refine(prediction, request.post_processing, volume.geometry)
+    result = fill_in(empty_segmentation(model.segments, volume.geometry), prediction, axis, indices)
+    _write(result, prediction, request, context, timer)
+    return job_report(run, request.output, result, prediction, None, {"method": model.method})
+
+
+JOBS: dict[str, Callable[[Mapping[str, Any], JobContext], dict[str, Any]]] = {"propagate": propagate, "apply": apply}
+"""What the background process can be asked to do."""
+
+
+def _learn_and_predict(
+    run: Run,
+    request: PropagateRequest,
+    annotation: Annotation,
+    indices: Sequence[int],
+    warm_start: FewShotModel | None,
+) -> tuple[Learned, Prediction]:
+    prediction = blank_prediction(run.volume.geometry.shape, request.confidence is not None)
+    with run.embeddings(annotation) as embeddings:
+        with run.timer.stage("encode"):
+            embeddings.ensure(sorted({*annotation.exemplars, *indices}))
+        options = LearningOptions(request.steps, request.augmented_copies, request.seed, warm_start)
+        learned = learn(run, annotation, embeddings, options)
+        with run.timer.stage("predict"):
+            preview = Previewer(prediction, annotation.axis, run.context)
+            predict(learned.head, embeddings, indices, prediction, run.context, preview)
+    return learned, prediction
+
+
+def _read_annotation(request: PropagateRequest, volume: Volume, context: JobContext) -> Annotation:
+    segmentation = read_segmentation(request.annotation)
+    placed, placing = place_on(segmentation, volume.geometry)
+    annotation, choosing = annotate(placed, request.axis, request.empty_slices, request.painted_slices)
+    for warning in (*segmentation.warnings, *placing, *choosing):
+        context.warning(warning)
+    for segment in annotation.segmentation.segments:
+        if not annotation.segmentation.mask(segment).any():
+            context.warning(f"The segment “{segment.name}” is not painted on any slice and stays empty.")
+    return annotation
+
+
+def _normalisation(request: PropagateRequest, volume: Volume, warm_start: FewShotModel | None) -> Normalisation:
+    """As asked for; else as the model to start from learned it; else chosen by the volume."""
+    if request.normalisation is None and warm_start is not None:
+        return warm_start.normalisation
+    return parse_normalisation(request.normalisation or "auto", volume)
+
+
+def _compute(compute: ComputeOptions, model: FewShotModel | None) -> ComputeOptions:
+    """A model brings its own encoder unless another is asked for."""
+    return replace(compute, encoder=model.encoder) if model is not None and compute.encoder == "auto" else compute
+
+
+def _check_outputs(request: PropagateRequest | ApplyRequest) -> None:
+    """Find out before the work that its results can be written."""
+    check_output(request.output)
+    for path in (request.confidence, getattr(request, "save_model", None)):
+        if path is not None:
+            check_writable(path)
+
+
+def _write(
+    result: Segmentation,
+    prediction: Prediction,
+    request: PropagateRequest | ApplyRequest,
+    context: JobContext,
+    timer: StageTimer,
+) -> None:
+    with timer.stage("write"):
+        context.progress("write", 0, 1)
+        if request.confidence is not None and prediction.confidence is not None:
+            write_image(prediction.confidence, result.geometry, request.confidence)
+        for warning in write_segmentation(result, request.output):
+            context.warning(warning)
+        context.progress("write", 1, 1)

@@ -1,0 +1,114 @@
+"""Learns a few-shot head from the exemplars of one volume, from SAM's decoder or from an earlier few-shot model."""
+
+from dataclasses import dataclass
+
+from FewShotSAMLib.core.annotation import Annotation
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.plane import SlicePlane
+from FewShotSAMLib.engine.embeddings import SliceEmbeddings
+from FewShotSAMLib.engine.exemplars import collect_exemplars, tokens_of
+from FewShotSAMLib.engine.fine_tune import Schedule, fine_tune
+from FewShotSAMLib.engine.model_file import FewShotModel
+from FewShotSAMLib.engine.run import Run
+from FewShotSAMLib.methods.decoder import TokenDecoder
+from FewShotSAMLib.methods.few_shot import FewShotHead, FewShotSettings
+from FewShotSAMLib.sam.encoder import Encoder
+
+COLD_STEPS = 200
+WARM_STEPS = 50
+WARM_LEARNING_RATE = 3e-4
+"""Lower than from scratch, so that what was learned before is not lost."""
+
+AUGMENTED_COPIES = 8
+AUGMENTED_COPIES_SLOW = 2
+"""With a large encoder on a CPU, where a copy costs seconds."""
+
+
+@dataclass(frozen=True)
+class LearningOptions:
+    """How to train; None leaves the choice to us.
+
+    steps of training; augmented copies of each exemplar; the model to start from (None: the checkpoint's decoder).
+    """
+
+    steps: int | None = None
+    augmented_copies: int | None = None
+    seed: int = 0
+    warm_start: FewShotModel | None = None
+
+    @property
+    def schedule(self) -> Schedule:
+        """The training schedule that follows."""
+        if self.warm_start is not None:
+            return Schedule(WARM_STEPS if self.steps is None else self.steps, learning_rate=WARM_LEARNING_RATE)
+        return Schedule(COLD_STEPS if self.steps is None else self.steps)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A head that predicts, and the model file's content that makes it again."""
+
+    head: FewShotHead
+    model: FewShotModel
+    steps: int
+    loss: float | None
+
+
+def new_head(encoder: Encoder, class_count: int, settings: FewShotSettings) -> FewShotHead:
+    """A few-shot head with the mask decoder of the encoder's checkpoint, on the encoder's device."""
+    mask_decoder, prompt_encoder = encoder.sam_parts()
+    return FewShotHead(TokenDecoder(mask_decoder, prompt_encoder), class_count, settings).to(encoder.device)
+
+
+def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options: LearningOptions) -> Learned:
+    """Fine-tune on the annotation's exemplars.
+
+    From a warm start no augmented copy is made that is not cached yet, so that a slice added to a propagated volume
+    needs no encoder at all.
+    """
+    warm_start = options.warm_start
+    settings = warm_start.settings if warm_start else FewShotSettings()
+    copies = options.augmented_copies
+    if copies is None:
+        copies = AUGMENTED_COPIES_SLOW if run.encoder.is_slow else AUGMENTED_COPIES
+    with run.timer.stage("augment"):
+        exemplars = collect_exemplars(annotation, embeddings, copies, warm_start is None, run.context)
+    head = new_head(run.encoder, len(annotation.segmentation.segments), settings)
+    if warm_start is not None:
+        warm_start.load_into(head)
+    tokens = tokens_of(exemplars, settings)
+    head.set_support(tokens)
+    schedule = options.schedule
+    with run.timer.stage("fine-tune"):
+        loss = fine_tune(head, exemplars, schedule, options.seed, run.context)
+    model = FewShotModel(
+        method="few-shot",
+        encoder=run.encoder.spec.name,
+        weights_hash=run.encoder.weights_hash,
+        normalisation=run.normalisation,
+        plane=run.plane.name,
+        settings=settings,
+        segments=annotation.segmentation.segments,
+        tokens=tuple(token for token in tokens if token.copy == 0),
+        tensors=head.state_dict(),
+    )
+    return Learned(head, model, schedule.steps, loss)
+
+
+def check_encoder(model: FewShotModel, encoder: Encoder) -> None:
+    """Raise BadInputError where the model was learned on another encoder or other weights."""
+    if model.encoder != encoder.spec.name or model.weights_hash != encoder.weights_hash:
+        raise BadInputError(
+            f"The few-shot model was learned on the encoder {model.encoder} ({model.weights_hash[:8]}), "
+            f"not on {encoder.spec.name} ({encoder.weights_hash[:8]}).",
+            f"Use --encoder {model.encoder} with the same checkpoint, or learn anew without the model.",
+        )
+
+
+def check_warm_start(model: FewShotModel, plane: SlicePlane) -> None:
+    """Raise BadInputError where the model learned slices of another plane."""
+    if model.plane != plane.name:
+        raise BadInputError(
+            f"The few-shot model learned {model.plane} slices, but {plane.name} slices are painted.",
+            f"Paint {model.plane} slices, or learn anew without the model.",
+        )

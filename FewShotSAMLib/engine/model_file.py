@@ -1,0 +1,110 @@
+"""Few-shot models on disk (`.fewshot`): safetensors with JSON metadata, nothing in them is ever executed."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.files import atomic_path
+from FewShotSAMLib.core.intensity import Normalisation
+from FewShotSAMLib.core.segmentation import Segment
+from FewShotSAMLib.methods.few_shot import FewShotHead, FewShotSettings
+from FewShotSAMLib.methods.tokens import Token
+
+FORMAT_VERSION = 1
+METADATA_KEY = "fewshotsam"
+
+
+@dataclass(frozen=True)
+class FewShotModel:
+    """What fine-tuning produced, with all that is needed to apply it to another volume.
+
+    plane is "axial", "coronal" or "sagittal"; tensors are the head's state, tokens its few-shot collection.
+    """
+
+    method: str
+    encoder: str
+    weights_hash: str
+    normalisation: Normalisation
+    plane: str
+    settings: FewShotSettings
+    segments: tuple[Segment, ...]
+    tokens: tuple[Token, ...]
+    tensors: dict[str, torch.Tensor]
+
+    def load_into(self, head: FewShotHead) -> None:
+        """Give the head these weights and this support."""
+        head.load_state_dict(self.tensors)
+        head.set_support(self.tokens)
+
+
+def save_model(model: FewShotModel, path: Path) -> None:
+    """Write the model; a failure leaves nothing under the final name."""
+    header = {
+        "version": FORMAT_VERSION,
+        "method": model.method,
+        "encoder": model.encoder,
+        "weights_hash": model.weights_hash,
+        "normalisation": model.normalisation.to_json(),
+        "plane": model.plane,
+        "settings": asdict(model.settings),
+        "segments": [_segment_to_json(segment) for segment in model.segments],
+        "tokens": [{"label": token.label, "slice": token.slice_index, "copy": token.copy} for token in model.tokens],
+    }
+    tensors = {f"head.{name}": tensor.detach().cpu().contiguous() for name, tensor in model.tensors.items()}
+    tensors["tokens"] = torch.stack([token.vector.detach().cpu().float() for token in model.tokens])
+    with atomic_path(path) as temporary:
+        save_file(tensors, str(temporary), metadata={METADATA_KEY: json.dumps(header)})
+
+
+def load_model(path: Path) -> FewShotModel:
+    """Read a model. Raises BadInputError for anything that is not a few-shot model of a version we know."""
+    if not path.is_file():
+        raise BadInputError(f"There is no few-shot model at {path}.", "Check the path; models end in .fewshot.")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = json.loads((file.metadata() or {})[METADATA_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise BadInputError(
+            f"{path} is not a few-shot model ({error}).", "Choose a .fewshot file that FewShotSAM saved."
+        ) from error
+    if header["version"] > FORMAT_VERSION:
+        raise BadInputError(f"{path} was saved by a newer FewShotSAM.", "Update FewShotSAM to use this model.")
+    return _model_from(header, tensors)
+
+
+def _model_from(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> FewShotModel:
+    vectors = tensors.pop("tokens")
+    return FewShotModel(
+        method=header["method"],
+        encoder=header["encoder"],
+        weights_hash=header["weights_hash"],
+        normalisation=Normalisation.from_json(header["normalisation"]),
+        plane=header["plane"],
+        settings=FewShotSettings(**header["settings"]),
+        segments=tuple(_segment_from_json(entry) for entry in header["segments"]),
+        tokens=_tokens(header["tokens"], vectors),
+        tensors={name.removeprefix("head."): tensor for name, tensor in tensors.items()},
+    )
+
+
+def _tokens(entries: Sequence[dict[str, int]], vectors: torch.Tensor) -> tuple[Token, ...]:
+    return tuple(
+        Token(vector, entry["label"], entry["slice"], entry["copy"])
+        for entry, vector in zip(entries, vectors, strict=True)
+    )
+
+
+def _segment_to_json(segment: Segment) -> dict[str, Any]:
+    return {**asdict(segment), "tags": dict(segment.tags)}
+
+
+def _segment_from_json(entry: dict[str, Any]) -> Segment:
+    return Segment(**{**entry, "color": tuple(entry["color"])})

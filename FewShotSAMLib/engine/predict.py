@@ -1,0 +1,53 @@
+"""Predicts every slice of a volume with a fine-tuned head."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from FewShotSAMLib.engine.confidence import SliceConfidence, percent, slice_confidence
+from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.embeddings import SliceEmbeddings
+from FewShotSAMLib.methods.head import Head
+
+BATCH = 4
+"""Slices per pass through the head."""
+
+
+@dataclass
+class Prediction:
+    """classes (K, J, I): 0 background, 1..C; confidence (K, J, I) in percent, if wanted; and per predicted slice."""
+
+    classes: np.ndarray
+    confidence: np.ndarray | None
+    slices: dict[int, SliceConfidence]
+
+
+def predict(
+    head: Head,
+    embeddings: SliceEmbeddings,
+    indices: Sequence[int],
+    prediction: Prediction,
+    context: JobContext,
+    on_batch: Callable[[Sequence[int]], None] | None = None,
+) -> None:
+    """Fill in the slices `indices` of the prediction, batch by batch; `on_batch` hears which slices are new."""
+    device = next(head.parameters()).device
+    axis = embeddings.framing.plane.axis
+    classes = np.moveaxis(prediction.classes, axis, 0)
+    confidence = None if prediction.confidence is None else np.moveaxis(prediction.confidence, axis, 0)
+    for start in range(0, len(indices), BATCH):
+        context.progress("predict", start, len(indices))
+        batch = indices[start : start + BATCH]
+        with torch.inference_mode():
+            logits = head.logits(embeddings.slices(batch).to(device).float())
+            for index, framed in zip(batch, logits, strict=True):
+                probability = embeddings.framing.uncut(framed).softmax(dim=0).cpu()
+                prediction.slices[index] = slice_confidence(probability)
+                embeddings.framing.cut(classes[index])[...] = probability.argmax(dim=0).to(torch.uint8).numpy()
+                if confidence is not None:
+                    embeddings.framing.cut(confidence[index])[...] = percent(probability).numpy()
+        if on_batch is not None:
+            on_batch(batch)
+    context.progress("predict", len(indices), len(indices))

@@ -1,0 +1,116 @@
+"""The JSON report of a job."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from FewShotSAMLib import __version__
+from FewShotSAMLib.core.annotation import Annotation
+from FewShotSAMLib.core.segmentation import Segment, Segmentation
+from FewShotSAMLib.engine.confidence import SliceConfidence, next_slices
+from FewShotSAMLib.engine.predict import Prediction
+from FewShotSAMLib.engine.run import Run
+from FewShotSAMLib.sam.encoder import Encoder
+
+SUGGESTED_SLICES = 5
+"""Length of the list of slices to paint next."""
+
+
+def job_report(
+    run: Run,
+    output: Path,
+    result: Segmentation,
+    prediction: Prediction,
+    annotation: Annotation | None,
+    training: Mapping[str, Any],
+) -> dict[str, Any]:
+    """All that is worth knowing of a finished job, ready for JSON."""
+    exemplars = annotation.exemplars if annotation else ()
+    return {
+        "version": __version__,
+        "output": str(output),
+        "volume": {"name": run.volume.name, "geometry": run.volume.geometry.to_json()},
+        "axis": run.plane.axis,
+        "plane": run.plane.name,
+        "normalisation": {**run.normalisation.to_json(), "window": [run.window.low, run.window.high]},
+        "encoder": encoder_report(run.encoder, run.encoded_before),
+        "training": dict(training),
+        "segments": segment_report(result, annotation),
+        "slices": slice_report(prediction.slices, annotation),
+        "mean_confidence": mean_confidence(prediction.slices, exemplars),
+        "next_slices": next_slices(prediction.slices, exemplars, SUGGESTED_SLICES),
+        "seconds": {**run.timer.seconds, "total": run.timer.total()},
+        "peak_memory_bytes": peak_memory_bytes(),
+        "warnings": list(run.context.warnings),
+    }
+
+
+def encoder_report(encoder: Encoder, encoded_before: int) -> dict[str, Any]:
+    """Which encoder ran, where, and how many slices it really encoded in this job."""
+    return {
+        "name": encoder.spec.name,
+        "weights_hash": encoder.weights_hash,
+        "device": str(encoder.device),
+        "precision": encoder.precision,
+        "slices_encoded": encoder.slices_encoded - encoded_before,
+    }
+
+
+def slice_report(slices: Mapping[int, SliceConfidence], annotation: Annotation | None) -> list[dict[str, Any]]:
+    """Confidence of each slice and where it comes from."""
+    painted = annotation.painted if annotation else ()
+    empty = annotation.empty if annotation else ()
+    origin = {**dict.fromkeys(painted, "painted"), **dict.fromkeys(empty, "empty")}
+    return [
+        {
+            "index": index,
+            "origin": origin.get(index, "predicted"),
+            "confidence": slices[index].confidence,
+            "doubtful_pixels": slices[index].doubtful,
+        }
+        for index in sorted(slices)
+    ]
+
+
+def mean_confidence(slices: Mapping[int, SliceConfidence], exemplars: Sequence[int]) -> float | None:
+    """Mean over the predicted slices; None where nothing was left to predict."""
+    predicted = [slice_.confidence for index, slice_ in slices.items() if index not in set(exemplars)]
+    return round(sum(predicted) / len(predicted), 4) if predicted else None
+
+
+def segment_report(segmentation: Segmentation, annotation: Annotation | None) -> list[dict[str, Any]]:
+    """Name, label value, painted slices and volume of each segment."""
+    voxel_ml = float(np.prod(segmentation.geometry.spacing)) / 1000.0
+    rows = []
+    for segment in segmentation.segments:
+        voxels = int(np.count_nonzero(segmentation.layers[segment.layer] == segment.label_value))
+        rows.append(
+            {
+                "name": segment.name,
+                "label_value": segment.label_value,
+                "painted_slices": _painted_slices(segment, annotation),
+                "voxels": voxels,
+                "volume_ml": round(voxels * voxel_ml, 3),
+            }
+        )
+    return rows
+
+
+def _painted_slices(segment: Segment, annotation: Annotation | None) -> list[int]:
+    if annotation is None:
+        return []
+    layer = np.moveaxis(annotation.segmentation.layers[segment.layer], annotation.axis, 0)
+    return [index for index in annotation.painted if bool((layer[index] == segment.label_value).any())]
+
+
+def peak_memory_bytes() -> int | None:
+    """The most memory this process ever held; None where the system does not tell."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

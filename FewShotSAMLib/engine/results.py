@@ -1,0 +1,83 @@
+"""From predicted classes to the segmentation that is written: painted slices stay as painted."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from FewShotSAMLib.core.annotation import IGNORE, Annotation
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.postprocess import PostProcessing
+from FewShotSAMLib.core.postprocess import apply as post_process
+from FewShotSAMLib.core.segmentation import Segment, Segmentation
+from FewShotSAMLib.engine.confidence import CERTAIN
+from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.predict import Prediction
+
+CERTAIN_PERCENT = 100
+
+
+def blank_prediction(shape: tuple[int, int, int], want_confidence: bool) -> Prediction:
+    """A prediction that holds nothing yet."""
+    confidence = np.zeros(shape, dtype=np.uint8) if want_confidence else None
+    return Prediction(np.zeros(shape, dtype=np.uint8), confidence, {})
+
+
+def insert_exemplars(prediction: Prediction, annotation: Annotation) -> None:
+    """Set painted and empty slices to what the user said, with full confidence.
+
+    Pixels where segments overlap count as background here; the segmentation keeps the overlap.
+    """
+    for index in annotation.exemplars:
+        classes = annotation.classes(index)
+        np.moveaxis(prediction.classes, annotation.axis, 0)[index] = np.where(classes == IGNORE, 0, classes)
+        if prediction.confidence is not None:
+            np.moveaxis(prediction.confidence, annotation.axis, 0)[index] = CERTAIN_PERCENT
+        prediction.slices[index] = CERTAIN
+
+
+def refine(prediction: Prediction, options: PostProcessing, geometry: Geometry) -> None:
+    """Post-process the classes in 3D, as far as the user asked for it."""
+    prediction.classes = post_process(prediction.classes, options, geometry.spacing_kji)
+
+
+def fill_in(segmentation: Segmentation, prediction: Prediction, axis: int, indices: Sequence[int]) -> Segmentation:
+    """The segmentation with the predicted slices `indices` filled in; every other slice is untouched, bit by bit."""
+    layers = segmentation.layers.copy()
+    classes = np.moveaxis(prediction.classes, axis, 0)
+    for label, segment in enumerate(segmentation.segments, start=1):
+        layer = np.moveaxis(layers[segment.layer], axis, 0)
+        for index in indices:
+            layer[index][classes[index] == label] = segment.label_value
+    return replace(segmentation, layers=layers)
+
+
+def empty_segmentation(segments: Sequence[Segment], geometry: Geometry) -> Segmentation:
+    """A segmentation of one layer without any voxel; segments keep their label values unless two share one."""
+    taken: set[int] = set()
+    placed = []
+    for segment in segments:
+        value = segment.label_value
+        while value in taken:
+            value = max(taken) + 1
+        taken.add(value)
+        placed.append(replace(segment, label_value=value, layer=0))
+    dtype = np.min_scalar_type(max(taken, default=1))
+    return Segmentation(np.zeros((1, *geometry.shape), dtype=dtype), geometry, tuple(placed))
+
+
+class Previewer:
+    """Puts predicted slices into the job folder as they come and tells the parent; silent without such a folder."""
+
+    def __init__(self, prediction: Prediction, axis: int, context: JobContext) -> None:
+        self._prediction, self._axis, self._context = prediction, axis, context
+
+    def __call__(self, indices: Sequence[int]) -> None:
+        """Write classes (n, rows, columns), uint8 `.npy`, of slices that were just predicted."""
+        folder: Path | None = self._context.job_folder
+        if folder is None:
+            return
+        path = folder / f"preview-{indices[0]:05d}.npy"
+        np.save(path, np.moveaxis(self._prediction.classes, self._axis, 0)[list(indices)], allow_pickle=False)
+        self._context.preview(path=str(path), axis=self._axis, slices=list(indices))

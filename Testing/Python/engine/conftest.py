@@ -1,0 +1,63 @@
+"""A small phantom with painted slices, ready for a job."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from FewShotSAMLib.core.image_io import write_image
+from FewShotSAMLib.core.painting import keep_slices
+from FewShotSAMLib.core.phantom import ct_phantom
+from FewShotSAMLib.core.segmentation import Segmentation, write_segmentation
+from FewShotSAMLib.core.volume import Volume
+from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.jobs import propagate
+
+
+@dataclass(frozen=True)
+class Case:
+    """Files of a volume and its annotation, and parameters for a quick propagation."""
+
+    folder: Path
+    volume: Volume
+    truth: Segmentation
+    drawn: Segmentation
+    parameters: dict[str, Any]
+    painted: tuple[int, ...] = (4, 8)
+    empty: tuple[int, ...] = (0,)
+
+    def run(self, context: JobContext | None = None, **changes: Any) -> dict[str, Any]:
+        """Propagate in this process, with some parameters changed."""
+        return propagate({**self.parameters, **changes}, context or JobContext())
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for all tests of the same phantom, which is then encoded once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def case(tmp_path: Path, shared_cache: Path) -> Case:
+    """12 slices of 40 x 48 with liver and spleen painted on slices 4 and 8 and slice 0 declared empty."""
+    volume, truth = ct_phantom((12, 40, 48), seed=3)
+    names = ("liver", "spleen")
+    truth = replace(truth, segments=tuple(segment for segment in truth.segments if segment.name in names))
+    painted = keep_slices(truth, 0, Case.painted, names)
+    assert all(np.any(painted.mask(segment)) for segment in painted.segments)
+    write_image(volume.voxels, volume.geometry, tmp_path / "volume.nrrd")
+    write_segmentation(painted, tmp_path / "painted.seg.nrrd")
+    parameters = {
+        "volume": str(tmp_path / "volume.nrrd"),
+        "annotation": str(tmp_path / "painted.seg.nrrd"),
+        "output": str(tmp_path / "result.seg.nrrd"),
+        "empty_slices": list(Case.empty),
+        "encoder": "tiny",
+        "device": "cpu",
+        "steps": 3,
+        "augmented_copies": 1,
+        "cache": str(shared_cache),
+    }
+    return Case(tmp_path, volume, truth, painted, parameters)

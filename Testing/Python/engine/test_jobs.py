@@ -1,0 +1,246 @@
+"""Propagation from files to files: nothing painted is lost, all is reported, the same seed gives the same result."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from FewShotSAMLib.core.errors import BadInputError, CancelledError
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.image_io import write_image
+from FewShotSAMLib.core.painting import keep_slices
+from FewShotSAMLib.core.segmentation import Segment, Segmentation, read_segmentation, write_segmentation
+from FewShotSAMLib.core.volume import read_volume
+from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.jobs import apply
+
+
+def test_painted_and_empty_slices_come_out_bit_identical(case: Any) -> None:
+    case.run(largest_island=True, fill_holes=True, smooth_mm=9.0)
+    result = read_segmentation(case.folder / "result.seg.nrrd")
+    assert result.geometry.is_same_as(case.volume.geometry)
+    known = [*case.painted, *case.empty]
+    np.testing.assert_array_equal(result.layers[:, known], case.drawn.layers[:, known])
+    described = [(s.name, s.color, s.label_value, s.id) for s in result.segments]
+    wanted = [(s.name, s.color, s.label_value, s.id) for s in case.drawn.segments]
+    assert [row[0::2] for row in described] == [row[0::2] for row in wanted]
+    np.testing.assert_allclose([row[1] for row in described], [row[1] for row in wanted], atol=1e-5)
+
+
+def test_the_report_tells_of_every_slice(case: Any) -> None:
+    report = case.run(confidence=str(case.folder / "confidence.nrrd"))
+    assert [row["index"] for row in report["slices"]] == list(range(12))
+    origin = {row["index"]: row["origin"] for row in report["slices"]}
+    assert {index for index, what in origin.items() if what == "painted"} == set(case.painted)
+    assert {index for index, what in origin.items() if what == "empty"} == set(case.empty)
+    assert all(0 <= row["confidence"] <= 1 for row in report["slices"])
+    assert report["next_slices"] and not {*report["next_slices"]} & {*case.painted, *case.empty}
+    assert [row["painted_slices"] for row in report["segments"]] == [[4, 8], [8]]
+    assert report["encoder"]["name"] == "tiny" and report["training"]["steps"] == 3
+    confidence = read_volume(case.folder / "confidence.nrrd")
+    assert confidence.geometry.is_same_as(case.volume.geometry)
+    assert set(np.unique(confidence.voxels[list(case.painted)])) == {100}
+    assert 0 < confidence.voxels[5].max() <= 100
+
+
+def test_learning_fits_what_was_painted_and_the_encoder_stays_frozen(case: Any) -> None:
+    context = JobContext()
+    case.run(context, steps=0)
+    encoder = context.state["encoder"][1]
+    images = torch.rand(1, 3, encoder.image_size, encoder.image_size) * 255
+    before = encoder.encode(images)
+    first = case.run(context, steps=1)["training"]["loss"]
+    last = case.run(context, steps=40)["training"]["loss"]
+    assert last < 0.7 * first
+    torch.testing.assert_close(encoder.encode(images), before, rtol=0, atol=0)
+
+
+def test_the_same_seed_gives_the_same_result_and_another_differs(case: Any) -> None:
+    reports = [case.run(seed=seed, save_model=str(case.folder / f"{n}.fewshot")) for n, seed in enumerate((5, 5, 6))]
+    rows = [report["slices"] for report in reports]
+    assert rows[0] == rows[1] != rows[2]
+    models = [(case.folder / f"{n}.fewshot").read_bytes() for n in range(3)]
+    assert models[0] == models[1] != models[2]
+
+
+def test_a_warm_start_with_one_more_slice_encodes_nothing(case: Any) -> None:
+    model = str(case.folder / "organs.fewshot")
+    context = JobContext()
+    case.run(context, save_model=model, steps=20)
+    more = keep_slices(case.truth, 0, (4, 6, 8), ("liver", "spleen"))
+    write_segmentation(more, case.folder / "more.seg.nrrd")
+    report = case.run(
+        context, annotation=str(case.folder / "more.seg.nrrd"), warm_start=model, augmented_copies=None, steps=None
+    )
+    assert report["encoder"]["slices_encoded"] == 0
+    assert report["training"]["warm"] and report["training"]["steps"] < 200
+    result = read_segmentation(case.folder / "result.seg.nrrd")
+    np.testing.assert_array_equal(result.layers[0, 6], more.layers[0, 6])
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_the_other_axes(case: Any, axis: int) -> None:
+    painted = keep_slices(case.truth, axis, (16, 22), ("liver", "spleen"))
+    write_segmentation(painted, case.folder / "other.seg.nrrd")
+    report = case.run(annotation=str(case.folder / "other.seg.nrrd"), empty_slices=[], no_cache=True)
+    assert report["axis"] == axis, "found by itself"
+    result = read_segmentation(case.folder / "result.seg.nrrd")
+    here = (slice(None),) * (axis + 1) + ([16, 22],)
+    np.testing.assert_array_equal(result.layers[here], painted.layers[here])
+    assert len(report["slices"]) == case.volume.geometry.shape[axis]
+
+
+def test_a_range_is_all_that_is_filled(case: Any) -> None:
+    report = case.run(range=[3, 9], steps=20)
+    assert [row["index"] for row in report["slices"]] == [0, *range(3, 10)]
+    assert not read_segmentation(case.folder / "result.seg.nrrd").layers[0, 10:].any()
+
+
+def test_overlapping_segments_keep_their_overlap(case: Any) -> None:
+    drawn = case.drawn
+    layers = np.concatenate([drawn.layers, drawn.layers[:, :, ::-1] // 2])
+    extra = Segment("extra", "extra", (1.0, 0.0, 0.0), drawn.segments[0].label_value // 2, layer=1)
+    both = dataclasses.replace(drawn, layers=layers, segments=(*drawn.segments, extra))
+    assert (both.mask(extra) & both.mask(drawn.segments[0])).any()
+    write_segmentation(both, case.folder / "overlap.seg.nrrd")
+    stored = read_segmentation(case.folder / "overlap.seg.nrrd")
+    case.run(annotation=str(case.folder / "overlap.seg.nrrd"))
+    result = read_segmentation(case.folder / "result.seg.nrrd")
+    for before, after in zip(stored.segments, result.segments, strict=True):
+        for index in case.painted:
+            np.testing.assert_array_equal(result.mask(after)[index], stored.mask(before)[index])
+
+
+def test_a_model_finds_its_plane_in_a_turned_volume(case: Any) -> None:
+    model = str(case.folder / "organs.fewshot")
+    case.run(save_model=model, steps=30)
+    straight = {"model": model, "volume": case.parameters["volume"], "output": str(case.folder / "straight.nrrd")}
+    apply({**straight, "cache": case.parameters["cache"]}, JobContext())
+    turned = np.ascontiguousarray(case.volume.voxels.transpose(2, 0, 1)[::-1])  # axes i, k, j; i runs backward
+    i, j, k = case.volume.geometry.spacing
+    geometry = Geometry((40, 12, 48), (j, k, i), (0, 0, 0), (0, 0, -1.0, 1.0, 0, 0, 0, 1.0, 0))
+    write_image(turned, geometry, case.folder / "turned.nrrd")
+    report = apply(
+        {"model": model, "volume": str(case.folder / "turned.nrrd"), "output": str(case.folder / "turned.nii.gz")},
+        JobContext(),
+    )
+    assert (report["axis"], report["plane"]) == (1, "axial")
+    expected = read_segmentation(case.folder / "straight.nrrd").layers[0]
+    found = read_segmentation(case.folder / "turned.nii.gz").layers[0]
+    np.testing.assert_array_equal(found, expected.transpose(2, 0, 1)[::-1])
+    assert expected.any()
+
+
+def test_one_slice_colour_and_float_volumes(case: Any) -> None:
+    rgb = np.random.default_rng(0).integers(0, 255, (3, 40, 48, 3), dtype=np.uint8)
+    drawn = np.zeros((3, 40, 48), np.uint8)
+    drawn[1, 10:20, 10:30] = 1
+    for name, voxels in {"rgb": rgb, "float": rgb[..., 0] / 7.0, "one": rgb[1:2, ..., 0]}.items():
+        geometry = Geometry((48, 40, len(voxels)), (1, 1, 2), (5, 6, 7))
+        write_image(voxels, geometry, case.folder / f"{name}.nrrd")
+        mask = drawn if len(voxels) == 3 else drawn[1:2]
+        annotation = Segmentation(mask[None], geometry, (Segment("a", "größe", (1.0, 0, 0), 1),))
+        write_segmentation(annotation, case.folder / f"{name}.seg.nrrd")
+        report = case.run(
+            volume=str(case.folder / f"{name}.nrrd"),
+            annotation=str(case.folder / f"{name}.seg.nrrd"),
+            empty_slices=[],
+            axis=0,
+        )
+        result = read_segmentation(case.folder / "result.seg.nrrd")
+        assert result.segments[0].name == "größe"
+        assert result.geometry.is_same_as(geometry)
+        np.testing.assert_array_equal(result.layers[0][mask.any(axis=(1, 2))], mask[mask.any(axis=(1, 2))])
+        assert (report["mean_confidence"] is None) == (name == "one")
+
+
+class StopAt(JobContext):
+    """Is cancelled when a stage begins."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__()
+        self.stage = stage
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        if stage == self.stage:
+            raise CancelledError("stopped")
+
+
+@pytest.mark.parametrize("stage", ["encode", "augment", "fine-tune", "predict", "write"])
+def test_a_cancelled_run_writes_nothing(case: Any, stage: str) -> None:
+    before = sorted(case.folder.iterdir())
+    with pytest.raises(CancelledError):
+        case.run(StopAt(stage), save_model=str(case.folder / "m.fewshot"), no_cache=True)
+    assert sorted(case.folder.iterdir()) == before
+
+
+def _geometry_of_another_scan(case: Any) -> dict[str, Any]:
+    geometry = dataclasses.replace(case.volume.geometry, spacing=(3.0, 3.0, 3.0))
+    write_segmentation(dataclasses.replace(case.drawn, geometry=geometry), case.folder / "else.seg.nrrd")
+    return {"annotation": str(case.folder / "else.seg.nrrd")}
+
+
+def _two_axes(case: Any) -> dict[str, Any]:
+    layers = case.truth.layers.copy()
+    keep = np.zeros(layers.shape, bool)
+    keep[:, [4, 8]] = True
+    keep[:, :, 20] = True
+    write_segmentation(dataclasses.replace(case.truth, layers=layers * keep), case.folder / "two.seg.nrrd")
+    return {"annotation": str(case.folder / "two.seg.nrrd")}
+
+
+def _no_model(case: Any) -> dict[str, Any]:
+    (case.folder / "bad.fewshot").write_bytes(b"not a model")
+    return {"warm_start": str(case.folder / "bad.fewshot")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"encoder": "vit_x"}, "vit_x"),
+        ({"encoder": "vit_b"}, "models download vit_b"),
+        ({"encoder": "vit_b", "checkpoint": "/nowhere.pth"}, "nowhere.pth"),
+        ({"checkpoint": "/nowhere.pth"}, "--encoder"),
+        ({"device": "cuda"}, "CUDA"),
+        ({"device": "abacus"}, "abacus"),
+        ({"output": "/nowhere/result.seg.nrrd"}, "/nowhere"),
+        ({"output": "result.xyz"}, "result.xyz"),
+        ({"save_model": "/nowhere/m.fewshot"}, "/nowhere"),
+        ({"confidence": "/nowhere/c.nrrd"}, "/nowhere"),
+        ({"empty_slices": [4]}, "4"),
+        ({"empty_slices": [99]}, "99"),
+        ({"range": [5, 99]}, "99"),
+        ({"normalisation": "sepia"}, "sepia"),
+        ({"warm_start": "/nowhere.fewshot"}, "nowhere.fewshot"),
+        (_geometry_of_another_scan, "3, 3, 3"),
+        (_two_axes, "ax"),
+        (_no_model, "bad.fewshot"),
+    ],
+)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="tests the message where there is no CUDA")
+def test_bad_input_says_what_and_writes_nothing(case: Any, changes: Any, words: str) -> None:
+    changes = changes(case) if callable(changes) else changes
+    before = sorted(case.folder.iterdir())
+    with pytest.raises(BadInputError) as caught:
+        case.run(**changes)
+    assert words in str(caught.value)
+    assert caught.value.hint
+    assert sorted(case.folder.iterdir()) == before
+
+
+def test_a_damaged_cache_changes_nothing_but_time(case: Any, tmp_path: Path) -> None:
+    own = tmp_path / "own-cache"
+    expected = case.run(cache=str(own))["slices"]
+    (file,) = own.glob("*.h5")
+    data = bytearray(file.read_bytes())
+    for position in range(len(data) // 2, len(data), 1 << 16):
+        data[position] ^= 255
+    file.write_bytes(bytes(data))
+    context = JobContext()
+    report = case.run(context, cache=str(own))
+    assert report["slices"] == expected
+    assert report["encoder"]["slices_encoded"] > 0
+    assert any("damaged" in warning for warning in context.warnings)
