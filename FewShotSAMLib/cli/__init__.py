@@ -1,0 +1,66 @@
+"""The command line: `fewshotsam COMMAND ...`.
+
+Exit codes: 0 done, 2 bad input, 3 out of memory, 4 cancelled, 1 a bug. Errors are one line on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from FewShotSAMLib.cli.parser import build_parser
+from FewShotSAMLib.core.errors import CancelledError
+from FewShotSAMLib.worker.failures import BUG_HINT, as_known_error
+from FewShotSAMLib.worker.logs import write_traceback
+
+# Each in a module of its own, imported when it is needed: the commands differ much in what they import.
+COMMANDS = {
+    "propagate": "run:propagate",
+    "apply": "run:apply",
+    "demo": "run:demo",
+    "models list": "models:list_models",
+    "models download": "models:download",
+    "models verify": "models:verify",
+    "cache info": "cache:info",
+    "cache clear": "cache:clear",
+    "doctor": "doctor:doctor",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names in other scripts must not stop a terminal that lacks them
+            stream.reconfigure(errors="backslashreplace")
+    options = build_parser().parse_args(arguments)
+    try:
+        return _command(options.command)(options)
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CancelledError.exit_code
+    except KeyboardInterrupt:
+        return report_error(CancelledError("Cancelled."))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, the user gets one line and an exit code
+        return report_error(error)
+
+
+def _command(name: str) -> Callable[[argparse.Namespace], int]:
+    module, _, function = COMMANDS[name].partition(":")
+    command: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(f"{__name__}.{module}"), function)
+    return command
+
+
+def report_error(error: BaseException) -> int:
+    """Print the one line that says what is wrong and what to do; returns the exit code."""
+    known = as_known_error(error)
+    if known is None:
+        text, exit_code, log = f"{type(error).__name__}: {error} {BUG_HINT}", 1, str(write_traceback(error) or "")
+    else:
+        text, exit_code, log = str(known), known.exit_code, getattr(known, "log", "")
+    line = " ".join(f"error: {text} {f'Log: {log}' if log else ''}".split())
+    print(line, file=sys.stderr)
+    return exit_code

@@ -1,0 +1,231 @@
+"""Commands and options of the command line, with their help."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from FewShotSAMLib import __version__
+from FewShotSAMLib.core.errors import BadInputError
+
+EXIT_CODES = "Exit codes: 0 done, 2 bad input, 3 out of memory, 4 cancelled, 1 a bug (with the path of a log)."
+SLICE_NUMBERS = "Slice numbers are array indices along the axis: they begin with 0, as in Slicer's IJK coordinates."
+PROPAGATE_EXAMPLES = f"""{SLICE_NUMBERS}
+
+Examples:
+  fewshotsam propagate ct.nrrd painted.seg.nrrd -o liver.seg.nrrd
+  fewshotsam propagate dicom-folder painted.nrrd -o out.nii.gz --axis 0 --empty-slices 3,40 --save-model liver.fewshot
+
+{EXIT_CODES}"""
+METHODS = ("few-shot",)
+MAX_LISTED_SLICES = 100_000
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong and where help is, and exit with the code of bad input."""
+        print(f"error: {' '.join(message.split())}. See “{self.prog} --help”.", file=sys.stderr)
+        sys.exit(BadInputError.exit_code)
+
+
+def build_parser() -> Parser:
+    """The parser of everything; the parsed options say in `command` which command was given."""
+    parser = Parser(
+        prog="fewshotsam",
+        description="Paint a few slices of a CT or MR volume, get the whole volume segmented.",
+        epilog=EXIT_CODES,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"fewshotsam {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_propagate(commands)
+    _add_apply(commands)
+    _add_models(commands)
+    _add_cache(commands)
+    demo = _add_command(commands, "demo", "demo", "run the whole thing on a made-up CT volume")
+    demo.add_argument("-o", "--output", default="demo-output", metavar="FOLDER", help="(default: %(default)s)")
+    _add_quiet(demo)
+    _add_command(commands, "doctor", "doctor", "say what is installed and what is missing; exit code 1 if anything is")
+    return parser
+
+
+def _add_command(
+    commands: argparse._SubParsersAction[Parser], name: str, command: str, summary: str, epilog: str = ""
+) -> Parser:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=epilog,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_propagate(commands: argparse._SubParsersAction[Parser]) -> None:
+    summary = "segment a volume from a few painted slices"
+    parser = _add_command(commands, "propagate", "propagate", summary, PROPAGATE_EXAMPLES)
+    parser.add_argument("volume", metavar="VOLUME", help="NRRD, NIfTI, MHA or a DICOM folder")
+    parser.add_argument(
+        "annotation",
+        metavar="ANNOTATION",
+        help="label map or .seg.nrrd in the volume's geometry; a slice with any label counts as painted completely",
+    )
+    _add_output(parser)
+    slices = parser.add_argument_group("slices (array indices, beginning with 0)")
+    slices.add_argument(
+        "--axis", type=_axis, metavar="auto|0|1|2", help="array axis of the painted slices: 0 = k, 1 = j, 2 = i"
+    )
+    slices.add_argument("--empty-slices", type=_slices, metavar="3,40", help="slices that hold none of the segments")
+    slices.add_argument(
+        "--painted-slices", type=_slices, metavar="10,20-25", help="learn from these only and ignore labels elsewhere"
+    )
+    _add_range(slices)
+    method = parser.add_argument_group("method")
+    method.add_argument("--method", choices=METHODS, help="(default: few-shot)")
+    method.add_argument(
+        "--encoder", metavar="NAME", help="see “fewshotsam models list” (default: what suits the device)"
+    )
+    method.add_argument(
+        "--normalisation",
+        "--normalization",
+        metavar="KIND",
+        help="auto, a CT window such as abdomen or lung, percentile:LOW,HIGH or window:LOW,HIGH (default: auto)",
+    )
+    method.add_argument("--steps", type=_count, metavar="N", help="training steps (default: fewer after a warm start)")
+    method.add_argument(
+        "--augmented-copies", type=_count, metavar="N", help="augmented copies to learn from per painted or empty slice"
+    )
+    method.add_argument("--seed", type=_count, metavar="N", help="the same seed gives the same result (default: 0)")
+    method.add_argument("--warm-start", metavar="M.fewshot", help="start from this few-shot model instead of afresh")
+    method.add_argument("--save-model", metavar="M.fewshot", help="keep what was learned for “fewshotsam apply”")
+    _add_common(parser)
+
+
+def _add_apply(commands: argparse._SubParsersAction[Parser]) -> None:
+    summary = "segment another volume with a few-shot model"
+    parser = _add_command(commands, "apply", "apply", summary, f"{SLICE_NUMBERS}\n\n{EXIT_CODES}")
+    parser.add_argument("model", metavar="M.fewshot", help="file that “fewshotsam propagate --save-model” wrote")
+    parser.add_argument("volume", metavar="VOLUME", help="NRRD, NIfTI, MHA or a DICOM folder")
+    _add_output(parser)
+    _add_range(parser.add_argument_group("slices (array indices, beginning with 0)"))
+    _add_common(parser)
+
+
+def _add_output(parser: Parser) -> None:
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help="segmentation (.seg.nrrd) or label map (.nrrd, .nii.gz, .nii, .mha)",
+    )
+
+
+def _add_range(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--range", type=_range, metavar="FIRST,LAST", help="predict these slices only, both included (default: all)"
+    )
+
+
+def _add_common(parser: Parser) -> None:
+    """What propagate and apply share."""
+    compute = parser.add_argument_group("computing")
+    compute.add_argument("--checkpoint", metavar="FILE", help="file with the encoder's weights, on any disk")
+    compute.add_argument("--device", type=_device, metavar="auto|cuda|cuda:N|mps|cpu", help="(default: auto)")
+    compute.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16", "int8"), help="(default: auto)")
+    cache = compute.add_mutually_exclusive_group()
+    cache.add_argument("--cache", metavar="FOLDER", help="where slices once encoded are kept")
+    cache.add_argument("--no-cache", action="store_true", help="keep them in memory, for this run only")
+    compute.add_argument("--cache-limit-gb", type=_positive, metavar="GB", help="size limit of the cache")
+    result = parser.add_argument_group("result (all off by default)")
+    result.add_argument("--largest-island", action="store_true", help="keep the largest piece of each segment")
+    result.add_argument("--fill-holes", action="store_true", help="fill holes of each segment")
+    result.add_argument("--smooth-mm", type=_positive, metavar="MM", help="smooth outlines by this much")
+    result.add_argument("--confidence", metavar="FILE", help="write a volume of confidence values too")
+    result.add_argument(
+        "--json", metavar="FILE|-", help="write a report to FILE; - : all events to stdout, one JSON object per line"
+    )
+    _add_quiet(result)
+
+
+def _add_quiet(group: argparse._ActionsContainer) -> None:
+    group.add_argument("-q", "--quiet", action="store_true", help="print warnings and errors only")
+
+
+def _add_models(commands: argparse._SubParsersAction[Parser]) -> None:
+    parser = commands.add_parser("models", help="list, download and check the encoders' files", allow_abbrev=False)
+    actions = parser.add_subparsers(metavar="list|download|verify", required=True)
+    _add_command(actions, "list", "models list", "list the encoders, their size, licence and whether they are here")
+    download = _add_command(actions, "download", "models download", "download an encoder's file; asks first")
+    download.add_argument("name", metavar="NAME", help="see “fewshotsam models list”")
+    download.add_argument("-y", "--yes", action="store_true", help="do not ask (for scripts)")
+    summary = "compare files with their published SHA-256"
+    verify = _add_command(actions, "verify", "models verify", summary)
+    verify.add_argument("name", metavar="NAME", nargs="?", help="(default: every file that is here)")
+
+
+def _add_cache(commands: argparse._SubParsersAction[Parser]) -> None:
+    parser = commands.add_parser("cache", help="show or clear the cache of encoded slices", allow_abbrev=False)
+    actions = parser.add_subparsers(metavar="info|clear", required=True)
+    _add_command(actions, "info", "cache info", "say where the cache is, what it holds and how much room it takes")
+    clear = _add_command(actions, "clear", "cache clear", "remove all encoded slices; they are made again when needed")
+    for action in actions.choices.values():
+        action.add_argument("--cache", metavar="FOLDER", help="another cache folder than the usual one")
+    _add_quiet(clear)
+
+
+def _axis(text: str) -> str | int:
+    if text not in ("auto", "0", "1", "2"):
+        raise argparse.ArgumentTypeError(f"“{text}” is not one of auto, 0, 1, 2")
+    return text if text == "auto" else int(text)
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"“{text}” is not one of auto, cuda, cuda:N, mps, cpu")
+    return text
+
+
+def _slices(text: str) -> list[int]:
+    """Slice numbers from a list such as `3,40` or `10-12,20`, ascending, each once."""
+    numbers: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,9})(?:-(\d{1,9}))?\s*", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last or last - first > MAX_LISTED_SLICES:
+            raise argparse.ArgumentTypeError(f"“{text}” is no list of slice numbers such as 3,40 or 10-12")
+        numbers.update(range(first, last + 1))
+    return sorted(numbers)
+
+
+def _range(text: str) -> list[int]:
+    match = re.fullmatch(r"\s*(\d{1,9})\s*[,:-]\s*(\d{1,9})\s*", text)
+    if not match or int(match[1]) > int(match[2]):
+        raise argparse.ArgumentTypeError(f"“{text}” is no range of slices such as 10,80")
+    return [int(match[1]), int(match[2])]
+
+
+def _number(text: str, convert: Callable[[str], float], least: float, words: str) -> float:
+    try:
+        value = convert(text)
+    except ValueError:
+        value = float("nan")
+    if not least <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"“{text}” is not {words}")
+    return value
+
+
+def _count(text: str) -> int:
+    return int(_number(text, int, 0, "a whole number from 0 up"))
+
+
+def _positive(text: str) -> float:
+    return _number(text, float, 0, "a number from 0 up")

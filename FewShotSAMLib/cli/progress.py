@@ -1,0 +1,87 @@
+"""Shows a job's events on stderr: bars on a terminal, a few plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from FewShotSAMLib.worker.protocol import Event
+
+STAGE_WORDS = {
+    "encode": "Encoding slices",
+    "augment": "Encoding painted slices anew",
+    "fine-tune": "Learning",
+    "predict": "Segmenting",
+    "write": "Writing",
+}
+PLAIN_STEP_PERCENT = 25
+
+
+class ProgressDisplay:
+    """A context manager; `show` takes every event, `warnings` are those that were printed."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.warnings: list[str] = []
+        self._quiet = quiet
+        self._console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self._bars = self._console.is_terminal and not quiet
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=self._console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._printed: dict[str, int] = {}
+
+    def __enter__(self) -> ProgressDisplay:
+        if self._bars:
+            self._progress.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if self._bars:
+            self._progress.stop()
+
+    def show(self, event: Event) -> None:
+        """Show one event, or nothing for those that are no news to a person."""
+        if event["type"] == "warning":
+            self.warnings.append(event["message"])
+            self._print(f"warning: {event['message']}")
+        elif event["type"] == "progress" and not self._quiet:
+            stage, done, total = event["stage"], event["done"], event["total"]
+            words = STAGE_WORDS.get(stage, stage.capitalize())
+            if self._bars:
+                self._show_bar(words, done, total, _time_left(event.get("eta_s")))
+            else:
+                self._show_line(words, done, total)
+
+    def _show_bar(self, words: str, done: int, total: int, left: str) -> None:
+        if words not in self._tasks:
+            self._tasks[words] = self._progress.add_task(words, total=total, left=left)
+        self._progress.update(self._tasks[words], completed=done, total=total, left=left)
+
+    def _show_line(self, words: str, done: int, total: int) -> None:
+        """A line at the start of a stage, at each quarter and at its end."""
+        percent = 100 * done // total if total else 100
+        last = self._printed.get(words)
+        if last is None or percent >= last + PLAIN_STEP_PERCENT or (percent == 100 and last < 100):
+            self._printed[words] = percent
+            self._print(f"{words}: {done} of {total}")
+
+    def _print(self, line: str) -> None:
+        """Print above the bars; as plain text, for brackets in a file name are no markup."""
+        self._console.print(Text(line))
+
+
+def _time_left(seconds: float | None) -> str:
+    if not seconds:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s left" if minutes else f"{rest} s left"

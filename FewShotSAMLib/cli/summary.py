@@ -1,0 +1,35 @@
+"""What a finished job's report says in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def summary_lines(report: Mapping[str, Any], warnings_shown: Sequence[str] = ()) -> list[str]:
+    """Lines for the terminal. Parts that the report lacks are left out; warnings shown before are only counted."""
+    lines = [f"Written: {report['output']}"] if report.get("output") else []
+    lines += [_segment_line(segment) for segment in report.get("segments", [])]
+    confidence = report.get("mean_confidence")
+    if confidence is not None:
+        lines.append(f"Mean confidence of the predicted slices: {confidence:.2f}")
+    if report.get("next_slices"):
+        numbers = ", ".join(str(_index(entry)) for entry in report["next_slices"])
+        lines.append(f"Next slices to paint, where the result is least sure (counted from 0): {numbers}")
+    warnings = report.get("warnings", [])
+    if warnings:
+        lines.append(f"Warnings: {len(warnings)}")
+        lines += [f"  {text}" for text in warnings if text not in warnings_shown]
+    return lines
+
+
+def _segment_line(segment: Mapping[str, Any]) -> str:
+    painted = len(segment.get("painted_slices", []))
+    parts = [f"{painted} painted slice{'' if painted == 1 else 's'}"] if painted else []
+    if segment.get("volume_ml") is not None:
+        parts.append(f"{segment['volume_ml']:.1f} ml")
+    return f"  {segment['name']}: {', '.join(parts)}" if parts else f"  {segment['name']}"
+
+
+def _index(entry: Any) -> Any:
+    return entry["index"] if isinstance(entry, Mapping) else entry

@@ -1,0 +1,69 @@
+"""Starts a child process in a group and an environment of its own, and ends it with all its descendants."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+PACKAGE_PARENT = Path(__file__).resolve().parents[2]
+ALWAYS_DROPPED = {"PYTHONSTARTUP", "PYTHONINSPECT"}
+HOST_VARIABLES = {"PYTHONHOME", "PYTHONPATH", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__"}
+HOST_PREFIXES = ("DYLD_", "LD_LIBRARY_", "LD_PRELOAD", "QT_")
+
+
+def worker_environment(base: Mapping[str, str] | None = None, host_environment: bool = True) -> dict[str, str]:
+    """The environment in which `python -m FewShotSAMLib.worker` finds this very package and speaks plain UTF-8.
+
+    `base` None stands for this process's own. Without `host_environment`, what an application such as Slicer set for
+    its own Python and libraries is left out, as another Python would break on it.
+    """
+    source = os.environ if base is None else base
+    kept = {name: value for name, value in source.items() if name not in ALWAYS_DROPPED}
+    if not host_environment:
+        kept = {name: value for name, value in kept.items() if not _is_the_hosts(name)}
+    search_path = [str(PACKAGE_PARENT), kept.get("PYTHONPATH", "")]
+    kept["PYTHONPATH"] = os.pathsep.join(folder for folder in search_path if folder)
+    return {**kept, "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"}
+
+
+def _is_the_hosts(name: str) -> bool:
+    return name in HOST_VARIABLES or name.startswith(HOST_PREFIXES)
+
+
+def start_process(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a child that leads its own process group, with pipes for its three streams. Raises OSError."""
+    if os.name == "posix":
+        return _popen(command, environment, start_new_session=True)
+    flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)
+    return _popen(command, environment, creationflags=flags)
+
+
+def _popen(
+    command: Sequence[str], environment: Mapping[str, str], start_new_session: bool = False, creationflags: int = 0
+) -> subprocess.Popen[bytes]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        list(command),
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        env=dict(environment),
+        start_new_session=start_new_session,
+        creationflags=creationflags,
+    )
+
+
+def kill_group(process: subprocess.Popen[bytes], patience_s: float = 5.0) -> None:
+    """Kill a child of `start_process` and everything it started; reap it. A child that has ended already is fine."""
+    if os.name == "posix":
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody left; macOS says it the second way
+            os.killpg(process.pid, signal.SIGKILL)
+    elif process.poll() is None:
+        quiet = subprocess.DEVNULL
+        subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], stdout=quiet, stderr=quiet, check=False)
+    with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in the kernel and goes when that lets it
+        process.wait(patience_s)

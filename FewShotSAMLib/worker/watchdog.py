@@ -1,0 +1,132 @@
+"""A second, tiny process that ends the background process when its parent is gone, whatever it is doing.
+
+The background process notices a closed stdin by a thread of its own. That thread cannot run while some C code holds
+Python's global lock: SimpleITK 2.5, NumPy, SciPy, h5py and torch's operations release it, importing torch holds it for
+half a second, and nobody knows what the next library does. So this program watches the same pipe from outside. It also
+removes the half-written files of a background process that was killed. It is a script of the standard library alone:
+quick to start, nothing to break.
+Linux's PR_SET_PDEATHSIG would not do: it fires when the *thread* that started the process ends.
+POSIX only; on Windows the thread does the work as soon as the C code returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+GRACE_S = 0.7
+"""How long the background process has to end by itself, tidily, once its parent is gone."""
+TICK_S = 0.2
+
+
+class Watchdog:
+    """The background process's handle on its watchdog."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @classmethod
+    def start(cls, lifeline: int) -> Watchdog | None:
+        """Watch over this process as long as somebody has the other end of the pipe `lifeline` open."""
+        if os.name != "posix":
+            return None
+        command = [sys.executable, "-P", "-S", __file__, str(os.getpid()), str(lifeline)]
+        quiet = subprocess.DEVNULL
+        try:
+            # A session of its own: it outlives a kill of the process group just long enough to tidy up.
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, pass_fds=[lifeline], start_new_session=True
+            )
+        except OSError:
+            logging.getLogger(__name__).warning("The watchdog could not be started", exc_info=True)
+            return None
+        return cls(process)
+
+    def guard(self, folders: Iterable[Path]) -> None:
+        """Half-written files of this process in `folders` are to be removed should it be killed."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write("".join(json.dumps(str(folder)) + "\n" for folder in folders).encode("ascii"))
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return  # somebody killed the watchdog; the work goes on without
+
+
+def watch(worker: int, lifeline: int, control: int) -> None:
+    """Return when the process `worker` has ended; end it when all writers of `lifeline` are gone.
+
+    What it leaves behind goes with it: half-written files in the folders that came over `control`, one JSON text per
+    line, and its own children where it led a session.
+    """
+    leads_session = _leads_session(worker)
+    os.set_blocking(control, False)
+    received = bytearray()
+    poll = select.poll()
+    poll.register(lifeline, select.POLLIN)
+    poll.register(control, select.POLLIN)
+    deadline = float("inf")
+    # Another parent, or the end of `control`: the worker is gone.
+    while os.getppid() == worker and time.monotonic() < deadline:
+        ready = dict(poll.poll(TICK_S * 1000))
+        if control in ready and _read(control, received):
+            break
+        if ready.get(lifeline, 0) & ~select.POLLIN:
+            poll.unregister(lifeline)
+            deadline = time.monotonic() + GRACE_S
+        elif lifeline in ready:
+            time.sleep(TICK_S)  # requests wait in the pipe; only its end is of interest here
+    _kill(worker, leads_session)
+    _read(control, received)
+    remove_partial_files(worker, {json.loads(line) for line in received.split(b"\n")[:-1]})
+
+
+def _leads_session(process: int) -> bool:
+    try:
+        return os.getsid(process) == process
+    except ProcessLookupError:
+        return False
+
+
+def _read(control: int, received: bytearray) -> bool:
+    """Add what there is to read; True when the pipe has ended."""
+    try:
+        while chunk := os.read(control, 65536):
+            received += chunk
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _kill(worker: int, leads_session: bool) -> None:
+    """Kill the process, unless it is gone, and all of its group where the group is its own; wait until it is gone."""
+    if os.getppid() == worker:
+        os.kill(worker, signal.SIGKILL)
+    if leads_session:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody left; macOS says it the second way
+            os.killpg(worker, signal.SIGKILL)
+    patience = time.monotonic() + 5
+    while os.getppid() == worker and time.monotonic() < patience:
+        time.sleep(0.01)
+
+
+def remove_partial_files(worker: int, folders: Iterable[str]) -> None:
+    """Remove the temporary files that core.files.atomic_path named after the process `worker`."""
+    for folder in folders:
+        try:
+            for path in Path(folder).glob(f"*.partial-{worker}-*"):
+                path.unlink(missing_ok=True)
+        except OSError:
+            continue  # a folder that went away or is closed to us has nothing for us to remove
+
+
+if __name__ == "__main__":
+    watch(int(sys.argv[1]), int(sys.argv[2]), sys.stdin.fileno())

@@ -1,0 +1,104 @@
+"""What the command line says to wrong arguments, and its help."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from FewShotSAMLib.cli import main
+from FewShotSAMLib.worker.process import worker_environment
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ("", "COMMAND"),
+        ("juggle", "juggle"),
+        ("propagate a b", "-o"),
+        ("propagate a b -o c --axis 3", "0, 1, 2"),
+        ("propagate a b -o c --empty-slices 3,x", "3,x"),
+        ("propagate a b -o c --empty-slices 9-3", "9-3"),
+        ("propagate a b -o c --empty-slices -3", "--empty-slices"),
+        ("propagate a b -o c --range 9,3", "9,3"),
+        ("propagate a b -o c --method magic", "few-shot"),
+        ("propagate a b -o c --device gpu", "cuda"),
+        ("propagate a b -o c --steps -1", "--steps"),
+        ("propagate a b -o c --smooth-mm nan", "nan"),
+        ("propagate a b -o c --cache d --no-cache", "--no-cache"),
+        ("propagate a b -o c --see 1", "--see"),
+        ("models", "list"),
+        ("models download", "NAME"),
+        ("cache explode", "explode"),
+    ],
+)
+def test_wrong_arguments_give_one_line_and_exit_code_2(
+    arguments: str, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments.split())
+    captured = capsys.readouterr()
+    assert exit_.value.code == 2
+    assert captured.out == ""
+    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
+    assert word in captured.err and "--help" in captured.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "",
+        "propagate",
+        "apply",
+        "models",
+        "models list",
+        "models download",
+        "models verify",
+        "cache info",
+        "demo",
+        "doctor",
+    ],
+)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main([*command.split(), "--help"])
+    assert exit_.value.code == 0
+    assert f"usage: fewshotsam {command}".strip() in capsys.readouterr().out
+
+
+def test_the_help_says_that_slices_are_counted_from_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("propagate", "apply"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert "begin with 0" in capsys.readouterr().out
+
+
+def test_python_m_is_the_command_line() -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "FewShotSAMLib", "--version"], env=worker_environment(), capture_output=True, check=True
+    )
+    assert process.stdout.startswith(b"fewshotsam ")
+
+
+def test_a_bug_of_the_command_line_itself_has_a_log(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(options: object) -> int:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("FewShotSAMLib.cli.models.list_models", fail)
+    assert main(["models", "list"]) == 1
+    line = capsys.readouterr().err
+    assert line.startswith("error: ZeroDivisionError: oops") and line.count("\n") == 1
+    assert "Traceback" in Path(line.rpartition("Log: ")[2].strip()).read_text(encoding="utf-8")
+
+
+def test_a_missing_package_names_the_next_step(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(options: object) -> int:
+        raise ModuleNotFoundError("No module named 'h5py'", name="h5py")
+
+    monkeypatch.setattr("FewShotSAMLib.cli.models.list_models", fail)
+    assert main(["models", "list"]) == 2
+    assert "pip install 'fewshotsam[engine]'" in capsys.readouterr().err

@@ -1,0 +1,154 @@
+"""A background process with jobs made for the tests, started as a real child."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from FewShotSAMLib.worker import WorkerClient
+
+JOBS_SCRIPT = '''
+import ctypes, os, signal, subprocess, sys, time
+from pathlib import Path
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.files import atomic_path
+from FewShotSAMLib.worker.server import Server
+
+def echo(parameters, context):
+    context.state["runs"] = context.state.get("runs", 0) + 1
+    return {"parameters": parameters, "runs": context.state["runs"], "job_folder": context.job_folder}
+
+def noisy(parameters, context):
+    print("a library prints {")
+    os.write(1, b"so does its C code\\n")
+    subprocess.run(["echo", "and its child"], check=True)
+    return {"read": sys.stdin.read(), "printed": "π"}
+
+def events(parameters, context):
+    context.warning("größer als üblich")
+    context.warning("größer als üblich")
+    context.metric("loss", float("nan"))
+    context.preview(slice=3, file=Path("é.npy"))
+    for step in range(1000):
+        context.progress("learn", step, 999)
+    return {}
+
+def slow(parameters, context):
+    context.progress("encode", 0, 100)
+    while True:
+        context.check()
+        time.sleep(0.02)
+
+def stubborn(parameters, context):
+    child = subprocess.Popen(["sleep", "60"])
+    context.preview(child=child.pid)
+    time.sleep(60)
+
+def hold_lock(parameters, context):
+    """Sits in C code that holds the global lock, with a half-written file."""
+    with atomic_path(Path(parameters["output"])) as partial:
+        partial.write_text("half")
+        context.preview(file=str(partial))
+        ctypes.PyDLL(None).sleep(60)
+
+def write(parameters, context):
+    with atomic_path(Path(parameters["output"])) as partial:
+        partial.write_text("half")
+        context.preview(file=str(partial))
+        while True:
+            time.sleep(0.02)
+
+def fail(parameters, context):
+    class OutOfMemoryError(RuntimeError):
+        pass
+    errors = {
+        "bad_input": BadInputError("It is empty.", "Paint it."),
+        "memory": MemoryError(),
+        "torch_gpu": OutOfMemoryError("CUDA"),
+        "torch_cpu": RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        "bug": ZeroDivisionError("division by zéro"),
+        "exit": SystemExit(3),
+        "package": ModuleNotFoundError("No module named 'torch'", name="torch"),
+        "other_package": ModuleNotFoundError("No module named 'torch'", name="colours"),
+    }
+    raise errors[parameters["how"]]
+
+def strange_report(parameters, context):
+    return {"report": object()}
+
+def die(parameters, context):
+    print("last words", file=sys.stderr)
+    if "signal" in parameters:
+        os.kill(os.getpid(), parameters["signal"])
+    os._exit(parameters["code"])
+
+if __name__ == "__main__":
+    names = [echo, noisy, events, slow, stubborn, hold_lock, write, fail, strange_report, die]
+    sys.exit(Server(jobs={job.__name__: job for job in names}).run())
+'''
+
+
+@pytest.fixture
+def jobs_script(tmp_path: Path) -> Path:
+    """A program that serves the test jobs."""
+    script = tmp_path / "serve test jobs ü.py"
+    script.write_text(JOBS_SCRIPT, encoding="utf-8")
+    return script
+
+
+@pytest.fixture
+def client(jobs_script: Path) -> Iterator[WorkerClient]:
+    """A started client of the test jobs."""
+    with WorkerClient(arguments=[str(jobs_script)]) as client:
+        yield client
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that waits to be reaped does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return not stat.parent.parent.joinpath("self").exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., bool]:
+    """`wait_until(condition, seconds)`: whether the condition came true in that time."""
+
+    def wait(condition: Callable[[], bool], seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
+    return wait
+
+
+@pytest.fixture
+def alive() -> Callable[[int], bool]:
+    """`alive(pid)`."""
+    return is_alive
+
+
+@pytest.fixture
+def next_event() -> Callable[..., dict]:
+    """`next_event(client, type)`: poll until an event of this type comes."""
+
+    def wait(client: WorkerClient, kind: str, seconds: float = 20) -> dict:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for event in client.poll(0.2):
+                if event["type"] == kind:
+                    return event
+        raise AssertionError(f"no {kind} event")
+
+    return wait

@@ -1,0 +1,83 @@
+"""Who may import whom: imports point downward only, and what Slicer's own process loads stays light."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from FewShotSAMLib.worker.process import PACKAGE_PARENT, worker_environment
+
+PACKAGE = PACKAGE_PARENT / "FewShotSAMLib"
+HEAVY = {"torch", "torchvision", "h5py", "segment_anything", "safetensors"}
+# What a folder (or, for the worker, a file) may import, besides itself.
+MAY_IMPORT = {
+    "core": set(),
+    "sam": {"core"},
+    "methods": {"sam", "core"},
+    "engine": {"methods", "sam", "core"},
+    "worker": {"core"},
+    "worker/server": {"worker", "engine", "core"},
+    "worker/__main__": {"worker/server"},
+    "cli": {"core", "worker", "sam", "cli", "demo"},
+    "demo": {"core"},
+    "__main__": {"cli"},
+}
+MAY_IMPORT_HEAVY = {"sam", "methods", "engine"}
+
+
+def layer(module: str) -> str:
+    """The layer of a dotted module name below FewShotSAMLib."""
+    first, _, rest = module.partition(".")
+    if first == "worker" and rest in ("server", "__main__"):
+        return f"worker/{rest}"
+    return first
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """(dotted module, line) of every import, also of those inside functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in line {node.lineno}"
+            module = node.module or ""
+            folders = [module] if (PACKAGE_PARENT / module.replace(".", "/")).is_dir() else []
+            inner = [f"{module}.{alias.name}" for alias in node.names] if folders else []
+            yield from ((name, node.lineno) for name in inner or [module])
+
+
+SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_downward(path: Path) -> None:
+    own = layer(".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"))
+    assert own in MAY_IMPORT, f"give {own} its place among the layers"
+    for module, line in imports(ast.parse(path.read_text(encoding="utf-8"))):
+        top, _, rest = module.partition(".")
+        if top == "FewShotSAMLib" and rest.partition(".")[0] != "__version__" and rest:
+            other = layer(rest)
+            assert other == own or other in MAY_IMPORT[own], f"{path}:{line} imports {module}"
+        if top in HEAVY:
+            assert own in MAY_IMPORT_HEAVY, f"{path}:{line} imports {module}"
+
+
+@pytest.mark.parametrize(
+    ("modules", "absent"),
+    [
+        # Slicer's Python has none of the last three either.
+        (("core", "worker", "worker.client", "worker.protocol"), HEAVY | {"platformdirs", "rich", "filelock"}),
+        (("worker.server", "cli", "cli.run", "cli.models", "cli.cache", "cli.doctor"), HEAVY),
+    ],
+)
+def test_no_heavy_package_is_loaded(modules: tuple[str, ...], absent: set[str]) -> None:
+    names = [f"FewShotSAMLib.{module}" for module in modules]
+    code = f"import sys, {', '.join(names)}; print(*sys.modules, sep='\\n')"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], env=worker_environment(), capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert set(names) <= set(loaded)
+    assert not absent & set(loaded)

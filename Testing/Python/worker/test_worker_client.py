@@ -1,0 +1,265 @@
+"""The client with a real background process: results, errors, cancellation, deaths, new starts."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from FewShotSAMLib.core.errors import BadInputError, CancelledError, MemoryShortageError
+from FewShotSAMLib.worker import WorkerClient, WorkerDiedError, WorkerError
+from FewShotSAMLib.worker.process import PACKAGE_PARENT, worker_environment
+
+
+def test_result_events_and_what_stays_warm(client: WorkerClient, tmp_path: Path) -> None:
+    folder = tmp_path / "jöb földer"
+    request = client.request("echo", {"volume": "/données/été.nrrd", "n": 1, "job_folder": str(folder)})
+    report = client.wait(request)
+    assert report["parameters"] == {"volume": "/données/été.nrrd", "n": 1}
+    assert report["job_folder"] == str(folder)
+    assert client.wait(client.request("echo"))["runs"] == 2
+    assert [event["type"] for event in client.poll()] == ["ready"]
+
+
+def test_requests_queue_and_the_events_of_others_are_kept(client: WorkerClient) -> None:
+    first, second, third = (client.request("echo", {"n": n}) for n in range(3))
+    seen: list[dict] = []
+    assert client.wait(second, seen.append)["parameters"] == {"n": 1}
+    assert seen == []
+    assert client.wait(first)["parameters"] == {"n": 0}
+    assert client.wait(third)["parameters"] == {"n": 2}
+    with pytest.raises(ValueError, match="no open request"):
+        client.wait(third)
+
+
+def test_a_listener_that_fails_loses_no_event(client: WorkerClient) -> None:
+    def fail(event: dict) -> None:
+        raise KeyError(event["type"])
+
+    request = client.request("events")
+    with pytest.raises(KeyError):
+        client.wait(request, fail)
+    assert client.wait(request) == {}
+
+
+@pytest.mark.parametrize(
+    ("how", "error_class", "exit_code", "word"),
+    [
+        ("bad_input", BadInputError, 2, "It is empty. Paint it."),
+        ("memory", MemoryShortageError, 3, "memory"),
+        ("torch_gpu", MemoryShortageError, 3, "memory"),
+        ("torch_cpu", MemoryShortageError, 3, "memory"),
+        ("package", BadInputError, 2, "torch is not installed. Run: pip install"),
+        ("bug", WorkerError, 1, "division by zéro"),
+        ("exit", WorkerError, 1, "SystemExit"),
+        ("other_package", WorkerError, 1, "ModuleNotFoundError"),
+    ],
+)
+def test_errors_keep_kind_exit_code_and_words(
+    client: WorkerClient, how: str, error_class: type, exit_code: int, word: str
+) -> None:
+    with pytest.raises(error_class, match=word) as caught:
+        client.wait(client.request("fail", {"how": how}))
+    assert caught.value.exit_code == exit_code
+    assert "\n" not in str(caught.value)
+    assert client.wait(client.request("echo"))["runs"] == 1
+
+
+def test_the_log_of_a_bug_holds_the_traceback(client: WorkerClient, own_folders: Path) -> None:
+    with pytest.raises(WorkerError) as caught:
+        client.wait(client.request("fail", {"how": "bug"}))
+    log = Path(caught.value.log)
+    assert log.is_file() and log.parent == own_folders / "logs"
+    text = log.read_text(encoding="utf-8")
+    assert "Traceback" in text and "division by zéro" in text and "in fail" in text
+
+
+def test_old_logs_are_removed(client: WorkerClient, own_folders: Path) -> None:
+    client.wait(client.request("echo"))
+    folder = own_folders / "logs"
+    for number in range(40):
+        (folder / f"worker-19990101-0000{number:02}-1.log").write_text("old")
+    client.close()
+    client.start()
+    client.wait(client.request("echo"))
+    assert len(list(folder.iterdir())) == 20
+    assert Path(client.log).is_file()
+
+
+def test_no_log_folder_is_no_reason_not_to_work(
+    jobs_script: Path, own_folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own_folders / "file").write_text("")
+    monkeypatch.setenv("FEWSHOTSAM_HOME", str(own_folders / "file"))
+    with WorkerClient(arguments=[str(jobs_script)]) as client:
+        with pytest.raises(WorkerError) as caught:
+            client.wait(client.request("fail", {"how": "bug"}))
+        assert caught.value.log == ""
+
+
+def test_cancel_is_answered_within_a_second_and_the_process_stays(
+    client: WorkerClient, next_event: Callable[..., dict]
+) -> None:
+    running, waiting = client.request("slow"), client.request("echo")
+    next_event(client, "progress")
+    pid, start = client.pid, time.monotonic()
+    client.cancel(waiting)
+    with pytest.raises(CancelledError, match="before it began"):
+        client.wait(waiting)
+    client.cancel(running)
+    with pytest.raises(CancelledError) as caught:
+        client.wait(running)
+    assert time.monotonic() - start < 1
+    assert caught.value.exit_code == 4
+    assert client.wait(client.request("echo"))["runs"] == 1
+    assert client.pid == pid
+    client.cancel(running)
+    client.cancel("never existed")
+
+
+def test_cancel_is_answered_while_the_engine_is_still_being_imported(tmp_path: Path) -> None:
+    script = tmp_path / "slow_import.py"
+    script.write_text(
+        "import time\nfrom FewShotSAMLib.worker.server import Server\n"
+        "class Jobs(dict):\n"
+        "    def __contains__(self, name):\n"
+        "        time.sleep(3)\n"
+        "        return True\n"
+        "Server(jobs=Jobs()).run()\n"
+    )
+    with WorkerClient(arguments=[str(script)]) as client:
+        request = client.request("echo")
+        assert client.poll(20)[0]["type"] == "ready"
+        time.sleep(0.3)
+        start = time.monotonic()
+        client.cancel(request)
+        with pytest.raises(CancelledError, match="before it began"):
+            client.wait(request)
+        assert time.monotonic() - start < 1
+
+
+def test_a_job_that_ignores_cancel_is_killed_with_its_children(
+    client: WorkerClient, next_event: Callable[..., dict], alive: Callable[[int], bool], wait_until: Callable[..., bool]
+) -> None:
+    stubborn, queued = client.request("stubborn"), client.request("echo")
+    child = next_event(client, "preview")["child"]
+    worker = client.pid
+    assert alive(child) and worker is not None
+    client.cancel(stubborn, grace_s=0.5)
+    start = time.monotonic()
+    with pytest.raises(CancelledError, match="did not answer"):
+        client.wait(stubborn)
+    assert 0.4 < time.monotonic() - start < 3
+    with pytest.raises(WorkerDiedError, match="cancelled run did not stop"):
+        client.wait(queued)
+    assert wait_until(lambda: not alive(worker) and not alive(child), 2)
+    client.start()
+    assert client.wait(client.request("echo"))["runs"] == 1
+
+
+def test_kill_9_gives_a_clear_error_and_a_new_start_works(
+    client: WorkerClient, next_event: Callable[..., dict], tmp_path: Path, wait_until: Callable[..., bool]
+) -> None:
+    output = tmp_path / "ergebnis.seg.nrrd"
+    request = client.request("write", {"output": str(output)})
+    partial = Path(next_event(client, "preview")["file"])
+    assert partial.is_file() and client.pid is not None
+    os.kill(client.pid, signal.SIGKILL)
+    with pytest.raises(WorkerDiedError, match=r"SIGKILL.*memory.*kept") as caught:
+        client.wait(request)
+    assert caught.value.exit_code == 1
+    assert not client.running
+    with pytest.raises(WorkerDiedError, match="not running"):
+        client.request("echo")
+    assert wait_until(lambda: not partial.exists(), 2), "the watchdog leaves no half-written file"
+    assert not output.exists()
+    client.start()
+    assert client.wait(client.request("echo"))["runs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [({"signal": int(signal.SIGABRT)}, r"crashed \(SIGABRT\).*kept.*log"), ({"code": 7}, r"exit code 7.*kept.*log")],
+)
+def test_other_deaths_are_named_and_their_last_words_logged(client: WorkerClient, parameters: dict, words: str) -> None:
+    with pytest.raises(WorkerDiedError, match=words) as caught:
+        client.wait(client.request("die", parameters))
+    assert "last words" in Path(caught.value.log).read_text(encoding="utf-8")
+
+
+def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
+    with WorkerClient(arguments=["-m", "no_such_module"]) as client:
+        request = client.request("echo")
+        with pytest.raises(WorkerDiedError, match=r"could not start.*no_such_module.*doctor"):
+            client.wait(request)
+    with pytest.raises(WorkerDiedError, match="cannot be started"):
+        WorkerClient(python=tmp_path / "no-python").start()
+
+
+def test_another_protocol_version_is_refused(tmp_path: Path) -> None:
+    script = tmp_path / "future.py"
+    script.write_text('import sys\nprint(\'{"type": "ready", "version": 99}\', flush=True)\nsys.stdin.read()\n')
+    with WorkerClient(arguments=[str(script)]) as client:
+        request = client.request("echo")
+        with pytest.raises(WorkerDiedError, match="another version"):
+            client.wait(request)
+
+
+def test_twenty_requests_and_five_starts_leave_nothing_behind(client: WorkerClient) -> None:
+    def resources() -> tuple[int, int, int, int]:
+        own = Path(f"/proc/{os.getpid()}")
+        worker = Path(f"/proc/{client.pid}")
+        return tuple(len(list((process / kind).iterdir())) for process in (own, worker) for kind in ("fd", "task"))
+
+    client.wait(client.request("echo"))
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("needs /proc")
+    before = resources()
+    for number in range(20):
+        assert client.wait(client.request("echo"))["runs"] == number + 2
+    assert resources() == before
+    for _ in range(5):
+        client.close()
+        client.start()
+        client.wait(client.request("echo"))
+    assert resources() == before
+
+
+def test_the_environment_is_clean() -> None:
+    base = {"PATH": "/bin", "PYTHONHOME": "/host", "PYTHONPATH": "/host/lib", "LD_LIBRARY_PATH": "/host/lib"}
+    base |= {"PYTHONSTARTUP": "/s.py", "QT_PLUGIN_PATH": "/host/qt", "FEWSHOTSAM_CACHE": "/cache"}
+    kept = worker_environment(base)
+    assert kept["PYTHONPATH"].split(os.pathsep) == [str(PACKAGE_PARENT), "/host/lib"]
+    assert kept["PYTHONHOME"] == "/host"
+    assert "PYTHONSTARTUP" not in kept
+    own = worker_environment(base, host_environment=False)
+    assert own == {
+        "PATH": "/bin",
+        "FEWSHOTSAM_CACHE": "/cache",
+        "PYTHONPATH": str(PACKAGE_PARENT),
+        "PYTHONIOENCODING": "utf-8",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def test_a_module_in_the_current_folder_does_not_stand_in_for_pythons_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "queue.py").write_text("raise SystemExit('wrong queue')\n")
+    monkeypatch.chdir(tmp_path)
+    with WorkerClient() as client:
+        assert next(iter(client.poll(20)))["type"] == "ready"
+
+
+def test_close_ends_a_running_job_and_all_threads(client: WorkerClient, next_event: Callable[..., dict]) -> None:
+    client.request("slow")
+    next_event(client, "progress")
+    start, threads = time.monotonic(), threading.active_count()
+    client.close()
+    client.close()
+    assert time.monotonic() - start < 2
+    assert not client.running
+    assert threading.active_count() == threads - 2
