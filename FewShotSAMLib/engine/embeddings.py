@@ -90,7 +90,8 @@ class SliceEmbeddings:
     def _encode(
         self, store: EmbeddingStore, missing: Sequence[int], grey_of: Callable[[int], torch.Tensor], stage: str
     ) -> None:
-        step = self._encoder.batch_size
+        # The CPU gains nothing from batches, and slice by slice a killed run loses the least.
+        step = 1 if self._encoder.device.type == "cpu" else self._encoder.batch_size
         for start in range(0, len(missing), step):
             self._context.progress(stage, start, len(missing))
             batch = missing[start : start + step]

@@ -24,7 +24,7 @@ class Schedule:
 
     steps: int
     batch: int = 2
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     weight_decay: float = 1e-4
     warm_up: int = 10
     max_gradient: float = 1.0

@@ -16,9 +16,10 @@ from FewShotSAMLib.sam.encoder import Encoder
 
 COLD_STEPS = 200
 WARM_STEPS = 50
-WARM_LEARNING_RATE = 3e-4
+WARM_LEARNING_RATE = 2e-4
 """Lower than from scratch, so that what was learned before is not lost."""
 
+SAM_IMAGE_SIZE = 1024
 AUGMENTED_COPIES = 8
 AUGMENTED_COPIES_SLOW = 2
 """With a large encoder on a CPU, where a copy costs seconds."""
@@ -70,7 +71,7 @@ def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options
     settings = warm_start.settings if warm_start else FewShotSettings()
     copies = options.augmented_copies
     if copies is None:
-        copies = AUGMENTED_COPIES_SLOW if run.encoder.is_slow else AUGMENTED_COPIES
+        copies = AUGMENTED_COPIES_SLOW if _is_slow(run.encoder) else AUGMENTED_COPIES
     with run.timer.stage("augment"):
         exemplars = collect_exemplars(annotation, embeddings, copies, warm_start is None, run.context)
     head = new_head(run.encoder, len(annotation.segmentation.segments), settings)
@@ -93,6 +94,11 @@ def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options
         tensors=head.state_dict(),
     )
     return Learned(head, model, schedule.steps, loss)
+
+
+def _is_slow(encoder: Encoder) -> bool:
+    """Whether a slice takes seconds rather than a fraction of one."""
+    return encoder.device.type == "cpu" and encoder.image_size >= SAM_IMAGE_SIZE
 
 
 def check_encoder(model: FewShotModel, encoder: Encoder) -> None:

@@ -40,7 +40,7 @@ def test_next_slices_are_doubtful_and_spread_out() -> None:
     slices = {index: SliceConfidence(0.9, 10.0) for index in range(40)}
     slices[9] = SliceConfidence(0.5, 100.0)
     slices[20] = SliceConfidence(0.5, 90.0)
-    slices[21] = SliceConfidence(0.5, 89.0)
+    slices[21] = SliceConfidence(0.5, 80.0)
     slices[33] = SliceConfidence(0.5, 60.0)
     ranked = next_slices(slices, [10], 3)
     assert ranked[0] == 20

@@ -203,7 +203,7 @@ def _no_model(case: Any) -> dict[str, Any]:
         ({"encoder": "vit_x"}, "vit_x"),
         ({"encoder": "vit_b"}, "models download vit_b"),
         ({"encoder": "vit_b", "checkpoint": "/nowhere.pth"}, "nowhere.pth"),
-        ({"checkpoint": "/nowhere.pth"}, "--encoder"),
+        ({"encoder": "auto", "checkpoint": "/nowhere.pth"}, "--encoder"),
         ({"device": "cuda"}, "CUDA"),
         ({"device": "abacus"}, "abacus"),
         ({"output": "/nowhere/result.seg.nrrd"}, "/nowhere"),

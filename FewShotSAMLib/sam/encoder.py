@@ -1,0 +1,196 @@
+"""Turns slices into embeddings with SAM's image encoder: fast, in batches, checked against float32, within memory."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam
+from torch import Tensor
+
+from FewShotSAMLib.core.errors import MemoryShortageError
+from FewShotSAMLib.sam.calibration import REQUIRED_COSINE, calibrate, cosine, in_float, synthetic_slice, use_float
+from FewShotSAMLib.sam.checkpoint import load_sam
+from FewShotSAMLib.sam.memory import batch_size, is_memory_shortage
+from FewShotSAMLib.sam.precision import DTYPES, pick_device, pick_precision
+from FewShotSAMLib.sam.registry import PIXEL_MEAN, PIXEL_STD, EncoderSpec
+from FewShotSAMLib.sam.vit import FastViT
+
+Check = Callable[[], None]
+Warn = Callable[[str], None]
+
+
+def load_encoder(
+    spec: EncoderSpec,
+    checkpoint: Path | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    warn: Warn | None = None,
+) -> Encoder:
+    """The encoder of `spec` with its weights (`checkpoint`, else the model folder), on a device, ready to encode.
+
+    device: auto, cpu, mps, cuda, cuda:N; precision: auto, fp32, bf16, fp16, int8 (see `pick_precision`). `warn` gets
+    one line for the user when something is not as asked. Raises BadInputError for a device, precision or checkpoint
+    that cannot be had and MemoryShortageError where the weights do not fit.
+    """
+    place = pick_device(device)
+    chosen = pick_precision(precision, place, spec)
+    sam, weights_hash = load_sam(spec, checkpoint, warn=warn)
+    try:
+        return Encoder(spec, sam, weights_hash, place, chosen, automatic=precision == "auto", warn=warn)
+    except (RuntimeError, MemoryError) as error:
+        if not is_memory_shortage(error):
+            raise
+        raise _shortage(spec, place) from error
+
+
+class Encoder:
+    """SAM's image encoder on one device. One call at a time: `encode` is not for several threads at once.
+
+    Any precision but float32 is checked on the first slice: its embedding must agree with float32 (cosine similarity
+    0.999). If it does not, an automatically chosen precision gives way to float32; one asked for is kept; `warn` says
+    so. On the CPU a slice's embedding is bit-identical however slices are batched and whatever the number of cores; on
+    a GPU it is from run to run with the same batches.
+    """
+
+    def __init__(
+        self,
+        spec: EncoderSpec,
+        sam: Sam,
+        weights_hash: str,
+        device: torch.device,
+        precision: str,
+        automatic: bool = True,
+        warn: Warn | None = None,
+    ) -> None:
+        self.spec = spec
+        self.weights_hash = weights_hash
+        self.device = device
+        self.precision = precision
+        self.slices_encoded = 0
+        # Of the precision first chosen: should float32 take over, what is cached stays right and stays found.
+        self.cache_key = f"{spec.name} {weights_hash} {precision}"
+        self._automatic = automatic
+        self._warn = warn or logging.getLogger(__name__).warning
+        self._parts: tuple[MaskDecoder, PromptEncoder] = (sam.mask_decoder, sam.prompt_encoder)
+        self._vit = FastViT(sam.image_encoder, device, DTYPES[precision])
+        # The float32 original, until the precision is known to be good enough.
+        self._original = None if precision == "fp32" else sam.image_encoder
+        self._batch_limit: int | None = None
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square input images in pixels."""
+        return self.spec.image_size
+
+    @property
+    def embedding_shape(self) -> tuple[int, int, int]:
+        """(256, rows, columns) of one slice's embedding."""
+        return self.spec.embedding_shape
+
+    @property
+    def batch_size(self) -> int:
+        """Slices that are encoded at once, by the memory that is free now and what was learned from shortages."""
+        size = batch_size(self.spec.architecture, self._vit.dtype.itemsize, self.device)
+        return size if self._batch_limit is None else min(size, self._batch_limit)
+
+    def sam_parts(self) -> tuple[MaskDecoder, PromptEncoder]:
+        """SAM's mask decoder and prompt encoder as the checkpoint has them: fresh float32 copies on the CPU."""
+        return copy.deepcopy(self._parts)
+
+    def encode(self, images: Tensor, check: Check | None = None) -> Tensor:
+        """(B, 3, S, S) float32, 0..255, RGB, on the CPU -> embeddings (B, 256, h, w) float32 on the CPU.
+
+        `check` is called between transformer blocks, on the CPU a few times per second besides; what it raises passes
+        through. When memory runs out the batch is halved, with a warning; MemoryShortageError if one slice is too much.
+        """
+        expected = (3, self.image_size, self.image_size)
+        if images.ndim != 4 or tuple(images.shape[1:]) != expected or images.dtype != torch.float32:
+            raise ValueError(f"images are {tuple(images.shape)} {images.dtype}, not (B, *{expected}) float32")
+        embeddings = torch.empty(len(images), *self.embedding_shape)
+        size = self.batch_size
+        done = 0
+        while done < len(images):
+            part = images[done : done + size]
+            if self._encode_into(embeddings[done : done + size], part, check):
+                done += len(part)
+                self.slices_encoded += len(part)
+            else:
+                size = self._smaller_batch(len(part))
+        return embeddings
+
+    def _encode_into(self, embeddings: Tensor, images: Tensor, check: Check | None) -> bool:
+        """Fill `embeddings`; False where memory did not suffice (by then all of the attempt's memory is free)."""
+        try:
+            # Written into ordinary tensors: those made in inference mode could not be trained on.
+            with torch.inference_mode():
+                ready = self._normalise(images)
+                if self._original is not None:
+                    self._establish_trust(ready[0], check)
+                embeddings.copy_(self._vit(ready, check))
+            return True
+        except (RuntimeError, MemoryError) as error:
+            if not is_memory_shortage(error):
+                raise
+            return False
+
+    def _smaller_batch(self, failed: int) -> int:
+        """Half of the batch that did not fit, from now on. Raises MemoryShortageError where that was one slice."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if failed == 1:
+            raise _shortage(self.spec, self.device)
+        self._batch_limit = failed // 2
+        self._warn(
+            f"Memory ran out while encoding {failed} slices at once; going on with {self._batch_limit}. "
+            "Close other programs if this is too slow."
+        )
+        return self._batch_limit
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        mean, std = (torch.tensor(values, device=self.device).view(3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
+        return images.to(self.device).sub(mean).div_(std)
+
+    def _establish_trust(self, image: Tensor, check: Check | None) -> None:
+        """Choose the integer layers, if any, and compare with float32 on the first slice (3, S, S), normalised."""
+        if self.precision == "int8":
+            calibrate(self._vit, self._normalise(synthetic_slice(self.image_size).unsqueeze(0))[0], check)
+        reached = cosine(self._vit(image.unsqueeze(0), check), self._reference(image, check))
+        if not reached >= REQUIRED_COSINE:  # NaN as well
+            self._mistrust(reached)
+        elif self.precision == "int8" and self._vit.is_float:
+            self._mistrust(None)
+        for layer in self._vit.linears:
+            layer.keep_chosen_only()
+        self._original = None
+
+    def _reference(self, image: Tensor, check: Check | None) -> Tensor:
+        """The float32 embedding of one normalised slice."""
+        if self._vit.dtype == torch.float32:
+            with in_float(self._vit):
+                return self._vit(image.unsqueeze(0), check)
+        return FastViT(self._original, self.device)(image.unsqueeze(0), check)
+
+    def _mistrust(self, reached: float | None) -> None:
+        """Fall back to float32 (or keep what the user asked for, if it computes at all) and say so."""
+        found = "" if reached is None else f" (similarity {reached:.4f}, {REQUIRED_COSINE} is required)"
+        problem = f"Precision {self.precision} is too coarse for these weights of “{self.spec.name}”{found}"
+        if reached is not None and not self._automatic:
+            self._warn(f"{problem}. It is used as you asked; leave --precision away for a safe choice.")
+            return
+        if self._vit.dtype == torch.float32:
+            use_float(self._vit)
+        else:
+            self._vit = FastViT(self._original, self.device)
+        self.precision = "fp32"
+        self._warn(f"{problem}; float32 is used instead. Results are right, encoding takes longer.")
+
+
+def _shortage(spec: EncoderSpec, device: torch.device) -> MemoryShortageError:
+    where = "this computer" if device.type == "cpu" else f"the graphics card ({device})"
+    hint = "Close other programs or choose a smaller encoder"
+    hint += "." if device.type == "cpu" else ", or use --device cpu."
+    return MemoryShortageError(f"The memory of {where} does not suffice to encode one slice with “{spec.name}”.", hint)

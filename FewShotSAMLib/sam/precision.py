@@ -1,0 +1,96 @@
+"""Chooses the device and the number format of the encoder from what the computer really has."""
+
+from __future__ import annotations
+
+import torch
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.sam.linear import integer_products_work
+from FewShotSAMLib.sam.registry import EncoderSpec
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.float32}
+"""Type of the float tensors that go into the products (int8 layers take and give float32)."""
+PRECISIONS = tuple(DTYPES)
+"""What `--precision` may be, besides auto."""
+
+_INT8_WIDTH = 384
+"""Channels from which integers save more than quantising costs (measured: docs/performance.md)."""
+_CPU_FLAGS = {
+    "amx": ("_is_amx_tile_supported",),
+    "bf16": ("_is_avx512_bf16_supported",),
+    "vnni": ("_is_vnni_supported", "_is_avx512_vnni_supported", "_is_cpu_support_avx512_vnni"),
+}
+"""torch's names, by version, for "this processor has ..."."""
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device called auto, cpu, mps, cuda or cuda:N; auto is the first of cuda, mps, cpu that is there.
+
+    Raises BadInputError for an unknown name and for a device that this computer or this torch does not have.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise _no_such_device(name) from error
+    if device.type == "cpu":
+        return torch.device("cpu")
+    if device.type == "cuda":
+        return _cuda_device(name, device)
+    if device.type != "mps":
+        raise _no_such_device(name)
+    if not torch.backends.mps.is_available():
+        raise BadInputError("There is no Apple GPU (mps) on this computer.", "Use --device cpu or --device auto.")
+    return device
+
+
+def pick_precision(name: str, device: torch.device, spec: EncoderSpec) -> str:
+    """The precision called auto, fp32, bf16, fp16 or int8, resolved for this device and encoder.
+
+    auto: fp16 on CUDA; on the CPU bf16 where it multiplies bf16 itself, int8 where it has VNNI and the encoder is
+    large enough to gain; float32 elsewhere. Raises BadInputError for an unknown name and for int8 off the CPU.
+    """
+    if name == "auto":
+        return _automatic(device, spec)
+    if name not in DTYPES:
+        raise BadInputError(f"There is no precision “{name}”.", f"Choose one of: auto, {', '.join(PRECISIONS)}.")
+    if name == "int8" and not (device.type == "cpu" and integer_products_work()):
+        raise BadInputError("Precision int8 works on the CPU only, with a torch that supports it.", "Use auto.")
+    return name
+
+
+def processor_has(feature: str) -> bool:
+    """Whether the processor has "amx", "bf16" (AVX512_BF16) or "vnni" (AVX512_VNNI); False where torch cannot tell."""
+    for flag in _CPU_FLAGS[feature]:
+        ask = getattr(torch.cpu, flag, None)
+        if ask is not None:
+            return bool(ask())
+    return False
+
+
+def _automatic(device: torch.device, spec: EncoderSpec) -> str:
+    if device.type == "cuda":
+        return "fp16"
+    if device.type != "cpu":
+        return "fp32"
+    if processor_has("amx") or processor_has("bf16"):
+        return "bf16"
+    wide = spec.architecture.embed_dim >= _INT8_WIDTH
+    return "int8" if wide and processor_has("vnni") and integer_products_work() else "fp32"
+
+
+def _cuda_device(name: str, device: torch.device) -> torch.device:
+    if not torch.cuda.is_available():
+        raise BadInputError("There is no CUDA GPU that torch can use.", "Use --device cpu or --device auto.")
+    count = torch.cuda.device_count()
+    index = torch.cuda.current_device() if device.index is None else device.index
+    if index >= count:
+        raise BadInputError(f"There is no {name}: this computer has {count} CUDA GPU(s).", "Count from cuda:0.")
+    return torch.device("cuda", index)
+
+
+def _no_such_device(name: str) -> BadInputError:
+    return BadInputError(f"There is no device “{name}”.", "Choose one of: auto, cpu, cuda, cuda:1, mps.")

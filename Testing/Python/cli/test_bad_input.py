@@ -1,0 +1,146 @@
+"""Bad input ends with exit code 2 and one line that says what is wrong and what to do; nothing is written."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+import torch
+
+from FewShotSAMLib.cli import main
+from FewShotSAMLib.core.image_io import write_image
+from FewShotSAMLib.core.painting import keep_slices
+from FewShotSAMLib.core.phantom import ct_phantom
+from FewShotSAMLib.core.segmentation import write_segmentation
+
+Arguments = dict[str, str]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A folder with volume.nrrd and painted.seg.nrrd that go together."""
+    volume, truth = ct_phantom((6, 40, 48), seed=2)
+    write_image(volume.voxels, volume.geometry, tmp_path / "volume.nrrd")
+    write_segmentation(keep_slices(truth, 0, (3,), ("liver", "spleen")), tmp_path / "painted.seg.nrrd")
+    return tmp_path
+
+
+def unreadable(folder: Path) -> Arguments:
+    (folder / "volume.nrrd").write_bytes(b"this is not an image")
+    return {}
+
+
+def truncated(folder: Path) -> Arguments:
+    whole = (folder / "volume.nrrd").read_bytes()
+    (folder / "volume.nrrd").write_bytes(whole[: len(whole) // 2])
+    return {}
+
+
+def four_dimensions(folder: Path) -> Arguments:
+    image = SimpleITK.JoinSeries([SimpleITK.ReadImage(str(folder / "volume.nrrd"))] * 2)
+    SimpleITK.WriteImage(image, str(folder / "film.nii.gz"))
+    return {"VOLUME": "film.nii.gz"}
+
+
+def empty_annotation(folder: Path) -> Arguments:
+    volume, _ = ct_phantom((6, 40, 48), seed=2)
+    write_image(np.zeros(volume.voxels.shape, np.uint8), volume.geometry, folder / "nothing.nii.gz")
+    return {"ANNOTATION": "nothing.nii.gz"}
+
+
+def another_geometry(folder: Path) -> Arguments:
+    volume, truth = ct_phantom((6, 40, 48), seed=2)
+    elsewhere = replace(volume.geometry, spacing=(1.23, 4.56, 7.89))
+    write_segmentation(replace(truth, geometry=elsewhere), folder / "other.seg.nrrd")
+    return {"ANNOTATION": "other.seg.nrrd"}
+
+
+def two_axes(folder: Path) -> Arguments:
+    volume, truth = ct_phantom((30, 40, 48), seed=2)
+    write_image(volume.voxels, volume.geometry, folder / "volume.nrrd")
+    kept = np.zeros(truth.layers.shape, bool)
+    kept[:, [14, 20]] = True
+    kept[:, :, [18, 24]] = True
+    write_segmentation(replace(truth, layers=truth.layers * kept), folder / "two.seg.nrrd")
+    return {"ANNOTATION": "two.seg.nrrd"}
+
+
+def constant_image(folder: Path) -> Arguments:
+    volume, _ = ct_phantom((6, 40, 48), seed=2)
+    write_image(np.full(volume.voxels.shape, 7, np.int16), volume.geometry, folder / "flat.nrrd")
+    return {"VOLUME": "flat.nrrd"}
+
+
+def label_beyond_range(folder: Path) -> Arguments:
+    volume, _ = ct_phantom((6, 40, 48), seed=2)
+    labels = np.zeros(volume.voxels.shape, np.int32)
+    labels[3, 10:20, 10:20] = 70000
+    write_image(labels, volume.geometry, folder / "large.nrrd")
+    return {"ANNOTATION": "large.nrrd"}
+
+
+def wrong_checkpoint(folder: Path) -> Arguments:
+    torch.save({"model": {"weight": torch.zeros(3)}}, folder / "wrong.pth")
+    return {"--encoder": "vit_b", "--checkpoint": str(folder / "wrong.pth")}
+
+
+def fixed(**arguments: str) -> Callable[[Path], Arguments]:
+    return lambda folder: {f"--{name}" if name.islower() else name: value for name, value in arguments.items()}
+
+
+CASES: dict[str, tuple[Callable[[Path], Arguments], list[str]]] = {
+    "missing volume": (fixed(VOLUME="nowhere.nrrd"), ["nowhere.nrrd"]),
+    "unreadable volume": (unreadable, ["volume.nrrd"]),
+    "truncated volume": (truncated, ["volume.nrrd"]),
+    "4D volume": (four_dimensions, ["4D"]),
+    "constant volume": (constant_image, ["constant"]),
+    "empty annotation": (empty_annotation, ["no painted voxel"]),
+    "annotation of another geometry": (another_geometry, ["1.23", "8, 7.75"]),
+    "painted along two axes": (two_axes, ["axes"]),
+    "label beyond range": (label_beyond_range, ["70000"]),
+    "unknown encoder": (fixed(encoder="vit_z"), ["vit_z", "vit_b"]),
+    "missing checkpoint": (fixed(encoder="vit_b"), ["models download vit_b"]),
+    "wrong checkpoint": (wrong_checkpoint, ["wrong.pth"]),
+    "no CUDA": (fixed(device="cuda"), ["CUDA"]),
+    "missing output folder": (fixed(output="nowhere/out.seg.nrrd"), ["nowhere"]),
+    "output folder not writable": (fixed(output="/proc/out.seg.nrrd"), ["/proc"]),
+    "output of unknown kind": (fixed(output="out.docx"), ["out.docx"]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_one_line_and_exit_code_2(
+    case: str, files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if case == "no CUDA" and torch.cuda.is_available():
+        pytest.skip("there is CUDA")
+    make, words = CASES[case]
+    monkeypatch.chdir(files)
+    given = {"VOLUME": "volume.nrrd", "ANNOTATION": "painted.seg.nrrd", "--output": "out.seg.nrrd", **make(files)}
+    before = sorted(files.iterdir())
+    positional = [given.pop("VOLUME"), given.pop("ANNOTATION")]
+    options = [part for pair in given.items() for part in pair]
+    assert main(["propagate", *positional, *options, "--quiet"]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert all(word in lines[0] for word in words), lines[0]
+    assert sorted(files.iterdir()) == before
+
+
+def test_voxels_that_are_no_numbers_are_accepted_with_a_warning(files: Path) -> None:
+    volume, _ = ct_phantom((6, 40, 48), seed=2)
+    voxels = volume.voxels.astype(np.float32)
+    voxels[2, 5, 5], voxels[4, 6, 6] = np.nan, np.inf
+    write_image(voxels, volume.geometry, files / "nan.nrrd")
+    command = [sys.executable, "-m", "FewShotSAMLib", "propagate", str(files / "nan.nrrd")]
+    command += [str(files / "painted.seg.nrrd"), "-o", str(files / "out.seg.nrrd"), "--encoder", "tiny"]
+    done = subprocess.run(
+        [*command, "--steps", "1", "--augmented-copies", "0", "--quiet"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "NaN" in done.stderr
+    assert (files / "out.seg.nrrd").is_file()

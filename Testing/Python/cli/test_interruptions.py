@@ -1,0 +1,157 @@
+"""Killed, cancelled, doubled: real jobs in the real background process lose nothing and leave nothing half done."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from FewShotSAMLib.core.errors import CancelledError
+from FewShotSAMLib.core.image_io import write_image
+from FewShotSAMLib.core.painting import keep_slices
+from FewShotSAMLib.core.phantom import ct_phantom
+from FewShotSAMLib.core.segmentation import read_segmentation, write_segmentation
+from FewShotSAMLib.worker.client import WorkerClient, WorkerDiedError
+
+ORGANS = ("liver", "spleen")
+SLICES = 16
+
+
+@pytest.fixture
+def parameters(tmp_path: Path) -> dict[str, Any]:
+    """A quick propagation with a cache of its own; the folder's name is not ASCII."""
+    folder = tmp_path / "Größe 腹部"
+    folder.mkdir()
+    volume, truth = ct_phantom((SLICES, 40, 48), seed=1)
+    write_image(volume.voxels, volume.geometry, folder / "volume.nrrd")
+    write_segmentation(keep_slices(truth, 0, (6, 11), ORGANS), folder / "painted.seg.nrrd")
+    return {
+        "volume": str(folder / "volume.nrrd"),
+        "annotation": str(folder / "painted.seg.nrrd"),
+        "output": str(folder / "result.seg.nrrd"),
+        "save_model": str(folder / "organs.fewshot"),
+        "cache": str(tmp_path / "cache"),
+        "encoder": "tiny",
+        "device": "cpu",
+        "steps": 8,
+        "augmented_copies": 1,
+    }
+
+
+def at(stage: str, act: Callable[[], None], done: int = 1) -> Callable[[Any], None]:
+    """A listener that acts once, when `done` steps of the stage are reported."""
+    acted = []
+
+    def listen(event: Any) -> None:
+        if event["type"] == "progress" and event["stage"] == stage and event["done"] >= done and not acted:
+            acted.append(stage)
+            act()
+
+    return listen
+
+
+@pytest.mark.parametrize(("stage", "done"), [("encode", 4), ("fine-tune", 3), ("write", 0)])
+def test_after_kill_9_the_next_run_goes_on_and_is_right(parameters: dict[str, Any], stage: str, done: int) -> None:
+    output = Path(parameters["output"])
+    with WorkerClient() as client:
+        job = client.request("propagate", parameters)
+        kill = at(stage, lambda: os.kill(client.pid or 0, signal.SIGKILL), done)
+        try:
+            client.wait(job, kill)
+            assert stage == "write", "writing may have been faster than the signal"
+        except WorkerDiedError:
+            pass
+    # Whole or not there at all, and no partial file beside it.
+    if output.exists():
+        assert stage == "write"
+        read_segmentation(output)
+    assert {path.name for path in output.parent.iterdir()} <= {
+        "volume.nrrd", "painted.seg.nrrd", "result.seg.nrrd", "organs.fewshot",
+    }  # fmt: skip
+    with WorkerClient() as client:
+        resumed = client.wait(client.request("propagate", parameters))
+        again = client.wait(client.request("propagate", {**parameters, "no_cache": True, "cache": None}))
+    views = SLICES + 2
+    assert resumed["encoder"]["slices_encoded"] < views
+    assert stage == "encode" or resumed["encoder"]["slices_encoded"] == 0
+    assert again["encoder"]["slices_encoded"] == views
+    assert resumed["slices"] == again["slices"], "resumed from the cache or made afresh: the same"
+
+
+@pytest.mark.parametrize("stage", ["encode", "fine-tune"])
+def test_cancel_is_answered_within_a_second_and_the_process_lives_on(parameters: dict[str, Any], stage: str) -> None:
+    with WorkerClient() as client:
+        pid = None
+        job = client.request("propagate", {**parameters, "steps": 500})
+        asked = []
+
+        def cancel() -> None:
+            asked.append(time.monotonic())
+            client.cancel(job)
+
+        with pytest.raises(CancelledError):
+            client.wait(job, at(stage, cancel))
+        assert time.monotonic() - asked[0] < 1.0
+        pid = client.pid
+        assert not Path(parameters["output"]).exists()
+        client.wait(client.request("propagate", parameters))
+        assert client.pid == pid
+
+
+def test_two_processes_on_one_volume_are_both_right(parameters: dict[str, Any]) -> None:
+    other = {**parameters, "output": parameters["output"].replace("result", "other"), "save_model": None}
+    with WorkerClient() as first, WorkerClient() as second:
+        jobs = first.request("propagate", parameters), second.request("propagate", other)
+        reports = first.wait(jobs[0]), second.wait(jobs[1])
+    assert reports[0]["slices"] == reports[1]["slices"]
+    results = [read_segmentation(Path(report["output"])).layers for report in reports]
+    np.testing.assert_array_equal(results[0], results[1])
+
+
+def test_previews_show_slices_before_the_end(parameters: dict[str, Any], tmp_path: Path) -> None:
+    seen: dict[int, np.ndarray] = {}
+
+    def listen(event: Any) -> None:
+        if event["type"] == "preview":
+            for index, classes in zip(event["slices"], np.load(event["path"]), strict=True):
+                seen[index] = classes
+
+    with WorkerClient() as client:
+        client.wait(client.request("propagate", {**parameters, "job_folder": str(tmp_path)}), listen)
+    result = read_segmentation(Path(parameters["output"])).layers[0]
+    values = np.array([0, *(segment.label_value for segment in read_segmentation(parameters["output"]).segments)])
+    assert sorted(seen) == [index for index in range(SLICES) if index not in (6, 11)]
+    for index, classes in seen.items():
+        np.testing.assert_array_equal(values[classes], result[index])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="process groups and SIGKILL are POSIX")
+def test_killing_the_command_takes_the_background_process_with_it(parameters: dict[str, Any]) -> None:
+    command = [sys.executable, "-m", "FewShotSAMLib", "propagate", parameters["volume"], parameters["annotation"]]
+    command += ["-o", parameters["output"], "--steps", "2000", "--encoder", "tiny", "--json", "-"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    worker = next(pid for line in process.stdout if '"fine-tune"' in line for pid in _children(process.pid))
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 2.0
+    while _is_running(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _is_running(worker)
+    assert not Path(parameters["output"]).exists()
+
+
+def _children(parent: int) -> list[int]:
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True)
+    return [int(pid) for pid in listed.stdout.split()]
+
+
+def _is_running(pid: int) -> bool:
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
+    return bool(state) and not state.startswith("Z")

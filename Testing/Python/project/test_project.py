@@ -1,0 +1,37 @@
+"""The project keeps its own rules: what Slicer installs, how long files and functions are, what is pinned."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+PACKAGE = ROOT / "FewShotSAMLib"
+SOURCES = sorted(path for path in PACKAGE.rglob("*.py"))
+LONGEST_FILE = 400
+LONGEST_FUNCTION = 60
+
+
+def test_cmake_lists_every_file_of_the_package() -> None:
+    text = (PACKAGE / "CMakeLists.txt").read_text(encoding="utf-8")
+    listed = re.findall(r"^  (\S+\.py)$", text, re.MULTILINE)
+    assert listed == sorted(path.relative_to(PACKAGE).as_posix() for path in SOURCES)
+    resources = re.findall(r"^  (\S+\.json)$", text, re.MULTILINE)
+    assert resources and all((ROOT / "Resources" / name).is_file() for name in resources)
+
+
+def test_wheel_and_slicer_carry_the_same_resources() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    cmake = (PACKAGE / "CMakeLists.txt").read_text(encoding="utf-8")
+    for name in re.findall(r'"Resources/(\S+?)" = "FewShotSAMLib/resources/', project):
+        assert f"  {name}\n" in cmake
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_and_functions_stay_short(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= LONGEST_FILE
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < LONGEST_FUNCTION, node.name
