@@ -10,7 +10,7 @@ import numpy as np
 from FewShotSAMLib.core.image_io import write_image
 from FewShotSAMLib.core.intensity import parse_normalisation
 from FewShotSAMLib.core.metrics import dice
-from FewShotSAMLib.core.painting import empty_neighbours, keep_slices, slices_to_paint
+from FewShotSAMLib.core.painting import empty_neighbours, keep_slices, slices_of, slices_to_paint
 from FewShotSAMLib.core.phantom import ct_phantom
 from FewShotSAMLib.core.segmentation import Segmentation, read_segmentation, write_segmentation
 from FewShotSAMLib.core.volume import Volume
@@ -77,10 +77,11 @@ def draw_montage(
 ) -> None:
     """Slices with the result as colour and the truth as outline, and below the confidence of every slice."""
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     window = parse_normalisation("auto", volume).resolve(volume)
     origin = {entry["index"]: entry["origin"] for entry in report["slices"]}
-    held = np.flatnonzero(truth.layers.any(axis=(0, 2, 3)))
+    held = slices_of(np.logical_or.reduce([truth.mask(s) for s in truth.segments if s.name in ORGANS]), AXIS)
     shown = np.unique(np.linspace(held[0], held[-1], MONTAGE_SLICES).round().astype(int))
     rows = -(-len(shown) // MONTAGE_COLUMNS)
     figure = Figure(figsize=(3 * MONTAGE_COLUMNS, 3 * rows + 1.2), layout="constrained", facecolor="black")
@@ -92,6 +93,8 @@ def draw_montage(
         axes.set_title(f"slice {index}, {origin[int(index)]}", color="white", fontsize=9)
         axes.set_axis_off()
     _draw_confidence(figure.add_subplot(grid[rows, :]), report)
+    patches = [Patch(color=segment.color, label=segment.name) for segment in result.segments]
+    figure.legend(handles=patches, loc="outside upper center", ncols=len(patches), labelcolor="white", frameon=False)
     figure.savefig(path, dpi=90)
 
 

@@ -1,6 +1,7 @@
 """The embeddings of one volume's slices: from the cache where they are done, from the encoder where not."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -48,11 +49,12 @@ class SliceEmbeddings:
         cut = self.framing.cut(self._volume.slice_at(self.framing.plane.axis, index))
         return np.ascontiguousarray(self._window.apply(cut))
 
-    def ensure(self, indices: Sequence[int], stage: str = "encode") -> None:
+    def ensure(self, indices: Sequence[int]) -> None:
         """Encode those of the slices that the cache lacks. Raises CancelledError; what is done stays done."""
         store = self._store("slices", self._volume.voxels.shape[self.framing.plane.axis])
         missing = store.missing(indices)
-        self._encode(store, missing, lambda index: torch.from_numpy(self.grey(index)), stage)
+        report = partial(self._context.progress, "encode")
+        self._encode(store, missing, lambda index: torch.from_numpy(self.grey(index)), report)
 
     def slices(self, indices: Sequence[int]) -> torch.Tensor:
         """Embeddings (n, 256, h, w), float16, of the slices."""
@@ -69,7 +71,7 @@ class SliceEmbeddings:
 
         def complete() -> None:
             grey = torch.from_numpy(self.grey(index))
-            self._encode(store, store.missing(wanted), lambda copy: self._copy(grey, index, copy + 1), "augment")
+            self._encode(store, store.missing(wanted), lambda copy: self._copy(grey, index, copy + 1))
 
         if not encode and store.missing(wanted):
             return torch.empty(0, *self._encoder.embedding_shape, dtype=torch.float16)
@@ -88,18 +90,22 @@ class SliceEmbeddings:
         return self._stores[name]
 
     def _encode(
-        self, store: EmbeddingStore, missing: Sequence[int], grey_of: Callable[[int], torch.Tensor], stage: str
+        self,
+        store: EmbeddingStore,
+        missing: Sequence[int],
+        grey_of: Callable[[int], torch.Tensor],
+        report: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         # The CPU gains nothing from batches, and slice by slice a killed run loses the least.
         step = 1 if self._encoder.device.type == "cpu" else self._encoder.batch_size
         for start in range(0, len(missing), step):
-            self._context.progress(stage, start, len(missing))
+            report(start, len(missing))
             batch = missing[start : start + step]
             images = torch.stack([self.framing.image(grey_of(index)) for index in batch])
             for index, embedding in zip(batch, self._encoder.encode(images, self._context.check), strict=True):
                 store.write(index, embedding.numpy())
         if missing:
-            self._context.progress(stage, len(missing), len(missing))
+            report(len(missing), len(missing))
 
     def _read(self, store: EmbeddingStore, indices: Sequence[int], repair: Callable[[], None]) -> torch.Tensor:
         try:

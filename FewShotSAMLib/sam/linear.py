@@ -1,16 +1,20 @@
 """Linear layers for encoder inference: float32, half precision, or 8-bit integers with float32 in and out.
 
-The integer layers quantise the weight once (one scale per output channel) and each activation row as it comes (one
-scale per token), so nothing has to be calibrated beforehand and a row's result never depends on its neighbours.
-`INT8_SPLIT` writes each activation as two 8-bit numbers, a coarse and a fine one, which keeps about 15 bits of the
-row's range: slower than `INT8`, still faster than float32, and indifferent to the outlier channels that trained
-vision transformers have.
+The integer forms quantise the weight once, one scale per output channel, and the activations as they come:
+
+- `INT8`: one scale and zero point for the whole input. One product that also dequantises and adds the bias.
+- `INT8_SPLIT`: one scale per token, and each activation as two 8-bit numbers, a coarse and a fine one, which keeps about
+  15 bits of the token's range. Two products: slower, still faster than float32, and indifferent to the outlier channels
+  that trained vision transformers have.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,8 +24,17 @@ FLOAT = "float"
 INT8 = "int8"
 INT8_SPLIT = "int8-split"
 
+_TINY = torch.finfo(torch.float32).tiny
+"""Keeps the scale of all-zero rows from being zero."""
 _LEVELS = 127
-_FINE_LEVELS = 254  # the rest after rounding lies in ±0.5, so ±0.5 · 254 fills ±127
+_FINE_LEVELS = 254
+"""The rest after rounding lies in ±0.5, so that ±0.5 · 254 fills ±127."""
+_UNSIGNED_RANGE = 254.5
+"""Steps between the least and the greatest activation: half a step less than 255, which rounding may add."""
+_ROUNDER = 1.5 * 2.0**23
+"""Added to a small float32 it leaves the rounded value in the lowest bits, as two's complement: three passes in one."""
+_SLOW = 20.0
+"""Times slower than float32: integer products that fall back to generic code are hundreds of times slower."""
 
 
 class LayerErrors(NamedTuple):
@@ -37,11 +50,12 @@ class Linear:
     def __init__(self, weight: Tensor, bias: Tensor | None, device: torch.device, dtype: torch.dtype) -> None:
         self.mode = FLOAT
         self._weight: Tensor | None = weight.detach().to(device, dtype)
-        self._shape = tuple(weight.shape)
-        self.bias = torch.zeros(weight.shape[0]) if bias is None else bias.detach()
-        self.bias = self.bias.to(device, dtype)
+        self._outputs = weight.shape[0]
+        bias = torch.zeros(self._outputs) if bias is None else bias.detach()
+        self.bias = bias.to(device, dtype)
         self._int_weight: Tensor | None = None
-        self._scale: Tensor | None = None
+        self._packed: Tensor | None = None
+        self._scale = torch.empty(0)
         self._samples: list[tuple[float, float, float]] | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -50,14 +64,16 @@ class Linear:
             return self._measure(x, self._samples)
         if self.mode == FLOAT:
             return F.linear(x, self._float_weight(), self.bias)
-        return self._integer(x, split=self.mode == INT8_SPLIT)
+        rows = x.reshape(-1, x.shape[-1])
+        result = self._int8(rows) if self.mode == INT8 else self._int8_split(rows)
+        return result.view(*x.shape[:-1], self._outputs)
 
     def quantise(self) -> None:
         """Prepare the 8-bit weight, one scale per output channel; the float weight stays until `keep_chosen_only`."""
         weight = self._float_weight()
-        scale = weight.abs().amax(1).clamp_min(torch.finfo(torch.float32).tiny) / _LEVELS
-        self._int_weight = (weight / scale[:, None]).round_().to(torch.int8)
-        self._scale = scale
+        self._scale = weight.abs().amax(1).clamp_min(_TINY) / _LEVELS
+        self._int_weight = (weight / self._scale[:, None]).round_().to(torch.int8)
+        self._packed = torch.ops.onednn.qlinear_prepack(self._int_weight, None)
 
     def start_measuring(self) -> None:
         """From now on calls compute in float32 and note how far the integer variants are off."""
@@ -65,64 +81,101 @@ class Linear:
 
     def finish_measuring(self) -> LayerErrors:
         """The relative errors over all calls since `start_measuring`, whatever order the calls came in."""
-        reference, plain, split = (
-            math.fsum(column) for column in zip((0.0, 0.0, 0.0), *(self._samples or []), strict=True)
-        )
+        columns = zip((0.0, 0.0, 0.0), *(self._samples or []), strict=True)
+        reference, plain, split = (math.fsum(column) for column in columns)
         self._samples = None
-        reference = max(reference, torch.finfo(torch.float32).tiny)
+        reference = max(reference, _TINY)
         return LayerErrors(math.sqrt(plain / reference), math.sqrt(split / reference))
 
     def keep_chosen_only(self) -> None:
-        """Free the weight that the chosen mode does not use."""
-        if self.mode == FLOAT:
-            self._int_weight = self._scale = None
-        else:
+        """Free the weights that the chosen mode does not use."""
+        if self.mode != FLOAT:
             self._weight = None
+        if self.mode != INT8:
+            self._packed = None
+        if self.mode != INT8_SPLIT:
+            self._int_weight = None
 
     def _float_weight(self) -> Tensor:
         if self._weight is None:
             raise RuntimeError("the float weight of this layer was freed")
         return self._weight
 
-    def _integer(self, x: Tensor, split: bool) -> Tensor:
-        assert self._int_weight is not None and self._scale is not None
-        rows = x.reshape(-1, self._shape[1])
-        quantised, row_scale = _quantise_rows(rows, split)
-        products = torch._int_mm(quantised, self._int_weight.t()).view(-1, len(rows), self._shape[0])
-        result = products[0].float()
-        if split:
-            result.add_(products[1], alpha=1 / _FINE_LEVELS)
-        torch.addcmul(self.bias, result.mul_(row_scale), self._scale, out=result)
-        return result.view(*x.shape[:-1], self._shape[0])
+    def _int8(self, rows: Tensor) -> Tensor:
+        quantised, scale, zero = _quantise_unsigned(rows)
+        zeros = torch.zeros(self._outputs, dtype=torch.int32)
+        return _integer_linear(quantised, scale, zero, self._packed, self._scale, zeros, self.bias)
+
+    def _int8_split(self, rows: Tensor) -> Tensor:
+        assert self._int_weight is not None
+        largest = torch.maximum(rows.amax(1, keepdim=True), rows.amin(1, keepdim=True).neg_())
+        row_scale = largest.clamp_min_(_TINY).div_(_LEVELS)
+        scaled = rows / row_scale
+        coarse = scaled.round()
+        fine = scaled.sub_(coarse).mul_(_FINE_LEVELS).round_()
+        both = torch.cat([coarse.to(torch.int8), fine.to(torch.int8)])
+        products = torch._int_mm(both, self._int_weight.t()).view(2, len(rows), self._outputs)
+        result = products[0].float().add_(products[1], alpha=1 / _FINE_LEVELS)
+        return torch.addcmul(self.bias, result.mul_(row_scale), self._scale, out=result)
 
     def _measure(self, x: Tensor, samples: list[tuple[float, float, float]]) -> Tensor:
-        reference = F.linear(x, self._float_weight(), self.bias)
-        off = (self._integer(x, split) - reference for split in (False, True))
+        rows = x.reshape(-1, x.shape[-1])
+        reference = F.linear(rows, self._float_weight(), self.bias)
+        plain, split = (float((one(rows) - reference).square().sum()) for one in (self._int8, self._int8_split))
         # The bias is exact in every variant, so the error is judged against what the product contributes.
-        plain, split = (float(one.square().sum()) for one in off)
         samples.append((float((reference - self.bias).square().sum()), plain, split))
-        return reference
+        return reference.view(*x.shape[:-1], self._outputs)
 
 
-def _quantise_rows(rows: Tensor, split: bool) -> tuple[Tensor, Tensor]:
-    """(rows, n) float32 -> int8 (rows, n), or (2 · rows, n) with the fine parts below, and the scales (rows, 1)."""
-    largest = torch.maximum(rows.amax(1, keepdim=True), rows.amin(1, keepdim=True).neg_())
-    scale = largest.clamp_min_(torch.finfo(torch.float32).tiny).div_(_LEVELS)
-    scaled = rows * scale.reciprocal()
-    if not split:
-        return scaled.round_().to(torch.int8), scale
-    coarse = scaled.round()
-    fine = scaled.sub_(coarse).mul_(_FINE_LEVELS).round_()
-    return torch.cat([coarse.to(torch.int8), fine.to(torch.int8)]), scale
-
-
+@cache
 def integer_products_work() -> bool:
-    """Whether this torch multiplies 8-bit matrices on the CPU, and exactly."""
+    """Whether this torch multiplies 8-bit matrices on the CPU: right, and not by a generic fallback."""
     generator = torch.Generator().manual_seed(0)
-    a = torch.randint(-127, 128, (40, 64), generator=generator, dtype=torch.int8)
-    b = torch.randint(-127, 128, (48, 64), generator=generator, dtype=torch.int8)
+    weight = torch.randint(-127, 128, (96, 256), generator=generator, dtype=torch.int8)
+    rows = torch.randint(0, 256, (64, 256), generator=generator, dtype=torch.uint8)
+    signed = weight[:32].clone()
+    ones, zeros = torch.ones(96), torch.zeros(96)
+    expected = (rows.double() - 7) @ weight.double().t() / 2
     try:
-        product = torch._int_mm(a, b.t())
-    except (AttributeError, NotImplementedError, RuntimeError):
+        packed = torch.ops.onednn.qlinear_prepack(weight, None)
+        arguments = (rows, 0.5, 7, packed, ones, zeros.int(), zeros)
+        if not torch.equal(_integer_linear(*arguments).double(), expected):
+            return False
+        if not torch.equal(torch._int_mm(signed, weight.t()).double(), signed.double() @ weight.double().t()):
+            return False
+        split = _fastest_of_three(lambda: torch._int_mm(signed, weight.t()))
+        fused = _fastest_of_three(lambda: _integer_linear(*arguments))
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError):
         return False
-    return torch.equal(product, (a.double() @ b.double().t()).to(torch.int32))
+    return max(split, fused) < _SLOW * _fastest_of_three(lambda: F.linear(rows.float(), weight.float()))
+
+
+def _quantise_unsigned(rows: Tensor) -> tuple[Tensor, float, int]:
+    """float32 -> (uint8 of the same shape, scale, zero point), so that rows ≈ scale · (uint8 - zero point)."""
+    least, greatest = torch.aminmax(rows)
+    low, high = min(least.item(), 0.0), max(greatest.item(), 0.0)
+    scale = max((high - low) / _UNSIGNED_RANGE, _TINY)
+    zero = round(-low / scale)
+    shifted = torch.add(torch.tensor(_ROUNDER + zero), rows, alpha=1 / scale)
+    # Narrowing to int8 keeps the lowest byte and is much faster than narrowing to uint8.
+    return shifted.view(torch.int32).to(torch.int8).view(torch.uint8), scale, zero
+
+
+def _integer_linear(
+    x: Tensor, scale: float, zero: int, packed: Tensor | None, weight_scale: Tensor, weight_zero: Tensor, bias: Tensor
+) -> Tensor:
+    """oneDNN's product of uint8 rows and a packed int8 weight, dequantised to float32, with a float32 bias."""
+    float_out: tuple[Any, ...] = (1.0, 0, torch.float32, "none", [], "")
+    operation = torch.ops.onednn.qlinear_pointwise
+    result: Tensor = operation(x, scale, zero, packed, weight_scale, weight_zero, bias, *float_out)
+    return result
+
+
+def _fastest_of_three(work: Callable[[], object]) -> float:
+    """Seconds."""
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)

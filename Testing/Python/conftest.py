@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: as in the background process, see worker/process.py
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
