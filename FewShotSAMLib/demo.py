@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.image_io import write_image
 from FewShotSAMLib.core.intensity import parse_normalisation
 from FewShotSAMLib.core.metrics import dice
@@ -41,7 +42,10 @@ def run_demo(output: Path, propagate: Propagate) -> DemoResult:
 
     Writes `volume.nrrd`, `painted.seg.nrrd`, `result.seg.nrrd`, `few-shot-model.fewshot` and `montage.png`.
     """
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInputError(f"{output} cannot be made a folder ({error.strerror}).", "Choose another one.") from error
     volume, truth = ct_phantom()
     organs = [truth.mask(segment) for segment in truth.segments if segment.name in ORGANS]
     painted = sorted({index for organ in organs for index in slices_to_paint(organ, AXIS, PAINTED_SLICES)})

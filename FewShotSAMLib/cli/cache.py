@@ -14,7 +14,7 @@ def info(options: argparse.Namespace) -> int:
     cache = _cache(options)
     entries = cache.entries()
     print(f"Folder: {cache.folder}")
-    print(f"Used:   {_gigabytes(cache.usage())} of {_gigabytes(cache.limit_bytes)}, {len(entries)} volumes")
+    print(f"Used:   {_gigabytes(cache.usage())} of {_gigabytes(cache.limit_bytes)}, {len(entries)} volume(s)")
     for entry in reversed(entries):
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.last_used))
         damaged = "  damaged, set aside" if entry.is_damaged else ""

@@ -58,7 +58,7 @@ class Finding:
 def doctor(options: argparse.Namespace) -> int:
     """`fewshotsam doctor`: 0 if everything needed is there, else 1."""
     findings = [
-        Finding("FewShotSAM", f"{__version__} in {Path(__file__).parent}"),
+        Finding("FewShotSAM", f"{__version__} in {Path(__file__).parents[1]}"),
         Finding("Python", f"{platform.python_version()} at {sys.executable}"),
         Finding("system", f"{platform.system()} {platform.release()} {platform.machine()}"),
         *probe_packages((*BASE, *ENGINE)),

@@ -14,6 +14,7 @@ from typing import Any
 
 from FewShotSAMLib.cli.progress import ProgressDisplay
 from FewShotSAMLib.cli.summary import summary_lines
+from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path, check_writable
 from FewShotSAMLib.worker.client import WorkerClient, error_of
 from FewShotSAMLib.worker.protocol import Event, encode
@@ -46,6 +47,7 @@ def demo(options: argparse.Namespace) -> int:
 
     result = run_demo(Path(options.output), run)
     if not options.quiet:
+        print(f"Painted: {len(result.painted)} slices, three for each organ; every organ is complete on each of them.")
         print("Dice on the slices that were neither painted nor declared empty:")
         for organ, score in result.dice.items():
             print(f"  {organ:<14} {score:.3f}")
@@ -57,6 +59,10 @@ def _run(command: str, options: argparse.Namespace) -> int:
     report_file = None if options.json in (None, "-") else Path(options.json)
     if report_file is not None:
         check_writable(report_file)
+        others = {Path(path).resolve(): name for name, path in job_parameters(options).items() if name in PATHS}
+        if report_file.resolve() in others:
+            other = others[report_file.resolve()].replace("_", " ")
+            raise BadInputError(f"The report {report_file} would overwrite the {other}.", "Give it another name.")
     with ProgressDisplay(options.quiet) as display:
 
         def listen(event: Event) -> None:

@@ -14,11 +14,15 @@ from FewShotSAMLib.sam.cache import EmbeddingCache, EmbeddingStore, MissingSlice
 from FewShotSAMLib.sam.encoder import Encoder
 from FewShotSAMLib.sam.framing import Framing
 
+STATE_KEY = "embeddings"
+"""Where JobContext.state holds (volume hash, stores by key) from one job to the next."""
+
 
 class SliceEmbeddings:
     """Embeddings (256, S/16, S/16), float16, of a volume's slices as one framing and one intensity window show them.
 
-    Use as a context manager: it holds the volume's cache file.
+    Use as a context manager: it holds the volume's cache file. What cannot be kept on disk stays in memory for the next
+    job of this process on the same volume.
     """
 
     def __init__(
@@ -34,15 +38,20 @@ class SliceEmbeddings:
         self._volume, self._window, self._encoder = volume, window, encoder
         self._cache, self._context = cache, context
         self._key = f"{encoder.cache_key} window={window.low:.6g},{window.high:.6g} {framing.key}"
-        self._stores: dict[str, EmbeddingStore] = {}
+        self._stores: dict[str, EmbeddingStore] = self._from_last_job()
 
     def __enter__(self) -> "SliceEmbeddings":
         return self
 
     def __exit__(self, *details: object) -> None:
-        for store in self._stores.values():
-            store.close()
-        self._stores.clear()
+        in_memory = {}
+        for name, store in self._stores.items():
+            if store.persistent:
+                store.close()
+            else:
+                in_memory[name] = store
+        self._context.state[STATE_KEY] = (self._volume.content_hash, in_memory)
+        self._stores = {}
 
     def grey(self, index: int) -> np.ndarray:
         """The cut slice in 0..1, float32, (rows, columns) or (rows, columns, 3)."""
@@ -61,20 +70,15 @@ class SliceEmbeddings:
         store = self._store("slices", self._volume.voxels.shape[self.framing.plane.axis])
         return self._read(store, indices, lambda: self.ensure(indices))
 
-    def augmented(self, index: int, copies: int, encode: bool) -> torch.Tensor:
-        """Embeddings (copies, 256, h, w), float16, of a slice's augmented copies 1..copies.
-
-        With encode False only what the cache holds already: all copies or none (0, 256, h, w).
-        """
-        store = self._store(f"augmented {RECIPE} slice={index}", copies)
+    def augmented(self, index: int, copies: int) -> torch.Tensor:
+        """Embeddings (copies, 256, h, w), float16, of a slice's augmented copies 1..copies."""
+        store = self._store(f"augmented {RECIPE} slice={index} copies={copies}", copies)
         wanted = range(copies)
 
         def complete() -> None:
             grey = torch.from_numpy(self.grey(index))
             self._encode(store, store.missing(wanted), lambda copy: self._copy(grey, index, copy + 1))
 
-        if not encode and store.missing(wanted):
-            return torch.empty(0, *self._encoder.embedding_shape, dtype=torch.float16)
         complete()
         return self._read(store, wanted, complete)
 
@@ -83,11 +87,19 @@ class SliceEmbeddings:
         return SliceAugmentation(index, copy).apply(grey, unlabelled, self.framing.aspect)[0]
 
     def _store(self, name: str, count: int) -> EmbeddingStore:
-        if name not in self._stores:
-            self._stores[name] = self._cache.open(
-                self._volume.content_hash, f"{self._key} {name}", count, self._encoder.embedding_shape
-            )
-        return self._stores[name]
+        key = f"{self._key} {name}"
+        if key not in self._stores:
+            self._stores[key] = self._cache.open(self._volume.content_hash, key, count, self._encoder.embedding_shape)
+        return self._stores[key]
+
+    def _from_last_job(self) -> dict[str, EmbeddingStore]:
+        """The stores in memory that the last job left, if it was about this volume."""
+        content_hash, stores = self._context.state.pop(STATE_KEY, ("", {}))
+        if content_hash == self._volume.content_hash:
+            return dict(stores)
+        for store in stores.values():
+            store.close()
+        return {}
 
     def _encode(
         self,

@@ -31,9 +31,9 @@ class Exemplar:
 
 
 def collect_exemplars(
-    annotation: Annotation, embeddings: SliceEmbeddings, copies: int, encode_copies: bool, context: JobContext
+    annotation: Annotation, embeddings: SliceEmbeddings, copies: int, context: JobContext
 ) -> list[Exemplar]:
-    """Every painted and empty slice and its augmented copies; copies that are not cached only if encode_copies."""
+    """Every painted and empty slice and `copies` augmented copies of each."""
     class_count = len(annotation.segmentation.segments)
     embeddings.ensure(annotation.exemplars)
     exemplars = []
@@ -43,7 +43,7 @@ def collect_exemplars(
         clean = embeddings.slices([index])[0]
         exemplars.append(_exemplar(index, 0, clean, classes, class_count, embeddings))
         if copies:
-            augmented = embeddings.augmented(index, copies, encode_copies)
+            augmented = embeddings.augmented(index, copies)
             for copy, embedding in enumerate(augmented, start=1):
                 moved = _moved(classes, index, copy, embeddings)
                 exemplars.append(_exemplar(index, copy, embedding, moved, class_count, embeddings))

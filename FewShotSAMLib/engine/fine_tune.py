@@ -1,10 +1,12 @@
 """Fine-tunes a head on the exemplars' embeddings."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.exemplars import Exemplar
@@ -47,25 +49,45 @@ def fine_tune(head: Head, exemplars: Sequence[Exemplar], schedule: Schedule, see
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule.factor)
     losses: list[float] = []
     head.train()
-    for step in range(schedule.steps):
-        context.progress("fine-tune", step, schedule.steps)
-        batch = _draw(exemplars, schedule.batch, generator)
-        embeddings = torch.stack([exemplar.embedding for exemplar in batch]).to(device).float()
-        target = torch.stack([exemplar.target for exemplar in batch]).to(device).float()
-        weight = torch.stack([exemplar.weight for exemplar in batch]).to(device).float()
-        logits = head.training_logits(embeddings, [exemplar.slice_index for exemplar in batch], generator)
-        loss = segmentation_loss(logits, target, weight)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, schedule.max_gradient)
-        optimiser.step()
-        scheduler.step()
-        losses.append(float(loss.detach()))
-        if step % REPORT_EVERY == 0:
-            context.metric("loss", losses[-1])
+    with _deterministic(device):
+        for step in range(schedule.steps):
+            context.progress("fine-tune", step, schedule.steps)
+            batch = _draw(exemplars, schedule.batch, generator)
+            loss = _loss(head, batch, generator, device)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, schedule.max_gradient)
+            optimiser.step()
+            scheduler.step()
+            losses.append(float(loss.detach()))
+            if step % REPORT_EVERY == 0:
+                context.metric("loss", losses[-1])
     context.progress("fine-tune", schedule.steps, schedule.steps)
     head.eval()
     return sum(losses[-REPORT_EVERY:]) / max(1, len(losses[-REPORT_EVERY:]))
+
+
+@contextmanager
+def _deterministic(device: torch.device) -> Iterator[None]:
+    """On CUDA the fused attention's gradient adds up in an order of its own each time: take the plain one there."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def _loss(head: Head, batch: Sequence[Exemplar], generator: torch.Generator, device: torch.device) -> torch.Tensor:
+    embeddings = torch.stack([exemplar.embedding for exemplar in batch]).to(device).float()
+    target = torch.stack([exemplar.target for exemplar in batch]).to(device).float()
+    weight = torch.stack([exemplar.weight for exemplar in batch]).to(device).float()
+    logits = head.training_logits(embeddings, [exemplar.slice_index for exemplar in batch], generator)
+    return segmentation_loss(logits, target, weight)
 
 
 def _draw(exemplars: Sequence[Exemplar], count: int, generator: torch.Generator) -> list[Exemplar]:

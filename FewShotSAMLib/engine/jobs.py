@@ -4,16 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from FewShotSAMLib.core.annotation import Annotation, annotate
-from FewShotSAMLib.core.files import check_writable
-from FewShotSAMLib.core.image_io import write_image
+from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.intensity import Normalisation, parse_normalisation
 from FewShotSAMLib.core.plane import axis_of_plane, slice_plane
-from FewShotSAMLib.core.segmentation import Segmentation, check_output, place_on, read_segmentation, write_segmentation
+from FewShotSAMLib.core.segmentation import place_on, read_segmentation
 from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.learning import Learned, LearningOptions, check_encoder, check_warm_start, learn, new_head
-from FewShotSAMLib.engine.model_file import FewShotModel, load_model, save_model
+from FewShotSAMLib.engine.model_file import FewShotModel, load_model
+from FewShotSAMLib.engine.outputs import check_outputs, write_outputs
 from FewShotSAMLib.engine.predict import Prediction, predict
 from FewShotSAMLib.engine.report import job_report
 from FewShotSAMLib.engine.request import ApplyRequest, ComputeOptions, PropagateRequest
@@ -37,9 +39,10 @@ def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, A
     """
     request = PropagateRequest.from_parameters(parameters)
     timer = StageTimer()
-    _check_outputs(request)
+    check_outputs(request)
     warm_start = load_model(request.warm_start) if request.warm_start else None
     with timer.stage("read"):
+        context.progress("read", 0, 1)
         volume = warm_volume(request.volume, context)
         annotation = _read_annotation(request, volume, context)
         normalisation = _normalisation(request, volume, warm_start)
@@ -47,6 +50,7 @@ def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, A
     if warm_start is not None:
         check_warm_start(warm_start, slice_plane(volume.geometry, annotation.axis))
     with timer.stage("load"):
+        context.progress("load", 0, 1)
         encoder = warm_encoder(_compute(request.compute, warm_start), context)
     if warm_start is not None:
         check_encoder(warm_start, encoder)
@@ -55,9 +59,8 @@ def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, A
     insert_exemplars(prediction, annotation)
     refine(prediction, request.post_processing, volume.geometry)
     result = fill_in(annotation.segmentation, prediction, annotation.axis, indices)
-    _write(result, prediction, request, context, timer)
-    if request.save_model is not None:
-        save_model(learned.model, request.save_model)
+    with timer.stage("write"):
+        write_outputs(result, prediction, learned.model, request, context)
     training = {"method": request.method, "steps": learned.steps, "loss": learned.loss, "warm": warm_start is not None}
     return job_report(run, request.output, result, prediction, annotation, training)
 
@@ -69,13 +72,15 @@ def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
     """
     request = ApplyRequest.from_parameters(parameters)
     timer = StageTimer()
-    _check_outputs(request)
+    check_outputs(request)
     model = load_model(request.model)
     with timer.stage("read"):
+        context.progress("read", 0, 1)
         volume = warm_volume(request.volume, context)
     axis = axis_of_plane(volume.geometry, model.plane)
     indices = predicted_slices(volume, axis, request.range)
     with timer.stage("load"):
+        context.progress("load", 0, 1)
         encoder = warm_encoder(_compute(request.compute, model), context)
     check_encoder(model, encoder)
     run = Run(volume, axis, model.normalisation, encoder, request.compute, context, timer)
@@ -89,7 +94,8 @@ def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
             predict(head, embeddings, indices, prediction, context, Previewer(prediction, axis, context))
     refine(prediction, request.post_processing, volume.geometry)
     result = fill_in(empty_segmentation(model.segments, volume.geometry), prediction, axis, indices)
-    _write(result, prediction, request, context, timer)
+    with timer.stage("write"):
+        write_outputs(result, prediction, None, request, context)
     return job_report(run, request.output, result, prediction, None, {"method": model.method})
 
 
@@ -122,10 +128,26 @@ def _read_annotation(request: PropagateRequest, volume: Volume, context: JobCont
     annotation, choosing = annotate(placed, request.axis, request.empty_slices, request.painted_slices)
     for warning in (*segmentation.warnings, *placing, *choosing):
         context.warning(warning)
-    for segment in annotation.segmentation.segments:
-        if not annotation.segmentation.mask(segment).any():
-            context.warning(f"The segment “{segment.name}” is not painted on any slice and stays empty.")
+    _check_segments(annotation, context)
     return annotation
+
+
+def _check_segments(annotation: Annotation, context: JobContext) -> None:
+    """Warn of segments that there is nothing to learn of; raises BadInputError where that is so for all of them."""
+    shown = set(np.unique(np.concatenate([annotation.classes(index).ravel() for index in annotation.painted])).tolist())
+    silent = [s for label, s in enumerate(annotation.segmentation.segments, start=1) if label not in shown]
+    if len(silent) == len(annotation.segmentation.segments):
+        raise BadInputError(
+            "The painted segments cover each other everywhere.", "Paint a part of each alone, or run them one by one."
+        )
+    for segment in silent:
+        if annotation.segmentation.mask(segment).any():
+            context.warning(
+                f"The segment “{segment.name}” is covered by others wherever it is painted and stays empty elsewhere. "
+                "Paint a part of it alone, or run it by itself."
+            )
+        else:
+            context.warning(f"The segment “{segment.name}” is not painted on any slice and stays empty.")
 
 
 def _normalisation(request: PropagateRequest, volume: Volume, warm_start: FewShotModel | None) -> Normalisation:
@@ -138,27 +160,3 @@ def _normalisation(request: PropagateRequest, volume: Volume, warm_start: FewSho
 def _compute(compute: ComputeOptions, model: FewShotModel | None) -> ComputeOptions:
     """A model brings its own encoder unless another is asked for."""
     return replace(compute, encoder=model.encoder) if model is not None and compute.encoder == "auto" else compute
-
-
-def _check_outputs(request: PropagateRequest | ApplyRequest) -> None:
-    """Find out before the work that its results can be written."""
-    check_output(request.output)
-    for path in (request.confidence, getattr(request, "save_model", None)):
-        if path is not None:
-            check_writable(path)
-
-
-def _write(
-    result: Segmentation,
-    prediction: Prediction,
-    request: PropagateRequest | ApplyRequest,
-    context: JobContext,
-    timer: StageTimer,
-) -> None:
-    with timer.stage("write"):
-        context.progress("write", 0, 1)
-        if request.confidence is not None and prediction.confidence is not None:
-            write_image(prediction.confidence, result.geometry, request.confidence)
-        for warning in write_segmentation(result, request.output):
-            context.warning(warning)
-        context.progress("write", 1, 1)

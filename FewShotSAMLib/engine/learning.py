@@ -15,7 +15,7 @@ from FewShotSAMLib.methods.few_shot import FewShotHead, FewShotSettings
 from FewShotSAMLib.sam.encoder import Encoder
 
 COLD_STEPS = 200
-WARM_STEPS = 50
+WARM_STEPS = 40
 WARM_LEARNING_RATE = 2e-4
 """Lower than from scratch, so that what was learned before is not lost."""
 
@@ -64,16 +64,13 @@ def new_head(encoder: Encoder, class_count: int, settings: FewShotSettings) -> F
 def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options: LearningOptions) -> Learned:
     """Fine-tune on the annotation's exemplars.
 
-    From a warm start no augmented copy is made that is not cached yet, so that a slice added to a propagated volume
-    needs no encoder at all.
+    After a warm start there are no augmented copies unless asked for, so that a slice added to a volume that was
+    propagated before needs no encoder at all.
     """
     warm_start = options.warm_start
     settings = warm_start.settings if warm_start else FewShotSettings()
-    copies = options.augmented_copies
-    if copies is None:
-        copies = AUGMENTED_COPIES_SLOW if _is_slow(run.encoder) else AUGMENTED_COPIES
     with run.timer.stage("augment"):
-        exemplars = collect_exemplars(annotation, embeddings, copies, warm_start is None, run.context)
+        exemplars = collect_exemplars(annotation, embeddings, _copies(options, run.encoder), run.context)
     head = new_head(run.encoder, len(annotation.segmentation.segments), settings)
     if warm_start is not None:
         warm_start.load_into(head)
@@ -94,6 +91,14 @@ def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options
         tensors=head.state_dict(),
     )
     return Learned(head, model, schedule.steps, loss)
+
+
+def _copies(options: LearningOptions, encoder: Encoder) -> int:
+    if options.augmented_copies is not None:
+        return options.augmented_copies
+    if options.warm_start is not None:
+        return 0
+    return AUGMENTED_COPIES_SLOW if _is_slow(encoder) else AUGMENTED_COPIES
 
 
 def _is_slow(encoder: Encoder) -> bool:

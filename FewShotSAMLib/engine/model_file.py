@@ -39,8 +39,11 @@ class FewShotModel:
     tensors: dict[str, torch.Tensor]
 
     def load_into(self, head: FewShotHead) -> None:
-        """Give the head these weights and this support."""
-        head.load_state_dict(self.tensors)
+        """Give the head these weights and this support. Raises BadInputError where they do not fit."""
+        try:
+            head.load_state_dict(self.tensors)
+        except RuntimeError as error:
+            raise BadInputError("The few-shot model is incomplete or damaged.", "Learn it anew.") from error
         head.set_support(self.tokens)
 
 
@@ -60,7 +63,10 @@ def save_model(model: FewShotModel, path: Path) -> None:
     tensors = {f"head.{name}": tensor.detach().cpu().contiguous() for name, tensor in model.tensors.items()}
     tensors["tokens"] = torch.stack([token.vector.detach().cpu().float() for token in model.tokens])
     with atomic_path(path) as temporary:
-        save_file(tensors, str(temporary), metadata={METADATA_KEY: json.dumps(header)})
+        try:
+            save_file(tensors, str(temporary), metadata={METADATA_KEY: json.dumps(header)})
+        except (SafetensorError, OSError) as error:
+            raise BadInputError(f"{path} could not be written ({error}).", "Check the disk's free space.") from error
 
 
 def load_model(path: Path) -> FewShotModel:
@@ -71,13 +77,13 @@ def load_model(path: Path) -> FewShotModel:
         with safe_open(str(path), framework="pt") as file:
             header = json.loads((file.metadata() or {})[METADATA_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        if header["version"] > FORMAT_VERSION:
+            raise BadInputError(f"{path} was saved by a newer FewShotSAM.", "Update FewShotSAM to use this model.")
+        return _model_from(header, tensors)
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, OSError) as error:
         raise BadInputError(
             f"{path} is not a few-shot model ({error}).", "Choose a .fewshot file that FewShotSAM saved."
         ) from error
-    if header["version"] > FORMAT_VERSION:
-        raise BadInputError(f"{path} was saved by a newer FewShotSAM.", "Update FewShotSAM to use this model.")
-    return _model_from(header, tensors)
 
 
 def _model_from(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> FewShotModel:

@@ -11,13 +11,18 @@ from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.methods.head import Head
 
+CERTAIN_PERCENT = 100
 BATCH = 4
 """Slices per pass through the head."""
 
 
 @dataclass
 class Prediction:
-    """classes (K, J, I): 0 background, 1..C; confidence (K, J, I) in percent, if wanted; and per predicted slice."""
+    """What was predicted so far.
+
+    classes (K, J, I): 0 background, 1..C; confidence (K, J, I), if wanted: percent, and 0 on slices not predicted;
+    slices: the confidence of each predicted slice.
+    """
 
     classes: np.ndarray
     confidence: np.ndarray | None
@@ -47,6 +52,7 @@ def predict(
                 prediction.slices[index] = slice_confidence(probability)
                 embeddings.framing.cut(classes[index])[...] = probability.argmax(dim=0).to(torch.uint8).numpy()
                 if confidence is not None:
+                    confidence[index] = CERTAIN_PERCENT  # what lies outside the crop is air around the body
                     embeddings.framing.cut(confidence[index])[...] = percent(probability).numpy()
         if on_batch is not None:
             on_batch(batch)

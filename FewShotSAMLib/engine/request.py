@@ -108,8 +108,10 @@ def _integers(value: Any) -> tuple[int, ...]:
 
 
 def _pair(value: Any) -> tuple[int, int]:
-    first, last = _integers(value)
-    return first, last
+    numbers = _integers(value)
+    if len(numbers) != 2:
+        raise TypeError("two whole numbers, first and last")
+    return numbers[0], numbers[1]
 
 
 def _axis(value: Any) -> int | None:
@@ -157,7 +159,8 @@ def _build(cls: type[Any], parameters: Mapping[str, Any]) -> Any:
         names = {entry.name for entry in fields(group_class)}
         values[group] = group_class(**{name: given.pop(name) for name in list(given) if name in names})
     if unknown := given.keys() - own:
-        raise BadInputError(f"Unknown parameter: {', '.join(sorted(unknown))}.", f"Known: {', '.join(sorted(own))}.")
+        known = sorted(own - groups.keys() | {entry.name for group in groups.values() for entry in fields(group)})
+        raise BadInputError(f"Unknown parameter: {', '.join(sorted(unknown))}.", f"Known: {', '.join(known)}.")
     required = [entry.name for entry in fields(cls) if entry.name in ("volume", "annotation", "output", "model")]
     if missing := [name for name in required if name not in given]:
         raise BadInputError(f"Missing parameter: {', '.join(missing)}.", "Give all of them.")

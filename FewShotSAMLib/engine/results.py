@@ -13,9 +13,7 @@ from FewShotSAMLib.core.postprocess import apply as post_process
 from FewShotSAMLib.core.segmentation import Segment, Segmentation
 from FewShotSAMLib.engine.confidence import CERTAIN
 from FewShotSAMLib.engine.context import JobContext
-from FewShotSAMLib.engine.predict import Prediction
-
-CERTAIN_PERCENT = 100
+from FewShotSAMLib.engine.predict import CERTAIN_PERCENT, Prediction
 
 
 def blank_prediction(shape: tuple[int, int, int], want_confidence: bool) -> Prediction:
@@ -79,5 +77,9 @@ class Previewer:
         if folder is None:
             return
         path = folder / f"preview-{indices[0]:05d}.npy"
-        np.save(path, np.moveaxis(self._prediction.classes, self._axis, 0)[list(indices)], allow_pickle=False)
+        try:
+            np.save(path, np.moveaxis(self._prediction.classes, self._axis, 0)[list(indices)], allow_pickle=False)
+        except OSError as error:
+            self._context.warning(f"There is no preview: {folder} cannot be written ({error.strerror}).")
+            return
         self._context.preview(path=str(path), axis=self._axis, slices=list(indices))

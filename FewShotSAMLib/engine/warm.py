@@ -1,7 +1,8 @@
 """What the background process keeps from one job to the next: the encoder and the volume last used."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.volume import Volume, read_volume
@@ -9,13 +10,17 @@ from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.request import ComputeOptions
 from FewShotSAMLib.sam.cache import EmbeddingCache
 from FewShotSAMLib.sam.encoder import Encoder, load_encoder, pick_device
-from FewShotSAMLib.sam.models import is_downloaded
+from FewShotSAMLib.sam.models import is_downloaded, model_path
 from FewShotSAMLib.sam.registry import EncoderSpec, get_spec
 
 DEFAULT_ENCODER = "tiny"
 DEFAULT_ENCODER_ON_GPU = "vit_b"
 BYTES_PER_GB = 10**9
 MEMORY_ONLY = 0
+UNTRAINED = (
+    "The encoder “{name}” has random weights, so the result is rough. For better ones run "
+    "“fewshotsam models download vit_b” and add --encoder vit_b."
+)
 
 
 def choose_encoder(options: ComputeOptions) -> EncoderSpec:
@@ -29,25 +34,47 @@ def choose_encoder(options: ComputeOptions) -> EncoderSpec:
     return large if on_gpu and is_downloaded(large) else get_spec(DEFAULT_ENCODER)
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """An encoder, what it was loaded from, and what was said while loading it."""
+
+    source: tuple[Any, ...]
+    encoder: Encoder
+    warnings: tuple[str, ...]
+
+
 def warm_encoder(options: ComputeOptions, context: JobContext) -> Encoder:
     """The encoder of an earlier job of this process if it is the same one, else a new one in its place."""
     spec = choose_encoder(options)
-    key = (spec.name, options.checkpoint, options.device, options.precision)
-    kept = context.state.get("encoder")
-    if kept is not None and kept[0] == key:
-        return cast(Encoder, kept[1])
-    context.state.pop("encoder", None)  # frees the memory of the old one first
-    encoder = load_encoder(spec, options.checkpoint, options.device, options.precision, context.warning)
-    context.state["encoder"] = (key, encoder)
-    return encoder
+    if not spec.is_downloaded:
+        context.warning(UNTRAINED.format(name=spec.name))
+    file = options.checkpoint or (model_path(spec) if spec.is_downloaded else None)
+    source = (spec.name, _identity(file), options.device, options.precision)
+    kept = cast(_Kept | None, context.state.get("encoder"))
+    if kept is None or kept.source != source:
+        context.state.pop("encoder", None)  # frees the memory of the old one first
+        del kept
+        said: list[str] = []
+        encoder = load_encoder(spec, options.checkpoint, options.device, options.precision, said.append)
+        kept = _Kept(source, encoder, tuple(said))
+        context.state["encoder"] = kept
+    for warning in kept.warnings:
+        context.warning(warning)
+    kept.encoder.listen(context.warning)
+    return kept.encoder
+
+
+def _identity(path: Path | None) -> tuple[Any, ...] | None:
+    """What changes when a file is replaced by another; None where there is no file."""
+    if path is None or not path.is_file():
+        return None
+    status = path.stat()
+    return (path.absolute(), status.st_size, status.st_mtime_ns)
 
 
 def warm_volume(path: Path, context: JobContext) -> Volume:
     """The volume of the last job if the file is the same and unchanged, else the one on disk."""
-    key = None
-    if path.is_file():
-        status = path.stat()
-        key = (path.absolute(), status.st_size, status.st_mtime_ns)
+    key = _identity(path)
     kept = context.state.get("volume")
     if key is None or kept is None or kept[0] != key:
         context.state.pop("volume", None)

@@ -51,7 +51,7 @@ class FewShotHead(Head):
         self.support: list[Token] = []
 
     def set_support(self, tokens: Sequence[Token]) -> None:
-        """Make these tokens the few-shot collection; every segment needs at least one."""
+        """Make these tokens the few-shot collection; a segment without a token is never predicted."""
         self.support = list(tokens)
 
     def logits(self, embeddings: Tensor) -> Tensor:

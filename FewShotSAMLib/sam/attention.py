@@ -18,6 +18,8 @@ from torch.nn import functional as F
 
 SCRATCH_BYTES = 2 << 20
 """Scores one core should hold at once: about what its own cache and its share of the last-level cache hold."""
+_LEAST_TOTAL, _GREATEST_TOTAL = 1e-20, 1e30
+"""Sums of exponentials between which no term that counts was lost below, or overflowed above, float32's range."""
 _HEAD_STEP = 8
 """Fused kernels want head dimensions that are multiples of this."""
 
@@ -55,31 +57,49 @@ def attend(q: Tensor, keys: Tensor, v: Tensor, positions: RelativePositions, fir
 
     q holds r rows of the grid from `first_row` on. Keys come transposed: products are faster if they lie so in memory.
     """
-    batch, tokens, depth = q.shape
+    batch, tokens, _ = q.shape
     width, key_count = positions.width, v.shape[1]
     rel_h, rel_w = positions.terms(q, first_row)
     step = max(1, SCRATCH_BYTES // (q.element_size() * batch * width * key_count))
     step = min(step, tokens // width)
     scratch = q.new_empty(batch, step, width, positions.height, width)
     out = torch.empty_like(q)
+    weigh = _weigh_reduced
+    if q.dtype == torch.float32:
+        weigh = _weigh_float32
+        # A softmax does not change by it, and it is most of the greatest score, which need not be looked for then.
+        rel_h = rel_h - (rel_h.amax(-1, keepdim=True) + rel_w.amax(-1, keepdim=True))
     for row in range(0, tokens // width, step):
         rows, queries = slice(row, row + step), slice(row * width, (row + step) * width)
-        part = rel_h[:, rows]
-        scores = scratch[:, : part.shape[1]] if part.shape[1] < step else scratch
-        scores = torch.add(part.unsqueeze(-1), rel_w[:, rows].unsqueeze(-2), out=scores).view(batch, -1, key_count)
-        out[:, queries] = _weigh(q[:, queries], keys, v, scores, depth**-0.5)
+        bias = (rel_h[:, rows].unsqueeze(-1), rel_w[:, rows].unsqueeze(-2))
+        if bias[0].shape[1] != step:  # the last rows, where the step does not divide them
+            scratch = scratch.new_empty((*bias[0].shape[:-1], width))
+        out[:, queries] = weigh(q[:, queries], keys, v, bias, scratch)
     return out
 
 
-def _weigh(q: Tensor, keys: Tensor, v: Tensor, scores: Tensor, scale: float) -> Tensor:
-    """Attention with the bias that `scores` holds; scores is overwritten."""
-    if q.dtype != torch.float32:
-        # The fused kernel keeps its scores in float32 inside; a bmm would round them to the narrow type.
-        q, k, v, bias = (part.unsqueeze(0) for part in (q, keys.transpose(1, 2), v, scores))
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)[0]
-    torch.baddbmm(scores, q, keys, alpha=scale, out=scores)
-    torch.softmax(scores, -1, out=scores)
-    return torch.bmm(scores, v)
+def _weigh_float32(q: Tensor, keys: Tensor, v: Tensor, bias: tuple[Tensor, Tensor], scratch: Tensor) -> Tensor:
+    """Attention of some rows; `scratch` (N, rows, W, H, W) is overwritten."""
+    scores = _scores(q, keys, bias, scratch).exp_()
+    total = scores.sum(-1, keepdim=True)
+    if float(total.min()) > _LEAST_TOTAL and float(total.max()) < _GREATEST_TOTAL:
+        return torch.bmm(scores, v).div_(total)
+    # Scores far from what their bias suggests: now the greatest of each row must be found.
+    scores = _scores(q, keys, bias, scratch)
+    return torch.bmm(torch.softmax(scores, -1, out=scores), v)
+
+
+def _scores(q: Tensor, keys: Tensor, bias: tuple[Tensor, Tensor], scratch: Tensor) -> Tensor:
+    """(N, queries, keys), in `scratch`."""
+    scores = torch.add(*bias, out=scratch).view(len(q), q.shape[1], -1)
+    return torch.baddbmm(scores, q, keys, alpha=q.shape[-1] ** -0.5, out=scores)
+
+
+def _weigh_reduced(q: Tensor, keys: Tensor, v: Tensor, bias: tuple[Tensor, Tensor], scratch: Tensor) -> Tensor:
+    """As `_weigh_float32` by the fused kernel, which keeps scores in float32 where a bmm would round them."""
+    mask = torch.add(*bias, out=scratch).view(1, len(q), q.shape[1], -1)
+    q, k, v = (part.unsqueeze(0) for part in (q, keys.transpose(1, 2), v))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)[0]
 
 
 def attend_folded(q: Tensor, k: Tensor, v: Tensor, positions: RelativePositions, heads: int) -> Tensor:

@@ -81,6 +81,10 @@ class Encoder:
         self._original = None if precision == "fp32" else sam.image_encoder
         self._batch_limit: int | None = None
 
+    def listen(self, warn: Warn) -> None:
+        """Send warnings here from now on: an encoder outlives the job that loaded it."""
+        self._warn = warn
+
     @property
     def image_size(self) -> int:
         """Side of the square input images in pixels."""

@@ -89,8 +89,9 @@ class _Block:
         self.heads: int = attention.num_heads
         self.on_cpu = device.type == "cpu"
         self.norm1, self.norm2 = _Norm(official.norm1, device), _Norm(official.norm2, device)
-        layers = (attention.qkv, attention.proj, mlp.lin1, mlp.lin2)
-        self.qkv, self.proj, self.rise, self.fall = (Linear(one.weight, one.bias, device, dtype) for one in layers)
+        layers = (attention.qkv, attention.proj, mlp.lin2)
+        self.qkv, self.proj, self.fall = (Linear(one.weight, one.bias, device, dtype) for one in layers)
+        self.rise = Linear(mlp.lin1.weight, mlp.lin1.bias, device, dtype, gelu=True)
         tables = (attention.rel_pos_h.detach(), attention.rel_pos_w.detach())
         self.positions = RelativePositions(*(table.to(device, dtype) for table in tables))
 
@@ -192,8 +193,7 @@ class _Block:
     def _finish(self, tokens: Tensor, attended: Tensor) -> None:
         """Add the attention's projection and then the MLP to the tokens, in place."""
         tokens += self.proj(attended)
-        hidden = self.rise(self.norm2(tokens).to(self.dtype))
-        tokens += self.fall(F.gelu(hidden))
+        tokens += self.fall(self.rise(self.norm2(tokens).to(self.dtype)))
 
 
 class _Norm:

@@ -36,7 +36,7 @@ from FewShotSAMLib.worker.protocol import (
 
 # -P: a file such as random.py in the user's current folder must not stand in for Python's own.
 WORKER_ARGUMENTS = ("-P", "-m", "FewShotSAMLib.worker")
-CANCEL_GRACE_S = 3.0
+CANCEL_GRACE_S = 1.0
 STDERR_LINES = 60
 
 

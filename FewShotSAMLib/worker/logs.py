@@ -18,7 +18,7 @@ KEPT_LOGS = 20
 def log_folder() -> Path:
     """`logs` in FEWSHOTSAM_HOME where that is set, else the place that the operating system has for logs."""
     home = os.environ.get("FEWSHOTSAM_HOME")
-    return Path(home) / "logs" if home else platformdirs.user_log_path("FewShotSAM", appauthor=False)
+    return Path(home).expanduser() / "logs" if home else platformdirs.user_log_path("FewShotSAM", appauthor=False)
 
 
 def open_log() -> Path | None:

@@ -15,6 +15,8 @@ HOST_VARIABLES = {"PYTHONHOME", "PYTHONPATH", "PYTHONEXECUTABLE", "__PYVENV_LAUN
 # OpenMP's threads spin while they wait. Beside a program that needs the same cores, such as a viewer that draws, that
 # made training steps ten times slower (measured on two cores); sleeping costs next to nothing.
 SHARED_CORES = {"OMP_WAIT_POLICY": "PASSIVE"}
+# Without it cuBLAS gives slightly different sums from run to run.
+REPEATABLE = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 HOST_PREFIXES = ("DYLD_", "LD_LIBRARY_", "LD_PRELOAD", "QT_")
 
 
@@ -30,7 +32,7 @@ def worker_environment(base: Mapping[str, str] | None = None, host_environment: 
         kept = {name: value for name, value in kept.items() if not _is_the_hosts(name)}
     search_path = [str(PACKAGE_PARENT), kept.get("PYTHONPATH", "")]
     kept["PYTHONPATH"] = os.pathsep.join(folder for folder in search_path if folder)
-    return {**SHARED_CORES, **kept, "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"}
+    return {**SHARED_CORES, **REPEATABLE, **kept, "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"}
 
 
 def _is_the_hosts(name: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from FewShotSAMLib.core.errors import BadInputError, CancelledError
 from FewShotSAMLib.core.geometry import Geometry
@@ -43,13 +44,14 @@ def test_the_report_tells_of_every_slice(case: Any) -> None:
     confidence = read_volume(case.folder / "confidence.nrrd")
     assert confidence.geometry.is_same_as(case.volume.geometry)
     assert set(np.unique(confidence.voxels[list(case.painted)])) == {100}
-    assert 0 < confidence.voxels[5].max() <= 100
+    assert 0 < confidence.voxels[5].min() < 100
+    assert confidence.voxels[5, 0, 0] == 100, "air outside the body"
 
 
 def test_learning_fits_what_was_painted_and_the_encoder_stays_frozen(case: Any) -> None:
     context = JobContext()
     case.run(context, steps=0)
-    encoder = context.state["encoder"][1]
+    encoder = context.state["encoder"].encoder
     images = torch.rand(1, 3, encoder.image_size, encoder.image_size) * 255
     before = encoder.encode(images)
     first = case.run(context, steps=1)["training"]["loss"]
@@ -76,6 +78,7 @@ def test_a_warm_start_with_one_more_slice_encodes_nothing(case: Any) -> None:
         context, annotation=str(case.folder / "more.seg.nrrd"), warm_start=model, augmented_copies=None, steps=None
     )
     assert report["encoder"]["slices_encoded"] == 0
+    assert not any("cache" in warning for warning in report["warnings"])
     assert report["training"]["warm"] and report["training"]["steps"] < 200
     result = read_segmentation(case.folder / "result.seg.nrrd")
     np.testing.assert_array_equal(result.layers[0, 6], more.layers[0, 6])
@@ -192,6 +195,13 @@ def _two_axes(case: Any) -> dict[str, Any]:
     return {"annotation": str(case.folder / "two.seg.nrrd")}
 
 
+def _covering_segments(case: Any) -> dict[str, Any]:
+    layers = np.repeat(case.drawn.layers > 0, 2, axis=0).astype(np.uint8)
+    both = tuple(Segment(name, name, (1.0, 0, 0), 1, layer) for layer, name in enumerate("ab"))
+    write_segmentation(Segmentation(layers, case.drawn.geometry, both), case.folder / "covered.seg.nrrd")
+    return {"annotation": str(case.folder / "covered.seg.nrrd")}
+
+
 def _no_model(case: Any) -> dict[str, Any]:
     (case.folder / "bad.fewshot").write_bytes(b"not a model")
     return {"warm_start": str(case.folder / "bad.fewshot")}
@@ -209,6 +219,10 @@ def _no_model(case: Any) -> dict[str, Any]:
         ({"output": "/nowhere/result.seg.nrrd"}, "/nowhere"),
         ({"output": "result.xyz"}, "result.xyz"),
         ({"save_model": "/nowhere/m.fewshot"}, "/nowhere"),
+        (lambda case: {"output": case.parameters["annotation"]}, "overwrite the annotation"),
+        (lambda case: {"output": case.parameters["volume"]}, "overwrite the volume"),
+        (lambda case: {"confidence": str(case.folder / "a.nrrd"), "output": str(case.folder / "a.nrrd")}, "overwrite"),
+        (_covering_segments, "cover"),
         ({"confidence": "/nowhere/c.nrrd"}, "/nowhere"),
         ({"empty_slices": [4]}, "4"),
         ({"empty_slices": [99]}, "99"),
@@ -244,3 +258,62 @@ def test_a_damaged_cache_changes_nothing_but_time(case: Any, tmp_path: Path) -> 
     assert report["slices"] == expected
     assert report["encoder"]["slices_encoded"] > 0
     assert any("damaged" in warning for warning in context.warnings)
+
+
+def test_a_segment_inside_another_is_told_of(case: Any) -> None:
+    inner = case.drawn.layers[0] == case.drawn.segments[0].label_value
+    inner[:, :, ::2] = False
+    layers = np.concatenate([case.drawn.layers, inner[None].astype(np.uint8)])
+    segments = (*case.drawn.segments, Segment("tumour", "tumour", (1.0, 0, 0), 1, 1))
+    write_segmentation(
+        dataclasses.replace(case.drawn, layers=layers, segments=segments), case.folder / "inside.seg.nrrd"
+    )
+    context = JobContext()
+    case.run(context, annotation=str(case.folder / "inside.seg.nrrd"), steps=1)
+    assert any("tumour" in warning and "covered" in warning for warning in context.warnings)
+
+
+def test_another_number_of_copies_finds_the_cache_intact(case: Any, tmp_path: Path) -> None:
+    own = str(tmp_path / "own-cache")
+    case.run(cache=own, augmented_copies=1)
+    context = JobContext()
+    report = case.run(context, cache=own, augmented_copies=2)
+    assert report["encoder"]["slices_encoded"] == 2 * 3, "only the copies, of two painted and one empty slice"
+    assert not any("cache" in warning for warning in context.warnings)
+
+
+def test_without_a_cache_embeddings_stay_warm_in_the_process(case: Any) -> None:
+    context = JobContext()
+    first = case.run(context, no_cache=True)
+    again = case.run(context, no_cache=True)
+    assert first["encoder"]["slices_encoded"] == 12 + 3
+    assert again["encoder"]["slices_encoded"] == 0
+    assert again["slices"] == first["slices"]
+
+
+def test_a_cache_without_room_costs_a_warning_and_nothing_else(case: Any) -> None:
+    expected = case.run()["slices"]
+    context = JobContext()
+    report = case.run(context, cache=str(case.folder / "small"), cache_limit_gb=1e-6)
+    assert report["slices"] == expected
+    assert any("cache" in warning for warning in context.warnings)
+
+
+@pytest.mark.parametrize("header", ["{}", "[]", '{"version": 1}', '{"version": 99}'])
+def test_a_strange_model_file_is_bad_input(case: Any, header: str) -> None:
+    save_file({"tokens": torch.zeros(1, 256)}, str(case.folder / "odd.fewshot"), metadata={"fewshotsam": header})
+    with pytest.raises(BadInputError, match=r"odd\.fewshot"):
+        case.run(warm_start=str(case.folder / "odd.fewshot"))
+
+
+def test_a_failed_write_leaves_what_was_there(case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    case.run(save_model=str(case.folder / "m.fewshot"), confidence=str(case.folder / "c.nrrd"))
+    before = {path.name: path.read_bytes() for path in case.folder.iterdir()}
+
+    def fail(*arguments: Any, **named: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("FewShotSAMLib.engine.model_file.save_file", fail)
+    with pytest.raises(BadInputError, match="space"):
+        case.run(seed=9, save_model=str(case.folder / "m.fewshot"), confidence=str(case.folder / "c.nrrd"))
+    assert {path.name: path.read_bytes() for path in case.folder.iterdir()} == before
