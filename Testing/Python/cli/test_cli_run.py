@@ -150,7 +150,9 @@ def test_the_demo_runs_through_the_background_process(
 
     def run_demo(output: Path, propagate: Callable[[dict], dict]) -> SimpleNamespace:
         report = propagate({"volume": "good", "output": str(output)})
-        return SimpleNamespace(dice={"liver": 0.912}, segmentation=report["output"], picture="montage.png")
+        return SimpleNamespace(
+            dice={"liver": 0.912}, painted=(3, 5), segmentation=report["output"], picture="montage.png"
+        )
 
     monkeypatch.setattr(demo, "run_demo", run_demo)
     assert main(["demo", "-o", str(tmp_path / "result")]) == 0
