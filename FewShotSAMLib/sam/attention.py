@@ -10,6 +10,7 @@ with learned tables (Li et al., MViTv2, CVPR 2022). Two exact forms are here:
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import torch
@@ -57,47 +58,55 @@ def attend(q: Tensor, keys: Tensor, v: Tensor, positions: RelativePositions, fir
 
     q holds r rows of the grid from `first_row` on. Keys come transposed: products are faster if they lie so in memory.
     """
-    batch, tokens, _ = q.shape
-    width, key_count = positions.width, v.shape[1]
     rel_h, rel_w = positions.terms(q, first_row)
-    step = max(1, SCRATCH_BYTES // (q.element_size() * batch * width * key_count))
-    step = min(step, tokens // width)
-    scratch = q.new_empty(batch, step, width, positions.height, width)
-    out = torch.empty_like(q)
-    weigh = _weigh_reduced
-    if q.dtype == torch.float32:
-        weigh = _weigh_float32
-        # A softmax does not change by it, and it is most of the greatest score, which need not be looked for then.
-        rel_h = rel_h - (rel_h.amax(-1, keepdim=True) + rel_w.amax(-1, keepdim=True))
-    for row in range(0, tokens // width, step):
-        rows, queries = slice(row, row + step), slice(row * width, (row + step) * width)
-        bias = (rel_h[:, rows].unsqueeze(-1), rel_w[:, rows].unsqueeze(-2))
-        if bias[0].shape[1] != step:  # the last rows, where the step does not divide them
-            scratch = scratch.new_empty((*bias[0].shape[:-1], width))
-        out[:, queries] = weigh(q[:, queries], keys, v, bias, scratch)
+    if q.dtype != torch.float32:
+        return _attend_fused(q, keys, v, rel_h, rel_w)
+    # A softmax does not change when a row's scores are shifted. The greatest bias, which one of the keys has in full,
+    # is most of the greatest score, so that exponentials are of a fair size without a search for the greatest.
+    shifted = rel_h - (rel_h.amax(-1, keepdim=True) + rel_w.amax(-1, keepdim=True))
+    weighted, total = _attend_by_blocks(q, keys, v, shifted, rel_w)
+    if float(total.min()) > _LEAST_TOTAL and float(total.max()) < _GREATEST_TOTAL:
+        return weighted.div_(total)
+    return _attend_by_rows(q, keys, v, rel_h, rel_w)
+
+
+def _attend_by_blocks(q: Tensor, keys: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tensor) -> tuple[Tensor, Tensor]:
+    """v weighted by the scores' exponentials (N, queries, D), and their sums (N, queries, 1), key rows by key rows."""
+    batch, rows, width, height = rel_h.shape
+    step = min(height, max(1, SCRATCH_BYTES // (4 * batch * rows * width * width)))
+    scratch = q.new_empty(batch * rows * width * step * width)
+    weighted, total = torch.zeros_like(q, memory_format=torch.contiguous_format), q.new_zeros(batch, q.shape[1], 1)
+    for row in range(0, height, step):
+        columns = slice(row * width, (row + step) * width)
+        scores = _scores(q, keys[..., columns], rel_h[..., row : row + step], rel_w, scratch).exp_()
+        total += scores.sum(-1, keepdim=True)
+        torch.baddbmm(weighted, scores, v[:, columns], out=weighted)
+    return weighted, total
+
+
+def _attend_by_rows(q: Tensor, keys: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tensor) -> Tensor:
+    """As the softmax is usually done, whatever the scores: one row of queries at a time against all keys."""
+    batch, rows, width, height = rel_h.shape
+    scratch = q.new_empty(batch * width * height * width)
+    out = torch.empty_like(q, memory_format=torch.contiguous_format)
+    for row in range(rows):
+        one, queries = slice(row, row + 1), slice(row * width, (row + 1) * width)
+        scores = _scores(q[:, queries], keys, rel_h[:, one], rel_w[:, one], scratch)
+        out[:, queries] = torch.bmm(scores.softmax(-1), v)
     return out
 
 
-def _weigh_float32(q: Tensor, keys: Tensor, v: Tensor, bias: tuple[Tensor, Tensor], scratch: Tensor) -> Tensor:
-    """Attention of some rows; `scratch` (N, rows, W, H, W) is overwritten."""
-    scores = _scores(q, keys, bias, scratch).exp_()
-    total = scores.sum(-1, keepdim=True)
-    if float(total.min()) > _LEAST_TOTAL and float(total.max()) < _GREATEST_TOTAL:
-        return torch.bmm(scores, v).div_(total)
-    # Scores far from what their bias suggests: now the greatest of each row must be found.
-    scores = _scores(q, keys, bias, scratch)
-    return torch.bmm(torch.softmax(scores, -1, out=scores), v)
-
-
-def _scores(q: Tensor, keys: Tensor, bias: tuple[Tensor, Tensor], scratch: Tensor) -> Tensor:
-    """(N, queries, keys), in `scratch`."""
-    scores = torch.add(*bias, out=scratch).view(len(q), q.shape[1], -1)
+def _scores(q: Tensor, keys: Tensor, rel_h: Tensor, rel_w: Tensor, scratch: Tensor) -> Tensor:
+    """(N, queries, keys) for some query rows and key rows, in the front of the flat `scratch`."""
+    shape = (*rel_h.shape, rel_w.shape[-1])
+    scores = scratch[: math.prod(shape)].view(shape)
+    scores = torch.add(rel_h.unsqueeze(-1), rel_w.unsqueeze(-2), out=scores).view(len(q), q.shape[1], -1)
     return torch.baddbmm(scores, q, keys, alpha=q.shape[-1] ** -0.5, out=scores)
 
 
-def _weigh_reduced(q: Tensor, keys: Tensor, v: Tensor, bias: tuple[Tensor, Tensor], scratch: Tensor) -> Tensor:
-    """As `_weigh_float32` by the fused kernel, which keeps scores in float32 where a bmm would round them."""
-    mask = torch.add(*bias, out=scratch).view(1, len(q), q.shape[1], -1)
+def _attend_fused(q: Tensor, keys: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tensor) -> Tensor:
+    """For narrow types: the fused kernel keeps scores in float32 inside, where a bmm would round them."""
+    mask = (rel_h.unsqueeze(-1) + rel_w.unsqueeze(-2)).view(1, len(q), q.shape[1], -1)
     q, k, v = (part.unsqueeze(0) for part in (q, keys.transpose(1, 2), v))
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)[0]
 
