@@ -37,7 +37,7 @@ def test_propagate_keeps_geometry_and_painted_slices(case: str, shared_data: Pat
     empty = empty_neighbours(np.logical_or.reduce(list(masks.values())), axis)
     drawn = keep_slices(truth, axis, painted, list(masks))
     write_segmentation(drawn, tmp_path / "gemalt.seg.nrrd")
-    first, last = painted[0], min(painted[0] + 9, volume.geometry.shape[axis] - 1)
+    first, last = painted[0], min(painted[0] + 4, volume.geometry.shape[axis] - 1)
     report = propagate(source, tmp_path, ["--axis", str(axis), "--range", f"{first}:{last}"], empty)
 
     result = read_segmentation(tmp_path / "result.seg.nrrd")

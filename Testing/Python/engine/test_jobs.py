@@ -55,8 +55,8 @@ def test_learning_fits_what_was_painted_and_the_encoder_stays_frozen(case: Any) 
     images = torch.rand(1, 3, encoder.image_size, encoder.image_size) * 255
     before = encoder.encode(images)
     first = case.run(context, steps=1)["training"]["loss"]
-    last = case.run(context, steps=40)["training"]["loss"]
-    assert last < 0.7 * first
+    last = case.run(context, steps=25)["training"]["loss"]
+    assert last < 0.8 * first
     torch.testing.assert_close(encoder.encode(images), before, rtol=0, atol=0)
 
 
@@ -71,7 +71,7 @@ def test_the_same_seed_gives_the_same_result_and_another_differs(case: Any) -> N
 def test_a_warm_start_with_one_more_slice_encodes_nothing(case: Any) -> None:
     model = str(case.folder / "organs.fewshot")
     context = JobContext()
-    case.run(context, save_model=model, steps=20)
+    case.run(context, save_model=model, steps=5)
     more = keep_slices(case.truth, 0, (4, 6, 8), ("liver", "spleen"))
     write_segmentation(more, case.folder / "more.seg.nrrd")
     report = case.run(
@@ -88,16 +88,16 @@ def test_a_warm_start_with_one_more_slice_encodes_nothing(case: Any) -> None:
 def test_the_other_axes(case: Any, axis: int) -> None:
     painted = keep_slices(case.truth, axis, (16, 22), ("liver", "spleen"))
     write_segmentation(painted, case.folder / "other.seg.nrrd")
-    report = case.run(annotation=str(case.folder / "other.seg.nrrd"), empty_slices=[], no_cache=True)
+    report = case.run(annotation=str(case.folder / "other.seg.nrrd"), empty_slices=[], no_cache=True, range=[15, 23])
     assert report["axis"] == axis, "found by itself"
     result = read_segmentation(case.folder / "result.seg.nrrd")
     here = (slice(None),) * (axis + 1) + ([16, 22],)
     np.testing.assert_array_equal(result.layers[here], painted.layers[here])
-    assert len(report["slices"]) == case.volume.geometry.shape[axis]
+    assert [row["index"] for row in report["slices"]] == list(range(15, 24))
 
 
 def test_a_range_is_all_that_is_filled(case: Any) -> None:
-    report = case.run(range=[3, 9], steps=20)
+    report = case.run(range=[3, 9])
     assert [row["index"] for row in report["slices"]] == [0, *range(3, 10)]
     assert not read_segmentation(case.folder / "result.seg.nrrd").layers[0, 10:].any()
 

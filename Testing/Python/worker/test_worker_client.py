@@ -242,6 +242,8 @@ def test_the_environment_is_clean() -> None:
         "PYTHONPATH": str(PACKAGE_PARENT),
         "PYTHONIOENCODING": "utf-8",
         "PYTHONUNBUFFERED": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     }
 
 
