@@ -14,7 +14,7 @@ from FewShotSAMLib.methods.decoder import TokenDecoder
 from FewShotSAMLib.methods.few_shot import FewShotHead, FewShotSettings
 from FewShotSAMLib.sam.encoder import Encoder
 
-COLD_STEPS = 150
+COLD_STEPS = 200
 WARM_STEPS = 30
 WARM_LEARNING_RATE = 2e-4
 """Lower than from scratch, so that what was learned before is not lost."""
