@@ -13,6 +13,7 @@ from FewShotSAMLib.core.plane import axis_of_plane, slice_plane
 from FewShotSAMLib.core.segmentation import place_on, read_segmentation
 from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.guidance import lead, with_exemplars
 from FewShotSAMLib.engine.learning import Learned, LearningOptions, check_encoder, check_warm_start, learn, new_head
 from FewShotSAMLib.engine.model_file import FewShotModel, load_model
 from FewShotSAMLib.engine.outputs import check_outputs, write_outputs
@@ -86,6 +87,7 @@ def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
     run = Run(volume, axis, model.normalisation, encoder, request.compute, context, timer)
     head = new_head(encoder, len(model.segments), model.settings)
     model.load_into(head)
+    lead(head, model)
     prediction = blank_prediction(volume.geometry.shape, request.confidence is not None)
     with run.embeddings() as embeddings:
         with timer.stage("encode"):
@@ -111,7 +113,7 @@ def _learn_and_predict(
     warm_start: FewShotModel | None,
 ) -> tuple[Learned, Prediction]:
     prediction = blank_prediction(run.volume.geometry.shape, request.confidence is not None)
-    with run.embeddings(annotation) as embeddings:
+    with run.embeddings(annotation, warm_start.region if warm_start else None) as embeddings:
         with run.timer.stage("encode"):
             embeddings.ensure(sorted({*annotation.exemplars, *indices}))
         options = LearningOptions(request.steps, request.augmented_copies, request.seed, warm_start)
@@ -119,6 +121,8 @@ def _learn_and_predict(
         with run.timer.stage("predict"):
             preview = Previewer(prediction, annotation.axis, run.context)
             predict(learned.head, embeddings, indices, prediction, run.context, preview)
+    if request.save_model is not None:
+        learned = replace(learned, model=with_exemplars(learned.model, run, annotation))
     return learned, prediction
 
 

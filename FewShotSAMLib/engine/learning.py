@@ -8,16 +8,24 @@ from FewShotSAMLib.core.plane import SlicePlane
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.exemplars import collect_exemplars, tokens_of
 from FewShotSAMLib.engine.fine_tune import Schedule, fine_tune
+from FewShotSAMLib.engine.guidance import make_guide
 from FewShotSAMLib.engine.model_file import FewShotModel
 from FewShotSAMLib.engine.run import Run
 from FewShotSAMLib.methods.decoder import TokenDecoder
 from FewShotSAMLib.methods.few_shot import FewShotHead, FewShotSettings
+from FewShotSAMLib.methods.fusion_head import FusionHead
+from FewShotSAMLib.methods.tokens import Token
 from FewShotSAMLib.sam.encoder import Encoder
+from FewShotSAMLib.sam.fusion import FusionDecoder
 
 COLD_STEPS = 200
 WARM_STEPS = 30
 WARM_LEARNING_RATE = 2e-4
 """Lower than from scratch, so that what was learned before is not lost."""
+
+GUIDED_STEPS = 30
+GUIDED_WARM_STEPS = 10
+GUIDED_LEARNING_RATE = 1e-4
 
 SAM_IMAGE_SIZE = 1024
 AUGMENTED_COPIES = 8
@@ -44,20 +52,29 @@ class LearningOptions:
             return Schedule(WARM_STEPS if self.steps is None else self.steps, learning_rate=WARM_LEARNING_RATE)
         return Schedule(COLD_STEPS if self.steps is None else self.steps)
 
+    def guided_schedule(self, painted: int) -> Schedule:
+        """The schedule for a decoder that was trained on episodes: it needs little, and at least two painted slices."""
+        steps = GUIDED_STEPS if self.warm_start is None else GUIDED_WARM_STEPS
+        steps = steps if self.steps is None else self.steps
+        return Schedule(steps if painted > 1 else 0, learning_rate=GUIDED_LEARNING_RATE)
+
 
 @dataclass(frozen=True)
 class Learned:
     """A head that predicts, and the model file's content that makes it again."""
 
-    head: FewShotHead
+    head: FewShotHead | FusionHead
     model: FewShotModel
     steps: int
     loss: float | None
 
 
-def new_head(encoder: Encoder, class_count: int, settings: FewShotSettings) -> FewShotHead:
+def new_head(encoder: Encoder, class_count: int, settings: FewShotSettings) -> FewShotHead | FusionHead:
     """A few-shot head with the mask decoder of the encoder's checkpoint, on the encoder's device."""
     mask_decoder, prompt_encoder = encoder.sam_parts()
+    layers = encoder.fusion_layers()
+    if layers is not None:
+        return FusionHead(FusionDecoder(mask_decoder, prompt_encoder, layers), class_count).to(encoder.device).eval()
     return FewShotHead(TokenDecoder(mask_decoder, prompt_encoder), class_count, settings).to(encoder.device)
 
 
@@ -69,14 +86,22 @@ def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options
     """
     warm_start = options.warm_start
     settings = warm_start.settings if warm_start else FewShotSettings()
-    with run.timer.stage("augment"):
-        exemplars = collect_exemplars(annotation, embeddings, _copies(options, run.encoder), run.context)
     head = new_head(run.encoder, len(annotation.segmentation.segments), settings)
     if warm_start is not None:
         warm_start.load_into(head)
-    tokens = tokens_of(exemplars, settings)
-    head.set_support(tokens)
-    schedule = options.schedule
+    guided = isinstance(head, FusionHead)
+    with run.timer.stage("augment"):
+        copies = 0 if guided else _copies(options, run.encoder)
+        exemplars = collect_exemplars(annotation, embeddings, copies, head.logit_stride, run.context)
+    tokens: list[Token] = []
+    if isinstance(head, FusionHead):
+        with run.timer.stage("priors"):
+            head.follow(make_guide(run, exemplars, embeddings))
+        exemplars = [exemplar for exemplar in exemplars if exemplar.slice_index in annotation.painted]
+    else:
+        tokens = tokens_of(exemplars, settings)
+        head.set_support(tokens)
+    schedule = options.guided_schedule(len(exemplars)) if guided else options.schedule
     with run.timer.stage("fine-tune"):
         loss = fine_tune(head, exemplars, schedule, options.seed, run.context)
     model = FewShotModel(
@@ -89,6 +114,7 @@ def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options
         segments=annotation.segmentation.segments,
         tokens=tuple(token for token in tokens if token.copy == 0),
         tensors=head.state_dict(),
+        region=embeddings.framing.crop if guided else None,
     )
     return Learned(head, model, schedule.steps, loss)
 

@@ -13,8 +13,11 @@ from safetensors.torch import save_file
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.core.intensity import Normalisation
+from FewShotSAMLib.core.region import Box
 from FewShotSAMLib.core.segmentation import Segment
 from FewShotSAMLib.methods.few_shot import FewShotHead, FewShotSettings
+from FewShotSAMLib.methods.fusion_head import FusionHead
+from FewShotSAMLib.methods.guide import Shown
 from FewShotSAMLib.methods.tokens import Token
 
 FORMAT_VERSION = 1
@@ -25,7 +28,9 @@ METADATA_KEY = "fewshotsam"
 class FewShotModel:
     """What fine-tuning produced, with all that is needed to apply it to another volume.
 
-    plane is "axial", "coronal" or "sagittal"; tensors are the head's state, tokens its few-shot collection.
+    plane is "axial", "coronal" or "sagittal"; tensors are the head's state, tokens its few-shot collection. For the
+    bundled encoder: region, the part of the slices that it was learned on; shown, the exemplars as another volume's body
+    box would show them.
     """
 
     method: str
@@ -37,14 +42,17 @@ class FewShotModel:
     segments: tuple[Segment, ...]
     tokens: tuple[Token, ...]
     tensors: dict[str, torch.Tensor]
+    region: Box | None = None
+    shown: Shown | None = None
 
-    def load_into(self, head: FewShotHead) -> None:
-        """Give the head these weights and this support. Raises BadInputError where they do not fit."""
+    def load_into(self, head: FewShotHead | FusionHead) -> None:
+        """Give the head these weights and its support. Raises BadInputError where they do not fit."""
         try:
             head.load_state_dict(self.tensors)
         except RuntimeError as error:
             raise BadInputError("The few-shot model is incomplete or damaged.", "Learn it anew.") from error
-        head.set_support(self.tokens)
+        if isinstance(head, FewShotHead):
+            head.set_support(self.tokens)
 
 
 def save_model(model: FewShotModel, path: Path) -> None:
@@ -58,10 +66,15 @@ def save_model(model: FewShotModel, path: Path) -> None:
         "plane": model.plane,
         "settings": asdict(model.settings),
         "segments": [_segment_to_json(segment) for segment in model.segments],
+        "region": model.region,
         "tokens": [{"label": token.label, "slice": token.slice_index, "copy": token.copy} for token in model.tokens],
     }
     tensors = {f"head.{name}": tensor.detach().cpu().contiguous() for name, tensor in model.tensors.items()}
-    tensors["tokens"] = torch.stack([token.vector.detach().cpu().float() for token in model.tokens])
+    if model.tokens:
+        tensors["tokens"] = torch.stack([token.vector.detach().cpu().float() for token in model.tokens])
+    if model.shown is not None:
+        tensors["shown.features"] = model.shown.features.cpu().contiguous()
+        tensors["shown.masks"] = model.shown.masks.cpu().contiguous()
     with atomic_path(path) as temporary:
         try:
             save_file(tensors, str(temporary), metadata={METADATA_KEY: json.dumps(header)})
@@ -87,7 +100,9 @@ def load_model(path: Path) -> FewShotModel:
 
 
 def _model_from(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> FewShotModel:
-    vectors = tensors.pop("tokens")
+    vectors = tensors.pop("tokens", torch.empty(0))
+    features, masks = tensors.pop("shown.features", None), tensors.pop("shown.masks", None)
+    region = header.get("region")
     return FewShotModel(
         method=header["method"],
         encoder=header["encoder"],
@@ -98,6 +113,8 @@ def _model_from(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Few
         segments=tuple(_segment_from_json(entry) for entry in header["segments"]),
         tokens=_tokens(header["tokens"], vectors),
         tensors={name.removeprefix("head."): tensor for name, tensor in tensors.items()},
+        region=None if region is None else (region[0], region[1], region[2], region[3]),
+        shown=None if features is None or masks is None else Shown(features, masks),
     )
 
 
