@@ -6,7 +6,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def resource_path(*name: str) -> Path:
-    """Path of a file of `Resources/` (folders and file name), in a source checkout, an installed wheel or an installed Slicer extension.
+    """Path of a file of `Resources/` (folders and file name), in a source checkout, a wheel or a Slicer extension.
 
     Raises FileNotFoundError where the installation lacks it.
     """

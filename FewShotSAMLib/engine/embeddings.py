@@ -23,7 +23,7 @@ STATE_KEY = "embeddings"
 
 
 class SliceEmbeddings:
-    """Embeddings (channels, S/16, S/16), float16, of a volume's slices as one framing and one intensity window show them.
+    """Embeddings (channels, S/16, S/16), float16, of a volume's slices as one framing and one window show them.
 
     Use as a context manager: it holds the volume's cache file. What cannot be kept on disk stays in memory for the next
     job of this process on the same volume.

@@ -34,7 +34,7 @@ class Exemplar:
 def collect_exemplars(
     annotation: Annotation, embeddings: SliceEmbeddings, copies: int, stride: int, context: JobContext
 ) -> list[Exemplar]:
-    """Every painted and empty slice and `copies` augmented copies of each; targets have 1/stride of the image's side."""
+    """Every painted and empty slice and `copies` augmented copies of each; targets are 1/stride of the image wide."""
     class_count = len(annotation.segmentation.segments)
     embeddings.ensure(annotation.exemplars)
     exemplars = []

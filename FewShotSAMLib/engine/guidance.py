@@ -1,4 +1,4 @@
-"""Prepares what the bundled model's decoder is told: shape priors and exemplars of the volume at hand, or of another."""
+"""Prepares what the bundled model's decoder is told: shape priors and exemplars of this volume, or of another."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ class FewShotModel:
     """What fine-tuning produced, with all that is needed to apply it to another volume.
 
     plane is "axial", "coronal" or "sagittal"; tensors are the head's state, tokens its few-shot collection. For the
-    bundled encoder: region, the part of the slices that it was learned on; shown, the exemplars as another volume's body
-    box would show them.
+    bundled encoder: region, the part of the slices that it was learned on; shown, the exemplars as the body's box shows
+    them.
     """
 
     method: str

@@ -13,7 +13,7 @@ from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.sam.fusion import NEARBY, STRIDE, FusionDecoder
 
 NOTHING = 0.05
-"""A slice on which the first pass is nowhere this sure of a segment, nor on those beside it, is not asked about again."""
+"""A slice where the first pass is nowhere this sure of a segment, nor beside it, is not asked about again."""
 SECOND_PASS_SHARE = 0.5
 
 

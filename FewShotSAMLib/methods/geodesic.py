@@ -51,7 +51,9 @@ def _shifts(axis: int, step: float) -> list[tuple[tuple[int, int], float]]:
     """In-plane displacements to the next plane, and how long the way is. Across slices all eight neighbours; within
     slices only diagonals in the slice (slices are tied by their own sweep)."""
     if axis == 1:
-        return [((down, across), (step**2 + down**2 + across**2) ** 0.5) for down in (-1, 0, 1) for across in (-1, 0, 1)]
+        return [
+            ((down, across), (step**2 + down**2 + across**2) ** 0.5) for down in (-1, 0, 1) for across in (-1, 0, 1)
+        ]
     return [((0, across), (1.0 + across**2) ** 0.5) for across in (-1, 0, 1)]
 
 

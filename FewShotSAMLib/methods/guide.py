@@ -30,8 +30,8 @@ class Shown:
 class Guide:
     """Exemplars and priors of one volume.
 
-    image (D, S/2, S/2) in 0..1; known: the exemplars' slices, ascending; slice_step: distance of two slices in pixels of
-    that grid.
+    image (D, S/2, S/2) in 0..1; known: the exemplars' slices, ascending; slice_step: distance of two slices in pixels
+    of that grid.
     """
 
     def __init__(self, image: Tensor, known: tuple[int, ...], shown: Shown, slice_step: float) -> None:

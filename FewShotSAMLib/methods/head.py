@@ -29,7 +29,7 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
-        """Logits of new slices; `slices` says which slice each of the batch shows, `number` counts the passes from 0."""
+        """Logits of new slices; `slices` says which slice each of the batch shows, `number` counts passes from 0."""
 
     def read(self, embeddings: Tensor) -> Tensor:
         """The channels (B, channels, h, w) of embeddings that the head reads."""

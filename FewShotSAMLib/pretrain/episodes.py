@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from FewShotSAMLib.methods.flow import warp
 from FewShotSAMLib.methods.priors import Painted, Priors, fit
 from FewShotSAMLib.pretrain.anatomy import SyntheticVolume, synthesise
 from FewShotSAMLib.pretrain.shapes import Dice
@@ -73,7 +74,9 @@ def _cut(dice: Dice, volume: SyntheticVolume, known: tuple[int, ...]) -> tuple[T
     centre = torch.tensor([(left + right) / 2, (top + bottom) / 2]) + dice.normal(2) * 0.06 * side
     size = SIDES[dice.integer(0, len(SIDES) - 1)]
     full = volume.image.shape[-1]
-    theta = torch.tensor([[side / full, 0, 2 * float(centre[0]) / full - 1], [0, side / full, 2 * float(centre[1]) / full - 1]])
+    theta = torch.tensor(
+        [[side / full, 0, 2 * float(centre[0]) / full - 1], [0, side / full, 2 * float(centre[1]) / full - 1]]
+    )
     if dice.chance(0.5):  # either orientation
         theta[:, :2] = theta[:, [1, 0]]
     theta[:, 0] *= -1 if dice.chance(0.5) else 1
@@ -86,7 +89,7 @@ def _cut(dice: Dice, volume: SyntheticVolume, known: tuple[int, ...]) -> tuple[T
 
 def _by_hand(dice: Dice, shown: Tensor) -> Tensor:
     """Masks moved by a fraction of a pixel or two, differently everywhere."""
-    shift = F.interpolate(dice.normal(len(shown), 2, 4, 4), size=shown.shape[-2:], mode="bilinear") * dice.uniform(0, 0.6)
-    from FewShotSAMLib.methods.flow import warp
-
+    shift = F.interpolate(dice.normal(len(shown), 2, 4, 4), size=shown.shape[-2:], mode="bilinear") * dice.uniform(
+        0, 0.6
+    )
     return warp(shown.unsqueeze(1), shift)[:, 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from dataclasses import asdict
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -13,6 +14,9 @@ from FewShotSAMLib.pretrain.episodes import Episode, make_episode
 from FewShotSAMLib.pretrain.shapes import Dice
 
 SUFFIX = ".episode"
+VALIDATION_FIRST = 900_000
+"""Number of the first episode that is kept for validation."""
+WAIT_S = 0.5
 
 
 class EpisodeLibrary:
@@ -37,12 +41,13 @@ class EpisodeLibrary:
         torch.save(content, unfinished)
         unfinished.replace(self.path(number))
 
-    def ready(self) -> list[int]:
-        """Numbers of the episodes that can be read."""
-        return sorted(int(path.stem) for path in self.folder.glob(f"*{SUFFIX}"))
-
-    def read(self, number: int) -> Episode:
-        """One episode."""
+    def read(self, number: int, patience_s: float = 600.0) -> Episode:
+        """One episode; waits for it while another process makes it. Raises TimeoutError."""
+        end = time.monotonic() + patience_s
+        while not self.path(number).exists():
+            if time.monotonic() > end:
+                raise TimeoutError(f"{self.path(number)} was not made within {patience_s:.0f} s")
+            time.sleep(WAIT_S)
         return Episode(**torch.load(self.path(number), weights_only=True))
 
     def fill(self, first: int, end: int, processes: int) -> list[BaseProcess]:

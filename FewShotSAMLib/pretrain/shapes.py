@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -69,7 +70,9 @@ class Dice:
         return q if float(torch.linalg.det(q)) > 0 else q[:, [1, 0, 2]]
 
 
-def smooth_noise(dice: Dice, shape: tuple[int, int, int], cells: tuple[float, float, float], channels: int = 1) -> Tensor:
+def smooth_noise(
+    dice: Dice, shape: tuple[int, int, int], cells: tuple[float, float, float], channels: int = 1
+) -> Tensor:
     """Noise (channels, D, H, W) of about unit variance that varies over `cells` voxels along each axis."""
     low = [max(2, math.ceil(side / cell) + 1) for side, cell in zip(shape, cells, strict=True)]
     coarse = dice.normal(1, channels, *low)
@@ -117,7 +120,7 @@ def tube(dice: Dice, space: Space, radius: float, start: Tensor | None = None) -
     points = space.points[:, :, ::2, ::2]  # distances are smooth: half of the pixels will do
     field = torch.full(points.shape[1:], -1e3)
     flatten = dice.log_uniform(0.6, 1.7)
-    for number, (a, b) in enumerate(zip(path[:-1], path[1:], strict=True)):
+    for number, (a, b) in enumerate(pairwise(path)):
         width = radius * (1 + swell * math.sin(wave + number * 0.6))
         torch.maximum(field, width - _to_segment(points, a, b, flatten), out=field)
     return F.interpolate(field.unsqueeze(1), size=space.shape[1:], mode="bilinear", align_corners=True)[:, 0]

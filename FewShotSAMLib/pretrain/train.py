@@ -5,22 +5,22 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.pretrain.episodes import Episode
-from FewShotSAMLib.pretrain.library import EpisodeLibrary
+from FewShotSAMLib.pretrain.library import VALIDATION_FIRST, EpisodeLibrary
 from FewShotSAMLib.pretrain.model import BundledModel, earlier_of, queries_of, support_of
 from FewShotSAMLib.pretrain.shapes import Dice
 from FewShotSAMLib.sam.registry import get_spec
 
-VALIDATION_FIRST = 900_000
-"""Number of the first episode that is kept for validation."""
+FIRST_EPISODES = 48
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Recipe:
     """All that decides what comes out, but for the hardware."""
 
     seed: int = 7
-    steps: int = 3000
+    steps: int = 3500
+    episodes: int = 1200
     queries: int = 8
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
@@ -39,6 +40,10 @@ class Recipe:
     second_pass_share: float = 0.5
     foreign_share: float = 0.12
     """Episodes whose exemplars are shown as if they were of another volume."""
+
+    def available(self, step: int) -> int:
+        """How many of the episodes may be drawn from at a step: making them takes about as long as using them."""
+        return min(self.episodes, FIRST_EPISODES + round(step * self.episodes / (0.7 * self.steps)))
 
     def factor(self, step: int) -> float:
         """Learning rate at a step as a share of the highest."""
@@ -56,8 +61,8 @@ class Trainer:
         self.device = device
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(recipe.seed)
-        self.model = BundledModel(get_spec("tiny")).to(device, memory_format=torch.channels_last)
-        self.averaged = BundledModel(get_spec("tiny")).to(device, memory_format=torch.channels_last)
+        self.model = BundledModel(get_spec("tiny")).to(device).to(memory_format=torch.channels_last)
+        self.averaged = BundledModel(get_spec("tiny")).to(device).to(memory_format=torch.channels_last)
         self.averaged.load_state_dict(self.model.state_dict())
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay
@@ -71,26 +76,28 @@ class Trainer:
         """The file to go on from."""
         return self.folder / "training.pt"
 
-    def run(self, validate_every: int = 500, save_every: int = 200) -> None:
-        """Train until the recipe's steps are done."""
+    def run(self, validation: int = 24, validate_every: int = 500, save_every: int = 200) -> None:
+        """Train until the recipe's steps are done, and validate on this many episodes now and then."""
         losses: list[float] = []
         started = time.monotonic()
         while self.step < self.recipe.steps:
             losses.append(self.train_step())
             self.step += 1
             if self.step % 50 == 0:
-                self._log(step=self.step, loss=round(sum(losses) / len(losses), 4), seconds=round(time.monotonic() - started))
+                self._log(
+                    step=self.step, loss=round(sum(losses) / len(losses), 4), seconds=round(time.monotonic() - started)
+                )
                 losses.clear()
             if self.step % validate_every == 0 or self.step == self.recipe.steps:
-                self._log(step=self.step, **self.validate())
+                self._log(step=self.step, **self.validate(validation))
             if self.step % save_every == 0 or self.step == self.recipe.steps:
                 self.save()
 
     def train_step(self) -> float:
         """One step on one episode; returns its loss."""
         dice = Dice(torch.Generator().manual_seed(self.recipe.seed * 7_000_003 + self.step))
-        ready = [number for number in self.library.ready() if number < VALIDATION_FIRST]
-        episode = varied(self.library.read(ready[dice.integer(0, len(ready) - 1)]), dice)
+        number = dice.integer(0, self.recipe.available(self.step) - 1)
+        episode = varied(self.library.read(number), dice)
         episode = on(episode, self.device)
         indices = drawn_queries(episode, self.recipe.queries, dice)
         flat = dice.chance(self.recipe.flat_share)
@@ -112,14 +119,18 @@ class Trainer:
         self._average()
         return float(loss.detach())
 
-    def validate(self, count: int = 24) -> dict[str, float]:
+    def validate(self, count: int) -> dict[str, float]:
         """Mean Dice of the averaged weights and of the priors alone on episodes that training never sees."""
         rows = [
             validate_episode(self.averaged, on(self.library.read(VALIDATION_FIRST + number), self.device))
             for number in range(count)
-            if self.library.path(VALIDATION_FIRST + number).exists()
         ]
         return {name: round(sum(row[name] for row in rows) / len(rows), 4) for name in rows[0]} if rows else {}
+
+    def export(self, path: Path) -> None:
+        """Write the averaged weights as the registry's `tiny` reads them."""
+        with atomic_path(path) as temporary:
+            save_file(self.averaged.weights(), str(temporary))
 
     def save(self) -> None:
         """Write everything that is needed to go on."""
@@ -149,7 +160,7 @@ class Trainer:
 
     def _log(self, **entry: float) -> None:
         line = json.dumps(entry)
-        print(line, flush=True)
+        print(line, flush=True)  # noqa: T201 (the command line's progress)
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(line + "\n")
 
@@ -236,8 +247,3 @@ def validate_episode(model: BundledModel, episode: Episode, most: int = 16) -> d
 def _dice(found: Tensor, truth: Tensor) -> float:
     total = float(found.sum() + truth.sum())
     return 2 * float((found & truth).sum()) / total if total else 1.0
-
-
-def averages(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Mean of each column."""
-    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}

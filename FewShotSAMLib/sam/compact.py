@@ -43,7 +43,9 @@ class Pyramid:
 
     def fold(self) -> Tensor:
         """(B, FOLDED_CHANNELS, S/16, S/16)."""
-        folded = [F.pixel_unshuffle(fine, factor) for fine, factor in ((self.half, 8), (self.quarter, 4), (self.eighth, 2))]
+        folded = [
+            F.pixel_unshuffle(fine, factor) for fine, factor in ((self.half, 8), (self.quarter, 4), (self.eighth, 2))
+        ]
         return torch.cat([self.embedding, *folded], dim=1)
 
     @staticmethod
@@ -80,7 +82,7 @@ def convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn
 
 
 class CompactEncoder(nn.Module):
-    """(B, 3, S, S), normalised as for SAM, to the folded pyramid (B, FOLDED_CHANNELS, S/16, S/16); S any multiple of 16.
+    """(B, 3, S, S), normalised as for SAM, to the folded pyramid (B, FOLDED_CHANNELS, S/16, S/16); S in steps of 16.
 
     The three channels are a slice between its two neighbours. Shown the same slice three times, it does without them.
     """
@@ -94,9 +96,7 @@ class CompactEncoder(nn.Module):
             for before, width, blocks in zip(inputs, WIDTHS, (1, 2, 2, 2), strict=True)
         )
         self.fine = nn.ModuleList(nn.Conv2d(wide, few, 1) for wide, few in zip(WIDTHS[:3], FINE, strict=True))
-        self.neck = nn.Sequential(
-            nn.Conv2d(WIDTHS[3], SAM_CHANNELS, 1, bias=False), nn.GroupNorm(1, SAM_CHANNELS)
-        )
+        self.neck = nn.Sequential(nn.Conv2d(WIDTHS[3], SAM_CHANNELS, 1, bias=False), nn.GroupNorm(1, SAM_CHANNELS))
 
     def pyramid(self, images: Tensor) -> Pyramid:
         """The features before they are folded."""
@@ -104,8 +104,8 @@ class CompactEncoder(nn.Module):
         for stage in self.stages:
             images = stage(images)
             levels.append(images)
-        fine = [layer(level) for layer, level in zip(self.fine, levels, strict=False)]
-        return Pyramid(*fine, self.neck(levels[-1]))
+        half, quarter, eighth = (layer(level) for layer, level in zip(self.fine, levels, strict=False))
+        return Pyramid(half, quarter, eighth, self.neck(levels[-1]))
 
     def forward(self, images: Tensor) -> Tensor:
         """The folded pyramid."""
@@ -121,7 +121,7 @@ class FastCompact:
         self.device = device
         self.dtype = dtype
         self.linears: list[Linear] = []
-        self._network = copy.deepcopy(network).eval().to(device, dtype, memory_format=torch.channels_last)
+        self._network = copy.deepcopy(network).eval().to(device, dtype).to(memory_format=torch.channels_last)
 
     def __call__(self, images: Tensor, check: Callable[[], None] | None = None) -> Tensor:
         """(B, 3, S, S) normalised float32 on the device -> (B, FOLDED_CHANNELS, S/16, S/16) float32."""

@@ -68,8 +68,16 @@ class Queries:
     def select(self, rows: Tensor) -> Queries:
         """Some of the slices; rows (B,) bool."""
         earlier = None if self.earlier is None else self.earlier[rows]
-        tensors = (self.priors, self.place, self.position, self.below, self.above)
-        return Queries(self.features[rows], *(tensor[rows] for tensor in tensors), earlier, self.foreign)
+        return Queries(
+            self.features[rows],
+            self.priors[rows],
+            self.place[rows],
+            self.position[rows],
+            self.below[rows],
+            self.above[rows],
+            earlier,
+            self.foreign,
+        )
 
 
 class FusionLayers(nn.Module):
@@ -113,7 +121,11 @@ class FusionDecoder(nn.Module):
         # SAM's quality head, its masks 1 to 3 and its embeddings of boxes and of "no mask" have no part.
         for unused in (mask_decoder.iou_prediction_head, *mask_decoder.output_hypernetworks_mlps[1:]):
             unused.requires_grad_(False)
-        for embedding in (*prompt_encoder.point_embeddings[2:], prompt_encoder.not_a_point_embed, prompt_encoder.no_mask_embed):
+        for embedding in (
+            *prompt_encoder.point_embeddings[2:],
+            prompt_encoder.not_a_point_embed,
+            prompt_encoder.no_mask_embed,
+        ):
             embedding.requires_grad_(False)
 
     def forward(self, queries: Queries, support: Support) -> Tensor:
@@ -122,7 +134,9 @@ class FusionDecoder(nn.Module):
         half = layers.joined_half(_fine_input(queries))
         quarter = layers.joined_quarter(torch.cat([layers.down_quarter(half), *_beside(queries, support)], dim=1))
         recalled = layers.memory(queries, support)
-        eighth = layers.joined_eighth(torch.cat([layers.down_eighth(quarter), queries.features.eighth, recalled], dim=1))
+        eighth = layers.joined_eighth(
+            torch.cat([layers.down_eighth(quarter), queries.features.eighth, recalled], dim=1)
+        )
         core, weights = self._core(queries, support, layers.down_sixteenth(eighth))
         first, norm, activation, second, last = self.mask_decoder.output_upscaling
         upscaled = activation(norm(first(core) + layers.skip_eighth(eighth)))
@@ -165,7 +179,7 @@ class Memory(nn.Module):
     """What the exemplars hold at places that look alike and lie near: attention from the query to all exemplars' cells.
 
     Source: space-time memory networks (Oh et al., ICCV 2019); nearness in the slice and along the axis as a learned
-    part of the score is ours. Both are folded into the dot product, so that the fused kernel computes it without a mask.
+    part of the score is ours. Both are folded into the dot product, so that the fused kernel needs no mask.
     """
 
     def __init__(self, features: int, values: int = 15) -> None:
@@ -192,7 +206,9 @@ class Memory(nn.Module):
 
     def _scores(self, queries: Queries, support: Support) -> tuple[Tensor, Tensor]:
         """Queries (B, h w, KEY + 4) and keys (B, n h w, KEY + 4) whose products are the scores."""
-        mine, theirs = (F.normalize(self.key(part), dim=1) for part in (queries.features.eighth, support.features.eighth))
+        mine, theirs = (
+            F.normalize(self.key(part), dim=1) for part in (queries.features.eighth, support.features.eighth)
+        )
         batch, _, height, width = mine.shape
         rows = torch.arange(height, device=mine.device, dtype=mine.dtype)
         columns = torch.arange(width, device=mine.device, dtype=mine.dtype)
@@ -203,7 +219,9 @@ class Memory(nn.Module):
         ask = torch.cat([ask, torch.cat([2 * near * place, ones, ones], 1).expand(batch, -1, -1)], dim=2)
         count = len(theirs)
         key = theirs.movedim(1, -1).flatten(1, 2)  # (n, h w, KEY)
-        key = torch.cat([key, torch.cat([place, -near * (place**2).sum(1, keepdim=True)], 1).expand(count, -1, -1)], dim=2)
+        key = torch.cat(
+            [key, torch.cat([place, -near * (place**2).sum(1, keepdim=True)], 1).expand(count, -1, -1)], dim=2
+        )
         way = (queries.position.view(-1, 1) - support.position.view(1, -1)).abs()
         way = torch.zeros_like(way) if queries.foreign else way
         behind = (-self.axial.exp() * way).view(batch, count, 1, 1).expand(-1, -1, height * width, -1)

@@ -29,9 +29,9 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 class Architecture:
     """The numbers that make one image encoder; all sizes in pixels, tokens or channels as in segment_anything.
 
-    kind "vit" is segment_anything's ImageEncoderViT; "compact" is the bundled convolutional encoder, which needs none of
-    the transformer's numbers. channels: those of the embedding, of which SAM's decoder reads the first 256. The decoder's
-    feed-forward layers have decoder_mlp_dim channels.
+    kind "vit" is segment_anything's ImageEncoderViT; "compact" is the bundled convolutional encoder, which needs none
+    of the transformer's numbers. channels: those of the embedding, of which SAM's decoder reads the first 256. The
+    decoder's feed-forward layers have decoder_mlp_dim channels.
     """
 
     image_size: int
@@ -161,8 +161,7 @@ def build_decoder_parts(spec: EncoderSpec) -> tuple[PromptEncoder, MaskDecoder]:
 
 
 def _build_image_encoder(architecture: Architecture) -> Any:
-    """The compact encoder, or the official one with the official fixed choices (MLP ratio 4, relative positions, LayerNorm
-    1e-6)."""
+    """The compact encoder, or the official one with its fixed choices (MLP ratio 4, relative positions, norm 1e-6)."""
     import torch
     from segment_anything.modeling import ImageEncoderViT
 

@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "sam": {"core"},
     "methods": {"sam", "core"},
     "engine": {"methods", "sam", "core"},
+    "pretrain": {"methods", "sam", "core"},
     "worker": {"core"},
     "worker/server": {"worker", "engine", "core"},
     "worker/__main__": {"worker/server"},
@@ -25,7 +26,7 @@ MAY_IMPORT = {
     "demo": {"core"},
     "__main__": {"cli"},
 }
-MAY_IMPORT_HEAVY = {"sam", "methods", "engine"}
+MAY_IMPORT_HEAVY = {"sam", "methods", "engine", "pretrain"}
 
 
 def layer(module: str) -> str:
