@@ -44,7 +44,8 @@ def load_sam(
 
     Without `checkpoint` the file that comes along, or else the one in the model folder, is read, and with `verify` it
     must be the published one. A `checkpoint` named by the user may be any file whose tensors fit exactly; `warn` is
-    told when it is not the published one. Raises BadInputError where the file is missing, damaged or of another network.
+    told when it is not the published one. Raises BadInputError where the file is missing, damaged or of another
+    network.
     """
     warn = warn or logging.getLogger(__name__).warning
     path = Path(checkpoint) if checkpoint is not None else model_files.model_path(spec)
