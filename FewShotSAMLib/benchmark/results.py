@@ -19,10 +19,10 @@ COLUMNS = (
     *("version", "finished", "error"),
 )
 RULES = (
-    "k slices evenly spaced over the structure are painted, the first slice beyond each end is declared empty; all other "
-    "slices of the volume are counted, and they alone. HD95 and ASSD: surface voxels on counted slices, in mm. Seconds: "
-    "of the method alone, its packages loaded before; embeddings that an earlier row left in the cache are used again. "
-    "Memory: the highest of any row."
+    "k slices evenly spaced over the structure are painted, the first slice beyond each end is declared empty; all "
+    "other slices of the volume are counted, and they alone. HD95 and ASSD: surface voxels on counted slices, in mm. "
+    "Seconds: of the method alone, its packages loaded before; embeddings that an earlier row left in the cache are "
+    "used again. Memory: the highest of any row."
 )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.worker.protocol import encode
 
 Row = dict[str, Any]
 
@@ -41,7 +42,7 @@ class RowFile:
 
     def append(self, row: Row) -> None:
         """Add a row; it is on the disk when this returns."""
-        line = json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        line = encode(row)
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
         try:
             size = os.fstat(handle).st_size

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import groupby
 from multiprocessing.connection import Connection, wait
@@ -80,10 +81,8 @@ class _Worker:
     def give(self, job: RowJob) -> None:
         """Start on a row."""
         self._job = job
-        try:
+        with suppress(OSError):  # it died before it began: `take` says so
             self.connection.send(job)
-        except OSError:
-            pass  # it died before it began: `take` says so
 
     def take(self) -> Row:
         """The row that is ready; a failed one where the process died over it."""

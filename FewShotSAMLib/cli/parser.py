@@ -22,7 +22,8 @@ Examples:
 {EXIT_CODES}"""
 METHODS = ("few-shot",)
 MAX_LISTED_SLICES = 100_000
-BENCHMARK_EXAMPLES = f"""Every finished row is kept at once: run the same command again to go on after a stop, or to retry what failed.
+BENCHMARK_EXAMPLES = f"""Every finished row is kept at once. Run the same command again to go on after a stop, or to
+retry what failed.
 
 Examples:
   fewshotsam benchmark --tasks data/tasks.toml --output results
