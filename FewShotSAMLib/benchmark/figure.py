@@ -57,7 +57,7 @@ def _seconds_figure(rows: Iterable[Row]) -> Any:
     axes.set_yticks(range(len(seconds)), list(seconds))
     axes.set_ylim(len(seconds) - 0.5, -0.5)
     axes.set_xscale("log")
-    axes.set_xlabel("seconds per volume: fastest to slowest row, mark at the median")
+    axes.set_xlabel("seconds per volume (bar: all rows, mark: median)")
     axes.grid(axis="x", alpha=0.3)
     return figure
 

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ PACKAGES = (
 )
 
 
+@cache
 def describe_machine() -> dict[str, Any]:
     """Processor, cores, memory, system and versions."""
     versions = {"fewshotsam": __version__, "Python": platform.python_version()}
@@ -29,6 +31,13 @@ def describe_machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "versions": versions,
     }
+
+
+def machine_line(machine: dict[str, Any]) -> str:
+    """The same in one line."""
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    memory = f", {machine['memory_gb']} GB" if machine["memory_gb"] else ""
+    return f"{machine['processor']}, {machine['cores']} cores{memory}, {machine['system']}; {versions}."
 
 
 def _processor() -> str:

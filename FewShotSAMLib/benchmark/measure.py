@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from FewShotSAMLib.benchmark.machine import describe_machine
 from FewShotSAMLib.benchmark.methods import load_packages
 from FewShotSAMLib.benchmark.outcome import Outcome
 from FewShotSAMLib.benchmark.plan import RowJob
@@ -36,7 +37,7 @@ def compute_row(job: RowJob) -> Row:
         row |= {"status": "done", **_measure(job)}
     except Exception as error:  # noqa: BLE001 - whatever a method does, the other rows go on
         row |= failure(error)
-    return {**row, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
+    return {**row, "machine": describe_machine(), "finished": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 def failure(error: Exception) -> Row:

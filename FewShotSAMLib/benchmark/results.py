@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from FewShotSAMLib.benchmark.machine import describe_machine
+from FewShotSAMLib.benchmark.machine import machine_line
 from FewShotSAMLib.benchmark.rows import Row, is_done
 from FewShotSAMLib.core.files import atomic_path
 
@@ -69,10 +69,10 @@ def write_results(rows: Sequence[Row], folder: Path, left_out: Sequence[str] = (
     """Write `results.json`, `results.csv` and `results.md`; returns what is in the JSON file."""
     results = {
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": describe_machine(),
+        "machines": _machines(rows),
         "summary": summarise(rows),
         "left_out": list(left_out),
-        "rows": list(rows),
+        "rows": [{name: value for name, value in row.items() if name != "machine"} for row in rows],
     }
     _write(folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     _write_csv(rows, folder / "results.csv")
@@ -82,12 +82,11 @@ def write_results(rows: Sequence[Row], folder: Path, left_out: Sequence[str] = (
 
 def markdown(results: dict[str, Any]) -> list[str]:
     """The lines of `results.md`."""
-    machine, rows = results["machine"], results["rows"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    memory = f", {machine['memory_gb']} GB" if machine["memory_gb"] else ""
+    rows = results["rows"]
     gpus = sorted({row["gpu"] for row in rows if row.get("gpu")})
-    lines = ["# Benchmark", "", f"{results['date']}. {machine['processor']}, {machine['cores']} cores{memory}, "]
-    lines[-1] += f"{machine['system']}{''.join(f', {gpu}' for gpu in gpus)}. {versions}."
+    lines = ["# Benchmark", "", f"Written on {results['date']}. Measured on:", ""]
+    lines += [f"- {machine_line(machine)}" for machine in results["machines"]]
+    lines += [f"- GPU: {', '.join(gpus)}."] if gpus else []
     lines += ["", RULES, "", "## Means", ""]
     lines += _table(
         ("method", "k", "tasks", "Dice", "HD95, mm", "ASSD, mm", "seconds", "peak memory, MB"),
@@ -111,6 +110,15 @@ def markdown(results: dict[str, Any]) -> list[str]:
     if results["left_out"]:
         lines += ["", "## Left out", "", *(f"- {text}" for text in results["left_out"])]
     return lines
+
+
+def _machines(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """The different computers and versions that the rows were made with."""
+    machines: list[dict[str, Any]] = []
+    for row in rows:
+        if row.get("machine") and row["machine"] not in machines:
+            machines.append(row["machine"])
+    return machines
 
 
 def _place(row: Row) -> tuple[Any, ...]:
