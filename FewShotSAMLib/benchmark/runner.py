@@ -7,8 +7,8 @@ system's killing a process that took too much memory, costs one row.
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from itertools import groupby
 from multiprocessing.connection import Connection, wait
@@ -35,15 +35,22 @@ def run_plan(plan: Plan, rows: RowFile, processes: int, listen: Listener, recomp
     done = {key: found[key] for key in keys if key in found}
     todo = [job for job, key in zip(plan.jobs, keys, strict=True) if key not in done]
     for _, group in groupby(todo, key=lambda job: (job.method.name, job.settings.encoder)):
-        jobs = list(group)
-        for row in map(compute_row, jobs) if processes == IN_THIS_PROCESS else _in_processes(jobs, processes):
-            rows.append({name: value for name, value in row.items() if name != "log"})
-            done[row["key"]] = row
-            listen(row, len(done), len(keys))
+        with closing(_rows(list(group), processes)) as computed:  # closed at once, whatever `listen` raises
+            for row in computed:
+                rows.append({name: value for name, value in row.items() if name != "log"})
+                done[row["key"]] = row
+                listen(row, len(done), len(keys))
     return [done[key] for key in keys]
 
 
-def _in_processes(jobs: Sequence[RowJob], count: int) -> Iterator[Row]:
+def _rows(jobs: Sequence[RowJob], processes: int) -> Generator[Row, None, None]:
+    if processes == IN_THIS_PROCESS:
+        yield from map(compute_row, jobs)
+    else:
+        yield from _in_processes(jobs, processes)
+
+
+def _in_processes(jobs: Sequence[RowJob], count: int) -> Generator[Row, None, None]:
     """The rows in the order in which they get ready."""
     left = deque(jobs)
     workers: dict[Connection, _Worker] = {}
