@@ -27,6 +27,16 @@ def fill_between_slices(volume: Volume, annotation: Annotation, settings: Settin
     return np.asarray(itk.array_from_image(interpolator.GetOutput())) > 0
 
 
+def fill_between_slices_in_slicer(volume: Volume, annotation: Annotation, settings: Settings) -> np.ndarray:
+    """The same in the very filter that Slicer's effect runs; its build of ITK differs and interpolates a bit better."""
+    from slicer import vtkITKMorphologicalContourInterpolator
+
+    interpolator = vtkITKMorphologicalContourInterpolator()
+    interpolator.SetInputData(_vtk_image(_painted(annotation).astype(np.uint8), volume.geometry.spacing))
+    interpolator.Update()
+    return _labels(interpolator, volume) > 0
+
+
 def grow_from_seeds(volume: Volume, annotation: Annotation, settings: Settings) -> np.ndarray:
     """Slicer's own filter behind *Grow from seeds* (fast GrowCut), seed locality 0 as in the effect.
 
@@ -36,7 +46,6 @@ def grow_from_seeds(volume: Volume, annotation: Annotation, settings: Settings) 
     grows in the whole volume, which is kinder to it where a structure is cut off by the volume's end.
     """
     from slicer import vtkImageGrowCutSegment
-    from vtk.util.numpy_support import vtk_to_numpy
 
     seeds = np.zeros(volume.geometry.shape, np.uint8)
     along = np.moveaxis(seeds, annotation.axis, 0)
@@ -47,8 +56,7 @@ def grow_from_seeds(volume: Volume, annotation: Annotation, settings: Settings) 
     grower.SetSeedLabelVolume(_vtk_image(seeds, volume.geometry.spacing))
     grower.SetDistancePenalty(0.0)
     grower.Update()
-    labels = vtk_to_numpy(grower.GetOutput().GetPointData().GetScalars())
-    return labels.reshape(volume.geometry.shape) == _STRUCTURE
+    return _labels(grower, volume) == _STRUCTURE
 
 
 def _painted(annotation: Annotation) -> np.ndarray:
@@ -72,3 +80,11 @@ def _vtk_image(voxels: np.ndarray, spacing: tuple[float, float, float]) -> Any:
     native = np.ascontiguousarray(voxels, voxels.dtype.newbyteorder("="))
     image.GetPointData().SetScalars(numpy_to_vtk(native.ravel(), deep=True))
     return image
+
+
+def _labels(filter_: Any, volume: Volume) -> np.ndarray:
+    """What a VTK filter put out, (K, J, I)."""
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    labels = vtk_to_numpy(filter_.GetOutput().GetPointData().GetScalars()).reshape(volume.geometry.shape)
+    return np.array(labels)  # a copy: the filter takes its memory along

@@ -35,7 +35,7 @@ def _dice_figure(summary: Sequence[Mapping[str, Any]]) -> Any:
     axes.set_ylabel("mean Dice on the other slices")
     axes.grid(alpha=0.3)
     if titles:
-        axes.legend(fontsize=9)
+        figure.legend(loc="outside upper center", ncols=2, fontsize=9, frameon=False)
     return figure
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from FewShotSAMLib.benchmark.classical import fill_between_slices, grow_from_seeds
+from FewShotSAMLib.benchmark.classical import fill_between_slices, fill_between_slices_in_slicer, grow_from_seeds
 from FewShotSAMLib.benchmark.few_shot import few_shot, few_shot_instant
 from FewShotSAMLib.benchmark.outcome import Outcome, Settings
 from FewShotSAMLib.core.annotation import Annotation
@@ -48,6 +48,7 @@ METHODS: dict[str, Method] = {
         Method("few-shot", "FewShotSAM", few_shot, True, ENGINE, "engine"),
         Method("few-shot-instant", "FewShotSAM, no training steps", few_shot_instant, True, ENGINE, "engine"),
         Method("fill-between-slices", "Fill between slices (ITK)", fill_between_slices, False, ITK_INTERPOLATION),
+        Method("fill-in-slicer", "Fill between slices (3D Slicer)", fill_between_slices_in_slicer, False, SLICER),
         Method("grow-from-seeds", "Grow from seeds (3D Slicer)", grow_from_seeds, False, SLICER),
     )
 }

@@ -19,6 +19,7 @@ from FewShotSAMLib.benchmark.plan import Plan, RowJob
 from FewShotSAMLib.benchmark.rows import Row, RowFile, is_done
 
 IN_THIS_PROCESS = 0
+GRACE_S = 5.0
 _CRASH = "The process died (exit code {code}); out of memory, or a crash in compiled code. Run it again to retry."
 
 Listener = Callable[[Row, int, int], None]
@@ -66,7 +67,7 @@ def _in_processes(jobs: Sequence[RowJob], count: int) -> Generator[Row, None, No
                 if left and worker.is_alive:
                     worker.give(left.popleft())
                 else:
-                    worker.end()
+                    worker.end(GRACE_S)
                     del workers[worker.connection]
     finally:
         for worker in workers.values():
@@ -104,9 +105,10 @@ class _Worker:
             return {**self._job.describe(), "status": "failed", "kind": "crash", "error": error, "finished": now}
         return row
 
-    def end(self) -> None:
-        """Stop the process, in the midst of a row if need be."""
+    def end(self, grace_s: float = 0.0) -> None:
+        """Stop the process; one that is at work or takes longer than this to tidy up is killed."""
         self.connection.close()
+        self._process.join(grace_s)
         self._process.kill()
         self._process.join()
 

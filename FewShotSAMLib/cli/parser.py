@@ -203,7 +203,8 @@ def _add_benchmark(commands: argparse._SubParsersAction[Parser]) -> None:
         type=_names,
         metavar="A,B",
         default=["few-shot", "fill-between-slices", "grow-from-seeds"],
-        help="few-shot, few-shot-instant, fill-between-slices, grow-from-seeds, ... (default: all but the second)",
+        help="few-shot, few-shot-instant, fill-between-slices, fill-in-slicer, grow-from-seeds "
+        "(default: few-shot,fill-between-slices,grow-from-seeds)",
     )
     parser.add_argument("--encoders", type=_names, metavar="A,B", default=["tiny"], help="(default: tiny)")
     parser.add_argument("--k", type=_painted, metavar="3,5", default=[1, 3, 5, 7], help="(default: 1,3,5,7)")

@@ -25,10 +25,12 @@ def run(name: str, job: RowJob) -> tuple[np.ndarray, np.ndarray]:
     return outcome, truth.mask(SEGMENT)
 
 
-def test_fill_between_slices_is_exact_between_equal_slices(plan_of: Callable[..., Plan]) -> None:
-    pytest.importorskip("itk.itkMorphologicalContourInterpolatorPython", reason=NO_ITK)
+@pytest.mark.parametrize("name", ["fill-between-slices", "fill-in-slicer"])
+def test_fill_between_slices_is_exact_between_equal_slices(name: str, plan_of: Callable[..., Plan]) -> None:
+    packages = {"fill-between-slices": "itk.itkMorphologicalContourInterpolatorPython", "fill-in-slicer": "slicer"}
+    pytest.importorskip(packages[name], reason=NO_ITK if name == "fill-between-slices" else NO_SLICER)
     for job in plan_of().jobs:
-        result, truth = run("fill-between-slices", job)
+        result, truth = run(name, job)
         first, last = job.painting.painted[0], job.painting.painted[-1]
         result, truth = np.moveaxis(result, job.task.axis, 0), np.moveaxis(truth, job.task.axis, 0)
         assert (result[first : last + 1] == truth[first : last + 1]).all()
