@@ -28,11 +28,9 @@ RULES = (
 
 def latest(rows: Iterable[Row], preferred: Iterable[Row] = ()) -> list[Row]:
     """Each method, encoder, k and task once: the preferred row, else the last one that is done, else the last one."""
-    chosen: dict[tuple[Any, ...], Row] = {}
-    for row in sorted(rows, key=is_done):
-        chosen[_place(row)] = row
-    chosen |= {_place(row): row for row in preferred}
-    return list(chosen.values())
+    chosen = {_place(row): row for row in preferred}
+    others = {_place(row): row for row in sorted(rows, key=is_done)}
+    return list({**chosen, **others, **chosen}.values())
 
 
 def summarise(rows: Iterable[Row]) -> list[dict[str, Any]]:

@@ -38,8 +38,9 @@ def run_plan(plan: Plan, rows: RowFile, processes: int, listen: Listener, recomp
     for _, group in groupby(todo, key=lambda job: (job.method.name, job.settings.encoder)):
         with closing(_rows(list(group), processes)) as computed:  # closed at once, whatever `listen` raises
             for row in computed:
-                rows.append({name: value for name, value in row.items() if name != "log"})
-                done[row["key"]] = row
+                kept = {name: value for name, value in row.items() if name != "log"}
+                rows.append(kept)
+                done[row["key"]] = kept
                 listen(row, len(done), len(keys))
     return [done[key] for key in keys]
 

@@ -48,7 +48,9 @@ def test_tables_show_every_row_worst_first(plan_of: Callable[..., Plan], tmp_pat
         raise ValueError("a | b")
 
     plan = plan_of(Method("threshold", "Threshold", threshold), Method("fail", "Fail", fail), counts=(1, 3))
-    rows = run_plan(plan, RowFile(tmp_path), IN_THIS_PROCESS, lambda *_: None)
+    heard: list[dict[str, Any]] = []
+    rows = run_plan(plan, RowFile(tmp_path), IN_THIS_PROCESS, lambda row, *_: heard.append(row))
+    assert heard[-1]["log"] and all("log" not in kept for kept in rows)  # a path, for the terminal only
     results = write_results(rows, tmp_path, ["tiny thing with k = 7: why"])
     text = (tmp_path / "results.md").read_text(encoding="utf-8")
     worst = text.partition("worst first")[2].partition("## Failed")[0]
