@@ -6,6 +6,7 @@ system's killing a process that took too much memory, costs one row.
 
 import multiprocessing
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
@@ -116,6 +117,7 @@ class _Worker:
 
 def _serve(connection: Connection, of: int) -> None:
     """Compute what comes until the parent closes the pipe, or is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its children
     if of > 1:  # share the cores
         share = str(max(1, (os.cpu_count() or 1) // of))
         for name in ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
@@ -124,5 +126,5 @@ def _serve(connection: Connection, of: int) -> None:
     try:
         while True:
             connection.send(compute_row(connection.recv()))
-    except (EOFError, OSError, KeyboardInterrupt):
+    except (EOFError, OSError):
         return

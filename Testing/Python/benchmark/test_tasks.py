@@ -82,3 +82,12 @@ def test_labels_on_a_flipped_grid_are_turned(data: Path, tasks: list[Task]) -> N
 
 def test_only_the_named_tasks(data: Path) -> None:
     assert [task.name for task in read_tasks(data / "tasks.toml", data, ["box"])] == ["box"]
+
+
+def test_real_tasks_can_be_read(shared_data: Path) -> None:
+    tasks = read_tasks(shared_data / "tasks.toml", shared_data)
+    assert len({task.name for task in tasks}) == len(tasks) > 0
+    dicom = [task for task in tasks if (shared_data / task.image).is_dir()]
+    for task in (tasks[-1], *dicom[:1]):
+        geometry = read_image_of(task, shared_data).geometry
+        assert read_truth(task, shared_data, geometry).mask(SEGMENT).any()
