@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "worker": {"core"},
     "worker/server": {"worker", "engine", "core"},
     "worker/__main__": {"worker/server"},
-    "cli": {"core", "worker", "sam", "cli", "demo"},
+    "benchmark": {"worker", "engine", "methods", "sam", "core"},
+    "cli": {"core", "worker", "sam", "cli", "demo", "benchmark"},
     "demo": {"core"},
     "__main__": {"cli"},
 }
@@ -71,7 +72,7 @@ def test_imports_point_downward(path: Path) -> None:
     [
         # Slicer's Python has none of the last three either.
         (("core", "worker", "worker.client", "worker.protocol"), HEAVY | {"platformdirs", "rich", "filelock"}),
-        (("worker.server", "cli", "cli.run", "cli.models", "cli.cache", "cli.doctor"), HEAVY),
+        (("worker.server", "cli", "cli.run", "cli.models", "cli.cache", "cli.doctor", "cli.benchmark"), HEAVY),
     ],
 )
 def test_no_heavy_package_is_loaded(modules: tuple[str, ...], absent: set[str]) -> None:
