@@ -6,6 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from FewShotSAMLib.methods.loss import segmentation_loss
+from FewShotSAMLib.methods.tokens import Token
+
 
 class Head(nn.Module, ABC):
     """Turns embeddings (B, 256, h, w) into logits (B, C + 1, 4h, 4w) of background and C segments.
@@ -21,6 +24,21 @@ class Head(nn.Module, ABC):
     def logits(self, embeddings: Tensor) -> Tensor:
         """Logits of new slices."""
 
+    def loss(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """What training makes small; arguments as in `segmentation_loss`, which it is unless a method has its own."""
+        return segmentation_loss(logits, target, weight)
+
+    def set_support(self, tokens: Sequence[Token]) -> None:
+        """Take the few-shot tokens of the exemplars; methods that ask with none need nothing of them."""
+
     def trainable(self) -> list[nn.Parameter]:
         """The parameters that fine-tuning changes."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+
+class PromptlessHead(Head):
+    """A head that answers from the embedding alone, in training as in prediction."""
+
+    def training_logits(self, embeddings: Tensor, slices: Sequence[int], generator: torch.Generator) -> Tensor:
+        """The same as `logits`: nothing is drawn."""
+        return self.logits(embeddings)
