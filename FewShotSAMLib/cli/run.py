@@ -22,7 +22,7 @@ from FewShotSAMLib.worker.protocol import Event, encode
 PATHS = ("volume", "annotation", "model", "output", "checkpoint", "save_model", "warm_start", "confidence", "cache")
 OPTIONS = (
     *("axis", "empty_slices", "painted_slices", "range", "method", "encoder", "normalisation", "steps", "seed"),
-    "augmented_copies",
+    *("augmented_copies", "code_faithful"),
     *("device", "precision", "no_cache", "cache_limit_gb", "largest_island", "fill_holes", "smooth_mm"),
 )
 

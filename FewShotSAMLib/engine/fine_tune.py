@@ -11,7 +11,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.exemplars import Exemplar
 from FewShotSAMLib.methods.head import Head
-from FewShotSAMLib.methods.loss import segmentation_loss
 
 CLEAN_SHARE = 0.5
 """Chance that a query is the slice itself rather than one of its augmented copies."""
@@ -87,7 +86,7 @@ def _loss(head: Head, batch: Sequence[Exemplar], generator: torch.Generator, dev
     target = torch.stack([exemplar.target for exemplar in batch]).to(device).float()
     weight = torch.stack([exemplar.weight for exemplar in batch]).to(device).float()
     logits = head.training_logits(embeddings, [exemplar.slice_index for exemplar in batch], generator)
-    return segmentation_loss(logits, target, weight)
+    return head.loss(logits, target, weight)
 
 
 def _draw(exemplars: Sequence[Exemplar], count: int, generator: torch.Generator) -> list[Exemplar]:

@@ -30,6 +30,7 @@ from FewShotSAMLib.engine.results import (
 from FewShotSAMLib.engine.run import Run, predicted_slices
 from FewShotSAMLib.engine.timing import StageTimer
 from FewShotSAMLib.engine.warm import warm_encoder, warm_volume
+from FewShotSAMLib.methods.registry import get_method
 
 
 def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
@@ -48,7 +49,8 @@ def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, A
         normalisation = _normalisation(request, volume, warm_start)
     indices = predicted_slices(volume, annotation.axis, request.range, annotation.exemplars)
     if warm_start is not None:
-        check_warm_start(warm_start, slice_plane(volume.geometry, annotation.axis))
+        plane = slice_plane(volume.geometry, annotation.axis)
+        check_warm_start(warm_start, plane, request.method, len(annotation.segmentation.segments))
     with timer.stage("load"):
         context.progress("load", 0, 1)
         encoder = warm_encoder(_compute(request.compute, warm_start), context)
@@ -84,7 +86,7 @@ def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
         encoder = warm_encoder(_compute(request.compute, model), context)
     check_encoder(model, encoder)
     run = Run(volume, axis, model.normalisation, encoder, request.compute, context, timer)
-    head = new_head(encoder, len(model.segments), model.settings)
+    head = new_head(get_method(model.method), encoder, len(model.segments), model.settings)
     model.load_into(head)
     prediction = blank_prediction(volume.geometry.shape, request.confidence is not None)
     with run.embeddings() as embeddings:
@@ -114,7 +116,9 @@ def _learn_and_predict(
     with run.embeddings(annotation) as embeddings:
         with run.timer.stage("encode"):
             embeddings.ensure(sorted({*annotation.exemplars, *indices}))
-        options = LearningOptions(request.steps, request.augmented_copies, request.seed, warm_start)
+        options = LearningOptions(
+            request.steps, request.augmented_copies, request.seed, warm_start, request.method, request.code_faithful
+        )
         learned = learn(run, annotation, embeddings, options)
         with run.timer.stage("predict"):
             preview = Previewer(prediction, annotation.axis, run.context)

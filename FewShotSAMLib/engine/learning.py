@@ -1,6 +1,9 @@
-"""Learns a few-shot head from the exemplars of one volume, from SAM's decoder or from an earlier few-shot model."""
+"""Learns a head from the exemplars of one volume, from SAM's decoder or from an earlier few-shot model."""
 
 from dataclasses import dataclass
+from typing import Any
+
+import torch
 
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.errors import BadInputError
@@ -10,8 +13,8 @@ from FewShotSAMLib.engine.exemplars import collect_exemplars, tokens_of
 from FewShotSAMLib.engine.fine_tune import Schedule, fine_tune
 from FewShotSAMLib.engine.model_file import FewShotModel
 from FewShotSAMLib.engine.run import Run
-from FewShotSAMLib.methods.decoder import TokenDecoder
-from FewShotSAMLib.methods.few_shot import FewShotHead, FewShotSettings
+from FewShotSAMLib.methods.head import Head
+from FewShotSAMLib.methods.registry import DEFAULT_METHOD, Method, Parts, get_method
 from FewShotSAMLib.sam.encoder import Encoder
 
 COLD_STEPS = 200
@@ -29,13 +32,16 @@ AUGMENTED_COPIES_SLOW = 2
 class LearningOptions:
     """How to train; None leaves the choice to us.
 
-    steps of training; augmented copies of each exemplar; the model to start from (None: the checkpoint's decoder).
+    steps of training; augmented copies of each exemplar; the model to start from (None: the checkpoint's decoder);
+    code_faithful: as the method's authors published it.
     """
 
     steps: int | None = None
     augmented_copies: int | None = None
     seed: int = 0
     warm_start: FewShotModel | None = None
+    method: str = DEFAULT_METHOD
+    code_faithful: bool = False
 
     @property
     def schedule(self) -> Schedule:
@@ -49,16 +55,18 @@ class LearningOptions:
 class Learned:
     """A head that predicts, and the model file's content that makes it again."""
 
-    head: FewShotHead
+    head: Head
     model: FewShotModel
     steps: int
     loss: float | None
 
 
-def new_head(encoder: Encoder, class_count: int, settings: FewShotSettings) -> FewShotHead:
-    """A few-shot head with the mask decoder of the encoder's checkpoint, on the encoder's device."""
-    mask_decoder, prompt_encoder = encoder.sam_parts()
-    return FewShotHead(TokenDecoder(mask_decoder, prompt_encoder), class_count, settings).to(encoder.device)
+def new_head(method: Method, encoder: Encoder, class_count: int, settings: Any, seed: int = 0) -> Head:
+    """The method's head with the mask decoder of the encoder's checkpoint, on the encoder's device."""
+    parts = Parts(*encoder.sam_parts(), encoder.spec.architecture, class_count)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return method.new_head(parts, settings).to(encoder.device)
 
 
 def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options: LearningOptions) -> Learned:
@@ -68,19 +76,20 @@ def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options
     propagated before needs no encoder at all.
     """
     warm_start = options.warm_start
-    settings = warm_start.settings if warm_start else FewShotSettings()
+    method = get_method(options.method)
+    settings = warm_start.settings if warm_start else _new_settings(method, options)
     with run.timer.stage("augment"):
         exemplars = collect_exemplars(annotation, embeddings, _copies(options, run.encoder), run.context)
-    head = new_head(run.encoder, len(annotation.segmentation.segments), settings)
+    head = new_head(method, run.encoder, len(annotation.segmentation.segments), settings, options.seed)
     if warm_start is not None:
         warm_start.load_into(head)
-    tokens = tokens_of(exemplars, settings)
+    tokens = tokens_of(exemplars, settings) if method.needs_tokens else []
     head.set_support(tokens)
     schedule = options.schedule
     with run.timer.stage("fine-tune"):
         loss = fine_tune(head, exemplars, schedule, options.seed, run.context)
     model = FewShotModel(
-        method="few-shot",
+        method=method.name,
         encoder=run.encoder.spec.name,
         weights_hash=run.encoder.weights_hash,
         normalisation=run.normalisation,
@@ -91,6 +100,10 @@ def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options
         tensors=head.state_dict(),
     )
     return Learned(head, model, schedule.steps, loss)
+
+
+def _new_settings(method: Method, options: LearningOptions) -> Any:
+    return method.new_settings({"code_faithful": True} if options.code_faithful else None)
 
 
 def _copies(options: LearningOptions, encoder: Encoder) -> int:
@@ -116,8 +129,18 @@ def check_encoder(model: FewShotModel, encoder: Encoder) -> None:
         )
 
 
-def check_warm_start(model: FewShotModel, plane: SlicePlane) -> None:
-    """Raise BadInputError where the model learned slices of another plane."""
+def check_warm_start(model: FewShotModel, plane: SlicePlane, method: str, segment_count: int) -> None:
+    """Raise BadInputError where the model learned slices of another plane, by another method, or other segments."""
+    if model.method != method:
+        raise BadInputError(
+            f"The few-shot model was learned by the method {model.method}, not {method}.",
+            f"Use --method {model.method}, or learn anew without the model.",
+        )
+    if not get_method(method).needs_tokens and len(model.segments) != segment_count:
+        raise BadInputError(
+            f"The few-shot model knows {len(model.segments)} segment(s), but the annotation has {segment_count}.",
+            "Paint the same segments, or learn anew without the model.",
+        )
     if model.plane != plane.name:
         raise BadInputError(
             f"The few-shot model learned {model.plane} slices, but {plane.name} slices are painted.",

@@ -14,8 +14,10 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.core.intensity import Normalisation
 from FewShotSAMLib.core.segmentation import Segment
-from FewShotSAMLib.methods.few_shot import FewShotHead, FewShotSettings
+from FewShotSAMLib.methods.head import Head
+from FewShotSAMLib.methods.registry import get_method
 from FewShotSAMLib.methods.tokens import Token
+from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS
 
 FORMAT_VERSION = 1
 METADATA_KEY = "fewshotsam"
@@ -25,7 +27,8 @@ METADATA_KEY = "fewshotsam"
 class FewShotModel:
     """What fine-tuning produced, with all that is needed to apply it to another volume.
 
-    plane is "axial", "coronal" or "sagittal"; tensors are the head's state, tokens its few-shot collection.
+    plane is "axial", "coronal" or "sagittal"; settings are those of the method; tensors are the head's state, tokens
+    its few-shot collection (none for methods without).
     """
 
     method: str
@@ -33,12 +36,12 @@ class FewShotModel:
     weights_hash: str
     normalisation: Normalisation
     plane: str
-    settings: FewShotSettings
+    settings: Any
     segments: tuple[Segment, ...]
     tokens: tuple[Token, ...]
     tensors: dict[str, torch.Tensor]
 
-    def load_into(self, head: FewShotHead) -> None:
+    def load_into(self, head: Head) -> None:
         """Give the head these weights and this support. Raises BadInputError where they do not fit."""
         try:
             head.load_state_dict(self.tensors)
@@ -61,7 +64,8 @@ def save_model(model: FewShotModel, path: Path) -> None:
         "tokens": [{"label": token.label, "slice": token.slice_index, "copy": token.copy} for token in model.tokens],
     }
     tensors = {f"head.{name}": tensor.detach().cpu().contiguous() for name, tensor in model.tensors.items()}
-    tensors["tokens"] = torch.stack([token.vector.detach().cpu().float() for token in model.tokens])
+    vectors = [token.vector.detach().cpu().float() for token in model.tokens]
+    tensors["tokens"] = torch.stack(vectors) if vectors else torch.zeros(0, EMBEDDING_CHANNELS)
     with atomic_path(path) as temporary:
         try:
             save_file(tensors, str(temporary), metadata={METADATA_KEY: json.dumps(header)})
@@ -94,7 +98,7 @@ def _model_from(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Few
         weights_hash=header["weights_hash"],
         normalisation=Normalisation.from_json(header["normalisation"]),
         plane=header["plane"],
-        settings=FewShotSettings(**header["settings"]),
+        settings=get_method(header["method"]).new_settings(header["settings"]),
         segments=tuple(_segment_from_json(entry) for entry in header["segments"]),
         tokens=_tokens(header["tokens"], vectors),
         tensors={name.removeprefix("head."): tensor for name, tensor in tensors.items()},

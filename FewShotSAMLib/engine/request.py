@@ -7,8 +7,8 @@ from typing import Any, Self
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.postprocess import PostProcessing
+from FewShotSAMLib.methods.registry import DEFAULT_METHOD, get_method
 
-METHODS = ("few-shot",)
 MAX_STEPS = 100_000
 MAX_COPIES = 1000
 
@@ -37,7 +37,8 @@ class PropagateRequest:
     empty_slices: tuple[int, ...] = ()
     painted_slices: tuple[int, ...] | None = None
     range: tuple[int, int] | None = None
-    method: str = "few-shot"
+    method: str = DEFAULT_METHOD
+    code_faithful: bool = False
     normalisation: str | None = None
     steps: int | None = None
     augmented_copies: int | None = None
@@ -52,8 +53,12 @@ class PropagateRequest:
     def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
         """The request that the JSON parameters describe; raises BadInputError for what cannot be."""
         request = _build(cls, parameters)
-        if request.method not in METHODS:
-            raise BadInputError(f"There is no method “{request.method}”.", f"Choose one of: {', '.join(METHODS)}.")
+        get_method(request.method)
+        if request.code_faithful and not get_method(request.method).has_published_code:
+            raise BadInputError(
+                f"The method “{request.method}” has no published code to be faithful to.",
+                "Leave code_faithful away, or choose one of the AutoSAM heads.",
+            )
         if request.steps is not None and not 0 <= request.steps <= MAX_STEPS:
             raise BadInputError(f"{request.steps} training steps are out of bounds.", f"Give 0 to {MAX_STEPS}.")
         if request.augmented_copies is not None and not 0 <= request.augmented_copies <= MAX_COPIES:
@@ -142,7 +147,7 @@ _CONVERTERS = {
     **dict.fromkeys(("method", "normalisation", "encoder", "device", "precision"), _text),
     **dict.fromkeys(("steps", "seed", "augmented_copies"), _integer),
     **dict.fromkeys(("empty_slices", "painted_slices"), _integers),
-    **dict.fromkeys(("no_cache", "largest_island", "fill_holes"), _flag),
+    **dict.fromkeys(("no_cache", "largest_island", "fill_holes", "code_faithful"), _flag),
     **dict.fromkeys(("smooth_mm", "cache_limit_gb"), _number),
     "axis": _axis,
     "range": _pair,

@@ -51,7 +51,8 @@ class AutoSamViTHead(AutoSamHead):
     - Its positional encoding is a fresh random matrix, as SAM's lies under a name that is not looked for. SAM's decoder
       has never seen another than its own: it is used here.
     - IoU and mask tokens start at random because the checkpoint's have another shape; the IoU tokens stay so, frozen,
-      and are attended to. Here each class starts with SAM's own IoU token and first two mask tokens, and all train.
+      and are attended to. Here each class starts with SAM's own IoU token, and with SAM's first two mask tokens plus
+      the random ones (without these all classes begin alike and learn to differ only slowly); all train.
     - Without a prompt encoder it leaves away the embedding for "no mask", which SAM adds to every image: added here.
     """
 
@@ -75,7 +76,7 @@ class AutoSamViTHead(AutoSamHead):
             with torch.no_grad():
                 self.mask_decoder.iou_token.weight.copy_(mask_decoder.iou_token.weight)
                 first = mask_decoder.mask_tokens.weight[:TOKENS_PER_CLASS]
-                self.mask_decoder.mask_tokens.weight.copy_(first.repeat(class_count + 1, 1))
+                self.mask_decoder.mask_tokens.weight.add_(first.repeat(class_count + 1, 1))
         self.register_buffer("no_mask", no_mask, persistent=False)
         frozen = [self.mask_decoder.iou_prediction_head, *self.mask_decoder.output_hypernetworks_mlps[1:]]
         for module in [*frozen, self.mask_decoder.iou_token] if settings.code_faithful else frozen:

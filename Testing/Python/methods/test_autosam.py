@@ -65,19 +65,23 @@ def test_the_faithful_vit_head_starts_as_published() -> None:
     assert not any("iou" in name for name in trained) and "mask_decoder.mask_tokens.weight" in trained
 
 
-def test_the_mended_vit_head_starts_as_sam_would_answer(sam_parts: tuple[MaskDecoder, PromptEncoder]) -> None:
+def test_the_mended_vit_head_is_sams_decoder_but_for_its_random_tokens(
+    sam_parts: tuple[MaskDecoder, PromptEncoder],
+) -> None:
     mask_decoder, prompt_encoder = sam_parts
     embeddings = torch.randn(2, 256, 8, 8)
     head = make("autosam-vit", Parts(mask_decoder, prompt_encoder, get_spec("tiny").architecture, 2))
-    decoder = head.mask_decoder
+    offset = head.mask_decoder.mask_tokens.weight.detach() - mask_decoder.mask_tokens.weight.detach()[:2].repeat(3, 1)
+    assert float(offset.std()) == pytest.approx(1.0, abs=0.1)
     tokens = torch.cat([mask_decoder.iou_token.weight, mask_decoder.mask_tokens.weight[:2]])[None]
     with torch.no_grad():
+        head.mask_decoder.mask_tokens.weight -= offset
         image = embeddings[1:] + prompt_encoder.no_mask_embed.weight.view(1, -1, 1, 1)
         answers, cells = mask_decoder.transformer(image, prompt_encoder.get_dense_pe(), tokens)
         upscaled = mask_decoder.output_upscaling(cells.transpose(1, 2).view(1, 256, 8, 8))
         expected = (mask_decoder.output_hypernetworks_mlps[0](answers[:, 1]) @ upscaled.flatten(2)[0]).view(32, 32)
         logits = head.logits(embeddings)
-    assert logits.shape == (2, 3, 32, 32) and decoder.iou_token.weight.requires_grad
+    assert logits.shape == (2, 3, 32, 32) and head.mask_decoder.iou_token.weight.requires_grad
     for answer in logits[1]:
         torch.testing.assert_close(answer, expected, rtol=1e-4, atol=1e-5)
 

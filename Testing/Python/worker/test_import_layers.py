@@ -16,16 +16,17 @@ HEAVY = {"torch", "torchvision", "h5py", "segment_anything", "safetensors"}
 MAY_IMPORT = {
     "core": set(),
     "sam": {"core"},
-    "methods": {"sam", "core"},
-    "engine": {"methods", "sam", "core"},
+    "methods": {"methods/registry", "sam", "core"},
+    "methods/registry": {"methods", "sam", "core"},  # for its type hints; it loads them when a head is made
+    "engine": {"methods", "methods/registry", "sam", "core"},
     "worker": {"core"},
     "worker/server": {"worker", "engine", "core"},
     "worker/__main__": {"worker/server"},
-    "cli": {"core", "worker", "sam", "cli", "demo"},
+    "cli": {"core", "worker", "sam", "methods/registry", "cli", "demo"},
     "demo": {"core"},
     "__main__": {"cli"},
 }
-MAY_IMPORT_HEAVY = {"sam", "methods", "engine"}
+MAY_IMPORT_HEAVY = {"sam", "methods", "methods/registry", "engine"}
 
 
 def layer(module: str) -> str:
@@ -33,6 +34,8 @@ def layer(module: str) -> str:
     first, _, rest = module.partition(".")
     if first == "worker" and rest in ("server", "__main__"):
         return f"worker/{rest}"
+    if module == "methods.registry":
+        return "methods/registry"
     return first
 
 
