@@ -19,7 +19,10 @@ from FewShotSAMLib.core.files import atomic_path, check_writable
 from FewShotSAMLib.worker.client import WorkerClient, error_of
 from FewShotSAMLib.worker.protocol import Event, encode
 
-PATHS = ("volume", "annotation", "model", "output", "checkpoint", "save_model", "warm_start", "confidence", "cache")
+PATHS = (
+    *("volume", "annotation", "model", "output", "checkpoint", "save_model", "warm_start", "confidence", "cache"),
+    "contact_sheet",
+)
 OPTIONS = (
     *("axis", "empty_slices", "painted_slices", "range", "method", "encoder", "normalisation", "steps", "seed"),
     *("augmented_copies", "code_faithful"),

@@ -1,7 +1,7 @@
 """Fine-tunes a head on the exemplars' embeddings."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,6 +17,10 @@ CLEAN_SHARE = 0.5
 
 REPORT_EVERY = 10
 """Steps between two reports of the loss."""
+
+
+Draw = Callable[[torch.Generator], list[Exemplar]]
+"""Draws the batch of a step."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,17 @@ class Schedule:
         return rising * 0.5 * (1 + math.cos(math.pi * step / max(1, self.steps)))
 
 
-def fine_tune(head: Head, exemplars: Sequence[Exemplar], schedule: Schedule, seed: int, context: JobContext) -> float:
+def fine_tune(
+    head: Head,
+    exemplars: Sequence[Exemplar],
+    schedule: Schedule,
+    seed: int,
+    context: JobContext,
+    draw: Draw | None = None,
+) -> float:
     """Train the head's trainable parameters in place; returns the mean loss of the last steps.
+
+    Without `draw` each batch shows random views of different exemplars.
 
     The same seed gives the same weights on the same device with the same number of threads.
     """
@@ -51,7 +64,7 @@ def fine_tune(head: Head, exemplars: Sequence[Exemplar], schedule: Schedule, see
     with _deterministic(device):
         for step in range(schedule.steps):
             context.progress("fine-tune", step, schedule.steps)
-            batch = _draw(exemplars, schedule.batch, generator)
+            batch = draw(generator) if draw else draw_views(exemplars, schedule.batch, generator)
             loss = _loss(head, batch, generator, device)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -89,7 +102,7 @@ def _loss(head: Head, batch: Sequence[Exemplar], generator: torch.Generator, dev
     return head.loss(logits, target, weight)
 
 
-def _draw(exemplars: Sequence[Exemplar], count: int, generator: torch.Generator) -> list[Exemplar]:
+def draw_views(exemplars: Sequence[Exemplar], count: int, generator: torch.Generator) -> list[Exemplar]:
     """Random views of `count` different slices (of all slices, where there are fewer)."""
     views: dict[int, list[Exemplar]] = {}
     for exemplar in exemplars:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from FewShotSAMLib.core.annotation import Annotation
@@ -11,6 +12,7 @@ from FewShotSAMLib.core.plane import SlicePlane
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.exemplars import collect_exemplars, tokens_of
 from FewShotSAMLib.engine.fine_tune import Schedule, fine_tune
+from FewShotSAMLib.engine.image_training import ImageTraining, is_slow
 from FewShotSAMLib.engine.model_file import FewShotModel
 from FewShotSAMLib.engine.run import Run
 from FewShotSAMLib.methods.head import Head
@@ -22,7 +24,6 @@ WARM_STEPS = 30
 WARM_LEARNING_RATE = 2e-4
 """Lower than from scratch, so that what was learned before is not lost."""
 
-SAM_IMAGE_SIZE = 1024
 AUGMENTED_COPIES = 8
 AUGMENTED_COPIES_SLOW = 2
 """With a large encoder on a CPU, where a copy costs seconds."""
@@ -33,7 +34,7 @@ class LearningOptions:
     """How to train; None leaves the choice to us.
 
     steps of training; augmented copies of each exemplar; the model to start from (None: the checkpoint's decoder);
-    code_faithful: as the method's authors published it.
+    code_faithful: as the method's authors published it; want_contact_sheet: a picture of synthesised pairs as well.
     """
 
     steps: int | None = None
@@ -42,6 +43,7 @@ class LearningOptions:
     warm_start: FewShotModel | None = None
     method: str = DEFAULT_METHOD
     code_faithful: bool = False
+    want_contact_sheet: bool = False
 
     @property
     def schedule(self) -> Schedule:
@@ -59,6 +61,7 @@ class Learned:
     model: FewShotModel
     steps: int
     loss: float | None
+    contact_sheet: np.ndarray | None = None
 
 
 def new_head(method: Method, encoder: Encoder, class_count: int, settings: Any, seed: int = 0) -> Head:
@@ -78,16 +81,19 @@ def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options
     warm_start = options.warm_start
     method = get_method(options.method)
     settings = warm_start.settings if warm_start else _new_settings(method, options)
+    copies = _copies(options, run.encoder)
     with run.timer.stage("augment"):
-        exemplars = collect_exemplars(annotation, embeddings, _copies(options, run.encoder), run.context)
+        exemplars = [] if method.adapts_encoder else collect_exemplars(annotation, embeddings, copies, run.context)
     head = new_head(method, run.encoder, len(annotation.segmentation.segments), settings, options.seed)
     if warm_start is not None:
         warm_start.load_into(head)
     tokens = tokens_of(exemplars, settings) if method.needs_tokens else []
     head.set_support(tokens)
     schedule = options.schedule
+    made = ImageTraining(run, method, annotation, embeddings, options.seed, options.want_contact_sheet)
+    draw = made.draw(head, exemplars, copies, schedule.steps)
     with run.timer.stage("fine-tune"):
-        loss = fine_tune(head, exemplars, schedule, options.seed, run.context)
+        loss = fine_tune(head, exemplars, schedule, options.seed, run.context, draw)
     model = FewShotModel(
         method=method.name,
         encoder=run.encoder.spec.name,
@@ -99,7 +105,7 @@ def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options
         tokens=tuple(token for token in tokens if token.copy == 0),
         tensors=head.state_dict(),
     )
-    return Learned(head, model, schedule.steps, loss)
+    return Learned(head, model, schedule.steps, loss, made.contact_sheet)
 
 
 def _new_settings(method: Method, options: LearningOptions) -> Any:
@@ -111,12 +117,7 @@ def _copies(options: LearningOptions, encoder: Encoder) -> int:
         return options.augmented_copies
     if options.warm_start is not None:
         return 0
-    return AUGMENTED_COPIES_SLOW if _is_slow(encoder) else AUGMENTED_COPIES
-
-
-def _is_slow(encoder: Encoder) -> bool:
-    """Whether a slice takes seconds rather than a fraction of one."""
-    return encoder.device.type == "cpu" and encoder.image_size >= SAM_IMAGE_SIZE
+    return AUGMENTED_COPIES_SLOW if is_slow(encoder) else AUGMENTED_COPIES
 
 
 def check_encoder(model: FewShotModel, encoder: Encoder) -> None:

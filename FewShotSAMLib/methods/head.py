@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from FewShotSAMLib.methods.lora import LoraFactors
 from FewShotSAMLib.methods.loss import segmentation_loss
 from FewShotSAMLib.methods.tokens import Token
 
@@ -27,6 +28,11 @@ class Head(nn.Module, ABC):
     def loss(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """What training makes small; arguments as in `segmentation_loss`, which it is unless a method has its own."""
         return segmentation_loss(logits, target, weight)
+
+    @property
+    def encoder_updates(self) -> LoraFactors | None:
+        """LoRA of the encoder that this head trains with and predicts on; None for the encoder as it is."""
+        return None
 
     def set_support(self, tokens: Sequence[Token]) -> None:
         """Take the few-shot tokens of the exemplars; methods that ask with none need nothing of them."""

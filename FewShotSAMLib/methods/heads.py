@@ -2,9 +2,11 @@
 
 from FewShotSAMLib.methods.autosam import AutoSamSettings, AutoSamViTHead
 from FewShotSAMLib.methods.autosam_convolutions import AutoSamCnnHead, AutoSamLinearHead
+from FewShotSAMLib.methods.class_tokens import ClassTokenHead, ClassTokenSettings
 from FewShotSAMLib.methods.decoder import TokenDecoder
 from FewShotSAMLib.methods.few_shot import FewShotHead, FewShotSettings
 from FewShotSAMLib.methods.head import Head
+from FewShotSAMLib.methods.lora import LoraFactors
 from FewShotSAMLib.methods.registry import Parts
 
 
@@ -26,3 +28,10 @@ def autosam_cnn(parts: Parts, settings: AutoSamSettings) -> Head:
 def autosam_linear(parts: Parts, settings: AutoSamSettings) -> Head:
     """AutoSAM's linear readout."""
     return AutoSamLinearHead(parts.mask_decoder, parts.class_count, settings)
+
+
+def adapted(parts: Parts, settings: ClassTokenSettings) -> Head:
+    """The decoder of LoRA and Cheap Lunch, with the encoder's updates where there are any."""
+    shape = parts.architecture
+    lora = LoraFactors(shape.depth, shape.embed_dim, settings.rank) if settings.rank else None
+    return ClassTokenHead(parts.mask_decoder, parts.prompt_encoder, parts.class_count, lora)

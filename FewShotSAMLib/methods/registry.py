@@ -58,12 +58,23 @@ class Method:
 
 
 _AUTOSAM = "autosam:AutoSamSettings"
+_CLASS_TOKENS, _LORA = "class_tokens:ClassTokenSettings", "class_tokens:LoraSettings"
 
 METHODS = (
     Method("few-shot", "few-shot decoder", "few_shot:FewShotSettings", "heads:few_shot", needs_tokens=True),
     Method("autosam-vit", "AutoSAM, ViT head", _AUTOSAM, "heads:autosam_vit", has_published_code=True),
     Method("autosam-cnn", "AutoSAM, CNN head", _AUTOSAM, "heads:autosam_cnn", has_published_code=True),
     Method("autosam-linear", "AutoSAM, linear head", _AUTOSAM, "heads:autosam_linear", has_published_code=True),
+    Method(
+        "cheap-lunch",
+        "Cheap Lunch: synthesis of pairs and LoRA in the encoder",
+        _LORA,
+        "heads:adapted",
+        adapts_encoder=True,
+        synthesises=True,
+    ),
+    Method("lora", "Cheap Lunch's LoRA alone", _LORA, "heads:adapted", adapts_encoder=True),
+    Method("synthesis", "Cheap Lunch's synthesis alone", _CLASS_TOKENS, "heads:adapted", synthesises=True),
 )
 
 METHOD_NAMES = tuple(method.name for method in METHODS)

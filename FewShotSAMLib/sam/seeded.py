@@ -42,6 +42,11 @@ def state_hash(state: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def combined_hash(weights_hash: str, state: dict[str, Tensor]) -> str:
+    """SHA-256 (hex) that names weights with a change of them that `state` holds."""
+    return hashlib.sha256(f"{weights_hash} {state_hash(state)}".encode()).hexdigest()
+
+
 def _norm_weights(model: nn.Module) -> set[str]:
     """Names of the scale parameters of all normalisation layers (SAM's own LayerNorm2d among them)."""
     return {
