@@ -115,6 +115,11 @@ def _add_propagate(commands: argparse._SubParsersAction[Parser]) -> None:
     method.add_argument(
         "--contact-sheet", metavar="FILE.png", help="picture of synthesised pairs (cheap-lunch, synthesis)"
     )
+    method.add_argument(
+        "--fresh-augmentation",
+        action="store_true",
+        help="augment and encode anew at each step, as AutoSAM does, instead of keeping copies; slow without a GPU",
+    )
     method.add_argument("--seed", type=_count, metavar="N", help="the same seed gives the same result (default: 0)")
     method.add_argument("--warm-start", metavar="M.fewshot", help="start from this few-shot model instead of afresh")
     method.add_argument("--save-model", metavar="M.fewshot", help="keep what was learned for “fewshotsam apply”")

@@ -25,7 +25,7 @@ PATHS = (
 )
 OPTIONS = (
     *("axis", "empty_slices", "painted_slices", "range", "method", "encoder", "normalisation", "steps", "seed"),
-    *("augmented_copies", "code_faithful"),
+    *("augmented_copies", "code_faithful", "fresh_augmentation"),
     *("device", "precision", "no_cache", "cache_limit_gb", "largest_island", "fill_holes", "smooth_mm"),
 )
 

@@ -55,7 +55,9 @@ class ImageTraining:
         embeddings: SliceEmbeddings,
         seed: int,
         want_contact_sheet: bool,
+        fresh: bool = False,
     ) -> None:
+        self._fresh = fresh
         self._run, self._annotation, self._embeddings = run, annotation, embeddings
         maker = PairMaker(annotation, embeddings, seed) if method.synthesises else None
         self._maker = maker if maker is not None and maker.possible else None
@@ -69,20 +71,24 @@ class ImageTraining:
         """How batches come about; None for views of the exemplars alone.
 
         Without LoRA there are `copies` pairs for each painted or empty slice, encoded before the training; with LoRA
-        all images are made and encoded at each step.
+        all images are made and encoded at each step, and so they are where `fresh` copies are asked for.
         """
         annotation, embeddings = self._annotation, self._embeddings
         if head.encoder_updates is not None:
-            encode = adaptable_encoder(self._run, head.encoder_updates)
-            if is_slow(self._run.encoder):
-                warn_of_time(self._run, encode, steps)
-            return encoding_draw(annotation, embeddings, encode, self._maker)
+            return self._encoding_draw(adaptable_encoder(self._run, head.encoder_updates), steps, _gradient_cost)
+        if self._fresh:
+            return self._encoding_draw(frozen_encoder(self._run), steps, lambda encoder: 1.0)
         count = copies * len(annotation.exemplars)
         if self._maker is None or count == 0:
             return None
         with self._run.timer.stage("synthesise"):
             class_count = len(annotation.segmentation.segments)
             return mixed_draw(exemplars, synthesised_exemplars(self._maker, count, embeddings, class_count))
+
+    def _encoding_draw(self, encode: Encode, steps: int, cost: Callable[[Encoder], float]) -> Draw:
+        if is_slow(self._run.encoder):
+            warn_of_time(self._run, encode, steps, cost(self._run.encoder))
+        return encoding_draw(self._annotation, self._embeddings, encode, self._maker)
 
 
 def is_slow(encoder: Encoder) -> bool:
@@ -150,19 +156,26 @@ def adaptable_encoder(run: Run, factors: LoraFactors) -> Encode:
     return encode
 
 
-def warn_of_time(run: Run, encode: Encode, steps: int) -> None:
-    """Encode one blank image and say, before it begins, how long training will take if that is long."""
+def frozen_encoder(run: Run) -> Encode:
+    """The encoder as it is."""
+    return lambda image: run.encoder.encode(image[None], run.context.check)[0]
+
+
+def warn_of_time(run: Run, encode: Encode, steps: int, cost: float) -> None:
+    """Encode one blank image and say, before it begins, how long training will take if that is long.
+
+    cost: time of training on one image as a multiple of encoding it.
+    """
     size = run.encoder.image_size
     started = time.perf_counter()
     with torch.no_grad():
         encode(torch.zeros(3, size, size))
-    cost = RECOMPUTED_COST if run.encoder.spec.architecture.embedding_size >= LARGE_GRID else BACKWARD_COST
     seconds = (time.perf_counter() - started) * cost * IMAGES_PER_STEP * steps
     if seconds >= LONG_S:
         run.context.warning(
-            f"Adapting the encoder “{run.encoder.spec.name}” takes about {_duration(seconds)} on this computer "
-            f"({steps} steps). Cancel and choose fewer steps, a GPU, a smaller encoder, or a method that leaves the "
-            "encoder as it is, if that is too long."
+            f"Training with the encoder “{run.encoder.spec.name}” at every step takes about {_duration(seconds)} on "
+            f"this computer ({steps} steps). If that is too long, cancel and choose fewer steps, a GPU, a smaller "
+            "encoder, or a method that learns from embeddings."
         )
 
 
@@ -180,6 +193,11 @@ def adapted_run(run: Run, factors: LoraFactors) -> Run:
     digest = combined_hash(weights_hash, state)
     encoder = Encoder(spec, sam, digest, device, precision, automatic, run.context.warning)
     return replace(run, encoder=encoder)
+
+
+def _gradient_cost(encoder: Encoder) -> float:
+    large = encoder.spec.architecture.embedding_size >= LARGE_GRID
+    return RECOMPUTED_COST if large else BACKWARD_COST
 
 
 def _exemplar(

@@ -130,6 +130,7 @@ def _learn_and_predict(
             warm_start=warm_start,
             method=request.method,
             code_faithful=request.code_faithful,
+            fresh_augmentation=request.fresh_augmentation,
             want_contact_sheet=request.contact_sheet is not None,
         )
         learned = learn(run, annotation, embeddings, options)

@@ -34,7 +34,8 @@ class LearningOptions:
     """How to train; None leaves the choice to us.
 
     steps of training; augmented copies of each exemplar; the model to start from (None: the checkpoint's decoder);
-    code_faithful: as the method's authors published it; want_contact_sheet: a picture of synthesised pairs as well.
+    code_faithful: as the method's authors published it; want_contact_sheet: a picture of synthesised pairs as well;
+    fresh_augmentation: augmented copies are made and encoded anew at each step, as AutoSAM's code does.
     """
 
     steps: int | None = None
@@ -44,6 +45,7 @@ class LearningOptions:
     method: str = DEFAULT_METHOD
     code_faithful: bool = False
     want_contact_sheet: bool = False
+    fresh_augmentation: bool = False
 
     @property
     def schedule(self) -> Schedule:
@@ -90,7 +92,8 @@ def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options
     tokens = tokens_of(exemplars, settings) if method.needs_tokens else []
     head.set_support(tokens)
     schedule = options.schedule
-    made = ImageTraining(run, method, annotation, embeddings, options.seed, options.want_contact_sheet)
+    fresh = options.fresh_augmentation
+    made = ImageTraining(run, method, annotation, embeddings, options.seed, options.want_contact_sheet, fresh)
     draw = made.draw(head, exemplars, copies, schedule.steps)
     with run.timer.stage("fine-tune"):
         loss = fine_tune(head, exemplars, schedule, options.seed, run.context, draw)
@@ -113,6 +116,8 @@ def _new_settings(method: Method, options: LearningOptions) -> Any:
 
 
 def _copies(options: LearningOptions, encoder: Encoder) -> int:
+    if options.fresh_augmentation:
+        return 0
     if options.augmented_copies is not None:
         return options.augmented_copies
     if options.warm_start is not None:

@@ -39,6 +39,7 @@ class PropagateRequest:
     range: tuple[int, int] | None = None
     method: str = DEFAULT_METHOD
     code_faithful: bool = False
+    fresh_augmentation: bool = False
     normalisation: str | None = None
     steps: int | None = None
     augmented_copies: int | None = None
@@ -161,7 +162,7 @@ _CONVERTERS = {
     **dict.fromkeys(("method", "normalisation", "encoder", "device", "precision"), _text),
     **dict.fromkeys(("steps", "seed", "augmented_copies"), _integer),
     **dict.fromkeys(("empty_slices", "painted_slices"), _integers),
-    **dict.fromkeys(("no_cache", "largest_island", "fill_holes", "code_faithful"), _flag),
+    **dict.fromkeys(("no_cache", "largest_island", "fill_holes", "code_faithful", "fresh_augmentation"), _flag),
     **dict.fromkeys(("smooth_mm", "cache_limit_gb"), _number),
     "axis": _axis,
     "range": _pair,
