@@ -137,7 +137,7 @@ def test_long_training_is_told_of_beforehand(run: Run, monkeypatch: pytest.Monke
     clock = iter([0.0, 20.0])
     monkeypatch.setattr(image_training.time, "perf_counter", lambda: next(clock))
     image_training.warn_of_time(run, lambda image: image, steps=200, cost=3.0)
-    assert "7 hours" in run.context.warnings[0] and "Cancel" in run.context.warnings[0]
+    assert "7 hours" in run.context.warnings[0] and "cancel" in run.context.warnings[0]
 
 
 @pytest.mark.parametrize("method", ["cheap-lunch", "synthesis"])

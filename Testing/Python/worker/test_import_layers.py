@@ -11,7 +11,7 @@ import pytest
 from FewShotSAMLib.worker.process import PACKAGE_PARENT, worker_environment
 
 PACKAGE = PACKAGE_PARENT / "FewShotSAMLib"
-HEAVY = {"torch", "torchvision", "h5py", "segment_anything", "safetensors"}
+HEAVY = {"torch", "torchvision", "h5py", "segment_anything", "safetensors", "monai", "sklearn"}
 # What a folder (or, for the worker, a file) may import, besides itself.
 MAY_IMPORT = {
     "core": set(),
