@@ -100,9 +100,8 @@ class UNetFromScratch:
         moved, classes = SliceAugmentation(index, copy).apply(grey, painted[index], grey.shape[0] / grey.shape[1])
         image = self._input(moved)
         noise = torch.randn(image.shape, generator=generator) * MAX_NOISE * torch.rand((), generator=generator)
-        labels = F.interpolate(torch.from_numpy(classes)[None, None].float(), size=image.shape[1:], mode="nearest")[
-            0, 0
-        ]
+        known = torch.from_numpy(classes)[None, None].float()
+        labels = F.interpolate(known, size=image.shape[1:], mode="nearest")[0, 0]
         target = torch.stack([labels == label for label in range(count + 1)]).float()
         return image + noise.to(self._device), target.to(self._device), (labels != IGNORE).float().to(self._device)
 
