@@ -14,6 +14,7 @@ from FewShotSAMLib.worker.protocol import Event
 STAGE_WORDS = {
     "encode": "Encoding slices",
     "augment": "Encoding painted slices anew",
+    "synthesise": "Encoding synthesised pairs",
     "fine-tune": "Learning",
     "predict": "Segmenting",
     "write": "Writing",

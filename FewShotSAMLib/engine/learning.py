@@ -1,6 +1,6 @@
 """Learns a head from the exemplars of one volume, from SAM's decoder or from an earlier few-shot model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,9 @@ class LearningOptions:
         """The training schedule that follows."""
         if self.warm_start is not None:
             return Schedule(WARM_STEPS if self.steps is None else self.steps, learning_rate=WARM_LEARNING_RATE)
-        return Schedule(COLD_STEPS if self.steps is None else self.steps)
+        schedule = Schedule(COLD_STEPS if self.steps is None else self.steps)
+        rate = None if self.code_faithful else get_method(self.method).learning_rate
+        return schedule if rate is None else replace(schedule, learning_rate=rate)
 
 
 @dataclass(frozen=True)

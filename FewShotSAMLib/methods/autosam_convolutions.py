@@ -1,7 +1,6 @@
 """AutoSAM's other two heads, without attention: the CNN head and the linear head. Source: see `autosam.py`."""
 
 from segment_anything.modeling import MaskDecoder
-from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
 
 from FewShotSAMLib.methods.autosam import AutoSamHead, AutoSamSettings
@@ -19,9 +18,9 @@ class AutoSamCnnHead(AutoSamHead):
     Mended unless `code_faithful`: there is neither a norm nor an initialisation made for ReLU, so that over a dozen
     layers the signal fades to the biases' constant; transposed and last 3 x 3 convolutions lack the activation that all
     others have, and the last two layers amount to one. Here every 3 x 3 and transposed convolution is followed by
-    SAM's norm over channels and ReLU. Published are four blocks from 1024 channels (20.7 million parameters, the first
-    two blocks at the embedding's size hold most of them); here it is the two blocks that are the published class's own
-    default (1.8 million), so that a CPU trains them (our choice).
+    instance norm, as in other segmentation networks, and ReLU. Published are four blocks from 1024 channels (20.7
+    million parameters; the first two blocks, at the embedding's size, hold most of them); here it is the two blocks
+    that are the published class's own default (1.8 million), so that a CPU trains them (our choice).
     """
 
     def __init__(self, class_count: int, settings: AutoSamSettings) -> None:
@@ -115,4 +114,4 @@ def _convolution(inputs: int, outputs: int, normed: bool) -> list[nn.Module]:
 
 
 def _after(channels: int) -> list[nn.Module]:
-    return [LayerNorm2d(channels), nn.ReLU()]
+    return [nn.InstanceNorm2d(channels, affine=True), nn.ReLU()]

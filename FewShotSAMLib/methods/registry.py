@@ -35,7 +35,8 @@ class Method:
     settings and head name a class of settings (all of it optional, stored in the model file as JSON) and a function of
     `heads.py` that makes the head. needs_tokens: it asks with the exemplars' few-shot tokens. adapts_encoder: it learns
     LoRA in the encoder, so that prediction needs embeddings of its own. synthesises: it learns from synthesised pairs.
-    has_published_code: its settings know `code_faithful`.
+    has_published_code: its settings know `code_faithful`. learning_rate: the highest of the schedule, where the
+    usual one is too low for the few steps; not with `code_faithful`.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Method:
     adapts_encoder: bool = False
     synthesises: bool = False
     has_published_code: bool = False
+    learning_rate: float | None = None
 
     def new_settings(self, values: Mapping[str, Any] | None = None) -> Any:
         """Settings with these values and defaults for the rest; TypeError for a value that the method does not know."""
@@ -64,7 +66,14 @@ METHODS = (
     Method("few-shot", "few-shot decoder", "few_shot:FewShotSettings", "heads:few_shot", needs_tokens=True),
     Method("autosam-vit", "AutoSAM, ViT head", _AUTOSAM, "heads:autosam_vit", has_published_code=True),
     Method("autosam-cnn", "AutoSAM, CNN head", _AUTOSAM, "heads:autosam_cnn", has_published_code=True),
-    Method("autosam-linear", "AutoSAM, linear head", _AUTOSAM, "heads:autosam_linear", has_published_code=True),
+    Method(
+        "autosam-linear",
+        "AutoSAM, linear head",
+        _AUTOSAM,
+        "heads:autosam_linear",
+        has_published_code=True,
+        learning_rate=1e-2,
+    ),
     Method(
         "cheap-lunch",
         "Cheap Lunch: synthesis of pairs and LoRA in the encoder",
