@@ -10,17 +10,21 @@ from typing import NoReturn
 
 from FewShotSAMLib import __version__
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.methods.registry import DEFAULT_METHOD, METHOD_NAMES, METHODS
 
 EXIT_CODES = "Exit codes: 0 done, 2 bad input, 3 out of memory, 4 cancelled, 1 a bug (with the path of a log)."
 SLICE_NUMBERS = "Slice numbers are array indices along the axis: they begin with 0, as in Slicer's IJK coordinates."
+METHOD_TABLE = "\n".join(f"  {method.name:<16}{method.title}" for method in METHODS)
 PROPAGATE_EXAMPLES = f"""{SLICE_NUMBERS}
+
+Methods:
+{METHOD_TABLE}
 
 Examples:
   fewshotsam propagate ct.nrrd painted.seg.nrrd -o liver.seg.nrrd
   fewshotsam propagate dicom-folder painted.nrrd -o out.nii.gz --axis 0 --empty-slices 3,40 --save-model liver.fewshot
 
 {EXIT_CODES}"""
-METHODS = ("few-shot",)
 MAX_LISTED_SLICES = 100_000
 BENCHMARK_EXAMPLES = f"""Every finished row is kept at once. Run the same command again to go on after a stop, or to
 retry what failed.
@@ -99,7 +103,12 @@ def _add_propagate(commands: argparse._SubParsersAction[Parser]) -> None:
     )
     _add_range(slices)
     method = parser.add_argument_group("method")
-    method.add_argument("--method", choices=METHODS, help="(default: few-shot)")
+    method.add_argument(
+        "--method", choices=METHOD_NAMES, metavar="NAME", help=f"see the list below (default: {DEFAULT_METHOD})"
+    )
+    method.add_argument(
+        "--code-faithful", action="store_true", help="AutoSAM's heads exactly as published, slips included"
+    )
     method.add_argument(
         "--encoder", metavar="NAME", help="see “fewshotsam models list” (default: what suits the device)"
     )
@@ -112,6 +121,14 @@ def _add_propagate(commands: argparse._SubParsersAction[Parser]) -> None:
     method.add_argument("--steps", type=_count, metavar="N", help="training steps (default: fewer after a warm start)")
     method.add_argument(
         "--augmented-copies", type=_count, metavar="N", help="augmented copies to learn from per painted or empty slice"
+    )
+    method.add_argument(
+        "--contact-sheet", metavar="FILE.png", help="picture of synthesised pairs (cheap-lunch, synthesis)"
+    )
+    method.add_argument(
+        "--fresh-augmentation",
+        action="store_true",
+        help="augment and encode anew at each step, as AutoSAM does, instead of keeping copies; slow without a GPU",
     )
     method.add_argument("--seed", type=_count, metavar="N", help="the same seed gives the same result (default: 0)")
     method.add_argument("--warm-start", metavar="M.fewshot", help="start from this few-shot model instead of afresh")

@@ -15,6 +15,7 @@ STAGE_WORDS = {
     "encode": "Encoding slices",
     "augment": "Encoding painted slices anew",
     "priors": "Comparing shapes",
+    "synthesise": "Encoding synthesised pairs",
     "fine-tune": "Learning",
     "predict": "Segmenting",
     "write": "Writing",

@@ -19,10 +19,13 @@ from FewShotSAMLib.core.files import atomic_path, check_writable
 from FewShotSAMLib.worker.client import WorkerClient, error_of
 from FewShotSAMLib.worker.protocol import Event, encode
 
-PATHS = ("volume", "annotation", "model", "output", "checkpoint", "save_model", "warm_start", "confidence", "cache")
+PATHS = (
+    *("volume", "annotation", "model", "output", "checkpoint", "save_model", "warm_start", "confidence", "cache"),
+    "contact_sheet",
+)
 OPTIONS = (
     *("axis", "empty_slices", "painted_slices", "range", "method", "encoder", "normalisation", "steps", "seed"),
-    "augmented_copies",
+    *("augmented_copies", "code_faithful", "fresh_augmentation"),
     *("device", "precision", "no_cache", "cache_limit_gb", "largest_island", "fill_holes", "smooth_mm"),
 )
 

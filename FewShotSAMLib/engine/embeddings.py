@@ -107,6 +107,20 @@ class SliceEmbeddings:
         complete()
         return self._read(store, wanted, complete)
 
+    def made(self, name: str, count: int, grey_of: Callable[[int], torch.Tensor]) -> torch.Tensor:
+        """Embeddings (count, 256, h, w), float16, of cut slices that were made of this volume's; grey_of(0..count - 1).
+
+        name must tell all that they depend on besides the volume, so that they are found in the cache.
+        """
+        store = self._store(name, count)
+        wanted = range(count)
+
+        def complete() -> None:
+            self._encode(store, store.missing(wanted), grey_of, partial(self._context.progress, "synthesise"))
+
+        complete()
+        return self._read(store, wanted, complete)
+
     def _copy(self, grey: torch.Tensor, index: int, copy: int) -> torch.Tensor:
         unlabelled = np.zeros(tuple(grey.shape[:2]), dtype=np.uint8)
         return SliceAugmentation(index, copy).apply(grey, unlabelled, self.framing.aspect)[0]

@@ -1,7 +1,7 @@
 """Fine-tunes a head on the exemplars' embeddings."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,13 +11,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.exemplars import Exemplar
 from FewShotSAMLib.methods.head import Head
-from FewShotSAMLib.methods.loss import segmentation_loss
 
 CLEAN_SHARE = 0.5
 """Chance that a query is the slice itself rather than one of its augmented copies."""
 
 REPORT_EVERY = 10
 """Steps between two reports of the loss."""
+
+
+Draw = Callable[[torch.Generator], list[Exemplar]]
+"""Draws the batch of a step."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,17 @@ class Schedule:
         return rising * 0.5 * (1 + math.cos(math.pi * step / max(1, self.steps)))
 
 
-def fine_tune(head: Head, exemplars: Sequence[Exemplar], schedule: Schedule, seed: int, context: JobContext) -> float:
+def fine_tune(
+    head: Head,
+    exemplars: Sequence[Exemplar],
+    schedule: Schedule,
+    seed: int,
+    context: JobContext,
+    draw: Draw | None = None,
+) -> float:
     """Train the head's trainable parameters in place; returns the mean loss of the last steps.
+
+    Without `draw` each batch shows random views of different exemplars.
 
     The same seed gives the same weights on the same device with the same number of threads.
     """
@@ -52,7 +64,7 @@ def fine_tune(head: Head, exemplars: Sequence[Exemplar], schedule: Schedule, see
     with _deterministic(device):
         for step in range(schedule.steps):
             context.progress("fine-tune", step, schedule.steps)
-            batch = _draw(exemplars, schedule.batch, generator)
+            batch = draw(generator) if draw else draw_views(exemplars, schedule.batch, generator)
             loss = _loss(head, batch, generator, device)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -87,10 +99,10 @@ def _loss(head: Head, batch: Sequence[Exemplar], generator: torch.Generator, dev
     target = torch.stack([exemplar.target for exemplar in batch]).to(device).float()
     weight = torch.stack([exemplar.weight for exemplar in batch]).to(device).float()
     logits = head.training_logits(head.read(embeddings), [exemplar.slice_index for exemplar in batch], generator)
-    return segmentation_loss(logits, target, weight)
+    return head.loss(logits, target, weight)
 
 
-def _draw(exemplars: Sequence[Exemplar], count: int, generator: torch.Generator) -> list[Exemplar]:
+def draw_views(exemplars: Sequence[Exemplar], count: int, generator: torch.Generator) -> list[Exemplar]:
     """Random views of `count` different slices (of all slices, where there are fewer)."""
     views: dict[int, list[Exemplar]] = {}
     for exemplar in exemplars:

@@ -14,9 +14,9 @@ from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.exemplars import Exemplar
 from FewShotSAMLib.engine.model_file import FewShotModel
 from FewShotSAMLib.engine.run import Run
-from FewShotSAMLib.methods.few_shot import FewShotHead
 from FewShotSAMLib.methods.fusion_head import FusionHead
 from FewShotSAMLib.methods.guide import ForeignGuide, Guide, Shown
+from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.sam.fusion import STRIDE
 
 
@@ -51,7 +51,7 @@ def with_exemplars(model: FewShotModel, run: Run, annotation: Annotation) -> Few
     return replace(model, shown=Shown(features, torch.stack(masks).half()))
 
 
-def lead(head: FewShotHead | FusionHead, model: FewShotModel) -> None:
+def lead(head: Head, model: FewShotModel) -> None:
     """Let a head that needs a guide follow the model's exemplars. Raises BadInputError where the model lacks them."""
     if not isinstance(head, FusionHead):
         return

@@ -13,7 +13,9 @@ from FewShotSAMLib.core.plane import axis_of_plane, slice_plane
 from FewShotSAMLib.core.segmentation import place_on, read_segmentation
 from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.guidance import lead, with_exemplars
+from FewShotSAMLib.engine.image_training import adapted_run
 from FewShotSAMLib.engine.learning import Learned, LearningOptions, check_encoder, check_warm_start, learn, new_head
 from FewShotSAMLib.engine.model_file import FewShotModel, load_model
 from FewShotSAMLib.engine.outputs import check_outputs, write_outputs
@@ -31,6 +33,9 @@ from FewShotSAMLib.engine.results import (
 from FewShotSAMLib.engine.run import Run, predicted_slices
 from FewShotSAMLib.engine.timing import StageTimer
 from FewShotSAMLib.engine.warm import warm_encoder, warm_volume
+from FewShotSAMLib.methods.fusion_head import FusionHead
+from FewShotSAMLib.methods.head import Head
+from FewShotSAMLib.methods.registry import get_method
 
 
 def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
@@ -49,19 +54,20 @@ def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, A
         normalisation = _normalisation(request, volume, warm_start)
     indices = predicted_slices(volume, annotation.axis, request.range, annotation.exemplars)
     if warm_start is not None:
-        check_warm_start(warm_start, slice_plane(volume.geometry, annotation.axis))
+        plane = slice_plane(volume.geometry, annotation.axis)
+        check_warm_start(warm_start, plane, request.method, len(annotation.segmentation.segments))
     with timer.stage("load"):
         context.progress("load", 0, 1)
         encoder = warm_encoder(_compute(request.compute, warm_start), context)
     if warm_start is not None:
         check_encoder(warm_start, encoder)
     run = Run(volume, annotation.axis, normalisation, encoder, request.compute, context, timer)
-    learned, prediction = _learn_and_predict(run, request, annotation, indices, warm_start)
+    run, learned, prediction = _learn_and_predict(run, request, annotation, indices, warm_start)
     insert_exemplars(prediction, annotation)
     refine(prediction, request.post_processing, volume.geometry)
     result = fill_in(annotation.segmentation, prediction, annotation.axis, indices)
     with timer.stage("write"):
-        write_outputs(result, prediction, learned.model, request, context)
+        write_outputs(result, prediction, learned, request, context)
     training = {"method": request.method, "steps": learned.steps, "loss": learned.loss, "warm": warm_start is not None}
     return job_report(run, request.output, result, prediction, annotation, training)
 
@@ -85,15 +91,16 @@ def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
         encoder = warm_encoder(_compute(request.compute, model), context)
     check_encoder(model, encoder)
     run = Run(volume, axis, model.normalisation, encoder, request.compute, context, timer)
-    head = new_head(encoder, len(model.segments), model.settings)
+    head = new_head(get_method(model.method), encoder, len(model.segments), model.settings)
     model.load_into(head)
     lead(head, model)
+    if head.encoder_updates is not None:
+        run = adapted_run(run, head.encoder_updates)
     prediction = blank_prediction(volume.geometry.shape, request.confidence is not None)
     with run.embeddings() as embeddings:
         with timer.stage("encode"):
             embeddings.ensure(indices)
-        with timer.stage("predict"):
-            predict(head, embeddings, indices, prediction, context, Previewer(prediction, axis, context))
+        _predict(run, head, embeddings, indices, prediction)
     refine(prediction, request.post_processing, volume.geometry)
     result = fill_in(empty_segmentation(model.segments, volume.geometry), prediction, axis, indices)
     with timer.stage("write"):
@@ -111,19 +118,42 @@ def _learn_and_predict(
     annotation: Annotation,
     indices: Sequence[int],
     warm_start: FewShotModel | None,
-) -> tuple[Learned, Prediction]:
+) -> tuple[Run, Learned, Prediction]:
+    """The run comes back as well: adapting the encoder makes it another one."""
+    adapts = get_method(request.method).adapts_encoder
     prediction = blank_prediction(run.volume.geometry.shape, request.confidence is not None)
-    with run.embeddings(annotation, warm_start.region if warm_start else None) as embeddings:
-        with run.timer.stage("encode"):
-            embeddings.ensure(sorted({*annotation.exemplars, *indices}))
-        options = LearningOptions(request.steps, request.augmented_copies, request.seed, warm_start)
+    region = warm_start.region if warm_start else None
+    with run.embeddings(annotation, region) as embeddings:
+        if not adapts:
+            with run.timer.stage("encode"):
+                embeddings.ensure(sorted({*annotation.exemplars, *indices}))
+        options = LearningOptions(
+            steps=request.steps,
+            augmented_copies=request.augmented_copies,
+            seed=request.seed,
+            warm_start=warm_start,
+            method=request.method,
+            code_faithful=request.code_faithful,
+            fresh_augmentation=request.fresh_augmentation,
+            want_contact_sheet=request.contact_sheet is not None,
+        )
         learned = learn(run, annotation, embeddings, options)
-        with run.timer.stage("predict"):
-            preview = Previewer(prediction, annotation.axis, run.context)
-            predict(learned.head, embeddings, indices, prediction, run.context, preview)
-    if request.save_model is not None:
+        if not adapts:
+            _predict(run, learned.head, embeddings, indices, prediction)
+    if adapts and learned.head.encoder_updates is not None:
+        run = adapted_run(run, learned.head.encoder_updates)
+        with run.embeddings(annotation, region) as embeddings:
+            with run.timer.stage("encode"):
+                embeddings.ensure(indices)
+            _predict(run, learned.head, embeddings, indices, prediction)
+    if request.save_model is not None and isinstance(learned.head, FusionHead):
         learned = replace(learned, model=with_exemplars(learned.model, run, annotation))
-    return learned, prediction
+    return run, learned, prediction
+
+
+def _predict(run: Run, head: Head, embeddings: SliceEmbeddings, indices: Sequence[int], prediction: Prediction) -> None:
+    with run.timer.stage("predict"):
+        predict(head, embeddings, indices, prediction, run.context, Previewer(prediction, run.axis, run.context))
 
 
 def _read_annotation(request: PropagateRequest, volume: Volume, context: JobContext) -> Annotation:

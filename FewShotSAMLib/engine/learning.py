@@ -1,22 +1,26 @@
-"""Learns a few-shot head from the exemplars of one volume, from SAM's decoder or from an earlier few-shot model."""
+"""Learns a head from the exemplars of one volume, from SAM's decoder or from an earlier few-shot model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
 
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.plane import SlicePlane
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
-from FewShotSAMLib.engine.exemplars import collect_exemplars, tokens_of
+from FewShotSAMLib.engine.exemplars import Exemplar, collect_exemplars, tokens_of
 from FewShotSAMLib.engine.fine_tune import Schedule, fine_tune
 from FewShotSAMLib.engine.guidance import make_guide
+from FewShotSAMLib.engine.image_training import ImageTraining, is_slow
 from FewShotSAMLib.engine.model_file import FewShotModel
 from FewShotSAMLib.engine.run import Run
-from FewShotSAMLib.methods.decoder import TokenDecoder
-from FewShotSAMLib.methods.few_shot import FewShotHead, FewShotSettings
 from FewShotSAMLib.methods.fusion_head import FusionHead
+from FewShotSAMLib.methods.head import Head
+from FewShotSAMLib.methods.registry import DEFAULT_METHOD, Method, Parts, get_method
 from FewShotSAMLib.methods.tokens import Token
 from FewShotSAMLib.sam.encoder import Encoder
-from FewShotSAMLib.sam.fusion import FusionDecoder
 
 COLD_STEPS = 200
 WARM_STEPS = 30
@@ -26,8 +30,8 @@ WARM_LEARNING_RATE = 2e-4
 GUIDED_STEPS = 30
 GUIDED_WARM_STEPS = 10
 GUIDED_LEARNING_RATE = 1e-4
+"""For the bundled decoder, which was trained on episodes of this very task."""
 
-SAM_IMAGE_SIZE = 1024
 AUGMENTED_COPIES = 8
 AUGMENTED_COPIES_SLOW = 2
 """With a large encoder on a CPU, where a copy costs seconds."""
@@ -37,20 +41,28 @@ AUGMENTED_COPIES_SLOW = 2
 class LearningOptions:
     """How to train; None leaves the choice to us.
 
-    steps of training; augmented copies of each exemplar; the model to start from (None: the checkpoint's decoder).
+    steps of training; augmented copies of each exemplar; the model to start from (None: the checkpoint's decoder);
+    code_faithful: as the method's authors published it; want_contact_sheet: a picture of synthesised pairs as well;
+    fresh_augmentation: augmented copies are made and encoded anew at each step, as AutoSAM's code does.
     """
 
     steps: int | None = None
     augmented_copies: int | None = None
     seed: int = 0
     warm_start: FewShotModel | None = None
+    method: str = DEFAULT_METHOD
+    code_faithful: bool = False
+    want_contact_sheet: bool = False
+    fresh_augmentation: bool = False
 
     @property
     def schedule(self) -> Schedule:
         """The training schedule that follows."""
         if self.warm_start is not None:
             return Schedule(WARM_STEPS if self.steps is None else self.steps, learning_rate=WARM_LEARNING_RATE)
-        return Schedule(COLD_STEPS if self.steps is None else self.steps)
+        schedule = Schedule(COLD_STEPS if self.steps is None else self.steps)
+        rate = None if self.code_faithful else get_method(self.method).learning_rate
+        return schedule if rate is None else replace(schedule, learning_rate=rate)
 
     def guided_schedule(self, painted: int) -> Schedule:
         """The schedule for a decoder that was trained on episodes: it needs little, and at least two painted slices."""
@@ -63,19 +75,19 @@ class LearningOptions:
 class Learned:
     """A head that predicts, and the model file's content that makes it again."""
 
-    head: FewShotHead | FusionHead
+    head: Head
     model: FewShotModel
     steps: int
     loss: float | None
+    contact_sheet: np.ndarray | None = None
 
 
-def new_head(encoder: Encoder, class_count: int, settings: FewShotSettings) -> FewShotHead | FusionHead:
-    """A few-shot head with the mask decoder of the encoder's checkpoint, on the encoder's device."""
-    mask_decoder, prompt_encoder = encoder.sam_parts()
-    layers = encoder.fusion_layers()
-    if layers is not None:
-        return FusionHead(FusionDecoder(mask_decoder, prompt_encoder, layers), class_count).to(encoder.device).eval()
-    return FewShotHead(TokenDecoder(mask_decoder, prompt_encoder), class_count, settings).to(encoder.device)
+def new_head(method: Method, encoder: Encoder, class_count: int, settings: Any, seed: int = 0) -> Head:
+    """The method's head with the mask decoder of the encoder's checkpoint, on the encoder's device."""
+    parts = Parts(*encoder.sam_parts(), encoder.spec.architecture, class_count, encoder.fusion_layers())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return method.new_head(parts, settings).to(encoder.device)
 
 
 def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options: LearningOptions) -> Learned:
@@ -85,27 +97,33 @@ def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options
     propagated before needs no encoder at all.
     """
     warm_start = options.warm_start
-    settings = warm_start.settings if warm_start else FewShotSettings()
-    head = new_head(run.encoder, len(annotation.segmentation.segments), settings)
+    method = get_method(options.method)
+    settings = warm_start.settings if warm_start else _new_settings(method, options)
+    head = new_head(method, run.encoder, len(annotation.segmentation.segments), settings, options.seed)
     if warm_start is not None:
         warm_start.load_into(head)
     guided = isinstance(head, FusionHead)
-    with run.timer.stage("augment"):
-        copies = 0 if guided else _copies(options, run.encoder)
-        exemplars = collect_exemplars(annotation, embeddings, copies, head.logit_stride, run.context)
+    copies = 0 if guided else _copies(options, run.encoder)
+    exemplars: list[Exemplar] = []
+    if not method.adapts_encoder:
+        with run.timer.stage("augment"):
+            exemplars = collect_exemplars(annotation, embeddings, copies, head.logit_stride, run.context)
     tokens: list[Token] = []
     if isinstance(head, FusionHead):
         with run.timer.stage("priors"):
             head.follow(make_guide(run, exemplars, embeddings))
         exemplars = [exemplar for exemplar in exemplars if exemplar.slice_index in annotation.painted]
-    else:
+    elif method.needs_tokens:
         tokens = tokens_of(exemplars, settings)
         head.set_support(tokens)
     schedule = options.guided_schedule(len(exemplars)) if guided else options.schedule
+    fresh = options.fresh_augmentation
+    made = ImageTraining(run, method, annotation, embeddings, options.seed, options.want_contact_sheet, fresh)
+    draw = None if guided else made.draw(head, exemplars, copies, schedule.steps)
     with run.timer.stage("fine-tune"):
-        loss = fine_tune(head, exemplars, schedule, options.seed, run.context)
+        loss = fine_tune(head, exemplars, schedule, options.seed, run.context, draw)
     model = FewShotModel(
-        method="few-shot",
+        method=method.name,
         encoder=run.encoder.spec.name,
         weights_hash=run.encoder.weights_hash,
         normalisation=run.normalisation,
@@ -116,20 +134,21 @@ def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options
         tensors=head.state_dict(),
         region=embeddings.framing.crop if guided else None,
     )
-    return Learned(head, model, schedule.steps, loss)
+    return Learned(head, model, schedule.steps, loss, made.contact_sheet)
+
+
+def _new_settings(method: Method, options: LearningOptions) -> Any:
+    return method.new_settings({"code_faithful": True} if options.code_faithful else None)
 
 
 def _copies(options: LearningOptions, encoder: Encoder) -> int:
+    if options.fresh_augmentation:
+        return 0
     if options.augmented_copies is not None:
         return options.augmented_copies
     if options.warm_start is not None:
         return 0
-    return AUGMENTED_COPIES_SLOW if _is_slow(encoder) else AUGMENTED_COPIES
-
-
-def _is_slow(encoder: Encoder) -> bool:
-    """Whether a slice takes seconds rather than a fraction of one."""
-    return encoder.device.type == "cpu" and encoder.image_size >= SAM_IMAGE_SIZE
+    return AUGMENTED_COPIES_SLOW if is_slow(encoder) else AUGMENTED_COPIES
 
 
 def check_encoder(model: FewShotModel, encoder: Encoder) -> None:
@@ -142,8 +161,18 @@ def check_encoder(model: FewShotModel, encoder: Encoder) -> None:
         )
 
 
-def check_warm_start(model: FewShotModel, plane: SlicePlane) -> None:
-    """Raise BadInputError where the model learned slices of another plane."""
+def check_warm_start(model: FewShotModel, plane: SlicePlane, method: str, segment_count: int) -> None:
+    """Raise BadInputError where the model learned slices of another plane, by another method, or other segments."""
+    if model.method != method:
+        raise BadInputError(
+            f"The few-shot model was learned by the method {model.method}, not {method}.",
+            f"Use --method {model.method}, or learn anew without the model.",
+        )
+    if not get_method(method).needs_tokens and len(model.segments) != segment_count:
+        raise BadInputError(
+            f"The few-shot model knows {len(model.segments)} segment(s), but the annotation has {segment_count}.",
+            "Paint the same segments, or learn anew without the model.",
+        )
     if model.plane != plane.name:
         raise BadInputError(
             f"The few-shot model learned {model.plane} slices, but {plane.name} slices are painted.",

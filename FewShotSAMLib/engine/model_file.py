@@ -15,10 +15,11 @@ from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.core.intensity import Normalisation
 from FewShotSAMLib.core.region import Box
 from FewShotSAMLib.core.segmentation import Segment
-from FewShotSAMLib.methods.few_shot import FewShotHead, FewShotSettings
-from FewShotSAMLib.methods.fusion_head import FusionHead
 from FewShotSAMLib.methods.guide import Shown
+from FewShotSAMLib.methods.head import Head
+from FewShotSAMLib.methods.registry import get_method
 from FewShotSAMLib.methods.tokens import Token
+from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS
 
 FORMAT_VERSION = 1
 METADATA_KEY = "fewshotsam"
@@ -28,9 +29,9 @@ METADATA_KEY = "fewshotsam"
 class FewShotModel:
     """What fine-tuning produced, with all that is needed to apply it to another volume.
 
-    plane is "axial", "coronal" or "sagittal"; tensors are the head's state, tokens its few-shot collection. For the
-    bundled encoder: region, the part of the slices that it was learned on; shown, the exemplars as the body's box shows
-    them.
+    plane is "axial", "coronal" or "sagittal"; settings are those of the method; tensors are the head's state, tokens
+    its few-shot collection (none for methods without). For the bundled encoder: region, the part of the slices that it
+    was learned on; shown, the exemplars as the body's box shows them.
     """
 
     method: str
@@ -38,21 +39,20 @@ class FewShotModel:
     weights_hash: str
     normalisation: Normalisation
     plane: str
-    settings: FewShotSettings
+    settings: Any
     segments: tuple[Segment, ...]
     tokens: tuple[Token, ...]
     tensors: dict[str, torch.Tensor]
     region: Box | None = None
     shown: Shown | None = None
 
-    def load_into(self, head: FewShotHead | FusionHead) -> None:
-        """Give the head these weights and its support. Raises BadInputError where they do not fit."""
+    def load_into(self, head: Head) -> None:
+        """Give the head these weights and this support. Raises BadInputError where they do not fit."""
         try:
             head.load_state_dict(self.tensors)
         except RuntimeError as error:
             raise BadInputError("The few-shot model is incomplete or damaged.", "Learn it anew.") from error
-        if isinstance(head, FewShotHead):
-            head.set_support(self.tokens)
+        head.set_support(self.tokens)
 
 
 def save_model(model: FewShotModel, path: Path) -> None:
@@ -70,8 +70,8 @@ def save_model(model: FewShotModel, path: Path) -> None:
         "tokens": [{"label": token.label, "slice": token.slice_index, "copy": token.copy} for token in model.tokens],
     }
     tensors = {f"head.{name}": tensor.detach().cpu().contiguous() for name, tensor in model.tensors.items()}
-    if model.tokens:
-        tensors["tokens"] = torch.stack([token.vector.detach().cpu().float() for token in model.tokens])
+    vectors = [token.vector.detach().cpu().float() for token in model.tokens]
+    tensors["tokens"] = torch.stack(vectors) if vectors else torch.zeros(0, EMBEDDING_CHANNELS)
     if model.shown is not None:
         tensors["shown.features"] = model.shown.features.cpu().contiguous()
         tensors["shown.masks"] = model.shown.masks.cpu().contiguous()
@@ -109,7 +109,7 @@ def _model_from(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Few
         weights_hash=header["weights_hash"],
         normalisation=Normalisation.from_json(header["normalisation"]),
         plane=header["plane"],
-        settings=FewShotSettings(**header["settings"]),
+        settings=get_method(header["method"]).new_settings(header["settings"]),
         segments=tuple(_segment_from_json(entry) for entry in header["segments"]),
         tokens=_tokens(header["tokens"], vectors),
         tensors={name.removeprefix("head."): tensor for name, tensor in tensors.items()},

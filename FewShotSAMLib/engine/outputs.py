@@ -8,8 +8,10 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path, check_writable
 from FewShotSAMLib.core.image_io import write_image
 from FewShotSAMLib.core.segmentation import Segmentation, check_output, write_segmentation
+from FewShotSAMLib.engine.contact_sheet import write_png
 from FewShotSAMLib.engine.context import JobContext
-from FewShotSAMLib.engine.model_file import FewShotModel, save_model
+from FewShotSAMLib.engine.learning import Learned
+from FewShotSAMLib.engine.model_file import save_model
 from FewShotSAMLib.engine.predict import Prediction
 from FewShotSAMLib.engine.request import ApplyRequest, PropagateRequest
 
@@ -20,9 +22,12 @@ def check_outputs(request: PropagateRequest | ApplyRequest) -> None:
     Saving a model over the one started from is meant to be possible: it is how a model grows.
     """
     check_output(request.output)
-    save_to = request.save_model if isinstance(request, PropagateRequest) else None
+    save_to, sheet = None, None
+    if isinstance(request, PropagateRequest):
+        save_to, sheet = request.save_model, request.contact_sheet
     outputs = {"output": request.output, "confidence volume": request.confidence, "few-shot model": save_to}
-    for path in (request.confidence, save_to):
+    outputs["contact sheet"] = sheet
+    for path in (request.confidence, save_to, sheet):
         if path is not None:
             check_writable(path)
     _check_distinct({name: path for name, path in outputs.items() if path is not None}, _inputs(request))
@@ -52,7 +57,7 @@ def _check_distinct(outputs: Mapping[str, Path], inputs: Mapping[str, Path]) -> 
 def write_outputs(
     result: Segmentation,
     prediction: Prediction,
-    model: FewShotModel | None,
+    learned: Learned | None,
     request: PropagateRequest | ApplyRequest,
     context: JobContext,
 ) -> None:
@@ -64,8 +69,11 @@ def write_outputs(
         if request.confidence is not None and prediction.confidence is not None:
             confidence = files.enter_context(atomic_path(request.confidence))
             write_image(prediction.confidence, result.geometry, confidence)
-        if model is not None and isinstance(request, PropagateRequest) and request.save_model is not None:
-            save_model(model, files.enter_context(atomic_path(request.save_model)))
+        if learned is not None and isinstance(request, PropagateRequest):
+            if request.save_model is not None:
+                save_model(learned.model, files.enter_context(atomic_path(request.save_model)))
+            if request.contact_sheet is not None and learned.contact_sheet is not None:
+                write_png(learned.contact_sheet, files.enter_context(atomic_path(request.contact_sheet)))
         context.check()
     for warning in warnings:
         context.warning(warning)

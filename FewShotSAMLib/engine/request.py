@@ -7,8 +7,8 @@ from typing import Any, Self
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.postprocess import PostProcessing
+from FewShotSAMLib.methods.registry import DEFAULT_METHOD, get_method
 
-METHODS = ("few-shot",)
 MAX_STEPS = 100_000
 MAX_COPIES = 1000
 
@@ -37,7 +37,9 @@ class PropagateRequest:
     empty_slices: tuple[int, ...] = ()
     painted_slices: tuple[int, ...] | None = None
     range: tuple[int, int] | None = None
-    method: str = "few-shot"
+    method: str = DEFAULT_METHOD
+    code_faithful: bool = False
+    fresh_augmentation: bool = False
     normalisation: str | None = None
     steps: int | None = None
     augmented_copies: int | None = None
@@ -45,6 +47,7 @@ class PropagateRequest:
     warm_start: Path | None = None
     save_model: Path | None = None
     confidence: Path | None = None
+    contact_sheet: Path | None = None
     compute: ComputeOptions = field(default_factory=ComputeOptions)
     post_processing: PostProcessing = field(default_factory=PostProcessing)
 
@@ -52,8 +55,7 @@ class PropagateRequest:
     def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
         """The request that the JSON parameters describe; raises BadInputError for what cannot be."""
         request = _build(cls, parameters)
-        if request.method not in METHODS:
-            raise BadInputError(f"There is no method “{request.method}”.", f"Choose one of: {', '.join(METHODS)}.")
+        _check_method(request)
         if request.steps is not None and not 0 <= request.steps <= MAX_STEPS:
             raise BadInputError(f"{request.steps} training steps are out of bounds.", f"Give 0 to {MAX_STEPS}.")
         if request.augmented_copies is not None and not 0 <= request.augmented_copies <= MAX_COPIES:
@@ -81,6 +83,23 @@ class ApplyRequest:
     def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
         """The request that the JSON parameters describe; raises BadInputError for what cannot be."""
         return _build(cls, parameters)
+
+
+def _check_method(request: PropagateRequest) -> None:
+    """Raise BadInputError for an unknown method and for options that it does not know."""
+    method = get_method(request.method)
+    if request.code_faithful and not method.has_published_code:
+        raise BadInputError(
+            f"The method “{method.name}” has no published code to be faithful to.",
+            "Leave code_faithful away, or choose one of the AutoSAM heads.",
+        )
+    if request.contact_sheet is not None and not method.synthesises:
+        raise BadInputError(
+            f"The method “{method.name}” synthesises nothing that a contact sheet could show.",
+            "Leave contact_sheet away, or choose the method synthesis or cheap-lunch.",
+        )
+    if request.contact_sheet is not None and request.contact_sheet.suffix.lower() != ".png":
+        raise BadInputError(f"The contact sheet {request.contact_sheet} is no .png file.", "Let its name end in .png.")
 
 
 def _path(value: Any) -> Path:
@@ -139,10 +158,11 @@ _CONVERTERS = {
         ("volume", "annotation", "output", "model", "warm_start", "save_model", "confidence", "checkpoint", "cache"),
         _path,
     ),
+    "contact_sheet": _path,
     **dict.fromkeys(("method", "normalisation", "encoder", "device", "precision"), _text),
     **dict.fromkeys(("steps", "seed", "augmented_copies"), _integer),
     **dict.fromkeys(("empty_slices", "painted_slices"), _integers),
-    **dict.fromkeys(("no_cache", "largest_island", "fill_holes"), _flag),
+    **dict.fromkeys(("no_cache", "largest_island", "fill_holes", "code_faithful", "fresh_augmentation"), _flag),
     **dict.fromkeys(("smooth_mm", "cache_limit_gb"), _number),
     "axis": _axis,
     "range": _pair,

@@ -22,3 +22,19 @@ def segmentation_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         return cross_entropy
     dice = (2 * overlap + 1e-3) / (total + 1e-3)
     return cross_entropy + (1 - dice[present]).mean()
+
+
+def squared_dice_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """AutoSAM's published loss; arguments as above: mean cross-entropy, plus the mean over segments of 1 - Dice.
+
+    Dice is taken over the whole batch, with squares in the denominator and 1 added above and below. Terms of 0 stay out
+    of the mean (the published code has NaN where all are 0; here that is 0).
+    """
+    log_probability = torch.log_softmax(logits, dim=1)
+    cross_entropy = -((target * log_probability).sum(dim=1) * weight).sum() / weight.sum().clamp_min(1.0)
+    probability, wanted = log_probability.exp()[:, 1:], target[:, 1:]
+    counts = weight[:, None]
+    overlap = (probability * wanted * counts).sum(dim=(0, 2, 3))
+    total = ((probability.square() + wanted.square()) * counts).sum(dim=(0, 2, 3))
+    terms = 1 - (2 * overlap + 1) / (total + 1)
+    return cross_entropy + terms.sum() / (terms > 0).sum().clamp_min(1)

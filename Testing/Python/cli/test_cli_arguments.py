@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from FewShotSAMLib.cli import main
+from FewShotSAMLib.cli.parser import build_parser
+from FewShotSAMLib.cli.run import job_parameters
+from FewShotSAMLib.methods.registry import METHODS
 from FewShotSAMLib.worker.process import worker_environment
 
 
@@ -75,6 +78,21 @@ def test_the_help_says_that_slices_are_counted_from_zero(capsys: pytest.CaptureF
         with pytest.raises(SystemExit):
             main([command, "--help"])
         assert "begin with 0" in capsys.readouterr().out
+
+
+def test_the_help_lists_every_method(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["propagate", "--help"])
+    shown = capsys.readouterr().out
+    assert all(method.name in shown and method.title in shown for method in METHODS)
+
+
+def test_what_is_said_of_the_method_reaches_the_job() -> None:
+    options = "propagate a b -o c --method cheap-lunch --contact-sheet pairs.png --code-faithful --fresh-augmentation"
+    parameters = job_parameters(build_parser().parse_args(options.split()))
+    assert parameters["method"] == "cheap-lunch" and parameters["contact_sheet"] == str(Path("pairs.png").absolute())
+    assert parameters["code_faithful"] is True and parameters["fresh_augmentation"] is True
+    assert "code_faithful" not in job_parameters(build_parser().parse_args(["propagate", "a", "b", "-o", "c"]))
 
 
 def test_python_m_is_the_command_line() -> None:

@@ -1,10 +1,15 @@
-"""A mask decoder of the official classes, small enough for quick tests."""
+"""A mask decoder and an image encoder of the official classes, small enough for quick tests."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 
 from FewShotSAMLib.methods.decoder import TokenDecoder
+from FewShotSAMLib.sam.registry import Architecture, EncoderSpec, build_sam, get_spec
 
 
 @pytest.fixture
@@ -23,3 +28,26 @@ def sam_parts() -> tuple[MaskDecoder, PromptEncoder]:
 def decoder(sam_parts: tuple[MaskDecoder, PromptEncoder]) -> TokenDecoder:
     """The token decoder made of them."""
     return TokenDecoder(*sam_parts)
+
+
+@dataclass(frozen=True)
+class SmallVitB:
+    """A network of the official classes with vit_b's layout at a reduced size, random weights."""
+
+    spec: EncoderSpec
+    image_encoder: Any
+
+
+@pytest.fixture
+def small_vit_b() -> SmallVitB:
+    """Four blocks, two of them global, and windows that need padding."""
+    architecture = Architecture(
+        image_size=128, patch_size=16, embed_dim=48, depth=4, num_heads=4, global_attn_indexes=(1, 3), window_size=6
+    )
+    spec = dataclasses.replace(get_spec("vit_b"), name="small", architecture=architecture)
+    torch.manual_seed(3)
+    network = build_sam(spec).image_encoder
+    for name, parameter in network.named_parameters():
+        if "rel_pos" in name or "pos_embed" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return SmallVitB(spec, network)

@@ -1,0 +1,217 @@
+"""Training that makes its images as it goes: synthesised pairs, and LoRA, whose gradients pass through the encoder."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from FewShotSAMLib.core.annotation import Annotation
+from FewShotSAMLib.engine.contact_sheet import contact_sheet
+from FewShotSAMLib.engine.embeddings import SliceEmbeddings
+from FewShotSAMLib.engine.exemplars import Exemplar
+from FewShotSAMLib.engine.fine_tune import CLEAN_SHARE, Draw, draw_views
+from FewShotSAMLib.engine.run import Run
+from FewShotSAMLib.engine.synthesise import PairMaker
+from FewShotSAMLib.methods.augmentation import SliceAugmentation
+from FewShotSAMLib.methods.head import Head
+from FewShotSAMLib.methods.lora import LARGE_GRID, LoraFactors, attach, encode_with_gradients, merge
+from FewShotSAMLib.methods.registry import Method
+from FewShotSAMLib.methods.synthesis import LabelledSlice
+from FewShotSAMLib.sam.checkpoint import load_sam
+from FewShotSAMLib.sam.encoder import Encoder
+from FewShotSAMLib.sam.precision import pick_precision
+from FewShotSAMLib.sam.registry import PIXEL_MEAN, PIXEL_STD
+from FewShotSAMLib.sam.state_hash import combined_hash
+
+SYNTHESISED = -1
+"""Slice number of a synthesised pair."""
+SHOWN_PAIRS = 24
+"""On the contact sheet."""
+MANY = 2**31 - 1
+"""Number of augmented copies and pairs to draw from where none is kept."""
+IMAGES_PER_STEP = 2
+BACKWARD_COST, RECOMPUTED_COST = 3.0, 4.0
+"""Time of a training step on one image as multiples of encoding it: forward and backward; and forward once more."""
+LONG_S = 600.0
+"""Training from which on the user is warned."""
+
+Encode = Callable[[torch.Tensor], torch.Tensor]
+"""Embedding (256, h, w) of an image (3, S, S) in 0..255."""
+
+
+SAM_IMAGE_SIZE = 1024
+
+
+class ImageTraining:
+    """What `method` needs for training besides the exemplars: nothing, synthesised pairs, or an encoder to adapt."""
+
+    def __init__(
+        self,
+        run: Run,
+        method: Method,
+        annotation: Annotation,
+        embeddings: SliceEmbeddings,
+        seed: int,
+        want_contact_sheet: bool,
+        fresh: bool = False,
+    ) -> None:
+        self._fresh = fresh
+        self._run, self._annotation, self._embeddings = run, annotation, embeddings
+        maker = PairMaker(annotation, embeddings, seed) if method.synthesises else None
+        self._maker = maker if maker is not None and maker.possible else None
+        self.contact_sheet: np.ndarray | None = None
+        if self._maker is not None and want_contact_sheet:
+            pairs = [self._maker.pair(number) for number in range(SHOWN_PAIRS)]
+            shown = annotation.segmentation.segments
+            self.contact_sheet = contact_sheet(pairs, shown, embeddings.framing.aspect)
+
+    def draw(self, head: Head, exemplars: Sequence[Exemplar], copies: int, steps: int) -> Draw | None:
+        """How batches come about; None for views of the exemplars alone.
+
+        Without LoRA there are `copies` pairs for each painted or empty slice, encoded before the training; with LoRA
+        all images are made and encoded at each step, and so they are where `fresh` copies are asked for.
+        """
+        annotation, embeddings = self._annotation, self._embeddings
+        if head.encoder_updates is not None:
+            return self._encoding_draw(adaptable_encoder(self._run, head.encoder_updates), steps, _gradient_cost)
+        if self._fresh:
+            return self._encoding_draw(frozen_encoder(self._run), steps, lambda encoder: 1.0)
+        count = copies * len(annotation.exemplars)
+        if self._maker is None or count == 0:
+            return None
+        with self._run.timer.stage("synthesise"):
+            class_count = len(annotation.segmentation.segments)
+            return mixed_draw(exemplars, synthesised_exemplars(self._maker, count, embeddings, class_count))
+
+    def _encoding_draw(self, encode: Encode, steps: int, cost: Callable[[Encoder], float]) -> Draw:
+        if is_slow(self._run.encoder):
+            warn_of_time(self._run, encode, steps, cost(self._run.encoder))
+        return encoding_draw(self._annotation, self._embeddings, encode, self._maker)
+
+
+def is_slow(encoder: Encoder) -> bool:
+    """Whether a slice takes seconds rather than a fraction of one."""
+    return encoder.device.type == "cpu" and encoder.image_size >= SAM_IMAGE_SIZE
+
+
+def synthesised_exemplars(
+    maker: PairMaker, count: int, embeddings: SliceEmbeddings, class_count: int
+) -> list[Exemplar]:
+    """Pairs 0 to count - 1, encoded once and kept in the cache."""
+    encoded = embeddings.made(f"synthesised {maker.key} count={count}", count, lambda n: maker.pair(n).grey)
+    return [
+        _exemplar(SYNTHESISED, embedding, maker.pair(number).classes, class_count, embeddings)
+        for number, embedding in enumerate(encoded)
+    ]
+
+
+def mixed_draw(real: Sequence[Exemplar], synthesised: Sequence[Exemplar]) -> Draw:
+    """Batches of one view of a real exemplar and one synthesised pair."""
+
+    def draw(generator: torch.Generator) -> list[Exemplar]:
+        return [*draw_views(real, 1, generator), synthesised[_below(len(synthesised), generator)]]
+
+    return draw
+
+
+def encoding_draw(annotation: Annotation, embeddings: SliceEmbeddings, encode: Encode, maker: PairMaker | None) -> Draw:
+    """Batches whose images are made and encoded at each step: a real exemplar, as it is or augmented anew, and a
+    synthesised pair or, without a maker, another real exemplar."""
+    class_count = len(annotation.segmentation.segments)
+
+    def real(index: int, generator: torch.Generator) -> LabelledSlice:
+        grey = torch.from_numpy(embeddings.grey(index))
+        classes = np.ascontiguousarray(embeddings.framing.cut(annotation.classes(index)))
+        if float(torch.rand((), generator=generator)) >= CLEAN_SHARE:
+            copy = 1 + _below(MANY, generator)
+            grey, classes = SliceAugmentation(index, copy).apply(grey, classes, embeddings.framing.aspect)
+        return LabelledSlice(grey, classes)
+
+    def draw(generator: torch.Generator) -> list[Exemplar]:
+        chosen = torch.randperm(len(annotation.exemplars), generator=generator).tolist()
+        indices = [annotation.exemplars[position] for position in chosen[: 1 if maker else IMAGES_PER_STEP]]
+        views = [(index, real(index, generator)) for index in indices]
+        if maker is not None:
+            views.append((SYNTHESISED, maker.pair(_below(MANY, generator))))
+        return [
+            _exemplar(index, encode(embeddings.framing.image(view.grey)), view.classes, class_count, embeddings)
+            for index, view in views
+        ]
+
+    return draw
+
+
+def adaptable_encoder(run: Run, factors: LoraFactors) -> Encode:
+    """The encoder's official layers in float32 with the updates `factors`, through which gradients reach them."""
+    sam, _ = load_sam(run.encoder.spec, run.compute.checkpoint, warn=run.context.warning)
+    network, device = sam.image_encoder.to(run.encoder.device), run.encoder.device
+    attach(network, factors)
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
+
+    def encode(image: torch.Tensor) -> torch.Tensor:
+        return encode_with_gradients(network, ((image.to(device) - mean) / std)[None], run.context.check)[0]
+
+    return encode
+
+
+def frozen_encoder(run: Run) -> Encode:
+    """The encoder as it is."""
+    return lambda image: run.encoder.encode(image[None], run.context.check)[0]
+
+
+def warn_of_time(run: Run, encode: Encode, steps: int, cost: float) -> None:
+    """Encode one blank image and say, before it begins, how long training will take if that is long.
+
+    cost: time of training on one image as a multiple of encoding it.
+    """
+    size = run.encoder.image_size
+    started = time.perf_counter()
+    with torch.no_grad():
+        encode(torch.zeros(3, size, size))
+    seconds = (time.perf_counter() - started) * cost * IMAGES_PER_STEP * steps
+    if seconds >= LONG_S:
+        run.context.warning(
+            f"Training with the encoder “{run.encoder.spec.name}” at every step takes about {_duration(seconds)} on "
+            f"this computer ({steps} steps). If that is too long, cancel and choose fewer steps, a GPU, a smaller "
+            "encoder, or a method that learns from embeddings."
+        )
+
+
+def adapted_run(run: Run, factors: LoraFactors) -> Run:
+    """The same volume on its way through the encoder with the updates merged into its weights.
+
+    Its embeddings have a key of their own in the cache, as its weights have a hash of their own.
+    """
+    spec, device = run.encoder.spec, run.encoder.device
+    sam, weights_hash = load_sam(spec, run.compute.checkpoint, warn=run.context.warning)
+    state = {name: tensor.detach().cpu() for name, tensor in factors.state_dict().items()}
+    merge(sam.image_encoder, factors.cpu())
+    factors.to(device)
+    precision, automatic = pick_precision(run.compute.precision, device, spec), run.compute.precision == "auto"
+    digest = combined_hash(weights_hash, state)
+    encoder = Encoder(spec, sam, digest, device, precision, automatic, run.context.warning)
+    return replace(run, encoder=encoder)
+
+
+def _gradient_cost(encoder: Encoder) -> float:
+    large = encoder.spec.architecture.embedding_size >= LARGE_GRID
+    return RECOMPUTED_COST if large else BACKWARD_COST
+
+
+def _exemplar(
+    index: int, embedding: torch.Tensor, classes: np.ndarray, class_count: int, embeddings: SliceEmbeddings
+) -> Exemplar:
+    """An exemplar for methods that use no tokens."""
+    target, weight = embeddings.framing.target(classes, class_count)
+    return Exemplar(index, 0, embedding, target.half(), weight.half(), torch.empty(0))
+
+
+def _below(count: int, generator: torch.Generator) -> int:
+    return int(torch.randint(count, (), generator=generator))
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes} minutes" if minutes < 120 else f"{seconds / 3600:.0f} hours"

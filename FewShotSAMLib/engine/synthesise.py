@@ -1,0 +1,83 @@
+"""Synthesised pairs from the painted slices of a volume: which slices give regions, and which take them in."""
+
+import hashlib
+
+import numpy as np
+import torch
+
+from FewShotSAMLib.core.annotation import IGNORE, Annotation
+from FewShotSAMLib.engine.embeddings import SliceEmbeddings
+from FewShotSAMLib.methods.synthesis import RECIPE, LabelledSlice, Synthesis
+
+KNOWN_HOST_SHARE = 0.5
+"""Chance that the host is a painted or empty slice, all of whose pixels are known."""
+
+
+class PairMaker:
+    """Makes pair 0, 1, 2, ...: the same number and seed always give the same pair.
+
+    Regions come from painted slices. They are pasted into any slice of the volume (our reading: the paper's hosts are
+    other images of its data set). On a painted or empty host the rest of the slice keeps its labels. A slice beyond an
+    empty one, seen from the painted ones, is taken as background. Any other may hold the segments, so that outside the
+    pasted regions and a narrow rim nothing is learned from it.
+    """
+
+    def __init__(self, annotation: Annotation, embeddings: SliceEmbeddings, seed: int) -> None:
+        self._annotation, self._embeddings, self._seed = annotation, embeddings, seed
+        self._count = annotation.segmentation.layers.shape[1 + annotation.axis]
+        self._known = {index: self._labelled(index) for index in annotation.exemplars}
+        self._sources = [index for index in annotation.painted if _shows_segment(self._known[index].classes)]
+
+    @property
+    def key(self) -> str:
+        """Names in cache keys all that a pair depends on besides the volume, its window and framing."""
+        digest = hashlib.sha256(repr((self._annotation.painted, self._annotation.empty)).encode())
+        for index in self._annotation.painted:
+            digest.update(self._annotation.classes(index).tobytes())
+        return f"{RECIPE} seed={self._seed} painted={digest.hexdigest()[:16]}"
+
+    @property
+    def possible(self) -> bool:
+        """Whether any painted slice shows a segment in the part that the encoder sees."""
+        return bool(self._sources)
+
+    def slice_at(self, index: int) -> LabelledSlice:
+        """A slice with what is known of it."""
+        return self._known.get(index) or self._labelled(index)
+
+    def _labelled(self, index: int) -> LabelledSlice:
+        grey = torch.from_numpy(self._embeddings.grey(index))
+        shape = tuple(grey.shape[:2])
+        if index in self._annotation.exemplars:
+            classes = np.ascontiguousarray(self._embeddings.framing.cut(self._annotation.classes(index)))
+        else:
+            classes = np.full(shape, 0 if self._is_beyond(index) else IGNORE, dtype=np.uint8)
+        return LabelledSlice(grey, classes)
+
+    def pair(self, number: int) -> LabelledSlice:
+        """Pair `number`, from 0 up."""
+        generator = torch.Generator().manual_seed((self._seed * 1_000_003 + number) % 2**63)
+        source = self._sources[_index(len(self._sources), generator)]
+        host = self._host(source, generator)
+        synthesis = Synthesis(self._embeddings.framing.aspect, generator)
+        return synthesis.pair(self.slice_at(source), self.slice_at(host))
+
+    def _host(self, source: int, generator: torch.Generator) -> int:
+        known = [index for index in self._annotation.exemplars if index != source]
+        others = [index for index in range(self._count) if index not in self._annotation.exemplars]
+        take_known = float(torch.rand((), generator=generator)) < KNOWN_HOST_SHARE
+        hosts = (known if take_known else others) or others or known or [source]
+        return hosts[_index(len(hosts), generator)]
+
+    def _is_beyond(self, index: int) -> bool:
+        """Whether an empty slice lies between this one and all painted ones."""
+        first, last = self._annotation.painted[0], self._annotation.painted[-1]
+        return any(index < empty < first or last < empty < index for empty in self._annotation.empty)
+
+
+def _shows_segment(classes: np.ndarray) -> bool:
+    return bool(((classes > 0) & (classes != IGNORE)).any())
+
+
+def _index(count: int, generator: torch.Generator) -> int:
+    return int(torch.randint(count, (), generator=generator))

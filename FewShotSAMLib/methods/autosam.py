@@ -1,0 +1,115 @@
+"""AutoSAM's ViT head: SAM's mask decoder without prompts, a set of tokens for each class, all classes in one pass.
+
+Source: Hu, Xu, Shi, How to Efficiently Adapt Large Segmentation Model (SAM) to Medical Images, arXiv 2306.13731, and
+its published code (xhu248/AutoSAM). The other two heads are in `autosam_convolutions.py`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from segment_anything.modeling import MaskDecoder, PromptEncoder
+from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom
+from torch import Tensor, nn
+
+from FewShotSAMLib.methods.head import PromptlessHead
+from FewShotSAMLib.methods.loss import squared_dice_loss
+
+TOKENS_PER_CLASS = 2
+"""Mask tokens of each class in the published structure; only the first one's mask is used."""
+
+
+@dataclass(frozen=True)
+class AutoSamSettings:
+    """code_faithful: structure, initial weights and loss exactly as published; else with its slips mended."""
+
+    code_faithful: bool = False
+
+
+class AutoSamHead(PromptlessHead):
+    """What the three heads share: the loss.
+
+    Published: cross-entropy and a Dice loss with squared denominators. The default is the loss of all our methods, so
+    that they can be compared.
+    """
+
+    settings: AutoSamSettings
+
+    def loss(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Cross-entropy plus Dice loss."""
+        if self.settings.code_faithful:
+            return squared_dice_loss(logits, target, weight)
+        return super().loss(logits, target, weight)
+
+
+class AutoSamViTHead(AutoSamHead):
+    """Classes (background among them) are folded into the batch: each asks the image with its own tokens, and
+    transformer, upscaling and hypernetwork are shared. Classes do not attend to each other; a softmax joins them.
+
+    Names and shapes of parameters are the published ones. The transformer, the upscaling and the hypernetworks start
+    from SAM's decoder. Slips of the published code, mended unless `code_faithful`:
+
+    - Its positional encoding is a fresh random matrix, as SAM's lies under a name that is not looked for. SAM's decoder
+      has never seen another than its own: it is used here.
+    - IoU and mask tokens start at random because the checkpoint's have another shape; the IoU tokens stay so, frozen,
+      and are attended to. Here each class starts with SAM's own IoU token, and with SAM's first two mask tokens plus
+      the random ones (without these all classes begin alike and learn to differ only slowly); all train.
+    - Without a prompt encoder it leaves away the embedding for "no mask", which SAM adds to every image: added here.
+    """
+
+    no_mask: Tensor
+
+    def __init__(
+        self,
+        mask_decoder: MaskDecoder,
+        prompt_encoder: PromptEncoder,
+        class_count: int,
+        settings: AutoSamSettings,
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.mask_decoder = _class_decoder(mask_decoder, class_count + 1)
+        self.pe_layer = PositionEmbeddingRandom(mask_decoder.transformer_dim // 2)
+        no_mask = torch.zeros(1, mask_decoder.transformer_dim, 1, 1)
+        if not settings.code_faithful:
+            self.pe_layer.load_state_dict(prompt_encoder.pe_layer.state_dict())
+            no_mask = prompt_encoder.no_mask_embed.weight.detach().clone().view(1, -1, 1, 1)
+            with torch.no_grad():
+                self.mask_decoder.iou_token.weight.copy_(mask_decoder.iou_token.weight)
+                first = mask_decoder.mask_tokens.weight[:TOKENS_PER_CLASS]
+                self.mask_decoder.mask_tokens.weight.add_(first.repeat(class_count + 1, 1))
+        self.register_buffer("no_mask", no_mask, persistent=False)
+        frozen = [self.mask_decoder.iou_prediction_head, *self.mask_decoder.output_hypernetworks_mlps[1:]]
+        for module in [*frozen, self.mask_decoder.iou_token] if settings.code_faithful else frozen:
+            module.requires_grad_(False)
+
+    def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
+        """Logits of all classes in one pass."""
+        decoder = self.mask_decoder
+        classes = len(decoder.iou_token.weight)
+        own = decoder.mask_tokens.weight.unflatten(0, (classes, TOKENS_PER_CLASS))
+        tokens = torch.cat([decoder.iou_token.weight[:, None], own], dim=1).repeat(len(embeddings), 1, 1)
+        images = (embeddings + self.no_mask).repeat_interleave(classes, dim=0)
+        size = embeddings.shape[2:]
+        positions = self.pe_layer(tuple(size))[None].expand(len(images), -1, -1, -1)
+        answers, cells = decoder.transformer(images, positions, tokens)
+        upscaled = decoder.output_upscaling(cells.transpose(1, 2).unflatten(2, size))
+        weights = decoder.output_hypernetworks_mlps[0](answers[:, 1])
+        return torch.einsum("bk,bkhw->bhw", weights, upscaled).unflatten(0, (len(embeddings), classes))
+
+
+def _class_decoder(sam: MaskDecoder, classes: int) -> MaskDecoder:
+    """The published decoder: SAM's parts where they fit, except IoU head and tokens, which start at random."""
+    decoder = MaskDecoder(
+        num_multimask_outputs=TOKENS_PER_CLASS - 1, transformer=sam.transformer, transformer_dim=sam.transformer_dim
+    )
+    decoder.iou_token = nn.Embedding(classes, sam.transformer_dim)
+    decoder.mask_tokens = nn.Embedding(TOKENS_PER_CLASS * classes, sam.transformer_dim)
+    wanted = decoder.state_dict().keys()
+    learned = {
+        name: tensor
+        for name, tensor in sam.state_dict().items()
+        if name in wanted and "iou" not in name and "mask_tokens" not in name
+    }
+    decoder.load_state_dict(learned, strict=False)
+    return decoder

@@ -1,0 +1,119 @@
+"""AutoSAM's other two heads, without attention: the CNN head and the linear head. Source: see `autosam.py`."""
+
+from collections.abc import Sequence
+
+from segment_anything.modeling import MaskDecoder
+from torch import Tensor, nn
+
+from FewShotSAMLib.methods.autosam import AutoSamHead, AutoSamSettings
+
+EMBEDDING = 256
+TOP_CHANNELS = 64
+PUBLISHED_DEPTH = 4
+DEPTH = 2
+
+
+class AutoSamCnnHead(AutoSamHead):
+    """Two 1 x 1 convolutions, then blocks of two 3 x 3 ones that each halve the channels, the last two doubling the
+    grid: from (256, h, w) to 64 channels at (4h, 4w). All weights start at random.
+
+    Mended unless `code_faithful`: there is neither a norm nor an initialisation made for ReLU, so that over a dozen
+    layers the signal fades to the biases' constant; transposed and last 3 x 3 convolutions lack the activation that all
+    others have, and the last two layers amount to one. Here every 3 x 3 and transposed convolution is followed by
+    instance norm, as in other segmentation networks, and ReLU. Published are four blocks from 1024 channels (20.7
+    million parameters; the first two blocks, at the embedding's size, hold most of them); here it is the two blocks
+    that are the published class's own default (1.8 million), so that a CPU trains them (our choice).
+    """
+
+    def __init__(self, class_count: int, settings: AutoSamSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        depth = PUBLISHED_DEPTH if settings.code_faithful else DEPTH
+        self.mask_decoder = _cnn(class_count + 1, depth, normed=not settings.code_faithful)
+        if not settings.code_faithful:
+            for module in self.mask_decoder.modules():
+                if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.out_channels > class_count + 1:
+                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+    def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
+        """Logits of all classes."""
+        result: Tensor = self.mask_decoder(embeddings)
+        return result
+
+
+class AutoSamLinearHead(AutoSamHead):
+    """SAM's own upscaling of the embedding, starting from SAM's weights, and two 1 x 1 convolutions.
+
+    Mended unless `code_faithful`: the published head ends with ReLU on the logits, which cannot speak against a class
+    and learns nothing wherever all of them are 0; here the last convolution gives the logits.
+    """
+
+    def __init__(self, mask_decoder: MaskDecoder, class_count: int, settings: AutoSamSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        narrow = EMBEDDING // 8
+        final = [nn.Conv2d(narrow, narrow, 1), nn.ReLU(), nn.Conv2d(narrow, class_count + 1, 1)]
+        last = [nn.ReLU()] if settings.code_faithful else []
+        self.mask_decoder = _Linear(mask_decoder.output_upscaling, nn.Sequential(*final, *last))
+
+    def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
+        """Logits of all classes."""
+        result: Tensor = self.mask_decoder(embeddings)
+        return result
+
+
+class _Linear(nn.Module):
+    """The layers under their published names."""
+
+    def __init__(self, output_upscaling: nn.Module, final: nn.Module) -> None:
+        super().__init__()
+        self.output_upscaling = output_upscaling
+        self.final = final
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.final(self.output_upscaling(x))
+        return result
+
+
+class _Cnn(nn.Module):
+    """The layers under their published names."""
+
+    def __init__(self, input_block: nn.Module, blocks: list[nn.Sequential], final: nn.Module) -> None:
+        super().__init__()
+        self.input_block = input_block
+        self.blocks = nn.ModuleList(blocks)
+        self.final = final
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.input_block(x)
+        for block in self.blocks:
+            x = block(x)
+        result: Tensor = self.final(x)
+        return result
+
+
+def _cnn(classes: int, depth: int, normed: bool) -> _Cnn:
+    wide = TOP_CHANNELS * 2**depth
+    entrance = nn.Sequential(nn.Conv2d(EMBEDDING, wide, 1), nn.ReLU(), nn.Conv2d(wide, wide, 1), nn.ReLU())
+    blocks = []
+    for number in range(depth):
+        channels = TOP_CHANNELS * 2 ** (depth - number)
+        if number < depth - 2:
+            layers = [*_convolution(channels, channels, normed), *_convolution(channels, channels // 2, normed)]
+        else:
+            layers = [*_convolution(channels, channels, normed), *_convolution(channels, channels, normed)]
+            layers.append(nn.ConvTranspose2d(channels, channels // 2, 2, stride=2))
+            layers += _after(channels // 2) if normed else []
+        blocks.append(nn.Sequential(*layers))
+    last = nn.Conv2d(TOP_CHANNELS, TOP_CHANNELS, 3, padding=1)
+    between = _after(TOP_CHANNELS) if normed else []
+    return _Cnn(entrance, blocks, nn.Sequential(last, *between, nn.Conv2d(TOP_CHANNELS, classes, 1)))
+
+
+def _convolution(inputs: int, outputs: int, normed: bool) -> list[nn.Module]:
+    convolution = nn.Conv2d(inputs, outputs, 3, padding=1)
+    return [convolution, *_after(outputs)] if normed else [convolution, nn.ReLU()]
+
+
+def _after(channels: int) -> list[nn.Module]:
+    return [nn.InstanceNorm2d(channels, affine=True), nn.ReLU()]

@@ -1,0 +1,76 @@
+"""The decoder of LoRA and Cheap Lunch: SAM's mask decoder with a mask token per class, all of them in one sequence."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from segment_anything.modeling import MaskDecoder, PromptEncoder
+from torch import Tensor, nn
+
+from FewShotSAMLib.methods.head import PromptlessHead
+from FewShotSAMLib.methods.lora import RANK, LoraFactors
+
+
+@dataclass(frozen=True)
+class ClassTokenSettings:
+    """rank: of the LoRA updates in the encoder, 0 for none."""
+
+    rank: int = 0
+
+
+@dataclass(frozen=True)
+class LoraSettings(ClassTokenSettings):
+    """With LoRA."""
+
+    rank: int = RANK
+
+
+class ClassTokenHead(PromptlessHead):
+    """One mask token and one hypernetwork per class, background first; the tokens attend to each other.
+
+    Source: SAMed's code (hitachinsk/SAMed), whose recipe we read into Cheap Lunch: no prompt but SAM's embedding for
+    "no mask", which trains along with the decoder; a softmax over the classes. SAMed's tokens and hypernetworks start
+    at random; ours start from SAM's four, taken in turn, the tokens with a random offset that tells classes apart.
+
+    lora holds the updates of the encoder's blocks, where there are any: they train with the head and are saved in the
+    same file, but it is the engine that lets the encoder use them.
+    """
+
+    positional: Tensor
+
+    def __init__(
+        self,
+        mask_decoder: MaskDecoder,
+        prompt_encoder: PromptEncoder,
+        class_count: int,
+        lora: LoraFactors | None = None,
+    ) -> None:
+        super().__init__()
+        classes = class_count + 1
+        self.transformer = mask_decoder.transformer
+        self.output_upscaling = mask_decoder.output_upscaling
+        self.iou_token = nn.Parameter(mask_decoder.iou_token.weight.detach().clone())
+        known = mask_decoder.mask_tokens.weight.detach()
+        taken = torch.arange(classes) % len(known)
+        self.mask_tokens = nn.Parameter(known[taken] + torch.randn(classes, known.shape[1]))
+        networks = mask_decoder.output_hypernetworks_mlps
+        self.hypernetworks = nn.ModuleList(copy.deepcopy(networks[int(number)]) for number in taken)
+        self.no_mask = nn.Parameter(prompt_encoder.no_mask_embed.weight.detach().clone().view(1, -1, 1, 1))
+        self.register_buffer("positional", prompt_encoder.get_dense_pe().detach().clone())
+        self.lora = lora
+
+    @property
+    def encoder_updates(self) -> LoraFactors | None:
+        """The updates, where there are any."""
+        return self.lora
+
+    def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
+        """Logits of all classes in one pass."""
+        size = embeddings.shape[2:]
+        tokens = torch.cat([self.iou_token, self.mask_tokens]).expand(len(embeddings), -1, -1)
+        positions = self.positional.expand(len(embeddings), -1, -1, -1)
+        answers, cells = self.transformer(embeddings + self.no_mask, positions, tokens)
+        upscaled = self.output_upscaling(cells.transpose(1, 2).unflatten(2, size))
+        weights = [network(answers[:, 1 + label]) for label, network in enumerate(self.hypernetworks)]
+        return torch.einsum("bck,bkhw->bchw", torch.stack(weights, dim=1), upscaled)

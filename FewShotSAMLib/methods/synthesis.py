@@ -1,0 +1,155 @@
+"""Exemplar-guided synthesis: painted regions moved, scaled, turned, mirrored, recoloured and pasted into other slices.
+
+Source: Feng, Zhu, Yu, Cheap Lunch for Medical Image Segmentation by Fine-tuning SAM on Few Exemplars
+(arXiv 2308.14133), whose module follows En and Guo, Exemplar Learning for Medical Image Segmentation
+(arXiv 2204.01713). Neither the papers' text on it nor code was at hand: what is done, and all ranges, are our reading
+of their published figures. Regions are pasted with hard borders; together, keeping their layout, or one alone; their
+intensities change independently of the host's; the composite's contrast and sharpness change as well.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+from torch import Tensor
+
+from FewShotSAMLib.core.annotation import IGNORE
+
+MAX_ROTATION = math.radians(40)
+SCALES = (0.5, 1.6)
+MIRRORED_SHARE = 0.5
+TOGETHER_SHARE = 0.5
+"""Chance that all segments of the exemplar are pasted together rather than one of them alone."""
+OWN_ROTATION, OWN_LOG_SCALE, OWN_SHIFT = math.radians(8), math.log(1.12), 0.02
+"""How much each segment moves by itself besides, when they are pasted together; the shift as a share of the side."""
+REGION_LOG_GAIN, REGION_BIAS = math.log(1.4), 0.15
+IMAGE_LOG_GAMMA, IMAGE_LOG_CONTRAST, IMAGE_BRIGHTNESS = math.log(1.6), math.log(1.3), 0.1
+BLURRED_SHARE = 0.25
+BODY_LEVEL = 0.1
+"""Normalised grey above which a pixel of the host is body; regions are pasted there."""
+RIM = 0.03
+"""Width of the rim around a pasted region that counts as background on a host of which no more is known; a share of the
+longer side."""
+
+RECIPE = "synthesis1 turn40 scale0.5-1.6"
+"""Names what is above in cache keys; changes whenever a pair would come out differently."""
+
+
+@dataclass(frozen=True)
+class LabelledSlice:
+    """A cut slice: grey (rows, columns[, 3]) in 0..1 and its classes (rows, columns) uint8, IGNORE where not known.
+
+    Of a slice that may hold the segments, but is not painted, everything is IGNORE.
+    """
+
+    grey: Tensor
+    classes: np.ndarray
+
+
+class Synthesis:
+    """Draws pairs; the same generator state gives the same pair. aspect: height by width of a slice in mm."""
+
+    def __init__(self, aspect: float, generator: torch.Generator) -> None:
+        self._aspect = aspect
+        self._generator = generator
+
+    def pair(self, exemplar: LabelledSlice, host: LabelledSlice) -> LabelledSlice:
+        """Segments of the exemplar (it has to show one) pasted into the host, which has the same shape."""
+        grey, classes = host.grey.clone(), host.classes.copy()
+        pasted = np.zeros(classes.shape, dtype=bool)
+        for label, moved, mask in self._regions(exemplar, host):
+            grey[mask] = self._recoloured(moved[mask])
+            classes[mask.numpy()] = label
+            pasted |= mask.numpy()
+        if bool((host.classes == IGNORE).all()):
+            rim = ndimage.binary_dilation(pasted, iterations=max(1, round(RIM * max(classes.shape))))
+            classes[rim & ~pasted] = 0
+        return LabelledSlice(self._developed(grey), classes)
+
+    def _regions(self, exemplar: LabelledSlice, host: LabelledSlice) -> list[tuple[int, Tensor, Tensor]]:
+        """(label, moved image, moved mask) of the segments to paste, in the order of pasting."""
+        labels = [int(label) for label in np.unique(exemplar.classes) if label not in (0, IGNORE)]
+        if self._uniform(0, 1) >= TOGETHER_SHARE:
+            labels = [labels[self._index(len(labels))]]
+        order = torch.randperm(len(labels), generator=self._generator).tolist()
+        shown = np.isin(exemplar.classes, labels)
+        centre, target = _centre(shown), self._place(host)
+        turn, scale = self._uniform(-MAX_ROTATION, MAX_ROTATION), self._log_uniform(*SCALES)
+        mirror = -1.0 if self._uniform(0, 1) < MIRRORED_SHARE else 1.0
+        regions = []
+        for number in order:
+            own_turn = self._uniform(-OWN_ROTATION, OWN_ROTATION)
+            own_scale = math.exp(self._uniform(-OWN_LOG_SCALE, OWN_LOG_SCALE))
+            shift = [self._uniform(-OWN_SHIFT, OWN_SHIFT) * 2 for _ in range(2)]
+            place = (target[0] + shift[0], target[1] + shift[1])
+            grid = self._grid(turn + own_turn, scale * own_scale, mirror, centre, place, shown.shape)
+            mask = torch.from_numpy(exemplar.classes == labels[number]).float()
+            moved_mask = F.grid_sample(mask[None, None], grid, "nearest", "zeros", align_corners=False)[0, 0] > 0.5
+            regions.append((labels[number], _sampled(exemplar.grey, grid), moved_mask))
+        return regions
+
+    def _place(self, host: LabelledSlice) -> tuple[float, float]:
+        """A random point (x, y) of the host's body in -1..1."""
+        brightest = host.grey.amax(dim=-1) if host.grey.ndim == 3 else host.grey
+        body = torch.nonzero(brightest > BODY_LEVEL)
+        rows, columns = brightest.shape
+        row, column = body[self._index(len(body))].tolist() if len(body) else (rows / 2, columns / 2)
+        return (2 * (column + 0.5) / columns - 1, 2 * (row + 0.5) / rows - 1)
+
+    def _grid(
+        self,
+        turn: float,
+        scale: float,
+        mirror: float,
+        centre: tuple[float, float],
+        target: tuple[float, float],
+        shape: tuple[int, ...],
+    ) -> Tensor:
+        """Sampling grid (1, rows, columns, 2) that brings the exemplar's `centre` to `target`, both (x, y) in -1..1."""
+        cos, sin = math.cos(turn) / scale, math.sin(turn) / scale
+        across, down = (mirror * cos, -mirror * sin * self._aspect), (sin / self._aspect, cos)
+        offset = [at - row[0] * target[0] - row[1] * target[1] for at, row in zip(centre, (across, down), strict=True)]
+        matrix = torch.tensor([[[*across, offset[0]], [*down, offset[1]]]])
+        return F.affine_grid(matrix, [1, 1, *shape], align_corners=False)
+
+    def _recoloured(self, values: Tensor) -> Tensor:
+        """A region's grey values with another contrast about their mean, and another mean."""
+        mean = values.mean() if values.numel() else 0.0
+        gain = math.exp(self._uniform(-REGION_LOG_GAIN, REGION_LOG_GAIN))
+        return ((values - mean) * gain + mean + self._uniform(-REGION_BIAS, REGION_BIAS)).clamp(0, 1)
+
+    def _developed(self, grey: Tensor) -> Tensor:
+        """The composite with another gamma, contrast, brightness, and sometimes less sharp."""
+        if self._uniform(0, 1) < BLURRED_SHARE:
+            sigma = self._uniform(0.5, 1.5)
+            deviations = (sigma, sigma, 0)[: grey.ndim]
+            grey = torch.from_numpy(ndimage.gaussian_filter(grey.numpy(), deviations))
+        image = grey.clamp(0, 1) ** math.exp(self._uniform(-IMAGE_LOG_GAMMA, IMAGE_LOG_GAMMA))
+        contrast = math.exp(self._uniform(-IMAGE_LOG_CONTRAST, IMAGE_LOG_CONTRAST))
+        brightness = self._uniform(-IMAGE_BRIGHTNESS, IMAGE_BRIGHTNESS)
+        return ((image - 0.5) * contrast + 0.5 + brightness).clamp(0, 1)
+
+    def _uniform(self, low: float, high: float) -> float:
+        return low + (high - low) * float(torch.rand((), generator=self._generator))
+
+    def _log_uniform(self, low: float, high: float) -> float:
+        return math.exp(self._uniform(math.log(low), math.log(high)))
+
+    def _index(self, count: int) -> int:
+        return int(torch.randint(count, (), generator=self._generator))
+
+
+def _centre(mask: np.ndarray) -> tuple[float, float]:
+    """Centre of mass (x, y) in -1..1."""
+    rows, columns = mask.shape
+    row, column = (float(value) for value in ndimage.center_of_mass(mask))
+    return (2 * (column + 0.5) / columns - 1, 2 * (row + 0.5) / rows - 1)
+
+
+def _sampled(grey: Tensor, grid: Tensor) -> Tensor:
+    planes = grey.movedim(-1, 0) if grey.ndim == 3 else grey[None]
+    moved = F.grid_sample(planes[None].float(), grid, "bilinear", "border", align_corners=False)[0]
+    return moved.movedim(0, -1) if grey.ndim == 3 else moved[0]

@@ -1,0 +1,179 @@
+"""Cheap Lunch in the engine: pairs from the volume, LoRA through the encoder, embeddings of its own for prediction."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK
+import torch
+
+from FewShotSAMLib.core.annotation import IGNORE, Annotation, annotate
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.intensity import parse_normalisation
+from FewShotSAMLib.core.segmentation import read_segmentation
+from FewShotSAMLib.engine import image_training
+from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.exemplars import collect_exemplars
+from FewShotSAMLib.engine.image_training import adapted_run, encoding_draw, mixed_draw, synthesised_exemplars
+from FewShotSAMLib.engine.jobs import apply
+from FewShotSAMLib.engine.learning import LearningOptions, learn
+from FewShotSAMLib.engine.predict import predict
+from FewShotSAMLib.engine.request import ComputeOptions
+from FewShotSAMLib.engine.results import blank_prediction
+from FewShotSAMLib.engine.run import Run
+from FewShotSAMLib.engine.synthesise import PairMaker
+from FewShotSAMLib.engine.timing import StageTimer
+from FewShotSAMLib.methods.registry import METHODS, get_method
+from FewShotSAMLib.sam.encoder import Encoder, load_encoder
+from FewShotSAMLib.sam.registry import Architecture, build_sam, get_spec
+
+
+@pytest.fixture
+def small_encoder(tmp_path: Path) -> tuple[Encoder, Path]:
+    """A network of the official classes with vit_b's layout at a reduced size, from a checkpoint of random weights."""
+    architecture = Architecture(
+        image_size=128, patch_size=16, embed_dim=48, depth=4, num_heads=4, global_attn_indexes=(1, 3), window_size=6
+    )
+    spec = dataclasses.replace(get_spec("vit_b"), name="small", architecture=architecture)
+    torch.manual_seed(3)
+    torch.save(build_sam(spec).state_dict(), tmp_path / "small.pth")
+    return load_encoder(spec, tmp_path / "small.pth", "cpu", "fp32", lambda text: None), tmp_path / "small.pth"
+
+
+@pytest.fixture
+def run(case: Any, small_encoder: tuple[Encoder, Path]) -> Run:
+    """The phantom on its way through the small encoder."""
+    encoder, checkpoint = small_encoder
+    compute = ComputeOptions(checkpoint=checkpoint, device="cpu", precision="fp32", no_cache=True)
+    return Run(case.volume, 0, parse_normalisation("auto", case.volume), encoder, compute, JobContext(), StageTimer())
+
+
+@pytest.fixture
+def annotation(case: Any) -> Annotation:
+    """Slices 4 and 8 painted, slice 10 empty."""
+    layers = case.drawn.layers.copy()
+    layers[:, [index for index in range(12) if index not in (4, 8)]] = 0
+    return annotate(dataclasses.replace(case.drawn, layers=layers), 0, (10,))[0]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_every_method_learns_and_predicts_on_the_official_classes(
+    run: Run, annotation: Annotation, method: Any, small_encoder: tuple[Encoder, Path]
+) -> None:
+    weights = torch.load(small_encoder[1], weights_only=True)
+    images = torch.rand(1, 3, 128, 128) * 255
+    before = run.encoder.encode(images)
+    options = LearningOptions(steps=2, augmented_copies=1, method=method.name)
+    with run.embeddings(annotation) as embeddings:
+        learned = learn(run, annotation, embeddings, options)
+    assert torch.equal(run.encoder.encode(images), before), "the encoder is frozen"
+    assert learned.loss is not None and np.isfinite(learned.loss)
+    again = torch.load(small_encoder[1], weights_only=True)
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+    updates = learned.head.encoder_updates
+    assert (updates is not None) == method.adapts_encoder
+    if updates is not None:
+        assert all(bool(block.query_b.any()) and bool(block.value_b.any()) for block in updates.of_blocks())
+        run = adapted_run(run, updates)
+        assert run.encoder.cache_key != small_encoder[0].cache_key
+        assert not torch.equal(run.encoder.encode(images), before)
+    prediction = blank_prediction(run.volume.geometry.shape, False)
+    with run.embeddings(annotation) as embeddings:
+        predict(learned.head, embeddings, [5, 6], prediction, JobContext())
+    assert sorted(prediction.slices) == [5, 6]
+
+
+def test_the_adapted_encoder_sees_what_was_trained_on(run: Run, annotation: Annotation) -> None:
+    with run.embeddings(annotation) as embeddings:
+        updates = learn(run, annotation, embeddings, LearningOptions(steps=2, method="lora")).head.encoder_updates
+        assert updates is not None
+        image = embeddings.framing.image(torch.from_numpy(embeddings.grey(5)))
+    with torch.no_grad():
+        beside = image_training.adaptable_encoder(run, updates)(image)
+    torch.testing.assert_close(adapted_run(run, updates).encoder.encode(image[None])[0], beside, rtol=1e-3, atol=1e-4)
+
+
+def test_pairs_treat_each_host_by_what_is_known_of_it(run: Run, annotation: Annotation) -> None:
+    with run.embeddings(annotation) as embeddings:
+        maker = PairMaker(annotation, embeddings, seed=1)
+        assert set(np.unique(maker.slice_at(6).classes)) == {IGNORE}, "between painted slices"
+        assert set(np.unique(maker.slice_at(9).classes)) == {IGNORE}, "before the empty slice"
+        assert set(np.unique(maker.slice_at(1).classes)) == {IGNORE}, "no empty slice at this end"
+        assert set(np.unique(maker.slice_at(11).classes)) == {0}, "beyond the empty slice"
+        assert 1 in maker.slice_at(4).classes
+        pairs = [maker.pair(number) for number in range(12)]
+        again = PairMaker(annotation, embeddings, seed=1)
+        assert again.key == maker.key != PairMaker(annotation, embeddings, seed=2).key
+        for number, pair in enumerate(pairs):
+            assert np.array_equal(pair.classes, again.pair(number).classes)
+            assert torch.equal(pair.grey, again.pair(number).grey)
+    assert {bool((pair.classes == IGNORE).any()) for pair in pairs} == {True, False}
+
+
+def test_every_batch_holds_a_real_exemplar(run: Run, annotation: Annotation) -> None:
+    generator = torch.Generator().manual_seed(0)
+    with run.embeddings(annotation) as embeddings:
+        maker = PairMaker(annotation, embeddings, seed=1)
+        real = collect_exemplars(annotation, embeddings, 1, JobContext())
+        made = synthesised_exemplars(maker, 4, embeddings, 2)
+        draws = [mixed_draw(real, made)]
+        for pairs in (maker, None):
+            draws.append(encoding_draw(annotation, embeddings, lambda image: image.new_zeros(256, 8, 8), pairs))
+        for draw, synthesised in zip(draws, (1, 1, 0), strict=True):
+            seen = set()
+            for _ in range(8):
+                slices = [exemplar.slice_index for exemplar in draw(generator)]
+                assert len(slices) == len(set(slices)) == 2
+                assert slices.count(image_training.SYNTHESISED) == synthesised
+                seen |= set(slices) - {image_training.SYNTHESISED}
+            assert seen == {4, 8, 10}
+
+
+def test_long_training_is_told_of_beforehand(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    image_training.warn_of_time(run, lambda image: image, steps=10, cost=4.0)
+    assert run.context.warnings == []
+    clock = iter([0.0, 20.0])
+    monkeypatch.setattr(image_training.time, "perf_counter", lambda: next(clock))
+    image_training.warn_of_time(run, lambda image: image, steps=200, cost=3.0)
+    assert "7 hours" in run.context.warnings[0] and "cancel" in run.context.warnings[0]
+
+
+@pytest.mark.parametrize("method", ["cheap-lunch", "synthesis"])
+def test_a_saved_model_brings_its_encoder_along(case: Any, method: str) -> None:
+    model, sheet = str(case.folder / "m.fewshot"), case.folder / "pairs.png"
+    context = JobContext()
+    report = case.run(context, method=method, steps=1, range=[4, 7], save_model=model, contact_sheet=str(sheet))
+    picture = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(sheet)))
+    assert picture.ndim == 3 and picture.shape[2] == 3 and picture.std() > 10
+    parameters = {name: case.parameters[name] for name in ("volume", "cache", "device")}
+    output = {"output": str(case.folder / "again.seg.nrrd"), "range": [5, 7]}
+    applied = apply({**parameters, **output, "model": model}, context)
+    assert applied["encoder"]["weights_hash"] == report["encoder"]["weights_hash"]
+    assert applied["encoder"]["slices_encoded"] == 0, "the adapted encoder's embeddings have a place in the cache"
+    confidence = {row["index"]: row["confidence"] for row in report["slices"]}
+    assert {row["index"]: row["confidence"] for row in applied["slices"]} == {i: confidence[i] for i in (5, 6, 7)}
+    known = list(case.painted)
+    result = read_segmentation(case.folder / "result.seg.nrrd").layers
+    np.testing.assert_array_equal(result[:, known], case.drawn.layers[:, known])
+    if method == "cheap-lunch":
+        warm = case.run(context, method=method, steps=1, range=[5, 5], warm_start=model)
+        assert warm["training"]["warm"]
+
+
+@pytest.mark.parametrize("method", ["few-shot", "autosam-vit", "synthesis"])
+def test_copies_can_be_made_and_encoded_at_each_step(run: Run, annotation: Annotation, method: str) -> None:
+    options = LearningOptions(steps=3, method=method, fresh_augmentation=True)
+    with run.embeddings(annotation) as embeddings:
+        embeddings.ensure(annotation.exemplars)
+        before = run.encoder.slices_encoded
+        assert np.isfinite(learn(run, annotation, embeddings, options).loss or np.nan)
+        assert run.encoder.slices_encoded == before + 6
+
+
+def test_a_contact_sheet_is_for_methods_that_synthesise(case: Any) -> None:
+    for method, name in (("lora", "sheet.png"), ("synthesis", "sheet.jpg")):
+        with pytest.raises(BadInputError, match="contact sheet"):
+            case.run(method=method, contact_sheet=str(case.folder / name))
+    assert get_method("synthesis").synthesises

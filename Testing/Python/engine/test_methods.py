@@ -1,0 +1,80 @@
+"""Every method can be chosen, predicts, is saved, applied to another volume and continued from."""
+
+import shutil
+from typing import Any
+
+import numpy as np
+import pytest
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.painting import keep_slices
+from FewShotSAMLib.core.segmentation import read_segmentation, write_segmentation
+from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.jobs import apply
+from FewShotSAMLib.methods.registry import METHOD_NAMES
+
+AUTOSAM = ("autosam-vit", "autosam-cnn", "autosam-linear")
+
+
+@pytest.mark.parametrize("method", AUTOSAM)
+def test_a_model_of_each_method_gives_the_same_result_when_applied(case: Any, method: str) -> None:
+    model = str(case.folder / "m.fewshot")
+    context = JobContext()
+    report = case.run(context, method=method, steps=4, save_model=model)
+    assert report["training"]["method"] == method
+    result = read_segmentation(case.folder / "result.seg.nrrd").layers
+    known = [*case.painted, *case.empty]
+    np.testing.assert_array_equal(result[:, known], case.drawn.layers[:, known])
+    parameters = {name: case.parameters[name] for name in ("volume", "cache", "device")}
+    applied = apply({**parameters, "model": model, "output": str(case.folder / "again.seg.nrrd")}, context)
+    assert applied["training"] == {"method": method}
+    unseen = [index for index in range(12) if index not in known]
+    assert [applied["slices"][index] for index in unseen] == [report["slices"][index] for index in unseen]
+    warm = case.run(context, method=method, steps=1, augmented_copies=0, warm_start=model)
+    assert warm["training"]["warm"]
+
+
+def test_autosam_learns_what_was_painted(case: Any) -> None:
+    first = case.run(method="autosam-vit", steps=1)["training"]["loss"]
+    last = case.run(method="autosam-vit", steps=25)["training"]["loss"]
+    assert last < 0.8 * first
+
+
+def test_the_same_seed_gives_the_same_random_weights(case: Any) -> None:
+    models = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        case.run(method="autosam-linear", steps=1, seed=seed, save_model=str(case.folder / f"{name}.fewshot"))
+        models.append((case.folder / f"{name}.fewshot").read_bytes())
+    assert models[0] == models[1] != models[2]
+
+
+def test_code_faithful_is_kept_with_the_model(case: Any) -> None:
+    for faithful in (True, False):
+        model = str(case.folder / f"{faithful}.fewshot")
+        case.run(method="autosam-linear", steps=1, code_faithful=faithful, save_model=model)
+        assert (b'code_faithful\\": true' in (case.folder / f"{faithful}.fewshot").read_bytes()) == faithful
+    with pytest.raises(BadInputError, match="published"):
+        case.run(code_faithful=True)
+
+
+def test_a_warm_start_from_another_method_or_other_segments_is_refused(case: Any) -> None:
+    model = str(case.folder / "m.fewshot")
+    case.run(method="autosam-linear", steps=1, save_model=model)
+    with pytest.raises(BadInputError, match="--method autosam-linear"):
+        case.run(warm_start=model)
+    write_segmentation(keep_slices(case.truth, 0, (4, 8), ("liver",)), case.folder / "one.seg.nrrd")
+    with pytest.raises(BadInputError, match="2 segment"):
+        case.run(method="autosam-linear", warm_start=model, annotation=str(case.folder / "one.seg.nrrd"))
+
+
+def test_an_unknown_method_lists_all_and_a_damaged_model_is_told(case: Any) -> None:
+    with pytest.raises(BadInputError, match="magic") as caught:
+        case.run(method="magic")
+    assert all(name in caught.value.hint for name in METHOD_NAMES)
+    model = case.folder / "m.fewshot"
+    case.run(method="autosam-linear", steps=1, save_model=str(model))
+    content = model.read_bytes()
+    shutil.copy(model, case.folder / "n.fewshot")
+    (case.folder / "n.fewshot").write_bytes(content.replace(b"code_faithful", b"kode_faithful"))
+    with pytest.raises(BadInputError, match="not a few-shot model"):
+        case.run(method="autosam-linear", warm_start=str(case.folder / "n.fewshot"))
