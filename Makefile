@@ -28,7 +28,7 @@ benchmark: $(STAMP)
 $(STAMP): pyproject.toml Resources/requirements-segment-anything.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --require-hashes --no-deps -r Resources/requirements-segment-anything.txt
-	$(BIN)/pip install --quiet --editable '.[engine,demo,test]'
+	$(BIN)/pip install --quiet --editable '.[engine,demo,benchmark,test]'
 	touch $@
 
 clean:

@@ -22,6 +22,7 @@ COMMANDS = {
     "propagate": "run:propagate",
     "apply": "run:apply",
     "demo": "run:demo",
+    "benchmark": "benchmark:benchmark",
     "models list": "models:list_models",
     "models download": "models:download",
     "models verify": "models:verify",

@@ -26,6 +26,15 @@ Examples:
 
 {EXIT_CODES}"""
 MAX_LISTED_SLICES = 100_000
+BENCHMARK_EXAMPLES = f"""Every finished row is kept at once. Run the same command again to go on after a stop, or to
+retry what failed.
+
+Examples:
+  fewshotsam benchmark --tasks data/tasks.toml --output results
+  fewshotsam benchmark --tasks tasks.toml --methods few-shot,grow-from-seeds --encoders tiny,vit_b --k 3,5 --output out
+  fewshotsam benchmark --figure-only --output results
+
+{EXIT_CODES}"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,6 +63,7 @@ def build_parser() -> Parser:
     demo = _add_command(commands, "demo", "demo", "run the whole thing on a made-up CT volume")
     demo.add_argument("-o", "--output", default="demo-output", metavar="FOLDER", help="(default: %(default)s)")
     _add_quiet(demo)
+    _add_benchmark(commands)
     _add_command(commands, "doctor", "doctor", "say what is installed and what is missing; exit code 1 if anything is")
     return parser
 
@@ -199,6 +209,39 @@ def _add_cache(commands: argparse._SubParsersAction[Parser]) -> None:
     _add_quiet(clear)
 
 
+def _add_benchmark(commands: argparse._SubParsersAction[Parser]) -> None:
+    summary = "measure methods against each other on labelled volumes"
+    parser = _add_command(commands, "benchmark", "benchmark", summary, BENCHMARK_EXAMPLES)
+    parser.add_argument("--tasks", metavar="FILE", help="TOML file of tasks; see docs/benchmark.md")
+    parser.add_argument("--data", metavar="FOLDER", help="where its paths begin (default: the tasks file's folder)")
+    parser.add_argument("--only", metavar="NAME", nargs="+", help="these tasks only")
+    parser.add_argument(
+        "--methods",
+        type=_names,
+        metavar="A,B",
+        default=["few-shot", "fill-between-slices", "grow-from-seeds"],
+        help="few-shot, few-shot-instant, fill-between-slices, fill-in-slicer, grow-from-seeds "
+        "(default: few-shot,fill-between-slices,grow-from-seeds)",
+    )
+    parser.add_argument("--encoders", type=_names, metavar="A,B", default=["tiny"], help="(default: tiny)")
+    parser.add_argument("--k", type=_painted, metavar="3,5", default=[1, 3, 5, 7], help="(default: 1,3,5,7)")
+    parser.add_argument("--seed", type=_count, metavar="N", default=0, help="(default: 0)")
+    parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="rows, tables and figures")
+    parser.add_argument("--keep-segmentations", action="store_true", help="keep every result as a .seg.nrrd there, too")
+    parser.add_argument("--jobs", type=_processes, metavar="N", default=1, help="rows at once (default: 1)")
+    parser.add_argument("--recompute", action="store_true", help="compute the rows that are there already anew")
+    parser.add_argument("--figure-only", action="store_true", help="write tables and figures anew from the rows there")
+    parser.add_argument("--device", type=_device, metavar="auto|cuda|cuda:N|mps|cpu", help="(default: auto)")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16", "int8"), help="(default: auto)")
+    cache = parser.add_mutually_exclusive_group()
+    cache.add_argument("--cache", metavar="FOLDER", help="where slices once encoded are kept (default: OUTPUT/cache)")
+    cache.add_argument("--no-cache", action="store_true", help="every row encodes its slices itself")
+    parser.add_argument(
+        "--json", metavar="FILE|-", help="write the results to FILE, too; - : each row to stdout, one JSON per line"
+    )
+    _add_quiet(parser)
+
+
 def _axis(text: str) -> str | int:
     if text not in ("auto", "0", "1", "2"):
         raise argparse.ArgumentTypeError(f"“{text}” is not one of auto, 0, 1, 2")
@@ -228,6 +271,24 @@ def _range(text: str) -> list[int]:
     if not match or int(match[1]) > int(match[2]):
         raise argparse.ArgumentTypeError(f"“{text}” is no range of slices such as 10,80")
     return [int(match[1]), int(match[2])]
+
+
+def _names(text: str) -> list[str]:
+    names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not names:
+        raise argparse.ArgumentTypeError("no name is given")
+    return names
+
+
+def _painted(text: str) -> list[int]:
+    numbers = _slices(text)
+    if numbers[0] < 1:
+        raise argparse.ArgumentTypeError("at least one slice has to be painted")
+    return numbers
+
+
+def _processes(text: str) -> int:
+    return int(_number(text, int, 1, "a whole number from 1 up"))
 
 
 def _number(text: str, convert: Callable[[str], float], least: float, words: str) -> float:

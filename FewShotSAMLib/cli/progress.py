@@ -15,9 +15,11 @@ STAGE_WORDS = {
     "encode": "Encoding slices",
     "augment": "Encoding painted slices anew",
     "synthesise": "Encoding synthesised pairs",
+    "priors": "Comparing shapes",
     "fine-tune": "Learning",
     "predict": "Segmenting",
     "write": "Writing",
+    "benchmark": "Measuring",
 }
 PLAIN_STEP_PERCENT = 25
 
@@ -62,6 +64,10 @@ class ProgressDisplay:
                 self._show_bar(words, done, total, _time_left(event.get("eta_s")))
             else:
                 self._show_line(words, done, total)
+
+    def say(self, line: str) -> None:
+        """Print a line, above the bars."""
+        self._print(line)
 
     def _show_bar(self, words: str, done: int, total: int, left: str) -> None:
         if words not in self._tasks:

@@ -25,51 +25,58 @@ def iou(first: np.ndarray, second: np.ndarray) -> float:
     return overlap / union if union else 1.0
 
 
-def hd95(first: np.ndarray, second: np.ndarray, spacing: tuple[float, ...]) -> float:
+def hd95(first: np.ndarray, second: np.ndarray, spacing: tuple[float, ...], where: np.ndarray | None = None) -> float:
     """95th percentile of the border distances in mm, the larger of both directions; spacing in the arrays' order.
 
-    0 where both masks are empty, infinite where one is.
+    0 where both masks are empty, infinite where one is. `where`: as in `border_distances`.
     """
-    there, back = border_distances(first, second, spacing)
-    if not (there.size and back.size):
-        return 0.0 if there.size == back.size else float("inf")
-    return float(max(np.percentile(there, _PERCENT), np.percentile(back, _PERCENT)))
+    distances = [each for each in border_distances(first, second, spacing, where) if each.size]
+    if any(np.isinf(each).any() for each in distances):
+        return float("inf")
+    return max((float(np.percentile(each, _PERCENT)) for each in distances), default=0.0)
 
 
-def assd(first: np.ndarray, second: np.ndarray, spacing: tuple[float, ...]) -> float:
+def assd(first: np.ndarray, second: np.ndarray, spacing: tuple[float, ...], where: np.ndarray | None = None) -> float:
     """Mean of the border distances in mm over the border voxels of both masks; spacing in the arrays' order.
 
-    0 where both masks are empty, infinite where one is.
+    0 where both masks are empty, infinite where one is. `where`: as in `border_distances`.
     """
-    there, back = border_distances(first, second, spacing)
-    if not (there.size and back.size):
-        return 0.0 if there.size == back.size else float("inf")
-    return float(np.concatenate([there, back]).mean())
+    distances = np.concatenate(border_distances(first, second, spacing, where))
+    return float(distances.mean()) if distances.size else 0.0
 
 
 def border_distances(
-    first: np.ndarray, second: np.ndarray, spacing: tuple[float, ...]
+    first: np.ndarray, second: np.ndarray, spacing: tuple[float, ...], where: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """For each border voxel of the first mask the distance in mm to the second's border, and the other way round.
 
-    Without a border voxel in the other mask all distances are infinite.
+    Without a border voxel in the other mask all distances are infinite. `where`, a mask of the same shape (or one
+    that broadcasts to it), leaves out the distances of border voxels elsewhere; they still count as what is near.
     """
-    points, others = _border(first, spacing), _border(second, spacing)
-    return _nearest(points, others), _nearest(others, points)
+    points, others = _border(first), _border(second)
+    scale = np.asarray(spacing)
+    return (
+        _nearest(_within(points, first.shape, where) * scale, others * scale),
+        _nearest(_within(others, first.shape, where) * scale, points * scale),
+    )
 
 
 def _overlap(first: np.ndarray, second: np.ndarray) -> int:
     return int(np.count_nonzero(np.logical_and(first, second)))
 
 
-def _border(mask: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
-    """Positions in mm of the border voxels of a mask, (n, dimensions)."""
+def _border(mask: np.ndarray) -> np.ndarray:
+    """Indices of the border voxels of a mask, (n, dimensions)."""
     box = ndimage.find_objects(np.asarray(mask, bool).view(np.uint8))
     if not box:
-        return np.empty((0, mask.ndim))
+        return np.empty((0, mask.ndim), int)
     inside = np.asarray(mask[box[0]], bool)
     corner = np.array([part.start for part in box[0]])
-    return (np.argwhere(inside & ~ndimage.binary_erosion(inside)) + corner) * np.asarray(spacing)
+    return np.argwhere(inside & ~ndimage.binary_erosion(inside)) + corner
+
+
+def _within(points: np.ndarray, shape: tuple[int, ...], where: np.ndarray | None) -> np.ndarray:
+    return points if where is None else points[np.broadcast_to(where, shape)[tuple(points.T)]]
 
 
 def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:

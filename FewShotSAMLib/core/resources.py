@@ -5,13 +5,13 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def resource_path(name: str) -> Path:
-    """Path of a file of `Resources/`, in a source checkout, an installed wheel or an installed Slicer extension.
+def resource_path(*name: str) -> Path:
+    """Path of a file of `Resources/` (folders and file name), in a source checkout, a wheel or a Slicer extension.
 
     Raises FileNotFoundError where the installation lacks it.
     """
-    candidates = [PACKAGE / "resources" / name, PACKAGE.parent / "Resources" / name]
+    candidates = [folder.joinpath(*name) for folder in (PACKAGE / "resources", PACKAGE.parent / "Resources")]
     for candidate in candidates:
         if candidate.exists():
             return candidate
-    raise FileNotFoundError(f"{name} is missing from this installation of FewShotSAM; looked at {candidates}")
+    raise FileNotFoundError(f"{'/'.join(name)} is missing from this installation of FewShotSAM; looked at {candidates}")

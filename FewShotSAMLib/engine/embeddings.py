@@ -10,16 +10,20 @@ from FewShotSAMLib.core.intensity import IntensityWindow
 from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.methods.augmentation import RECIPE, SliceAugmentation
+from FewShotSAMLib.methods.priors import fit
 from FewShotSAMLib.sam.cache import EmbeddingCache, EmbeddingStore, MissingSlicesError
 from FewShotSAMLib.sam.encoder import Encoder
 from FewShotSAMLib.sam.framing import Framing
 
+BLACK = (0.0, 0.0, 0.0)
+LUMINANCE = (0.299, 0.587, 0.114)
+"""Grey of red, green and blue (ITU-R BT.601), for the encoder that sees a slice between its neighbours."""
 STATE_KEY = "embeddings"
 """Where JobContext.state holds (volume hash, stores by key) from one job to the next."""
 
 
 class SliceEmbeddings:
-    """Embeddings (256, S/16, S/16), float16, of a volume's slices as one framing and one intensity window show them.
+    """Embeddings (channels, S/16, S/16), float16, of a volume's slices as one framing and one window show them.
 
     Use as a context manager: it holds the volume's cache file. What cannot be kept on disk stays in memory for the next
     job of this process on the same volume.
@@ -58,32 +62,53 @@ class SliceEmbeddings:
         cut = self.framing.cut(self._volume.slice_at(self.framing.plane.axis, index))
         return np.ascontiguousarray(self._window.apply(cut))
 
+    def image(self, index: int) -> torch.Tensor:
+        """What the encoder is shown of a slice: (3, S, S), 0..255."""
+        if not self._encoder.spec.looks_closely:
+            return self.framing.image(torch.from_numpy(self.grey(index)))
+        last = self._volume.voxels.shape[self.framing.plane.axis] - 1
+        beside = [min(max(index + offset, 0), last) for offset in (-1, 0, 1)]
+        return torch.cat([self._plain(number) for number in beside])
+
+    def plain(self, indices: Sequence[int], side: int) -> torch.Tensor:
+        """Framed slices (n, side, side) in 0..1, black beyond the volume."""
+        return torch.cat([fit(self._plain(index), side) for index in indices]) / 255
+
+    def _plain(self, index: int) -> torch.Tensor:
+        grey = torch.from_numpy(self.grey(index))
+        single = grey if grey.ndim == 2 else grey @ torch.tensor(LUMINANCE)
+        return self.framing.image(single, BLACK)[:1]
+
     def ensure(self, indices: Sequence[int]) -> None:
         """Encode those of the slices that the cache lacks. Raises CancelledError; what is done stays done."""
         store = self._store("slices", self._volume.voxels.shape[self.framing.plane.axis])
         missing = store.missing(indices)
         report = partial(self._context.progress, "encode")
-        self._encode(store, missing, lambda index: torch.from_numpy(self.grey(index)), report)
+        self._encode(store, missing, self.image, report)
 
     def slices(self, indices: Sequence[int]) -> torch.Tensor:
-        """Embeddings (n, 256, h, w), float16, of the slices."""
+        """Embeddings (n, channels, h, w), float16, of the slices."""
         store = self._store("slices", self._volume.voxels.shape[self.framing.plane.axis])
         return self._read(store, indices, lambda: self.ensure(indices))
 
     def augmented(self, index: int, copies: int) -> torch.Tensor:
-        """Embeddings (copies, 256, h, w), float16, of a slice's augmented copies 1..copies."""
+        """Embeddings (copies, channels, h, w), float16, of a slice's augmented copies 1..copies."""
         store = self._store(f"augmented {RECIPE} slice={index} copies={copies}", copies)
         wanted = range(copies)
 
         def complete() -> None:
             grey = torch.from_numpy(self.grey(index))
-            self._encode(store, store.missing(wanted), lambda copy: self._copy(grey, index, copy + 1))
+            self._encode(
+                store,
+                store.missing(wanted),
+                lambda copy: self.framing.image(self._copy(grey, index, copy + 1)),
+            )
 
         complete()
         return self._read(store, wanted, complete)
 
     def made(self, name: str, count: int, grey_of: Callable[[int], torch.Tensor]) -> torch.Tensor:
-        """Embeddings (count, 256, h, w), float16, of cut slices that were made of this volume's; grey_of(0..count - 1).
+        """Embeddings (count, channels, h, w), float16, of cut slices that were made of this volume's.
 
         name must tell all that they depend on besides the volume, so that they are found in the cache.
         """
@@ -91,7 +116,8 @@ class SliceEmbeddings:
         wanted = range(count)
 
         def complete() -> None:
-            self._encode(store, store.missing(wanted), grey_of, partial(self._context.progress, "synthesise"))
+            report = partial(self._context.progress, "synthesise")
+            self._encode(store, store.missing(wanted), lambda number: self.framing.image(grey_of(number)), report)
 
         complete()
         return self._read(store, wanted, complete)
@@ -119,7 +145,7 @@ class SliceEmbeddings:
         self,
         store: EmbeddingStore,
         missing: Sequence[int],
-        grey_of: Callable[[int], torch.Tensor],
+        image_of: Callable[[int], torch.Tensor],
         report: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         # The CPU gains nothing from batches, and slice by slice a killed run loses the least.
@@ -127,7 +153,7 @@ class SliceEmbeddings:
         for start in range(0, len(missing), step):
             report(start, len(missing))
             batch = missing[start : start + step]
-            images = torch.stack([self.framing.image(grey_of(index)) for index in batch])
+            images = torch.stack([image_of(index) for index in batch])
             for index, embedding in zip(batch, self._encoder.encode(images, self._context.check), strict=True):
                 store.write(index, embedding.numpy())
         if missing:

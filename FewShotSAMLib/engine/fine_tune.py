@@ -98,7 +98,7 @@ def _loss(head: Head, batch: Sequence[Exemplar], generator: torch.Generator, dev
     embeddings = torch.stack([exemplar.embedding for exemplar in batch]).to(device).float()
     target = torch.stack([exemplar.target for exemplar in batch]).to(device).float()
     weight = torch.stack([exemplar.weight for exemplar in batch]).to(device).float()
-    logits = head.training_logits(embeddings, [exemplar.slice_index for exemplar in batch], generator)
+    logits = head.training_logits(head.read(embeddings), [exemplar.slice_index for exemplar in batch], generator)
     return head.loss(logits, target, weight)
 
 

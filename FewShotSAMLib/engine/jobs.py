@@ -14,6 +14,7 @@ from FewShotSAMLib.core.segmentation import place_on, read_segmentation
 from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
+from FewShotSAMLib.engine.guidance import lead, with_exemplars
 from FewShotSAMLib.engine.image_training import adapted_run
 from FewShotSAMLib.engine.learning import Learned, LearningOptions, check_encoder, check_warm_start, learn, new_head
 from FewShotSAMLib.engine.model_file import FewShotModel, load_model
@@ -32,8 +33,15 @@ from FewShotSAMLib.engine.results import (
 from FewShotSAMLib.engine.run import Run, predicted_slices
 from FewShotSAMLib.engine.timing import StageTimer
 from FewShotSAMLib.engine.warm import warm_encoder, warm_volume
+from FewShotSAMLib.methods.fusion_head import FusionHead
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.registry import get_method
+
+ONLY_A_REGION = (
+    "This model of the method “{method}” was learned on the region around what was painted, as the encoder “{encoder}” "
+    "asks for; on another volume it is shown whole slices, so that the result is rough. Learn it with --encoder vit_b, "
+    "or by the method few-shot."
+)
 
 
 def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
@@ -91,6 +99,9 @@ def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
     run = Run(volume, axis, model.normalisation, encoder, request.compute, context, timer)
     head = new_head(get_method(model.method), encoder, len(model.segments), model.settings)
     model.load_into(head)
+    lead(head, model)
+    if model.region is not None and not isinstance(head, FusionHead):
+        context.warning(ONLY_A_REGION.format(method=model.method, encoder=model.encoder))
     if head.encoder_updates is not None:
         run = adapted_run(run, head.encoder_updates)
     prediction = blank_prediction(volume.geometry.shape, request.confidence is not None)
@@ -118,8 +129,9 @@ def _learn_and_predict(
 ) -> tuple[Run, Learned, Prediction]:
     """The run comes back as well: adapting the encoder makes it another one."""
     adapts = get_method(request.method).adapts_encoder
+    earlier = warm_start.region if warm_start else None
     prediction = blank_prediction(run.volume.geometry.shape, request.confidence is not None)
-    with run.embeddings(annotation) as embeddings:
+    with run.embeddings(annotation, earlier) as embeddings:
         if not adapts:
             with run.timer.stage("encode"):
                 embeddings.ensure(sorted({*annotation.exemplars, *indices}))
@@ -138,10 +150,12 @@ def _learn_and_predict(
             _predict(run, learned.head, embeddings, indices, prediction)
     if adapts and learned.head.encoder_updates is not None:
         run = adapted_run(run, learned.head.encoder_updates)
-        with run.embeddings(annotation) as embeddings:
+        with run.embeddings(annotation, earlier) as embeddings:
             with run.timer.stage("encode"):
                 embeddings.ensure(indices)
             _predict(run, learned.head, embeddings, indices, prediction)
+    if request.save_model is not None and isinstance(learned.head, FusionHead):
+        learned = replace(learned, model=with_exemplars(learned.model, run, annotation))
     return run, learned, prediction
 
 

@@ -12,9 +12,11 @@ from FewShotSAMLib.core.plane import SlicePlane
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.exemplars import collect_exemplars, tokens_of
 from FewShotSAMLib.engine.fine_tune import Schedule, fine_tune
+from FewShotSAMLib.engine.guidance import make_guide
 from FewShotSAMLib.engine.image_training import ImageTraining, is_slow
 from FewShotSAMLib.engine.model_file import FewShotModel
 from FewShotSAMLib.engine.run import Run
+from FewShotSAMLib.methods.fusion_head import FusionHead
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.registry import DEFAULT_METHOD, Method, Parts, get_method
 from FewShotSAMLib.sam.encoder import Encoder
@@ -23,6 +25,10 @@ COLD_STEPS = 200
 WARM_STEPS = 30
 WARM_LEARNING_RATE = 2e-4
 """Lower than from scratch, so that what was learned before is not lost."""
+
+GUIDED_STEPS = 30
+GUIDED_WARM_STEPS = 10
+GUIDED_LEARNING_RATE = 1e-4
 
 AUGMENTED_COPIES = 8
 AUGMENTED_COPIES_SLOW = 2
@@ -56,6 +62,12 @@ class LearningOptions:
         rate = None if self.code_faithful else get_method(self.method).learning_rate
         return schedule if rate is None else replace(schedule, learning_rate=rate)
 
+    def guided_schedule(self, painted: int) -> Schedule:
+        """The schedule for a decoder that was trained on episodes: it needs little, and at least two painted slices."""
+        steps = GUIDED_STEPS if self.warm_start is None else GUIDED_WARM_STEPS
+        steps = steps if self.steps is None else self.steps
+        return Schedule(steps if painted > 1 else 0, learning_rate=GUIDED_LEARNING_RATE)
+
 
 @dataclass(frozen=True)
 class Learned:
@@ -70,7 +82,7 @@ class Learned:
 
 def new_head(method: Method, encoder: Encoder, class_count: int, settings: Any, seed: int = 0) -> Head:
     """The method's head with the mask decoder of the encoder's checkpoint, on the encoder's device."""
-    parts = Parts(*encoder.sam_parts(), encoder.spec.architecture, class_count)
+    parts = Parts(*encoder.sam_parts(), encoder.spec.architecture, class_count, encoder.fusion_layers())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return method.new_head(parts, settings).to(encoder.device)
@@ -85,16 +97,23 @@ def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options
     warm_start = options.warm_start
     method = get_method(options.method)
     settings = warm_start.settings if warm_start else _new_settings(method, options)
-    copies = _copies(options, run.encoder)
-    with run.timer.stage("augment"):
-        exemplars = [] if method.adapts_encoder else collect_exemplars(annotation, embeddings, copies, run.context)
     head = new_head(method, run.encoder, len(annotation.segmentation.segments), settings, options.seed)
     if warm_start is not None:
         warm_start.load_into(head)
-    tokens = tokens_of(exemplars, settings) if method.needs_tokens else []
+    guided = isinstance(head, FusionHead)
+    copies = 0 if guided else _copies(options, run.encoder)
+    exemplars = []
+    if not method.adapts_encoder:
+        with run.timer.stage("augment"):
+            exemplars = collect_exemplars(annotation, embeddings, copies, head.logit_stride, run.context)
+    tokens = tokens_of(exemplars, settings) if method.needs_tokens and not guided else []
     head.set_support(tokens)
-    schedule = options.schedule
-    fresh = options.fresh_augmentation
+    if isinstance(head, FusionHead):
+        with run.timer.stage("priors"):
+            head.follow(make_guide(run, exemplars, embeddings))
+        exemplars = [exemplar for exemplar in exemplars if exemplar.slice_index in annotation.painted]
+    schedule = options.guided_schedule(len(exemplars)) if guided else options.schedule
+    fresh = options.fresh_augmentation and not guided
     made = ImageTraining(run, method, annotation, embeddings, options.seed, options.want_contact_sheet, fresh)
     draw = made.draw(head, exemplars, copies, schedule.steps)
     with run.timer.stage("fine-tune"):
@@ -109,6 +128,7 @@ def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options
         segments=annotation.segmentation.segments,
         tokens=tuple(token for token in tokens if token.copy == 0),
         tensors=head.state_dict(),
+        region=embeddings.framing.crop if run.encoder.spec.looks_closely else None,
     )
     return Learned(head, model, schedule.steps, loss, made.contact_sheet)
 

@@ -13,11 +13,12 @@ from safetensors.torch import save_file
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.core.intensity import Normalisation
+from FewShotSAMLib.core.region import Box
 from FewShotSAMLib.core.segmentation import Segment
+from FewShotSAMLib.methods.guide import Shown
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.registry import get_method
 from FewShotSAMLib.methods.tokens import Token
-from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS
 
 FORMAT_VERSION = 1
 METADATA_KEY = "fewshotsam"
@@ -28,7 +29,8 @@ class FewShotModel:
     """What fine-tuning produced, with all that is needed to apply it to another volume.
 
     plane is "axial", "coronal" or "sagittal"; settings are those of the method; tensors are the head's state, tokens
-    its few-shot collection (none for methods without).
+    its few-shot collection (none for methods without). For the bundled encoder: region, the part of the slices that it
+    was learned on; shown, the exemplars as the body's box shows them (few-shot only).
     """
 
     method: str
@@ -40,9 +42,11 @@ class FewShotModel:
     segments: tuple[Segment, ...]
     tokens: tuple[Token, ...]
     tensors: dict[str, torch.Tensor]
+    region: Box | None = None
+    shown: Shown | None = None
 
     def load_into(self, head: Head) -> None:
-        """Give the head these weights and this support. Raises BadInputError where they do not fit."""
+        """Give the head these weights and its support. Raises BadInputError where they do not fit."""
         try:
             head.load_state_dict(self.tensors)
         except RuntimeError as error:
@@ -61,11 +65,15 @@ def save_model(model: FewShotModel, path: Path) -> None:
         "plane": model.plane,
         "settings": asdict(model.settings),
         "segments": [_segment_to_json(segment) for segment in model.segments],
+        "region": model.region,
         "tokens": [{"label": token.label, "slice": token.slice_index, "copy": token.copy} for token in model.tokens],
     }
     tensors = {f"head.{name}": tensor.detach().cpu().contiguous() for name, tensor in model.tensors.items()}
-    vectors = [token.vector.detach().cpu().float() for token in model.tokens]
-    tensors["tokens"] = torch.stack(vectors) if vectors else torch.zeros(0, EMBEDDING_CHANNELS)
+    if model.tokens:
+        tensors["tokens"] = torch.stack([token.vector.detach().cpu().float() for token in model.tokens])
+    if model.shown is not None:
+        tensors["shown.features"] = model.shown.features.cpu().contiguous()
+        tensors["shown.masks"] = model.shown.masks.cpu().contiguous()
     with atomic_path(path) as temporary:
         try:
             save_file(tensors, str(temporary), metadata={METADATA_KEY: json.dumps(header)})
@@ -91,7 +99,9 @@ def load_model(path: Path) -> FewShotModel:
 
 
 def _model_from(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> FewShotModel:
-    vectors = tensors.pop("tokens")
+    vectors = tensors.pop("tokens", torch.empty(0))
+    features, masks = tensors.pop("shown.features", None), tensors.pop("shown.masks", None)
+    region = header.get("region")
     return FewShotModel(
         method=header["method"],
         encoder=header["encoder"],
@@ -102,6 +112,8 @@ def _model_from(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Few
         segments=tuple(_segment_from_json(entry) for entry in header["segments"]),
         tokens=_tokens(header["tokens"], vectors),
         tensors={name.removeprefix("head."): tensor for name, tensor in tensors.items()},
+        region=None if region is None else (region[0], region[1], region[2], region[3]),
+        shown=None if features is None or masks is None else Shown(features, masks),
     )
 
 

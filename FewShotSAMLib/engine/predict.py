@@ -37,16 +37,18 @@ def predict(
     context: JobContext,
     on_batch: Callable[[Sequence[int]], None] | None = None,
 ) -> None:
-    """Fill in the slices `indices` of the prediction, batch by batch; `on_batch` hears which slices are new."""
+    """Fill in the slices `indices` of the prediction, batch by batch, as often as the head goes over them; `on_batch`
+    hears which slices are new."""
     device = next(head.parameters()).device
     axis = embeddings.framing.plane.axis
     classes = np.moveaxis(prediction.classes, axis, 0)
     confidence = None if prediction.confidence is None else np.moveaxis(prediction.confidence, axis, 0)
-    for start in range(0, len(indices), BATCH):
-        context.progress("predict", start, len(indices))
+    steps = [(number, start) for number in range(head.passes) for start in range(0, len(indices), BATCH)]
+    for number, start in steps:
+        context.progress("predict", number * len(indices) + start, head.passes * len(indices))
         batch = indices[start : start + BATCH]
         with torch.inference_mode():
-            logits = head.logits(embeddings.slices(batch).to(device).float())
+            logits = head.logits(head.read(embeddings.slices(batch).to(device).float()), batch, number)
             for index, framed in zip(batch, logits, strict=True):
                 probability = embeddings.framing.uncut(framed).softmax(dim=0).cpu()
                 prediction.slices[index] = slice_confidence(probability)
@@ -56,4 +58,4 @@ def predict(
                     embeddings.framing.cut(confidence[index])[...] = percent(probability).numpy()
         if on_batch is not None:
             on_batch(batch)
-    context.progress("predict", len(indices), len(indices))
+    context.progress("predict", head.passes * len(indices), head.passes * len(indices))

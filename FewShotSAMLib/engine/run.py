@@ -1,13 +1,14 @@
 """One volume on its way through one encoder: what every job needs, gathered once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.body import body_box
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.intensity import IntensityWindow, Normalisation
 from FewShotSAMLib.core.plane import SlicePlane, slice_plane
+from FewShotSAMLib.core.region import Box, region_box
 from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
@@ -39,10 +40,15 @@ class Run:
         self.window = self.normalisation.resolve(self.volume)
         self.encoded_before = self.encoder.slices_encoded
 
-    def embeddings(self, annotation: Annotation | None = None) -> SliceEmbeddings:
-        """Embeddings of the volume's slices, cut to the body; whole, should something be painted beyond it."""
+    def embeddings(self, annotation: Annotation | None = None, earlier: Box | None = None) -> SliceEmbeddings:
+        """Embeddings of the volume's slices, cut to the body; whole, should something be painted beyond it.
+
+        An encoder that looks closely sees the region around what is painted: `earlier`, if that still fits.
+        """
         framing = Framing(self.plane, body_box(self.volume, self.plane, self.window), self.encoder.image_size)
-        if annotation is not None and _painted_beyond(annotation, framing):
+        if annotation is not None and self.encoder.spec.looks_closely:
+            framing = replace(framing, crop=region_box(annotation, self.plane, earlier))
+        elif annotation is not None and _painted_beyond(annotation, framing):
             framing = whole_slice(self.plane, self.encoder.image_size)
         cache = open_cache(self.compute, self.context)
         return SliceEmbeddings(self.volume, self.window, framing, self.encoder, cache, self.context)

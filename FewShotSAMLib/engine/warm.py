@@ -17,10 +17,6 @@ DEFAULT_ENCODER = "tiny"
 DEFAULT_ENCODER_ON_GPU = "vit_b"
 BYTES_PER_GB = 10**9
 MEMORY_ONLY = 0
-UNTRAINED = (
-    "The encoder “{name}” has random weights, so the result is rough. For better ones run "
-    "“fewshotsam models download vit_b” and add --encoder vit_b."
-)
 
 
 def choose_encoder(options: ComputeOptions) -> EncoderSpec:
@@ -46,9 +42,7 @@ class _Kept:
 def warm_encoder(options: ComputeOptions, context: JobContext) -> Encoder:
     """The encoder of an earlier job of this process if it is the same one, else a new one in its place."""
     spec = choose_encoder(options)
-    if not spec.is_downloaded:
-        context.warning(UNTRAINED.format(name=spec.name))
-    file = options.checkpoint or (model_path(spec) if spec.is_downloaded else None)
+    file = options.checkpoint or model_path(spec)
     source = (spec.name, _identity(file), options.device, options.precision)
     kept = cast(_Kept | None, context.state.get("encoder"))
     if kept is None or kept.source != source:

@@ -4,6 +4,7 @@ Source: Hu, Xu, Shi, How to Efficiently Adapt Large Segmentation Model (SAM) to 
 its published code (xhu248/AutoSAM). The other two heads are in `autosam_convolutions.py`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -82,7 +83,7 @@ class AutoSamViTHead(AutoSamHead):
         for module in [*frozen, self.mask_decoder.iou_token] if settings.code_faithful else frozen:
             module.requires_grad_(False)
 
-    def logits(self, embeddings: Tensor) -> Tensor:
+    def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
         """Logits of all classes in one pass."""
         decoder = self.mask_decoder
         classes = len(decoder.iou_token.weight)

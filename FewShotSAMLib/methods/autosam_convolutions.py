@@ -1,5 +1,7 @@
 """AutoSAM's other two heads, without attention: the CNN head and the linear head. Source: see `autosam.py`."""
 
+from collections.abc import Sequence
+
 from segment_anything.modeling import MaskDecoder
 from torch import Tensor, nn
 
@@ -33,7 +35,7 @@ class AutoSamCnnHead(AutoSamHead):
                 if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.out_channels > class_count + 1:
                     nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
-    def logits(self, embeddings: Tensor) -> Tensor:
+    def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
         """Logits of all classes."""
         result: Tensor = self.mask_decoder(embeddings)
         return result
@@ -54,7 +56,7 @@ class AutoSamLinearHead(AutoSamHead):
         last = [nn.ReLU()] if settings.code_faithful else []
         self.mask_decoder = _Linear(mask_decoder.output_upscaling, nn.Sequential(*final, *last))
 
-    def logits(self, embeddings: Tensor) -> Tensor:
+    def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
         """Logits of all classes."""
         result: Tensor = self.mask_decoder(embeddings)
         return result

@@ -1,6 +1,7 @@
 """The decoder of LoRA and Cheap Lunch: SAM's mask decoder with a mask token per class, all of them in one sequence."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -64,7 +65,7 @@ class ClassTokenHead(PromptlessHead):
         """The updates, where there are any."""
         return self.lora
 
-    def logits(self, embeddings: Tensor) -> Tensor:
+    def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
         """Logits of all classes in one pass."""
         size = embeddings.shape[2:]
         tokens = torch.cat([self.iou_token, self.mask_tokens]).expand(len(embeddings), -1, -1)

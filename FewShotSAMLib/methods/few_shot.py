@@ -54,7 +54,7 @@ class FewShotHead(Head):
         """Make these tokens the few-shot collection; a segment without a token is never predicted."""
         self.support = list(tokens)
 
-    def logits(self, embeddings: Tensor) -> Tensor:
+    def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
         """Logits with every clean exemplar as support."""
         blocks = {}
         for label in self._labels():

@@ -9,21 +9,34 @@ from torch import Tensor, nn
 from FewShotSAMLib.methods.lora import LoraFactors
 from FewShotSAMLib.methods.loss import segmentation_loss
 from FewShotSAMLib.methods.tokens import Token
+from FewShotSAMLib.sam.framing import LOGIT_STRIDE
+from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS
 
 
 class Head(nn.Module, ABC):
-    """Turns embeddings (B, 256, h, w) into logits (B, C + 1, 4h, 4w) of background and C segments.
+    """Turns embeddings (B, channels, h, w) into logits (B, C + 1, H, W) of background and C segments.
 
     Parameters with requires_grad are those that fine-tuning changes.
     """
+
+    channels: int | None = EMBEDDING_CHANNELS
+    """How many of the embedding's channels the head reads; None for all."""
+    logit_stride = LOGIT_STRIDE
+    """Pixels of the encoder's image per pixel of the logits."""
+    passes = 1
+    """How often the head goes over the slices of a volume."""
 
     @abstractmethod
     def training_logits(self, embeddings: Tensor, slices: Sequence[int], generator: torch.Generator) -> Tensor:
         """Logits of exemplars while they are learned from; `slices` says which slice each of the batch shows."""
 
     @abstractmethod
-    def logits(self, embeddings: Tensor) -> Tensor:
-        """Logits of new slices."""
+    def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
+        """Logits of new slices; `slices` says which slice each of the batch shows, `number` counts passes from 0."""
+
+    def read(self, embeddings: Tensor) -> Tensor:
+        """The channels (B, channels, h, w) of embeddings that the head reads."""
+        return embeddings if self.channels is None else embeddings[:, : self.channels]
 
     def loss(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """What training makes small; arguments as in `segmentation_loss`, which it is unless a method has its own."""

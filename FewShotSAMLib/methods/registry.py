@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from segment_anything.modeling import MaskDecoder, PromptEncoder
 
     from FewShotSAMLib.methods.head import Head
+    from FewShotSAMLib.sam.fusion import FusionLayers
     from FewShotSAMLib.sam.registry import Architecture
 
 DEFAULT_METHOD = "few-shot"
@@ -20,12 +21,14 @@ DEFAULT_METHOD = "few-shot"
 
 @dataclass(frozen=True)
 class Parts:
-    """What a head is made of: fresh copies of SAM's decoder and prompt encoder, the encoder's numbers, the segments."""
+    """What a head is made of: fresh copies of SAM's decoder and prompt encoder, the encoder's numbers, the segments;
+    and the decoder layers that the bundled encoder has besides."""
 
     mask_decoder: MaskDecoder
     prompt_encoder: PromptEncoder
     architecture: Architecture
     class_count: int
+    fusion: FusionLayers | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from FewShotSAMLib.core.annotation import IGNORE
 from FewShotSAMLib.methods.baseline import MakeSource, Painted, class_count_of, with_painted
 from FewShotSAMLib.methods.shape_interpolation import interpolate_shapes
 from FewShotSAMLib.sam.framing import Framing
+from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS
 
 NEVER = -100.0
 
@@ -50,7 +51,7 @@ class ZeroShotSam:
         for index in range(len(slices)):
             shape = np.ascontiguousarray(source.framing.cut(shapes[index]))
             if index not in painted and shape.any():
-                embedding = source.slices([index])[:1].float()
+                embedding = source.slices([index])[:, :EMBEDDING_CHANNELS].float()
                 logits = self._logits(embedding, shape, class_count_of(painted), source.framing)
                 logits[0] = 0.0  # SAM's threshold
                 best = source.framing.uncut(logits).argmax(dim=0)

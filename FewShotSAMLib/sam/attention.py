@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-SCRATCH_BYTES = 2 << 20
-"""Scores one core should hold at once: about what its own cache and its share of the last-level cache hold."""
+SCRATCH_BYTES = 1 << 19
+"""Scores of one head that a core should hold at once: half of its own cache, biases and sums being there as well."""
 _LEAST_TOTAL, _GREATEST_TOTAL = 1e-20, 1e30
 """Sums of exponentials between which no term that counts was lost below, or overflowed above, float32's range."""
 _HEAD_STEP = 8
@@ -56,31 +56,42 @@ class RelativePositions:
 def attend(q: Tensor, keys: Tensor, v: Tensor, positions: RelativePositions, first_row: int = 0) -> Tensor:
     """q (N, r·W, D), keys (N, D, H·W), v (N, H·W, D), N any product of batch, windows and heads -> (N, r·W, D).
 
-    q holds r rows of the grid from `first_row` on. Keys come transposed: products are faster if they lie so in memory.
+    q holds r rows of the grid from `first_row` on. Fastest where keys are a transposed view of contiguous (N, H·W, D).
     """
-    rel_h, rel_w = positions.terms(q, first_row)
+    terms = positions.terms(q, first_row)
     if q.dtype != torch.float32:
-        return _attend_fused(q, keys, v, rel_h, rel_w)
+        return _attend_fused(q, keys, v, *terms)
+    # Queries last, see below.
+    rel_h, rel_w = (part.permute(0, 3, 1, 2).contiguous().flatten(2) for part in terms)
     # A softmax does not change when a row's scores are shifted. The greatest bias, which one of the keys has in full,
     # is most of the greatest score, so that exponentials are of a fair size without a search for the greatest.
-    shifted = rel_h - (rel_h.amax(-1, keepdim=True) + rel_w.amax(-1, keepdim=True))
-    weighted, total = _attend_by_blocks(q, keys, v, shifted, rel_w)
+    shifted = rel_h - (rel_h.amax(1, keepdim=True) + rel_w.amax(1, keepdim=True))
+    weighted, total = _attend_by_blocks(q.transpose(1, 2), keys.transpose(1, 2), v, shifted, rel_w)
     if float(total.min()) > _LEAST_TOTAL and float(total.max()) < _GREATEST_TOTAL:
-        return weighted.div_(total)
-    return _attend_by_rows(q, keys, v, rel_h, rel_w)
+        return weighted.div_(total).transpose(1, 2)
+    return _attend_by_rows(q, keys, v, *terms)
 
 
-def _attend_by_blocks(q: Tensor, keys: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tensor) -> tuple[Tensor, Tensor]:
-    """v weighted by the scores' exponentials (N, queries, D), and their sums (N, queries, 1), key rows by key rows."""
-    batch, rows, width, height = rel_h.shape
-    step = min(height, max(1, SCRATCH_BYTES // (4 * batch * rows * width * width)))
-    scratch = q.new_empty(batch * rows * width * step * width)
-    weighted, total = torch.zeros_like(q, memory_format=torch.contiguous_format), q.new_zeros(batch, q.shape[1], 1)
+def _attend_by_blocks(q: Tensor, k: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tensor) -> tuple[Tensor, Tensor]:
+    """v weighted by the scores' exponentials (N, D, queries), and their sums (N, 1, queries), key rows by key rows.
+
+    q (N, D, queries); k and v (N, H·W, D); rel_h (N, H, queries), rel_w (N, W, queries). Scores have the queries last:
+    biases, which few keys share, are then added in long runs.
+    """
+    batch, height, queries = rel_h.shape
+    width = rel_w.shape[1]
+    step = min(height, max(1, SCRATCH_BYTES // (4 * queries * width)))
+    scratch = q.new_empty(batch * step * width * queries)
+    weighted, total = q.new_zeros(q.shape), q.new_zeros(batch, 1, queries)
+    ones = q.new_ones(1, 1, step * width).expand(batch, -1, -1)
     for row in range(0, height, step):
-        columns = slice(row * width, (row + step) * width)
-        scores = _scores(q, keys[..., columns], rel_h[..., row : row + step], rel_w, scratch).exp_()
-        total += scores.sum(-1, keepdim=True)
-        torch.baddbmm(weighted, scores, v[:, columns], out=weighted)
+        biases = rel_h[:, row : row + step].unsqueeze(2), rel_w.unsqueeze(1)
+        keys = slice(row * width, (row + step) * width)
+        scores = scratch[: batch * biases[0].shape[1] * width * queries].view(batch, -1, width, queries)
+        scores = torch.add(*biases, out=scores).flatten(1, 2)
+        torch.baddbmm(scores, k[:, keys], q, alpha=q.shape[1] ** -0.5, out=scores).exp_()
+        torch.baddbmm(total, ones[..., : scores.shape[1]], scores, out=total)
+        torch.baddbmm(weighted, v[:, keys].transpose(1, 2), scores, out=weighted)
     return weighted, total
 
 

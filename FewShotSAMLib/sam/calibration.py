@@ -20,6 +20,7 @@ from FewShotSAMLib.sam.linear import FLOAT, INT8, INT8_SPLIT, LayerErrors
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from FewShotSAMLib.sam.compact import FastCompact
     from FewShotSAMLib.sam.vit import FastViT
 
 REQUIRED_COSINE = 0.999
@@ -50,7 +51,7 @@ def synthetic_slice(size: int) -> Tensor:
     return (image + 40.0 * noise * (image > 0)).clamp_(0, 255).expand(3, -1, -1)
 
 
-def calibrate(vit: FastViT, image: Tensor, check: Callable[[], None] | None = None) -> float:
+def calibrate(vit: FastViT | FastCompact, image: Tensor, check: Callable[[], None] | None = None) -> float:
     """Set every linear layer's mode from its errors on `image` (3, S, S), normalised; returns the cosine reached.
 
     Costs a float32 pass and one to three fast ones. Where no tolerance suffices all layers are left in float32 (1.0).
@@ -67,14 +68,14 @@ def calibrate(vit: FastViT, image: Tensor, check: Callable[[], None] | None = No
     return 1.0
 
 
-def use_float(vit: FastViT) -> None:
+def use_float(vit: FastViT | FastCompact) -> None:
     """Run every layer in its float type."""
     for layer in vit.linears:
         layer.mode = FLOAT
 
 
 @contextmanager
-def in_float(vit: FastViT) -> Iterator[None]:
+def in_float(vit: FastViT | FastCompact) -> Iterator[None]:
     """Every layer in its float type for the time being."""
     modes = [layer.mode for layer in vit.linears]
     use_float(vit)
@@ -86,7 +87,7 @@ def in_float(vit: FastViT) -> Iterator[None]:
 
 
 @contextmanager
-def _measuring(vit: FastViT) -> Iterator[list[LayerErrors]]:
+def _measuring(vit: FastViT | FastCompact) -> Iterator[list[LayerErrors]]:
     """Quantise all layers; the list is filled with each layer's errors when the block has ended."""
     errors: list[LayerErrors] = []
     for layer in vit.linears:

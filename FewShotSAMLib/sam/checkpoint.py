@@ -17,7 +17,6 @@ from torch import Tensor
 from FewShotSAMLib.core.errors import BadInputError, MemoryShortageError
 from FewShotSAMLib.sam import model_files
 from FewShotSAMLib.sam.registry import PIXEL_MEAN, PIXEL_STD, EncoderSpec, all_specs, build_sam
-from FewShotSAMLib.sam.seeded import seeded_state, state_hash
 
 Warn = Callable[[str], None]
 StateDict = dict[str, Tensor]
@@ -43,16 +42,12 @@ def load_sam(
 ) -> tuple[Sam, str]:
     """SAM of `spec` with its weights, eval mode, float32, on the CPU; and the SHA-256 that names the weights.
 
-    Without `checkpoint` the file in the model folder is read, and with `verify` it must be the published one. A
-    `checkpoint` named by the user may be any file whose tensors fit exactly; `warn` is told when it is not the
-    published one. Raises BadInputError where the file is missing, damaged or of another network.
+    Without `checkpoint` the file that comes along, or else the one in the model folder, is read, and with `verify` it
+    must be the published one. A `checkpoint` named by the user may be any file whose tensors fit exactly; `warn` is
+    told when it is not the published one. Raises BadInputError where the file is missing, damaged or of another
+    network.
     """
     warn = warn or logging.getLogger(__name__).warning
-    if checkpoint is None and not spec.is_downloaded:
-        with torch.device("meta"):
-            outline = build_sam(spec)
-        state = seeded_state(outline, spec.seed)
-        return _assemble(spec, state), state_hash(state)
     path = Path(checkpoint) if checkpoint is not None else model_files.model_path(spec)
     _check_is_file(spec, path, named_by_user=checkpoint is not None)
     digest = model_files.remembered_sha256(path)

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam
+from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam
 from torch import Tensor
 
 from FewShotSAMLib.core.errors import MemoryShortageError
 from FewShotSAMLib.sam.calibration import REQUIRED_COSINE, calibrate, cosine, in_float, synthetic_slice, use_float
 from FewShotSAMLib.sam.checkpoint import load_sam
+from FewShotSAMLib.sam.compact import CompactEncoder, FastCompact
+from FewShotSAMLib.sam.fusion import FusionLayers
 from FewShotSAMLib.sam.memory import batch_size, is_memory_shortage
 from FewShotSAMLib.sam.precision import DTYPES, pick_device, pick_precision
 from FewShotSAMLib.sam.registry import PIXEL_MEAN, PIXEL_STD, EncoderSpec
@@ -76,7 +78,8 @@ class Encoder:
         self._automatic = automatic
         self._warn = warn or logging.getLogger(__name__).warning
         self._parts: tuple[MaskDecoder, PromptEncoder] = (sam.mask_decoder, sam.prompt_encoder)
-        self._vit = FastViT(sam.image_encoder, device, DTYPES[precision])
+        self._fusion: FusionLayers | None = getattr(sam, "fusion", None)
+        self._vit = _network(sam.image_encoder, device, DTYPES[precision])
         # The float32 original, until the precision is known to be good enough.
         self._original = None if precision == "fp32" else sam.image_encoder
         self._batch_limit: int | None = None
@@ -92,7 +95,7 @@ class Encoder:
 
     @property
     def embedding_shape(self) -> tuple[int, int, int]:
-        """(256, rows, columns) of one slice's embedding."""
+        """(channels, rows, columns) of one slice's embedding; SAM's decoder reads the first 256 channels."""
         return self.spec.embedding_shape
 
     @property
@@ -105,8 +108,12 @@ class Encoder:
         """SAM's mask decoder and prompt encoder as the checkpoint has them: fresh float32 copies on the CPU."""
         return copy.deepcopy(self._parts)
 
+    def fusion_layers(self) -> FusionLayers | None:
+        """The decoder layers that the bundled model has beyond SAM's, as fresh copies; None for SAM's own encoders."""
+        return copy.deepcopy(self._fusion)
+
     def encode(self, images: Tensor, check: Check | None = None) -> Tensor:
-        """(B, 3, S, S) float32, 0..255, RGB, on the CPU -> embeddings (B, 256, h, w) float32 on the CPU.
+        """(B, 3, S, S) float32, 0..255, RGB, on the CPU -> embeddings (B, *embedding_shape) float32 on the CPU.
 
         `check` is called between transformer blocks, on the CPU a few times per second besides; what it raises passes
         through. When memory runs out the batch is halved, with a warning; MemoryShortageError if one slice is too much.
@@ -176,7 +183,7 @@ class Encoder:
         if self._vit.dtype == torch.float32:
             with in_float(self._vit):
                 return self._vit(image.unsqueeze(0), check)
-        return FastViT(self._original, self.device)(image.unsqueeze(0), check)
+        return _network(self._original, self.device)(image.unsqueeze(0), check)
 
     def _mistrust(self, reached: float | None) -> None:
         """Fall back to float32 (or keep what the user asked for, if it computes at all) and say so."""
@@ -188,9 +195,18 @@ class Encoder:
         if self._vit.dtype == torch.float32:
             use_float(self._vit)
         else:
-            self._vit = FastViT(self._original, self.device)
+            self._vit = _network(self._original, self.device)
         self.precision = "fp32"
         self._warn(f"{problem}; float32 is used instead. Results are right, encoding takes longer.")
+
+
+def _network(
+    official: ImageEncoderViT | CompactEncoder, device: torch.device, dtype: torch.dtype = torch.float32
+) -> FastViT | FastCompact:
+    """The encoder's network, ready for inference."""
+    if isinstance(official, CompactEncoder):
+        return FastCompact(official, device, dtype)
+    return FastViT(official, device, dtype)
 
 
 def _shortage(spec: EncoderSpec, device: torch.device) -> MemoryShortageError:

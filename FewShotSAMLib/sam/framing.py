@@ -1,5 +1,6 @@
 """Places a slice in the encoder's square image, and brings masks to its grids and logits back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ PATCH = 16
 """Pixels of the encoder's image per cell of the embedding."""
 
 LOGIT_STRIDE = 4
-"""Pixels of the encoder's image per pixel of the mask decoder's output."""
+"""Pixels of the encoder's image per pixel of the output of SAM's mask decoder."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,20 @@ class Framing:
         first_row, end_row, first_column, end_column = self.crop
         return self.plane.orient(array)[first_row:end_row, first_column:end_column]
 
-    def image(self, grey: torch.Tensor) -> torch.Tensor:
+    @property
+    def pixel_mm(self) -> float:
+        """Side of one of the encoder's pixels in mm."""
+        extent = [count * spacing for count, spacing in zip(self.crop_shape, self.plane.spacing, strict=True)]
+        return max(extent) / self.size
+
+    def image(self, grey: torch.Tensor, padding: Sequence[float] = PIXEL_MEAN) -> torch.Tensor:
         """Encoder input (3, size, size) in 0..255 of a cut slice (rows, columns[, 3]) with values 0..1."""
         planes = grey.movedim(-1, 0) if grey.ndim == 3 else grey.expand(3, *grey.shape)
         fitted = F.interpolate(
             planes[None].float() * 255.0, size=self.content, mode="bilinear", antialias=True, align_corners=False
         )[0]
-        # Padding is the pixel mean, so that it is zero after SAM's own normalisation, as in SAM.
-        framed = torch.tensor(PIXEL_MEAN).view(3, 1, 1).repeat(1, self.size, self.size)
+        # Padding is by default the pixel mean, so that it is zero after SAM's own normalisation, as in SAM.
+        framed = torch.tensor(padding).view(3, 1, 1).repeat(1, self.size, self.size)
         framed[:, : fitted.shape[1], : fitted.shape[2]] = fitted
         return framed
 
@@ -77,7 +84,9 @@ class Framing:
         across = _overlaps(masks.shape[2], width, cells)
         return down @ masks.float() @ across.T
 
-    def target(self, classes: np.ndarray, class_count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def target(
+        self, classes: np.ndarray, class_count: int, stride: int = LOGIT_STRIDE
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Soft labels on the logit grid from a cut class map: 0 background, 1..class_count, anything else is ignored.
 
         Returns the share of each class per pixel (class_count + 1, h, w), summing to 1 where the weight is positive,
@@ -85,7 +94,7 @@ class Framing:
         """
         labels = torch.from_numpy(np.ascontiguousarray(classes)).long()
         masks = torch.stack([labels == label for label in range(class_count + 1)])
-        shares = self.areas(masks, LOGIT_STRIDE)
+        shares = self.areas(masks, stride)
         weight = shares.sum(dim=0)
         return shares / weight.clamp_min(1e-6), weight
 
@@ -96,8 +105,9 @@ class Framing:
         return self.areas(masks, PATCH)
 
     def uncut(self, logits: torch.Tensor) -> torch.Tensor:
-        """Logits (..., size/4, size/4) of the framed image resampled to the pixels of the cut slice."""
-        height, width = (side / LOGIT_STRIDE for side in self.content)
+        """Logits (..., size/stride, size/stride) of the framed image resampled to the pixels of the cut slice."""
+        stride = self.size / logits.shape[-1]
+        height, width = (side / stride for side in self.content)
         rows, columns = self.crop_shape
         down = _sampling(rows, height, logits.shape[-2])
         across = _sampling(columns, width, logits.shape[-1])

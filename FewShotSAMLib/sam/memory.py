@@ -7,10 +7,12 @@ from pathlib import Path
 
 import torch
 
-from FewShotSAMLib.sam.registry import Architecture
+from FewShotSAMLib.sam.registry import COMPACT, Architecture
 
 LARGEST_BATCH = 16
 """Slices per batch beyond which no device gains speed at SAM's image sizes."""
+COMPACT_PLANES = 64
+"""Planes of the image's size that the compact encoder holds at once, about."""
 _USABLE = 0.7
 """Part of the free memory that may be planned for: allocators fragment, and others need some."""
 _MEMORY_WORDS = ("allocate memory", "out of memory", "not enough memory")
@@ -39,6 +41,8 @@ def free_memory(device: torch.device) -> int | None:
 
 def bytes_per_slice(architecture: Architecture, item_size: int) -> int:
     """About the working memory of one slice in a batch, where attention takes the whole grid at once."""
+    if architecture.kind == COMPACT:
+        return COMPACT_PLANES * item_size * architecture.image_size**2
     tokens = architecture.embedding_size**2
     width, heads = architecture.embed_dim, architecture.num_heads
     folded = heads * (width // heads + 2 * architecture.embedding_size)

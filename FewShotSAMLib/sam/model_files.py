@@ -17,6 +17,7 @@ import platformdirs
 
 from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.core.files import atomic_path
+from FewShotSAMLib.core.resources import resource_path
 from FewShotSAMLib.sam.registry import EncoderSpec, all_specs
 
 HOME_VARIABLE = "FEWSHOTSAM_HOME"
@@ -50,7 +51,9 @@ def model_folder() -> Path:
 
 
 def model_path(spec: EncoderSpec, folder: Path | None = None) -> Path:
-    """Where the file of a downloadable encoder lies, or will lie."""
+    """Where the file of an encoder lies, or will lie once it is downloaded."""
+    if not spec.is_downloaded:
+        return resource_path("Models", spec.filename)
     return (folder or model_folder()) / spec.filename
 
 
@@ -71,7 +74,7 @@ def is_downloaded(spec: EncoderSpec, folder: Path | None = None) -> bool:
 
 def _status_of(spec: EncoderSpec, folder: Path | None) -> ModelStatus:
     if not spec.is_downloaded:
-        return ModelStatus(spec, None, "built-in", 0)
+        return ModelStatus(spec, model_path(spec), "built-in", spec.size_bytes)
     path, part = model_path(spec, folder), partial_path(spec, folder)
     if path.is_file():
         size = path.stat().st_size
@@ -81,13 +84,11 @@ def _status_of(spec: EncoderSpec, folder: Path | None) -> ModelStatus:
     return ModelStatus(spec, path, "absent", 0)
 
 
-def verify(spec: EncoderSpec, folder: Path | None = None, check: Callable[[], None] | None = None) -> Path | None:
+def verify(spec: EncoderSpec, folder: Path | None = None, check: Callable[[], None] | None = None) -> Path:
     """Read the encoder's file and compare it with the published SHA-256.
 
-    Returns its path, None for an encoder that needs no file. Raises BadInputError where it is missing or differs.
+    Returns its path. Raises BadInputError where it is missing or differs.
     """
-    if not spec.is_downloaded:
-        return None
     path = model_path(spec, folder)
     if not path.is_file():
         raise missing_model(spec, path)
@@ -105,7 +106,9 @@ def check_published(spec: EncoderSpec, path: Path, digest: str) -> None:
         problem = f"has {size} bytes instead of {spec.size_bytes}"
     raise BadInputError(
         f"The model file {path} is damaged: it {problem}.",
-        f"Delete it and run “fewshotsam models download {spec.name}”.",
+        f"Delete it and run “fewshotsam models download {spec.name}”."
+        if spec.is_downloaded
+        else "Install FewShotSAM anew.",
     )
 
 

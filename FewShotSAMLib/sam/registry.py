@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 EMBEDDING_CHANNELS = 256
 """Channels of every embedding; SAM's prompt encoder and mask decoder are built for it."""
+COMPACT = "compact"
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 """Mean of each colour channel (0..255) that SAM's image encoder was trained with."""
 PIXEL_STD = (58.395, 57.12, 57.375)
@@ -26,15 +27,23 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 
 @dataclass(frozen=True)
 class Architecture:
-    """The numbers that make one ImageEncoderViT; all sizes in pixels, tokens or channels as in segment_anything."""
+    """The numbers that make one image encoder; all sizes in pixels, tokens or channels as in segment_anything.
+
+    kind "vit" is segment_anything's ImageEncoderViT; "compact" is the bundled convolutional encoder, which needs none
+    of the transformer's numbers. channels: those of the embedding, of which SAM's decoder reads the first 256. The
+    decoder's feed-forward layers have decoder_mlp_dim channels.
+    """
 
     image_size: int
     patch_size: int
-    embed_dim: int
-    depth: int
-    num_heads: int
-    global_attn_indexes: tuple[int, ...]
-    window_size: int
+    embed_dim: int = 0
+    depth: int = 0
+    num_heads: int = 0
+    global_attn_indexes: tuple[int, ...] = ()
+    window_size: int = 0
+    kind: str = "vit"
+    channels: int = EMBEDDING_CHANNELS
+    decoder_mlp_dim: int = 2048
 
     @property
     def embedding_size(self) -> int:
@@ -46,8 +55,8 @@ class Architecture:
 class EncoderSpec:
     """One encoder of the registry.
 
-    `weights` is "download" (a published file: filename, url, size_bytes and its sha256) or "seeded" (made on the spot
-    from `seed`, the same on every machine).
+    `weights` is "download" (a published file: filename, url, size_bytes and its sha256) or "bundled" (a file that comes
+    with FewShotSAM: filename below Resources/Models, and its sha256).
     """
 
     name: str
@@ -61,7 +70,6 @@ class EncoderSpec:
     url: str = ""
     size_bytes: int = 0
     sha256: str = ""
-    seed: int = 0
 
     @property
     def image_size(self) -> int:
@@ -71,18 +79,24 @@ class EncoderSpec:
     @property
     def embedding_shape(self) -> tuple[int, int, int]:
         """(channels, rows, columns) of one slice's embedding."""
-        return (EMBEDDING_CHANNELS, self.architecture.embedding_size, self.architecture.embedding_size)
+        return (self.architecture.channels, self.architecture.embedding_size, self.architecture.embedding_size)
 
     @property
     def is_downloaded(self) -> bool:
-        """Whether the weights are a published file (rather than made from a seed)."""
+        """Whether the weights are a file to download (rather than one that comes along)."""
         return self.weights == "download"
+
+    @property
+    def looks_closely(self) -> bool:
+        """Whether the encoder is shown the region around what is painted, each slice between its neighbours, and has a
+        decoder of its own for them; SAM's encoders see whole slices, one by one."""
+        return self.architecture.kind == COMPACT
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> EncoderSpec:
         """The spec of one entry of encoders.json."""
         numbers = dict(entry["architecture"])
-        numbers["global_attn_indexes"] = tuple(numbers["global_attn_indexes"])
+        numbers["global_attn_indexes"] = tuple(numbers.get("global_attn_indexes", ()))
         return cls(**{**entry, "architecture": Architecture(**numbers)})
 
 
@@ -105,9 +119,12 @@ def get_spec(name: str) -> EncoderSpec:
 def build_sam(spec: EncoderSpec) -> Sam:
     """SAM with the image encoder that `spec` describes, weights as torch initialises them, in eval mode, float32.
 
-    The layout of the state dict is that of the official checkpoints.
+    The layout of the state dict is that of the official checkpoints; the bundled encoder's has the weights of its own
+    decoder layers besides, in `fusion`.
     """
     from segment_anything.modeling import Sam
+
+    from FewShotSAMLib.sam.fusion import FusionLayers
 
     prompt_encoder, mask_decoder = build_decoder_parts(spec)
     sam = Sam(
@@ -117,6 +134,8 @@ def build_sam(spec: EncoderSpec) -> Sam:
         pixel_mean=list(PIXEL_MEAN),
         pixel_std=list(PIXEL_STD),
     )
+    if spec.looks_closely:
+        sam.fusion = FusionLayers()
     return sam.eval()
 
 
@@ -124,7 +143,7 @@ def build_decoder_parts(spec: EncoderSpec) -> tuple[PromptEncoder, MaskDecoder]:
     """SAM's prompt encoder and mask decoder for embeddings of this encoder, weights as torch initialises them."""
     from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 
-    size = spec.architecture.embedding_size
+    size, mlp_dim = spec.architecture.embedding_size, spec.architecture.decoder_mlp_dim
     prompt_encoder = PromptEncoder(
         embed_dim=EMBEDDING_CHANNELS,
         image_embedding_size=(size, size),
@@ -133,7 +152,7 @@ def build_decoder_parts(spec: EncoderSpec) -> tuple[PromptEncoder, MaskDecoder]:
     )
     mask_decoder = MaskDecoder(
         num_multimask_outputs=3,
-        transformer=TwoWayTransformer(depth=2, embedding_dim=EMBEDDING_CHANNELS, mlp_dim=2048, num_heads=8),
+        transformer=TwoWayTransformer(depth=2, embedding_dim=EMBEDDING_CHANNELS, mlp_dim=mlp_dim, num_heads=8),
         transformer_dim=EMBEDDING_CHANNELS,
         iou_head_depth=3,
         iou_head_hidden_dim=256,
@@ -142,9 +161,14 @@ def build_decoder_parts(spec: EncoderSpec) -> tuple[PromptEncoder, MaskDecoder]:
 
 
 def _build_image_encoder(architecture: Architecture) -> Any:
-    """The official image encoder with the official fixed choices (MLP ratio 4, relative positions, LayerNorm 1e-6)."""
+    """The compact encoder, or the official one with its fixed choices (MLP ratio 4, relative positions, norm 1e-6)."""
     import torch
     from segment_anything.modeling import ImageEncoderViT
+
+    from FewShotSAMLib.sam.compact import CompactEncoder
+
+    if architecture.kind == COMPACT:
+        return CompactEncoder(architecture.image_size)
 
     return ImageEncoderViT(
         img_size=architecture.image_size,

@@ -26,6 +26,8 @@ from FewShotSAMLib.sam.parallel import Run, one_thread_each, run_in_turn
 
 _PIECE_TOKENS = 256
 """Tokens in a piece of work on the CPU, about: enough for full speed, few enough for the cache and for many cores."""
+_PIECE_QUERIES = 512
+"""Queries in a piece of global attention on the CPU, about: their scores, biases and sums share the core's cache."""
 
 
 class FastViT:
@@ -108,11 +110,10 @@ class _Block:
         batch, height, width, channels = tokens.shape
         depth = channels // self.heads
         by_head = (batch, self.heads, height, width, depth)
-        q, v = torch.empty(by_head, dtype=self.dtype), torch.empty(by_head, dtype=self.dtype)
-        keys = torch.empty((batch, self.heads, depth, height, width), dtype=self.dtype)
+        qkv = torch.empty((3, *by_head), dtype=self.dtype)
         attended = torch.empty(tokens.shape, dtype=self.dtype)
-        run(self._fill_qkv, ((tokens, (q, keys, v), rows) for rows in _row_pieces(tokens)))
-        run(self._attend_part, (((q, keys, v), attended, *part) for part in self._attention_pieces(tokens)))
+        run(self._fill_qkv, ((tokens, qkv, rows) for rows in _row_pieces(tokens)))
+        run(self._attend_part, ((qkv, attended, *part) for part in self._attention_pieces(tokens)))
         return attended
 
     def _attend_on_gpu(self, tokens: Tensor) -> Tensor:
@@ -133,9 +134,9 @@ class _Block:
             yield from row.split(columns, dim=2)
 
     def _attention_pieces(self, tokens: Tensor) -> Iterator[tuple[int, int, slice]]:
-        """(image, head, query rows), a quarter of the rows each: enough pieces for many cores."""
-        batch, height, _, _ = tokens.shape
-        rows = -(-height // 4)
+        """(image, head, query rows), a quarter of the rows at most: enough pieces for many cores."""
+        batch, height, width, _ = tokens.shape
+        rows = max(1, min(-(-height // 4), _PIECE_QUERIES // width))
         for start in range(0, height, rows):
             for image in range(batch):
                 for head in range(self.heads):
@@ -172,22 +173,17 @@ class _Block:
         padded[:, : qkv.shape[1], qkv.shape[2] :] = self.qkv.bias
         return padded
 
-    def _fill_qkv(self, tokens: Tensor, qkv: tuple[Tensor, Tensor, Tensor], rows: slice) -> None:
-        """Write token rows into q and v (B, heads, H, W, head channels) and keys (B, heads, head channels, H, W)."""
+    def _fill_qkv(self, tokens: Tensor, qkv: Tensor, rows: slice) -> None:
+        """Write token rows into qkv (3, B, heads, H, W, head channels)."""
         part = self._project(tokens[:, rows]).unflatten(3, (3, self.heads, -1))
-        q, keys, v = qkv
-        q[:, :, rows] = part[..., 0, :, :].permute(0, 3, 1, 2, 4)
-        keys[:, :, :, rows] = part[..., 1, :, :].permute(0, 3, 4, 1, 2)
-        v[:, :, rows] = part[..., 2, :, :].permute(0, 3, 1, 2, 4)
+        qkv[:, :, :, rows] = part.permute(3, 0, 4, 1, 2, 5)
 
-    def _attend_part(
-        self, qkv: tuple[Tensor, Tensor, Tensor], attended: Tensor, image: int, head: int, rows: slice
-    ) -> None:
+    def _attend_part(self, qkv: Tensor, attended: Tensor, image: int, head: int, rows: slice) -> None:
         """Write one head of some query rows into attended (B, H, W, C)."""
-        q, keys, v = (part[image, head].unsqueeze(0) for part in qkv)
-        width, depth = q.shape[2:]
-        flat = (q[:, rows].flatten(1, 2), keys.flatten(2), v.flatten(1, 2))
-        out = attend(*flat, self.positions, rows.start)
+        width, depth = qkv.shape[4:]
+        q, k, v = qkv[:, image, head].unsqueeze(1).flatten(2, 3)
+        queries = q[:, rows.start * width : rows.stop * width]
+        out = attend(queries, k.transpose(1, 2), v, self.positions, rows.start)
         attended[image, rows, :, head * depth : (head + 1) * depth] = out.view(-1, width, depth)
 
     def _finish(self, tokens: Tensor, attended: Tensor) -> None:

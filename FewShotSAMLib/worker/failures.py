@@ -11,6 +11,7 @@ from FewShotSAMLib.worker.protocol import Event, error_event
 EXTRAS = {
     **dict.fromkeys(("torch", "torchvision", "segment_anything", "h5py", "safetensors"), "engine"),
     "matplotlib": "demo",
+    **dict.fromkeys(("itk", "slicer", "vtk"), "benchmark"),
 }
 """Packages that not every installation has -> the extra of FewShotSAM that brings them."""
 MEMORY_PHRASES = ("can't allocate memory", "not enough memory", "out of memory", "unable to allocate")

@@ -33,6 +33,9 @@ from FewShotSAMLib.worker.process import worker_environment
         ("models", "list"),
         ("models download", "NAME"),
         ("cache explode", "explode"),
+        ("benchmark --tasks t.toml", "--output"),
+        ("benchmark --output o --k 3,x", "3,x"),
+        ("benchmark --output o --jobs none", "none"),
     ],
 )
 def test_wrong_arguments_give_one_line_and_exit_code_2(
@@ -59,6 +62,7 @@ def test_wrong_arguments_give_one_line_and_exit_code_2(
         "models verify",
         "cache info",
         "demo",
+        "benchmark",
         "doctor",
     ],
 )

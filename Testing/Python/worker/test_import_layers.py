@@ -19,14 +19,16 @@ MAY_IMPORT = {
     "methods": {"methods/registry", "sam", "core"},
     "methods/registry": {"methods", "sam", "core"},  # for its type hints; it loads them when a head is made
     "engine": {"methods", "methods/registry", "sam", "core"},
+    "pretrain": {"methods", "sam", "core"},
     "worker": {"core"},
     "worker/server": {"worker", "engine", "core"},
     "worker/__main__": {"worker/server"},
-    "cli": {"core", "worker", "sam", "methods/registry", "cli", "demo"},
+    "benchmark": {"worker", "engine", "methods", "methods/registry", "sam", "core"},
+    "cli": {"core", "worker", "sam", "methods/registry", "cli", "demo", "benchmark"},
     "demo": {"core"},
     "__main__": {"cli"},
 }
-MAY_IMPORT_HEAVY = {"sam", "methods", "methods/registry", "engine"}
+MAY_IMPORT_HEAVY = {"sam", "methods", "methods/registry", "engine", "pretrain"}
 
 
 def layer(module: str) -> str:
@@ -73,7 +75,7 @@ def test_imports_point_downward(path: Path) -> None:
     [
         # Slicer's Python has none of the last three either.
         (("core", "worker", "worker.client", "worker.protocol"), HEAVY | {"platformdirs", "rich", "filelock"}),
-        (("worker.server", "cli", "cli.run", "cli.models", "cli.cache", "cli.doctor"), HEAVY),
+        (("worker.server", "cli", "cli.run", "cli.models", "cli.cache", "cli.doctor", "cli.benchmark"), HEAVY),
     ],
 )
 def test_no_heavy_package_is_loaded(modules: tuple[str, ...], absent: set[str]) -> None:

@@ -1,0 +1,30 @@
+"""Measures methods against each other on labelled volumes: the same painted slices, the same counted slices."""
+
+from FewShotSAMLib.benchmark.methods import METHODS, Method, get_methods
+from FewShotSAMLib.benchmark.outcome import Outcome, Settings
+from FewShotSAMLib.benchmark.plan import Plan, make_plan
+from FewShotSAMLib.benchmark.protocol import Painting, Scores, choose_slices, paint, score
+from FewShotSAMLib.benchmark.results import write_results
+from FewShotSAMLib.benchmark.rows import RowFile
+from FewShotSAMLib.benchmark.runner import run_plan
+from FewShotSAMLib.benchmark.tasks import Task, read_tasks
+
+__all__ = [
+    "METHODS",
+    "Method",
+    "Outcome",
+    "Painting",
+    "Plan",
+    "RowFile",
+    "Scores",
+    "Settings",
+    "Task",
+    "choose_slices",
+    "get_methods",
+    "make_plan",
+    "paint",
+    "read_tasks",
+    "run_plan",
+    "score",
+    "write_results",
+]

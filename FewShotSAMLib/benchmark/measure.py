@@ -1,0 +1,123 @@
+"""Computes one row: runs a method on a task, measures time, memory and agreement, and survives its failure."""
+
+import re
+import sys
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from FewShotSAMLib.benchmark.machine import describe_machine
+from FewShotSAMLib.benchmark.methods import load_packages
+from FewShotSAMLib.benchmark.outcome import Outcome
+from FewShotSAMLib.benchmark.plan import RowJob
+from FewShotSAMLib.benchmark.protocol import paint, score
+from FewShotSAMLib.benchmark.rows import Row
+from FewShotSAMLib.benchmark.tasks import SEGMENT, Task, read_image_of, read_truth
+from FewShotSAMLib.core.errors import FewShotSAMError
+from FewShotSAMLib.core.segmentation import Segmentation, write_segmentation
+from FewShotSAMLib.core.volume import Volume
+from FewShotSAMLib.worker.failures import as_known_error
+from FewShotSAMLib.worker.logs import write_traceback
+
+_FOLDERS = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?(?:[/\\][^\s/\\:'\"“”]+)+[/\\]")
+_STATUS = Path("/proc/self/status")
+_RESET_PEAK = "5"
+"""Written to /proc/self/clear_refs it sets the peak of the resident memory back to what is held now (proc(5))."""
+
+
+def compute_row(job: RowJob) -> Row:
+    """The row of a job, done or failed; only a request to stop is raised. `log`: the traceback of a bug, if any."""
+    row = job.describe()
+    try:
+        row |= {"status": "done", **_measure(job)}
+    except Exception as error:  # noqa: BLE001 - whatever a method does, the other rows go on
+        row |= failure(error)
+    return {**row, "machine": describe_machine(), "finished": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def failure(error: Exception) -> Row:
+    """The part of a failed row that says why."""
+    known: FewShotSAMError | None = as_known_error(error)
+    if known is not None:
+        return {"status": "failed", "kind": known.kind, "error": without_folders(str(known))}
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return {
+        "status": "failed",
+        "kind": "bug",
+        "error": without_folders(text),
+        "log": str(write_traceback(error) or ""),
+    }
+
+
+def without_folders(text: str) -> str:
+    """The text with absolute paths cut down to the last name: results are made to be passed on."""
+    return _FOLDERS.sub("", text)
+
+
+def _measure(job: RowJob) -> dict[str, Any]:
+    volume, truth = _load(job.task, job.data)
+    wanted = truth.mask(truth.segments[0])
+    annotation = paint(truth, job.task.axis, job.painting)
+    load_packages(job.method)
+    _reset_peak_memory()
+    started = time.perf_counter()
+    outcome = job.method.run(volume, annotation, job.settings)
+    seconds = time.perf_counter() - started
+    memory = _peak_memory()
+    outcome = outcome if isinstance(outcome, Outcome) else Outcome(outcome)
+    mask = np.asarray(outcome.mask)
+    if mask.shape != wanted.shape:
+        raise ValueError(f"{job.method.name} returned a mask of shape {mask.shape} for a volume of {wanted.shape}")
+    mask = mask.astype(bool)
+    if job.segmentation is not None:
+        _keep(mask, truth, job.segmentation)
+    return {
+        **score(mask, wanted, job.task.axis, job.painting, volume.geometry.spacing_kji).to_json(),
+        "seconds": round(seconds, 3),
+        **memory,
+        "details": dict(outcome.details),
+    }
+
+
+@lru_cache(maxsize=1)
+def _load(task: Task, data: Path) -> tuple[Volume, Segmentation]:
+    volume = read_image_of(task, data)
+    return volume, read_truth(task, data, volume.geometry)
+
+
+def _keep(mask: np.ndarray, truth: Segmentation, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_segmentation(Segmentation(mask.astype(np.uint8)[np.newaxis], truth.geometry, (SEGMENT,)), path)
+
+
+def _reset_peak_memory() -> None:
+    with suppress(OSError):  # other systems than Linux: the peak is then that of the process so far
+        Path("/proc/self/clear_refs").write_text(_RESET_PEAK, encoding="ascii")
+    if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _peak_memory() -> dict[str, Any]:
+    """Peak of this process's memory and, where torch uses a GPU, of its memory there; bytes."""
+    memory: dict[str, Any] = {"peak_memory_bytes": _peak_resident()}
+    if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
+        memory["peak_gpu_memory_bytes"] = int(torch.cuda.max_memory_allocated())
+        memory["gpu"] = torch.cuda.get_device_name()
+    return memory
+
+
+def _peak_resident() -> int | None:
+    if _STATUS.is_file():
+        lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,88 @@
+"""The methods that a benchmark can compare. To add one, write its function and add a line to METHODS.
+
+A method's function takes (volume, annotation, settings) and returns the mask of the whole volume, (K, J, I) bool or
+uint8, or an `Outcome` where it has more to tell. It imports what is heavy inside, so that listing methods stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from FewShotSAMLib.benchmark.classical import fill_between_slices, fill_between_slices_in_slicer, grow_from_seeds
+from FewShotSAMLib.benchmark.few_shot import few_shot, few_shot_instant
+from FewShotSAMLib.benchmark.outcome import Outcome, Settings
+from FewShotSAMLib.core.annotation import Annotation
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.volume import Volume
+
+MethodFunction = Callable[[Volume, Annotation, Settings], np.ndarray | Outcome]
+ENGINE = ("torch", "torchvision", "segment_anything", "h5py", "safetensors")
+ITK_INTERPOLATION = ("itk", "itk.itkMorphologicalContourInterpolatorPython")
+SLICER = ("vtk", "slicer")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to segment a volume from painted slices.
+
+    title: for tables and figures. packages: modules imported before the clock starts, and missed with a hint to the
+    extra that brings them. needs_encoder: whether it is run once for each encoder.
+    """
+
+    name: str
+    title: str
+    run: MethodFunction
+    needs_encoder: bool = False
+    packages: tuple[str, ...] = field(default=())
+    extra: str = "benchmark"
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method("few-shot", "FewShotSAM", few_shot, True, ENGINE, "engine"),
+        Method("few-shot-instant", "FewShotSAM, no training steps", few_shot_instant, True, ENGINE, "engine"),
+        Method("fill-between-slices", "Fill between slices (ITK)", fill_between_slices, False, ITK_INTERPOLATION),
+        Method("fill-in-slicer", "Fill between slices (3D Slicer)", fill_between_slices_in_slicer, False, SLICER),
+        Method("grow-from-seeds", "Grow from seeds (3D Slicer)", grow_from_seeds, False, SLICER),
+    )
+}
+
+
+def get_methods(names: Iterable[str], known: Mapping[str, Method] | None = None) -> list[Method]:
+    """The methods with these names. Raises BadInputError, listing the names, where there is none."""
+    known = METHODS if known is None else known
+    chosen = []
+    for name in dict.fromkeys(names):
+        if name not in known:
+            raise BadInputError(f"There is no method “{name}”.", f"Choose of: {', '.join(known)}.")
+        chosen.append(known[name])
+    return chosen
+
+
+def missing_package(name: str, extra: str = "benchmark") -> str:
+    """What to do about a package that is not installed; "" where it is. It is looked up, not imported."""
+    try:
+        found = importlib.util.find_spec(name.partition(".")[0]) is not None
+        if found and "." in name:  # a part that comes from a package of its own
+            found = importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        found = False
+    return "" if found else f"Run: pip install 'fewshotsam[{extra}]'"
+
+
+def load_packages(method: Method) -> None:
+    """Import what a method needs. Raises BadInputError, with the command that installs it, for what is missing."""
+    for package in method.packages:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise BadInputError(
+                f"The method {method.name} needs the package {package.partition('.')[0]} ({error}).",
+                f"Run: pip install 'fewshotsam[{method.extra}]'",
+            ) from error

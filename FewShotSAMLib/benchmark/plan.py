@@ -1,0 +1,125 @@
+"""The rows that a benchmark consists of: each method (and encoder) on each task with each number of painted slices."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from FewShotSAMLib import __version__
+from FewShotSAMLib.benchmark.methods import Method
+from FewShotSAMLib.benchmark.outcome import Settings
+from FewShotSAMLib.benchmark.protocol import Painting, choose_slices
+from FewShotSAMLib.benchmark.tasks import Task, read_image_of, read_truth
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.sam.registry import get_spec
+
+
+@dataclass(frozen=True)
+class RowJob:
+    """One row to compute. segmentation: where the result is kept, None for nowhere."""
+
+    method: Method
+    settings: Settings
+    k: int
+    task: Task
+    painting: Painting
+    data: Path
+    segmentation: Path | None = None
+
+    @property
+    def key(self) -> str:
+        """What makes this row different from others: method, encoder and its weights, k, task, settings, version."""
+        encoder = self.settings.encoder
+        parts = {
+            "method": self.method.name,
+            "encoder": asdict(get_spec(encoder)) if encoder else None,
+            "k": self.k,
+            "task": asdict(self.task),
+            "slices": asdict(self.painting),
+            "settings": self.settings.to_json(),
+            "version": __version__,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    def describe(self) -> dict[str, Any]:
+        """The part of the row that is known beforehand."""
+        return {
+            "key": self.key,
+            "method": self.method.name,
+            "title": self.method.title,
+            "encoder": self.settings.encoder,
+            "k": self.k,
+            "task": self.task.name,
+            "modality": self.task.modality,
+            "structure": self.task.structure,
+            "axis": self.task.axis,
+            "painted": list(self.painting.painted),
+            "empty": list(self.painting.empty),
+            "settings": self.settings.to_json(),
+            "version": __version__,
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All rows, those of one method and encoder together; `left_out`: tasks that leave nothing to predict, and why."""
+
+    jobs: tuple[RowJob, ...]
+    left_out: tuple[str, ...] = ()
+
+
+def make_plan(
+    tasks: Sequence[Task],
+    data: Path,
+    methods: Sequence[Method],
+    encoders: Sequence[str],
+    counts: Sequence[int],
+    settings: Settings,
+    segmentations: Path | None = None,
+) -> Plan:
+    """Choose the slices, once for all methods, and list the rows.
+
+    Raises BadInputError where an image or its labels cannot be read, do not fit, or hold none of the values.
+    """
+    chosen, left_out = _choose(tasks, data, counts)
+    jobs = []
+    for method in methods:
+        for encoder in encoders if method.needs_encoder else (None,):
+            own = replace(settings, encoder=encoder)
+            for task in tasks:
+                for count in counts:
+                    if painting := chosen.get((task.name, count)):
+                        folder = segmentations / _label(method, encoder) / f"k{count}" if segmentations else None
+                        path = folder / f"{_file_name(task.name)}.seg.nrrd" if folder else None
+                        jobs.append(RowJob(method, own, count, task, painting, data, path))
+    return Plan(tuple(jobs), tuple(left_out))
+
+
+def _choose(
+    tasks: Sequence[Task], data: Path, counts: Sequence[int]
+) -> tuple[dict[tuple[str, int], Painting], list[str]]:
+    chosen: dict[tuple[str, int], Painting] = {}
+    left_out = []
+    grids: dict[str, Geometry] = {}
+    for task in tasks:
+        if task.image not in grids:
+            grids[task.image] = read_image_of(task, data).geometry
+        truth = read_truth(task, data, grids[task.image])
+        mask = truth.mask(truth.segments[0])
+        for count in counts:
+            painting = choose_slices(mask, task.axis, count)
+            if painting is None:
+                left_out.append(f"{task.name} with k = {count}: all slices of the structure would be painted")
+            else:
+                chosen[task.name, count] = painting
+    return chosen, left_out
+
+
+def _label(method: Method, encoder: str | None) -> str:
+    return f"{method.name}-{encoder}" if encoder else method.name
+
+
+def _file_name(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)

@@ -1,0 +1,81 @@
+"""The protocol: which slices a method gets to see, and how its result is measured on the others.
+
+k slices evenly spaced over the extent of the structure (the outer two inset by 5 %) are painted from the truth, and
+the first slice beyond each end is declared empty. All other slices of the volume are **counted**: a method is judged
+there alone, and every method gets the same slices.
+
+- Dice: over the voxels of the counted slices.
+- HD95 and ASSD, in mm: between the surfaces in the whole volume, after the painted and the declared-empty slices have
+  been set to the truth in the result. Only surface voxels *on counted slices* enter the percentile and the mean; the
+  nearest point of the other surface may lie on any slice. So leaving slices out cuts no artificial surface into either
+  mask, and the slices that were given add no zeros.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from FewShotSAMLib.benchmark.tasks import SEGMENT
+from FewShotSAMLib.core.annotation import Annotation
+from FewShotSAMLib.core.metrics import assd, dice, hd95
+from FewShotSAMLib.core.painting import empty_neighbours, keep_slices, slices_of, slices_to_paint
+from FewShotSAMLib.core.segmentation import Segmentation
+
+
+@dataclass(frozen=True)
+class Painting:
+    """Which slices are painted and declared empty; indices along the task's axis."""
+
+    painted: tuple[int, ...]
+    empty: tuple[int, ...]
+
+    @property
+    def known(self) -> tuple[int, ...]:
+        """Slices whose every pixel is given."""
+        return tuple(sorted((*self.painted, *self.empty)))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Agreement with the truth on the counted slices; distances in mm."""
+
+    dice: float
+    hd95_mm: float
+    assd_mm: float
+    counted_slices: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As numbers for a row."""
+        return asdict(self)
+
+
+def choose_slices(truth: np.ndarray, axis: int, count: int) -> Painting | None:
+    """The slices to give for a truth (K, J, I); None where they would be all that hold the structure."""
+    painted = slices_to_paint(truth, axis, count)
+    if len(painted) == len(slices_of(truth, axis)):
+        return None
+    return Painting(tuple(painted), tuple(empty_neighbours(truth, axis)))
+
+
+def paint(truth: Segmentation, axis: int, painting: Painting) -> Annotation:
+    """What a user would hand over: the painted slices of the truth, nothing elsewhere."""
+    return Annotation(
+        keep_slices(truth, axis, painting.painted, [SEGMENT.name]), axis, painting.painted, painting.empty
+    )
+
+
+def score(result: np.ndarray, truth: np.ndarray, axis: int, painting: Painting, spacing: tuple[float, ...]) -> Scores:
+    """Measure a result against the truth, both masks (K, J, I); spacing in mm in the arrays' order."""
+    counted = np.ones(truth.shape[axis], bool)
+    counted[list(painting.known)] = False
+    result, truth = np.moveaxis(np.asarray(result, bool), axis, 0), np.moveaxis(np.asarray(truth, bool), axis, 0)
+    along = (spacing[axis], *(length for other, length in enumerate(spacing) if other != axis))
+    completed = np.where(counted[:, np.newaxis, np.newaxis], result, truth)
+    where = counted[:, np.newaxis, np.newaxis]
+    return Scores(
+        dice(result[counted], truth[counted]),
+        hd95(completed, truth, along, where),
+        assd(completed, truth, along, where),
+        int(counted.sum()),
+    )

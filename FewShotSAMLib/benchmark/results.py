@@ -1,0 +1,158 @@
+"""Results of a benchmark as JSON, CSV and Markdown: means of each method and k, then every row, worst first."""
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from FewShotSAMLib.benchmark.machine import machine_line
+from FewShotSAMLib.benchmark.rows import Row, is_done
+from FewShotSAMLib.core.files import atomic_path
+
+COLUMNS = (
+    *("method", "encoder", "k", "task", "modality", "structure", "status", "dice", "hd95_mm", "assd_mm"),
+    *("counted_slices", "seconds", "peak_memory_bytes", "peak_gpu_memory_bytes", "gpu", "axis", "painted", "empty"),
+    *("version", "finished", "error"),
+)
+RULES = (
+    "k slices evenly spaced over the structure are painted, the first slice beyond each end is declared empty; all "
+    "other slices of the volume are counted, and they alone. HD95 and ASSD: surface voxels on counted slices, in mm. "
+    "Seconds: of the method alone, its packages loaded before; embeddings that an earlier row left in the cache are "
+    "used again. Memory: the highest of any row."
+)
+
+
+def latest(rows: Iterable[Row], preferred: Iterable[Row] = ()) -> list[Row]:
+    """Each method, encoder, k and task once: the preferred row, else the last one that is done, else the last one."""
+    chosen = {_place(row): row for row in preferred}
+    others = {_place(row): row for row in sorted(rows, key=is_done)}
+    return list({**chosen, **others, **chosen}.values())
+
+
+def summarise(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Means over the tasks of each method, encoder and k, in the order in which they first occur, k ascending."""
+    groups: dict[tuple[str, str | None], dict[int, list[Row]]] = {}
+    for row in rows:
+        if is_done(row):
+            groups.setdefault((row["method"], row["encoder"]), {}).setdefault(row["k"], []).append(row)
+    return [
+        {
+            "method": method,
+            "encoder": encoder,
+            "title": title_of(of_k[k][0]),
+            "k": k,
+            "tasks": len(of_k[k]),
+            "dice": fmean(row["dice"] for row in of_k[k]),
+            "hd95_mm": fmean(row["hd95_mm"] for row in of_k[k]),
+            "assd_mm": fmean(row["assd_mm"] for row in of_k[k]),
+            "seconds": fmean(row["seconds"] for row in of_k[k]),
+            "peak_memory_bytes": max((row["peak_memory_bytes"] or 0 for row in of_k[k]), default=0) or None,
+        }
+        for (method, encoder), of_k in groups.items()
+        for k in sorted(of_k)
+    ]
+
+
+def title_of(row: Row) -> str:
+    """The method's title, with its encoder."""
+    title = row.get("title") or row["method"]
+    return f"{title}, {row['encoder']}" if row.get("encoder") else str(title)
+
+
+def write_results(rows: Sequence[Row], folder: Path, left_out: Sequence[str] = ()) -> dict[str, Any]:
+    """Write `results.json`, `results.csv` and `results.md`; returns what is in the JSON file."""
+    results = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machines": _machines(rows),
+        "summary": summarise(rows),
+        "left_out": list(left_out),
+        "rows": [{name: value for name, value in row.items() if name != "machine"} for row in rows],
+    }
+    _write(folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    _write_csv(rows, folder / "results.csv")
+    _write(folder / "results.md", "\n".join(markdown(results)) + "\n")
+    return results
+
+
+def markdown(results: dict[str, Any]) -> list[str]:
+    """The lines of `results.md`."""
+    rows = results["rows"]
+    gpus = sorted({row["gpu"] for row in rows if row.get("gpu")})
+    lines = ["# Benchmark", "", f"Written on {results['date']}. Measured on:", ""]
+    lines += [f"- {machine_line(machine)}" for machine in results["machines"]]
+    lines += [f"- GPU: {', '.join(gpus)}."] if gpus else []
+    lines += ["", RULES, "", "## Means", ""]
+    lines += _table(
+        ("method", "k", "tasks", "Dice", "HD95, mm", "ASSD, mm", "seconds", "peak memory, MB"),
+        [
+            (each["title"], each["k"], each["tasks"], *_figures(each), _megabytes(each["peak_memory_bytes"]))
+            for each in results["summary"]
+        ],
+    )
+    if len({each["tasks"] for each in results["summary"]}) > 1:
+        lines += ["", "Means over different numbers of tasks cannot be compared with each other."]
+    done = sorted((row for row in rows if is_done(row)), key=lambda row: row["dice"])
+    lines += ["", "## Every row, worst first", ""]
+    lines += _table(
+        ("task", "method", "k", "Dice", "HD95, mm", "ASSD, mm", "seconds"),
+        [(row["task"], title_of(row), row["k"], *_figures(row)) for row in done],
+    )
+    failed = [row for row in rows if not is_done(row)]
+    if failed:
+        cells = [(row["task"], title_of(row), row["k"], row.get("error", "")) for row in failed]
+        lines += ["", "## Failed", "", *_table(("task", "method", "k", "error"), cells)]
+    if results["left_out"]:
+        lines += ["", "## Left out", "", *(f"- {text}" for text in results["left_out"])]
+    return lines
+
+
+def _machines(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """The different computers and versions that the rows were made with."""
+    machines: list[dict[str, Any]] = []
+    for row in rows:
+        if row.get("machine") and row["machine"] not in machines:
+            machines.append(row["machine"])
+    return machines
+
+
+def _place(row: Row) -> tuple[Any, ...]:
+    return row["method"], row.get("encoder"), row["k"], row["task"]
+
+
+def _figures(values: Row) -> tuple[str, ...]:
+    figures: tuple[tuple[str, Callable[[float], str]], ...] = (
+        ("dice", "{:.3f}".format),
+        ("hd95_mm", "{:.1f}".format),
+        ("assd_mm", "{:.2f}".format),
+        ("seconds", "{:.1f}".format),
+    )
+    return tuple(show(values[name]) if math.isfinite(values[name]) else "-" for name, show in figures)
+
+
+def _megabytes(size: int | None) -> str:
+    return f"{size / 1e6:.0f}" if size else "-"
+
+
+def _table(head: Sequence[str], body: Iterable[Sequence[Any]]) -> list[str]:
+    def line(cells: Sequence[Any]) -> str:
+        return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+    return [line(head), "|" + "---|" * len(head), *map(line, body)]
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def _write_csv(rows: Iterable[Row], path: Path) -> None:
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, extrasaction="ignore", restval="")
+        writer.writeheader()
+        for row in rows:
+            lists = {name: " ".join(map(str, row.get(name, ()))) for name in ("painted", "empty")}
+            writer.writerow({**row, **lists})

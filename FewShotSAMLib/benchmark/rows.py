@@ -1,0 +1,80 @@
+"""The file of finished rows: one JSON object per line, added at once, so that a stopped benchmark goes on where it was.
+
+Later lines replace earlier ones with the same key. A line that was cut off when the computer went down is skipped.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.worker.protocol import encode
+
+Row = dict[str, Any]
+
+
+class RowFile:
+    """`rows.jsonl` in a benchmark's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "rows.jsonl"
+        self._lock = folder / ".lock"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other benchmarks out of the folder. Raises BadInputError where one is in it already."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self._lock)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise BadInputError(
+                f"Another benchmark is writing to {self.path.parent}.", "Wait for it or choose another folder."
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def append(self, row: Row) -> None:
+        """Add a row; it is on the disk when this returns."""
+        line = encode(row)
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            size = os.fstat(handle).st_size
+            if size:
+                os.lseek(handle, size - 1, os.SEEK_SET)
+                line = line if os.read(handle, 1) == b"\n" else b"\n" + line
+            while line:
+                line = line[os.write(handle, line) :]
+            os.fsync(handle)
+        except OSError as error:
+            raise BadInputError(
+                f"{self.path} cannot be written ({error.strerror}).", "Free some space on the disk; then run it again."
+            ) from error
+        finally:
+            os.close(handle)
+
+    def read(self) -> list[Row]:
+        """The rows, each key once, in the order in which they were last written."""
+        if not self.path.is_file():
+            return []
+        rows: dict[str, Row] = {}
+        for line in self.path.read_bytes().splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict) and {"key", "method", "k", "task", "status"} <= row.keys():
+                rows.pop(row["key"], None)
+                rows[row["key"]] = row
+        return list(rows.values())
+
+
+def is_done(row: Row) -> bool:
+    """Whether the row holds scores; a failed one is tried again."""
+    return bool(row["status"] == "done")

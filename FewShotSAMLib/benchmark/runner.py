@@ -1,0 +1,130 @@
+"""Runs the rows of a plan, each method in processes of its own, and writes each row down as soon as it is there.
+
+Processes of its own: what one method loads does not count as another's memory, and a crash in compiled code, or the
+system's killing a process that took too much memory, costs one row.
+"""
+
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from itertools import groupby
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from FewShotSAMLib.benchmark.measure import compute_row
+from FewShotSAMLib.benchmark.plan import Plan, RowJob
+from FewShotSAMLib.benchmark.rows import Row, RowFile, is_done
+
+IN_THIS_PROCESS = 0
+GRACE_S = 5.0
+_CRASH = "The process died (exit code {code}); out of memory, or a crash in compiled code. Run it again to retry."
+
+Listener = Callable[[Row, int, int], None]
+"""Hears of each new row, and of how many rows of how many are there now."""
+
+
+def run_plan(plan: Plan, rows: RowFile, processes: int, listen: Listener, recompute: bool = False) -> list[Row]:
+    """Compute the rows that are not in the file yet, in `processes` at once, and return all rows of the plan.
+
+    0 processes: in this one. Rows that failed are tried again; a failure does not stop the others.
+    """
+    found = {} if recompute else {row["key"]: row for row in rows.read() if is_done(row)}
+    keys = [job.key for job in plan.jobs]
+    done = {key: found[key] for key in keys if key in found}
+    todo = [job for job, key in zip(plan.jobs, keys, strict=True) if key not in done]
+    for _, group in groupby(todo, key=lambda job: (job.method.name, job.settings.encoder)):
+        with closing(_rows(list(group), processes)) as computed:  # closed at once, whatever `listen` raises
+            for row in computed:
+                kept = {name: value for name, value in row.items() if name != "log"}
+                rows.append(kept)
+                done[row["key"]] = kept
+                listen(row, len(done), len(keys))
+    return [done[key] for key in keys]
+
+
+def _rows(jobs: Sequence[RowJob], processes: int) -> Generator[Row, None, None]:
+    if processes == IN_THIS_PROCESS:
+        yield from map(compute_row, jobs)
+    else:
+        yield from _in_processes(jobs, processes)
+
+
+def _in_processes(jobs: Sequence[RowJob], count: int) -> Generator[Row, None, None]:
+    """The rows in the order in which they get ready."""
+    left = deque(jobs)
+    workers: dict[Connection, _Worker] = {}
+    try:
+        while left or workers:
+            while left and len(workers) < count:
+                worker = _Worker(count)
+                workers[worker.connection] = worker
+                worker.give(left.popleft())
+            for connection in wait(list(workers)):
+                worker = workers[connection]  # type: ignore[index]
+                yield worker.take()
+                if left and worker.is_alive:
+                    worker.give(left.popleft())
+                else:
+                    worker.end(GRACE_S)
+                    del workers[worker.connection]
+    finally:
+        for worker in workers.values():
+            worker.end()
+
+
+class _Worker:
+    """A child process that computes one row after the other."""
+
+    def __init__(self, of: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.is_alive = True
+        self._job: RowJob | None = None
+        self._process: BaseProcess = context.Process(target=_serve, args=(theirs, of))
+        self._process.start()
+        theirs.close()
+
+    def give(self, job: RowJob) -> None:
+        """Start on a row."""
+        self._job = job
+        with suppress(OSError):  # it died before it began: `take` says so
+            self.connection.send(job)
+
+    def take(self) -> Row:
+        """The row that is ready; a failed one where the process died over it."""
+        assert self._job is not None
+        try:
+            row: Row = self.connection.recv()
+        except (EOFError, OSError):
+            self.is_alive = False
+            self._process.join()
+            error = _CRASH.format(code=self._process.exitcode)
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            return {**self._job.describe(), "status": "failed", "kind": "crash", "error": error, "finished": now}
+        return row
+
+    def end(self, grace_s: float = 0.0) -> None:
+        """Stop the process; one that is at work or takes longer than this to tidy up is killed."""
+        self.connection.close()
+        self._process.join(grace_s)
+        self._process.kill()
+        self._process.join()
+
+
+def _serve(connection: Connection, of: int) -> None:
+    """Compute what comes until the parent closes the pipe, or is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its children
+    if of > 1:  # share the cores
+        share = str(max(1, (os.cpu_count() or 1) // of))
+        for name in ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
+            os.environ.setdefault(name, share)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        while True:
+            connection.send(compute_row(connection.recv()))
+    except (EOFError, OSError):
+        return

@@ -1,0 +1,59 @@
+"""Finds the part of the slices around what is painted, for encoders that look closely at a region."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from FewShotSAMLib.core.annotation import IGNORE, Annotation
+from FewShotSAMLib.core.plane import SlicePlane
+
+Box = tuple[int, int, int, int]
+"""First row, end row, first column, end column, in display orientation."""
+
+MARGIN = 0.3
+"""Added on every side, as a share of the painted extent's longer side: structures grow between painted slices."""
+LEAST_MARGIN = 0.1
+"""An earlier region is kept as long as it leaves this much."""
+LEAST_SIDE = 32
+"""Pixels of the slice that the region spans at least, where the slice has them."""
+
+
+def region_box(annotation: Annotation, plane: SlicePlane, earlier: Box | None = None) -> Box:
+    """A box, square in mm as far as the slice reaches, around everything painted on any slice.
+
+    `earlier` is returned unchanged where it still fits, so that embeddings stay valid when a slice is added.
+    """
+    painted = _extent(plane.orient(annotation.classes(index)) for index in annotation.painted)
+    rows, columns = painted[1] - painted[0], painted[3] - painted[2]
+    down, across = plane.spacing
+    longer = max(rows * down, columns * across)
+    if earlier is not None and _holds(earlier, painted, LEAST_MARGIN * longer, plane):
+        return earlier
+    side = max(longer * (1 + 2 * MARGIN), LEAST_SIDE * min(down, across))
+    first_row, end_row = _span(painted[0], painted[1], side / down, plane.shape[0])
+    first_column, end_column = _span(painted[2], painted[3], side / across, plane.shape[1])
+    return first_row, end_row, first_column, end_column
+
+
+def _extent(maps: Iterable[np.ndarray]) -> Box:
+    shown = np.logical_or.reduce([(classes > 0) | (classes == IGNORE) for classes in maps])
+    rows, columns = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+
+
+def _span(first: int, end: int, wanted: float, count: int) -> tuple[int, int]:
+    """`wanted` pixels around first..end, moved back into 0..count where they would leave it."""
+    length = min(count, max(end - first, round(wanted)))
+    start = min(max(0, round((first + end - length) / 2)), count - length)
+    return start, start + length
+
+
+def _holds(box: Box, painted: Box, margin: float, plane: SlicePlane) -> bool:
+    """Whether the box leaves `margin` mm around what is painted, or reaches the slice's border there."""
+    rows, columns = margin / plane.spacing[0], margin / plane.spacing[1]
+    return (
+        (box[0] == 0 or box[0] <= painted[0] - rows)
+        and (box[1] == plane.shape[0] or box[1] >= painted[1] + rows)
+        and (box[2] == 0 or box[2] <= painted[2] - columns)
+        and (box[3] == plane.shape[1] or box[3] >= painted[3] + columns)
+    )

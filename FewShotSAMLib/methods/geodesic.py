@@ -1,0 +1,100 @@
+"""Geodesic distances through a volume: how much an image changes on the smoothest way from painted pixels."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+INTENSITY_WEIGHT = 1.0
+"""Cost of crossing the full range of grey values."""
+STEP_COST = 0.01
+"""Cost of one pixel of way where nothing changes: ties are broken by nearness."""
+ROUNDS = 2
+"""Sweeps along every axis, there and back. Ways that turn back more often are found too long, never too short."""
+FAR = 1e4
+
+
+def geodesic_prior(image: Tensor, inside: Tensor, outside: Tensor, slice_step: float) -> Tensor:
+    """How much nearer each voxel is to the structure's painted pixels than to others: (D, H, W) in -1..1.
+
+    image (D, H, W) in 0..1; inside and outside (C, D, H, W) are the painted pixels in and around each of C structures;
+    slice_step is the distance of slices in pixels. Returns (C, D, H, W); 0 where neither can be reached.
+
+    Grow from seeds (Zhu et al., An effective interactive medical image segmentation method using fast GrowCut, 2014)
+    labels voxels by the same comparison; here the difference itself is kept, as a hint of how sure it is. Sweeps over
+    the axes replace the priority queue (Toivanen, New geodesic distance transforms for gray-scale images, 1996).
+    """
+    seeds = torch.cat([inside, outside])
+    distance = torch.where(seeds, 0.0, FAR)
+    for _ in range(ROUNDS):
+        for axis, step in ((1, slice_step), (2, 1.0), (3, 1.0)):
+            _sweep(distance, image, axis, step)
+    near, far = distance.chunk(2)
+    return ((far - near) / (far + near).clamp_min(1e-6)).clamp(-1, 1)
+
+
+def _sweep(distance: Tensor, image: Tensor, axis: int, step: float) -> None:
+    """Relax `distance` (N, D, H, W) in place along one axis, forwards and backwards, straight and diagonally."""
+    planes, greys = distance.movedim(axis, 0), image.movedim(axis - 1, 0)
+    shifts = _shifts(axis, step)
+    # A way to the next plane costs the same in both directions: computed once for the whole volume.
+    costs = [_costs(greys, shift, length) for shift, length in shifts]
+    count = len(planes)
+    for index in range(1, count):
+        _relax(planes[index], planes[index - 1], [cost[index - 1] for cost in costs], shifts, forwards=True)
+    for index in range(count - 2, -1, -1):
+        _relax(planes[index], planes[index + 1], [cost[index] for cost in costs], shifts, forwards=False)
+
+
+def _shifts(axis: int, step: float) -> list[tuple[tuple[int, int], float]]:
+    """In-plane displacements to the next plane, and how long the way is. Across slices all eight neighbours; within
+    slices only diagonals in the slice (slices are tied by their own sweep)."""
+    if axis == 1:
+        return [
+            ((down, across), (step**2 + down**2 + across**2) ** 0.5) for down in (-1, 0, 1) for across in (-1, 0, 1)
+        ]
+    return [((0, across), (1.0 + across**2) ** 0.5) for across in (-1, 0, 1)]
+
+
+def _costs(greys: Tensor, shift: tuple[int, int], length: float) -> Tensor:
+    """Cost of the way from pixel p of plane i to pixel p + shift of plane i + 1: (n - 1, A, B)."""
+    change = (_moved(greys[1:], shift) - greys[:-1]).abs_()
+    return change.mul_(INTENSITY_WEIGHT).add_(STEP_COST * length)
+
+
+def _relax(
+    target: Tensor,
+    source: Tensor,
+    costs: list[Tensor],
+    shifts: list[tuple[tuple[int, int], float]],
+    forwards: bool,
+) -> None:
+    """Shorten the distances of one plane (N, A, B) by ways over its neighbour."""
+    for (shift, _), cost in zip(shifts, costs, strict=True):
+        if forwards:
+            back = (-shift[0], -shift[1])
+            reached = _moved(source + cost, back, FAR)
+        else:
+            reached = _moved(source, shift, FAR) + cost
+        torch.minimum(target, reached, out=target)
+
+
+def _moved(planes: Tensor, shift: tuple[int, int], fill: float | None = None) -> Tensor:
+    """The value at p + shift for every p of the last two dimensions; beyond the border the border's, or `fill`."""
+    down, across = shift
+    if not down and not across:
+        return planes.clone()
+    pads = (max(-across, 0), max(across, 0), max(-down, 0), max(down, 0))
+    if fill is None:
+        flat = planes.reshape(-1, 1, *planes.shape[-2:])
+        padded = F.pad(flat, pads, mode="replicate").view(*planes.shape[:-2], *_grown(planes, pads))
+    else:
+        padded = F.pad(planes, pads, value=fill)
+    rows, columns = planes.shape[-2:]
+    top, left = max(down, 0), max(across, 0)
+    return padded[..., top : top + rows, left : left + columns]
+
+
+def _grown(planes: Tensor, pads: tuple[int, int, int, int]) -> tuple[int, int]:
+    return planes.shape[-2] + pads[2] + pads[3], planes.shape[-1] + pads[0] + pads[1]

@@ -1,0 +1,168 @@
+"""Shape priors: what the painted slices alone, or with the image's help, say about the slices between them.
+
+Everything here is arithmetic without learned weights. The network learns when to trust which of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+from torch import Tensor
+
+from FewShotSAMLib.methods.flow import slice_flow, warp
+from FewShotSAMLib.methods.geodesic import geodesic_prior
+from FewShotSAMLib.sam.fusion import KINDS
+
+FADE = 0.5
+"""Pixels by which a shape shrinks per pixel of way beyond the outermost painted slice."""
+REACH = 16.0
+"""Signed distances are cut off at this many pixels."""
+SCALE = 4.0
+"""Pixels of signed distance that make one unit of a prior's logit."""
+
+
+@dataclass(frozen=True)
+class Painted:
+    """The exemplars on the prior's grid: slice numbers, ascending, and for each segment its share of every pixel.
+
+    slices (n,), masks (n, C, H, W) in 0..1; slice_step: distance of two slices in pixels of the grid.
+    """
+
+    slices: tuple[int, ...]
+    masks: Tensor
+    slice_step: float
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The exemplars around a slice: positions in `Painted.slices`, None beyond the first and last; share of the way."""
+
+    below: int | None
+    above: int | None
+    share: float
+
+
+class Priors:
+    """Shape priors of a volume for every slice and segment.
+
+    image (D, H, W) in 0..1. Distances and displacements are found once; `maps` gives any slices.
+    """
+
+    def __init__(self, image: Tensor, painted: Painted) -> None:
+        self.painted = painted
+        self.depth = len(image)
+        self._distances = torch.stack([torch.stack([signed_distance(m) for m in masks]) for masks in painted.masks])
+        known = torch.zeros(self.depth, dtype=torch.bool)
+        known[list(painted.slices)] = True
+        smooth = ndimage.gaussian_filter(image.cpu().numpy(), (0, 0.7, 0.7))
+        self._geodesic = _geodesic(torch.from_numpy(smooth), painted, known)
+        self._carried = _carry(torch.from_numpy(smooth), painted, self._distances)
+
+    def maps(self, index: int) -> Tensor:
+        """(C, len(KINDS), H, W) of one slice, each about -4..4, positive inside."""
+        around = neighbours(self.painted.slices, index)
+        still = self._blend(around, index, [self._distances[i] for i in _sides(around)])
+        moved = self._blend(around, index, [self._carried[i, :, index] for i in _sides(around)])
+        maps = {"interpolation": still / SCALE, "transport": moved / SCALE, "geodesic": 3 * self._geodesic[:, index]}
+        return torch.stack([maps[kind] for kind in KINDS], dim=1)
+
+    def _blend(self, around: Neighbours, index: int, shapes: Sequence[Tensor]) -> Tensor:
+        """Signed distances (C, H, W) from those of the exemplars on either side."""
+        if len(shapes) == 1:
+            (side,) = _sides(around)
+            way = abs(index - self.painted.slices[side]) * self.painted.slice_step
+            return (shapes[0] - FADE * way).clamp(-REACH, REACH)
+        below, above = (_unless_empty(a, b) for a, b in (shapes, shapes[::-1]))
+        return (below * (1 - around.share) + above * around.share).clamp(-REACH, REACH)
+
+
+def neighbours(slices: Sequence[int], index: int) -> Neighbours:
+    """The exemplars next to a slice; an exemplar's own slice counts as both."""
+    below = max((i for i, known in enumerate(slices) if known <= index), default=None)
+    above = min((i for i, known in enumerate(slices) if known >= index), default=None)
+    if below is None or above is None or below == above:
+        return Neighbours(below, above if below != above else None, 0.0)
+    return Neighbours(below, above, (index - slices[below]) / (slices[above] - slices[below]))
+
+
+def signed_distance(mask: Tensor) -> Tensor:
+    """Distance in pixels to the border of a mask (H, W) of shares 0..1, positive inside, -REACH everywhere if empty."""
+    inside = mask.cpu().numpy() >= 0.5
+    if not inside.any() and float(mask.max()) > 0:
+        inside = mask.cpu().numpy() >= float(mask.max())  # thinner than a pixel
+    if not inside.any():
+        return torch.full(mask.shape, -REACH)
+    if inside.all():
+        return torch.full(mask.shape, REACH)
+    distance = ndimage.distance_transform_edt(inside) - ndimage.distance_transform_edt(~inside)
+    # Pixel centres lie half a pixel from the border.
+    return torch.from_numpy((distance - np.sign(distance) * 0.5).astype(np.float32))
+
+
+def _sides(around: Neighbours) -> list[int]:
+    return [side for side in (around.below, around.above) if side is not None]
+
+
+def _unless_empty(shape: Tensor, other: Tensor) -> Tensor:
+    """Where a segment ends before an empty slice, its shape shrinks towards that slice until nothing is left."""
+    empty = (shape.amax((-2, -1), keepdim=True) <= -REACH) & (other.amax((-2, -1), keepdim=True) > -REACH)
+    return torch.where(empty, other - other.amax((-2, -1), keepdim=True) - 1, shape)
+
+
+def _geodesic(image: Tensor, painted: Painted, known: Tensor) -> Tensor:
+    inside = torch.zeros(painted.masks.shape[1], *image.shape, dtype=torch.bool)
+    inside[:, list(painted.slices)] = (painted.masks >= 0.5).transpose(0, 1)
+    outside = known.view(1, -1, 1, 1) & ~inside
+    result = geodesic_prior(image, inside, outside, painted.slice_step)
+    # A segment that is painted nowhere is nowhere.
+    return torch.where(inside.flatten(1).any(1).view(-1, 1, 1, 1), result, -1.0)
+
+
+def _carry(image: Tensor, painted: Painted, distances: Tensor) -> Tensor:
+    """Signed distances (n, C, D, H, W) of each exemplar carried along with the anatomy as far as the next exemplar."""
+    depth = len(image)
+    up, down = _flows(image, painted.slices)
+    carried = torch.full((*distances.shape[:2], depth, *distances.shape[2:]), -REACH)
+    for number, (start, shape) in enumerate(zip(painted.slices, distances, strict=True)):
+        carried[number, :, start] = shape
+        stop = painted.slices[number + 1] if number + 1 < len(painted.slices) else depth
+        _walk(carried[number], shape, range(start + 1, stop), up)
+        stop = painted.slices[number - 1] if number else -1
+        _walk(carried[number], shape, range(start - 1, stop, -1), down)
+    return carried
+
+
+def _walk(carried: Tensor, shape: Tensor, way: range, flow: dict[int, Tensor]) -> None:
+    """Fill carried (C, D, H, W) slice by slice; displacements add up, so that the shape itself is sampled once."""
+    total: Tensor | None = None
+    for index in way:
+        step = flow[index].unsqueeze(0)
+        total = step if total is None else step + warp(total, step)
+        carried[:, index] = warp(shape.unsqueeze(0), total)[0]
+
+
+def _flows(image: Tensor, slices: Sequence[int]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """Displacement (2, H, W) with which each slice looks like the one below it (first) and above it (second)."""
+    order = torch.arange(len(image))
+    if len(image) < 2:
+        return {}, {}
+    known = set(slices)
+    upward = [int(i) for i in order[1:] if int(i) > min(known)]
+    downward = [int(i) for i in order[:-1] if int(i) < max(known)]
+    to = torch.tensor(upward + downward)
+    since = torch.tensor([i - 1 for i in upward] + [i + 1 for i in downward])
+    parts = [slice_flow(image, to[i : i + 64], since[i : i + 64]) for i in range(0, len(to), 64)]
+    flow = torch.cat(parts) if parts else image.new_zeros(0, 2, *image.shape[1:])
+    return dict(zip(upward, flow, strict=False)), dict(zip(downward, flow[len(upward) :], strict=True))
+
+
+def fit(planes: Tensor, size: int) -> Tensor:
+    """Planes (..., H, W) averaged down to (..., size, size)."""
+    return F.interpolate(planes.flatten(0, -3).unsqueeze(1), size=(size, size), mode="area").view(
+        *planes.shape[:-2], size, size
+    )

@@ -1,0 +1,52 @@
+"""The two tools of 3D Slicer on shapes whose segmentation is known."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from FewShotSAMLib.benchmark import METHODS, Plan, RowFile, Settings, paint, run_plan
+from FewShotSAMLib.benchmark.outcome import Outcome
+from FewShotSAMLib.benchmark.plan import RowJob
+from FewShotSAMLib.benchmark.runner import IN_THIS_PROCESS
+from FewShotSAMLib.benchmark.tasks import SEGMENT, read_image_of, read_truth
+
+NO_ITK = "itk-morphologicalcontourinterpolation is not installed"
+NO_SLICER = "slicer-core is not installed"
+
+
+def run(name: str, job: RowJob) -> tuple[np.ndarray, np.ndarray]:
+    """Result of a method on a job's task, and the truth."""
+    volume = read_image_of(job.task, job.data)
+    truth = read_truth(job.task, job.data, volume.geometry)
+    outcome = METHODS[name].run(volume, paint(truth, job.task.axis, job.painting), Settings())
+    assert not isinstance(outcome, Outcome)
+    return outcome, truth.mask(SEGMENT)
+
+
+@pytest.mark.parametrize("name", ["fill-between-slices", "fill-in-slicer"])
+def test_fill_between_slices_is_exact_between_equal_slices(name: str, plan_of: Callable[..., Plan]) -> None:
+    packages = {"fill-between-slices": "itk.itkMorphologicalContourInterpolatorPython", "fill-in-slicer": "slicer"}
+    pytest.importorskip(packages[name], reason=NO_ITK if name == "fill-between-slices" else NO_SLICER)
+    for job in plan_of().jobs:
+        result, truth = run(name, job)
+        first, last = job.painting.painted[0], job.painting.painted[-1]
+        result, truth = np.moveaxis(result, job.task.axis, 0), np.moveaxis(truth, job.task.axis, 0)
+        assert (result[first : last + 1] == truth[first : last + 1]).all()
+        assert not result[:first].any() and not result[last + 1 :].any()  # it does not go beyond
+
+
+def test_grow_from_seeds_finds_a_structure_of_another_intensity(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
+    pytest.importorskip("slicer", reason=NO_SLICER)
+    rows = run_plan(plan_of(METHODS["grow-from-seeds"]), RowFile(tmp_path), IN_THIS_PROCESS, lambda *_: None)
+    assert [row["status"] for row in rows] == ["done", "done"]
+    assert min(row["dice"] for row in rows) > 0.95
+
+
+def test_seeds_stay_what_they_are(plan_of: Callable[..., Plan]) -> None:
+    pytest.importorskip("slicer", reason=NO_SLICER)
+    for job in plan_of().jobs:
+        result, truth = run("grow-from-seeds", job)
+        known = list(job.painting.known)
+        assert (np.moveaxis(result, job.task.axis, 0)[known] == np.moveaxis(truth, job.task.axis, 0)[known]).all()

@@ -1,0 +1,138 @@
+"""Rows are kept at once, computed once, and fail alone."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import SimpleITK
+
+from FewShotSAMLib.benchmark import METHODS, Method, Plan, RowFile, Settings, run_plan
+from FewShotSAMLib.benchmark.rows import Row
+from FewShotSAMLib.benchmark.runner import IN_THIS_PROCESS
+from FewShotSAMLib.core.annotation import Annotation
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.volume import Volume
+
+CHILD_METHODS = """
+import os
+from FewShotSAMLib.benchmark import Method
+
+def crash(volume, annotation, settings):
+    if annotation.axis == 0:
+        os._exit(9)
+    return volume.voxels > 170
+
+def threshold(volume, annotation, settings):
+    return volume.voxels > 170
+
+CRASH = Method("crash", "Crash", crash)
+THRESHOLD = Method("threshold", "Threshold", threshold)
+"""
+
+
+@pytest.fixture
+def child_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """Methods in a module that child processes can import."""
+    import importlib
+    import sys
+
+    (tmp_path / "benchmark_child_methods.py").write_text(CHILD_METHODS, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield importlib.import_module("benchmark_child_methods")
+    del sys.modules["benchmark_child_methods"]
+
+
+def counting(calls: list[str]) -> Method:
+    def run(volume: Volume, annotation: Annotation, settings: Settings) -> np.ndarray:
+        calls.append(settings.encoder or "none")
+        return np.asarray(volume.voxels > 170)
+
+    return Method("counting", "Counting", run, needs_encoder=True)
+
+
+def test_a_second_run_computes_nothing(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
+    calls: list[str] = []
+    plan = plan_of(counting(calls), counts=(1, 3))
+    heard: list[tuple[int, int]] = []
+    first = run_plan(plan, RowFile(tmp_path), IN_THIS_PROCESS, lambda row, done, total: heard.append((done, total)))
+    assert calls == ["tiny"] * 4
+    assert heard == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    second = run_plan(plan, RowFile(tmp_path), IN_THIS_PROCESS, lambda *_: pytest.fail("computed again"))
+    assert len(calls) == 4 and second == first
+    run_plan(plan_of(counting(calls), counts=(1, 3), seed=1), RowFile(tmp_path), IN_THIS_PROCESS, lambda *_: None)
+    assert len(calls) == 8  # other settings, other rows
+    run_plan(plan, RowFile(tmp_path), IN_THIS_PROCESS, lambda *_: None, recompute=True)
+    assert len(calls) == 12
+
+
+def test_a_stopped_benchmark_goes_on(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
+    calls: list[str] = []
+    plan = plan_of(counting(calls), counts=(1, 3))
+
+    def stop(row: Row, done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan, RowFile(tmp_path), IN_THIS_PROCESS, stop)
+    with (tmp_path / "rows.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write('{"key": "cut off')
+    assert len(run_plan(plan, RowFile(tmp_path), IN_THIS_PROCESS, lambda *_: None)) == 4
+    assert len(calls) == 4
+    assert len(RowFile(tmp_path).read()) == 4
+
+
+def test_a_failing_method_does_not_stop_the_others(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
+    broken = [True]
+
+    def fail(volume: Volume, annotation: Annotation, settings: Settings) -> np.ndarray:
+        if broken[0]:
+            raise BadInputError("/home/someone/scans/a.nrrd is bad.", "Mend it.")
+        return np.asarray(volume.voxels > 170)
+
+    def wrong_shape(volume: Volume, annotation: Annotation, settings: Settings) -> np.ndarray:
+        return np.zeros((2, 2, 2), bool)
+
+    methods = Method("fail", "Fail", fail), Method("shape", "Shape", wrong_shape), counting([])
+    rows = run_plan(plan_of(*methods), RowFile(tmp_path), IN_THIS_PROCESS, lambda *_: None)
+    assert [row["status"] for row in rows] == ["failed"] * 4 + ["done"] * 2
+    assert rows[0]["error"] == "a.nrrd is bad. Mend it." and rows[0]["kind"] == "bad_input"
+    assert rows[2]["kind"] == "bug" and "(2, 2, 2)" in rows[2]["error"]
+    broken[0] = False
+    rows = run_plan(plan_of(*methods), RowFile(tmp_path), IN_THIS_PROCESS, lambda *_: None)
+    assert [row["status"] for row in rows] == ["done"] * 2 + ["failed"] * 2 + ["done"] * 2
+    assert all("log" not in json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines())
+
+
+def test_a_crash_costs_one_row(
+    plan_of: Callable[..., Plan], tmp_path: Path, child_methods: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    plan = plan_of(child_methods.CRASH, child_methods.THRESHOLD)
+    rows = run_plan(plan, RowFile(tmp_path), 2, lambda *_: None)
+    assert [row["status"] for row in rows] == ["failed", "done", "done", "done"]
+    assert rows[0]["kind"] == "crash" and "exit code 9" in rows[0]["error"]
+    assert rows[2]["peak_memory_bytes"] is None or rows[2]["peak_memory_bytes"] > 10**6
+
+
+def test_two_benchmarks_do_not_share_a_folder(tmp_path: Path) -> None:
+    with (
+        RowFile(tmp_path).locked(),
+        pytest.raises(BadInputError, match="Another benchmark"),
+        RowFile(tmp_path).locked(),
+    ):
+        pass
+
+
+def test_few_shot_through_the_engine(plan_of: Callable[..., Plan], data: Path, tmp_path: Path) -> None:
+    for name in ("image.nrrd", "labels.nrrd"):  # few slices: each is encoded
+        SimpleITK.WriteImage(SimpleITK.ReadImage(str(data / name))[:, :, 17:23], str(data / name))
+    plan = plan_of(METHODS["few-shot-instant"], only=["cylinder"])
+    rows = run_plan(plan, RowFile(tmp_path), IN_THIS_PROCESS, lambda *_: None)
+    assert rows[0]["status"] == "done", rows[0]
+    assert rows[0]["encoder"] == "tiny" and rows[0]["details"]["slices_encoded"] > 0
+    assert 0 <= rows[0]["dice"] <= 1

@@ -1,0 +1,123 @@
+"""Shape priors: interpolation, what carries shapes along with the anatomy, and geodesic distances."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from FewShotSAMLib.methods.flow import slice_flow, warp
+from FewShotSAMLib.methods.geodesic import geodesic_prior
+from FewShotSAMLib.methods.priors import REACH, Painted, Priors, neighbours, signed_distance
+from FewShotSAMLib.sam.fusion import KINDS
+
+SIDE = 48
+
+
+def disc(row: float, column: float, radius: float) -> Tensor:
+    y, x = torch.meshgrid(torch.arange(SIDE) + 0.5, torch.arange(SIDE) + 0.5, indexing="ij")
+    return ((y - row) ** 2 + (x - column) ** 2).sqrt() < radius
+
+
+def overlap(a: Tensor, b: Tensor) -> float:
+    return 2 * float((a & b).sum()) / float(a.sum() + b.sum())
+
+
+def drifting(depth: int, step: float) -> tuple[Tensor, Tensor]:
+    """A textured disc that moves by `step` pixels from slice to slice: image and masks (depth, SIDE, SIDE)."""
+    masks = torch.stack([disc(24, 10 + step * index, 6) for index in range(depth)])
+    return 0.2 + 0.6 * masks.float(), masks
+
+
+def painted(masks: Tensor, slices: tuple[int, ...], slice_step: float = 2.0) -> Painted:
+    return Painted(slices, masks[list(slices)].float().unsqueeze(1), slice_step)
+
+
+def of_kind(maps: Tensor, kind: str) -> Tensor:
+    return maps[0, KINDS.index(kind)] > 0
+
+
+@pytest.mark.parametrize(
+    ("index", "expected"),
+    [(0, (None, 0, 0.0)), (2, (0, None, 0.0)), (4, (0, 1, 0.5)), (7, (1, None, 0.0))],
+)
+def test_neighbours_of_a_slice(index: int, expected: tuple[int | None, int | None, float]) -> None:
+    found = neighbours((2, 6), index)
+    assert (found.below, found.above, found.share) == expected
+
+
+def test_signed_distance_is_in_pixels_and_positive_inside() -> None:
+    distance = signed_distance(disc(24, 24, 10).float())
+    assert float(distance[24, 24]) == pytest.approx(9.5, abs=1)
+    assert float(distance[24, 4]) == pytest.approx(-9.5, abs=1)
+    assert (signed_distance(torch.zeros(8, 8)) == -REACH).all()
+
+
+def test_a_structure_thinner_than_a_pixel_has_an_inside() -> None:
+    share = torch.zeros(8, 8)
+    share[3, 4] = 0.2
+    assert float(signed_distance(share)[3, 4]) > 0
+
+
+def test_interpolation_keeps_what_does_not_change() -> None:
+    masks = disc(24, 24, 8).expand(7, -1, -1)
+    priors = Priors(torch.rand(7, SIDE, SIDE), painted(masks, (1, 5)))
+    assert torch.equal(of_kind(priors.maps(3), "interpolation"), masks[3])
+
+
+def test_a_shape_shrinks_towards_an_empty_slice() -> None:
+    masks = torch.stack([disc(24, 24, 10)] * 4 + [torch.zeros(SIDE, SIDE, dtype=torch.bool)])
+    priors = Priors(torch.full((5, SIDE, SIDE), 0.5), painted(masks, (0, 4)))
+    sizes = [int(of_kind(priors.maps(index), "interpolation").sum()) for index in range(5)]
+    assert sizes == sorted(sizes, reverse=True) and sizes[0] == int(masks[0].sum()) and sizes[4] == 0
+
+
+def test_flow_finds_a_shift() -> None:
+    torch.manual_seed(0)
+    texture = torch.nn.functional.interpolate(torch.rand(1, 1, 12, 12), size=(SIDE, SIDE), mode="bicubic")
+    shift = torch.tensor([3.0, -2.0]).view(1, 2, 1, 1).expand(1, 2, SIDE, SIDE)
+    image = torch.cat([texture, warp(texture, shift)])[:, 0]
+    flow = slice_flow(image, torch.tensor([1]), torch.tensor([0]))[0, :, 10:-10, 10:-10]
+    assert flow.flatten(1).median(1).values.tolist() == pytest.approx([3.0, -2.0], abs=0.3)
+
+
+def test_transport_follows_what_moves_further_than_it_is_wide() -> None:
+    image, masks = drifting(15, 2.0)
+    priors = Priors(image, painted(masks, (0, 14)))
+    middle = priors.maps(7)
+    assert overlap(of_kind(middle, "transport"), masks[7]) > 0.8
+    assert overlap(of_kind(middle, "interpolation"), masks[7]) < 0.2
+
+
+def test_geodesic_stops_at_borders() -> None:
+    image = torch.full((5, SIDE, SIDE), 0.2)
+    masks = torch.stack([disc(24, 24, 6 + 2 * index) for index in range(5)])
+    image[masks] = 0.7
+    inside = torch.zeros(1, 5, SIDE, SIDE, dtype=torch.bool)
+    outside = inside.clone()
+    for known in (0, 4):
+        inside[0, known], outside[0, known] = masks[known], ~masks[known]
+    prior = geodesic_prior(image, inside, outside, 2.0)
+    assert prior.abs().max() <= 1
+    assert overlap(prior[0, 2] > 0, masks[2]) > 0.98
+
+
+def test_geodesic_distance_is_that_of_the_shortest_way() -> None:
+    # A wall with one gap: the way around costs only its length.
+    image = torch.zeros(1, 9, 9)
+    image[0, :8, 4] = 1.0
+    inside, outside = (torch.zeros(1, 1, 9, 9, dtype=torch.bool) for _ in range(2))
+    inside[0, 0, 0, 0] = True
+    outside[0, 0, 0, 5] = True
+    prior = geodesic_prior(image, inside, outside, 1.0)
+    assert prior[0, 0, 0, 3] > 0 and prior[0, 0, 8, 8] < 0
+
+
+def test_a_segment_that_nothing_shows_is_nowhere() -> None:
+    masks = torch.zeros(3, SIDE, SIDE, dtype=torch.bool)
+    maps = Priors(torch.rand(3, SIDE, SIDE), painted(masks, (1,))).maps(0)
+    assert not (maps > 0).any()
+
+
+def test_one_slice_is_enough_of_a_volume() -> None:
+    masks = disc(24, 24, 8).unsqueeze(0)
+    maps = Priors(torch.rand(1, SIDE, SIDE), painted(masks, (0,))).maps(0)
+    assert torch.equal(of_kind(maps, "interpolation"), masks[0]) and torch.equal(of_kind(maps, "transport"), masks[0])
