@@ -14,8 +14,8 @@ from FewShotSAMLib.worker.protocol import Event
 STAGE_WORDS = {
     "encode": "Encoding slices",
     "augment": "Encoding painted slices anew",
-    "priors": "Comparing shapes",
     "synthesise": "Encoding synthesised pairs",
+    "priors": "Comparing shapes",
     "fine-tune": "Learning",
     "predict": "Segmenting",
     "write": "Writing",

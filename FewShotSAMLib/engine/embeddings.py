@@ -108,7 +108,7 @@ class SliceEmbeddings:
         return self._read(store, wanted, complete)
 
     def made(self, name: str, count: int, grey_of: Callable[[int], torch.Tensor]) -> torch.Tensor:
-        """Embeddings (count, 256, h, w), float16, of cut slices that were made of this volume's; grey_of(0..count - 1).
+        """Embeddings (count, channels, h, w), float16, of cut slices that were made of this volume's.
 
         name must tell all that they depend on besides the volume, so that they are found in the cache.
         """
@@ -116,7 +116,8 @@ class SliceEmbeddings:
         wanted = range(count)
 
         def complete() -> None:
-            self._encode(store, store.missing(wanted), grey_of, partial(self._context.progress, "synthesise"))
+            report = partial(self._context.progress, "synthesise")
+            self._encode(store, store.missing(wanted), lambda number: self.framing.image(grey_of(number)), report)
 
         complete()
         return self._read(store, wanted, complete)

@@ -16,14 +16,12 @@ from FewShotSAMLib.engine.run import Run
 from FewShotSAMLib.engine.synthesise import PairMaker
 from FewShotSAMLib.methods.augmentation import SliceAugmentation
 from FewShotSAMLib.methods.head import Head
-from FewShotSAMLib.methods.lora import LARGE_GRID, LoraFactors, attach, encode_with_gradients, merge
+from FewShotSAMLib.methods.lora import LARGE_GRID, LoraFactors, adapted_hash, attach, encode_with_gradients, merge
 from FewShotSAMLib.methods.registry import Method
-from FewShotSAMLib.methods.synthesis import LabelledSlice
 from FewShotSAMLib.sam.checkpoint import load_sam
 from FewShotSAMLib.sam.encoder import Encoder
 from FewShotSAMLib.sam.precision import pick_precision
 from FewShotSAMLib.sam.registry import PIXEL_MEAN, PIXEL_STD
-from FewShotSAMLib.sam.state_hash import combined_hash
 
 SYNTHESISED = -1
 """Slice number of a synthesised pair."""
@@ -38,7 +36,7 @@ LONG_S = 600.0
 """Training from which on the user is warned."""
 
 Encode = Callable[[torch.Tensor], torch.Tensor]
-"""Embedding (256, h, w) of an image (3, S, S) in 0..255."""
+"""Embedding (channels, h, w) of an image (3, S, S) in 0..255."""
 
 
 SAM_IMAGE_SIZE = 1024
@@ -121,30 +119,28 @@ def encoding_draw(annotation: Annotation, embeddings: SliceEmbeddings, encode: E
     synthesised pair or, without a maker, another real exemplar."""
     class_count = len(annotation.segmentation.segments)
 
-    def real(index: int, generator: torch.Generator) -> LabelledSlice:
-        grey = torch.from_numpy(embeddings.grey(index))
+    def real(index: int, generator: torch.Generator) -> tuple[torch.Tensor, np.ndarray]:
         classes = np.ascontiguousarray(embeddings.framing.cut(annotation.classes(index)))
-        if float(torch.rand((), generator=generator)) >= CLEAN_SHARE:
-            copy = 1 + _below(MANY, generator)
-            grey, classes = SliceAugmentation(index, copy).apply(grey, classes, embeddings.framing.aspect)
-        return LabelledSlice(grey, classes)
+        if float(torch.rand((), generator=generator)) < CLEAN_SHARE:
+            return embeddings.image(index), classes
+        copy, grey = 1 + _below(MANY, generator), torch.from_numpy(embeddings.grey(index))
+        grey, classes = SliceAugmentation(index, copy).apply(grey, classes, embeddings.framing.aspect)
+        return embeddings.framing.image(grey), classes
 
     def draw(generator: torch.Generator) -> list[Exemplar]:
         chosen = torch.randperm(len(annotation.exemplars), generator=generator).tolist()
         indices = [annotation.exemplars[position] for position in chosen[: 1 if maker else IMAGES_PER_STEP]]
-        views = [(index, real(index, generator)) for index in indices]
+        views = [(index, *real(index, generator)) for index in indices]
         if maker is not None:
-            views.append((SYNTHESISED, maker.pair(_below(MANY, generator))))
-        return [
-            _exemplar(index, encode(embeddings.framing.image(view.grey)), view.classes, class_count, embeddings)
-            for index, view in views
-        ]
+            pair = maker.pair(_below(MANY, generator))
+            views.append((SYNTHESISED, embeddings.framing.image(pair.grey), pair.classes))
+        return [_exemplar(index, encode(image), classes, class_count, embeddings) for index, image, classes in views]
 
     return draw
 
 
 def adaptable_encoder(run: Run, factors: LoraFactors) -> Encode:
-    """The encoder's official layers in float32 with the updates `factors`, through which gradients reach them."""
+    """The encoder's original layers in float32 with the updates `factors`, through which gradients reach them."""
     sam, _ = load_sam(run.encoder.spec, run.compute.checkpoint, warn=run.context.warning)
     network, device = sam.image_encoder.to(run.encoder.device), run.encoder.device
     attach(network, factors)
@@ -186,12 +182,9 @@ def adapted_run(run: Run, factors: LoraFactors) -> Run:
     """
     spec, device = run.encoder.spec, run.encoder.device
     sam, weights_hash = load_sam(spec, run.compute.checkpoint, warn=run.context.warning)
-    state = {name: tensor.detach().cpu() for name, tensor in factors.state_dict().items()}
-    merge(sam.image_encoder, factors.cpu())
-    factors.to(device)
+    merge(sam.image_encoder, factors)
     precision, automatic = pick_precision(run.compute.precision, device, spec), run.compute.precision == "auto"
-    digest = combined_hash(weights_hash, state)
-    encoder = Encoder(spec, sam, digest, device, precision, automatic, run.context.warning)
+    encoder = Encoder(spec, sam, adapted_hash(weights_hash, factors), device, precision, automatic, run.context.warning)
     return replace(run, encoder=encoder)
 
 

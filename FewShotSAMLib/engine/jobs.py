@@ -37,6 +37,12 @@ from FewShotSAMLib.methods.fusion_head import FusionHead
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.registry import get_method
 
+ONLY_A_REGION = (
+    "This model of the method “{method}” was learned on the region around what was painted, as the encoder “{encoder}” "
+    "asks for; on another volume it is shown whole slices, so that the result is rough. Learn it with --encoder vit_b, "
+    "or by the method few-shot."
+)
+
 
 def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
     """Learn from the painted slices of a volume and segment its other slices; returns the report.
@@ -94,6 +100,8 @@ def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
     head = new_head(get_method(model.method), encoder, len(model.segments), model.settings)
     model.load_into(head)
     lead(head, model)
+    if model.region is not None and not isinstance(head, FusionHead):
+        context.warning(ONLY_A_REGION.format(method=model.method, encoder=model.encoder))
     if head.encoder_updates is not None:
         run = adapted_run(run, head.encoder_updates)
     prediction = blank_prediction(volume.geometry.shape, request.confidence is not None)
@@ -121,9 +129,9 @@ def _learn_and_predict(
 ) -> tuple[Run, Learned, Prediction]:
     """The run comes back as well: adapting the encoder makes it another one."""
     adapts = get_method(request.method).adapts_encoder
+    earlier = warm_start.region if warm_start else None
     prediction = blank_prediction(run.volume.geometry.shape, request.confidence is not None)
-    region = warm_start.region if warm_start else None
-    with run.embeddings(annotation, region) as embeddings:
+    with run.embeddings(annotation, earlier) as embeddings:
         if not adapts:
             with run.timer.stage("encode"):
                 embeddings.ensure(sorted({*annotation.exemplars, *indices}))
@@ -142,7 +150,7 @@ def _learn_and_predict(
             _predict(run, learned.head, embeddings, indices, prediction)
     if adapts and learned.head.encoder_updates is not None:
         run = adapted_run(run, learned.head.encoder_updates)
-        with run.embeddings(annotation, region) as embeddings:
+        with run.embeddings(annotation, earlier) as embeddings:
             with run.timer.stage("encode"):
                 embeddings.ensure(indices)
             _predict(run, learned.head, embeddings, indices, prediction)

@@ -19,7 +19,6 @@ from FewShotSAMLib.engine.run import Run
 from FewShotSAMLib.methods.fusion_head import FusionHead
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.registry import DEFAULT_METHOD, Method, Parts, get_method
-from FewShotSAMLib.methods.tokens import Token
 from FewShotSAMLib.sam.encoder import Encoder
 
 COLD_STEPS = 200
@@ -104,22 +103,20 @@ def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options
         warm_start.load_into(head)
     guided = isinstance(head, FusionHead)
     copies = 0 if guided else _copies(options, run.encoder)
-    exemplars: list[Exemplar] = []
+    exemplars = []
     if not method.adapts_encoder:
         with run.timer.stage("augment"):
             exemplars = collect_exemplars(annotation, embeddings, copies, head.logit_stride, run.context)
-    tokens: list[Token] = []
+    tokens = tokens_of(exemplars, settings) if method.needs_tokens and not guided else []
+    head.set_support(tokens)
     if isinstance(head, FusionHead):
         with run.timer.stage("priors"):
             head.follow(make_guide(run, exemplars, embeddings))
         exemplars = [exemplar for exemplar in exemplars if exemplar.slice_index in annotation.painted]
-    elif method.needs_tokens:
-        tokens = tokens_of(exemplars, settings)
-        head.set_support(tokens)
     schedule = options.guided_schedule(len(exemplars)) if guided else options.schedule
-    fresh = options.fresh_augmentation
+    fresh = options.fresh_augmentation and not guided
     made = ImageTraining(run, method, annotation, embeddings, options.seed, options.want_contact_sheet, fresh)
-    draw = None if guided else made.draw(head, exemplars, copies, schedule.steps)
+    draw = made.draw(head, exemplars, copies, schedule.steps)
     with run.timer.stage("fine-tune"):
         loss = fine_tune(head, exemplars, schedule, options.seed, run.context, draw)
     model = FewShotModel(
@@ -132,7 +129,7 @@ def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options
         segments=annotation.segmentation.segments,
         tokens=tuple(token for token in tokens if token.copy == 0),
         tensors=head.state_dict(),
-        region=embeddings.framing.crop if guided else None,
+        region=embeddings.framing.crop if run.encoder.spec.looks_closely else None,
     )
     return Learned(head, model, schedule.steps, loss, made.contact_sheet)
 

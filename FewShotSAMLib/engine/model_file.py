@@ -19,7 +19,6 @@ from FewShotSAMLib.methods.guide import Shown
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.registry import get_method
 from FewShotSAMLib.methods.tokens import Token
-from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS
 
 FORMAT_VERSION = 1
 METADATA_KEY = "fewshotsam"
@@ -31,7 +30,7 @@ class FewShotModel:
 
     plane is "axial", "coronal" or "sagittal"; settings are those of the method; tensors are the head's state, tokens
     its few-shot collection (none for methods without). For the bundled encoder: region, the part of the slices that it
-    was learned on; shown, the exemplars as the body's box shows them.
+    was learned on; shown, the exemplars as the body's box shows them (few-shot only).
     """
 
     method: str
@@ -47,7 +46,7 @@ class FewShotModel:
     shown: Shown | None = None
 
     def load_into(self, head: Head) -> None:
-        """Give the head these weights and this support. Raises BadInputError where they do not fit."""
+        """Give the head these weights and its support. Raises BadInputError where they do not fit."""
         try:
             head.load_state_dict(self.tensors)
         except RuntimeError as error:
@@ -70,8 +69,8 @@ def save_model(model: FewShotModel, path: Path) -> None:
         "tokens": [{"label": token.label, "slice": token.slice_index, "copy": token.copy} for token in model.tokens],
     }
     tensors = {f"head.{name}": tensor.detach().cpu().contiguous() for name, tensor in model.tensors.items()}
-    vectors = [token.vector.detach().cpu().float() for token in model.tokens]
-    tensors["tokens"] = torch.stack(vectors) if vectors else torch.zeros(0, EMBEDDING_CHANNELS)
+    if model.tokens:
+        tensors["tokens"] = torch.stack([token.vector.detach().cpu().float() for token in model.tokens])
     if model.shown is not None:
         tensors["shown.features"] = model.shown.features.cpu().contiguous()
         tensors["shown.masks"] = model.shown.masks.cpu().contiguous()

@@ -36,7 +36,7 @@ class SliceSource(Protocol):
         ...
 
     def slices(self, indices: Sequence[int]) -> Tensor:
-        """Embeddings (n, 256, h, w)."""
+        """Embeddings (n, channels, h, w), SAM's 256 channels first."""
         ...
 
 

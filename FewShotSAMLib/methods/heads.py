@@ -8,16 +8,16 @@ from FewShotSAMLib.methods.decoder import TokenDecoder
 from FewShotSAMLib.methods.few_shot import FewShotHead, FewShotSettings
 from FewShotSAMLib.methods.fusion_head import FusionHead
 from FewShotSAMLib.methods.head import Head
-from FewShotSAMLib.methods.lora import LoraFactors
+from FewShotSAMLib.methods.lora import new_factors
 from FewShotSAMLib.methods.registry import Parts
 from FewShotSAMLib.sam.fusion import FusionDecoder
-from FewShotSAMLib.sam.registry import COMPACT
 
 
 def few_shot(parts: Parts, settings: FewShotSettings) -> Head:
-    """The few-shot decoder; on the bundled encoder the one that was trained with it."""
+    """The few-shot decoder; the bundled encoder's own where there is one."""
     if parts.fusion is not None:
-        return FusionHead(FusionDecoder(parts.mask_decoder, parts.prompt_encoder, parts.fusion), parts.class_count)
+        decoder = FusionDecoder(parts.mask_decoder, parts.prompt_encoder, parts.fusion)
+        return FusionHead(decoder, parts.class_count).eval()
     return FewShotHead(TokenDecoder(parts.mask_decoder, parts.prompt_encoder), parts.class_count, settings)
 
 
@@ -38,11 +38,5 @@ def autosam_linear(parts: Parts, settings: AutoSamSettings) -> Head:
 
 def adapted(parts: Parts, settings: ClassTokenSettings) -> Head:
     """The decoder of LoRA and Cheap Lunch, with the encoder's updates where there are any."""
-    shape = parts.architecture
-    if settings.rank and shape.kind == COMPACT:
-        raise BadInputError(
-            "LoRA changes the attention layers of a transformer, and the bundled encoder has none.",
-            "Choose SAM's encoder (--encoder vit_b), or a method without LoRA.",
-        )
-    lora = LoraFactors(shape.depth, shape.embed_dim, settings.rank) if settings.rank else None
+    lora = new_factors(parts.architecture, settings.rank) if settings.rank else None
     return ClassTokenHead(parts.mask_decoder, parts.prompt_encoder, parts.class_count, lora)

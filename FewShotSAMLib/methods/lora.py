@@ -1,18 +1,25 @@
 """LoRA: low-rank updates of the queries and values of every block of SAM's image encoder.
 
+The bundled encoder is no transformer: there, every 3 × 3 convolution gets an update of the same form (ours).
+
 Source: Hu et al., LoRA (ICLR 2022), in the form that SAMed gave it for SAM (Zhang and Liu, 2023; hitachinsk/SAMed):
 rank 4, on q and v, A from Kaiming's uniform distribution, B zero, no scaling. Cheap Lunch names LoRA without details;
 that it is this recipe is our reading.
 """
 
+import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrize import register_parametrization
 from torch.utils.checkpoint import checkpoint
+
+from FewShotSAMLib.sam.compact import CompactEncoder
+from FewShotSAMLib.sam.registry import COMPACT, Architecture
 
 RANK = 4
 LARGE_GRID = 64
@@ -43,16 +50,63 @@ class LoraBlock(nn.Module):
         return torch.cat([query, torch.zeros_like(query), value])
 
 
-class LoraFactors(nn.Module):
-    """The updates of all blocks of an encoder of `depth` blocks; with B = 0, as at first, they change nothing."""
+class LoraConvolution(nn.Module):
+    """The update of one convolution: B·A of the given rank in the shape of its weight (out, in, rows, columns)."""
 
-    def __init__(self, depth: int, channels: int, rank: int = RANK) -> None:
+    def __init__(self, shape: Sequence[int], rank: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(LoraBlock(channels, rank) for _ in range(depth))
+        self.shape = tuple(shape)
+        self.a = nn.Parameter(torch.empty(rank, math.prod(self.shape[1:])))
+        self.b = nn.Parameter(torch.zeros(self.shape[0], rank))
+        nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
+
+    def weight_update(self) -> Tensor:
+        """What merging adds to the weight."""
+        return (self.b @ self.a).view(self.shape)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The updated weight."""
+        return weight + self.weight_update()
+
+
+class LoraFactors(nn.Module):
+    """The updates of an encoder; with B = 0, as at first, they change nothing."""
+
+    def __init__(self, updates: Sequence[LoraBlock | LoraConvolution]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(updates)
 
     def of_blocks(self) -> list[LoraBlock]:
-        """The update of each block, first to last."""
+        """Those of a transformer's blocks, first to last."""
         return [block for block in self.blocks if isinstance(block, LoraBlock)]
+
+    def of_convolutions(self) -> list[LoraConvolution]:
+        """Those of the bundled encoder's convolutions, first to last."""
+        return [block for block in self.blocks if isinstance(block, LoraConvolution)]
+
+
+def new_factors(architecture: Architecture, rank: int = RANK) -> LoraFactors:
+    """Updates for an encoder of this architecture."""
+    if architecture.kind != COMPACT:
+        return LoraFactors([LoraBlock(architecture.embed_dim, rank) for _ in range(architecture.depth)])
+    with torch.device("meta"):
+        outline = CompactEncoder(architecture.image_size)
+    return LoraFactors([LoraConvolution(layer.weight.shape, rank) for layer in _convolutions(outline)])
+
+
+def adapted_hash(weights_hash: str, factors: LoraFactors) -> str:
+    """SHA-256 (hex) that names weights with these updates."""
+    digest = hashlib.sha256(weights_hash.encode())
+    for name, tensor in factors.state_dict().items():
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().float().contiguous().numpy().astype("<f4", copy=False).tobytes())
+    return digest.hexdigest()
+
+
+def _convolutions(network: CompactEncoder) -> list[nn.Conv2d]:
+    """Those that are adapted."""
+    layers = [layer for layer in network.stages.modules() if isinstance(layer, nn.Conv2d)]
+    return [layer for layer in layers if layer.kernel_size == (3, 3)]
 
 
 class _AdaptedQkv(nn.Module):
@@ -70,15 +124,24 @@ class _AdaptedQkv(nn.Module):
 
 
 def attach(image_encoder: Any, factors: LoraFactors) -> None:
-    """Freeze an official image encoder and let its blocks compute with `factors`, which alone can train."""
+    """Freeze an image encoder and let its blocks compute with `factors`, which alone can train."""
     image_encoder.requires_grad_(False)
+    if isinstance(image_encoder, CompactEncoder):
+        for layer, change in zip(_convolutions(image_encoder), factors.of_convolutions(), strict=True):
+            register_parametrization(layer, "weight", change)
+        return
     for block, update in zip(image_encoder.blocks, factors.of_blocks(), strict=True):
         block.attn.qkv = _AdaptedQkv(block.attn.qkv, update)
 
 
 def merge(image_encoder: Any, factors: LoraFactors) -> None:
-    """Add the updates to the weights of an official image encoder, which then computes the same without them."""
+    """Add the updates to the weights of an image encoder, which then computes the same without them."""
     with torch.no_grad():
+        if isinstance(image_encoder, CompactEncoder):
+            for layer, change in zip(_convolutions(image_encoder), factors.of_convolutions(), strict=True):
+                added = change.weight_update().to(layer.weight)
+                layer.weight = nn.Parameter(layer.weight + added, requires_grad=False)
+            return
         for block, update in zip(image_encoder.blocks, factors.of_blocks(), strict=True):
             weight = block.attn.qkv.weight
             # A new tensor: the old one may be shared with another encoder.
@@ -86,7 +149,11 @@ def merge(image_encoder: Any, factors: LoraFactors) -> None:
 
 
 def encode_with_gradients(image_encoder: Any, images: Tensor, check: Callable[[], None] = lambda: None) -> Tensor:
-    """Embeddings (B, 256, h, w) of normalised images (B, 3, S, S) by the official layers; check() before each block."""
+    """Embeddings (B, channels, h, w) of normalised images (B, 3, S, S), by the original layers; check() before each
+    block."""
+    if isinstance(image_encoder, CompactEncoder):
+        check()
+        return image_encoder.pyramid(images).fold()
 
     def run(block: Any, tokens: Tensor) -> Tensor:
         check()

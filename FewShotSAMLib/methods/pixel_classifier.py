@@ -15,7 +15,6 @@ MOST_PIXELS = 12_000
 """Of each class that are learned from, drawn at random where there are more."""
 LEAST_SHARE = 0.5
 """Part of a pixel of the logit grid that has to lie in the slice for it to be learned from."""
-BATCH = 8
 
 
 class PixelClassifier:
@@ -35,17 +34,14 @@ class PixelClassifier:
         classes = np.zeros(grey.shape, np.uint8)
         weight, bias, labels = self._fit(source, painted)
         slices = np.moveaxis(classes, axis, 0)
-        for start in range(0, len(slices), BATCH):
-            batch = list(range(start, min(start + BATCH, len(slices))))
-            features = _features(source.slices(batch).float().cpu())
-            scores = torch.einsum("nchw,kc->nkhw", features, weight) + bias[:, None, None]
-            for index, enlarged in zip(batch, scores, strict=True):
-                best = source.framing.uncut(enlarged).argmax(dim=0)
-                source.framing.cut(slices[index])[...] = labels[best].numpy()
+        for index, one in enumerate(slices):
+            scores = torch.einsum("chw,kc->khw", _features(source, index), weight) + bias[:, None, None]
+            best = source.framing.uncut(scores).argmax(dim=0)
+            source.framing.cut(one)[...] = labels[best].numpy()
         return with_painted(classes, painted, axis)
 
     def _fit(self, source: SliceSource, painted: Painted) -> tuple[Tensor, Tensor, Tensor]:
-        """Weight (k, features), bias (k,) and class (k,) uint8 of each score."""
+        """Weight (k, channels), bias (k,) and class (k,) uint8 of each score."""
         features, labels, share = self._pixels(source, painted)
         known = np.unique(labels)
         if len(known) == 1:
@@ -59,15 +55,14 @@ class PixelClassifier:
         return torch.from_numpy(weight).float(), torch.from_numpy(bias).float(), torch.tensor(known, dtype=torch.uint8)
 
     def _pixels(self, source: SliceSource, painted: Painted) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Features (n, features), classes (n,) and how many pixels each stands for (n,)."""
+        """Features (n, channels), classes (n,) and how many pixels each stands for (n,)."""
         random = np.random.default_rng(self._seed)
         count = class_count_of(painted)
         values, labels = [], []
         for index, classes in painted.items():
             target, weight = source.framing.target(np.ascontiguousarray(source.framing.cut(classes)), count)
             inside = weight >= LEAST_SHARE
-            enlarged = _features(source.slices([index]).float().cpu())[0]
-            values.append(enlarged[:, inside].T.numpy())
+            values.append(_features(source, index)[:, inside].T.numpy())
             labels.append(target.argmax(dim=0)[inside].numpy())
         features, known = np.concatenate(values), np.concatenate(labels)
         chosen, share = [], []
@@ -80,9 +75,18 @@ class PixelClassifier:
         return features[order], known[order], np.concatenate(share)
 
 
-def _enlarged(maps: Tensor) -> Tensor:
-    """(n, channels, h, w) to (n, channels, 4h, 4w)."""
-    return F.interpolate(maps, scale_factor=4, mode="bilinear", align_corners=False)
+def _features(source: SliceSource, index: int) -> Tensor:
+    """Features (channels, 4h, 4w) of a slice: SAM's embedding, and of the bundled encoder its finer features too."""
+    embedding = source.slices([index]).float().cpu()
+    if embedding.shape[1] != FOLDED_CHANNELS:
+        return _enlarged(embedding, 4)[0]
+    levels = Pyramid.unfold(embedding)
+    fine = [F.avg_pool2d(levels.half, 2), levels.quarter, _enlarged(levels.eighth, 2)]
+    return torch.cat([_enlarged(levels.embedding, 4), *fine], dim=1)[0]
+
+
+def _enlarged(maps: Tensor, factor: int) -> Tensor:
+    return F.interpolate(maps, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
 def _features(embeddings: Tensor) -> Tensor:

@@ -21,8 +21,8 @@ DEFAULT_METHOD = "few-shot"
 
 @dataclass(frozen=True)
 class Parts:
-    """What a head is made of: copies of SAM's decoder and prompt encoder, the encoder's numbers, the count of segments,
-    and the decoder layers that only the bundled model has."""
+    """What a head is made of: fresh copies of SAM's decoder and prompt encoder, the encoder's numbers, the segments;
+    and the decoder layers that the bundled encoder has besides."""
 
     mask_decoder: MaskDecoder
     prompt_encoder: PromptEncoder

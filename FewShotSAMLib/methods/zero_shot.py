@@ -51,7 +51,7 @@ class ZeroShotSam:
         for index in range(len(slices)):
             shape = np.ascontiguousarray(source.framing.cut(shapes[index]))
             if index not in painted and shape.any():
-                embedding = source.slices([index])[:1, :EMBEDDING_CHANNELS].float()
+                embedding = source.slices([index])[:, :EMBEDDING_CHANNELS].float()
                 logits = self._logits(embedding, shape, class_count_of(painted), source.framing)
                 logits[0] = 0.0  # SAM's threshold
                 best = source.framing.uncut(logits).argmax(dim=0)

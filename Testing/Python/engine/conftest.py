@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from FewShotSAMLib.core.image_io import write_image
 from FewShotSAMLib.core.painting import keep_slices
@@ -14,6 +15,8 @@ from FewShotSAMLib.core.segmentation import Segmentation, write_segmentation
 from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.jobs import propagate
+from FewShotSAMLib.sam import registry
+from FewShotSAMLib.sam.registry import Architecture, build_sam, get_spec
 
 
 @dataclass(frozen=True)
@@ -61,3 +64,17 @@ def case(tmp_path: Path, shared_cache: Path) -> Case:
         "cache": str(shared_cache),
     }
     return Case(tmp_path, volume, truth, painted, parameters)
+
+
+@pytest.fixture
+def small_vit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Parameters of a job on a small network of the official classes with vit_b's layout and random weights."""
+    architecture = Architecture(
+        image_size=128, patch_size=16, embed_dim=48, depth=4, num_heads=4, global_attn_indexes=(1, 3), window_size=6
+    )
+    spec = replace(get_spec("vit_b"), name="small", architecture=architecture)
+    known = registry.all_specs()
+    monkeypatch.setattr(registry, "all_specs", lambda: (*known, spec))
+    torch.manual_seed(3)
+    torch.save(build_sam(spec).state_dict(), tmp_path / "small.pth")
+    return {"encoder": "small", "checkpoint": str(tmp_path / "small.pth"), "precision": "fp32"}

@@ -27,19 +27,14 @@ from FewShotSAMLib.engine.synthesise import PairMaker
 from FewShotSAMLib.engine.timing import StageTimer
 from FewShotSAMLib.methods.registry import METHODS, get_method
 from FewShotSAMLib.sam.encoder import Encoder, load_encoder
-from FewShotSAMLib.sam.registry import Architecture, build_sam, get_spec
+from FewShotSAMLib.sam.registry import get_spec
 
 
 @pytest.fixture
-def small_encoder(tmp_path: Path) -> tuple[Encoder, Path]:
-    """A network of the official classes with vit_b's layout at a reduced size, from a checkpoint of random weights."""
-    architecture = Architecture(
-        image_size=128, patch_size=16, embed_dim=48, depth=4, num_heads=4, global_attn_indexes=(1, 3), window_size=6
-    )
-    spec = dataclasses.replace(get_spec("vit_b"), name="small", architecture=architecture)
-    torch.manual_seed(3)
-    torch.save(build_sam(spec).state_dict(), tmp_path / "small.pth")
-    return load_encoder(spec, tmp_path / "small.pth", "cpu", "fp32", lambda text: None), tmp_path / "small.pth"
+def small_encoder(small_vit: dict[str, str]) -> tuple[Encoder, Path]:
+    """The small network, and the checkpoint that it came from."""
+    checkpoint = Path(small_vit["checkpoint"])
+    return load_encoder(get_spec("small"), checkpoint, "cpu", "fp32", lambda text: None), checkpoint
 
 
 @pytest.fixture
@@ -116,7 +111,7 @@ def test_every_batch_holds_a_real_exemplar(run: Run, annotation: Annotation) -> 
     generator = torch.Generator().manual_seed(0)
     with run.embeddings(annotation) as embeddings:
         maker = PairMaker(annotation, embeddings, seed=1)
-        real = collect_exemplars(annotation, embeddings, 1, JobContext())
+        real = collect_exemplars(annotation, embeddings, 1, 4, JobContext())
         made = synthesised_exemplars(maker, 4, embeddings, 2)
         draws = [mixed_draw(real, made)]
         for pairs in (maker, None):
@@ -141,15 +136,17 @@ def test_long_training_is_told_of_beforehand(run: Run, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("method", ["cheap-lunch", "synthesis"])
-def test_a_saved_model_brings_its_encoder_along(case: Any, method: str) -> None:
+def test_a_saved_model_brings_its_encoder_along(case: Any, method: str, small_vit: dict[str, str]) -> None:
     model, sheet = str(case.folder / "m.fewshot"), case.folder / "pairs.png"
     context = JobContext()
-    report = case.run(context, method=method, steps=1, range=[4, 7], save_model=model, contact_sheet=str(sheet))
+    options = {**small_vit, "method": method, "steps": 1}
+    report = case.run(context, **options, range=[4, 7], save_model=model, contact_sheet=str(sheet))
     picture = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(sheet)))
     assert picture.ndim == 3 and picture.shape[2] == 3 and picture.std() > 10
     parameters = {name: case.parameters[name] for name in ("volume", "cache", "device")}
     output = {"output": str(case.folder / "again.seg.nrrd"), "range": [5, 7]}
-    applied = apply({**parameters, **output, "model": model}, context)
+    brought = {"checkpoint": small_vit["checkpoint"], "precision": "fp32"}
+    applied = apply({**parameters, **output, **brought, "model": model}, context)
     assert applied["encoder"]["weights_hash"] == report["encoder"]["weights_hash"]
     assert applied["encoder"]["slices_encoded"] == 0, "the adapted encoder's embeddings have a place in the cache"
     confidence = {row["index"]: row["confidence"] for row in report["slices"]}
@@ -158,7 +155,7 @@ def test_a_saved_model_brings_its_encoder_along(case: Any, method: str) -> None:
     result = read_segmentation(case.folder / "result.seg.nrrd").layers
     np.testing.assert_array_equal(result[:, known], case.drawn.layers[:, known])
     if method == "cheap-lunch":
-        warm = case.run(context, method=method, steps=1, range=[5, 5], warm_start=model)
+        warm = case.run(context, **options, range=[5, 5], warm_start=model)
         assert warm["training"]["warm"]
 
 

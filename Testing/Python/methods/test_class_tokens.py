@@ -6,7 +6,7 @@ from segment_anything.modeling import MaskDecoder, PromptEncoder
 from FewShotSAMLib.methods.registry import Parts, get_method
 from FewShotSAMLib.sam.registry import get_spec
 
-ARCHITECTURE = get_spec("tiny").architecture
+ARCHITECTURE = get_spec("vit_b").architecture
 
 
 def test_every_class_has_a_mask_and_all_tokens_attend_to_each_other(

@@ -9,7 +9,17 @@ from torch import nn
 
 from FewShotSAMLib.core.errors import CancelledError
 from FewShotSAMLib.methods import lora
-from FewShotSAMLib.methods.lora import LoraFactors, attach, encode_with_gradients, merge
+from FewShotSAMLib.methods.lora import (
+    LoraBlock,
+    LoraFactors,
+    adapted_hash,
+    attach,
+    encode_with_gradients,
+    merge,
+    new_factors,
+)
+from FewShotSAMLib.sam.compact import CompactEncoder, FastCompact
+from FewShotSAMLib.sam.registry import get_spec
 from FewShotSAMLib.sam.vit import FastViT
 
 
@@ -21,7 +31,7 @@ def images(small_vit_b: Any) -> torch.Tensor:
 
 def factors_of(network: Any, random_b: bool) -> LoraFactors:
     torch.manual_seed(4)
-    factors = LoraFactors(len(network.blocks), network.pos_embed.shape[-1])
+    factors = LoraFactors([LoraBlock(network.pos_embed.shape[-1], 4) for _ in network.blocks])
     if random_b:
         for block in factors.of_blocks():
             nn.init.normal_(block.query_b, std=0.2)
@@ -109,3 +119,36 @@ def test_cancelling_is_heard_forward_and_backward(
 
     with pytest.raises(CancelledError):
         encode_with_gradients(network, images, check).mean().backward()
+
+
+def test_the_bundled_encoder_is_adapted_in_its_convolutions() -> None:
+    torch.manual_seed(6)
+    network = CompactEncoder(64).eval()
+    images = torch.randn(1, 3, 64, 64)
+    factors = new_factors(get_spec("tiny").architecture)
+    with torch.no_grad():
+        original = network(images)
+        merge(unchanged := copy.deepcopy(network), factors)
+        assert torch.equal(unchanged(images), original)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    untrained = adapted_hash("abc", factors)
+    frozen = copy.deepcopy(network)
+    attach(network, factors)
+    assert torch.equal(encode_with_gradients(network, images), original)
+    optimiser = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-2)
+    for _ in range(2):
+        optimiser.zero_grad()
+        encode_with_gradients(network, images).square().mean().backward()
+        optimiser.step()
+    assert all(bool(change.b.any()) and bool(change.a.grad.any()) for change in factors.of_convolutions())
+    after = network.state_dict()
+    for name, tensor in before.items():
+        found = after.get(name, after.get(name.replace(".weight", ".parametrizations.weight.original")))
+        assert torch.equal(found, tensor), name
+    merge(frozen, factors)
+    with torch.no_grad():
+        beside = encode_with_gradients(network, images)
+        assert float((beside - original).abs().max()) > 0.01
+        torch.testing.assert_close(frozen(images), beside, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(FastCompact(frozen, torch.device("cpu"))(images), beside, rtol=1e-3, atol=1e-4)
+    assert adapted_hash("abc", factors) != untrained != adapted_hash("abd", factors)
