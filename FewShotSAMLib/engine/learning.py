@@ -10,7 +10,7 @@ from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.plane import SlicePlane
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
-from FewShotSAMLib.engine.exemplars import Exemplar, collect_exemplars, tokens_of
+from FewShotSAMLib.engine.exemplars import collect_exemplars, tokens_of
 from FewShotSAMLib.engine.fine_tune import Schedule, fine_tune
 from FewShotSAMLib.engine.guidance import make_guide
 from FewShotSAMLib.engine.image_training import ImageTraining, is_slow
@@ -29,7 +29,6 @@ WARM_LEARNING_RATE = 2e-4
 GUIDED_STEPS = 30
 GUIDED_WARM_STEPS = 10
 GUIDED_LEARNING_RATE = 1e-4
-"""For the bundled decoder, which was trained on episodes of this very task."""
 
 AUGMENTED_COPIES = 8
 AUGMENTED_COPIES_SLOW = 2

@@ -72,5 +72,5 @@ class ClassTokenHead(PromptlessHead):
         positions = self.positional.expand(len(embeddings), -1, -1, -1)
         answers, cells = self.transformer(embeddings + self.no_mask, positions, tokens)
         upscaled = self.output_upscaling(cells.transpose(1, 2).unflatten(2, size))
-        weights = [network(answers[:, 1 + label]) for label, network in enumerate(self.hypernetworks)]
+        weights = [network(answers[:, 1 + number]) for number, network in enumerate(self.hypernetworks)]
         return torch.einsum("bck,bkhw->bchw", torch.stack(weights, dim=1), upscaled)

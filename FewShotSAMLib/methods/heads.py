@@ -1,6 +1,5 @@
 """How each method of the registry makes its head from SAM's parts."""
 
-from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.methods.autosam import AutoSamSettings, AutoSamViTHead
 from FewShotSAMLib.methods.autosam_convolutions import AutoSamCnnHead, AutoSamLinearHead
 from FewShotSAMLib.methods.class_tokens import ClassTokenHead, ClassTokenSettings

@@ -89,18 +89,6 @@ def _enlarged(maps: Tensor, factor: int) -> Tensor:
     return F.interpolate(maps, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
-def _features(embeddings: Tensor) -> Tensor:
-    """(n, channels, h, w) to (n, features, 4h, 4w); of the bundled encoder's pyramid all levels from a quarter on."""
-    if embeddings.shape[1] != FOLDED_CHANNELS:
-        return _enlarged(embeddings)
-    pyramid = Pyramid.unfold(embeddings)
-    size = pyramid.quarter.shape[-2:]
-    levels = [pyramid.quarter]
-    for coarse in (pyramid.eighth, pyramid.embedding):
-        levels.append(F.interpolate(coarse, size=size, mode="bilinear", align_corners=False))
-    return torch.cat(levels, dim=1)
-
-
 def _logistic_regression(regularisation: float) -> Any:
     try:
         from sklearn.linear_model import LogisticRegression
