@@ -47,7 +47,9 @@ class FusionHead(Head):
         if number == 0:
             logits = self._blank(queries[0].priors)
             for label in guide.shown.labels:
-                logits[:, label] = self.decoder(queries[label - 1], supports[label - 1])
+                rows = torch.tensor([guide.worth_asking(label, index) for index in indices], device=logits.device)
+                if bool(rows.any()):
+                    logits[rows, label] = self.decoder(queries[label - 1].select(rows), supports[label - 1])
             self._found |= {index: row.half().cpu() for index, row in zip(indices, logits, strict=True)}
             return logits
         logits = torch.stack([self._found[index] for index in indices]).to(embeddings)

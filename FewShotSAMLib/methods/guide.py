@@ -7,10 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from FewShotSAMLib.methods.priors import Painted, Priors
+from FewShotSAMLib.methods.priors import Painted, Priors, neighbours
 from FewShotSAMLib.methods.queries import foreign_queries, places
 from FewShotSAMLib.sam.compact import Pyramid
 from FewShotSAMLib.sam.fusion import Queries, Support
+
+
+FARTHEST = 6.0
+"""Beyond the outermost exemplar that shows it, a structure is looked for over this many times its radius there."""
+LEAST_WAY = 32.0
+"""But at least over this many pixels."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,18 @@ class Guide:
         self._image = image
         self._priors = Priors(image, Painted(known, shown.masks.float(), slice_step))
         self._without: dict[int, tuple[Tensor, Painted]] = {}
+        self._radii = self._priors.radii()
+
+    def worth_asking(self, label: int, index: int) -> bool:
+        """Whether segment `label` can be on a slice at all: not between two exemplars without it, nor far from the
+        outermost one that shows it."""
+        around = neighbours(self.known, index)
+        sides = [side for side in (around.below, around.above) if side is not None]
+        radius = max(float(self._radii[side, label - 1]) for side in sides)
+        if radius <= 0:
+            return False
+        way = abs(index - self.known[sides[0]]) * self.slice_step
+        return len(sides) == 2 or way <= max(LEAST_WAY, FARTHEST * radius)
 
     def queries(self, embeddings: Tensor, slices: list[int]) -> list[Queries]:
         """For each segment the question where it is on these slices of the volume."""
@@ -92,6 +110,10 @@ class ForeignGuide:
 
     def __init__(self, shown: Shown) -> None:
         self.shown = shown
+
+    def worth_asking(self, label: int, index: int) -> bool:
+        """Whether segment `label` can be on a slice at all: nothing is known against it."""
+        return True
 
     def queries(self, embeddings: Tensor, slices: list[int]) -> list[Queries]:
         """For each segment the question where it is on these slices."""

@@ -63,6 +63,10 @@ class Priors:
         self._geodesic = _geodesic(torch.from_numpy(smooth), painted, known)
         self._carried = _carry(torch.from_numpy(smooth), painted, self._distances)
 
+    def radii(self) -> Tensor:
+        """Greatest distance (n, C) in pixels from a segment's border on each exemplar; 0 where it is not shown."""
+        return self._distances.amax((-2, -1)).clamp_min(0)
+
     def maps(self, index: int) -> Tensor:
         """(C, len(KINDS), H, W) of one slice, each about -4..4, positive inside."""
         around = neighbours(self.painted.slices, index)
