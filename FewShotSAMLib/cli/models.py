@@ -87,11 +87,10 @@ def _fetch(spec: EncoderSpec) -> Path:
 def verify(options: argparse.Namespace) -> int:
     """`fewshotsam models verify [NAME]`: one line per file, exit code 2 if one is not as published."""
     if options.name:
-        path = models.verify(get_spec(options.name))
-        print(f"{options.name}: {f'as published: {path}' if path else 'built in, needs no file'}")
+        print(f"{options.name}: as published: {models.verify(get_spec(options.name))}")
         return 0
-    found = [entry.spec for entry in models.status() if entry.state in ("present", "wrong size")]
-    if not found:
+    found = [entry.spec for entry in models.status() if entry.state in ("built-in", "present", "wrong size")]
+    if not any(spec.is_downloaded for spec in found):
         print(f"There is no model file in {models.model_folder()}.")
     damaged = [spec.name for spec in found if not _is_as_published(spec)]
     return BadInputError.exit_code if damaged else 0

@@ -257,6 +257,6 @@ def test_verify_and_status(spec: EncoderSpec, server: Server) -> None:
     assert states["tiny"] == "built-in" and states["vit_h"] == "absent"
     models.model_path(get_spec("vit_h")).with_suffix(".pth.part").write_bytes(b"123")
     assert [line.bytes_present for line in models.status() if line.state == "partial"] == [3]
-    assert models.verify(get_spec("tiny")) is None
+    assert models.verify(get_spec("tiny")).name == "tiny.safetensors"
     with pytest.raises(BadInputError, match="needs no download"):
         models.download(get_spec("tiny"))

@@ -11,7 +11,8 @@ import torch
 from segment_anything import sam_model_registry
 
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.sam.registry import PIXEL_MEAN, PIXEL_STD, all_specs, build_sam, get_spec
+from FewShotSAMLib.sam.compact import FOLDED_CHANNELS, SAM_CHANNELS
+from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS, PIXEL_MEAN, PIXEL_STD, all_specs, build_sam, get_spec
 
 # The package's attribute of that name is a function that hides the module.
 build_sam_module = importlib.import_module("segment_anything.build_sam")
@@ -57,7 +58,9 @@ def test_unknown_name_lists_the_known_ones() -> None:
 
 def test_tiny_fits_sam() -> None:
     spec = get_spec("tiny")
-    assert spec.embedding_shape == (256, 32, 32) and spec.image_size == 512 and not spec.is_downloaded
+    assert spec.embedding_shape == (FOLDED_CHANNELS, 12, 12) and spec.image_size == 192 and not spec.is_downloaded
+    sam = build_sam(spec)
+    assert sam.mask_decoder.transformer_dim == sam.prompt_encoder.embed_dim == EMBEDDING_CHANNELS == SAM_CHANNELS
 
 
 def test_listing_needs_neither_torch_nor_h5py() -> None:
