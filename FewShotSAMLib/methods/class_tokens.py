@@ -31,7 +31,8 @@ class ClassTokenHead(PromptlessHead):
 
     Source: SAMed's code (hitachinsk/SAMed), whose recipe we read into Cheap Lunch: no prompt but SAM's embedding for
     "no mask", which trains along with the decoder; a softmax over the classes. SAMed's tokens and hypernetworks start
-    at random; ours start from SAM's four, taken in turn, the tokens with a random offset that tells classes apart.
+    at random; ours all start from SAM's first, which answers a prompt that is clear, the tokens with a random offset
+    that tells classes apart.
 
     lora holds the updates of the encoder's blocks, where there are any: they train with the head and are saved in the
     same file, but it is the engine that lets the encoder use them.
@@ -51,11 +52,10 @@ class ClassTokenHead(PromptlessHead):
         self.transformer = mask_decoder.transformer
         self.output_upscaling = mask_decoder.output_upscaling
         self.iou_token = nn.Parameter(mask_decoder.iou_token.weight.detach().clone())
-        known = mask_decoder.mask_tokens.weight.detach()
-        taken = torch.arange(classes) % len(known)
-        self.mask_tokens = nn.Parameter(known[taken] + torch.randn(classes, known.shape[1]))
-        networks = mask_decoder.output_hypernetworks_mlps
-        self.hypernetworks = nn.ModuleList(copy.deepcopy(networks[int(number)]) for number in taken)
+        first = mask_decoder.mask_tokens.weight.detach()[:1]
+        self.mask_tokens = nn.Parameter(first + torch.randn(classes, first.shape[1]))
+        network = mask_decoder.output_hypernetworks_mlps[0]
+        self.hypernetworks = nn.ModuleList(copy.deepcopy(network) for _ in range(classes))
         self.no_mask = nn.Parameter(prompt_encoder.no_mask_embed.weight.detach().clone().view(1, -1, 1, 1))
         self.register_buffer("positional", prompt_encoder.get_dense_pe().detach().clone())
         self.lora = lora

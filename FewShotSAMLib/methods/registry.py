@@ -75,7 +75,7 @@ METHODS = (
         _AUTOSAM,
         "heads:autosam_linear",
         has_published_code=True,
-        learning_rate=1e-2,
+        learning_rate=5e-3,
     ),
     Method(
         "cheap-lunch",
