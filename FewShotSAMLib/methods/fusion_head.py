@@ -29,7 +29,8 @@ class FusionHead(Head):
 
     def __init__(self, decoder: FusionDecoder, class_count: int) -> None:
         super().__init__()
-        self.decoder = decoder
+        # Convolutions are faster so, on CPUs and GPUs.
+        self.decoder = decoder.to(memory_format=torch.channels_last)
         self.class_count = class_count
         self.guide: Guide | ForeignGuide | None = None
         self._found: dict[int, Tensor] = {}
