@@ -12,7 +12,6 @@ from FewShotSAMLib.methods.queries import foreign_queries, places
 from FewShotSAMLib.sam.compact import Pyramid
 from FewShotSAMLib.sam.fusion import Queries, Support
 
-
 FARTHEST = 6.0
 """Beyond the outermost exemplar that shows it, a structure is looked for over this many times its radius there."""
 LEAST_WAY = 32.0

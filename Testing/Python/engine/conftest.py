@@ -18,6 +18,14 @@ from FewShotSAMLib.engine.jobs import propagate
 from FewShotSAMLib.sam import registry
 from FewShotSAMLib.sam.registry import Architecture, build_sam, get_spec
 
+SMALL = replace(
+    get_spec("vit_b"),
+    name="small",
+    architecture=Architecture(
+        image_size=128, patch_size=16, embed_dim=48, depth=4, num_heads=4, global_attn_indexes=(1, 3), window_size=6
+    ),
+)
+
 
 @dataclass(frozen=True)
 class Case:
@@ -43,8 +51,9 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def case(tmp_path: Path, shared_cache: Path) -> Case:
-    """12 slices of 40 x 48 with liver and spleen painted on slices 4 and 8 and slice 0 declared empty."""
+def case(tmp_path: Path, shared_cache: Path, small_vit: dict[str, str]) -> Case:
+    """12 slices of 40 x 48 with liver and spleen painted on slices 4 and 8 and slice 0 declared empty, for a small
+    encoder of the official classes."""
     volume, truth = ct_phantom((12, 40, 48), seed=3)
     names = ("liver", "spleen")
     truth = replace(truth, segments=tuple(segment for segment in truth.segments if segment.name in names))
@@ -57,7 +66,7 @@ def case(tmp_path: Path, shared_cache: Path) -> Case:
         "annotation": str(tmp_path / "painted.seg.nrrd"),
         "output": str(tmp_path / "result.seg.nrrd"),
         "empty_slices": list(Case.empty),
-        "encoder": "tiny",
+        **small_vit,
         "device": "cpu",
         "steps": 3,
         "augmented_copies": 1,
@@ -66,15 +75,25 @@ def case(tmp_path: Path, shared_cache: Path) -> Case:
     return Case(tmp_path, volume, truth, painted, parameters)
 
 
-@pytest.fixture
-def small_vit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Parameters of a job on a small network of the official classes with vit_b's layout and random weights."""
-    architecture = Architecture(
-        image_size=128, patch_size=16, embed_dim=48, depth=4, num_heads=4, global_attn_indexes=(1, 3), window_size=6
-    )
-    spec = replace(get_spec("vit_b"), name="small", architecture=architecture)
-    known = registry.all_specs()
-    monkeypatch.setattr(registry, "all_specs", lambda: (*known, spec))
+@pytest.fixture(scope="session")
+def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of `SMALL`, as torch saves them."""
+    path = tmp_path_factory.mktemp("checkpoint") / "small.pth"
     torch.manual_seed(3)
-    torch.save(build_sam(spec).state_dict(), tmp_path / "small.pth")
-    return {"encoder": "small", "checkpoint": str(tmp_path / "small.pth"), "precision": "fp32"}
+    torch.save(build_sam(SMALL).state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def small_vit(small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Parameters of a job on a small network of the official classes with vit_b's layout and random weights."""
+    known = registry.all_specs()
+    monkeypatch.setattr(registry, "all_specs", lambda: (*known, SMALL))
+    return {"encoder": "small", "checkpoint": str(small_checkpoint), "precision": "fp32"}
+
+
+@pytest.fixture
+def guided(case: Case) -> Case:
+    """The same for the bundled encoder and its own decoder."""
+    own = {name: value for name, value in case.parameters.items() if name not in ("checkpoint", "precision")}
+    return replace(case, parameters={**own, "encoder": "tiny"})

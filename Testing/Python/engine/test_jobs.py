@@ -40,7 +40,7 @@ def test_the_report_tells_of_every_slice(case: Any) -> None:
     assert all(0 <= row["confidence"] <= 1 for row in report["slices"])
     assert report["next_slices"] and not {*report["next_slices"]} & {*case.painted, *case.empty}
     assert [row["painted_slices"] for row in report["segments"]] == [[4, 8], [8]]
-    assert report["encoder"]["name"] == "tiny" and report["training"]["steps"] == 3
+    assert report["encoder"]["name"] == "small" and report["training"]["steps"] == 3
     confidence = read_volume(case.folder / "confidence.nrrd")
     assert confidence.geometry.is_same_as(case.volume.geometry)
     assert set(np.unique(confidence.voxels[list(case.painted)])) == {100}
