@@ -10,21 +10,12 @@ from FewShotSAMLib.core.image_io import write_image
 from FewShotSAMLib.core.segmentation import read_segmentation, write_segmentation
 from FewShotSAMLib.core.volume import Volume
 
-_STATE: dict[str, Any] = {}
+STATE: dict[str, Any] = {}
 """The encoder stays warm from one row to the next, as it does in the background process."""
 
 
-def few_shot(volume: Volume, annotation: Annotation, settings: Settings) -> Outcome:
-    """`fewshotsam propagate` with its defaults."""
-    return _propagate(volume, annotation, settings, {})
-
-
-def few_shot_instant(volume: Volume, annotation: Annotation, settings: Settings) -> Outcome:
-    """`fewshotsam propagate --steps 0`: what comes out before anything is learned."""
-    return _propagate(volume, annotation, settings, {"steps": 0, "augmented_copies": 0})
-
-
-def _propagate(volume: Volume, annotation: Annotation, settings: Settings, options: dict[str, Any]) -> Outcome:
+def few_shot(volume: Volume, annotation: Annotation, settings: Settings, **options: Any) -> Outcome:
+    """`fewshotsam propagate` with its defaults but for `options`, parameters of the job."""
     from FewShotSAMLib.engine.context import JobContext
     from FewShotSAMLib.engine.jobs import propagate
 
@@ -46,7 +37,7 @@ def _propagate(volume: Volume, annotation: Annotation, settings: Settings, optio
             **cache,
             **options,
         }
-        report = propagate(parameters, JobContext(state=_STATE))
+        report = propagate(parameters, JobContext(state=STATE))
         result = read_segmentation(folder / "result.seg.nrrd")
     encoder = report["encoder"]
     details = {

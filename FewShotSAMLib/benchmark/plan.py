@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from FewShotSAMLib import __version__
+from FewShotSAMLib.benchmark.baselines import no_prompts
 from FewShotSAMLib.benchmark.methods import Method
 from FewShotSAMLib.benchmark.outcome import Settings
 from FewShotSAMLib.benchmark.protocol import Painting, choose_slices
@@ -64,7 +65,7 @@ class RowJob:
 
 @dataclass(frozen=True)
 class Plan:
-    """All rows, those of one method and encoder together; `left_out`: tasks that leave nothing to predict, and why."""
+    """All rows, those of one method and encoder together; `left_out`: what there is no row of, and why."""
 
     jobs: tuple[RowJob, ...]
     left_out: tuple[str, ...] = ()
@@ -87,6 +88,9 @@ def make_plan(
     jobs = []
     for method in methods:
         for encoder in encoders if method.needs_encoder else (None,):
+            if method.needs_prompts and encoder and (reason := no_prompts(encoder)):
+                left_out.append(f"{method.name} on {encoder}: {reason.rstrip('.')}")
+                continue
             own = replace(settings, encoder=encoder)
             for task in tasks:
                 for count in counts:

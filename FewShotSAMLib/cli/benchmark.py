@@ -103,7 +103,10 @@ def _plan(options: argparse.Namespace, folder: Path) -> Plan:
     settings = Settings(None, options.seed, options.device or "auto", options.precision or "auto", cache)
     segmentations = folder.absolute() / "segmentations" if options.keep_segmentations else None
     tasks = read_tasks(tasks_file, data, options.only or ())
-    return make_plan(tasks, data.absolute(), methods, options.encoders, options.k, settings, segmentations)
+    plan = make_plan(tasks, data.absolute(), methods, options.encoders, options.k, settings, segmentations)
+    if not plan.jobs:
+        raise BadInputError(f"There is nothing to measure: {'; '.join(plan.left_out)}.", "Choose otherwise.")
+    return plan
 
 
 def _redraw(folder: Path, quiet: bool) -> int:
