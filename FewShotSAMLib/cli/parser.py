@@ -32,6 +32,7 @@ retry what failed.
 Examples:
   fewshotsam benchmark --tasks data/tasks.toml --output results
   fewshotsam benchmark --tasks tasks.toml --methods few-shot,grow-from-seeds --encoders tiny,vit_b --k 3,5 --output out
+  fewshotsam benchmark --tasks tasks.toml --methods few-shot --across --output across
   fewshotsam benchmark --figure-only --output results
 
 {EXIT_CODES}"""
@@ -224,6 +225,11 @@ def _add_benchmark(commands: argparse._SubParsersAction[Parser]) -> None:
         "pixel-classifier, sam-1-point, sam-5-points, sam-box, u-net, fill-between-slices, fill-in-slicer, "
         "grow-from-seeds "
         "(default: few-shot,fill-between-slices,grow-from-seeds)",
+    )
+    parser.add_argument(
+        "--across",
+        action="store_true",
+        help="learn on one volume, with k painted slices and with all, and segment the others that show the same",
     )
     parser.add_argument("--encoders", type=_names, metavar="A,B", default=["tiny"], help="(default: tiny)")
     parser.add_argument("--k", type=_painted, metavar="3,5", default=[1, 3, 5, 7], help="(default: 1,3,5,7)")
