@@ -1,21 +1,25 @@
 """Computes one row: runs a method on a task, measures time, memory and agreement, and survives its failure."""
 
+import math
 import re
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from FewShotSAMLib.benchmark.across import learned
+from FewShotSAMLib.benchmark.few_shot import apply_model
 from FewShotSAMLib.benchmark.machine import describe_machine
 from FewShotSAMLib.benchmark.methods import load_packages
 from FewShotSAMLib.benchmark.outcome import Outcome
 from FewShotSAMLib.benchmark.plan import RowJob
-from FewShotSAMLib.benchmark.protocol import paint, score
+from FewShotSAMLib.benchmark.protocol import Painting, paint, score
 from FewShotSAMLib.benchmark.rows import Row
 from FewShotSAMLib.benchmark.tasks import SEGMENT, Task, read_image_of, read_truth
 from FewShotSAMLib.core.errors import FewShotSAMError
@@ -62,11 +66,11 @@ def without_folders(text: str) -> str:
 def _measure(job: RowJob) -> dict[str, Any]:
     volume, truth = _load(job.task, job.data)
     wanted = truth.mask(truth.segments[0])
-    annotation = paint(truth, job.task.axis, job.painting)
     load_packages(job.method)
+    run, given, details = _prepare(job, volume, truth)
     _reset_peak_memory()
     started = time.perf_counter()
-    outcome = job.method.run(volume, annotation, job.settings)
+    outcome = run()
     seconds = time.perf_counter() - started
     memory = _peak_memory()
     outcome = outcome if isinstance(outcome, Outcome) else Outcome(outcome)
@@ -76,12 +80,25 @@ def _measure(job: RowJob) -> dict[str, Any]:
     mask = mask.astype(bool)
     if job.segmentation is not None:
         _keep(mask, truth, job.segmentation)
+    scores = score(mask, wanted, job.task.axis, given, volume.geometry.spacing_kji).to_json()
     return {
-        **score(mask, wanted, job.task.axis, job.painting, volume.geometry.spacing_kji).to_json(),
+        **{name: value if math.isfinite(value) else None for name, value in scores.items()},
         "seconds": round(seconds, 3),
         **memory,
-        "details": dict(outcome.details),
+        "details": {**details, **outcome.details},
     }
+
+
+def _prepare(
+    job: RowJob, volume: Volume, truth: Segmentation
+) -> tuple[Callable[[], np.ndarray | Outcome], Painting, dict[str, Any]]:
+    """What is to be timed, the slices of the volume that it is given, and what is worth a note already."""
+    if job.source is None:
+        annotation = paint(truth, job.task.axis, job.painting)
+        return partial(job.method.run, volume, annotation, job.settings), job.painting, {}
+    source = learned(job)
+    note = {"learning_seconds": source.seconds}
+    return partial(apply_model, volume, source.model, job.settings), Painting((), ()), note
 
 
 @lru_cache(maxsize=1)

@@ -10,18 +10,24 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 
+from FewShotSAMLib.benchmark.baselines import pixel_classifier, sam, u_net
 from FewShotSAMLib.benchmark.classical import fill_between_slices, fill_between_slices_in_slicer, grow_from_seeds
-from FewShotSAMLib.benchmark.few_shot import few_shot, few_shot_instant
+from FewShotSAMLib.benchmark.few_shot import few_shot
 from FewShotSAMLib.benchmark.outcome import Outcome, Settings
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.volume import Volume
+from FewShotSAMLib.methods import registry
 
 MethodFunction = Callable[[Volume, Annotation, Settings], np.ndarray | Outcome]
 ENGINE = ("torch", "torchvision", "segment_anything", "h5py", "safetensors")
+PIXELS = (*ENGINE, "sklearn.linear_model")
+U_NET = ("torch", "segment_anything", "monai")
 ITK_INTERPOLATION = ("itk", "itk.itkMorphologicalContourInterpolatorPython")
 SLICER = ("vtk", "slicer")
 
@@ -31,7 +37,9 @@ class Method:
     """A way to segment a volume from painted slices.
 
     title: for tables and figures. packages: modules imported before the clock starts, and missed with a hint to the
-    extra that brings them. needs_encoder: whether it is run once for each encoder.
+    extra that brings them. needs_encoder: whether it is run once for each encoder. needs_prompts: whether that has to
+    be one whose decoder answers points and boxes. options: what the engine is asked for, where the method is one of its
+    own; only these leave a few-shot model that can be applied to another volume.
     """
 
     name: str
@@ -40,13 +48,34 @@ class Method:
     needs_encoder: bool = False
     packages: tuple[str, ...] = field(default=())
     extra: str = "benchmark"
+    needs_prompts: bool = False
+    options: Mapping[str, Any] | None = None
+
+
+def _of_engine(name: str, title: str, **options: Any) -> Method:
+    """A method of FewShotSAM itself, by parameters of its job."""
+    return Method(name, title, partial(few_shot, **options), True, ENGINE, "engine", options=options)
+
+
+def _zero_shot(name: str, title: str, **prompt: Any) -> Method:
+    return Method(name, title, partial(sam, **prompt), True, ENGINE, "engine", needs_prompts=True)
 
 
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method("few-shot", "FewShotSAM", few_shot, True, ENGINE, "engine"),
-        Method("few-shot-instant", "FewShotSAM, no training steps", few_shot_instant, True, ENGINE, "engine"),
+        _of_engine("few-shot", "FewShotSAM"),
+        _of_engine("few-shot-instant", "FewShotSAM, no training steps", steps=0, augmented_copies=0),
+        *(
+            _of_engine(each.name, each.title, method=each.name)
+            for each in registry.METHODS
+            if each.name != registry.DEFAULT_METHOD
+        ),
+        Method("pixel-classifier", "Pixel classifier", pixel_classifier, True, PIXELS, "engine,baselines"),
+        _zero_shot("sam-1-point", "SAM, 1 point", points=1),
+        _zero_shot("sam-5-points", "SAM, 5 points", points=5),
+        _zero_shot("sam-box", "SAM, box", box=True),
+        Method("u-net", "U-Net from scratch", u_net, False, U_NET, "engine,baselines"),
         Method("fill-between-slices", "Fill between slices (ITK)", fill_between_slices, False, ITK_INTERPOLATION),
         Method("fill-in-slicer", "Fill between slices (3D Slicer)", fill_between_slices_in_slicer, False, SLICER),
         Method("grow-from-seeds", "Grow from seeds (3D Slicer)", grow_from_seeds, False, SLICER),

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from FewShotSAMLib import __version__
+from FewShotSAMLib.benchmark.baselines import no_prompts
 from FewShotSAMLib.benchmark.methods import Method
 from FewShotSAMLib.benchmark.outcome import Settings
-from FewShotSAMLib.benchmark.protocol import Painting, choose_slices
+from FewShotSAMLib.benchmark.protocol import Count, Painting, choose_slices
 from FewShotSAMLib.benchmark.tasks import Task, read_image_of, read_truth
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.sam.registry import get_spec
@@ -18,15 +19,19 @@ from FewShotSAMLib.sam.registry import get_spec
 
 @dataclass(frozen=True)
 class RowJob:
-    """One row to compute. segmentation: where the result is kept, None for nowhere."""
+    """One row to compute. segmentation: where the result is kept, None for nowhere.
+
+    source: the volume that `painting` is of, where that is another one than the task's.
+    """
 
     method: Method
     settings: Settings
-    k: int
+    k: Count
     task: Task
     painting: Painting
     data: Path
     segmentation: Path | None = None
+    source: Task | None = None
 
     @property
     def key(self) -> str:
@@ -36,10 +41,11 @@ class RowJob:
             "method": self.method.name,
             "encoder": asdict(get_spec(encoder)) if encoder else None,
             "k": self.k,
-            "task": asdict(self.task),
+            "task": _identity(self.task),
             "slices": asdict(self.painting),
             "settings": self.settings.to_json(),
             "version": __version__,
+            **({"source": _identity(self.source)} if self.source else {}),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -52,6 +58,8 @@ class RowJob:
             "encoder": self.settings.encoder,
             "k": self.k,
             "task": self.task.name,
+            "source": self.source.name if self.source else None,
+            "group": self.task.group or self.task.structure,
             "modality": self.task.modality,
             "structure": self.task.structure,
             "axis": self.task.axis,
@@ -64,7 +72,7 @@ class RowJob:
 
 @dataclass(frozen=True)
 class Plan:
-    """All rows, those of one method and encoder together; `left_out`: tasks that leave nothing to predict, and why."""
+    """All rows, those of one method and encoder together; `left_out`: what there is no row of, and why."""
 
     jobs: tuple[RowJob, ...]
     left_out: tuple[str, ...] = ()
@@ -83,24 +91,31 @@ def make_plan(
 
     Raises BadInputError where an image or its labels cannot be read, do not fit, or hold none of the values.
     """
-    chosen, left_out = _choose(tasks, data, counts)
+    chosen, left_out = choose(tasks, data, counts)
     jobs = []
     for method in methods:
         for encoder in encoders if method.needs_encoder else (None,):
+            if method.needs_prompts and encoder and (reason := no_prompts(encoder)):
+                left_out.append(f"{method.name} on {encoder}: {reason.rstrip('.')}")
+                continue
             own = replace(settings, encoder=encoder)
             for task in tasks:
                 for count in counts:
                     if painting := chosen.get((task.name, count)):
-                        folder = segmentations / _label(method, encoder) / f"k{count}" if segmentations else None
-                        path = folder / f"{_file_name(task.name)}.seg.nrrd" if folder else None
+                        folder = segmentations / folder_name(method, encoder) / f"k{count}" if segmentations else None
+                        path = folder / f"{file_name(task.name)}.seg.nrrd" if folder else None
                         jobs.append(RowJob(method, own, count, task, painting, data, path))
     return Plan(tuple(jobs), tuple(left_out))
 
 
-def _choose(
-    tasks: Sequence[Task], data: Path, counts: Sequence[int]
-) -> tuple[dict[tuple[str, int], Painting], list[str]]:
-    chosen: dict[tuple[str, int], Painting] = {}
+def choose(
+    tasks: Sequence[Task], data: Path, counts: Sequence[Count]
+) -> tuple[dict[tuple[str, Count], Painting], list[str]]:
+    """The slices to paint, by name of the task and their number, and what had to be left out.
+
+    Raises BadInputError as `make_plan` does.
+    """
+    chosen: dict[tuple[str, Count], Painting] = {}
     left_out = []
     grids: dict[str, Geometry] = {}
     for task in tasks:
@@ -117,9 +132,16 @@ def _choose(
     return chosen, left_out
 
 
-def _label(method: Method, encoder: str | None) -> str:
+def _identity(task: Task) -> dict[str, Any]:
+    """What of a task can change a row of it: not its group."""
+    return {name: value for name, value in asdict(task).items() if name != "group"}
+
+
+def folder_name(method: Method, encoder: str | None) -> str:
+    """Where results of a method lie."""
     return f"{method.name}-{encoder}" if encoder else method.name
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
+    """The name with what no file system takes replaced."""
     return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)

@@ -22,6 +22,10 @@ from FewShotSAMLib.core.metrics import assd, dice, hd95
 from FewShotSAMLib.core.painting import empty_neighbours, keep_slices, slices_of, slices_to_paint
 from FewShotSAMLib.core.segmentation import Segmentation
 
+ALL = "all"
+"""In place of a number of painted slices: every one that holds the structure."""
+Count = int | str
+
 
 @dataclass(frozen=True)
 class Painting:
@@ -50,10 +54,11 @@ class Scores:
         return asdict(self)
 
 
-def choose_slices(truth: np.ndarray, axis: int, count: int) -> Painting | None:
-    """The slices to give for a truth (K, J, I); None where they would be all that hold the structure."""
-    painted = slices_to_paint(truth, axis, count)
-    if len(painted) == len(slices_of(truth, axis)):
+def choose_slices(truth: np.ndarray, axis: int, count: Count) -> Painting | None:
+    """The slices to give for a truth (K, J, I); None where a number would be all that hold the structure."""
+    held = slices_of(truth, axis)
+    painted = slices_to_paint(truth, axis, len(held) if isinstance(count, str) else count)
+    if count != ALL and len(painted) == len(held):
         return None
     return Painting(tuple(painted), tuple(empty_neighbours(truth, axis)))
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ from FewShotSAMLib.benchmark.rows import Row, is_done
 from FewShotSAMLib.core.files import atomic_path
 
 COLUMNS = (
-    *("method", "encoder", "k", "task", "modality", "structure", "status", "dice", "hd95_mm", "assd_mm"),
+    *("method", "encoder", "k", "task", "source", "modality", "structure", "status", "dice", "hd95_mm", "assd_mm"),
     *("counted_slices", "seconds", "peak_memory_bytes", "peak_gpu_memory_bytes", "gpu", "axis", "painted", "empty"),
     *("version", "finished", "error"),
 )
@@ -25,9 +24,16 @@ RULES = (
     "used again. Memory: the highest of any row."
 )
 
+RULES_ACROSS = (
+    "k slices of one volume (or all that hold the structure) are painted, the first slice beyond each end is declared "
+    "empty; the model learned of them segments the other volumes of the group, and all slices of those are counted. A "
+    "result without a voxel has Dice 0 and no distance; distances are means over the others. Seconds: of applying."
+)
+MEASURES = ("Dice", "HD95, mm", "ASSD, mm")
+
 
 def latest(rows: Iterable[Row], preferred: Iterable[Row] = ()) -> list[Row]:
-    """Each method, encoder, k and task once: the preferred row, else the last one that is done, else the last one."""
+    """Each method, encoder, k, task and source once: the preferred row, else the last that is done, else the last."""
     chosen = {_place(row): row for row in preferred}
     others = {_place(row): row for row in sorted(rows, key=is_done)}
     return list({**chosen, **others, **chosen}.values())
@@ -57,6 +63,33 @@ def summarise(rows: Iterable[Row]) -> list[dict[str, Any]]:
     ]
 
 
+def summarise_across(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Means over the pairs of volumes of each group, method, encoder and k; distances where a result is not empty."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        if is_done(row):
+            groups.setdefault((row["group"], title_of(row), row["k"]), []).append(row)
+    titles = list(dict.fromkeys(title for _, title, _ in groups))
+    order = sorted(groups, key=lambda place: (place[0], titles.index(place[1]), isinstance(place[2], str), place[2]))
+    return [
+        {
+            "group": group,
+            "method": own[0]["method"],
+            "encoder": own[0]["encoder"],
+            "title": title,
+            "k": k,
+            "pairs": len(own),
+            "dice": fmean(row["dice"] for row in own),
+            **{name: _mean_of_known(row[name] for row in own) for name in ("hd95_mm", "assd_mm")},
+            "empty_results": sum(row["assd_mm"] is None for row in own),
+            "seconds": fmean(row["seconds"] for row in own),
+            "learning_seconds": fmean(row["details"]["learning_seconds"] for row in own),
+        }
+        for group, title, k in order
+        for own in [groups[group, title, k]]
+    ]
+
+
 def title_of(row: Row) -> str:
     """The method's title, with its encoder."""
     title = row.get("title") or row["method"]
@@ -68,7 +101,8 @@ def write_results(rows: Sequence[Row], folder: Path, left_out: Sequence[str] = (
     results = {
         "date": datetime.now(UTC).date().isoformat(),
         "machines": _machines(rows),
-        "summary": summarise(rows),
+        "summary": summarise(row for row in rows if not row.get("source")),
+        "across": summarise_across(row for row in rows if row.get("source")),
         "left_out": list(left_out),
         "rows": [{name: value for name, value in row.items() if name != "machine"} for row in rows],
     }
@@ -85,29 +119,60 @@ def markdown(results: dict[str, Any]) -> list[str]:
     lines = ["# Benchmark", "", f"Written on {results['date']}. Measured on:", ""]
     lines += [f"- {machine_line(machine)}" for machine in results["machines"]]
     lines += [f"- GPU: {', '.join(gpus)}."] if gpus else []
-    lines += ["", RULES, "", "## Means", ""]
-    lines += _table(
-        ("method", "k", "tasks", "Dice", "HD95, mm", "ASSD, mm", "seconds", "peak memory, MB"),
-        [
-            (each["title"], each["k"], each["tasks"], *_figures(each), _megabytes(each["peak_memory_bytes"]))
-            for each in results["summary"]
-        ],
-    )
-    if len({each["tasks"] for each in results["summary"]}) > 1:
-        lines += ["", "Means over different numbers of tasks cannot be compared with each other."]
     done = sorted((row for row in rows if is_done(row)), key=lambda row: row["dice"])
-    lines += ["", "## Every row, worst first", ""]
-    lines += _table(
-        ("task", "method", "k", "Dice", "HD95, mm", "ASSD, mm", "seconds"),
-        [(row["task"], title_of(row), row["k"], *_figures(row)) for row in done],
-    )
+    lines += _within([row for row in done if not row.get("source")], results["summary"])
+    lines += _across([row for row in done if row.get("source")], results["across"])
     failed = [row for row in rows if not is_done(row)]
     if failed:
-        cells = [(row["task"], title_of(row), row["k"], row.get("error", "")) for row in failed]
+        cells = [(_where(row), title_of(row), row["k"], row.get("error", "")) for row in failed]
         lines += ["", "## Failed", "", *_table(("task", "method", "k", "error"), cells)]
     if results["left_out"]:
         lines += ["", "## Left out", "", *(f"- {text}" for text in results["left_out"])]
     return lines
+
+
+def _within(done: Sequence[Row], summary: Sequence[dict[str, Any]]) -> list[str]:
+    if not done:
+        return []
+    head = ("method", "k", "tasks", *MEASURES, "seconds", "peak memory, MB")
+    means = [
+        (each["title"], each["k"], each["tasks"], *_figures(each), _megabytes(each["peak_memory_bytes"]))
+        for each in summary
+    ]
+    lines = ["", RULES, "", "## Means", "", *_table(head, means)]
+    if len({each["tasks"] for each in summary}) > 1:
+        lines += ["", "Means over different numbers of tasks cannot be compared with each other."]
+    each_row = [(row["task"], title_of(row), row["k"], *_figures(row)) for row in done]
+    table = _table(("task", "method", "k", *MEASURES, "seconds"), each_row)
+    return [*lines, "", "## Every row, worst first", "", *table]
+
+
+def _across(done: Sequence[Row], summary: Sequence[dict[str, Any]]) -> list[str]:
+    if not done:
+        return []
+    head = ("group", "method", "k", "pairs", *MEASURES, "seconds", "empty results", "seconds of learning")
+    means = [
+        (
+            *(each[name] for name in ("group", "title", "k", "pairs")),
+            *_figures(each),
+            each["empty_results"],
+            f"{each['learning_seconds']:.1f}",
+        )
+        for each in summary
+    ]
+    lines = ["", "## Learned on one volume, applied to another", "", RULES_ACROSS, "", *_table(head, means)]
+    each_row = [(_where(row), title_of(row), row["k"], *_figures(row)) for row in done]
+    table = _table(("pair", "method", "k", *MEASURES, "seconds"), each_row)
+    return [*lines, "", "### Every pair, worst first", "", *table]
+
+
+def _where(row: Row) -> str:
+    return f"{row['source']} to {row['task']}" if row.get("source") else str(row["task"])
+
+
+def _mean_of_known(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
 
 
 def _machines(rows: Iterable[Row]) -> list[dict[str, Any]]:
@@ -120,7 +185,7 @@ def _machines(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 
 def _place(row: Row) -> tuple[Any, ...]:
-    return row["method"], row.get("encoder"), row["k"], row["task"]
+    return row["method"], row.get("encoder"), row["k"], row["task"], row.get("source")
 
 
 def _figures(values: Row) -> tuple[str, ...]:
@@ -130,7 +195,7 @@ def _figures(values: Row) -> tuple[str, ...]:
         ("assd_mm", "{:.2f}".format),
         ("seconds", "{:.1f}".format),
     )
-    return tuple(show(values[name]) if math.isfinite(values[name]) else "-" for name, show in figures)
+    return tuple("-" if values[name] is None else show(values[name]) for name, show in figures)
 
 
 def _megabytes(size: int | None) -> str:

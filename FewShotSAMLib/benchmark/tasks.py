@@ -8,7 +8,8 @@ A tasks file is TOML with one `[[task]]` each:
     values = [1, 2]                   label values that make the foreground, merged
     axis = 0                          array axis of the slices: 0 = k, 1 = j, 2 = i
 
-Other entries, such as `modality` and `structure`, are carried along as text.
+Other entries, such as `modality` and `structure`, are carried along as text. `group` is for what is measured across
+volumes: tasks with the same one belong together, and without one those with the same structure and modality.
 """
 
 import tomllib
@@ -42,6 +43,12 @@ class Task:
     axis: int
     modality: str = ""
     structure: str = ""
+    group: str = ""
+
+    @property
+    def kin(self) -> tuple[str, ...]:
+        """The same for tasks that show the same structure in the same way; empty where that is not known."""
+        return (self.group,) if self.group else (self.structure, self.modality) if self.structure else ()
 
 
 def read_tasks(path: Path, data: Path, only: Sequence[str] = ()) -> list[Task]:
@@ -108,7 +115,7 @@ def _parse(entry: Any, number: int, path: Path) -> Task:
         raise BadInputError(f"{where} ({entry['name']}): values is no list of label values.", EXAMPLE)
     if not _is_whole(axis) or axis not in (0, 1, 2):
         raise BadInputError(f"{where} ({entry['name']}): axis is {axis!r}.", EXAMPLE)
-    texts = {name: str(entry.get(name, "")) for name in ("modality", "structure")}
+    texts = {name: str(entry.get(name, "")) for name in ("modality", "structure", "group")}
     return Task(entry["name"], entry["image"], entry["labels"], tuple(values), axis, **texts)
 
 

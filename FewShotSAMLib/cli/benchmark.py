@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from FewShotSAMLib.benchmark.across import make_plan_across
 from FewShotSAMLib.benchmark.figure import draw_figures
 from FewShotSAMLib.benchmark.methods import get_methods, missing_package
 from FewShotSAMLib.benchmark.outcome import Settings
@@ -78,7 +79,8 @@ class _Reporter:
             for event in ({"type": "row", **row}, progress):
                 sys.stdout.write(encode(event).decode("ascii"))
             sys.stdout.flush()
-        what = f"{row['task']}, k = {row['k']}, {title_of(row)}"
+        source = f"{row['source']} to " if row.get("source") else ""
+        what = f"{source}{row['task']}, k = {row['k']}, {title_of(row)}"
         if not is_done(row):
             log = f" Log: {row['log']}" if row.get("log") else ""
             self._display.show({"type": "warning", "message": f"{what} failed: {row['error']}{log}"})
@@ -103,7 +105,11 @@ def _plan(options: argparse.Namespace, folder: Path) -> Plan:
     settings = Settings(None, options.seed, options.device or "auto", options.precision or "auto", cache)
     segmentations = folder.absolute() / "segmentations" if options.keep_segmentations else None
     tasks = read_tasks(tasks_file, data, options.only or ())
-    return make_plan(tasks, data.absolute(), methods, options.encoders, options.k, settings, segmentations)
+    make = make_plan_across if options.across else make_plan
+    plan = make(tasks, data.absolute(), methods, options.encoders, options.k, settings, segmentations)
+    if not plan.jobs:
+        raise BadInputError(f"There is nothing to measure: {'; '.join(plan.left_out)}.", "Choose otherwise.")
+    return plan
 
 
 def _redraw(folder: Path, quiet: bool) -> int:
@@ -118,7 +124,9 @@ def _redraw(folder: Path, quiet: bool) -> int:
 
 def _write(rows: Sequence[Row], folder: Path, left_out: Sequence[str]) -> dict[str, Any]:
     results = write_results(rows, folder, left_out)
-    draw_figures(rows, results["summary"], folder)
+    within = [row for row in rows if not row.get("source")]
+    if within:
+        draw_figures(within, results["summary"], folder)
     return results
 
 
@@ -129,8 +137,13 @@ def _summary(results: Mapping[str, Any], folder: Path) -> list[str]:
         f"{each['seconds']:.1f} s, {each['tasks']} tasks"
         for each in results["summary"]
     ]
+    lines += [
+        f"{each['title']}  across volumes, {each['group']}, k = {each['k']}: Dice {each['dice']:.3f}, "
+        f"{each['pairs']} pairs"
+        for each in results["across"]
+    ]
     lines += [f"Left out: {text}." for text in results["left_out"]]
-    return [*lines, f"Written: {folder / 'results.md'}, results.json, results.csv and figures beside it"]
+    return [*lines, f"Written: {folder / 'results.md'}, and the files beside it"]
 
 
 def _exit_code(rows: Sequence[Row]) -> int:

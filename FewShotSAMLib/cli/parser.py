@@ -32,6 +32,7 @@ retry what failed.
 Examples:
   fewshotsam benchmark --tasks data/tasks.toml --output results
   fewshotsam benchmark --tasks tasks.toml --methods few-shot,grow-from-seeds --encoders tiny,vit_b --k 3,5 --output out
+  fewshotsam benchmark --tasks tasks.toml --methods few-shot --across --output across
   fewshotsam benchmark --figure-only --output results
 
 {EXIT_CODES}"""
@@ -220,8 +221,15 @@ def _add_benchmark(commands: argparse._SubParsersAction[Parser]) -> None:
         type=_names,
         metavar="A,B",
         default=["few-shot", "fill-between-slices", "grow-from-seeds"],
-        help="few-shot, few-shot-instant, fill-between-slices, fill-in-slicer, grow-from-seeds "
+        help="few-shot, few-shot-instant, autosam-vit, autosam-cnn, autosam-linear, synthesis, lora, cheap-lunch, "
+        "pixel-classifier, sam-1-point, sam-5-points, sam-box, u-net, fill-between-slices, fill-in-slicer, "
+        "grow-from-seeds "
         "(default: few-shot,fill-between-slices,grow-from-seeds)",
+    )
+    parser.add_argument(
+        "--across",
+        action="store_true",
+        help="learn on one volume, with k painted slices and with all, and segment the others that show the same",
     )
     parser.add_argument("--encoders", type=_names, metavar="A,B", default=["tiny"], help="(default: tiny)")
     parser.add_argument("--k", type=_painted, metavar="3,5", default=[1, 3, 5, 7], help="(default: 1,3,5,7)")

@@ -41,7 +41,7 @@ class UNetSettings:
 class UNetFromScratch:
     """Trains anew for every volume. Training images are painted slices, turned, scaled, moved and recoloured as for
     the other methods, anew at each step, and with noise; the loss is theirs as well. check() is called at each step
-    and may raise to stop.
+    and may raise to stop; spacing in mm along the rows and columns of a slice.
     """
 
     def __init__(
@@ -49,10 +49,12 @@ class UNetFromScratch:
         settings: UNetSettings | None = None,
         device: str = "cpu",
         check: Callable[[], None] = lambda: None,
+        spacing: tuple[float, float] = (1.0, 1.0),
     ) -> None:
         self._settings = settings or UNetSettings()
         self._device = torch.device(device)
         self._check = check
+        self._pixel_aspect = spacing[0] / spacing[1]
 
     def __call__(self, grey: np.ndarray, painted: Painted, axis: int) -> np.ndarray:
         """See `Baseline`."""
@@ -97,7 +99,8 @@ class UNetFromScratch:
         index = indices[int(torch.randint(len(indices), (), generator=generator))]
         copy = int(torch.randint(MANY, (), generator=generator))
         grey = torch.from_numpy(np.ascontiguousarray(slices[index], dtype=np.float32))
-        moved, classes = SliceAugmentation(index, copy).apply(grey, painted[index], grey.shape[0] / grey.shape[1])
+        aspect = grey.shape[0] / grey.shape[1] * self._pixel_aspect
+        moved, classes = SliceAugmentation(index, copy).apply(grey, painted[index], aspect)
         image = self._input(moved)
         noise = torch.randn(image.shape, generator=generator) * MAX_NOISE * torch.rand((), generator=generator)
         known = torch.from_numpy(classes)[None, None].float()

@@ -47,7 +47,9 @@ class ZeroShotSam:
         source = self._source(grey, axis)
         classes = np.zeros(grey.shape, np.uint8)
         slices = np.moveaxis(classes, axis, 0)
-        shapes = interpolate_shapes(painted, len(slices))
+        plane = source.framing.plane
+        spacing = plane.spacing[::-1] if plane.transpose else plane.spacing
+        shapes = interpolate_shapes(painted, len(slices), spacing)
         for index in range(len(slices)):
             shape = np.ascontiguousarray(source.framing.cut(shapes[index]))
             if index not in painted and shape.any():

@@ -1,0 +1,96 @@
+"""Label efficiency across volumes: what is learned on one volume segments the others of its group.
+
+Tasks belong to a group by their entry `group`, or else by structure and modality. Each volume of a group is painted in
+turn, and every slice of every other one is counted. A model is learned once and applied to all of them.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+from FewShotSAMLib.benchmark.few_shot import learn
+from FewShotSAMLib.benchmark.methods import Method
+from FewShotSAMLib.benchmark.outcome import Settings
+from FewShotSAMLib.benchmark.plan import Plan, RowJob, choose, file_name, folder_name
+from FewShotSAMLib.benchmark.protocol import ALL, Painting, paint
+from FewShotSAMLib.benchmark.tasks import Task, read_image_of, read_truth
+from FewShotSAMLib.core.errors import BadInputError
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A few-shot model's file and the seconds that learning it took."""
+
+    model: bytes
+    seconds: float
+
+
+def make_plan_across(
+    tasks: Sequence[Task],
+    data: Path,
+    methods: Sequence[Method],
+    encoders: Sequence[str],
+    counts: Sequence[int],
+    settings: Settings,
+    segmentations: Path | None = None,
+) -> Plan:
+    """List the rows: each pair of volumes of a group, with these numbers of painted slices and with all of them.
+
+    Raises BadInputError where there is no pair, and as `make_plan` does.
+    """
+    pairs = [(source, target) for source, target in permutations(tasks, 2) if _belong_together(source, target)]
+    if not pairs:
+        raise BadInputError(
+            "No two of these tasks have the same structure on different volumes.",
+            "Give them the same structure and modality in the tasks file, or the same group.",
+        )
+    sources = list(dict.fromkeys(source for source, _ in pairs))
+    chosen, left_out = choose(sources, data, (*counts, ALL))
+    jobs = []
+    for method in methods:
+        if method.options is None:
+            left_out.append(f"{method.name}: it leaves no model that another volume could be segmented with")
+            continue
+        for encoder in encoders:
+            own = replace(settings, encoder=encoder)
+            for (source, count), painting in chosen.items():
+                for target in (target for each, target in pairs if each.name == source):
+                    job = RowJob(method, own, count, target, painting, data, None, _named(tasks, source))
+                    jobs.append(replace(job, segmentation=_path(segmentations, job)))
+    return Plan(tuple(jobs), tuple(left_out))
+
+
+def learned(job: RowJob) -> Learned:
+    """The model of a job's source volume; the one that was asked for last is kept."""
+    assert job.source is not None and job.method.options is not None
+    return _learned(job.source, job.data, job.painting, job.settings, tuple(job.method.options.items()))
+
+
+@lru_cache(maxsize=1)
+def _learned(
+    source: Task, data: Path, painting: Painting, settings: Settings, options: tuple[tuple[str, Any], ...]
+) -> Learned:
+    volume = read_image_of(source, data)
+    annotation = paint(read_truth(source, data, volume.geometry), source.axis, painting)
+    started = time.perf_counter()
+    model = learn(volume, annotation, settings, **dict(options))
+    return Learned(model, round(time.perf_counter() - started, 3))
+
+
+def _belong_together(source: Task, target: Task) -> bool:
+    return source.image != target.image and bool(source.kin) and source.kin == target.kin
+
+
+def _named(tasks: Sequence[Task], name: str) -> Task:
+    return next(task for task in tasks if task.name == name)
+
+
+def _path(segmentations: Path | None, job: RowJob) -> Path | None:
+    if segmentations is None or job.source is None:
+        return None
+    folder = segmentations / folder_name(job.method, job.settings.encoder) / f"across-k{job.k}"
+    return folder / f"{file_name(job.source.name)}-to-{file_name(job.task.name)}.seg.nrrd"

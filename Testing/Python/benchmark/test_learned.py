@@ -1,0 +1,189 @@
+"""Every method that learns can be compared: on the slices that were painted, and from one volume to another."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from FewShotSAMLib.benchmark import METHODS, Method, Plan, RowFile, Settings, Task, make_plan, read_tasks, run_plan
+from FewShotSAMLib.benchmark import across as across_module
+from FewShotSAMLib.benchmark.across import make_plan_across
+from FewShotSAMLib.benchmark.baselines import sam, u_net
+from FewShotSAMLib.benchmark.few_shot import STATE, few_shot
+from FewShotSAMLib.benchmark.outcome import Outcome
+from FewShotSAMLib.benchmark.results import summarise_across
+from FewShotSAMLib.benchmark.runner import IN_THIS_PROCESS
+from FewShotSAMLib.cli import main
+from FewShotSAMLib.core.annotation import Annotation
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.image_io import write_image
+from FewShotSAMLib.core.painting import keep_slices
+from FewShotSAMLib.core.phantom import ct_phantom
+from FewShotSAMLib.core.segmentation import Segmentation
+from FewShotSAMLib.core.volume import Volume
+from FewShotSAMLib.methods.registry import METHOD_NAMES
+
+PAINTED, EMPTY, COUNTED = (3, 6), (0, 7), (1, 2, 4, 5)
+TASK = """
+[[task]]
+name = "{name}"
+image = "{name}.nrrd"
+labels = "{name}-labels.nrrd"
+values = [1]
+axis = 0
+modality = "CT"
+structure = "liver"
+"""
+QUICK = {"steps": 2, "augmented_copies": 1}
+
+
+@pytest.fixture(autouse=True)
+def cold() -> Iterator[None]:
+    """Each test has its own model folder: nothing stays warm between them."""
+    yield
+    STATE.clear()
+    across_module._learned.cache_clear()
+
+
+def liver(seed: int, depth: int = 8) -> tuple[Volume, Segmentation]:
+    volume, truth = ct_phantom((depth, 40, 48), seed=seed)
+    return volume, replace(truth, segments=tuple(each for each in truth.segments if each.name == "liver"))
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[Volume, Annotation, np.ndarray, Settings]:
+    """A volume, what is painted on it, the truth, and settings with a cache that all tests share."""
+    volume, truth = liver(3)
+    annotation = Annotation(keep_slices(truth, 0, PAINTED, ["liver"]), 0, PAINTED, EMPTY)
+    settings = Settings("tiny", device="cpu", cache=tmp_path_factory.mktemp("cache"))
+    return volume, annotation, truth.mask(truth.segments[0]), settings
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Path:
+    """A tasks file of two volumes with the same structure, and a third that shows another one."""
+    for name, seed in (("a", 3), ("b", 5), ("c", 3)):
+        volume, truth = liver(seed, depth=6)
+        write_image(volume.voxels, volume.geometry, tmp_path / f"{name}.nrrd")
+        write_image(truth.mask(truth.segments[0]).astype(np.uint8), volume.geometry, tmp_path / f"{name}-labels.nrrd")
+    text = "".join(TASK.format(name=name) for name in "ab") + TASK.format(name="c").replace("liver", "spleen")
+    (tmp_path / "tasks.toml").write_text(text, encoding="utf-8")
+    return tmp_path / "tasks.toml"
+
+
+def check(outcome: Outcome | np.ndarray, annotation: Annotation, truth: np.ndarray) -> float:
+    """Dice on the slices that were not given, which come out as they went in."""
+    assert isinstance(outcome, Outcome) and outcome.mask.shape == truth.shape
+    given = [*PAINTED, *EMPTY]
+    painted = annotation.segmentation.mask(annotation.segmentation.segments[0])
+    np.testing.assert_array_equal(outcome.mask.astype(bool)[given], painted[given])
+    found, wanted = outcome.mask.astype(bool)[list(COUNTED)], truth[list(COUNTED)]
+    return 2 * np.count_nonzero(found & wanted) / (np.count_nonzero(found) + np.count_nonzero(wanted))
+
+
+def test_every_method_can_be_compared() -> None:
+    assert set(METHOD_NAMES) < METHODS.keys()
+    assert {"pixel-classifier", "sam-1-point", "sam-5-points", "sam-box", "u-net"} < METHODS.keys()
+    assert {METHODS[name].options["method"] for name in METHOD_NAMES[1:]} == set(METHOD_NAMES[1:])  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", ["few-shot", "autosam-linear", "synthesis", "lora"])
+def test_methods_of_the_engine(name: str, case: tuple[Volume, Annotation, np.ndarray, Settings]) -> None:
+    volume, annotation, truth, settings = case
+    options = {**(METHODS[name].options or {}), **QUICK}
+    check(few_shot(volume, annotation, settings, **options), annotation, truth)
+
+
+def test_the_pixel_classifier_shares_the_embeddings(case: tuple[Volume, Annotation, np.ndarray, Settings]) -> None:
+    volume, annotation, truth, settings = case
+    first, again = (METHODS["pixel-classifier"].run(volume, annotation, settings) for _ in range(2))
+    assert check(first, annotation, truth) > 0.2  # so few and so coarse slices
+    assert isinstance(again, Outcome) and again.details["slices_encoded"] == 0
+    assert few_shot(volume, annotation, settings, **QUICK).details["slices_encoded"] == 0
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+def test_the_u_net_sees_the_region(axis: int, case: tuple[Volume, Annotation, np.ndarray, Settings]) -> None:
+    volume, annotation, truth, settings = case
+    if axis == 0:
+        check(u_net(volume, annotation, settings, steps=2, channels=4), annotation, truth)
+        return
+    whole = liver(3)[1]
+    painted = tuple(np.flatnonzero(truth.any(axis=(0, 1)))[[2, 8]].tolist())
+    sideways = Annotation(keep_slices(whole, axis, painted, ["liver"]), axis, painted)
+    mask = u_net(volume, sideways, settings, steps=2, channels=4).mask
+    np.testing.assert_array_equal(mask[:, :, list(painted)], truth[:, :, list(painted)])
+
+
+def test_sam_is_not_asked_where_it_cannot_answer(
+    case: tuple[Volume, Annotation, np.ndarray, Settings], cohort: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume, annotation, truth, settings = case
+    with pytest.raises(BadInputError, match="never learned points or boxes"):
+        METHODS["sam-box"].run(volume, annotation, settings)
+    plan = make_plan(
+        read_tasks(cohort, cohort.parent), cohort.parent, [METHODS["sam-box"]], ["tiny", "vit_b"], [2], settings
+    )
+    assert {job.settings.encoder for job in plan.jobs} == {"vit_b"}
+    assert "sam-box on tiny" in plan.left_out[0]
+    monkeypatch.setattr("FewShotSAMLib.benchmark.baselines.no_prompts", lambda encoder: "")
+    for prompt in ({"points": 1}, {"box": True}):
+        check(sam(volume, annotation, settings, **prompt), annotation, truth)
+
+
+def plan_across(cohort: Path, *methods: Method, settings: Settings) -> Plan:
+    return make_plan_across(read_tasks(cohort, cohort.parent), cohort.parent, methods, ["tiny"], [2], settings)
+
+
+def test_who_belongs_together(cohort: Path, case: tuple[Volume, Annotation, np.ndarray, Settings]) -> None:
+    tasks, settings = read_tasks(cohort, cohort.parent), case[3]
+    plan = plan_across(cohort, METHODS["few-shot"], METHODS["u-net"], settings=settings)
+    found = [(job.source.name, job.task.name, job.k) for job in plan.jobs if job.source]
+    assert found == [("a", "b", 2), ("a", "b", "all"), ("b", "a", 2), ("b", "a", "all")]
+    assert len({job.key for job in plan.jobs}) == 4 and "u-net" in plan.left_out[-1]
+    grouped = [replace(task, group="abdomen") for task in tasks]
+    args = cohort.parent, [METHODS["few-shot"]], ["tiny"], [2], settings
+    assert len(make_plan_across(grouped, *args).jobs) == 3 * 2 * 2
+    with pytest.raises(BadInputError, match="No two of these tasks"):
+        make_plan_across([tasks[0], tasks[2]], *args)
+    with pytest.raises(BadInputError, match="No two of these tasks"):  # two structures of one volume
+        make_plan_across([tasks[0], replace(tasks[0], name="twin")], *args)
+    assert Task(**{**asdict(tasks[0]), "structure": ""}).kin == ()
+
+
+def test_from_one_volume_to_another(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = replace(METHODS["few-shot"], options=QUICK)
+    monkeypatch.setitem(METHODS, "few-shot", quick)
+    monkeypatch.setattr("FewShotSAMLib.cli.benchmark.run_plan", in_this_process)
+    out = tmp_path / "out"
+    command = ["benchmark", "--tasks", str(cohort), "--methods", "few-shot", "--across", "--k", "1", "--device", "cpu"]
+    assert main([*command, "--output", str(out), "--keep-segmentations"]) == 0
+    assert "across volumes, liver, k = all" in capsys.readouterr().out
+    rows = RowFile(out).read()
+    assert [(row["source"], row["task"], row["k"]) for row in rows][:2] == [("a", "b", 1), ("a", "b", "all")]
+    assert all(row["status"] == "done" and row["counted_slices"] == 6 for row in rows)
+    assert all(row["details"]["learning_seconds"] > 0 and 0 <= row["dice"] <= 1 for row in rows)
+    assert (out / "segmentations" / "few-shot-tiny" / "across-kall" / "a-to-b.seg.nrrd").is_file()
+    text = (out / "results.md").read_text(encoding="utf-8")
+    assert "| a to b | FewShotSAM, tiny | all |" in text and "## Means" not in text
+    results = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert results["summary"] == [] and [each["k"] for each in results["across"]] == [1, "all"]
+
+
+def in_this_process(plan: Plan, rows: RowFile, processes: int, *rest: object) -> object:
+    return run_plan(plan, rows, IN_THIS_PROCESS, *rest)  # type: ignore[arg-type]
+
+
+def test_an_empty_result_has_no_distance() -> None:
+    place = {"status": "done", "group": "liver", "method": "m", "title": "M", "encoder": "tiny", "k": 3, "seconds": 1.0}
+    place |= {"details": {"learning_seconds": 2.0}}
+    good, empty = {"dice": 0.8, "hd95_mm": 4.0, "assd_mm": 1.0}, {"dice": 0.0, "hd95_mm": None, "assd_mm": None}
+    (both,) = summarise_across([{**place, **good}, {**place, **empty}])
+    assert (both["dice"], both["hd95_mm"], both["empty_results"]) == (0.4, 4.0, 1)
+    (none,) = summarise_across([{**place, **empty}])
+    assert none["hd95_mm"] is None
