@@ -22,6 +22,9 @@ PRESETS: dict[str, tuple[float, float]] = {
     "temporal-bone": (600, 2800),
 }
 ROBUST_PERCENTILES = (0.5, 99.5)
+STRETCH_PERCENTILES = (1.0, 99.0)
+LEAST_CONTRAST = 0.1
+"""Share of a window below which nothing is stretched, so that noise stays noise."""
 _SAMPLES = 1_000_000
 _AIR, _SOFT_TISSUE = -700, (-150, 250)
 
@@ -42,6 +45,15 @@ class IntensityWindow:
         scaled -= np.float32(self.low)
         scaled /= np.float32(self.high - self.low)
         return np.clip(scaled, 0, 1, out=scaled)
+
+    def stretched(self, values: np.ndarray) -> Self:
+        """The part of the window that most of these `values` (0..1, any shape) fill, at least LEAST_CONTRAST of it."""
+        low, high = np.percentile(values, STRETCH_PERCENTILES).tolist() if values.size else (0.0, 1.0)
+        missing = max(0.0, LEAST_CONTRAST - (high - low))
+        low = min(max(0.0, low - missing / 2), 1 - LEAST_CONTRAST)
+        high = max(min(1.0, high + missing / 2), low + LEAST_CONTRAST)
+        width = self.high - self.low
+        return type(self)(self.low + low * width, self.low + high * width)
 
 
 @dataclass(frozen=True)

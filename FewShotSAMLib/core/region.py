@@ -14,7 +14,7 @@ MARGIN = 0.3
 """Added on every side, as a share of the painted extent's longer side: structures grow between painted slices."""
 LEAST_MARGIN = 0.1
 """An earlier region is kept as long as it leaves this much."""
-LEAST_SIDE = 32
+LEAST_SIDE = 20
 """Pixels of the slice that the region spans at least, where the slice has them."""
 
 

@@ -10,14 +10,22 @@ import torch
 
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.exemplars import Exemplar
+from FewShotSAMLib.engine.fine_tune import Schedule, fine_tune
 from FewShotSAMLib.engine.model_file import FewShotModel
 from FewShotSAMLib.engine.run import Run
 from FewShotSAMLib.methods.fusion_head import FusionHead
 from FewShotSAMLib.methods.guide import ForeignGuide, Guide, Shown
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.sam.fusion import STRIDE
+
+THICKEST = 6.0
+"""Pixels of the priors' grid that slices count as apart at most. Beyond that, distances along the axis would drown all
+others, and the decoder has hardly seen thicker slices in its training."""
+FOREIGN_SCHEDULE = Schedule(steps=80, learning_rate=3e-4)
+FOREIGN_SEED = 0
 
 
 def make_guide(run: Run, exemplars: Sequence[Exemplar], embeddings: SliceEmbeddings) -> Guide:
@@ -33,7 +41,7 @@ def make_guide(run: Run, exemplars: Sequence[Exemplar], embeddings: SliceEmbeddi
     for index in range(depth):
         run.context.progress("priors", index, depth)
         slices.append(embeddings.plain([index], framing.size // STRIDE))
-    step = run.volume.geometry.spacing_kji[run.axis] / (framing.pixel_mm * STRIDE)
+    step = min(THICKEST, run.volume.geometry.spacing_kji[run.axis] / (framing.pixel_mm * STRIDE))
     guide = Guide(torch.cat(slices), tuple(exemplar.slice_index for exemplar in ordered), shown, step)
     run.context.progress("priors", depth, depth)
     return guide
@@ -51,10 +59,24 @@ def with_exemplars(model: FewShotModel, run: Run, annotation: Annotation) -> Few
     return replace(model, shown=Shown(features, torch.stack(masks).half()))
 
 
-def lead(head: Head, model: FewShotModel) -> None:
-    """Let a head that needs a guide follow the model's exemplars. Raises BadInputError where the model lacks them."""
+def lead(head: Head, model: FewShotModel, context: JobContext) -> None:
+    """Let a head that needs a guide follow the model's exemplars, and learn to do so without shape priors.
+
+    Between slices of one volume priors carry most of the answer; another volume has none, so that the decoder has to
+    learn what the structure looks like. Raises BadInputError where the model lacks its exemplars.
+    """
     if not isinstance(head, FusionHead):
         return
     if model.shown is None:
         raise BadInputError("The few-shot model is incomplete or damaged.", "Learn it anew.")
     head.follow(ForeignGuide(model.shown))
+    fine_tune(head, _exemplars_of(model.shown), FOREIGN_SCHEDULE, FOREIGN_SEED, context)
+    head.follow(ForeignGuide(model.shown))
+
+
+def _exemplars_of(shown: Shown) -> list[Exemplar]:
+    masks = shown.masks.float()
+    targets = torch.cat([(1 - masks.sum(1, keepdim=True)).clamp_min(0), masks], dim=1)
+    weight, cells = torch.ones(masks.shape[-2:]), torch.empty(0)
+    pairs = zip(shown.features, targets, strict=True)
+    return [Exemplar(number, 0, features, target, weight, cells) for number, (features, target) in enumerate(pairs)]

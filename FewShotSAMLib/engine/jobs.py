@@ -99,7 +99,8 @@ def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
     run = Run(volume, axis, model.normalisation, encoder, request.compute, context, timer)
     head = new_head(get_method(model.method), encoder, len(model.segments), model.settings)
     model.load_into(head)
-    lead(head, model)
+    with timer.stage("fine-tune"):
+        lead(head, model, context)
     if model.region is not None and not isinstance(head, FusionHead):
         context.warning(ONLY_A_REGION.format(method=model.method, encoder=model.encoder))
     if head.encoder_updates is not None:

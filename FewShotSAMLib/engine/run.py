@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.body import body_box
 from FewShotSAMLib.core.errors import BadInputError
@@ -17,6 +19,9 @@ from FewShotSAMLib.engine.timing import StageTimer
 from FewShotSAMLib.engine.warm import open_cache
 from FewShotSAMLib.sam.encoder import Encoder
 from FewShotSAMLib.sam.framing import Framing, whole_slice
+
+STRETCH_SLICES = 48
+"""Slices looked at, evenly spread, to see how bright a region is."""
 
 
 @dataclass
@@ -51,7 +56,15 @@ class Run:
         elif annotation is not None and _painted_beyond(annotation, framing):
             framing = whole_slice(self.plane, self.encoder.image_size)
         cache = open_cache(self.compute, self.context)
-        return SliceEmbeddings(self.volume, self.window, framing, self.encoder, cache, self.context)
+        window = self._window_of(framing) if self.encoder.spec.looks_closely else self.window
+        return SliceEmbeddings(self.volume, window, framing, self.encoder, cache, self.context)
+
+    def _window_of(self, framing: Framing) -> IntensityWindow:
+        """The window stretched to what the framing's crop holds, as the bundled encoder saw it in its training."""
+        count = self.volume.geometry.shape[self.axis]
+        shown = np.unique(np.linspace(0, count - 1, min(count, STRETCH_SLICES)).round().astype(int))
+        cuts = [self.window.apply(framing.cut(self.volume.slice_at(self.axis, int(index)))) for index in shown]
+        return self.window.stretched(np.stack(cuts))
 
 
 def predicted_slices(

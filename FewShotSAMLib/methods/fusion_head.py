@@ -65,16 +65,16 @@ class FusionHead(Head):
     def training_logits(self, embeddings: Tensor, slices: Sequence[int], generator: torch.Generator) -> Tensor:
         """Logits of exemplars, each asked about as if it had not been painted."""
         guide = self._guide()
-        if not isinstance(guide, Guide):
-            raise TypeError("only exemplars of this volume can be learned from")
         return torch.cat(
             [
-                self._left_out(guide, embedding.unsqueeze(0), guide.known.index(index), generator)
+                self._left_out(guide, embedding.unsqueeze(0), guide.number_of(index), generator)
                 for embedding, index in zip(embeddings, slices, strict=True)
             ]
         )
 
-    def _left_out(self, guide: Guide, embedding: Tensor, number: int, generator: torch.Generator) -> Tensor:
+    def _left_out(
+        self, guide: Guide | ForeignGuide, embedding: Tensor, number: int, generator: torch.Generator
+    ) -> Tensor:
         queries, supports = guide.left_out(embedding, number)
         logits = self._blank(queries[0].priors)
         again = float(torch.rand((), generator=generator)) < SECOND_PASS_SHARE

@@ -48,6 +48,10 @@ class Guide:
         self._without: dict[int, tuple[Tensor, Painted]] = {}
         self._radii = self._priors.radii()
 
+    def number_of(self, index: int) -> int:
+        """Which exemplar slice `index` is."""
+        return self.known.index(index)
+
     def worth_asking(self, label: int, index: int) -> bool:
         """Whether segment `label` can be on a slice at all: not between two exemplars without it, nor far from the
         outermost one that shows it."""
@@ -106,6 +110,7 @@ class ForeignGuide:
     """Exemplars of another volume: no priors, no places."""
 
     known: tuple[int, ...] = ()
+    """Slices of the volume at hand that are exemplars: none."""
 
     def __init__(self, shown: Shown) -> None:
         self.shown = shown
@@ -114,12 +119,24 @@ class ForeignGuide:
         """Whether segment `label` can be on a slice at all: nothing is known against it."""
         return True
 
+    def number_of(self, index: int) -> int:
+        """Which exemplar is meant while they are learned from: they are counted from 0."""
+        return index
+
     def queries(self, embeddings: Tensor, slices: list[int]) -> list[Queries]:
         """For each segment the question where it is on these slices."""
         return [foreign_queries(Pyramid.unfold(embeddings))] * self.shown.masks.shape[1]
 
     def support(self, embeddings: Tensor) -> list[Support]:
         """For each segment all exemplars."""
-        features = Pyramid.unfold(self.shown.features.to(embeddings))
-        position = features.half.new_zeros(len(self.shown.masks))
-        return [Support(features, mask, position) for mask in self.shown.masks.to(embeddings).unbind(1)]
+        return self._support(embeddings, list(range(len(self.shown.masks))))
+
+    def left_out(self, embedding: Tensor, number: int) -> tuple[list[Queries], list[Support]]:
+        """Questions about exemplar `number` (embedding (1, ...)) and, for each segment, all other exemplars."""
+        kept = [i for i in range(len(self.shown.masks)) if i != number]
+        return self.queries(embedding, [number]), self._support(embedding, kept or [number])
+
+    def _support(self, like: Tensor, kept: list[int]) -> list[Support]:
+        features = Pyramid.unfold(self.shown.features[kept].to(like))
+        position = features.half.new_zeros(len(kept))
+        return [Support(features, mask, position) for mask in self.shown.masks[kept].to(like).unbind(1)]

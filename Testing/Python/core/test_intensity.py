@@ -8,7 +8,7 @@ import pytest
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.geometry import Geometry
-from FewShotSAMLib.core.intensity import PRESETS, IntensityWindow, Normalisation, parse_normalisation
+from FewShotSAMLib.core.intensity import LEAST_CONTRAST, PRESETS, IntensityWindow, Normalisation, parse_normalisation
 from FewShotSAMLib.core.volume import Volume, read_volume
 
 
@@ -90,3 +90,18 @@ def test_json(mr: Volume) -> None:
         assert Normalisation.from_json(json.loads(json.dumps(normalisation.to_json()))) == normalisation
     with pytest.raises(BadInputError):
         Normalisation.from_json({"kind": "window", "low": "x", "high": 1})
+
+
+def test_a_window_is_stretched_to_what_a_region_holds() -> None:
+    window = IntensityWindow(-100.0, 300.0)
+    values = np.linspace(0.25, 0.5, 1001)
+    stretched = window.stretched(values)
+    assert stretched.low == pytest.approx(1.0, abs=1.5) and stretched.high == pytest.approx(99.0, abs=1.5)
+    assert window.stretched(np.repeat([0.0, 1.0], 50)) == window
+
+
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_a_flat_region_is_not_blown_up(level: float) -> None:
+    stretched = IntensityWindow(0.0, 1.0).stretched(np.full(10, level))
+    assert stretched.high - stretched.low == pytest.approx(LEAST_CONTRAST)
+    assert 0 <= stretched.low <= level <= stretched.high <= 1
