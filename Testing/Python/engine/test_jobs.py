@@ -119,17 +119,16 @@ def test_overlapping_segments_keep_their_overlap(case: Any) -> None:
 
 def test_a_model_finds_its_plane_in_a_turned_volume(case: Any) -> None:
     model = str(case.folder / "organs.fewshot")
-    case.run(save_model=model, steps=30)
-    straight = {"model": model, "volume": case.parameters["volume"], "output": str(case.folder / "straight.nrrd")}
-    apply({**straight, "cache": case.parameters["cache"]}, JobContext())
+    case.run(save_model=model, steps=150)
+    common = {"model": model, **{name: case.parameters[name] for name in ("checkpoint", "precision", "cache")}}
+    straight = {"volume": case.parameters["volume"], "output": str(case.folder / "straight.nrrd")}
+    apply({**common, **straight}, JobContext())
     turned = np.ascontiguousarray(case.volume.voxels.transpose(2, 0, 1)[::-1])  # axes i, k, j; i runs backward
     i, j, k = case.volume.geometry.spacing
     geometry = Geometry((40, 12, 48), (j, k, i), (0, 0, 0), (0, 0, -1.0, 1.0, 0, 0, 0, 1.0, 0))
     write_image(turned, geometry, case.folder / "turned.nrrd")
-    report = apply(
-        {"model": model, "volume": str(case.folder / "turned.nrrd"), "output": str(case.folder / "turned.nii.gz")},
-        JobContext(),
-    )
+    files = {"volume": str(case.folder / "turned.nrrd"), "output": str(case.folder / "turned.nii.gz")}
+    report = apply({**common, **files}, JobContext())
     assert (report["axis"], report["plane"]) == (1, "axial")
     expected = read_segmentation(case.folder / "straight.nrrd").layers[0]
     found = read_segmentation(case.folder / "turned.nii.gz").layers[0]
@@ -211,7 +210,7 @@ def _no_model(case: Any) -> dict[str, Any]:
     ("changes", "words"),
     [
         ({"encoder": "vit_x"}, "vit_x"),
-        ({"encoder": "vit_b"}, "models download vit_b"),
+        ({"encoder": "vit_b", "checkpoint": None}, "models download vit_b"),
         ({"encoder": "vit_b", "checkpoint": "/nowhere.pth"}, "nowhere.pth"),
         ({"encoder": "auto", "checkpoint": "/nowhere.pth"}, "--encoder"),
         ({"device": "cuda"}, "CUDA"),

@@ -47,12 +47,12 @@ def test_every_method_learns_with_the_encoder_that_comes_along(case: Any, method
         assert last < 0.8 * first
 
 
-def test_applying_a_model_of_a_region_is_told_to_be_rough(case: Any) -> None:
+def test_applying_a_model_of_a_region_is_told_to_be_rough(guided: Any) -> None:
     """But for few-shot, whose model holds the exemplars as whole slices show them."""
-    model, context = str(case.folder / "m.fewshot"), JobContext()
-    case.run(context, method="autosam-linear", steps=1, range=[5, 5], save_model=model)
-    parameters = {name: case.parameters[name] for name in ("volume", "cache", "device")}
-    apply({**parameters, "model": model, "output": str(case.folder / "again.seg.nrrd"), "range": [5, 5]}, context)
+    model, context = str(guided.folder / "m.fewshot"), JobContext()
+    guided.run(context, method="autosam-linear", steps=1, range=[5, 5], save_model=model)
+    parameters = {name: guided.parameters[name] for name in ("volume", "cache", "device")}
+    apply({**parameters, "model": model, "output": str(guided.folder / "again.seg.nrrd"), "range": [5, 5]}, context)
     assert any("region" in warning and "vit_b" in warning for warning in context.warnings)
 
 
