@@ -88,7 +88,7 @@ def _scores(path: Path, truth: Segmentation, names: list[str], known: set[int]) 
 
 
 def _print(reports: dict[str, Any], scores: dict[str, float]) -> None:
-    stages = ("read", "load", "encode", "augment", "fine-tune", "predict", "write", "total")
+    stages = ("read", "load", "encode", "augment", "priors", "fine-tune", "predict", "write", "total")
     print("| run | " + " | ".join(f"{stage} s" for stage in stages) + " | encoder calls | peak MB |")
     print("|" + "---|" * (len(stages) + 3))
     for name, report in reports.items():
