@@ -27,7 +27,7 @@ WARM_LEARNING_RATE = 2e-4
 """Lower than from scratch, so that what was learned before is not lost."""
 
 GUIDED_STEPS = 12
-GUIDED_WARM_STEPS = 6
+GUIDED_WARM_STEPS = 3
 GUIDED_LEARNING_RATE = 5e-5
 
 AUGMENTED_COPIES = 8
