@@ -5,7 +5,7 @@ Everything here is arithmetic without learned weights. The network learns when t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,7 +71,7 @@ class Priors:
         """(C, len(KINDS), H, W) of one slice, each about -4..4, positive inside."""
         around = neighbours(self.painted.slices, index)
         still = self._blend(around, index, [self._distances[i] for i in _sides(around)])
-        moved = self._blend(around, index, [self._carried[i, :, index] for i in _sides(around)])
+        moved = self._blend(around, index, [self._carried[i, index].float() for i in _sides(around)])
         maps = {"interpolation": still / SCALE, "transport": moved / SCALE, "geodesic": 3 * self._geodesic[:, index]}
         return torch.stack([maps[kind] for kind in KINDS], dim=1)
 
@@ -127,27 +127,29 @@ def _geodesic(image: Tensor, painted: Painted, known: Tensor) -> Tensor:
     return torch.where(inside.flatten(1).any(1).view(-1, 1, 1, 1), result, -1.0)
 
 
-def _carry(image: Tensor, painted: Painted, distances: Tensor) -> Tensor:
-    """Signed distances (n, C, D, H, W) of each exemplar carried along with the anatomy as far as the next exemplar."""
-    depth = len(image)
+def _carry(image: Tensor, painted: Painted, distances: Tensor) -> dict[tuple[int, int], Tensor]:
+    """Signed distances (C, H, W), half precision, of each exemplar carried along with the anatomy as far as the next
+    one, by (exemplar, slice)."""
     up, down = _flows(image, painted.slices)
-    carried = torch.full((*distances.shape[:2], depth, *distances.shape[2:]), -REACH)
+    carried: dict[tuple[int, int], Tensor] = {}
     for number, (start, shape) in enumerate(zip(painted.slices, distances, strict=True)):
-        carried[number, :, start] = shape
-        stop = painted.slices[number + 1] if number + 1 < len(painted.slices) else depth
-        _walk(carried[number], shape, range(start + 1, stop), up)
+        carried[number, start] = shape.half()
+        stop = painted.slices[number + 1] if number + 1 < len(painted.slices) else len(image)
+        for index, moved in _walk(shape, range(start + 1, stop), up):
+            carried[number, index] = moved.half()
         stop = painted.slices[number - 1] if number else -1
-        _walk(carried[number], shape, range(start - 1, stop, -1), down)
+        for index, moved in _walk(shape, range(start - 1, stop, -1), down):
+            carried[number, index] = moved.half()
     return carried
 
 
-def _walk(carried: Tensor, shape: Tensor, way: range, flow: dict[int, Tensor]) -> None:
-    """Fill carried (C, D, H, W) slice by slice; displacements add up, so that the shape itself is sampled once."""
+def _walk(shape: Tensor, way: range, flow: dict[int, Tensor]) -> Iterator[tuple[int, Tensor]]:
+    """A shape (C, H, W) slice by slice; displacements add up, so that the shape itself is sampled once."""
     total: Tensor | None = None
     for index in way:
         step = flow[index].unsqueeze(0)
         total = step if total is None else step + warp(total, step)
-        carried[:, index] = warp(shape.unsqueeze(0), total)[0]
+        yield index, warp(shape.unsqueeze(0), total)[0]
 
 
 def _flows(image: Tensor, slices: Sequence[int]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
