@@ -10,6 +10,9 @@ def summary_lines(report: Mapping[str, Any], warnings_shown: Sequence[str] = ())
     """Lines for the terminal. Parts that the report lacks are left out; warnings shown before are only counted."""
     lines = [f"Written: {report['output']}"] if report.get("output") else []
     lines += [_segment_line(segment) for segment in report.get("segments", [])]
+    encoder = report.get("encoder")
+    if encoder:
+        lines.append(f"Encoder: {encoder['name']}, {encoder['device']}, {encoder['precision']}")
     confidence = report.get("mean_confidence")
     if confidence is not None:
         lines.append(f"Mean confidence of the predicted slices: {confidence:.2f}")

@@ -44,6 +44,7 @@ def propagate(parameters, context):
     return {
         "output": parameters["output"],
         "segments": [{"name": "Leber [ü]", "painted_slices": [3, 9, 12], "volume_ml": 1481.25}, {"name": "Milz"}],
+        "encoder": {"name": "tiny", "device": "cpu", "precision": "fp32"},
         "mean_confidence": 0.876,
         "next_slices": [17, 4],
         "warnings": context.warnings,

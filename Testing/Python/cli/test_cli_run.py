@@ -23,6 +23,7 @@ def test_summary_warnings_and_progress(tmp_path: Path, capsys: pytest.CaptureFix
         f"Written: {output}",
         "  Leber [ü]: 3 painted slices, 1481.2 ml",
         "  Milz",
+        "Encoder: tiny, cpu, fp32",
         "Mean confidence of the predicted slices: 0.88",
         "Next slices to paint, where the result is least sure (counted from 0): 17, 4",
         "Warnings: 1",
