@@ -1,0 +1,125 @@
+"""What the workflow asks of the program around it: 3D Slicer's scene, or the browser app's, which is of the same classes.
+
+`FewShotSAMLib.mrml.MRMLScene` implements it. Array axes are 0 = k, 1 = j, 2 = i throughout, geometry is LPS in mm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.segment import Segmentation
+
+
+@dataclass(frozen=True, eq=False)
+class SceneVolume:
+    """A volume as it lies in the scene: `voxels` is a view (K, J, I), or (K, J, I, 3 or 4) for colours, never a copy.
+
+    `owner` keeps the memory of the view alive while somebody in another thread reads it.
+    """
+
+    id: str
+    name: str
+    voxels: np.ndarray
+    geometry: Geometry
+    owner: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class SceneSegment:
+    """A segment as it lies in the scene, on the volume's grid: the voxels of `labels` that hold `label_value`.
+
+    labels: view (k, j, i) of the part that is stored; several segments may share it, and it may have no voxel at all.
+    offset: index (k, j, i) in the volume of its first voxel; the part lies within the volume.
+    """
+
+    id: str
+    name: str
+    color: tuple[float, float, float]
+    labels: np.ndarray
+    offset: tuple[int, int, int]
+    label_value: int
+    visible: bool = True
+    tags: Mapping[str, str] = field(default_factory=dict)
+    owner: Any = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """Node ids of the volume that is segmented and of the segmentation that is painted on."""
+
+    volume: str
+    segmentation: str
+
+
+class ScenePreview(Protocol):
+    """A segmentation of its own that shows results before they are applied; the user's is not touched."""
+
+    def show(self, classes: np.ndarray, axis: int, indices: Sequence[int]) -> None:
+        """Put in slices as they come. classes: (n, rows, columns) uint8, 0 nothing, 1 to C the preview's segments."""
+
+    def set_opacity(self, opacity: float) -> None:
+        """0 invisible to 1 opaque, in the slice views and in 3D."""
+
+    def set_shown_in_3d(self, shown: bool) -> None:
+        """Make, or drop, the closed surface."""
+
+    def remove(self) -> None:
+        """Take it out of the scene; harmless where the scene was closed meanwhile."""
+
+
+class Scene(Protocol):
+    """The scene with its nodes, known by their ids. All calls are made in the main thread."""
+
+    def exists(self, node_id: str) -> bool:
+        """Whether the node is (still) in the scene."""
+
+    def volume(self, volume_id: str) -> SceneVolume:
+        """Raises BadInputError for a volume without voxels, 4D, and one that another program could not read either."""
+
+    def segments(self, target: Target) -> list[SceneSegment]:
+        """All segments in their order, hidden ones too.
+
+        Raises BadInputError where the segmentation lies on a grid that is not the volume's, shifted or cropped, or
+        under another transform than the volume.
+        """
+
+    def create_segmentation(self, volume_id: str) -> str:
+        """A new segmentation with one empty segment in the volume's geometry and under its transform; returns its id."""
+
+    def commit(
+        self, target: Target, segment_ids: Sequence[str], classes: np.ndarray, axis: int, indices: Sequence[int]
+    ) -> None:
+        """Write results into segments on the slices `indices` along `axis`, as one step of Undo.
+
+        classes: (K, J, I) uint8, 1 to C for `segment_ids` in their order; read on `indices` only, and nothing else is
+        changed. Masking, overwrite mode and other segments are honoured as for painting.
+        Raises BadInputError where a node or segment is gone.
+        """
+
+    def clear_slice(self, target: Target, segment_ids: Sequence[str], axis: int, index: int) -> None:
+        """Erase segments on one slice, as one step of Undo."""
+
+    def open_preview(self, target: Target, segment_ids: Sequence[str]) -> ScenePreview:
+        """A preview with the names and colours of these segments."""
+
+    def add_segmentation(self, volume_id: str, segmentation: Segmentation, name: str) -> str:
+        """Bring in a finished segmentation of a volume as a node of its own; returns its id."""
+
+    def note(self, segmentation_id: str) -> str:
+        """What `set_note` stored, "" at first."""
+
+    def set_note(self, segmentation_id: str, text: str) -> None:
+        """Store a text with the segmentation, so that it is saved with the scene."""
+
+    def export(self, target: Target, segment_ids: Sequence[str], path: Path) -> list[str]:
+        """Write segments on the volume's full geometry: `.seg.nrrd`, or a label map as `.nrrd` or `.nii.gz`.
+
+        Label values, names, colours and terminology are kept. Whole or not at all; returns warnings. Raises
+        BadInputError.
+        """
