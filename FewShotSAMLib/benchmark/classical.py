@@ -1,5 +1,6 @@
 """The two tools of 3D Slicer's Segment Editor that do the same job without learning; what a method has to beat."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ def fill_between_slices(volume: Volume, annotation: Annotation, settings: Settin
     D. Zukić, J. Vicory, M. McCormick and others, ND morphological contour interpolation (Insight Journal 2016). It
     sees the painted shapes only, neither the image nor the slices declared empty.
     """
+    _use_one_thread()
     import itk
     from itk import itkMorphologicalContourInterpolatorPython  # itself: ITK's own way to it loads all of ITK, in 20 s
 
@@ -29,12 +31,18 @@ def fill_between_slices(volume: Volume, annotation: Annotation, settings: Settin
 
 def fill_between_slices_in_slicer(volume: Volume, annotation: Annotation, settings: Settings) -> np.ndarray:
     """The same in the very filter that Slicer's effect runs; its build of ITK differs and interpolates a bit better."""
+    _use_one_thread()
     from slicer import vtkITKMorphologicalContourInterpolator
 
     interpolator = vtkITKMorphologicalContourInterpolator()
     interpolator.SetInputData(_vtk_image(_painted(annotation).astype(np.uint8), volume.geometry.spacing))
     interpolator.Update()
     return _labels(interpolator, volume) > 0
+
+
+def _use_one_thread() -> None:
+    """Before ITK's threads start: with several, the interpolator crashes the process when that ends (6 of 6 times)."""
+    os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
 
 
 def grow_from_seeds(volume: Volume, annotation: Annotation, settings: Settings) -> np.ndarray:
