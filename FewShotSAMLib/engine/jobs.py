@@ -12,6 +12,7 @@ from FewShotSAMLib.core.intensity import Normalisation, parse_normalisation
 from FewShotSAMLib.core.plane import axis_of_plane, slice_plane
 from FewShotSAMLib.core.segmentation import place_on, read_segmentation
 from FewShotSAMLib.core.volume import Volume
+from FewShotSAMLib.engine import machine
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.guidance import lead, with_exemplars
@@ -117,7 +118,13 @@ def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
     return job_report(run, request.output, result, prediction, None, {"method": model.method})
 
 
-JOBS: dict[str, Callable[[Mapping[str, Any], JobContext], dict[str, Any]]] = {"propagate": propagate, "apply": apply}
+JOBS: dict[str, Callable[[Mapping[str, Any], JobContext], dict[str, Any]]] = {
+    "propagate": propagate,
+    "apply": apply,
+    "inspect": machine.inspect,
+    "download": machine.download,
+    "clear_cache": machine.clear_cache,
+}
 """What the background process can be asked to do."""
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
+
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path, check_writable
 from FewShotSAMLib.core.image_io import write_image
@@ -27,7 +29,8 @@ def check_outputs(request: PropagateRequest | ApplyRequest) -> None:
         save_to, sheet = request.save_model, request.contact_sheet
     outputs = {"output": request.output, "confidence volume": request.confidence, "few-shot model": save_to}
     outputs["contact sheet"] = sheet
-    for path in (request.confidence, save_to, sheet):
+    outputs["array of classes"] = request.classes
+    for path in (request.confidence, save_to, sheet, request.classes):
         if path is not None:
             check_writable(path)
     _check_distinct({name: path for name, path in outputs.items() if path is not None}, _inputs(request))
@@ -69,6 +72,9 @@ def write_outputs(
         if request.confidence is not None and prediction.confidence is not None:
             confidence = files.enter_context(atomic_path(request.confidence))
             write_image(prediction.confidence, result.geometry, confidence)
+        if request.classes is not None:
+            classes = files.enter_context(atomic_path(request.classes))
+            np.save(classes, prediction.classes, allow_pickle=False)
         if learned is not None and isinstance(request, PropagateRequest):
             if request.save_model is not None:
                 save_model(learned.model, files.enter_context(atomic_path(request.save_model)))

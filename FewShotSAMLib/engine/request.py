@@ -28,7 +28,10 @@ class ComputeOptions:
 
 @dataclass(frozen=True)
 class PropagateRequest:
-    """A volume and a few painted slices to learn from. Slice numbers are 0-based array indices along `axis`."""
+    """A volume and a few painted slices to learn from. Slice numbers are 0-based array indices along `axis`.
+
+    classes: a `.npy` for the result as one array (K, J, I) uint8, 0 background, 1 to C the segments in their order.
+    """
 
     volume: Path
     annotation: Path
@@ -48,6 +51,7 @@ class PropagateRequest:
     save_model: Path | None = None
     confidence: Path | None = None
     contact_sheet: Path | None = None
+    classes: Path | None = None
     compute: ComputeOptions = field(default_factory=ComputeOptions)
     post_processing: PostProcessing = field(default_factory=PostProcessing)
 
@@ -76,6 +80,7 @@ class ApplyRequest:
     output: Path
     range: tuple[int, int] | None = None
     confidence: Path | None = None
+    classes: Path | None = None
     compute: ComputeOptions = field(default_factory=ComputeOptions)
     post_processing: PostProcessing = field(default_factory=PostProcessing)
 
@@ -158,7 +163,7 @@ _CONVERTERS = {
         ("volume", "annotation", "output", "model", "warm_start", "save_model", "confidence", "checkpoint", "cache"),
         _path,
     ),
-    "contact_sheet": _path,
+    **dict.fromkeys(("contact_sheet", "classes"), _path),
     **dict.fromkeys(("method", "normalisation", "encoder", "device", "precision"), _text),
     **dict.fromkeys(("steps", "seed", "augmented_copies"), _integer),
     **dict.fromkeys(("empty_slices", "painted_slices"), _integers),

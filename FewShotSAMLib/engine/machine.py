@@ -1,0 +1,123 @@
+"""What this computer can do for FewShotSAM: devices, free memory, encoders and how long they will take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.sam.cache import EmbeddingCache
+from FewShotSAMLib.sam.download import download as fetch
+from FewShotSAMLib.sam.memory import bytes_per_slice, free_memory
+from FewShotSAMLib.sam.models import is_downloaded
+from FewShotSAMLib.sam.precision import pick_device
+from FewShotSAMLib.sam.registry import COMPACT, Architecture, EncoderSpec, all_specs, get_spec
+
+COMPACT_GIGAMACS = 0.76
+"""Multiplications of one slice through the bundled encoder in thousands of millions, counted by torch."""
+_SIDE, _REPEATS = 1024, 3
+_OVERHEAD = 1.5
+"""Time of an encoder beyond its products: norms, activations, memory traffic (measured with vit_b on a CPU)."""
+_WEIGHTS_AND_TORCH = 600_000_000
+"""Bytes that torch and a process take before anything is computed."""
+
+
+def inspect(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
+    """Devices, free memory, encoders with an estimate for each, and the size of the cache; all ready for JSON.
+
+    `cache` in the parameters names another folder than the usual one.
+    """
+    context.progress("inspect", 0, 1)
+    device = pick_device("auto")
+    rate = multiplications_per_second(device)
+    cache = _cache(parameters)
+    report = {
+        "devices": devices(),
+        "best_device": str(device),
+        "encoders": [encoder_estimate(spec, rate, device) for spec in all_specs()],
+        "cache_bytes": cache.usage(),
+        "cache_limit_bytes": cache.limit_bytes,
+        "cache_folder": str(cache.folder),
+        "memory_free_bytes": free_memory(torch.device("cpu")),
+    }
+    context.progress("inspect", 1, 1)
+    return report
+
+
+def download(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
+    """Fetch the published file of the encoder named `encoder`; whoever asks for it has asked the user before.
+
+    Raises BadInputError for an unknown encoder and where the file cannot be had.
+    """
+    spec = get_spec(str(parameters.get("encoder", "")))
+    path = fetch(spec, progress=lambda done, total: context.progress("download", done, total), check=context.check)
+    return {"encoder": spec.name, "path": str(path)}
+
+
+def clear_cache(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
+    """Delete the embeddings that no other process uses just now."""
+    cache = _cache(parameters)
+    return {"freed_bytes": cache.clear(), "left_bytes": cache.usage()}
+
+
+def _cache(parameters: Mapping[str, Any]) -> EmbeddingCache:
+    return EmbeddingCache(Path(parameters["cache"]) if parameters.get("cache") else None)
+
+
+def devices() -> list[dict[str, Any]]:
+    """Every device that torch can use, the CPU last; bytes are None where the system does not tell."""
+    found = []
+    for number in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(number)
+        found.append(_device(f"cuda:{number}", torch.cuda.get_device_name(number), total, free))
+    if torch.backends.mps.is_available():
+        place = torch.device("mps")
+        found.append(_device("mps", "Apple GPU", int(torch.mps.recommended_max_memory()), free_memory(place)))
+    threads = torch.get_num_threads()
+    title = f"CPU, {threads} thread{'s' * (threads != 1)}"
+    return [*found, _device("cpu", title, None, free_memory(torch.device("cpu")))]
+
+
+def _device(name: str, title: str, total: int | None, free: int | None) -> dict[str, Any]:
+    return {"name": name, "title": title, "total_bytes": total, "free_bytes": free}
+
+
+def encoder_estimate(spec: EncoderSpec, rate: float, device: torch.device) -> dict[str, Any]:
+    """One encoder: what it is, whether its weights are here, and roughly how long and how much memory a slice takes."""
+    item_size = 2 if device.type == "cuda" else 4
+    return {
+        "name": spec.name,
+        "title": spec.title,
+        "licence": spec.licence,
+        "download_bytes": spec.size_bytes if spec.is_downloaded else 0,
+        "present": not spec.is_downloaded or is_downloaded(spec),
+        "seconds_per_slice": round(_OVERHEAD * multiplications(spec.architecture) / rate, 4),
+        "memory_bytes": _WEIGHTS_AND_TORCH + 2 * spec.size_bytes + bytes_per_slice(spec.architecture, item_size),
+    }
+
+
+def multiplications(architecture: Architecture) -> float:
+    """Multiplications of one slice through an image encoder: its layers, and attention in windows and globally."""
+    if architecture.kind == COMPACT:
+        return COMPACT_GIGAMACS * 1e9
+    tokens, width = architecture.embedding_size**2, architecture.embed_dim
+    globally = len(architecture.global_attn_indexes)
+    seen = globally * tokens + (architecture.depth - globally) * (architecture.window_size**2 or tokens)
+    return float(architecture.depth * 12 * tokens * width**2 + 2 * tokens * seen * width)
+
+
+def multiplications_per_second(device: torch.device) -> float:
+    """How fast this device multiplies matrices now, in the number format that encoding on it would take."""
+    kind = torch.float16 if device.type == "cuda" else torch.float32
+    left = torch.ones(_SIDE, _SIDE, dtype=kind, device=device)
+    best = float("inf")
+    for _ in range(_REPEATS):
+        started = time.perf_counter()
+        product = left @ left
+        float(product[0, 0])  # waits for the device
+        best = min(best, time.perf_counter() - started)
+    return _SIDE**3 / best

@@ -1,0 +1,257 @@
+"""The whole workflow on arrays, with the real background process and the bundled encoder."""
+
+import gc
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from FewShotSAMLib.worker import WorkerClient
+from FewShotSAMLib.workflow import Session, Settings, State
+
+
+def test_paint_propagate_apply_correct_and_again(stage) -> None:
+    session, scene = stage.session, stage.scene
+    assert session.axis == 0 and [each.index for each in session.painted] == [7, 12, 17]
+    assert session.painted[0].segment_ids == ("a",)
+    session.set_empty(2, True)
+    session.set_empty(22, True)
+    painted = scene.labels.copy()
+    stage.propagate()
+    preview = scene.previews[-1]
+    assert (scene.labels == painted).all(), "before Apply nothing is written"
+    assert not preview.shown[[7, 12, 17, 2, 22]].any(), "only predicted slices are previewed"
+    session.apply()
+    assert session.state is State.IDLE and preview.is_removed
+    assert (scene.labels[[7, 12, 17]] == painted[[7, 12, 17]]).all() and not scene.labels[[2, 22]].any()
+    held = [index for index in range(24) if index not in (2, 7, 12, 17, 22)]
+    predicted, truth = scene.labels[held] == 1, scene.truth[held]
+    assert 2 * (predicted & truth).sum() / (predicted.sum() + truth.sum()) > 0.8
+    assert [each.origin for each in session.review.slices].count("painted") == 3
+
+    stage.settle()
+    assert [each.index for each in session.painted] == [2, 7, 12, 17, 22], "what was written is not painted"
+    advice = session.next_slice()
+    assert advice in held
+    scene.labels[advice] = 0
+    scene.paint(advice)
+    scene.labels[advice, 20, 20:24] = 1 - scene.labels[advice, 20, 20:24]
+    session.mark_modified()
+    stage.until(lambda: advice in [each.index for each in session.painted])
+    assert session.next_slice() != advice
+    corrected = scene.labels[advice].copy()
+    stage.propagate()
+    assert "continued from the last run" in session.review.summary
+    session.apply()
+    assert (scene.labels[advice] == corrected).all()
+    stage.settle()
+    scene.labels = scene.undo.pop()  # Undo of the second Apply
+    session.mark_modified()
+    stage.settle()
+    assert [each.index for each in session.painted] == sorted([2, 7, 12, 17, 22, advice])
+    assert not stage.errors
+    # 50 ms is what a user may feel; this machine's cores are shared with the background process.
+    assert stage.longest_poll_s < 0.25
+
+
+def test_undone_results_do_not_count_as_painted(stage) -> None:
+    stage.propagate()
+    stage.session.apply()
+    stage.settle()
+    stage.scene.labels = stage.scene.undo.pop()
+    stage.session.mark_modified()
+    stage.settle()
+    assert [each.index for each in stage.session.painted] == [7, 12, 17]
+
+
+def test_what_was_known_of_slices_comes_back_with_the_scene(stage, client: WorkerClient) -> None:
+    stage.session.set_empty(2, True)
+    stage.session.set_ticked(12, False)
+    stage.propagate()
+    stage.session.apply()
+    stage.settle()
+    known = stage.session.painted
+    # What was partly painted on 12 gave way to the result; a correction there would be complete.
+    assert [(each.index, each.ticked) for each in known] == [(2, True), (7, True), (17, True)]
+    again = Session(stage.scene, client)
+    again.set_inputs("v", "s")
+    while not again._tracker.is_up_to_date:
+        again.poll()
+        time.sleep(0.01)
+    assert again.painted == known
+    again._requests.close = lambda: None
+    again.close()
+
+
+def test_a_slice_painted_during_the_run_is_not_overwritten(stage) -> None:
+    stage.session.propagate()
+    stage.until(lambda: stage.session.state is State.RUNNING)
+    stage.scene.paint(10)
+    stage.scene.labels[10, :5] = 1
+    painted = stage.scene.labels[10].copy()
+    stage.session.mark_modified()
+    stage.until(lambda: stage.session.state is State.PREVIEW)
+    stage.session.apply()
+    assert (stage.scene.labels[10] == painted).all()
+    assert stage.scene.labels[11].any()
+
+
+def test_a_range_and_a_hidden_segment(stage) -> None:
+    stage.scene.paint(3, value=2)
+    stage.scene.visible["b"] = False
+    stage.session.mark_modified()
+    stage.session.range = (10, 14)
+    stage.propagate()
+    before = stage.scene.labels.copy()
+    stage.session.apply()
+    changed = np.flatnonzero((stage.scene.labels != before).any(axis=(1, 2)))
+    assert set(changed) <= {10, 11, 13, 14} and len(changed) > 1
+    assert (stage.scene.labels[3] == before[3]).all()
+
+
+@pytest.mark.parametrize("moment", ["preparing", "running", "fine-tune", "predict"])
+def test_cancel_in_every_stage(stage, moment: str) -> None:
+    reached: list[str] = []
+    stage.session.progressed.connect(lambda progress: reached.append(progress.stage))
+    before = stage.scene.labels.copy()
+    stage.session.propagate()
+    if moment == "running":
+        stage.until(lambda: stage.session.state is State.RUNNING)
+    elif moment != "preparing":
+        stage.until(lambda: moment in reached)
+    started = time.monotonic()
+    stage.session.cancel()
+    stage.until(lambda: stage.session.state is State.IDLE)
+    assert time.monotonic() - started < 3
+    assert (stage.scene.labels == before).all() and all(each.is_removed for each in stage.scene.previews)
+    assert any("cancelled" in message.text for message in stage.messages) and not stage.errors
+    stage.propagate()  # and nothing stands in the way of the next
+
+
+def test_a_second_propagate_is_refused_while_one_runs(stage) -> None:
+    stage.session.propagate()
+    stage.session.propagate()
+    assert "under way" in stage.messages[-1].text and "under way" in stage.session.why_not()
+    stage.until(lambda: stage.session.state is State.PREVIEW)
+    assert len(stage.scene.previews) == 1
+
+
+def test_a_killed_process_is_a_message_and_the_next_run_works(stage, client: WorkerClient) -> None:
+    stage.session.propagate()
+    stage.until(lambda: stage.session.state is State.RUNNING)
+    import os
+    import signal
+
+    os.kill(client.pid, signal.SIGKILL)
+    stage.until(lambda: stage.session.state is State.IDLE)
+    assert stage.errors and "background process" in stage.errors[0].lower()
+    stage.propagate()
+
+
+def test_closing_the_scene_and_removing_a_node(stage) -> None:
+    stage.session.propagate()
+    stage.until(lambda: stage.session.state is State.RUNNING)
+    stage.session.forget_scene()
+    assert stage.session.state is State.IDLE and stage.session.target is None and stage.scene.previews[-1].is_removed
+    stage.session.set_inputs("v", "s")
+    stage.settle()
+    stage.session.propagate()
+    stage.until(lambda: stage.session.state is State.RUNNING)
+    stage.scene.nodes.remove("v")
+    stage.until(lambda: stage.session.target is None)
+    assert "removed" in stage.messages[-1].text and stage.session.state is State.IDLE
+
+
+def test_why_not(stage) -> None:
+    session = stage.session
+    for each in session.painted:
+        session.set_ticked(each.index, False)
+    assert "Tick" in session.why_not()
+    session.propagate()
+    assert session.state is State.IDLE and "Tick" in stage.messages[-1].text
+    stage.scene.labels[:] = 0
+    session.mark_modified()
+    stage.until(lambda: not session.painted)
+    assert "Paint" in session.why_not()
+    session.set_inputs(None, None)
+    assert "Choose" in session.why_not()
+
+
+def test_slices_painted_along_two_axes_are_told(stage) -> None:
+    stage.scene.paint(20, axis=1)
+    stage.session.mark_modified()
+    stage.until(lambda: "two axes" in stage.session.why_not())
+    stage.session.set_axis(0)
+    stage.settle()
+    assert stage.session.why_not() == "" and stage.session.chosen_axis == 0
+
+
+def test_a_deleted_slice_is_erased_and_gone(stage) -> None:
+    stage.session.delete_slice(12)
+    stage.settle()
+    assert not stage.scene.labels[12].any()
+    assert [each.index for each in stage.session.painted] == [7, 17]
+
+
+def test_saving_a_model_and_applying_it(stage) -> None:
+    stage.session.settings = Settings(method="autosam-linear")  # a model of few-shot takes a minute to be led
+    stage.session.save_model("before any run")
+    assert "Propagate first" in stage.errors[0]
+    stage.propagate()
+    stage.session.discard()
+    stage.session.save_model("Ellipsoid π")
+    (entry,) = stage.session.models.entries()
+    assert (entry.name, entry.encoder, entry.plane) == ("Ellipsoid π", "tiny", "axial")
+    assert [segment.name for segment in entry.segments] == ["Segment a"]
+    stage.session.apply_model(entry, ["v", "v"])
+    stage.until(lambda: stage.session.state is State.IDLE)
+    assert [(added[0], added[2]) for added in stage.scene.added] == [("v", "Volume Ellipsoid π")] * 2
+    segmentation = stage.scene.added[0][1]
+    assert segmentation.geometry == stage.scene.geometry and segmentation.segments[0].name == "Segment a"
+    assert segmentation.layers.any()
+
+
+def test_the_machine(stage) -> None:
+    stage.session.inspect()
+    stage.until(lambda: stage.session.machine is not None)
+    machine = stage.session.machine
+    assert machine.devices[-1].name == "cpu" and machine.devices[-1].free_bytes > 1e8
+    tiny, vit_b = machine.encoder("tiny"), machine.encoder("vit_b")
+    assert tiny.present and not vit_b.present and vit_b.download_bytes > 3e8
+    assert 0 < tiny.seconds_per_slice < vit_b.seconds_per_slice and tiny.memory_bytes < vit_b.memory_bytes
+    assert machine.encoder("auto").name == "tiny"
+
+
+def test_another_method_through_the_settings(stage) -> None:
+    stage.session.settings = Settings(method="autosam-linear", largest_island=True)
+    stage.propagate()
+    assert "from the start" in stage.session.review.summary
+
+
+def test_a_wrong_choice_is_a_message(stage) -> None:
+    stage.session.settings = Settings(encoder="vit_b", checkpoint="/nowhere/vit_b.pth")
+    stage.session.propagate()
+    stage.until(lambda: stage.session.state is State.IDLE)
+    assert "/nowhere/vit_b.pth" in stage.errors[0]
+
+
+def test_twenty_runs_leave_nothing_behind(stage, client: WorkerClient) -> None:
+    stage.propagate()
+    stage.session.discard()
+    pid, threads, folder = client.pid, threading.active_count(), stage.session._job_folder
+    files = sorted(path.name for path in folder.rglob("*"))
+    for number in range(20):
+        stage.session.range = (11, 13)
+        if number % 2:
+            stage.session.propagate()
+            stage.until(lambda: stage.session.state is State.RUNNING)
+            stage.session.cancel()
+            stage.until(lambda: stage.session.state is State.IDLE)
+        else:
+            stage.propagate()
+            stage.session.discard()
+    gc.collect()
+    assert client.pid == pid and threading.active_count() <= threads
+    left = [path.name for path in folder.rglob("*") if not path.name.startswith("preview-")]
+    assert sorted(left) == files
