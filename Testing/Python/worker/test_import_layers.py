@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "worker/__main__": {"worker/server"},
     "benchmark": {"worker", "engine", "methods", "methods/registry", "sam", "core"},
     "cli": {"core", "worker", "sam", "methods/registry", "cli", "demo", "benchmark"},
+    "widgets": {"worker", "core"},
     "demo": {"core"},
     "__main__": {"cli"},
 }
