@@ -116,7 +116,7 @@ class Dependencies:
         damage = _damageOfTorch()
         if damage:
             return damage
-        if importlib.util.find_spec("PyTorchUtils") is None:
+        if not _isThere("PyTorchUtils"):
             return _(
                 "The extension PyTorch is missing: install it in the Extensions Manager (Ctrl+4), restart 3D Slicer "
                 "and press Install."
@@ -204,7 +204,10 @@ def _isMet(requirement: Requirement) -> bool:
 
 def _isThere(name: str) -> bool:
     """Whether Python would find the package, without loading it. A folder that was left behind empty does not count."""
-    spec = importlib.util.find_spec(name.replace("-", "_"))
+    try:
+        spec = importlib.util.find_spec(name.replace("-", "_"))
+    except ValueError:  # it is loaded, by other means than an import
+        return True
     return spec is not None and spec.origin is not None
 
 

@@ -1,0 +1,119 @@
+"""Inside 3D Slicer: the module is found, opens, reloads, and starts its background process."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import qt
+import slicer
+from self_test import MODULE, SelfTestCase
+
+HEAVY = ("torch", "torchvision", "h5py", "safetensors", "segment_anything")
+
+
+def activeShortcuts() -> list[str]:
+    """Key sequences that act in the main window now."""
+    shortcuts = slicer.util.mainWindow().findChildren(qt.QShortcut)
+    return sorted(shortcut.key.toString() for shortcut in shortcuts if shortcut.enabled)
+
+
+class FewShotSAMModuleTest(SelfTestCase):
+    """Discovery, packaging, panel, shortcuts, reload, sample data and the background process's start."""
+
+    def test_slicer_lists_the_module(self) -> None:
+        module = slicer.util.getModule(MODULE)
+        self.assertEqual(list(module.categories), ["Segmentation"])
+        self.assertFalse(module.icon.isNull())
+        self.assertFalse(module.hidden)
+
+    def test_opening_the_panel_loads_nothing_heavy(self) -> None:
+        self.assertEqual([name for name in HEAVY if name in sys.modules], [])
+
+    def test_package_and_bundled_model_are_installed(self) -> None:
+        from FewShotSAMLib.core.resources import resource_path
+
+        for name in ("Models/tiny.safetensors", "encoders.json", "requirements.txt"):
+            self.assertTrue(resource_path(*name.split("/")).is_file())
+
+    def test_segment_editor_is_embedded_with_its_effects(self) -> None:
+        editor = self.ui.segmentEditorWidget
+        self.assertEqual(editor.metaObject().className(), "qMRMLSegmentEditorWidget")
+        for name in ("Paint", "Erase", "Draw", "Threshold"):
+            self.assertIsNotNone(editor.effectByName(name), name)
+        # The module Segment Editor keeps its own state.
+        own, others = editor.mrmlSegmentEditorNode(), slicer.mrmlScene.GetSingletonNode(
+            "SegmentEditor", "vtkMRMLSegmentEditorNode"
+        )  # fmt: skip
+        self.assertIsNotNone(own)
+        self.assertIsNot(own, others)
+
+    def test_buttons_say_why_they_cannot_be_pressed(self) -> None:
+        self.assertFalse(self.ui.propagateButton.enabled)
+        self.assertTrue(self.ui.propagateButton.toolTip)
+        self.assertFalse(self.ui.applyButton.enabled)
+        self.assertFalse(self.ui.discardButton.enabled)
+
+    def test_segmentation_is_created_for_a_volume(self) -> None:
+        self.loadPhantom(paint=False)
+        slicer.mrmlScene.RemoveNode(self.segmentation)
+        self.ui.volumeSelector.setCurrentNode(None)
+        self.ui.volumeSelector.setCurrentNode(self.volume)
+        self.waitFor(lambda: self.ui.segmentationSelector.currentNode() is not None, "a segmentation")
+
+    def test_shortcuts_act_while_the_module_is_open_only(self) -> None:
+        opened = activeShortcuts()
+        slicer.util.selectModule("Welcome")
+        closed = activeShortcuts()
+        self.assertGreater(len(opened), len(closed))
+        slicer.util.selectModule(MODULE)
+        self.assertEqual(activeShortcuts(), opened)
+
+    def test_reload_gives_a_working_panel(self) -> None:
+        before = len(activeShortcuts())
+        slicer.util.reloadScriptedModule(MODULE)
+        slicer.util.selectModule(MODULE)
+        reloaded: Any = slicer.util.getModuleWidget(MODULE)
+        self.assertIsNot(reloaded, self.widget)
+        self.assertIsNot(reloaded.session, self.session)
+        self.assertEqual(len(activeShortcuts()), before)
+        self.widget, self.ui, self.session = reloaded, reloaded.ui, reloaded.session
+        self.loadPhantom()
+
+    def test_texts_are_given_to_slicers_translation(self) -> None:
+        from slicer import i18n
+
+        from FewShotSAMLib.widgets import dependencies, translation
+
+        self.assertIs(translation._, i18n.tr)
+        self.assertEqual(i18n.getContext(dependencies.__file__), "widgets.dependencies")
+
+    def test_sample_volumes_are_offered_with_checksums(self) -> None:
+        sources = slicer.modules.sampleDataSources[MODULE]
+        self.assertGreaterEqual(len(sources), 1)
+        for source in sources:
+            self.assertTrue(all(checksum.startswith("SHA256:") for checksum in source.checksums))
+
+    def test_background_process_starts_in_slicers_python_and_ends(self) -> None:
+        from FewShotSAMLib.widgets.python import createWorkerClient
+
+        client = createWorkerClient()
+        client.start()
+        self.addCleanup(client.close)
+        deadline = time.monotonic() + 60
+        types: list[str] = []
+        while "ready" not in types and time.monotonic() < deadline:
+            types += [event["type"] for event in client.poll(timeout_s=0.5)]
+        self.assertIn("ready", types)
+        client.close()
+        self.assertFalse(client.running)
+
+    def test_nothing_is_installed_while_slicer_tests_itself(self) -> None:
+        from FewShotSAMLib.widgets.dependencies import Dependencies
+
+        dependencies = Dependencies()
+        if not dependencies.missing():
+            self.skipTest("all packages are there")
+        self.assertTrue(dependencies.status())
+        self.assertFalse(dependencies.install())
