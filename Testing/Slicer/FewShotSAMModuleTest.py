@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
 
-import qt
 import slicer
 from self_test import MODULE, SelfTestCase
 
@@ -15,7 +13,7 @@ HEAVY = ("torch", "torchvision", "h5py", "safetensors", "segment_anything")
 
 def activeShortcuts() -> list[str]:
     """Key sequences that act in the main window now."""
-    shortcuts = slicer.util.mainWindow().findChildren(qt.QShortcut)
+    shortcuts = slicer.util.findChildren(className="QShortcut")  # QWidget.findChildren does not work in PythonQt
     return sorted(shortcut.key.toString() for shortcut in shortcuts if shortcut.enabled)
 
 
@@ -38,14 +36,11 @@ class FewShotSAMModuleTest(SelfTestCase):
             self.assertTrue(resource_path(*name.split("/")).is_file())
 
     def test_segment_editor_is_embedded_with_its_effects(self) -> None:
-        editor = self.ui.segmentEditorWidget
-        self.assertEqual(editor.metaObject().className(), "qMRMLSegmentEditorWidget")
         for name in ("Paint", "Erase", "Draw", "Threshold"):
-            self.assertIsNotNone(editor.effectByName(name), name)
+            self.assertIsNotNone(self.editor.effectByName(name), name)
         # The module Segment Editor keeps its own state.
-        own, others = editor.mrmlSegmentEditorNode(), slicer.mrmlScene.GetSingletonNode(
-            "SegmentEditor", "vtkMRMLSegmentEditorNode"
-        )  # fmt: skip
+        own = self.editor.mrmlSegmentEditorNode()
+        others = slicer.mrmlScene.GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
         self.assertIsNotNone(own)
         self.assertIsNot(own, others)
 
@@ -74,11 +69,11 @@ class FewShotSAMModuleTest(SelfTestCase):
         before = len(activeShortcuts())
         slicer.util.reloadScriptedModule(MODULE)
         slicer.util.selectModule(MODULE)
-        reloaded: Any = slicer.util.getModuleWidget(MODULE)
-        self.assertIsNot(reloaded, self.widget)
-        self.assertIsNot(reloaded.session, self.session)
+        widget, session = self.widget, self.session
+        self.useWidget()
+        self.assertIsNot(self.widget, widget)
+        self.assertIsNot(self.session, session)
         self.assertEqual(len(activeShortcuts()), before)
-        self.widget, self.ui, self.session = reloaded, reloaded.ui, reloaded.session
         self.loadPhantom()
 
     def test_texts_are_given_to_slicers_translation(self) -> None:

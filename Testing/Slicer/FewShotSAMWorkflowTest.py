@@ -25,8 +25,8 @@ class FewShotSAMPaintingTest(SelfTestCase):
         slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
         slicer.util.setSliceViewerLayers(background=self.volume, fit=True)
         slice_widget = slicer.app.layoutManager().sliceWidget("Red")
-        slice_widget.sliceController().rotateSliceToLowestVolumeAxes(self.volume)
-        editor = self.ui.segmentEditorWidget
+        slice_widget.sliceController().rotateSliceToLowestVolumeAxes()
+        editor = self.editor
         editor.setCurrentSegmentID(self.segmentId)
         editor.setActiveEffectByName("Paint")
         self.assertEqual(editor.activeEffect().name, "Paint")
@@ -61,9 +61,9 @@ class FewShotSAMPropagationTest(SelfTestCase):
         self.assertFalse(applied[list(EMPTY)].any())
         self.assertGreater(dice(applied, truth), 0.85)
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode"), nodes)
-        self.ui.segmentEditorWidget.undo()
+        self.editor.undo()
         np.testing.assert_array_equal(self.segmentArray(), before)
-        self.ui.segmentEditorWidget.redo()
+        self.editor.redo()
         np.testing.assert_array_equal(self.segmentArray(), applied)
 
     def test_another_segment_under_masking_is_not_changed(self) -> None:
@@ -72,10 +72,10 @@ class FewShotSAMPropagationTest(SelfTestCase):
         block = np.zeros(truth.shape, np.uint8)
         block[8:11] = truth[8:11]
         slicer.util.updateSegmentBinaryLabelmapFromArray(block, self.segmentation, other, self.volume)
-        painted = [piece for piece in self.session.painted if piece.index in range(8, 11)]
-        for piece in painted:
-            self.session.set_ticked(piece.index, False)
-        editor_node = self.ui.segmentEditorWidget.mrmlSegmentEditorNode()
+        self.waitFor(lambda: {8, 9, 10} <= {piece.index for piece in self.session.painted}, "finding the other segment")
+        for index in (8, 9, 10):
+            self.session.set_ticked(index, False)  # the ellipsoid is not painted there
+        editor_node = self.editor.mrmlSegmentEditorNode()
         editor_node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedOutsideAllSegments)
         editor_node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteNone)
         self.propagate()
@@ -119,8 +119,7 @@ class FewShotSAMPropagationTest(SelfTestCase):
         self.waitFor(lambda: self.session.state is State.RUNNING, "the run", seconds=60)
         slicer.util.reloadScriptedModule("FewShotSAM")
         slicer.util.selectModule("FewShotSAM")
-        self.widget = slicer.util.getModuleWidget("FewShotSAM")
-        self.ui, self.session = self.widget.ui, self.widget.session
+        self.useWidget()
         # A reload brings new classes: another State, whose members are not those that were imported above.
         self.waitFor(lambda: self.session.state.value == "idle", "the new panel", seconds=10)
 

@@ -21,12 +21,17 @@ class SelfTestCase(unittest.TestCase):
     """Opens the module in an empty scene for each test."""
 
     def setUp(self) -> None:
-        """An empty scene and the open panel: `self.widget` with `.session` and `.ui`."""
+        """An empty scene and the open panel."""
         slicer.mrmlScene.Clear(0)
         slicer.util.selectModule(MODULE)
+        self.useWidget()
+
+    def useWidget(self) -> None:
+        """Take the parts of the panel that Slicer has now, again after a reload."""
         self.widget: Any = slicer.util.getModuleWidget(MODULE)
-        self.ui = self.widget.ui
-        self.session = self.widget.session
+        self.ui: Any = self.widget.ui
+        self.session: Any = self.widget.session
+        self.editor: Any = slicer.util.findChildren(self.widget.parent, className="qMRMLSegmentEditorWidget")[0]
 
     def tearDown(self) -> None:
         """Leave nothing behind for the next test."""

@@ -91,6 +91,17 @@ def test_ctest_runs_the_module_and_every_self_test(extension: Extension) -> None
     assert extension.tests == {"py_FewShotSAM", "py_nomainwindow_qSlicerFewShotSAMModuleGenericTest", *scripts}
 
 
+def test_self_tests_use_widgets_that_the_panel_has() -> None:
+    form = (ROOT / "FewShotSAM" / "Resources" / "UI" / "FewShotSAM.ui").read_text(encoding="utf-8")
+    widgets = set(re.findall(r'<widget class="\w+" name="(\w+)"', form))
+    used: set[str] = set()
+    for path in (ROOT / "Testing" / "Slicer").glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        compile(text, str(path), "exec")
+        used |= set(re.findall(r"self\.ui\.(\w+)", text))
+    assert used and used <= widgets
+
+
 def test_description_agrees_with_the_index(extension: Extension) -> None:
     entry = json.loads((ROOT / "FewShotSAM.json").read_text(encoding="utf-8"))
     assert entry["$schema"].endswith("/slicer-extension-catalog-entry-schema-v1.0.1.json#")
