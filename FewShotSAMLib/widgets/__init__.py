@@ -1,1 +1,4 @@
-"""Parts of the panel in 3D Slicer: what needs its Qt, its Python and its extensions, but neither torch nor h5py."""
+"""The desktop panel: Qt parts that show one `Session` and pass on what the user does. Nothing is computed here.
+
+Public face: `panel.Panel`, which the module's shell makes, and `services.makeServices`, what the panel works with.
+"""
