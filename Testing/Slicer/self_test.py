@@ -29,8 +29,8 @@ class SelfTestCase(unittest.TestCase):
     def useWidget(self) -> None:
         """Take the parts of the panel that Slicer has now, again after a reload."""
         self.widget: Any = slicer.util.getModuleWidget(MODULE)
-        self.ui: Any = self.widget.ui
-        self.session: Any = self.widget.session
+        self.ui: Any = slicer.util.childWidgetVariables(self.widget.parent)
+        self.session: Any = self.widget.panel.services.session
         self.editor: Any = slicer.util.findChildren(self.widget.parent, className="qMRMLSegmentEditorWidget")[0]
 
     def tearDown(self) -> None:
