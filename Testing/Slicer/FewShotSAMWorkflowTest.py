@@ -9,8 +9,6 @@ import numpy as np
 import slicer
 from self_test import EMPTY, PAINTED, SelfTestCase
 
-from FewShotSAMLib.workflow import State
-
 
 def dice(first: np.ndarray, second: np.ndarray) -> float:
     """Overlap of two masks, 0 to 1."""
@@ -55,7 +53,7 @@ class FewShotSAMPropagationTest(SelfTestCase):
         np.testing.assert_array_equal(self.segmentArray(), before)
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode"), nodes + 1)
         self.ui.applyButton.click()
-        self.waitFor(lambda: self.session.state is State.IDLE, "applying")
+        self.waitFor(lambda: self.state == "idle", "applying")
         applied = self.segmentArray()
         np.testing.assert_array_equal(applied[list(PAINTED)], before[list(PAINTED)])
         self.assertFalse(applied[list(EMPTY)].any())
@@ -88,7 +86,7 @@ class FewShotSAMPropagationTest(SelfTestCase):
         before, nodes = self.segmentArray(), slicer.mrmlScene.GetNumberOfNodes()
         self.propagate()
         self.ui.discardButton.click()
-        self.waitFor(lambda: self.session.state is State.IDLE, "discarding")
+        self.waitFor(lambda: self.state == "idle", "discarding")
         np.testing.assert_array_equal(self.segmentArray(), before)
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), nodes)
 
@@ -96,18 +94,18 @@ class FewShotSAMPropagationTest(SelfTestCase):
         self.loadPhantom()
         before = self.segmentArray()
         self.ui.propagateButton.click()
-        self.waitFor(lambda: self.session.state is State.RUNNING, "the run", seconds=60)
+        self.waitFor(lambda: self.state == "running", "the run", seconds=60)
         self.ui.propagateButton.click()  # it reads Cancel now
-        self.waitFor(lambda: self.session.state is State.IDLE, "cancelling", seconds=10)
+        self.waitFor(lambda: self.state == "idle", "cancelling", seconds=10)
         np.testing.assert_array_equal(self.segmentArray(), before)
         self.propagate()
 
     def test_scene_closed_while_running(self) -> None:
         self.loadPhantom()
         self.ui.propagateButton.click()
-        self.waitFor(lambda: self.session.state is State.RUNNING, "the run", seconds=60)
+        self.waitFor(lambda: self.state == "running", "the run", seconds=60)
         slicer.mrmlScene.Clear(0)
-        self.waitFor(lambda: self.session.state is State.IDLE, "forgetting the scene", seconds=10)
+        self.waitFor(lambda: self.state == "idle", "forgetting the scene", seconds=10)
         self.assertIsNone(self.session.target)
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode"), 0)
         self.loadPhantom()
@@ -116,18 +114,17 @@ class FewShotSAMPropagationTest(SelfTestCase):
     def test_reload_while_running(self) -> None:
         self.loadPhantom()
         self.ui.propagateButton.click()
-        self.waitFor(lambda: self.session.state is State.RUNNING, "the run", seconds=60)
+        self.waitFor(lambda: self.state == "running", "the run", seconds=60)
         slicer.util.reloadScriptedModule("FewShotSAM")
         slicer.util.selectModule("FewShotSAM")
         self.useWidget()
-        # A reload brings new classes: another State, whose members are not those that were imported above.
-        self.waitFor(lambda: self.session.state.value == "idle", "the new panel", seconds=10)
+        self.waitFor(lambda: self.state == "idle", "the new panel", seconds=10)
 
     def test_export_is_read_by_slicer_as_it_was_written(self) -> None:
         self.loadPhantom()
         self.propagate()
         self.ui.applyButton.click()
-        self.waitFor(lambda: self.session.state is State.IDLE, "applying")
+        self.waitFor(lambda: self.state == "idle", "applying")
         applied = self.segmentArray()
         with tempfile.TemporaryDirectory(prefix="Ü") as folder:
             for name in ("result.seg.nrrd", "result.nrrd", "result.nii.gz"):
