@@ -115,7 +115,7 @@ class FewShotSAMPropagationTest(SelfTestCase):
         self.loadPhantom()
         self.ui.propagateButton.click()
         self.waitFor(lambda: self.state == "running", "the run", seconds=60)
-        slicer.util.reloadScriptedModule("FewShotSAM")
+        self.widget.onReload()
         slicer.util.selectModule("FewShotSAM")
         self.useWidget()
         self.waitFor(lambda: self.state == "idle", "the new panel", seconds=10)
