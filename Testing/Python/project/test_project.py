@@ -9,7 +9,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGE = ROOT / "FewShotSAMLib"
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py"))
+MODULE = ROOT / "FewShotSAM" / "FewShotSAM.py"
 LONGEST_FILE = 400
+LONGEST_SHELL = 250  # of the module: all else is in the package
 LONGEST_FUNCTION = 60
 
 
@@ -28,10 +30,10 @@ def test_wheel_and_slicer_carry_the_same_resources() -> None:
         assert f"  {name}\n" in cmake
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", [MODULE, *SOURCES], ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_functions_stay_short(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert text.count("\n") <= LONGEST_FILE
+    assert text.count("\n") <= (LONGEST_SHELL if path == MODULE else LONGEST_FILE)
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert (node.end_lineno or 0) - node.lineno < LONGEST_FUNCTION, node.name

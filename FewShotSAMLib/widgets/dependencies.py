@@ -1,0 +1,276 @@
+"""What the background process needs in Slicer's Python: what of it is missing, and how it gets there, with consent.
+
+Nothing is imported to find out: torch and h5py are known by their metadata, as neither may be loaded into Slicer.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import logging
+import os
+import subprocess
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from packaging.requirements import Requirement
+
+from FewShotSAMLib.core.resources import resource_path
+from FewShotSAMLib.widgets.translation import _
+
+REQUESTER = "FewShotSAM"
+TORCH_PAIR = ("torch>=2.4", "torchvision>=0.19")
+# The longest path within torch's wheel has about 120 characters, and Windows allows 260 in all.
+LONGEST_PACKAGES_FOLDER = 130
+
+
+class Dependencies:
+    """The packages of `Resources/requirements*.txt` and torch. `missing` and `status` are cheap and change nothing."""
+
+    def missing(self) -> list[str]:
+        """Requirements that are not met, such as "h5py>=3.10"."""
+        return [text for text in self._allRequirements() if not _isMet(Requirement(text))]
+
+    def status(self) -> str:
+        """One line that says what is missing and what to do next; "" where nothing is."""
+        missing = self.missing()
+        if not missing:
+            return ""
+        obstacle = self._obstacle(missing)
+        if obstacle:
+            return obstacle
+        names = ", ".join(Requirement(text).name for text in missing)
+        return _("Python packages are missing: {names}. Press Install; without internet, Install from folder.").format(
+            names=names
+        )
+
+    def install(self, parent: Any = None) -> bool:
+        """Ask, then install what is missing from the internet. Returns whether all is there at the end.
+
+        What fails is shown to the user. While Slicer tests itself nothing is installed.
+        """
+        missing = self.missing()
+        if not missing:
+            return True
+        obstacle = self._obstacle(missing)
+        if obstacle:
+            return self._refuse(obstacle, parent)
+        source = _(
+            "They are downloaded from pypi.org and pytorch.org (PyTorch: 0.2 GB, with support for an NVIDIA graphics "
+            "card up to 3 GB) and become part of 3D Slicer's Python. Nothing about you or your images is sent."
+        )
+        if not self._consent(missing, source, parent):
+            return False
+        steps = [lambda: self._installPlain(missing), lambda: self._installPinned(missing, [])]
+        if _ofTorch(missing):  # last, as it takes longest and fails most
+            steps.append(_installTorch)
+        hint = _("Check the internet connection and the log (Ctrl+0), restart 3D Slicer and press Install again.")
+        return self._run(steps, hint, parent)
+
+    def installFromFolder(self, folder: str | Path, parent: Any = None) -> bool:
+        """Ask, then install what is missing from a folder of wheels, for computers without internet. See `install`."""
+        missing = self.missing()
+        if not missing:
+            return True
+        hint = _("Fill the folder on a computer with internet, the same system and Python: {command}").format(
+            command=self.downloadCommand()
+        )
+        if not any(Path(folder).glob("*.whl")):
+            return self._refuse(_("There are no wheels (.whl) in {folder}.").format(folder=folder) + " " + hint, parent)
+        damage = _damageOfTorch()
+        if damage and _ofTorch(missing):
+            return self._refuse(damage, parent)
+        source = _("They are taken from {folder} and become part of 3D Slicer's Python.").format(folder=folder)
+        if not self._consent(missing, source, parent):
+            return False
+        offline = ["--no-index", "--find-links", str(folder)]
+        plain = [text for text in missing if Requirement(text).name not in self._pinned()]
+        steps = [lambda: self._installPinned(missing, offline)]
+        if plain:
+            steps.append(lambda: _pipInstall([*offline, *plain]))
+        return self._run(steps, hint, parent)
+
+    def downloadCommand(self, folder: str = "wheels") -> str:
+        """The command that fills a folder with all wheels, for a computer with internet and the same Python."""
+        wanted = " ".join(f'"{text}"' for text in self._allRequirements())
+        return f"python -m pip download --only-binary=:all: --dest {folder} {wanted}"
+
+    def _allRequirements(self) -> list[str]:
+        plain = _readRequirements(resource_path("requirements.txt"))
+        return [*TORCH_PAIR, *plain, *(f"{name}=={version}" for name, version in self._pinned().items())]
+
+    def _pinned(self) -> dict[str, str]:
+        """Name and version of what is installed by its hash."""
+        pairs = (text.split()[0].split("==") for text in _readRequirements(_pinnedFile()))
+        return dict(pairs)
+
+    def _obstacle(self, missing: list[str]) -> str:
+        """Why an installation cannot begin, with what to do; "" where nothing stands in its way."""
+        if not _ofTorch(missing):
+            return ""
+        damage = _damageOfTorch()
+        if damage:
+            return damage
+        if not _isThere("PyTorchUtils"):
+            return _(
+                "The extension PyTorch is missing: install it in the Extensions Manager (Ctrl+4), restart 3D Slicer "
+                "and press Install."
+            )
+        return ""
+
+    def _consent(self, missing: list[str], source: str, parent: Any) -> bool:
+        import slicer
+
+        if slicer.app.testingEnabled():  # dialogs answer themselves with OK then
+            logging.info("Not installed, as 3D Slicer is testing itself: %s", ", ".join(missing))
+            return False
+        text = _("FewShotSAM needs these Python packages:\n\n{names}\n\n{source}\n\nInstall them?").format(
+            names="\n".join(missing), source=source
+        )
+        warning = _warningOfLongPath()
+        if warning:
+            text += "\n\n" + warning
+        return bool(slicer.util.confirmOkCancelDisplay(text, windowTitle=_("Install Python packages"), parent=parent))
+
+    def _refuse(self, text: str, parent: Any, details: str = "") -> bool:
+        import slicer
+
+        more = {"detailedText": details} if details else {}
+        slicer.util.errorDisplay(text, windowTitle=_("FewShotSAM was not installed"), parent=parent, **more)
+        return False
+
+    def _run(self, steps: list[Callable[[], None]], hint: str, parent: Any) -> bool:
+        import slicer
+
+        try:
+            with slicer.util.WaitCursor():
+                for step in steps:
+                    step()
+        # What pip and PyTorchUtils raise; ImportError and OSError where PyTorchUtils loads a torch that does not work.
+        except (subprocess.CalledProcessError, RuntimeError, ImportError, OSError, TypeError, ValueError) as error:
+            logging.exception("Installing Python packages failed")
+            text = _("Python packages could not be installed.") + " " + hint
+            return self._refuse(text, parent, f"{type(error).__name__}: {error}")
+        importlib.invalidate_caches()
+        left = self.missing()
+        if left:
+            text = _("Still missing: {names}.").format(names=", ".join(left)) + " " + hint
+            return self._refuse(text, parent)
+        return True
+
+    def _installPlain(self, missing: list[str]) -> None:
+        """What is neither torch nor pinned, from the internet; Slicer 5.12 shows the progress and offers a restart."""
+        import slicer
+
+        pinned = self._pinned()
+        plain = [text for text in missing if text not in TORCH_PAIR and Requirement(text).name not in pinned]
+        if not plain:
+            return
+        packaging = _slicerPackaging()
+        if packaging is None:
+            slicer.util.pip_install(plain)
+        else:
+            packaging.pip_ensure(plain, prompt_install=False, requester=REQUESTER)
+
+    def _installPinned(self, missing: list[str], options: list[str]) -> None:
+        """segment-anything: the very wheel that was reviewed, without what it asks for, or none."""
+        pinned = self._pinned()
+        if any(Requirement(text).name in pinned for text in missing):
+            _pipInstall([*options, "--require-hashes", "--no-deps", "-r", str(_pinnedFile())])
+
+
+def _pinnedFile() -> Path:
+    return resource_path("requirements-segment-anything.txt")
+
+
+def _readRequirements(path: Path) -> list[str]:
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line and not line.startswith(("#", "-"))]
+
+
+def _isMet(requirement: Requirement) -> bool:
+    try:
+        version = importlib.metadata.version(requirement.name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    # A damaged installation may have metadata without a version, or no module to it.
+    return bool(version) and requirement.specifier.contains(version, prereleases=True) and _isThere(requirement.name)
+
+
+def _isThere(name: str) -> bool:
+    """Whether Python would find the package, without loading it. A folder that was left behind empty does not count."""
+    try:
+        spec = importlib.util.find_spec(name.replace("-", "_"))
+    except ValueError:  # it is loaded, by other means than an import
+        return True
+    return spec is not None and spec.origin is not None
+
+
+def _ofTorch(missing: list[str]) -> bool:
+    return any(text in TORCH_PAIR for text in missing)
+
+
+def _damageOfTorch() -> str:
+    """What to do about an installation of torch that is there in part only; "" where there is none such.
+
+    pip takes what is left for an installation, and PyTorchUtils stops with a TypeError as no files are listed.
+    """
+    try:
+        distribution = importlib.metadata.distribution("torch")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+    if distribution.files and _isThere("torch"):
+        return ""
+    return _(
+        "PyTorch is damaged: close 3D Slicer, delete the folders whose names begin with torch in {folder}, start 3D "
+        "Slicer and press Install."
+    ).format(folder=distribution.locate_file(""))
+
+
+def _warningOfLongPath() -> str:
+    folder = sysconfig.get_paths()["purelib"]
+    if os.name != "nt" or len(folder) <= LONGEST_PACKAGES_FOLDER:
+        return ""
+    return _(
+        "{folder} is so long a path that Windows may refuse PyTorch's files in it. If this fails, install 3D Slicer "
+        "into a folder with a short path, such as C:\\Slicer."
+    ).format(folder=folder)
+
+
+def _slicerPackaging() -> ModuleType | None:
+    """Slicer's module for installing packages; None before Slicer 5.12."""
+    try:
+        return importlib.import_module("slicer.packaging")
+    except ImportError:
+        return None
+
+
+def _pipInstall(arguments: list[str]) -> None:
+    import slicer
+
+    packaging = _slicerPackaging()
+    if packaging is None:
+        slicer.util.pip_install(arguments)
+    else:
+        packaging.pip_install(arguments, requester=REQUESTER)
+
+
+def _installTorch() -> None:
+    """torch and torchvision as a pair for this computer's graphics card, through the extension PyTorch.
+
+    The extension loads torch once at the end of the installation; that is its own doing. Its keywords have changed
+    between its versions, so only those that it knows are given. It was asked for consent already.
+    """
+    logic = importlib.import_module("PyTorchUtils").PyTorchUtilsLogic()
+    known = inspect.signature(logic.installTorch).parameters
+    wanted = {
+        "askConfirmation": False,
+        "torchVersionRequirement": TORCH_PAIR[0].removeprefix("torch"),
+        "torchvisionVersionRequirement": TORCH_PAIR[1].removeprefix("torchvision"),
+    }
+    logic.installTorch(**{name: value for name, value in wanted.items() if name in known})

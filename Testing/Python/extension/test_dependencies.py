@@ -1,0 +1,368 @@
+"""Packages for the background process: what is missing, and their installation through stand-ins for Slicer's modules.
+
+The stand-ins have the signatures of Slicer 5.10 and 5.12 and of two versions of PyTorchUtils, so a wrong keyword fails.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+
+from FewShotSAMLib.core.resources import resource_path
+from FewShotSAMLib.widgets import dependencies as module
+from FewShotSAMLib.widgets.dependencies import Dependencies
+
+VERSIONS = {
+    "torch": "2.9.0+cu128",
+    "torchvision": "0.24.0",
+    "filelock": "3.20.0",
+    "h5py": "3.15.1",
+    "platformdirs": "4.5.0",
+    "rich": "14.0.0",
+    "safetensors": "0.6.2",
+    "segment-anything": "1.0",
+}
+TORCH_UTILS = """
+calls = []
+onInstall = None
+
+class PyTorchUtilsLogic:
+    def torchInstalled(self):
+        raise TypeError("'NoneType' object is not iterable")
+
+    def installTorch(self, askConfirmation=False, forceComputationBackend=None, torchVersionRequirement=None{more}):
+        calls.append(dict(ask=askConfirmation, torch=torchVersionRequirement{record}))
+        return onInstall()
+"""
+NEW_UTILS = TORCH_UTILS.format(
+    more=", torchvisionVersionRequirement=None", record=", vision=torchvisionVersionRequirement"
+)
+OLD_UTILS = TORCH_UTILS.format(more="", record="")
+
+
+class Computer:
+    """A Python with nothing but its standard library and what `put` adds, and a Slicer that notes what it is asked."""
+
+    def __init__(self, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.site = site
+        self.consents = True
+        self.testing = False
+        self.asked: list[str] = []
+        self.errors: list[str] = []
+        self.pipped: list[list[str]] = []
+        self.onPip: Callable[[list[str]], None] = self.pip
+        self._monkeypatch = monkeypatch
+
+    def put(self, name: str, version: str | None = None, code: str = "raise AssertionError('imported')") -> None:
+        """Install a package that must not be imported."""
+        version = version or VERSIONS[name]
+        folder = self.site / name.replace("-", "_")
+        folder.mkdir(exist_ok=True)
+        (folder / "__init__.py").write_text(code)
+        info = self.site / f"{folder.name}-{version}.dist-info"
+        info.mkdir(exist_ok=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (info / "RECORD").write_text(f"{folder.name}/__init__.py,,\n")
+        importlib.invalidate_caches()
+
+    def putTorchUtils(self, code: str = NEW_UTILS) -> ModuleType:
+        """Install the extension PyTorch; it installs the pair of torch."""
+        (self.site / "PyTorchUtils.py").write_text(code)
+        importlib.invalidate_caches()
+        utils = importlib.import_module("PyTorchUtils")
+        utils.onInstall = lambda: [self.put("torch"), self.put("torchvision")]
+        return utils
+
+    def pip(self, arguments: list[str]) -> None:
+        """Install what was asked for, by name or from the file with the hash."""
+        for text in arguments:
+            if text == "-r":
+                self.put("segment-anything")
+            elif text[0].isalpha():
+                self.put(Requirement(text).name)
+
+    def startSlicer(self, version: str) -> None:
+        """Make `import slicer` give this computer's Slicer 5.10 or 5.12."""
+        slicer = ModuleType("slicer")
+        slicer.app = SimpleNamespace(testingEnabled=lambda: self.testing)
+        slicer.util = ModuleType("slicer.util")
+        util: Any = slicer.util
+
+        def confirmOkCancelDisplay(text, windowTitle=None, parent=None, **kwargs):
+            assert not self.testing, "answers itself with OK then"
+            self.asked.append(text)
+            return self.consents
+
+        def errorDisplay(text, windowTitle=None, parent=None, standardButtons=None, **kwargs):
+            assert set(kwargs) <= {"detailedText"}
+            self.errors.append(text)
+
+        class WaitCursor:
+            def __init__(self, show: bool = True) -> None:
+                pass
+
+            def __enter__(self) -> None:
+                pass
+
+            def __exit__(self, *reason: Any) -> None:
+                pass
+
+        def pip_install(requirements):
+            assert isinstance(requirements, list)
+            self.pipped.append(requirements)
+            self.onPip(requirements)
+
+        util.confirmOkCancelDisplay, util.errorDisplay, util.WaitCursor = (
+            confirmOkCancelDisplay,
+            errorDisplay,
+            WaitCursor,
+        )
+        util.pip_install = pip_install
+        self._monkeypatch.setitem(sys.modules, "slicer", slicer)
+        self._monkeypatch.delitem(sys.modules, "slicer.packaging", raising=False)
+        if version == "5.12":
+            self._monkeypatch.setitem(sys.modules, "slicer.packaging", self._packaging())
+
+    def _packaging(self) -> ModuleType:
+        packaging: Any = ModuleType("slicer.packaging")
+
+        def pip_install(
+            requirements, constraints=None, no_deps_requirements=None, skip_packages=None, blocking=True,
+            show_progress=True, requester=None, logCallback=None, completedCallback=None,
+        ):  # fmt: skip
+            assert isinstance(requirements, list) and requester == "FewShotSAM"
+            self.pipped.append(requirements)
+            self.onPip(requirements)
+
+        def pip_ensure(
+            requirements, constraints=None, skip_packages=None, prompt_install=True, prompt_restart=True,
+            requester=None, skip_in_testing=True, show_progress=True,
+        ):  # fmt: skip
+            assert not prompt_install, "the user was asked already"
+            pip_install(requirements, requester=requester)
+
+        packaging.pip_install, packaging.pip_ensure = pip_install, pip_ensure
+        return packaging
+
+
+@pytest.fixture
+def computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Computer:
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    # The standard library alone: the packages of the test's own Python must not be seen.
+    standard = [
+        path for path in sys.path if path.startswith(sysconfig.get_paths()["stdlib"]) and "-packages" not in path
+    ]
+    monkeypatch.setattr(sys, "path", [str(site), *standard])
+    for name in [*VERSIONS, "PyTorchUtils"]:
+        monkeypatch.setitem(sys.modules, name.replace("-", "_"), None)  # for monkeypatch to take it away at the end
+        del sys.modules[name.replace("-", "_")]
+    made = Computer(site, monkeypatch)
+    made.startSlicer("5.12")
+    return made
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {Requirement(text).name for text in requirements}
+
+
+def test_all_is_missing_on_a_fresh_computer_and_nothing_on_a_complete_one(computer: Computer) -> None:
+    assert names(Dependencies().missing()) == set(VERSIONS)
+    for name in VERSIONS:
+        computer.put(name)
+    assert Dependencies().missing() == []
+    assert Dependencies().status() == ""
+    assert Dependencies().install() and not computer.asked
+
+
+def test_too_old_a_version_counts_as_missing_and_a_build_of_slicers_own_does_not(computer: Computer) -> None:
+    for name in VERSIONS:
+        computer.put(name, {"h5py": "3.9.0", "safetensors": "0.7.0rc1.dev20"}.get(name))
+    assert Dependencies().missing() == ["h5py>=3.10"]
+    assert "h5py" in Dependencies().status() and "Press Install" in Dependencies().status()
+
+
+@pytest.mark.parametrize("version", ["5.10", "5.12"])
+@pytest.mark.parametrize(("utils", "keywords"), [(OLD_UTILS, {"torch"}), (NEW_UTILS, {"torch", "vision"})])
+def test_install_asks_once_and_brings_everything(
+    computer: Computer, version: str, utils: str, keywords: set[str]
+) -> None:
+    computer.startSlicer(version)
+    torchUtils = computer.putTorchUtils(utils)
+    assert Dependencies().install()
+    assert Dependencies().status() == "" and not computer.errors
+    (question,) = computer.asked
+    assert all(name in question for name in VERSIONS) and "3 GB" in question
+    (call,) = torchUtils.calls
+    assert set(call) == {"ask", *keywords} and call["torch"] == ">=2.4" and not call["ask"]
+    plain, pinned = computer.pipped
+    assert names(plain) == {"filelock", "h5py", "platformdirs", "rich", "safetensors"}
+    assert pinned == ["--require-hashes", "--no-deps", "-r", str(resource_path("requirements-segment-anything.txt"))]
+
+
+def test_only_what_is_missing_is_installed(computer: Computer) -> None:
+    for name in set(VERSIONS) - {"h5py"}:
+        computer.put(name)
+    assert Dependencies().install()
+    assert computer.pipped == [["h5py>=3.10"]]
+
+
+def test_nothing_happens_without_consent(computer: Computer) -> None:
+    torchUtils = computer.putTorchUtils()
+    computer.consents = False
+    assert not Dependencies().install()
+    assert not Dependencies().installFromFolder(folderOfWheels(computer))
+    assert len(computer.asked) == 2 and not computer.pipped and not torchUtils.calls and not computer.errors
+
+
+def test_nothing_is_installed_while_slicer_tests_itself(computer: Computer) -> None:
+    torchUtils = computer.putTorchUtils()
+    computer.testing = True
+    assert not Dependencies().install()
+    assert not computer.pipped and not torchUtils.calls
+
+
+def test_without_the_extension_pytorch_the_user_learns_where_to_get_it(computer: Computer) -> None:
+    assert "Extensions Manager" in Dependencies().status()
+    assert not Dependencies().install()
+    assert computer.errors == [Dependencies().status()] and not computer.asked and not computer.pipped
+
+
+@pytest.mark.parametrize("left", ["metadata", "folder"])
+def test_damaged_torch_is_named_with_its_folder(computer: Computer, left: str) -> None:
+    for name in VERSIONS:
+        computer.put(name)
+    if left == "metadata":  # the files are gone
+        (computer.site / "torch" / "__init__.py").unlink()
+    else:  # an interrupted installation: no version, no list of files
+        info = next(computer.site.glob("torch-*.dist-info"))
+        (info / "METADATA").write_text("")
+        (info / "RECORD").unlink()
+    computer.putTorchUtils()
+    importlib.invalidate_caches()
+    assert Dependencies().missing() == ["torch>=2.4"]
+    assert "damaged" in Dependencies().status() and str(computer.site) in Dependencies().status()
+    assert not Dependencies().install() and not computer.asked
+    assert not Dependencies().installFromFolder(folderOfWheels(computer)) and not computer.asked
+    assert computer.errors == [Dependencies().status()] * 2
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [subprocess.CalledProcessError(1, "pip install"), RuntimeError("PythonSlicer executable not found")],
+)
+def test_a_failure_is_shown_with_the_next_step(computer: Computer, failure: Exception) -> None:
+    computer.putTorchUtils()
+
+    def fail(arguments: list[str]) -> None:
+        raise failure
+
+    computer.onPip = fail
+    assert not Dependencies().install()
+    (text,) = computer.errors
+    assert "could not be installed" in text and "Install again" in text
+
+
+def test_a_torch_that_does_not_load_is_shown(computer: Computer) -> None:
+    def fail() -> None:
+        raise OSError("[WinError 126] The specified module could not be found: c10.dll")
+
+    computer.putTorchUtils().onInstall = fail
+    assert not Dependencies().install()
+    assert len(computer.errors) == 1 and names(Dependencies().missing()) == {"torch", "torchvision"}
+
+
+def test_what_is_still_missing_afterwards_is_named(computer: Computer) -> None:
+    computer.putTorchUtils().onInstall = lambda: None  # PyTorchUtils gives up silently
+    assert not Dependencies().install()
+    assert len(computer.errors) == 1 and "torch>=2.4" in computer.errors[0]
+
+
+def test_a_path_too_long_for_windows_is_told_before(computer: Computer, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = "C:\\Users\\" + "x" * 130
+    monkeypatch.setattr(module.sysconfig, "get_paths", lambda: {"purelib": long})
+    computer.putTorchUtils()
+    computer.consents = False
+    Dependencies().install()
+    monkeypatch.setattr(module, "os", SimpleNamespace(name="nt"))
+    Dependencies().install()
+    assert [long in question for question in computer.asked] == [False, True]
+
+
+def wheel(folder: Path, name: str, version: str) -> Path:
+    """Make a real wheel with one module in it."""
+    stem = name.replace("-", "_")
+    files = {
+        f"{stem}/__init__.py": "raise AssertionError('imported')\n",
+        f"{stem}-{version}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{stem}-{version}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = f"{stem}-{version}.dist-info/RECORD"
+    lines = []
+    for path, text in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        lines.append(f"{path},sha256={digest},{len(text)}")
+    files[record] = "\n".join([*lines, f"{record},,", ""])
+    made = folder / f"{stem}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(made, "w") as archive:
+        for path, text in files.items():
+            archive.writestr(path, text)
+    return made
+
+
+def folderOfWheels(computer: Computer, without: str = "") -> Path:
+    folder = computer.site.parent / "räder und mehr"
+    folder.mkdir(exist_ok=True)
+    for name, version in VERSIONS.items():
+        if name != without:
+            wheel(folder, name, version)
+    return folder
+
+
+def realPip(computer: Computer) -> Callable[[list[str]], None]:
+    """pip itself, into the computer's folder, without internet in any case."""
+
+    def install(arguments: list[str]) -> None:
+        assert "--no-index" in arguments
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(computer.site), *arguments]
+        subprocess.run(command, check=True, capture_output=True)
+        importlib.invalidate_caches()
+
+    return install
+
+
+def test_real_wheels_from_a_folder(computer: Computer, monkeypatch: pytest.MonkeyPatch) -> None:
+    computer.onPip = realPip(computer)
+    folder = folderOfWheels(computer)
+    digest = hashlib.sha256((folder / "segment_anything-1.0-py3-none-any.whl").read_bytes()).hexdigest()
+    pinned = computer.site.parent / "pinned.txt"
+    pinned.write_text(f"segment-anything==1.0 --hash=sha256:{digest}\n")
+    monkeypatch.setattr(module, "_pinnedFile", lambda: pinned)
+    assert Dependencies().installFromFolder(folder), computer.errors
+    assert Dependencies().missing() == [] and len(computer.asked) == 1
+    assert str(folder) in computer.asked[0]
+
+
+def test_another_segment_anything_than_the_reviewed_one_is_refused(computer: Computer) -> None:
+    computer.onPip = realPip(computer)
+    assert not Dependencies().installFromFolder(folderOfWheels(computer))
+    assert "segment-anything==1.0" in Dependencies().missing()
+    assert "could not be installed" in computer.errors[0]
+
+
+def test_a_folder_without_wheels_tells_how_to_fill_it(computer: Computer, tmp_path: Path) -> None:
+    assert not Dependencies().installFromFolder(tmp_path)
+    (text,) = computer.errors
+    assert "pip download" in text and all(name in text for name in VERSIONS) and not computer.asked

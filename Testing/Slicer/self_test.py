@@ -1,0 +1,101 @@
+"""What the self-tests share. They run inside 3D Slicer only: see README.md in this folder."""
+
+from __future__ import annotations
+
+import os
+import time
+import unittest
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import slicer
+
+MODULE = "FewShotSAM"
+PAINTED = (6, 12, 18)
+EMPTY = (1, 23)
+SHAPE = (25, 80, 80)
+
+
+class SelfTestCase(unittest.TestCase):
+    """Opens the module in an empty scene for each test."""
+
+    def setUp(self) -> None:
+        """An empty scene and the open panel."""
+        slicer.mrmlScene.Clear(0)
+        slicer.util.selectModule(MODULE)
+        self.useWidget()
+
+    def useWidget(self) -> None:
+        """Take the parts of the panel that Slicer has now, again after a reload."""
+        self.widget: Any = slicer.util.getModuleWidget(MODULE)
+        self.ui: Any = slicer.util.childWidgetVariables(self.widget.parent)
+        self.session: Any = self.widget.panel.services.session
+        self.editor: Any = slicer.util.findChildren(self.widget.parent, className="qMRMLSegmentEditorWidget")[0]
+
+    @property
+    def state(self) -> str:
+        """The session's state. By its value, as each reload of the module brings another class State."""
+        return str(self.session.state.value)
+
+    def tearDown(self) -> None:
+        """Leave nothing behind for the next test."""
+        slicer.mrmlScene.Clear(0)
+        slicer.util.selectModule("Welcome")
+
+    def waitFor(self, condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+        """Let Slicer's event loop run until the condition holds; fails after some time."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                self.fail(f"{what} did not happen within {seconds:.0f} s")
+            slicer.app.processEvents()
+            time.sleep(0.01)
+
+    def needEngine(self) -> None:
+        """Skip without torch and the rest in Slicer's Python; fail where FEWSHOTSAM_REQUIRE_ENGINE is set."""
+        from FewShotSAMLib.widgets.dependencies import Dependencies
+
+        status = Dependencies().status()
+        if status and os.environ.get("FEWSHOTSAM_REQUIRE_ENGINE"):
+            self.fail(status)
+        if status:
+            self.skipTest(status)
+
+    def loadPhantom(self, paint: bool = True) -> np.ndarray:
+        """Show a bright ellipsoid in noise, select it in the panel, and paint it on three slices.
+
+        Returns the truth, (k, j, i) bool. `self.volume`, `self.segmentation` and `self.segmentId` stand for the nodes.
+        """
+        axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in SHAPE), indexing="ij")
+        truth = (axes[0] / 0.85) ** 2 + (axes[1] / 0.5) ** 2 + (axes[2] / 0.65) ** 2 < 1
+        noise = np.random.default_rng(3).normal(0, 15, SHAPE)
+        voxels = (np.where(truth, 120, -60) + noise).astype(np.int16)
+        # Thick slices, tilted patient axes: what a scan has and an identity matrix hides.
+        directions = np.array([[0.8, -0.96, 0, -30], [0.6, 1.28, 0, 12], [0, 0, 2.5, 5], [0, 0, 0, 1]])
+        self.volume = slicer.util.addVolumeFromArray(voxels, ijkToRAS=directions, name="Phantom Ä")
+        self.segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Painted")
+        self.segmentation.CreateDefaultDisplayNodes()
+        self.segmentation.SetReferenceImageGeometryParameterFromVolumeNode(self.volume)
+        self.segmentId = self.segmentation.GetSegmentation().AddEmptySegment("", "Ellipsoid")
+        self.ui.volumeSelector.setCurrentNode(self.volume)
+        self.ui.segmentationSelector.setCurrentNode(self.segmentation)
+        if paint:
+            painted = np.zeros(SHAPE, np.uint8)
+            painted[list(PAINTED)] = truth[list(PAINTED)]
+            slicer.util.updateSegmentBinaryLabelmapFromArray(painted, self.segmentation, self.segmentId, self.volume)
+            self.waitFor(lambda: len(self.session.painted) == len(PAINTED), "finding the painted slices")
+            for index in EMPTY:
+                self.session.set_empty(index, True)
+        return truth
+
+    def segmentArray(self) -> np.ndarray:
+        """The segment on the volume's grid, (k, j, i) uint8."""
+        return slicer.util.arrayFromSegmentBinaryLabelmap(self.segmentation, self.segmentId, self.volume).copy()
+
+    def propagate(self) -> None:
+        """Press Propagate and wait for the preview."""
+        self.assertEqual(self.session.why_not(), "")
+        self.ui.propagateButton.click()
+        self.assertNotEqual(self.state, "idle")
+        self.waitFor(lambda: self.state == "preview", "the preview", seconds=300)
