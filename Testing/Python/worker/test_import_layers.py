@@ -29,7 +29,6 @@ MAY_IMPORT = {
     "web": {"mrml", "workflow", "worker", "core"},
     "benchmark": {"worker", "engine", "methods", "methods/registry", "sam", "core"},
     "cli": {"core", "worker", "sam", "methods/registry", "cli", "demo", "benchmark"},
-    "widgets": {"worker", "core"},
     "demo": {"core"},
     "__main__": {"cli"},
 }
