@@ -25,6 +25,8 @@ MAY_IMPORT = {
     "worker/__main__": {"worker/server"},
     "benchmark": {"worker", "engine", "methods", "methods/registry", "sam", "core"},
     "cli": {"core", "worker", "sam", "methods/registry", "cli", "demo", "benchmark"},
+    "workflow": {"core", "worker"},
+    "mrml": {"core", "workflow"},
     "demo": {"core"},
     "__main__": {"cli"},
 }
