@@ -12,6 +12,7 @@ from FewShotSAMLib.mrml.editor import Editor
 from FewShotSAMLib.mrml.grids import geometryOfMatrix, imageOfArray, imageToRas, rasMatrix
 from FewShotSAMLib.mrml.masking import Masking, drawOn
 from FewShotSAMLib.mrml.segments import chosenSegments, labelmapOf, sceneSegments
+from FewShotSAMLib.mrml.surfaces import SurfaceUpdate
 from FewShotSAMLib.workflow.scene import SceneSegment, SceneVolume
 
 
@@ -59,12 +60,23 @@ class Commit:
         masking = Masking(self._settings, segments, self._volume.voxels)
         self._editor.saveState(self._node)
         wasModifying = self._node.StartModify()  # so that views are drawn once
+        surfaces = SurfaceUpdate(self._node.GetSegmentation())
         try:
             painted = self._painted(ids, classes, masking) if masking.shrinksByErasing else None
+            surfaces.drop({*ids, *filter(None, map(masking.heir, ids))})
             self._erase(ids, classes, masking)
-            self._paint(ids, painted or self._painted(ids, classes, self._masking()))
+            painted = painted or self._painted(ids, classes, self._masking())
+            if surfaces.isNeeded:
+                surfaces.drop(self._overpainted(painted))
+            self._paint(ids, painted)
         finally:
+            surfaces.finish()
             self._node.EndModify(wasModifying)
+
+    def _overpainted(self, painted: Sequence[_Voxels | None]) -> list[str]:
+        """Segments that have voxels where others are going to be painted."""
+        segments = sceneSegments(self._node, self._volume.geometry)
+        return [each.id for each in segments if any(voxels and _meet(each, voxels) for voxels in painted)]
 
     def _masking(self) -> Masking:
         return Masking(self._settings, sceneSegments(self._node, self._volume.geometry), self._volume.voxels)
@@ -126,6 +138,20 @@ class Commit:
         if lattice is None or latticeToRas is None:
             return imageOfArray(mask, volumeToRas, voxels.first)
         return imageOfArray(lattice.turn(mask), latticeToRas, lattice.first_index(box.size))
+
+
+def _meet(segment: SceneSegment, voxels: _Voxels) -> bool:
+    """Whether a segment holds one of these voxels."""
+    lows = [max(pair) for pair in zip(segment.offset, voxels.first, strict=True)]
+    shapes = zip(segment.offset, segment.labels.shape, voxels.first, voxels.mask.shape, strict=True)
+    highs = [min(offset + n, first + m) for offset, n, first, m in shapes]
+    if any(low >= high for low, high in zip(lows, highs, strict=True)):
+        return False
+    labels, mask = (
+        array[tuple(slice(low - o, high - o) for low, high, o in zip(lows, highs, start, strict=True))]
+        for array, start in ((segment.labels, segment.offset), (voxels.mask, voxels.first))
+    )
+    return bool(((labels == segment.label_value) & mask).any())
 
 
 def _latticeOf(node: slicer.vtkMRMLSegmentationNode, segmentId: str) -> np.ndarray | None:

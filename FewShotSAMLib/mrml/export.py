@@ -37,23 +37,40 @@ def exportSegments(
 
 def coreSegmentation(segments: Sequence[SceneSegment], geometry: Geometry) -> Segmentation:
     """The segments as core knows them: one layer per labelmap that they share, on the whole grid."""
-    numbers: dict[int, int] = {}  # labelmap -> layer
-    for segment in segments:
-        numbers.setdefault(_labelmapKey(segment), len(numbers))
+    places = _layersOf(segments)
     largest = max(segment.label_value for segment in segments)
-    layers = np.zeros((len(numbers), *geometry.shape), np.uint8 if largest < 256 else np.uint16)
-    for segment in segments:
-        place = tuple(slice(o, o + n) for o, n in zip(segment.offset, segment.labels.shape, strict=True))
-        box = layers[numbers[_labelmapKey(segment)]][place]
+    layers = np.zeros((max(places) + 1, *geometry.shape), np.uint8 if largest < 256 else np.uint16)
+    for segment, place in zip(segments, places, strict=True):
+        part = tuple(slice(o, o + n) for o, n in zip(segment.offset, segment.labels.shape, strict=True))
+        box = layers[place][part]
         for target, plane in zip(box, segment.labels, strict=True):
             target[plane == segment.label_value] = segment.label_value
     described = tuple(
-        Segment(each.id, each.name, each.color, each.label_value, numbers[_labelmapKey(each)], each.tags)
-        for each in segments
+        Segment(each.id, each.name, each.color, each.label_value, place, each.tags)
+        for each, place in zip(segments, places, strict=True)
     )
     return Segmentation(layers, geometry, described)
 
 
-def _labelmapKey(segment: SceneSegment) -> int:
-    """Which segments lie in the same layer. Segments without voxels share none: their values may be those of others."""
-    return id(segment.owner) if segment.owner is not None else id(segment)
+def _layersOf(segments: Sequence[SceneSegment]) -> list[int]:
+    """The layer of each segment: one per labelmap; a segment without voxels goes where its label value is free."""
+    keys: list[int] = []
+    taken: set[tuple[int, int]] = set()
+    places: dict[int, int] = {}
+    for segment in segments:
+        if segment.owner is not None:
+            place = places[id(segment)] = _place(id(segment.owner), keys)
+            taken.add((place, segment.label_value))
+    for segment in segments:
+        if segment.owner is None:
+            free = next((n for n in range(len(keys)) if (n, segment.label_value) not in taken), None)
+            place = places[id(segment)] = _place(id(segment), keys) if free is None else free
+            taken.add((place, segment.label_value))
+    return [places[id(segment)] for segment in segments]
+
+
+def _place(key: int, keys: list[int]) -> int:
+    """Position of `key` in `keys`, to which it is added where it is new."""
+    if key not in keys:
+        keys.append(key)
+    return keys.index(key)

@@ -10,10 +10,10 @@ import slicer
 from FewShotSAMLib.mrml.create import newSegmentationNode
 from FewShotSAMLib.mrml.grids import emptyImage, viewOfImage
 from FewShotSAMLib.mrml.segments import LABELMAP
+from FewShotSAMLib.mrml.surfaces import SURFACE
 from FewShotSAMLib.mrml.volumes import volumeGeometry
 from FewShotSAMLib.workflow.scene import SceneSegment
 
-_SURFACE = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
 _FIRST_OPACITY = 0.5
 
 
@@ -45,13 +45,11 @@ class SegmentationPreview:
             return
         for number, index in enumerate(indices):
             self._voxels[(slice(None),) * axis + (index,)] = classes[number]
-        segmentation = self._node.GetSegmentation()
-        # Slicer would drop the closed surface when the labelmap says that it changed; views only need to be told.
-        wasEnabled = segmentation.SetSourceRepresentationModifiedEnabled(False)
+        # Only the array says that it changed: if the labelmap did, Slicer would drop the closed surface.
         self._image.GetPointData().GetScalars().Modified()
-        self._image.Modified()
-        segmentation.SetSourceRepresentationModifiedEnabled(wasEnabled)
+        segmentation = self._node.GetSegmentation()
         segmentation.InvokeEvent(slicer.vtkSegmentation.SourceRepresentationModified)
+        segmentation.InvokeEvent(slicer.vtkSegmentation.RepresentationModified)
 
     def set_opacity(self, opacity: float) -> None:
         """0 invisible to 1 opaque, in the slice views and in 3D."""
@@ -67,10 +65,10 @@ class SegmentationPreview:
             return
         segmentation = self._node.GetSegmentation()
         if shown:
-            segmentation.CreateRepresentation(_SURFACE, True)
-            self._node.GetDisplayNode().SetPreferredDisplayRepresentationName3D(_SURFACE)
+            segmentation.CreateRepresentation(SURFACE, True)
+            self._node.GetDisplayNode().SetPreferredDisplayRepresentationName3D(SURFACE)
         else:
-            segmentation.RemoveRepresentation(_SURFACE)
+            segmentation.RemoveRepresentation(SURFACE)
 
     def remove(self) -> None:
         """Take it out of the scene; harmless where the scene was closed meanwhile."""
