@@ -90,12 +90,13 @@ def test_it_leaves_the_scene_as_it_was(scene: slicer.vtkMRMLScene) -> None:
 
 
 def test_it_is_no_part_of_a_saved_scene_and_in_no_selector(scene: slicer.vtkMRMLScene, tmp_path: Path) -> None:
-    _, _, _, preview = opened(scene)
+    volume, node, adapter, preview = opened(scene)
+    adapter.commit(Target(volume.GetID(), node.GetID()), ["A"], np.ones(GRID.shape, np.uint8), 0, [1])
     assert preview.node.GetHideFromEditors()
     scene.SetURL(str(tmp_path / "scene.mrml"))
     assert scene.Commit(str(tmp_path / "scene.mrml"))
     text = (tmp_path / "scene.mrml").read_text(encoding="utf-8")
-    assert "segmentation" in text and "preview" not in text
+    assert "segmentation" in text and "preview" not in text and "SegmentEditor" not in text
 
 
 def test_a_closed_scene_does_no_harm(scene: slicer.vtkMRMLScene) -> None:
