@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import slicer
 from harness.scene import add_segmentation, add_volume, paint, stored, voxels
+from harness.views import SliceView
 
 from FewShotSAMLib.core import Geometry
 from FewShotSAMLib.mrml import MRMLScene
@@ -45,6 +46,30 @@ def test_views_hear_of_every_slice(scene: slicer.vtkMRMLScene) -> None:
     modified = image.GetMTime()
     preview.show(np.ones((1, *GRID.slice_shape(0)), np.uint8), 0, [3])
     assert heard and image.GetMTime() > modified  # what makes a view's pipeline run again
+
+
+def test_a_slice_view_shows_what_came(scene: slicer.vtkMRMLScene) -> None:
+    grid = Geometry((60, 50, 20), (1, 1, 2))
+    volume, _, _, preview = opened(scene, grid)
+    view = SliceView(scene)
+    view.look_at(volume, 20.0)  # slice 10
+    square = np.zeros((1, 50, 60), np.uint8)
+    square[0, 10:20, 10:20] = 1
+    assert not view.picture().any()
+    preview.show(square, 0, [10])
+    small = np.count_nonzero(view.picture().any(axis=-1))
+    preview.show(square, 0, [11])  # not in this view
+    assert np.count_nonzero(view.picture().any(axis=-1)) == small > 0
+    square[0, 10:40, 10:20] = 1
+    preview.set_shown_in_3d(True)
+    preview.show(square, 0, [10])
+    assert np.count_nonzero(view.picture().any(axis=-1)) == pytest.approx(3 * small, rel=0.15)
+    preview.set_opacity(0)
+    assert not view.picture().any()
+    preview.set_opacity(1)
+    assert view.picture().any()
+    preview.remove()
+    assert not view.picture().any()
 
 
 def test_names_colours_and_opacity(scene: slicer.vtkMRMLScene) -> None:
