@@ -24,15 +24,17 @@ def opened(scene: slicer.vtkMRMLScene, grid: Geometry = GRID):
     return volume, node, adapter, adapter.open_preview(Target(volume.GetID(), node.GetID()), ["A", "B"])
 
 
+@pytest.mark.parametrize("indices", [[2, 9, 5], [4, 5, 6]])
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_slices_appear_where_they_belong(scene: slicer.vtkMRMLScene, axis: int) -> None:
+def test_slices_appear_where_they_belong(scene: slicer.vtkMRMLScene, axis: int, indices: list[int]) -> None:
     volume, node, _, preview = opened(scene)
     paint(node, "A", np.ones(GRID.shape, bool), GRID)
     before = stored(node)
     classes = np.random.default_rng(axis).integers(0, 3, (3, *GRID.slice_shape(axis)), np.uint8)
-    preview.show(classes, axis, [2, 9, 5])
+    preview.show(classes, axis, indices)
+    preview.show(classes[:0], axis, [])
     whole = np.zeros(GRID.shape, np.uint8)
-    np.moveaxis(whole, axis, 0)[[2, 9, 5]] = classes
+    np.moveaxis(whole, axis, 0)[indices] = classes
     for number, name in enumerate("AB", start=1):
         assert np.array_equal(voxels(preview.node, name, GRID), whole == number)
     assert stored(node) == before and volume.GetImageData().GetScalarRange() == (0, 0)
@@ -143,13 +145,14 @@ def test_it_follows_the_volume_under_its_transform(scene: slicer.vtkMRMLScene) -
     assert preview.node.GetParentTransformNode() is transform
 
 
-def test_eight_slices_of_a_large_volume_take_no_time(scene: slicer.vtkMRMLScene) -> None:
+@pytest.mark.parametrize("axis", [0, 2])
+def test_eight_slices_of_a_large_volume_take_no_time(scene: slicer.vtkMRMLScene, axis: int) -> None:
     grid = Geometry((512, 512, 160), (0.7, 0.7, 2.0))
     _, _, _, preview = opened(scene, grid)
-    classes = np.ones((8, 512, 512), np.uint8)
+    classes = np.ones((8, *grid.slice_shape(axis)), np.uint8)
     took = []
     for start in (0, 8, 16, 24, 32):
         begin = time.perf_counter()
-        preview.show(classes, 0, range(start, start + 8))
+        preview.show(classes, axis, range(start, start + 8))
         took.append(time.perf_counter() - begin)
     assert min(took) < 0.02
