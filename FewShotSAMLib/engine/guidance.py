@@ -63,8 +63,8 @@ def lead(head: Head, model: FewShotModel, source: object, context: JobContext) -
     """Let a head that needs a guide follow the model's exemplars, and learn to do so without shape priors.
 
     Between slices of one volume priors carry most of the answer; another volume has none, so that the decoder has to
-    learn what the structure looks like. It learns that once for all volumes that the process gets; `source` changes with
-    the model's file. Raises BadInputError where the model lacks its exemplars.
+    learn what the structure looks like. It learns that once for all volumes that the process gets; `source` changes
+    with the model's file. Raises BadInputError where the model lacks its exemplars.
     """
     if not isinstance(head, FusionHead):
         return
