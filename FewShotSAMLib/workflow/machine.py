@@ -1,0 +1,62 @@
+"""What the background process says about the computer, for the panel's choice of device and encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where to compute; name as in `Settings.device`. Bytes are None where the system does not tell."""
+
+    name: str
+    title: str
+    total_bytes: int | None
+    free_bytes: int | None
+
+
+@dataclass(frozen=True)
+class EncoderState:
+    """An encoder of the registry, whether its weights are at hand, and estimates for the best device."""
+
+    name: str
+    title: str
+    licence: str
+    download_bytes: int
+    present: bool
+    seconds_per_slice: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The computer as the background process sees it."""
+
+    devices: tuple[Device, ...]
+    best_device: str
+    encoders: tuple[EncoderState, ...]
+    cache_bytes: int
+    cache_limit_bytes: int
+    cache_folder: str
+    memory_free_bytes: int | None
+
+    @classmethod
+    def from_report(cls, report: Mapping[str, Any]) -> Machine:
+        """What the job `inspect` reported."""
+        rest = {name: report[name] for name in ("best_device", "cache_bytes", "cache_limit_bytes", "cache_folder")}
+        return cls(
+            devices=tuple(Device(**each) for each in report["devices"]),
+            encoders=tuple(EncoderState(**each) for each in report["encoders"]),
+            memory_free_bytes=report["memory_free_bytes"],
+            **rest,
+        )
+
+    def encoder(self, name: str) -> EncoderState | None:
+        """The encoder of this name; for "auto" the one that will be taken on the best device."""
+        if name == "auto":
+            large = next((each for each in self.encoders if each.name == "vit_b"), None)
+            on_gpu = self.best_device.startswith("cuda")
+            name = "vit_b" if on_gpu and large is not None and large.present else "tiny"
+        return next((each for each in self.encoders if each.name == name), None)

@@ -1,0 +1,155 @@
+"""The user's folder of few-shot models: what they are called and what is in them, read without torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.files import atomic_path
+from FewShotSAMLib.core.segment import Segment
+
+SUFFIX = ".fewshot"
+_METADATA_KEY = "fewshotsam"
+_LARGEST_HEADER = 16 << 20
+_NOT_A_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One few-shot model. plane: axial, coronal or sagittal; saved: seconds since 1970."""
+
+    name: str
+    path: Path
+    method: str
+    encoder: str
+    plane: str
+    segments: tuple[Segment, ...]
+    saved: float
+    size_bytes: int
+
+
+def read_entry(path: Path) -> ModelEntry:
+    """What a few-shot model says of itself. Raises BadInputError for any other file.
+
+    A safetensors file begins with the length of its header (8 bytes, little-endian) and the header in JSON.
+    """
+    try:
+        status = path.stat()
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > _LARGEST_HEADER:
+                raise ValueError("its header is too long")
+            header = json.loads(json.loads(file.read(length))["__metadata__"][_METADATA_KEY])
+        return ModelEntry(
+            name=path.name.removesuffix(SUFFIX),
+            path=path,
+            method=str(header["method"]),
+            encoder=str(header["encoder"]),
+            plane=str(header["plane"]),
+            segments=tuple(_segment(entry) for entry in header["segments"]),
+            saved=status.st_mtime,
+            size_bytes=status.st_size,
+        )
+    except (OSError, struct.error, KeyError, TypeError, ValueError) as error:
+        raise BadInputError(
+            f"{path} is not a few-shot model ({error}).", "Choose a .fewshot file that FewShotSAM saved."
+        ) from error
+
+
+def _segment(entry: dict[str, Any]) -> Segment:
+    red, green, blue = entry["color"]
+    return Segment(**{**entry, "color": (float(red), float(green), float(blue))})
+
+
+class ModelLibrary:
+    """The models in one folder, which need not exist yet."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def entries(self) -> list[ModelEntry]:
+        """All models, the newest first; files that are none are passed over."""
+        found = []
+        for path in sorted(self.folder.glob(f"*{SUFFIX}")):
+            try:
+                found.append(read_entry(path))
+            except BadInputError:
+                continue  # someone else's file, or damaged: choosing it by hand says what is wrong
+        return sorted(found, key=lambda entry: -entry.saved)
+
+    def path_for(self, name: str) -> Path:
+        """Where a model of this name lies, or would. Raises BadInputError for a name that no file can have."""
+        plain = name.strip().removesuffix(SUFFIX).strip(" .")
+        if not plain or _NOT_A_NAME.search(plain) or len(os.fsencode(plain)) > 200:
+            raise BadInputError(f"A few-shot model cannot be called “{name}”.", "Use letters, digits and spaces.")
+        return self.folder / f"{plain}{SUFFIX}"
+
+    def add(self, source: Path, name: str) -> ModelEntry:
+        """Copy a model's file into the folder. Raises BadInputError where it is none or the name is taken."""
+        read_entry(source)
+        path = self._free_path(name)
+        self._make_folder()
+        _copy(source, path)
+        return read_entry(path)
+
+    def add_file(self, source: Path) -> ModelEntry:
+        """Copy a model from elsewhere under its own name, numbered where that is taken. Raises BadInputError."""
+        name, number = source.name.removesuffix(SUFFIX), 1
+        while self.path_for(name).exists():
+            number += 1
+            name = f"{source.name.removesuffix(SUFFIX)} {number}"
+        return self.add(source, name)
+
+    def rename(self, entry: ModelEntry, name: str) -> ModelEntry:
+        """Give a model another name. Raises BadInputError where that is taken or impossible."""
+        path = self.path_for(name)
+        if path == entry.path:
+            return entry
+        path = self._free_path(name)
+        try:
+            entry.path.rename(path)
+        except OSError as error:
+            raise _failed("renamed", entry.path, error) from error
+        return read_entry(path)
+
+    def delete(self, entry: ModelEntry) -> None:
+        """Delete a model for good; one that is gone already is fine. Raises BadInputError."""
+        try:
+            entry.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _failed("deleted", entry.path, error) from error
+
+    def copy_to(self, entry: ModelEntry, path: Path) -> None:
+        """Copy a model to a file of the user's choice. Raises BadInputError."""
+        _copy(entry.path, path)
+
+    def _free_path(self, name: str) -> Path:
+        path = self.path_for(name)
+        if path.exists():
+            raise BadInputError(f"There is a few-shot model “{path.stem}” already.", "Choose another name.")
+        return path
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _failed("created", self.folder, error) from error
+
+
+def _copy(source: Path, path: Path) -> None:
+    try:
+        with atomic_path(path) as temporary:
+            shutil.copyfile(source, temporary)
+    except OSError as error:
+        raise _failed("written", path, error) from error
+
+
+def _failed(what: str, path: Path, error: OSError) -> BadInputError:
+    return BadInputError(f"{path} could not be {what} ({error.strerror}).", "Check the folder and the disk's free space.")
