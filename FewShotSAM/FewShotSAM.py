@@ -21,7 +21,8 @@ LIBRARY = "FewShotSAMLib"
 
 def makeLibraryImportable() -> None:
     """Slicer puts only this file's own folder on the path; in a source tree the library is in the folder beside it."""
-    if importlib.util.find_spec(LIBRARY) is None:
+    found = importlib.util.find_spec(LIBRARY)
+    if found is None or found.origin is None:  # without a file it is a mere folder of that name
         parent = Path(__file__).resolve().parent.parent
         if not (parent / LIBRARY / "__init__.py").is_file():
             raise ImportError(f"{LIBRARY} is neither installed nor in {parent}; install the extension again.")

@@ -15,6 +15,7 @@ from harness import problems, pythonqt
 from harness.binding import QtCore, QtWidgets
 
 _application: Any = None
+_kept: list[Any] = []
 
 
 def start(settingsFolder: Path) -> None:
@@ -33,9 +34,17 @@ def start(settingsFolder: Path) -> None:
     from harness import ctk_widgets, qmrml_widgets  # noqa: F401 - they register themselves
 
     slicer.app = pythonqt.proxyClass(QtWidgets.QApplication).around(_application)
-    slicer.mrmlScene = slicer.vtkMRMLScene()
+    _makeScene()
     slicer.modules = sys.modules["slicer.modules"] = types.ModuleType("slicer.modules")
     _addScriptedModules()
+
+
+def _makeScene() -> None:
+    scene = slicer.mrmlScene = slicer.vtkMRMLScene()
+    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
+    logic = slicer.vtkSlicerSegmentationsModuleLogic()  # registers its nodes
+    logic.SetMRMLScene(scene)
+    _kept.append(logic)
 
 
 def _addScriptedModules() -> None:

@@ -6,6 +6,7 @@ from harness.binding import Property, QtCore, QtGui, QtWidgets, Signal
 from harness.pythonqt import standIn
 
 _HEADER_HEIGHT = 24
+_WIDEST = 16777215  # QWIDGETSIZE_MAX, which PySide6 does not have
 
 
 @standIn
@@ -33,7 +34,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):  # noqa: N801
                 if not shown:
                     child.setProperty(wish, child.isHidden())
                 child.setVisible(shown and not child.property(wish))
-        self.setMaximumHeight(QtWidgets.QWIDGETSIZE_MAX if shown else _HEADER_HEIGHT)
+        self.setMaximumHeight(_WIDEST if shown else _HEADER_HEIGHT)
 
     def showEvent(self, event: Any) -> None:
         super().showEvent(event)

@@ -164,6 +164,8 @@ def _signal(native: Any, signature: str) -> Any:
         problems.report(f"no signal {signature} on {type(native).__name__}")
         return None
     bound = getattr(native, name)
+    if rest == ")":
+        return bound
     try:
         return bound[rest.rstrip(")")]
     except (KeyError, IndexError, TypeError):

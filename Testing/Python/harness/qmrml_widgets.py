@@ -3,10 +3,10 @@
 from typing import Any
 
 import slicer
-from harness.binding import Property, QtCore, QtWidgets, Signal, Slot
-from harness.pythonqt import standIn
+from harness.binding import Property, QtWidgets, Signal, Slot
+from harness.pythonqt import nativeClasses, proxyClass, standIn
 
-_NODE_ROLE = QtCore.Qt.UserRole
+_following: list[tuple[Any, int]] = []  # (scene, observer's tag) of the selectors of all panels
 
 
 class _OfScene:
@@ -37,7 +37,6 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QComboBox):  # noqa: N801
         self._types: list[str] = []
         self._flags = {"noneEnabled": False, "addEnabled": True, "removeEnabled": True, "renameEnabled": False}
         self._id = ""
-        self._tags: list[int] = []
         self.activated.connect(self._onActivated)
 
     def setMRMLScene(self, scene: Any) -> None:
@@ -49,7 +48,7 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QComboBox):  # noqa: N801
             scene.EndImportEvent,
             scene.EndBatchProcessEvent,
         ):
-            self._tags.append(scene.AddObserver(event, lambda *_: self._fill()))
+            _following.append((scene, scene.AddObserver(event, lambda *_: self._fill())))
         self._fill()
 
     def _fill(self) -> None:
@@ -166,7 +165,12 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QFrame):  # noqa: N801
         self.calls.append(("uninstallKeyboardShortcuts",))
 
 
-for _name in ("qMRMLWidget", "qMRMLNodeComboBox", "qMRMLSegmentEditorWidget"):
-    from harness.pythonqt import nativeClasses, proxyClass
+def stopFollowing() -> None:
+    """The panels so far no longer follow the scene; their widgets are left alone, as deleting them is not ours."""
+    for scene, tag in _following:
+        scene.RemoveObserver(tag)
+    _following.clear()
 
+
+for _name in ("qMRMLWidget", "qMRMLNodeComboBox", "qMRMLSegmentEditorWidget"):
     setattr(slicer, _name, proxyClass(nativeClasses[_name]))

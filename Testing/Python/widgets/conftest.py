@@ -61,7 +61,8 @@ def scene() -> SimpleNamespace:
     volume.SetOrigin(-100.0, 20.0, 7.0)
     views = []
     for name, orient in (("Red", "Axial"), ("Yellow", "Sagittal"), ("Green", "Coronal")):
-        view = slicer.vtkMRMLSliceNode()
+        view = slicer.mrmlScene.CreateNodeByClass("vtkMRMLSliceNode")
+        view.UnRegister(None)
         view.SetName(name)
         view.SetLayoutName(name)
         view = slicer.mrmlScene.AddNode(view)
@@ -124,11 +125,14 @@ class PanelUnderTest:
 
 @pytest.fixture
 def panel(scene: SimpleNamespace) -> Iterator[PanelUnderTest]:
+    from harness import qmrml_widgets
+
     made = PanelUnderTest()
     yield made
+    made.session.fails_with = None
     made.widget.cleanup()
     made.root.hide()
-    made.root.deleteLater()
+    qmrml_widgets.stopFollowing()
 
 
 @pytest.fixture

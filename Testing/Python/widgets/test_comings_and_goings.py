@@ -96,6 +96,7 @@ def test_edits_of_the_segmentation_reach_the_session_and_those_of_another_do_not
     first.GetSegmentation().AddEmptySegment("s9", "new")
     heard = len(panel.session.called("mark_modified"))
     assert heard >= 2
+    panel.wait(2)
     panel.ui.newSegmentationButton.click()
     panel.session.calls.clear()
     first.GetSegmentation().AddEmptySegment("s10", "newer")
@@ -154,13 +155,14 @@ def test_the_library_is_found_beside_the_module_when_only_the_module_is_on_the_p
     repository = Path(__file__).resolve().parents[3]
     code = f"""
 import sys
-sys.path[:] = [entry for entry in sys.path if entry and {str(repository)!r} != entry.rstrip('/')]
-sys.path.append({str(repository / "Testing" / "Python")!r})
 from pathlib import Path
+sys.path[:] = [entry for entry in sys.path if not (Path(entry) / "FewShotSAMLib" / "__init__.py").is_file()]
+sys.path.append({str(repository / "Testing" / "Python")!r})
 from harness import application
 application.start(Path({str(tmp_path)!r}))
+sys.excepthook = sys.__excepthook__
 import importlib.util
-assert importlib.util.find_spec("FewShotSAMLib") is None
+assert getattr(importlib.util.find_spec("FewShotSAMLib"), "origin", None) is None
 application.loadModule(Path({str(repository / "FewShotSAM" / "FewShotSAM.py")!r}))
 import FewShotSAMLib.widgets.panel
 heavy = {{"torch", "torchvision", "h5py", "safetensors", "segment_anything"}} & set(sys.modules)
