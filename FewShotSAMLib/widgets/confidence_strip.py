@@ -56,9 +56,9 @@ class ConfidenceStrip(qt.QObject):
             return False
         kind = event.type()
         if kind == qt.QEvent.MouseButtonPress:
-            self._onClicked(self._at(event.pos().x()).index)
+            self._onClicked(self._at(_column(event)).index)
         elif kind == qt.QEvent.MouseMove:
-            entry = self._at(event.pos().x())
+            entry = self._at(_column(event))
             if event.buttons() == qt.Qt.LeftButton:
                 self._onClicked(entry.index)
             text = _ORIGINS[entry.origin].format(entry.index, round(100 * entry.confidence))
@@ -71,3 +71,8 @@ class ConfidenceStrip(qt.QObject):
         assert self._review is not None
         width = max(self._label.width, 1)
         return self._review.slices[columnSlices(self._review, width)[min(max(x, 0), width - 1)]]
+
+
+def _column(event: Any) -> int:
+    """Where the mouse is; Qt 6 has another name for it."""
+    return round(event.position().x()) if hasattr(event, "position") else int(event.pos().x())

@@ -54,7 +54,7 @@ class ModelsSection:
         if entries == self._entries:
             return
         chosen = self._chosen()
-        self._entries = entries
+        self._entries = []  # clearing tells of a changed selection, when entries and rows would not fit together
         self._ui.modelList.clear()
         for entry in entries:
             item = qt.QTreeWidgetItem()
@@ -64,6 +64,7 @@ class ModelsSection:
             details = _("{0}, encoder {1}, {2}").format(entry.method, entry.encoder, formatBytes(entry.size_bytes))
             item.setToolTip(0, details)
             self._ui.modelList.addTopLevelItem(item)
+            self._entries.append(entry)
             item.setSelected(chosen is not None and entry.path == chosen.path)
 
     def _fillVolumes(self) -> None:

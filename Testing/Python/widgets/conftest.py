@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,15 +25,12 @@ if BINDING:
     sys.path.extend([str(REPOSITORY / "Testing" / "Python"), str(Path(__file__).parent)])
     from harness import application, problems
 
-
-@pytest.fixture(scope="session", autouse=True)
-def slicerApplication(tmp_path_factory: pytest.TempPathFactory) -> None:
-    if BINDING:
-        application.start(tmp_path_factory.mktemp("settings"))
+    SETTINGS = tempfile.TemporaryDirectory()
+    application.start(Path(SETTINGS.name))  # now: the test modules import `qt`
 
 
 @pytest.fixture(autouse=True)
-def strict(slicerApplication: None) -> Iterator[None]:
+def strict() -> Iterator[None]:
     """An empty scene and no settings; a VTK or Qt message, an unknown signal or an exception in a slot fails the test."""
     if not BINDING:
         yield
