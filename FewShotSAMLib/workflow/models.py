@@ -152,4 +152,6 @@ def _copy(source: Path, path: Path) -> None:
 
 
 def _failed(what: str, path: Path, error: OSError) -> BadInputError:
-    return BadInputError(f"{path} could not be {what} ({error.strerror}).", "Check the folder and the disk's free space.")
+    return BadInputError(
+        f"{path} could not be {what} ({error.strerror}).", "Check the folder and the disk's free space."
+    )

@@ -80,14 +80,16 @@ class Found:
     warnings: tuple[str, ...] = ()
 
 
-def find_painted_slices(segments: Sequence[SceneSegment], spacing_kji: tuple[float, float, float], notes: Notes) -> Found:
+def find_painted_slices(
+    segments: Sequence[SceneSegment], spacing_kji: tuple[float, float, float], notes: Notes
+) -> Found:
     """The painted slices of the visible segments, and those declared empty.
 
     A slice with a label is painted, unless the label is what FewShotSAM wrote there itself. Nothing is changed and
     nothing but arrays is touched, so that it can run in another thread.
     """
     segments = [segment for segment in segments if segment.visible]
-    axis, warnings = notes.axis, ()
+    axis, warnings = notes.axis, list[str]()
     occupied = _occupied(segments)
     if notes.applied and notes.applied_axis is not None:
         axis = notes.applied_axis
@@ -120,7 +122,7 @@ def fingerprints(segments: Iterable[SceneSegment], axis: int) -> Fingerprints:
         name = segment.id.encode()
         for index, rows, columns, mask in _labelled(segment, axis):
             place = f"{rows} {columns} {mask.shape}".encode()
-            digest = zlib.crc32(np.packbits(mask), zlib.crc32(place, zlib.crc32(name)))
+            digest = zlib.crc32(np.packbits(mask).tobytes(), zlib.crc32(place, zlib.crc32(name)))
             marks[index] = zlib.crc32(digest.to_bytes(4, "little"), marks.get(index, 0)) or 1
     return marks
 

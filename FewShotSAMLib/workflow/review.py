@@ -43,7 +43,5 @@ def summary_line(report: Mapping[str, Any]) -> str:
     start = "continued from the last run" if report.get("training", {}).get("warm") else "from the start"
     confidence = report["mean_confidence"]
     sure = "" if confidence is None else f" Mean confidence {round(100 * confidence)} %."
-    seconds = report["seconds"]["total"]
-    return (
-        f"{predicted} slices in {seconds:.0f} s with the encoder {encoder['name']} on {encoder['device']}, {start}.{sure}"
-    )
+    with_ = f"with the encoder {encoder['name']} on {encoder['device']}"
+    return f"{predicted} slices in {report['seconds']['total']:.0f} s {with_}, {start}.{sure}"

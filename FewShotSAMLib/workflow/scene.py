@@ -1,4 +1,4 @@
-"""What the workflow asks of the program around it: 3D Slicer's scene, or the browser app's, which is of the same classes.
+"""What the workflow asks of the program around it: 3D Slicer's scene, or the browser app's, of the same classes.
 
 `FewShotSAMLib.mrml.MRMLScene` implements it. Array axes are 0 = k, 1 = j, 2 = i throughout, geometry is LPS in mm.
 """
@@ -20,7 +20,8 @@ from FewShotSAMLib.core.segment import Segmentation
 class SceneVolume:
     """A volume as it lies in the scene: `voxels` is a view (K, J, I), or (K, J, I, 3 or 4) for colours, never a copy.
 
-    `owner` keeps the memory of the view alive while somebody in another thread reads it.
+    `owner` keeps the memory of the view alive while somebody in another thread reads it; `version` changes whenever the
+    voxels do.
     """
 
     id: str
@@ -28,6 +29,7 @@ class SceneVolume:
     voxels: np.ndarray
     geometry: Geometry
     owner: Any = None
+    version: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +92,7 @@ class Scene(Protocol):
         """
 
     def create_segmentation(self, volume_id: str) -> str:
-        """A new segmentation with one empty segment in the volume's geometry and under its transform; returns its id."""
+        """A new segmentation with one empty segment, in the volume's geometry and under its transform; its id."""
 
     def commit(
         self, target: Target, segment_ids: Sequence[str], classes: np.ndarray, axis: int, indices: Sequence[int]

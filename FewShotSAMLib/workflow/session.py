@@ -1,91 +1,393 @@
-"""Placeholder of the session: what the panel uses of it. Replaced by the real one."""
+"""The whole workflow without any widget: paint, propagate, look, apply, correct, and again."""
 
 from __future__ import annotations
 
-import enum
+import shutil
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
+from FewShotSAMLib.worker.client import WorkerClient
+from FewShotSAMLib.workflow.applying import Applying
+from FewShotSAMLib.workflow.job import STAGES, Job, Progress
 from FewShotSAMLib.workflow.machine import Machine
+from FewShotSAMLib.workflow.message import INFO, WARNING, Message, message_of
 from FewShotSAMLib.workflow.models import ModelEntry, ModelLibrary
 from FewShotSAMLib.workflow.painted_slices import PaintedSlice
+from FewShotSAMLib.workflow.requests import Requests
 from FewShotSAMLib.workflow.review import Review
-from FewShotSAMLib.workflow.scene import ScenePreview, Target
+from FewShotSAMLib.workflow.run import Run, RunFiles, ask
+from FewShotSAMLib.workflow.scene import Scene, ScenePreview, Target
 from FewShotSAMLib.workflow.settings import Settings
 from FewShotSAMLib.workflow.signal import Signal
+from FewShotSAMLib.workflow.state import BUSY, State
+from FewShotSAMLib.workflow.thumbnails import thumbnail
+from FewShotSAMLib.workflow.tracker import PaintingTracker, why_no_exemplars
 
 
-class State(enum.Enum):
-    """What the session is doing."""
+class Session:
+    """One volume, one segmentation, one background process. All methods are for the main thread, and none waits.
 
-    IDLE = "idle"
-    PREPARING = "preparing"
-    RUNNING = "running"
-    CANCELLING = "cancelling"
-    PREVIEW = "preview"
+    A view connects to the signals, calls `poll` every 50 ms or so, and shows what the attributes say. What goes wrong
+    is said through `said`, never raised, unless a method's docstring tells otherwise.
 
+    folder: where the user's few-shot models are kept. client: None for a process of this very Python.
+    """
 
-@dataclass(frozen=True)
-class Progress:
-    """How far it is."""
+    def __init__(
+        self,
+        scene: Scene,
+        client: WorkerClient | None = None,
+        settings: Settings | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self.scene, self.settings = scene, settings or Settings()
+        self.changed, self.progressed, self.said, self.logged = Signal(), Signal(), Signal(), Signal()
+        self.state = State.IDLE
+        self.target: Target | None = None
+        self.range: tuple[int, int] | None = None
+        self.review: Review | None = None
+        self.machine: Machine | None = None
+        self._job_folder = Path(tempfile.mkdtemp(prefix="fewshotsam-"))
+        self.models = ModelLibrary(folder or self._job_folder / "models")
+        self._files = RunFiles(self._job_folder)
+        self._executor = ThreadPoolExecutor(1, "fewshotsam")
+        self._tracker = PaintingTracker(scene, self._executor)
+        self._requests = Requests(
+            client or WorkerClient(), self.progressed.emit, self.said.emit, self.logged.emit, self._end
+        )
+        self._run: Run | None = None
+        self._applying: Applying | None = None
+        self._learned: tuple[Any, ...] | None = None
+        self._is_wanted = False
 
-    stage: str
-    text: str
-    fraction: float | None
-    remaining_s: float | None
+    @property
+    def painted(self) -> tuple[PaintedSlice, ...]:
+        """Painted and empty slices, sorted."""
+        return self._tracker.found.slices
 
+    @property
+    def axis(self) -> int | None:
+        """The array axis along which is painted, None while unknown."""
+        return self._tracker.found.axis
 
-@dataclass(frozen=True)
-class Message:
-    """What the user is told."""
+    @property
+    def chosen_axis(self) -> int | None:
+        """The axis that the user chose, None where it is found from what is painted."""
+        return self._tracker.notes.axis
 
-    level: str
-    text: str
-    hint: str = ""
-    log: str = ""
+    @property
+    def preview(self) -> ScenePreview | None:
+        """The result as it comes, until it is applied or discarded."""
+        return None if self._run is None else self._run.preview
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is something that Cancel could stop."""
+        return self.state in BUSY
 
-class Session(Protocol):
-    """The contract."""
+    @property
+    def has_model(self) -> bool:
+        """Whether the last run left a few-shot model that can be saved."""
+        return self._learned is not None
 
-    changed: Signal
-    progressed: Signal
-    said: Signal
-    logged: Signal
-    state: State
-    target: Target | None
-    settings: Settings
-    painted: tuple[PaintedSlice, ...]
-    axis: int | None
-    range: tuple[int, int] | None
-    review: Review | None
-    preview: ScenePreview | None
-    machine: Machine | None
-    models: ModelLibrary
+    def why_not(self) -> str:
+        """Why Propagate cannot be pressed, and what to do; "" where it can."""
+        if self.is_busy:
+            return "A run is under way. Wait for it, or cancel it."
+        if self.target is None:
+            return "Choose a volume and a segmentation first."
+        if self._tracker.found.axis is None and not self._tracker.is_up_to_date:
+            return "Looking for painted slices."
+        return why_no_exemplars(self._tracker.found, self.range)
 
-    def set_inputs(self, volume_id: str | None, segmentation_id: str | None) -> None: ...
-    def mark_modified(self) -> None: ...
-    def set_axis(self, axis: int | None) -> None: ...
-    def set_ticked(self, index: int, ticked: bool) -> None: ...
-    def set_empty(self, index: int, empty: bool) -> None: ...
-    def delete_slice(self, index: int) -> None: ...
-    def thumbnail(self, index: int, size: int) -> np.ndarray: ...
-    def why_not(self) -> str: ...
-    def propagate(self) -> None: ...
-    def cancel(self) -> None: ...
-    def poll(self) -> None: ...
-    def apply(self) -> None: ...
-    def discard(self) -> None: ...
-    def next_slice(self) -> int | None: ...
-    def save_model(self, name: str) -> None: ...
-    def apply_model(self, entry: ModelEntry, volume_ids: Sequence[str]) -> None: ...
-    def inspect(self) -> None: ...
-    def download(self, encoder: str) -> None: ...
-    def clear_cache(self) -> None: ...
-    def export(self, path: Path) -> Any: ...
-    def close(self) -> None: ...
-    def forget_scene(self) -> None: ...
+    def thumbnail(self, index: int, longest: int) -> np.ndarray:
+        """A slice with its segments in colour, (rows, columns, 3) uint8. Raises BadInputError."""
+        assert self.target is not None and self.axis is not None
+        volume, segments = self.scene.volume(self.target.volume), self.scene.segments(self.target)
+        return thumbnail(volume, segments, self.axis, index, longest)
+
+    def next_slice(self) -> int | None:
+        """The slice to paint next, None where there is no advice; those painted since the last run are passed over."""
+        if self.review is None:
+            return None
+        done = {each.index for each in self.painted if each.ticked}
+        return next((index for index in self.review.next_slices if index not in done), None)
+
+    def set_inputs(self, volume_id: str | None, segmentation_id: str | None) -> None:
+        """Work on another volume or segmentation; a run under way is cancelled, a preview discarded."""
+        target = Target(volume_id, segmentation_id) if volume_id and segmentation_id else None
+        if target == self.target:
+            return
+        self._drop_run()
+        self.target, self.review, self.range = target, None, None
+        self._tracker.set_target(target)
+        self.changed.emit()
+
+    def mark_modified(self) -> None:
+        """The segmentation was edited; call it as often as that happens."""
+        self._tracker.look_soon()
+
+    def set_axis(self, axis: int | None) -> None:
+        """Paint along this axis; None to find it."""
+        self._tracker.set_axis(axis)
+        self.changed.emit()
+
+    def set_ticked(self, index: int, ticked: bool) -> None:
+        """Learn from a painted slice, or not; one that is partly painted should not be."""
+        self._tracker.set_ticked(index, ticked)
+        self.changed.emit()
+
+    def set_empty(self, index: int, empty: bool) -> None:
+        """Declare that a slice holds none of the segments, or take that back."""
+        self._tracker.set_empty(index, empty)
+        self.changed.emit()
+
+    def delete_slice(self, index: int) -> None:
+        """Erase the visible segments on a slice; Undo brings them back."""
+        if self.target is None or self.axis is None:
+            return
+        try:
+            ids = [segment.id for segment in self._tracker.visible_segments()]
+            self.scene.clear_slice(self.target, ids, self.axis, index)
+        except FewShotSAMError as error:
+            self.said.emit(message_of(error))
+        self._tracker.forget_slice(index)
+        self.changed.emit()
+
+    def propagate(self) -> None:
+        """Learn from the painted slices and predict the others. A preview that was not applied is discarded."""
+        if reason := self.why_not():
+            self.said.emit(Message(WARNING, reason))
+            return
+        self.discard()
+        self._is_wanted = True
+        self._set_state(State.PREPARING)
+        self.progressed.emit(Progress("prepare", STAGES["prepare"]))
+
+    def cancel(self) -> None:
+        """Stop what runs; the background process stays warm."""
+        if self.state is State.PREPARING:
+            self._drop_run()
+            self.said.emit(Message(INFO, "The run was cancelled.", "Nothing was changed."))
+        elif self.state is State.RUNNING:
+            self._set_state(State.CANCELLING)
+            if self._applying is not None:
+                self._applying.left.clear()
+            self._requests.cancel_run()
+
+    def poll(self) -> None:
+        """Take the next small steps: events, painted slices, inputs, preview. Never longer than some 20 ms."""
+        try:
+            self._requests.poll()
+            self._check_nodes()
+            if self.target is not None and self._tracker.poll(is_urgent=self._is_wanted):
+                self.changed.emit()
+            self._step()
+        except FewShotSAMError as error:
+            self._drop_run()
+            self.said.emit(message_of(error))
+
+    def apply(self) -> None:
+        """Write the previewed result into the segments as one step of Undo. Painted slices stay as they are."""
+        run = self._run
+        if self.state is not State.PREVIEW or run is None or run.classes is None:
+            return
+        question = run.question
+        try:
+            kept = {each.index for each in self._tracker.look_now().slices if each.ticked}
+            written = [index for index in run.predicted if index not in kept]
+            before = self._tracker.fingerprints(question.axis)
+            self.scene.commit(question.target, question.segment_ids, run.classes, question.axis, written)
+            exemplars = sorted({*question.painted, *(kept - set(written))})
+            self._tracker.remember_applied(question.axis, before, written, exemplars)
+        except FewShotSAMError as error:
+            self.said.emit(message_of(error))
+            return
+        self.discard()
+        self.said.emit(Message(INFO, f"{len(written)} slices were written.", "Undo takes them back."))
+
+    def discard(self) -> None:
+        """Drop the preview; the segmentation was never touched."""
+        if self.state is State.PREVIEW:
+            self._drop_run()
+
+    def save_model(self, name: str) -> None:
+        """Keep what the last run learned under a name."""
+        try:
+            if not self.has_model:
+                raise BadInputError("There is no few-shot model yet.", "Propagate first.")
+            self.models.add(self._files.model, name)
+        except FewShotSAMError as error:
+            self.said.emit(message_of(error))
+        self.changed.emit()
+
+    def apply_model(self, entry: ModelEntry, volume_ids: Sequence[str]) -> None:
+        """Segment volumes with a few-shot model; each result becomes a segmentation of its own."""
+        if self.is_busy:
+            self.said.emit(Message(WARNING, self.why_not()))
+            return
+        self.discard()
+        self._applying = Applying.of(entry, volume_ids, self._files)
+        self._set_state(State.PREPARING)
+
+    def inspect(self) -> None:
+        """Ask what the computer can do; `machine` has the answer some time later."""
+        self._ask("inspect", {}, self._take_machine)
+
+    def download(self, encoder: str) -> None:
+        """Fetch an encoder's weights. Ask the user first: size and licence are in `machine`."""
+        self._ask("download", {"encoder": encoder}, lambda report: self.inspect(), is_run=True)
+
+    def clear_cache(self) -> None:
+        """Delete the cached embeddings."""
+        self._ask("clear_cache", {}, lambda report: self.inspect())
+
+    def export(self, path: Path) -> None:
+        """Write the visible segments on the volume's full geometry: `.seg.nrrd`, or a label map."""
+        try:
+            if self.target is None:
+                raise BadInputError("There is nothing to export.", "Choose a volume and a segmentation first.")
+            ids = [segment.id for segment in self._tracker.visible_segments()]
+            warnings = self.scene.export(self.target, ids, path)
+        except FewShotSAMError as error:
+            self.said.emit(message_of(error))
+            return
+        for warning in warnings:
+            self.said.emit(Message(WARNING, warning))
+        self.said.emit(Message(INFO, f"Exported to {path}."))
+
+    def forget_scene(self) -> None:
+        """The scene was closed: drop everything that belonged to it."""
+        self._drop_run()
+        self._requests.drop_all()
+        self.target, self.review, self.range, self._learned = None, None, None, None
+        self._tracker.set_target(None)
+        self.changed.emit()
+
+    def close(self) -> None:
+        """End the background process and delete the job folder. The session cannot be used any more."""
+        self._drop_run()
+        self._requests.close()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        shutil.rmtree(self._job_folder, ignore_errors=True)
+
+    def _set_state(self, state: State) -> None:
+        self.state = state
+        self.changed.emit()
+
+    def _step(self) -> None:
+        if self._is_wanted and self._tracker.is_up_to_date:
+            self._begin_run()
+        if self._run is not None:
+            self._step_run(self._run)
+        elif self._applying is not None and self.state is State.PREPARING:
+            self._step_applying(self._applying)
+
+    def _begin_run(self) -> None:
+        self._is_wanted = False
+        assert self.target is not None
+        found = self._tracker.found
+        if reason := why_no_exemplars(found, self.range):
+            raise BadInputError(reason)
+        assert found.axis is not None
+        for warning in found.warnings:
+            self.said.emit(Message(WARNING, warning))
+        volume, segments = self.scene.volume(self.target.volume), self._tracker.visible_segments()
+        question = ask(self.target, volume, segments, found.slices, found.axis, self.range, self.settings)
+        preview = self.scene.open_preview(self.target, question.segment_ids)
+        self._run = Run(question, self._files, preview)
+        self._run.write_inputs(self._executor)
+
+    def _step_run(self, run: Run) -> None:
+        if run.writing is not None and run.writing.done():
+            writing, run.writing = run.writing, None
+            writing.result()
+            is_warm = self._learned == run.question.learns_like and self._files.model.is_file()
+            self._submit_run("propagate", run.parameters(is_warm), self._take_result, run.take_preview)
+        if run.show_some() and run.classes is not None and self.state is State.RUNNING:
+            self._set_state(State.PREVIEW)
+            if missing := run.not_found():
+                names = ", ".join(f"“{name}”" for name in missing)
+                text = f"No voxel of {names} was found on {len(run.predicted)} slices."
+                self.said.emit(Message(WARNING, text, "Paint one or two slices more between the painted ones."))
+
+    def _step_applying(self, applying: Applying) -> None:
+        if applying.writing is None:
+            if not applying.next_volume(self.scene, self._executor):
+                self._applying = None
+                self._set_state(State.IDLE)
+        elif applying.writing.done():
+            writing, applying.writing = applying.writing, None
+            writing.result()
+            self._submit_run("apply", applying.parameters(self.settings), self._take_applied)
+
+    def _submit_run(self, command: str, parameters: dict[str, Any], on_result: Any, on_preview: Any = None) -> None:
+        self._requests.submit(command, parameters, on_result, on_preview, is_run=True)
+        self._set_state(State.RUNNING)
+
+    def _take_result(self, report: dict[str, Any]) -> None:
+        if self._run is None or self.state is not State.RUNNING:
+            self._drop_run()  # it was cancelled, but came to its end first
+            return
+        self._learned = self._run.question.learns_like
+        self.review = Review.from_report(report)
+        self._run.take_result(report)
+        self.said.emit(Message(INFO, self.review.summary))
+        self.changed.emit()
+
+    def _take_applied(self, report: dict[str, Any]) -> None:
+        if self._applying is None:
+            return
+        name = self._applying.take_result(self.scene)
+        self.said.emit(Message(INFO, f"“{name}” is in the scene."))
+        self._set_state(State.PREPARING)
+
+    def _ask(self, command: str, parameters: dict[str, Any], on_result: Any, is_run: bool = False) -> None:
+        """A request besides propagating; one of a kind at a time."""
+        if self._requests.is_under_way(command) or (is_run and self.is_busy):
+            return
+        try:
+            self._requests.submit(command, parameters, on_result, is_run=is_run)
+        except FewShotSAMError as error:
+            self.said.emit(message_of(error))
+            return
+        if is_run:
+            self._set_state(State.RUNNING)
+
+    def _take_machine(self, report: dict[str, Any]) -> None:
+        self.machine = Machine.from_report(report)
+        self.changed.emit()
+
+    def _end(self, job: Job, error: FewShotSAMError | None) -> None:
+        """A request came to its end; after an error in a run everything of it is dropped."""
+        if job.is_run and (error is not None or job.command == "download"):
+            self._drop_run()
+        if error is not None:
+            self.said.emit(message_of(error))
+
+    def _check_nodes(self) -> None:
+        """Volume or segmentation may be deleted at any time."""
+        if self.target is None:
+            return
+        gone = [kind for kind in ("volume", "segmentation") if not self.scene.exists(getattr(self.target, kind))]
+        if gone:
+            was_busy = self.is_busy or self.state is State.PREVIEW
+            self.set_inputs(None, None)
+            if was_busy:
+                text = f"The {gone[0]} was removed, so the run was stopped."
+                self.said.emit(Message(WARNING, text, "Choose another one and propagate again."))
+
+    def _drop_run(self) -> None:
+        """Stop whatever runs and forget it; nothing of it reaches the segmentation."""
+        self._requests.drop_run()
+        run, self._run, self._applying, self._is_wanted = self._run, None, None, False
+        if run is not None:
+            run.preview.remove()
+        if self.state is not State.IDLE:
+            self._set_state(State.IDLE)

@@ -43,5 +43,5 @@ class Settings:
 
 def _is_like(value: Any, default: Any) -> bool:
     if isinstance(default, float) or default is None:
-        return isinstance(value, int | float) and not isinstance(value, bool) or (value is None and default is None)
+        return (isinstance(value, int | float) and not isinstance(value, bool)) or (value is None and default is None)
     return isinstance(value, type(default))

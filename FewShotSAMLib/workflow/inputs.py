@@ -1,0 +1,125 @@
+"""Hands a volume and its painted slices to the background process: as files in the job folder, written in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.files import atomic_path
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.segment import Segment, Segmentation
+from FewShotSAMLib.core.segmentation import write_segmentation
+from FewShotSAMLib.workflow.scene import SceneSegment, SceneVolume
+
+_TYPES = {
+    "|b1": "uint8",
+    "|u1": "uint8",
+    "|i1": "int8",
+    "<u2": "uint16",
+    "<i2": "int16",
+    "<u4": "uint32",
+    "<i4": "int32",
+    "<u8": "uint64",
+    "<i8": "int64",
+    "<f4": "float",
+    "<f8": "double",
+}
+
+
+def write_volume(volume: SceneVolume, path: Path) -> None:
+    """Write a volume as uncompressed NRRD, slice by slice and without a copy of the whole.
+
+    Raises BadInputError for voxels that are no numbers, and where the disk is full.
+    """
+    dtype = volume.voxels.dtype.newbyteorder("<")
+    kind = _TYPES.get(dtype.str)
+    if kind is None:
+        raise BadInputError(f"The volume “{volume.name}” holds voxels of type {dtype}.", "Convert it to numbers.")
+    try:
+        with atomic_path(path) as temporary, temporary.open("wb") as stream:
+            stream.write(_header(volume.geometry, kind, volume.voxels.shape[3:]).encode("ascii"))
+            for plane in volume.voxels:
+                stream.write(np.ascontiguousarray(plane, dtype=dtype).data)
+    except OSError as error:
+        raise BadInputError(
+            f"{path} could not be written ({error.strerror}).", "Check the disk's free space."
+        ) from error
+
+
+def _header(geometry: Geometry, kind: str, channels: tuple[int, ...]) -> str:
+    columns = geometry.index_to_physical()[:3, :3].T
+    colour = bool(channels)
+    lines = [
+        "NRRD0004",
+        f"type: {kind}",
+        f"dimension: {3 + colour}",
+        "space: left-posterior-superior",
+        f"sizes: {' '.join(map(str, (*channels, *geometry.size)))}",
+        f"space directions: {'none ' * colour}{' '.join(map(_vector, columns))}",
+        f"kinds: {'vector ' * colour}domain domain domain",
+        "endian: little",
+        "encoding: raw",
+        f"space origin: {_vector(geometry.origin)}",
+    ]
+    return "\n".join(lines) + "\n\n"
+
+
+def _vector(values: Iterable[float]) -> str:
+    return f"({','.join(repr(float(value)) for value in values)})"
+
+
+def build_annotation(
+    segments: Sequence[SceneSegment], geometry: Geometry, axis: int, painted: Sequence[int]
+) -> Segmentation:
+    """The segments as they are on the painted slices along `axis`, on the volume's grid; elsewhere there is nothing.
+
+    Their order is kept, and with it what the classes 1 to C of the result mean.
+    """
+    layers: list[np.ndarray] = []
+    placed: list[Segment] = []
+    for segment in segments:
+        mask = _on_slices(segment, geometry, axis, painted)
+        number = _free_layer(layers, mask, geometry)
+        layers[number][mask] = len(placed) + 1
+        placed.append(Segment(segment.id, segment.name, segment.color, len(placed) + 1, number, dict(segment.tags)))
+    return Segmentation(np.stack(layers), geometry, tuple(placed))
+
+
+def _on_slices(segment: SceneSegment, geometry: Geometry, axis: int, painted: Sequence[int]) -> tuple[np.ndarray, ...]:
+    """Indices (k, j, i) in the volume of the segment's voxels on these slices."""
+    found: list[np.ndarray] = []
+    for index in painted:
+        local = index - segment.offset[axis]
+        if not 0 <= local < segment.labels.shape[axis]:
+            continue
+        rows, columns = np.nonzero(np.take(segment.labels, local, axis) == segment.label_value)
+        place = np.empty((3, len(rows)), np.intp)
+        row_axis, column_axis = (other for other in range(3) if other != axis)
+        place[axis], place[row_axis], place[column_axis] = local, rows, columns
+        found.append(place + np.reshape(segment.offset, (3, 1)))
+    voxels = np.concatenate(found, axis=1) if found else np.empty((3, 0), np.intp)
+    return voxels[0], voxels[1], voxels[2]
+
+
+def _free_layer(layers: list[np.ndarray], mask: tuple[np.ndarray, ...], geometry: Geometry) -> int:
+    """The first layer that holds nothing at these voxels; a new one where segments overlap everywhere."""
+    for number, layer in enumerate(layers):
+        if not layer[mask].any():
+            return number
+    layers.append(np.zeros(geometry.shape, np.uint8))
+    return len(layers) - 1
+
+
+def write_annotation(annotation: Segmentation, path: Path) -> None:
+    """Write it as `.seg.nrrd`. Raises BadInputError where the disk is full."""
+    write_segmentation(annotation, path)
+
+
+def segmentation_of(classes: np.ndarray, geometry: Geometry, segments: Sequence[Segment]) -> Segmentation:
+    """A finished result as a segmentation: classes (K, J, I) uint8, 1 to C the segments in their order."""
+    placed = tuple(replace(segment, label_value=number, layer=0) for number, segment in enumerate(segments, start=1))
+    return Segmentation(classes[np.newaxis], geometry, placed)

@@ -1,0 +1,57 @@
+"""One request to the background process, and what its progress tells a user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from FewShotSAMLib.worker.protocol import Event
+
+STAGES = {
+    "prepare": "Preparing the volume",
+    "read": "Reading the volume",
+    "load": "Loading the encoder",
+    "encode": "Encoding slices",
+    "augment": "Encoding augmented copies",
+    "priors": "Interpolating between the painted slices",
+    "fine-tune": "Learning from the painted slices",
+    "predict": "Predicting slices",
+    "write": "Writing the result",
+    "inspect": "Looking at this computer",
+    "download": "Downloading",
+}
+_MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Progress:
+    """text: ready to show. fraction: 0 to 1 of the stage, None where unknown; remaining_s: seconds left in it."""
+
+    stage: str
+    text: str
+    fraction: float | None = None
+    remaining_s: float | None = None
+
+
+def progress_of(event: Mapping[str, Any]) -> Progress:
+    """What a progress event tells a user."""
+    stage, done, total = str(event["stage"]), int(event["done"]), int(event["total"])
+    text = STAGES.get(stage, stage.capitalize())
+    if stage == "download":
+        text = f"{text}, {done / _MEGABYTE:.0f} of {total / _MEGABYTE:.0f} MB"
+    elif total > 1:
+        text = f"{text}, {done} of {total}"
+    left = event.get("eta_s")
+    return Progress(stage, text, done / total if total > 0 else None, None if left is None else float(left))
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request under way: who gets its report, and its previews. is_run: it is what Cancel stops."""
+
+    request_id: str
+    command: str
+    on_result: Callable[[dict[str, Any]], None]
+    on_preview: Callable[[Event], None] | None = None
+    is_run: bool = False

@@ -1,0 +1,182 @@
+"""One propagation: gathers what is painted, writes it for the background process, and shows what comes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.workflow.inputs import build_annotation, write_annotation, write_volume
+from FewShotSAMLib.workflow.painted_slices import PaintedSlice, ticked_slices
+from FewShotSAMLib.workflow.scene import ScenePreview, SceneSegment, SceneVolume, Target
+from FewShotSAMLib.workflow.settings import Settings
+
+SHOWING_S = 0.012
+"""Time that one poll spends on showing slices."""
+SLICES_AT_ONCE = 4
+
+
+class RunFiles:
+    """The files of one job folder. A volume is written once and then again only after it changed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._written: tuple[str, int, int] | None = None
+
+    @property
+    def model(self) -> Path:
+        """The few-shot model of the last run."""
+        return self.folder / "last.fewshot"
+
+    @property
+    def classes(self) -> Path:
+        """The last result as one array."""
+        return self.folder / "classes.npy"
+
+    @property
+    def volume(self) -> Path:
+        """The volume as the background process reads it."""
+        return self.folder / "volume.nrrd"
+
+    @property
+    def annotation(self) -> Path:
+        """What is painted."""
+        return self.folder / "annotation.seg.nrrd"
+
+    @property
+    def result(self) -> Path:
+        """The last result as a segmentation."""
+        return self.folder / "result.seg.nrrd"
+
+    def keep_volume(self, volume: SceneVolume) -> None:
+        """Write the volume unless it lies there as it is; in any thread."""
+        stamp = (volume.id, volume.version, volume.voxels.nbytes)
+        if self._written != stamp or not self.volume.is_file():
+            self._written = None
+            write_volume(volume, self.volume)
+            self._written = stamp
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a run learns from and where it goes. segments are those painted on the exemplars, in the result's order."""
+
+    target: Target
+    volume: SceneVolume
+    segments: tuple[SceneSegment, ...]
+    axis: int
+    painted: tuple[int, ...]
+    empty: tuple[int, ...]
+    range: tuple[int, int] | None
+    settings: Settings
+
+    @property
+    def segment_ids(self) -> tuple[str, ...]:
+        """Ids of the segments, in the order of the classes 1 to C."""
+        return tuple(segment.id for segment in self.segments)
+
+    @property
+    def learns_like(self) -> tuple[Any, ...]:
+        """What must be equal for a later run to go on from this one's few-shot model."""
+        choice = self.settings
+        return (self.target, self.segment_ids, self.axis, choice.method, choice.encoder, choice.checkpoint)
+
+
+def ask(
+    target: Target,
+    volume: SceneVolume,
+    segments: Sequence[SceneSegment],
+    slices: Sequence[PaintedSlice],
+    axis: int,
+    range_: tuple[int, int] | None,
+    settings: Settings,
+) -> Question:
+    """The question that these ticked slices pose. Raises BadInputError where no segment is painted on them."""
+    painted, empty = ticked_slices(slices)
+    named = {segment_id for each in slices if each.ticked for segment_id in each.segment_ids}
+    taking_part = tuple(segment for segment in segments if segment.id in named)
+    if not taking_part:
+        raise BadInputError("No visible segment is painted on the ticked slices.", "Paint one, or tick its slices.")
+    return Question(target, volume, taking_part, axis, tuple(painted), tuple(empty), range_, settings)
+
+
+@dataclass
+class Run:
+    """A propagation under way or waiting to be applied."""
+
+    question: Question
+    files: RunFiles
+    preview: ScenePreview
+    writing: Future[None] | None = None
+    classes: np.ndarray | None = None
+    predicted: tuple[int, ...] = ()
+    _to_show: list[tuple[np.ndarray, list[int], list[int]]] = field(default_factory=list)
+    _seen: set[int] = field(default_factory=set)
+
+    def write_inputs(self, executor: Executor) -> None:
+        """Begin to write volume and painted slices in another thread."""
+        self.writing = executor.submit(_write, self.question, self.files)
+
+    def parameters(self, warm_start: bool) -> dict[str, Any]:
+        """Those of the job `propagate`."""
+        question, files = self.question, self.files
+        return {
+            "volume": str(files.volume),
+            "annotation": str(files.annotation),
+            "output": str(files.result),
+            "classes": str(files.classes),
+            "save_model": str(files.model),
+            "job_folder": str(files.folder),
+            "axis": question.axis,
+            "painted_slices": list(question.painted),
+            "empty_slices": list(question.empty),
+            **({} if question.range is None else {"range": list(question.range)}),
+            **({"warm_start": str(files.model)} if warm_start else {}),
+            **question.settings.parameters(),
+        }
+
+    def take_preview(self, event: Mapping[str, Any]) -> None:
+        """Slices that were predicted; they are shown with the next polls."""
+        path = Path(event["path"])
+        slices = np.load(path, allow_pickle=False)
+        path.unlink(missing_ok=True)
+        for start in range(0, len(slices), SLICES_AT_ONCE):
+            indices = [int(index) for index in event["slices"][start : start + SLICES_AT_ONCE]]
+            self._to_show.append((slices, list(range(start, start + len(indices))), indices))
+
+    def take_result(self, report: Mapping[str, Any]) -> None:
+        """The final result replaces all that was shown before."""
+        self.classes = np.load(self.files.classes, mmap_mode="r", allow_pickle=False)
+        self.predicted = tuple(int(each["index"]) for each in report["slices"] if each["origin"] == "predicted")
+        along = np.moveaxis(self.classes, self.question.axis, 0)
+        self._to_show = []
+        for start in range(0, len(self.predicted), SLICES_AT_ONCE):
+            indices = list(self.predicted[start : start + SLICES_AT_ONCE])
+            self._to_show.append((along, indices, indices))
+
+    def show_some(self) -> bool:
+        """Show slices that wait for it, for a moment; True where none is left."""
+        end = time.monotonic() + SHOWING_S
+        while self._to_show and time.monotonic() < end:
+            along, places, indices = self._to_show.pop(0)
+            slices = np.ascontiguousarray(along[places])
+            if self.classes is not None:
+                self._seen.update(np.flatnonzero(np.bincount(slices.ravel(), minlength=256)).tolist())
+            self.preview.show(slices, self.question.axis, indices)
+        return not self._to_show
+
+    def not_found(self) -> list[str]:
+        """Names of the segments of which no voxel was predicted, once everything is shown."""
+        return [s.name for number, s in enumerate(self.question.segments, start=1) if number not in self._seen]
+
+
+def _write(question: Question, files: RunFiles) -> None:
+    files.keep_volume(question.volume)
+    annotation = build_annotation(question.segments, question.volume.geometry, question.axis, question.painted)
+    write_annotation(annotation, files.annotation)

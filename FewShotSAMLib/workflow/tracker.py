@@ -1,0 +1,151 @@
+"""Keeps the list of painted slices true while the user paints, without holding up the user interface."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Executor, Future
+from dataclasses import replace
+
+from FewShotSAMLib.workflow.painted_slices import (
+    Fingerprints,
+    Found,
+    Notes,
+    PaintedSlice,
+    find_painted_slices,
+    fingerprints,
+    note_applied,
+)
+from FewShotSAMLib.workflow.scene import Scene, SceneSegment, Target
+
+QUIET_S = 0.25
+"""A stroke changes the segmentation many times; the slices are looked for when it has been quiet for so long."""
+_NOTHING = Found(None, ())
+
+
+class PaintingTracker:
+    """The painted slices of one target. Looking for them happens in `executor`; `poll` takes over what was found."""
+
+    def __init__(self, scene: Scene, executor: Executor) -> None:
+        self._scene, self._executor = scene, executor
+        self._target: Target | None = None
+        self._modified_at: float | None = None
+        self._search: Future[Found] | None = None
+        self.notes = Notes()
+        self.found = _NOTHING
+
+    @property
+    def is_up_to_date(self) -> bool:
+        """Whether `found` is what the segmentation holds now."""
+        return self._modified_at is None and self._search is None
+
+    def set_target(self, target: Target | None) -> None:
+        """Watch another segmentation, or none."""
+        self._target, self._search, self.found, self.notes = target, None, _NOTHING, Notes()
+        self._modified_at = None
+        if target is not None:
+            self.notes = Notes.from_text(self._scene.note(target.segmentation))
+            self.look_soon(0.0)
+
+    def look_soon(self, quiet_s: float = QUIET_S) -> None:
+        """The segmentation changed: look again, once it has been quiet for a while."""
+        if self._target is not None:
+            self._modified_at = time.monotonic() + quiet_s - QUIET_S
+
+    def poll(self, is_urgent: bool = False) -> bool:
+        """Begin a search that is due (at once if urgent) and take over one that is done; True where the list changed.
+
+        Raises BadInputError where the segmentation does not fit the volume.
+        """
+        changed = self._take_over() if self._search is not None and self._search.done() else False
+        is_due = self._modified_at is not None and (is_urgent or time.monotonic() - self._modified_at >= QUIET_S)
+        if is_due and self._search is None:
+            self._modified_at = None
+            self._search = self._executor.submit(find_painted_slices, *self._question())
+        return changed
+
+    def look_now(self) -> Found:
+        """The painted slices as they are at this moment; blocks for as long as that takes. Raises BadInputError."""
+        self._modified_at, self._search = None, None
+        self.found = find_painted_slices(*self._question())
+        return self.found
+
+    def fingerprints(self, axis: int) -> Fingerprints:
+        """What the visible segments hold on each slice now."""
+        return fingerprints(self.visible_segments(), axis)
+
+    def visible_segments(self) -> list[SceneSegment]:
+        """The segments that take part: hiding one leaves it out. Raises BadInputError."""
+        assert self._target is not None
+        return [segment for segment in self._scene.segments(self._target) if segment.visible]
+
+    def set_axis(self, axis: int | None) -> None:
+        """The axis along which is painted; None to find it."""
+        self.notes.axis = axis
+        if self.notes.applied_axis != axis:
+            self.notes.applied, self.notes.applied_axis = {}, None
+        self._keep_notes()
+        self.look_soon(0.0)
+
+    def set_ticked(self, index: int, ticked: bool) -> None:
+        """Whether a painted slice is complete, and to be learned from."""
+        (self.notes.unticked.discard if ticked else self.notes.unticked.add)(index)
+        slices = tuple(replace(s, ticked=ticked) if s.index == index and not s.empty else s for s in self.found.slices)
+        self._change(slices)
+
+    def set_empty(self, index: int, empty: bool) -> None:
+        """Declare that a slice holds none of the segments, or take that back; painted slices are no empty ones."""
+        kept = [each for each in self.found.slices if not (each.index == index and each.empty)]
+        (self.notes.empty.add if empty else self.notes.empty.discard)(index)
+        if empty and all(each.index != index for each in kept):
+            kept.append(PaintedSlice(index, (), True, True))
+        self._change(tuple(sorted(kept, key=lambda each: each.index)))
+
+    def forget_slice(self, index: int) -> None:
+        """A slice was erased: it is neither painted nor empty any more."""
+        for known in (self.notes.unticked, self.notes.empty, self.notes.painted):
+            known.discard(index)
+        self._keep_notes()
+        self.look_soon(0.0)
+
+    def remember_applied(self, axis: int, before: Fingerprints, written: list[int], exemplars: list[int]) -> None:
+        """Results were written to these slices: they do not count as painted until somebody paints on them."""
+        note_applied(self.notes, axis, before, self.fingerprints(axis), written)
+        self.notes.painted = set(exemplars)
+        self.notes.unticked.difference_update(written)  # if they are painted on now, it is to correct them
+        self._keep_notes()
+        self.look_soon(0.0)
+
+    def _question(self) -> tuple[list[SceneSegment], tuple[float, float, float], Notes]:
+        assert self._target is not None
+        geometry = self._scene.volume(self._target.volume).geometry
+        notes = replace(self.notes, applied=dict(self.notes.applied))
+        return self._scene.segments(self._target), geometry.spacing_kji, notes
+
+    def _take_over(self) -> bool:
+        assert self._search is not None
+        search, self._search = self._search, None
+        before, self.found = self.found, search.result()
+        return before != self.found
+
+    def _change(self, slices: tuple[PaintedSlice, ...]) -> None:
+        self.found = replace(self.found, slices=slices)
+        self._keep_notes()
+        self.look_soon(0.0)
+
+    def _keep_notes(self) -> None:
+        if self._target is not None and self._scene.exists(self._target.segmentation):
+            self._scene.set_note(self._target.segmentation, self.notes.to_text())
+
+
+def why_no_exemplars(found: Found, range_: tuple[int, int] | None) -> str:
+    """Why nothing can be learned from these painted slices; "" where it can."""
+    if found.problem:
+        return found.problem
+    painted = [each for each in found.slices if not each.empty]
+    if not painted:
+        return "Paint the structure on a few slices first; three spread over its extent are a good start."
+    if not any(each.ticked for each in painted):
+        return "All painted slices are unticked. Tick those that are complete."
+    if range_ is not None and range_[0] > range_[1]:
+        return "The slice range ends before it begins. Correct it."
+    return ""
