@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import slicer
+import slicer.util
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
@@ -68,13 +69,18 @@ class FewShotSAMWidget(ScriptedLoadableModuleWidget):
     def setup(self) -> None:
         """Called once, when the module is opened for the first time."""
         super().setup()
+        from FewShotSAMLib.core.errors import FewShotSAMError
         from FewShotSAMLib.widgets.panel import Panel
         from FewShotSAMLib.widgets.services import makeServices
 
         root = slicer.util.loadUI(self.resourcePath("UI/FewShotSAM.ui"))
         root.setMRMLScene(slicer.mrmlScene)
         self.layout.addWidget(root)
-        self.panel = Panel(root, self.makeServices or makeServices)
+        try:
+            self.panel = Panel(root, self.makeServices or makeServices)
+        except FewShotSAMError as error:
+            slicer.util.errorDisplay(str(error), windowTitle="FewShotSAM")
+            return
         slicer.app.connect("aboutToQuit()", self.cleanup)
 
     def enter(self) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from slicer.i18n import tr as _
-
 from FewShotSAMLib.methods.registry import METHODS
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.texts import formatBytes
-from FewShotSAMLib.workflow.machine import EncoderState, Machine
-from FewShotSAMLib.workflow.session import State
+from FewShotSAMLib.widgets.translation import _
+from FewShotSAMLib.workflow import EncoderState, Machine, State
 
 _PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 
@@ -75,7 +73,7 @@ class AdvancedSection:
         self._ui.fillHolesCheck.setChecked(settings.fill_holes)
         self._ui.smoothing.setValue(settings.smooth_mm)
         self._ui.cacheLimit.setValue(settings.cache_limit_gb or 0)
-        free = self._services.session.state in (State.IDLE, State.PREVIEW)
+        free = not self._services.session.is_busy
         self._ui.settingsFrame.setEnabled(free)
 
     def _encoder(self) -> EncoderState | None:

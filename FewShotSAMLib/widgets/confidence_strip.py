@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import qt
-from slicer.i18n import tr as _
 
 from FewShotSAMLib.widgets.images import toPixmap
 from FewShotSAMLib.widgets.strip_image import columnSlices, stripImage
-from FewShotSAMLib.workflow.review import Review, SliceReview
+from FewShotSAMLib.widgets.translation import _
+from FewShotSAMLib.workflow import Review, SliceReview
 
 _HEIGHT = 42
 _ORIGINS = {

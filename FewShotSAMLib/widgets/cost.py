@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from slicer.i18n import tr as _
-
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.texts import PROBLEM_COLOR, colored, escaped, formatBytes, formatSeconds
-from FewShotSAMLib.workflow.machine import Device, EncoderState, Machine
-from FewShotSAMLib.workflow.settings import Settings
+from FewShotSAMLib.widgets.translation import _
+from FewShotSAMLib.workflow import Device, EncoderState, Machine, Settings
 
 
 def chosenDevice(machine: Machine, settings: Settings) -> Device | None:

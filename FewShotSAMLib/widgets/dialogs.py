@@ -22,6 +22,10 @@ class Dialogs:
         """The path of an existing file, "" where the user cancelled. filters: "Few-shot models (*.fewshot)"."""
         return str(qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), title, "", filters) or "")
 
+    def openFolder(self, title: str) -> str:
+        """The path of an existing folder, "" where the user cancelled."""
+        return str(qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title) or "")
+
     def saveFile(self, title: str, name: str, filters: str) -> str:
         """The path of a file to write, "" where the user cancelled. The dialog asks before it overwrites."""
         return str(qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, name, filters) or "")

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import slicer
-from slicer.i18n import tr as _
 
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
+from FewShotSAMLib.widgets.translation import _
 
 _SUFFIXES = (".seg.nrrd", ".nrrd", ".nii.gz")  # as the entries of the choice stand in the .ui file
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from FewShotSAMLib.widgets.services import Services
-from FewShotSAMLib.workflow.session import State
+from FewShotSAMLib.workflow import State
 
 
 class Folding:

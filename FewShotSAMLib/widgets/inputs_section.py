@@ -55,7 +55,7 @@ class InputsSection:
 
     def update(self) -> None:
         """Nothing may be exchanged under a run."""
-        idle = self._services.session.state.value in ("idle", "preview")
+        idle = not self._services.session.is_busy
         for widget in (self._ui.volumeSelector, self._ui.segmentationSelector):
             widget.setEnabled(idle)
         self._ui.newSegmentationButton.setEnabled(idle and bool(self._ui.volumeSelector.currentNodeID))
@@ -91,9 +91,19 @@ class InputsSection:
     def _handOver(self) -> None:
         volumeId = self._ui.volumeSelector.currentNodeID
         segmentationId = self._ui.segmentationSelector.currentNodeID
-        if volumeId or segmentationId:
-            self._services.parameters.volumeId = volumeId
-            self._services.parameters.segmentationId = segmentationId
+        self._remember(volumeId, segmentationId)
         self._editor.setInputs(volumeId, segmentationId)
         self._observers.watchSegmentation(segmentationId)
-        self._messages.attempt(self._services.session.set_inputs, volumeId or None, segmentationId or None)
+        session = self._services.session
+        self._messages.attempt(session.set_inputs, volumeId or None, segmentationId or None)
+        session.range = self._services.parameters.range
+
+    def _remember(self, volumeId: str, segmentationId: str) -> None:
+        """Store the choice in the scene. The range belongs to the volume, so another volume is predicted in full."""
+        parameters = self._services.parameters
+        if (volumeId, segmentationId) == (parameters.volumeId, parameters.segmentationId):
+            return
+        if volumeId != parameters.volumeId:
+            parameters.range = None
+        parameters.volumeId = volumeId
+        parameters.segmentationId = segmentationId

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import qt
+import slicer.util
 
 from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.widgets.texts import PROBLEM_COLOR, WARNING_COLOR, colored, escaped
-from FewShotSAMLib.workflow.session import Message
+from FewShotSAMLib.widgets.translation import _
+from FewShotSAMLib.workflow import Message
 
 _MOST_LINES = 5000
+_STATUS_MS = 8000
 
 
 class Messages:
@@ -30,9 +33,10 @@ class Messages:
         text = f"{message.text} {message.hint}".strip()
         self._ui.messageLabel.setText(_LOOK[message.level](text))
         self._ui.messageFrame.show()
+        slicer.util.showStatusMessage(text, _STATUS_MS)  # in case the panel is scrolled elsewhere
         self.log(text)
         if message.log:
-            self.log(message.log)
+            self.log(_("More is in {0}").format(message.log))
         if message.level == "error":
             logging.error("FewShotSAM: %s", text)
 

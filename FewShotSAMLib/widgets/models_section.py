@@ -7,13 +7,12 @@ from typing import Any
 
 import qt
 import slicer
-from slicer.i18n import tr as _
 
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.texts import formatBytes
-from FewShotSAMLib.workflow.models import ModelEntry
-from FewShotSAMLib.workflow.session import State
+from FewShotSAMLib.widgets.translation import _
+from FewShotSAMLib.workflow import ModelEntry
 
 _ID_ROLE = qt.Qt.UserRole
 
@@ -41,7 +40,7 @@ class ModelsSection:
 
     def update(self) -> None:
         """Show what is in the folder and in the scene; the folder is read only while the section is unfolded."""
-        if not self._ui.modelsSection.collapsed:
+        if not self._ui.modelsSection.collapsed and not self._services.session.is_busy:
             self._fillModels()
             self._fillVolumes()
         self._updateButtons()
@@ -96,11 +95,11 @@ class ModelsSection:
         chosen = self._chosen() is not None
         for button in (self._ui.renameModelButton, self._ui.deleteModelButton, self._ui.exportModelButton):
             button.setEnabled(chosen)
-        self._ui.saveModelButton.setEnabled(session.review is not None)
+        self._ui.saveModelButton.setEnabled(session.has_model)
         self._ui.saveModelButton.setToolTip(
-            _("Keep what the last run learned.") if session.review is not None else _("Propagate first.")
+            _("Keep what the last run learned.") if session.has_model else _("Propagate first.")
         )
-        free = session.state in (State.IDLE, State.PREVIEW)
+        free = not session.is_busy
         volumes = bool(self._tickedVolumes())
         self._ui.applyModelButton.setEnabled(chosen and free and volumes)
         self._ui.applyModelButton.setToolTip(

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import qt
-from slicer.i18n import tr as _
 
 from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.widgets.images import toPixmap
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.texts import escaped
-from FewShotSAMLib.workflow.painted_slices import PaintedSlice
+from FewShotSAMLib.widgets.translation import _
+from FewShotSAMLib.workflow import PaintedSlice
 
 _THUMBNAIL = 56
 _SLICE, _SEGMENTS = 0, 1
@@ -44,6 +44,7 @@ class PaintedList:
         if (painted, segments) != self._shown:
             self._shown = (painted, segments)
             self._fill(painted, segments)
+        self._tree.setVisible(bool(painted))
         self._undrawn = [entry.index for entry in painted]
 
     def drawNext(self) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from slicer.i18n import tr as _
-
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.painted_list import PaintedList
 from FewShotSAMLib.widgets.services import Services
+from FewShotSAMLib.widgets.translation import _
 
 _AXES = (None, 0, 1, 2)  # as the entries of the choice stand in the .ui file: found by itself, then array axes
 
@@ -29,17 +28,13 @@ class PaintedSection:
         ui.firstSlice.connect("valueChanged(int)", self._onRange)
         ui.lastSlice.connect("valueChanged(int)", self._onRange)
 
-    def restore(self) -> None:
-        """Take over what the scene remembers."""
-        self._services.session.set_axis(self._services.parameters.axis)
-        self._services.session.range = self._services.parameters.range
-
     def update(self) -> None:
         """Show the session's painted slices, axis and range."""
         self._updating = True
         try:
             self._list.update()
-            self._ui.axisChoice.setCurrentIndex(_AXES.index(self._services.parameters.axis))
+            self._ui.paintedHint.setVisible(not self._services.session.painted)
+            self._ui.axisChoice.setCurrentIndex(_AXES.index(self._services.session.chosen_axis))
             self._updateRange()
         finally:
             self._updating = False
@@ -60,14 +55,14 @@ class PaintedSection:
     def declareEmpty(self) -> None:
         """The slice that is shown holds none of the segments; or take that back."""
         current = self.currentSlice()
-        if current is not None and self._services.session.state.value in ("idle", "preview"):
+        if current is not None and not self._services.session.is_busy:
             self._messages.attempt(self._services.session.set_empty, current, not self._isEmpty(current))
 
     def _isEmpty(self, index: int) -> bool:
         return any(entry.index == index and entry.empty for entry in self._services.session.painted)
 
     def _updateButtons(self) -> None:
-        free = self._services.session.state.value in ("idle", "preview")
+        free = not self._services.session.is_busy
         current = self.currentSlice()
         button = self._ui.emptySliceButton
         button.setEnabled(free and current is not None)
@@ -100,7 +95,6 @@ class PaintedSection:
 
     def _onAxis(self, position: int) -> None:
         if not self._updating:
-            self._services.parameters.axis = _AXES[position]
             self._messages.attempt(self._services.session.set_axis, _AXES[position])
 
     def _onRange(self, value: int) -> None:

@@ -29,11 +29,11 @@ _TICKS_PER_LOOK = 4  # how often it is looked whether another slice is shown: ev
 class Panel:
     """Shows one session. `root` is the widget of the .ui file."""
 
-    def __init__(self, root: Any, makeServices: Callable[[Callable[[], None]], Services]) -> None:
+    def __init__(self, root: Any, makeServices: Callable[[Any], Services]) -> None:
         self._root = root
         ui = slicer.util.childWidgetVariables(root)
         self._editor = SegmentEditor(ui.editorFrame.layout())
-        self.services = makeServices(self._editor.saveStateForUndo)
+        self.services = makeServices(self._editor.widget)
         self._session = self.services.session
         self._messages = Messages(ui)
         self._observers = SceneObservers(self._onSceneClosing, self._onSceneReplaced, self._session.mark_modified)
@@ -81,8 +81,6 @@ class Panel:
         self._shortcuts.install(slicer.util.mainWindow() or self._root)
         self._editor.enter()
         self._dependencies.check()
-        if self._session.machine is None and self._dependencies.complete:
-            self._messages.attempt(self._session.inspect)
         self.update()
 
     def exit(self) -> None:
@@ -127,6 +125,5 @@ class Panel:
         self._session.forget_scene()
 
     def _onSceneReplaced(self) -> None:
-        self._painted.restore()
         self._inputs.attach()
         self.update()

@@ -12,7 +12,7 @@ _MODULE = "FewShotSAM"
 class SceneParameters:
     """Values in the module's parameter node, the only one of its kind in the scene.
 
-    A plain vtkMRMLScriptedModuleNode: five values need no parameterNodeWrapper, and tests can use the real class.
+    A plain vtkMRMLScriptedModuleNode: three values need no parameterNodeWrapper, and tests can use the real class.
     """
 
     def _found(self) -> Any:
@@ -54,16 +54,6 @@ class SceneParameters:
     @segmentationId.setter
     def segmentationId(self, nodeId: str) -> None:
         self._node().SetNodeReferenceID("segmentation", nodeId or None)
-
-    @property
-    def axis(self) -> int | None:
-        """The axis that the user chose; None to find it."""
-        text = self._value("axis")
-        return int(text) if text else None
-
-    @axis.setter
-    def axis(self, axis: int | None) -> None:
-        self._node().SetParameter("axis", "" if axis is None else str(axis))
 
     @property
     def range(self) -> tuple[int, int] | None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from slicer.i18n import tr as _
-
 from FewShotSAMLib.widgets.cost import costText
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.texts import formatSeconds
-from FewShotSAMLib.workflow.session import Progress, State
+from FewShotSAMLib.widgets.translation import _
+from FewShotSAMLib.workflow import Progress, State
+from FewShotSAMLib.workflow.state import BUSY
 
-BUSY = (State.PREPARING, State.RUNNING, State.CANCELLING)
 _STEPS = 1000  # of the progress bar
 
 
@@ -36,7 +35,7 @@ class PropagateSection:
         session = self._services.session
         if session.state in BUSY:
             session.cancel()
-        elif not session.why_not():
+        elif not self._services.whyNot():
             self.showProgress(Progress("", _("Starting…"), None, None))
             self._messages.attempt(session.propagate)
 
@@ -54,15 +53,15 @@ class PropagateSection:
         """Show the state of the session."""
         session = self._services.session
         busy = session.state in BUSY
-        reason = "" if busy else session.why_not()
+        reason = "" if busy else self._services.whyNot()
         button = self._ui.propagateButton
         button.setText(self._buttonText(session.state))
         button.setEnabled(session.state in (State.PREPARING, State.RUNNING) or (not busy and not reason))
         button.setToolTip(self._toolTip(session.state, reason))
         self._ui.progressFrame.setVisible(busy)
-        self._ui.costLabel.setVisible(not busy)
-        if not busy:
-            self._ui.costLabel.setText(costText(self._services))
+        cost = "" if busy else costText(self._services)
+        self._ui.costLabel.setText(cost)
+        self._ui.costLabel.setVisible(bool(cost))
         self._updatePreview()
 
     def _buttonText(self, state: State) -> str:

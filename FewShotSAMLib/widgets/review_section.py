@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from slicer.i18n import tr as _
-
 from FewShotSAMLib.widgets.confidence_strip import ConfidenceStrip
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.strip_image import SURE, UNSURE
-from FewShotSAMLib.workflow.session import State
+from FewShotSAMLib.widgets.translation import _
 
 
 class ReviewSection:
@@ -38,8 +36,8 @@ class ReviewSection:
             if following is not None
             else _("There is no proposal: propagate first.")
         )
-        reason = session.why_not()
-        free = session.state in (State.IDLE, State.PREVIEW)
+        reason = self._services.whyNot()
+        free = not session.is_busy
         self._ui.againButton.setEnabled(free and not reason and review is not None)
         self._ui.againButton.setToolTip(reason or _("Go on from what was learned; takes seconds after a correction."))
         self.tick()

@@ -11,42 +11,38 @@ _UNDO_STATES = 10
 
 
 class SegmentEditor:
-    """The embedded qMRMLSegmentEditorWidget."""
+    """The embedded qMRMLSegmentEditorWidget, `widget`."""
 
     def __init__(self, layout: Any) -> None:
-        self._widget = slicer.qMRMLSegmentEditorWidget()
-        self._widget.setMaximumNumberOfUndoStates(_UNDO_STATES)
-        self._widget.setMRMLScene(slicer.mrmlScene)
-        self._widget.setSegmentationNodeSelectorVisible(False)
-        self._widget.setSourceVolumeNodeSelectorVisible(False)
-        layout.addWidget(self._widget)
+        self.widget = slicer.qMRMLSegmentEditorWidget()
+        self.widget.setMaximumNumberOfUndoStates(_UNDO_STATES)
+        self.widget.setMRMLScene(slicer.mrmlScene)
+        self.widget.setSegmentationNodeSelectorVisible(False)
+        self.widget.setSourceVolumeNodeSelectorVisible(False)
+        layout.addWidget(self.widget)
 
     def setInputs(self, volumeId: str, segmentationId: str) -> None:
         """Paint on this segmentation over this volume; "" for none."""
-        self._widget.setMRMLSegmentEditorNode(self._editorNode())
+        self.widget.setMRMLSegmentEditorNode(self._editorNode())
         # Slicer shows the source volume only if the segmentation is set before it.
-        self._widget.setSegmentationNode(_node(segmentationId))
-        self._widget.setSourceVolumeNode(_node(volumeId))
+        self.widget.setSegmentationNode(_node(segmentationId))
+        self.widget.setSourceVolumeNode(_node(volumeId))
 
     def enter(self) -> None:
         """The module is opened: painting in the views, and the effects' keys."""
-        self._widget.setupViewObservations()
-        self._widget.installKeyboardShortcuts()
+        self.widget.setupViewObservations()
+        self.widget.installKeyboardShortcuts()
 
     def exit(self) -> None:
         """The module is left: no effect stays active behind the user's back."""
-        self._widget.setActiveEffect(None)
-        self._widget.uninstallKeyboardShortcuts()
-        self._widget.removeViewObservations()
+        self.widget.setActiveEffect(None)
+        self.widget.uninstallKeyboardShortcuts()
+        self.widget.removeViewObservations()
 
     def forgetScene(self) -> None:
         """The scene is being closed."""
-        self._widget.setSegmentationNode(None)
-        self._widget.setSourceVolumeNode(None)
-
-    def saveStateForUndo(self) -> None:
-        """Remember the segmentation, so that the editor's Undo button brings it back."""
-        self._widget.saveStateForUndo()
+        self.widget.setSegmentationNode(None)
+        self.widget.setSourceVolumeNode(None)
 
     def _editorNode(self) -> Any:
         node = slicer.mrmlScene.GetSingletonNode(_TAG, "vtkMRMLSegmentEditorNode")

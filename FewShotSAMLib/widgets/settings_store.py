@@ -6,7 +6,7 @@ import json
 
 import qt
 
-from FewShotSAMLib.workflow.settings import Settings
+from FewShotSAMLib.workflow import Settings
 
 _KEY = "FewShotSAM/Settings"
 

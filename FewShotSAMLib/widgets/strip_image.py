@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from FewShotSAMLib.workflow.review import Review
+from FewShotSAMLib.workflow import Review
 
 # Okabe and Ito's orange, through light grey, to their blue: told apart by users who are colour-blind, and in grey.
 UNSURE, MIDDLE, SURE = (213, 94, 0), (228, 228, 222), (0, 114, 178)

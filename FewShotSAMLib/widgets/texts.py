@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slicer.i18n import tr as _
+from FewShotSAMLib.widgets.translation import _
 
 PROBLEM_COLOR = "#d9432f"  # red that reads on Slicer's light and dark background alike
 WARNING_COLOR = "#c27800"

@@ -85,7 +85,7 @@ class PanelUnderTest:
         self.dependencies = fakes.FakeDependencies()
         self.store = SettingsStore()
         self.widget = self.module.FewShotSAMWidget()
-        self.widget.makeServices = lambda saveUndoState: Services(
+        self.widget.makeServices = lambda segmentEditor: Services(
             self.session,
             fakes.FakeScene(),
             self.views,

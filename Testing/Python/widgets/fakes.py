@@ -9,14 +9,14 @@ import slicer
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.segment import Segment
-from FewShotSAMLib.workflow.machine import Device, EncoderState, Machine
-from FewShotSAMLib.workflow.models import ModelEntry
-from FewShotSAMLib.workflow.painted_slices import PaintedSlice
-from FewShotSAMLib.workflow.review import Review, SliceReview
-from FewShotSAMLib.workflow.scene import Target
-from FewShotSAMLib.workflow.session import State
-from FewShotSAMLib.workflow.settings import Settings
-from FewShotSAMLib.workflow.signal import Signal
+from FewShotSAMLib.workflow import Device, EncoderState, Machine
+from FewShotSAMLib.workflow import ModelEntry
+from FewShotSAMLib.workflow import PaintedSlice
+from FewShotSAMLib.workflow import Review, SliceReview
+from FewShotSAMLib.workflow import Target
+from FewShotSAMLib.workflow import State
+from FewShotSAMLib.workflow import Settings
+from FewShotSAMLib.workflow import Signal
 
 
 class FakePreview:
@@ -72,6 +72,8 @@ class FakeSession:
         self.settings = Settings()
         self.painted: tuple[PaintedSlice, ...] = ()
         self.axis: int | None = None
+        self.chosen_axis: int | None = None
+        self.has_model = False
         self.range: tuple[int, int] | None = None
         self.review: Review | None = None
         self.preview: FakePreview | None = None
@@ -92,14 +94,25 @@ class FakeSession:
 
     def set_inputs(self, volume_id: str | None, segmentation_id: str | None) -> None:
         self.calls.append(("set_inputs", volume_id, segmentation_id))
-        self.target = Target(volume_id, segmentation_id) if volume_id and segmentation_id else None
+        target = Target(volume_id, segmentation_id) if volume_id and segmentation_id else None
+        if target != self.target:
+            self.target, self.range = target, None
         self.changed.emit()
 
-    def thumbnail(self, index: int, size: int) -> np.ndarray:
+    @property
+    def is_busy(self) -> bool:
+        return self.state in (State.PREPARING, State.RUNNING, State.CANCELLING)
+
+    def set_axis(self, axis: int | None) -> None:
+        self.calls.append(("set_axis", axis))
+        self.chosen_axis = axis
+        self.changed.emit()
+
+    def thumbnail(self, index: int, longest: int) -> np.ndarray:
         self.calls.append(("thumbnail", index))
-        image = np.zeros((size, size * 3 // 4, 3), np.uint8)
-        image[size // 4 : size // 2, 8:-8] = 90
-        image[size // 3 : size // 2, 12:24] = (230, 100, 70)
+        image = np.zeros((longest, longest * 3 // 4, 3), np.uint8)
+        image[longest // 4 : longest // 2, 8:-8] = 90
+        image[longest // 3 : longest // 2, 12:24] = (230, 100, 70)
         return image
 
     def why_not(self) -> str:
@@ -124,7 +137,7 @@ class FakeSession:
 
 
 _PLAIN_CALLS = {
-    *("mark_modified", "set_axis", "set_ticked", "set_empty", "delete_slice", "propagate", "cancel", "apply"),
+    *("mark_modified", "set_ticked", "set_empty", "delete_slice", "propagate", "cancel", "apply"),
     *("discard", "save_model", "apply_model", "inspect", "download", "clear_cache", "export", "close", "forget_scene"),
 }
 
@@ -173,20 +186,24 @@ class FakeDialogs:
         self.asked.append(question)
         return self.answer
 
-    askName = confirm = openFile = saveFile = _ask  # noqa: N815
+    askName = confirm = openFile = openFolder = saveFile = _ask  # noqa: N815
 
 
 class FakeDependencies:
     def __init__(self) -> None:
         self.text = ""
-        self.installed = 0
+        self.installed: list[str] = []
 
     def status(self) -> str:
         return self.text
 
-    def install(self) -> None:
-        self.installed += 1
+    def install(self) -> bool:
+        return self.installFromFolder("internet")
+
+    def installFromFolder(self, folder: str) -> bool:
+        self.installed.append(folder)
         self.text = ""
+        return True
 
 
 def painted(*indices: int, empty: tuple[int, ...] = ()) -> tuple[PaintedSlice, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from harness import application
 
-from FewShotSAMLib.workflow.session import State
+from FewShotSAMLib.workflow import State
 
 
 def _press(panel: Any, key: str) -> None:
@@ -54,15 +54,25 @@ def test_the_segment_editor_watches_the_views_only_while_the_module_is_open(pane
     assert names.index("installKeyboardShortcuts") < names.index("uninstallKeyboardShortcuts")
 
 
-def test_entering_looks_at_the_computer_once_all_is_installed(panel: Any) -> None:
+@pytest.mark.parametrize("source", ["internet", "/wheels"])
+def test_entering_looks_at_the_computer_once_all_is_installed(panel: Any, source: str) -> None:
     panel.dependencies.text = "PyTorch is missing. Press Install."
     panel.widget.enter()
     assert panel.session.called("inspect") == []
     assert panel.ui.dependencyFrame.visible
     assert panel.ui.dependencyLabel.text == "PyTorch is missing. Press Install."
-    panel.ui.installButton.click()
-    assert panel.dependencies.installed == 1
+    assert panel.ui.propagateButton.toolTip == "PyTorch is missing. Press Install."
+    assert not panel.ui.propagateButton.enabled
+    panel.dialogs.answer = ""
+    panel.ui.installFolderButton.click()
+    assert panel.dependencies.installed == []
+    button = panel.ui.installFolderButton if source == "/wheels" else panel.ui.installButton
+    panel.dialogs.answer = source
+    button.click()
+    panel.wait(2)
+    assert panel.dependencies.installed == [source]
     assert not panel.ui.dependencyFrame.visible
+    assert panel.ui.propagateButton.enabled
     assert panel.session.called("inspect") == [()]
 
 
@@ -103,12 +113,11 @@ def test_edits_of_the_segmentation_reach_the_session_and_those_of_another_do_not
     assert panel.session.called("mark_modified") == []
 
 
-def test_a_saved_scene_brings_inputs_axis_and_range_back(panel: Any, scene: Any, tmp_path: Path) -> None:
+def test_a_loaded_scene_brings_inputs_and_range_back(panel: Any, scene: Any, tmp_path: Path) -> None:
     import slicer
 
     panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
     panel.go(axis=1)
-    panel.ui.axisChoice.setCurrentIndex(2)
     panel.ui.rangeCheck.click()
     panel.ui.lastSlice.setValue(9)
     saved = slicer.mrmlScene.GetSingletonNode("FewShotSAM", "vtkMRMLScriptedModuleNode")
@@ -116,7 +125,6 @@ def test_a_saved_scene_brings_inputs_axis_and_range_back(panel: Any, scene: Any,
     panel.session.calls.clear()
     panel.session.range = None
     slicer.mrmlScene.InvokeEvent(slicer.mrmlScene.EndImportEvent)
-    assert panel.session.called("set_axis") == [(1,)]
     assert panel.session.range == (0, 9)
     assert panel.session.called("set_inputs")[-1][0] == scene.volume.GetID()
 
@@ -185,3 +193,36 @@ def test_module_says_what_it_is() -> None:
     parent = SimpleNamespace()
     module.FewShotSAM(parent)
     assert (parent.title, parent.categories) == ("FewShotSAM", ["Segmentation"])
+
+
+def test_another_volume_is_predicted_in_full(panel: Any, scene: Any) -> None:
+    import slicer
+
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    panel.go(axis=0)
+    panel.ui.rangeCheck.click()
+    assert panel.session.range == (0, 39)
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    panel.ui.volumeSelector.setCurrentNodeID(other.GetID())
+    assert panel.session.range is None
+
+
+def test_a_slicer_without_its_python_says_so(scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import slicer.util
+
+    from FewShotSAMLib.core.errors import FewShotSAMError
+
+    shown = []
+    monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **named: shown.append(text))
+    module = application.loadModule(Path(__file__).resolve().parents[3] / "FewShotSAM" / "FewShotSAM.py")
+    widget = module.FewShotSAMWidget()
+
+    def fail(editor: Any) -> None:
+        raise FewShotSAMError("PythonSlicer was not found.", "Install 3D Slicer anew.")
+
+    widget.makeServices = fail
+    widget.setup()
+    widget.enter()
+    widget.exit()
+    widget.cleanup()
+    assert shown == ["PythonSlicer was not found. Install 3D Slicer anew."]

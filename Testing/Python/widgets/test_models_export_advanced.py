@@ -6,9 +6,9 @@ from typing import Any
 import fakes
 import pytest
 
-from FewShotSAMLib.workflow.models import ModelEntry
-from FewShotSAMLib.workflow.session import State
-from FewShotSAMLib.workflow.settings import Settings
+from FewShotSAMLib.workflow import ModelEntry
+from FewShotSAMLib.workflow import State
+from FewShotSAMLib.workflow import Settings
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_models_are_listed(models: Any) -> None:
 
 def test_a_model_is_saved_under_a_name(models: Any) -> None:
     assert not models.ui.saveModelButton.enabled
-    models.go(review=fakes.review())
+    models.go(has_model=True)
     models.dialogs.answer = ""
     models.ui.saveModelButton.click()
     assert models.session.called("save_model") == []

@@ -11,7 +11,7 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.widgets.images import toPixmap
 from FewShotSAMLib.widgets.painted_list import squared
 from FewShotSAMLib.widgets.strip_image import MIDDLE, PAINTED, SURE, UNSURE, confidenceColors, stripImage
-from FewShotSAMLib.workflow.session import State
+from FewShotSAMLib.workflow import State
 
 
 @pytest.fixture

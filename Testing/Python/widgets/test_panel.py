@@ -7,7 +7,7 @@ import pytest
 from harness import application, problems
 
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.workflow.session import Message, Progress, State
+from FewShotSAMLib.workflow import Message, Progress, State
 
 
 def test_it_loads_and_hands_over_the_volume_with_a_new_segmentation(panel: Any, scene: Any) -> None:
@@ -78,10 +78,10 @@ def test_preview_controls(panel: Any) -> None:
 
 @pytest.mark.parametrize("level", ["info", "warning", "error"])
 def test_messages_are_shown_and_logged(panel: Any, level: str) -> None:
-    panel.say("said", Message(level, "The process <died>.", "Try again.", log="Traceback"))
+    panel.say("said", Message(level, "The process <died>.", "Try again.", log="/logs/1.txt"))
     assert panel.ui.messageFrame.visible
     assert "The process &lt;died&gt;. Try again." in panel.ui.messageLabel.text
-    assert panel.ui.logText.plainText.splitlines() == ["The process <died>. Try again.", "Traceback"]
+    assert panel.ui.logText.plainText.splitlines() == ["The process <died>. Try again.", "More is in /logs/1.txt"]
     panel.ui.closeMessageButton.click()
     assert not panel.ui.messageFrame.visible
 

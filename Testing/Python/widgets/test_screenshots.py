@@ -8,7 +8,7 @@ import pytest
 from harness import application
 from harness.binding import QtWidgets
 
-from FewShotSAMLib.workflow.session import Message, Progress, State
+from FewShotSAMLib.workflow import Message, Progress, State
 
 WIDTH = 400
 
