@@ -98,7 +98,7 @@ class AdvancedSection:
         machine = self._services.session.machine
         self._ui.clearCacheButton.setEnabled(machine is not None and self._services.session.state is State.IDLE)
         if machine is None:
-            self._ui.cacheLabel.setText("–")
+            self._ui.cacheLabel.setText("-")
             return
         used, limit = formatBytes(machine.cache_bytes), formatBytes(machine.cache_limit_bytes)
         self._ui.cacheLabel.setText(_("{0} of {1}").format(used, limit))

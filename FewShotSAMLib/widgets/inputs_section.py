@@ -96,7 +96,7 @@ class InputsSection:
         self._observers.watchSegmentation(segmentationId)
         session = self._services.session
         self._messages.attempt(session.set_inputs, volumeId or None, segmentationId or None)
-        session.range = self._services.parameters.range
+        session.range = self._services.parameters.sliceRange
 
     def _remember(self, volumeId: str, segmentationId: str) -> None:
         """Store the choice in the scene. The range belongs to the volume, so another volume is predicted in full."""
@@ -104,6 +104,6 @@ class InputsSection:
         if (volumeId, segmentationId) == (parameters.volumeId, parameters.segmentationId):
             return
         if volumeId != parameters.volumeId:
-            parameters.range = None
+            parameters.sliceRange = None
         parameters.volumeId = volumeId
         parameters.segmentationId = segmentationId

@@ -66,13 +66,13 @@ class PaintedSection:
         current = self.currentSlice()
         button = self._ui.emptySliceButton
         button.setEnabled(free and current is not None)
-        button.setChecked(current is not None and self._isEmpty(current))
         if current is None:
-            button.setText(_("This slice is empty"))
+            button.setText(_("Declare slice empty"))
             button.setToolTip(_("Paint on a slice, or choose the axis above, so that it is known which slices count."))
         else:
-            button.setText(_("Slice {0} is empty").format(current))
-            button.setToolTip(_("Slice {0} holds none of the segments (Ctrl+Shift+E).").format(current))
+            text = _("Slice {0} is not empty") if self._isEmpty(current) else _("Declare slice {0} empty")
+            button.setText(text.format(current))
+            button.setToolTip(_("An empty slice holds none of the segments; results stop there (Ctrl+Shift+E)."))
         self._ui.deleteSliceButton.setEnabled(free and self._list.selectedSlice() is not None)
 
     def _updateRange(self) -> None:
@@ -102,6 +102,6 @@ class PaintedSection:
             return
         limits = sorted((self._ui.firstSlice.value, self._ui.lastSlice.value))
         chosen = (limits[0], limits[1]) if self._ui.rangeCheck.checked else None
-        self._services.parameters.range = chosen
+        self._services.parameters.sliceRange = chosen
         self._services.session.range = chosen
         self.update()

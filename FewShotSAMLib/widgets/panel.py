@@ -1,4 +1,4 @@
-"""The panel as a whole: its sections, what drives them, and what happens when the module or the scene comes and goes."""
+"""The panel as a whole: its sections, what drives them, and what happens when module or scene come and go."""
 
 from __future__ import annotations
 

@@ -56,11 +56,11 @@ class SceneParameters:
         self._node().SetNodeReferenceID("segmentation", nodeId or None)
 
     @property
-    def range(self) -> tuple[int, int] | None:
+    def sliceRange(self) -> tuple[int, int] | None:
         """First and last slice to predict; None for all."""
         first, _, last = self._value("range").partition(",")
         return (int(first), int(last)) if last else None
 
-    @range.setter
-    def range(self, limits: tuple[int, int] | None) -> None:
+    @sliceRange.setter
+    def sliceRange(self, limits: tuple[int, int] | None) -> None:
         self._node().SetParameter("range", "" if limits is None else f"{limits[0]},{limits[1]}")

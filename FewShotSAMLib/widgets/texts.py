@@ -9,7 +9,7 @@ WARNING_COLOR = "#c27800"
 
 
 def formatBytes(count: int | None) -> str:
-    """"375 MB", "1.2 GB"; "?" where it is not known."""
+    """ "375 MB", "1.2 GB"; "?" where it is not known."""
     if count is None:
         return "?"
     if count >= 1e9:
@@ -18,7 +18,7 @@ def formatBytes(count: int | None) -> str:
 
 
 def formatSeconds(seconds: float) -> str:
-    """"40 s", "3 min", "1 h 20 min"."""
+    """ "40 s", "3 min", "1 h 20 min"."""
     if seconds < 90:
         return _("{0} s").format(max(1, round(seconds)))
     minutes = round(seconds / 60)

@@ -12,7 +12,7 @@ _ALIGNED = 0.9  # cosine between a view's normal and the axis from which the vie
 
 
 class SliceViews:
-    """Speaks of slices by their index along an array axis (0 = k, 1 = j, 2 = i) of a volume, whatever its orientation."""
+    """Speaks of slices by their index along an array axis (0 = k, 1 = j, 2 = i) of a volume, however it is oriented."""
 
     def sliceCount(self, volumeId: str, axis: int) -> int:
         """How many slices the volume has along the axis; 0 where it has no voxels."""

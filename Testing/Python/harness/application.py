@@ -2,7 +2,6 @@
 
 import importlib.util
 import inspect
-import os
 import sys
 import types
 import unittest
@@ -11,6 +10,7 @@ from typing import Any
 
 import slicer
 import slicer.util
+
 from harness import problems, pythonqt
 from harness.binding import QtCore, QtWidgets
 
@@ -111,7 +111,7 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
 
 
 def _resourcePath(thing: Any, name: str) -> str:
-    return os.path.join(Path(inspect.getfile(type(thing))).parent, "Resources", name)
+    return str(Path(inspect.getfile(type(thing))).parent / "Resources" / name)
 
 
 def loadModule(path: Path) -> Any:

@@ -5,6 +5,8 @@ from typing import Any
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
+__all__ = ["NAME", "Property", "QtCore", "QtGui", "QtWidgets", "Signal", "Slot"]
+
 NAME = os.environ.get("FEWSHOTSAM_QT", "PySide6")
 
 QtCore: Any

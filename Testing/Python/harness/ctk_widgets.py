@@ -10,7 +10,7 @@ _WIDEST = 16777215  # QWIDGETSIZE_MAX, which PySide6 does not have
 
 
 @standIn
-class ctkCollapsibleButton(QtWidgets.QAbstractButton):  # noqa: N801
+class ctkCollapsibleButton(QtWidgets.QAbstractButton):
     """A header whose click shows or hides what lies below it; checked means unfolded."""
 
     contentsCollapsed = Signal(bool)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import vtk
+
 from harness.binding import QtCore
 
 found: list[str] = []

@@ -146,7 +146,7 @@ def _made(proxy: Proxy, values: list[Any]) -> Any:
     def eventFilter(self: Any, watched: Any, event: Any) -> bool:
         try:
             return bool(proxy.eventFilter(wrap(watched), event))
-        except Exception:
+        except Exception:  # noqa: BLE001 - PythonQt prints whatever is raised and goes on
             problems.reportException()
             return False
 
@@ -180,7 +180,7 @@ def _guarded(slot: Callable[..., Any], count: int) -> Callable[..., None]:
     def guarded(*values: Any) -> None:
         try:
             slot(*(wrap(value) for value in values[:count]))
-        except Exception:
+        except Exception:  # noqa: BLE001 - PythonQt prints whatever is raised and goes on
             problems.reportException()
 
     return guarded

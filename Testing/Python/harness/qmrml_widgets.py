@@ -3,6 +3,7 @@
 from typing import Any
 
 import slicer
+
 from harness.binding import Property, QtWidgets, Signal, Slot
 from harness.pythonqt import nativeClasses, proxyClass, standIn
 
@@ -22,12 +23,25 @@ class _OfScene:
 
 
 @standIn
-class qMRMLWidget(_OfScene, QtWidgets.QWidget):  # noqa: N801
+class qMRMLWidget(_OfScene, QtWidgets.QWidget):
     """A plain widget that knows the scene."""
 
 
+def _flag(name: str) -> Any:
+    """Getter and setter of a property that is a plain bool."""
+
+    def get(self: Any) -> bool:
+        return bool(self._flags[name])
+
+    def put(self: Any, value: bool) -> None:
+        self._flags[name] = bool(value)
+        self._fill()
+
+    return get, put
+
+
 @standIn
-class qMRMLNodeComboBox(_OfScene, QtWidgets.QComboBox):  # noqa: N801
+class qMRMLNodeComboBox(_OfScene, QtWidgets.QComboBox):
     """Lists the nodes of some classes and follows the scene; chooses the first node where it may not be empty."""
 
     currentNodeIDChanged = Signal(str)
@@ -96,16 +110,6 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QComboBox):  # noqa: N801
 
     nodeTypes = Property("QStringList", _types_, setNodeTypes)
 
-    def _flag(name: str) -> Any:  # type: ignore[misc] # noqa: N805
-        def get(self: Any) -> bool:
-            return bool(self._flags[name])
-
-        def put(self: Any, value: bool) -> None:
-            self._flags[name] = bool(value)
-            self._fill()
-
-        return get, put
-
     noneEnabled = Property(bool, *_flag("noneEnabled"))
     addEnabled = Property(bool, *_flag("addEnabled"))
     removeEnabled = Property(bool, *_flag("removeEnabled"))
@@ -117,7 +121,7 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QComboBox):  # noqa: N801
 
 
 @standIn
-class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QFrame):  # noqa: N801
+class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QFrame):
     """Keeps what it is told; tests read `calls` of the native object."""
 
     def __init__(self, parent: Any = None) -> None:

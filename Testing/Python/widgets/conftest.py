@@ -31,7 +31,7 @@ if BINDING:
 
 @pytest.fixture(autouse=True)
 def strict() -> Iterator[None]:
-    """An empty scene and no settings; a VTK or Qt message, an unknown signal or an exception in a slot fails the test."""
+    """An empty scene and no settings; a VTK or Qt message, an unknown signal or a slot's exception fails the test."""
     if not BINDING:
         yield
         return
@@ -76,8 +76,8 @@ class PanelUnderTest:
         import fakes
         import slicer.util
 
-        from FewShotSAMLib.widgets.services import Services
         from FewShotSAMLib.widgets.parameters import SceneParameters
+        from FewShotSAMLib.widgets.services import Services
         from FewShotSAMLib.widgets.settings_store import SettingsStore
 
         self.module = application.loadModule(REPOSITORY / "FewShotSAM" / "FewShotSAM.py")

@@ -1,4 +1,4 @@
-"""A session without a worker, and what else surrounds the panel: the tests decide what they say and see what they hear."""
+"""A session without a worker, and what else surrounds the panel; tests decide what they say and see what they hear."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,14 +9,19 @@ import slicer
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.segment import Segment
-from FewShotSAMLib.workflow import Device, EncoderState, Machine
-from FewShotSAMLib.workflow import ModelEntry
-from FewShotSAMLib.workflow import PaintedSlice
-from FewShotSAMLib.workflow import Review, SliceReview
-from FewShotSAMLib.workflow import Target
-from FewShotSAMLib.workflow import State
-from FewShotSAMLib.workflow import Settings
-from FewShotSAMLib.workflow import Signal
+from FewShotSAMLib.workflow import (
+    Device,
+    EncoderState,
+    Machine,
+    ModelEntry,
+    PaintedSlice,
+    Review,
+    Settings,
+    Signal,
+    SliceReview,
+    State,
+    Target,
+)
 
 
 class FakePreview:
@@ -186,7 +191,7 @@ class FakeDialogs:
         self.asked.append(question)
         return self.answer
 
-    askName = confirm = openFile = openFolder = saveFile = _ask  # noqa: N815
+    askName = confirm = openFile = openFolder = saveFile = _ask
 
 
 class FakeDependencies:

@@ -6,9 +6,7 @@ from typing import Any
 import fakes
 import pytest
 
-from FewShotSAMLib.workflow import ModelEntry
-from FewShotSAMLib.workflow import State
-from FewShotSAMLib.workflow import Settings
+from FewShotSAMLib.workflow import ModelEntry, Settings, State
 
 
 @pytest.fixture
@@ -47,7 +45,7 @@ def test_a_model_is_saved_under_a_name(models: Any) -> None:
 def test_a_model_is_renamed_deleted_loaded_and_exported(models: Any) -> None:
     models.dialogs.answer = "/tmp/kidney.fewshot"
     models.ui.exportModelButton.click()
-    (entry, path), = models.session.models.copied
+    ((entry, path),) = models.session.models.copied
     assert (entry.name, path) == ("spleen MR", Path("/tmp/kidney.fewshot"))
     models.ui.loadModelButton.click()
     assert names(models) == ["liver CT", "spleen MR", "kidney"]
@@ -77,7 +75,7 @@ def test_a_model_is_applied_to_the_ticked_volumes(models: Any, scene: Any) -> No
     assert not models.ui.applyModelButton.enabled
     listed.item(0).setCheckState(qt.Qt.Checked)
     models.ui.applyModelButton.click()
-    (entry, volumes), = models.session.called("apply_model")
+    ((entry, volumes),) = models.session.called("apply_model")
     assert isinstance(entry, ModelEntry)
     assert (entry.name, volumes) == ("spleen MR", [scene.volume.GetID()])
     models.go(state=State.RUNNING)
@@ -86,7 +84,12 @@ def test_a_model_is_applied_to_the_ticked_volumes(models: Any, scene: Any) -> No
 
 @pytest.mark.parametrize(
     ("position", "answer", "written"),
-    [(0, "/x/a.seg.nrrd", "/x/a.seg.nrrd"), (0, "/x/a", "/x/a.seg.nrrd"), (1, "/x/a", "/x/a.nrrd"), (2, "/x/ä", "/x/ä.nii.gz")],
+    [
+        (0, "/x/a.seg.nrrd", "/x/a.seg.nrrd"),
+        (0, "/x/a", "/x/a.seg.nrrd"),
+        (1, "/x/a", "/x/a.nrrd"),
+        (2, "/x/ä", "/x/ä.nii.gz"),
+    ],
 )
 def test_export(panel: Any, scene: Any, position: int, answer: str, written: str) -> None:
     assert not panel.ui.exportButton.enabled
@@ -132,7 +135,15 @@ def test_settings_reach_the_session_and_the_next_start(panel: Any) -> None:
 def test_all_methods_can_be_chosen(panel: Any) -> None:
     choice = panel.ui.methodChoice
     found = [choice.itemData(position) for position in range(choice.count)]
-    assert set(found) == {"few-shot", "autosam-vit", "autosam-cnn", "autosam-linear", "synthesis", "lora", "cheap-lunch"}
+    assert set(found) == {
+        "few-shot",
+        "autosam-vit",
+        "autosam-cnn",
+        "autosam-linear",
+        "synthesis",
+        "lora",
+        "cheap-lunch",
+    }
 
 
 def test_a_choice_of_an_earlier_start_stays_before_the_computer_is_looked_at(panel: Any) -> None:

@@ -75,7 +75,12 @@ def test_the_view_that_looks_most_directly_counts(scene: Any) -> None:
     tilted = scene.views[0]
     matrix = tilted.GetSliceToRAS()
     angle = np.radians(15)
-    for row, column, value in ((1, 1, np.cos(angle)), (2, 1, np.sin(angle)), (1, 2, -np.sin(angle)), (2, 2, np.cos(angle))):
+    for row, column, value in (
+        (1, 1, np.cos(angle)),
+        (2, 1, np.sin(angle)),
+        (1, 2, -np.sin(angle)),
+        (2, 2, np.cos(angle)),
+    ):
         matrix.SetElement(row, column, value)
     tilted.UpdateMatrices()
     scene.views[1].SetOrientationToAxial()

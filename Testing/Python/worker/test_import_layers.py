@@ -23,6 +23,8 @@ MAY_IMPORT = {
     "worker": {"core"},
     "worker/server": {"worker", "engine", "core"},
     "worker/__main__": {"worker/server"},
+    "workflow": {"worker", "core"},
+    "widgets": {"mrml", "workflow", "worker", "methods/registry", "core"},
     "benchmark": {"worker", "engine", "methods", "methods/registry", "sam", "core"},
     "cli": {"core", "worker", "sam", "methods/registry", "cli", "demo", "benchmark"},
     "demo": {"core"},
