@@ -66,7 +66,7 @@ class Panel:
         self._stale = False
         self._closed = False
         self._connectSession()
-        self._driver = Driver(self._tick)
+        self._driver = Driver(self.tick)
         self._driver.start()
         self._onSceneReplaced()
 
@@ -109,7 +109,8 @@ class Panel:
         # Drawn at the end of the tick, once, however often the session speaks within it.
         self._stale = True
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
+        """What the timer does: the session's next small step, and what has changed is shown."""
         self._session.poll()
         if self._closed:
             return

@@ -19,3 +19,30 @@ def test_panel(binding: str) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert " passed" in done.stdout
+
+
+def test_the_library_is_found_beside_the_module_when_only_the_module_is_on_the_path(tmp_path: Path) -> None:
+    """As with Slicer's --additional-module-paths; in a process without this repository on its path."""
+    repository = Path(__file__).resolve().parents[3]
+    code = f"""
+import sys
+from pathlib import Path
+sys.path[:] = [entry for entry in sys.path if not (Path(entry) / "FewShotSAMLib" / "__init__.py").is_file()]
+sys.path.append({str(repository / "Testing" / "Python")!r})
+from harness import application
+application.start(Path({str(tmp_path)!r}))
+sys.excepthook = sys.__excepthook__
+import importlib.util
+assert getattr(importlib.util.find_spec("FewShotSAMLib"), "origin", None) is None
+application.loadModule(Path({str(repository / "FewShotSAM" / "FewShotSAM.py")!r}))
+import FewShotSAMLib.widgets.panel
+heavy = {{"torch", "torchvision", "h5py", "safetensors", "segment_anything"}} & set(sys.modules)
+assert not heavy, heavy
+print(FewShotSAMLib.__file__)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1].startswith(str(repository))
