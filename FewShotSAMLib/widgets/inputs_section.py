@@ -74,8 +74,13 @@ class InputsSection:
         self._handOver()
 
     def _createIfNone(self) -> None:
-        if self._ui.volumeSelector.currentNodeID and not self._ui.segmentationSelector.currentNodeID:
+        if self._chosen(self._ui.volumeSelector) and not self._chosen(self._ui.segmentationSelector):
             self._create()
+
+    def _chosen(self, selector: Any) -> str:
+        """The selector's node id; "" where the node is gone: after closing a scene the selector may hear of it last."""
+        nodeId = str(selector.currentNodeID)
+        return nodeId if self._services.scene.exists(nodeId) else ""
 
     def _create(self) -> None:
         self._busy = True
@@ -89,8 +94,7 @@ class InputsSection:
         self._ui.segmentationSelector.setCurrentNodeID(created)
 
     def _handOver(self) -> None:
-        volumeId = self._ui.volumeSelector.currentNodeID
-        segmentationId = self._ui.segmentationSelector.currentNodeID
+        volumeId, segmentationId = self._chosen(self._ui.volumeSelector), self._chosen(self._ui.segmentationSelector)
         self._remember(volumeId, segmentationId)
         self._editor.setInputs(volumeId, segmentationId)
         self._observers.watchSegmentation(segmentationId)

@@ -25,7 +25,7 @@ class Messages:
         self._ui = ui
         ui.logText.setMaximumBlockCount(_MOST_LINES)
         ui.messageFrame.hide()
-        ui.closeMessageButton.connect("clicked()", ui.messageFrame.hide)
+        ui.closeMessageButton.connect("clicked()", self.clear)
         ui.copyLogButton.connect("clicked()", self._copyLog)
 
     def show(self, message: Message) -> None:
@@ -39,6 +39,10 @@ class Messages:
             self.log(_("More is in {0}").format(message.log))
         if message.level == "error":
             logging.error("FewShotSAM: %s", text)
+
+    def clear(self) -> None:
+        """Take the last message away: it was about an earlier run."""
+        self._ui.messageFrame.hide()
 
     def log(self, line: str) -> None:
         """Add to the log pane."""

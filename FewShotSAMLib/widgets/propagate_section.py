@@ -36,6 +36,7 @@ class PropagateSection:
         if session.state in BUSY:
             session.cancel()
         elif not self._services.whyNot():
+            self._messages.clear()
             self.showProgress(Progress("", _("Starting…"), None, None))
             self._messages.attempt(session.propagate)
 

@@ -122,24 +122,47 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QComboBox):
 
 @standIn
 class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QFrame):
-    """Keeps what it is told; tests read `calls` of the native object."""
+    """No effects, but the real logic's history; tests read `calls` of the native object."""
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self.calls: list[tuple[Any, ...]] = []
+        self._logic = slicer.vtkSlicerSegmentEditorLogic()
+        self._node: Any = None
         self.setFrameShape(QtWidgets.QFrame.StyledPanel)
         layout = QtWidgets.QVBoxLayout(self)
         layout.addWidget(QtWidgets.QLabel("Segment Editor"))
         self.setMinimumHeight(90)
 
+    def setMRMLScene(self, scene: Any) -> None:
+        super().setMRMLScene(scene)
+        self._logic.SetMRMLScene(scene)
+
+    def mrmlSegmentEditorNode(self) -> Any:
+        return self._node
+
     def setMRMLSegmentEditorNode(self, node: Any) -> None:
-        self.calls.append(("setMRMLSegmentEditorNode", node))
+        self._node = node
+        self._logic.SetSegmentEditorNode(node)
 
     def setSegmentationNode(self, node: Any) -> None:
         self.calls.append(("setSegmentationNode", node))
+        if self._node is not None:
+            self._node.SetAndObserveSegmentationNode(node)
 
     def setSourceVolumeNode(self, node: Any) -> None:
         self.calls.append(("setSourceVolumeNode", node))
+        if self._node is not None:
+            self._node.SetAndObserveSourceVolumeNode(node)
+
+    def setMaximumNumberOfUndoStates(self, count: int) -> None:
+        self._logic.SetMaximumNumberOfUndoStates(count)
+
+    def saveStateForUndo(self) -> None:
+        self._logic.SaveStateForUndo()
+
+    def undo(self) -> None:
+        self._logic.Undo()
 
     def setSegmentationNodeSelectorVisible(self, visible: bool) -> None:
         self.calls.append(("setSegmentationNodeSelectorVisible", visible))
@@ -147,14 +170,8 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QFrame):
     def setSourceVolumeNodeSelectorVisible(self, visible: bool) -> None:
         self.calls.append(("setSourceVolumeNodeSelectorVisible", visible))
 
-    def setMaximumNumberOfUndoStates(self, count: int) -> None:
-        self.calls.append(("setMaximumNumberOfUndoStates", count))
-
     def setActiveEffect(self, effect: Any) -> None:
         self.calls.append(("setActiveEffect", effect))
-
-    def saveStateForUndo(self) -> None:
-        self.calls.append(("saveStateForUndo",))
 
     def setupViewObservations(self) -> None:
         self.calls.append(("setupViewObservations",))

@@ -155,6 +155,9 @@ class FakeScene:
         node.GetSegmentation().AddEmptySegment("s1", "liver", (0.9, 0.4, 0.3))
         return str(node.GetID())
 
+    def exists(self, node_id: str) -> bool:
+        return bool(node_id) and slicer.mrmlScene.GetNodeByID(node_id) is not None
+
     def segments(self, target: Target) -> list[Any]:
         return [
             SimpleNamespace(id="s1", name="liver", color=(0.9, 0.4, 0.3)),

@@ -195,3 +195,31 @@ def test_a_slicer_without_its_python_says_so(scene: Any, monkeypatch: pytest.Mon
     widget.exit()
     widget.cleanup()
     assert shown == ["PythonSlicer was not found. Install 3D Slicer anew."]
+
+
+def test_the_editors_undo_takes_back_what_was_saved_before(panel: Any, scene: Any) -> None:
+    """What `MRMLScene` relies on when it commits results."""
+    import numpy as np
+    import slicer
+    import slicer.util
+
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    editor = panel.ui.editorFrame.layout().itemAt(0).widget()
+    segmentation = slicer.mrmlScene.GetNodeByID(panel.session.target.segmentation)
+    assert editor.mrmlSegmentEditorNode().GetSegmentationNode() is segmentation
+    editor.saveStateForUndo()
+    segmentation.GetSegmentation().RemoveAllSegments()
+    editor.undo()
+    assert segmentation.GetSegmentation().GetSegmentIDs() == ("s1",)
+    assert np.array_equal(slicer.util.arrayFromVolume(scene.volume), np.zeros((40, 30, 20)))
+
+
+def test_the_last_word_after_closing_a_scene_is_that_nothing_is_chosen(panel: Any, scene: Any) -> None:
+    """Even where the selectors hear of it after the panel and still show the old nodes."""
+    import slicer
+
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    old = panel.session.called("set_inputs")[-1]
+    panel.session.calls.clear()
+    slicer.mrmlScene.Clear(0)
+    assert old not in panel.session.called("set_inputs")

@@ -86,6 +86,12 @@ def test_messages_are_shown_and_logged(panel: Any, level: str) -> None:
     assert not panel.ui.messageFrame.visible
 
 
+def test_a_new_run_takes_the_last_message_away(panel: Any) -> None:
+    panel.say("said", Message("error", "The process died."))
+    panel.ui.propagateButton.click()
+    assert not panel.ui.messageFrame.visible
+
+
 def test_errors_of_the_session_are_messages(panel: Any) -> None:
     panel.go(painted=fakes.painted(10))
     panel.session.fails_with = BadInputError("The volume is gone.", "Choose another.")
