@@ -10,6 +10,7 @@ from typing import Any
 
 import slicer
 import slicer.util
+import vtk
 
 from harness import problems, pythonqt
 from harness.binding import QtCore, QtWidgets
@@ -42,9 +43,24 @@ def start(settingsFolder: Path) -> None:
 def _makeScene() -> None:
     scene = slicer.mrmlScene = slicer.vtkMRMLScene()
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
+    application = slicer.vtkSlicerApplicationLogic()
+    application.SetMRMLScene(scene)
     logic = slicer.vtkSlicerSegmentationsModuleLogic()  # registers its nodes
+    logic.SetMRMLApplicationLogic(application)
     logic.SetMRMLScene(scene)
-    _kept.append(logic)
+    _kept.extend((application, logic))
+    scene.AddObserver(scene.NodeAddedEvent, _listInSubjectHierarchy)
+
+
+def _listInSubjectHierarchy(scene: Any, event: str, node: Any) -> None:
+    """In the application a Qt plugin does it; the Segment Editor's logic looks volume and segmentation up there."""
+    if isinstance(node, slicer.vtkMRMLDisplayableNode) and not scene.IsBatchProcessing():
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+        if not node.GetHideFromEditors() and not hierarchy.GetItemByDataNode(node):
+            hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+
+
+_listInSubjectHierarchy.CallDataType = vtk.VTK_OBJECT  # type: ignore[attr-defined]
 
 
 def _addScriptedModules() -> None:

@@ -13,7 +13,13 @@ from harness.binding import QtCore
 found: list[str] = []
 
 # Said by the "offscreen" platform whatever the panel does.
-_HARMLESS = ("This plugin does not support", "propagateSizeHints", "QFontDatabase", "Populating font family aliases")
+_HARMLESS = (
+    "This plugin does not support",
+    "propagateSizeHints",
+    "QFontDatabase",
+    "XDG_RUNTIME_DIR",
+    "Populating font family aliases",
+)
 
 
 def report(text: str) -> None:
