@@ -45,12 +45,13 @@ class InputsSection:
     def detach(self) -> None:
         """The scene is being closed: let go of its nodes."""
         self._busy = True
-        self._editor.forgetScene()
+        self._editor.detach()
         self._observers.watchSegmentation("")
 
     def attach(self) -> None:
         """The scene is closed or another was loaded."""
         self._busy = False
+        self._editor.attach()
         self.restore()
 
     def update(self) -> None:

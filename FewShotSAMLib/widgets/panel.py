@@ -96,6 +96,7 @@ class Panel:
         self._driver.stop()
         self._shortcuts.remove()
         self._observers.stop()
+        self._editor.close()
         self._session.changed.disconnect(self._onChanged)
         self._session.close()
 

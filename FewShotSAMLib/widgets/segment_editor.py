@@ -20,6 +20,7 @@ class SegmentEditor:
         self.widget.setSegmentationNodeSelectorVisible(False)
         self.widget.setSourceVolumeNodeSelectorVisible(False)
         layout.addWidget(self.widget)
+        self._entered = False
 
     def setInputs(self, volumeId: str, segmentationId: str) -> None:
         """Paint on this segmentation over this volume; "" for none."""
@@ -30,19 +31,33 @@ class SegmentEditor:
 
     def enter(self) -> None:
         """The module is opened: painting in the views, and the effects' keys."""
+        self._entered = True
         self.widget.setupViewObservations()
         self.widget.installKeyboardShortcuts()
 
     def exit(self) -> None:
         """The module is left: no effect stays active behind the user's back."""
+        self._entered = False
         self.widget.setActiveEffect(None)
         self.widget.uninstallKeyboardShortcuts()
         self.widget.removeViewObservations()
 
-    def forgetScene(self) -> None:
-        """The scene is being closed."""
+    def detach(self) -> None:
+        """The scene is being closed: let go of its nodes and views."""
         self.widget.setSegmentationNode(None)
         self.widget.setSourceVolumeNode(None)
+        self.widget.removeViewObservations()
+
+    def attach(self) -> None:
+        """The scene is closed, or another was loaded: watch its views again."""
+        if self._entered:
+            self.widget.setupViewObservations()
+
+    def close(self) -> None:
+        """Hold nothing of the scene any more; Slicer has crashed at its end on widgets that did."""
+        self.exit()
+        self.detach()
+        self.widget.setMRMLSegmentEditorNode(None)
 
     def _editorNode(self) -> Any:
         node = slicer.mrmlScene.GetSingletonNode(_TAG, "vtkMRMLSegmentEditorNode")

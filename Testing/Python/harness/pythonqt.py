@@ -3,7 +3,7 @@
 Properties are attributes, signals are connected by their C++ signature, unknown attributes raise, `exec` is `exec_`,
 static file dialogs return the path alone. Where PythonQt would only print (a signal that does not exist, an exception
 in a slot), a problem is reported, which fails the test. Values that are no QObject (QColor, QIcon, list items) pass as
-they are.
+they are, and so does what they return.
 """
 
 import functools

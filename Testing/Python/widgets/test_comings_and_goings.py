@@ -223,3 +223,19 @@ def test_the_last_word_after_closing_a_scene_is_that_nothing_is_chosen(panel: An
     panel.session.calls.clear()
     slicer.mrmlScene.Clear(0)
     assert old not in panel.session.called("set_inputs")
+
+
+def test_the_editor_lets_go_of_a_closing_scene_and_watches_the_views_of_the_next(panel: Any, scene: Any) -> None:
+    import slicer
+
+    editor = panel.ui.editorFrame.layout().itemAt(0).widget()
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    panel.widget.enter()
+    editor.calls.clear()
+    slicer.mrmlScene.Clear(0)
+    names = [call[0] for call in editor.calls]
+    assert names.index("removeViewObservations") < names.index("setupViewObservations")
+    assert ("setSegmentationNode", None) in editor.calls
+    panel.widget.cleanup()
+    assert editor.mrmlSegmentEditorNode() is None
+    assert editor.calls[-1] == ("removeViewObservations",)
