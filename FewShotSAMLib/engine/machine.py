@@ -18,8 +18,8 @@ from FewShotSAMLib.sam.precision import pick_device
 from FewShotSAMLib.sam.registry import Architecture, EncoderSpec, all_specs, get_spec
 
 COMPACT_SLICE, COMPACT_LEARNING = 18e9, 2e12
-"""What a slice (encoding, priors, two passes of the decoder) and learning cost with the bundled encoder, as products that
-would take as long: its own 0.76e9 are the least of it. Measured as in docs/performance.md."""
+"""What a slice (encoding, priors, two passes of the decoder) and learning cost with the bundled encoder, as
+multiplications that would take as long (docs/performance.md); the encoder's own, 0.76e9, are the least of it."""
 DECODER_SLICE, DECODER_LEARNING = 5e9, 3e12
 """The same for the decoder behind SAM's encoders, whose products come on top."""
 EXEMPLARS, COPIES = 3, 2
