@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-
 REPOSITORY = Path(__file__).resolve().parents[3]
 SLICER_PYTHON = os.environ.get("FEWSHOTSAM_TEST_SLICER", sys.executable)
 
