@@ -59,7 +59,8 @@ def fine_tune(
     device = next(head.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     parameters = head.trainable()
-    optimiser = torch.optim.AdamW(parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+    groups = [{"params": group, "lr": pace * schedule.learning_rate} for group, pace in head.paces()]
+    optimiser = torch.optim.AdamW(groups, weight_decay=schedule.weight_decay)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule.factor)
     losses: list[float] = []
     before, total = part or (0, schedule.steps)

@@ -32,6 +32,9 @@ SHOWN_PAIRS = 24
 MANY = 2**31 - 1
 """Number of augmented copies and pairs to draw from where none is kept."""
 IMAGES_PER_STEP = 2
+REAL_VIEWS_COMPACT = 2
+"""Beside each synthesised pair, with the bundled encoder: with one alone what the pairs look like outweighed what the
+structure looks like, and the decoder learned to find nothing."""
 BACKWARD_COST, RECOMPUTED_COST = 3.0, 4.0
 """Time of a training step on one image as multiples of encoding it: forward and backward; and forward once more."""
 LONG_S = 600.0
@@ -90,7 +93,8 @@ class ImageTraining:
             return None
         with self._run.timer.stage("synthesise"):
             class_count = len(annotation.segmentation.segments)
-            return mixed_draw(exemplars, synthesised_exemplars(self._maker, count, embeddings, class_count))
+            made = synthesised_exemplars(self._maker, count, embeddings, class_count)
+        return mixed_draw(exemplars, made, REAL_VIEWS_COMPACT if self._run.encoder.spec.looks_closely else 1)
 
     def _to_look_at(self, pair: LabelledSlice) -> LabelledSlice:
         """Without the neighbours, which the encoder sees as colours."""
@@ -118,11 +122,11 @@ def synthesised_exemplars(
     ]
 
 
-def mixed_draw(real: Sequence[Exemplar], synthesised: Sequence[Exemplar]) -> Draw:
-    """Batches of one view of a real exemplar and one synthesised pair."""
+def mixed_draw(real: Sequence[Exemplar], synthesised: Sequence[Exemplar], real_views: int = 1) -> Draw:
+    """Batches of views of `real_views` real exemplars and one synthesised pair."""
 
     def draw(generator: torch.Generator) -> list[Exemplar]:
-        return [*draw_views(real, 1, generator), synthesised[_below(len(synthesised), generator)]]
+        return [*draw_views(real, real_views, generator), synthesised[_below(len(synthesised), generator)]]
 
     return draw
 

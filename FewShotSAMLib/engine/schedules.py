@@ -12,9 +12,7 @@ WARM_LEARNING_RATE = 2e-4
 """Lower than from scratch, so that what was learned before is not lost."""
 
 COMPACT_STEPS = 150
-COMPACT_LEARNING_RATE = 2e-3
-"""With the bundled encoder: its decoder was trained together with layers that these methods do not use, so that they
-have more to learn anew than with SAM's, and its few cells bear the higher rate. Tuned on synthetic volumes alone."""
+"""With the bundled encoder, where no method says otherwise. Tuned on synthetic volumes alone."""
 
 ADAPTING_SHARE = 0.25
 ADAPTING_LEARNING_RATE = 5e-4
@@ -44,7 +42,7 @@ def plan_training(method: Method, compact: bool, faithful: bool, warm: bool, ste
     if warm:
         schedule = Schedule(WARM_STEPS if steps is None else steps, learning_rate=WARM_LEARNING_RATE)
     elif compact and not faithful:
-        return _compact(method, COMPACT_STEPS if steps is None else steps)
+        return _compact(method, (method.compact_steps or COMPACT_STEPS) if steps is None else steps)
     else:
         schedule = Schedule(COLD_STEPS if steps is None else steps)
         if method.learning_rate is not None and not faithful:
@@ -53,7 +51,7 @@ def plan_training(method: Method, compact: bool, faithful: bool, warm: bool, ste
 
 
 def _compact(method: Method, steps: int) -> Training:
-    rate = method.learning_rate or COMPACT_LEARNING_RATE
+    rate = method.compact_learning_rate or method.learning_rate or Schedule.learning_rate
     if not method.adapts_encoder:
         return Training(Schedule(steps, learning_rate=rate), None)
     adapting = math.ceil(ADAPTING_SHARE * steps)

@@ -27,6 +27,8 @@ class AutoSamCnnHead(AutoSamHead):
     that are the published class's own default (1.8 million), so that a CPU trains them (our choice).
     """
 
+    fine_pace = 1.0  # the rest starts at random as well
+
     def __init__(self, class_count: int, settings: AutoSamSettings, fine: FineLevels | None = None) -> None:
         super().__init__(settings, fine)
         depth = PUBLISHED_DEPTH if settings.code_faithful else DEPTH
@@ -50,6 +52,8 @@ class AutoSamLinearHead(AutoSamHead):
     embedding is first brought to mean 0 and deviation 1 over the slice (ours): what all cells have in common outweighs
     what tells them apart, and within few steps little was learned without.
     """
+
+    fine_pace = 1.0  # the schedule's rate is high for the other new layers already
 
     def __init__(
         self, mask_decoder: MaskDecoder, class_count: int, settings: AutoSamSettings, fine: FineLevels | None = None

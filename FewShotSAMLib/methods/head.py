@@ -60,12 +60,23 @@ class Head(nn.Module, ABC):
         """The parameters that fine-tuning changes."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
+    def paces(self) -> list[tuple[list[nn.Parameter], float]]:
+        """What trains, in groups, each with its learning rate as a multiple of the schedule's."""
+        return [(self.trainable(), 1.0)]
+
+
+FRESH_PACE = 10.0
+"""Learning rate of layers that start at random beside a decoder that does not, as a multiple of the decoder's."""
+
 
 class PromptlessHead(Head):
     """A head that answers from the embedding alone, in training as in prediction.
 
-    fine: what it makes of the bundled encoder's finer levels; None for SAM's embedding alone.
+    fine: what it makes of the bundled encoder's finer levels; None for SAM's embedding alone. fine_pace: the learning
+    rate of that as a multiple of the schedule's.
     """
+
+    fine_pace = FRESH_PACE
 
     def __init__(self, fine: FineLevels | None = None) -> None:
         super().__init__()
@@ -77,6 +88,14 @@ class PromptlessHead(Head):
         """Scale the finer levels by the exemplars."""
         if self.fine is not None:
             self.fine.calibrate(Pyramid.unfold(exemplars()))
+
+    def paces(self) -> list[tuple[list[nn.Parameter], float]]:
+        """The finer levels' layers start at random, beside a decoder that does not."""
+        if self.fine is None:
+            return super().paces()
+        fresh = list(self.fine.parameters())
+        known = {id(parameter) for parameter in fresh}
+        return [([one for one in self.trainable() if id(one) not in known], 1.0), (fresh, self.fine_pace)]
 
     def split(self, embeddings: Tensor) -> tuple[Tensor, Skips | None]:
         """SAM's embedding, and what the finer levels add on the way up."""
