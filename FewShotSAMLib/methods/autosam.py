@@ -28,7 +28,8 @@ class AutoSamSettings:
 
 
 class AutoSamHead(PromptlessHead):
-    """What the three heads share: the loss.
+    """What the three heads share: the loss, and that they read the bundled encoder's finer levels as well (ours; not
+    with `code_faithful`).
 
     Published: cross-entropy and a Dice loss with squared denominators. The default is the loss of all our methods, so
     that they can be compared.

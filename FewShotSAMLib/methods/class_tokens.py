@@ -35,6 +35,8 @@ class ClassTokenHead(PromptlessHead):
     at random; ours all start from SAM's first, which answers a prompt that is clear, the tokens with a random offset
     that tells classes apart.
 
+    fine: with the bundled encoder its finer levels are read as well (ours).
+
     lora holds the updates of the encoder's blocks, where there are any: they train with the head and are saved in the
     same file, but it is the engine that lets the encoder use them.
     """

@@ -39,8 +39,8 @@ class Method:
     `heads.py` that makes the head. needs_tokens: it asks with the exemplars' few-shot tokens. adapts_encoder: it learns
     LoRA in the encoder, so that prediction needs embeddings of its own. synthesises: it learns from synthesised pairs.
     has_published_code: its settings know `code_faithful`. learning_rate: the highest of the schedule, where the
-    usual one is too low for the few steps; not with `code_faithful`. compact_learning_rate, compact_steps: instead, with
-    the bundled encoder.
+    usual one is too low for the few steps; not with `code_faithful`. compact_learning_rate, compact_steps: instead,
+    with the bundled encoder.
     """
 
     name: str

@@ -16,7 +16,8 @@ from FewShotSAMLib.engine.jobs import propagate
 PAINTED, ASKED = (6, 10), [7, 8, 9]
 STEPS = 60
 """Fewer than by default, for the time that a test may take."""
-REACHED = {"autosam-vit": 0.0, "autosam-cnn": 0.0, "autosam-linear": 0.0, "synthesis": 0.0, "lora": 0.0}
+REACHED = {"autosam-vit": 0.86, "autosam-cnn": 0.89, "autosam-linear": 0.87, "synthesis": 0.6, "lora": 0.72}
+"""From SAM's embedding alone: 0.84, 0.85, 0.82, 0.0 and 0.66."""
 
 
 @pytest.mark.parametrize("method", REACHED)
@@ -41,5 +42,4 @@ def test_the_liver_is_found_between_two_painted_slices(method: str, tmp_path: Pa
     assert report["training"]["steps"] == STEPS
     found = read_segmentation(tmp_path / "result.seg.nrrd")
     reached = dice(found.mask(found.segments[0])[ASKED], truth.mask(truth.segments[0])[ASKED])
-    print("REACHED", method, reached)
     assert reached > REACHED[method], f"{reached:.3f}"
