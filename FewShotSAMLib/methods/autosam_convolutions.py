@@ -75,7 +75,7 @@ class AutoSamLinearHead(AutoSamHead):
 class _Linear(nn.Module):
     """The layers under their published names."""
 
-    def __init__(self, output_upscaling: nn.Module, final: nn.Module) -> None:
+    def __init__(self, output_upscaling: nn.Sequential, final: nn.Module) -> None:
         super().__init__()
         self.output_upscaling = output_upscaling
         self.final = final
