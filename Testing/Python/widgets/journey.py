@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,20 @@ LONGEST_TURN_S = 0.05
 
 
 class WarmClient(WorkerClient):
-    """Keeps its process when a session closes it, so that the tests of a file share one; `end` ends it."""
+    """Keeps its process when a session closes it, so that the tests of a file share one; `end` ends it.
 
-    def __init__(self, python: str, home: Path) -> None:
+    steps: of learning, in each run; few of them where a test is not about the result.
+    """
+
+    def __init__(self, python: str, home: Path, steps: int) -> None:
         folders = {"FEWSHOTSAM_HOME": str(home), "FEWSHOTSAM_CACHE": str(home / "cache")}
         super().__init__(python, {**os.environ, **folders})
+        self.steps = steps
+
+    def request(self, command: str, parameters: Mapping[str, Any] | None = None) -> str:
+        """A job; learning takes fewer steps."""
+        more = {"steps": self.steps} if command == "propagate" else {}
+        return super().request(command, {**(parameters or {}), **more})
 
     def close(self, grace_s: float = 2.0) -> None:
         """Nothing of the session goes on."""
@@ -95,8 +104,8 @@ class Journey:
             self.turns.append((time.perf_counter() - start, time.thread_time() - work))
             time.sleep(0.002)
 
-    def rest(self, seconds: float = 0.15) -> None:
-        """Some turns of the event loop more, three ticks of the panel among them."""
+    def rest(self, seconds: float = 0.11) -> None:
+        """Some turns of the event loop more, two ticks of the panel among them."""
         end = time.monotonic() + seconds
         self.until(lambda: time.monotonic() > end, seconds + 5)
 
