@@ -132,7 +132,7 @@ class Session:
         self._tracker.set_target(target)
         self.changed.emit()
         if reason:
-            self.said.emit(Message(WARNING, reason, "Nothing was written. Propagate again when both are chosen."))
+            self.said.emit(Message(WARNING, reason, "Choose volume and segmentation, and propagate again."))
 
     def mark_modified(self) -> None:
         """The segmentation was edited; call it as often as that happens."""
@@ -386,10 +386,10 @@ class Session:
         return [kind for kind, node in vars(self.target).items() if not self.scene.exists(node)] if self.target else []
 
     def _why_inputs_change(self) -> str:
-        """Why a run or a preview ends with its inputs; whoever hears of a removed node first may report it."""
-        gone = self._gone_nodes()
+        """Why a run or a preview ends with its inputs, whoever heard of it first: the view, or `poll`."""
         result = "its preview was dropped" if self.state is State.PREVIEW else "the run was stopped"
-        return f"The {gone[0]} was removed, so {result}." if gone else f"Other inputs were chosen, so {result}."
+        gone = self._gone_nodes()
+        return (f"The {gone[0]} was removed" if gone else "Other inputs were chosen") + f", so {result}."
 
     def _drop_run(self) -> None:
         """Stop whatever runs and forget it; nothing of it reaches the segmentation."""

@@ -20,6 +20,7 @@ from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.settings_store import SettingsStore
 from FewShotSAMLib.widgets.views import SliceViews
 from FewShotSAMLib.worker import WorkerClient
+from FewShotSAMLib.worker.protocol import Event
 from FewShotSAMLib.workflow import Message, Progress, Session, State
 
 SHAPE = (32, 64, 64)
@@ -38,6 +39,13 @@ class WarmClient(WorkerClient):
         folders = {"FEWSHOTSAM_HOME": str(home), "FEWSHOTSAM_CACHE": str(home / "cache")}
         super().__init__(python, {**os.environ, **folders})
         self.steps = steps
+        self.reports: list[dict[str, Any]] = []
+
+    def poll(self, timeout_s: float = 0.0) -> list[Event]:
+        """As always; the reports of finished jobs are kept."""
+        events = super().poll(timeout_s)
+        self.reports += [dict(event["report"]) for event in events if event["type"] == "result"]
+        return events
 
     def request(self, command: str, parameters: Mapping[str, Any] | None = None) -> str:
         """A job; learning takes fewer steps."""
@@ -109,10 +117,10 @@ class Journey:
         end = time.monotonic() + seconds
         self.until(lambda: time.monotonic() > end, seconds + 5)
 
-    def open(self, geometry: Geometry, image: np.ndarray) -> None:
+    def open(self, geometry: Geometry, image: np.ndarray, name: str = "Größe 腎臓") -> None:
         """Load a volume, open the module on it; a segmentation with one segment is made by the panel."""
         self.geometry = geometry
-        self.volume = add_volume(slicer.mrmlScene, image, geometry, "Größe 腎臓")
+        self.volume = add_volume(slicer.mrmlScene, image, geometry, name)
         self.widget.enter()
         self.ui.volumeSelector.setCurrentNodeID(self.volume.GetID())
 
