@@ -388,8 +388,9 @@ class Session:
     def _why_inputs_change(self) -> str:
         """Why a run or a preview ends with its inputs, whoever heard of it first: the view, or `poll`."""
         result = "its preview was dropped" if self.state is State.PREVIEW else "the run was stopped"
-        gone = self._gone_nodes()
-        return (f"The {gone[0]} was removed" if gone else "Other inputs were chosen") + f", so {result}."
+        return (
+            f"The {gone[0]} was removed" if (gone := self._gone_nodes()) else "Other inputs were chosen"
+        ) + f", so {result}."
 
     def _drop_run(self) -> None:
         """Stop whatever runs and forget it; nothing of it reaches the segmentation."""

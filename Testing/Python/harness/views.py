@@ -45,6 +45,7 @@ class SliceView:
         self._interactor = vtk.vtkRenderWindowInteractor()
         self._interactor.SetRenderWindow(self._window)
         self._window.SetSize(size, size)
+        self._mapper: vtk.vtkImageMapper | None = None
         if with_volume:
             self._draw_volume()
         self._group = slicer.vtkMRMLDisplayableManagerGroup()
@@ -54,11 +55,10 @@ class SliceView:
 
     def _draw_volume(self) -> None:
         """The picture that the slice logic makes, as qMRMLSliceView shows it."""
-        mapper, actor = vtk.vtkImageMapper(), vtk.vtkActor2D()
-        mapper.SetColorWindow(255)
-        mapper.SetColorLevel(127.5)
-        mapper.SetInputConnection(self.logic.GetImageDataConnection())
-        actor.SetMapper(mapper)
+        self._mapper, actor = vtk.vtkImageMapper(), vtk.vtkActor2D()
+        self._mapper.SetColorWindow(255)
+        self._mapper.SetColorLevel(127.5)
+        actor.SetMapper(self._mapper)
         self._renderer.AddViewProp(actor)
 
     def look_at(self, volume: slicer.vtkMRMLVolumeNode, offset: float) -> None:
@@ -69,6 +69,8 @@ class SliceView:
 
     def picture(self) -> np.ndarray:
         """(rows, columns, 3) uint8 as it looks now, first row at the bottom."""
+        if self._mapper is not None:
+            self._mapper.SetInputConnection(self.logic.GetImageDataConnection())
         return _grabbed(self._window)
 
 

@@ -1,7 +1,7 @@
 """All tests of this folder, once with PyQt5 (Qt 5, as in Slicer 5.10 and 5.12) and once with PySide6 (Qt 6).
 
-They run in a Python like Slicer's, 3.12 and without torch, where FEWSHOTSAM_TEST_SLICER names one; its background process
-is then one of the Python that runs this file.
+They run in a Python like Slicer's, 3.12 and without torch, where FEWSHOTSAM_TEST_SLICER names one; its background
+process is then one of the Python that runs this file.
 """
 
 import os

@@ -30,10 +30,11 @@ class Slicer:
         launcher.write_text(f'#!/bin/sh\nexec "{workerPython}" "$@"\n')
         launcher.chmod(0o755)
         monkeypatch.setenv("PATH", f"{launcher.parent}:/usr/bin:/bin")
+        kept = ("connect", "disconnect", "topLevelWidgets", "processEvents")
         app = SimpleNamespace(
             slicerUserSettingsFilePath=str(folder / "NA-MIC" / "Slicer.ini"),
             testingEnabled=lambda: False,
-            **{name: getattr(slicer.app, name) for name in ("connect", "disconnect", "topLevelWidgets")},
+            **{name: getattr(slicer.app, name) for name in kept},
         )
         monkeypatch.setattr(slicer, "app", app)
         monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", self._confirm)

@@ -1,8 +1,9 @@
 """The pictures of docs/tutorial.md: the panel and the views beside it while the tutorial is gone through.
 
-FEWSHOTSAM_SCREENSHOTS names the folder that they are written to; without it there is nothing to do.
+FEWSHOTSAM_TUTORIAL names the folder that they are written to; without it there is nothing to do.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,13 @@ from harness.scene import paint
 from harness.views import SliceView, SurfaceView
 from journey import Journey
 
-from FewShotSAMLib.core.painting import slices_to_paint
+from FewShotSAMLib.core.painting import empty_neighbours, slices_to_paint
 from FewShotSAMLib.core.phantom import ct_phantom
 from FewShotSAMLib.worker import WorkerClient
 from FewShotSAMLib.workflow import State
 
 NAMES = ("liver", "spleen")
-PANEL, VIEW, BAR, GAP = 400, 380, 20, 3
+PANEL, VIEW, BAR, GAP = 400, 400, 20, 3
 BACKGROUND = "#2b2b2b"
 WINDOW = (-120.0, 220.0)
 MOST_BYTES = 200_000
@@ -66,10 +67,8 @@ class Tour(Journey):
 
     def lookAt(self, index: int) -> None:
         """The axial view on a slice, the others on the middle of liver and spleen."""
-        self.widget.panel.services.views.jumpTo(self.volume.GetID(), 0, index)
-        for name, axis, place in (("Coronal", 1, 82), ("Sagittal", 2, 66)):
-            origin, spacing = self.geometry.origin[2 - axis], self.geometry.spacing[2 - axis]
-            self.views[name].logic.SetSliceOffset(-(origin + place * spacing))
+        for axis, place in ((0, index), (1, 82), (2, 66)):
+            self.widget.panel.services.views.jumpTo(self.volume.GetID(), axis, place)
         self.rest(0.5)
 
     def take(self, name: str, *unfolded: str, surfaceOf: Any = None) -> None:
@@ -80,7 +79,8 @@ class Tour(Journey):
         self.rest(0.6)
         root = self.widget.parent.native
         height = 2 * (VIEW + BAR) + GAP
-        root.resize(PANEL, max(height, root.minimumSizeHint().height()))
+        wanted = (root.minimumSizeHint().height(), root.sizeHint().height(), root.layout().totalHeightForWidth(PANEL))
+        root.resize(PANEL, max(height, *wanted))
         self.rest(1.0)
         panel = root.grab().toImage()
         picture = QtGui.QImage(PANEL + 2 * (VIEW + GAP), max(height, panel.height()), QtGui.QImage.Format_RGB32)
@@ -93,25 +93,27 @@ class Tour(Journey):
             painter.fillRect(left, top, VIEW, BAR, QtGui.QColor(color))
             painter.setPen(QtGui.QColor("black"))
             painter.drawText(QtCore.QRect(left + 6, top, VIEW, BAR), QtCore.Qt.AlignVCenter, f"{letter}   {title}")
-            painter.drawImage(left, top + BAR, toImage(pixels))
+            painter.drawImage(left, top + BAR, toImage(pixels, 0xFF if title == "3D" else 0xF0))
         painter.end()
         path = self._pictures / f"{name}.png"
         assert picture.save(str(path), "PNG", 0)
         assert path.stat().st_size <= MOST_BYTES, (name, path.stat().st_size)
 
 
-def toImage(pixels: np.ndarray) -> Any:
-    """(rows, columns, 3) uint8, first row at the bottom; the last bits, noise to the eye, are dropped to save space."""
-    upright = np.ascontiguousarray(pixels[::-1] & 0xF8)
+def toImage(pixels: np.ndarray, mask: int) -> Any:
+    """(rows, columns, 3) uint8, first row at the bottom; bits outside `mask`, noise of a CT, are dropped to save
+    space."""
+    upright = np.ascontiguousarray(pixels[::-1] & mask)
     rows, columns = upright.shape[:2]
     return QtGui.QImage(upright.tobytes(), columns, rows, 3 * columns, QtGui.QImage.Format_RGB888).copy()
 
 
 @pytest.fixture
-def tour(tmp_path: Path, worker_python: str, screenshots: Path | None) -> Iterator[Tour]:
-    if screenshots is None:
-        pytest.skip("no pictures are wanted (FEWSHOTSAM_SCREENSHOTS)")
-    made = Tour(tmp_path / "models", worker_python, screenshots)
+def tour(tmp_path: Path, worker_python: str) -> Iterator[Tour]:
+    folder = os.environ.get("FEWSHOTSAM_TUTORIAL")
+    if not folder:
+        pytest.skip("no pictures are wanted (FEWSHOTSAM_TUTORIAL)")
+    made = Tour(tmp_path / "models", worker_python, Path(folder))
     yield made
     made.close()
 
@@ -125,23 +127,25 @@ def test_tutorial(tour: Tour) -> None:
     painted = slices_to_paint(tour.truth[0] | tour.truth[1], 0, 3)
     for number, mask in enumerate(tour.truth):
         tour.paint(mask, 0, painted, number)
+    for index in empty_neighbours(tour.truth[0] | tour.truth[1], 0):
+        tour.lookAt(index)
+        tour.press("emptySliceButton")
     tour.until(lambda: tour.session.machine is not None)
     tour.lookAt(painted[1])
     tour.take("tutorial-1-paint", "inputs", "painted", "propagate")
 
     tour.start()
     tour.until(lambda: "predict" in tour.stages and tour.session.preview is not None)
-    shown = tour.segmentation.GetDisplayNode()
     tour.until(lambda: tour.session.state is State.PREVIEW or tour.ui.progressBar.value > 400)
     tour.lookAt(painted[1] - 8)
     tour.take("tutorial-2-run")
     tour.until(lambda: tour.session.state is State.PREVIEW, 200)
     tour.ui.show3DButton.setChecked(True)
     tour.lookAt(painted[1] + 8)
-    tour.take("tutorial-3-preview", "propagate", "review", surfaceOf=preview())
-    assert shown.GetVisibility()
+    tour.take("panel", "propagate", "review", surfaceOf=preview())
 
     tour.press("applyButton")
+    tour.segmentation.CreateClosedSurfaceRepresentation()
     tour.until(lambda: tour.ui.nextSliceButton.enabled)
     following = tour.session.next_slice()
     tour.press("nextSliceButton")
@@ -150,10 +154,11 @@ def test_tutorial(tour: Tour) -> None:
     corrected[following] = tour.truth[0][following]
     paint(tour.segmentation, tour.segmentIds()[0], corrected, tour.geometry)
     tour.until(lambda: following in [each.index for each in tour.session.painted])
-    tour.take("tutorial-4-correct", "inputs", "painted", "review")
+    tour.take("tutorial-4-correct", "painted", "review", surfaceOf=tour.segmentation)
     tour.press("againButton")
     tour.until(lambda: tour.session.state is State.PREVIEW, 200)
     tour.press("applyButton")
     tour.dialogs.answer = "liver and spleen, CT"
     tour.ui.saveModelButton.click()
-    tour.take("tutorial-5-keep", "models", "export")
+    tour.ui.modelList.topLevelItem(0).setSelected(True)
+    tour.take("tutorial-5-keep", "models", "export", surfaceOf=tour.segmentation)
