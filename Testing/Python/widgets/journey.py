@@ -138,7 +138,7 @@ class Journey:
         return [segmentation.GetNthSegmentID(number) for number in range(segmentation.GetNumberOfSegments())]
 
     def paint(self, truth: np.ndarray, axis: int, indices: Sequence[int], number: int = 0) -> None:
-        """A segment, complete on these slices, as the Segment Editor stores it; then wait until the panel lists them."""
+        """A segment, complete on these slices, as the Segment Editor stores it; wait until the panel lists them."""
         drawn = np.zeros(truth.shape, bool)
         np.moveaxis(drawn, axis, 0)[list(indices)] = np.moveaxis(truth, axis, 0)[list(indices)]
         paint(self.segmentation, self.segmentIds()[number], drawn | self.voxels(number), self.geometry)

@@ -23,7 +23,7 @@ from FewShotSAMLib.worker import WorkerClient
 from FewShotSAMLib.workflow import State
 
 NAMES = ("liver", "spleen")
-PANEL, VIEW, BAR, GAP = 400, 400, 20, 3
+PANEL, VIEW, BAR, GAP = 400, 385, 20, 3
 BACKGROUND = "#2b2b2b"
 WINDOW = (-120.0, 220.0)
 MOST_BYTES = 200_000
@@ -93,7 +93,7 @@ class Tour(Journey):
             painter.fillRect(left, top, VIEW, BAR, QtGui.QColor(color))
             painter.setPen(QtGui.QColor("black"))
             painter.drawText(QtCore.QRect(left + 6, top, VIEW, BAR), QtCore.Qt.AlignVCenter, f"{letter}   {title}")
-            painter.drawImage(left, top + BAR, toImage(pixels, 0xFF if title == "3D" else 0xF0))
+            painter.drawImage(left, top + BAR, toImage(pixels, 0xF8 if title == "3D" else 0xF0))
         painter.end()
         path = self._pictures / f"{name}.png"
         assert picture.save(str(path), "PNG", 0)
