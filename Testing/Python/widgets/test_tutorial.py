@@ -160,5 +160,4 @@ def test_tutorial(tour: Tour) -> None:
     tour.press("applyButton")
     tour.dialogs.answer = "liver and spleen, CT"
     tour.ui.saveModelButton.click()
-    tour.ui.modelList.topLevelItem(0).setSelected(True)
     tour.take("tutorial-5-keep", "models", "export", surfaceOf=tour.segmentation)
