@@ -387,10 +387,8 @@ class Session:
 
     def _why_inputs_change(self) -> str:
         """Why a run or a preview ends with its inputs, whoever heard of it first: the view, or `poll`."""
-        result = "its preview was dropped" if self.state is State.PREVIEW else "the run was stopped"
-        return (
-            f"The {gone[0]} was removed" if (gone := self._gone_nodes()) else "Other inputs were chosen"
-        ) + f", so {result}."
+        gone, what = self._gone_nodes(), "its preview" if self.state is State.PREVIEW else "the run"
+        return f"The {gone[0]} was removed, so {what} was dropped." if gone else f"With the inputs {what} was dropped."
 
     def _drop_run(self) -> None:
         """Stop whatever runs and forget it; nothing of it reaches the segmentation."""
