@@ -13,7 +13,14 @@ import slicer.util
 import vtk
 
 from harness import problems, pythonqt
-from harness.binding import QtCore, QtWidgets
+from harness.binding import QtCore, QtWidgets, Signal
+
+
+class Application(QtWidgets.QApplication):
+    """Slicer's application as far as the module knows it."""
+
+    startupCompleted = Signal()
+
 
 _application: Any = None
 _kept: list[Any] = []
@@ -27,14 +34,14 @@ def start(settingsFolder: Path) -> None:
     problems.watch()
     QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)
     QtCore.QSettings.setPath(QtCore.QSettings.IniFormat, QtCore.QSettings.UserScope, str(settingsFolder))
-    _application = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["Slicer", "-style", "Fusion"])
+    _application = QtWidgets.QApplication.instance() or Application(["Slicer", "-style", "Fusion"])
     _application.setOrganizationName("NA-MIC")
     _application.setApplicationName("Slicer")
     sys.modules["qt"] = pythonqt.QtModule("qt")
     sys.modules["ctk"] = pythonqt.CustomModule("ctk")
     from harness import ctk_widgets, qmrml_widgets  # noqa: F401 - they register themselves
 
-    slicer.app = pythonqt.proxyClass(QtWidgets.QApplication).around(_application)
+    slicer.app = pythonqt.proxyClass(Application).around(_application)
     _makeScene()
     slicer.modules = sys.modules["slicer.modules"] = types.ModuleType("slicer.modules")
     _addScriptedModules()

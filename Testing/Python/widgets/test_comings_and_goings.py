@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from harness import application
+from harness.binding import QtWidgets
 
 from FewShotSAMLib.workflow import State
 
@@ -156,12 +157,23 @@ def test_reload_reads_the_library_anew(panel: Any) -> None:
         sys.modules.update(before)
 
 
-def test_module_says_what_it_is() -> None:
+def test_module_says_what_it_is_and_offers_sample_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    registered: list[str] = []
+
+    class SampleDataLogic:
+        @staticmethod
+        def registerCustomSampleDataSource(**source: Any) -> None:
+            registered.append(source["nodeNames"])
+
+    monkeypatch.setitem(sys.modules, "SampleData", SimpleNamespace(SampleDataLogic=SampleDataLogic))
     repository = Path(__file__).resolve().parents[3]
     module = application.loadModule(repository / "FewShotSAM" / "FewShotSAM.py")
     parent = SimpleNamespace()
     module.FewShotSAM(parent)
     assert (parent.title, parent.categories) == ("FewShotSAM", ["Segmentation"])
+    assert not registered, "Sample Data may not be there yet"
+    QtWidgets.QApplication.instance().startupCompleted.emit()
+    assert "MRHead" in registered
 
 
 def test_another_volume_is_predicted_in_full(panel: Any, scene: Any) -> None:

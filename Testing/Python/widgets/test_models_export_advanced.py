@@ -189,7 +189,7 @@ def test_the_processor_is_named_in_red_with_the_time_it_takes(panel: Any, scene:
     panel.go(axis=0, machine=fakes.machine(), settings=Settings(encoder="vit_b"))
     line, memory = panel.ui.costLabel.text.split("<br>")
     assert "#d9432f" in line
-    assert "about 3 min for 40 slices on the processor" in line
+    assert "about 4 min for 40 slices on the processor" in line
     assert memory == "Memory: needs 2.9 GB, 6.0 GB free."
     panel.go(range=(0, 9))
     assert "about 40 s for 10 slices" in panel.ui.costLabel.text
