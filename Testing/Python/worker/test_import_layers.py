@@ -29,6 +29,8 @@ MAY_IMPORT = {
     "web": {"mrml", "workflow", "worker", "core"},
     "benchmark": {"worker", "engine", "methods", "methods/registry", "sam", "core"},
     "cli": {"core", "worker", "sam", "methods/registry", "cli", "demo", "benchmark"},
+    "workflow": {"core", "worker"},
+    "mrml": {"core", "workflow"},
     "demo": {"core"},
     "__main__": {"cli"},
 }

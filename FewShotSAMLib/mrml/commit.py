@@ -1,0 +1,178 @@
+"""Writes results into the user's segments as painting would, through Slicer's own Segment Editor logic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+
+from FewShotSAMLib.mrml.editor import Editor
+from FewShotSAMLib.mrml.grids import geometryOfMatrix, imageOfArray, imageToRas, rasMatrix
+from FewShotSAMLib.mrml.masking import Masking, drawOn
+from FewShotSAMLib.mrml.segments import chosenSegments, labelmapOf, sceneSegments
+from FewShotSAMLib.mrml.surfaces import SurfaceUpdate
+from FewShotSAMLib.workflow.scene import SceneSegment, SceneVolume
+
+
+@dataclass(frozen=True, eq=False)
+class _Voxels:
+    """A box of the volume in which the voxels to be changed are 1; `first`: index (k, j, i) of its first voxel."""
+
+    mask: np.ndarray
+    first: tuple[int, int, int]
+
+
+class Commit:
+    """Writes classes into segments on the slices `indices` along `axis`, and on no others.
+
+    First every segment is erased where it no longer belongs, then all are painted. Each step is a mask of the voxels
+    to change, so whatever Slicer does with the rest of a labelmap, it has nothing to write there. What the user's
+    masking forbids is left out beforehand: the logic would find it anew for the whole volume at every step, and
+    between erasing and painting the answer can differ.
+    """
+
+    def __init__(
+        self,
+        editor: Editor,
+        volume: SceneVolume,
+        node: slicer.vtkMRMLSegmentationNode,
+        axis: int,
+        indices: Sequence[int],
+    ) -> None:
+        self._editor, self._volume, self._node = editor, volume, node
+        self._settings = editor.settings(node)
+        # Which planes to visit, and which pixels of them; slices along j and i are lines of each k plane.
+        self._planes = sorted({int(index) for index in indices}) if axis == 0 else range(volume.geometry.shape[0])
+        self._pixels = np.ones(volume.geometry.slice_shape(0), bool)
+        if axis > 0:
+            self._pixels[...] = False
+            self._pixels[(slice(None),) * (axis - 1) + (list(indices),)] = True
+
+    def run(self, ids: Sequence[str], classes: np.ndarray) -> None:
+        """Write classes 1, 2 ... of `classes` (K, J, I) into the segments `ids`, as one step of Undo.
+
+        Raises BadInputError where a segment is gone, or the segmentation does not fit the volume.
+        """
+        segments = sceneSegments(self._node, self._volume.geometry)
+        chosenSegments(segments, ids)
+        masking = Masking(self._settings, segments, self._volume.voxels)
+        self._editor.saveState(self._node)
+        wasModifying = self._node.StartModify()  # so that views are drawn once
+        surfaces = SurfaceUpdate(self._node.GetSegmentation())
+        try:
+            painted = self._painted(ids, classes, masking) if masking.shrinksByErasing else None
+            surfaces.drop({*ids, *filter(None, map(masking.heir, ids))})
+            self._erase(ids, classes, masking)
+            painted = painted or self._painted(ids, classes, self._masking())
+            if surfaces.isNeeded:
+                surfaces.drop(self._overpainted(painted))
+            self._paint(ids, painted)
+        finally:
+            surfaces.finish()
+            self._node.EndModify(wasModifying)
+
+    def _overpainted(self, painted: Sequence[_Voxels | None]) -> list[str]:
+        """Segments that have voxels where others are going to be painted."""
+        segments = sceneSegments(self._node, self._volume.geometry)
+        return [each.id for each in segments if any(voxels and _meet(each, voxels) for voxels in painted)]
+
+    def _masking(self) -> Masking:
+        return Masking(self._settings, sceneSegments(self._node, self._volume.geometry), self._volume.voxels)
+
+    def _erase(self, ids: Sequence[str], classes: np.ndarray, masking: Masking) -> None:
+        for number, segmentId in enumerate(ids, start=1):
+            erased = self._erased(self._segment(segmentId), number, classes, masking)
+            if erased is None:
+                continue
+            self._editor.remove(self._node, segmentId, self._labelmap(erased, segmentId))
+            heir = masking.heir(segmentId)
+            if heir:
+                self._editor.add(self._node, heir, self._labelmap(erased, heir), self._settings.overwriteMode)
+
+    def _paint(self, ids: Sequence[str], painted: Sequence[_Voxels | None]) -> None:
+        for segmentId, voxels in zip(ids, painted, strict=True):
+            if voxels is not None:
+                self._editor.add(self._node, segmentId, self._labelmap(voxels, segmentId), self._settings.overwriteMode)
+
+    def _segment(self, segmentId: str) -> SceneSegment:
+        # Found anew each time: Slicer may have moved it to another labelmap.
+        return next(each for each in sceneSegments(self._node, self._volume.geometry) if each.id == segmentId)
+
+    def _erased(self, segment: SceneSegment, number: int, classes: np.ndarray, masking: Masking) -> _Voxels | None:
+        """Where a segment holds voxels that are not of class `number` any more, and may be erased."""
+        mask = self._noVoxels()
+        for k in self._planes:
+            if drawOn(mask[k], segment, k):
+                mask[k] &= self._pixels & (classes[k] != number)
+                mask[k] &= masking.erasable(segment.id, k)
+        return _cropped(mask)
+
+    def _painted(self, ids: Sequence[str], classes: np.ndarray, masking: Masking) -> list[_Voxels | None]:
+        """Where each segment is to be painted, and may be."""
+        found = []
+        for number, segmentId in enumerate(ids, start=1):
+            mask = self._noVoxels()
+            for k in self._planes:
+                np.logical_and(classes[k] == number, self._pixels, out=mask[k])
+                if mask[k].any():
+                    mask[k] &= masking.paintable(segmentId, k)
+            found.append(_cropped(mask))
+        return found
+
+    def _noVoxels(self) -> np.ndarray:
+        return np.zeros(self._volume.geometry.shape, bool)
+
+    def _labelmap(self, voxels: _Voxels, segmentId: str) -> slicer.vtkOrientedImageData:
+        """The voxels as a labelmap on the segment's own lattice; on any other Slicer would resample the segment."""
+        volumeToRas = rasMatrix(self._volume.geometry)
+        latticeToRas = _latticeOf(self._node, segmentId)
+        k, j, i = voxels.first
+        depth, rows, columns = voxels.mask.shape
+        box = geometryOfMatrix(volumeToRas, (columns, rows, depth), (i, j, k))
+        lattice = None if latticeToRas is None else geometryOfMatrix(latticeToRas, (1, 1, 1)).lattice_map(box)
+        # Slicer takes over the labelmap's type, which must hold the segment's label value.
+        value = self._node.GetSegmentation().GetSegment(segmentId).GetLabelValue()
+        mask = voxels.mask.view(np.uint8) if value <= np.iinfo(np.uint8).max else voxels.mask.astype(np.uint16)
+        if lattice is None or latticeToRas is None:
+            return imageOfArray(mask, volumeToRas, voxels.first)
+        return imageOfArray(lattice.turn(mask), latticeToRas, lattice.first_index(box.size))
+
+
+def _meet(segment: SceneSegment, voxels: _Voxels) -> bool:
+    """Whether a segment holds one of these voxels."""
+    lows = [max(pair) for pair in zip(segment.offset, voxels.first, strict=True)]
+    shapes = zip(segment.offset, segment.labels.shape, voxels.first, voxels.mask.shape, strict=True)
+    highs = [min(offset + n, first + m) for offset, n, first, m in shapes]
+    if any(low >= high for low, high in zip(lows, highs, strict=True)):
+        return False
+    labels, mask = (
+        array[tuple(slice(low - o, high - o) for low, high, o in zip(lows, highs, start, strict=True))]
+        for array, start in ((segment.labels, segment.offset), (voxels.mask, voxels.first))
+    )
+    return bool(((labels == segment.label_value) & mask).any())
+
+
+def _latticeOf(node: slicer.vtkMRMLSegmentationNode, segmentId: str) -> np.ndarray | None:
+    """Index to RAS of the labelmap of a segment, or of the one that an empty segment will get; None if undecided."""
+    image = labelmapOf(node, segmentId)
+    if image is not None:
+        return imageToRas(image)
+    converter = slicer.vtkSegmentationConverter
+    text = node.GetSegmentation().GetConversionParameter(converter.GetReferenceImageGeometryParameterName())
+    reference = slicer.vtkOrientedImageData()
+    if not text or not converter.DeserializeImageGeometry(text, reference, False):
+        return None
+    return imageToRas(reference)
+
+
+def _cropped(mask: np.ndarray) -> _Voxels | None:
+    """The smallest box of `mask` (K, J, I) bool that holds all its voxels, as a view; None where it has none."""
+    planes = np.flatnonzero([plane.any() for plane in mask])
+    if not len(planes):
+        return None
+    flat = np.logical_or.reduce(mask[planes[0] : planes[-1] + 1], axis=0)
+    rows, columns = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))
+    k, j, i = int(planes[0]), int(rows[0]), int(columns[0])
+    return _Voxels(mask[k : planes[-1] + 1, j : rows[-1] + 1, i : columns[-1] + 1], (k, j, i))

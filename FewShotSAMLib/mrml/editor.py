@@ -1,0 +1,143 @@
+"""The Segment Editor's settings and history: the user's own where there is a Segment Editor, else ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import slicer
+
+_OUR_NODE_TAG = "FewShotSAM"  # one node of ours in the scene, which survives closing the scene
+_OUR_UNDO_STATES = 10  # as many as Slicer's own editor keeps
+
+EVERYWHERE = slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere
+OVERWRITE_ALL = slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments
+OVERWRITE_NONE = slicer.vtkMRMLSegmentEditorNode.OverwriteNone
+
+
+class SegmentEditor(Protocol):
+    """What is used of a qMRMLSegmentEditorWidget; its own logic cannot be reached, so its history is used by slots."""
+
+    def mrmlSegmentEditorNode(self) -> slicer.vtkMRMLSegmentEditorNode | None:
+        """The node with the user's masking and overwrite settings."""
+
+    def saveStateForUndo(self) -> None:
+        """Remember the selected segmentation as it is, for the user's Undo button."""
+
+    def undo(self) -> None:
+        """What the Undo button does."""
+
+
+@dataclass(frozen=True)
+class EditSettings:
+    """Where painting may change voxels, and what becomes of other segments there; values are those of Slicer's nodes.
+
+    intensityRange: the lowest and highest value of the volume where painting is allowed; None everywhere.
+    """
+
+    maskMode: int = EVERYWHERE
+    maskSegmentId: str = ""
+    overwriteMode: int = OVERWRITE_NONE
+    intensityRange: tuple[float, float] | None = None
+
+
+class Editor:
+    """Changes segments through Slicer's Segment Editor logic, as effects do, and remembers how to take it back."""
+
+    def __init__(self, scene: slicer.vtkMRMLScene, widget: SegmentEditor | None = None) -> None:
+        self._scene = scene
+        self._widget = widget
+        self._logic = slicer.vtkSlicerSegmentEditorLogic()
+        self._logic.SetMRMLScene(scene)
+        self._logic.SetMaximumNumberOfUndoStates(_OUR_UNDO_STATES)
+        self._logic.SetVerbose(True)
+        self._lastByWidget = widget is not None
+
+    def settings(self, segmentation: slicer.vtkMRMLSegmentationNode) -> EditSettings:
+        """The user's settings for this segmentation.
+
+        Those of the widget, else of any other editor in the scene that has it selected. Where there is none, nobody
+        chose what may be overwritten, so no other segment is.
+        """
+        node = self._userNode(segmentation)
+        if node is None:
+            return EditSettings()
+        intensityRange = None
+        if node.GetSourceVolumeIntensityMask():
+            low, high = node.GetSourceVolumeIntensityMaskRange()
+            intensityRange = (low, high)
+        return EditSettings(node.GetMaskMode(), node.GetMaskSegmentID() or "", node.GetOverwriteMode(), intensityRange)
+
+    def saveState(self, segmentation: slicer.vtkMRMLSegmentationNode) -> None:
+        """Remember the segmentation as it is: in the user's own history where the widget shows this segmentation."""
+        self._lastByWidget = self._widgetShows(segmentation)
+        if self._widget is not None and self._lastByWidget:
+            self._widget.saveStateForUndo()
+            return
+        self._ownNode(segmentation)
+        self._logic.SaveStateForUndo()
+
+    def undo(self) -> None:
+        """Take the last remembered change back; harmless where there is none."""
+        if self._widget is not None and self._lastByWidget:
+            self._widget.undo()
+        elif self._logic.CanUndo():
+            self._logic.Undo()
+
+    def add(
+        self,
+        segmentation: slicer.vtkMRMLSegmentationNode,
+        segmentId: str,
+        labelmap: slicer.vtkOrientedImageData,
+        overwriteMode: int,
+    ) -> None:
+        """Paint a segment where `labelmap` is not 0."""
+        mode = slicer.vtkSlicerSegmentEditorLogic.ModificationModeAdd
+        self._modify(segmentation, segmentId, labelmap, mode, overwriteMode)
+
+    def remove(
+        self, segmentation: slicer.vtkMRMLSegmentationNode, segmentId: str, labelmap: slicer.vtkOrientedImageData
+    ) -> None:
+        """Erase a segment where `labelmap` is not 0; no other segment changes."""
+        # With any other mode the logic would first move the segment to a labelmap of its own.
+        mode = slicer.vtkSlicerSegmentEditorLogic.ModificationModeRemove
+        self._modify(segmentation, segmentId, labelmap, mode, OVERWRITE_ALL)
+
+    def _modify(
+        self,
+        segmentation: slicer.vtkMRMLSegmentationNode,
+        segmentId: str,
+        labelmap: slicer.vtkOrientedImageData,
+        mode: int,
+        overwriteMode: int,
+    ) -> None:
+        node = self._ownNode(segmentation)
+        node.SetOverwriteMode(overwriteMode)
+        self._logic.ModifySegmentByLabelmap(segmentation, segmentId, labelmap, mode, labelmap.GetExtent(), False, False)
+
+    def _ownNode(self, segmentation: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLSegmentEditorNode:
+        """Our settings node: masking off, because masks are applied before; no source volume, so nothing is moved."""
+        node = self._scene.GetSingletonNode(_OUR_NODE_TAG, "vtkMRMLSegmentEditorNode")
+        if node is None:
+            node = slicer.vtkMRMLSegmentEditorNode()
+            node.SetSingletonTag(_OUR_NODE_TAG)
+            node.SetHideFromEditors(True)
+            node.SetSaveWithScene(False)
+            node = self._scene.AddNode(node)
+        node.SetMaskMode(EVERYWHERE)
+        node.SetSourceVolumeIntensityMask(False)
+        node.SetAndObserveSegmentationNode(segmentation)
+        self._logic.SetSegmentEditorNode(node)
+        return node
+
+    def _widgetShows(self, segmentation: slicer.vtkMRMLSegmentationNode) -> bool:
+        node = self._widget.mrmlSegmentEditorNode() if self._widget is not None else None
+        return node is not None and node.GetSegmentationNode() is segmentation
+
+    def _userNode(self, segmentation: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLSegmentEditorNode | None:
+        if self._widget is not None and self._widgetShows(segmentation):
+            return self._widget.mrmlSegmentEditorNode()
+        count = self._scene.GetNumberOfNodesByClass("vtkMRMLSegmentEditorNode")
+        nodes = [self._scene.GetNthNodeByClass(number, "vtkMRMLSegmentEditorNode") for number in range(count)]
+        users = [each for each in nodes if each.GetSingletonTag() != _OUR_NODE_TAG]
+        return next((each for each in users if each.GetSegmentationNode() is segmentation), None)

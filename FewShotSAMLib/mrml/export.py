@@ -1,0 +1,76 @@
+"""Writes segments to a file on the full geometry of their volume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import slicer
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.segment import Segment, Segmentation
+from FewShotSAMLib.core.segmentation import write_segmentation
+from FewShotSAMLib.workflow.scene import SceneSegment
+
+
+def exportSegments(
+    segments: Sequence[SceneSegment], volume: slicer.vtkMRMLVolumeNode, geometry: Geometry, path: Path
+) -> list[str]:
+    """Write segments as `.seg.nrrd`, or as a label map of another suffix; whole or not at all. Returns warnings.
+
+    Like Slicer's own files, they lie where the volume's file lies: a parent transform is not written.
+    Raises BadInputError where there is nothing to write, or the file cannot be written.
+    """
+    if not segments:
+        raise BadInputError("No segment is chosen.", "Choose at least one segment to export.")
+    warnings = write_segmentation(coreSegmentation(segments, geometry), path)
+    transform = volume.GetParentTransformNode()
+    if transform is not None:
+        warnings.append(
+            f"{path.name} lies where the file of volume '{volume.GetName()}' lies, without the transform "
+            f"'{transform.GetName()}'. Harden the transform on both and export again to include it."
+        )
+    return warnings
+
+
+def coreSegmentation(segments: Sequence[SceneSegment], geometry: Geometry) -> Segmentation:
+    """The segments as core knows them: one layer per labelmap that they share, on the whole grid."""
+    places = _layersOf(segments)
+    largest = max(segment.label_value for segment in segments)
+    layers = np.zeros((max(places) + 1, *geometry.shape), np.uint8 if largest < 256 else np.uint16)
+    for segment, place in zip(segments, places, strict=True):
+        part = tuple(slice(o, o + n) for o, n in zip(segment.offset, segment.labels.shape, strict=True))
+        box = layers[place][part]
+        for target, plane in zip(box, segment.labels, strict=True):
+            target[plane == segment.label_value] = segment.label_value
+    described = tuple(
+        Segment(each.id, each.name, each.color, each.label_value, place, each.tags)
+        for each, place in zip(segments, places, strict=True)
+    )
+    return Segmentation(layers, geometry, described)
+
+
+def _layersOf(segments: Sequence[SceneSegment]) -> list[int]:
+    """The layer of each segment: one per labelmap; a segment without voxels goes where its label value is free."""
+    keys: list[int] = []
+    taken: set[tuple[int, int]] = set()
+    places: dict[int, int] = {}
+    for segment in segments:
+        if segment.owner is not None:
+            place = places[id(segment)] = _place(id(segment.owner), keys)
+            taken.add((place, segment.label_value))
+    for segment in segments:
+        if segment.owner is None:
+            free = next((n for n in range(len(keys)) if (n, segment.label_value) not in taken), None)
+            place = places[id(segment)] = _place(id(segment), keys) if free is None else free
+            taken.add((place, segment.label_value))
+    return [places[id(segment)] for segment in segments]
+
+
+def _place(key: int, keys: list[int]) -> int:
+    """Position of `key` in `keys`, to which it is added where it is new."""
+    if key not in keys:
+        keys.append(key)
+    return keys.index(key)

@@ -1,0 +1,37 @@
+"""Finds nodes in the scene and says clearly which one is gone."""
+
+from __future__ import annotations
+
+import slicer
+
+from FewShotSAMLib.core.errors import BadInputError
+
+
+def volumeNode(scene: slicer.vtkMRMLScene, volumeId: str) -> slicer.vtkMRMLVolumeNode:
+    """The volume with this id; raises BadInputError where there is none."""
+    node = scene.GetNodeByID(volumeId) if volumeId else None
+    if not isinstance(node, slicer.vtkMRMLVolumeNode):
+        raise BadInputError("The volume is no longer in the scene.", "Choose another volume, or load it again.")
+    return node
+
+
+def segmentationNode(scene: slicer.vtkMRMLScene, segmentationId: str) -> slicer.vtkMRMLSegmentationNode:
+    """The segmentation with this id; raises BadInputError where there is none."""
+    node = scene.GetNodeByID(segmentationId) if segmentationId else None
+    if not isinstance(node, slicer.vtkMRMLSegmentationNode):
+        raise BadInputError("The segmentation is no longer in the scene.", "Choose another one, or create a new one.")
+    return node
+
+
+def checkSameTransform(volume: slicer.vtkMRMLVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode) -> None:
+    """Raise BadInputError where the two would be moved apart by different parent transforms."""
+    transforms = [node.GetParentTransformNode() for node in (volume, segmentation)]
+    if transforms[0] is transforms[1]:
+        return
+    ofVolume, ofSegmentation = ("no transform" if each is None else f"'{each.GetName()}'" for each in transforms)
+    raise BadInputError(
+        f"Volume '{volume.GetName()}' is under {ofVolume}, but segmentation '{segmentation.GetName()}' "
+        f"under {ofSegmentation}.",
+        "Put both under the same transform, or harden the transforms: in the module Data, right-click the transform "
+        "of each and choose Harden transform.",
+    )

@@ -1,0 +1,89 @@
+"""Shows results in a segmentation of their own, slice by slice, before they are applied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import slicer
+
+from FewShotSAMLib.mrml.create import newSegmentationNode
+from FewShotSAMLib.mrml.grids import emptyImage, viewOfImage
+from FewShotSAMLib.mrml.segments import LABELMAP
+from FewShotSAMLib.mrml.surfaces import SURFACE
+from FewShotSAMLib.mrml.volumes import volumeGeometry
+from FewShotSAMLib.workflow.scene import SceneSegment
+
+_FIRST_OPACITY = 0.5
+
+
+class SegmentationPreview:
+    """A ScenePreview: one labelmap of the volume's extent that all segments share, written in place."""
+
+    def __init__(
+        self, scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLVolumeNode, segments: Sequence[SceneSegment]
+    ) -> None:
+        self._scene = scene
+        self._image = emptyImage(volumeGeometry(volume))
+        self._voxels = viewOfImage(self._image)
+        self._node = newSegmentationNode(scene, volume, "FewShotSAM preview", isTemporary=True)
+        for number, segment in enumerate(segments, start=1):
+            self._node.GetSegmentation().AddSegment(self._copyOf(segment, number), segment.id)
+        self.set_opacity(_FIRST_OPACITY)
+
+    @property
+    def node(self) -> slicer.vtkMRMLSegmentationNode:
+        """The segmentation that is shown."""
+        return self._node
+
+    def show(self, classes: np.ndarray, axis: int, indices: Sequence[int]) -> None:
+        """Put in slices as they come. classes: (n, rows, columns) uint8, 0 nothing, 1 to C the preview's segments.
+
+        A closed surface stays as it is until `set_shown_in_3d` is called again: it takes far longer than a slice.
+        """
+        if not self._isInScene():
+            return
+        for number, index in enumerate(indices):
+            self._voxels[(slice(None),) * axis + (index,)] = classes[number]
+        # Only the array says that it changed: if the labelmap did, Slicer would drop the closed surface.
+        self._image.GetPointData().GetScalars().Modified()
+        segmentation = self._node.GetSegmentation()
+        segmentation.InvokeEvent(slicer.vtkSegmentation.SourceRepresentationModified)
+        segmentation.InvokeEvent(slicer.vtkSegmentation.RepresentationModified)
+
+    def set_opacity(self, opacity: float) -> None:
+        """0 invisible to 1 opaque, in the slice views and in 3D."""
+        if self._isInScene():
+            display = self._node.GetDisplayNode()
+            display.SetOpacity2DFill(opacity)
+            display.SetOpacity2DOutline(opacity)
+            display.SetOpacity3D(opacity)
+
+    def set_shown_in_3d(self, shown: bool) -> None:
+        """Make the closed surface of what is there now, or drop it."""
+        if not self._isInScene():
+            return
+        segmentation = self._node.GetSegmentation()
+        if shown:
+            segmentation.CreateRepresentation(SURFACE, True)
+            self._node.GetDisplayNode().SetPreferredDisplayRepresentationName3D(SURFACE)
+        else:
+            segmentation.RemoveRepresentation(SURFACE)
+
+    def remove(self) -> None:
+        """Take it out of the scene; harmless where the scene was closed meanwhile."""
+        if self._isInScene():
+            display = self._node.GetDisplayNode()
+            self._scene.RemoveNode(self._node)
+            self._scene.RemoveNode(display)
+
+    def _isInScene(self) -> bool:
+        return bool(self._scene.IsNodePresent(self._node))
+
+    def _copyOf(self, segment: SceneSegment, number: int) -> slicer.vtkSegment:
+        copy = slicer.vtkSegment()
+        copy.SetName(segment.name)
+        copy.SetColor(*segment.color)
+        copy.SetLabelValue(number)
+        copy.AddRepresentation(LABELMAP, self._image)
+        return copy

@@ -1,0 +1,99 @@
+"""The Scene of the workflow on MRML nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import slicer
+
+from FewShotSAMLib.core.segmentation import Segmentation
+from FewShotSAMLib.mrml.commit import Commit
+from FewShotSAMLib.mrml.create import addSegmentation, createSegmentation
+from FewShotSAMLib.mrml.editor import Editor, SegmentEditor
+from FewShotSAMLib.mrml.export import exportSegments
+from FewShotSAMLib.mrml.nodes import checkSameTransform, segmentationNode, volumeNode
+from FewShotSAMLib.mrml.notes import readNote, writeNote
+from FewShotSAMLib.mrml.preview import SegmentationPreview
+from FewShotSAMLib.mrml.segments import chosenSegments, sceneSegments
+from FewShotSAMLib.mrml.volumes import sceneVolume, volumeGeometry
+from FewShotSAMLib.workflow.scene import SceneSegment, SceneVolume, Target
+
+
+class MRMLScene:
+    """Implements `FewShotSAMLib.workflow.scene.Scene`; see there for arguments and errors.
+
+    scene: the MRML scene; the application's where it is left out.
+    segmentEditor: the qMRMLSegmentEditorWidget of the panel. Its masking and overwrite settings are honoured, and its
+    Undo button takes back what is committed. Without one, settings come from the editor node in the scene that has the
+    segmentation selected, and `undo` here takes changes back.
+    """
+
+    def __init__(self, scene: slicer.vtkMRMLScene | None = None, segmentEditor: SegmentEditor | None = None) -> None:
+        self._scene = scene if scene is not None else slicer.mrmlScene
+        self._editor = Editor(self._scene, segmentEditor)
+
+    def exists(self, node_id: str) -> bool:
+        """Whether the node is (still) in the scene."""
+        return bool(node_id) and self._scene.GetNodeByID(node_id) is not None
+
+    def volume(self, volume_id: str) -> SceneVolume:
+        """The volume, its voxels as a view."""
+        return sceneVolume(volumeNode(self._scene, volume_id))
+
+    def segments(self, target: Target) -> list[SceneSegment]:
+        """All segments in their order, hidden ones too."""
+        volume, segmentation = self._nodes(target)
+        return sceneSegments(segmentation, volumeGeometry(volume))
+
+    def create_segmentation(self, volume_id: str) -> str:
+        """A new segmentation with one empty segment in the volume's geometry and under its transform."""
+        return createSegmentation(self._scene, volumeNode(self._scene, volume_id)).GetID()
+
+    def commit(
+        self, target: Target, segment_ids: Sequence[str], classes: np.ndarray, axis: int, indices: Sequence[int]
+    ) -> None:
+        """Write results into segments on the slices `indices` along `axis`, as one step of Undo."""
+        volume, segmentation = self._nodes(target)
+        Commit(self._editor, sceneVolume(volume), segmentation, axis, indices).run(segment_ids, classes)
+
+    def clear_slice(self, target: Target, segment_ids: Sequence[str], axis: int, index: int) -> None:
+        """Erase segments on one slice, as one step of Undo."""
+        volume, _ = self._nodes(target)
+        nothing = np.broadcast_to(np.uint8(0), volumeGeometry(volume).shape)
+        self.commit(target, segment_ids, nothing, axis, [index])
+
+    def undo(self) -> None:
+        """Take back the last `commit` or `clear_slice` (with a widget: what its Undo button would take back)."""
+        self._editor.undo()
+
+    def open_preview(self, target: Target, segment_ids: Sequence[str]) -> SegmentationPreview:
+        """A preview with the names and colours of these segments."""
+        volume, _ = self._nodes(target)
+        return SegmentationPreview(self._scene, volume, chosenSegments(self.segments(target), segment_ids))
+
+    def add_segmentation(self, volume_id: str, segmentation: Segmentation, name: str) -> str:
+        """Bring in a finished segmentation of a volume as a node of its own; returns its id."""
+        return addSegmentation(self._scene, volumeNode(self._scene, volume_id), segmentation, name).GetID()
+
+    def note(self, segmentation_id: str) -> str:
+        """What `set_note` stored, "" at first."""
+        return readNote(segmentationNode(self._scene, segmentation_id))
+
+    def set_note(self, segmentation_id: str, text: str) -> None:
+        """Store a text with the segmentation, so that it is saved with the scene."""
+        writeNote(segmentationNode(self._scene, segmentation_id), text)
+
+    def export(self, target: Target, segment_ids: Sequence[str], path: Path) -> list[str]:
+        """Write segments on the volume's full geometry: `.seg.nrrd`, or a label map; returns warnings."""
+        volume, _ = self._nodes(target)
+        chosen = chosenSegments(self.segments(target), segment_ids)
+        return exportSegments(chosen, volume, volumeGeometry(volume), Path(path))
+
+    def _nodes(self, target: Target) -> tuple[slicer.vtkMRMLVolumeNode, slicer.vtkMRMLSegmentationNode]:
+        """Both nodes; raises BadInputError where one is gone or they are under different transforms."""
+        volume = volumeNode(self._scene, target.volume)
+        segmentation = segmentationNode(self._scene, target.segmentation)
+        checkSameTransform(volume, segmentation)
+        return volume, segmentation

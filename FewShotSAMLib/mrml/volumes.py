@@ -1,0 +1,42 @@
+"""Shows volumes of the scene to numpy without copying them."""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+import vtk
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.mrml.grids import arrayOfMatrix, geometryOfMatrix, isEmpty, viewOfImage
+from FewShotSAMLib.workflow.scene import SceneVolume
+
+_COLOR_COMPONENTS = (3, 4)
+
+
+def volumeGeometry(node: slicer.vtkMRMLVolumeNode) -> Geometry:
+    """Geometry of a volume in LPS, its parent transform left out; raises BadInputError where it has no voxels."""
+    image = node.GetImageData()
+    if isEmpty(image):
+        raise BadInputError(f"Volume '{node.GetName()}' has no voxels.", "Load it again, or choose another volume.")
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    extent = image.GetExtent()
+    i, j, k = image.GetDimensions()
+    return geometryOfMatrix(arrayOfMatrix(matrix), (i, j, k), (extent[0], extent[2], extent[4]))
+
+
+def sceneVolume(node: slicer.vtkMRMLVolumeNode) -> SceneVolume:
+    """Voxels, geometry and name of a volume.
+
+    Raises BadInputError for one without voxels, with several values per voxel that are no colour (a time series, a
+    diffusion or vector volume), or whose axes are not at right angles.
+    """
+    geometry = volumeGeometry(node)
+    voxels = viewOfImage(node.GetImageData())
+    if voxels.ndim == 4 and not (voxels.shape[3] in _COLOR_COMPONENTS and voxels.dtype == np.uint8):
+        raise BadInputError(
+            f"Volume '{node.GetName()}' holds {voxels.shape[3]} values per voxel and is no colour volume.",
+            "Choose a volume with one value per voxel; of a time series, extract one volume first.",
+        )
+    return SceneVolume(node.GetID(), node.GetName() or "", voxels, geometry, node.GetImageData())

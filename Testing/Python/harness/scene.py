@@ -1,0 +1,190 @@
+"""A real MRML scene without the Slicer application, and what tests do in it: load, paint, read back, watch for errors.
+
+Everything here goes through Slicer's own classes and none of FewShotSAMLib.mrml, so that it can check the latter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+
+from FewShotSAMLib.core import Geometry
+
+RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+LABELMAP = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
+
+
+class VtkMessages:
+    """Collects what VTK and Slicer's C++ code warn of, as (kind, text)."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[str, str]] = []
+        self.window = vtk.vtkOutputWindow()
+        self.window.SetDisplayModeToNever()
+        for kind in ("ErrorEvent", "WarningEvent"):
+            self.window.AddObserver(kind, self._observer(kind))
+
+    def _observer(self, kind: str) -> Any:
+        def observe(_caller: vtk.vtkObject, _event: str, text: str) -> None:
+            self.found.append((kind, text))
+
+        observe.CallDataType = vtk.VTK_STRING  # type: ignore[attr-defined]
+        return observe
+
+
+@contextmanager
+def watched() -> Iterator[VtkMessages]:
+    """Collect VTK's messages while the block runs; they are not printed."""
+    before = vtk.vtkOutputWindow.GetInstance()
+    verbosity = vtk.vtkLogger.GetCurrentVerbosityCutoff()
+    messages = VtkMessages()
+    vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)
+    vtk.vtkOutputWindow.SetInstance(messages.window)
+    try:
+        yield messages
+    finally:
+        vtk.vtkOutputWindow.SetInstance(before)
+        vtk.vtkLogger.SetStderrVerbosity(verbosity)
+
+
+def new_scene() -> slicer.vtkMRMLScene:
+    """A scene that knows the nodes of Slicer's modules; the logics live as long as it does."""
+    scene = slicer.vtkMRMLScene()
+    application = slicer.vtkSlicerApplicationLogic()
+    application.SetMRMLScene(scene)
+    segmentations = slicer.vtkSlicerSegmentationsModuleLogic()
+    segmentations.SetMRMLApplicationLogic(application)
+    segmentations.SetMRMLScene(scene)
+    scene.logics = (application, segmentations)
+    return scene
+
+
+def add_volume(
+    scene: slicer.vtkMRMLScene, voxels: np.ndarray, geometry: Geometry, name: str = "volume"
+) -> slicer.vtkMRMLVolumeNode:
+    """A volume node with a copy of `voxels`, (K, J, I) or (K, J, I, components)."""
+    is_scalar = voxels.ndim == 3
+    image = vtk.vtkImageData()
+    image.SetDimensions(*geometry.size)
+    flat = voxels.ravel() if is_scalar else voxels.reshape(-1, voxels.shape[3])
+    image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(flat), deep=True))
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode" if is_scalar else "vtkMRMLVectorVolumeNode", name)
+    node.SetAndObserveImageData(image)
+    node.SetIJKToRASMatrix(vtk_matrix(RAS @ geometry.index_to_physical()))
+    return node
+
+
+def vtk_matrix(array: np.ndarray) -> vtk.vtkMatrix4x4:
+    """4 × 4 array as VTK matrix."""
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(np.asarray(array, float).ravel().tolist())
+    return matrix
+
+
+def add_segmentation(
+    scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLVolumeNode, names: Sequence[str]
+) -> slicer.vtkMRMLSegmentationNode:
+    """A segmentation in the volume's geometry with empty segments of these names."""
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "segmentation")
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    for name in names:
+        node.GetSegmentation().AddEmptySegment(name, name)
+    return node
+
+
+def labelmap(mask: np.ndarray, to_ras: np.ndarray, first: Sequence[int] = (0, 0, 0)) -> slicer.vtkOrientedImageData:
+    """A labelmap with a copy of `mask` (k, j, i); `first`: index (k, j, i) of its first voxel."""
+    image = slicer.vtkOrientedImageData()
+    image.SetImageToWorldMatrix(vtk_matrix(to_ras))
+    extent = [edge for o, n in zip(reversed(first), reversed(mask.shape), strict=True) for edge in (o, o + n - 1)]
+    image.SetExtent(*extent)
+    scalars = numpy_to_vtk(np.ascontiguousarray(mask.view(np.uint8) if mask.dtype == bool else mask).ravel(), deep=True)
+    scalars.SetName("ImageScalars")
+    image.GetPointData().SetScalars(scalars)
+    return image
+
+
+def store(
+    node: slicer.vtkMRMLSegmentationNode, image: slicer.vtkOrientedImageData, values: dict[str, int]
+) -> slicer.vtkOrientedImageData:
+    """Let segments share a labelmap with these label values, as Slicer's readers do."""
+    for name, value in values.items():
+        segment = node.GetSegmentation().GetSegment(name)
+        segment.SetLabelValue(value)
+        segment.AddRepresentation(LABELMAP, image)
+    return image
+
+
+def paint(node: slicer.vtkMRMLSegmentationNode, name: str, mask: np.ndarray, geometry: Geometry) -> None:
+    """Paint voxels (K, J, I) bool with Slicer's own logic; other segments there are overwritten."""
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    image = labelmap(mask, RAS @ geometry.index_to_physical())
+    everybody = [node.GetSegmentation().GetNthSegmentID(n) for n in range(node.GetSegmentation().GetNumberOfSegments())]
+    assert logic.SetBinaryLabelmapToSegment(
+        image, node, name, logic.MODE_MERGE_MASK, image.GetExtent(), False, [each for each in everybody if each != name]
+    )
+
+
+def voxels(node: slicer.vtkMRMLSegmentationNode, name: str, geometry: Geometry) -> np.ndarray:
+    """(K, J, I) bool: a segment on a grid, by Slicer's own resampling."""
+    found = slicer.vtkOrientedImageData()
+    node.GetBinaryLabelmapRepresentation(name, found)
+    extent = found.GetExtent()
+    if any(extent[2 * axis] > extent[2 * axis + 1] for axis in range(3)):
+        return np.zeros(geometry.shape, bool)
+    reference = labelmap(np.zeros(geometry.shape, np.uint8), RAS @ geometry.index_to_physical())
+    resampled = slicer.vtkOrientedImageData()
+    resample = slicer.vtkOrientedImageDataResample
+    assert resample.ResampleOrientedImageToReferenceOrientedImage(found, reference, resampled, False, False)
+    return vtk_to_numpy(resampled.GetPointData().GetScalars()).reshape(geometry.shape) > 0
+
+
+def stored(node: slicer.vtkMRMLSegmentationNode) -> dict[str, tuple[Any, ...]]:
+    """All that a segmentation stores, bit for bit, to compare before and after."""
+    segmentation = node.GetSegmentation()
+    found = {}
+    for number in range(segmentation.GetNumberOfSegments()):
+        name = segmentation.GetNthSegmentID(number)
+        segment = segmentation.GetSegment(name)
+        image = segment.GetRepresentation(LABELMAP)
+        scalars = image.GetPointData().GetScalars()
+        content = b"" if scalars is None else vtk_to_numpy(scalars).tobytes()
+        found[name] = (segment.GetName(), segment.GetColor(), segment.GetLabelValue(), image.GetExtent(), content)
+    return found
+
+
+class EditorWidget:
+    """Stands in for qMRMLSegmentEditorWidget: a settings node, and a logic of its own that nobody else can reach."""
+
+    def __init__(self, scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLSegmentationNode) -> None:
+        self._node = scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+        self._node.SetAndObserveSegmentationNode(node)
+        self._logic = slicer.vtkSlicerSegmentEditorLogic()
+        self._logic.SetMRMLScene(scene)
+        self._logic.SetSegmentEditorNode(self._node)
+        self.saved = 0
+
+    def mrmlSegmentEditorNode(self) -> slicer.vtkMRMLSegmentEditorNode:  # noqa: N802 - Slicer's name
+        """The node with the user's settings."""
+        return self._node
+
+    def saveStateForUndo(self) -> None:  # noqa: N802 - Slicer's name
+        """Remember the segmentation as it is."""
+        self.saved += 1
+        assert self._logic.SaveStateForUndo()
+
+    def undo(self) -> None:
+        """What the Undo button does."""
+        assert self._logic.CanUndo()
+        self._logic.Undo()
+
+    def canUndo(self) -> bool:  # noqa: N802 - Slicer's name
+        """Whether the Undo button is enabled."""
+        return bool(self._logic.CanUndo())

@@ -1,0 +1,19 @@
+"""A real MRML scene for each test, which fails on anything that VTK or Slicer's C++ code warns of."""
+
+from collections.abc import Iterator
+
+import pytest
+
+slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
+
+from harness.scene import new_scene, watched  # noqa: E402
+
+
+@pytest.fixture
+def scene() -> Iterator["slicer.vtkMRMLScene"]:
+    """An empty scene; the test fails on any VTK error or warning."""
+    with watched() as messages:
+        made = new_scene()
+        yield made
+        made.Clear(True)
+    assert messages.found == []

@@ -1,0 +1,129 @@
+"""The preview: shown at once, apart from the user's segmentation, gone without a trace."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import slicer
+from harness.scene import add_segmentation, add_volume, paint, stored, voxels
+
+from FewShotSAMLib.core import Geometry
+from FewShotSAMLib.mrml import MRMLScene
+from FewShotSAMLib.workflow.scene import Target
+
+GRID = Geometry((20, 18, 12), (0.8, 0.9, 3.0), (5, -7, 11))
+
+
+def opened(scene: slicer.vtkMRMLScene, grid: Geometry = GRID):
+    volume = add_volume(scene, np.zeros(grid.shape, np.int16), grid)
+    node = add_segmentation(scene, volume, ["A", "B"])
+    node.GetSegmentation().GetSegment("B").SetColor(0.1, 0.2, 0.3)
+    adapter = MRMLScene(scene)
+    return volume, node, adapter, adapter.open_preview(Target(volume.GetID(), node.GetID()), ["A", "B"])
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_slices_appear_where_they_belong(scene: slicer.vtkMRMLScene, axis: int) -> None:
+    volume, node, _, preview = opened(scene)
+    paint(node, "A", np.ones(GRID.shape, bool), GRID)
+    before = stored(node)
+    classes = np.random.default_rng(axis).integers(0, 3, (3, *GRID.slice_shape(axis)), np.uint8)
+    preview.show(classes, axis, [2, 9, 5])
+    whole = np.zeros(GRID.shape, np.uint8)
+    np.moveaxis(whole, axis, 0)[[2, 9, 5]] = classes
+    for number, name in enumerate("AB", start=1):
+        assert np.array_equal(voxels(preview.node, name, GRID), whole == number)
+    assert stored(node) == before and volume.GetImageData().GetScalarRange() == (0, 0)
+
+
+def test_views_hear_of_every_slice(scene: slicer.vtkMRMLScene) -> None:
+    _, _, _, preview = opened(scene)
+    heard = []
+    preview.node.AddObserver(slicer.vtkSegmentation.RepresentationModified, lambda *_: heard.append(True))
+    image = preview.node.GetSegmentation().GetSegment("A").GetRepresentation("Binary labelmap")
+    modified = image.GetMTime()
+    preview.show(np.ones((1, *GRID.slice_shape(0)), np.uint8), 0, [3])
+    assert heard and image.GetMTime() > modified  # what makes a view's pipeline run again
+
+
+def test_names_colours_and_opacity(scene: slicer.vtkMRMLScene) -> None:
+    _, _, _, preview = opened(scene)
+    segment = preview.node.GetSegmentation().GetSegment("B")
+    assert segment.GetName() == "B" and np.allclose(segment.GetColor(), (0.1, 0.2, 0.3))
+    preview.set_opacity(0.25)
+    display = preview.node.GetDisplayNode()
+    assert {display.GetOpacity2DFill(), display.GetOpacity2DOutline(), display.GetOpacity3D()} == {0.25}
+
+
+def test_the_surface_stays_until_it_is_made_anew(scene: slicer.vtkMRMLScene) -> None:
+    _, _, _, preview = opened(scene)
+
+    def points() -> int:
+        surface = preview.node.GetSegmentation().GetSegment("A").GetRepresentation("Closed surface")
+        return surface.GetNumberOfPoints() if surface else 0
+
+    square = np.zeros((4, *GRID.slice_shape(0)), np.uint8)
+    square[:, 4:9, 4:9] = 1
+    preview.show(square, 0, [3, 4, 5, 6])
+    assert points() == 0
+    preview.set_shown_in_3d(True)
+    first = points()
+    assert first > 0
+    preview.show(square, 0, [7, 8, 9, 10])
+    assert points() == first
+    preview.set_shown_in_3d(True)
+    assert points() > first
+    preview.set_shown_in_3d(False)
+    assert points() == 0
+
+
+def test_it_leaves_the_scene_as_it_was(scene: slicer.vtkMRMLScene) -> None:
+    volume, node, adapter, preview = opened(scene)
+    preview.remove()
+    count = scene.GetNumberOfNodes()
+    again = adapter.open_preview(Target(volume.GetID(), node.GetID()), ["A"])
+    assert scene.GetNumberOfNodes() > count
+    again.remove()
+    again.remove()
+    assert scene.GetNumberOfNodes() == count
+
+
+def test_it_is_no_part_of_a_saved_scene_and_in_no_selector(scene: slicer.vtkMRMLScene, tmp_path: Path) -> None:
+    _, _, _, preview = opened(scene)
+    assert preview.node.GetHideFromEditors()
+    scene.SetURL(str(tmp_path / "scene.mrml"))
+    assert scene.Commit(str(tmp_path / "scene.mrml"))
+    text = (tmp_path / "scene.mrml").read_text(encoding="utf-8")
+    assert "segmentation" in text and "preview" not in text
+
+
+def test_a_closed_scene_does_no_harm(scene: slicer.vtkMRMLScene) -> None:
+    _, _, _, preview = opened(scene)
+    scene.Clear(False)
+    preview.show(np.ones((1, *GRID.slice_shape(0)), np.uint8), 0, [3])
+    preview.set_opacity(1)
+    preview.set_shown_in_3d(True)
+    preview.remove()
+
+
+def test_it_follows_the_volume_under_its_transform(scene: slicer.vtkMRMLScene) -> None:
+    volume = add_volume(scene, np.zeros(GRID.shape, np.int16), GRID)
+    node = add_segmentation(scene, volume, ["A"])
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    for each in (volume, node):
+        each.SetAndObserveTransformNodeID(transform.GetID())
+    preview = MRMLScene(scene).open_preview(Target(volume.GetID(), node.GetID()), ["A"])
+    assert preview.node.GetParentTransformNode() is transform
+
+
+def test_eight_slices_of_a_large_volume_take_no_time(scene: slicer.vtkMRMLScene) -> None:
+    grid = Geometry((512, 512, 160), (0.7, 0.7, 2.0))
+    _, _, _, preview = opened(scene, grid)
+    classes = np.ones((8, 512, 512), np.uint8)
+    took = []
+    for start in (0, 8, 16, 24, 32):
+        begin = time.perf_counter()
+        preview.show(classes, 0, range(start, start + 8))
+        took.append(time.perf_counter() - begin)
+    assert min(took) < 0.02
