@@ -260,12 +260,13 @@ def _add_benchmark(commands: argparse._SubParsersAction[Parser]) -> None:
 def _add_web(commands: argparse._SubParsersAction[Parser]) -> None:
     summary = "paint and propagate in a browser, on this computer or from another one"
     parser = _add_command(commands, "web", "web", summary, WEB_NOTES)
-    parser.add_argument("volume", metavar="VOLUME", nargs="?", help="NRRD, NIfTI, MHA or a DICOM folder")
-    parser.add_argument("--data", metavar="FOLDER", help="volumes to choose from, and where results are saved")
-    parser.add_argument("--port", type=_port, metavar="N", default=8765, help="0: any that is free (default: %(default)s)")
-    parser.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="0.0.0.0: reachable from other computers")
-    parser.add_argument("--python", metavar="FILE", help="the Python that has torch (default: this one, or that of .venv)")
-    parser.add_argument("--no-browser", action="store_true", help="open no browser, print the address only")
+    add = parser.add_argument
+    add("volume", metavar="VOLUME", nargs="?", help="NRRD, NIfTI, MHA or a DICOM folder")
+    add("--data", metavar="FOLDER", help="volumes to choose from, and where results are saved")
+    add("--port", type=_port, metavar="N", default=8765, help="0: any that is free (default: %(default)s)")
+    add("--host", metavar="ADDRESS", default="127.0.0.1", help="0.0.0.0: reachable from other computers")
+    add("--python", metavar="FILE", help="the Python that has torch (default: this one, or that of .venv)")
+    add("--no-browser", action="store_true", help="open no browser, print the address only")
 
 
 def _axis(text: str) -> str | int:

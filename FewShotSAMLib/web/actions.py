@@ -16,6 +16,7 @@ from FewShotSAMLib.web.keyboard import ACTIONS
 from FewShotSAMLib.web.pictures import color_of_hex
 from FewShotSAMLib.web.views import FOUR, PLANES
 from FewShotSAMLib.web.volumes import set_automatic_window, set_window, window_of
+from FewShotSAMLib.workflow import ERROR, INFO, WARNING
 
 TOOLS = ("window", "paint", "erase", "")
 NEEDS_VOLUME = "Open a volume first."
@@ -119,14 +120,12 @@ class Actions:
     def undo(self) -> None:
         """Take the last change back."""
         if not self._app.session.is_busy:
-            self._app.surfaces.drop()
             self._app.painter.undo()
             self._app.changed_segmentation()
 
     def redo(self) -> None:
         """Do again what was taken back."""
         if not self._app.session.is_busy:
-            self._app.surfaces.drop()
             self._app.painter.redo()
             self._app.changed_segmentation()
 
@@ -206,7 +205,7 @@ class Actions:
 
     def propagate(self) -> None:
         """Begin a run."""
-        self._app.messages.clear(["info", "warning", "error"])
+        self._app.messages.clear([INFO, WARNING, ERROR])
         self._app.session.propagate()
 
     def cancel(self) -> None:

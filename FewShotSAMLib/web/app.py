@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 
@@ -23,9 +24,10 @@ from FewShotSAMLib.web.segments import SegmentList
 from FewShotSAMLib.web.surfaces import Surfaces
 from FewShotSAMLib.web.thumbnails import Thumbnails
 from FewShotSAMLib.web.views import PLANES, Views
-from FewShotSAMLib.web.volumes import add_volume, is_ct, remove_nodes
+from FewShotSAMLib.web.volumes import add_volume, is_ct, remove_nodes, show_painting
+from FewShotSAMLib.web.vtk_log import log_vtk_to_file
 from FewShotSAMLib.worker.client import WorkerClient
-from FewShotSAMLib.workflow import INFO, WARNING, Message, Progress, Session
+from FewShotSAMLib.workflow import ERROR, INFO, WARNING, Message, Progress, Session
 
 
 class WebApp:
@@ -34,11 +36,14 @@ class WebApp:
     def __init__(self, server: Server, folder: ServedFolder, python: Path) -> None:
         self.server, self.folder = server, folder
         self._slicer = SlicerApp()
+        log_vtk_to_file()
+        self.views = Views(
+            self._slicer, server, self._touch
+        )  # before brushes: they look for the views when they are made
         self.painter = Painter(self._slicer.segmentation_editor)
         self.session = Session(MRMLScene(self._slicer.scene, self.painter), WorkerClient(python))
-        self.views = Views(self._slicer, server, self._touch)
         self.segments = SegmentList(self._slicer.segmentation_editor)
-        self.thumbnails, self.surfaces = Thumbnails(self.session), Surfaces(self.session)
+        self.thumbnails, self.surfaces = Thumbnails(self.session), Surfaces(self._slicer.scene, self.session)
         self.messages = Messages()
         self.volume: Volume | None = None
         self.volume_node: slicer.vtkMRMLVolumeNode | None = None
@@ -48,6 +53,7 @@ class WebApp:
         self._shown: Contents = {}
         self._is_stale = True
         self._connect()
+        self.session.inspect()  # starts the background process, so that it is warm when it is needed
 
     def _connect(self) -> None:
         self.session.changed.connect(self._touch)
@@ -55,7 +61,6 @@ class WebApp:
         self.session.said.connect(self.say)
         self._slicer.segmentation_editor.segmentation_modified.connect(self._edited)
         for brush in self.painter.brushes:
-            brush.about_to_change.connect(self.surfaces.drop)
             brush.about_to_change.connect(self.mark_unsaved)
 
     def open(self, path: Path) -> None:
@@ -63,27 +68,28 @@ class WebApp:
         volume = read_volume(path)
         self.close_volume()
         node = add_volume(self._slicer.scene, volume)
+        self.views.show(node, volume.geometry)  # first: what is drawn before the image hides it
         segmentation = self._slicer.scene.GetNodeByID(self.session.scene.create_segmentation(node.GetID()))
-        self.volume, self.volume_node, self._nodes = volume, node, [segmentation, node]
-        self.views.show(node, volume.geometry)
+        show_painting(segmentation)
+        self.surfaces.begin(segmentation, node, math.prod(volume.geometry.size))
+        self.volume, self.volume_node, self._nodes = volume, node, [*self.surfaces.nodes, segmentation, node]
         self.painter.set_nodes(segmentation, node)
         self.set_tool("")
         self.segments.begin()
         self.brush = BrushScale.of(volume.geometry)
-        self.surfaces.set_node(segmentation, volume.voxels[..., 0].size if volume.is_rgb else volume.voxels.size)
         self.session.set_inputs(node.GetID(), segmentation.GetID())
         self.show(volume_name=volume.name, window_name="abdomen" if is_ct(volume) else "", is_unsaved=False)
         self.show(save_name=f"{volume.name}{SEGMENTATION_SUFFIX}", opacity=50, volume_file="")
         self.show(windows=[*PRESETS, "auto"] if is_ct(volume) else [])
         self.set_brush(FIRST_PLACE)
-        self.messages.clear(["info", "warning", "error"])
+        self.messages.clear([INFO, WARNING, ERROR])
         for warning in volume.warnings:
             self.say(Message(WARNING, warning))
 
     def close_volume(self) -> None:
         """Drop the volume and its segmentation."""
         self.session.set_inputs(None, None)
-        self.surfaces.set_node(None, 0)
+        self.surfaces.end()
         self.thumbnails.forget()
         remove_nodes(self._slicer.scene, self._nodes)
         self.volume, self.volume_node, self._nodes = None, None, []
@@ -116,7 +122,7 @@ class WebApp:
 
     def complain(self, error: FewShotSAMError) -> None:
         """Show what went wrong."""
-        self.say(Message("error", error.message, error.hint))
+        self.say(Message(ERROR, error.message, error.hint))
 
     def show(self, **values: object) -> None:
         """Values of the page's state that belong to no other part."""
@@ -147,10 +153,10 @@ class WebApp:
     def poll(self) -> None:
         """Take the next small steps and show what changed."""
         self.session.poll()
-        if self.thumbnails.poll():
+        if self.thumbnails.poll() or self.messages.expire():
             self._touch()
         if self.surfaces.poll(is_calm=not self.session.is_busy):
-            self.views.redraw()
+            self.views.reset_3d()
         if self._is_stale:
             self._is_stale = False
             self._refresh()

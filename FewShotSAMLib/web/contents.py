@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from FewShotSAMLib.web.pictures import confidence_strip, hex_color
-from FewShotSAMLib.workflow import Message, PaintedSlice, Progress, SceneSegment, Session
+from FewShotSAMLib.workflow import INFO, Message, PaintedSlice, Progress, SceneSegment, Session
 
 MOST_MESSAGES = 4
+INFO_S = 7.0
 Contents = dict[str, Any]
 
 
@@ -58,17 +60,27 @@ def session_contents(session: Session, slices: int) -> Contents:
 
 
 class Messages:
-    """The last messages, each with a number by which it can be dismissed."""
+    """The last messages, each with a number by which it can be dismissed. What is only information goes by itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._count = 0
+        self._said: dict[int, float] = {}
         self.rows: list[Contents] = []
 
     def add(self, message: Message) -> None:
         """Show a message; the oldest goes where there are too many."""
         self._count += 1
+        self._said[self._count] = self._clock()
         row = {"id": self._count, "level": message.level, "text": str(message)}
         self.rows = [*(each for each in self.rows if each["text"] != row["text"]), row][-MOST_MESSAGES:]
+
+    def expire(self) -> bool:
+        """Drop information that was shown for long enough; True where there was any."""
+        end = self._clock() - INFO_S
+        left = [each for each in self.rows if each["level"] != INFO or self._said[each["id"]] > end]
+        changed, self.rows = len(left) != len(self.rows), left
+        return changed
 
     def dismiss(self, number: int) -> None:
         """Show it no more."""

@@ -29,6 +29,6 @@ def volume_overlay() -> str:
         '<div class="overlay in3d" data-view="in3d"><span class="view-name">3D</span></div>'
         '<div class="view-buttons">'
         """<button class="small" :class="{ on: show_3d }" id="b_3d" @click="trigger('toggle_3d')" """
-        'title="Make the surfaces of all segments, or drop them">{{ show_3d ? "Surfaces on" : "Surfaces off" }}</button>'
+        'title="Make the surfaces of all segments, or drop them">Surfaces {{ show_3d ? "on" : "off" }}</button>'
         """<button class="small" @click="trigger('reset_3d')" title="Show all surfaces">Fit</button></div>"""
     )

@@ -96,7 +96,7 @@ async def _poll(app: WebApp) -> None:
             app.poll()
         except FewShotSAMError as error:
             app.complain(error)
-        except Exception as error:  # noqa: BLE001 - one bad step must not end the work; it is told, and logged
+        except Exception as error:  # one bad step must not end the work; it is told, and logged
             logging.getLogger(__name__).exception("A step of the app failed")
             log = write_traceback(error)
             app.say(Message(ERROR, f"{type(error).__name__}: {error}", f"{BUG_HINT} {f'Log: {log}' if log else ''}"))

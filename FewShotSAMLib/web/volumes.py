@@ -16,6 +16,7 @@ from FewShotSAMLib.mrml.grids import matrixOfArray, rasMatrix
 AIR_HU = -500
 """No MR volume goes below; nearly every CT volume does."""
 FIRST_CT_WINDOW = "abdomen"
+FILL_OPACITY = 0.4
 
 
 def add_volume(scene: slicer.vtkMRMLScene, volume: Volume) -> slicer.vtkMRMLVolumeNode:
@@ -60,6 +61,11 @@ def set_window(node: slicer.vtkMRMLVolumeNode, width: float, level: float) -> No
 def set_automatic_window(node: slicer.vtkMRMLVolumeNode) -> None:
     """Show what Slicer finds from the histogram."""
     node.GetDisplayNode().SetAutoWindowLevel(True)
+
+
+def show_painting(node: slicer.vtkMRMLSegmentationNode) -> None:
+    """Show painted segments with the image shining through."""
+    node.GetDisplayNode().SetOpacity2DFill(FILL_OPACITY)
 
 
 def remove_nodes(scene: slicer.vtkMRMLScene, nodes: Iterable[slicer.vtkMRMLDisplayableNode]) -> None:
