@@ -4,13 +4,20 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+# Slicer has Python 3.12 and no torch: where there is a 3.12, panel and scene are tested in an environment like that.
+SLICER_PYTHON ?= $(firstword $(shell for each in python3.12 $(HOME)/.pyenv/versions/3.12*/bin/python3.12 $(PYTHON); do \
+	$$each -c '' 2>/dev/null && command -v $$each; done))
+SLICER_VENV   ?= .venv-slicer
+SLICER_STAMP  := $(SLICER_VENV)/.installed
+
 .PHONY: demo test lint format benchmark clean
 
 demo: $(STAMP)
 	$(BIN)/fewshotsam demo --output demo-output
 
-test: lint
-	$(BIN)/python -m pytest
+# A process per core; the files of one folder share a background process, so a file stays in one.
+test: lint $(SLICER_STAMP)
+	FEWSHOTSAM_TEST_SLICER=$(SLICER_VENV)/bin/python $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -31,5 +38,10 @@ $(STAMP): pyproject.toml Resources/requirements-segment-anything.txt
 	$(BIN)/pip install --quiet --editable '.[engine,demo,benchmark,test]'
 	touch $@
 
+$(SLICER_STAMP): pyproject.toml
+	$(SLICER_PYTHON) -m venv $(SLICER_VENV)
+	$(SLICER_VENV)/bin/pip install --quiet --editable '.[test-slicer]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo-output
+	rm -rf $(VENV) $(SLICER_VENV) demo-output

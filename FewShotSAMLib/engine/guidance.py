@@ -59,18 +59,24 @@ def with_exemplars(model: FewShotModel, run: Run, annotation: Annotation) -> Few
     return replace(model, shown=Shown(features, torch.stack(masks).half()))
 
 
-def lead(head: Head, model: FewShotModel, context: JobContext) -> None:
+def lead(head: Head, model: FewShotModel, source: object, context: JobContext) -> None:
     """Let a head that needs a guide follow the model's exemplars, and learn to do so without shape priors.
 
     Between slices of one volume priors carry most of the answer; another volume has none, so that the decoder has to
-    learn what the structure looks like. Raises BadInputError where the model lacks its exemplars.
+    learn what the structure looks like. It learns that once for all volumes that the process gets; `source` changes
+    with the model's file. Raises BadInputError where the model lacks its exemplars.
     """
     if not isinstance(head, FusionHead):
         return
     if model.shown is None:
         raise BadInputError("The few-shot model is incomplete or damaged.", "Learn it anew.")
     head.follow(ForeignGuide(model.shown))
-    fine_tune(head, _exemplars_of(model.shown), FOREIGN_SCHEDULE, FOREIGN_SEED, context)
+    kept = context.state.get("led")
+    if kept is not None and kept[0] == source:
+        head.load_state_dict(kept[1])
+    else:
+        fine_tune(head, _exemplars_of(model.shown), FOREIGN_SCHEDULE, FOREIGN_SEED, context)
+        context.state["led"] = (source, head.state_dict())
     head.follow(ForeignGuide(model.shown))
 
 

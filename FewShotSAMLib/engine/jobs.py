@@ -33,7 +33,7 @@ from FewShotSAMLib.engine.results import (
 )
 from FewShotSAMLib.engine.run import Run, predicted_slices
 from FewShotSAMLib.engine.timing import StageTimer
-from FewShotSAMLib.engine.warm import warm_encoder, warm_volume
+from FewShotSAMLib.engine.warm import file_identity, warm_encoder, warm_volume
 from FewShotSAMLib.methods.fusion_head import FusionHead
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.registry import get_method
@@ -101,7 +101,7 @@ def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
     head = new_head(get_method(model.method), encoder, len(model.segments), model.settings)
     model.load_into(head)
     with timer.stage("fine-tune"):
-        lead(head, model, context)
+        lead(head, model, file_identity(request.model), context)
     if model.region is not None and not isinstance(head, FusionHead):
         context.warning(ONLY_A_REGION.format(method=model.method, encoder=model.encoder))
     if head.encoder_updates is not None:

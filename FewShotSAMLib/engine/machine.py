@@ -15,10 +15,16 @@ from FewShotSAMLib.sam.download import download as fetch
 from FewShotSAMLib.sam.memory import bytes_per_slice, free_memory
 from FewShotSAMLib.sam.models import is_downloaded
 from FewShotSAMLib.sam.precision import pick_device
-from FewShotSAMLib.sam.registry import COMPACT, Architecture, EncoderSpec, all_specs, get_spec
+from FewShotSAMLib.sam.registry import Architecture, EncoderSpec, all_specs, get_spec
 
-COMPACT_GIGAMACS = 0.76
-"""Multiplications of one slice through the bundled encoder in thousands of millions, counted by torch."""
+COMPACT_SLICE, COMPACT_LEARNING = 18e9, 2e12
+"""What a slice (encoding, priors, two passes of the decoder) and learning cost with the bundled encoder, as
+multiplications that would take as long (docs/performance.md); the encoder's own, 0.76e9, are the least of it."""
+DECODER_SLICE, DECODER_LEARNING = 5e9, 3e12
+"""The same for the decoder behind SAM's encoders, whose products come on top."""
+EXEMPLARS, COPIES = 3, 2
+START_S = 4.0
+"""Until the process is there and has loaded an encoder."""
 _SIDE, _REPEATS = 1024, 3
 _OVERHEAD = 1.5
 """Time of an encoder beyond its products: norms, activations, memory traffic (measured with vit_b on a CPU)."""
@@ -87,23 +93,29 @@ def _device(name: str, title: str, total: int | None, free: int | None) -> dict[
 
 
 def encoder_estimate(spec: EncoderSpec, rate: float, device: torch.device) -> dict[str, Any]:
-    """One encoder: what it is, whether its weights are here, and roughly how long and how much memory a slice takes."""
+    """One encoder: what it is, whether its weights are here, and roughly how long it takes and how much memory.
+
+    rate: multiplications per second. A run takes `start_seconds` and then `seconds_per_slice` for each slice.
+    """
     item_size = 2 if device.type == "cuda" else 4
+    encoding = _OVERHEAD * multiplications(spec.architecture)
+    slice_cost, learning = DECODER_SLICE + encoding, DECODER_LEARNING + EXEMPLARS * COPIES * encoding
+    if spec.looks_closely:
+        slice_cost, learning = COMPACT_SLICE, COMPACT_LEARNING
     return {
         "name": spec.name,
         "title": spec.title,
         "licence": spec.licence,
         "download_bytes": spec.size_bytes if spec.is_downloaded else 0,
         "present": not spec.is_downloaded or is_downloaded(spec),
-        "seconds_per_slice": round(_OVERHEAD * multiplications(spec.architecture) / rate, 4),
+        "seconds_per_slice": round(slice_cost / rate, 4),
+        "start_seconds": round(START_S + learning / rate, 1),
         "memory_bytes": _WEIGHTS_AND_TORCH + 2 * spec.size_bytes + bytes_per_slice(spec.architecture, item_size),
     }
 
 
 def multiplications(architecture: Architecture) -> float:
-    """Multiplications of one slice through an image encoder: its layers, and attention in windows and globally."""
-    if architecture.kind == COMPACT:
-        return COMPACT_GIGAMACS * 1e9
+    """Multiplications of one slice through SAM's image encoder: its layers, and attention in windows and globally."""
     tokens, width = architecture.embedding_size**2, architecture.embed_dim
     globally = len(architecture.global_attn_indexes)
     seen = globally * tokens + (architecture.depth - globally) * (architecture.window_size**2 or tokens)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path
@@ -76,7 +76,8 @@ def save_model(model: FewShotModel, path: Path) -> None:
         tensors["shown.masks"] = model.shown.masks.cpu().contiguous()
     with atomic_path(path) as temporary:
         try:
-            save_file(tensors, str(temporary), metadata={METADATA_KEY: json.dumps(header)})
+            # Not save_file, which makes files that nobody else may read.
+            temporary.write_bytes(save(tensors, metadata={METADATA_KEY: json.dumps(header)}))
         except (SafetensorError, OSError) as error:
             raise BadInputError(f"{path} could not be written ({error}).", "Check the disk's free space.") from error
 

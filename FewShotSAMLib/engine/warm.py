@@ -43,7 +43,7 @@ def warm_encoder(options: ComputeOptions, context: JobContext) -> Encoder:
     """The encoder of an earlier job of this process if it is the same one, else a new one in its place."""
     spec = choose_encoder(options)
     file = options.checkpoint or model_path(spec)
-    source = (spec.name, _identity(file), options.device, options.precision)
+    source = (spec.name, file_identity(file), options.device, options.precision)
     kept = cast(_Kept | None, context.state.get("encoder"))
     if kept is None or kept.source != source:
         context.state.pop("encoder", None)  # frees the memory of the old one first
@@ -58,7 +58,7 @@ def warm_encoder(options: ComputeOptions, context: JobContext) -> Encoder:
     return kept.encoder
 
 
-def _identity(path: Path | None) -> tuple[Any, ...] | None:
+def file_identity(path: Path | None) -> tuple[Any, ...] | None:
     """What changes when a file is replaced by another; None where there is no file."""
     if path is None or not path.is_file():
         return None
@@ -68,7 +68,7 @@ def _identity(path: Path | None) -> tuple[Any, ...] | None:
 
 def warm_volume(path: Path, context: JobContext) -> Volume:
     """The volume of the last job if the file is the same and unchanged, else the one on disk."""
-    key = _identity(path)
+    key = file_identity(path)
     kept = context.state.get("volume")
     if key is None or kept is None or kept[0] != key:
         context.state.pop("volume", None)

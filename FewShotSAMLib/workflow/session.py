@@ -338,7 +338,7 @@ class Session:
         self._learned = self._run.question.learns_like
         self.review = Review.from_report(report)
         self._run.take_result(report)
-        self.said.emit(Message(INFO, self.review.summary))
+        self.logged.emit(self.review.summary)
         self.changed.emit()
 
     def _take_applied(self, report: dict[str, Any]) -> None:

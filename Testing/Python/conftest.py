@@ -1,6 +1,7 @@
 """What every test shares: where the real labelled volumes lie, and folders of their own for caches, models and logs."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,12 @@ def shared_data() -> Path:
     if not (folder / "tasks.toml").is_file():
         pytest.skip(f"no labelled volumes at {folder} (set FEWSHOTSAM_TEST_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def worker_python() -> str:
+    """The Python of the background process, where the one that runs the tests has no torch, as Slicer's has none."""
+    return os.environ.get("FEWSHOTSAM_TEST_WORKER", sys.executable)
 
 
 @pytest.fixture(autouse=True)

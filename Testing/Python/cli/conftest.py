@@ -1,10 +1,11 @@
 """A command line whose background process runs jobs made for the tests."""
 
+import contextlib
 import functools
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,21 @@ def start_command_line(jobs_script: Path) -> Callable[..., subprocess.Popen[str]
         )
 
     return start
+
+
+@pytest.fixture(scope="module")
+def kept_client() -> Iterator[WorkerClient]:
+    """One real background process for all tests of a file: starting one takes longer than most of them."""
+    with WorkerClient() as client:
+        yield client
+
+
+@pytest.fixture
+def in_kept_process(kept_client: WorkerClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`main` in this process sends its jobs to the kept background process."""
+
+    def keep() -> contextlib.AbstractContextManager[WorkerClient]:
+        kept_client.start()
+        return contextlib.nullcontext(kept_client)
+
+    monkeypatch.setattr(cli_run, "WorkerClient", keep)

@@ -112,6 +112,7 @@ CASES: dict[str, tuple[Callable[[Path], Arguments], list[str]]] = {
 }
 
 
+@pytest.mark.usefixtures("in_kept_process")
 @pytest.mark.parametrize("case", CASES)
 def test_bad_input_is_one_line_and_exit_code_2(
     case: str, files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

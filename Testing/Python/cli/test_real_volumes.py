@@ -1,9 +1,6 @@
 """The command line on real CT and MR volumes: every axis, oblique and anisotropic grids, a DICOM folder."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import nrrd
@@ -11,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
+from FewShotSAMLib.cli import main
 from FewShotSAMLib.core.painting import empty_neighbours, keep_slices, slices_to_paint
 from FewShotSAMLib.core.segmentation import place_on, read_segmentation, write_segmentation
 from FewShotSAMLib.core.volume import read_volume
@@ -26,6 +24,7 @@ CASES = {
 }
 
 
+@pytest.mark.usefixtures("in_kept_process")
 @pytest.mark.parametrize("case", CASES)
 def test_propagate_keeps_geometry_and_painted_slices(case: str, shared_data: Path, tmp_path: Path) -> None:
     folder, image, axis, values = CASES[case]
@@ -57,11 +56,10 @@ def test_propagate_keeps_geometry_and_painted_slices(case: str, shared_data: Pat
 
 def propagate(volume: Path, folder: Path, options: list[str], empty: list[int]) -> dict:
     """Run the real command, quickly, and return its report."""
-    command = [sys.executable, "-m", "FewShotSAMLib", "propagate", str(volume), str(folder / "gemalt.seg.nrrd")]
+    command = ["propagate", str(volume), str(folder / "gemalt.seg.nrrd"), "--quiet"]
     command += ["-o", str(folder / "result.seg.nrrd"), "--json", str(folder / "report.json"), *options]
     command += ["--encoder", "tiny", "--device", "cpu", "--steps", "2", "--augmented-copies", "0"]
     if empty:
         command += ["--empty-slices", ",".join(map(str, empty))]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
-    assert done.returncode == 0, done.stderr
+    assert main(command) == 0
     return json.loads((folder / "report.json").read_text(encoding="utf-8"))

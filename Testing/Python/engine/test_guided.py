@@ -54,10 +54,18 @@ def test_a_model_segments_another_volume(guided: Any, monkeypatch: pytest.Monkey
     guided.run(save_model=model)
     output = guided.folder / "other.seg.nrrd"
     parameters = {"model": model, "volume": guided.parameters["volume"], "output": str(output), "device": "cpu"}
-    report = apply({**parameters, "no_cache": True}, JobContext())
+    stages: list[str] = []
+    context = JobContext(lambda kind, fields: stages.append(fields.get("stage", "")))
+    report = apply({**parameters, "no_cache": True}, context)
     assert report["encoder"]["name"] == "tiny" and not report["warnings"]
     assert read_segmentation(output).geometry.is_same_as(guided.volume.geometry)
     assert liver_dice(guided, "other.seg.nrrd", list(range(3, 10))) > 0.2
+    first = read_segmentation(output).layers
+    assert "fine-tune" in stages
+    stages.clear()
+    apply({**parameters, "no_cache": True}, context)
+    assert "fine-tune" not in stages, "for the next volume it has learned already"
+    assert (read_segmentation(output).layers == first).all()
 
 
 def test_one_painted_slice_is_enough(guided: Any) -> None:

@@ -130,6 +130,8 @@ def test_a_model_finds_its_plane_in_a_turned_volume(case: Any) -> None:
     files = {"volume": str(case.folder / "turned.nrrd"), "output": str(case.folder / "turned.nii.gz")}
     report = apply({**common, **files}, JobContext())
     assert (report["axis"], report["plane"]) == (1, "axial")
+    readable = {(case.folder / name).stat().st_mode & 0o777 for name in ("organs.fewshot", "straight.nrrd")}
+    assert len(readable) == 1, "a model is as open to others as any file that the user writes"
     expected = read_segmentation(case.folder / "straight.nrrd").layers[0]
     found = read_segmentation(case.folder / "turned.nii.gz").layers[0]
     np.testing.assert_array_equal(found, expected.transpose(2, 0, 1)[::-1])
@@ -312,7 +314,7 @@ def test_a_failed_write_leaves_what_was_there(case: Any, monkeypatch: pytest.Mon
     def fail(*arguments: Any, **named: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("FewShotSAMLib.engine.model_file.save_file", fail)
+    monkeypatch.setattr("FewShotSAMLib.engine.model_file.save", fail)
     with pytest.raises(BadInputError, match="space"):
         case.run(seed=9, save_model=str(case.folder / "m.fewshot"), confidence=str(case.folder / "c.nrrd"))
     assert {path.name: path.read_bytes() for path in case.folder.iterdir()} == before

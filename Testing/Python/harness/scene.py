@@ -171,11 +171,11 @@ class EditorWidget:
         self._logic.SetSegmentEditorNode(self._node)
         self.saved = 0
 
-    def mrmlSegmentEditorNode(self) -> slicer.vtkMRMLSegmentEditorNode:  # noqa: N802 - Slicer's name
+    def mrmlSegmentEditorNode(self) -> slicer.vtkMRMLSegmentEditorNode:
         """The node with the user's settings."""
         return self._node
 
-    def saveStateForUndo(self) -> None:  # noqa: N802 - Slicer's name
+    def saveStateForUndo(self) -> None:
         """Remember the segmentation as it is."""
         self.saved += 1
         assert self._logic.SaveStateForUndo()
@@ -185,6 +185,6 @@ class EditorWidget:
         assert self._logic.CanUndo()
         self._logic.Undo()
 
-    def canUndo(self) -> bool:  # noqa: N802 - Slicer's name
+    def canUndo(self) -> bool:
         """Whether the Undo button is enabled."""
         return bool(self._logic.CanUndo())

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import SimpleITK
 import slicer
+import vtk
 from harness.scene import (
+    LABELMAP,
     RAS,
     EditorWidget,
     add_segmentation,
@@ -97,7 +99,9 @@ def check_journey(case: Case, axis: int, painted: list[int], folder: Path) -> No
         assert (segment.id, segment.name) == (name, name)
         assert np.array_equal(seen, painted_before[name])
 
-    scene.commit(case.target, ["A", "B"], classes, axis, others)
+    given = classes.copy()
+    np.moveaxis(given, axis, 0)[painted] = (np.moveaxis(given, axis, 0)[painted] + 1) % 3  # not to be read
+    scene.commit(case.target, ["A", "B"], given, axis, others)
     for number, (name, after) in enumerate(case.both().items(), start=1):
         slices_after, slices_before = np.moveaxis(after, axis, 0), np.moveaxis(painted_before[name], axis, 0)
         assert np.array_equal(slices_after[painted], slices_before[painted]), "a painted slice changed"
@@ -185,11 +189,23 @@ def test_labelmaps_that_are_stored_otherwise(
     arrange(case)
     assert case.both()["A"].any()
     check_journey(case, 0, [3, 7, 10], tmp_path)
+    before = lattice_of(case, "A")
+    MRMLScene(scene).commit(case.target, ["A", "B"], truth(case.geometry), 0, range(COUNT))
+    assert lattice_of(case, "A") == before  # not resampled to the volume's
 
 
-def test_a_segment_without_voxels_takes_the_grid_of_the_volume(scene: slicer.vtkMRMLScene, tmp_path: Path) -> None:
+def lattice_of(case: Case, name: str) -> list[float]:
+    """Index to RAS of the labelmap in which a segment is stored."""
+    matrix = vtk.vtkMatrix4x4()
+    case.segmentation.GetSegmentation().GetSegment(name).GetRepresentation(LABELMAP).GetImageToWorldMatrix(matrix)
+    return [matrix.GetElement(row, column) for row in range(4) for column in range(4)]
+
+
+@pytest.mark.parametrize("value", [1, 300])  # 300: beyond the 8 bits of a mask
+def test_a_segment_without_voxels(scene: slicer.vtkMRMLScene, tmp_path: Path, value: int) -> None:
     case = make_case(scene, GEOMETRIES["oblique"])
-    case.segmentation.GetSegmentation().GetSegment("B").SetLabelValue(300)  # beyond the 8 bits of the modifier
+    for name in "AB":
+        store(case.segmentation, slicer.vtkOrientedImageData(), {name: value})
     check_journey(case, 0, [], tmp_path)
 
 
@@ -245,6 +261,19 @@ def test_a_cleared_slice_comes_back_by_undo(scene: slicer.vtkMRMLScene) -> None:
     assert not left["A"][7].any() and left["A"][3].any() and left["A"][10].any() and left["B"][7].any()
     adapter.undo()
     assert stored(case.segmentation) == before
+
+
+def test_erasing_moves_a_segment_to_no_labelmap_of_its_own(scene: slicer.vtkMRMLScene) -> None:
+    """Each labelmap costs memory and time in Slicer; without care, erasing around another segment makes one."""
+    case = make_case(scene, AXIAL)
+    core, block = np.zeros(AXIAL.shape, bool), np.zeros(AXIAL.shape, bool)
+    block[3:6, 2:9, 2:9] = core[3:6, 4:6, 4:6] = True
+    paint(case.segmentation, "A", block, AXIAL)
+    paint(case.segmentation, "B", core, AXIAL)
+    MRMLScene(scene).clear_slice(case.target, ["A"], 0, 4)
+    images = [case.segmentation.GetSegmentation().GetSegment(name).GetRepresentation(LABELMAP) for name in "AB"]
+    assert images[0] is images[1]
+    assert np.array_equal(case.both()["B"], core) and not case.both()["A"][4].any()
 
 
 def test_a_second_commit_replaces_the_first(scene: slicer.vtkMRMLScene) -> None:

@@ -178,13 +178,15 @@ def test_segments_that_swap_places_inside_segments_only(setting: Setting) -> Non
 
 def test_merging_by_maximum_would_have_hit_the_neighbour(setting: Setting) -> None:
     """The trap that commit avoids: MODE_MERGE_MAX on a shared labelmap succeeds and changes another segment."""
-    logic = slicer.vtkSlicerSegmentationsModuleLogic
-    image = labelmap(RESULT & ON, RAS @ GRID.index_to_physical())
     before = {name: setting.voxels(name) for name in ("A", "other", "hidden")}
     setting.editor.SetMaskMode(MASK_MODES["OutsideAllSegments"])
-    setting.commit()
-    assert np.array_equal(setting.voxels("other"), before["other"])
-    assert np.array_equal(setting.voxels("hidden"), before["hidden"])
+    free = RESULT & ON & ~OTHER & ~HIDDEN
+    setting.adapter.commit(setting.target, ["hidden"], free.view(np.uint8), 0, INDICES)
+    assert np.array_equal(setting.voxels("other"), before["other"]) and np.array_equal(setting.voxels("A"), before["A"])
     setting.widget.undo()
-    assert logic.SetBinaryLabelmapToSegment(image, setting.node, "hidden", logic.MODE_MERGE_MAX, image.GetExtent())
-    assert any(not np.array_equal(setting.voxels(name), before[name]) for name in ("A", "other"))
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    image = labelmap(free, RAS @ GRID.index_to_physical())
+    assert logic.SetBinaryLabelmapToSegment(
+        image, setting.node, "hidden", logic.MODE_MERGE_MAX, image.GetExtent(), False, ["A", "other"]
+    )
+    assert not np.array_equal(setting.voxels("A"), before["A"])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import slicer
 from harness.scene import add_segmentation, add_volume, paint, stored, voxels
+from harness.views import SliceView
 
 from FewShotSAMLib.core import Geometry
 from FewShotSAMLib.mrml import MRMLScene
@@ -23,15 +24,17 @@ def opened(scene: slicer.vtkMRMLScene, grid: Geometry = GRID):
     return volume, node, adapter, adapter.open_preview(Target(volume.GetID(), node.GetID()), ["A", "B"])
 
 
+@pytest.mark.parametrize("indices", [[2, 9, 5], [4, 5, 6]])
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_slices_appear_where_they_belong(scene: slicer.vtkMRMLScene, axis: int) -> None:
+def test_slices_appear_where_they_belong(scene: slicer.vtkMRMLScene, axis: int, indices: list[int]) -> None:
     volume, node, _, preview = opened(scene)
     paint(node, "A", np.ones(GRID.shape, bool), GRID)
     before = stored(node)
     classes = np.random.default_rng(axis).integers(0, 3, (3, *GRID.slice_shape(axis)), np.uint8)
-    preview.show(classes, axis, [2, 9, 5])
+    preview.show(classes, axis, indices)
+    preview.show(classes[:0], axis, [])
     whole = np.zeros(GRID.shape, np.uint8)
-    np.moveaxis(whole, axis, 0)[[2, 9, 5]] = classes
+    np.moveaxis(whole, axis, 0)[indices] = classes
     for number, name in enumerate("AB", start=1):
         assert np.array_equal(voxels(preview.node, name, GRID), whole == number)
     assert stored(node) == before and volume.GetImageData().GetScalarRange() == (0, 0)
@@ -45,6 +48,30 @@ def test_views_hear_of_every_slice(scene: slicer.vtkMRMLScene) -> None:
     modified = image.GetMTime()
     preview.show(np.ones((1, *GRID.slice_shape(0)), np.uint8), 0, [3])
     assert heard and image.GetMTime() > modified  # what makes a view's pipeline run again
+
+
+def test_a_slice_view_shows_what_came(scene: slicer.vtkMRMLScene) -> None:
+    grid = Geometry((60, 50, 20), (1, 1, 2))
+    volume, _, _, preview = opened(scene, grid)
+    view = SliceView(scene)
+    view.look_at(volume, 20.0)  # slice 10
+    square = np.zeros((1, 50, 60), np.uint8)
+    square[0, 10:20, 10:20] = 1
+    assert not view.picture().any()
+    preview.show(square, 0, [10])
+    small = np.count_nonzero(view.picture().any(axis=-1))
+    preview.show(square, 0, [11])  # not in this view
+    assert np.count_nonzero(view.picture().any(axis=-1)) == small > 0
+    square[0, 10:40, 10:20] = 1
+    preview.set_shown_in_3d(True)
+    preview.show(square, 0, [10])
+    assert np.count_nonzero(view.picture().any(axis=-1)) == pytest.approx(3 * small, rel=0.15)
+    preview.set_opacity(0)
+    assert not view.picture().any()
+    preview.set_opacity(1)
+    assert view.picture().any()
+    preview.remove()
+    assert not view.picture().any()
 
 
 def test_names_colours_and_opacity(scene: slicer.vtkMRMLScene) -> None:
@@ -90,12 +117,13 @@ def test_it_leaves_the_scene_as_it_was(scene: slicer.vtkMRMLScene) -> None:
 
 
 def test_it_is_no_part_of_a_saved_scene_and_in_no_selector(scene: slicer.vtkMRMLScene, tmp_path: Path) -> None:
-    _, _, _, preview = opened(scene)
+    volume, node, adapter, preview = opened(scene)
+    adapter.commit(Target(volume.GetID(), node.GetID()), ["A"], np.ones(GRID.shape, np.uint8), 0, [1])
     assert preview.node.GetHideFromEditors()
     scene.SetURL(str(tmp_path / "scene.mrml"))
     assert scene.Commit(str(tmp_path / "scene.mrml"))
     text = (tmp_path / "scene.mrml").read_text(encoding="utf-8")
-    assert "segmentation" in text and "preview" not in text
+    assert "segmentation" in text and "preview" not in text and "SegmentEditor" not in text
 
 
 def test_a_closed_scene_does_no_harm(scene: slicer.vtkMRMLScene) -> None:
@@ -117,13 +145,14 @@ def test_it_follows_the_volume_under_its_transform(scene: slicer.vtkMRMLScene) -
     assert preview.node.GetParentTransformNode() is transform
 
 
-def test_eight_slices_of_a_large_volume_take_no_time(scene: slicer.vtkMRMLScene) -> None:
+@pytest.mark.parametrize("axis", [0, 2])
+def test_eight_slices_of_a_large_volume_take_no_time(scene: slicer.vtkMRMLScene, axis: int) -> None:
     grid = Geometry((512, 512, 160), (0.7, 0.7, 2.0))
     _, _, _, preview = opened(scene, grid)
-    classes = np.ones((8, 512, 512), np.uint8)
+    classes = np.ones((8, *grid.slice_shape(axis)), np.uint8)
     took = []
     for start in (0, 8, 16, 24, 32):
         begin = time.perf_counter()
-        preview.show(classes, 0, range(start, start + 8))
+        preview.show(classes, axis, range(start, start + 8))
         took.append(time.perf_counter() - begin)
     assert min(took) < 0.02

@@ -25,12 +25,10 @@ MAY_IMPORT = {
     "worker/__main__": {"worker/server"},
     "workflow": {"worker", "core"},
     "mrml": {"workflow", "core"},
-    "widgets": {"workflow", "worker", "core"},
+    "widgets": {"mrml", "workflow", "worker", "methods/registry", "core"},
     "web": {"mrml", "workflow", "worker", "core"},
     "benchmark": {"worker", "engine", "methods", "methods/registry", "sam", "core"},
     "cli": {"core", "worker", "sam", "methods/registry", "cli", "demo", "benchmark", "web"},
-    "workflow": {"core", "worker"},
-    "mrml": {"core", "workflow"},
     "demo": {"core"},
     "__main__": {"cli"},
 }

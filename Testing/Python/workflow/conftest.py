@@ -1,4 +1,4 @@
-"""A scene of plain arrays, so that the workflow is tested without Slicer's classes but with the real background process."""
+"""A scene of plain arrays: the workflow without Slicer's classes, but with the real background process."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence

@@ -1,0 +1,129 @@
+"""The module of 3D Slicer: its description, the shell of its panel, and the hook of its self test.
+
+All else is in FewShotSAMLib, which lies beside this file in an installed extension. Torch is never imported here: the
+background process does the computing.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import slicer
+import slicer.util
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+
+LIBRARY = "FewShotSAMLib"
+
+
+def makeLibraryImportable() -> None:
+    """Slicer puts only this file's own folder on the path; in a source tree the library is in the folder beside it."""
+    found = importlib.util.find_spec(LIBRARY)
+    if found is None or found.origin is None:  # without a file it is a mere folder of that name
+        parent = Path(__file__).resolve().parent.parent
+        if not (parent / LIBRARY / "__init__.py").is_file():
+            raise ImportError(f"{LIBRARY} is neither installed nor in {parent}; install the extension again.")
+        sys.path.append(str(parent))
+
+
+def forgetLibrary() -> None:
+    """Drop the library's modules, so that the next import reads the files anew."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == LIBRARY]:
+        del sys.modules[name]
+
+
+makeLibraryImportable()
+
+
+class FewShotSAM(ScriptedLoadableModule):
+    """What Slicer's module list shows."""
+
+    def __init__(self, parent) -> None:
+        super().__init__(parent)
+        parent.title = _("FewShotSAM")
+        parent.categories = ["Segmentation"]
+        parent.dependencies = ["Segmentations", "SegmentEditor"]
+        parent.contributors = ["FewShotSAM contributors"]
+        parent.helpText = _(
+            "Paint a few slices, press Propagate, and get the whole volume segmented on your own computer. "
+            "A strip shows how sure the result is on each slice, and where to paint next."
+        )
+        parent.acknowledgementText = _(
+            "Builds on Segment Anything (Kirillov et al., ICCV 2023), SAM Fewshot Finetuning (Xie et al., 2024), "
+            "AutoSAM (Hu et al., 2023) and Cheap Lunch (Feng et al., 2023)."
+        )
+        slicer.app.connect("startupCompleted()", registerSamples)
+
+
+def registerSamples() -> None:
+    """Volumes for the tutorial, in the module Sample Data."""
+    from FewShotSAMLib.widgets.sample_data import registerSampleData
+
+    registerSampleData(Path(__file__).parent / "Resources" / "Icons" / "FewShotSAM.png")
+
+
+class FewShotSAMWidget(ScriptedLoadableModuleWidget):
+    """The shell of the panel: Slicer's calls are handed to `FewShotSAMLib.widgets.panel.Panel`."""
+
+    makeServices = None  # a test's own session and dialogs
+
+    def __init__(self, parent=None) -> None:
+        self.panel = None  # first: without a parent the base class calls `setup` itself
+        super().__init__(parent)
+
+    def setup(self) -> None:
+        """Called once, when the module is opened for the first time."""
+        super().setup()
+        from FewShotSAMLib.core.errors import FewShotSAMError
+        from FewShotSAMLib.widgets.panel import Panel
+        from FewShotSAMLib.widgets.services import makeServices
+
+        root = slicer.util.loadUI(self.resourcePath("UI/FewShotSAM.ui"))
+        root.setMRMLScene(slicer.mrmlScene)
+        self.layout.addWidget(root)
+        try:
+            self.panel = Panel(root, self.makeServices or makeServices)
+        except FewShotSAMError as error:
+            slicer.util.errorDisplay(str(error), windowTitle="FewShotSAM")
+            return
+        slicer.app.connect("aboutToQuit()", self.cleanup)
+
+    def enter(self) -> None:
+        """Called each time the module is opened."""
+        if self.panel is not None:
+            self.panel.enter()
+
+    def exit(self) -> None:
+        """Called each time another module is opened."""
+        if self.panel is not None:
+            self.panel.exit()
+
+    def cleanup(self) -> None:
+        """Called before the module is reloaded or Slicer quits."""
+        if self.panel is not None:
+            slicer.app.disconnect("aboutToQuit()", self.cleanup)
+            self.panel.close()
+            self.panel = None
+
+    def onReload(self) -> None:
+        """The developer's Reload button: the library is read anew too."""
+        self.cleanup()
+        forgetLibrary()
+        super().onReload()
+
+
+class FewShotSAMTest(ScriptedLoadableModuleTest):
+    """Slicer's self test; its cases are in Testing/Slicer."""
+
+    def runTest(self) -> None:
+        """Run what only the application can prove."""
+        import unittest
+
+        folder = Path(__file__).resolve().parent.parent / "Testing" / "Slicer"
+        result = unittest.TextTestRunner().run(unittest.defaultTestLoader.discover(str(folder), "*Test.py"))
+        if not result.wasSuccessful():
+            raise AssertionError(f"{len(result.failures) + len(result.errors)} of {result.testsRun} tests failed.")

@@ -1,0 +1,170 @@
+"""Section 7: method, encoder, device, post-processing and the cache."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from FewShotSAMLib.methods.registry import METHODS
+from FewShotSAMLib.widgets.messages import Messages
+from FewShotSAMLib.widgets.services import Services
+from FewShotSAMLib.widgets.texts import formatBytes
+from FewShotSAMLib.widgets.translation import _
+from FewShotSAMLib.workflow import EncoderState, Machine, State
+
+_PRECISIONS = ("auto", "float32", "float16", "bfloat16")
+
+
+class AdvancedSection:
+    """Shows the session's `Settings` and changes them; they are kept for the next start."""
+
+    def __init__(self, ui: Any, services: Services, messages: Messages) -> None:
+        self._ui = ui
+        self._services = services
+        self._messages = messages
+        self._updating = False
+        self._listed: Machine | None = None
+        _fill(ui.methodChoice, [(method.title, method.name) for method in METHODS])
+        _fill(ui.precisionChoice, [(_("Automatic"), "auto"), *((name, name) for name in _PRECISIONS[1:])])
+        self._listMachine(None)
+        for choice in (ui.methodChoice, ui.encoderChoice, ui.deviceChoice, ui.precisionChoice):
+            choice.connect("currentIndexChanged(int)", self._onEdited)
+        for box in (ui.largestIslandCheck, ui.fillHolesCheck):
+            box.connect("toggled(bool)", self._onEdited)
+        for number in (ui.smoothing, ui.cacheLimit):
+            number.connect("valueChanged(double)", self._onEdited)
+        ui.checkpointPath.connect("editingFinished()", self._onEdited)
+        ui.checkpointButton.connect("clicked()", self._onCheckpoint)
+        ui.downloadButton.connect("clicked()", self._onDownload)
+        ui.clearCacheButton.connect("clicked()", self._onClearCache)
+        ui.inspectButton.connect("clicked()", self._onInspect)
+
+    def update(self) -> None:
+        """Show settings and machine."""
+        session = self._services.session
+        self._updating = True
+        try:
+            if session.machine is not self._listed:
+                self._listMachine(session.machine)
+            self._showSettings()
+        finally:
+            self._updating = False
+        self._showEncoder()
+        self._showCache()
+
+    def _listMachine(self, machine: Machine | None) -> None:
+        self._listed = machine
+        wasUpdating, self._updating = self._updating, True
+        encoders = machine.encoders if machine is not None else ()
+        devices = machine.devices if machine is not None else ()
+        titles = [(_("{0} ({1} free)").format(each.title, formatBytes(each.free_bytes)), each.name) for each in devices]
+        _fill(self._ui.encoderChoice, [(_("Automatic"), "auto"), *((each.title, each.name) for each in encoders)])
+        _fill(self._ui.deviceChoice, [(_("Automatic"), "auto"), *titles])
+        self._updating = wasUpdating
+
+    def _showSettings(self) -> None:
+        settings = self._services.session.settings
+        _choose(self._ui.methodChoice, settings.method)
+        _choose(self._ui.encoderChoice, settings.encoder)
+        _choose(self._ui.deviceChoice, settings.device)
+        _choose(self._ui.precisionChoice, settings.precision)
+        self._ui.checkpointPath.setText(settings.checkpoint)
+        self._ui.largestIslandCheck.setChecked(settings.largest_island)
+        self._ui.fillHolesCheck.setChecked(settings.fill_holes)
+        self._ui.smoothing.setValue(settings.smooth_mm)
+        self._ui.cacheLimit.setValue(settings.cache_limit_gb or 0)
+        free = not self._services.session.is_busy
+        self._ui.settingsFrame.setEnabled(free)
+
+    def _encoder(self) -> EncoderState | None:
+        machine = self._services.session.machine
+        return machine.encoder(self._services.session.settings.encoder) if machine is not None else None
+
+    def _showEncoder(self) -> None:
+        encoder = self._encoder()
+        missing = encoder is not None and not encoder.present
+        self._ui.downloadButton.setEnabled(missing and self._services.session.state is State.IDLE)
+        self._ui.downloadButton.setVisible(missing)
+        if encoder is None:
+            text = _("Press “Look at this computer” to list encoders and devices.")
+        elif missing:
+            text = _("Licence {0}. Not on this computer yet: {1} to download.")
+            text = text.format(encoder.licence, formatBytes(encoder.download_bytes))
+        else:
+            text = _("Licence {0}. On this computer.").format(encoder.licence)
+        self._ui.encoderLabel.setText(text)
+
+    def _showCache(self) -> None:
+        machine = self._services.session.machine
+        self._ui.clearCacheButton.setEnabled(machine is not None and self._services.session.state is State.IDLE)
+        if machine is None:
+            self._ui.cacheLabel.setText("-")
+            return
+        used, limit = formatBytes(machine.cache_bytes), formatBytes(machine.cache_limit_bytes)
+        self._ui.cacheLabel.setText(_("{0} of {1}").format(used, limit))
+        self._ui.cacheLabel.setToolTip(machine.cache_folder)
+
+    def _onEdited(self) -> None:
+        if self._updating:
+            return
+        ui = self._ui
+        self._change(
+            method=_chosen(ui.methodChoice),
+            encoder=_chosen(ui.encoderChoice),
+            device=_chosen(ui.deviceChoice),
+            precision=_chosen(ui.precisionChoice),
+            checkpoint=ui.checkpointPath.text.strip(),
+            largest_island=ui.largestIslandCheck.checked,
+            fill_holes=ui.fillHolesCheck.checked,
+            smooth_mm=ui.smoothing.value,
+            cache_limit_gb=ui.cacheLimit.value or None,
+        )
+
+    def _change(self, **values: Any) -> None:
+        session = self._services.session
+        changed = dataclasses.replace(session.settings, **values)
+        if changed != session.settings:
+            session.settings = changed
+            self._services.store.save(changed)
+
+    def _onCheckpoint(self) -> None:
+        path = self._services.dialogs.openFile(_("SAM checkpoint"), _("Checkpoints (*.pth *.pt *.safetensors)"))
+        if path:
+            self._change(checkpoint=path)
+
+    def _onDownload(self) -> None:
+        encoder = self._encoder()
+        if encoder is None:
+            return
+        text = _(
+            "Download “{0}” ({1}, licence {2})?\n\nIt is stored in your user folder and checked by its SHA-256. "
+            "Without internet, fetch the file elsewhere and choose it as checkpoint."
+        ).format(encoder.title, formatBytes(encoder.download_bytes), encoder.licence)
+        if self._services.dialogs.confirm(text, _("Download encoder")):
+            self._messages.attempt(self._services.session.download, encoder.name)
+
+    def _onClearCache(self) -> None:
+        text = _("Delete all cached embeddings? They are computed anew when they are needed.")
+        if self._services.dialogs.confirm(text, _("Delete cache")):
+            self._messages.attempt(self._services.session.clear_cache)
+
+    def _onInspect(self) -> None:
+        self._messages.attempt(self._services.session.inspect)
+
+
+def _fill(choice: Any, entries: list[tuple[str, str]]) -> None:
+    choice.clear()
+    for title, value in entries:
+        choice.addItem(title, value)
+
+
+def _choose(choice: Any, value: str) -> None:
+    position = choice.findData(value)
+    if position < 0:  # what an earlier start knew of stays chosen until the computer is looked at
+        choice.addItem(value, value)
+        position = choice.findData(value)
+    choice.setCurrentIndex(position)
+
+
+def _chosen(choice: Any) -> str:
+    return str(choice.itemData(choice.currentIndex))

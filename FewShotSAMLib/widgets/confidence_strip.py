@@ -1,0 +1,78 @@
+"""The confidence strip: a click goes to a slice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+
+from FewShotSAMLib.widgets.images import toPixmap
+from FewShotSAMLib.widgets.strip_image import columnSlices, stripImage
+from FewShotSAMLib.widgets.translation import _
+from FewShotSAMLib.workflow import Review, SliceReview
+
+_HEIGHT = 42
+_ORIGINS = {
+    "painted": _("Slice {0}: painted"),
+    "empty": _("Slice {0}: declared empty"),
+    "predicted": _("Slice {0}: predicted, confidence {1} %"),
+}
+
+
+class ConfidenceStrip(qt.QObject):
+    """Shows a `Review` on a plain QLabel of the .ui file.
+
+    The picture is made as an array and the mouse watched by an event filter: both are used in Slicer's own Python, and
+    unlike a QWidget with an overridden paintEvent no C++ drawing calls into Python, where an exception would leave a
+    painter open.
+    """
+
+    def __init__(self, label: Any, onClicked: Callable[[int], None]) -> None:
+        super().__init__()
+        self._label = label
+        self._onClicked = onClicked
+        self._review: Review | None = None
+        self._shown: tuple[Review | None, int | None, int] | None = None
+        label.setMinimumHeight(_HEIGHT)
+        label.setMouseTracking(True)
+        label.installEventFilter(self)
+
+    def show(self, review: Review | None, current: int | None) -> None:
+        """Draw it with the slice `current` marked; does nothing where that is what is drawn."""
+        self._review = review if review is not None and review.slices else None
+        width = max(self._label.width, 1)
+        if self._shown == (self._review, current, width):
+            return
+        self._shown = (self._review, current, width)
+        if self._review is None:
+            self._label.clear()
+        else:
+            self._label.setPixmap(toPixmap(stripImage(self._review, current, width, _HEIGHT)))
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        """A click jumps, also while the mouse is dragged; the tooltip tells of the slice under it."""
+        if self._review is None:
+            return False
+        kind = event.type()
+        if kind == qt.QEvent.MouseButtonPress:
+            self._onClicked(self._at(_column(event)).index)
+        elif kind == qt.QEvent.MouseMove:
+            entry = self._at(_column(event))
+            if event.buttons() == qt.Qt.LeftButton:
+                self._onClicked(entry.index)
+            text = _ORIGINS[entry.origin].format(entry.index, round(100 * entry.confidence))
+            self._label.setToolTip(text)
+        elif kind == qt.QEvent.Resize:
+            self.show(self._review, self._shown[1] if self._shown else None)
+        return False
+
+    def _at(self, x: int) -> SliceReview:
+        assert self._review is not None
+        width = max(self._label.width, 1)
+        return self._review.slices[columnSlices(self._review, width)[min(max(x, 0), width - 1)]]
+
+
+def _column(event: Any) -> int:
+    """Where the mouse is; Qt 6 has another name for it."""
+    return round(event.position().x()) if hasattr(event, "position") else int(event.pos().x())

@@ -1,0 +1,46 @@
+"""The line that says what must still be installed; it is gone when all is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from FewShotSAMLib.widgets.messages import Messages
+from FewShotSAMLib.widgets.services import Services
+from FewShotSAMLib.widgets.translation import _
+
+
+class DependencyLine:
+    """Status, and the buttons that install with the user's consent."""
+
+    def __init__(self, ui: Any, services: Services, messages: Messages) -> None:
+        self._ui = ui
+        self._services = services
+        self._messages = messages
+        ui.installButton.connect("clicked()", self._onInstall)
+        ui.installFolderButton.connect("clicked()", self._onInstallFromFolder)
+
+    def check(self) -> None:
+        """Look again, and at the computer once all is there."""
+        self._services.missing = self._services.dependencies.status()
+        if not self._services.missing and self._services.session.machine is None:
+            self._messages.attempt(self._services.session.inspect)
+        self.update()
+
+    def update(self) -> None:
+        """Show what the last check found."""
+        self._ui.dependencyFrame.setVisible(bool(self._services.missing))
+        self._ui.dependencyLabel.setText(self._services.missing)
+
+    def _onInstall(self) -> None:
+        self._run(self._services.dependencies.install)
+
+    def _onInstallFromFolder(self) -> None:
+        folder = self._services.dialogs.openFolder(_("Folder of wheels"))
+        if folder:
+            self._run(self._services.dependencies.installFromFolder, folder)
+
+    def _run(self, install: Callable[..., bool], *values: str) -> None:
+        self._messages.attempt(install, *values)
+        self.check()
+        self._services.session.changed.emit()

@@ -1,0 +1,31 @@
+"""Questions to the user. Tests replace this class; nothing else in the panel opens a window."""
+
+from __future__ import annotations
+
+import qt
+import slicer.util
+
+
+class Dialogs:
+    """Modal dialogs over Slicer's main window."""
+
+    def askName(self, title: str, label: str, text: str) -> str:
+        """A name, "" where the user cancelled."""
+        answer = qt.QInputDialog.getText(slicer.util.mainWindow(), title, label, qt.QLineEdit.Normal, text)
+        return str(answer or "").strip()
+
+    def confirm(self, text: str, title: str) -> bool:
+        """Whether the user agrees."""
+        return bool(slicer.util.confirmOkCancelDisplay(text, windowTitle=title))
+
+    def openFile(self, title: str, filters: str) -> str:
+        """The path of an existing file, "" where the user cancelled. filters: "Few-shot models (*.fewshot)"."""
+        return str(qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), title, "", filters) or "")
+
+    def openFolder(self, title: str) -> str:
+        """The path of an existing folder, "" where the user cancelled."""
+        return str(qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title) or "")
+
+    def saveFile(self, title: str, name: str, filters: str) -> str:
+        """The path of a file to write, "" where the user cancelled. The dialog asks before it overwrites."""
+        return str(qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, name, filters) or "")

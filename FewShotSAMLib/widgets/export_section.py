@@ -1,0 +1,46 @@
+"""Section 6: write the segmentation to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from FewShotSAMLib.widgets.messages import Messages
+from FewShotSAMLib.widgets.services import Services
+from FewShotSAMLib.widgets.translation import _
+
+_SUFFIXES = (".seg.nrrd", ".nrrd", ".nii.gz")  # as the entries of the choice stand in the .ui file
+
+
+class ExportSection:
+    """The file type and the button."""
+
+    def __init__(self, ui: Any, services: Services, messages: Messages) -> None:
+        self._ui = ui
+        self._services = services
+        self._messages = messages
+        ui.exportButton.connect("clicked()", self._onExport)
+
+    def update(self) -> None:
+        """There must be something to export."""
+        ready = self._services.session.target is not None
+        self._ui.exportButton.setEnabled(ready)
+        self._ui.exportButton.setToolTip(
+            _("Write all segments on the volume's full geometry.")
+            if ready
+            else _("Choose a volume and a segmentation first.")
+        )
+
+    def _onExport(self) -> None:
+        target = self._services.session.target
+        if target is None:
+            return
+        suffix = _SUFFIXES[self._ui.exportFormat.currentIndex]
+        name = slicer.mrmlScene.GetNodeByID(target.segmentation).GetName() + suffix
+        filters = f"{self._ui.exportFormat.currentText} (*{suffix})"
+        path = self._services.dialogs.saveFile(_("Export segmentation"), name, filters)
+        if path:
+            complete = path if path.lower().endswith(suffix) else path + suffix
+            self._messages.attempt(self._services.session.export, Path(complete))

@@ -1,0 +1,68 @@
+"""What the user is told: the last message, and the log that can be copied."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import qt
+import slicer.util
+
+from FewShotSAMLib.core.errors import FewShotSAMError
+from FewShotSAMLib.widgets.texts import PROBLEM_COLOR, WARNING_COLOR, colored, escaped
+from FewShotSAMLib.widgets.translation import _
+from FewShotSAMLib.workflow import Message
+
+_MOST_LINES = 5000
+_STATUS_MS = 8000
+
+
+class Messages:
+    """The message line and the log pane."""
+
+    def __init__(self, ui: Any) -> None:
+        self._ui = ui
+        ui.logText.setMaximumBlockCount(_MOST_LINES)
+        ui.messageFrame.hide()
+        ui.closeMessageButton.connect("clicked()", self.clear)
+        ui.copyLogButton.connect("clicked()", self._copyLog)
+
+    def show(self, message: Message) -> None:
+        """Show what is wrong and what can be done; it stays until it is closed or another comes."""
+        text = f"{message.text} {message.hint}".strip()
+        self._ui.messageLabel.setText(_LOOK[message.level](text))
+        self._ui.messageFrame.show()
+        slicer.util.showStatusMessage(text, _STATUS_MS)  # in case the panel is scrolled elsewhere
+        self.log(text)
+        if message.log:
+            self.log(_("More is in {0}").format(message.log))
+        if message.level == "error":
+            logging.error("FewShotSAM: %s", text)
+
+    def clear(self) -> None:
+        """Take the last message away: it was about an earlier run."""
+        self._ui.messageFrame.hide()
+
+    def log(self, line: str) -> None:
+        """Add to the log pane."""
+        self._ui.logText.appendPlainText(line)
+
+    def attempt(self, action: Callable[..., Any], *values: Any) -> bool:
+        """Do it; an error that is meant for the user is shown. Whether it was done."""
+        try:
+            action(*values)
+        except FewShotSAMError as error:
+            self.show(Message("error", error.message, error.hint))
+            return False
+        return True
+
+    def _copyLog(self) -> None:
+        qt.QApplication.clipboard().setText(self._ui.logText.plainText)
+
+
+_LOOK: dict[str, Callable[[str], str]] = {
+    "info": escaped,
+    "warning": lambda text: colored(text, WARNING_COLOR),
+    "error": lambda text: colored(text, PROBLEM_COLOR),
+}

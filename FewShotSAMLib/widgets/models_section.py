@@ -1,0 +1,157 @@
+"""Section 5: few-shot models, kept in a folder of the user."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+
+from FewShotSAMLib.widgets.messages import Messages
+from FewShotSAMLib.widgets.services import Services
+from FewShotSAMLib.widgets.texts import formatBytes
+from FewShotSAMLib.widgets.translation import _
+from FewShotSAMLib.workflow import ModelEntry
+
+_ID_ROLE = qt.Qt.UserRole
+
+
+class ModelsSection:
+    """The list of models with its buttons, and the volumes that one is applied to."""
+
+    def __init__(self, ui: Any, services: Services, messages: Messages) -> None:
+        self._ui = ui
+        self._services = services
+        self._messages = messages
+        self._entries: list[ModelEntry] = []
+        ui.saveModelButton.connect("clicked()", self._onSave)
+        ui.loadModelButton.connect("clicked()", self._onLoad)
+        ui.renameModelButton.connect("clicked()", self._onRename)
+        ui.deleteModelButton.connect("clicked()", self._onDelete)
+        ui.exportModelButton.connect("clicked()", self._onExport)
+        ui.applyModelButton.connect("clicked()", self._onApply)
+        ui.modelList.connect("itemSelectionChanged()", self._updateButtons)
+        ui.volumeList.connect("itemChanged(QListWidgetItem*)", self._onVolumeTicked)
+        ui.modelsSection.connect("contentsCollapsed(bool)", self._onCollapsed)
+        ui.modelList.header().setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        ui.modelList.header().setSectionResizeMode(1, qt.QHeaderView.ResizeToContents)
+        ui.modelList.header().setSectionResizeMode(2, qt.QHeaderView.ResizeToContents)
+
+    def update(self) -> None:
+        """Show what is in the folder and in the scene; the folder is read only while the section is unfolded."""
+        if not self._ui.modelsSection.collapsed and not self._services.session.is_busy:
+            self._fillModels()
+            self._fillVolumes()
+        self._updateButtons()
+
+    def _onCollapsed(self, collapsed: bool) -> None:
+        self.update()
+
+    def _fillModels(self) -> None:
+        entries = self._services.session.models.entries()
+        if entries == self._entries:
+            return
+        chosen = self._chosen()
+        self._entries = []  # clearing tells of a changed selection, when entries and rows would not fit together
+        self._ui.modelList.clear()
+        for entry in entries:
+            item = qt.QTreeWidgetItem()
+            names = ", ".join(segment.name for segment in entry.segments)
+            for column, text in enumerate((entry.name, names, entry.plane)):
+                item.setText(column, text)
+            details = _("{0}, encoder {1}, {2}").format(entry.method, entry.encoder, formatBytes(entry.size_bytes))
+            item.setToolTip(0, details)
+            self._ui.modelList.addTopLevelItem(item)
+            self._entries.append(entry)
+            item.setSelected(chosen is not None and entry.path == chosen.path)
+
+    def _fillVolumes(self) -> None:
+        nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        wanted = [(node.GetID(), node.GetName()) for node in nodes if not node.GetHideFromEditors()]
+        listed = self._ui.volumeList
+        items = [listed.item(row) for row in range(listed.count)]
+        if wanted == [(item.data(_ID_ROLE), item.text()) for item in items]:
+            return
+        ticked = self._tickedVolumes()
+        listed.clear()
+        for nodeId, name in wanted:
+            item = qt.QListWidgetItem(name)
+            item.setData(_ID_ROLE, nodeId)
+            item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsUserCheckable)
+            item.setCheckState(qt.Qt.Checked if nodeId in ticked else qt.Qt.Unchecked)
+            listed.addItem(item)
+
+    def _tickedVolumes(self) -> list[str]:
+        items = [self._ui.volumeList.item(row) for row in range(self._ui.volumeList.count)]
+        return [str(item.data(_ID_ROLE)) for item in items if item.checkState() == qt.Qt.Checked]
+
+    def _chosen(self) -> ModelEntry | None:
+        rows = [row for row in range(len(self._entries)) if self._ui.modelList.topLevelItem(row).isSelected()]
+        return self._entries[rows[0]] if rows else None
+
+    def _updateButtons(self) -> None:
+        session = self._services.session
+        chosen = self._chosen() is not None
+        for button in (self._ui.renameModelButton, self._ui.deleteModelButton, self._ui.exportModelButton):
+            button.setEnabled(chosen)
+        self._ui.saveModelButton.setEnabled(session.has_model)
+        self._ui.saveModelButton.setToolTip(
+            _("Keep what the last run learned.") if session.has_model else _("Propagate first.")
+        )
+        free = not session.is_busy
+        volumes = bool(self._tickedVolumes())
+        self._ui.applyModelButton.setEnabled(chosen and free and volumes)
+        self._ui.applyModelButton.setToolTip(
+            _("Each volume gets a new segmentation.")
+            if chosen and volumes
+            else _("Choose a model above and tick the volumes to segment.")
+        )
+
+    def _onVolumeTicked(self, item: Any) -> None:
+        self._updateButtons()
+
+    def _onSave(self) -> None:
+        target = self._services.session.target
+        node = slicer.mrmlScene.GetNodeByID(target.segmentation) if target is not None else None
+        proposal = node.GetName() if node is not None else ""
+        name = self._services.dialogs.askName(_("Save few-shot model"), _("Name:"), proposal)
+        if name:
+            self._messages.attempt(self._services.session.save_model, name)
+            self.update()
+
+    def _onLoad(self) -> None:
+        path = self._services.dialogs.openFile(_("Load few-shot model"), _("Few-shot models (*.fewshot)"))
+        if path:
+            self._messages.attempt(self._services.session.models.add_file, Path(path))
+            self.update()
+
+    def _onRename(self) -> None:
+        entry = self._chosen()
+        if entry is None:
+            return
+        name = self._services.dialogs.askName(_("Rename few-shot model"), _("New name:"), entry.name)
+        if name and name != entry.name:
+            self._messages.attempt(self._services.session.models.rename, entry, name)
+            self.update()
+
+    def _onDelete(self) -> None:
+        entry = self._chosen()
+        question = _("Delete the few-shot model “{0}”? This cannot be undone.")
+        if entry is not None and self._services.dialogs.confirm(question.format(entry.name), _("Delete model")):
+            self._messages.attempt(self._services.session.models.delete, entry)
+            self.update()
+
+    def _onExport(self) -> None:
+        entry = self._chosen()
+        if entry is None:
+            return
+        name = f"{entry.name}.fewshot"
+        path = self._services.dialogs.saveFile(_("Export few-shot model"), name, _("Few-shot models (*.fewshot)"))
+        if path:
+            self._messages.attempt(self._services.session.models.copy_to, entry, Path(path))
+
+    def _onApply(self) -> None:
+        entry = self._chosen()
+        if entry is not None:
+            self._messages.attempt(self._services.session.apply_model, entry, self._tickedVolumes())

@@ -1,0 +1,126 @@
+"""The list of painted slices with their thumbnails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import qt
+
+from FewShotSAMLib.core.errors import FewShotSAMError
+from FewShotSAMLib.widgets.images import toPixmap
+from FewShotSAMLib.widgets.messages import Messages
+from FewShotSAMLib.widgets.services import Services
+from FewShotSAMLib.widgets.texts import escaped
+from FewShotSAMLib.widgets.translation import _
+from FewShotSAMLib.workflow import PaintedSlice
+
+_THUMBNAIL = 56
+_SLICE, _SEGMENTS = 0, 1
+
+
+class PaintedList:
+    """A QTreeWidget: thumbnail, number and tick, then the segments in their colours. A click goes to the slice."""
+
+    def __init__(self, tree: Any, services: Services, messages: Messages, onSelected: Callable[[], None]) -> None:
+        self._tree = tree
+        self._services = services
+        self._messages = messages
+        self._onSelected = onSelected
+        self._items: dict[int, Any] = {}
+        self._shown: Any = None
+        self._undrawn: list[int] = []
+        self._updating = False
+        tree.setIconSize(qt.QSize(_THUMBNAIL, _THUMBNAIL))
+        tree.setColumnWidth(_SLICE, _THUMBNAIL + 110)
+        tree.connect("itemClicked(QTreeWidgetItem*,int)", self._onClicked)
+        tree.connect("itemChanged(QTreeWidgetItem*,int)", self._onChanged)
+
+    def update(self) -> None:
+        """Show the session's painted slices. Thumbnails follow, one with each `drawNext`."""
+        painted = self._services.session.painted
+        segments = self._segments() if painted else {}
+        if (painted, segments) != self._shown:
+            self._shown = (painted, segments)
+            self._fill(painted, segments)
+        self._tree.setVisible(bool(painted))
+        self._undrawn = [entry.index for entry in painted]
+
+    def drawNext(self) -> None:
+        """Draw one thumbnail that may be out of date."""
+        if not self._undrawn:
+            return
+        index = self._undrawn.pop(0)
+        try:
+            picture = self._services.session.thumbnail(index, _THUMBNAIL)
+        except FewShotSAMError:
+            return  # the volume is gone; the session says so itself
+        self._updating = True
+        self._items[index].setIcon(_SLICE, qt.QIcon(toPixmap(squared(picture, _THUMBNAIL))))
+        self._updating = False
+
+    def selectedSlice(self) -> int | None:
+        """The slice whose row is selected."""
+        selected = [index for index, item in self._items.items() if item.isSelected()]
+        return selected[0] if selected else None
+
+    def _segments(self) -> dict[str, tuple[str, str]]:
+        """Name and "#rrggbb" by segment id."""
+        target = self._services.session.target
+        try:
+            found = self._services.scene.segments(target) if target is not None else []
+        except FewShotSAMError:
+            return {}  # likewise
+        return {each.id: (each.name, "#" + bytes(round(255 * part) for part in each.color).hex()) for each in found}
+
+    def _fill(self, painted: tuple[PaintedSlice, ...], segments: dict[str, tuple[str, str]]) -> None:
+        selected = self.selectedSlice()
+        self._updating = True
+        self._tree.clear()
+        self._items = {}
+        for entry in painted:
+            item = qt.QTreeWidgetItem()
+            item.setText(_SLICE, _("Slice {0}").format(entry.index))
+            item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
+            item.setCheckState(_SLICE, qt.Qt.Checked if entry.ticked else qt.Qt.Unchecked)
+            item.setToolTip(_SLICE, _("Take off the tick while the slice is only partly painted."))
+            item.setSizeHint(_SLICE, qt.QSize(0, _THUMBNAIL + 6))
+            self._tree.addTopLevelItem(item)
+            self._tree.setItemWidget(item, _SEGMENTS, _label(entry, segments))
+            item.setSelected(entry.index == selected)
+            self._items[entry.index] = item
+        self._updating = False
+
+    def _indexOf(self, item: Any) -> int:
+        return list(self._items)[self._tree.indexOfTopLevelItem(item)]
+
+    def _onClicked(self, item: Any, column: int) -> None:
+        session = self._services.session
+        if session.target is not None and session.axis is not None:
+            self._services.views.jumpTo(session.target.volume, session.axis, self._indexOf(item))
+        self._onSelected()
+
+    def _onChanged(self, item: Any, column: int) -> None:
+        if not self._updating and column == _SLICE:
+            ticked = item.checkState(_SLICE) == qt.Qt.Checked
+            self._messages.attempt(self._services.session.set_ticked, self._indexOf(item), ticked)
+
+
+def squared(picture: np.ndarray, size: int) -> np.ndarray:
+    """The picture in the middle of a dark square, so that all rows line up."""
+    height, width = picture.shape[:2]
+    square = np.zeros((size, size, 3), np.uint8)
+    top, left = (size - height) // 2, (size - width) // 2
+    square[top : top + height, left : left + width] = picture
+    return square
+
+
+def _label(entry: PaintedSlice, segments: dict[str, tuple[str, str]]) -> Any:
+    if entry.empty:
+        label = qt.QLabel(_("declared empty"))
+    else:
+        known = [segments.get(segmentId, (segmentId, "#808080")) for segmentId in entry.segment_ids]
+        label = qt.QLabel("<br>".join(f'<font color="{color}">■</font> {escaped(name)}' for name, color in known))
+    label.setAttribute(qt.Qt.WA_TransparentForMouseEvents)
+    return label

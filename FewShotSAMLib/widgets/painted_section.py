@@ -1,0 +1,107 @@
+"""Section 2: the painted slices, along which axis they lie, and which slices are to be predicted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from FewShotSAMLib.widgets.messages import Messages
+from FewShotSAMLib.widgets.painted_list import PaintedList
+from FewShotSAMLib.widgets.services import Services
+from FewShotSAMLib.widgets.translation import _
+
+_AXES = (None, 0, 1, 2)  # as the entries of the choice stand in the .ui file: found by itself, then array axes
+
+
+class PaintedSection:
+    """The list with its buttons, the choice of the axis and the range."""
+
+    def __init__(self, ui: Any, services: Services, messages: Messages) -> None:
+        self._ui = ui
+        self._services = services
+        self._messages = messages
+        self._updating = False
+        self._list = PaintedList(ui.paintedList, services, messages, self._updateButtons)
+        ui.deleteSliceButton.connect("clicked()", self._onDelete)
+        ui.emptySliceButton.connect("clicked()", self.declareEmpty)
+        ui.axisChoice.connect("currentIndexChanged(int)", self._onAxis)
+        ui.rangeCheck.connect("toggled(bool)", self._onRange)
+        ui.firstSlice.connect("valueChanged(int)", self._onRange)
+        ui.lastSlice.connect("valueChanged(int)", self._onRange)
+
+    def update(self) -> None:
+        """Show the session's painted slices, axis and range."""
+        self._updating = True
+        try:
+            self._list.update()
+            self._ui.paintedHint.setVisible(not self._services.session.painted)
+            self._ui.axisChoice.setCurrentIndex(_AXES.index(self._services.session.chosen_axis))
+            self._updateRange()
+        finally:
+            self._updating = False
+        self._updateButtons()
+
+    def tick(self) -> None:
+        """Little work at a time: one thumbnail, and whether another slice is shown."""
+        self._list.drawNext()
+        self._updateButtons()
+
+    def currentSlice(self) -> int | None:
+        """The slice that is shown, along the axis of the painted slices."""
+        session = self._services.session
+        if session.target is None or session.axis is None:
+            return None
+        return self._services.views.currentSlice(session.target.volume, session.axis)
+
+    def declareEmpty(self) -> None:
+        """The slice that is shown holds none of the segments; or take that back."""
+        current = self.currentSlice()
+        if current is not None and not self._services.session.is_busy:
+            self._messages.attempt(self._services.session.set_empty, current, not self._isEmpty(current))
+
+    def _isEmpty(self, index: int) -> bool:
+        return any(entry.index == index and entry.empty for entry in self._services.session.painted)
+
+    def _updateButtons(self) -> None:
+        free = not self._services.session.is_busy
+        current = self.currentSlice()
+        button = self._ui.emptySliceButton
+        button.setEnabled(free and current is not None)
+        if current is None:
+            button.setText(_("Declare slice empty"))
+            button.setToolTip(_("Paint on a slice, or choose the axis above, so that it is known which slices count."))
+        else:
+            text = _("Slice {0} is not empty") if self._isEmpty(current) else _("Declare slice {0} empty")
+            button.setText(text.format(current))
+            button.setToolTip(_("An empty slice holds none of the segments; results stop there (Ctrl+Shift+E)."))
+        self._ui.deleteSliceButton.setEnabled(free and self._list.selectedSlice() is not None)
+
+    def _updateRange(self) -> None:
+        session = self._services.session
+        axis = session.axis
+        known = session.target is not None and axis is not None
+        count = self._services.views.sliceCount(session.target.volume, axis) if known else 0  # type: ignore[union-attr, arg-type]
+        first, last = session.range or (0, max(count - 1, 0))
+        self._ui.rangeCheck.setEnabled(count > 0)
+        self._ui.rangeCheck.setChecked(session.range is not None)
+        for box, value in ((self._ui.firstSlice, first), (self._ui.lastSlice, last)):
+            box.setEnabled(count > 0 and session.range is not None)
+            box.setRange(0, max(count - 1, last))
+            box.setValue(value)
+
+    def _onDelete(self) -> None:
+        index = self._list.selectedSlice()
+        if index is not None:
+            self._messages.attempt(self._services.session.delete_slice, index)
+
+    def _onAxis(self, position: int) -> None:
+        if not self._updating:
+            self._messages.attempt(self._services.session.set_axis, _AXES[position])
+
+    def _onRange(self, value: int) -> None:
+        if self._updating:
+            return
+        limits = sorted((self._ui.firstSlice.value, self._ui.lastSlice.value))
+        chosen = (limits[0], limits[1]) if self._ui.rangeCheck.checked else None
+        self._services.parameters.sliceRange = chosen
+        self._services.session.range = chosen
+        self.update()

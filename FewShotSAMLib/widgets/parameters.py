@@ -1,0 +1,66 @@
+"""What belongs to the scene and is saved with it: the inputs and what the user chose for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+
+_MODULE = "FewShotSAM"
+
+
+class SceneParameters:
+    """Values in the module's parameter node, the only one of its kind in the scene.
+
+    A plain vtkMRMLScriptedModuleNode: three values need no parameterNodeWrapper, and tests can use the real class.
+    """
+
+    def _found(self) -> Any:
+        return slicer.mrmlScene.GetSingletonNode(_MODULE, "vtkMRMLScriptedModuleNode")
+
+    def _node(self) -> Any:
+        node = self._found()
+        if node is None:
+            node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
+            node.UnRegister(None)
+            node.SetSingletonTag(_MODULE)
+            node.SetModuleName(_MODULE)
+            node.SetName(_MODULE)
+            node = slicer.mrmlScene.AddNode(node)
+        return node
+
+    def _reference(self, role: str) -> str:
+        node = self._found()
+        return (node.GetNodeReferenceID(role) or "") if node is not None else ""
+
+    def _value(self, name: str) -> str:
+        node = self._found()
+        return (node.GetParameter(name) or "") if node is not None else ""
+
+    @property
+    def volumeId(self) -> str:
+        """The volume's node id, "" for none."""
+        return self._reference("volume")
+
+    @volumeId.setter
+    def volumeId(self, nodeId: str) -> None:
+        self._node().SetNodeReferenceID("volume", nodeId or None)
+
+    @property
+    def segmentationId(self) -> str:
+        """The segmentation's node id, "" for none."""
+        return self._reference("segmentation")
+
+    @segmentationId.setter
+    def segmentationId(self, nodeId: str) -> None:
+        self._node().SetNodeReferenceID("segmentation", nodeId or None)
+
+    @property
+    def sliceRange(self) -> tuple[int, int] | None:
+        """First and last slice to predict; None for all."""
+        first, _, last = self._value("range").partition(",")
+        return (int(first), int(last)) if last else None
+
+    @sliceRange.setter
+    def sliceRange(self, limits: tuple[int, int] | None) -> None:
+        self._node().SetParameter("range", "" if limits is None else f"{limits[0]},{limits[1]}")

@@ -1,0 +1,108 @@
+"""Section 3: Propagate, which becomes Cancel; progress; the preview."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from FewShotSAMLib.widgets.cost import costText
+from FewShotSAMLib.widgets.messages import Messages
+from FewShotSAMLib.widgets.services import Services
+from FewShotSAMLib.widgets.texts import formatSeconds
+from FewShotSAMLib.widgets.translation import _
+from FewShotSAMLib.workflow import Progress, State
+from FewShotSAMLib.workflow.state import BUSY
+
+_STEPS = 1000  # of the progress bar
+
+
+class PropagateSection:
+    """Starts and stops a run and shows how far it is."""
+
+    def __init__(self, ui: Any, services: Services, messages: Messages) -> None:
+        self._ui = ui
+        self._services = services
+        self._messages = messages
+        ui.progressFrame.hide()
+        ui.progressBar.setTextVisible(False)
+        ui.propagateButton.connect("clicked()", self.propagateOrCancel)
+        ui.applyButton.connect("clicked()", self._onApply)
+        ui.discardButton.connect("clicked()", self._onDiscard)
+        ui.opacitySlider.connect("valueChanged(int)", self._onOpacity)
+        ui.show3DButton.connect("toggled(bool)", self._onShow3D)
+
+    def propagateOrCancel(self) -> None:
+        """What the button does, which is also a shortcut."""
+        session = self._services.session
+        if session.state in BUSY:
+            session.cancel()
+        elif not self._services.whyNot():
+            self._messages.clear()
+            self.showProgress(Progress("", _("Starting…"), None, None))
+            self._messages.attempt(session.propagate)
+
+    def showProgress(self, progress: Progress) -> None:
+        """Stage, bar and time left."""
+        self._ui.stageLabel.setText(progress.text)
+        known = progress.fraction is not None
+        self._ui.progressBar.setRange(0, _STEPS if known else 0)
+        if progress.fraction is not None:
+            self._ui.progressBar.setValue(round(_STEPS * progress.fraction))
+        left = progress.remaining_s
+        self._ui.timeLabel.setText("" if left is None else _("{0} left").format(formatSeconds(left)))
+
+    def update(self) -> None:
+        """Show the state of the session."""
+        session = self._services.session
+        busy = session.state in BUSY
+        reason = "" if busy else self._services.whyNot()
+        button = self._ui.propagateButton
+        button.setText(self._buttonText(session.state))
+        button.setEnabled(session.state in (State.PREPARING, State.RUNNING) or (not busy and not reason))
+        button.setToolTip(self._toolTip(session.state, reason))
+        self._ui.progressFrame.setVisible(busy)
+        cost = "" if busy else costText(self._services)
+        self._ui.costLabel.setText(cost)
+        self._ui.costLabel.setVisible(bool(cost))
+        self._updatePreview()
+
+    def _buttonText(self, state: State) -> str:
+        if state is State.CANCELLING:
+            return _("Cancelling…")
+        return _("Cancel") if state in BUSY else _("Propagate")
+
+    def _toolTip(self, state: State, reason: str) -> str:
+        if state in BUSY:
+            return _("Stop. Nothing in the segmentation has been changed (Ctrl+Shift+P).")
+        return reason or _("Segment the other slices as the painted ones show (Ctrl+Shift+P).")
+
+    def _updatePreview(self) -> None:
+        session = self._services.session
+        shown = session.preview is not None
+        complete = shown and session.state is State.PREVIEW
+        self._ui.previewFrame.setVisible(shown)
+        self._ui.opacitySlider.setEnabled(shown)
+        self._ui.show3DButton.setEnabled(shown)
+        if not shown:
+            self._ui.show3DButton.setChecked(False)
+        self._ui.discardButton.setEnabled(complete)
+        self._ui.applyButton.setEnabled(complete)
+        waiting = _("Wait until all slices are there, or cancel.")
+        self._ui.applyButton.setToolTip(_("Write the result into the segmentation; one Undo takes it back."))
+        self._ui.discardButton.setToolTip(_("Drop the result; the segmentation stays as it is."))
+        if not complete:
+            self._ui.applyButton.setToolTip(waiting)
+            self._ui.discardButton.setToolTip(waiting)
+
+    def _onApply(self) -> None:
+        self._messages.attempt(self._services.session.apply)
+
+    def _onDiscard(self) -> None:
+        self._messages.attempt(self._services.session.discard)
+
+    def _onOpacity(self, percent: int) -> None:
+        if self._services.session.preview is not None:
+            self._services.session.preview.set_opacity(percent / 100)
+
+    def _onShow3D(self, shown: bool) -> None:
+        if self._services.session.preview is not None:
+            self._services.session.preview.set_shown_in_3d(shown)

@@ -1,0 +1,79 @@
+"""Section 4: how sure the result is on each slice, and where to paint next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from FewShotSAMLib.widgets.confidence_strip import ConfidenceStrip
+from FewShotSAMLib.widgets.services import Services
+from FewShotSAMLib.widgets.strip_image import SURE, UNSURE
+from FewShotSAMLib.widgets.translation import _
+
+
+class ReviewSection:
+    """The confidence strip, the next slice to paint, and Propagate again."""
+
+    def __init__(self, ui: Any, services: Services) -> None:
+        self._ui = ui
+        self._services = services
+        self._strip = ConfidenceStrip(ui.stripLabel, self._jumpTo)
+        ui.legendLabel.setText(_legend())
+        ui.nextSliceButton.connect("clicked()", self.goToNextSlice)
+
+    def update(self) -> None:
+        """Show the session's review."""
+        session = self._services.session
+        review = session.review
+        following = session.next_slice() if review is not None else None
+        self._ui.summaryLabel.setText(
+            review.summary if review is not None else _("How sure the result is will stand here after a run.")
+        )
+        for widget in (self._ui.stripLabel, self._ui.legendLabel):
+            widget.setVisible(review is not None)
+        self._ui.nextSliceButton.setEnabled(following is not None)
+        self._ui.nextSliceButton.setToolTip(
+            _("Slice {0}: painting there helps most (Ctrl+Shift+N).").format(following)
+            if following is not None
+            else _("There is no proposal: propagate first.")
+        )
+        reason = self._services.whyNot()
+        free = not session.is_busy
+        self._ui.againButton.setEnabled(free and not reason and review is not None)
+        self._ui.againButton.setToolTip(reason or _("Go on from what was learned; takes seconds after a correction."))
+        self.tick()
+
+    def tick(self) -> None:
+        """Mark the slice that is shown now."""
+        session = self._services.session
+        current = None
+        if session.review is not None and session.target is not None:
+            current = self._services.views.currentSlice(session.target.volume, session.review.axis)
+        self._strip.show(session.review, current)
+
+    def goToNextSlice(self) -> None:
+        """Show the slice on which painting helps most; does nothing where there is no proposal."""
+        following = self._services.session.next_slice()
+        if following is not None:
+            self._jumpTo(following)
+
+    def _jumpTo(self, index: int) -> None:
+        session = self._services.session
+        axis = session.review.axis if session.review is not None else session.axis
+        if session.target is not None and axis is not None:
+            self._services.views.jumpTo(session.target.volume, axis, index)
+            self.tick()
+
+
+def _legend() -> str:
+    def square(color: tuple[int, int, int]) -> str:
+        return f'<font color="#{bytes(color).hex()}">■</font>'
+
+    return "&nbsp; ".join(
+        (
+            f"{square(SURE)}&nbsp;{_('sure')}",
+            f"{square(UNSURE)}&nbsp;{_('unsure')}",
+            f"▀&nbsp;{_('painted')}",
+            f"▂&nbsp;{_('empty')}",
+            f"|&nbsp;{_('shown now')}",
+        )
+    )

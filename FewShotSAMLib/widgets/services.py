@@ -1,0 +1,74 @@
+"""Everything around the panel that a test replaces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import slicer
+
+from FewShotSAMLib.widgets.dialogs import Dialogs
+from FewShotSAMLib.widgets.parameters import SceneParameters
+from FewShotSAMLib.widgets.settings_store import SettingsStore
+from FewShotSAMLib.widgets.views import SliceViews
+from FewShotSAMLib.workflow import Scene, Session
+
+
+class Dependencies(Protocol):
+    """What must be installed for the background process."""
+
+    def status(self) -> str:
+        """What is missing and the next step, in one line; "" when all is there."""
+
+    def install(self) -> bool:
+        """Install it from the internet, with the user's consent."""
+
+    def installFromFolder(self, folder: str) -> bool:
+        """Install it from a folder of wheels, with the user's consent."""
+
+
+@dataclass
+class Services:
+    """One panel's session and its ways to the application. missing: what the last look at the dependencies found."""
+
+    session: Session
+    scene: Scene
+    views: SliceViews
+    parameters: SceneParameters
+    store: SettingsStore
+    dialogs: Dialogs
+    dependencies: Dependencies
+    missing: str = ""
+
+    def whyNot(self) -> str:
+        """Why nothing can be propagated now, and what to do; "" where it can."""
+        return self.missing or self.session.why_not()
+
+
+def makeServices(segmentEditor: Any) -> Services:
+    """The real ones. segmentEditor: the panel's qMRMLSegmentEditorWidget, whose Undo takes results back.
+
+    Raises FewShotSAMError where Slicer's Python is not found.
+    """
+    from FewShotSAMLib.mrml import MRMLScene
+    from FewShotSAMLib.widgets.dependencies import Dependencies as InstalledDependencies
+    from FewShotSAMLib.widgets.python import createWorkerClient
+
+    store = SettingsStore()
+    scene = MRMLScene(segmentEditor=segmentEditor)
+    return Services(
+        session=Session(scene, createWorkerClient(), store.load(), modelFolder()),
+        scene=scene,
+        views=SliceViews(),
+        parameters=SceneParameters(),
+        store=store,
+        dialogs=Dialogs(),
+        dependencies=InstalledDependencies(),
+    )
+
+
+def modelFolder() -> Path:
+    """Where the user's few-shot models are kept: beside Slicer's settings, so that no update of the extension, which
+    replaces its own folder, takes them away."""
+    return Path(slicer.app.slicerUserSettingsFilePath).parent / "FewShotSAM" / "Models"

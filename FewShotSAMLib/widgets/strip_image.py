@@ -1,0 +1,52 @@
+"""The picture of the confidence strip: one column for each slice."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from FewShotSAMLib.workflow import Review
+
+# Okabe and Ito's orange, through light grey, to their blue: told apart by users who are colour-blind, and in grey.
+UNSURE, MIDDLE, SURE = (213, 94, 0), (228, 228, 222), (0, 114, 178)
+PAINTED = (20, 20, 20)
+_EDGE = (255, 255, 255)
+_BAND = 7  # rows above the colours in which painted and empty slices are marked, and below for the next ones
+_WORST = 0.5  # confidence, an expected Dice, at and below which a column is fully orange
+
+
+def stripImage(review: Review, current: int | None, width: int, height: int) -> np.ndarray:
+    """(height, width, 3) uint8.
+
+    Above the colours a full bar marks a painted slice and the lower half of one an empty slice; below them an orange
+    bar marks where painting helps most; a line with a light edge, from top to bottom, is the slice that is shown.
+    """
+    image = np.full((height, width, 3), 245, np.uint8)
+    columns = columnSlices(review, width)
+    origins = np.array([entry.origin for entry in review.slices])[columns]
+    confidences = np.array([entry.confidence for entry in review.slices])[columns]
+    image[_BAND : height - _BAND] = confidenceColors(np.where(origins == "predicted", confidences, 1.0))
+    image[: _BAND - 1, origins == "painted"] = PAINTED
+    image[_BAND // 2 : _BAND - 1, origins == "empty"] = PAINTED
+    indices = np.array([entry.index for entry in review.slices])
+    image[height - _BAND + 1 :, np.isin(indices[columns], review.next_slices)] = UNSURE
+    if current is not None and current in indices:
+        _drawCurrent(image, np.flatnonzero(indices[columns] == current))
+    return image
+
+
+def columnSlices(review: Review, width: int) -> np.ndarray:
+    """(width,): the position in `review.slices` that each column shows."""
+    return np.arange(width) * len(review.slices) // width
+
+
+def confidenceColors(confidences: np.ndarray) -> np.ndarray:
+    """(n, 3) uint8 for (n,) confidences, 0 to 1."""
+    position = np.clip((confidences - _WORST) / (1 - _WORST), 0, 1)
+    stops = np.array([UNSURE, MIDDLE, SURE], dtype=float)
+    return np.stack([np.interp(position, (0, 0.5, 1), stops[:, i]) for i in range(3)], axis=-1).astype(np.uint8)
+
+
+def _drawCurrent(image: np.ndarray, columns: np.ndarray) -> None:
+    center = int(columns.mean()) if len(columns) else 0
+    image[:, max(0, center - 2) : center + 3] = _EDGE
+    image[:, max(0, center - 1) : center + 2] = PAINTED

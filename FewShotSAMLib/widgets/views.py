@@ -1,0 +1,68 @@
+"""The slice views: which slice of the volume they show, and how to go to another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+
+_ALIGNED = 0.9  # cosine between a view's normal and the axis from which the view counts as showing slices along it
+
+
+class SliceViews:
+    """Speaks of slices by their index along an array axis (0 = k, 1 = j, 2 = i) of a volume, however it is oriented."""
+
+    def sliceCount(self, volumeId: str, axis: int) -> int:
+        """How many slices the volume has along the axis; 0 where it has no voxels."""
+        volume = slicer.mrmlScene.GetNodeByID(volumeId)
+        image = volume.GetImageData() if volume is not None else None
+        return 0 if image is None else int(image.GetDimensions()[2 - axis])
+
+    def currentSlice(self, volumeId: str, axis: int) -> int | None:
+        """The slice in the view that shows them most directly; None where no view does, or it is outside the volume."""
+        matrix = self._ijkToWorld(volumeId)
+        views = self._viewsAlong(matrix, axis) if matrix is not None else []
+        if matrix is None or not views:
+            return None
+        center = _array(views[0].GetSliceToRAS())[:, 3]
+        index = round(float((np.linalg.inv(matrix) @ center)[2 - axis]))
+        return index if 0 <= index < self.sliceCount(volumeId, axis) else None
+
+    def jumpTo(self, volumeId: str, axis: int, index: int) -> None:
+        """Show the slice in every view that looks along the axis; the position within the slice stays."""
+        matrix = self._ijkToWorld(volumeId)
+        if matrix is None:
+            return
+        ijk = [(self.sliceCount(volumeId, 2 - i) - 1) / 2 for i in range(3)]
+        ijk[2 - axis] = index
+        position = matrix @ np.array([*ijk, 1.0])
+        for view in self._viewsAlong(matrix, axis):
+            view.JumpSliceByOffsetting(*position[:3])
+
+    def _ijkToWorld(self, volumeId: str) -> np.ndarray | None:
+        volume = slicer.mrmlScene.GetNodeByID(volumeId)
+        if volume is None:
+            return None
+        ijkToRas = vtk.vtkMatrix4x4()
+        volume.GetIJKToRASMatrix(ijkToRas)
+        rasToWorld = vtk.vtkMatrix4x4()
+        if volume.GetParentTransformNode() is not None:
+            volume.GetParentTransformNode().GetMatrixTransformToWorld(rasToWorld)
+        return _array(rasToWorld) @ _array(ijkToRas)
+
+    def _viewsAlong(self, matrix: np.ndarray, axis: int) -> list[Any]:
+        """The aligned slice nodes, the best first and the red one before others of the same angle."""
+        direction = matrix[:3, 2 - axis] / np.linalg.norm(matrix[:3, 2 - axis])
+        found = []
+        for number in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
+            node = slicer.mrmlScene.GetNthNodeByClass(number, "vtkMRMLSliceNode")
+            cosine = abs(float(_array(node.GetSliceToRAS())[:3, 2] @ direction))
+            if cosine >= _ALIGNED:
+                found.append((-round(cosine, 3), node.GetName() != "Red", number, node))
+        return [entry[-1] for entry in sorted(found, key=lambda entry: entry[:3])]
+
+
+def _array(matrix: Any) -> np.ndarray:
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])

@@ -1,0 +1,24 @@
+"""The Qt binding that stands in for PythonQt: PyQt5 (Qt 5) or PySide6 (Qt 6), one for a process."""
+
+import os
+from typing import Any
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+__all__ = ["NAME", "Property", "QtCore", "QtGui", "QtWidgets", "Signal", "Slot"]
+
+NAME = os.environ.get("FEWSHOTSAM_QT", "PySide6")
+
+QtCore: Any
+QtGui: Any
+QtWidgets: Any
+if NAME == "PyQt5":
+    from PyQt5 import QtCore, QtGui, QtWidgets
+
+    Signal, Property, Slot = QtCore.pyqtSignal, QtCore.pyqtProperty, QtCore.pyqtSlot
+elif NAME == "PySide6":
+    from PySide6 import QtCore, QtGui, QtWidgets
+
+    Signal, Property, Slot = QtCore.Signal, QtCore.Property, QtCore.Slot
+else:
+    raise ValueError(f"FEWSHOTSAM_QT is {NAME}; it must be PyQt5 or PySide6.")

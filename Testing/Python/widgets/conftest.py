@@ -1,0 +1,139 @@
+"""The panel under the harness. One process has one Qt binding: `test_both_bindings.py` starts a process for each."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+BINDING = os.environ.get("FEWSHOTSAM_QT", "")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Without a binding only the test that starts the others; with one all but that."""
+    if collection_path.name.startswith("test_") and (collection_path.name == "test_both_bindings.py") == bool(BINDING):
+        return True
+    return None
+
+
+if BINDING:
+    sys.path.extend([str(REPOSITORY / "Testing" / "Python"), str(Path(__file__).parent)])
+    from harness import application, problems
+
+    SETTINGS = tempfile.TemporaryDirectory()
+    application.start(Path(SETTINGS.name))  # now: the test modules import `qt`
+
+
+@pytest.fixture(autouse=True)
+def strict() -> Iterator[None]:
+    """An empty scene and no settings; a VTK or Qt message, an unknown signal or a slot's exception fails the test."""
+    if not BINDING:
+        yield
+        return
+    import qt
+    import slicer
+
+    slicer.mrmlScene.Clear(0)
+    qt.QSettings().clear()
+    problems.takeAll()
+    yield
+    application.processEvents()
+    assert problems.takeAll() == []
+
+
+@pytest.fixture
+def scene() -> SimpleNamespace:
+    """A volume of 40 slices, a segmentation, and red, yellow and green slice views."""
+    import numpy as np
+    import slicer
+    import slicer.util
+
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT abdomen")
+    slicer.util.updateVolumeFromArray(volume, np.zeros((40, 30, 20), np.int16))
+    volume.SetSpacing(1.0, 1.0, 3.0)
+    volume.SetOrigin(-100.0, 20.0, 7.0)
+    views = []
+    for name, orient in (("Red", "Axial"), ("Yellow", "Sagittal"), ("Green", "Coronal")):
+        view = slicer.mrmlScene.CreateNodeByClass("vtkMRMLSliceNode")
+        view.UnRegister(None)
+        view.SetName(name)
+        view.SetLayoutName(name)
+        view = slicer.mrmlScene.AddNode(view)
+        getattr(view, f"SetOrientationTo{orient}")()
+        views.append(view)
+    return SimpleNamespace(volume=volume, views=views)
+
+
+class PanelUnderTest:
+    """The module, opened as Slicer opens it, with fakes around it."""
+
+    def __init__(self) -> None:
+        import fakes
+        import slicer.util
+
+        from FewShotSAMLib.widgets.parameters import SceneParameters
+        from FewShotSAMLib.widgets.services import Services
+        from FewShotSAMLib.widgets.settings_store import SettingsStore
+
+        self.module = application.loadModule(REPOSITORY / "FewShotSAM" / "FewShotSAM.py")
+        self.session, self.views, self.dialogs = fakes.FakeSession(), fakes.FakeViews(), fakes.FakeDialogs()
+        self.dependencies = fakes.FakeDependencies()
+        self.store = SettingsStore()
+        self.widget = self.module.FewShotSAMWidget()
+        self.widget.makeServices = lambda segmentEditor: Services(
+            self.session,
+            fakes.FakeScene(),
+            self.views,
+            SceneParameters(),
+            self.store,
+            self.dialogs,
+            self.dependencies,
+        )
+        self.widget.setup()
+        self.root = self.widget.parent
+        self.ui: Any = slicer.util.childWidgetVariables(self.root)
+        self.root.resize(400, 1000)
+        self.root.show()
+
+    def wait(self, ticks: int = 6) -> None:
+        """Let the panel tick, without waiting for its timer."""
+        for _ in range(ticks):
+            self.widget.panel.tick()
+        application.processEvents()
+
+    def go(self, **values: Any) -> None:
+        """Change what the session shows, and let the panel follow."""
+        self.session.go(**values)
+        self.wait(2)
+
+    def say(self, signal: str, value: Any) -> None:
+        """The session emits."""
+        getattr(self.session, signal).emit(value)
+
+
+@pytest.fixture
+def panel(scene: SimpleNamespace) -> Iterator[PanelUnderTest]:
+    from harness import qmrml_widgets
+
+    made = PanelUnderTest()
+    yield made
+    made.session.fails_with = None
+    made.widget.cleanup()
+    made.root.hide()
+    qmrml_widgets.stopFollowing()
+
+
+@pytest.fixture
+def screenshots() -> Path | None:
+    """Where pictures of the panel are wanted: FEWSHOTSAM_SCREENSHOTS; None for nowhere."""
+    folder = os.environ.get("FEWSHOTSAM_SCREENSHOTS")
+    if not folder:
+        return None
+    path = Path(folder) / BINDING
+    path.mkdir(parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,64 @@
+"""All tests of this folder, once with PyQt5 (Qt 5, as in Slicer 5.10 and 5.12) and once with PySide6 (Qt 6).
+
+They run in a Python like Slicer's, 3.12 and without torch, where FEWSHOTSAM_TEST_SLICER names one; the background
+process is then one of the Python that runs this file.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+SLICER_PYTHON = os.environ.get("FEWSHOTSAM_TEST_SLICER", sys.executable)
+
+
+@pytest.fixture(scope="module", params=["PyQt5", "PySide6"])
+def binding(request: pytest.FixtureRequest) -> str:
+    """Skips where this one, or slicer-core, is not installed, or lacks a system library."""
+    name = request.param
+    code = f"import slicer, vtk; from {name} import QtWidgets; QtWidgets.QApplication([])"
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    done = subprocess.run([SLICER_PYTHON, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no {name} with slicer-core in {SLICER_PYTHON}: {done.stderr.strip().splitlines()[-1:]}")
+    return name
+
+
+def test_panel(binding: str) -> None:
+    environment = {**os.environ, "FEWSHOTSAM_QT": binding, "QT_QPA_PLATFORM": "offscreen"}
+    environment.setdefault("FEWSHOTSAM_TEST_WORKER", sys.executable)
+    command = [SLICER_PYTHON, "-m", "pytest", "-x", "-p", "no:cacheprovider", str(Path(__file__).parent)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
+
+
+def test_the_library_is_found_when_only_the_module_is_on_the_path(binding: str, tmp_path: Path) -> None:
+    """As with Slicer's --additional-module-paths; in a process without this repository on its path."""
+    repository = REPOSITORY
+    code = f"""
+import sys
+from pathlib import Path
+sys.path[:] = [entry for entry in sys.path if not (Path(entry) / "FewShotSAMLib" / "__init__.py").is_file()]
+sys.path.append({str(repository / "Testing" / "Python")!r})
+from harness import application
+application.start(Path({str(tmp_path)!r}))
+sys.excepthook = sys.__excepthook__
+import importlib.util
+assert getattr(importlib.util.find_spec("FewShotSAMLib"), "origin", None) is None
+application.loadModule(Path({str(repository / "FewShotSAM" / "FewShotSAM.py")!r}))
+import FewShotSAMLib.widgets.panel
+heavy = {{"torch", "torchvision", "h5py", "safetensors", "segment_anything"}} & set(sys.modules)
+assert not heavy, heavy
+print(FewShotSAMLib.__file__)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["FEWSHOTSAM_QT"] = binding
+    done = subprocess.run(
+        [SLICER_PYTHON, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1].startswith(str(repository))

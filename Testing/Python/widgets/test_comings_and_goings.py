@@ -1,0 +1,241 @@
+"""The module is opened, left, reloaded; the scene is closed or loaded; nodes are removed; Slicer quits."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from harness import application
+
+from FewShotSAMLib.workflow import State
+
+
+def _press(panel: Any, key: str) -> None:
+    """What Qt does when the key of a shortcut is pressed."""
+    import qt
+
+    wanted = qt.QKeySequence(key)
+    for child in panel.root.native.findChildren(qt.QShortcut.nativeClass):
+        if child.key() == wanted and child.isEnabled():
+            child.activated.emit()
+
+
+def test_shortcuts_are_there_only_while_the_module_is_open(panel: Any) -> None:
+    _press(panel, "Ctrl+Shift+P")
+    assert panel.session.called("propagate") == []
+    panel.widget.enter()
+    panel.widget.enter()
+    _press(panel, "Ctrl+Shift+P")
+    assert panel.session.called("propagate") == [()]
+    panel.widget.exit()
+    _press(panel, "Ctrl+Shift+P")
+    assert panel.session.called("propagate") == [()]
+
+
+def test_shortcuts_go_to_the_next_slice_and_declare_empty(panel: Any, scene: Any) -> None:
+    import fakes
+
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    panel.go(axis=0, review=fakes.review())
+    panel.widget.enter()
+    _press(panel, "Ctrl+Shift+E")
+    assert panel.session.called("set_empty") == [(12, True)]
+    _press(panel, "Ctrl+Shift+N")
+    assert panel.views.jumps == [(scene.volume.GetID(), 0, 35)]
+
+
+def test_the_segment_editor_watches_the_views_only_while_the_module_is_open(panel: Any) -> None:
+    editor = panel.ui.editorFrame.layout().itemAt(0).widget()
+    panel.widget.enter()
+    panel.widget.exit()
+    names = [call[0] for call in editor.calls]
+    assert names.index("setupViewObservations") < names.index("removeViewObservations")
+    assert names.index("installKeyboardShortcuts") < names.index("uninstallKeyboardShortcuts")
+
+
+@pytest.mark.parametrize("source", ["internet", "/wheels"])
+def test_entering_looks_at_the_computer_once_all_is_installed(panel: Any, source: str) -> None:
+    panel.dependencies.text = "PyTorch is missing. Press Install."
+    panel.widget.enter()
+    assert panel.session.called("inspect") == []
+    assert panel.ui.dependencyFrame.visible
+    assert panel.ui.dependencyLabel.text == "PyTorch is missing. Press Install."
+    assert panel.ui.propagateButton.toolTip == "PyTorch is missing. Press Install."
+    assert not panel.ui.propagateButton.enabled
+    panel.dialogs.answer = ""
+    panel.ui.installFolderButton.click()
+    assert panel.dependencies.installed == []
+    button = panel.ui.installFolderButton if source == "/wheels" else panel.ui.installButton
+    panel.dialogs.answer = source
+    button.click()
+    panel.wait(2)
+    assert panel.dependencies.installed == [source]
+    assert not panel.ui.dependencyFrame.visible
+    assert panel.ui.propagateButton.enabled
+    assert panel.session.called("inspect") == [()]
+
+
+def test_closing_the_scene_forgets_it_and_its_nodes(panel: Any, scene: Any) -> None:
+    import slicer
+
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    panel.go(state=State.RUNNING)
+    slicer.mrmlScene.Clear(0)
+    assert panel.session.called("forget_scene") == [()]
+    assert panel.session.called("set_inputs")[-1] == (None, None)
+    panel.go(state=State.IDLE)
+    assert panel.ui.volumeSelector.currentNodeID == ""
+
+
+def test_a_removed_volume_is_taken_from_the_session(panel: Any, scene: Any) -> None:
+    import slicer
+
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    slicer.mrmlScene.RemoveNode(scene.volume)
+    assert panel.session.called("set_inputs")[-1][0] is None
+
+
+def test_edits_of_the_segmentation_reach_the_session_and_those_of_another_do_not(panel: Any, scene: Any) -> None:
+    import slicer
+
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    first = slicer.mrmlScene.GetNodeByID(panel.session.target.segmentation)
+    panel.session.calls.clear()
+    first.GetSegmentation().GetSegment("s1").SetName("Liver")
+    first.GetSegmentation().AddEmptySegment("s9", "new")
+    heard = len(panel.session.called("mark_modified"))
+    assert heard >= 2
+    panel.wait(2)
+    panel.ui.newSegmentationButton.click()
+    panel.session.calls.clear()
+    first.GetSegmentation().AddEmptySegment("s10", "newer")
+    assert panel.session.called("mark_modified") == []
+
+
+def test_a_loaded_scene_brings_inputs_and_range_back(panel: Any, scene: Any, tmp_path: Path) -> None:
+    import slicer
+
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    panel.go(axis=1)
+    panel.ui.rangeCheck.click()
+    panel.ui.lastSlice.setValue(9)
+    saved = slicer.mrmlScene.GetSingletonNode("FewShotSAM", "vtkMRMLScriptedModuleNode")
+    assert saved.GetNodeReferenceID("volume") == scene.volume.GetID()
+    panel.session.calls.clear()
+    panel.session.range = None
+    slicer.mrmlScene.InvokeEvent(slicer.mrmlScene.EndImportEvent)
+    assert panel.session.range == (0, 9)
+    assert panel.session.called("set_inputs")[-1][0] == scene.volume.GetID()
+
+
+@pytest.mark.parametrize("way", ["cleanup", "quit"])
+def test_the_end_closes_the_session_once_and_stops_the_timer(panel: Any, way: str) -> None:
+    import slicer
+
+    panel.widget.enter()
+    if way == "quit":
+        slicer.app.native.aboutToQuit.emit()
+    panel.widget.cleanup()
+    panel.widget.cleanup()
+    assert panel.session.called("close") == [()]
+    polls = panel.session.polls
+    panel.session.changed.emit()
+    application.processEvents()
+    assert panel.session.polls == polls
+
+
+def test_reload_reads_the_library_anew(panel: Any) -> None:
+    before = dict(sys.modules)
+    try:
+        panel.widget.onReload()
+        assert not [name for name in sys.modules if name.startswith("FewShotSAMLib")]
+        assert panel.widget.reloaded
+        assert panel.session.called("close") == [()]
+    finally:
+        sys.modules.update(before)
+
+
+def test_module_says_what_it_is() -> None:
+    repository = Path(__file__).resolve().parents[3]
+    module = application.loadModule(repository / "FewShotSAM" / "FewShotSAM.py")
+    parent = SimpleNamespace()
+    module.FewShotSAM(parent)
+    assert (parent.title, parent.categories) == ("FewShotSAM", ["Segmentation"])
+
+
+def test_another_volume_is_predicted_in_full(panel: Any, scene: Any) -> None:
+    import slicer
+
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    panel.go(axis=0)
+    panel.ui.rangeCheck.click()
+    assert panel.session.range == (0, 39)
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    panel.ui.volumeSelector.setCurrentNodeID(other.GetID())
+    assert panel.session.range is None
+
+
+def test_a_slicer_without_its_python_says_so(scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import slicer.util
+
+    from FewShotSAMLib.core.errors import FewShotSAMError
+
+    shown = []
+    monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **named: shown.append(text))
+    module = application.loadModule(Path(__file__).resolve().parents[3] / "FewShotSAM" / "FewShotSAM.py")
+    widget = module.FewShotSAMWidget()
+
+    def fail(editor: Any) -> None:
+        raise FewShotSAMError("PythonSlicer was not found.", "Install 3D Slicer anew.")
+
+    widget.makeServices = fail
+    widget.setup()
+    widget.enter()
+    widget.exit()
+    widget.cleanup()
+    assert shown == ["PythonSlicer was not found. Install 3D Slicer anew."]
+
+
+def test_the_editors_undo_takes_back_what_was_saved_before(panel: Any, scene: Any) -> None:
+    """What `MRMLScene` relies on when it commits results."""
+    import numpy as np
+    import slicer
+    import slicer.util
+
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    editor = panel.ui.editorFrame.layout().itemAt(0).widget()
+    segmentation = slicer.mrmlScene.GetNodeByID(panel.session.target.segmentation)
+    assert editor.mrmlSegmentEditorNode().GetSegmentationNode() is segmentation
+    editor.saveStateForUndo()
+    segmentation.GetSegmentation().RemoveAllSegments()
+    editor.undo()
+    assert segmentation.GetSegmentation().GetSegmentIDs() == ("s1",)
+    assert np.array_equal(slicer.util.arrayFromVolume(scene.volume), np.zeros((40, 30, 20)))
+
+
+def test_the_last_word_after_closing_a_scene_is_that_nothing_is_chosen(panel: Any, scene: Any) -> None:
+    """Even where the selectors hear of it after the panel and still show the old nodes."""
+    import slicer
+
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    old = panel.session.called("set_inputs")[-1]
+    panel.session.calls.clear()
+    slicer.mrmlScene.Clear(0)
+    assert old not in panel.session.called("set_inputs")
+
+
+def test_the_editor_lets_go_of_a_closing_scene_and_watches_the_views_of_the_next(panel: Any, scene: Any) -> None:
+    import slicer
+
+    editor = panel.ui.editorFrame.layout().itemAt(0).widget()
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    panel.widget.enter()
+    editor.calls.clear()
+    slicer.mrmlScene.Clear(0)
+    names = [call[0] for call in editor.calls]
+    assert names.index("removeViewObservations") < names.index("setupViewObservations")
+    assert ("setSegmentationNode", None) in editor.calls
+    panel.widget.cleanup()
+    assert editor.mrmlSegmentEditorNode() is None
+    assert editor.calls[-1] == ("removeViewObservations",)

@@ -1,0 +1,214 @@
+"""Few-shot models, export, advanced settings, and what a run will cost."""
+
+from pathlib import Path
+from typing import Any
+
+import fakes
+import pytest
+
+from FewShotSAMLib.workflow import ModelEntry, Settings, State
+
+
+@pytest.fixture
+def models(panel: Any) -> Any:
+    """Two models, of which the second is selected; the section is unfolded."""
+    for name in ("liver CT", "spleen MR"):
+        panel.session.models.put(name)
+    panel.ui.modelsSection.setCollapsed(False)
+    panel.ui.modelList.topLevelItem(1).setSelected(True)
+    return panel
+
+
+def names(panel: Any) -> list[str]:
+    listed = panel.ui.modelList
+    return [listed.topLevelItem(row).text(0) for row in range(listed.topLevelItemCount)]
+
+
+def test_models_are_listed(models: Any) -> None:
+    assert names(models) == ["liver CT", "spleen MR"]
+    item = models.ui.modelList.topLevelItem(0)
+    assert (item.text(1), item.text(2)) == ("liver, tumour", "axial")
+    assert item.toolTip(0) == "few-shot, encoder tiny, 2 MB"
+
+
+def test_a_model_is_saved_under_a_name(models: Any) -> None:
+    assert not models.ui.saveModelButton.enabled
+    models.go(has_model=True)
+    models.dialogs.answer = ""
+    models.ui.saveModelButton.click()
+    assert models.session.called("save_model") == []
+    models.dialogs.answer = "kidney"
+    models.ui.saveModelButton.click()
+    assert models.session.called("save_model") == [("kidney",)]
+
+
+def test_a_model_is_renamed_deleted_loaded_and_exported(models: Any) -> None:
+    models.dialogs.answer = "/tmp/kidney.fewshot"
+    models.ui.exportModelButton.click()
+    ((entry, path),) = models.session.models.copied
+    assert (entry.name, path) == ("spleen MR", Path("/tmp/kidney.fewshot"))
+    models.ui.loadModelButton.click()
+    assert names(models) == ["liver CT", "spleen MR", "kidney"]
+    models.dialogs.answer = "spleen 3 T"
+    models.ui.renameModelButton.click()
+    assert names(models) == ["liver CT", "kidney", "spleen 3 T"]
+    models.ui.modelList.topLevelItem(0).setSelected(True)
+    models.dialogs.answer = False
+    models.ui.deleteModelButton.click()
+    assert len(names(models)) == 3
+    models.dialogs.answer = True
+    models.ui.deleteModelButton.click()
+    assert names(models) == ["kidney", "spleen 3 T"]
+
+
+def test_a_file_that_is_no_model_is_told(models: Any) -> None:
+    models.dialogs.answer = "/tmp/notes.txt"
+    models.ui.loadModelButton.click()
+    assert "notes.txt is no few-shot model. Choose a file" in models.ui.messageLabel.text
+
+
+def test_a_model_is_applied_to_the_ticked_volumes(models: Any, scene: Any) -> None:
+    import qt
+
+    listed = models.ui.volumeList
+    assert [listed.item(row).text() for row in range(listed.count)] == ["CT abdomen"]
+    assert not models.ui.applyModelButton.enabled
+    listed.item(0).setCheckState(qt.Qt.Checked)
+    models.ui.applyModelButton.click()
+    ((entry, volumes),) = models.session.called("apply_model")
+    assert isinstance(entry, ModelEntry)
+    assert (entry.name, volumes) == ("spleen MR", [scene.volume.GetID()])
+    models.go(state=State.RUNNING)
+    assert not models.ui.applyModelButton.enabled
+
+
+@pytest.mark.parametrize(
+    ("position", "answer", "written"),
+    [
+        (0, "/x/a.seg.nrrd", "/x/a.seg.nrrd"),
+        (0, "/x/a", "/x/a.seg.nrrd"),
+        (1, "/x/a", "/x/a.nrrd"),
+        (2, "/x/ä", "/x/ä.nii.gz"),
+    ],
+)
+def test_export(panel: Any, scene: Any, position: int, answer: str, written: str) -> None:
+    assert not panel.ui.exportButton.enabled
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    panel.wait(2)
+    panel.ui.exportFormat.setCurrentIndex(position)
+    panel.dialogs.answer = answer
+    panel.ui.exportButton.click()
+    assert panel.session.called("export") == [(Path(written),)]
+
+
+def choose(choice: Any, value: str) -> None:
+    assert choice.findData(value) >= 0, value
+    choice.setCurrentIndex(choice.findData(value))
+
+
+def test_settings_reach_the_session_and_the_next_start(panel: Any) -> None:
+    ui = panel.ui
+    panel.go(machine=fakes.machine(gpu=True))
+    choose(ui.methodChoice, "autosam-vit")
+    choose(ui.encoderChoice, "vit_b")
+    choose(ui.deviceChoice, "cpu")
+    choose(ui.precisionChoice, "float32")
+    ui.largestIslandCheck.click()
+    ui.smoothing.setValue(1.5)
+    ui.cacheLimit.setValue(5)
+    panel.dialogs.answer = "/weights/médical.pth"
+    ui.checkpointButton.click()
+    expected = Settings(
+        method="autosam-vit",
+        encoder="vit_b",
+        checkpoint="/weights/médical.pth",
+        device="cpu",
+        precision="float32",
+        cache_limit_gb=5,
+        largest_island=True,
+        smooth_mm=1.5,
+    )
+    assert panel.session.settings == expected
+    assert panel.store.load() == expected
+
+
+def test_all_methods_can_be_chosen(panel: Any) -> None:
+    choice = panel.ui.methodChoice
+    found = [choice.itemData(position) for position in range(choice.count)]
+    assert set(found) == {
+        "few-shot",
+        "autosam-vit",
+        "autosam-cnn",
+        "autosam-linear",
+        "synthesis",
+        "lora",
+        "cheap-lunch",
+    }
+
+
+def test_a_choice_of_an_earlier_start_stays_before_the_computer_is_looked_at(panel: Any) -> None:
+    panel.go(settings=Settings(device="cuda:1", encoder="vit_l"))
+    panel.ui.fillHolesCheck.click()
+    assert panel.session.settings == Settings(device="cuda:1", encoder="vit_l", fill_holes=True)
+
+
+def test_damaged_settings_are_the_defaults(panel: Any) -> None:
+    import qt
+
+    qt.QSettings().setValue("FewShotSAM/Settings", "{]")
+    assert panel.store.load() == Settings()
+
+
+def test_a_download_needs_consent(panel: Any) -> None:
+    panel.ui.advancedSection.setCollapsed(False)
+    panel.go(machine=fakes.machine(), settings=Settings(encoder="vit_b"))
+    assert "375 MB to download" in panel.ui.encoderLabel.text
+    panel.dialogs.answer = False
+    panel.ui.downloadButton.click()
+    assert panel.session.called("download") == []
+    panel.dialogs.answer = True
+    panel.ui.downloadButton.click()
+    assert panel.session.called("download") == [("vit_b",)]
+    question = panel.dialogs.asked[-1][0]
+    assert all(part in question for part in ("375 MB", "Apache-2.0", "user folder", "SHA-256"))
+
+
+def test_the_cache_is_shown_and_deleted_after_a_question(panel: Any) -> None:
+    panel.go(machine=fakes.machine())
+    assert panel.ui.cacheLabel.text == "1.3 GB of 20.0 GB"
+    panel.dialogs.answer = False
+    panel.ui.clearCacheButton.click()
+    assert panel.session.called("clear_cache") == []
+    panel.dialogs.answer = True
+    panel.ui.clearCacheButton.click()
+    assert panel.session.called("clear_cache") == [()]
+
+
+def test_the_processor_is_named_in_red_with_the_time_it_takes(panel: Any, scene: Any) -> None:
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    panel.go(axis=0, machine=fakes.machine(), settings=Settings(encoder="vit_b"))
+    line, memory = panel.ui.costLabel.text.split("<br>")
+    assert "#d9432f" in line
+    assert "about 3 min for 40 slices on the processor" in line
+    assert memory == "Memory: needs 2.9 GB, 6.0 GB free."
+    panel.go(range=(0, 9))
+    assert "about 40 s for 10 slices" in panel.ui.costLabel.text
+
+
+def test_a_graphics_card_is_not_red_and_short_memory_is(panel: Any, scene: Any) -> None:
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    panel.go(axis=0, machine=fakes.machine(gpu=True))
+    assert "NVIDIA RTX 4070" in panel.ui.costLabel.text
+    assert "#d9432f" not in panel.ui.costLabel.text
+    panel.go(machine=fakes.machine(free=500_000_000))
+    memory = panel.ui.costLabel.text.split("<br>")[1]
+    assert "#d9432f" in memory
+    assert "smaller encoder" in memory
+
+
+def test_settings_cannot_be_changed_under_a_run(panel: Any) -> None:
+    panel.go(state=State.RUNNING)
+    assert not panel.ui.settingsFrame.enabled
+    assert not panel.ui.volumeSelector.enabled
+    panel.go(state=State.IDLE)
+    assert panel.ui.settingsFrame.enabled

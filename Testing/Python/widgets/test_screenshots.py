@@ -1,0 +1,96 @@
+"""Pictures of the panel in each state, 400 pixels wide; nothing may be wider or be cut off."""
+
+from pathlib import Path
+from typing import Any
+
+import fakes
+import pytest
+from harness import application
+from harness.binding import QtWidgets
+
+from FewShotSAMLib.workflow import Message, Progress, State
+
+WIDTH = 400
+
+
+def start(panel: Any) -> None:
+    panel.dependencies.text = "PyTorch is missing. Press Install; about 200 MB are downloaded."
+    panel.widget.enter()
+    panel.session.reason = "Choose a volume first."
+
+
+def paint(panel: Any) -> None:
+    panel.go(axis=0, painted=fakes.painted(10, 20, 30, empty=(3, 38)), machine=fakes.machine())
+
+
+def run(panel: Any) -> None:
+    paint(panel)
+    panel.go(state=State.PREPARING)
+    panel.go(state=State.RUNNING, preview=fakes.FakePreview())
+    panel.say("progressed", Progress("predict", "Predicting slices, 34 of 112", 0.3, 75.0))
+    panel.ui.logSection.setCollapsed(False)
+    panel.say("logged", "encoder tiny on cpu")
+
+
+def preview(panel: Any) -> None:
+    paint(panel)
+    panel.go(state=State.PREPARING)
+    panel.go(state=State.PREVIEW, preview=fakes.FakePreview(), review=fakes.review())
+
+
+def review(panel: Any) -> None:
+    preview(panel)
+    panel.go(state=State.IDLE, preview=None)
+
+
+def failure(panel: Any) -> None:
+    paint(panel)
+    hint = "Close other programs, choose a smaller encoder under Advanced, or predict fewer slices."
+    panel.say("said", Message("error", "The graphics card has no memory left.", hint, "torch.OutOfMemoryError"))
+
+
+def models(panel: Any) -> None:
+    for name in ("liver CT", "spleen and kidneys of the MR cohort"):
+        panel.session.models.put(name)
+    panel.go(axis=0, review=fakes.review())
+    for name in ("inputs", "painted", "propagate", "review"):
+        getattr(panel.ui, f"{name}Section").setCollapsed(True)
+    for name in ("models", "export"):
+        getattr(panel.ui, f"{name}Section").setCollapsed(False)
+    panel.ui.modelList.topLevelItem(0).setSelected(True)
+
+
+def advanced(panel: Any) -> None:
+    import dataclasses
+
+    panel.go(axis=0, machine=fakes.machine(), settings=dataclasses.replace(panel.session.settings, encoder="vit_b"))
+    for name in ("inputs", "painted", "review"):
+        getattr(panel.ui, f"{name}Section").setCollapsed(True)
+    panel.ui.advancedSection.setCollapsed(False)
+
+
+STATES = (start, paint, run, preview, review, failure, models, advanced)
+
+
+@pytest.mark.parametrize("prepare", STATES, ids=lambda prepare: prepare.__name__)
+def test_panel_fits(panel: Any, scene: Any, screenshots: Path | None, prepare: Any) -> None:
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    prepare(panel)
+    panel.wait(24)
+    root = panel.root.native
+    root.resize(WIDTH, max(root.minimumSizeHint().height(), root.sizeHint().height()))
+    application.processEvents()
+    panel.wait(5)
+    assert root.minimumSizeHint().width() <= WIDTH
+    if screenshots is not None:
+        assert root.grab().save(str(screenshots / f"{prepare.__name__}.png"))
+    cut = [_described(button) for button in root.findChildren(QtWidgets.QPushButton) if _isCut(button)]
+    assert cut == []
+
+
+def _isCut(button: Any) -> bool:
+    return button.isVisible() and button.width() < button.minimumSizeHint().width()
+
+
+def _described(button: Any) -> str:
+    return f"{button.objectName()} “{button.text()}”: {button.width()} of {button.minimumSizeHint().width()}"
