@@ -37,9 +37,9 @@ class WebApp:
         self.server, self.folder = server, folder
         self._slicer = SlicerApp()
         log_vtk_to_file()
-        self.views = Views(
-            self._slicer, server, self._touch
-        )  # before brushes: they look for the views when they are made
+        self._is_stale, self._places = True, (0, 0, 0)
+        # Views come before brushes, which look for them when they are made.
+        self.views = Views(self._slicer, server, self._moved)
         self.painter = Painter(self._slicer.segmentation_editor)
         self.session = Session(MRMLScene(self._slicer.scene, self.painter), WorkerClient(python))
         self.segments = SegmentList(self._slicer.segmentation_editor)
@@ -51,7 +51,6 @@ class WebApp:
         self.extra: Contents = {"folder_name": folder.path.name or str(folder.path)}
         self._nodes: list[slicer.vtkMRMLDisplayableNode] = []
         self._shown: Contents = {}
-        self._is_stale = True
         self._connect()
         self.session.inspect()  # starts the background process, so that it is warm when it is needed
 
@@ -160,6 +159,14 @@ class WebApp:
         if self._is_stale:
             self._is_stale = False
             self._refresh()
+
+    def _moved(self) -> None:
+        """A view shows another slice, or was zoomed."""
+        places = tuple(map(self.views.index, PLANES))
+        if places != self._places:
+            self._places = places
+            self.painter.finish_stroke()
+        self._touch()
 
     def _touch(self, *_: object) -> None:
         self._is_stale = True

@@ -25,7 +25,7 @@ def build_page(server: Server, views: Views) -> DivLayout:
         {
             "serve": {_ROUTE: str(STATIC)},
             "styles": [f"{_ROUTE}/style.css"],
-            "scripts": [f"{_ROUTE}/keyboard.js"],
+            "scripts": [f"{_ROUTE}/page.js"],
         }
     )
     before, _, after = (STATIC / "panel.html").read_text(encoding="utf-8").partition(_VIEWS_HERE)

@@ -14,26 +14,36 @@ from vtkmodules.vtkCommonDataModel import vtkPolyData
 UNDO_STATES = 20
 
 
-class Paint(SegmentationEffectPaint):
+class _InSlices:
+    """Brushes work in slice views only: what is painted in the 3D view would lie on no one slice.
+
+    There the brush is not shown either, which would draw all surfaces anew at each move.
+    """
+
+    about_to_change = Signal()
+
+    def paint_glyph_at_world_coordinates(self, polydata: vtkPolyData, paint_coordinates_world: vtkPoints) -> None:
+        """One stroke has ended."""
+        self.about_to_change.emit()
+        super().paint_glyph_at_world_coordinates(polydata, paint_coordinates_world)  # type: ignore[misc]
+
+    def _create_model_node(self, name: str) -> slicer.vtkMRMLModelNode:
+        node = super()._create_model_node(name)  # type: ignore[misc]
+        node.GetDisplayNode().SetVisibility3D(False)
+        return node
+
+    def _create_pipeline(self, view_node: slicer.vtkMRMLAbstractViewNode, parameter: slicer.vtkMRMLNode) -> object:
+        if not isinstance(view_node, slicer.vtkMRMLSliceNode):
+            return None
+        return super()._create_pipeline(view_node, parameter)  # type: ignore[misc]
+
+
+class Paint(_InSlices, SegmentationEffectPaint):
     """Paints the chosen segment; `about_to_change` is emitted before each stroke."""
 
-    about_to_change = Signal()
 
-    def paint_glyph_at_world_coordinates(self, polydata: vtkPolyData, paint_coordinates_world: vtkPoints) -> None:
-        """One stroke has ended."""
-        self.about_to_change.emit()
-        super().paint_glyph_at_world_coordinates(polydata, paint_coordinates_world)
-
-
-class Erase(SegmentationEffectErase):
+class Erase(_InSlices, SegmentationEffectErase):
     """Erases the chosen segment; `about_to_change` is emitted before each stroke."""
-
-    about_to_change = Signal()
-
-    def paint_glyph_at_world_coordinates(self, polydata: vtkPolyData, paint_coordinates_world: vtkPoints) -> None:
-        """One stroke has ended."""
-        self.about_to_change.emit()
-        super().paint_glyph_at_world_coordinates(polydata, paint_coordinates_world)
 
 
 class Painter:
@@ -68,6 +78,17 @@ class Painter:
     def brushes(self) -> Collection[Paint | Erase]:
         """Both brushes."""
         return self._brushes.values()
+
+    def finish_stroke(self) -> None:
+        """End a stroke under way, as if the button were released: the slice changes, and strokes belong to one slice.
+
+        A stroke that went on would be drawn through all slices between the two.
+        """
+        for brush in self._brushes.values():
+            for reference in brush.pipelines:
+                pipeline = reference()
+                if pipeline is not None and pipeline.widget is not None and pipeline.widget.is_painting():
+                    pipeline.widget.stop_painting()
 
     def set_diameter(self, diameter_mm: float) -> None:
         """Size of both brushes."""

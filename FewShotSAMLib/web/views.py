@@ -20,6 +20,8 @@ from FewShotSAMLib.web.overlay import slice_overlay, volume_overlay
 PLANES = ("axial", "coronal", "sagittal")
 IN_3D = "in3d"
 FOUR = "four"
+AWAY_FPS = 6.0
+"""How often views are drawn that the pointer is not over: every move of the brush would draw all of them."""
 _BACKGROUND = "#0b0d11"
 _COLORS = {"axial": "#e5534b", "coronal": "#57ab5a", "sagittal": "#e0b83c"}
 
@@ -37,10 +39,12 @@ class Views:
             three_d_view_ui_f=lambda _server, _id, _view: html.Div(volume_overlay()),
             rca_encoder="turbo-jpeg",
             interactive_quality=75,
+            blur_fps=AWAY_FPS,
         )
         self.layout = LayoutManager(app.scene, app.view_manager, server)
         self.layout.register_layout_dict(_layouts())
         self.layout.set_layout(FOUR)
+        self._draw_fast()
         for plane in PLANES:
             self._view(plane).modified.connect(self._moved)
 
@@ -98,6 +102,13 @@ class Views:
 
     def _view(self, plane: str) -> SliceView:
         return self._app.view_manager.get_view(plane)
+
+    def _draw_fast(self) -> None:
+        """Without a graphics card smoothing by many samples takes most of the time, and slices need none."""
+        for view in self._app.view_manager.get_views():
+            view.render_window().SetMultiSamples(0)
+        self.in_3d.renderer().SetUseFXAA(True)
+        self.in_3d.renderer().SetUseDepthPeeling(False)  # with it, software OpenGL draws no translucent surface
 
     def _moved(self, *_: object) -> None:
         self._on_moved()
