@@ -10,7 +10,7 @@ import slicer
 from trame_server import Server
 from trame_slicer.core import SlicerApp
 
-from FewShotSAMLib.core.errors import FewShotSAMError
+from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.core.intensity import PRESETS
 from FewShotSAMLib.core.plane import slice_plane
 from FewShotSAMLib.core.volume import Volume, read_volume
@@ -37,7 +37,7 @@ class WebApp:
         self.server, self.folder = server, folder
         self._slicer = SlicerApp()
         log_vtk_to_file()
-        self._is_stale, self._places = True, (0, 0, 0)
+        self._is_stale, self._places = True, tuple[int, ...]()
         # Views come before brushes, which look for them when they are made.
         self.views = Views(self._slicer, server, self._moved)
         self.painter = Painter(self._slicer.segmentation_editor)
@@ -133,7 +133,7 @@ class WebApp:
         self.show(is_unsaved=True)
 
     @property
-    def work_axis(self) -> int | None:
+    def work_axis(self) -> int:
         """The array axis that is worked along: the one painted on, k before there is any."""
         return 0 if self.session.axis is None else self.session.axis
 
@@ -144,6 +144,8 @@ class WebApp:
 
     def segmentation_file(self) -> bytes:
         """The segmentation as a file to download. Raises BadInputError."""
+        if self.session.target is None:
+            raise BadInputError("There is nothing to save.", "Open a volume first.")
         with tempfile.TemporaryDirectory(prefix="fewshotsam-") as folder:
             path = Path(folder) / f"segmentation{SEGMENTATION_SUFFIX}"
             self.session.scene.export(self.session.target, self.segments.visible_ids(), path)

@@ -45,6 +45,7 @@ class ServedFolder:
 
     def output(self, name: str) -> Path:
         """Where a segmentation of this name is saved, with its suffix. Raises BadInputError."""
+        self.resolve(name)
         if not name.lower().endswith(SEGMENTATION_SUFFIX):
             name = f"{name}{SEGMENTATION_SUFFIX}"
         path = self.resolve(name)

@@ -15,7 +15,8 @@ STRIP_HEIGHT = 26
 _PAINTED, _EMPTY, _UNSEEN = "#4da3ff", "#8a93a3", "#20242c"
 _MARK_HEIGHT = 5
 # From doubtful to sure, told apart by colour-blind readers too: vermilion, yellow, bluish green (Okabe and Ito).
-_RAMP = ((0.4, (213, 94, 0)), (0.75, (240, 200, 60)), (1.0, (0, 158, 115)))
+_PLACES = (0.4, 0.75, 1.0)
+_RAMP = np.array([(213, 94, 0), (240, 200, 60), (0, 158, 115)])
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -62,9 +63,7 @@ def _rect(x: int, y: int, height: int, color: str) -> str:
 
 def confidence_color(confidence: float) -> str:
     """The colour of a confidence, 0 to 1, as #rrggbb."""
-    places, colors = zip(*_RAMP, strict=True)
-    values = [np.interp(confidence, places, channel) for channel in zip(*colors, strict=True)]
-    return hex_color(value / 255 for value in values)
+    return hex_color(float(np.interp(confidence, _PLACES, channel)) / 255 for channel in _RAMP.T)
 
 
 def hex_color(color: Iterable[float]) -> str:

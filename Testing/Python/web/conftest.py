@@ -1,4 +1,4 @@
-"""Servers and browsers for the tests of the browser app. They need the environment of `make web`; others are skipped."""
+"""Servers and browsers for the tests of the browser app, in the environment of `make web`; skipped elsewhere."""
 
 import importlib.util
 import os

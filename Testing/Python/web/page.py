@@ -34,11 +34,10 @@ _MEASURE = """([x, y]) => {
 }"""
 _MEASURE_WHEEL = """() => {
   const item = document.querySelector('[data-view=axial]').closest('.layout-grid-item');
-  const label = document.querySelector('#slice_axial');
   window.measured = new Promise((resolve) => {
     window.addEventListener('wheel', () => {
-      const start = performance.now(), before = item.querySelector('img').src;
-      const look = () => item.querySelector('img').src !== before ? resolve(performance.now() - start) : setTimeout(look, 4);
+      const start = performance.now(), source = () => item.querySelector('img').src, before = source();
+      const look = () => source() !== before ? resolve(performance.now() - start) : setTimeout(look, 4);
       look();
     }, { once: true, capture: true });
   });
@@ -119,7 +118,9 @@ class Page:
 
     def settle(self) -> None:
         """Wait until the server has caught up with all strokes: the picture stays as it is."""
-        script = "() => document.querySelector('[data-view=axial]').closest('.layout-grid-item').querySelector('img').src"
+        script = (
+            "() => document.querySelector('[data-view=axial]').closest('.layout-grid-item').querySelector('img').src"
+        )
         before, since = None, time.monotonic()
         while time.monotonic() - since < 1.5:
             now = self.page.evaluate(script)

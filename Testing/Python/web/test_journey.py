@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
+from web.conftest import WebServer
+from web.page import Page
 
 from FewShotSAMLib.core.image_io import read_image
 from FewShotSAMLib.core.metrics import dice
-
-from web.conftest import WebServer
-from web.page import Page
 
 CASE = "ct-spleen"
 PAINTED, EMPTY = (6, 11, 16), 1
@@ -104,8 +103,8 @@ def test_whole_journey(page: Page, truth: np.ndarray, folder: Path, capsys: pyte
     page.page.click("#b_propagate")
     page.wait(lambda: page.state("state") == "running")
     seen, scrolled = set(), False
-    while page.state("state") != "preview":
-        assert page.state("busy"), page.state("messages")
+    while (state := page.state("state")) != "preview":
+        assert state in ("preparing", "running"), page.state("messages")
         seen.add(page.state("progress")["text"])
         if not scrolled and any("Encoding" in each or "Predicting" in each for each in seen):
             page.page.mouse.move(*page.place(60, 60))
@@ -254,7 +253,8 @@ def test_latency(page: Page, truth: np.ndarray, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize(
-    "path", ["../secret.nii.gz", "%2e%2e/secret.nii.gz", "..%2fsecret.nii.gz", "fewshotsam/..%2f..%2fserver.py", "etc/passwd"]
+    "path",
+    ["../secret.nii.gz", "%2e%2e/secret.nii.gz", "..%2fsecret.nii.gz", "fewshotsam/..%2f..%2fserver.py", "etc/passwd"],
 )
 def test_no_file_outside_is_served(page: Page, server: WebServer, path: str) -> None:
     cookies = "; ".join(f"{each['name']}={each['value']}" for each in page.page.context.cookies())
