@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import math
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ from FewShotSAMLib.web.views import FOUR, PLANES
 from FewShotSAMLib.web.volumes import set_automatic_window, set_window, window_of
 from FewShotSAMLib.workflow import ERROR, INFO, WARNING
 
+_log = logging.getLogger(__name__)
 TOOLS = ("window", "paint", "erase", "")
 NEEDS_VOLUME = "Open a volume first."
 
@@ -42,6 +44,7 @@ class Actions:
             except FewShotSAMError as error:
                 self._app.complain(error)
             except (TypeError, ValueError, KeyError):  # not what the page sends: somebody else wrote this message
+                _log.warning("A message of the page was refused", exc_info=True)
                 self._app.complain(BadInputError("The server did not understand the page.", "Reload the page."))
 
         return run
@@ -50,8 +53,8 @@ class Actions:
 
     def list_volumes(self) -> None:
         """Show what can be opened."""
-        self._app.show(volumes=self._app.folder.volumes(), show_volumes=True)
-        self._app.server.state.show_volumes = True
+        self._app.show(volumes=self._app.folder.volumes())
+        self._app.server.state.show_volumes = True  # the page closes it by itself, so it is no content of ours
 
     def open(self, name: str) -> None:
         """Open a volume of the served folder."""

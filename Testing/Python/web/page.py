@@ -97,9 +97,9 @@ class Page:
         mouse = self.page.mouse
         mouse.move(*self.place(*start))
         mouse.down()
-        self.page.wait_for_timeout(25)  # moves are throttled: without a pause the last would not arrive
+        self.page.wait_for_timeout(40)  # moves are throttled: without a pause the last would not arrive
         mouse.move(*self.place(*end), steps=3)
-        self.page.wait_for_timeout(25)
+        self.page.wait_for_timeout(60)
         mouse.up()
 
     def paint(self, mask: np.ndarray, brush_mm: float) -> None:
