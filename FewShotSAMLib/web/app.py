@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import tempfile
 from pathlib import Path
 
@@ -29,6 +31,8 @@ from FewShotSAMLib.web.vtk_log import log_vtk_to_file
 from FewShotSAMLib.worker.client import WorkerClient
 from FewShotSAMLib.workflow import ERROR, INFO, WARNING, Message, Progress, Session
 
+WORKER_NICENESS = 5
+
 
 class WebApp:
     """All that belongs to one server. What the page may ask for is in `actions`; `poll` is called every 50 ms."""
@@ -41,7 +45,9 @@ class WebApp:
         # Views come before brushes, which look for them when they are made.
         self.views = Views(self._slicer, server, self._moved)
         self.painter = Painter(self._slicer.segmentation_editor)
-        self.session = Session(MRMLScene(self._slicer.scene, self.painter), WorkerClient(python))
+        self._client = WorkerClient(python)
+        self._polite_pid: int | None = None
+        self.session = Session(MRMLScene(self._slicer.scene, self.painter), self._client)
         self.segments = SegmentList(self._slicer.segmentation_editor)
         self.thumbnails, self.surfaces = Thumbnails(self.session), Surfaces(self._slicer.scene, self.session)
         self.messages = Messages()
@@ -154,6 +160,7 @@ class WebApp:
     def poll(self) -> None:
         """Take the next small steps and show what changed."""
         self.session.poll()
+        self._put_views_first()
         if self.thumbnails.poll() or self.messages.expire():
             self._touch()
         if self.surfaces.poll(is_calm=not self.session.is_busy):
@@ -161,6 +168,14 @@ class WebApp:
         if self._is_stale:
             self._is_stale = False
             self._refresh()
+
+    def _put_views_first(self) -> None:
+        """Let the background process leave the processor to drawing: a run takes little longer, views stay fluent."""
+        pid = self._client.pid
+        if pid is not None and pid != self._polite_pid:
+            self._polite_pid = pid
+            with contextlib.suppress(AttributeError, OSError):  # Windows has none of this; or it ended just now
+                os.setpriority(os.PRIO_PROCESS, pid, WORKER_NICENESS)
 
     def _moved(self) -> None:
         """A view shows another slice, or was zoomed."""

@@ -29,7 +29,6 @@ class Surfaces:
         self._node: slicer.vtkMRMLSegmentationNode | None = None
         self._due_at: float | None = None
         self._was_preview = False
-        self._is_framed = False
         self.are_shown = False
 
     @property
@@ -41,7 +40,7 @@ class Surfaces:
         self, segmentation: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLVolumeNode, voxels: int
     ) -> None:
         """Another segmentation, of a volume with so many voxels."""
-        self._source, self._due_at, self._was_preview, self._is_framed = segmentation, None, False, False
+        self._source, self._due_at, self._was_preview = segmentation, None, False
         self._node = newSegmentationNode(self._scene, volume, "FewShotSAM surfaces", isTemporary=True)
         display = self._node.GetDisplayNode()
         display.SetVisibility2D(False)
@@ -67,7 +66,7 @@ class Surfaces:
             self._due_at = time.monotonic() + quiet_s
 
     def poll(self, is_calm: bool) -> bool:
-        """Make what is due, unless the computer has better things to do; True where the view should frame it anew."""
+        """Make what is due, unless the computer has better things to do; True where a result appeared."""
         is_preview = self._session.state is State.PREVIEW
         appeared = is_preview and not self._was_preview and self.are_shown
         self._was_preview = is_preview
@@ -76,9 +75,7 @@ class Surfaces:
         if self._due_at is not None and is_calm and time.monotonic() >= self._due_at:
             self._due_at = None
             self._make()
-        is_first = not self._is_framed and self._node is not None and self._node.GetSegmentation().GetNumberOfSegments()
-        self._is_framed = self._is_framed or bool(is_first)
-        return appeared or bool(is_first)
+        return appeared
 
     def _make(self) -> None:
         if self._node is None or self._source is None or not self.are_shown:

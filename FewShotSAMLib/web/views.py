@@ -58,10 +58,14 @@ class Views:
         self._geometry = geometry
         self._app.display_manager.show_volume_in_slice_background(node)
         self.reset()
+        bounds = [0.0] * 6
+        node.GetRASBounds(bounds)
+        self.in_3d.renderer().ResetCamera(bounds)
 
     def reset(self) -> None:
         """Show all of the volume, at its middle."""
-        self._app.display_manager.reset_views()
+        for plane in PLANES:
+            self._view(plane).reset_view()
 
     def reset_3d(self) -> None:
         """Show all surfaces."""

@@ -54,6 +54,12 @@ class WebServer:
         """The secret in the address."""
         return self.address.partition("token=")[2]
 
+    def children(self) -> list[int]:
+        """Process ids of what the server started (Linux)."""
+        pid = self.process.pid
+        lines = [each.read_text() for each in Path(f"/proc/{pid}/task").glob("*/children")]
+        return [int(child) for line in lines for child in line.split()]
+
     def interrupt(self) -> int:
         """Ctrl-C; returns the exit code."""
         self.process.send_signal(signal.SIGINT)

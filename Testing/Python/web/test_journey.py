@@ -178,7 +178,10 @@ def test_reload_and_second_browser(page: Page, truth: np.ndarray, server: WebSer
     page.page.close()
     again.goto(server.base)
     again.wait_for_selector("#painted li")
+    children = server.children()
+    assert children
     assert server.interrupt() == 0
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
 
 
 def test_segments(page: Page) -> None:
