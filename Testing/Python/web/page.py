@@ -24,7 +24,8 @@ _MEASURE = """([x, y]) => {
     return blue > red + 20;
   };
   if (isBlue()) throw new Error('painted already');
-  window.measured = new Promise((resolve) => {
+  window.measured = new Promise((resolve, reject) => {
+    setTimeout(() => reject(new Error('nothing changed in ten seconds')), 10000);
     window.addEventListener('pointerup', () => {
       const start = performance.now();
       const look = () => isBlue() ? resolve(performance.now() - start) : setTimeout(look, 4);
@@ -34,7 +35,8 @@ _MEASURE = """([x, y]) => {
 }"""
 _MEASURE_WHEEL = """() => {
   const item = document.querySelector('[data-view=axial]').closest('.layout-grid-item');
-  window.measured = new Promise((resolve) => {
+  window.measured = new Promise((resolve, reject) => {
+    setTimeout(() => reject(new Error('nothing changed in ten seconds')), 10000);
     window.addEventListener('wheel', () => {
       const start = performance.now(), source = () => item.querySelector('img').src, before = source();
       const look = () => source() !== before ? resolve(performance.now() - start) : setTimeout(look, 4);
