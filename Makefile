@@ -21,7 +21,7 @@ demo: $(STAMP)
 
 # A process per core; the files of one folder share a background process, so a file stays in one.
 test: lint $(SLICER_STAMP)
-	FEWSHOTSAM_TEST_SLICER=$(SLICER_VENV)/bin/python $(BIN)/python -m pytest -n 2 --dist loadfile
+	FEWSHOTSAM_TEST_SLICER=$(abspath $(SLICER_VENV))/bin/python $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -64,20 +64,31 @@ class SliceEmbeddings:
 
     def image(self, index: int) -> torch.Tensor:
         """What the encoder is shown of a slice: (3, S, S), 0..255."""
+        return self.framed(self.shown(index))
+
+    def shown(self, index: int) -> torch.Tensor:
+        """What the encoder sees of a cut slice, in 0..1, float32: (rows, columns), or (rows, columns, 3) of a volume in
+        colours; for an encoder that looks closely always (rows, columns, 3), the slice between its two neighbours."""
         if not self._encoder.spec.looks_closely:
-            return self.framing.image(torch.from_numpy(self.grey(index)))
+            return torch.from_numpy(self.grey(index))
         last = self._volume.voxels.shape[self.framing.plane.axis] - 1
         beside = [min(max(index + offset, 0), last) for offset in (-1, 0, 1)]
-        return torch.cat([self._plain(number) for number in beside])
+        return torch.stack([self._single(number) for number in beside], dim=-1)
+
+    def framed(self, shown: torch.Tensor) -> torch.Tensor:
+        """The encoder's image (3, S, S), 0..255, of a slice as `shown` gives it, or of one that was made of such."""
+        return self.framing.image(shown, BLACK) if self._encoder.spec.looks_closely else self.framing.image(shown)
 
     def plain(self, indices: Sequence[int], side: int) -> torch.Tensor:
         """Framed slices (n, side, side) in 0..1, black beyond the volume."""
         return torch.cat([fit(self._plain(index), side) for index in indices]) / 255
 
     def _plain(self, index: int) -> torch.Tensor:
+        return self.framing.image(self._single(index), BLACK)[:1]
+
+    def _single(self, index: int) -> torch.Tensor:
         grey = torch.from_numpy(self.grey(index))
-        single = grey if grey.ndim == 2 else grey @ torch.tensor(LUMINANCE)
-        return self.framing.image(single, BLACK)[:1]
+        return grey if grey.ndim == 2 else grey @ torch.tensor(LUMINANCE)
 
     def ensure(self, indices: Sequence[int]) -> None:
         """Encode those of the slices that the cache lacks. Raises CancelledError; what is done stays done."""
@@ -93,34 +104,39 @@ class SliceEmbeddings:
 
     def augmented(self, index: int, copies: int) -> torch.Tensor:
         """Embeddings (copies, channels, h, w), float16, of a slice's augmented copies 1..copies."""
-        store = self._store(f"augmented {RECIPE} slice={index} copies={copies}", copies)
+        store = self._store(f"augmented {self._manner}{RECIPE} slice={index} copies={copies}", copies)
         wanted = range(copies)
 
         def complete() -> None:
-            grey = torch.from_numpy(self.grey(index))
+            shown = self.shown(index)
             self._encode(
                 store,
                 store.missing(wanted),
-                lambda copy: self.framing.image(self._copy(grey, index, copy + 1)),
+                lambda copy: self.framed(self._copy(shown, index, copy + 1)),
             )
 
         complete()
         return self._read(store, wanted, complete)
 
-    def made(self, name: str, count: int, grey_of: Callable[[int], torch.Tensor]) -> torch.Tensor:
-        """Embeddings (count, channels, h, w), float16, of cut slices that were made of this volume's.
+    def made(self, name: str, count: int, shown_of: Callable[[int], torch.Tensor]) -> torch.Tensor:
+        """Embeddings (count, channels, h, w), float16, of cut slices that were made of this volume's, as `shown`.
 
         name must tell all that they depend on besides the volume, so that they are found in the cache.
         """
-        store = self._store(name, count)
+        store = self._store(f"{self._manner}{name}", count)
         wanted = range(count)
 
         def complete() -> None:
             report = partial(self._context.progress, "synthesise")
-            self._encode(store, store.missing(wanted), lambda number: self.framing.image(grey_of(number)), report)
+            self._encode(store, store.missing(wanted), lambda number: self.framed(shown_of(number)), report)
 
         complete()
         return self._read(store, wanted, complete)
+
+    @property
+    def _manner(self) -> str:
+        """Names in cache keys what made slices are made of."""
+        return "between neighbours " if self._encoder.spec.looks_closely else ""
 
     def _copy(self, grey: torch.Tensor, index: int, copy: int) -> torch.Tensor:
         unlabelled = np.zeros(tuple(grey.shape[:2]), dtype=np.uint8)

@@ -47,23 +47,27 @@ def fine_tune(
     seed: int,
     context: JobContext,
     draw: Draw | None = None,
+    part: tuple[int, int] | None = None,
 ) -> float:
     """Train the head's trainable parameters in place; returns the mean loss of the last steps.
 
-    Without `draw` each batch shows random views of different exemplars.
+    Without `draw` each batch shows random views of different exemplars. part, for the progress: how many steps were
+    done before in another part of the same training, and how many it has in all.
 
     The same seed gives the same weights on the same device with the same number of threads.
     """
     device = next(head.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     parameters = head.trainable()
-    optimiser = torch.optim.AdamW(parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+    groups = [{"params": group, "lr": pace * schedule.learning_rate} for group, pace in head.paces()]
+    optimiser = torch.optim.AdamW(groups, weight_decay=schedule.weight_decay)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule.factor)
     losses: list[float] = []
+    before, total = part or (0, schedule.steps)
     head.train()
     with _deterministic(device):
         for step in range(schedule.steps):
-            context.progress("fine-tune", step, schedule.steps)
+            context.progress("fine-tune", before + step, total)
             batch = draw(generator) if draw else draw_views(exemplars, schedule.batch, generator)
             loss = _loss(head, batch, generator, device)
             optimiser.zero_grad(set_to_none=True)
@@ -74,7 +78,7 @@ def fine_tune(
             losses.append(float(loss.detach()))
             if step % REPORT_EVERY == 0:
                 context.metric("loss", losses[-1])
-    context.progress("fine-tune", schedule.steps, schedule.steps)
+    context.progress("fine-tune", before + schedule.steps, total)
     head.eval()
     return sum(losses[-REPORT_EVERY:]) / max(1, len(losses[-REPORT_EVERY:]))
 

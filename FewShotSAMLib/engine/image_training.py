@@ -1,7 +1,7 @@
 """Training that makes its images as it goes: synthesised pairs, and LoRA, whose gradients pass through the encoder."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,13 +11,15 @@ from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.engine.contact_sheet import contact_sheet
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.exemplars import Exemplar
-from FewShotSAMLib.engine.fine_tune import CLEAN_SHARE, Draw, draw_views
+from FewShotSAMLib.engine.fine_tune import CLEAN_SHARE, Draw, Schedule, draw_views
 from FewShotSAMLib.engine.run import Run
+from FewShotSAMLib.engine.schedules import Training
 from FewShotSAMLib.engine.synthesise import PairMaker
 from FewShotSAMLib.methods.augmentation import SliceAugmentation
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.lora import LARGE_GRID, LoraFactors, adapted_hash, attach, encode_with_gradients, merge
 from FewShotSAMLib.methods.registry import Method
+from FewShotSAMLib.methods.synthesis import LabelledSlice
 from FewShotSAMLib.sam.checkpoint import load_sam
 from FewShotSAMLib.sam.encoder import Encoder
 from FewShotSAMLib.sam.precision import pick_precision
@@ -30,6 +32,9 @@ SHOWN_PAIRS = 24
 MANY = 2**31 - 1
 """Number of augmented copies and pairs to draw from where none is kept."""
 IMAGES_PER_STEP = 2
+REAL_VIEWS_COMPACT = 2
+"""Beside each synthesised pair, with the bundled encoder: with one alone what the pairs look like outweighed what the
+structure looks like, and the decoder learned to find nothing."""
 BACKWARD_COST, RECOMPUTED_COST = 3.0, 4.0
 """Time of a training step on one image as multiples of encoding it: forward and backward; and forward once more."""
 LONG_S = 600.0
@@ -61,19 +66,26 @@ class ImageTraining:
         self._maker = maker if maker is not None and maker.possible else None
         self.contact_sheet: np.ndarray | None = None
         if self._maker is not None and want_contact_sheet:
-            pairs = [self._maker.pair(number) for number in range(SHOWN_PAIRS)]
+            pairs = [self._to_look_at(self._maker.pair(number)) for number in range(SHOWN_PAIRS)]
             shown = annotation.segmentation.segments
             self.contact_sheet = contact_sheet(pairs, shown, embeddings.framing.aspect)
 
-    def draw(self, head: Head, exemplars: Sequence[Exemplar], copies: int, steps: int) -> Draw | None:
-        """How batches come about; None for views of the exemplars alone.
+    def phases(
+        self, head: Head, exemplars: Sequence[Exemplar], copies: int, training: Training
+    ) -> Iterator[tuple[Schedule, Draw | None]]:
+        """Each part of the training and how its batches come about; None for views of the exemplars alone.
 
-        Without LoRA there are `copies` pairs for each painted or empty slice, encoded before the training; with LoRA
-        all images are made and encoded at each step, and so they are where `fresh` copies are asked for.
+        On the encoder as it is there are `copies` pairs for each painted or empty slice, encoded before the training.
+        With LoRA all images are made and encoded at each step, and so they are where `fresh` copies are asked for.
         """
+        if training.on_cache is not None:
+            yield training.on_cache, self._draw_of_cache(exemplars, copies, training.on_cache.steps)
+        if training.adapting is not None and head.encoder_updates is not None:
+            encode, steps = adaptable_encoder(self._run, head.encoder_updates), training.adapting.steps
+            yield training.adapting, self._encoding_draw(encode, steps, _gradient_cost)
+
+    def _draw_of_cache(self, exemplars: Sequence[Exemplar], copies: int, steps: int) -> Draw | None:
         annotation, embeddings = self._annotation, self._embeddings
-        if head.encoder_updates is not None:
-            return self._encoding_draw(adaptable_encoder(self._run, head.encoder_updates), steps, _gradient_cost)
         if self._fresh:
             return self._encoding_draw(frozen_encoder(self._run), steps, lambda encoder: 1.0)
         count = copies * len(annotation.exemplars)
@@ -81,7 +93,12 @@ class ImageTraining:
             return None
         with self._run.timer.stage("synthesise"):
             class_count = len(annotation.segmentation.segments)
-            return mixed_draw(exemplars, synthesised_exemplars(self._maker, count, embeddings, class_count))
+            made = synthesised_exemplars(self._maker, count, embeddings, class_count)
+        return mixed_draw(exemplars, made, REAL_VIEWS_COMPACT if self._run.encoder.spec.looks_closely else 1)
+
+    def _to_look_at(self, pair: LabelledSlice) -> LabelledSlice:
+        """Without the neighbours, which the encoder sees as colours."""
+        return replace(pair, grey=pair.grey[..., 1]) if self._run.encoder.spec.looks_closely else pair
 
     def _encoding_draw(self, encode: Encode, steps: int, cost: Callable[[Encoder], float]) -> Draw:
         if is_slow(self._run.encoder):
@@ -105,11 +122,11 @@ def synthesised_exemplars(
     ]
 
 
-def mixed_draw(real: Sequence[Exemplar], synthesised: Sequence[Exemplar]) -> Draw:
-    """Batches of one view of a real exemplar and one synthesised pair."""
+def mixed_draw(real: Sequence[Exemplar], synthesised: Sequence[Exemplar], real_views: int = 1) -> Draw:
+    """Batches of views of `real_views` real exemplars and one synthesised pair."""
 
     def draw(generator: torch.Generator) -> list[Exemplar]:
-        return [*draw_views(real, 1, generator), synthesised[_below(len(synthesised), generator)]]
+        return [*draw_views(real, real_views, generator), synthesised[_below(len(synthesised), generator)]]
 
     return draw
 
@@ -123,9 +140,9 @@ def encoding_draw(annotation: Annotation, embeddings: SliceEmbeddings, encode: E
         classes = np.ascontiguousarray(embeddings.framing.cut(annotation.classes(index)))
         if float(torch.rand((), generator=generator)) < CLEAN_SHARE:
             return embeddings.image(index), classes
-        copy, grey = 1 + _below(MANY, generator), torch.from_numpy(embeddings.grey(index))
+        copy, grey = 1 + _below(MANY, generator), embeddings.shown(index)
         grey, classes = SliceAugmentation(index, copy).apply(grey, classes, embeddings.framing.aspect)
-        return embeddings.framing.image(grey), classes
+        return embeddings.framed(grey), classes
 
     def draw(generator: torch.Generator) -> list[Exemplar]:
         chosen = torch.randperm(len(annotation.exemplars), generator=generator).tolist()
@@ -133,7 +150,7 @@ def encoding_draw(annotation: Annotation, embeddings: SliceEmbeddings, encode: E
         views = [(index, *real(index, generator)) for index in indices]
         if maker is not None:
             pair = maker.pair(_below(MANY, generator))
-            views.append((SYNTHESISED, embeddings.framing.image(pair.grey), pair.classes))
+            views.append((SYNTHESISED, embeddings.framed(pair.grey), pair.classes))
         return [_exemplar(index, encode(image), classes, class_count, embeddings) for index, image, classes in views]
 
     return draw

@@ -1,6 +1,6 @@
 """Learns a head from the exemplars of one volume, from SAM's decoder or from an earlier few-shot model."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,11 @@ from FewShotSAMLib.engine.guidance import make_guide
 from FewShotSAMLib.engine.image_training import ImageTraining, is_slow
 from FewShotSAMLib.engine.model_file import FewShotModel
 from FewShotSAMLib.engine.run import Run
+from FewShotSAMLib.engine.schedules import Training, plan_training
 from FewShotSAMLib.methods.fusion_head import FusionHead
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.registry import DEFAULT_METHOD, Method, Parts, get_method
 from FewShotSAMLib.sam.encoder import Encoder
-
-COLD_STEPS = 200
-WARM_STEPS = 30
-WARM_LEARNING_RATE = 2e-4
-"""Lower than from scratch, so that what was learned before is not lost."""
 
 GUIDED_STEPS = 12
 GUIDED_WARM_STEPS = 3
@@ -53,14 +49,10 @@ class LearningOptions:
     want_contact_sheet: bool = False
     fresh_augmentation: bool = False
 
-    @property
-    def schedule(self) -> Schedule:
-        """The training schedule that follows."""
-        if self.warm_start is not None:
-            return Schedule(WARM_STEPS if self.steps is None else self.steps, learning_rate=WARM_LEARNING_RATE)
-        schedule = Schedule(COLD_STEPS if self.steps is None else self.steps)
-        rate = None if self.code_faithful else get_method(self.method).learning_rate
-        return schedule if rate is None else replace(schedule, learning_rate=rate)
+    def training(self, encoder: Encoder) -> Training:
+        """The training that follows."""
+        method, compact = get_method(self.method), encoder.spec.looks_closely
+        return plan_training(method, compact, self.code_faithful, self.warm_start is not None, self.steps)
 
     def guided_schedule(self, painted: int) -> Schedule:
         """The schedule for a decoder that was trained on episodes: it needs little, and at least two painted slices."""
@@ -100,10 +92,13 @@ def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options
     head = new_head(method, run.encoder, len(annotation.segmentation.segments), settings, options.seed)
     if warm_start is not None:
         warm_start.load_into(head)
+    else:
+        head.calibrate(lambda: _embedded(annotation, embeddings).to(run.encoder.device).float())
     guided = isinstance(head, FusionHead)
     copies = 0 if guided else _copies(options, run.encoder)
+    training = options.training(run.encoder)
     exemplars = []
-    if not method.adapts_encoder:
+    if training.on_cache is not None:
         with run.timer.stage("augment"):
             exemplars = collect_exemplars(annotation, embeddings, copies, head.logit_stride, run.context)
     tokens = tokens_of(exemplars, settings) if method.needs_tokens and not guided else []
@@ -112,12 +107,14 @@ def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options
         with run.timer.stage("priors"):
             head.follow(make_guide(run, exemplars, embeddings))
         exemplars = [exemplar for exemplar in exemplars if exemplar.slice_index in annotation.painted]
-    schedule = options.guided_schedule(len(exemplars)) if guided else options.schedule
+        training = Training(options.guided_schedule(len(exemplars)), None)
     fresh = options.fresh_augmentation and not guided
     made = ImageTraining(run, method, annotation, embeddings, options.seed, options.want_contact_sheet, fresh)
-    draw = made.draw(head, exemplars, copies, schedule.steps)
-    with run.timer.stage("fine-tune"):
-        loss = fine_tune(head, exemplars, schedule, options.seed, run.context, draw)
+    loss, done = None, 0
+    for schedule, draw in made.phases(head, exemplars, copies, training):
+        with run.timer.stage("fine-tune"):
+            loss = fine_tune(head, exemplars, schedule, options.seed, run.context, draw, (done, training.steps))
+        done += schedule.steps
     model = FewShotModel(
         method=method.name,
         encoder=run.encoder.spec.name,
@@ -130,7 +127,12 @@ def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options
         tensors=head.state_dict(),
         region=embeddings.framing.crop if run.encoder.spec.looks_closely else None,
     )
-    return Learned(head, model, schedule.steps, loss, made.contact_sheet)
+    return Learned(head, model, training.steps, loss, made.contact_sheet)
+
+
+def _embedded(annotation: Annotation, embeddings: SliceEmbeddings) -> torch.Tensor:
+    embeddings.ensure(annotation.exemplars)
+    return embeddings.slices(annotation.exemplars)
 
 
 def _new_settings(method: Method, options: LearningOptions) -> Any:

@@ -46,7 +46,7 @@ class PairMaker:
         return self._known.get(index) or self._labelled(index)
 
     def _labelled(self, index: int) -> LabelledSlice:
-        grey = torch.from_numpy(self._embeddings.grey(index))
+        grey = self._embeddings.shown(index)
         shape = tuple(grey.shape[:2])
         if index in self._annotation.exemplars:
             classes = np.ascontiguousarray(self._embeddings.framing.cut(self._annotation.classes(index)))

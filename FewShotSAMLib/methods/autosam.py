@@ -12,6 +12,7 @@ from segment_anything.modeling import MaskDecoder, PromptEncoder
 from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom
 from torch import Tensor, nn
 
+from FewShotSAMLib.methods.fine_levels import FineLevels, upscale
 from FewShotSAMLib.methods.head import PromptlessHead
 from FewShotSAMLib.methods.loss import squared_dice_loss
 
@@ -27,13 +28,16 @@ class AutoSamSettings:
 
 
 class AutoSamHead(PromptlessHead):
-    """What the three heads share: the loss.
+    """What the three heads share: the loss, and that they read the bundled encoder's finer levels as well (ours; not
+    with `code_faithful`).
 
     Published: cross-entropy and a Dice loss with squared denominators. The default is the loss of all our methods, so
     that they can be compared.
     """
 
-    settings: AutoSamSettings
+    def __init__(self, settings: AutoSamSettings, fine: FineLevels | None = None) -> None:
+        super().__init__(fine)
+        self.settings = settings
 
     def loss(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Cross-entropy plus Dice loss."""
@@ -65,9 +69,9 @@ class AutoSamViTHead(AutoSamHead):
         prompt_encoder: PromptEncoder,
         class_count: int,
         settings: AutoSamSettings,
+        fine: FineLevels | None = None,
     ) -> None:
-        super().__init__()
-        self.settings = settings
+        super().__init__(settings, fine)
         self.mask_decoder = _class_decoder(mask_decoder, class_count + 1)
         self.pe_layer = PositionEmbeddingRandom(mask_decoder.transformer_dim // 2)
         no_mask = torch.zeros(1, mask_decoder.transformer_dim, 1, 1)
@@ -86,6 +90,7 @@ class AutoSamViTHead(AutoSamHead):
     def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
         """Logits of all classes in one pass."""
         decoder = self.mask_decoder
+        embeddings, skips = self.split(embeddings)
         classes = len(decoder.iou_token.weight)
         own = decoder.mask_tokens.weight.unflatten(0, (classes, TOKENS_PER_CLASS))
         tokens = torch.cat([decoder.iou_token.weight[:, None], own], dim=1).repeat(len(embeddings), 1, 1)
@@ -93,7 +98,9 @@ class AutoSamViTHead(AutoSamHead):
         size = embeddings.shape[2:]
         positions = self.pe_layer(tuple(size))[None].expand(len(images), -1, -1, -1)
         answers, cells = decoder.transformer(images, positions, tokens)
-        upscaled = decoder.output_upscaling(cells.transpose(1, 2).unflatten(2, size))
+        if skips is not None:
+            skips = skips.for_each(classes)
+        upscaled = upscale(decoder.output_upscaling, cells.transpose(1, 2).unflatten(2, size), skips)
         weights = decoder.output_hypernetworks_mlps[0](answers[:, 1])
         return torch.einsum("bk,bkhw->bhw", weights, upscaled).unflatten(0, (len(embeddings), classes))
 

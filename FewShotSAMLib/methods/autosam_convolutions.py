@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from FewShotSAMLib.methods.autosam import AutoSamHead, AutoSamSettings
+from FewShotSAMLib.methods.fine_levels import FineLevels, Skips, upscale
 
 EMBEDDING = 256
 TOP_CHANNELS = 64
@@ -26,9 +27,10 @@ class AutoSamCnnHead(AutoSamHead):
     that are the published class's own default (1.8 million), so that a CPU trains them (our choice).
     """
 
-    def __init__(self, class_count: int, settings: AutoSamSettings) -> None:
-        super().__init__()
-        self.settings = settings
+    fine_pace = 1.0  # the rest starts at random as well
+
+    def __init__(self, class_count: int, settings: AutoSamSettings, fine: FineLevels | None = None) -> None:
+        super().__init__(settings, fine)
         depth = PUBLISHED_DEPTH if settings.code_faithful else DEPTH
         self.mask_decoder = _cnn(class_count + 1, depth, normed=not settings.code_faithful)
         if not settings.code_faithful:
@@ -38,7 +40,7 @@ class AutoSamCnnHead(AutoSamHead):
 
     def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
         """Logits of all classes."""
-        result: Tensor = self.mask_decoder(embeddings)
+        result: Tensor = self.mask_decoder(*self.split(embeddings))
         return result
 
 
@@ -51,9 +53,12 @@ class AutoSamLinearHead(AutoSamHead):
     what tells them apart, and within few steps little was learned without.
     """
 
-    def __init__(self, mask_decoder: MaskDecoder, class_count: int, settings: AutoSamSettings) -> None:
-        super().__init__()
-        self.settings = settings
+    fine_pace = 1.0  # the schedule's rate is high for the other new layers already
+
+    def __init__(
+        self, mask_decoder: MaskDecoder, class_count: int, settings: AutoSamSettings, fine: FineLevels | None = None
+    ) -> None:
+        super().__init__(settings, fine)
         narrow = EMBEDDING // 8
         final = [nn.Conv2d(narrow, narrow, 1), nn.ReLU(), nn.Conv2d(narrow, class_count + 1, 1)]
         last = [nn.ReLU()] if settings.code_faithful else []
@@ -61,21 +66,22 @@ class AutoSamLinearHead(AutoSamHead):
 
     def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
         """Logits of all classes."""
+        embeddings, skips = self.split(embeddings)
         seen = embeddings if self.settings.code_faithful else F.instance_norm(embeddings)
-        result: Tensor = self.mask_decoder(seen)
+        result: Tensor = self.mask_decoder(seen, skips)
         return result
 
 
 class _Linear(nn.Module):
     """The layers under their published names."""
 
-    def __init__(self, output_upscaling: nn.Module, final: nn.Module) -> None:
+    def __init__(self, output_upscaling: nn.Sequential, final: nn.Module) -> None:
         super().__init__()
         self.output_upscaling = output_upscaling
         self.final = final
 
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.final(self.output_upscaling(x))
+    def forward(self, x: Tensor, skips: Skips | None = None) -> Tensor:
+        result: Tensor = self.final(upscale(self.output_upscaling, x, skips))
         return result
 
 
@@ -88,10 +94,13 @@ class _Cnn(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.final = final
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, skips: Skips | None = None) -> Tensor:
         x = self.input_block(x)
-        for block in self.blocks:
+        added = () if skips is None else (skips.eighth, skips.quarter)
+        for number, block in enumerate(self.blocks, start=len(added) - len(self.blocks)):
             x = block(x)
+            if added and number >= 0:
+                x = x + added[number]
         result: Tensor = self.final(x)
         return result
 

@@ -8,6 +8,7 @@ import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder
 from torch import Tensor, nn
 
+from FewShotSAMLib.methods.fine_levels import FineLevels, upscale
 from FewShotSAMLib.methods.head import PromptlessHead
 from FewShotSAMLib.methods.lora import RANK, LoraFactors
 
@@ -34,6 +35,8 @@ class ClassTokenHead(PromptlessHead):
     at random; ours all start from SAM's first, which answers a prompt that is clear, the tokens with a random offset
     that tells classes apart.
 
+    fine: with the bundled encoder its finer levels are read as well (ours).
+
     lora holds the updates of the encoder's blocks, where there are any: they train with the head and are saved in the
     same file, but it is the engine that lets the encoder use them.
     """
@@ -46,8 +49,9 @@ class ClassTokenHead(PromptlessHead):
         prompt_encoder: PromptEncoder,
         class_count: int,
         lora: LoraFactors | None = None,
+        fine: FineLevels | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(fine)
         classes = class_count + 1
         self.transformer = mask_decoder.transformer
         self.output_upscaling = mask_decoder.output_upscaling
@@ -67,10 +71,11 @@ class ClassTokenHead(PromptlessHead):
 
     def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
         """Logits of all classes in one pass."""
+        embeddings, skips = self.split(embeddings)
         size = embeddings.shape[2:]
         tokens = torch.cat([self.iou_token, self.mask_tokens]).expand(len(embeddings), -1, -1)
         positions = self.positional.expand(len(embeddings), -1, -1, -1)
         answers, cells = self.transformer(embeddings + self.no_mask, positions, tokens)
-        upscaled = self.output_upscaling(cells.transpose(1, 2).unflatten(2, size))
+        upscaled = upscale(self.output_upscaling, cells.transpose(1, 2).unflatten(2, size), skips)
         weights = [network(answers[:, 1 + number]) for number, network in enumerate(self.hypernetworks)]
         return torch.einsum("bck,bkhw->bchw", torch.stack(weights, dim=1), upscaled)

@@ -5,11 +5,18 @@ from FewShotSAMLib.methods.autosam_convolutions import AutoSamCnnHead, AutoSamLi
 from FewShotSAMLib.methods.class_tokens import ClassTokenHead, ClassTokenSettings
 from FewShotSAMLib.methods.decoder import TokenDecoder
 from FewShotSAMLib.methods.few_shot import FewShotHead, FewShotSettings
+from FewShotSAMLib.methods.fine_levels import FineLevels
 from FewShotSAMLib.methods.fusion_head import FusionHead
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.lora import new_factors
 from FewShotSAMLib.methods.registry import Parts
 from FewShotSAMLib.sam.fusion import FusionDecoder
+from FewShotSAMLib.sam.registry import COMPACT
+
+UPSCALED = (64, 32)
+"""Channels of SAM's upscaling at twice and at four times the embedding's grid."""
+CNN_CHANNELS = (128, 64)
+"""Those of the CNN head."""
 
 
 def few_shot(parts: Parts, settings: FewShotSettings) -> Head:
@@ -22,20 +29,28 @@ def few_shot(parts: Parts, settings: FewShotSettings) -> Head:
 
 def autosam_vit(parts: Parts, settings: AutoSamSettings) -> Head:
     """AutoSAM's mask decoder with tokens per class."""
-    return AutoSamViTHead(parts.mask_decoder, parts.prompt_encoder, parts.class_count, settings)
+    return AutoSamViTHead(parts.mask_decoder, parts.prompt_encoder, parts.class_count, settings, _fine(parts, settings))
 
 
 def autosam_cnn(parts: Parts, settings: AutoSamSettings) -> Head:
     """AutoSAM's convolutions."""
-    return AutoSamCnnHead(parts.class_count, settings)
+    return AutoSamCnnHead(parts.class_count, settings, _fine(parts, settings, CNN_CHANNELS))
 
 
 def autosam_linear(parts: Parts, settings: AutoSamSettings) -> Head:
     """AutoSAM's linear readout."""
-    return AutoSamLinearHead(parts.mask_decoder, parts.class_count, settings)
+    return AutoSamLinearHead(parts.mask_decoder, parts.class_count, settings, _fine(parts, settings))
 
 
 def adapted(parts: Parts, settings: ClassTokenSettings) -> Head:
     """The decoder of LoRA and Cheap Lunch, with the encoder's updates where there are any."""
     lora = new_factors(parts.architecture, settings.rank) if settings.rank else None
-    return ClassTokenHead(parts.mask_decoder, parts.prompt_encoder, parts.class_count, lora)
+    return ClassTokenHead(parts.mask_decoder, parts.prompt_encoder, parts.class_count, lora, _fine(parts))
+
+
+def _fine(
+    parts: Parts, settings: AutoSamSettings | None = None, channels: tuple[int, int] = UPSCALED
+) -> FineLevels | None:
+    """The bundled encoder's finer levels; not with `code_faithful`."""
+    faithful = settings is not None and settings.code_faithful
+    return None if faithful or parts.architecture.kind != COMPACT else FineLevels(*channels)

@@ -39,7 +39,8 @@ class Method:
     `heads.py` that makes the head. needs_tokens: it asks with the exemplars' few-shot tokens. adapts_encoder: it learns
     LoRA in the encoder, so that prediction needs embeddings of its own. synthesises: it learns from synthesised pairs.
     has_published_code: its settings know `code_faithful`. learning_rate: the highest of the schedule, where the
-    usual one is too low for the few steps; not with `code_faithful`.
+    usual one is too low for the few steps; not with `code_faithful`. compact_learning_rate, compact_steps: instead,
+    with the bundled encoder.
     """
 
     name: str
@@ -51,6 +52,8 @@ class Method:
     synthesises: bool = False
     has_published_code: bool = False
     learning_rate: float | None = None
+    compact_learning_rate: float | None = None
+    compact_steps: int | None = None
 
     def new_settings(self, values: Mapping[str, Any] | None = None) -> Any:
         """Settings with these values and defaults for the rest; TypeError for a value that the method does not know."""
@@ -68,7 +71,15 @@ _CLASS_TOKENS, _LORA = "class_tokens:ClassTokenSettings", "class_tokens:LoraSett
 METHODS = (
     Method("few-shot", "few-shot decoder", "few_shot:FewShotSettings", "heads:few_shot", needs_tokens=True),
     Method("autosam-vit", "AutoSAM, ViT head", _AUTOSAM, "heads:autosam_vit", has_published_code=True),
-    Method("autosam-cnn", "AutoSAM, CNN head", _AUTOSAM, "heads:autosam_cnn", has_published_code=True),
+    Method(
+        "autosam-cnn",
+        "AutoSAM, CNN head",
+        _AUTOSAM,
+        "heads:autosam_cnn",
+        has_published_code=True,
+        compact_learning_rate=2e-3,
+        compact_steps=120,
+    ),
     Method(
         "autosam-linear",
         "AutoSAM, linear head",

@@ -45,7 +45,7 @@ class Dependencies:
         if obstacle:
             return obstacle
         names = ", ".join(Requirement(text).name for text in missing)
-        return _("Python packages are missing: {names}. Press Install; without internet, Install from folder.").format(
+        return _("Python packages are missing: {names}. Press Install…; without internet, From folder….").format(
             names=names
         )
 

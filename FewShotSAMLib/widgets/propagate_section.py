@@ -10,6 +10,7 @@ from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.texts import formatSeconds
 from FewShotSAMLib.widgets.translation import _
 from FewShotSAMLib.workflow import Progress, State
+from FewShotSAMLib.workflow.scene import ScenePreview
 from FewShotSAMLib.workflow.state import BUSY
 
 _STEPS = 1000  # of the progress bar
@@ -22,6 +23,8 @@ class PropagateSection:
         self._ui = ui
         self._services = services
         self._messages = messages
+        self._preview: ScenePreview | None = None  # the one that was shown last, and whether all its slices were there
+        self._complete = False
         ui.progressFrame.hide()
         ui.progressBar.setTextVisible(False)
         ui.propagateButton.connect("clicked()", self.propagateOrCancel)
@@ -84,6 +87,7 @@ class PropagateSection:
         self._ui.show3DButton.setEnabled(shown)
         if not shown:
             self._ui.show3DButton.setChecked(False)
+        self._adjust(session.preview, complete)
         self._ui.discardButton.setEnabled(complete)
         self._ui.applyButton.setEnabled(complete)
         waiting = _("Wait until all slices are there, or cancel.")
@@ -92,6 +96,14 @@ class PropagateSection:
         if not complete:
             self._ui.applyButton.setToolTip(waiting)
             self._ui.discardButton.setToolTip(waiting)
+
+    def _adjust(self, preview: ScenePreview | None, complete: bool) -> None:
+        """Give a new preview the opacity of the slider, and a complete one its surface anew, with all slices."""
+        if preview is not None and preview is not self._preview:
+            preview.set_opacity(self._ui.opacitySlider.value / 100)
+        if preview is not None and complete and not self._complete and self._ui.show3DButton.checked:
+            preview.set_shown_in_3d(True)
+        self._preview, self._complete = preview, complete
 
     def _onApply(self) -> None:
         self._messages.attempt(self._services.session.apply)

@@ -74,6 +74,6 @@ def _legend() -> str:
             f"{square(UNSURE)}&nbsp;{_('unsure')}",
             f"▀&nbsp;{_('painted')}",
             f"▂&nbsp;{_('empty')}",
-            f"|&nbsp;{_('shown now')}",
+            f"│&nbsp;{_('shown now')}",
         )
     )

@@ -42,6 +42,6 @@ def summary_line(report: Mapping[str, Any]) -> str:
     encoder = report["encoder"]
     start = "continued from the last run" if report.get("training", {}).get("warm") else "from the start"
     confidence = report["mean_confidence"]
-    sure = "" if confidence is None else f" Mean confidence {round(100 * confidence)} %."
+    sure = "" if confidence is None else f" Mean confidence {round(100 * confidence)}\u00a0%."
     with_ = f"with the encoder {encoder['name']} on {encoder['device']}"
     return f"{predicted} slices in {report['seconds']['total']:.0f} s {with_}, {start}.{sure}"

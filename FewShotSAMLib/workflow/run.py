@@ -156,9 +156,11 @@ class Run:
         self.predicted = tuple(int(each["index"]) for each in report["slices"] if each["origin"] == "predicted")
         along = np.moveaxis(self.classes, self.question.axis, 0)
         self._to_show = []
-        for start in range(0, len(self.predicted), SLICES_AT_ONCE):
-            indices = list(self.predicted[start : start + SLICES_AT_ONCE])
-            self._to_show.append((along, indices, indices))
+        # The painted slices, too: without them the surface in 3D would be cut to pieces.
+        for wanted in (self.question.painted, self.predicted):
+            for start in range(0, len(wanted), SLICES_AT_ONCE):
+                indices = list(wanted[start : start + SLICES_AT_ONCE])
+                self._to_show.append((along, indices, indices))
 
     def show_some(self) -> bool:
         """Show slices that wait for it, for a moment; True where none is left."""
@@ -166,7 +168,7 @@ class Run:
         while self._to_show and time.monotonic() < end:
             along, places, indices = self._to_show.pop(0)
             slices = np.ascontiguousarray(along[places])
-            if self.classes is not None:
+            if self.classes is not None and indices[0] not in self.question.painted:
                 self._seen.update(np.flatnonzero(np.bincount(slices.ravel(), minlength=256)).tolist())
             self.preview.show(slices, self.question.axis, indices)
         return not self._to_show

@@ -29,6 +29,8 @@ from FewShotSAMLib.workflow.state import BUSY, State
 from FewShotSAMLib.workflow.thumbnails import thumbnail
 from FewShotSAMLib.workflow.tracker import PaintingTracker, why_no_exemplars
 
+_CANCELLED = Message(INFO, "The run was cancelled.", "Nothing was changed.")
+
 
 class Session:
     """One volume, one segmentation, one background process. All methods are for the main thread, and none waits.
@@ -124,10 +126,13 @@ class Session:
         target = Target(volume_id, segmentation_id) if volume_id and segmentation_id else None
         if target == self.target:
             return
+        reason = "" if self.state is State.IDLE else self._why_inputs_change()
         self._drop_run()
         self.target, self.review, self.range = target, None, None
         self._tracker.set_target(target)
         self.changed.emit()
+        if reason:
+            self.said.emit(Message(WARNING, reason, "Choose volume and segmentation, and propagate again."))
 
     def mark_modified(self) -> None:
         """The segmentation was edited; call it as often as that happens."""
@@ -174,7 +179,7 @@ class Session:
         """Stop what runs; the background process stays warm."""
         if self.state is State.PREPARING:
             self._drop_run()
-            self.said.emit(Message(INFO, "The run was cancelled.", "Nothing was changed."))
+            self.said.emit(_CANCELLED)
         elif self.state is State.RUNNING:
             self._set_state(State.CANCELLING)
             if self._applying is not None:
@@ -334,6 +339,7 @@ class Session:
     def _take_result(self, report: dict[str, Any]) -> None:
         if self._run is None or self.state is not State.RUNNING:
             self._drop_run()  # it was cancelled, but came to its end first
+            self.said.emit(_CANCELLED)
             return
         self._learned = self._run.question.learns_like
         self.review = Review.from_report(report)
@@ -373,15 +379,16 @@ class Session:
 
     def _check_nodes(self) -> None:
         """Volume or segmentation may be deleted at any time."""
-        if self.target is None:
-            return
-        gone = [kind for kind in ("volume", "segmentation") if not self.scene.exists(getattr(self.target, kind))]
-        if gone:
-            was_busy = self.is_busy or self.state is State.PREVIEW
+        if self._gone_nodes():
             self.set_inputs(None, None)
-            if was_busy:
-                text = f"The {gone[0]} was removed, so the run was stopped."
-                self.said.emit(Message(WARNING, text, "Choose another one and propagate again."))
+
+    def _gone_nodes(self) -> list[str]:
+        return [kind for kind, node in vars(self.target).items() if not self.scene.exists(node)] if self.target else []
+
+    def _why_inputs_change(self) -> str:
+        """Why a run or a preview ends with its inputs, whoever heard of it first: the view, or `poll`."""
+        gone, what = self._gone_nodes(), "its preview" if self.state is State.PREVIEW else "the run"
+        return f"The {gone[0]} was removed, so {what} was dropped." if gone else f"With the inputs {what} was dropped."
 
     def _drop_run(self) -> None:
         """Stop whatever runs and forget it; nothing of it reaches the segmentation."""

@@ -169,6 +169,25 @@ def test_copies_can_be_made_and_encoded_at_each_step(run: Run, annotation: Annot
         assert run.encoder.slices_encoded == before + 6
 
 
+def test_with_the_bundled_encoder_copies_and_pairs_stay_between_their_neighbours(
+    case: Any, annotation: Annotation
+) -> None:
+    encoder = load_encoder(get_spec("tiny"), None, "cpu", "fp32", lambda text: None)
+    compute = ComputeOptions(device="cpu", no_cache=True)
+    run = Run(case.volume, 0, parse_normalisation("auto", case.volume), encoder, compute, JobContext(), StageTimer())
+    with run.embeddings(annotation) as embeddings:
+        shown = embeddings.shown(5)
+        assert shown.shape[-1] == 3 and not torch.equal(shown[..., 0], shown[..., 2])
+        torch.testing.assert_close(embeddings.framed(shown), embeddings.image(5))
+        seen: list[torch.Tensor] = []
+        encode, encoder.encode = encoder.encode, lambda images, check: seen.append(images) or encode(images, check)
+        embeddings.augmented(5, 1)
+        synthesised_exemplars(PairMaker(annotation, embeddings, seed=1), 1, embeddings, 2)
+    assert len(seen) == 2
+    for images in seen:
+        assert not torch.equal(images[0, 0], images[0, 1]) and not torch.equal(images[0, 1], images[0, 2])
+
+
 def test_a_contact_sheet_is_for_methods_that_synthesise(case: Any) -> None:
     for method, name in (("lora", "sheet.png"), ("synthesis", "sheet.jpg")):
         with pytest.raises(BadInputError, match="contact sheet"):

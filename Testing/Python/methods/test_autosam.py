@@ -70,7 +70,7 @@ def test_the_mended_vit_head_is_sams_decoder_but_for_its_random_tokens(
 ) -> None:
     mask_decoder, prompt_encoder = sam_parts
     embeddings = torch.randn(2, 256, 8, 8)
-    head = make("autosam-vit", Parts(mask_decoder, prompt_encoder, get_spec("tiny").architecture, 2))
+    head = make("autosam-vit", Parts(mask_decoder, prompt_encoder, get_spec("vit_b").architecture, 2))
     offset = head.mask_decoder.mask_tokens.weight.detach() - mask_decoder.mask_tokens.weight.detach()[:2].repeat(3, 1)
     assert float(offset.std()) == pytest.approx(1.0, abs=0.1)
     tokens = torch.cat([mask_decoder.iou_token.weight, mask_decoder.mask_tokens.weight[:2]])[None]
@@ -88,7 +88,7 @@ def test_the_mended_vit_head_is_sams_decoder_but_for_its_random_tokens(
 
 @pytest.mark.parametrize("faithful", [True, False])
 def test_classes_do_not_see_each_other(sam_parts: tuple[MaskDecoder, PromptEncoder], faithful: bool) -> None:
-    head = make("autosam-vit", Parts(*sam_parts, get_spec("tiny").architecture, 2), code_faithful=faithful)
+    head = make("autosam-vit", Parts(*sam_parts, get_spec("vit_b").architecture, 2), code_faithful=faithful)
     embeddings = torch.randn(1, 256, 8, 8)
     with torch.no_grad():
         before = head.logits(embeddings)
@@ -123,7 +123,7 @@ def test_the_faithful_convolutional_heads_have_the_published_parameters() -> Non
 def test_a_head_learns_and_what_is_frozen_stays(
     sam_parts: tuple[MaskDecoder, PromptEncoder], name: str, faithful: bool
 ) -> None:
-    head = make(name, Parts(*sam_parts, get_spec("tiny").architecture, 2), code_faithful=faithful)
+    head = make(name, Parts(*sam_parts, get_spec("vit_b").architecture, 2), code_faithful=faithful)
     before = {key: tensor.clone() for key, tensor in head.state_dict().items()}
     frozen = {key for key, parameter in head.named_parameters() if not parameter.requires_grad}
     embeddings = torch.randn(1, 256, 4, 4)
@@ -149,7 +149,7 @@ def test_a_head_learns_and_what_is_frozen_stays(
 
 
 def test_the_published_loss_is_chosen_by_the_setting(sam_parts: tuple[MaskDecoder, PromptEncoder]) -> None:
-    parts = Parts(*sam_parts, get_spec("tiny").architecture, 1)
+    parts = Parts(*sam_parts, get_spec("vit_b").architecture, 1)
     logits, weight = torch.randn(2, 2, 4, 4), torch.ones(2, 4, 4)
     target = torch.nn.functional.one_hot(torch.randint(0, 2, (2, 4, 4)), 2).movedim(-1, 1).float()
     for settings, loss in (({}, segmentation_loss), (FAITHFUL, squared_dice_loss)):

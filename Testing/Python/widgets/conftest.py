@@ -1,4 +1,4 @@
-"""The panel under the harness. One process has one Qt binding: `test_both_bindings.py` starts a process for each."""
+"""The panel under the harness. One process has one Qt binding: `test_in_*.py` start a process for each."""
 
 import os
 import sys
@@ -15,8 +15,8 @@ BINDING = os.environ.get("FEWSHOTSAM_QT", "")
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Without a binding only the test that starts the others; with one all but that."""
-    if collection_path.name.startswith("test_") and (collection_path.name == "test_both_bindings.py") == bool(BINDING):
+    """Without a binding only the tests that start the others; with one all but those."""
+    if collection_path.name.startswith("test_") and collection_path.name.startswith("test_in_") == bool(BINDING):
         return True
     return None
 

@@ -1,149 +1,50 @@
 """The user's way through the panel with the real session, the real scene and a real background process."""
 
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fakes
+import nrrd
 import numpy as np
 import pytest
+import SimpleITK
 import slicer
-import slicer.util
-import vtk
-from harness import application
-from vtk.util.numpy_support import numpy_to_vtk
+from journey import LONGEST_TURN_S, PAINTED, STRAIGHT, Journey, ellipsoid, imageOf
 
-from FewShotSAMLib.widgets.parameters import SceneParameters
-from FewShotSAMLib.widgets.services import Services
-from FewShotSAMLib.widgets.settings_store import SettingsStore
-from FewShotSAMLib.widgets.views import SliceViews
+from FewShotSAMLib.core import Geometry, dice, read_segmentation, read_volume
+from FewShotSAMLib.core.painting import slices_of, slices_to_paint
+from FewShotSAMLib.worker import WorkerClient
 from FewShotSAMLib.workflow import State
-
-mrml = pytest.importorskip("FewShotSAMLib.mrml")
-
-SHAPE = (32, 64, 64)
-PAINTED = (7, 15, 24)
-LONGEST_TURN_S = 0.05
-
-
-def ellipsoid() -> np.ndarray:
-    k, j, i = np.ogrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]]
-    return np.asarray(((k - 16) / 12) ** 2 + ((j - 32) / 18) ** 2 + ((i - 34) / 14) ** 2 < 1)
-
-
-class Journey:
-    """The module in its window, with Qt's event loop turned by hand, so that its turns can be timed."""
-
-    def __init__(self, folder: Path, workerPython: str) -> None:
-        from FewShotSAMLib.worker import WorkerClient
-        from FewShotSAMLib.workflow import Session
-
-        self.dialogs = fakes.FakeDialogs()
-        module = application.loadModule(Path(__file__).resolve().parents[3] / "FewShotSAM" / "FewShotSAM.py")
-        self.widget = module.FewShotSAMWidget()
-
-        def makeServices(editor: Any) -> Services:
-            scene = mrml.MRMLScene(segmentEditor=editor)
-            session = Session(scene, WorkerClient(workerPython), folder=folder)
-            store, dependencies = SettingsStore(), fakes.FakeDependencies()
-            return Services(session, scene, SliceViews(), SceneParameters(), store, self.dialogs, dependencies)
-
-        self.widget.makeServices = makeServices
-        self.widget.setup()
-        self.session: Any = self.widget.panel.services.session
-        self.ui: Any = slicer.util.childWidgetVariables(self.widget.parent)
-        self.widget.parent.resize(400, 1000)
-        self.widget.parent.show()
-        self.turns: list[tuple[float, float]] = []  # seconds on the clock, and of this thread's own work
-
-    def until(self, condition: Callable[[], bool], seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"{self.session.state}; {self.ui.logText.plainText}"
-            start, work = time.perf_counter(), time.thread_time()
-            application.processEvents()
-            self.turns.append((time.perf_counter() - start, time.thread_time() - work))
-            time.sleep(0.005)
-
-    def rest(self, seconds: float = 0.3) -> None:
-        end = time.monotonic() + seconds
-        self.until(lambda: time.monotonic() > end, seconds + 5)
-
-    def voxels(self) -> np.ndarray:
-        """The segment in the scene, bit for bit, on the volume's grid."""
-        found = self.widget.panel.services.scene.segments(self.session.target)[0]
-        whole = np.zeros(SHAPE, bool)
-        part = found.labels == found.label_value
-        where = tuple(slice(o, o + n) for o, n in zip(found.offset, part.shape, strict=True))
-        whole[where] = part
-        return whole
 
 
 @pytest.fixture
-def journey(scene: Any, tmp_path: Path, worker_python: str) -> Any:
-    from harness import qmrml_widgets
-
-    made = Journey(tmp_path / "models", worker_python)
+def journey(scene: Any, tmp_path: Path, worker_python: str) -> Iterator[Journey]:
+    made = Journey(tmp_path / "models", WorkerClient(worker_python))
     yield made
-    made.widget.cleanup()
-    made.widget.parent.hide()
-    qmrml_widgets.stopFollowing()
+    made.close()
+    assert not made.client.running
 
 
-def phantom(scene: Any) -> np.ndarray:
-    truth = ellipsoid()
-    voxels = np.random.default_rng(0).normal(0, 20, SHAPE).astype(np.int16)
-    voxels[truth] += 200
-    slicer.util.updateVolumeFromArray(scene.volume, voxels)
-    return truth
-
-
-def paint(journey: Journey, scene: Any, mask: np.ndarray) -> None:
-    """As the Segment Editor stores it."""
-    logic = slicer.vtkSlicerSegmentationsModuleLogic
-    segmentation = slicer.mrmlScene.GetNodeByID(journey.session.target.segmentation)
-    image = slicer.vtkOrientedImageData()
-    matrix = vtk.vtkMatrix4x4()
-    scene.volume.GetIJKToRASMatrix(matrix)
-    image.SetImageToWorldMatrix(matrix)
-    image.SetDimensions(*reversed(SHAPE))
-    image.GetPointData().SetScalars(numpy_to_vtk(mask.astype(np.uint8).ravel(), deep=True))
-    name = segmentation.GetSegmentation().GetNthSegmentID(0)
-    assert logic.SetBinaryLabelmapToSegment(image, segmentation, name, logic.MODE_MERGE_MASK, image.GetExtent())
-
-
-def test_paint_propagate_look_apply_undo_export(journey: Any, scene: Any, tmp_path: Path) -> None:
-    truth, ui = phantom(scene), journey.ui
-    journey.widget.enter()
-    ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
-    painted = np.zeros(SHAPE, bool)
-    painted[list(PAINTED)] = truth[list(PAINTED)]
-    paint(journey, scene, painted)
-    journey.until(lambda: [each.index for each in journey.session.painted] == list(PAINTED), 10)
-    journey.until(lambda: ui.paintedList.topLevelItemCount == 3 and ui.propagateButton.enabled, 10)
-    before = journey.voxels()
+def test_paint_propagate_look_apply_undo_export(journey: Journey, tmp_path: Path) -> None:
+    truth, ui = ellipsoid(), journey.ui
+    journey.open(STRAIGHT, imageOf(truth))
+    journey.paint(truth, 0, PAINTED)
+    assert ui.paintedList.topLevelItemCount == 3
+    before = journey.stored()
     journey.turns.clear()
-    ui.propagateButton.click()
-    journey.until(lambda: journey.session.state is State.PREVIEW, 200)
-    journey.rest()
+    journey.propagate()
     turns = np.array(journey.turns)
-    assert ui.applyButton.enabled
-    assert np.array_equal(journey.voxels(), before)
-    ui.applyButton.click()
-    journey.rest()
+    assert journey.stored() == before
+    journey.press("applyButton")
     after = journey.voxels()
     assert np.array_equal(after[list(PAINTED)], truth[list(PAINTED)])
-    assert 2 * (after & truth).sum() / (after.sum() + truth.sum()) > 0.9
-    ui.editorFrame.layout().itemAt(0).widget().undo()
+    assert dice(after, truth) > 0.9
+    journey.editor.undo()
     journey.rest()
-    assert np.array_equal(journey.voxels(), before)
-    journey.dialogs.answer = str(tmp_path / "é")
-    ui.exportButton.click()
-    assert (tmp_path / "é.seg.nrrd").is_file()
+    assert journey.stored() == before
     journey.dialogs.answer = "ellipsoid"
-    ui.saveModelButton.click()
+    journey.press("saveModelButton")
     assert [entry.name for entry in journey.session.models.entries()] == ["ellipsoid"]
     slicer.mrmlScene.Clear(0)
     journey.rest()
@@ -154,18 +55,71 @@ def test_paint_propagate_look_apply_undo_export(journey: Any, scene: Any, tmp_pa
     assert "torch" not in sys.modules
 
 
-def test_the_scene_is_closed_under_a_run(journey: Any, scene: Any) -> None:
-    truth = phantom(scene)
-    journey.widget.enter()
-    journey.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
-    painted = np.zeros(SHAPE, bool)
-    painted[list(PAINTED)] = truth[list(PAINTED)]
-    paint(journey, scene, painted)
-    journey.until(lambda: len(journey.session.painted) == 3 and journey.ui.propagateButton.enabled, 10)
-    journey.ui.propagateButton.click()
-    journey.until(lambda: journey.session.state is State.RUNNING, 60)
-    slicer.mrmlScene.Clear(0)
-    journey.rest(1)
-    assert journey.session.state is State.IDLE
-    assert (journey.ui.propagateButton.text, journey.ui.propagateButton.enabled) == ("Propagate", False)
-    assert not journey.ui.progressFrame.visible
+def test_a_real_volume(journey: Journey, shared_data: Path, tmp_path: Path) -> None:
+    """Two structures of an MR volume, painted along its second axis."""
+    case = shared_data / "mr-hippocampus-001"
+    volume, labels = read_volume(case / "image.nii.gz"), read_segmentation(case / "labels.nii.gz")
+    truth = [labels.mask(segment) for segment in labels.segments]
+    painted = slices_to_paint(truth[0] | truth[1], 1, 3)
+    voxels = volume.voxels.copy()
+    journey.open(volume.geometry, volume.voxels)
+    journey.segmentation.GetSegmentation().AddEmptySegment("back", "後部 hippocampus")
+    for number, mask in enumerate(truth):
+        journey.paint(mask, 1, painted, number)
+    assert journey.session.axis == 1
+    assert [each.index for each in journey.session.painted] == painted
+    drawn, before = [journey.voxels(0), journey.voxels(1)], journey.stored()
+
+    journey.turns.clear()
+    journey.propagate()
+    assert journey.ui.previewFrame.visible and journey.ui.stripLabel.visible
+    assert journey.stored() == before
+    journey.press("applyButton")
+    assert np.array(journey.turns)[:, 1].max() < LONGEST_TURN_S
+    journey.editor.undo()
+    journey.rest()
+    assert journey.stored() == before
+    journey.until(lambda: journey.ui.propagateButton.enabled)
+
+    journey.propagate()
+    journey.press("applyButton")
+    results = [journey.voxels(0), journey.voxels(1)]
+    assert not (results[0] & results[1]).any()
+    between = [index for index in slices_of(truth[0] | truth[1], 1) if index not in painted]
+    for mask, shown, true in zip(results, drawn, truth, strict=True):
+        assert np.array_equal(mask[:, painted], shown[:, painted])
+        assert mask[:, between].sum() > 0.5 * true[:, between].sum()
+    assert dice((results[0] | results[1])[:, between], (truth[0] | truth[1])[:, between]) > 0.7
+    assert np.array_equal(slicer.util.arrayFromVolume(journey.volume), voxels)
+    for number, suffix in enumerate((".seg.nrrd", ".nrrd", ".nii.gz")):
+        checkExport(journey, tmp_path / f"é{suffix}", number, results)
+
+
+def checkExport(journey: Journey, path: Path, formatNumber: int, results: list[np.ndarray]) -> None:
+    """Export through the panel and read back with programs that know nothing of this one."""
+    journey.ui.exportFormat.setCurrentIndex(formatNumber)
+    journey.dialogs.answer = str(path)
+    journey.press("exportButton")
+    assert f"Exported to {path}" in journey.message()
+    tolerance = 1e-4 if path.name.endswith(".nii.gz") else 1e-6
+    expected = journey.geometry.index_to_physical()
+    image = SimpleITK.ReadImage(str(path))
+    geometry = Geometry(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+    assert geometry.size == journey.geometry.size
+    assert np.allclose(geometry.index_to_physical(), expected, atol=tolerance)
+    values = [1, 2]
+    if path.name.endswith(".nrrd"):
+        data, header = nrrd.read(str(path))
+        assert np.allclose(header["space directions"][-3:].T, expected[:3, :3], atol=tolerance)
+        assert np.allclose(header["space origin"], expected[:3, 3], atol=tolerance)
+        assert header["space"] == "left-posterior-superior"
+        layer = data.T
+        if path.name.endswith(".seg.nrrd"):
+            values = [int(header[f"Segment{number}_LabelValue"]) for number in (0, 1)]
+            assert [header[f"Segment{number}_ID"] for number in (0, 1)] == journey.segmentIds()
+    else:
+        layer = SimpleITK.GetArrayFromImage(image)
+    assert layer.shape == journey.geometry.shape
+    for value, mask in zip(values, results, strict=True):
+        assert np.array_equal(layer == value, mask)
+    assert set(np.unique(layer)) == {0, *values}

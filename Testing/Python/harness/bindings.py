@@ -1,4 +1,4 @@
-"""All tests of this folder, once with PyQt5 (Qt 5, as in Slicer 5.10 and 5.12) and once with PySide6 (Qt 6).
+"""Runs the panel's tests in a process of their own, with PyQt5 (Qt 5, as in Slicer 5.10 and 5.12) or PySide6 (Qt 6).
 
 They run in a Python like Slicer's, 3.12 and without torch, where FEWSHOTSAM_TEST_SLICER names one; the background
 process is then one of the Python that runs this file.
@@ -15,28 +15,37 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 SLICER_PYTHON = os.environ.get("FEWSHOTSAM_TEST_SLICER", sys.executable)
 
 
-@pytest.fixture(scope="module", params=["PyQt5", "PySide6"])
-def binding(request: pytest.FixtureRequest) -> str:
-    """Skips where this one, or slicer-core, is not installed, or lacks a system library."""
-    name = request.param
+PATIENCE_S = 900
+
+
+def need(name: str) -> None:
+    """Skip where this binding, or slicer-core, is not installed, or lacks a system library."""
     code = f"import slicer, vtk; from {name} import QtWidgets; QtWidgets.QApplication([])"
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
     done = subprocess.run([SLICER_PYTHON, "-c", code], env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"no {name} with slicer-core in {SLICER_PYTHON}: {done.stderr.strip().splitlines()[-1:]}")
-    return name
 
 
-def test_panel(binding: str) -> None:
+def check_panel(binding: str) -> None:
+    """All tests of the folder widgets, with this binding."""
     environment = {**os.environ, "FEWSHOTSAM_QT": binding, "QT_QPA_PLATFORM": "offscreen"}
     environment.setdefault("FEWSHOTSAM_TEST_WORKER", sys.executable)
-    command = [SLICER_PYTHON, "-m", "pytest", "-x", "-p", "no:cacheprovider", str(Path(__file__).parent)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    command = [
+        SLICER_PYTHON,
+        "-m",
+        "pytest",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        str(REPOSITORY / "Testing" / "Python" / "widgets"),
+    ]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert " passed" in done.stdout
 
 
-def test_the_library_is_found_when_only_the_module_is_on_the_path(binding: str, tmp_path: Path) -> None:
+def check_library_is_found(binding: str, tmp_path: Path) -> None:
     """As with Slicer's --additional-module-paths; in a process without this repository on its path."""
     repository = REPOSITORY
     code = f"""

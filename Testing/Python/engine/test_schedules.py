@@ -1,0 +1,32 @@
+"""How long each method trains, and how what goes through the encoder is parted from what does not."""
+
+import pytest
+
+from FewShotSAMLib.engine.fine_tune import Schedule
+from FewShotSAMLib.engine.schedules import plan_training
+from FewShotSAMLib.methods.registry import METHODS, get_method
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_sams_encoders_and_published_code_keep_their_schedule(method: object) -> None:
+    for compact, faithful in ((False, False), (True, True)):
+        plan = plan_training(method, compact, faithful, False, None)
+        schedule = plan.adapting if method.adapts_encoder else plan.on_cache
+        assert (plan.on_cache is None) == method.adapts_encoder
+        rate = 5e-3 if method.name == "autosam-linear" and not faithful else 5e-4
+        assert schedule == Schedule(200, learning_rate=rate)
+
+
+@pytest.mark.parametrize("steps", [None, 1, 2, 7])
+def test_with_the_bundled_encoder_lora_begins_on_the_cache(steps: int | None) -> None:
+    plan = plan_training(get_method("lora"), True, False, False, steps)
+    assert plan.on_cache is not None and plan.adapting is not None and plan.adapting.steps >= 1
+    assert plan.on_cache.steps + plan.adapting.steps == plan.steps == (steps or plan.steps)
+    if steps is None:
+        assert 0 < plan.adapting.steps < plan.on_cache.steps
+    assert plan_training(get_method("synthesis"), True, False, False, steps).adapting is None
+
+
+def test_an_adapted_encoder_goes_on_being_adapted() -> None:
+    plan = plan_training(get_method("cheap-lunch"), True, False, True, None)
+    assert plan.on_cache is None and plan.adapting is not None and plan.adapting.learning_rate < 5e-4

@@ -1,0 +1,215 @@
+"""The module in its window with the real session, scene and background process, as a user goes through it."""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import fakes
+import numpy as np
+import slicer
+import slicer.util
+from harness import application, qmrml_widgets
+from harness.scene import add_volume, paint, stored, voxels
+
+from FewShotSAMLib.core import Geometry
+from FewShotSAMLib.mrml import MRMLScene
+from FewShotSAMLib.widgets.parameters import SceneParameters
+from FewShotSAMLib.widgets.services import Services
+from FewShotSAMLib.widgets.settings_store import SettingsStore
+from FewShotSAMLib.widgets.views import SliceViews
+from FewShotSAMLib.worker import WorkerClient
+from FewShotSAMLib.worker.protocol import Event
+from FewShotSAMLib.workflow import Message, Progress, Session, State
+
+SHAPE = (32, 64, 64)
+PAINTED = (7, 15, 24)
+STRAIGHT = Geometry((64, 64, 32), (1.0, 1.0, 3.0), (-32.0, -20.0, 7.0))
+LONGEST_TURN_S = 0.05
+
+
+class WarmClient(WorkerClient):
+    """Keeps its process when a session closes it, so that the tests of a file share one; `end` ends it.
+
+    steps: of learning, in each run; few of them where a test is not about the result.
+    """
+
+    def __init__(self, python: str, home: Path, steps: int) -> None:
+        folders = {"FEWSHOTSAM_HOME": str(home), "FEWSHOTSAM_CACHE": str(home / "cache")}
+        super().__init__(python, {**os.environ, **folders})
+        self.steps = steps
+        self.reports: list[dict[str, Any]] = []
+
+    def poll(self, timeout_s: float = 0.0) -> list[Event]:
+        """As always; the reports of finished jobs are kept."""
+        events = super().poll(timeout_s)
+        self.reports += [dict(event["report"]) for event in events if event["type"] == "result"]
+        return events
+
+    def request(self, command: str, parameters: Mapping[str, Any] | None = None) -> str:
+        """A job; learning takes fewer steps."""
+        more = {"steps": self.steps} if command == "propagate" else {}
+        return super().request(command, {**(parameters or {}), **more})
+
+    def close(self, grace_s: float = 2.0) -> None:
+        """Nothing of the session goes on."""
+        for request in list(self._open):
+            self.cancel(request)
+        while self._open and self.running:
+            self.poll(0.1)
+        self._open = {}
+        self.poll()
+
+    def end(self) -> None:
+        """End the process."""
+        super().close()
+
+
+class Journey:
+    """The open module, with Qt's event loop turned by hand, so that its turns can be timed."""
+
+    def __init__(self, folder: Path, client: WorkerClient, realServices: bool = False) -> None:
+        self.dialogs, self.client = fakes.FakeDialogs(), client
+        module = application.loadModule(Path(__file__).resolve().parents[3] / "FewShotSAM" / "FewShotSAM.py")
+        self.widget = module.FewShotSAMWidget()
+
+        def makeServices(editor: Any) -> Services:
+            scene = MRMLScene(segmentEditor=editor)
+            session = Session(scene, client, folder=folder)
+            store, dependencies = SettingsStore(), fakes.FakeDependencies()
+            return Services(session, scene, SliceViews(), SceneParameters(), store, self.dialogs, dependencies)
+
+        if not realServices:
+            self.widget.makeServices = makeServices
+        self.widget.setup()
+        self.session: Any = self.widget.panel.services.session
+        self.ui: Any = slicer.util.childWidgetVariables(self.widget.parent)
+        self.widget.parent.resize(400, 1000)
+        self.widget.parent.show()
+        self.turns: list[tuple[float, float]] = []  # seconds on the clock, and of this thread's own work
+        self.said: list[Message] = []
+        self.stages: list[str] = []
+        self.session.said.connect(self.said.append)
+        self.session.progressed.connect(self._onProgress)
+
+    def _onProgress(self, progress: Progress) -> None:
+        self.stages.append(progress.stage)
+
+    def close(self) -> None:
+        """As when Slicer quits."""
+        self.widget.cleanup()
+        self.widget.parent.hide()
+        qmrml_widgets.stopFollowing()
+
+    def until(self, condition: Callable[[], bool], seconds: float = 60) -> None:
+        """Let the event loop turn, as in the application, until something is so."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"{self.session.state}; {self.ui.logText.plainText}"
+            start, work = time.perf_counter(), time.thread_time()
+            application.processEvents()
+            self.turns.append((time.perf_counter() - start, time.thread_time() - work))
+            time.sleep(0.002)
+
+    def rest(self, seconds: float = 0.11) -> None:
+        """Some turns of the event loop more, two ticks of the panel among them."""
+        end = time.monotonic() + seconds
+        self.until(lambda: time.monotonic() > end, seconds + 5)
+
+    def open(self, geometry: Geometry, image: np.ndarray, name: str = "Größe 腎臓") -> None:
+        """Load a volume, open the module on it; a segmentation with one segment is made by the panel."""
+        self.geometry = geometry
+        self.volume = add_volume(slicer.mrmlScene, image, geometry, name)
+        self.widget.enter()
+        self.ui.volumeSelector.setCurrentNodeID(self.volume.GetID())
+
+    @property
+    def segmentation(self) -> Any:
+        return slicer.mrmlScene.GetNodeByID(self.session.target.segmentation)
+
+    @property
+    def editor(self) -> Any:
+        """The embedded Segment Editor."""
+        return self.ui.editorFrame.layout().itemAt(0).widget()
+
+    def segmentIds(self) -> list[str]:
+        segmentation = self.segmentation.GetSegmentation()
+        return [segmentation.GetNthSegmentID(number) for number in range(segmentation.GetNumberOfSegments())]
+
+    def paint(self, truth: np.ndarray, axis: int, indices: Sequence[int], number: int = 0) -> None:
+        """A segment, complete on these slices, as the Segment Editor stores it; wait until the panel lists them."""
+        drawn = np.zeros(truth.shape, bool)
+        np.moveaxis(drawn, axis, 0)[list(indices)] = np.moveaxis(truth, axis, 0)[list(indices)]
+        paint(self.segmentation, self.segmentIds()[number], drawn | self.voxels(number), self.geometry)
+        expected = {int(index) for index in indices if np.moveaxis(truth, axis, 0)[index].any()}
+        self.until(lambda: expected <= {each.index for each in self.session.painted}, 10)
+        self.until(lambda: self.ui.propagateButton.enabled, 10)
+
+    def voxels(self, number: int = 0) -> np.ndarray:
+        """(K, J, I) bool: a segment as it is in the scene."""
+        return voxels(self.segmentation, self.segmentIds()[number], self.geometry)
+
+    def stored(self) -> dict[str, Any]:
+        """The whole segmentation, bit for bit."""
+        return stored(self.segmentation)
+
+    def limit(self, first: int, last: int) -> None:
+        """Predict these slices only."""
+        self.ui.firstSlice.setRange(0, 1000)
+        self.session.range = (first, last)
+        self.widget.panel.services.parameters.sliceRange = (first, last)
+
+    def start(self) -> None:
+        """Press Propagate, and wait until the background process works."""
+        self.stages.clear()
+        assert self.ui.propagateButton.text == "Propagate"
+        self.ui.propagateButton.click()
+        self.until(lambda: self.session.state is State.RUNNING)
+
+    def propagate(self) -> None:
+        """Press Propagate and wait for the preview."""
+        self.start()
+        self.until(lambda: self.session.state not in (State.RUNNING, State.PREPARING), 200)
+        assert self.session.state is State.PREVIEW, self.said
+        self.rest()
+
+    def press(self, name: str) -> None:
+        """Click a button that must be enabled."""
+        button = getattr(self.ui, name)
+        assert button.enabled, (name, button.toolTip)
+        button.click()
+        self.rest()
+
+    def message(self) -> str:
+        """What the message line shows, "" where there is none."""
+        self.rest()
+        return str(self.ui.messageLabel.text) if self.ui.messageFrame.visible else ""
+
+    def checkClean(self) -> None:
+        """Nothing of a run is left, and the panel is ready for another."""
+        self.rest()
+        assert (self.session.state, self.session.preview) == (State.IDLE, None)
+        assert not self.ui.progressFrame.visible and not self.ui.previewFrame.visible
+        assert self.ui.propagateButton.text == "Propagate"
+        assert not [name for name in nodeNames("vtkMRMLSegmentationNode") if "preview" in name]
+
+
+def nodeNames(className: str) -> list[str]:
+    """Names of the scene's nodes of a class."""
+    scene = slicer.mrmlScene
+    count = scene.GetNumberOfNodesByClass(className)
+    return [scene.GetNthNodeByClass(number, className).GetName() for number in range(count)]
+
+
+def ellipsoid(shape: tuple[int, int, int] = SHAPE) -> np.ndarray:
+    """(K, J, I) bool, somewhat off the middle."""
+    grid = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij", sparse=True)
+    return np.asarray((grid[0] / 0.75) ** 2 + (grid[1] / 0.56) ** 2 + ((grid[2] - 0.06) / 0.44) ** 2 < 1)
+
+
+def imageOf(truth: np.ndarray, seed: int = 0) -> np.ndarray:
+    """int16 of the same shape: brighter within, noise everywhere; another seed is another volume to every cache."""
+    image = np.random.default_rng(seed).normal(0, 20, truth.shape).astype(np.int16)
+    image[truth] += 200
+    return image

@@ -1,0 +1,17 @@
+"""All tests of this folder with PyQt5, that is Qt 5."""
+
+from pathlib import Path
+
+import pytest
+from harness.bindings import PATIENCE_S, check_library_is_found, check_panel, need
+
+
+@pytest.mark.timeout(PATIENCE_S)
+def test_panel() -> None:
+    need("PyQt5")
+    check_panel("PyQt5")
+
+
+def test_the_library_is_found_when_only_the_module_is_on_the_path(tmp_path: Path) -> None:
+    need("PyQt5")
+    check_library_is_found("PyQt5", tmp_path)

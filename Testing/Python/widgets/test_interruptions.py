@@ -1,0 +1,167 @@
+"""Runs that end before their time, and many in a row, with the real background process."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer
+from journey import PAINTED, STRAIGHT, Journey, WarmClient, ellipsoid, imageOf, nodeNames
+
+from FewShotSAMLib.core import Geometry
+from FewShotSAMLib.workflow import State
+
+RUNS, FIRST_RUNS = 20, 5
+GROWTH_BYTES = 20_000_000
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory, worker_python: str) -> Iterator[WarmClient]:
+    made = WarmClient(worker_python, tmp_path_factory.mktemp("home"), steps=2)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def journey(scene: Any, tmp_path: Path, client: WarmClient) -> Iterator[Journey]:
+    """Three slices painted; a short range, so that runs are quick."""
+    made = Journey(tmp_path / "models", client)
+    truth = ellipsoid()
+    made.open(STRAIGHT, imageOf(truth))
+    made.paint(truth, 0, PAINTED)
+    made.limit(14, 18)
+    yield made
+    made.close()
+
+
+def test_the_process_is_killed_mid_run(journey: Journey) -> None:
+    before = journey.stored()
+    journey.start()
+    journey.until(lambda: "encode" in journey.stages or "priors" in journey.stages)
+    os.kill(journey.client.pid, signal.SIGKILL)
+    journey.until(lambda: journey.session.state is State.IDLE, 10)
+    journey.checkClean()
+    assert "The background process was killed" in journey.message() and "Start again" in journey.message()
+    assert journey.stored() == before
+    journey.propagate()
+    assert journey.message() == ""
+    journey.press("discardButton")
+    journey.checkClean()
+
+
+@pytest.mark.parametrize("stage", ["prepare", "load", "encode", "priors", "fine-tune", "predict"])
+def test_cancel_in_each_stage(journey: Journey, stage: str) -> None:
+    slicer.util.updateVolumeFromArray(journey.volume, imageOf(ellipsoid(), seed=len(stage)))  # nothing is cached
+    before, button = journey.stored(), journey.ui.propagateButton
+    pressed: list[str] = []
+
+    def cancel(now: str) -> None:
+        if now == stage and not pressed:
+            pressed.append(button.text)
+            button.click()
+
+    button.click()
+    journey.session.changed.connect(lambda: cancel("prepare"))
+    journey.session.progressed.connect(lambda progress: cancel(progress.stage))
+    journey.widget.panel.update()
+    journey.session.changed.emit()
+    journey.until(lambda: bool(pressed) and journey.session.state is State.IDLE)
+    assert pressed == ["Cancel"]
+    journey.checkClean()
+    assert "cancelled" in journey.message()
+    assert journey.stored() == before
+
+
+def test_a_second_propagate_while_one_runs(journey: Journey) -> None:
+    journey.start()
+    said = len(journey.said)
+    journey.session.propagate()
+    assert "under way" in journey.said[said].text
+    assert journey.session.state is State.RUNNING
+    journey.until(lambda: journey.session.state is State.PREVIEW)
+    journey.press("againButton")  # a result is there: a new run takes its place
+    journey.until(lambda: journey.session.state is State.PREVIEW)
+    assert sum("preview" in name for name in nodeNames("vtkMRMLSegmentationNode")) == 1
+
+
+@pytest.mark.parametrize("state", [State.PREPARING, State.RUNNING, State.PREVIEW])
+def test_the_volume_is_removed(journey: Journey, state: State) -> None:
+    journey.ui.propagateButton.click()
+    journey.until(lambda: journey.session.state is state)
+    slicer.mrmlScene.RemoveNode(journey.volume)
+    journey.checkClean()
+    assert journey.session.target is None
+    assert "volume was removed" in journey.message()
+    assert not journey.ui.propagateButton.enabled
+    assert "Choose a volume" in journey.ui.propagateButton.toolTip
+
+
+def test_the_segmentation_is_removed(journey: Journey) -> None:
+    journey.start()
+    slicer.mrmlScene.RemoveNode(journey.segmentation)
+    journey.checkClean()
+    assert "segmentation was removed" in journey.message()
+
+
+def test_the_scene_is_closed_under_a_run(journey: Journey) -> None:
+    journey.start()
+    slicer.mrmlScene.Clear(0)
+    journey.checkClean()
+    assert not journey.ui.propagateButton.enabled
+
+
+def status(name: str) -> int:
+    """A number of /proc/self/status; sizes in kB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith(f"{name}:")))
+
+
+def children() -> int:
+    """How many processes this one has started that are still there."""
+    found = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        found += int(fields[1]) == os.getpid()
+    return found
+
+
+def observers(journey: Journey) -> int:
+    """VTK's observers of scene, volume and segmentation, and the session's."""
+    watched = [slicer.mrmlScene, journey.volume, journey.segmentation, journey.segmentation.GetSegmentation()]
+    signals = [getattr(journey.session, name) for name in ("changed", "progressed", "said", "logged")]
+    return sum(str(each).count("vtkObserver (") for each in watched) + sum(len(each._observers) for each in signals)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads Linux's /proc")
+def test_twenty_runs_in_a_row(scene: Any, tmp_path: Path, client: WarmClient) -> None:
+    """A volume of 3 MB, so that one copy of it left behind by each run would be seen."""
+    shape = (24, 256, 256)
+    truth = ellipsoid(shape)
+    journey = Journey(tmp_path / "models", client)
+    try:
+        journey.open(Geometry((256, 256, 24), (1.0, 1.0, 3.0), (0.0, 0.0, 0.0)), imageOf(truth))
+        journey.paint(truth, 0, (5, 11, 18))
+        journey.limit(12, 12)
+        counts = []
+        for number in range(RUNS):
+            journey.propagate()
+            journey.press("applyButton" if number % 2 else "discardButton")
+            if number % 2:
+                journey.editor.undo()
+            journey.checkClean()
+            journey.until(lambda: journey.ui.propagateButton.enabled)
+            nodes = slicer.mrmlScene.GetNumberOfNodes()
+            counts.append((children(), status("Threads"), nodes, observers(journey), status("VmRSS")))
+        found = np.array(counts)
+        assert observers(journey) > 10
+        assert (found[FIRST_RUNS:, :4].max(axis=0) <= found[:FIRST_RUNS, :4].max(axis=0)).all(), found
+        growth = 1024 * (found[-1, 4] - found[FIRST_RUNS - 1, 4])
+        assert growth < GROWTH_BYTES, found
+    finally:
+        journey.close()

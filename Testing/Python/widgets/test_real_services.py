@@ -1,0 +1,130 @@
+"""The panel with everything real around it; stood in for is what the application Slicer provides."""
+
+import importlib.metadata
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import slicer
+import slicer.util
+from journey import Journey
+
+from FewShotSAMLib.widgets.dependencies import Dependencies
+
+TORCH = ("torch", "torchvision")
+
+
+class Slicer:
+    """What the application adds to the harness: its Python, its folders, packages, and an answer to each question."""
+
+    def __init__(self, folder: Path, workerPython: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.absent: set[str] = {*TORCH}
+        self.asked: list[str] = []
+        self._site, self._patch = folder / "site-packages", monkeypatch
+        self._site.mkdir()
+        monkeypatch.syspath_prepend(str(self._site))
+        launcher = folder / "bin" / "PythonSlicer"
+        launcher.parent.mkdir()
+        launcher.write_text(f'#!/bin/sh\nexec "{workerPython}" "$@"\n')
+        launcher.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{launcher.parent}:/usr/bin:/bin")
+        kept = ("connect", "disconnect", "topLevelWidgets", "processEvents")
+        app = SimpleNamespace(
+            slicerUserSettingsFilePath=str(folder / "NA-MIC" / "Slicer.ini"),
+            testingEnabled=lambda: False,
+            **{name: getattr(slicer.app, name) for name in kept},
+        )
+        monkeypatch.setattr(slicer, "app", app)
+        monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", self._confirm)
+        for name in ("version", "distribution"):
+            monkeypatch.setattr(importlib.metadata, name, self._hiding(getattr(importlib.metadata, name)))
+        packaging: Any = ModuleType("slicer.packaging")
+        packaging.pip_install = packaging.pip_ensure = lambda requirements, **options: self.put(*self._wanted())
+        monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
+
+    def _confirm(self, text: str, **options: Any) -> bool:
+        self.asked.append(text)
+        return True
+
+    def _hiding(self, find: Any) -> Any:
+        def found(name: str) -> Any:
+            if name in self.absent:
+                raise importlib.metadata.PackageNotFoundError(name)
+            return find(name)
+
+        return found
+
+    def _wanted(self) -> list[str]:
+        return [text for text in Dependencies().missing() if not text.startswith(TORCH)]
+
+    def put(self, *requirements: str) -> None:
+        """Install packages that must not be imported."""
+        for text in requirements:
+            name, version = text.replace("==", ">=").split(">=")
+            folder = self._site / name.replace("-", "_")
+            folder.mkdir()
+            (folder / "__init__.py").write_text("raise AssertionError('imported into Slicer')")
+            info = self._site / f"{folder.name}-{version}.dist-info"
+            info.mkdir()
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+            (info / "RECORD").write_text("")
+            self.absent.discard(name)
+        importlib.invalidate_caches()
+
+    def installExtension(self) -> None:
+        """The extension PyTorch."""
+        utils: Any = ModuleType("PyTorchUtils")
+
+        class PyTorchUtilsLogic:
+            def installTorch(_self, askConfirmation=False, torchVersionRequirement=None) -> None:  # noqa: N805
+                assert not askConfirmation and torchVersionRequirement == ">=2.4"
+                self.put("torch>=2.4", "torchvision>=0.19")
+
+        utils.PyTorchUtilsLogic = PyTorchUtilsLogic
+        self._patch.setitem(sys.modules, "PyTorchUtils", utils)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="PythonSlicer is a shell script here")
+def test_from_nothing_installed_to_a_background_process(
+    scene: Any, tmp_path: Path, worker_python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    application = Slicer(tmp_path, worker_python, monkeypatch)
+    journey = Journey(tmp_path, None, realServices=True)
+    try:
+        ui, session = journey.ui, journey.session
+        journey.widget.enter()
+        assert ui.dependencyFrame.visible
+        assert "Extensions Manager" in ui.dependencyLabel.text, "the extension PyTorch comes first"
+        assert not ui.propagateButton.enabled and ui.propagateButton.toolTip == ui.dependencyLabel.text
+        application.installExtension()
+        journey.widget.exit()
+        journey.widget.enter()
+        assert "torch, torchvision" in ui.dependencyLabel.text and "Press Install" in ui.dependencyLabel.text
+        assert session.machine is None
+        journey.press("installButton")
+        assert len(application.asked) == 1 and "torch>=2.4" in application.asked[0]
+        assert not ui.dependencyFrame.visible
+        journey.until(lambda: session.machine is not None)  # PythonSlicer's own answer
+        assert [device.name for device in session.machine.devices][-1] == "cpu"
+        assert ui.propagateButton.toolTip == session.why_not()
+        assert session.models.folder == tmp_path / "NA-MIC" / "FewShotSAM" / "Models"
+    finally:
+        journey.close()
+    assert not {*TORCH, "h5py"} & set(sys.modules)
+
+
+def test_an_incomplete_slicer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without PythonSlicer there is nothing to compute with; the module opens with a message and nothing else."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    told: list[str] = []
+    monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **options: told.append(text))
+    from harness import application
+
+    module = application.loadModule(Path(__file__).resolve().parents[3] / "FewShotSAM" / "FewShotSAM.py")
+    widget = module.FewShotSAMWidget()
+    widget.setup()
+    assert "PythonSlicer was not found" in told[0] and "Install 3D Slicer anew" in told[0]
+    for call in (widget.enter, widget.exit, widget.cleanup):
+        call()
