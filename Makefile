@@ -10,7 +10,11 @@ SLICER_PYTHON ?= $(firstword $(shell for each in python3.12 $(HOME)/.pyenv/versi
 SLICER_VENV   ?= .venv-slicer
 SLICER_STAMP  := $(SLICER_VENV)/.installed
 
-.PHONY: demo test lint format benchmark clean
+# trame-slicer pins its own slicer-core and vtk. There is no torch in it: the background process has that of VENV.
+WEB_VENV   ?= .venv-web
+WEB_STAMP  := $(WEB_VENV)/.installed
+
+.PHONY: demo test lint format benchmark web web-test clean
 
 demo: $(STAMP)
 	$(BIN)/fewshotsam demo --output demo-output
@@ -43,5 +47,16 @@ $(SLICER_STAMP): pyproject.toml
 	$(SLICER_VENV)/bin/pip install --quiet --editable '.[test-slicer]'
 	touch $@
 
+web: $(STAMP) $(WEB_STAMP)
+	@echo "Start it: $(WEB_VENV)/bin/fewshotsam web VOLUME"
+
+web-test: web
+	FEWSHOTSAM_PYTHON=$(abspath $(BIN)/python) $(WEB_VENV)/bin/python -m pytest Testing/Python/web
+
+$(WEB_STAMP): pyproject.toml
+	$(PYTHON) -m venv $(WEB_VENV)
+	$(WEB_VENV)/bin/pip install --quiet --editable '.[web,test-web]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(SLICER_VENV) demo-output
+	rm -rf $(VENV) $(SLICER_VENV) $(WEB_VENV) demo-output

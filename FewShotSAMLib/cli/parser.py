@@ -37,6 +37,12 @@ Examples:
 
 {EXIT_CODES}"""
 
+WEB_NOTES = f"""Results are saved in the served folder: --data, or the one that VOLUME lies in. One browser at a time
+can use a server, and only with its secret: a random one that stands in the address, or your own from the environment
+variable FEWSHOTSAM_WEB_SECRET. From another computer, best through a tunnel: ssh -L 8765:127.0.0.1:8765 SERVER
+
+{EXIT_CODES}"""
+
 
 class Parser(argparse.ArgumentParser):
     """A parser whose complaint is one line."""
@@ -65,6 +71,7 @@ def build_parser() -> Parser:
     demo.add_argument("-o", "--output", default="demo-output", metavar="FOLDER", help="(default: %(default)s)")
     _add_quiet(demo)
     _add_benchmark(commands)
+    _add_web(commands)
     _add_command(commands, "doctor", "doctor", "say what is installed and what is missing; exit code 1 if anything is")
     return parser
 
@@ -250,6 +257,18 @@ def _add_benchmark(commands: argparse._SubParsersAction[Parser]) -> None:
     _add_quiet(parser)
 
 
+def _add_web(commands: argparse._SubParsersAction[Parser]) -> None:
+    summary = "paint and propagate in a browser, on this computer or from another one"
+    parser = _add_command(commands, "web", "web", summary, WEB_NOTES)
+    add = parser.add_argument
+    add("volume", metavar="VOLUME", nargs="?", help="NRRD, NIfTI, MHA or a DICOM folder")
+    add("--data", metavar="FOLDER", help="volumes to choose from, and where results are saved")
+    add("--port", type=_port, metavar="N", default=8765, help="0: any that is free (default: %(default)s)")
+    add("--host", metavar="ADDRESS", default="127.0.0.1", help="0.0.0.0: reachable from other computers")
+    add("--python", metavar="FILE", help="the Python that has torch (default: this one, or that of .venv)")
+    add("--no-browser", action="store_true", help="open no browser, print the address only")
+
+
 def _axis(text: str) -> str | int:
     if text not in ("auto", "0", "1", "2"):
         raise argparse.ArgumentTypeError(f"“{text}” is not one of auto, 0, 1, 2")
@@ -297,6 +316,13 @@ def _painted(text: str) -> list[int]:
 
 def _processes(text: str) -> int:
     return int(_number(text, int, 1, "a whole number from 1 up"))
+
+
+def _port(text: str) -> int:
+    number = int(_number(text, int, 0, "a port from 0 to 65535"))
+    if number > 65535:
+        raise argparse.ArgumentTypeError(f"“{text}” is not a port from 0 to 65535")
+    return number
 
 
 def _number(text: str, convert: Callable[[str], float], least: float, words: str) -> float:

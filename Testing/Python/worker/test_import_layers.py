@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "widgets": {"mrml", "workflow", "worker", "methods/registry", "core"},
     "web": {"mrml", "workflow", "worker", "core"},
     "benchmark": {"worker", "engine", "methods", "methods/registry", "sam", "core"},
-    "cli": {"core", "worker", "sam", "methods/registry", "cli", "demo", "benchmark"},
+    "cli": {"core", "worker", "sam", "methods/registry", "cli", "demo", "benchmark", "web"},
     "demo": {"core"},
     "__main__": {"cli"},
 }

@@ -1,0 +1,260 @@
+"""What the page may ask of the app; each is a trigger of this name. Nothing else of the app can be reached."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+from trame_server import Server
+
+from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
+from FewShotSAMLib.web.app import WebApp
+from FewShotSAMLib.web.brush import STEP
+from FewShotSAMLib.web.keyboard import ACTIONS
+from FewShotSAMLib.web.pictures import color_of_hex
+from FewShotSAMLib.web.views import FOUR, PLANES
+from FewShotSAMLib.web.volumes import set_automatic_window, set_window, window_of
+from FewShotSAMLib.workflow import ERROR, INFO, WARNING
+
+_log = logging.getLogger(__name__)
+TOOLS = ("window", "paint", "erase", "")
+NEEDS_VOLUME = "Open a volume first."
+
+
+class Actions:
+    """Checks what comes from the browser, for anything may come, and hands it on."""
+
+    def __init__(self, app: WebApp) -> None:
+        self._app = app
+
+    def register(self, server: Server) -> None:
+        """Make every public method a trigger."""
+        for name in dir(self):
+            if not name.startswith("_") and name != "register":
+                server.trigger(name)(self._guarded(getattr(self, name)))
+
+    def _guarded(self, action: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(action)
+        def run(*values: Any) -> None:
+            try:
+                action(*values)
+            except FewShotSAMError as error:
+                self._app.complain(error)
+            except (TypeError, ValueError, KeyError):  # not what the page sends: somebody else wrote this message
+                _log.warning("A message of the page was refused", exc_info=True)
+                self._app.complain(BadInputError("The server did not understand the page.", "Reload the page."))
+
+        return run
+
+    # Files
+
+    def list_volumes(self) -> None:
+        """Show what can be opened."""
+        self._app.show(volumes=self._app.folder.volumes())
+        self._app.server.state.show_volumes = True  # the page closes it by itself, so it is no content of ours
+
+    def open(self, name: str) -> None:
+        """Open a volume of the served folder."""
+        self._app.open(self._app.folder.resolve(str(name)))
+        self._app.show(volume_file=str(name))
+
+    def save(self, name: str) -> None:
+        """Save the visible segments in the served folder."""
+        self._need_volume()
+        path = self._app.folder.output(str(name))
+        before = len(self._app.messages.rows)
+        self._app.session.export(path)
+        if path.is_file() and len(self._app.messages.rows) >= before:
+            self._app.show(is_unsaved=False, save_name=self._app.folder.name_of(path))
+
+    # Views
+
+    def jump(self, plane: str, index: float) -> None:
+        """Show a slice in the view of a plane."""
+        self._app.views.jump(_one_of(plane, PLANES), _number(index))
+
+    def go_to(self, index: float) -> None:
+        """Show a slice in the view of the plane that is painted."""
+        self._app.views.jump(self._app.work_plane, _number(index))
+
+    def enlarge(self, plane: str) -> None:
+        """Show the view of a plane large, or all four again."""
+        is_four = self._app.views.layout.layout_id == FOUR
+        self._app.views.set_layout(_one_of(plane, PLANES) if is_four else FOUR)
+        self._app.show()
+
+    def reset_views(self) -> None:
+        """Show all of the volume in all views."""
+        self._app.views.reset()
+
+    def reset_3d(self) -> None:
+        """Show all surfaces."""
+        self._app.views.reset_3d()
+
+    def toggle_3d(self) -> None:
+        """Show surfaces, or not."""
+        self._app.surfaces.show(not self._app.surfaces.are_shown)
+        self._app.show()
+
+    def set_window(self, name: str) -> None:
+        """A CT window by name, or `auto`."""
+        self._need_volume()
+        if name == "auto":
+            set_automatic_window(self._app.volume_node)
+        else:
+            set_window(self._app.volume_node, *window_of(name))
+        self._app.show(window_name=name)
+
+    # Tools
+
+    def set_tool(self, tool: str) -> None:
+        """Take a tool; the one that is taken already is put away."""
+        tool = _one_of(tool, TOOLS)
+        self._need_volume()
+        self._app.set_tool("" if tool == self._app.painter.tool else tool)
+
+    def set_brush(self, place: float) -> None:
+        """Size of the brush, 0 to 100."""
+        self._app.set_brush(_number(place))
+
+    def undo(self) -> None:
+        """Take the last change back."""
+        if not self._app.session.is_busy:
+            self._app.painter.undo()
+            self._app.changed_segmentation()
+
+    def redo(self) -> None:
+        """Do again what was taken back."""
+        if not self._app.session.is_busy:
+            self._app.painter.redo()
+            self._app.changed_segmentation()
+
+    def key(self, chord: str, view: str) -> None:
+        """A key was pressed while the pointer was over a view."""
+        action = ACTIONS[chord]
+        plane = view if view in PLANES else self._app.work_plane
+        if action in ("slice_up", "slice_down"):
+            self._app.views.jump(plane, self._app.views.index(plane) + (1 if action == "slice_up" else -1))
+        elif action in ("brush_smaller", "brush_larger"):
+            self._app.set_brush(self._app.extra["brush_place"] + (STEP if action == "brush_larger" else -STEP))
+        elif action in ("paint", "erase", "window", "no_tool"):
+            self._need_volume()
+            self._app.set_tool("" if action == "no_tool" else action)
+        elif action == "propagate" and self._app.session.is_busy:
+            return
+        else:
+            getattr(self, action)()
+
+    # Segments
+
+    def add_segment(self) -> None:
+        """Add an empty segment."""
+        self._need_volume()
+        self._app.painter.saveStateForUndo()
+        self._app.segments.add()
+        self._app.changed_segmentation()
+
+    def choose_segment(self, segment_id: str) -> None:
+        """Paint this one."""
+        self._app.segments.choose(str(segment_id))
+        self._app.show()
+
+    def rename_segment(self, segment_id: str, name: str) -> None:
+        """Give it a name."""
+        self._app.segments.rename(str(segment_id), str(name))
+        self._app.changed_segmentation()
+
+    def color_segment(self, segment_id: str, color: str) -> None:
+        """Give it a colour, #rrggbb."""
+        self._app.segments.color(str(segment_id), color_of_hex(str(color)))
+        self._app.changed_segmentation()
+
+    def show_segment(self, segment_id: str, visible: bool) -> None:
+        """Show or hide it."""
+        self._app.segments.show(str(segment_id), bool(visible))
+        self._app.changed_segmentation()
+
+    def remove_segment(self, segment_id: str) -> None:
+        """Remove it."""
+        self._app.painter.saveStateForUndo()
+        self._app.segments.remove(str(segment_id))
+        self._app.changed_segmentation()
+
+    # Painted slices and the run
+
+    def mark_empty(self) -> None:
+        """Declare the slice that is shown empty."""
+        self._need_volume()
+        plane = self._app.work_plane
+        self._app.session.set_empty(self._app.views.index(plane), True)
+        self._app.mark_unsaved()
+
+    def tick(self, index: float, ticked: bool) -> None:
+        """Learn from a painted slice, or not."""
+        self._app.session.set_ticked(_number(index), bool(ticked))
+
+    def delete_slice(self, index: float) -> None:
+        """Erase a painted slice, or take back that it is empty."""
+        number = _number(index)
+        row = next((each for each in self._app.session.painted if each.index == number), None)
+        if row is not None and row.empty:
+            self._app.session.set_empty(number, False)
+        elif row is not None:
+            self._app.session.delete_slice(number)
+            self._app.changed_segmentation()
+
+    def propagate(self) -> None:
+        """Begin a run."""
+        self._app.messages.clear([INFO, WARNING, ERROR])
+        self._app.session.propagate()
+
+    def cancel(self) -> None:
+        """Stop the run."""
+        self._app.session.cancel()
+
+    def set_opacity(self, percent: float) -> None:
+        """Opacity of the preview."""
+        number = min(max(_number(percent), 0), 100)
+        if self._app.session.preview is not None:
+            self._app.session.preview.set_opacity(number / 100)
+        self._app.show(opacity=number)
+
+    def apply(self) -> None:
+        """Write the result into the segments."""
+        self._app.session.apply()
+        self._app.changed_segmentation()
+
+    def discard(self) -> None:
+        """Drop the result."""
+        self._app.session.discard()
+        self._app.views.redraw()
+
+    def next_slice(self) -> None:
+        """Show the slice that is best painted next."""
+        index = self._app.session.next_slice()
+        if index is not None:
+            self._app.views.jump(self._app.work_plane, index)
+
+    def dismiss(self, number: float) -> None:
+        """Show a message no more."""
+        self._app.messages.dismiss(_number(number))
+        self._app.show()
+
+    def _need_volume(self) -> None:
+        if self._app.volume is None:
+            raise BadInputError(NEEDS_VOLUME)
+
+
+def _number(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is no number")
+    return int(value)
+
+
+def _one_of(value: Any, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise ValueError(f"{value!r} is none of {allowed}")
+    return str(value)

@@ -1,0 +1,237 @@
+"""The browser app: one volume, one segmentation, one session of the workflow, and the page that shows them."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import tempfile
+from pathlib import Path
+
+import slicer
+from trame_server import Server
+from trame_slicer.core import SlicerApp
+
+from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
+from FewShotSAMLib.core.intensity import PRESETS
+from FewShotSAMLib.core.plane import slice_plane
+from FewShotSAMLib.core.volume import Volume, read_volume
+from FewShotSAMLib.mrml import MRMLScene
+from FewShotSAMLib.web.brush import FIRST_PLACE, PLACES, BrushScale, shown
+from FewShotSAMLib.web.contents import Contents, Messages, changes, painted_rows, progress_row, segment_rows
+from FewShotSAMLib.web.contents import session_contents as contents_of
+from FewShotSAMLib.web.folder import SEGMENTATION_SUFFIX, ServedFolder
+from FewShotSAMLib.web.painting import Painter
+from FewShotSAMLib.web.segments import SegmentList
+from FewShotSAMLib.web.surfaces import Surfaces
+from FewShotSAMLib.web.thumbnails import Thumbnails
+from FewShotSAMLib.web.views import PLANES, Views
+from FewShotSAMLib.web.volumes import add_volume, is_ct, remove_nodes, show_painting
+from FewShotSAMLib.web.vtk_log import log_vtk_to_file
+from FewShotSAMLib.worker.client import WorkerClient
+from FewShotSAMLib.workflow import ERROR, INFO, WARNING, Message, Progress, Session
+
+WORKER_NICENESS = 5
+
+
+class WebApp:
+    """All that belongs to one server. What the page may ask for is in `actions`; `poll` is called every 50 ms."""
+
+    def __init__(self, server: Server, folder: ServedFolder, python: Path) -> None:
+        self.server, self.folder = server, folder
+        self._slicer = SlicerApp()
+        log_vtk_to_file()
+        self._is_stale, self._places = True, tuple[int, ...]()
+        # Views come before brushes, which look for them when they are made.
+        self.views = Views(self._slicer, server, self._moved)
+        self.painter = Painter(self._slicer.segmentation_editor)
+        self._client = WorkerClient(python)
+        self._polite_pid: int | None = None
+        self.session = Session(MRMLScene(self._slicer.scene, self.painter), self._client)
+        self.segments = SegmentList(self._slicer.segmentation_editor)
+        self.thumbnails, self.surfaces = Thumbnails(self.session), Surfaces(self._slicer.scene, self.session)
+        self.messages = Messages()
+        self.volume: Volume | None = None
+        self.volume_node: slicer.vtkMRMLVolumeNode | None = None
+        self.brush = BrushScale(1.0, 30.0)
+        self.extra: Contents = {"folder_name": folder.path.name or str(folder.path)}
+        self._nodes: list[slicer.vtkMRMLDisplayableNode] = []
+        self._shown: Contents = {}
+        self._connect()
+        self.session.inspect()  # starts the background process, so that it is warm when it is needed
+
+    def _connect(self) -> None:
+        self.session.changed.connect(self._touch)
+        self.session.progressed.connect(self._show_progress)
+        self.session.said.connect(self.say)
+        self._slicer.segmentation_editor.segmentation_modified.connect(self._edited)
+        for brush in self.painter.brushes:
+            brush.about_to_change.connect(self.mark_unsaved)
+
+    def open(self, path: Path) -> None:
+        """Read a volume and begin a segmentation of it; what was open before is dropped. Raises BadInputError."""
+        volume = read_volume(path)
+        self.close_volume()
+        node = add_volume(self._slicer.scene, volume)
+        self.views.show(node, volume.geometry)  # first: what is drawn before the image hides it
+        segmentation = self._slicer.scene.GetNodeByID(self.session.scene.create_segmentation(node.GetID()))
+        show_painting(segmentation)
+        self.surfaces.begin(segmentation, node, math.prod(volume.geometry.size))
+        self.volume, self.volume_node, self._nodes = volume, node, [*self.surfaces.nodes, segmentation, node]
+        self.painter.set_nodes(segmentation, node)
+        self.set_tool("")
+        self.segments.begin()
+        self.brush = BrushScale.of(volume.geometry)
+        self.session.set_inputs(node.GetID(), segmentation.GetID())
+        self.show(volume_name=volume.name, window_name="abdomen" if is_ct(volume) else "", is_unsaved=False)
+        self.show(save_name=f"{volume.name}{SEGMENTATION_SUFFIX}", opacity=50, volume_file="")
+        self.show(windows=[*PRESETS, "auto"] if is_ct(volume) else [])
+        self.set_brush(FIRST_PLACE)
+        self.messages.clear([INFO, WARNING, ERROR])
+        for warning in volume.warnings:
+            self.say(Message(WARNING, warning))
+
+    def close_volume(self) -> None:
+        """Drop the volume and its segmentation."""
+        self.session.set_inputs(None, None)
+        self.surfaces.end()
+        self.thumbnails.forget()
+        remove_nodes(self._slicer.scene, self._nodes)
+        self.volume, self.volume_node, self._nodes = None, None, []
+
+    def set_brush(self, place: int) -> None:
+        """Size of the brush, a place on its slider; beyond the ends that of the end."""
+        place = min(max(place, 0), PLACES)
+        diameter = self.brush.diameter(place)
+        self.painter.set_diameter(diameter)
+        self.show(brush_place=place, brush_mm=shown(diameter))
+
+    def set_tool(self, tool: str) -> None:
+        """paint, erase, window, or "" for none: then the left button does nothing but move the crosshair."""
+        self.painter.set_tool(tool)
+        modes = slicer.vtkMRMLInteractionNode
+        mode = modes.AdjustWindowLevel if tool == "window" else modes.ViewTransform
+        self._slicer.app_logic.GetInteractionNode().SetCurrentInteractionMode(mode)
+        self._touch()
+
+    def close(self) -> None:
+        """End the background process."""
+        self.session.close()
+
+    def say(self, message: Message) -> None:
+        """Show a message."""
+        if message.level != INFO:
+            self.messages.clear([INFO])
+        self.messages.add(message)
+        self._touch()
+
+    def complain(self, error: FewShotSAMError) -> None:
+        """Show what went wrong."""
+        self.say(Message(ERROR, error.message, error.hint))
+
+    def show(self, **values: object) -> None:
+        """Values of the page's state that belong to no other part."""
+        self.extra.update(values)
+        self._touch()
+
+    def mark_unsaved(self) -> None:
+        """There is something that closing would lose."""
+        self.show(is_unsaved=True)
+
+    @property
+    def work_axis(self) -> int:
+        """The array axis that is worked along: the one painted on, k before there is any."""
+        return 0 if self.session.axis is None else self.session.axis
+
+    @property
+    def work_plane(self) -> str:
+        """The plane of the slices that are painted."""
+        return "axial" if self.volume is None else slice_plane(self.volume.geometry, self.work_axis).name
+
+    def segmentation_file(self) -> bytes:
+        """The segmentation as a file to download. Raises BadInputError."""
+        if self.session.target is None:
+            raise BadInputError("There is nothing to save.", "Open a volume first.")
+        with tempfile.TemporaryDirectory(prefix="fewshotsam-") as folder:
+            path = Path(folder) / f"segmentation{SEGMENTATION_SUFFIX}"
+            self.session.scene.export(self.session.target, self.segments.visible_ids(), path)
+            return path.read_bytes()
+
+    def poll(self) -> None:
+        """Take the next small steps and show what changed."""
+        self.session.poll()
+        self._put_views_first()
+        if self.thumbnails.poll() or self.messages.expire():
+            self._touch()
+        if self.surfaces.poll(is_calm=not self.session.is_busy):
+            self.views.reset_3d()
+        if self._is_stale:
+            self._is_stale = False
+            self._refresh()
+
+    def _put_views_first(self) -> None:
+        """Let the background process leave the processor to drawing: a run takes little longer, views stay fluent."""
+        pid = self._client.pid
+        if pid is not None and pid != self._polite_pid:
+            self._polite_pid = pid
+            with contextlib.suppress(AttributeError, OSError):  # Windows has none of this; or it ended just now
+                os.setpriority(os.PRIO_PROCESS, pid, WORKER_NICENESS)
+
+    def _moved(self) -> None:
+        """A view shows another slice, or was zoomed."""
+        places = tuple(map(self.views.index, PLANES))
+        if places != self._places:
+            self._places = places
+            self.painter.finish_stroke()
+        self._touch()
+
+    def _touch(self, *_: object) -> None:
+        self._is_stale = True
+
+    def _edited(self, *_: object) -> None:
+        self.session.mark_modified()
+        self.thumbnails.look_soon()
+        self.surfaces.look_soon()
+        self._touch()
+
+    def changed_segmentation(self) -> None:
+        """Segments changed otherwise than by a brush: by a result, Undo, or in the list."""
+        self.segments.keep_choice()
+        self.mark_unsaved()
+        self._edited()
+        self.views.redraw()
+
+    def _show_progress(self, progress: Progress) -> None:
+        self.show(progress=progress_row(progress))
+
+    def _refresh(self) -> None:
+        new = changes(self._contents(), self._shown)
+        self._shown.update(new)
+        with self.server.state as state:
+            state.update(new)
+
+    def _contents(self) -> Contents:
+        plane = self.work_plane
+        places = {f"at_{each}": self.views.index(each) for each in PLANES}
+        lasts = {f"last_{each}": max(0, self.views.count(each) - 1) for each in PLANES}
+        return {
+            **contents_of(self.session, self.views.count(plane) if self.volume else 0),
+            "segments": segment_rows(self._scene_segments()),
+            "active_segment": self.segments.chosen,
+            "painted": painted_rows(self.session.painted, self.thumbnails.picture),
+            "work_plane": plane,
+            "work_slice": places[f"at_{plane}"],
+            "can_mark_empty": bool(self.session.painted),
+            "tool": self.painter.tool,
+            "can_undo": self.painter.can_undo and not self.session.is_busy,
+            "can_redo": self.painter.can_redo and not self.session.is_busy,
+            "show_3d": self.surfaces.are_shown,
+            "layout": self.views.layout.layout_id,
+            "messages": list(self.messages.rows),
+            **places,
+            **lasts,
+            **self.extra,
+        }
+
+    def _scene_segments(self) -> list:
+        return [] if self.session.target is None else self.session.scene.segments(self.session.target)

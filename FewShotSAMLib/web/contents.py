@@ -1,0 +1,134 @@
+"""What the page shows of a session, as values that JSON can hold. Knows nothing of the web framework."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from FewShotSAMLib.web.pictures import confidence_strip, hex_color
+from FewShotSAMLib.workflow import INFO, Message, PaintedSlice, Progress, SceneSegment, Session
+
+MOST_MESSAGES = 4
+INFO_S = 7.0
+Contents = dict[str, Any]
+
+
+def segment_rows(segments: Iterable[SceneSegment]) -> list[Contents]:
+    """The list of segments."""
+    return [
+        {"id": each.id, "name": each.name, "color": hex_color(each.color), "visible": each.visible} for each in segments
+    ]
+
+
+def painted_rows(painted: Iterable[PaintedSlice], picture: Callable[[int], str]) -> list[Contents]:
+    """The list of painted slices; `picture` gives the address of a slice's thumbnail."""
+    return [
+        {"index": each.index, "ticked": each.ticked, "empty": each.empty, "picture": picture(each.index)}
+        for each in painted
+    ]
+
+
+def progress_row(progress: Progress) -> Contents:
+    """The progress bar: text, percent (None where unknown), time left."""
+    percent = None if progress.fraction is None else round(100 * progress.fraction)
+    return {"text": progress.text, "percent": percent, "left": time_left(progress.remaining_s)}
+
+
+def time_left(seconds: float | None) -> str:
+    """Seconds as users read them, "" where unknown or next to nothing."""
+    if seconds is None or seconds < 1:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s left" if minutes else f"{rest} s left"
+
+
+def session_contents(session: Session, slices: int) -> Contents:
+    """State, what Propagate waits for, and the review; `slices`: how many lie along the axis that is painted on."""
+    review = session.review
+    return {
+        "state": session.state.value,
+        "busy": session.is_busy,
+        "why_not": "" if session.is_busy else session.why_not(),
+        "next_slice": session.next_slice(),
+        "review": {
+            "strip": "" if review is None or not slices else confidence_strip(review, slices),
+            "summary": "" if review is None else review.summary,
+            "count": slices,
+        },
+    }
+
+
+class Messages:
+    """The last messages, each with a number by which it can be dismissed. What is only information goes by itself."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._count = 0
+        self._said: dict[int, float] = {}
+        self.rows: list[Contents] = []
+
+    def add(self, message: Message) -> None:
+        """Show a message; the oldest goes where there are too many."""
+        self._count += 1
+        self._said[self._count] = self._clock()
+        row = {"id": self._count, "level": message.level, "text": str(message)}
+        self.rows = [*(each for each in self.rows if each["text"] != row["text"]), row][-MOST_MESSAGES:]
+
+    def expire(self) -> bool:
+        """Drop information that was shown for long enough; True where there was any."""
+        end = self._clock() - INFO_S
+        left = [each for each in self.rows if each["level"] != INFO or self._said[each["id"]] > end]
+        changed, self.rows = len(left) != len(self.rows), left
+        return changed
+
+    def dismiss(self, number: int) -> None:
+        """Show it no more."""
+        self.rows = [each for each in self.rows if each["id"] != number]
+
+    def clear(self, levels: Iterable[str]) -> None:
+        """Show none of these levels any more."""
+        gone = set(levels)
+        self.rows = [each for each in self.rows if each["level"] not in gone]
+
+
+def changes(new: Mapping[str, Any], shown: Mapping[str, Any]) -> Contents:
+    """What of `new` is not shown yet, so that nothing goes over the network twice."""
+    return {name: value for name, value in new.items() if name not in shown or shown[name] != value}
+
+
+FIRST_STATE: Contents = {
+    "state": "idle",
+    "busy": False,
+    "why_not": "",
+    "next_slice": None,
+    "review": {"strip": "", "summary": "", "count": 0},
+    "progress": {"text": "", "percent": None, "left": ""},
+    "segments": [],
+    "active_segment": "",
+    "painted": [],
+    "work_plane": "axial",
+    "work_slice": 0,
+    "can_mark_empty": False,
+    "tool": "",
+    "brush_place": 40,
+    "brush_mm": 0,
+    "can_undo": False,
+    "can_redo": False,
+    "opacity": 50,
+    "show_3d": False,
+    "layout": "four",
+    "windows": [],
+    "window_name": "",
+    "volume_name": "",
+    "volume_file": "",
+    "volumes": [],
+    "show_volumes": False,
+    "show_keys": False,
+    "is_unsaved": False,
+    "save_name": "",
+    "folder_name": "",
+    "messages": [],
+    **{f"{kind}_{plane}": 0 for kind in ("at", "last") for plane in ("axial", "coronal", "sagittal")},
+}
+"""Everything that the page reads, before a volume is open."""

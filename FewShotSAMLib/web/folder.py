@@ -1,0 +1,92 @@
+"""The served folder: the only place that the browser may name files in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from urllib.parse import unquote
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.files import compound_suffix
+
+VOLUME_SUFFIXES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
+SEGMENTATION_SUFFIX = ".seg.nrrd"
+MOST_LISTED = 500
+DEEPEST = 4
+_DICOM_MARK = b"DICM"  # after a preamble of 128 bytes
+_HINT = "Choose a place inside the served folder."
+
+
+class ServedFolder:
+    """A folder and what is in it, named by paths relative to it. Nothing outside can be named, not even by a link."""
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise BadInputError(f"The folder {folder} does not exist.", "Check the spelling.")
+        self.path = folder.resolve()
+
+    def resolve(self, name: str) -> Path:
+        """The path that `name` stands for; it need not exist. Raises BadInputError where it lies outside."""
+        for text in (name, unquote(name), unquote(unquote(name))):
+            if not text.strip() or "\0" in text or _leads_away(text):
+                raise BadInputError(f"“{name}” is not a place in the served folder.", _HINT)
+        path = (self.path / name).resolve()
+        if not path.is_relative_to(self.path):
+            raise BadInputError(f"“{name}” leads out of the served folder.", _HINT)
+        return path
+
+    def name_of(self, path: Path) -> str:
+        """The name of a path inside the folder; raises BadInputError for any other."""
+        resolved = path.resolve()
+        if not resolved.is_relative_to(self.path):
+            raise BadInputError(f"{path.name} lies outside the served folder.", _HINT)
+        return resolved.relative_to(self.path).as_posix()
+
+    def output(self, name: str) -> Path:
+        """Where a segmentation of this name is saved, with its suffix. Raises BadInputError."""
+        self.resolve(name)
+        if not name.lower().endswith(SEGMENTATION_SUFFIX):
+            name = f"{name}{SEGMENTATION_SUFFIX}"
+        path = self.resolve(name)
+        if not path.parent.is_dir():
+            raise BadInputError(f"There is no folder “{PurePosixPath(name).parent}” in the served folder.", _HINT)
+        return path
+
+    def volumes(self) -> list[str]:
+        """Names of the volumes: files of 3D Slicer's formats, and folders that hold DICOM files."""
+        found = []
+        for name in self._walk():
+            found.append(name)
+            if len(found) == MOST_LISTED:
+                break
+        return sorted(found, key=str.casefold)
+
+    def _walk(self) -> Iterator[str]:
+        for folder, below, files in os.walk(self.path, followlinks=False):
+            here = Path(folder)
+            below[:] = sorted(each for each in below if not each.startswith("."))
+            if len(here.relative_to(self.path).parts) >= DEEPEST:
+                below.clear()
+            visible = sorted(each for each in files if not each.startswith("."))
+            for each in visible:
+                if compound_suffix(Path(each)) in VOLUME_SUFFIXES and self._is_inside(here / each):
+                    yield (here / each).relative_to(self.path).as_posix()
+            if here != self.path and any(_is_dicom(here / each) for each in visible[:3]):
+                yield here.relative_to(self.path).as_posix()
+
+    def _is_inside(self, path: Path) -> bool:
+        return path.resolve().is_relative_to(self.path)
+
+
+def _leads_away(text: str) -> bool:
+    windows, posix = PureWindowsPath(text), PurePosixPath(text)
+    return bool(windows.drive or windows.root) or posix.is_absolute() or ".." in windows.parts
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(132)[128:] == _DICOM_MARK
+    except OSError:
+        return False

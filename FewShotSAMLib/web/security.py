@@ -1,0 +1,109 @@
+"""Who may use the server: one browser, which has shown the secret. Knows nothing of the web framework."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+TOKEN_BYTES = 32
+SHORTEST_SECRET = 12
+"""Characters that a password of the user's own needs: anybody who reaches the port may guess."""
+GUESSES = 10
+"""Wrong secrets in a row after which the server pauses, so that guessing is hopeless."""
+PAUSE_S = 30.0
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def new_token() -> str:
+    """A secret that cannot be guessed, fit for an address."""
+    return secrets.token_urlsafe(TOKEN_BYTES)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to answer. status: 200 go on, else the HTTP status; new_session: cookie value to set, "" for none."""
+
+    status: int
+    text: str = ""
+    new_session: str = ""
+
+
+ASK = Verdict(401, "This page needs the secret of the server. It stands in the address that the terminal shows.")
+WRONG = Verdict(403, "That is not the secret of this server.")
+FOREIGN = Verdict(403, "Another web page tried to use this server. Nothing was answered.")
+TAKEN = Verdict(
+    409,
+    "Another browser is using this server, and nobody else gets to see its data. "
+    "Start a server of your own, or stop this one with Ctrl-C and start it again.",
+)
+PAUSED = Verdict(429, "Too many wrong secrets. Wait half a minute and try again.")
+WELCOME = Verdict(200)
+
+
+@dataclass
+class Gate:
+    """Lets in the first browser that knows the secret, and knows it again by its cookie; all others are refused.
+
+    The work lies in the server, so this one browser may reload, lose its connection and come back at any time.
+    """
+
+    secret: str
+    clock: Callable[[], float] = time.monotonic
+    cookie: str = field(default_factory=lambda: f"fewshotsam-{secrets.token_hex(4)}")
+    _session: str = ""
+    _wrong: int = 0
+    _paused_until: float = 0.0
+
+    def knows(self, cookies: Mapping[str, str]) -> bool:
+        """Whether these are the cookies of the browser that was let in."""
+        shown = cookies.get(self.cookie, "")
+        return bool(self._session) and _is_same(shown, self._session)
+
+    def enter(self, offered: str | None, cookies: Mapping[str, str]) -> Verdict:
+        """Judge a request for a page: `offered` is the secret in its address or form, None where there is none."""
+        if self.knows(cookies):
+            return WELCOME
+        if offered is None:
+            return ASK
+        if self.clock() < self._paused_until:
+            return PAUSED
+        if not _is_same(offered, self.secret):
+            self._count_wrong()
+            return WRONG
+        self._wrong = 0
+        if self._session:
+            return TAKEN
+        self._session = new_token()
+        return Verdict(200, "", self._session)
+
+    def _count_wrong(self) -> None:
+        self._wrong += 1
+        if self._wrong >= GUESSES:
+            self._wrong, self._paused_until = 0, self.clock() + PAUSE_S
+
+
+def is_own_origin(origin: str | None, host: str) -> bool:
+    """Whether a request came from a page of this server itself.
+
+    Browsers name the origin with every WebSocket, and cookies go along with those of other pages on the same host.
+    """
+    return origin is not None and urlsplit(origin).netloc.lower() == host.lower()
+
+
+def is_own_host(host: str, bound_to: str) -> bool:
+    """Whether the Host header fits a server on this computer only; any other may be an attacker's name for it.
+
+    Servers that are reached from outside go by many names, so there everything is accepted.
+    """
+    if bound_to not in LOOPBACK:
+        return True
+    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+    return name.strip("[]").lower() in LOOPBACK
+
+
+def _is_same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(), other.encode())

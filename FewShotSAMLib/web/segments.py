@@ -1,0 +1,100 @@
+"""The list of segments: add, choose, rename, colour, hide, remove."""
+
+from __future__ import annotations
+
+import slicer
+from trame_slicer.core import SegmentationEditor
+
+LONGEST_NAME = 100
+# Told apart on grey images and by colour-blind readers (after Okabe and Ito, brighter).
+_COLORS = (
+    (0.34, 0.71, 0.91),
+    (0.90, 0.62, 0.00),
+    (0.00, 0.72, 0.52),
+    (0.94, 0.89, 0.26),
+    (0.86, 0.40, 0.10),
+    (0.80, 0.47, 0.65),
+    (0.35, 0.45, 0.95),
+    (0.75, 0.75, 0.75),
+)
+
+
+class SegmentList:
+    """The segments of the editor's segmentation; one of them is chosen, that is, painted."""
+
+    def __init__(self, editor: SegmentationEditor) -> None:
+        self._editor = editor
+
+    @property
+    def chosen(self) -> str:
+        """Id of the segment that is painted, "" where there is none."""
+        return self._editor.active_segment_id or ""
+
+    def begin(self) -> None:
+        """A new segmentation: colour its first segment and choose it."""
+        ids = self._ids()
+        for number, segment_id in enumerate(ids):
+            self.color(segment_id, _COLORS[number % len(_COLORS)])
+        self.choose(ids[0] if ids else "")
+
+    def add(self) -> str:
+        """Add an empty segment and choose it; returns its id."""
+        number = len(self._ids())
+        segment_id = self._node().GetSegmentation().AddEmptySegment("", self._free_name(), _COLORS[number % 8])
+        self.choose(segment_id)
+        return str(segment_id)
+
+    def choose(self, segment_id: str) -> None:
+        """Paint this one from now on."""
+        self._editor.set_active_segment_id(segment_id)
+
+    def keep_choice(self) -> None:
+        """Choose another segment where the chosen one is gone."""
+        ids = self._ids()
+        if self.chosen not in ids:
+            self.choose(ids[0] if ids else "")
+
+    def rename(self, segment_id: str, name: str) -> None:
+        """Give it a name; an empty one changes nothing."""
+        name = " ".join(name.split())[:LONGEST_NAME]
+        segment = self._segment(segment_id)
+        if segment is not None and name:
+            segment.SetName(name)
+
+    def color(self, segment_id: str, color: tuple[float, float, float]) -> None:
+        """Give it a colour, three numbers from 0 to 1."""
+        segment = self._segment(segment_id)
+        if segment is not None:
+            segment.SetColor(*color)
+
+    def show(self, segment_id: str, visible: bool) -> None:
+        """Show it, or hide it: then it takes no part."""
+        if self._segment(segment_id) is not None:
+            self._node().GetDisplayNode().SetSegmentVisibility(segment_id, visible)
+
+    def remove(self, segment_id: str) -> None:
+        """Remove it with all that is painted."""
+        if self._segment(segment_id) is not None:
+            self._node().GetSegmentation().RemoveSegment(segment_id)
+            self.keep_choice()
+
+    def visible_ids(self) -> list[str]:
+        """Ids of the segments that are not hidden."""
+        display = self._node().GetDisplayNode()
+        return [each for each in self._ids() if display.GetSegmentVisibility(each)]
+
+    def _node(self) -> slicer.vtkMRMLSegmentationNode:
+        return self._editor.active_segmentation_node
+
+    def _ids(self) -> list[str]:
+        return list(self._editor.get_segment_ids())
+
+    def _segment(self, segment_id: str) -> slicer.vtkSegment | None:
+        return self._editor.get_segment(segment_id)
+
+    def _free_name(self) -> str:
+        names = set(self._editor.get_segment_names())
+        number = len(names) + 1
+        while f"Segment_{number}" in names:
+            number += 1
+        return f"Segment_{number}"

@@ -1,0 +1,113 @@
+"""Starts and ends the server of the browser app."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+import webbrowser
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from aiohttp import web
+from trame.app import get_server
+from trame_server import Server
+
+from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
+from FewShotSAMLib.web.actions import Actions
+from FewShotSAMLib.web.app import WebApp
+from FewShotSAMLib.web.guard import DOWNLOAD, download, guard
+from FewShotSAMLib.web.options import TLS_NOTE, WebOptions
+from FewShotSAMLib.web.page import build_page
+from FewShotSAMLib.web.security import Gate
+from FewShotSAMLib.worker.failures import BUG_HINT
+from FewShotSAMLib.worker.logs import write_traceback
+from FewShotSAMLib.workflow import ERROR, Message
+
+POLL_S = 0.05
+SERVER_NAME = "fewshotsam"
+
+
+def serve(options: WebOptions, announce: Callable[[str], None]) -> None:
+    """Run until Ctrl-C or a signal to end; then the background process has ended, too.
+
+    `announce` gets lines for the terminal. Raises BadInputError where the volume or the port cannot be used.
+    """
+    with _no_arguments():
+        server = get_server(SERVER_NAME, client_type="vue3")
+        app = WebApp(server, options.folder, options.python)
+        try:
+            _prepare(server, app, options)
+            _run(server, app, options, announce)
+        finally:
+            app.close()
+
+
+def _prepare(server: Server, app: WebApp, options: WebOptions) -> None:
+    Actions(app).register(server)
+    page = build_page(server, app.views)
+    server.context.fewshotsam_page = page
+    if options.volume is not None:
+        app.open(options.volume)
+    gate = Gate(options.secret)
+
+    def add_routes(wslink: Any) -> None:
+        wslink.app.middlewares.append(guard(gate, options.host))
+        wslink.app.add_routes([web.get(DOWNLOAD, download(app.segmentation_file))])
+
+    server.controller.on_server_bind.add(add_routes)
+
+
+def _run(server: Server, app: WebApp, options: WebOptions, announce: Callable[[str], None]) -> None:
+    tasks = []
+
+    def ready(**_: Any) -> None:
+        address = options.address(server.port)
+        announce(f"Open {address}")
+        if options.is_secret_chosen:
+            announce("The page asks for the secret that you chose.")
+        if options.is_public:
+            announce(TLS_NOTE.format(port=server.port))
+        announce("Ctrl-C ends the server.")
+        tasks.append(asyncio.get_running_loop().create_task(_poll(app)))
+        if options.open_browser and not options.is_public:
+            webbrowser.open(address)
+
+    server.controller.on_server_ready.add(ready)
+    try:
+        server.start(
+            port=options.port,
+            host=options.host,
+            timeout=0,
+            open_browser=False,
+            show_connection_info=False,
+            disable_logging=True,
+        )
+    except OSError as error:
+        reason = error.strerror or str(error)
+        text = f"The server cannot listen on {options.host}:{options.port} ({reason})."
+        raise BadInputError(text, "Choose another --port; 0 takes any that is free.") from error
+
+
+async def _poll(app: WebApp) -> None:
+    while True:
+        try:
+            app.poll()
+        except FewShotSAMError as error:
+            app.complain(error)
+        except Exception as error:  # one bad step must not end the work; it is told, and logged
+            logging.getLogger(__name__).exception("A step of the app failed")
+            log = write_traceback(error)
+            app.say(Message(ERROR, f"{type(error).__name__}: {error}", f"{BUG_HINT} {f'Log: {log}' if log else ''}"))
+        await asyncio.sleep(POLL_S)
+
+
+@contextlib.contextmanager
+def _no_arguments() -> Iterator[None]:
+    """Trame reads the arguments of the command line by itself; ours are not meant for it."""
+    arguments, sys.argv = sys.argv, sys.argv[:1]
+    try:
+        yield
+    finally:
+        sys.argv = arguments

@@ -1,0 +1,101 @@
+"""Surfaces in the 3D view: made when asked for, and again once painting has paused, since they take a while."""
+
+from __future__ import annotations
+
+import time
+
+import slicer
+
+from FewShotSAMLib.mrml.create import newSegmentationNode
+from FewShotSAMLib.mrml.segments import LABELMAP, labelmapOf, segmentIds
+from FewShotSAMLib.mrml.surfaces import SURFACE
+from FewShotSAMLib.workflow import Session, State
+
+QUIET_S = 0.8
+LARGEST_AT_ONCE = 12_000_000
+"""Voxels up to which surfaces are shown from the start: making one takes a fraction of a second then."""
+
+
+class Surfaces:
+    """Whether surfaces of the segmentation, and of a finished preview, are shown.
+
+    Those of the segmentation lie in a hidden node of their own, which shares its labelmaps: in the segmentation itself
+    Slicer would make them anew at each stroke, and each time forget what Redo could do again.
+    """
+
+    def __init__(self, scene: slicer.vtkMRMLScene, session: Session) -> None:
+        self._scene, self._session = scene, session
+        self._source: slicer.vtkMRMLSegmentationNode | None = None
+        self._node: slicer.vtkMRMLSegmentationNode | None = None
+        self._due_at: float | None = None
+        self._was_preview = False
+        self.are_shown = False
+
+    @property
+    def nodes(self) -> list[slicer.vtkMRMLSegmentationNode]:
+        """What was added to the scene."""
+        return [] if self._node is None else [self._node]
+
+    def begin(
+        self, segmentation: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLVolumeNode, voxels: int
+    ) -> None:
+        """Another segmentation, of a volume with so many voxels."""
+        self._source, self._due_at, self._was_preview = segmentation, None, False
+        self._node = newSegmentationNode(self._scene, volume, "FewShotSAM surfaces", isTemporary=True)
+        display = self._node.GetDisplayNode()
+        display.SetVisibility2D(False)
+        display.SetPreferredDisplayRepresentationName3D(SURFACE)
+        self.are_shown = voxels <= LARGEST_AT_ONCE
+
+    def end(self) -> None:
+        """There is no segmentation any more; its nodes are removed by others."""
+        self._source, self._node, self._due_at = None, None, None
+
+    def show(self, shown: bool) -> None:
+        """Make the surfaces, or drop them."""
+        self.are_shown = shown
+        self.look_soon(0.0)
+        if not shown and self._node is not None:
+            self._node.GetSegmentation().RemoveAllSegments()
+        if self._session.preview is not None:
+            self._session.preview.set_shown_in_3d(shown)
+
+    def look_soon(self, quiet_s: float = QUIET_S) -> None:
+        """The segmentation changed."""
+        if self.are_shown:
+            self._due_at = time.monotonic() + quiet_s
+
+    def poll(self, is_calm: bool) -> bool:
+        """Make what is due, unless the computer has better things to do; True where a result appeared."""
+        is_preview = self._session.state is State.PREVIEW
+        appeared = is_preview and not self._was_preview and self.are_shown
+        self._was_preview = is_preview
+        if appeared and self._session.preview is not None:
+            self._session.preview.set_shown_in_3d(True)
+        if self._due_at is not None and is_calm and time.monotonic() >= self._due_at:
+            self._due_at = None
+            self._make()
+        return appeared
+
+    def _make(self) -> None:
+        if self._node is None or self._source is None or not self.are_shown:
+            return
+        was_modifying = self._node.StartModify()
+        segmentation, display = self._node.GetSegmentation(), self._source.GetDisplayNode()
+        segmentation.RemoveAllSegments()
+        for segment_id in segmentIds(self._source):
+            image = labelmapOf(self._source, segment_id)
+            if image is not None and display.GetSegmentVisibility(segment_id):
+                segmentation.AddSegment(_copy(self._source.GetSegmentation().GetSegment(segment_id), image), segment_id)
+        if segmentation.GetNumberOfSegments():
+            segmentation.CreateRepresentation(SURFACE, True)
+        self._node.EndModify(was_modifying)
+
+
+def _copy(segment: slicer.vtkSegment, image: slicer.vtkOrientedImageData) -> slicer.vtkSegment:
+    copy = slicer.vtkSegment()
+    copy.SetName(segment.GetName())
+    copy.SetColor(*segment.GetColor())
+    copy.SetLabelValue(segment.GetLabelValue())
+    copy.AddRepresentation(LABELMAP, image)
+    return copy

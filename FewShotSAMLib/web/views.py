@@ -1,0 +1,131 @@
+"""The four views: what is shown in them, and which slice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import slicer
+from trame.widgets import html
+from trame_server import Server
+from trame_slicer.core import LayoutManager, SlicerApp
+from trame_slicer.rca_view import register_rca_factories
+from trame_slicer.views import Layout, LayoutDirection, SliceView, ThreeDView, ViewLayoutDefinition
+
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.plane import axis_of_plane
+from FewShotSAMLib.mrml.grids import arrayOfMatrix, rasMatrix
+from FewShotSAMLib.web.overlay import slice_overlay, volume_overlay
+
+PLANES = ("axial", "coronal", "sagittal")
+IN_3D = "in3d"
+FOUR = "four"
+AWAY_FPS = 6.0
+"""How often views are drawn that the pointer is not over: every move of the brush would draw all of them."""
+_BACKGROUND = "#0b0d11"
+_COLORS = {"axial": "#e5534b", "coronal": "#57ab5a", "sagittal": "#e0b83c"}
+
+
+class Views:
+    """Slices are counted along the array axis of a plane. `on_moved` is called when a view shows another slice."""
+
+    def __init__(self, app: SlicerApp, server: Server, on_moved: Callable[[], None]) -> None:
+        self._app, self._on_moved = app, on_moved
+        self._geometry: Geometry | None = None
+        register_rca_factories(
+            app.view_manager,
+            server,
+            slice_view_ui_f=lambda _server, _id, view: html.Div(slice_overlay(view.get_singleton_tag())),
+            three_d_view_ui_f=lambda _server, _id, _view: html.Div(volume_overlay()),
+            rca_encoder="turbo-jpeg",
+            interactive_quality=75,
+            blur_fps=AWAY_FPS,
+        )
+        self.layout = LayoutManager(app.scene, app.view_manager, server)
+        self.layout.register_layout_dict(_layouts())
+        self.layout.set_layout(FOUR)
+        self._draw_fast()
+        for plane in PLANES:
+            self._view(plane).modified.connect(self._moved)
+
+    @property
+    def in_3d(self) -> ThreeDView:
+        """The view of surfaces."""
+        return self._app.view_manager.get_view(IN_3D)
+
+    def show(self, node: slicer.vtkMRMLVolumeNode, geometry: Geometry) -> None:
+        """Show a volume in all slice views, at its middle. In 3D there are surfaces only: a rendering is too slow."""
+        self._geometry = geometry
+        self._app.display_manager.show_volume_in_slice_background(node)
+        self.reset()
+        bounds = [0.0] * 6
+        node.GetRASBounds(bounds)
+        self.in_3d.renderer().ResetCamera(bounds)
+
+    def reset(self) -> None:
+        """Show all of the volume, at its middle."""
+        for plane in PLANES:
+            self._view(plane).reset_view()
+
+    def reset_3d(self) -> None:
+        """Show all surfaces."""
+        self.in_3d.reset_view()
+
+    def count(self, plane: str) -> int:
+        """Number of slices of the volume that lie in this plane."""
+        return 0 if self._geometry is None else self._geometry.shape[axis_of_plane(self._geometry, plane)]
+
+    def index(self, plane: str) -> int:
+        """The slice that the view of this plane shows."""
+        if self._geometry is None:
+            return 0
+        place = arrayOfMatrix(self._view(plane).get_view_node().GetSliceToRAS())[:, 3]
+        indices = np.linalg.inv(rasMatrix(self._geometry)) @ place
+        axis = axis_of_plane(self._geometry, plane)
+        return int(np.clip(round(float(indices[2 - axis])), 0, self.count(plane) - 1))
+
+    def jump(self, plane: str, index: int) -> None:
+        """Show a slice; beyond the ends the last one."""
+        if self._geometry is None:
+            return
+        axis = axis_of_plane(self._geometry, plane)
+        place = [(length - 1) / 2 for length in self._geometry.size] + [1.0]
+        place[2 - axis] = float(np.clip(index, 0, self.count(plane) - 1))
+        view = self._view(plane)
+        with view.trigger_modified_once():
+            view.get_view_node().JumpSliceByOffsetting(*(rasMatrix(self._geometry) @ place)[:3])
+
+    def set_layout(self, name: str) -> None:
+        """`four`, or a plane: its view large beside the one in 3D."""
+        self.layout.set_layout(name)
+
+    def redraw(self) -> None:
+        """Draw all views anew."""
+        for view in self._app.view_manager.get_views():
+            view.schedule_render()
+
+    def _view(self, plane: str) -> SliceView:
+        return self._app.view_manager.get_view(plane)
+
+    def _draw_fast(self) -> None:
+        """Without a graphics card smoothing by many samples takes most of the time, and slices need none."""
+        for view in self._app.view_manager.get_views():
+            view.render_window().SetMultiSamples(0)
+        self.in_3d.renderer().SetUseFXAA(True)
+        self.in_3d.renderer().SetUseDepthPeeling(False)  # with it, software OpenGL draws no translucent surface
+
+    def _moved(self, *_: object) -> None:
+        self._on_moved()
+
+
+def _layouts() -> dict[str, Layout]:
+    views = {
+        plane: ViewLayoutDefinition.slice_view(plane.capitalize(), label=plane, color=_COLORS[plane])
+        for plane in PLANES
+    }
+    in_3d = ViewLayoutDefinition.threed_view(name=IN_3D, background_color=_BACKGROUND)
+    column, row = LayoutDirection.Vertical, LayoutDirection.Horizontal
+    left = Layout(column, [views["axial"], views["coronal"]])
+    right = Layout(column, [in_3d, views["sagittal"]])
+    single = {plane: Layout(row, [views[plane], in_3d], ["2", "1"]) for plane in PLANES}
+    return {FOUR: Layout(row, [left, right]), **single}

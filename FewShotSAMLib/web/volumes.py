@@ -1,0 +1,77 @@
+"""Brings volumes into the scene: read by core, so that the same files open here, on the command line and in Slicer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk
+
+from FewShotSAMLib.core.intensity import PRESETS
+from FewShotSAMLib.core.volume import Volume
+from FewShotSAMLib.mrml.grids import matrixOfArray, rasMatrix
+
+AIR_HU = -500
+"""No MR volume goes below; nearly every CT volume does."""
+FIRST_CT_WINDOW = "abdomen"
+FILL_OPACITY = 0.4
+
+
+def add_volume(scene: slicer.vtkMRMLScene, volume: Volume) -> slicer.vtkMRMLVolumeNode:
+    """A node with the voxels and geometry of a volume, shown in its usual window."""
+    kind = "vtkMRMLVectorVolumeNode" if volume.is_rgb else "vtkMRMLScalarVolumeNode"
+    node = scene.AddNewNodeByClass(kind, volume.name)
+    node.SetIJKToRASMatrix(matrixOfArray(rasMatrix(volume.geometry)))
+    node.SetAndObserveImageData(_image(volume))
+    node.CreateDefaultDisplayNodes()
+    if is_ct(volume):
+        set_window(node, *window_of(FIRST_CT_WINDOW))
+    return node
+
+
+def _image(volume: Volume) -> vtk.vtkImageData:
+    image = vtk.vtkImageData()
+    image.SetDimensions(*volume.geometry.size)
+    components = volume.voxels.shape[3] if volume.is_rgb else 1
+    values = np.ascontiguousarray(volume.voxels).reshape(-1, components)
+    image.GetPointData().SetScalars(numpy_to_vtk(values if volume.is_rgb else values.ravel(), deep=True))
+    return image
+
+
+def is_ct(volume: Volume) -> bool:
+    """Whether the values look like Hounsfield units."""
+    return not volume.is_rgb and bool(volume.voxels.min() < AIR_HU)
+
+
+def window_of(name: str) -> tuple[float, float]:
+    """Width and level of a CT window, such as lung. Raises KeyError for a name that is none."""
+    level, width = PRESETS[name]
+    return float(width), float(level)
+
+
+def set_window(node: slicer.vtkMRMLVolumeNode, width: float, level: float) -> None:
+    """Show the values around `level`."""
+    display = node.GetDisplayNode()
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevel(width, level)
+
+
+def set_automatic_window(node: slicer.vtkMRMLVolumeNode) -> None:
+    """Show what Slicer finds from the histogram."""
+    node.GetDisplayNode().SetAutoWindowLevel(True)
+
+
+def show_painting(node: slicer.vtkMRMLSegmentationNode) -> None:
+    """Show painted segments with the image shining through."""
+    node.GetDisplayNode().SetOpacity2DFill(FILL_OPACITY)
+
+
+def remove_nodes(scene: slicer.vtkMRMLScene, nodes: Iterable[slicer.vtkMRMLDisplayableNode]) -> None:
+    """Take nodes out of the scene, with what displays them."""
+    for node in nodes:
+        displays = [node.GetNthDisplayNode(number) for number in range(node.GetNumberOfDisplayNodes())]
+        scene.RemoveNode(node)
+        for display in filter(None, displays):
+            scene.RemoveNode(display)

@@ -1,0 +1,119 @@
+"""Servers and browsers for the tests of the browser app, in the environment of `make web`; skipped elsewhere."""
+
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.web.options import worker_python
+from FewShotSAMLib.worker.process import worker_environment
+
+START_S = 60
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def needs_trame_slicer() -> None:
+    """Skip where the browser app is not installed."""
+    if importlib.util.find_spec("trame_slicer") is None:
+        pytest.skip("trame-slicer is not installed here: run “make web-test”")
+
+
+@dataclass
+class WebServer:
+    """A running `fewshotsam web`; `lines` are what it printed so far."""
+
+    process: subprocess.Popen[str]
+    address: str = ""
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def base(self) -> str:
+        """The address without the secret."""
+        return self.address.partition("?")[0]
+
+    @property
+    def token(self) -> str:
+        """The secret in the address."""
+        return self.address.partition("token=")[2]
+
+    def children(self) -> list[int]:
+        """Process ids of what the server started (Linux)."""
+        pid = self.process.pid
+        lines = [each.read_text() for each in Path(f"/proc/{pid}/task").glob("*/children")]
+        return [int(child) for line in lines for child in line.split()]
+
+    def interrupt(self) -> int:
+        """Ctrl-C; returns the exit code."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(20)
+
+
+@pytest.fixture
+def start_server(own_folders: Path) -> Iterator[Callable[..., WebServer]]:
+    """Start servers with these arguments; all are ended afterwards."""
+    needs_trame_slicer()
+    try:
+        python = worker_python(None)
+    except BadInputError as error:
+        pytest.skip(str(error))
+    started = []
+
+    def start(*arguments: str | Path) -> WebServer:
+        command = [sys.executable, "-m", "FewShotSAMLib", "web", *map(str, arguments)]
+        command += ["--port", "0", "--no-browser", "--python", str(python)]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=worker_environment()
+        )
+        server = WebServer(process)
+        started.append(server)
+        ready = threading.Event()
+        threading.Thread(target=_read, args=(server, ready), daemon=True).start()
+        assert ready.wait(START_S) and server.address, "".join(server.lines)
+        return server
+
+    yield start
+    for server in started:
+        server.process.kill()
+        server.process.wait()
+
+
+def _read(server: WebServer, ready: threading.Event) -> None:
+    assert server.process.stdout is not None
+    for line in server.process.stdout:
+        server.lines.append(line)
+        if found := re.match(r"Open (\S+)", line):
+            server.address = found[1]
+            ready.set()
+    ready.set()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator:
+    """A headless Chromium."""
+    needs_trame_slicer()
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed here")
+    chromium = os.environ.get("FEWSHOTSAM_TEST_CHROMIUM") or shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no Chromium (set FEWSHOTSAM_TEST_CHROMIUM)")
+    with playwright.sync_playwright() as api:
+        running = api.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
+        yield running
+        running.close()

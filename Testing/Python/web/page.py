@@ -1,0 +1,153 @@
+"""The page as its user handles it: with pointer and keys. Positions are computed as radiologists hang slices."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.plane import axis_of_plane, slice_plane
+
+PATIENCE_S = 30.0
+# A picture element of the axial view in which blue outweighs red is painted: images are grey, the brush is yellow.
+_MEASURE = """([x, y]) => {
+  const item = document.querySelector('[data-view=axial]').closest('.layout-grid-item');
+  const canvas = new OffscreenCanvas(1, 1), context = canvas.getContext('2d', { willReadFrequently: true });
+  const isBlue = () => {
+    const img = item.querySelector('img'), box = img.getBoundingClientRect();
+    const scale = img.naturalWidth / box.width;
+    context.drawImage(img, (x - box.left) * scale, (y - box.top) * scale, 1, 1, 0, 0, 1, 1);
+    const [red, , blue] = context.getImageData(0, 0, 1, 1).data;
+    return blue > red + 20;
+  };
+  if (isBlue()) throw new Error('painted already');
+  window.measured = new Promise((resolve, reject) => {
+    setTimeout(() => reject(new Error('nothing changed in ten seconds')), 10000);
+    window.addEventListener('pointerup', () => {
+      const start = performance.now();
+      const look = () => isBlue() ? resolve(performance.now() - start) : setTimeout(look, 4);
+      look();
+    }, { once: true, capture: true });
+  });
+}"""
+_MEASURE_WHEEL = """() => {
+  const item = document.querySelector('[data-view=axial]').closest('.layout-grid-item');
+  window.measured = new Promise((resolve, reject) => {
+    setTimeout(() => reject(new Error('nothing changed in ten seconds')), 10000);
+    window.addEventListener('wheel', () => {
+      const start = performance.now(), source = () => item.querySelector('img').src, before = source();
+      const look = () => source() !== before ? resolve(performance.now() - start) : setTimeout(look, 4);
+      look();
+    }, { once: true, capture: true });
+  });
+}"""
+
+
+class Page:
+    """One open page; `geometry`: of the volume that is shown."""
+
+    def __init__(self, page: Any, geometry: Geometry, pictures: Path | None) -> None:
+        self.page, self.geometry = page, geometry
+        self._pictures, self._count = pictures, 0
+
+    def picture(self, name: str) -> None:
+        """Keep a screenshot where a folder for them is given."""
+        if self._pictures is not None:
+            self._count += 1
+            self.page.screenshot(path=self._pictures / f"{self._count:02d}-{name}.png")
+
+    def state(self, name: str) -> Any:
+        """A value that the page shows."""
+        return self.page.evaluate("name => window.trame.state.get(name)", name)
+
+    def wait(self, is_so: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
+        """Wait until something is so."""
+        end = time.monotonic() + patience_s
+        while not is_so():
+            assert time.monotonic() < end, f"not so after {patience_s} s: {self.painted()} {self.state('messages')}"
+            self.page.wait_for_timeout(40)
+
+    def wait_for_views(self) -> None:
+        """Wait until the slice views show something."""
+        self.page.wait_for_selector("#t_paint:not([disabled])")
+        self.wait(lambda: self._images() >= 3)
+        self.page.wait_for_timeout(700)
+
+    def _images(self) -> int:
+        script = "() => [...document.querySelectorAll('.views img')].filter(each => each.naturalWidth > 50).length"
+        return int(self.page.evaluate(script))
+
+    def painted(self) -> dict[int, bool]:
+        """Slices in the list, and whether each is declared empty."""
+        return {each["index"]: each["empty"] for each in self.state("painted")}
+
+    def place(self, row: float, column: float) -> tuple[float, float]:
+        """Where a place of the axial slice, in display orientation, is on the screen; the view fits the volume."""
+        plane = slice_plane(self.geometry, axis_of_plane(self.geometry, "axial"))
+        box = self.page.locator("[data-view=axial]").bounding_box()
+        lengths = [count * spacing for count, spacing in zip(plane.shape, plane.spacing, strict=True)]
+        scale = min(box["height"] / lengths[0], box["width"] / lengths[1])
+        y = box["y"] + box["height"] / 2 + ((row + 0.5) * plane.spacing[0] - lengths[0] / 2) * scale
+        x = box["x"] + box["width"] / 2 + ((column + 0.5) * plane.spacing[1] - lengths[1] / 2) * scale
+        return x, y
+
+    def stroke(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Drag from one (row, column) to another."""
+        mouse = self.page.mouse
+        mouse.move(*self.place(*start))
+        mouse.down()
+        self.page.wait_for_timeout(40)  # moves are throttled: without a pause the last would not arrive
+        mouse.move(*self.place(*end), steps=3)
+        self.page.wait_for_timeout(60)
+        mouse.up()
+
+    def paint(self, mask: np.ndarray, brush_mm: float) -> None:
+        """Paint a structure (rows, columns) as stored, in lines that stay inside by half a brush."""
+        plane = slice_plane(self.geometry, axis_of_plane(self.geometry, "axial"))
+        shown = np.pad(plane.orient(mask), 1)
+        depth = ndimage.distance_transform_edt(shown, plane.spacing)[1:-1, 1:-1]
+        inside = depth >= brush_mm / 2
+        step = max(1, round(brush_mm / 2 / plane.spacing[0]))
+        for row in range(0, len(inside), step):
+            runs, count = ndimage.label(inside[row])
+            for number in range(1, count + 1):
+                columns = np.flatnonzero(runs == number)
+                self.stroke((row, columns[0]), (row, columns[-1]))
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the server has caught up with all strokes: the picture stays as it is."""
+        script = (
+            "() => document.querySelector('[data-view=axial]').closest('.layout-grid-item').querySelector('img').src"
+        )
+        before, since = None, time.monotonic()
+        while time.monotonic() - since < 1.5:
+            now = self.page.evaluate(script)
+            if now != before:
+                before, since = now, time.monotonic()
+            self.page.wait_for_timeout(60)
+
+    def go_to(self, index: int) -> None:
+        """Show an axial slice, by its slider."""
+        self.page.locator("#slider_axial").fill(str(index))
+        self.wait(lambda: self.state("at_axial") == index)
+        self.page.wait_for_timeout(150)
+
+    def paint_latency(self, place: tuple[float, float]) -> float:
+        """Milliseconds from the end of a short stroke until it is in the picture."""
+        self.page.mouse.move(*self.place(*place))
+        self.page.wait_for_timeout(350)
+        self.page.evaluate(_MEASURE, list(self.place(*place)))
+        self.stroke(place, (place[0] + 0.5, place[1] + 0.5))
+        return float(self.page.evaluate("() => window.measured"))
+
+    def wheel_latency(self, steps: int) -> float:
+        """Milliseconds from a turn of the wheel until the axial view shows another picture."""
+        self.page.evaluate(_MEASURE_WHEEL)
+        self.page.mouse.wheel(0, -120 * steps)
+        milliseconds = float(self.page.evaluate("() => window.measured"))
+        self.page.wait_for_timeout(400)
+        return milliseconds

@@ -1,0 +1,293 @@
+"""A user's way through the browser app, with a real pointer in a real browser on a real volume."""
+
+import os
+import statistics
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+from web.conftest import WebServer
+from web.page import Page
+
+from FewShotSAMLib.core.image_io import read_image
+from FewShotSAMLib.core.metrics import dice
+
+CASE = "ct-spleen"
+PAINTED, EMPTY = (6, 11, 16), 1
+PAINT_MS, WHEEL_MS = 600, 300
+TIMES = 20
+RUN_S = 240
+
+
+@pytest.fixture
+def folder(shared_data: Path, tmp_path: Path) -> Path:
+    """A served folder with one volume, and a file beside it that nobody may see."""
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / f"{CASE}.nii.gz").write_bytes((shared_data / CASE / "image.nii.gz").read_bytes())
+    (tmp_path / "secret.nii.gz").write_bytes(b"nobody's business")
+    return served
+
+
+@pytest.fixture
+def truth(shared_data: Path) -> np.ndarray:
+    """The spleen, (K, J, I) bool."""
+    return np.round(read_image(shared_data / CASE / "labels.nii.gz").voxels) == 1
+
+
+@pytest.fixture
+def server(start_server: Callable[..., WebServer], folder: Path) -> WebServer:
+    """A server with the volume open."""
+    return start_server(folder / f"{CASE}.nii.gz")
+
+
+@pytest.fixture
+def page(browser, server: WebServer, folder: Path) -> Page:
+    """The page, open in a browser of its own; any error in it fails the test."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    opened = context.new_page()
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.goto(server.address)
+    pictures = os.environ.get("FEWSHOTSAM_TEST_PICTURES")
+    if pictures:
+        Path(pictures).mkdir(parents=True, exist_ok=True)
+    handled = Page(opened, read_image(folder / f"{CASE}.nii.gz").geometry, Path(pictures) if pictures else None)
+    handled.wait_for_views()
+    yield handled
+    context.close()
+    assert not errors
+
+
+def paint_three(page: Page, truth: np.ndarray) -> None:
+    """Paint the spleen on three slices and declare one empty."""
+    page.page.mouse.move(*page.place(60, 60))
+    page.page.keyboard.press("p")
+    page.wait(lambda: page.state("tool") == "paint")
+    while page.state("brush_mm") < 9:
+        page.page.keyboard.press("]")
+        page.page.wait_for_timeout(80)
+    for index in PAINTED:
+        page.go_to(index)
+        page.paint(truth[index], page.state("brush_mm"))
+        page.wait(lambda index=index: index in page.painted())
+    page.go_to(EMPTY)
+    page.page.click("#b_empty")
+    page.wait(lambda: page.painted() == {EMPTY: True, **dict.fromkeys(PAINTED, False)})
+    page.page.wait_for_timeout(1200)
+
+
+def save(page: Page, folder: Path, name: str) -> np.ndarray:
+    """Save under a name and read what was saved, (K, J, I)."""
+    path = folder / f"{name}.seg.nrrd"
+    page.page.fill("#save_name", path.name)
+    page.page.click("#b_save")
+    page.wait(path.is_file)
+    page.page.wait_for_timeout(300)
+    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+
+
+def test_whole_journey(page: Page, truth: np.ndarray, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page.picture("open")
+    paint_three(page, truth)
+    page.picture("painted")
+    painted = save(page, folder, "painted")
+    assert {int(k) for k in np.flatnonzero(painted.any(axis=(1, 2)))} == set(PAINTED)
+    assert dice(painted[PAINTED[1]] > 0, truth[PAINTED[1]]) > 0.75
+
+    page.page.keyboard.press("Escape")
+    page.page.click("#b_propagate")
+    page.wait(lambda: page.state("state") == "running")
+    seen, scrolled = set(), False
+    while (state := page.state("state")) != "preview":
+        assert state in ("preparing", "running"), page.state("messages")
+        seen.add(page.state("progress")["text"])
+        if not scrolled and any("Encoding" in each or "Predicting" in each for each in seen):
+            page.page.mouse.move(*page.place(60, 60))
+            before = page.state("at_axial")
+            page.page.mouse.wheel(0, -120)
+            page.wait(lambda before=before: page.state("at_axial") != before)
+            scrolled = True
+            page.picture("running")
+        page.page.wait_for_timeout(100)
+    assert scrolled and len(seen) > 3
+    page.go_to(13)
+    page.page.wait_for_timeout(2500)
+    page.picture("preview")
+    assert page.page.locator("#strip svg rect").count() > len(truth)
+
+    page.page.click("#b_apply")
+    page.wait(lambda: page.state("state") == "idle")
+    page.page.wait_for_timeout(1500)
+    page.picture("applied")
+    result = save(page, folder, "result")
+    for index in (*PAINTED, EMPTY):
+        assert np.array_equal(result[index], painted[index])
+    image, saved = (SimpleITK.ReadImage(str(folder / name)) for name in (f"{CASE}.nii.gz", "result.seg.nrrd"))
+    assert saved.GetSize() == image.GetSize()
+    for ask in ("GetOrigin", "GetSpacing", "GetDirection"):
+        assert np.allclose(getattr(saved, ask)(), getattr(image, ask)(), atol=1e-5)
+    others = [index for index in range(len(truth)) if index not in (*PAINTED, EMPTY)]
+    score = dice(result[others] > 0, truth[others])
+    with capsys.disabled():
+        print(f"\nDice on the {len(others)} slices that were neither painted nor declared empty: {score:.3f}")
+    assert score > 0.6
+
+    page.page.keyboard.press("Control+z")
+    page.wait(lambda: page.state("can_redo"))
+    assert np.array_equal(save(page, folder, "undone"), painted)
+    page.picture("undone")
+    page.page.click("#b_redo")
+    page.wait(lambda: not page.state("can_redo"))
+    assert np.array_equal(save(page, folder, "redone"), result)
+
+    strip = page.page.locator("#strip").bounding_box()
+    page.page.mouse.click(strip["x"] + strip["width"] * 20.5 / len(truth), strip["y"] + 8)
+    page.wait(lambda: page.state("at_axial") == 20)
+    page.page.keyboard.press("n")
+    page.wait(lambda: page.state("at_axial") == page.state("next_slice"))
+    with page.page.expect_download() as downloading:
+        page.page.click("#download")
+    downloaded = SimpleITK.ReadImage(str(downloading.value.path()), imageIO="NrrdImageIO")
+    assert np.array_equal(SimpleITK.GetArrayFromImage(downloaded), result)
+
+
+def test_reload_and_second_browser(page: Page, truth: np.ndarray, server: WebServer, browser) -> None:
+    page.page.keyboard.press("p")
+    page.wait(lambda: page.state("tool") == "paint")
+    page.go_to(PAINTED[0])
+    page.stroke((80, 60), (90, 80))
+    page.wait(lambda: PAINTED[0] in page.painted())
+    page.page.reload()
+    page.wait_for_views()
+    assert page.painted() == {PAINTED[0]: False}
+    assert page.state("can_undo") and page.state("tool") == "paint" and page.state("at_axial") == PAINTED[0]
+
+    other = browser.new_context().new_page()
+    assert other.goto(server.address).status == 409
+    assert "Another browser" in other.inner_text("body")
+    assert other.goto(server.base).status == 401
+    assert other.locator("img").count() == 0
+    other.context.close()
+
+    again = page.page.context.new_page()  # the first browser, back after its page was closed
+    page.page.close()
+    again.goto(server.base)
+    again.wait_for_selector("#painted li")
+    children = server.children()
+    assert children
+    assert server.interrupt() == 0
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
+
+
+def test_segments(page: Page) -> None:
+    page.page.click("#b_add")
+    page.wait(lambda: len(page.state("segments")) == 2)
+    first, second = page.state("segments")
+    assert page.state("active_segment") == second["id"] and first["color"] != second["color"]
+    name = page.page.locator(".segments .name").nth(1)
+    name.fill("Tumour ñ 肝")
+    name.press("Enter")
+    page.wait(lambda: page.state("segments")[1]["name"] == "Tumour ñ 肝")
+    page.page.locator(".segments input[type=color]").nth(0).evaluate(
+        "each => { each.value = '#ff0080'; each.dispatchEvent(new Event('change')); }"
+    )
+    page.wait(lambda: page.state("segments")[0]["color"] == "#ff0080")
+    page.page.locator(".segments li").nth(0).click(position={"x": 3, "y": 3})
+    page.wait(lambda: page.state("active_segment") == first["id"])
+    page.page.locator(".segments li").nth(1).locator("button").nth(0).click()
+    page.wait(lambda: page.state("segments")[1]["visible"] is False)
+    page.page.locator(".segments li").nth(1).locator("button").nth(1).click()
+    page.wait(lambda: len(page.state("segments")) == 1)
+    page.page.click("#b_undo")
+    page.wait(lambda: len(page.state("segments")) == 2)
+
+
+def test_slices_are_ticked_deleted_and_run_cancelled(page: Page, truth: np.ndarray) -> None:
+    paint_three(page, truth)
+    row = page.page.locator(f"#painted li[data-slice='{PAINTED[0]}']")
+    row.locator("input[type=checkbox]").uncheck()
+    page.wait(lambda: not page.state("painted")[1]["ticked"])
+    row.locator(".icon").click()
+    page.wait(lambda: PAINTED[0] not in page.painted())
+    page.page.click("#b_undo")
+    page.wait(lambda: PAINTED[0] in page.painted())
+    page.page.click("#b_propagate")
+    page.wait(lambda: page.state("state") == "running", RUN_S)
+    page.page.click("#b_cancel")
+    page.wait(lambda: page.state("state") == "idle", 5)
+    assert page.state("review")["strip"] == ""
+
+
+def test_latency(page: Page, truth: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
+    """Twenty strokes and twenty turns of the wheel, at rest and while a propagation runs; medians."""
+    paint_three(page, truth)
+    figures = {}
+    for when in ("at rest", "while a run is under way"):
+        if when != "at rest":
+            page.page.click("#b_propagate")
+            page.wait(lambda: page.state("state") == "running", RUN_S)
+        page.go_to(20 if when == "at rest" else 0)  # where no result appears that would look like paint
+        was_busy = []
+        places = [(15.0 + 30 * (n // 5), 20.0 + 28 * (n % 5)) for n in range(TIMES)]
+        strokes = []
+        for place in places:
+            strokes.append(page.paint_latency(place))
+            was_busy.append(page.state("busy"))
+        figures[f"stroke {when}"] = statistics.median(strokes)
+        if when != "at rest" and not page.state("busy"):
+            page.page.click("#b_propagate")
+            page.wait(lambda: page.state("state") == "running", RUN_S)
+        page.go_to(10)
+        wheels = []
+        for number in range(TIMES):
+            wheels.append(page.wheel_latency(1 if number % 2 else -1))
+            was_busy.append(page.state("busy"))
+        figures[f"wheel {when}"] = statistics.median(wheels)
+        figures[f"busy {when}"] = sum(was_busy) / len(was_busy)
+    with capsys.disabled():
+        print("\n" + "; ".join(f"{name} {value:.3g}" for name, value in figures.items()))
+    for when in ("at rest", "while a run is under way"):
+        assert figures[f"stroke {when}"] <= PAINT_MS
+        assert figures[f"wheel {when}"] <= WHEEL_MS
+
+
+OUTSIDE = ("../secret.nii.gz", "%2e%2e/secret.nii.gz", "..%2fsecret.nii.gz", "fewshotsam/..%2f..%2fserver.py")
+
+
+def test_nothing_outside_the_served_folder(page: Page, server: WebServer, folder: Path) -> None:
+    cookies = "; ".join(f"{each['name']}={each['value']}" for each in page.page.context.cookies())
+    for path in (*OUTSIDE, "etc/passwd", f"{CASE}.nii.gz"):
+        request = urllib.request.Request(f"{server.base}{path}", headers={"Cookie": cookies})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request)
+        assert refused.value.code in (403, 404)
+    for name in (*OUTSIDE[:3], "..\\secret.nii.gz", "/etc/passwd"):
+        for action in ("open", "save"):
+            page.page.evaluate("([action, name]) => window.trame.trigger(action, [name])", [action, name])
+            page.wait(lambda: any("served folder" in each["text"] for each in page.state("messages")))
+            page.page.locator(".message button").first.click()
+            page.wait(lambda: not page.state("messages"))
+    assert sorted(each.name for each in folder.parent.iterdir()) == ["secret.nii.gz", "served"]
+    assert page.state("volume_name") == CASE
+
+
+def test_socket_needs_the_cookie_and_the_own_origin(page: Page, server: WebServer, browser) -> None:
+    """A page of another server, even one on this computer, cannot talk to ours."""
+    connect = """address => new Promise(resolve => {
+        const socket = new WebSocket(address);
+        socket.onopen = () => resolve(true); socket.onerror = () => resolve(false);
+    })"""
+    address = server.base.replace("http", "ws") + "ws"
+    assert page.page.evaluate(connect, address) is True
+    other = browser.new_context().new_page()
+    other.goto(server.base)
+    assert other.evaluate(connect, address) is False
+    other.context.close()
+    foreign = page.page.context.new_page()
+    foreign.goto("about:blank")
+    assert foreign.evaluate(connect, address) is False
