@@ -19,9 +19,9 @@ WEB_STAMP  := $(WEB_VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/fewshotsam demo --output demo-output
 
-# A process per core; the files of one folder share a background process, so a file stays in one.
+# Two processes; the tests of a file stay together, since many share a background process.
 test: lint $(SLICER_STAMP)
-	FEWSHOTSAM_TEST_SLICER=$(abspath $(SLICER_VENV))/bin/python $(BIN)/python -m pytest -n 2 --dist loadfile
+	FEWSHOTSAM_TEST_SLICER=$(abspath $(SLICER_VENV))/bin/python $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -11,6 +11,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: as in the b
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+LONGEST_FIRST = ("test_in_pyqt5.py", "test_in_pyside6.py", "test_interruptions.py", "test_session.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take minutes begin first, so that no process waits for another at the end (`make test`)."""
+    items.sort(key=lambda item: item.path.name not in LONGEST_FIRST)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real labelled volumes (`tasks.toml` in it); the test is skipped where it is absent."""
