@@ -19,9 +19,11 @@ WEB_STAMP  := $(WEB_VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/fewshotsam demo --output demo-output
 
-# Two processes; the tests of a file stay together, since many share a background process.
+# Two processes of one thread; the tests of a file stay together, since many share a background process.
 test: lint $(SLICER_STAMP)
-	FEWSHOTSAM_TEST_SLICER=$(abspath $(SLICER_VENV))/bin/python $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 FEWSHOTSAM_TEST_SLICER=$(abspath $(SLICER_VENV))/bin/python \
+		$(BIN)/python -m pytest -m "not quiet" -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m quiet
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -111,6 +111,7 @@ def test_kill_9_in_the_middle_of_writing_leaves_what_was_there(parameters: dict[
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.quiet
 @pytest.mark.parametrize("stage", ["encode", "fine-tune"])
 def test_cancel_is_answered_within_a_second_and_the_process_lives_on(parameters: dict[str, Any], stage: str) -> None:
     with WorkerClient() as client:

@@ -192,7 +192,7 @@ def test_the_processor_is_named_in_red_with_the_time_it_takes(panel: Any, scene:
     assert "about 4 min for 40 slices on the processor" in line
     assert memory == "Memory: needs 2.9 GB, 6.0 GB free."
     panel.go(range=(0, 9))
-    assert "about 40 s for 10 slices" in panel.ui.costLabel.text
+    assert "about 2 min for 10 slices" in panel.ui.costLabel.text
 
 
 def test_a_graphics_card_is_not_red_and_short_memory_is(panel: Any, scene: Any) -> None:
