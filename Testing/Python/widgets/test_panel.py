@@ -66,7 +66,7 @@ def test_preview_controls(panel: Any) -> None:
     assert "Wait" in ui.applyButton.toolTip
     ui.opacitySlider.setValue(30)
     ui.show3DButton.click()
-    assert preview.calls == [("opacity", 0.3), ("3d", True)]
+    assert preview.calls == [("opacity", 0.5), ("opacity", 0.3), ("3d", True)]
     panel.go(state=State.PREVIEW, review=fakes.review())
     ui.applyButton.click()
     ui.discardButton.click()
