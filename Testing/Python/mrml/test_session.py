@@ -1,9 +1,10 @@
 """The workflow on Slicer's real classes, with the real background process, on a real volume."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import nrrd
 import numpy as np
@@ -19,6 +20,14 @@ from FewShotSAMLib.worker import WorkerClient
 from FewShotSAMLib.workflow import Message, Session, State
 
 LEFT, RIGHT = "Hippocampe antérieur", "後部"
+
+
+class QuickClient(WorkerClient):
+    """Learning takes few steps: these tests are about where results go."""
+
+    def request(self, command: str, parameters: Mapping[str, Any] | None = None) -> str:
+        more = {"steps": 2} if command == "propagate" else {}
+        return super().request(command, {**(parameters or {}), **more})
 
 
 @dataclass
@@ -62,7 +71,7 @@ def journey(scene: slicer.vtkMRMLScene, shared_data: Path, worker_python: str) -
         drawn[:, painted] = mask[:, painted]
         paint(segmentation, name, drawn, volume.geometry)
     editor = EditorWidget(scene, segmentation)
-    session = Session(MRMLScene(scene, editor), WorkerClient(worker_python))
+    session = Session(MRMLScene(scene, editor), QuickClient(worker_python))
     made = Journey(session, editor, segmentation, volume.geometry, truth, painted)
     session.said.connect(made.said.append)
     session.set_inputs(node.GetID(), segmentation.GetID())

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.segment import Segmentation
 from FewShotSAMLib.worker import WorkerClient
 from FewShotSAMLib.workflow import Message, SceneSegment, SceneVolume, Session, State, Target
+
+STEPS = 3
 
 
 @dataclass
@@ -171,13 +174,17 @@ def stage(client: WorkerClient, tmp_path: Path) -> Iterator[Stage]:
 
 
 class _Unclosed:
-    """The shared process outlives a test's session."""
+    """The shared process outlives a test's session, and learns in few steps: these tests are not about the result."""
 
     def __init__(self, client: WorkerClient) -> None:
         self._client = client
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._client, name)
+
+    def request(self, command: str, parameters: dict[str, Any]) -> str:
+        more = {"steps": STEPS} if command == "propagate" else {}
+        return self._client.request(command, {**parameters, **more})
 
     def close(self) -> None:
         self._client.poll(0.0)

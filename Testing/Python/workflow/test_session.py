@@ -1,7 +1,5 @@
 """The whole workflow on arrays, with the real background process and the bundled encoder."""
 
-import gc
-import threading
 import time
 
 import numpy as np
@@ -235,24 +233,3 @@ def test_a_wrong_choice_is_a_message(stage) -> None:
     stage.session.propagate()
     stage.until(lambda: stage.session.state is State.IDLE)
     assert "/nowhere/vit_b.pth" in stage.errors[0]
-
-
-def test_twenty_runs_leave_nothing_behind(stage, client: WorkerClient) -> None:
-    stage.propagate()
-    stage.session.discard()
-    pid, threads, folder = client.pid, threading.active_count(), stage.session._job_folder
-    files = sorted(path.name for path in folder.rglob("*"))
-    for number in range(20):
-        stage.session.range = (11, 13)
-        if number % 2:
-            stage.session.propagate()
-            stage.until(lambda: stage.session.state is State.RUNNING)
-            stage.session.cancel()
-            stage.until(lambda: stage.session.state is State.IDLE)
-        else:
-            stage.propagate()
-            stage.session.discard()
-    gc.collect()
-    assert client.pid == pid and threading.active_count() <= threads
-    left = [path.name for path in folder.rglob("*") if not path.name.startswith("preview-")]
-    assert sorted(left) == files
