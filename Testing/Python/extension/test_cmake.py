@@ -103,7 +103,7 @@ def test_self_tests_use_widgets_that_the_panel_has() -> None:
 
 
 def test_description_agrees_with_the_index(extension: Extension) -> None:
-    entry = json.loads((ROOT / "FewShotSAM.json").read_text(encoding="utf-8"))
+    entry = json.loads((ROOT / "Resources" / "FewShotSAM.json").read_text(encoding="utf-8"))
     assert entry["$schema"].endswith("/slicer-extension-catalog-entry-schema-v1.0.1.json#")
     assert set(entry) <= {
         "$schema", "category", "scm_url", "scm_revision", "build_dependencies", "build_subdirectory", "tier",
