@@ -70,8 +70,10 @@ def fine_tune(
             context.progress("fine-tune", before + step, total)
             batch = draw(generator) if draw else draw_views(exemplars, schedule.batch, generator)
             loss = _loss(head, batch, generator, device)
+            context.check()  # a step may take a second on a busy computer
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
+            context.check()
             torch.nn.utils.clip_grad_norm_(parameters, schedule.max_gradient)
             optimiser.step()
             scheduler.step()
