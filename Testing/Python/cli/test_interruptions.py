@@ -125,7 +125,7 @@ def test_cancel_is_answered_within_a_second_and_the_process_lives_on(parameters:
 
         with pytest.raises(CancelledError):
             client.wait(job, at(stage, cancel))
-        assert time.monotonic() - asked[0] < 2.0  # a second is promised; another for a machine that stutters
+        assert time.monotonic() - asked[0] < 1.0
         pid = client.pid
         assert not Path(parameters["output"]).exists()
         client.wait(client.request("propagate", parameters))
