@@ -146,6 +146,8 @@ class Page:
 
     def wheel_latency(self, steps: int) -> float:
         """Milliseconds from a turn of the wheel until the axial view shows another picture."""
+        self.page.mouse.move(*self.place(60, 60))
+        self.page.wait_for_timeout(350)  # what the move draws is not what is measured
         self.page.evaluate(_MEASURE_WHEEL)
         self.page.mouse.wheel(0, -120 * steps)
         milliseconds = float(self.page.evaluate("() => window.measured"))
