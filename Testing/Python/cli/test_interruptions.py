@@ -39,7 +39,7 @@ def parameters(tmp_path: Path) -> dict[str, Any]:
         "cache": str(tmp_path / "cache"),
         "encoder": "tiny",
         "device": "cpu",
-        "steps": 8,
+        "steps": 3,
         "augmented_copies": 1,
     }
 
@@ -56,7 +56,7 @@ def at(stage: str, act: Callable[[], None], done: int = 1) -> Callable[[Any], No
     return listen
 
 
-@pytest.mark.parametrize(("stage", "done"), [("encode", 4), ("fine-tune", 3)])
+@pytest.mark.parametrize(("stage", "done"), [("encode", 4), ("fine-tune", 2)])
 def test_after_kill_9_the_next_run_goes_on_and_is_right(parameters: dict[str, Any], stage: str, done: int) -> None:
     output = Path(parameters["output"])
     with WorkerClient() as client:

@@ -14,15 +14,9 @@ from journey import PAINTED, STRAIGHT, Journey, WarmClient, ellipsoid, imageOf, 
 from FewShotSAMLib.core import Geometry
 from FewShotSAMLib.workflow import State
 
+STEPS = 2
 RUNS, FIRST_RUNS = 20, 5
 GROWTH_BYTES = 20_000_000
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory, worker_python: str) -> Iterator[WarmClient]:
-    made = WarmClient(worker_python, tmp_path_factory.mktemp("home"), steps=2)
-    yield made
-    made.end()
 
 
 @pytest.fixture
@@ -146,6 +140,7 @@ def test_twenty_runs_in_a_row(scene: Any, tmp_path: Path, client: WarmClient) ->
     """A volume of 3 MB, so that one copy of it left behind by each run would be seen."""
     shape = (24, 256, 256)
     truth = ellipsoid(shape)
+    client.steps = 1
     journey = Journey(tmp_path / "models", client)
     try:
         journey.open(Geometry((256, 256, 24), (1.0, 1.0, 3.0), (0.0, 0.0, 0.0)), imageOf(truth))

@@ -1,5 +1,6 @@
 """What the whole of panel, scene and background process must hold: masking, other grids, corrections, the preview."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,15 +16,13 @@ from journey import PAINTED, SHAPE, STRAIGHT, Journey, WarmClient, ellipsoid, im
 from FewShotSAMLib.core import Geometry, dice
 from FewShotSAMLib.workflow import State
 
+pytestmark = pytest.mark.skipif(
+    os.environ.get("FEWSHOTSAM_QT") == "PySide6",
+    reason="scene and background process: they do not depend on the binding",
+)
+STEPS = 2
 COS, SIN = np.cos(0.3), np.sin(0.3)
 OBLIQUE = replace(STRAIGHT, direction=(COS, 0, SIN, 0, 1, 0, -SIN, 0, COS))
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory, worker_python: str) -> Iterator[WarmClient]:
-    made = WarmClient(worker_python, tmp_path_factory.mktemp("home"), steps=4)
-    yield made
-    made.end()
 
 
 @pytest.fixture
@@ -33,10 +32,10 @@ def journey(scene: Any, tmp_path: Path, client: WarmClient) -> Iterator[Journey]
     made.close()
 
 
-def opened(journey: Journey, geometry: Geometry = STRAIGHT) -> np.ndarray:
-    """The ellipsoid painted on three slices; returns the whole of it."""
+def opened(journey: Journey, geometry: Geometry = STRAIGHT, seed: int = 0) -> np.ndarray:
+    """The ellipsoid painted on three slices; returns the whole of it. seed: of the image's noise."""
     truth = ellipsoid()
-    journey.open(geometry, imageOf(truth))
+    journey.open(geometry, imageOf(truth, seed))
     journey.paint(truth, 0, PAINTED)
     return truth
 
@@ -125,8 +124,9 @@ def test_a_surface_that_is_shown_from_the_beginning_holds_all_slices_in_the_end(
 
 
 def test_a_correction_after_apply_goes_on_from_what_was_learned(journey: Journey) -> None:
-    truth = opened(journey)
+    truth = opened(journey, seed=7)  # an image of its own: nothing of it is cached
     journey.propagate()
+    first = journey.client.reports[-1]["encoder"]["slices_encoded"]
     assert "fine-tune" in journey.stages
     assert "from the start" in journey.ui.summaryLabel.text
     journey.press("applyButton")
@@ -144,6 +144,7 @@ def test_a_correction_after_apply_goes_on_from_what_was_learned(journey: Journey
     journey.until(lambda: journey.session.state is State.PREVIEW)
     journey.rest()
     assert "continued from the last run" in journey.ui.summaryLabel.text
-    assert journey.client.reports[-1]["encoder"]["slices_encoded"] <= 2, "those of the first run are kept"
+    again = journey.client.reports[-1]["encoder"]["slices_encoded"]
+    assert again <= 2 < first, "those of the first run are kept"
     journey.press("applyButton")
     assert np.array_equal(journey.voxels()[[*PAINTED, following]], drawn)

@@ -15,7 +15,7 @@ from FewShotSAMLib.core.segment import Segmentation
 from FewShotSAMLib.worker import WorkerClient
 from FewShotSAMLib.workflow import Message, SceneSegment, SceneVolume, Session, State, Target
 
-STEPS = 3
+STEPS = 2
 
 
 @dataclass
