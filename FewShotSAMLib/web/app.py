@@ -16,12 +16,14 @@ from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.core.intensity import PRESETS
 from FewShotSAMLib.core.plane import slice_plane
 from FewShotSAMLib.core.volume import Volume, read_volume
-from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.web.brush import FIRST_PLACE, PLACES, BrushScale, shown
+from FewShotSAMLib.web.choices import choices_contents
 from FewShotSAMLib.web.contents import Contents, Messages, changes, painted_rows, progress_row, segment_rows
 from FewShotSAMLib.web.contents import session_contents as contents_of
 from FewShotSAMLib.web.folder import SEGMENTATION_SUFFIX, ServedFolder
+from FewShotSAMLib.web.models import ModelList
 from FewShotSAMLib.web.painting import Painter
+from FewShotSAMLib.web.scene import WebScene
 from FewShotSAMLib.web.segments import SegmentList
 from FewShotSAMLib.web.surfaces import Surfaces
 from FewShotSAMLib.web.thumbnails import Thumbnails
@@ -47,7 +49,9 @@ class WebApp:
         self.painter = Painter(self._slicer.segmentation_editor)
         self._client = WorkerClient(python)
         self._polite_pid: int | None = None
-        self.session = Session(MRMLScene(self._slicer.scene, self.painter), self._client)
+        scene = WebScene(self._slicer.scene, self.painter, self._added_segments)
+        self.session = Session(scene, self._client, folder=folder.path)
+        self.models = ModelList(folder, self.session.models)
         self.segments = SegmentList(self._slicer.segmentation_editor)
         self.thumbnails, self.surfaces = Thumbnails(self.session), Surfaces(self._slicer.scene, self.session)
         self.messages = Messages()
@@ -134,6 +138,13 @@ class WebApp:
         self.extra.update(values)
         self._touch()
 
+    def show_again(self, name: str) -> None:
+        """Send a value once more: in the page somebody typed another, which was refused."""
+        self._shown.pop(name, None)
+        with self.server.state as state:
+            state.dirty(name)
+        self._touch()
+
     def mark_unsaved(self) -> None:
         """There is something that closing would lose."""
         self.show(is_unsaved=True)
@@ -201,6 +212,10 @@ class WebApp:
         self._edited()
         self.views.redraw()
 
+    def _added_segments(self, count: int) -> None:
+        self.changed_segmentation()
+        self.say(Message(INFO, f"{count} segments were added to the list.", "Undo takes them away again."))
+
     def _show_progress(self, progress: Progress) -> None:
         self.show(progress=progress_row(progress))
 
@@ -216,6 +231,9 @@ class WebApp:
         lasts = {f"last_{each}": max(0, self.views.count(each) - 1) for each in PLANES}
         return {
             **contents_of(self.session, self.views.count(plane) if self.volume else 0),
+            **choices_contents(self.session, self.volume.geometry if self.volume else None, self.work_axis),
+            "models": self.models.rows(),
+            "has_model": self.session.has_model,
             "segments": segment_rows(self._scene_segments()),
             "active_segment": self.segments.chosen,
             "painted": painted_rows(self.session.painted, self.thumbnails.picture),

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from FewShotSAMLib.core.geometry import Geometry
-from FewShotSAMLib.core.plane import axis_of_plane, slice_plane
+from FewShotSAMLib.core.plane import SlicePlane, axis_of_plane, slice_plane
 
 PATIENCE_S = 30.0
 # A picture element of the axial view in which blue outweighs red is painted: images are grey, the brush is yellow.
@@ -49,7 +49,7 @@ _MEASURE_WHEEL = """() => {
 class Page:
     """One open page; `geometry`: of the volume that is shown."""
 
-    def __init__(self, page: Any, geometry: Geometry, pictures: Path | None) -> None:
+    def __init__(self, page: Any, geometry: Geometry | None, pictures: Path | None) -> None:
         self.page, self.geometry = page, geometry
         self._pictures, self._count = pictures, 0
 
@@ -86,13 +86,17 @@ class Page:
 
     def place(self, row: float, column: float) -> tuple[float, float]:
         """Where a place of the axial slice, in display orientation, is on the screen; the view fits the volume."""
-        plane = slice_plane(self.geometry, axis_of_plane(self.geometry, "axial"))
+        plane = self._axial()
         box = self.page.locator("[data-view=axial]").bounding_box()
         lengths = [count * spacing for count, spacing in zip(plane.shape, plane.spacing, strict=True)]
         scale = min(box["height"] / lengths[0], box["width"] / lengths[1])
         y = box["y"] + box["height"] / 2 + ((row + 0.5) * plane.spacing[0] - lengths[0] / 2) * scale
         x = box["x"] + box["width"] / 2 + ((column + 0.5) * plane.spacing[1] - lengths[1] / 2) * scale
         return x, y
+
+    def _axial(self) -> SlicePlane:
+        assert self.geometry is not None
+        return slice_plane(self.geometry, axis_of_plane(self.geometry, "axial"))
 
     def stroke(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         """Drag from one (row, column) to another."""
@@ -106,7 +110,7 @@ class Page:
 
     def paint(self, mask: np.ndarray, brush_mm: float) -> None:
         """Paint a structure (rows, columns) as stored, in lines that stay inside by half a brush."""
-        plane = slice_plane(self.geometry, axis_of_plane(self.geometry, "axial"))
+        plane = self._axial()
         shown = np.pad(plane.orient(mask), 1)
         depth = ndimage.distance_transform_edt(shown, plane.spacing)[1:-1, 1:-1]
         inside = depth >= brush_mm / 2
@@ -117,6 +121,26 @@ class Page:
                 columns = np.flatnonzero(runs == number)
                 self.stroke((row, columns[0]), (row, columns[-1]))
         self.settle()
+
+    def open_volume(self, name: str, geometry: Geometry) -> None:
+        """Open a volume of the served folder by the dialog."""
+        self.page.click("#b_open")
+        self.page.locator("#volumes li button", has_text=name).click()
+        self.geometry = geometry
+        self.wait(lambda: self.state("volume_file") == name)
+        self.wait_for_views()
+
+    def take(self, tool: str, brush_mm: float) -> None:
+        """Take paint or erase, with a brush of about this size."""
+        self.page.keyboard.press(tool[0])
+        self.wait(lambda: self.state("tool") == tool)
+        for key, is_off in (
+            ("]", lambda: self.state("brush_mm") < brush_mm),
+            ("[", lambda: self.state("brush_mm") > brush_mm),
+        ):
+            while is_off():
+                self.page.keyboard.press(key)
+                self.page.wait_for_timeout(80)
 
     def settle(self) -> None:
         """Wait until the server has caught up with all strokes: the picture stays as it is."""

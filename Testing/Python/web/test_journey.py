@@ -1,6 +1,5 @@
 """A user's way through the browser app, with a real pointer in a real browser on a real volume."""
 
-import os
 import statistics
 import urllib.error
 import urllib.request
@@ -48,21 +47,9 @@ def server(start_server: Callable[..., WebServer], folder: Path) -> WebServer:
 
 
 @pytest.fixture
-def page(browser, server: WebServer, folder: Path) -> Page:
-    """The page, open in a browser of its own; any error in it fails the test."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
-    opened = context.new_page()
-    errors: list[str] = []
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.goto(server.address)
-    pictures = os.environ.get("FEWSHOTSAM_TEST_PICTURES")
-    if pictures:
-        Path(pictures).mkdir(parents=True, exist_ok=True)
-    handled = Page(opened, read_image(folder / f"{CASE}.nii.gz").geometry, Path(pictures) if pictures else None)
-    handled.wait_for_views()
-    yield handled
-    context.close()
-    assert not errors
+def page(open_page: Callable[..., Page], server: WebServer, folder: Path) -> Page:
+    """The page with the volume open."""
+    return open_page(server, read_image(folder / f"{CASE}.nii.gz").geometry)
 
 
 def paint_three(page: Page, truth: np.ndarray) -> None:
