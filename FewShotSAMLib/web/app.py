@@ -49,7 +49,7 @@ class WebApp:
         self.painter = Painter(self._slicer.segmentation_editor)
         self._client = WorkerClient(python)
         self._polite_pid: int | None = None
-        scene = WebScene(self._slicer.scene, self.painter, self._added_segments)
+        scene = WebScene(self._slicer.scene, self.painter, self.changed_segmentation)
         self.session = Session(scene, self._client, folder=folder.path)
         self.models = ModelList(folder, self.session.models)
         self.segments = SegmentList(self._slicer.segmentation_editor)
@@ -58,7 +58,7 @@ class WebApp:
         self.volume: Volume | None = None
         self.volume_node: slicer.vtkMRMLVolumeNode | None = None
         self.brush = BrushScale(1.0, 30.0)
-        self.extra: Contents = {"folder_name": folder.path.name or str(folder.path)}
+        self.extra: Contents = {"folder_name": folder.path.name or str(folder.path), "refusals": 0}
         self._nodes: list[slicer.vtkMRMLDisplayableNode] = []
         self._shown: Contents = {}
         self._connect()
@@ -138,13 +138,6 @@ class WebApp:
         self.extra.update(values)
         self._touch()
 
-    def show_again(self, name: str) -> None:
-        """Send a value once more: in the page somebody typed another, which was refused."""
-        self._shown.pop(name, None)
-        with self.server.state as state:
-            state.dirty(name)
-        self._touch()
-
     def mark_unsaved(self) -> None:
         """There is something that closing would lose."""
         self.show(is_unsaved=True)
@@ -212,10 +205,6 @@ class WebApp:
         self._edited()
         self.views.redraw()
 
-    def _added_segments(self, count: int) -> None:
-        self.changed_segmentation()
-        self.say(Message(INFO, f"{count} segments were added to the list.", "Undo takes them away again."))
-
     def _show_progress(self, progress: Progress) -> None:
         self.show(progress=progress_row(progress))
 
@@ -226,12 +215,12 @@ class WebApp:
             state.update(new)
 
     def _contents(self) -> Contents:
-        plane = self.work_plane
+        plane, geometry = self.work_plane, None if self.volume is None else self.volume.geometry
         places = {f"at_{each}": self.views.index(each) for each in PLANES}
         lasts = {f"last_{each}": max(0, self.views.count(each) - 1) for each in PLANES}
         return {
             **contents_of(self.session, self.views.count(plane) if self.volume else 0),
-            **choices_contents(self.session, self.volume.geometry if self.volume else None, self.work_axis),
+            **choices_contents(self.session, geometry, self.work_axis, self.extra["refusals"]),
             "models": self.models.rows(),
             "has_model": self.session.has_model,
             "segments": segment_rows(self._scene_segments()),

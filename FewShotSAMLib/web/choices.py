@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -21,8 +22,11 @@ AUTOMATIC = "auto"
 SMOOTHEST_MM = 10.0
 
 
-def choices_contents(session: Session, geometry: Geometry | None, axis: int) -> Contents:
-    """What can be chosen, what is chosen, and what a run will cost. axis: the one that is worked along."""
+def choices_contents(session: Session, geometry: Geometry | None, axis: int, refusals: int) -> Contents:
+    """What can be chosen, what is chosen, and what a run will cost.
+
+    axis: the one that is worked along. refusals: changes with each refusal, so that the page is told all again.
+    """
     settings, chosen = session.settings, session.chosen_axis
     last = 0 if geometry is None else geometry.shape[axis] - 1
     limits = session.range or (0, last)
@@ -38,6 +42,7 @@ def choices_contents(session: Session, geometry: Geometry | None, axis: int) -> 
             "last": limits[1],
             "end": last,
             "is_limited": session.range is not None,
+            "refusals": refusals,
         },
         "cost": _cost(session, last + 1),
     }
@@ -112,10 +117,8 @@ class ChoiceActions(Triggers):
     def set_choice(self, name: str, value: Any) -> None:
         """Method, encoder, device or post-processing."""
         self._need_rest()
-        try:
+        with self._refusing():
             change_setting(self._app.session, str(name), value)
-        finally:
-            self._show_again()
 
     def set_plane(self, plane: str) -> None:
         """The plane of the painted slices; "" to find it."""
@@ -133,19 +136,23 @@ class ChoiceActions(Triggers):
         self._need_volume()
         assert self._app.volume is not None
         limits, end = (integer(first), integer(last)), self._app.volume.geometry.shape[self._app.work_axis] - 1
-        try:
+        with self._refusing():
             if not 0 <= limits[0] <= limits[1] <= end:
                 text = f"There is no range of slices from {limits[0]} to {limits[1]}."
                 raise BadInputError(text, f"Choose the first and the last of 0 to {end}.")
             self._app.session.range = None if limits == (0, end) else limits
-        finally:
-            self._show_again()
 
     def look_again(self) -> None:
         """Ask what the computer can do: weights may have been fetched meanwhile."""
         if not self._app.session.is_busy:
             self._app.session.inspect()
 
-    def _show_again(self) -> None:
-        """The page shows what was typed or chosen, even where it was refused."""
-        self._app.show_again("settings")
+    @contextlib.contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """The page shows what was typed, and must be told what is true instead where that is refused."""
+        try:
+            yield
+            self._app.show()
+        except Exception:
+            self._app.show(refusals=self._app.extra["refusals"] + 1)
+            raise

@@ -1,17 +1,19 @@
 """The page as its user handles it: with pointer and keys. Positions are computed as radiologists hang slices."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK
 from scipy import ndimage
 
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.plane import SlicePlane, axis_of_plane, slice_plane
 
 PATIENCE_S = 30.0
+RUN_S = 240
 # A picture element of the axial view in which blue outweighs red is painted: images are grey, the brush is yellow.
 _MEASURE = """([x, y]) => {
   const item = document.querySelector('[data-view=axial]').closest('.layout-grid-item');
@@ -43,6 +45,15 @@ _MEASURE_WHEEL = """() => {
       look();
     }, { once: true, capture: true });
   });
+}"""
+
+
+_PIXEL = """([x, y]) => {
+  const img = document.querySelector('[data-view=axial]').closest('.layout-grid-item').querySelector('img');
+  const canvas = new OffscreenCanvas(1, 1), context = canvas.getContext('2d'), box = img.getBoundingClientRect();
+  const scale = img.naturalWidth / box.width;
+  context.drawImage(img, (x - box.left) * scale, (y - box.top) * scale, 1, 1, 0, 0, 1, 1);
+  return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
 }"""
 
 
@@ -134,13 +145,13 @@ class Page:
         """Take paint or erase, with a brush of about this size."""
         self.page.keyboard.press(tool[0])
         self.wait(lambda: self.state("tool") == tool)
-        for key, is_off in (
-            ("]", lambda: self.state("brush_mm") < brush_mm),
-            ("[", lambda: self.state("brush_mm") > brush_mm),
-        ):
-            while is_off():
-                self.page.keyboard.press(key)
-                self.page.wait_for_timeout(80)
+        self._press_until("]", lambda: self.state("brush_mm") >= brush_mm)
+        self._press_until("[", lambda: self.state("brush_mm") <= brush_mm)
+
+    def _press_until(self, key: str, is_so: Callable[[], bool]) -> None:
+        while not is_so():
+            self.page.keyboard.press(key)
+            self.page.wait_for_timeout(80)
 
     def settle(self) -> None:
         """Wait until the server has caught up with all strokes: the picture stays as it is."""
@@ -159,6 +170,40 @@ class Page:
         self.page.locator("#slider_axial").fill(str(index))
         self.wait(lambda: self.state("at_axial") == index)
         self.page.wait_for_timeout(150)
+
+    def pixel(self, row: float, column: float) -> tuple[int, int, int]:
+        """Red, green and blue of a place of the axial view."""
+        red, green, blue = self.page.evaluate(_PIXEL, list(self.place(row, column)))
+        return red, green, blue
+
+    def paint_slices(self, truth: np.ndarray, indices: Iterable[int], brush_mm: float) -> None:
+        """Paint a structure (K, J, I) on axial slices, with a brush of about this size."""
+        self.page.mouse.move(*self.place(0, 0))
+        self.take("paint", brush_mm)
+        for index in indices:
+            self.go_to(index)
+            self.paint(truth[index], self.state("brush_mm"))
+            self.wait(lambda index=index: index in self.painted())  # type: ignore[misc]
+
+    def propagate(self) -> None:
+        """Propagate and wait for the preview."""
+        self.page.keyboard.press("Escape")
+        self.page.click("#b_propagate")
+        self.wait(lambda: self.state("busy"))
+        self.wait(lambda: self.state("state") == "preview", RUN_S)
+
+    def apply(self) -> None:
+        """Apply the preview."""
+        self.page.click("#b_apply")
+        self.wait(lambda: self.state("state") == "idle")
+
+    def save(self, path: Path) -> np.ndarray:
+        """Save in the served folder, and read what was saved, (K, J, I)."""
+        self.page.fill("#save_name", path.name)
+        self.page.click("#b_save")
+        self.wait(path.is_file)
+        self.page.wait_for_timeout(300)
+        return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
 
     def paint_latency(self, place: tuple[float, float]) -> float:
         """Milliseconds from the end of a short stroke until it is in the picture."""

@@ -5,16 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK
 from web.conftest import WebServer
-from web.page import Page
+from web.page import RUN_S, Page
 
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.image_io import write_image
 
 SHAPE = (12, 40, 44)
 PAINTED, RANGE = (3, 6, 9), (2, 9)
-RUN_S = 240
 
 
 @pytest.fixture
@@ -49,12 +47,12 @@ def unfold(page: Page) -> None:
 
 def refused(page: Page, text: str, trigger: str, *values: object) -> None:
     """Ask for something that the page would not; it is refused with a message that holds `text`."""
-    before = page.state("settings")
+    before = page.state("settings") | {"refusals": None}
     page.page.evaluate("([trigger, values]) => window.trame.trigger(trigger, values)", [trigger, list(values)])
     page.wait(lambda: any(text in each["text"] for each in page.state("messages")))
     page.page.locator(".message button").last.click()
     page.wait(lambda: not page.state("messages"))
-    assert page.state("settings") == before
+    assert page.state("settings") | {"refusals": None} == before
 
 
 def test_settings_are_used_kept_and_checked(page: Page, truth: np.ndarray) -> None:
@@ -82,7 +80,7 @@ def test_settings_are_used_kept_and_checked(page: Page, truth: np.ndarray) -> No
     page.wait_for_views()
     assert page.state("settings") == {
         "method": "autosam-cnn", "encoder": "auto", "device": "cpu", "largest_island": False, "fill_holes": True,
-        "smooth_mm": 1.5, "plane": "axial", "first": 2, "last": 9, "end": 11, "is_limited": True,
+        "smooth_mm": 1.5, "plane": "axial", "first": 2, "last": 9, "end": 11, "is_limited": True, "refusals": 0,
     }  # fmt: skip
     unfold(page)
     assert form.locator("#c_method").input_value() == "autosam-cnn"
@@ -106,52 +104,36 @@ def test_settings_are_used_kept_and_checked(page: Page, truth: np.ndarray) -> No
     page.wait(lambda: not page.state("settings")["is_limited"])
 
 
-def paint_and_propagate(page: Page, truth: np.ndarray) -> None:
-    page.page.mouse.move(*page.place(5, 5))
-    page.take("paint", 8)
-    for index in PAINTED:
-        page.go_to(index)
-        page.paint(truth[index], page.state("brush_mm"))
-        page.wait(lambda index=index: index in page.painted())
-    page.page.keyboard.press("Escape")
-    page.page.click("#b_propagate")
-    page.wait(lambda: page.state("busy"))
-    assert page.page.locator("#c_method").is_disabled() and not page.page.locator("#cost").count()
-    page.wait(lambda: page.state("state") == "preview", RUN_S)
-
-
-def save(page: Page, path: Path) -> np.ndarray:
-    page.page.fill("#save_name", path.name)
-    page.page.click("#b_save")
-    page.wait(path.is_file)
-    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
-
-
 def test_a_few_shot_model_is_saved_applied_and_deleted(page: Page, truth: np.ndarray, tmp_path: Path) -> None:
     unfold(page)
     assert page.page.locator("#model_name").is_disabled()
     page.page.evaluate("() => window.trame.trigger('set_plane', ['axial'])")
     page.page.evaluate("([first, last]) => window.trame.trigger('set_range', [first, last])", list(RANGE))
-    paint_and_propagate(page, truth)
+    page.paint_slices(truth, PAINTED, 8)
+    page.page.click("#b_propagate")
+    page.wait(lambda: page.state("busy"))
+    assert page.page.locator("#c_method").is_disabled() and not page.page.locator("#cost").count()
+    page.wait(lambda: page.state("state") == "preview", RUN_S)
     page.page.fill("#model_name", "egg ñ")
     page.page.click("#b_save_model")
     page.wait(lambda: [each["name"] for each in page.state("models")] == ["egg ñ"])
     assert (tmp_path / "egg ñ.fewshot").is_file()
-    page.page.click("#b_apply")
-    page.wait(lambda: page.state("state") == "idle")
-    result = save(page, tmp_path / "result.seg.nrrd")
+    page.apply()
+    result = page.save(tmp_path / "result.seg.nrrd")
     assert {int(k) for k in np.flatnonzero(result.any(axis=(1, 2)))} <= set(range(RANGE[0], RANGE[1] + 1))
 
     page.page.locator("#models li button", has_text="Apply to this volume").click()
     page.wait(lambda: len(page.state("segments")) == 2, RUN_S)
     page.wait(lambda: page.state("state") == "idle")
     page.wait(lambda: list(page.painted()) == list(PAINTED))
+    looks = [(each["name"], each["color"]) for each in page.state("segments")]
+    assert looks[0][0] != looks[1][0] and looks[0][1] != looks[1][1]
     page.page.wait_for_timeout(800)
     page.picture("model-applied")
     first = page.page.locator(".segments li").nth(0).locator("button").nth(0)
     first.click()
     page.wait(lambda: not page.state("segments")[0]["visible"])
-    applied = save(page, tmp_path / "applied.seg.nrrd")
+    applied = page.save(tmp_path / "applied.seg.nrrd")
     assert applied.any() and not np.array_equal(applied > 0, result > 0)
     first.click()
     page.wait(lambda: page.state("segments")[0]["visible"])
