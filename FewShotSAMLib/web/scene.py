@@ -16,6 +16,9 @@ from FewShotSAMLib.mrml.segments import segmentIds
 from FewShotSAMLib.web.painting import Painter
 from FewShotSAMLib.web.segments import free_color
 
+Look = tuple[str, tuple[float, float, float]]
+"""Name and colour of a segment."""
+
 
 class WebScene(MRMLScene):
     """Adds finished segmentations to the one that is painted on, for a second one would neither be seen nor saved.
@@ -25,7 +28,7 @@ class WebScene(MRMLScene):
 
     def __init__(self, scene: slicer.vtkMRMLScene, painter: Painter, on_added: Callable[[], None]) -> None:
         super().__init__(scene, painter)
-        self._nodes_of, self._painter, self._on_added = scene, painter, on_added
+        self._painter, self._on_added = painter, on_added
 
     def add_segmentation(self, volume_id: str, segmentation: Segmentation, name: str) -> str:
         """Add the segments to those that are there, as one step of Undo; returns the id of the segmentation shown."""
@@ -33,12 +36,9 @@ class WebScene(MRMLScene):
         if shown is None:
             return super().add_segmentation(volume_id, segmentation, name)
         self._painter.saveStateForUndo()
-        addSegments(shown, volumeNode(self._nodes_of, volume_id), told_apart(segmentation, _looks(shown)))
+        addSegments(shown, volumeNode(self._scene, volume_id), told_apart(segmentation, _looks(shown)))
         self._on_added()
         return str(shown.GetID())
-
-
-Look = tuple[str, tuple[float, float, float]]
 
 
 def told_apart(segmentation: Segmentation, known: Sequence[Look]) -> Segmentation:

@@ -8,11 +8,11 @@ import math
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
-from trame_server import Server
-
 from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 
 if TYPE_CHECKING:
+    from trame_server import Server
+
     from FewShotSAMLib.web.app import WebApp
 
 _log = logging.getLogger(__name__)

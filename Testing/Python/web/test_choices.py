@@ -107,8 +107,9 @@ def test_settings_are_used_kept_and_checked(page: Page, truth: np.ndarray) -> No
 def test_a_few_shot_model_is_saved_applied_and_deleted(page: Page, truth: np.ndarray, tmp_path: Path) -> None:
     unfold(page)
     assert page.page.locator("#model_name").is_disabled()
-    page.page.evaluate("() => window.trame.trigger('set_plane', ['axial'])")
-    page.page.evaluate("([first, last]) => window.trame.trigger('set_range', [first, last])", list(RANGE))
+    page.page.select_option("#c_method", "autosam-linear")  # that of few-shot would be applied for a minute
+    for trigger, values in (("set_plane", ["axial"]), ("set_range", list(RANGE))):
+        page.page.evaluate("([trigger, values]) => window.trame.trigger(trigger, values)", [trigger, values])
     page.paint_slices(truth, PAINTED, 8)
     page.page.click("#b_propagate")
     page.wait(lambda: page.state("busy"))
@@ -118,6 +119,7 @@ def test_a_few_shot_model_is_saved_applied_and_deleted(page: Page, truth: np.nda
     page.page.click("#b_save_model")
     page.wait(lambda: [each["name"] for each in page.state("models")] == ["egg ñ"])
     assert (tmp_path / "egg ñ.fewshot").is_file()
+    assert "autosam-linear" in page.state("models")[0]["details"]
     page.apply()
     result = page.save(tmp_path / "result.seg.nrrd")
     assert {int(k) for k in np.flatnonzero(result.any(axis=(1, 2)))} <= set(range(RANGE[0], RANGE[1] + 1))
