@@ -49,14 +49,15 @@ class Surfaces:
 
     def end(self) -> None:
         """There is no segmentation any more; its nodes are removed by others."""
+        self._clear()
         self._source, self._node, self._due_at = None, None, None
 
     def show(self, shown: bool) -> None:
         """Make the surfaces, or drop them."""
         self.are_shown = shown
         self.look_soon(0.0)
-        if not shown and self._node is not None:
-            self._node.GetSegmentation().RemoveAllSegments()
+        if not shown:
+            self._clear()
         if self._session.preview is not None:
             self._session.preview.set_shown_in_3d(shown)
 
@@ -77,12 +78,22 @@ class Surfaces:
             self._make()
         return appeared
 
+    def _clear(self) -> None:
+        """Remove all surfaces. Labelmaps go first: where segments have one in common, Slicer erases in it what it
+        removes, and these are the user's."""
+        if self._node is None:
+            return
+        segmentation = self._node.GetSegmentation()
+        for segment_id in segmentIds(self._node):
+            segmentation.GetSegment(segment_id).RemoveRepresentation(LABELMAP)
+        segmentation.RemoveAllSegments()
+
     def _make(self) -> None:
         if self._node is None or self._source is None or not self.are_shown:
             return
         was_modifying = self._node.StartModify()
         segmentation, display = self._node.GetSegmentation(), self._source.GetDisplayNode()
-        segmentation.RemoveAllSegments()
+        self._clear()
         for segment_id in segmentIds(self._source):
             image = labelmapOf(self._source, segment_id)
             if image is not None and display.GetSegmentVisibility(segment_id):

@@ -150,8 +150,9 @@ class Page:
 
     def _press_until(self, key: str, is_so: Callable[[], bool]) -> None:
         while not is_so():
+            before = self.state("brush_mm")
             self.page.keyboard.press(key)
-            self.page.wait_for_timeout(80)
+            self.wait(lambda before=before: self.state("brush_mm") != before)  # type: ignore[misc]
 
     def settle(self) -> None:
         """Wait until the server has caught up with all strokes: the picture stays as it is."""

@@ -191,6 +191,24 @@ def test_segments(page: Page) -> None:
     page.wait(lambda: len(page.state("segments")) == 2)
 
 
+def test_segments_keep_what_is_painted_while_surfaces_are_made(page: Page, folder: Path) -> None:
+    """Two segments in one labelmap, which their surfaces share; these are made anew twice and dropped."""
+    page.page.mouse.move(*page.place(60, 60))
+    page.take("paint", 9)
+    page.go_to(PAINTED[0])
+    page.stroke((40, 40), (40, 60))
+    page.page.click("#b_add")
+    page.wait(lambda: len(page.state("segments")) == 2)
+    for row in (80, 100):
+        page.stroke((row, 40), (row, 60))
+        page.page.wait_for_timeout(2000)
+    page.picture("two-segments")
+    page.page.evaluate("() => window.trame.trigger('toggle_3d')")
+    page.wait(lambda: not page.state("show_3d"))
+    sizes = np.bincount(page.save(folder / "two.seg.nrrd").ravel())
+    assert len(sizes) == 3 and 1.5 * sizes[1] < sizes[2] < 2.5 * sizes[1]
+
+
 def test_slices_are_ticked_deleted_and_run_cancelled(page: Page, truth: np.ndarray) -> None:
     paint_three(page, truth)
     row = page.page.locator(f"#painted li[data-slice='{PAINTED[0]}']")

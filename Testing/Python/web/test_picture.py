@@ -13,11 +13,12 @@ import SimpleITK
 from web.page import Page
 
 from FewShotSAMLib.core.image_io import write_image
-from FewShotSAMLib.core.painting import empty_neighbours, slices_to_paint
+from FewShotSAMLib.core.painting import empty_neighbours
 from FewShotSAMLib.core.phantom import ct_phantom
 
 NAMES = ("liver", "spleen")
-BRUSH_MM, OPACITY = 9, 60
+PAINTED, SHOWN = (38, 51, 65), 56
+BRUSH_MM, OPACITY = 7, 60
 PLACES = {"coronal": 82, "sagittal": 58}
 MOST_BYTES = 400_000
 KEPT_BITS = 0xF8
@@ -33,7 +34,7 @@ def picture() -> Path:
     return Path(path)
 
 
-def paint_organ(page: Page, number: int, mask: np.ndarray, painted: list[int]) -> None:
+def paint_organ(page: Page, number: int, mask: np.ndarray) -> None:
     """Paint an organ (K, J, I) into a segment of its own."""
     if number:
         page.page.click("#b_add")
@@ -41,7 +42,8 @@ def paint_organ(page: Page, number: int, mask: np.ndarray, painted: list[int]) -
     name = page.page.locator(".segments .name").nth(number)
     name.fill(NAMES[number])
     name.press("Enter")
-    page.paint_slices(mask, [index for index in painted if mask[index].any()], BRUSH_MM)
+    page.paint_slices(mask, PAINTED, BRUSH_MM)
+    page.picture(f"painted-{NAMES[number]}")
     page.page.keyboard.press("Escape")
     page.wait(lambda: page.state("tool") == "")
 
@@ -51,15 +53,16 @@ def test_picture(start_server: Callable, open_page: Callable, picture: Path, tmp
     organs = [labels.mask(each) for name in NAMES for each in labels.segments if each.name == name]
     write_image(volume.voxels, volume.geometry, tmp_path / "abdomen.nrrd")
     page: Page = open_page(start_server(tmp_path / "abdomen.nrrd"), volume.geometry)
-    painted = slices_to_paint(organs[0] | organs[1], 0, 3)
+    page.page.get_by_role("button", name="Fit", exact=True).first.click()
+    page.page.wait_for_timeout(800)
     for number, organ in enumerate(organs):
-        paint_organ(page, number, organ, painted)
+        paint_organ(page, number, organ)
     for index in empty_neighbours(organs[0] | organs[1], 0):
         page.go_to(index)
         page.page.click("#b_empty")
         page.wait(lambda index=index: page.painted().get(index) is True)
     page.propagate()
-    page.go_to(painted[1] + 7)
+    page.go_to(SHOWN)
     for plane, index in PLACES.items():
         page.page.locator(f"#slider_{plane}").fill(str(index))
     page.page.locator("#opacity").fill(str(OPACITY))
