@@ -19,8 +19,9 @@ LARGEST_AT_ONCE = 12_000_000
 class Surfaces:
     """Whether surfaces of the segmentation, and of a finished preview, are shown.
 
-    Those of the segmentation lie in a hidden node of their own, which shares its labelmaps: in the segmentation itself
-    Slicer would make them anew at each stroke, and each time forget what Redo could do again.
+    Those of the segmentation lie in a hidden node of their own: in the segmentation itself Slicer would make them anew
+    at each stroke, and each time forget what Redo could do again. It holds copies of the labelmaps: where segments have
+    one in common, Slicer erases in it what it removes, and painting on what two nodes share can crash.
     """
 
     def __init__(self, scene: slicer.vtkMRMLScene, session: Session) -> None:
@@ -49,15 +50,14 @@ class Surfaces:
 
     def end(self) -> None:
         """There is no segmentation any more; its nodes are removed by others."""
-        self._clear()
         self._source, self._node, self._due_at = None, None, None
 
     def show(self, shown: bool) -> None:
         """Make the surfaces, or drop them."""
         self.are_shown = shown
         self.look_soon(0.0)
-        if not shown:
-            self._clear()
+        if not shown and self._node is not None:
+            self._node.GetSegmentation().RemoveAllSegments()
         if self._session.preview is not None:
             self._session.preview.set_shown_in_3d(shown)
 
@@ -78,26 +78,21 @@ class Surfaces:
             self._make()
         return appeared
 
-    def _clear(self) -> None:
-        """Remove all surfaces. Labelmaps go first: where segments have one in common, Slicer erases in it what it
-        removes, and these are the user's."""
-        if self._node is None:
-            return
-        segmentation = self._node.GetSegmentation()
-        for segment_id in segmentIds(self._node):
-            segmentation.GetSegment(segment_id).RemoveRepresentation(LABELMAP)
-        segmentation.RemoveAllSegments()
-
     def _make(self) -> None:
         if self._node is None or self._source is None or not self.are_shown:
             return
         was_modifying = self._node.StartModify()
         segmentation, display = self._node.GetSegmentation(), self._source.GetDisplayNode()
-        self._clear()
+        segmentation.RemoveAllSegments()
+        copies: dict[slicer.vtkOrientedImageData, slicer.vtkOrientedImageData] = {}
         for segment_id in segmentIds(self._source):
             image = labelmapOf(self._source, segment_id)
             if image is not None and display.GetSegmentVisibility(segment_id):
-                segmentation.AddSegment(_copy(self._source.GetSegmentation().GetSegment(segment_id), image), segment_id)
+                if image not in copies:
+                    copies[image] = slicer.vtkOrientedImageData()
+                    copies[image].DeepCopy(image)
+                segment = self._source.GetSegmentation().GetSegment(segment_id)
+                segmentation.AddSegment(_copy(segment, copies[image]), segment_id)
         if segmentation.GetNumberOfSegments():
             segmentation.CreateRepresentation(SURFACE, True)
         self._node.EndModify(was_modifying)

@@ -192,7 +192,7 @@ def test_segments(page: Page) -> None:
 
 
 def test_segments_keep_what_is_painted_while_surfaces_are_made(page: Page, folder: Path) -> None:
-    """Two segments in one labelmap, which their surfaces share; these are made anew twice and dropped."""
+    """Two segments in one labelmap; their surfaces are made anew twice and dropped."""
     page.page.mouse.move(*page.place(60, 60))
     page.take("paint", 9)
     page.go_to(PAINTED[0])
