@@ -51,7 +51,7 @@ def refused(page: Page, text: str, trigger: str, *values: object) -> None:
     page.page.evaluate("([trigger, values]) => window.trame.trigger(trigger, values)", [trigger, list(values)])
     page.wait(lambda: any(text in each["text"] for each in page.state("messages")))
     page.page.locator(".message button").last.click()
-    page.wait(lambda: not page.state("messages"))
+    page.wait(lambda: not any(text in each["text"] for each in page.state("messages")))
     assert page.state("settings") | {"refusals": None} == before
 
 
