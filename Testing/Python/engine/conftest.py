@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from FewShotSAMLib.benchmark.tasks import read_image_of, read_tasks, read_truth
+from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.image_io import write_image
 from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.phantom import ct_phantom
 from FewShotSAMLib.core.segmentation import Segmentation, write_segmentation
-from FewShotSAMLib.core.volume import Volume
+from FewShotSAMLib.core.volume import Volume, read_volume
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.jobs import propagate
 from FewShotSAMLib.sam import registry
@@ -97,3 +99,30 @@ def guided(case: Case) -> Case:
     """The same for the bundled encoder and its own decoder."""
     own = {name: value for name, value in case.parameters.items() if name not in ("checkpoint", "precision")}
     return replace(case, parameters={**own, "encoder": "tiny"})
+
+
+@pytest.fixture
+def guided_mr(guided: Case, shared_data: Path) -> Case:
+    """The bundled encoder on eight slices of a real MR volume, the hippocampus painted on two of them."""
+    (task,) = read_tasks(shared_data / "tasks.toml", shared_data, ["mr-hippocampus-001"])
+    whole = read_image_of(task, shared_data)
+    near = (slice(3, 32), slice(20, 28), slice(4, 32))
+    voxels = np.moveaxis(whole.voxels[near], task.axis, 0)
+    labels = np.moveaxis(read_truth(task, shared_data, whole.geometry).layers[:, *near], 1 + task.axis, 1)
+    geometry = Geometry(voxels.shape[::-1], whole.geometry.spacing)
+    segment = replace(guided.truth.segments[0], name="hippocampus", layer=0, label_value=1)
+    truth = Segmentation(np.ascontiguousarray(labels), geometry, (segment,))
+    drawn = keep_slices(truth, 0, (1, 6), ("hippocampus",))
+    write_image(np.ascontiguousarray(voxels), geometry, guided.folder / "mr.nrrd")
+    write_segmentation(drawn, guided.folder / "mr.seg.nrrd")
+    files = {"volume": str(guided.folder / "mr.nrrd"), "annotation": str(guided.folder / "mr.seg.nrrd")}
+    parameters = {**guided.parameters, **files, "empty_slices": []}
+    return replace(
+        guided,
+        volume=read_volume(guided.folder / "mr.nrrd"),
+        truth=truth,
+        drawn=drawn,
+        parameters=parameters,
+        painted=(1, 6),
+        empty=(),
+    )
