@@ -9,15 +9,21 @@ import pytest
 import torch
 
 from FewShotSAMLib.benchmark.tasks import read_image_of, read_tasks, read_truth
+from FewShotSAMLib.core.annotation import Annotation, annotate
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.image_io import write_image
+from FewShotSAMLib.core.intensity import parse_normalisation
 from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.phantom import ct_phantom
 from FewShotSAMLib.core.segmentation import Segmentation, write_segmentation
 from FewShotSAMLib.core.volume import Volume, read_volume
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.jobs import propagate
+from FewShotSAMLib.engine.request import ComputeOptions
+from FewShotSAMLib.engine.run import Run
+from FewShotSAMLib.engine.timing import StageTimer
 from FewShotSAMLib.sam import registry
+from FewShotSAMLib.sam.encoder import Encoder, load_encoder
 from FewShotSAMLib.sam.registry import Architecture, build_sam, get_spec
 
 SMALL = replace(
@@ -126,3 +132,34 @@ def guided_mr(guided: Case, shared_data: Path) -> Case:
         painted=(1, 6),
         empty=(),
     )
+
+
+@pytest.fixture
+def small_encoder(small_vit: dict[str, str]) -> tuple[Encoder, Path]:
+    """The small network, and the checkpoint that it came from."""
+    checkpoint = Path(small_vit["checkpoint"])
+    return load_encoder(get_spec("small"), checkpoint, "cpu", "fp32", lambda text: None), checkpoint
+
+
+@pytest.fixture
+def run(case: Case, small_encoder: tuple[Encoder, Path]) -> Run:
+    """The phantom on its way through the small encoder."""
+    encoder, checkpoint = small_encoder
+    compute = ComputeOptions(checkpoint=checkpoint, device="cpu", precision="fp32", no_cache=True)
+    return Run(case.volume, 0, parse_normalisation("auto", case.volume), encoder, compute, JobContext(), StageTimer())
+
+
+@pytest.fixture
+def annotation(case: Case) -> Annotation:
+    """Slices 4 and 8 painted, slice 10 empty."""
+    layers = case.drawn.layers.copy()
+    layers[:, [index for index in range(12) if index not in (4, 8)]] = 0
+    return annotate(replace(case.drawn, layers=layers), 0, (10,))[0]
+
+
+@pytest.fixture
+def tiny_run(case: Case) -> Run:
+    """The phantom on its way through the bundled encoder."""
+    encoder = load_encoder(get_spec("tiny"), None, "cpu", "fp32", lambda text: None)
+    compute = ComputeOptions(device="cpu", precision="fp32", no_cache=True)
+    return Run(case.volume, 0, parse_normalisation("auto", case.volume), encoder, compute, JobContext(), StageTimer())
