@@ -32,7 +32,7 @@ def pixel_classifier(volume: Volume, annotation: Annotation, settings: Settings)
         embeddings.ensure(range(volume.geometry.shape[annotation.axis]))
         baseline = PixelClassifier(lambda grey, axis: embeddings, seed=settings.seed)
         classes = baseline(_grey(volume, run.window), _painted(annotation), annotation.axis)
-        return Outcome(classes == 1, _details(run))
+        return Outcome(_possible(classes == 1, annotation), _details(run))
 
 
 def sam(volume: Volume, annotation: Annotation, settings: Settings, points: int = 0, box: bool = False) -> Outcome:
@@ -80,7 +80,7 @@ def u_net(volume: Volume, annotation: Annotation, settings: Settings, **options:
     mask = np.zeros(volume.geometry.shape, bool)
     for whole, cut in zip(np.moveaxis(mask, annotation.axis, 0), found, strict=True):
         framing.cut(whole)[...] = cut == 1
-    return Outcome(mask, {"device": device})
+    return Outcome(_possible(mask, annotation), {"device": device})
 
 
 @contextmanager
@@ -105,6 +105,14 @@ def _encoded(volume: Volume, annotation: Annotation, settings: Settings) -> Iter
     run = Run(volume, annotation.axis, normalisation, encoder, compute, context, StageTimer())
     with run.embeddings(annotation) as embeddings:
         yield run, embeddings
+
+
+def _possible(mask: np.ndarray, annotation: Annotation) -> np.ndarray:
+    """The mask without the slices on which, by what was painted, nothing can be: as for FewShotSAM's own methods."""
+    for index, one in enumerate(np.moveaxis(mask, annotation.axis, 0)):
+        if annotation.ruled_out(index):
+            one[...] = False
+    return mask
 
 
 def _painted(annotation: Annotation) -> dict[int, np.ndarray]:

@@ -19,6 +19,14 @@ STATE: dict[str, Any] = {}
 """The encoder stays warm from one row to the next, as it does in the background process."""
 
 
+def forget_embeddings() -> None:
+    """Let go of what rows before left in memory, so that the next one encodes its slices itself."""
+    if STATE:  # else the engine was not even loaded
+        from FewShotSAMLib.engine.embeddings import forget
+
+        forget(STATE)
+
+
 def few_shot(volume: Volume, annotation: Annotation, settings: Settings, **options: Any) -> Outcome:
     """`fewshotsam propagate` with its defaults but for `options`, parameters of the job."""
     with _folder() as folder:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from FewShotSAMLib.benchmark.across import learned
-from FewShotSAMLib.benchmark.few_shot import apply_model
+from FewShotSAMLib.benchmark.few_shot import apply_model, forget_embeddings
 from FewShotSAMLib.benchmark.machine import describe_machine
 from FewShotSAMLib.benchmark.methods import load_packages
 from FewShotSAMLib.benchmark.outcome import Outcome
@@ -67,6 +67,8 @@ def _measure(job: RowJob) -> dict[str, Any]:
     volume, truth = _load(job.task, job.data)
     wanted = truth.mask(truth.segments[0])
     load_packages(job.method)
+    if job.settings.cache is None:
+        forget_embeddings()
     run, given, details = _prepare(job, volume, truth)
     _reset_peak_memory()
     started = time.perf_counter()

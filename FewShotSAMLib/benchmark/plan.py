@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +36,18 @@ class RowJob:
 
     @property
     def key(self) -> str:
-        """What makes this row different from others: method, encoder and its weights, k, task, settings, version."""
+        """What makes this row different from others: method, encoder and its weights, k, task, the content of its
+        files, settings, version."""
         encoder = self.settings.encoder
         parts = {
             "method": self.method.name,
             "encoder": asdict(get_spec(encoder)) if encoder else None,
             "k": self.k,
-            "task": _identity(self.task),
+            "task": _identity(self.task, self.data),
             "slices": asdict(self.painting),
             "settings": self.settings.to_json(),
             "version": __version__,
-            **({"source": _identity(self.source)} if self.source else {}),
+            **({"source": _identity(self.source, self.data)} if self.source else {}),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -59,7 +61,7 @@ class RowJob:
             "k": self.k,
             "task": self.task.name,
             "source": self.source.name if self.source else None,
-            "group": self.task.group or self.task.structure,
+            "group": ", ".join(filter(None, self.task.kin)),
             "modality": self.task.modality,
             "structure": self.task.structure,
             "axis": self.task.axis,
@@ -132,9 +134,20 @@ def choose(
     return chosen, left_out
 
 
-def _identity(task: Task) -> dict[str, Any]:
-    """What of a task can change a row of it: not its group."""
-    return {name: value for name, value in asdict(task).items() if name != "group"}
+def _identity(task: Task, data: Path) -> dict[str, Any]:
+    """What of a task can change a row of it: neither its group nor where its files lie, but what is in them."""
+    named = {name: value for name, value in asdict(task).items() if name not in ("group", "image", "labels")}
+    return {**named, "content": [content_hash(data / name) for name in (task.image, task.labels)]}
+
+
+@cache
+def content_hash(path: Path) -> str:
+    """SHA-256 (hex) of a file, or of all files of a folder; each is read once in a process."""
+    digest = hashlib.sha256()
+    for each in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if each.is_file():
+            digest.update(hashlib.sha256(each.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def folder_name(method: Method, encoder: str | None) -> str:

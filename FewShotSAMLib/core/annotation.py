@@ -44,6 +44,27 @@ class Annotation:
             np.copyto(classes, np.where(classes > 0, IGNORE, found), where=found > 0)
         return classes
 
+    def ruled_out(self, index: int) -> frozenset[int]:
+        """Segments 1 to C that cannot be on a slice: those on neither of the known slices next to it, or not on the
+        one there is where it lies beyond all others."""
+        below = max((known for known in self.exemplars if known <= index), default=None)
+        above = min((known for known in self.exemplars if known >= index), default=None)
+        shown = [self._shown[known] for known in (below, above) if known is not None]
+        return frozenset(range(1, len(self.segmentation.segments) + 1)).difference(*shown)
+
+    @cached_property
+    def _shown(self) -> dict[int, frozenset[int]]:
+        """The segments 1 to C on each known slice."""
+        axis = (slice(None),) * self.axis
+        return {
+            index: frozenset(
+                label
+                for label, segment in enumerate(self.segmentation.segments, start=1)
+                if bool((self.segmentation.layers[segment.layer][(*axis, index)] == segment.label_value).any())
+            )
+            for index in self.exemplars
+        }
+
     @cached_property
     def _tables(self) -> np.ndarray:
         return self.segmentation.class_tables()

@@ -22,7 +22,7 @@ class SliceConfidence:
 
 
 CERTAIN = SliceConfidence(1.0, 0.0)
-"""Of a slice that the user painted or declared empty."""
+"""Of a slice that the user painted or declared empty, or on which what was painted leaves room for nothing."""
 
 
 def slice_confidence(probability: Tensor) -> SliceConfidence:

@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from FewShotSAMLib.core.annotation import Annotation
-from FewShotSAMLib.engine.contact_sheet import contact_sheet
+from FewShotSAMLib.core.files import atomic_path
+from FewShotSAMLib.engine.contact_sheet import contact_sheet, write_png
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.exemplars import Exemplar
 from FewShotSAMLib.engine.fine_tune import CLEAN_SHARE, Draw, Schedule, draw_views
@@ -37,6 +39,10 @@ REAL_VIEWS_COMPACT = 2
 structure looks like, and the decoder learned to find nothing."""
 BACKWARD_COST, RECOMPUTED_COST = 3.0, 4.0
 """Time of a training step on one image as multiples of encoding it: forward and backward; and forward once more."""
+NO_PAIRS = (
+    "No pairs are synthesised: there are as many of them as augmented copies, and after a warm start none unless asked "
+    "for. Choose a number with --augmented-copies."
+)
 LONG_S = 600.0
 """Training from which on the user is warned."""
 
@@ -48,7 +54,10 @@ SAM_IMAGE_SIZE = 1024
 
 
 class ImageTraining:
-    """What `method` needs for training besides the exemplars: nothing, synthesised pairs, or an encoder to adapt."""
+    """What `method` needs for training besides the exemplars: nothing, synthesised pairs, or an encoder to adapt.
+
+    sheet: where a picture of synthesised pairs goes, at once; None for nowhere.
+    """
 
     def __init__(
         self,
@@ -57,18 +66,17 @@ class ImageTraining:
         annotation: Annotation,
         embeddings: SliceEmbeddings,
         seed: int,
-        want_contact_sheet: bool,
+        sheet: Path | None,
         fresh: bool = False,
     ) -> None:
         self._fresh = fresh
         self._run, self._annotation, self._embeddings = run, annotation, embeddings
         maker = PairMaker(annotation, embeddings, seed) if method.synthesises else None
         self._maker = maker if maker is not None and maker.possible else None
-        self.contact_sheet: np.ndarray | None = None
-        if self._maker is not None and want_contact_sheet:
+        if self._maker is not None and sheet is not None:
             pairs = [self._to_look_at(self._maker.pair(number)) for number in range(SHOWN_PAIRS)]
-            shown = annotation.segmentation.segments
-            self.contact_sheet = contact_sheet(pairs, shown, embeddings.framing.aspect)
+            with atomic_path(sheet) as path:  # now: whoever does not like the pairs need not wait for the training
+                write_png(contact_sheet(pairs, annotation.segmentation.segments, embeddings.framing.aspect), path)
 
     def phases(
         self, head: Head, exemplars: Sequence[Exemplar], copies: int, training: Training
@@ -89,12 +97,14 @@ class ImageTraining:
         if self._fresh:
             return self._encoding_draw(frozen_encoder(self._run), steps, lambda encoder: 1.0)
         count = copies * len(annotation.exemplars)
+        if self._maker is not None and count == 0:
+            self._run.context.warning(NO_PAIRS)
         if self._maker is None or count == 0:
             return None
         with self._run.timer.stage("synthesise"):
             class_count = len(annotation.segmentation.segments)
             made = synthesised_exemplars(self._maker, count, embeddings, class_count)
-        return mixed_draw(exemplars, made, REAL_VIEWS_COMPACT if self._run.encoder.spec.looks_closely else 1)
+        return mixed_draw(exemplars, made, self._real_views)
 
     def _to_look_at(self, pair: LabelledSlice) -> LabelledSlice:
         """Without the neighbours, which the encoder sees as colours."""
@@ -103,7 +113,12 @@ class ImageTraining:
     def _encoding_draw(self, encode: Encode, steps: int, cost: Callable[[Encoder], float]) -> Draw:
         if is_slow(self._run.encoder):
             warn_of_time(self._run, encode, steps, cost(self._run.encoder))
-        return encoding_draw(self._annotation, self._embeddings, encode, self._maker)
+        return encoding_draw(self._annotation, self._embeddings, encode, self._maker, self._real_views)
+
+    @property
+    def _real_views(self) -> int:
+        """Beside a synthesised pair."""
+        return REAL_VIEWS_COMPACT if self._run.encoder.spec.looks_closely else 1
 
 
 def is_slow(encoder: Encoder) -> bool:
@@ -131,9 +146,11 @@ def mixed_draw(real: Sequence[Exemplar], synthesised: Sequence[Exemplar], real_v
     return draw
 
 
-def encoding_draw(annotation: Annotation, embeddings: SliceEmbeddings, encode: Encode, maker: PairMaker | None) -> Draw:
-    """Batches whose images are made and encoded at each step: a real exemplar, as it is or augmented anew, and a
-    synthesised pair or, without a maker, another real exemplar."""
+def encoding_draw(
+    annotation: Annotation, embeddings: SliceEmbeddings, encode: Encode, maker: PairMaker | None, real_views: int = 1
+) -> Draw:
+    """Batches whose images are made and encoded at each step: `real_views` real exemplars, as they are or augmented
+    anew, and a synthesised pair; two real exemplars without a maker."""
     class_count = len(annotation.segmentation.segments)
 
     def real(index: int, generator: torch.Generator) -> tuple[torch.Tensor, np.ndarray]:
@@ -146,7 +163,7 @@ def encoding_draw(annotation: Annotation, embeddings: SliceEmbeddings, encode: E
 
     def draw(generator: torch.Generator) -> list[Exemplar]:
         chosen = torch.randperm(len(annotation.exemplars), generator=generator).tolist()
-        indices = [annotation.exemplars[position] for position in chosen[: 1 if maker else IMAGES_PER_STEP]]
+        indices = [annotation.exemplars[position] for position in chosen[: real_views if maker else IMAGES_PER_STEP]]
         views = [(index, *real(index, generator)) for index in indices]
         if maker is not None:
             pair = maker.pair(_below(MANY, generator))

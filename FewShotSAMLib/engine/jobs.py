@@ -30,6 +30,7 @@ from FewShotSAMLib.engine.results import (
     fill_in,
     insert_exemplars,
     refine,
+    settle,
 )
 from FewShotSAMLib.engine.run import Run, predicted_slices
 from FewShotSAMLib.engine.timing import StageTimer
@@ -135,14 +136,25 @@ def _learn_and_predict(
     indices: Sequence[int],
     warm_start: FewShotModel | None,
 ) -> tuple[Run, Learned, Prediction]:
-    """The run comes back as well: adapting the encoder makes it another one."""
+    """The run comes back as well: adapting the encoder makes it another one.
+
+    Slices on which, by what was painted, there can be no segment are neither encoded nor predicted; the published
+    methods know no such rule, so that with `code_faithful` there is none.
+    """
     adapts = get_method(request.method).adapts_encoder
+    ruled_out = _nothing if request.code_faithful else annotation.ruled_out
+    every = len(annotation.segmentation.segments)
+    asked = [index for index in indices if len(ruled_out(index)) < every]
+    settled = sorted({*indices} - {*asked})
     earlier = warm_start.region if warm_start else None
     prediction = blank_prediction(run.volume.geometry.shape, request.confidence is not None)
+    settle(prediction, run.axis, settled)
+    if settled:
+        Previewer(prediction, run.axis, run.context)(settled)
     with run.embeddings(annotation, earlier) as embeddings:
         if not adapts:
             with run.timer.stage("encode"):
-                embeddings.ensure(sorted({*annotation.exemplars, *indices}))
+                embeddings.ensure(sorted({*annotation.exemplars, *asked}))
         options = LearningOptions(
             steps=request.steps,
             augmented_copies=request.augmented_copies,
@@ -151,25 +163,38 @@ def _learn_and_predict(
             method=request.method,
             code_faithful=request.code_faithful,
             fresh_augmentation=request.fresh_augmentation,
-            want_contact_sheet=request.contact_sheet is not None,
+            contact_sheet=request.contact_sheet,
         )
         learned = learn(run, annotation, embeddings, options)
         if not adapts:
-            _predict(run, learned.head, embeddings, indices, prediction)
+            _predict(run, learned.head, embeddings, asked, prediction, ruled_out)
     if adapts and learned.head.encoder_updates is not None:
         run = adapted_run(run, learned.head.encoder_updates)
         with run.embeddings(annotation, earlier) as embeddings:
             with run.timer.stage("encode"):
-                embeddings.ensure(indices)
-            _predict(run, learned.head, embeddings, indices, prediction)
+                embeddings.ensure(asked)
+            _predict(run, learned.head, embeddings, asked, prediction, ruled_out)
     if request.save_model is not None and isinstance(learned.head, FusionHead):
         learned = replace(learned, model=with_exemplars(learned.model, run, annotation))
     return run, learned, prediction
 
 
-def _predict(run: Run, head: Head, embeddings: SliceEmbeddings, indices: Sequence[int], prediction: Prediction) -> None:
+def _nothing(index: int) -> frozenset[int]:
+    """Nothing is ruled out on any slice."""
+    return frozenset()
+
+
+def _predict(
+    run: Run,
+    head: Head,
+    embeddings: SliceEmbeddings,
+    indices: Sequence[int],
+    prediction: Prediction,
+    ruled_out: Callable[[int], frozenset[int]] = _nothing,
+) -> None:
+    show = Previewer(prediction, run.axis, run.context)
     with run.timer.stage("predict"):
-        predict(head, embeddings, indices, prediction, run.context, Previewer(prediction, run.axis, run.context))
+        predict(head, embeddings, indices, prediction, run.context, show, ruled_out)
 
 
 def _read_annotation(request: PropagateRequest, volume: Volume, context: JobContext) -> Annotation:

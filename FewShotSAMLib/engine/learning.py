@@ -1,9 +1,9 @@
 """Learns a head from the exemplars of one volume, from SAM's decoder or from an earlier few-shot model."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from FewShotSAMLib.core.annotation import Annotation
@@ -36,8 +36,8 @@ class LearningOptions:
     """How to train; None leaves the choice to us.
 
     steps of training; augmented copies of each exemplar; the model to start from (None: the checkpoint's decoder);
-    code_faithful: as the method's authors published it; want_contact_sheet: a picture of synthesised pairs as well;
-    fresh_augmentation: augmented copies are made and encoded anew at each step, as AutoSAM's code does.
+    code_faithful: as the method's authors published it; contact_sheet: where a picture of synthesised pairs goes, at
+    once; fresh_augmentation: augmented copies are made and encoded anew at each step, as AutoSAM's code does.
     """
 
     steps: int | None = None
@@ -46,7 +46,7 @@ class LearningOptions:
     warm_start: FewShotModel | None = None
     method: str = DEFAULT_METHOD
     code_faithful: bool = False
-    want_contact_sheet: bool = False
+    contact_sheet: Path | None = None
     fresh_augmentation: bool = False
 
     def training(self, encoder: Encoder) -> Training:
@@ -69,7 +69,6 @@ class Learned:
     model: FewShotModel
     steps: int
     loss: float | None
-    contact_sheet: np.ndarray | None = None
 
 
 def new_head(method: Method, encoder: Encoder, class_count: int, settings: Any, seed: int = 0) -> Head:
@@ -109,7 +108,7 @@ def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options
         exemplars = [exemplar for exemplar in exemplars if exemplar.slice_index in annotation.painted]
         training = Training(options.guided_schedule(len(exemplars)), None)
     fresh = options.fresh_augmentation and not guided
-    made = ImageTraining(run, method, annotation, embeddings, options.seed, options.want_contact_sheet, fresh)
+    made = ImageTraining(run, method, annotation, embeddings, options.seed, options.contact_sheet, fresh)
     loss, done = None, 0
     for schedule, draw in made.phases(head, exemplars, copies, training):
         with run.timer.stage("fine-tune"):
@@ -127,7 +126,7 @@ def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options
         tensors=head.state_dict(),
         region=embeddings.framing.crop if run.encoder.spec.looks_closely else None,
     )
-    return Learned(head, model, training.steps, loss, made.contact_sheet)
+    return Learned(head, model, training.steps, loss)
 
 
 def _embedded(annotation: Annotation, embeddings: SliceEmbeddings) -> torch.Tensor:

@@ -10,7 +10,6 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path, check_writable
 from FewShotSAMLib.core.image_io import write_image
 from FewShotSAMLib.core.segmentation import Segmentation, check_output, write_segmentation
-from FewShotSAMLib.engine.contact_sheet import write_png
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.learning import Learned
 from FewShotSAMLib.engine.model_file import save_model
@@ -75,11 +74,8 @@ def write_outputs(
         if request.classes is not None:
             classes = files.enter_context(atomic_path(request.classes))
             np.save(classes, prediction.classes, allow_pickle=False)
-        if learned is not None and isinstance(request, PropagateRequest):
-            if request.save_model is not None:
-                save_model(learned.model, files.enter_context(atomic_path(request.save_model)))
-            if request.contact_sheet is not None and learned.contact_sheet is not None:
-                write_png(learned.contact_sheet, files.enter_context(atomic_path(request.contact_sheet)))
+        if learned is not None and isinstance(request, PropagateRequest) and request.save_model is not None:
+            save_model(learned.model, files.enter_context(atomic_path(request.save_model)))
         context.check()
     for warning in warnings:
         context.warning(warning)

@@ -1,6 +1,6 @@
 """Predicts every slice of a volume with a fine-tuned head."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from FewShotSAMLib.engine.confidence import SliceConfidence, percent, slice_confidence
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
+from FewShotSAMLib.methods.few_shot import NEVER
 from FewShotSAMLib.methods.head import Head
 
 CERTAIN_PERCENT = 100
@@ -36,9 +37,10 @@ def predict(
     prediction: Prediction,
     context: JobContext,
     on_batch: Callable[[Sequence[int]], None] | None = None,
+    ruled_out: Callable[[int], Collection[int]] = lambda index: (),
 ) -> None:
     """Fill in the slices `indices` of the prediction, batch by batch, as often as the head goes over them; `on_batch`
-    hears which slices are new."""
+    hears which slices are new, `ruled_out` tells which classes cannot be on a slice."""
     device = next(head.parameters()).device
     axis = embeddings.framing.plane.axis
     classes = np.moveaxis(prediction.classes, axis, 0)
@@ -50,6 +52,7 @@ def predict(
         with torch.inference_mode():
             logits = head.logits(head.read(embeddings.slices(batch).to(device).float()), batch, number)
             for index, framed in zip(batch, logits, strict=True):
+                framed[list(ruled_out(index))] = NEVER
                 probability = embeddings.framing.uncut(framed).softmax(dim=0).cpu()
                 prediction.slices[index] = slice_confidence(probability)
                 embeddings.framing.cut(classes[index])[...] = probability.argmax(dim=0).to(torch.uint8).numpy()

@@ -35,6 +35,14 @@ def insert_exemplars(prediction: Prediction, annotation: Annotation) -> None:
         prediction.slices[index] = CERTAIN
 
 
+def settle(prediction: Prediction, axis: int, indices: Sequence[int]) -> None:
+    """Slices on which there can be no segment, so that nobody needs to be asked: background, with full confidence."""
+    for index in indices:
+        if prediction.confidence is not None:
+            np.moveaxis(prediction.confidence, axis, 0)[index] = CERTAIN_PERCENT
+        prediction.slices[index] = CERTAIN
+
+
 def refine(prediction: Prediction, options: PostProcessing, geometry: Geometry) -> None:
     """Post-process the classes in 3D, as far as the user asked for it."""
     prediction.classes = post_process(prediction.classes, options, geometry.spacing_kji)

@@ -7,7 +7,7 @@ import torch
 
 from FewShotSAMLib.core.annotation import IGNORE, Annotation
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
-from FewShotSAMLib.methods.synthesis import RECIPE, LabelledSlice, Synthesis
+from FewShotSAMLib.methods.synthesis import RECIPE, LabelledSlice, Synthesis, widened
 
 KNOWN_HOST_SHARE = 0.5
 """Chance that the host is a painted or empty slice, all of whose pixels are known."""
@@ -19,7 +19,8 @@ class PairMaker:
     Regions come from painted slices. They are pasted into any slice of the volume (our reading: the paper's hosts are
     other images of its data set). On a painted or empty host the rest of the slice keeps its labels. A slice beyond an
     empty one, seen from the painted ones, is taken as background. Any other may hold the segments, so that outside the
-    pasted regions and a narrow rim nothing is learned from it.
+    pasted regions and a narrow rim nothing is learned from it, nor from the rim where the painted slices next to the
+    host show a segment.
     """
 
     def __init__(self, annotation: Annotation, embeddings: SliceEmbeddings, seed: int) -> None:
@@ -50,9 +51,18 @@ class PairMaker:
         shape = tuple(grey.shape[:2])
         if index in self._annotation.exemplars:
             classes = np.ascontiguousarray(self._embeddings.framing.cut(self._annotation.classes(index)))
+        elif self._is_beyond(index):
+            classes = np.zeros(shape, dtype=np.uint8)
         else:
-            classes = np.full(shape, 0 if self._is_beyond(index) else IGNORE, dtype=np.uint8)
+            return LabelledSlice(grey, np.full(shape, IGNORE, dtype=np.uint8), self._likely(index))
         return LabelledSlice(grey, classes)
+
+    def _likely(self, index: int) -> np.ndarray:
+        """Where the known slices on either side show a segment, and a little beyond."""
+        below = max((known for known in self._known if known < index), default=None)
+        above = min((known for known in self._known if known > index), default=None)
+        shown = [self._known[known].classes > 0 for known in (below, above) if known is not None]
+        return widened(np.logical_or.reduce(shown))
 
     def pair(self, number: int) -> LabelledSlice:
         """Pair `number`, from 0 up."""

@@ -31,10 +31,10 @@ BLURRED_SHARE = 0.25
 BODY_LEVEL = 0.1
 """Normalised grey above which a pixel of the host is body; regions are pasted there."""
 RIM = 0.03
-"""Width of the rim around a pasted region that counts as background on a host of which no more is known; a share of the
-longer side."""
+"""Width of the rim around a pasted region that counts as background on a host of which no more is known, but for where
+the host itself may well show the segments; a share of the longer side."""
 
-RECIPE = "synthesis1 turn40 scale0.5-1.6"
+RECIPE = "synthesis2 turn40 scale0.5-1.6"
 """Names what is above in cache keys; changes whenever a pair would come out differently."""
 
 
@@ -42,11 +42,13 @@ RECIPE = "synthesis1 turn40 scale0.5-1.6"
 class LabelledSlice:
     """A cut slice: grey (rows, columns[, 3]) in 0..1 and its classes (rows, columns) uint8, IGNORE where not known.
 
-    Of a slice that may hold the segments, but is not painted, everything is IGNORE.
+    Of a slice that may hold the segments, but is not painted, everything is IGNORE; `likely` (rows, columns) bool says
+    where they may well be.
     """
 
     grey: Tensor
     classes: np.ndarray
+    likely: np.ndarray | None = None
 
 
 class Synthesis:
@@ -65,8 +67,8 @@ class Synthesis:
             classes[mask.numpy()] = label
             pasted |= mask.numpy()
         if bool((host.classes == IGNORE).all()):
-            rim = ndimage.binary_dilation(pasted, iterations=max(1, round(RIM * max(classes.shape))))
-            classes[rim & ~pasted] = 0
+            rim = widened(pasted) & ~pasted
+            classes[rim if host.likely is None else rim & ~host.likely] = 0
         return LabelledSlice(self._developed(grey), classes)
 
     def _regions(self, exemplar: LabelledSlice, host: LabelledSlice) -> list[tuple[int, Tensor, Tensor]]:
@@ -140,6 +142,11 @@ class Synthesis:
 
     def _index(self, count: int) -> int:
         return int(torch.randint(count, (), generator=self._generator))
+
+
+def widened(mask: np.ndarray) -> np.ndarray:
+    """A mask (rows, columns) grown by the width of the rim."""
+    return np.asarray(ndimage.binary_dilation(mask, iterations=max(1, round(RIM * max(mask.shape)))))
 
 
 def _centre(mask: np.ndarray) -> tuple[float, float]:

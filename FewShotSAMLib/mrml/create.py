@@ -46,15 +46,33 @@ def addSegmentation(
 
     Raises BadInputError where the two lie on different grids, or there are no segments.
     """
+    placed = _placed(volume, segmentation)
+    node = newSegmentationNode(scene, volume, name)
+    _add(node, placed)
+    return node
+
+
+def addSegments(
+    node: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLVolumeNode, segmentation: Segmentation
+) -> None:
+    """Add the segments of a finished segmentation of the volume to those that a node holds; errors as above."""
+    _add(node, _placed(volume, segmentation))
+
+
+def _placed(volume: slicer.vtkMRMLVolumeNode, segmentation: Segmentation) -> Segmentation:
     if not segmentation.segments:
         raise BadInputError("The result holds no segments.", "Propagate again.")
     placed, _ = place_on(segmentation, volumeGeometry(volume))
+    return placed
+
+
+def _add(node: slicer.vtkMRMLSegmentationNode, placed: Segmentation) -> None:
     matrix = rasMatrix(placed.geometry)
     images = [imageOfArray(layer, matrix) for layer in placed.layers]
-    node = newSegmentationNode(scene, volume, name)
+    segments = node.GetSegmentation()
     for segment in placed.segments:
-        node.GetSegmentation().AddSegment(_nodeSegment(segment, images[segment.layer]), segment.id)
-    return node
+        freeId = segments.GenerateUniqueSegmentID(segment.id)
+        segments.AddSegment(_nodeSegment(segment, images[segment.layer]), freeId)
 
 
 def _nodeSegment(segment: Segment, image: slicer.vtkOrientedImageData) -> slicer.vtkSegment:

@@ -1,53 +1,20 @@
-"""What the page may ask of the app; each is a trigger of this name. Nothing else of the app can be reached."""
+"""What the page may ask of the app, settings and few-shot models aside."""
 
 from __future__ import annotations
 
-import functools
-import logging
-import math
-from collections.abc import Callable
-from typing import Any
-
-from trame_server import Server
-
-from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
-from FewShotSAMLib.web.app import WebApp
 from FewShotSAMLib.web.brush import STEP
 from FewShotSAMLib.web.keyboard import ACTIONS
 from FewShotSAMLib.web.pictures import color_of_hex
+from FewShotSAMLib.web.triggers import Triggers, integer, one_of
 from FewShotSAMLib.web.views import FOUR, PLANES
 from FewShotSAMLib.web.volumes import set_automatic_window, set_window, window_of
 from FewShotSAMLib.workflow import ERROR, INFO, WARNING
 
-_log = logging.getLogger(__name__)
 TOOLS = ("window", "paint", "erase", "")
-NEEDS_VOLUME = "Open a volume first."
 
 
-class Actions:
-    """Checks what comes from the browser, for anything may come, and hands it on."""
-
-    def __init__(self, app: WebApp) -> None:
-        self._app = app
-
-    def register(self, server: Server) -> None:
-        """Make every public method a trigger."""
-        for name in dir(self):
-            if not name.startswith("_") and name != "register":
-                server.trigger(name)(self._guarded(getattr(self, name)))
-
-    def _guarded(self, action: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(action)
-        def run(*values: Any) -> None:
-            try:
-                action(*values)
-            except FewShotSAMError as error:
-                self._app.complain(error)
-            except (TypeError, ValueError, KeyError):  # not what the page sends: somebody else wrote this message
-                _log.warning("A message of the page was refused", exc_info=True)
-                self._app.complain(BadInputError("The server did not understand the page.", "Reload the page."))
-
-        return run
+class Actions(Triggers):
+    """Files, views, tools, segments and the run."""
 
     # Files
 
@@ -74,16 +41,16 @@ class Actions:
 
     def jump(self, plane: str, index: float) -> None:
         """Show a slice in the view of a plane."""
-        self._app.views.jump(_one_of(plane, PLANES), _number(index))
+        self._app.views.jump(one_of(plane, PLANES), integer(index))
 
     def go_to(self, index: float) -> None:
         """Show a slice in the view of the plane that is painted."""
-        self._app.views.jump(self._app.work_plane, _number(index))
+        self._app.views.jump(self._app.work_plane, integer(index))
 
     def enlarge(self, plane: str) -> None:
         """Show the view of a plane large, or all four again."""
         is_four = self._app.views.layout.layout_id == FOUR
-        self._app.views.set_layout(_one_of(plane, PLANES) if is_four else FOUR)
+        self._app.views.set_layout(one_of(plane, PLANES) if is_four else FOUR)
         self._app.show()
 
     def reset_views(self) -> None:
@@ -112,13 +79,13 @@ class Actions:
 
     def set_tool(self, tool: str) -> None:
         """Take a tool; the one that is taken already is put away."""
-        tool = _one_of(tool, TOOLS)
+        tool = one_of(tool, TOOLS)
         self._need_volume()
         self._app.set_tool("" if tool == self._app.painter.tool else tool)
 
     def set_brush(self, place: float) -> None:
         """Size of the brush, 0 to 100."""
-        self._app.set_brush(_number(place))
+        self._app.set_brush(integer(place))
 
     def undo(self) -> None:
         """Take the last change back."""
@@ -194,11 +161,11 @@ class Actions:
 
     def tick(self, index: float, ticked: bool) -> None:
         """Learn from a painted slice, or not."""
-        self._app.session.set_ticked(_number(index), bool(ticked))
+        self._app.session.set_ticked(integer(index), bool(ticked))
 
     def delete_slice(self, index: float) -> None:
         """Erase a painted slice, or take back that it is empty."""
-        number = _number(index)
+        number = integer(index)
         row = next((each for each in self._app.session.painted if each.index == number), None)
         if row is not None and row.empty:
             self._app.session.set_empty(number, False)
@@ -217,7 +184,7 @@ class Actions:
 
     def set_opacity(self, percent: float) -> None:
         """Opacity of the preview."""
-        number = min(max(_number(percent), 0), 100)
+        number = min(max(integer(percent), 0), 100)
         if self._app.session.preview is not None:
             self._app.session.preview.set_opacity(number / 100)
         self._app.show(opacity=number)
@@ -240,21 +207,5 @@ class Actions:
 
     def dismiss(self, number: float) -> None:
         """Show a message no more."""
-        self._app.messages.dismiss(_number(number))
+        self._app.messages.dismiss(integer(number))
         self._app.show()
-
-    def _need_volume(self) -> None:
-        if self._app.volume is None:
-            raise BadInputError(NEEDS_VOLUME)
-
-
-def _number(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{value!r} is no number")
-    return int(value)
-
-
-def _one_of(value: Any, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
-        raise ValueError(f"{value!r} is none of {allowed}")
-    return str(value)

@@ -16,12 +16,14 @@ from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.core.intensity import PRESETS
 from FewShotSAMLib.core.plane import slice_plane
 from FewShotSAMLib.core.volume import Volume, read_volume
-from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.web.brush import FIRST_PLACE, PLACES, BrushScale, shown
+from FewShotSAMLib.web.choices import choices_contents
 from FewShotSAMLib.web.contents import Contents, Messages, changes, painted_rows, progress_row, segment_rows
 from FewShotSAMLib.web.contents import session_contents as contents_of
 from FewShotSAMLib.web.folder import SEGMENTATION_SUFFIX, ServedFolder
+from FewShotSAMLib.web.models import ModelList
 from FewShotSAMLib.web.painting import Painter
+from FewShotSAMLib.web.scene import WebScene
 from FewShotSAMLib.web.segments import SegmentList
 from FewShotSAMLib.web.surfaces import Surfaces
 from FewShotSAMLib.web.thumbnails import Thumbnails
@@ -47,14 +49,16 @@ class WebApp:
         self.painter = Painter(self._slicer.segmentation_editor)
         self._client = WorkerClient(python)
         self._polite_pid: int | None = None
-        self.session = Session(MRMLScene(self._slicer.scene, self.painter), self._client)
+        scene = WebScene(self._slicer.scene, self.painter, self.changed_segmentation)
+        self.session = Session(scene, self._client, folder=folder.path)
+        self.models = ModelList(folder, self.session.models)
         self.segments = SegmentList(self._slicer.segmentation_editor)
         self.thumbnails, self.surfaces = Thumbnails(self.session), Surfaces(self._slicer.scene, self.session)
         self.messages = Messages()
         self.volume: Volume | None = None
         self.volume_node: slicer.vtkMRMLVolumeNode | None = None
         self.brush = BrushScale(1.0, 30.0)
-        self.extra: Contents = {"folder_name": folder.path.name or str(folder.path)}
+        self.extra: Contents = {"folder_name": folder.path.name or str(folder.path), "refusals": 0}
         self._nodes: list[slicer.vtkMRMLDisplayableNode] = []
         self._shown: Contents = {}
         self._connect()
@@ -211,11 +215,14 @@ class WebApp:
             state.update(new)
 
     def _contents(self) -> Contents:
-        plane = self.work_plane
+        plane, geometry = self.work_plane, None if self.volume is None else self.volume.geometry
         places = {f"at_{each}": self.views.index(each) for each in PLANES}
         lasts = {f"last_{each}": max(0, self.views.count(each) - 1) for each in PLANES}
         return {
             **contents_of(self.session, self.views.count(plane) if self.volume else 0),
+            **choices_contents(self.session, geometry, self.work_axis, self.extra["refusals"]),
+            "models": self.models.rows(),
+            "has_model": self.session.has_model,
             "segments": segment_rows(self._scene_segments()),
             "active_segment": self.segments.chosen,
             "painted": painted_rows(self.session.painted, self.thumbnails.picture),

@@ -38,10 +38,13 @@ class ServedFolder:
 
     def name_of(self, path: Path) -> str:
         """The name of a path inside the folder; raises BadInputError for any other."""
-        resolved = path.resolve()
-        if not resolved.is_relative_to(self.path):
+        if not self.holds(path):
             raise BadInputError(f"{path.name} lies outside the served folder.", _HINT)
-        return resolved.relative_to(self.path).as_posix()
+        return path.resolve().relative_to(self.path).as_posix()
+
+    def holds(self, path: Path) -> bool:
+        """Whether a path lies inside, links followed."""
+        return path.resolve().is_relative_to(self.path)
 
     def output(self, name: str) -> Path:
         """Where a segmentation of this name is saved, with its suffix. Raises BadInputError."""
@@ -70,13 +73,10 @@ class ServedFolder:
                 below.clear()
             visible = sorted(each for each in files if not each.startswith("."))
             for each in visible:
-                if compound_suffix(Path(each)) in VOLUME_SUFFIXES and self._is_inside(here / each):
+                if compound_suffix(Path(each)) in VOLUME_SUFFIXES and self.holds(here / each):
                     yield (here / each).relative_to(self.path).as_posix()
             if here != self.path and any(_is_dicom(here / each) for each in visible[:3]):
                 yield here.relative_to(self.path).as_posix()
-
-    def _is_inside(self, path: Path) -> bool:
-        return path.resolve().is_relative_to(self.path)
 
 
 def _leads_away(text: str) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import slicer
 from trame_slicer.core import SegmentationEditor
 
@@ -17,6 +20,12 @@ _COLORS = (
     (0.35, 0.45, 0.95),
     (0.75, 0.75, 0.75),
 )
+
+
+def free_color(taken: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
+    """A colour that is not among these; one of them where all are taken."""
+    free = (each for each in _COLORS if not any(np.allclose(each, other, atol=0.01) for other in taken))
+    return next(free, _COLORS[len(taken) % len(_COLORS)])
 
 
 class SegmentList:

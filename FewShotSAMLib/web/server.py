@@ -17,7 +17,9 @@ from trame_server import Server
 from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.web.actions import Actions
 from FewShotSAMLib.web.app import WebApp
+from FewShotSAMLib.web.choices import ChoiceActions
 from FewShotSAMLib.web.guard import DOWNLOAD, download, guard
+from FewShotSAMLib.web.models import ModelActions
 from FewShotSAMLib.web.options import TLS_NOTE, WebOptions
 from FewShotSAMLib.web.page import build_page
 from FewShotSAMLib.web.security import Gate
@@ -45,7 +47,8 @@ def serve(options: WebOptions, announce: Callable[[str], None]) -> None:
 
 
 def _prepare(server: Server, app: WebApp, options: WebOptions) -> None:
-    Actions(app).register(server)
+    for triggers in (Actions(app), ChoiceActions(app), ModelActions(app)):
+        triggers.register(server)
     page = build_page(server, app.views)
     server.context.fewshotsam_page = page
     if options.volume is not None:

@@ -19,8 +19,9 @@ LARGEST_AT_ONCE = 12_000_000
 class Surfaces:
     """Whether surfaces of the segmentation, and of a finished preview, are shown.
 
-    Those of the segmentation lie in a hidden node of their own, which shares its labelmaps: in the segmentation itself
-    Slicer would make them anew at each stroke, and each time forget what Redo could do again.
+    Those of the segmentation lie in a hidden node of their own: in the segmentation itself Slicer would make them anew
+    at each stroke, and each time forget what Redo could do again. It holds copies of the labelmaps: where segments have
+    one in common, Slicer erases in it what it removes, and painting on what two nodes share can crash.
     """
 
     def __init__(self, scene: slicer.vtkMRMLScene, session: Session) -> None:
@@ -83,10 +84,15 @@ class Surfaces:
         was_modifying = self._node.StartModify()
         segmentation, display = self._node.GetSegmentation(), self._source.GetDisplayNode()
         segmentation.RemoveAllSegments()
+        copies: dict[slicer.vtkOrientedImageData, slicer.vtkOrientedImageData] = {}
         for segment_id in segmentIds(self._source):
             image = labelmapOf(self._source, segment_id)
             if image is not None and display.GetSegmentVisibility(segment_id):
-                segmentation.AddSegment(_copy(self._source.GetSegmentation().GetSegment(segment_id), image), segment_id)
+                if image not in copies:
+                    copies[image] = slicer.vtkOrientedImageData()
+                    copies[image].DeepCopy(image)
+                segment = self._source.GetSegmentation().GetSegment(segment_id)
+                segmentation.AddSegment(_copy(segment, copies[image]), segment_id)
         if segmentation.GetNumberOfSegments():
             segmentation.CreateRepresentation(SURFACE, True)
         self._node.EndModify(was_modifying)

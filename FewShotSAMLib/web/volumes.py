@@ -16,6 +16,8 @@ from FewShotSAMLib.mrml.grids import matrixOfArray, rasMatrix
 AIR_HU = -500
 """No MR volume goes below; nearly every CT volume does."""
 FIRST_CT_WINDOW = "abdomen"
+ALL_COLORS = (255.0, 127.5)
+"""Width and level with which a photograph is shown as it is."""
 FILL_OPACITY = 0.4
 
 
@@ -28,6 +30,8 @@ def add_volume(scene: slicer.vtkMRMLScene, volume: Volume) -> slicer.vtkMRMLVolu
     node.CreateDefaultDisplayNodes()
     if is_ct(volume):
         set_window(node, *window_of(FIRST_CT_WINDOW))
+    elif volume.is_rgb and volume.voxels.dtype == np.uint8:
+        set_window(node, *ALL_COLORS)
     return node
 
 

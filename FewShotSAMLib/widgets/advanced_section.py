@@ -8,9 +8,9 @@ from typing import Any
 from FewShotSAMLib.methods.registry import METHODS
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
-from FewShotSAMLib.widgets.texts import formatBytes
 from FewShotSAMLib.widgets.translation import _
 from FewShotSAMLib.workflow import EncoderState, Machine, State
+from FewShotSAMLib.workflow.amounts import format_bytes
 
 _PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 
@@ -57,7 +57,9 @@ class AdvancedSection:
         wasUpdating, self._updating = self._updating, True
         encoders = machine.encoders if machine is not None else ()
         devices = machine.devices if machine is not None else ()
-        titles = [(_("{0} ({1} free)").format(each.title, formatBytes(each.free_bytes)), each.name) for each in devices]
+        titles = [
+            (_("{0} ({1} free)").format(each.title, format_bytes(each.free_bytes)), each.name) for each in devices
+        ]
         _fill(self._ui.encoderChoice, [(_("Automatic"), "auto"), *((each.title, each.name) for each in encoders)])
         _fill(self._ui.deviceChoice, [(_("Automatic"), "auto"), *titles])
         self._updating = wasUpdating
@@ -89,7 +91,7 @@ class AdvancedSection:
             text = _("Press “Look at this computer” to list encoders and devices.")
         elif missing:
             text = _("Licence {0}. Not on this computer yet: {1} to download.")
-            text = text.format(encoder.licence, formatBytes(encoder.download_bytes))
+            text = text.format(encoder.licence, format_bytes(encoder.download_bytes))
         else:
             text = _("Licence {0}. On this computer.").format(encoder.licence)
         self._ui.encoderLabel.setText(text)
@@ -100,7 +102,7 @@ class AdvancedSection:
         if machine is None:
             self._ui.cacheLabel.setText("-")
             return
-        used, limit = formatBytes(machine.cache_bytes), formatBytes(machine.cache_limit_bytes)
+        used, limit = format_bytes(machine.cache_bytes), format_bytes(machine.cache_limit_bytes)
         self._ui.cacheLabel.setText(_("{0} of {1}").format(used, limit))
         self._ui.cacheLabel.setToolTip(machine.cache_folder)
 
@@ -139,7 +141,7 @@ class AdvancedSection:
         text = _(
             "Download “{0}” ({1}, licence {2})?\n\nIt is stored in your user folder and checked by its SHA-256. "
             "Without internet, fetch the file elsewhere and choose it as checkpoint."
-        ).format(encoder.title, formatBytes(encoder.download_bytes), encoder.licence)
+        ).format(encoder.title, format_bytes(encoder.download_bytes), encoder.licence)
         if self._services.dialogs.confirm(text, _("Download encoder")):
             self._messages.attempt(self._services.session.download, encoder.name)
 

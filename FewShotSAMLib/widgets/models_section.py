@@ -10,9 +10,9 @@ import slicer
 
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
-from FewShotSAMLib.widgets.texts import formatBytes
 from FewShotSAMLib.widgets.translation import _
 from FewShotSAMLib.workflow import ModelEntry
+from FewShotSAMLib.workflow.amounts import format_bytes
 
 _ID_ROLE = qt.Qt.UserRole
 
@@ -60,7 +60,7 @@ class ModelsSection:
             names = ", ".join(segment.name for segment in entry.segments)
             for column, text in enumerate((entry.name, names, entry.plane)):
                 item.setText(column, text)
-            details = _("{0}, encoder {1}, {2}").format(entry.method, entry.encoder, formatBytes(entry.size_bytes))
+            details = _("{0}, encoder {1}, {2}").format(entry.method, entry.encoder, format_bytes(entry.size_bytes))
             item.setToolTip(0, details)
             self._ui.modelList.addTopLevelItem(item)
             self._entries.append(entry)

@@ -7,9 +7,9 @@ from typing import Any
 from FewShotSAMLib.widgets.cost import costText
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
-from FewShotSAMLib.widgets.texts import formatSeconds
 from FewShotSAMLib.widgets.translation import _
 from FewShotSAMLib.workflow import Progress, State
+from FewShotSAMLib.workflow.amounts import format_seconds
 from FewShotSAMLib.workflow.scene import ScenePreview
 from FewShotSAMLib.workflow.state import BUSY
 
@@ -51,7 +51,7 @@ class PropagateSection:
         if progress.fraction is not None:
             self._ui.progressBar.setValue(round(_STEPS * progress.fraction))
         left = progress.remaining_s
-        self._ui.timeLabel.setText("" if left is None else _("{0} left").format(formatSeconds(left)))
+        self._ui.timeLabel.setText("" if left is None else _("{0} left").format(format_seconds(left)))
 
     def update(self) -> None:
         """Show the state of the session."""

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from FewShotSAMLib.core.plane import axis_of_plane
 from FewShotSAMLib.workflow.inputs import segmentation_of
 from FewShotSAMLib.workflow.models import ModelEntry
 from FewShotSAMLib.workflow.run import RunFiles
 from FewShotSAMLib.workflow.scene import Scene, SceneVolume
 from FewShotSAMLib.workflow.settings import Settings
+from FewShotSAMLib.workflow.tracker import PaintingTracker
 
 _COMPUTE = ("device", "precision", "cache_limit_gb", "largest_island", "fill_holes", "smooth_mm")
 
@@ -53,11 +55,12 @@ class Applying:
         }
         return {**{name: str(path) for name, path in paths.items()}, **chosen}
 
-    def take_result(self, scene: Scene) -> str:
+    def take_result(self, scene: Scene, tracker: PaintingTracker) -> str:
         """Bring the result into the scene; returns the name it got."""
         assert self.volume is not None
         classes = np.load(self.files.classes, allow_pickle=False)
         segmentation = segmentation_of(classes, self.volume.geometry, self.entry.segments)
         name = f"{self.volume.name} {self.entry.name}"
-        self.results.append(scene.add_segmentation(self.volume.id, segmentation, name))
+        volume_id, axis = self.volume.id, axis_of_plane(self.volume.geometry, self.entry.plane)
+        self.results.append(tracker.add(volume_id, axis, lambda: scene.add_segmentation(volume_id, segmentation, name)))
         return name

@@ -111,7 +111,8 @@ class Scene(Protocol):
         """A preview with the names and colours of these segments."""
 
     def add_segmentation(self, volume_id: str, segmentation: Segmentation, name: str) -> str:
-        """Bring in a finished segmentation of a volume as a node of its own; returns its id."""
+        """Bring in a finished segmentation of a volume as a node of its own, or where only one can be shown, into that
+        one; returns the id of the node."""
 
     def note(self, segmentation_id: str) -> str:
         """What `set_note` stored, "" at first."""

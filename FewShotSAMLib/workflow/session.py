@@ -350,8 +350,8 @@ class Session:
     def _take_applied(self, report: dict[str, Any]) -> None:
         if self._applying is None:
             return
-        name = self._applying.take_result(self.scene)
-        self.said.emit(Message(INFO, f"“{name}” is in the scene."))
+        name = self._applying.take_result(self.scene, self._tracker)
+        self.said.emit(Message(INFO, f"The segments of “{name}” were added."))
         self._set_state(State.PREPARING)
 
     def _ask(self, command: str, parameters: dict[str, Any], on_result: Any, is_run: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 
@@ -114,6 +115,27 @@ class PaintingTracker:
         self.notes.unticked.difference_update(written)  # if they are painted on now, it is to correct them
         self._keep_notes()
         self.look_soon(0.0)
+
+    def add(self, volume_id: str, axis: int, bring_in: Callable[[], str]) -> str:
+        """Bring in a finished result of a volume; `bring_in` returns the id of the segmentation that it went into.
+
+        Where that is the one that is watched, what it fills does not count as painted; slices that the user painted
+        still do. axis: that of the result, if nothing is painted yet. Raises what `bring_in` does, and BadInputError.
+        """
+        if self._target is None or volume_id != self._target.volume:
+            return bring_in()
+        axis = axis if self.found.axis is None else self.found.axis
+        before = self.fingerprints(axis)
+        segmentation_id = bring_in()
+        if segmentation_id == self._target.segmentation:
+            self._remember_added(axis, before)
+        return segmentation_id
+
+    def _remember_added(self, axis: int, before: Fingerprints) -> None:
+        after = self.fingerprints(axis)
+        written = [index for index, mark in after.items() if mark != before.get(index)]
+        painted = [each.index for each in self.found.slices if each.ticked and not each.empty]
+        self.remember_applied(axis, before, written, painted)
 
     def _question(self) -> tuple[list[SceneSegment], tuple[float, float, float], Notes]:
         assert self._target is not None

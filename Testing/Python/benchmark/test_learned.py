@@ -14,12 +14,13 @@ from FewShotSAMLib.benchmark.across import make_plan_across
 from FewShotSAMLib.benchmark.baselines import sam, u_net
 from FewShotSAMLib.benchmark.few_shot import STATE, few_shot
 from FewShotSAMLib.benchmark.outcome import Outcome
+from FewShotSAMLib.benchmark.plan import content_hash
 from FewShotSAMLib.benchmark.results import summarise_across
 from FewShotSAMLib.benchmark.runner import IN_THIS_PROCESS
 from FewShotSAMLib.cli import main
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.image_io import write_image
+from FewShotSAMLib.core.image_io import read_image, write_image
 from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.phantom import ct_phantom
 from FewShotSAMLib.core.segmentation import Segmentation
@@ -153,6 +154,24 @@ def test_who_belongs_together(cohort: Path, case: tuple[Volume, Annotation, np.n
     with pytest.raises(BadInputError, match="No two of these tasks"):  # two structures of one volume
         make_plan_across([tasks[0], replace(tasks[0], name="twin")], *args)
     assert Task(**{**asdict(tasks[0]), "structure": ""}).kin == ()
+
+
+def test_rows_know_what_the_files_held(cohort: Path, case: tuple[Volume, Annotation, np.ndarray, Settings]) -> None:
+    def keys() -> list[str]:
+        content_hash.cache_clear()
+        plan = make_plan(tasks, cohort.parent, [METHODS["few-shot"]], ["tiny"], [2], case[3])
+        return [job.key for job in plan.jobs]
+
+    tasks = read_tasks(cohort, cohort.parent)
+    before = keys()
+    assert before == keys() and len(set(before)) == len(before)
+    path = cohort.parent / tasks[0].labels
+    labels = read_image(path)
+    corrected = labels.voxels.copy()
+    corrected[0, 0, 0] = 77
+    write_image(corrected, labels.geometry, path)
+    changed = [old != new for old, new in zip(before, keys(), strict=True)]
+    assert changed == [task.labels == tasks[0].labels for task in tasks]
 
 
 def test_from_one_volume_to_another(

@@ -108,6 +108,16 @@ def test_classes_of_a_slice_with_overlap(ball: np.ndarray) -> None:
     assert not annotation.classes(2).any()
 
 
+def test_what_known_slices_rule_out_beside_them(ball: np.ndarray) -> None:
+    """The first segment ends between 25 and 30, the second is on 30 only; what overlaps is there all the same."""
+    first, second = painted(ball, (0, 10), (0, 25)), painted(ball, (0, 30))
+    second[10, 20, 22] = first[10, 20, 22] = True
+    second[10] &= first[10]
+    annotation, _ = annotate(segmentation(first, second), axis=0, empty_slices=[5])
+    found = {index: set(annotation.ruled_out(index)) for index in (0, 5, 7, 10, 15, 26, 30, 35)}
+    assert found == {0: {1, 2}, 5: {1, 2}, 7: set(), 10: set(), 15: set(), 26: set(), 30: {1}, 35: {1}}
+
+
 def test_painted_slices_are_exactly_those_given(ball: np.ndarray) -> None:
     annotation, warnings = annotate(segmentation(ball), 0, [1], painted_slices=[20, 10, 35])
     assert annotation.painted == (10, 20) and annotation.empty == (1, 35)

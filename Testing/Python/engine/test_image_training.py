@@ -9,7 +9,7 @@ import SimpleITK
 import torch
 
 from FewShotSAMLib.core.annotation import IGNORE, Annotation
-from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.errors import BadInputError, CancelledError
 from FewShotSAMLib.core.segmentation import read_segmentation
 from FewShotSAMLib.engine import image_training
 from FewShotSAMLib.engine.context import JobContext
@@ -153,6 +153,27 @@ def test_with_the_bundled_encoder_copies_and_pairs_stay_between_their_neighbours
     assert len(seen) == 2
     for images in seen:
         assert not torch.equal(images[0, 0], images[0, 1]) and not torch.equal(images[0, 1], images[0, 2])
+
+
+class StopBeforeTraining(JobContext):
+    """Cancels when the training begins."""
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        super().progress(stage, done, total)
+        if stage == "fine-tune":
+            raise CancelledError("stopped")
+
+
+def test_pairs_can_be_looked_at_before_the_training(case: Any) -> None:
+    sheet = case.folder / "pairs.png"
+    with pytest.raises(CancelledError):
+        case.run(StopBeforeTraining(), method="synthesis", contact_sheet=str(sheet))
+    assert sheet.is_file() and not Path(case.parameters["output"]).exists()
+
+
+def test_without_copies_there_are_no_pairs_and_the_user_is_told(case: Any) -> None:
+    report = case.run(method="synthesis", augmented_copies=0)
+    assert any("No pairs" in warning and "--augmented-copies" in warning for warning in report["warnings"])
 
 
 def test_a_contact_sheet_is_for_methods_that_synthesise(case: Any) -> None:

@@ -1,6 +1,7 @@
 """Propagation from files to files: nothing painted is lost, all is reported, the same seed gives the same result."""
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 
 from FewShotSAMLib.core.errors import BadInputError, CancelledError
 from FewShotSAMLib.core.geometry import Geometry
-from FewShotSAMLib.core.image_io import write_image
+from FewShotSAMLib.core.image_io import read_image, write_image
 from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.segmentation import Segment, Segmentation, read_segmentation, write_segmentation
 from FewShotSAMLib.core.volume import read_volume
@@ -94,6 +95,41 @@ def test_the_other_axes(case: Any, axis: int) -> None:
     here = (slice(None),) * (axis + 1) + ([16, 22],)
     np.testing.assert_array_equal(result.layers[here], painted.layers[here])
     assert [row["index"] for row in report["slices"]] == list(range(15, 24))
+
+
+@pytest.mark.parametrize("method", ["few-shot", "autosam-linear", "lora"])
+def test_slices_beyond_an_empty_one_stay_empty_and_are_not_encoded(case: Any, tmp_path: Path, method: str) -> None:
+    options = {"method": method, "empty_slices": [2, 10], "augmented_copies": 0, "cache": str(tmp_path / "own")}
+    shown: list[int] = []
+    context = JobContext(
+        lambda kind, fields: shown.extend(fields["slices"] if kind == "preview" else ()), job_folder=tmp_path
+    )
+    report = case.run(context, **options, confidence=str(case.folder / "sure.nrrd"))
+    rows = {row["index"]: row for row in report["slices"]}
+    assert sorted(rows) == list(range(12)) and all(rows[index]["confidence"] == 1 for index in (0, 1, 11))
+    assert report["encoder"]["slices_encoded"] == (5 if method == "lora" else 9)
+    assert sorted(shown) == [0, 1, 3, 5, 6, 7, 9, 11]
+    assert not read_segmentation(case.folder / "result.seg.nrrd").layers[:, [0, 1, 2, 10, 11]].any()
+    sure = read_image(case.folder / "sure.nrrd").voxels
+    assert (sure[[0, 1, 11]] == 100).all()
+
+
+def test_a_segment_is_not_looked_for_where_its_neighbours_lack_it(case: Any) -> None:
+    drawn = case.drawn.layers.copy()
+    spleen = next(segment for segment in case.drawn.segments if segment.name == "spleen")
+    drawn[spleen.layer, 8][drawn[spleen.layer, 8] == spleen.label_value] = 0
+    write_segmentation(replace(case.drawn, layers=drawn), case.folder / "painted.seg.nrrd")
+    case.run(method="autosam-linear", steps=0)
+    result = read_segmentation(case.folder / "result.seg.nrrd")
+    masks = {segment.name: result.mask(segment) for segment in result.segments}
+    assert not masks["spleen"][9:].any(), "slice 8 is painted without a spleen, and nothing is known beyond it"
+    assert masks["liver"][9:].any() or masks["spleen"][5:8].any(), "elsewhere the untrained head finds something"
+
+
+def test_as_published_every_slice_is_asked(case: Any, tmp_path: Path) -> None:
+    options = {"empty_slices": [2, 10], "augmented_copies": 0, "cache": str(tmp_path / "own")}
+    report = case.run(method="autosam-linear", code_faithful=True, **options)
+    assert report["encoder"]["slices_encoded"] == 12
 
 
 def test_a_range_is_all_that_is_filled(case: Any) -> None:

@@ -1,5 +1,7 @@
 """Synthesised pairs: image and labels move together, and nothing false is learned from hosts that are not known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -96,6 +98,9 @@ def test_a_known_host_keeps_its_labels_and_an_unknown_one_teaches_a_rim_only() -
     rim = unknown == 0
     assert rim.any() and rim.sum() < pasted.sum() * 2 + 200
     assert (unknown == IGNORE).sum() == unknown.size - pasted.sum() - rim.sum() > 0
+    likely = rim & (np.indices(rim.shape).sum(axis=0) % 2 == 0)
+    careful = pair(5, replace(host(IGNORE), likely=likely)).classes
+    assert (careful[likely] == IGNORE).all() and np.array_equal(careful == 0, rim & ~likely)
 
 
 def test_colour_slices_are_possible() -> None:

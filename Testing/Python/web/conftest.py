@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from web.page import Page
 
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.web.options import worker_python
 from FewShotSAMLib.worker.process import worker_environment
 
@@ -95,11 +97,42 @@ def start_server(own_folders: Path) -> Iterator[Callable[..., WebServer]]:
         server.process.wait()
 
 
+@pytest.fixture
+def open_page(browser) -> Iterator[Callable[..., Page]]:
+    """Open the page of a server, each in a browser of its own; any error in it fails the test.
+
+    Takes the server and the geometry of the volume that it shows, None where it shows none yet.
+    """
+    errors: list[str] = []
+    contexts = []
+    pictures = os.environ.get("FEWSHOTSAM_TEST_PICTURES")
+    if pictures:
+        Path(pictures).mkdir(parents=True, exist_ok=True)
+
+    def open_(server: WebServer, geometry: Geometry | None = None) -> Page:
+        context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+        contexts.append(context)
+        opened = context.new_page()
+        opened.on("pageerror", lambda error: errors.append(str(error)))
+        opened.goto(server.address)
+        page = Page(opened, geometry, Path(pictures) if pictures else None)
+        if geometry is None:
+            opened.wait_for_selector("#b_open")
+        else:
+            page.wait_for_views()
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert not errors
+
+
 def _read(server: WebServer, ready: threading.Event) -> None:
     assert server.process.stdout is not None
     for line in server.process.stdout:
         server.lines.append(line)
-        if found := re.match(r"Open (\S+)", line):
+        if found := re.match(r"Open (http.+)", line):
             server.address = found[1]
             ready.set()
     ready.set()

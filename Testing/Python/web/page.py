@@ -1,17 +1,19 @@
 """The page as its user handles it: with pointer and keys. Positions are computed as radiologists hang slices."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK
 from scipy import ndimage
 
 from FewShotSAMLib.core.geometry import Geometry
-from FewShotSAMLib.core.plane import axis_of_plane, slice_plane
+from FewShotSAMLib.core.plane import SlicePlane, axis_of_plane, slice_plane
 
 PATIENCE_S = 30.0
+RUN_S = 240
 # A picture element of the axial view in which blue outweighs red is painted: images are grey, the brush is yellow.
 _MEASURE = """([x, y]) => {
   const item = document.querySelector('[data-view=axial]').closest('.layout-grid-item');
@@ -46,10 +48,19 @@ _MEASURE_WHEEL = """() => {
 }"""
 
 
+_PIXEL = """([x, y]) => {
+  const img = document.querySelector('[data-view=axial]').closest('.layout-grid-item').querySelector('img');
+  const canvas = new OffscreenCanvas(1, 1), context = canvas.getContext('2d'), box = img.getBoundingClientRect();
+  const scale = img.naturalWidth / box.width;
+  context.drawImage(img, (x - box.left) * scale, (y - box.top) * scale, 1, 1, 0, 0, 1, 1);
+  return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
+}"""
+
+
 class Page:
     """One open page; `geometry`: of the volume that is shown."""
 
-    def __init__(self, page: Any, geometry: Geometry, pictures: Path | None) -> None:
+    def __init__(self, page: Any, geometry: Geometry | None, pictures: Path | None) -> None:
         self.page, self.geometry = page, geometry
         self._pictures, self._count = pictures, 0
 
@@ -86,13 +97,17 @@ class Page:
 
     def place(self, row: float, column: float) -> tuple[float, float]:
         """Where a place of the axial slice, in display orientation, is on the screen; the view fits the volume."""
-        plane = slice_plane(self.geometry, axis_of_plane(self.geometry, "axial"))
+        plane = self._axial()
         box = self.page.locator("[data-view=axial]").bounding_box()
         lengths = [count * spacing for count, spacing in zip(plane.shape, plane.spacing, strict=True)]
         scale = min(box["height"] / lengths[0], box["width"] / lengths[1])
         y = box["y"] + box["height"] / 2 + ((row + 0.5) * plane.spacing[0] - lengths[0] / 2) * scale
         x = box["x"] + box["width"] / 2 + ((column + 0.5) * plane.spacing[1] - lengths[1] / 2) * scale
         return x, y
+
+    def _axial(self) -> SlicePlane:
+        assert self.geometry is not None
+        return slice_plane(self.geometry, axis_of_plane(self.geometry, "axial"))
 
     def stroke(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         """Drag from one (row, column) to another."""
@@ -106,7 +121,7 @@ class Page:
 
     def paint(self, mask: np.ndarray, brush_mm: float) -> None:
         """Paint a structure (rows, columns) as stored, in lines that stay inside by half a brush."""
-        plane = slice_plane(self.geometry, axis_of_plane(self.geometry, "axial"))
+        plane = self._axial()
         shown = np.pad(plane.orient(mask), 1)
         depth = ndimage.distance_transform_edt(shown, plane.spacing)[1:-1, 1:-1]
         inside = depth >= brush_mm / 2
@@ -117,6 +132,27 @@ class Page:
                 columns = np.flatnonzero(runs == number)
                 self.stroke((row, columns[0]), (row, columns[-1]))
         self.settle()
+
+    def open_volume(self, name: str, geometry: Geometry) -> None:
+        """Open a volume of the served folder by the dialog."""
+        self.page.click("#b_open")
+        self.page.locator("#volumes li button", has_text=name).click()
+        self.geometry = geometry
+        self.wait(lambda: self.state("volume_file") == name)
+        self.wait_for_views()
+
+    def take(self, tool: str, brush_mm: float) -> None:
+        """Take paint or erase, with a brush of about this size."""
+        self.page.keyboard.press(tool[0])
+        self.wait(lambda: self.state("tool") == tool)
+        self._press_until("]", lambda: self.state("brush_mm") >= brush_mm)
+        self._press_until("[", lambda: self.state("brush_mm") <= brush_mm)
+
+    def _press_until(self, key: str, is_so: Callable[[], bool]) -> None:
+        while not is_so():
+            before = self.state("brush_mm")
+            self.page.keyboard.press(key)
+            self.wait(lambda before=before: self.state("brush_mm") != before)  # type: ignore[misc]
 
     def settle(self) -> None:
         """Wait until the server has caught up with all strokes: the picture stays as it is."""
@@ -135,6 +171,40 @@ class Page:
         self.page.locator("#slider_axial").fill(str(index))
         self.wait(lambda: self.state("at_axial") == index)
         self.page.wait_for_timeout(150)
+
+    def pixel(self, row: float, column: float) -> tuple[int, int, int]:
+        """Red, green and blue of a place of the axial view."""
+        red, green, blue = self.page.evaluate(_PIXEL, list(self.place(row, column)))
+        return red, green, blue
+
+    def paint_slices(self, truth: np.ndarray, indices: Iterable[int], brush_mm: float) -> None:
+        """Paint a structure (K, J, I) on axial slices, with a brush of about this size."""
+        self.page.mouse.move(*self.place(0, 0))
+        self.take("paint", brush_mm)
+        for index in indices:
+            self.go_to(index)
+            self.paint(truth[index], self.state("brush_mm"))
+            self.wait(lambda index=index: index in self.painted())  # type: ignore[misc]
+
+    def propagate(self) -> None:
+        """Propagate and wait for the preview."""
+        self.page.keyboard.press("Escape")
+        self.page.click("#b_propagate")
+        self.wait(lambda: self.state("busy"))
+        self.wait(lambda: self.state("state") == "preview", RUN_S)
+
+    def apply(self) -> None:
+        """Apply the preview."""
+        self.page.click("#b_apply")
+        self.wait(lambda: self.state("state") == "idle")
+
+    def save(self, path: Path) -> np.ndarray:
+        """Save in the served folder, and read what was saved, (K, J, I)."""
+        self.page.fill("#save_name", path.name)
+        self.page.click("#b_save")
+        self.wait(path.is_file)
+        self.page.wait_for_timeout(300)
+        return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
 
     def paint_latency(self, place: tuple[float, float]) -> float:
         """Milliseconds from the end of a short stroke until it is in the picture."""

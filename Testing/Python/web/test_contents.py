@@ -99,7 +99,7 @@ def test_the_page_reads_nothing_that_the_server_does_not_tell() -> None:
     code = " ".join(part for groups in bindings for part in groups)
     code = re.sub(r"'[^']*'|\.\w+|\w+:", " ", code)
     names = set(re.findall(r"\b[a-z_]\w*\b", code))
-    own = {"s", "p", "m", "k", "name", "trigger", "event", "null", "true", "false"}
+    own = {"c", "s", "p", "m", "k", "name", "trigger", "event", "null", "true", "false"}
     assert names - own <= {*FIRST_STATE, "keys"}, names - own - {*FIRST_STATE}
 
 

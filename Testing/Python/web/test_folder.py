@@ -1,11 +1,15 @@
 """Nothing outside the served folder can be named."""
 
+import json
+import struct
 from pathlib import Path
 
 import pytest
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.web.folder import ServedFolder
+from FewShotSAMLib.web.models import ModelList
+from FewShotSAMLib.workflow import ModelLibrary
 
 
 @pytest.fixture
@@ -83,6 +87,28 @@ def test_volumes_are_listed_and_nothing_else(served: ServedFolder) -> None:
 def test_names_of_places_outside_are_refused(served: ServedFolder, tmp_path: Path) -> None:
     with pytest.raises(BadInputError):
         served.name_of(tmp_path / "outside" / "secret.nrrd")
+
+
+def put_model(path: Path) -> None:
+    """A few-shot model without weights."""
+    segment = {"id": "a", "name": "Liver", "color": [1, 0, 0], "label_value": 1}
+    header = {"method": "few-shot", "encoder": "tiny", "plane": "axial", "segments": [segment]}
+    text = json.dumps({"__metadata__": {"fewshotsam": json.dumps(header)}}).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+
+
+def test_models_are_listed_but_not_those_outside(served: ServedFolder, tmp_path: Path) -> None:
+    models = ModelList(served, ModelLibrary(served.path))
+    assert models.rows() == []
+    put_model(served.path / "liver ñ.fewshot")
+    put_model(tmp_path / "outside" / "secret.fewshot")
+    (served.path / "link.fewshot").symlink_to(tmp_path / "outside" / "secret.fewshot")
+    (row,) = models.rows()
+    assert (row["name"], row["segments"]) == ("liver ñ", "Liver") and "encoder tiny, axial" in row["details"]
+    assert models.entry("liver ñ").path.parent == served.path
+    for name in ("link", "../outside/secret", ""):
+        with pytest.raises(BadInputError, match="no few-shot model"):
+            models.entry(name)
 
 
 def test_a_folder_must_be_there(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """A user's way through the browser app, with a real pointer in a real browser on a real volume."""
 
-import os
 import statistics
 import urllib.error
 import urllib.request
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK
 from web.conftest import WebServer
-from web.page import Page
+from web.page import RUN_S, Page
 
 from FewShotSAMLib.core.image_io import read_image
 from FewShotSAMLib.core.metrics import dice
@@ -22,7 +21,6 @@ FREE, SCROLLED = (20, 0), 10
 """Slices without the structure, for strokes at rest and during runs; and one for turning the wheel."""
 PAINT_MS, WHEEL_MS = 600, 300
 TIMES = 20
-RUN_S = 240
 
 
 @pytest.fixture
@@ -48,59 +46,48 @@ def server(start_server: Callable[..., WebServer], folder: Path) -> WebServer:
 
 
 @pytest.fixture
-def page(browser, server: WebServer, folder: Path) -> Page:
-    """The page, open in a browser of its own; any error in it fails the test."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
-    opened = context.new_page()
-    errors: list[str] = []
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.goto(server.address)
-    pictures = os.environ.get("FEWSHOTSAM_TEST_PICTURES")
-    if pictures:
-        Path(pictures).mkdir(parents=True, exist_ok=True)
-    handled = Page(opened, read_image(folder / f"{CASE}.nii.gz").geometry, Path(pictures) if pictures else None)
-    handled.wait_for_views()
-    yield handled
-    context.close()
-    assert not errors
+def page(open_page: Callable[..., Page], server: WebServer, folder: Path) -> Page:
+    """The page with the volume open."""
+    return open_page(server, read_image(folder / f"{CASE}.nii.gz").geometry)
 
 
 def paint_three(page: Page, truth: np.ndarray) -> None:
     """Paint the spleen on three slices and declare one empty."""
-    page.page.mouse.move(*page.place(60, 60))
-    page.page.keyboard.press("p")
-    page.wait(lambda: page.state("tool") == "paint")
-    while page.state("brush_mm") < 9:
-        page.page.keyboard.press("]")
-        page.page.wait_for_timeout(80)
-    for index in PAINTED:
-        page.go_to(index)
-        page.paint(truth[index], page.state("brush_mm"))
-        page.wait(lambda index=index: index in page.painted())
+    page.paint_slices(truth, PAINTED, 9)
     page.go_to(EMPTY)
     page.page.click("#b_empty")
     page.wait(lambda: page.painted() == {EMPTY: True, **dict.fromkeys(PAINTED, False)})
     page.page.wait_for_timeout(1200)
 
 
-def save(page: Page, folder: Path, name: str) -> np.ndarray:
-    """Save under a name and read what was saved, (K, J, I)."""
-    path = folder / f"{name}.seg.nrrd"
-    page.page.fill("#save_name", path.name)
-    page.page.click("#b_save")
-    page.wait(path.is_file)
-    page.page.wait_for_timeout(300)
-    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
-
-
 def test_whole_journey(page: Page, truth: np.ndarray, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page.picture("open")
     paint_three(page, truth)
     page.picture("painted")
-    painted = save(page, folder, "painted")
+    painted = page.save(folder / "painted.seg.nrrd")
     assert {int(k) for k in np.flatnonzero(painted.any(axis=(1, 2)))} == set(PAINTED)
     assert dice(painted[PAINTED[1]] > 0, truth[PAINTED[1]]) > 0.75
+    propagate_and_scroll(page)
+    page.go_to(13)
+    page.page.wait_for_timeout(2500)
+    page.picture("preview")
+    assert page.page.locator("#strip svg rect").count() > len(truth)
+    page.apply()
+    page.page.wait_for_timeout(1500)
+    page.picture("applied")
+    result = page.save(folder / "result.seg.nrrd")
+    with capsys.disabled():
+        print(f"\nDice on slices neither painted nor declared empty: {score(result, painted, truth, folder):.3f}")
+    undo_and_redo(page, painted, result, folder)
+    go_about(page, len(truth))
+    with page.page.expect_download() as downloading:
+        page.page.click("#download")
+    downloaded = SimpleITK.ReadImage(str(downloading.value.path()), imageIO="NrrdImageIO")
+    assert np.array_equal(SimpleITK.GetArrayFromImage(downloaded), result)
 
+
+def propagate_and_scroll(page: Page) -> None:
+    """Propagate; the wheel works meanwhile, and several stages are told."""
     page.page.keyboard.press("Escape")
     page.page.click("#b_propagate")
     page.wait(lambda: page.state("state") == "running")
@@ -117,16 +104,10 @@ def test_whole_journey(page: Page, truth: np.ndarray, folder: Path, capsys: pyte
             page.picture("running")
         page.page.wait_for_timeout(100)
     assert scrolled and len(seen) > 3
-    page.go_to(13)
-    page.page.wait_for_timeout(2500)
-    page.picture("preview")
-    assert page.page.locator("#strip svg rect").count() > len(truth)
 
-    page.page.click("#b_apply")
-    page.wait(lambda: page.state("state") == "idle")
-    page.page.wait_for_timeout(1500)
-    page.picture("applied")
-    result = save(page, folder, "result")
+
+def score(result: np.ndarray, painted: np.ndarray, truth: np.ndarray, folder: Path) -> float:
+    """Dice of what was saved; painted slices are as painted, and the geometry is that of the volume."""
     for index in (*PAINTED, EMPTY):
         assert np.array_equal(result[index], painted[index])
     image, saved = (SimpleITK.ReadImage(str(folder / name)) for name in (f"{CASE}.nii.gz", "result.seg.nrrd"))
@@ -134,28 +115,29 @@ def test_whole_journey(page: Page, truth: np.ndarray, folder: Path, capsys: pyte
     for ask in ("GetOrigin", "GetSpacing", "GetDirection"):
         assert np.allclose(getattr(saved, ask)(), getattr(image, ask)(), atol=1e-5)
     others = [index for index in range(len(truth)) if index not in (*PAINTED, EMPTY)]
-    score = dice(result[others] > 0, truth[others])
-    with capsys.disabled():
-        print(f"\nDice on the {len(others)} slices that were neither painted nor declared empty: {score:.3f}")
-    assert score > 0.6
+    found = dice(result[others] > 0, truth[others])
+    assert found > 0.6
+    return found
 
+
+def undo_and_redo(page: Page, painted: np.ndarray, result: np.ndarray, folder: Path) -> None:
+    """Undo brings back what was painted, Redo the result."""
     page.page.keyboard.press("Control+z")
     page.wait(lambda: page.state("can_redo"))
-    assert np.array_equal(save(page, folder, "undone"), painted)
+    assert np.array_equal(page.save(folder / "undone.seg.nrrd"), painted)
     page.picture("undone")
     page.page.click("#b_redo")
     page.wait(lambda: not page.state("can_redo"))
-    assert np.array_equal(save(page, folder, "redone"), result)
+    assert np.array_equal(page.save(folder / "redone.seg.nrrd"), result)
 
+
+def go_about(page: Page, count: int) -> None:
+    """A click on the strip goes to a slice, N to the one to paint next."""
     strip = page.page.locator("#strip").bounding_box()
-    page.page.mouse.click(strip["x"] + strip["width"] * 20.5 / len(truth), strip["y"] + 8)
+    page.page.mouse.click(strip["x"] + strip["width"] * 20.5 / count, strip["y"] + 8)
     page.wait(lambda: page.state("at_axial") == 20)
     page.page.keyboard.press("n")
     page.wait(lambda: page.state("at_axial") == page.state("next_slice"))
-    with page.page.expect_download() as downloading:
-        page.page.click("#download")
-    downloaded = SimpleITK.ReadImage(str(downloading.value.path()), imageIO="NrrdImageIO")
-    assert np.array_equal(SimpleITK.GetArrayFromImage(downloaded), result)
 
 
 def test_reload_and_second_browser(page: Page, truth: np.ndarray, server: WebServer, browser) -> None:
@@ -207,6 +189,24 @@ def test_segments(page: Page) -> None:
     page.wait(lambda: len(page.state("segments")) == 1)
     page.page.click("#b_undo")
     page.wait(lambda: len(page.state("segments")) == 2)
+
+
+def test_segments_keep_what_is_painted_while_surfaces_are_made(page: Page, folder: Path) -> None:
+    """Two segments in one labelmap; their surfaces are made anew twice and dropped."""
+    page.page.mouse.move(*page.place(60, 60))
+    page.take("paint", 9)
+    page.go_to(PAINTED[0])
+    page.stroke((40, 40), (40, 60))
+    page.page.click("#b_add")
+    page.wait(lambda: len(page.state("segments")) == 2)
+    for row in (80, 100):
+        page.stroke((row, 40), (row, 60))
+        page.page.wait_for_timeout(2000)
+    page.picture("two-segments")
+    page.page.evaluate("() => window.trame.trigger('toggle_3d')")
+    page.wait(lambda: not page.state("show_3d"))
+    sizes = np.bincount(page.save(folder / "two.seg.nrrd").ravel())
+    assert len(sizes) == 3 and 1.5 * sizes[1] < sizes[2] < 2.5 * sizes[1]
 
 
 def test_slices_are_ticked_deleted_and_run_cancelled(page: Page, truth: np.ndarray) -> None:

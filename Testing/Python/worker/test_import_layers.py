@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "workflow": {"worker", "core"},
     "mrml": {"workflow", "core"},
     "widgets": {"mrml", "workflow", "worker", "methods/registry", "core"},
-    "web": {"mrml", "workflow", "worker", "core"},
+    "web": {"mrml", "workflow", "worker", "methods/registry", "core"},
     "benchmark": {"worker", "engine", "methods", "methods/registry", "sam", "core"},
     "cli": {"core", "worker", "sam", "methods/registry", "cli", "demo", "benchmark", "web"},
     "demo": {"core"},

@@ -211,6 +211,22 @@ def test_saving_a_model_and_applying_it(stage) -> None:
     assert segmentation.layers.any()
 
 
+def test_what_a_model_adds_to_the_painted_segmentation_does_not_count_as_painted(stage) -> None:
+    def add(volume_id: str) -> str:
+        labels = stage.scene.labels
+        labels[(labels == 0) & stage.scene.truth] = 2
+        return "s"
+
+    tracker, before = stage.session._tracker, [each.index for each in stage.session.painted]
+    assert tracker.add("v", 0, lambda: add("v")) == "s"
+    stage.settle()
+    assert [each.index for each in stage.session.painted] == before
+    stage.scene.labels[3] = 1
+    stage.session.mark_modified()
+    stage.settle()
+    assert [each.index for each in stage.session.painted] == sorted({3, *before})
+
+
 def test_the_machine(stage) -> None:
     stage.session.inspect()
     stage.until(lambda: stage.session.machine is not None)

@@ -1,0 +1,158 @@
+"""The section Settings: how to propagate, and what of the volume. It all lies in the session and outlives a reload."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.plane import axis_of_plane, slice_plane
+from FewShotSAMLib.methods.registry import METHOD_NAMES, METHODS
+from FewShotSAMLib.web.contents import Contents
+from FewShotSAMLib.web.triggers import Triggers, integer, number, one_of
+from FewShotSAMLib.web.views import PLANES
+from FewShotSAMLib.workflow import Machine, Session
+from FewShotSAMLib.workflow.amounts import format_bytes
+from FewShotSAMLib.workflow.cost import cost_of, slices_to_encode
+
+AUTOMATIC = "auto"
+SMOOTHEST_MM = 10.0
+
+
+def choices_contents(session: Session, geometry: Geometry | None, axis: int, refusals: int) -> Contents:
+    """What can be chosen, what is chosen, and what a run will cost.
+
+    axis: the one that is worked along. refusals: changes with each refusal, so that the page is told all again.
+    """
+    settings, chosen = session.settings, session.chosen_axis
+    last = 0 if geometry is None else geometry.shape[axis] - 1
+    limits = session.range or (0, last)
+    return {
+        "choices": {
+            "methods": [{"name": each.name, "title": each.title} for each in METHODS],
+            **_machine_choices(session.machine),
+        },
+        "settings": {
+            **{name: getattr(settings, name) for name in _CHECKS},
+            "plane": "" if chosen is None or geometry is None else slice_plane(geometry, chosen).name,
+            "first": limits[0],
+            "last": limits[1],
+            "end": last,
+            "is_limited": session.range is not None,
+            "refusals": refusals,
+        },
+        "cost": _cost(session, last + 1),
+    }
+
+
+def _machine_choices(machine: Machine | None) -> Contents:
+    if machine is None:
+        return {"encoders": [], "devices": []}
+    encoders = [{"name": each.name, "title": each.title, "present": each.present} for each in machine.encoders]
+    devices = [
+        {"name": each.name, "title": f"{each.title} ({format_bytes(each.free_bytes)} free)"} for each in machine.devices
+    ]
+    return {"encoders": encoders, "devices": devices}
+
+
+def _cost(session: Session, count: int) -> Contents:
+    """One line; what memory is needed is told where it is short."""
+    is_known = session.target is not None and session.axis is not None
+    cost = cost_of(session.machine, session.settings, slices_to_encode(session.range, count) if is_known else 0)
+    if cost is None:
+        return {"text": "", "is_problem": False}
+    lines = [each for each in (cost.time, cost.memory if cost.memory.is_problem else None) if each is not None]
+    return {"text": " ".join(each.text for each in lines), "is_problem": cost.memory.is_problem}
+
+
+def change_setting(session: Session, name: str, value: Any) -> None:
+    """Change one of the session's settings. Raises ValueError or KeyError for what the page does not offer, and
+    BadInputError for an encoder that is not on this computer."""
+    changed: dict[str, Any] = {name: _CHECKS[name](value, session.machine)}
+    session.settings = replace(session.settings, **changed)
+
+
+def _encoder(value: Any, machine: Machine | None) -> str:
+    known = () if machine is None else machine.encoders
+    name = one_of(value, [AUTOMATIC, *(each.name for each in known)])
+    if any(each.name == name and not each.present for each in known):
+        hint = f"Fetch it with “fewshotsam models download {name}”, then reload the page."
+        raise BadInputError(f"The encoder {name} is not on this computer.", hint)
+    return name
+
+
+def _device(value: Any, machine: Machine | None) -> str:
+    return one_of(value, [AUTOMATIC, *(each.name for each in (() if machine is None else machine.devices))])
+
+
+def _flag(value: Any, _machine: Machine | None) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r} is neither true nor false")
+    return value
+
+
+def _smoothing(value: Any, _machine: Machine | None) -> float:
+    millimetres = float(number(value))
+    if not 0 <= millimetres <= SMOOTHEST_MM:
+        raise BadInputError(f"Smoothing of {millimetres:g} mm is not possible.", f"Choose 0 to {SMOOTHEST_MM:g} mm.")
+    return millimetres
+
+
+_CHECKS: dict[str, Callable[[Any, Machine | None], Any]] = {
+    "method": lambda value, _machine: one_of(value, METHOD_NAMES),
+    "encoder": _encoder,
+    "device": _device,
+    "largest_island": _flag,
+    "fill_holes": _flag,
+    "smooth_mm": _smoothing,
+}
+
+
+class ChoiceActions(Triggers):
+    """What the section asks for. Nothing is changed under a run."""
+
+    def set_choice(self, name: str, value: Any) -> None:
+        """Method, encoder, device or post-processing."""
+        self._need_rest()
+        with self._refusing():
+            change_setting(self._app.session, str(name), value)
+
+    def set_plane(self, plane: str) -> None:
+        """The plane of the painted slices; "" to find it."""
+        self._need_rest()
+        self._need_volume()
+        assert self._app.volume is not None
+        plane = one_of(plane, ("", *PLANES))
+        axis = axis_of_plane(self._app.volume.geometry, plane) if plane else None
+        self._app.session.range = None  # it was counted along the plane of before
+        self._app.session.set_axis(axis)
+
+    def set_range(self, first: float, last: float) -> None:
+        """First and last slice to segment; the whole volume where nothing is left out."""
+        self._need_rest()
+        self._need_volume()
+        assert self._app.volume is not None
+        limits, end = (integer(first), integer(last)), self._app.volume.geometry.shape[self._app.work_axis] - 1
+        with self._refusing():
+            if not 0 <= limits[0] <= limits[1] <= end:
+                text = f"There is no range of slices from {limits[0]} to {limits[1]}."
+                raise BadInputError(text, f"Choose the first and the last of 0 to {end}.")
+            self._app.session.range = None if limits == (0, end) else limits
+
+    def look_again(self) -> None:
+        """Ask what the computer can do: weights may have been fetched meanwhile."""
+        if not self._app.session.is_busy:
+            self._app.session.inspect()
+
+    @contextlib.contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """The page shows what was typed, and must be told what is true instead where that is refused."""
+        try:
+            yield
+            self._app.show()
+        except Exception:
+            self._app.show(refusals=self._app.extra["refusals"] + 1)
+            raise

@@ -1,0 +1,69 @@
+"""Few-shot models: kept as files in the served folder, listed, applied to the volume that is shown, deleted."""
+
+from __future__ import annotations
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.web.contents import Contents
+from FewShotSAMLib.web.folder import ServedFolder
+from FewShotSAMLib.web.triggers import Triggers
+from FewShotSAMLib.workflow import ModelEntry, ModelLibrary
+from FewShotSAMLib.workflow.amounts import format_bytes
+
+
+class ModelList:
+    """The models in the served folder; their headers are read again when the folder has changed."""
+
+    def __init__(self, folder: ServedFolder, library: ModelLibrary) -> None:
+        self._folder, self._library = folder, library
+        self._stamp: int | None = None
+        self._entries: list[ModelEntry] = []
+
+    def entries(self) -> list[ModelEntry]:
+        """All of them, the newest first. Links that lead out of the folder are not followed."""
+        try:
+            stamp = self._library.folder.stat().st_mtime_ns
+        except OSError:  # somebody took the folder away: there is nothing to list
+            return []
+        if stamp != self._stamp:
+            self._stamp = stamp
+            self._entries = [each for each in self._library.entries() if self._folder.holds(each.path)]
+        return self._entries
+
+    def entry(self, name: str) -> ModelEntry:
+        """The model of this name. Raises BadInputError where there is none."""
+        for each in self.entries():
+            if each.name == name:
+                return each
+        raise BadInputError(f"There is no few-shot model “{name}” in the served folder.", "Choose one of the list.")
+
+    def rows(self) -> list[Contents]:
+        """What the page shows."""
+        return [
+            {
+                "name": each.name,
+                "segments": ", ".join(segment.name for segment in each.segments),
+                "details": f"{each.method}, encoder {each.encoder}, {each.plane}, {format_bytes(each.size_bytes)}",
+            }
+            for each in self.entries()
+        ]
+
+
+class ModelActions(Triggers):
+    """What the section asks for."""
+
+    def save_model(self, name: str) -> None:
+        """Keep what the last run learned."""
+        self._app.session.save_model(str(name))
+
+    def apply_model(self, name: str) -> None:
+        """Segment the volume that is shown; the result's segments are added to those that are there."""
+        self._need_rest()
+        self._need_volume()
+        assert self._app.volume_node is not None
+        self._app.session.apply_model(self._app.models.entry(str(name)), [self._app.volume_node.GetID()])
+
+    def delete_model(self, name: str) -> None:
+        """Delete the file; there is no way back, so the page asks before."""
+        self._need_rest()
+        self._app.session.models.delete(self._app.models.entry(str(name)))
+        self._app.show()

@@ -1,0 +1,61 @@
+"""The scene of the browser app: one volume, and one segmentation that everything goes into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import slicer
+
+from FewShotSAMLib.core.segmentation import Segmentation
+from FewShotSAMLib.mrml import MRMLScene
+from FewShotSAMLib.mrml.create import addSegments
+from FewShotSAMLib.mrml.nodes import volumeNode
+from FewShotSAMLib.mrml.segments import segmentIds
+from FewShotSAMLib.web.painting import Painter
+from FewShotSAMLib.web.segments import free_color
+
+Look = tuple[str, tuple[float, float, float]]
+"""Name and colour of a segment."""
+
+
+class WebScene(MRMLScene):
+    """Adds finished segmentations to the one that is painted on, for a second one would neither be seen nor saved.
+
+    on_added: called afterwards.
+    """
+
+    def __init__(self, scene: slicer.vtkMRMLScene, painter: Painter, on_added: Callable[[], None]) -> None:
+        super().__init__(scene, painter)
+        self._painter, self._on_added = painter, on_added
+
+    def add_segmentation(self, volume_id: str, segmentation: Segmentation, name: str) -> str:
+        """Add the segments to those that are there, as one step of Undo; returns the id of the segmentation shown."""
+        shown = self._painter.mrmlSegmentEditorNode().GetSegmentationNode()
+        if shown is None:
+            return super().add_segmentation(volume_id, segmentation, name)
+        self._painter.saveStateForUndo()
+        addSegments(shown, volumeNode(self._scene, volume_id), told_apart(segmentation, _looks(shown)))
+        self._on_added()
+        return str(shown.GetID())
+
+
+def told_apart(segmentation: Segmentation, known: Sequence[Look]) -> Segmentation:
+    """The segments with names and colours that no other has. known: names and colours that are there already."""
+    names, colors, found = {name for name, _ in known}, [color for _, color in known], []
+    for each in segmentation.segments:
+        name, number = each.name, 2
+        while name in names:
+            name, number = f"{each.name} ({number})", number + 1
+        is_taken = any(np.allclose(each.color, other, atol=0.01) for other in colors)
+        color = free_color(colors) if is_taken else each.color
+        names.add(name)
+        colors.append(color)
+        found.append(replace(each, name=name, color=color))
+    return replace(segmentation, segments=tuple(found))
+
+
+def _looks(node: slicer.vtkMRMLSegmentationNode) -> list[Look]:
+    segments = [node.GetSegmentation().GetSegment(each) for each in segmentIds(node)]
+    return [(each.GetName(), each.GetColor()) for each in segments]

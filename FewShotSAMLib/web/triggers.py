@@ -1,0 +1,72 @@
+"""What the page may ask of the app. Whatever comes from a browser is checked, for anything may come."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
+
+from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
+
+if TYPE_CHECKING:
+    from trame_server import Server
+
+    from FewShotSAMLib.web.app import WebApp
+
+_log = logging.getLogger(__name__)
+NEEDS_VOLUME = "Open a volume first."
+
+
+class Triggers:
+    """Every public method of a subclass is a trigger of its name. Nothing else of the app can be reached."""
+
+    def __init__(self, app: WebApp) -> None:
+        self._app = app
+
+    def register(self, server: Server) -> None:
+        """Let the page call them."""
+        for name in dir(self):
+            if not name.startswith("_") and name != "register":
+                server.trigger(name)(self._guarded(getattr(self, name)))
+
+    def _guarded(self, action: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(action)
+        def run(*values: Any) -> None:
+            try:
+                action(*values)
+            except FewShotSAMError as error:
+                self._app.complain(error)
+            except (TypeError, ValueError, KeyError):  # not what the page sends: somebody else wrote this message
+                _log.warning("A message of the page was refused", exc_info=True)
+                self._app.complain(BadInputError("The server did not understand the page.", "Reload the page."))
+
+        return run
+
+    def _need_volume(self) -> None:
+        if self._app.volume is None:
+            raise BadInputError(NEEDS_VOLUME)
+
+    def _need_rest(self) -> None:
+        if self._app.session.is_busy:
+            raise BadInputError("A run is under way.", "Wait for it, or cancel it.")
+
+
+def number(value: Any) -> float:
+    """A finite number; raises ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is no number")
+    return value
+
+
+def integer(value: Any) -> int:
+    """A number without what follows the point; raises ValueError for anything else."""
+    return int(number(value))
+
+
+def one_of(value: Any, allowed: Collection[str]) -> str:
+    """One of these texts; raises ValueError for anything else."""
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{value!r} is none of {allowed}")
+    return value

@@ -1,0 +1,69 @@
+"""What a run will cost, told before it starts: device, time and memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from FewShotSAMLib.workflow.amounts import format_bytes, format_seconds
+from FewShotSAMLib.workflow.machine import Device, EncoderState, Machine
+from FewShotSAMLib.workflow.settings import Settings
+
+
+@dataclass(frozen=True)
+class CostLine:
+    """One line of the estimate. is_problem: something to be warned of, such as too little memory."""
+
+    text: str
+    is_problem: bool = False
+
+
+@dataclass(frozen=True)
+class Cost:
+    """time: device and duration, None where neither is worth a line; memory: what is needed and what is free."""
+
+    time: CostLine | None
+    memory: CostLine
+
+
+def cost_of(machine: Machine | None, settings: Settings, slices: int) -> Cost | None:
+    """The estimate for a run; None while nothing is known of the computer, or the chosen device is not there.
+
+    slices: how many the encoder has to see (`slices_to_encode`), 0 while that is not known.
+    """
+    if machine is None:
+        return None
+    device, encoder = chosen_device(machine, settings), machine.encoder(settings.encoder)
+    if device is None or encoder is None:
+        return None
+    return Cost(_time(device, encoder, machine, slices), _memory(device, encoder, machine))
+
+
+def chosen_device(machine: Machine, settings: Settings) -> Device | None:
+    """The device that will compute; None where the chosen one is not there."""
+    name = machine.best_device if settings.device == "auto" else settings.device
+    return next((device for device in machine.devices if device.name == name), None)
+
+
+def slices_to_encode(limits: tuple[int, int] | None, count: int) -> int:
+    """How many slices the encoder has to see, of `count` along the axis; limits: `Session.range`."""
+    return count if limits is None else max(0, limits[1] - limits[0] + 1)
+
+
+def _time(device: Device, encoder: EncoderState, machine: Machine, slices: int) -> CostLine | None:
+    on_best = device.name == machine.best_device  # the estimates are for that one
+    time = format_seconds(encoder.start_seconds + slices * encoder.seconds_per_slice) if slices and on_best else ""
+    if device.name == "cpu":
+        if time:
+            text = f"No graphics card is used: about {time} for {slices} slices on the processor."
+        else:
+            text = "No graphics card is used: the processor computes, which is slower."
+        return CostLine(text, is_problem=True)
+    return CostLine(f"About {time} for {slices} slices on {device.title}.") if time else None
+
+
+def _memory(device: Device, encoder: EncoderState, machine: Machine) -> CostLine:
+    free = machine.memory_free_bytes if device.name == "cpu" else device.free_bytes
+    text = f"Memory: needs {format_bytes(encoder.memory_bytes)}, {format_bytes(free)} free."
+    if free is not None and free < encoder.memory_bytes:
+        return CostLine(f"{text} Close other programs, or choose a smaller encoder.", is_problem=True)
+    return CostLine(text)
