@@ -55,6 +55,9 @@ def make_plan_across(
         if method.options is None:
             left_out.append(f"{method.name}: it leaves no model that another volume could be segmented with")
             continue
+        if method.within_only:
+            left_out.append(f"{method.name}: {method.within_only}")
+            continue
         for encoder in encoders:
             own = replace(settings, encoder=encoder)
             for (source, count), painting in chosen.items():
