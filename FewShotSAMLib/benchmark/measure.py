@@ -4,7 +4,7 @@ import math
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -87,8 +87,15 @@ def _measure(job: RowJob) -> dict[str, Any]:
         **{name: value if math.isfinite(value) else None for name, value in scores.items()},
         "seconds": round(seconds, 3),
         **memory,
-        "details": {**details, **outcome.details},
+        "details": _joined(details, outcome.details),
     }
+
+
+def _joined(before: Mapping[str, Any], details: Mapping[str, Any]) -> dict[str, Any]:
+    """All details, and the warnings of both; those name files."""
+    told = dict.fromkeys([*before.get("warnings", ()), *details.get("warnings", ())])
+    warnings = {"warnings": [without_folders(text) for text in told]} if told else {}
+    return {**{name: value for name, value in {**before, **details}.items() if name != "warnings"}, **warnings}
 
 
 def _prepare(
@@ -99,7 +106,7 @@ def _prepare(
         annotation = paint(truth, job.task.axis, job.painting)
         return partial(job.method.run, volume, annotation, job.settings), job.painting, {}
     source = learned(job)
-    note = {"learning_seconds": source.seconds}
+    note = {"learning_seconds": source.seconds, "warnings": source.warnings}
     return partial(apply_model, volume, source.model, job.settings), Painting((), ()), note
 
 

@@ -165,8 +165,8 @@ def _within(done: Sequence[Row], summary: Sequence[dict[str, Any]]) -> list[str]
 def _across(done: Sequence[Row], summary: Sequence[dict[str, Any]]) -> list[str]:
     if not done:
         return []
-    head = ("group", "method", "k", "pairs", *MEASURES, "seconds", "empty results", "seconds of learning")
-    head = (*head, *_memory_head(summary))
+    own = ("empty results", "seconds of learning", *_memory_head(summary))
+    head = ("group", "method", "k", "pairs", *MEASURES, "seconds", *own)
     means = [
         (
             *(each[name] for name in ("group", "title", "k", "pairs")),

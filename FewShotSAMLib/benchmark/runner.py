@@ -34,10 +34,9 @@ def run_plan(plan: Plan, rows: RowFile, processes: int, listen: Listener, recomp
 
     0 processes: in this one. Rows that failed are tried again; a failure does not stop the others.
     """
-    found = {} if recompute else {row["key"]: row for row in rows.read() if is_done(row)}
-    keys = [job.key for job in plan.jobs]
-    done = {key: found[key] for key in keys if key in found}
-    todo = [job for job, key in zip(plan.jobs, keys, strict=True) if key not in done]
+    todo = missing(plan, rows, recompute)
+    keys, to_come = [job.key for job in plan.jobs], {job.key for job in todo}
+    done = {row["key"]: row for row in rows.read() if row["key"] in set(keys) - to_come}
     for _, group in groupby(todo, key=lambda job: (job.method.name, job.settings.encoder)):
         with closing(_rows(list(group), processes)) as computed:  # closed at once, whatever `listen` raises
             for row in computed:
@@ -46,6 +45,12 @@ def run_plan(plan: Plan, rows: RowFile, processes: int, listen: Listener, recomp
                 done[row["key"]] = kept
                 listen(row, len(done), len(keys))
     return [done[key] for key in keys]
+
+
+def missing(plan: Plan, rows: RowFile, recompute: bool = False) -> list[RowJob]:
+    """The jobs whose rows are not in the file yet; all of them to `recompute`."""
+    found = set() if recompute else {row["key"] for row in rows.read() if is_done(row)}
+    return [job for job in plan.jobs if job.key not in found]
 
 
 def _rows(jobs: Sequence[RowJob], processes: int) -> Generator[Row, None, None]:

@@ -13,6 +13,8 @@ from FewShotSAMLib.benchmark import across as across_module
 from FewShotSAMLib.benchmark.across import make_plan_across
 from FewShotSAMLib.benchmark.baselines import sam, u_net
 from FewShotSAMLib.benchmark.few_shot import STATE, few_shot
+from FewShotSAMLib.benchmark.forecast import long_training
+from FewShotSAMLib.benchmark.measure import compute_row
 from FewShotSAMLib.benchmark.outcome import Outcome
 from FewShotSAMLib.benchmark.plan import content_hash
 from FewShotSAMLib.benchmark.results import summarise_across
@@ -197,6 +199,36 @@ def test_from_one_volume_to_another(
     assert "| a to b | FewShotSAM, tiny | all |" in text and "## Means" not in text
     results = json.loads((out / "results.json").read_text(encoding="utf-8"))
     assert results["summary"] == [] and [each["k"] for each in results["across"]] == [1, "all"]
+
+
+def test_long_training_is_told_of_beforehand(
+    cohort: Path, case: tuple[Volume, Annotation, np.ndarray, Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("FewShotSAMLib.engine.machine.multiplications_per_second", lambda device: 1e11)
+    methods = [METHODS[name] for name in ("few-shot", "lora", "cheap-lunch", "u-net")]
+    tasks, folder, settings = read_tasks(cohort, cohort.parent), cohort.parent, replace(case[3], device="cpu")
+    jobs = make_plan(tasks, folder, methods, ["tiny", "vit_b"], [2], settings).jobs
+    told = long_training(jobs)
+    assert [text.partition(":")[0] for text in told] == ["lora on vit_b", "cheap-lunch on vit_b"]
+    assert all("hours" in text and "each of 3 rows" in text for text in told)
+    monkeypatch.setattr("FewShotSAMLib.engine.machine.multiplications_per_second", lambda device: 1e14)
+    assert long_training(jobs) == []
+
+
+def test_warnings_are_kept_with_the_row_without_folders(
+    cohort: Path, case: tuple[Volume, Annotation, np.ndarray, Settings]
+) -> None:
+    volume, annotation, _, settings = case
+    outcome = few_shot(volume, annotation, settings, method="synthesis", steps=1, augmented_copies=0)
+    assert any("--augmented-copies" in text for text in outcome.details["warnings"])
+
+    def warns(volume: Volume, annotation: Annotation, settings: Settings) -> Outcome:
+        return Outcome(volume.voxels > 100, {"warnings": ["The cache /home/someone/cache is full."]})
+
+    args = read_tasks(cohort, cohort.parent, ["a"]), cohort.parent
+    for run, expected in ((warns, ["The cache cache is full."]), (lambda *_: Outcome(volume.voxels[:6] > 100), None)):
+        row = compute_row(make_plan(*args, [Method("m", "M", run)], [], [2], settings).jobs[0])
+        assert row["details"].get("warnings") == expected, row
 
 
 def in_this_process(plan: Plan, rows: RowFile, processes: int, *rest: object) -> object:
