@@ -36,7 +36,7 @@ def draw_figures(rows: Sequence[Row], results: Mapping[str, Any], folder: Path) 
 def _dice_figure(summary: Sequence[Mapping[str, Any]]) -> Any:
     figure = _figure(7, 4.5)
     axes = figure.add_subplot()
-    _dice_lines(axes, summary)
+    _dice_lines(axes, summary, _titles(summary))
     axes.set_ylabel("mean Dice on the other slices")
     _legend(figure, axes)
     return figure
@@ -48,21 +48,24 @@ def _across_figure(across: Sequence[Mapping[str, Any]]) -> Any:
     figure = _figure(max(7.0, 3.5 * len(groups)), 4.5)
     plots = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
     for axes, group in zip(plots, groups, strict=True):
-        _dice_lines(axes, [each for each in across if each["group"] == group])
+        _dice_lines(axes, [each for each in across if each["group"] == group], _titles(across))
         axes.set_title(group or "one structure", fontsize=10)
     plots[0].set_ylabel("mean Dice on other volumes")
-    _legend(figure, plots[0])
+    _legend(figure, *plots)
     return figure
 
 
-def _dice_lines(axes: Any, means: Sequence[Mapping[str, Any]]) -> None:
-    """Dice of each method against the number of painted slices, of which "all" stands last."""
+def _dice_lines(axes: Any, means: Sequence[Mapping[str, Any]], titles: Sequence[str]) -> None:
+    """Dice of each method against the number of painted slices, of which "all" stands last; titles: of all methods
+    that the figure shows, so that each looks the same everywhere."""
     counts = sorted({each["k"] for each in means if each["k"] != "all"})
     places = {count: float(count) for count in counts} | {"all": (counts[-1] if counts else 0) + ALL_AT}
-    for number, title in enumerate(_titles(means)):
+    for number, title in enumerate(titles):
         own = sorted((places[each["k"]], each["dice"]) for each in means if each["title"] == title)
         marker = MARKERS[number % len(MARKERS)]
-        axes.plot([place for place, _ in own], [dice for _, dice in own], marker=marker, label=title)
+        if own:
+            line = {"marker": marker, "color": f"C{number}", "label": title}
+            axes.plot([place for place, _ in own], [dice for _, dice in own], **line)
     shown = [count for count in places if count != "all" or any(each["k"] == "all" for each in means)]
     axes.set_xticks([places[count] for count in shown], [str(count) for count in shown])
     axes.set_ylim(0, 1)
@@ -157,9 +160,13 @@ def _figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _legend(figure: Any, axes: Any) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=9, frameon=False)
+def _legend(figure: Any, *plots: Any) -> None:
+    """One for all plots, each method once."""
+    shown: dict[str, Any] = {}
+    for axes in plots:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            shown.setdefault(label, handle)
+    figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=2, fontsize=9, frameon=False)
 
 
 def _titles(means: Iterable[Mapping[str, Any]]) -> list[str]:

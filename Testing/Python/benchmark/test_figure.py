@@ -79,3 +79,11 @@ def test_across_volumes_all_slices_stand_last(drawn: Any) -> None:
     (line,) = axes.lines
     assert list(line.get_xdata()) == sorted(line.get_xdata()) and list(line.get_ydata()) == [0.5, 0.6, 0.7]
     assert axes.get_title() == "liver, CT"
+
+
+def test_across_volumes_a_method_looks_the_same_in_every_group(drawn: Any) -> None:
+    more = [{**each, "group": "spleen, CT", "title": title} for each in ACROSS for title in ("N", "M")]
+    figure = drawn([*ACROSS, *({**each, "key": f"{each['key']}{each['title']}"} for each in more)])["across"]
+    colors = [{line.get_label(): line.get_color() for line in axes.lines} for axes in figure.axes]
+    assert set(colors[1]) == {"M", "N"} and colors[0]["M"] == colors[1]["M"]
+    assert sorted(text.get_text() for text in figure.legends[0].get_texts()) == ["M", "N"]
