@@ -23,10 +23,11 @@ from FewShotSAMLib.core.errors import BadInputError
 
 @dataclass(frozen=True)
 class Learned:
-    """A few-shot model's file and the seconds that learning it took."""
+    """A few-shot model's file, the seconds that learning it took, and the warnings that were given."""
 
     model: bytes
     seconds: float
+    warnings: tuple[str, ...]
 
 
 def make_plan_across(
@@ -55,6 +56,9 @@ def make_plan_across(
         if method.options is None:
             left_out.append(f"{method.name}: it leaves no model that another volume could be segmented with")
             continue
+        if method.within_only:
+            left_out.append(f"{method.name}: {method.within_only}")
+            continue
         for encoder in encoders:
             own = replace(settings, encoder=encoder)
             for (source, count), painting in chosen.items():
@@ -77,8 +81,8 @@ def _learned(
     volume = read_image_of(source, data)
     annotation = paint(read_truth(source, data, volume.geometry), source.axis, painting)
     started = time.perf_counter()
-    model = learn(volume, annotation, settings, **dict(options))
-    return Learned(model, round(time.perf_counter() - started, 3))
+    model, report = learn(volume, annotation, settings, **dict(options))
+    return Learned(model, round(time.perf_counter() - started, 3), tuple(report["warnings"]))
 
 
 def _belong_together(source: Task, target: Task) -> bool:

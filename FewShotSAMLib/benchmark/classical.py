@@ -41,8 +41,9 @@ def fill_between_slices_in_slicer(volume: Volume, annotation: Annotation, settin
 
 
 def _use_one_thread() -> None:
-    """Before ITK's threads start: with several, the interpolator crashes the process when that ends (6 of 6 times)."""
-    os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
+    """Before ITK's threads start, whatever anybody else has set: with several, the interpolator crashes the process
+    when that ends (6 of 6 times)."""
+    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
 
 
 def grow_from_seeds(volume: Volume, annotation: Annotation, settings: Settings) -> np.ndarray:

@@ -19,6 +19,14 @@ STATE: dict[str, Any] = {}
 """The encoder stays warm from one row to the next, as it does in the background process."""
 
 
+def forget_embeddings() -> None:
+    """Let go of what rows before left in memory, so that the next one encodes its slices itself."""
+    if STATE:  # else the engine was not even loaded
+        from FewShotSAMLib.engine.embeddings import forget
+
+        forget(STATE)
+
+
 def few_shot(volume: Volume, annotation: Annotation, settings: Settings, **options: Any) -> Outcome:
     """`fewshotsam propagate` with its defaults but for `options`, parameters of the job."""
     with _folder() as folder:
@@ -26,12 +34,15 @@ def few_shot(volume: Volume, annotation: Annotation, settings: Settings, **optio
         return _outcome(folder, volume, report)
 
 
-def learn(volume: Volume, annotation: Annotation, settings: Settings, **options: Any) -> bytes:
-    """`fewshotsam propagate --save-model` with no slice left to segment: the few-shot model's file."""
+def learn(
+    volume: Volume, annotation: Annotation, settings: Settings, **options: Any
+) -> tuple[bytes, Mapping[str, Any]]:
+    """`fewshotsam propagate --save-model` with no slice left to segment: the few-shot model's file, and the report."""
     with _folder() as folder:
         model, first = folder / "model.fewshot", annotation.painted[0]
-        _propagate(folder, volume, annotation, settings, {**options, "save_model": str(model), "range": [first, first]})
-        return model.read_bytes()
+        asked = {**options, "save_model": str(model), "range": [first, first]}
+        report = _propagate(folder, volume, annotation, settings, asked)
+        return model.read_bytes(), report
 
 
 def apply_model(volume: Volume, model: bytes, settings: Settings) -> Outcome:
@@ -95,5 +106,6 @@ def _outcome(folder: Path, volume: Volume, report: Mapping[str, Any]) -> Outcome
         "device": encoder["device"],
         "precision": encoder["precision"],
         "weights": encoder["weights_hash"],
+        "warnings": report["warnings"],
     }
     return Outcome(mask, details)

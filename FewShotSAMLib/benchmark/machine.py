@@ -26,7 +26,7 @@ def describe_machine() -> dict[str, Any]:
             continue
     return {
         "processor": _processor(),
-        "cores": _cores(),
+        "cores": cores(),
         "memory_gb": _memory_gb(),
         "system": f"{platform.system()} {platform.machine()}",
         "versions": versions,
@@ -45,7 +45,8 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -4,7 +4,7 @@ import math
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from FewShotSAMLib.benchmark.across import learned
-from FewShotSAMLib.benchmark.few_shot import apply_model
+from FewShotSAMLib.benchmark.few_shot import apply_model, forget_embeddings
 from FewShotSAMLib.benchmark.machine import describe_machine
 from FewShotSAMLib.benchmark.methods import load_packages
 from FewShotSAMLib.benchmark.outcome import Outcome
@@ -67,6 +67,8 @@ def _measure(job: RowJob) -> dict[str, Any]:
     volume, truth = _load(job.task, job.data)
     wanted = truth.mask(truth.segments[0])
     load_packages(job.method)
+    if job.settings.cache is None:
+        forget_embeddings()
     run, given, details = _prepare(job, volume, truth)
     _reset_peak_memory()
     started = time.perf_counter()
@@ -85,8 +87,15 @@ def _measure(job: RowJob) -> dict[str, Any]:
         **{name: value if math.isfinite(value) else None for name, value in scores.items()},
         "seconds": round(seconds, 3),
         **memory,
-        "details": {**details, **outcome.details},
+        "details": _joined(details, outcome.details),
     }
+
+
+def _joined(before: Mapping[str, Any], details: Mapping[str, Any]) -> dict[str, Any]:
+    """All details, and the warnings of both; those name files."""
+    told = dict.fromkeys([*before.get("warnings", ()), *details.get("warnings", ())])
+    warnings = {"warnings": [without_folders(text) for text in told]} if told else {}
+    return {**{name: value for name, value in {**before, **details}.items() if name != "warnings"}, **warnings}
 
 
 def _prepare(
@@ -97,7 +106,7 @@ def _prepare(
         annotation = paint(truth, job.task.axis, job.painting)
         return partial(job.method.run, volume, annotation, job.settings), job.painting, {}
     source = learned(job)
-    note = {"learning_seconds": source.seconds}
+    note = {"learning_seconds": source.seconds, "warnings": source.warnings}
     return partial(apply_model, volume, source.model, job.settings), Painting((), ()), note
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -39,7 +39,8 @@ class Method:
     title: for tables and figures. packages: modules imported before the clock starts, and missed with a hint to the
     extra that brings them. needs_encoder: whether it is run once for each encoder. needs_prompts: whether that has to
     be one whose decoder answers points and boxes. options: what the engine is asked for, where the method is one of its
-    own; only these leave a few-shot model that can be applied to another volume.
+    own; only these leave a few-shot model that can be applied to another volume. within_only: why one of them is not
+    measured so all the same.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Method:
     extra: str = "benchmark"
     needs_prompts: bool = False
     options: Mapping[str, Any] | None = None
+    within_only: str = ""
 
 
 def _of_engine(name: str, title: str, **options: Any) -> Method:
@@ -65,7 +67,10 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         _of_engine("few-shot", "FewShotSAM"),
-        _of_engine("few-shot-instant", "FewShotSAM, no training steps", steps=0, augmented_copies=0),
+        replace(
+            _of_engine("few-shot-instant", "FewShotSAM, no training steps", steps=0, augmented_copies=0),
+            within_only="on another volume there is no shape to go by, so that even this one has to be trained there",
+        ),
         *(
             _of_engine(each.name, each.title, method=each.name)
             for each in registry.METHODS

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
@@ -27,9 +27,11 @@ RULES = (
 RULES_ACROSS = (
     "k slices of one volume (or all that hold the structure) are painted, the first slice beyond each end is declared "
     "empty; the model learned of them segments the other volumes of the group, and all slices of those are counted. A "
-    "result without a voxel has Dice 0 and no distance; distances are means over the others. Seconds: of applying."
+    "result without a voxel has Dice 0 and no distance; distances are means over the others. Seconds and memory: of "
+    "applying."
 )
 MEASURES = ("Dice", "HD95, mm", "ASSD, mm")
+MEMORY, GPU_MEMORY = "peak memory, MB", "peak GPU memory, MB"
 
 
 def latest(rows: Iterable[Row], preferred: Iterable[Row] = ()) -> list[Row]:
@@ -56,7 +58,7 @@ def summarise(rows: Iterable[Row]) -> list[dict[str, Any]]:
             "hd95_mm": fmean(row["hd95_mm"] for row in of_k[k]),
             "assd_mm": fmean(row["assd_mm"] for row in of_k[k]),
             "seconds": fmean(row["seconds"] for row in of_k[k]),
-            "peak_memory_bytes": max((row["peak_memory_bytes"] or 0 for row in of_k[k]), default=0) or None,
+            **_memory(of_k[k]),
         }
         for (method, encoder), of_k in groups.items()
         for k in sorted(of_k)
@@ -84,10 +86,17 @@ def summarise_across(rows: Iterable[Row]) -> list[dict[str, Any]]:
             "empty_results": sum(row["assd_mm"] is None for row in own),
             "seconds": fmean(row["seconds"] for row in own),
             "learning_seconds": fmean(row["details"]["learning_seconds"] for row in own),
+            **_memory(own),
         }
         for group, title, k in order
         for own in [groups[group, title, k]]
     ]
+
+
+def _memory(rows: Sequence[Row]) -> dict[str, int | None]:
+    """The highest of any row, of this computer's memory and of the GPU's; None where no row knows."""
+    names = ("peak_memory_bytes", "peak_gpu_memory_bytes")
+    return {name: max((row.get(name) or 0 for row in rows), default=0) or None for name in names}
 
 
 def title_of(row: Row) -> str:
@@ -112,6 +121,15 @@ def write_results(rows: Sequence[Row], folder: Path, left_out: Sequence[str] = (
     return results
 
 
+def left_out_of(folder: Path) -> list[str]:
+    """What the results written there last name as left out, which no row tells; empty where there are none."""
+    try:
+        written = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        return [str(text) for text in written["left_out"]]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
+
+
 def markdown(results: dict[str, Any]) -> list[str]:
     """The lines of `results.md`."""
     rows = results["rows"]
@@ -134,11 +152,8 @@ def markdown(results: dict[str, Any]) -> list[str]:
 def _within(done: Sequence[Row], summary: Sequence[dict[str, Any]]) -> list[str]:
     if not done:
         return []
-    head = ("method", "k", "tasks", *MEASURES, "seconds", "peak memory, MB")
-    means = [
-        (each["title"], each["k"], each["tasks"], *_figures(each), _megabytes(each["peak_memory_bytes"]))
-        for each in summary
-    ]
+    head = ("method", "k", "tasks", *MEASURES, "seconds", *_memory_head(summary))
+    means = [(each["title"], each["k"], each["tasks"], *_figures(each), *_memory_cells(each, head)) for each in summary]
     lines = ["", RULES, "", "## Means", "", *_table(head, means)]
     if len({each["tasks"] for each in summary}) > 1:
         lines += ["", "Means over different numbers of tasks cannot be compared with each other."]
@@ -150,13 +165,15 @@ def _within(done: Sequence[Row], summary: Sequence[dict[str, Any]]) -> list[str]
 def _across(done: Sequence[Row], summary: Sequence[dict[str, Any]]) -> list[str]:
     if not done:
         return []
-    head = ("group", "method", "k", "pairs", *MEASURES, "seconds", "empty results", "seconds of learning")
+    own = ("empty results", "seconds of learning", *_memory_head(summary))
+    head = ("group", "method", "k", "pairs", *MEASURES, "seconds", *own)
     means = [
         (
             *(each[name] for name in ("group", "title", "k", "pairs")),
             *_figures(each),
             each["empty_results"],
             f"{each['learning_seconds']:.1f}",
+            *_memory_cells(each, head),
         )
         for each in summary
     ]
@@ -196,6 +213,17 @@ def _figures(values: Row) -> tuple[str, ...]:
         ("seconds", "{:.1f}".format),
     )
     return tuple("-" if values[name] is None else show(values[name]) for name, show in figures)
+
+
+def _memory_head(summary: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The GPU's memory has a column where any row used one."""
+    on_gpu = any(each["peak_gpu_memory_bytes"] for each in summary)
+    return (MEMORY, GPU_MEMORY) if on_gpu else (MEMORY,)
+
+
+def _memory_cells(each: Mapping[str, Any], head: Sequence[str]) -> tuple[str, ...]:
+    names = {MEMORY: "peak_memory_bytes", GPU_MEMORY: "peak_gpu_memory_bytes"}
+    return tuple(_megabytes(each[name]) for title, name in names.items() if title in head)
 
 
 def _megabytes(size: int | None) -> str:

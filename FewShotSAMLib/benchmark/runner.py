@@ -15,9 +15,11 @@ from itertools import groupby
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
+from FewShotSAMLib.benchmark.machine import cores
 from FewShotSAMLib.benchmark.measure import compute_row
 from FewShotSAMLib.benchmark.plan import Plan, RowJob
 from FewShotSAMLib.benchmark.rows import Row, RowFile, is_done
+from FewShotSAMLib.worker.process import REPEATABLE, SHARED_CORES
 
 IN_THIS_PROCESS = 0
 GRACE_S = 5.0
@@ -32,10 +34,9 @@ def run_plan(plan: Plan, rows: RowFile, processes: int, listen: Listener, recomp
 
     0 processes: in this one. Rows that failed are tried again; a failure does not stop the others.
     """
-    found = {} if recompute else {row["key"]: row for row in rows.read() if is_done(row)}
-    keys = [job.key for job in plan.jobs]
-    done = {key: found[key] for key in keys if key in found}
-    todo = [job for job, key in zip(plan.jobs, keys, strict=True) if key not in done]
+    todo = missing(plan, rows, recompute)
+    keys, to_come = [job.key for job in plan.jobs], {job.key for job in todo}
+    done = {row["key"]: row for row in rows.read() if row["key"] in set(keys) - to_come}
     for _, group in groupby(todo, key=lambda job: (job.method.name, job.settings.encoder)):
         with closing(_rows(list(group), processes)) as computed:  # closed at once, whatever `listen` raises
             for row in computed:
@@ -44,6 +45,12 @@ def run_plan(plan: Plan, rows: RowFile, processes: int, listen: Listener, recomp
                 done[row["key"]] = kept
                 listen(row, len(done), len(keys))
     return [done[key] for key in keys]
+
+
+def missing(plan: Plan, rows: RowFile, recompute: bool = False) -> list[RowJob]:
+    """The jobs whose rows are not in the file yet; all of them to `recompute`."""
+    found = set() if recompute else {row["key"] for row in rows.read() if is_done(row)}
+    return [job for job in plan.jobs if job.key not in found]
 
 
 def _rows(jobs: Sequence[RowJob], processes: int) -> Generator[Row, None, None]:
@@ -115,14 +122,18 @@ class _Worker:
         self._process.join()
 
 
+def environment_of_child(of: int) -> dict[str, str]:
+    """What is set in one of `of` processes before torch is there, unless the user has set it: that of the background
+    process, so that a row is what that would give, and a share of the cores."""
+    share = {"OMP_NUM_THREADS": str(max(1, cores() // of))} if of > 1 else {}
+    return {**SHARED_CORES, **REPEATABLE, **share}
+
+
 def _serve(connection: Connection, of: int) -> None:
     """Compute what comes until the parent closes the pipe, or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its children
-    if of > 1:  # share the cores
-        share = str(max(1, (os.cpu_count() or 1) // of))
-        for name in ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
-            os.environ.setdefault(name, share)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for name, value in environment_of_child(of).items():
+        os.environ.setdefault(name, value)
     try:
         while True:
             connection.send(compute_row(connection.recv()))

@@ -15,12 +15,13 @@ from typing import Any
 
 from FewShotSAMLib.benchmark.across import make_plan_across
 from FewShotSAMLib.benchmark.figure import draw_figures
+from FewShotSAMLib.benchmark.forecast import long_training
 from FewShotSAMLib.benchmark.methods import get_methods, missing_package
 from FewShotSAMLib.benchmark.outcome import Settings
 from FewShotSAMLib.benchmark.plan import Plan, make_plan
-from FewShotSAMLib.benchmark.results import latest, title_of, write_results
+from FewShotSAMLib.benchmark.results import latest, left_out_of, title_of, write_results
 from FewShotSAMLib.benchmark.rows import Row, RowFile, is_done
-from FewShotSAMLib.benchmark.runner import run_plan
+from FewShotSAMLib.benchmark.runner import missing, run_plan
 from FewShotSAMLib.benchmark.tasks import read_tasks
 from FewShotSAMLib.cli.progress import ProgressDisplay
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError, MemoryShortageError
@@ -49,6 +50,8 @@ def benchmark(options: argparse.Namespace) -> int:
     if report_file is not None:
         check_writable(report_file)
     with rows.locked(), _stoppable(), ProgressDisplay(options.quiet) as display:
+        for text in long_training(missing(plan, rows, options.recompute)):
+            display.show({"type": "warning", "message": text})
         own = run_plan(plan, rows, options.jobs, _Reporter(options, display).show, options.recompute)
         results = _write(latest(rows.read(), own), folder, plan.left_out)
     if report_file is not None:
@@ -116,7 +119,7 @@ def _redraw(folder: Path, quiet: bool) -> int:
     rows = RowFile(folder).read()
     if not rows:
         raise BadInputError(f"There is no row of a benchmark in {folder}.", "Run the benchmark there first.")
-    results = _write(latest(rows), folder, ())
+    results = _write(latest(rows), folder, left_out_of(folder))
     if not quiet:
         print("\n".join(_summary(results, folder)))
     return 0
@@ -124,9 +127,7 @@ def _redraw(folder: Path, quiet: bool) -> int:
 
 def _write(rows: Sequence[Row], folder: Path, left_out: Sequence[str]) -> dict[str, Any]:
     results = write_results(rows, folder, left_out)
-    within = [row for row in rows if not row.get("source")]
-    if within:
-        draw_figures(within, results["summary"], folder)
+    draw_figures(rows, results, folder)
     return results
 
 

@@ -1,7 +1,9 @@
 """The embeddings of one volume's slices: from the cache where they are done, from the encoder where not."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +21,30 @@ BLACK = (0.0, 0.0, 0.0)
 LUMINANCE = (0.299, 0.587, 0.114)
 """Grey of red, green and blue (ITU-R BT.601), for the encoder that sees a slice between its neighbours."""
 STATE_KEY = "embeddings"
-"""Where JobContext.state holds (volume hash, stores by key) from one job to the next."""
+"""Where JobContext.state holds what `_Kept` describes from one job to the next."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Stores in memory by key, of the volume with this hash; `others` are those of the encoder used before this one,
+    as LoRA has two in turn: the original, and one that no other run will ever have again."""
+
+    volume: str
+    encoder: str
+    stores: dict[str, EmbeddingStore]
+    others: dict[str, EmbeddingStore]
+
+
+def forget(state: dict[str, Any]) -> None:
+    """Let go of what the last job left in memory; `state` is that of its JobContext."""
+    kept: _Kept | None = state.pop(STATE_KEY, None)
+    if kept is not None:
+        _close({**kept.stores, **kept.others})
+
+
+def _close(stores: Mapping[str, EmbeddingStore]) -> None:
+    for store in stores.values():
+        store.close()
 
 
 class SliceEmbeddings:
@@ -42,19 +67,21 @@ class SliceEmbeddings:
         self._volume, self._window, self._encoder = volume, window, encoder
         self._cache, self._context = cache, context
         self._key = f"{encoder.cache_key} window={window.low:.6g},{window.high:.6g} {framing.key}"
-        self._stores: dict[str, EmbeddingStore] = self._from_last_job()
+        self._used: set[str] = set()
+        self._stores, self._others = self._from_last_job()
 
     def __enter__(self) -> "SliceEmbeddings":
         return self
 
     def __exit__(self, *details: object) -> None:
-        in_memory = {}
+        used = {name: store for name, store in self._stores.items() if name in self._used or not self._used}
+        in_memory = {name: store for name, store in used.items() if not store.persistent}
         for name, store in self._stores.items():
-            if store.persistent:
+            if name not in in_memory:
                 store.close()
-            else:
-                in_memory[name] = store
-        self._context.state[STATE_KEY] = (self._volume.content_hash, in_memory)
+        self._context.state[STATE_KEY] = _Kept(
+            self._volume.content_hash, self._encoder.cache_key, in_memory, self._others
+        )
         self._stores = {}
 
     def grey(self, index: int) -> np.ndarray:
@@ -144,18 +171,27 @@ class SliceEmbeddings:
 
     def _store(self, name: str, count: int) -> EmbeddingStore:
         key = f"{self._key} {name}"
+        self._used.add(key)
         if key not in self._stores:
             self._stores[key] = self._cache.open(self._volume.content_hash, key, count, self._encoder.embedding_shape)
         return self._stores[key]
 
-    def _from_last_job(self) -> dict[str, EmbeddingStore]:
-        """The stores in memory that the last job left, if it was about this volume."""
-        content_hash, stores = self._context.state.pop(STATE_KEY, ("", {}))
-        if content_hash == self._volume.content_hash:
-            return dict(stores)
-        for store in stores.values():
-            store.close()
-        return {}
+    def _from_last_job(self) -> tuple[dict[str, EmbeddingStore], dict[str, EmbeddingStore]]:
+        """The stores in memory that the last job left, if it was about this volume: this encoder's, and the other's.
+
+        Whatever is of neither is closed, so that adapted encoders do not pile up.
+        """
+        kept: _Kept | None = self._context.state.pop(STATE_KEY, None)
+        if kept is None:
+            return {}, {}
+        if kept.volume != self._volume.content_hash:
+            _close({**kept.stores, **kept.others})
+            return {}, {}
+        if kept.encoder == self._encoder.cache_key:
+            return dict(kept.stores), kept.others
+        own = {name: store for name, store in kept.others.items() if name.startswith(f"{self._encoder.cache_key} ")}
+        _close({name: store for name, store in kept.others.items() if name not in own})
+        return own, kept.stores
 
     def _encode(
         self,

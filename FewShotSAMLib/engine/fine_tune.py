@@ -1,16 +1,15 @@
 """Fine-tunes a head on the exemplars' embeddings."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.exemplars import Exemplar
 from FewShotSAMLib.methods.head import Head
+from FewShotSAMLib.methods.repeatable import repeatable
 
 CLEAN_SHARE = 0.5
 """Chance that a query is the slice itself rather than one of its augmented copies."""
@@ -65,7 +64,7 @@ def fine_tune(
     losses: list[float] = []
     before, total = part or (0, schedule.steps)
     head.train()
-    with _deterministic(device):
+    with repeatable(device):
         for step in range(schedule.steps):
             context.progress("fine-tune", before + step, total)
             batch = draw(generator) if draw else draw_views(exemplars, schedule.batch, generator)
@@ -83,21 +82,6 @@ def fine_tune(
     context.progress("fine-tune", before + schedule.steps, total)
     head.eval()
     return sum(losses[-REPORT_EVERY:]) / max(1, len(losses[-REPORT_EVERY:]))
-
-
-@contextmanager
-def _deterministic(device: torch.device) -> Iterator[None]:
-    """On CUDA the fused attention's gradient adds up in an order of its own each time: take the plain one there."""
-    if device.type != "cuda":
-        yield
-        return
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.use_deterministic_algorithms(before)
 
 
 def _loss(head: Head, batch: Sequence[Exemplar], generator: torch.Generator, device: torch.device) -> torch.Tensor:

@@ -10,6 +10,9 @@ from typing import Any
 import torch
 
 from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.image_training import IMAGES_PER_STEP, RECOMPUTED_COST
+from FewShotSAMLib.engine.schedules import COLD_STEPS, plan_training
+from FewShotSAMLib.methods.registry import DEFAULT_METHOD, METHODS, Method
 from FewShotSAMLib.sam.cache import EmbeddingCache
 from FewShotSAMLib.sam.download import download as fetch
 from FewShotSAMLib.sam.memory import bytes_per_slice, free_memory
@@ -25,6 +28,12 @@ DECODER_SLICE, DECODER_LEARNING = 5e9, 3e12
 EXEMPLARS, COPIES = 3, 2
 START_S = 4.0
 """Until the process is there and has loaded an encoder."""
+COMPACT_TRAINING = {"autosam-vit": 0.8e12, "autosam-cnn": 1.3e12, "autosam-linear": 0.5e12, "synthesis": 0.7e12}
+COMPACT_TRAINING |= {"lora": 2e12, "cheap-lunch": 2.4e12}
+"""Likewise, what learning by the other methods costs with the bundled encoder (measured with one segment on one core
+by their default steps; more segments cost little more, as all are learned in one pass)."""
+ORIGINAL_LAYERS = 3.0
+"""Time of SAM's original layers, which LoRA trains through, as a multiple of ours (docs/performance.md)."""
 _SIDE, _REPEATS = 1024, 3
 _OVERHEAD = 1.5
 """Time of an encoder beyond its products: norms, activations, memory traffic (measured with vit_b on a CPU)."""
@@ -95,13 +104,13 @@ def _device(name: str, title: str, total: int | None, free: int | None) -> dict[
 def encoder_estimate(spec: EncoderSpec, rate: float, device: torch.device) -> dict[str, Any]:
     """One encoder: what it is, whether its weights are here, and roughly how long it takes and how much memory.
 
-    rate: multiplications per second. A run takes `start_seconds` and then `seconds_per_slice` for each slice.
+    rate: multiplications per second. A run by the default method takes `start_seconds` and then `seconds_per_slice`
+    for each slice; one by another method `training_seconds` of that, in the place of the default's.
     """
     item_size = 2 if device.type == "cuda" else 4
     encoding = _OVERHEAD * multiplications(spec.architecture)
-    slice_cost, learning = DECODER_SLICE + encoding, DECODER_LEARNING + EXEMPLARS * COPIES * encoding
-    if spec.looks_closely:
-        slice_cost, learning = COMPACT_SLICE, COMPACT_LEARNING
+    slice_cost = COMPACT_SLICE if spec.looks_closely else DECODER_SLICE + encoding
+    learning = {method.name: learning_cost(spec, method) for method in METHODS}
     return {
         "name": spec.name,
         "title": spec.title,
@@ -109,9 +118,24 @@ def encoder_estimate(spec: EncoderSpec, rate: float, device: torch.device) -> di
         "download_bytes": spec.size_bytes if spec.is_downloaded else 0,
         "present": not spec.is_downloaded or is_downloaded(spec),
         "seconds_per_slice": round(slice_cost / rate, 4),
-        "start_seconds": round(START_S + learning / rate, 1),
+        "start_seconds": round(START_S + learning[DEFAULT_METHOD] / rate, 1),
+        "training_seconds": {name: round(cost / rate, 1) for name, cost in learning.items()},
         "memory_bytes": _WEIGHTS_AND_TORCH + 2 * spec.size_bytes + bytes_per_slice(spec.architecture, item_size),
     }
+
+
+def learning_cost(spec: EncoderSpec, method: Method) -> float:
+    """Learning by a method's default steps, as multiplications that would take as long."""
+    if spec.looks_closely:
+        return COMPACT_TRAINING.get(method.name, COMPACT_LEARNING)
+    encoding = _OVERHEAD * multiplications(spec.architecture)
+    plan = plan_training(method, compact=False, faithful=False, warm=False, steps=None)
+    cost = DECODER_LEARNING * plan.steps / COLD_STEPS
+    if plan.on_cache is not None:
+        cost += EXEMPLARS * COPIES * encoding * (2 if method.synthesises else 1)
+    if plan.adapting is not None:
+        cost += plan.adapting.steps * IMAGES_PER_STEP * RECOMPUTED_COST * ORIGINAL_LAYERS * encoding
+    return cost
 
 
 def multiplications(architecture: Architecture) -> float:

@@ -15,6 +15,7 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.methods.augmentation import SliceAugmentation
 from FewShotSAMLib.methods.baseline import Painted, class_count_of, with_painted
 from FewShotSAMLib.methods.loss import segmentation_loss
+from FewShotSAMLib.methods.repeatable import repeatable
 
 DIVISIBLE = 16
 """The network halves the image four times."""
@@ -80,15 +81,16 @@ class UNetFromScratch:
         optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=1e-4)
         decay = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: (1 - step / settings.steps) ** 0.9)
         network.train()
-        for _ in range(settings.steps):
-            self._check()
-            views = [self._view(slices, painted, count, generator) for _ in range(settings.batch)]
-            images, targets, weights = (torch.stack(part) for part in zip(*views, strict=True))
-            loss = segmentation_loss(network(images), targets, weights)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            decay.step()
+        with repeatable(self._device):
+            for _ in range(settings.steps):
+                self._check()
+                views = [self._view(slices, painted, count, generator) for _ in range(settings.batch)]
+                images, targets, weights = (torch.stack(part) for part in zip(*views, strict=True))
+                loss = segmentation_loss(network(images), targets, weights)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+                decay.step()
         return network.eval()
 
     def _view(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -21,7 +21,8 @@ class Device:
 class EncoderState:
     """An encoder of the registry, whether its weights are at hand, and estimates for the best device.
 
-    A run takes about `start_seconds`, and `seconds_per_slice` for each slice.
+    A run by the default method takes about `start_seconds`, and `seconds_per_slice` for each slice. training_seconds:
+    what of it is training, by method; empty where it was not told. See `duration.run_seconds`.
     """
 
     name: str
@@ -32,6 +33,7 @@ class EncoderState:
     seconds_per_slice: float
     start_seconds: float
     memory_bytes: int
+    training_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from FewShotSAMLib.benchmark import across as across_module
 from FewShotSAMLib.benchmark.across import make_plan_across
 from FewShotSAMLib.benchmark.baselines import sam, u_net
 from FewShotSAMLib.benchmark.few_shot import STATE, few_shot
+from FewShotSAMLib.benchmark.forecast import long_training
+from FewShotSAMLib.benchmark.measure import compute_row
 from FewShotSAMLib.benchmark.outcome import Outcome
 from FewShotSAMLib.benchmark.plan import content_hash
 from FewShotSAMLib.benchmark.results import summarise_across
@@ -146,6 +148,8 @@ def test_who_belongs_together(cohort: Path, case: tuple[Volume, Annotation, np.n
     found = [(job.source.name, job.task.name, job.k) for job in plan.jobs if job.source]
     assert found == [("a", "b", 2), ("a", "b", "all"), ("b", "a", 2), ("b", "a", "all")]
     assert len({job.key for job in plan.jobs}) == 4 and "u-net" in plan.left_out[-1]
+    quick = plan_across(cohort, METHODS["few-shot"], METHODS["few-shot-instant"], settings=settings)
+    assert len(quick.jobs) == 4 and "few-shot-instant: on another volume" in quick.left_out[-1]
     grouped = [replace(task, group="abdomen") for task in tasks]
     args = cohort.parent, [METHODS["few-shot"]], ["tiny"], [2], settings
     assert len(make_plan_across(grouped, *args).jobs) == 3 * 2 * 2
@@ -184,16 +188,47 @@ def test_from_one_volume_to_another(
     out = tmp_path / "out"
     command = ["benchmark", "--tasks", str(cohort), "--methods", "few-shot", "--across", "--k", "1", "--device", "cpu"]
     assert main([*command, "--output", str(out), "--keep-segmentations"]) == 0
-    assert "across volumes, liver, k = all" in capsys.readouterr().out
+    assert "across volumes, liver, CT, k = all" in capsys.readouterr().out
     rows = RowFile(out).read()
     assert [(row["source"], row["task"], row["k"]) for row in rows][:2] == [("a", "b", 1), ("a", "b", "all")]
     assert all(row["status"] == "done" and row["counted_slices"] == 6 for row in rows)
     assert all(row["details"]["learning_seconds"] > 0 and 0 <= row["dice"] <= 1 for row in rows)
     assert (out / "segmentations" / "few-shot-tiny" / "across-kall" / "a-to-b.seg.nrrd").is_file()
+    assert all((out / f"across.{kind}").stat().st_size > 1000 for kind in ("png", "svg"))
     text = (out / "results.md").read_text(encoding="utf-8")
     assert "| a to b | FewShotSAM, tiny | all |" in text and "## Means" not in text
     results = json.loads((out / "results.json").read_text(encoding="utf-8"))
     assert results["summary"] == [] and [each["k"] for each in results["across"]] == [1, "all"]
+
+
+def test_long_training_is_told_of_beforehand(
+    cohort: Path, case: tuple[Volume, Annotation, np.ndarray, Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("FewShotSAMLib.engine.machine.multiplications_per_second", lambda device: 1e11)
+    methods = [METHODS[name] for name in ("few-shot", "lora", "cheap-lunch", "u-net")]
+    tasks, folder, settings = read_tasks(cohort, cohort.parent), cohort.parent, replace(case[3], device="cpu")
+    jobs = make_plan(tasks, folder, methods, ["tiny", "vit_b"], [2], settings).jobs
+    told = long_training(jobs)
+    assert [text.partition(":")[0] for text in told] == ["lora on vit_b", "cheap-lunch on vit_b"]
+    assert all("hours" in text and "each of 3 rows" in text for text in told)
+    monkeypatch.setattr("FewShotSAMLib.engine.machine.multiplications_per_second", lambda device: 1e14)
+    assert long_training(jobs) == []
+
+
+def test_warnings_are_kept_with_the_row_without_folders(
+    cohort: Path, case: tuple[Volume, Annotation, np.ndarray, Settings]
+) -> None:
+    volume, annotation, _, settings = case
+    outcome = few_shot(volume, annotation, settings, method="synthesis", steps=1, augmented_copies=0)
+    assert any("--augmented-copies" in text for text in outcome.details["warnings"])
+
+    def warns(volume: Volume, annotation: Annotation, settings: Settings) -> Outcome:
+        return Outcome(volume.voxels > 100, {"warnings": ["The cache /home/someone/cache is full."]})
+
+    args = read_tasks(cohort, cohort.parent, ["a"]), cohort.parent
+    for run, expected in ((warns, ["The cache cache is full."]), (lambda *_: Outcome(volume.voxels[:6] > 100), None)):
+        row = compute_row(make_plan(*args, [Method("m", "M", run)], [], [2], settings).jobs[0])
+        assert row["details"].get("warnings") == expected, row
 
 
 def in_this_process(plan: Plan, rows: RowFile, processes: int, *rest: object) -> object:
@@ -202,7 +237,7 @@ def in_this_process(plan: Plan, rows: RowFile, processes: int, *rest: object) ->
 
 def test_an_empty_result_has_no_distance() -> None:
     place = {"status": "done", "group": "liver", "method": "m", "title": "M", "encoder": "tiny", "k": 3, "seconds": 1.0}
-    place |= {"details": {"learning_seconds": 2.0}}
+    place |= {"details": {"learning_seconds": 2.0}, "peak_memory_bytes": None}
     good, empty = {"dice": 0.8, "hd95_mm": 4.0, "assd_mm": 1.0}, {"dice": 0.0, "hd95_mm": None, "assd_mm": None}
     (both,) = summarise_across([{**place, **good}, {**place, **empty}])
     assert (both["dice"], both["hd95_mm"], both["empty_results"]) == (0.4, 4.0, 1)

@@ -37,6 +37,18 @@ def test_means_are_those_of_method_and_k() -> None:
     assert (five["k"], five["tasks"], five["dice"]) == (5, 1, pytest.approx(0.2))
 
 
+def test_memory_stands_in_both_tables_and_that_of_a_gpu_where_one_was_used(tmp_path: Path) -> None:
+    across = {"source": "b", "group": "liver", "details": {"learning_seconds": 1.0}}
+    rows = [row("a", 0.2), row("c", 0.2, **across)]
+    on_gpu = [{**each, "peak_gpu_memory_bytes": 3 * 10**9, "gpu": "G"} for each in rows]
+    for given, cells in ((rows, "| 5 |"), (on_gpu, "| 5 | 3000 |")):
+        write_results(given, tmp_path)
+        lines = (tmp_path / "results.md").read_text(encoding="utf-8").splitlines()
+        means = [line for line in lines if line.startswith(("| M |", "| liver |"))]
+        assert len(means) == 2 and all(line.endswith(cells) for line in means), means
+        assert sum("peak GPU memory, MB" in line for line in lines) == (2 if given is on_gpu else 0)
+
+
 def test_each_place_has_one_row() -> None:
     old, new, failed = row("a", 0.1, key="x"), row("a", 0.2, key="y"), row("a", 0.0, key="z", status="failed")
     assert latest([old, new, failed]) == [new]
@@ -79,15 +91,18 @@ def test_the_command_from_end_to_end(
     assert "k = 3: Dice" in capsys.readouterr().out
     names = {path.name for path in out.iterdir()}
     assert {"rows.jsonl", "results.json", "results.csv", "results.md", "dice.png", "dice.svg"} <= names
-    assert {"seconds.png", "seconds.svg"} <= names
+    assert {f"{name}.{kind}" for name in ("seconds", "memory", "tasks") for kind in ("png", "svg")} <= names
     kept = read_segmentation(out / "segmentations" / "fill-between-slices" / "k3" / "cylinder.seg.nrrd")
     assert kept.mask(kept.segments[0]).any()
     before = (out / "rows.jsonl").read_bytes()
-    assert main([*command, "--json", "-", "--quiet"]) == 0
+    assert main([*command, "--k", "3,99", "--json", "-", "--quiet"]) == 0
     assert (out / "rows.jsonl").read_bytes() == before
     assert capsys.readouterr().out == ""
+    written = (out / "results.md").read_text(encoding="utf-8")
+    assert "cylinder with k = 99" in written
     (out / "dice.png").unlink()
     assert main(["benchmark", "--figure-only", "--output", str(out), "--quiet"]) == 0
+    assert (out / "results.md").read_text(encoding="utf-8") == written, "what was left out is still named"
     assert (out / "dice.png").stat().st_size > 1000
 
 

@@ -1,7 +1,10 @@
 """Rows are kept at once, computed once, and fail alone."""
 
+import importlib.util
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -16,10 +19,11 @@ from FewShotSAMLib.benchmark.runner import IN_THIS_PROCESS
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.volume import Volume
+from FewShotSAMLib.worker.process import worker_environment
 
 CHILD_METHODS = """
 import os
-from FewShotSAMLib.benchmark import Method
+from FewShotSAMLib.benchmark import Method, Outcome
 
 def crash(volume, annotation, settings):
     if annotation.axis == 0:
@@ -29,6 +33,10 @@ def crash(volume, annotation, settings):
 def threshold(volume, annotation, settings):
     return volume.voxels > 170
 
+def environment(volume, annotation, settings):
+    return Outcome(volume.voxels > 170, {"environment": dict(os.environ)})
+
+ENVIRONMENT = Method("environment", "Environment", environment)
 CRASH = Method("crash", "Crash", crash)
 THRESHOLD = Method("threshold", "Threshold", threshold)
 """
@@ -44,6 +52,28 @@ def child_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[M
     monkeypatch.syspath_prepend(str(tmp_path))
     yield importlib.import_module("benchmark_child_methods")
     del sys.modules["benchmark_child_methods"]
+
+
+COUNT_THREADS = """
+import os
+from FewShotSAMLib.benchmark.classical import fill_between_slices
+from FewShotSAMLib.benchmark.methods import METHODS, load_packages
+from FewShotSAMLib.core.annotation import Annotation
+from FewShotSAMLib.core.painting import keep_slices
+from FewShotSAMLib.core.phantom import ct_phantom
+
+volume, truth = ct_phantom((8, 40, 48), seed=3)
+load_packages(METHODS["fill-between-slices"])
+before = len(os.listdir("/proc/self/task"))
+fill_between_slices(volume, Annotation(keep_slices(truth, 0, (2, 6), ["liver"]), 0, (2, 6)), None)
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+def few_slices(data: Path) -> None:
+    """Keep six slices of the volume: each is encoded."""
+    for name in ("image.nrrd", "labels.nrrd"):
+        SimpleITK.WriteImage(SimpleITK.ReadImage(str(data / name))[:, :, 17:23], str(data / name))
 
 
 def counting(calls: list[str]) -> Method:
@@ -119,6 +149,44 @@ def test_a_crash_costs_one_row(
     assert rows[2]["peak_memory_bytes"] is None or rows[2]["peak_memory_bytes"] > 10**6
 
 
+def test_a_child_computes_as_the_background_process_does(
+    plan_of: Callable[..., Plan], tmp_path: Path, child_methods: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    given = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "CUBLAS_WORKSPACE_CONFIG", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+    for name in given:
+        monkeypatch.delenv(name, raising=False)
+    plan = plan_of(child_methods.ENVIRONMENT, only=("cylinder",))
+    (row,) = run_plan(plan, RowFile(tmp_path), 2, lambda *_: None)
+    found, workers = row["details"]["environment"], worker_environment()
+    for name in ("OMP_WAIT_POLICY", "CUBLAS_WORKSPACE_CONFIG"):
+        assert found[name] == workers[name]
+    assert found["OMP_NUM_THREADS"] == str(max(1, row["machine"]["cores"] // 2))
+    assert "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS" not in found, "the interpolator's own setting would be too late"
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_the_interpolator_starts_no_threads_whatever_is_set(tmp_path: Path) -> None:
+    if importlib.util.find_spec("itk") is None:
+        pytest.skip("itk-morphologicalcontourinterpolation is not installed")
+    (tmp_path / "count.py").write_text(COUNT_THREADS, encoding="utf-8")
+    package = str(Path(__file__).resolve().parents[3])
+    several = {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "4", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    environment = {**os.environ, **several, "PYTHONPATH": package}
+    command = [sys.executable, str(tmp_path / "count.py")]
+    assert subprocess.run(command, env=environment, check=True, capture_output=True).stdout.split() == [b"0"]
+
+
+def test_without_a_cache_no_row_finds_the_embeddings_of_another(
+    plan_of: Callable[..., Plan], data: Path, tmp_path: Path
+) -> None:
+    few_slices(data)
+    plan = plan_of(METHODS["few-shot-instant"], counts=(2, 3), only=("cylinder",))
+    rows = run_plan(plan, RowFile(tmp_path), IN_THIS_PROCESS, lambda *_: None)
+    first, again = (row["details"]["slices_encoded"] for row in rows)
+    assert first == again > 0
+
+
 def test_two_benchmarks_do_not_share_a_folder(tmp_path: Path) -> None:
     with (
         RowFile(tmp_path).locked(),
@@ -129,8 +197,7 @@ def test_two_benchmarks_do_not_share_a_folder(tmp_path: Path) -> None:
 
 
 def test_few_shot_through_the_engine(plan_of: Callable[..., Plan], data: Path, tmp_path: Path) -> None:
-    for name in ("image.nrrd", "labels.nrrd"):  # few slices: each is encoded
-        SimpleITK.WriteImage(SimpleITK.ReadImage(str(data / name))[:, :, 17:23], str(data / name))
+    few_slices(data)
     plan = plan_of(METHODS["few-shot-instant"], only=["cylinder"])
     rows = run_plan(plan, RowFile(tmp_path), IN_THIS_PROCESS, lambda *_: None)
     assert rows[0]["status"] == "done", rows[0]

@@ -8,14 +8,22 @@ import numpy as np
 import pytest
 import torch
 
+from FewShotSAMLib.benchmark.tasks import read_image_of, read_tasks, read_truth
+from FewShotSAMLib.core.annotation import Annotation, annotate
+from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.image_io import write_image
+from FewShotSAMLib.core.intensity import parse_normalisation
 from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.phantom import ct_phantom
 from FewShotSAMLib.core.segmentation import Segmentation, write_segmentation
-from FewShotSAMLib.core.volume import Volume
+from FewShotSAMLib.core.volume import Volume, read_volume
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.jobs import propagate
+from FewShotSAMLib.engine.request import ComputeOptions
+from FewShotSAMLib.engine.run import Run
+from FewShotSAMLib.engine.timing import StageTimer
 from FewShotSAMLib.sam import registry
+from FewShotSAMLib.sam.encoder import Encoder, load_encoder
 from FewShotSAMLib.sam.registry import Architecture, build_sam, get_spec
 
 SMALL = replace(
@@ -97,3 +105,61 @@ def guided(case: Case) -> Case:
     """The same for the bundled encoder and its own decoder."""
     own = {name: value for name, value in case.parameters.items() if name not in ("checkpoint", "precision")}
     return replace(case, parameters={**own, "encoder": "tiny"})
+
+
+@pytest.fixture
+def guided_mr(guided: Case, shared_data: Path) -> Case:
+    """The bundled encoder on eight slices of a real MR volume, the hippocampus painted on two of them."""
+    (task,) = read_tasks(shared_data / "tasks.toml", shared_data, ["mr-hippocampus-001"])
+    whole = read_image_of(task, shared_data)
+    near = (slice(3, 32), slice(20, 28), slice(4, 32))
+    voxels = np.moveaxis(whole.voxels[near], task.axis, 0)
+    labels = np.moveaxis(read_truth(task, shared_data, whole.geometry).layers[:, *near], 1 + task.axis, 1)
+    geometry = Geometry(voxels.shape[::-1], whole.geometry.spacing)
+    segment = replace(guided.truth.segments[0], name="hippocampus", layer=0, label_value=1)
+    truth = Segmentation(np.ascontiguousarray(labels), geometry, (segment,))
+    drawn = keep_slices(truth, 0, (1, 6), ("hippocampus",))
+    write_image(np.ascontiguousarray(voxels), geometry, guided.folder / "mr.nrrd")
+    write_segmentation(drawn, guided.folder / "mr.seg.nrrd")
+    files = {"volume": str(guided.folder / "mr.nrrd"), "annotation": str(guided.folder / "mr.seg.nrrd")}
+    parameters = {**guided.parameters, **files, "empty_slices": []}
+    return replace(
+        guided,
+        volume=read_volume(guided.folder / "mr.nrrd"),
+        truth=truth,
+        drawn=drawn,
+        parameters=parameters,
+        painted=(1, 6),
+        empty=(),
+    )
+
+
+@pytest.fixture
+def small_encoder(small_vit: dict[str, str]) -> tuple[Encoder, Path]:
+    """The small network, and the checkpoint that it came from."""
+    checkpoint = Path(small_vit["checkpoint"])
+    return load_encoder(get_spec("small"), checkpoint, "cpu", "fp32", lambda text: None), checkpoint
+
+
+@pytest.fixture
+def run(case: Case, small_encoder: tuple[Encoder, Path]) -> Run:
+    """The phantom on its way through the small encoder."""
+    encoder, checkpoint = small_encoder
+    compute = ComputeOptions(checkpoint=checkpoint, device="cpu", precision="fp32", no_cache=True)
+    return Run(case.volume, 0, parse_normalisation("auto", case.volume), encoder, compute, JobContext(), StageTimer())
+
+
+@pytest.fixture
+def annotation(case: Case) -> Annotation:
+    """Slices 4 and 8 painted, slice 10 empty."""
+    layers = case.drawn.layers.copy()
+    layers[:, [index for index in range(12) if index not in (4, 8)]] = 0
+    return annotate(replace(case.drawn, layers=layers), 0, (10,))[0]
+
+
+@pytest.fixture
+def tiny_run(case: Case) -> Run:
+    """The phantom on its way through the bundled encoder."""
+    encoder = load_encoder(get_spec("tiny"), None, "cpu", "fp32", lambda text: None)
+    compute = ComputeOptions(device="cpu", precision="fp32", no_cache=True)
+    return Run(case.volume, 0, parse_normalisation("auto", case.volume), encoder, compute, JobContext(), StageTimer())

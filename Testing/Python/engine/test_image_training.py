@@ -1,6 +1,5 @@
 """Cheap Lunch in the engine: pairs from the volume, LoRA through the encoder, embeddings of its own for prediction."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,8 @@ import pytest
 import SimpleITK
 import torch
 
-from FewShotSAMLib.core.annotation import IGNORE, Annotation, annotate
+from FewShotSAMLib.core.annotation import IGNORE, Annotation
 from FewShotSAMLib.core.errors import BadInputError, CancelledError
-from FewShotSAMLib.core.intensity import parse_normalisation
 from FewShotSAMLib.core.segmentation import read_segmentation
 from FewShotSAMLib.engine import image_training
 from FewShotSAMLib.engine.context import JobContext
@@ -20,53 +18,24 @@ from FewShotSAMLib.engine.image_training import adapted_run, encoding_draw, mixe
 from FewShotSAMLib.engine.jobs import apply
 from FewShotSAMLib.engine.learning import LearningOptions, learn
 from FewShotSAMLib.engine.predict import predict
-from FewShotSAMLib.engine.request import ComputeOptions
 from FewShotSAMLib.engine.results import blank_prediction
 from FewShotSAMLib.engine.run import Run
 from FewShotSAMLib.engine.synthesise import PairMaker
-from FewShotSAMLib.engine.timing import StageTimer
 from FewShotSAMLib.methods.registry import METHODS, get_method
-from FewShotSAMLib.sam.encoder import Encoder, load_encoder
-from FewShotSAMLib.sam.registry import get_spec
-
-
-@pytest.fixture
-def small_encoder(small_vit: dict[str, str]) -> tuple[Encoder, Path]:
-    """The small network, and the checkpoint that it came from."""
-    checkpoint = Path(small_vit["checkpoint"])
-    return load_encoder(get_spec("small"), checkpoint, "cpu", "fp32", lambda text: None), checkpoint
-
-
-@pytest.fixture
-def run(case: Any, small_encoder: tuple[Encoder, Path]) -> Run:
-    """The phantom on its way through the small encoder."""
-    encoder, checkpoint = small_encoder
-    compute = ComputeOptions(checkpoint=checkpoint, device="cpu", precision="fp32", no_cache=True)
-    return Run(case.volume, 0, parse_normalisation("auto", case.volume), encoder, compute, JobContext(), StageTimer())
-
-
-@pytest.fixture
-def annotation(case: Any) -> Annotation:
-    """Slices 4 and 8 painted, slice 10 empty."""
-    layers = case.drawn.layers.copy()
-    layers[:, [index for index in range(12) if index not in (4, 8)]] = 0
-    return annotate(dataclasses.replace(case.drawn, layers=layers), 0, (10,))[0]
+from FewShotSAMLib.sam.encoder import Encoder
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_every_method_learns_and_predicts_on_the_official_classes(
     run: Run, annotation: Annotation, method: Any, small_encoder: tuple[Encoder, Path]
 ) -> None:
-    weights = torch.load(small_encoder[1], weights_only=True)
     images = torch.rand(1, 3, 128, 128) * 255
     before = run.encoder.encode(images)
     options = LearningOptions(steps=2, augmented_copies=1, method=method.name)
     with run.embeddings(annotation) as embeddings:
         learned = learn(run, annotation, embeddings, options)
-    assert torch.equal(run.encoder.encode(images), before), "the encoder is frozen"
+    assert torch.equal(run.encoder.encode(images), before), "embeddings in the cache stay valid"
     assert learned.loss is not None and np.isfinite(learned.loss)
-    again = torch.load(small_encoder[1], weights_only=True)
-    assert all(torch.equal(weights[name], again[name]) for name in weights)
     updates = learned.head.encoder_updates
     assert (updates is not None) == method.adapts_encoder
     if updates is not None:
@@ -170,11 +139,9 @@ def test_copies_can_be_made_and_encoded_at_each_step(run: Run, annotation: Annot
 
 
 def test_with_the_bundled_encoder_copies_and_pairs_stay_between_their_neighbours(
-    case: Any, annotation: Annotation
+    tiny_run: Run, annotation: Annotation
 ) -> None:
-    encoder = load_encoder(get_spec("tiny"), None, "cpu", "fp32", lambda text: None)
-    compute = ComputeOptions(device="cpu", no_cache=True)
-    run = Run(case.volume, 0, parse_normalisation("auto", case.volume), encoder, compute, JobContext(), StageTimer())
+    run, encoder = tiny_run, tiny_run.encoder
     with run.embeddings(annotation) as embeddings:
         shown = embeddings.shown(5)
         assert shown.shape[-1] == 3 and not torch.equal(shown[..., 0], shown[..., 2])

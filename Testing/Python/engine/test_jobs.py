@@ -328,6 +328,18 @@ def test_without_a_cache_embeddings_stay_warm_in_the_process(case: Any) -> None:
     assert again["slices"] == first["slices"]
 
 
+def test_embeddings_of_adapted_encoders_do_not_pile_up(case: Any) -> None:
+    context = JobContext()
+    case.run(context, no_cache=True)
+    original = context.state["encoder"].encoder.cache_key
+    for seed in range(3):
+        case.run(context, method="lora", steps=1, seed=seed, no_cache=True)
+        kept = context.state["embeddings"]
+        assert kept.encoder != original and len(kept.stores) == 1
+        assert kept.others and all(key.startswith(original) for key in kept.others)
+    assert case.run(context, no_cache=True)["encoder"]["slices_encoded"] == 0, "those of the encoder as it is are kept"
+
+
 def test_a_cache_without_room_costs_a_warning_and_nothing_else(case: Any) -> None:
     expected = case.run()["slices"]
     context = JobContext()

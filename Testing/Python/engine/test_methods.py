@@ -31,19 +31,30 @@ def test_a_model_of_each_method_gives_the_same_result_when_applied(
     parameters |= {"checkpoint": small_vit["checkpoint"], "precision": "fp32"}
     applied = apply({**parameters, "model": model, "output": str(case.folder / "again.seg.nrrd")}, context)
     assert applied["training"] == {"method": method}
-    unseen = [index for index in range(12) if index not in known]
+    unseen = [5, 6, 7, 9, 10, 11]  # before slice 4 what was painted rules out the spleen, which the model cannot know
     assert [applied["slices"][index] for index in unseen] == [report["slices"][index] for index in unseen]
     warm = case.run(context, **small_vit, method=method, steps=1, augmented_copies=0, warm_start=model)
     assert warm["training"]["warm"]
 
 
+@pytest.mark.parametrize("volume", ["guided", "guided_mr"], ids=["CT", "MR"])
 @pytest.mark.parametrize("method", METHOD_NAMES)
-def test_every_method_learns_with_the_encoder_that_comes_along(case: Any, method: str) -> None:
-    context = JobContext()
-    first = case.run(context, method=method, steps=1, range=[5, 6])["training"]["loss"]
-    assert np.isfinite(first)
+def test_every_method_learns_with_the_encoder_that_comes_along(
+    request: pytest.FixtureRequest, method: str, volume: str
+) -> None:
+    case = request.getfixturevalue(volume)
+    context, asked = JobContext(), {"method": method, "range": [3, 5]}
+    report = case.run(context, **asked, steps=4)
+    assert report["encoder"]["name"] == "tiny"
+    first = report["training"]["loss"]
+    assert report["training"]["steps"] == 4 and np.isfinite(first)
+    predicted = [row["index"] for row in report["slices"] if row["origin"] == "predicted"]
+    assert predicted == [index for index in (3, 4, 5) if index not in case.painted]
+    result = read_segmentation(case.folder / "result.seg.nrrd").layers
+    known = [*case.painted, *case.empty]
+    np.testing.assert_array_equal(result[:, known], case.drawn.layers[:, known])
     if method == "autosam-vit":
-        last = case.run(context, method=method, steps=40, range=[5, 6])["training"]["loss"]
+        last = case.run(context, **asked, steps=40)["training"]["loss"]
         assert last < 0.8 * first
 
 

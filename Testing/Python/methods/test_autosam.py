@@ -14,6 +14,8 @@ from FewShotSAMLib.sam.registry import build_decoder_parts, get_spec
 
 FAITHFUL = {"code_faithful": True}
 HEADS = ("autosam-vit", "autosam-cnn", "autosam-linear")
+UNUSED = ("mask_decoder.iou_prediction_head.", "mask_decoder.output_hypernetworks_mlps.1.", "pe_layer.")
+"""Of SAM's decoder in the ViT head."""
 
 
 def make(name: str, parts: Parts, **values: Any) -> Head:
@@ -125,7 +127,8 @@ def test_a_head_learns_and_what_is_frozen_stays(
 ) -> None:
     head = make(name, Parts(*sam_parts, get_spec("vit_b").architecture, 2), code_faithful=faithful)
     before = {key: tensor.clone() for key, tensor in head.state_dict().items()}
-    frozen = {key for key, parameter in head.named_parameters() if not parameter.requires_grad}
+    frozen = UNUSED if name == "autosam-vit" else ()
+    frozen = (*frozen, "mask_decoder.iou_token.") if name == "autosam-vit" and faithful else frozen
     embeddings = torch.randn(1, 256, 4, 4)
     target = torch.zeros(1, 3, 16, 16)
     target[:, 1, :8], target[:, 2, 8:, :8], target[:, 0, 8:, 8:] = 1, 1, 1
@@ -142,10 +145,10 @@ def test_a_head_learns_and_what_is_frozen_stays(
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0]
     for key, parameter in head.named_parameters():
-        assert (parameter.grad is None) == (key in frozen), key
+        assert (parameter.grad is None) == key.startswith(frozen), key
     for key, tensor in head.state_dict().items():
-        learns = key not in frozen and key in dict(head.named_parameters())
-        assert learns or torch.equal(tensor, before[key]), key
+        if not key.endswith("k_proj.bias"):  # softmax cancels it: nothing but rounding reaches it
+            assert torch.equal(tensor, before[key]) == key.startswith(frozen), key
 
 
 def test_the_published_loss_is_chosen_by_the_setting(sam_parts: tuple[MaskDecoder, PromptEncoder]) -> None:

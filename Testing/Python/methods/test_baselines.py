@@ -1,6 +1,7 @@
 """The baselines segment a small phantom, keep what was painted, and use what they are said to use."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_the_pixel_classifier_can_do_with_one_segment_or_none(encoder: Encoder) 
     assert not PixelClassifier(encoded_by(encoder))(grey, nothing, 0).any()
 
 
-def test_a_unet_from_scratch_learns_and_repeats() -> None:
+def test_a_unet_from_scratch_learns_and_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
     grey, truth = ball()
     settings = UNetSettings(channels=8, size=48, steps=40, batch=2, learning_rate=5e-3)
     found = UNetFromScratch(settings)(grey, paint(truth, 0), 0)
@@ -92,6 +93,18 @@ def test_a_unet_from_scratch_learns_and_repeats() -> None:
     few = UNetSettings(channels=4, size=32, steps=2)
     first, again = (UNetFromScratch(few)(grey, paint(truth, 0), 0) for _ in range(2))
     np.testing.assert_array_equal(first, again)
+
+    devices: list[str] = []
+
+    @contextmanager
+    def spy(device: torch.device) -> Iterator[None]:
+        devices.append(device.type)
+        yield
+        devices.append("trained")
+
+    monkeypatch.setattr("FewShotSAMLib.methods.unet.repeatable", spy)
+    UNetFromScratch(few)(grey, paint(truth, 0), 0)
+    assert devices == ["cpu", "trained"], "on a GPU the sums have an order only within"
 
     def stop() -> None:
         raise KeyboardInterrupt

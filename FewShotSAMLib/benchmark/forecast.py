@@ -1,0 +1,35 @@
+"""Says beforehand which methods will train for long on this computer: a row of theirs may take the night."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from FewShotSAMLib.benchmark.plan import RowJob
+from FewShotSAMLib.methods.registry import DEFAULT_METHOD, get_method
+from FewShotSAMLib.sam.registry import get_spec
+
+LONG_S = 600.0
+"""Training of a row from which on it is told."""
+
+
+def long_training(jobs: Iterable[RowJob]) -> list[str]:
+    """A sentence for each method and encoder that train for long. Only adapting a large encoder may: without any such
+    row the engine is not even loaded, and nothing is measured."""
+    groups = Counter(
+        (name, job.settings.encoder, job.settings.device)
+        for job in jobs
+        if job.settings.encoder and job.method.options is not None and not get_spec(job.settings.encoder).looks_closely
+        for name in [str(job.method.options.get("method", DEFAULT_METHOD))]
+        if get_method(name).adapts_encoder
+    )
+    return [text for (name, encoder, device), rows in groups.items() if (text := _told(name, encoder, device, rows))]
+
+
+def _told(name: str, encoder: str, device: str, rows: int) -> str:
+    from FewShotSAMLib.engine.machine import learning_cost, multiplications_per_second
+    from FewShotSAMLib.sam.precision import pick_device
+
+    seconds = learning_cost(get_spec(encoder), get_method(name)) / multiplications_per_second(pick_device(device))
+    if seconds < LONG_S:
+        return ""
+    time = f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.0f} hours"
+    return f"{name} on {encoder}: about {time} of training for each of {rows} row{'s' * (rows != 1)} on this computer."

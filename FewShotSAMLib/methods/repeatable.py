@@ -1,0 +1,23 @@
+"""Training that gives the same weights each time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """On CUDA some gradients add up in an order of their own each time, the fused attention's among them: take the
+    plain ones there. cuBLAS needs `worker.process.REPEATABLE` in the environment before it starts."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before)

@@ -1,0 +1,136 @@
+"""What a method's training shows and what it changes: pairs in every batch, and frozen means bit-identical."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from FewShotSAMLib.core.annotation import Annotation
+from FewShotSAMLib.engine import image_training, learning
+from FewShotSAMLib.engine.fine_tune import Schedule, fine_tune
+from FewShotSAMLib.engine.learning import Learned, LearningOptions, learn
+from FewShotSAMLib.engine.run import Run
+from FewShotSAMLib.methods.head import Head
+
+SAM_UNUSED = ("iou_prediction_head.", "output_hypernetworks_mlps.1.")
+OTHER_MASKS = ("output_hypernetworks_mlps.2.", "output_hypernetworks_mlps.3.")
+PROMPTS_UNUSED = ("no_mask_embed.", "not_a_point_embed.", "point_embeddings.2.", "point_embeddings.3.", "pe_layer.")
+MOMENTS = tuple(f"fine.{moment}_{level}" for moment in ("mean", "deviation") for level in ("eighth", "quarter"))
+NO_GRADIENT = "k_proj.bias"
+"""What is added to all keys alike adds the same to all scores, which a softmax takes away: nothing reaches it."""
+SAM_FEW_SHOT = (
+    *(f"decoder.mask_decoder.{name}" for name in (*SAM_UNUSED, *OTHER_MASKS)),
+    *(f"decoder.{buffer}" for buffer in ("positional", "no_mask", "kinds")),
+)
+FUSION = (
+    *(f"decoder.mask_decoder.{name}" for name in (*SAM_UNUSED, *OTHER_MASKS)),
+    *(f"decoder.prompt_encoder.{name}" for name in PROMPTS_UNUSED),
+)
+VIT_HEAD = (*(f"mask_decoder.{name}" for name in SAM_UNUSED), "pe_layer.")
+FROZEN: list[tuple[str, bool, tuple[str, ...], tuple[str, ...]]] = [
+    ("few-shot", False, SAM_FEW_SHOT, FUSION),
+    ("autosam-vit", False, VIT_HEAD, (*VIT_HEAD, *MOMENTS)),
+    ("autosam-vit", True, (*VIT_HEAD, "mask_decoder.iou_token."), (*VIT_HEAD, "mask_decoder.iou_token.")),
+    ("autosam-cnn", False, (), MOMENTS),
+    ("autosam-cnn", True, (), ()),
+    ("autosam-linear", False, (), MOMENTS),
+    ("autosam-linear", True, (), ()),
+    ("synthesis", False, ("positional",), ("positional", *MOMENTS)),
+    ("lora", False, ("positional",), ("positional", *MOMENTS)),
+    ("cheap-lunch", False, ("positional",), ("positional", *MOMENTS)),
+]
+"""Method, `code_faithful`, and what its head keeps on SAM's encoders and on the bundled one. All the rest trains."""
+
+
+@pytest.fixture(params=["run", "tiny_run"], ids=["small", "tiny"])
+def any_run(request: pytest.FixtureRequest) -> Run:
+    """The phantom on its way through the small ViT, or the bundled encoder."""
+    found: Run = request.getfixturevalue(request.param)
+    return found
+
+
+def teach(run: Run, annotation: Annotation, method: str, **options: Any) -> Learned:
+    """Train by the engine, both phases of it where the method has two."""
+    with run.embeddings(annotation) as embeddings:
+        return learn(run, annotation, embeddings, LearningOptions(8, 1, method=method, **options))
+
+
+@pytest.mark.parametrize(("method", "pairs"), [("synthesis", 1), ("cheap-lunch", 1), ("lora", 0)])
+def test_each_batch_that_is_learned_from_holds_a_pair(
+    any_run: Run, annotation: Annotation, monkeypatch: pytest.MonkeyPatch, method: str, pairs: int
+) -> None:
+    batches: list[list[int]] = []
+
+    def spy(head: Head, exemplars: Sequence[Any], schedule: Schedule, seed: int, context: Any, draw: Any, part: Any):
+        def recorded(generator: torch.Generator) -> list[Any]:
+            batch = draw(generator)
+            batches.append([exemplar.slice_index for exemplar in batch])
+            return batch
+
+        return fine_tune(head, exemplars, schedule, seed, context, recorded if draw else None, part)
+
+    monkeypatch.setattr(learning, "fine_tune", spy)
+    teach(any_run, annotation, method)
+    drawn_by_us = (
+        2 if method == "lora" and any_run.encoder.spec.looks_closely else 8
+    )  # before, views of exemplars alone
+    assert len(batches) == drawn_by_us
+    for batch in batches:
+        real = [index for index in batch if index != image_training.SYNTHESISED]
+        assert len(batch) - len(real) == pairs
+        assert real and set(real) <= {4, 8, 10}
+
+
+@pytest.mark.parametrize(("method", "faithful", "with_sam", "with_tiny"), FROZEN)
+def test_training_changes_what_is_meant_to_train_and_nothing_else(
+    any_run: Run,
+    annotation: Annotation,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    faithful: bool,
+    with_sam: tuple[str, ...],
+    with_tiny: tuple[str, ...],
+) -> None:
+    before: dict[str, torch.Tensor] = {}
+
+    def spy(head: Head, *rest: Any) -> float:
+        if not before:
+            before.update({name: tensor.clone() for name, tensor in head.state_dict().items()})
+        return fine_tune(head, *rest)
+
+    monkeypatch.setattr(learning, "fine_tune", spy)
+    after = teach(any_run, annotation, method, code_faithful=faithful).head.state_dict()
+    frozen = with_tiny if any_run.encoder.spec.looks_closely else with_sam
+    assert after.keys() == before.keys()
+    for prefix in frozen:
+        assert any(name.startswith(prefix) for name in after), prefix
+    for name, tensor in after.items():
+        if name.startswith(frozen):
+            assert torch.equal(tensor, before[name]), f"{name} has changed"
+        elif not name.endswith(NO_GRADIENT):
+            assert not torch.equal(tensor, before[name]), f"{name} has not learned"
+
+
+@pytest.mark.parametrize("method", ["lora", "cheap-lunch"])
+def test_beneath_the_updates_the_encoder_that_is_trained_through_stays(
+    any_run: Run, annotation: Annotation, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    networks: list[tuple[Any, dict[str, torch.Tensor]]] = []
+    attach = image_training.attach
+
+    def spy(network: Any, factors: Any) -> None:
+        networks.append((network, {name: tensor.clone() for name, tensor in network.state_dict().items()}))
+        attach(network, factors)
+
+    monkeypatch.setattr(image_training, "attach", spy)
+    teach(any_run, annotation, method)
+    ((network, before),) = networks
+    after, seen = network.state_dict(), set()
+    for name, tensor in after.items():
+        if ".update." in name or ".parametrizations.weight.0." in name:
+            continue
+        original = name.replace("parametrizations.weight.original", "weight").replace(".qkv.qkv.", ".qkv.")
+        assert torch.equal(tensor, before[original]), name
+        seen.add(original)
+    assert seen == before.keys() and len(after) > len(seen)

@@ -1,0 +1,36 @@
+"""The duration of a run follows the method, the encoder and the number of slices."""
+
+import pytest
+
+from FewShotSAMLib.workflow import Device, EncoderState, Machine, Settings
+from FewShotSAMLib.workflow.duration import run_seconds
+
+TRAINING = {"few-shot": 6.0, "autosam-linear": 2.0, "lora": 5000.0}
+MACHINE = Machine(
+    (Device("cuda:0", "GPU", None, None), Device("cpu", "CPU", None, None)),
+    "cuda:0",
+    (
+        EncoderState("tiny", "small", "", 0, True, 0.5, 10.0, 10, TRAINING),
+        EncoderState("vit_b", "large", "", 0, False, 2.0, 20.0, 10),
+    ),
+    0,
+    0,
+    "",
+    None,
+)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (Settings(), 10 + 20 * 0.5),
+        (Settings(method="lora"), 4 + 5000 + 20 * 0.5),
+        (Settings(method="autosam-linear", device="cuda:0"), 4 + 2 + 20 * 0.5),
+        (Settings(method="unheard-of"), 10 + 20 * 0.5),
+        (Settings(method="lora", encoder="vit_b"), 20 + 20 * 2.0),  # it told nothing of methods
+        (Settings(device="cpu"), None),
+        (Settings(encoder="unheard-of"), None),
+    ],
+)
+def test_seconds_of_a_run(settings: Settings, expected: float | None) -> None:
+    assert run_seconds(MACHINE, settings, 20) == expected
