@@ -134,4 +134,5 @@ def _details(run: Run) -> dict[str, Any]:
         "device": str(run.encoder.device),
         "precision": run.encoder.precision,
         "weights": run.encoder.weights_hash,
+        "warnings": list(run.context.warnings),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from FewShotSAMLib.workflow.amounts import format_bytes, format_seconds
+from FewShotSAMLib.workflow.duration import run_seconds
 from FewShotSAMLib.workflow.machine import Device, EncoderState, Machine
 from FewShotSAMLib.workflow.settings import Settings
 
@@ -35,7 +36,7 @@ def cost_of(machine: Machine | None, settings: Settings, slices: int) -> Cost | 
     device, encoder = chosen_device(machine, settings), machine.encoder(settings.encoder)
     if device is None or encoder is None:
         return None
-    return Cost(_time(device, encoder, machine, slices), _memory(device, encoder, machine))
+    return Cost(_time(device, machine, settings, slices), _memory(device, encoder, machine))
 
 
 def chosen_device(machine: Machine, settings: Settings) -> Device | None:
@@ -49,9 +50,9 @@ def slices_to_encode(limits: tuple[int, int] | None, count: int) -> int:
     return count if limits is None else max(0, limits[1] - limits[0] + 1)
 
 
-def _time(device: Device, encoder: EncoderState, machine: Machine, slices: int) -> CostLine | None:
-    on_best = device.name == machine.best_device  # the estimates are for that one
-    time = format_seconds(encoder.start_seconds + slices * encoder.seconds_per_slice) if slices and on_best else ""
+def _time(device: Device, machine: Machine, settings: Settings, slices: int) -> CostLine | None:
+    seconds = run_seconds(machine, settings, slices) if slices else None
+    time = "" if seconds is None else format_seconds(seconds)
     if device.name == "cpu":
         if time:
             text = f"No graphics card is used: about {time} for {slices} slices on the processor."

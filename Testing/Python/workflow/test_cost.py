@@ -10,7 +10,9 @@ CPU = Device("cpu", "Processor, 8 cores", 16_000_000_000, None)
 GPU = Device("cuda:0", "NVIDIA RTX 4070", 12_000_000_000, 1_500_000_000)
 ENCODERS = (
     EncoderState("tiny", "small", "Apache-2.0", 0, True, 0.5, 10.0, 900_000_000),
-    EncoderState("vit_b", "large", "Apache-2.0", 375_000_000, True, 2.0, 20.0, 2_900_000_000),
+    EncoderState(
+        "vit_b", "large", "Apache-2.0", 375_000_000, True, 2.0, 20.0, 2_900_000_000, {"few-shot": 15.0, "lora": 7200.0}
+    ),
 )
 
 
@@ -25,6 +27,12 @@ def test_on_the_processor() -> None:
     assert cost.memory.text == "Memory: needs 900 MB, 6.0 GB free." and not cost.memory.is_problem
     unknown = cost_of(machine(CPU), Settings(), 0)
     assert unknown is not None and unknown.time is not None and "slower" in unknown.time.text
+
+
+def test_the_method_counts() -> None:
+    for method, time in (("few-shot", "2 min"), ("lora", "2 h 1 min")):
+        cost = cost_of(machine(CPU), Settings(method=method, encoder="vit_b"), 40)
+        assert cost is not None and cost.time is not None and f"about {time} for 40 slices" in cost.time.text
 
 
 def test_on_a_graphics_card() -> None:
