@@ -59,7 +59,7 @@ class Session:
         self.models = ModelLibrary(folder or self._job_folder / "models")
         self._files = RunFiles(self._job_folder)
         self._executor = ThreadPoolExecutor(1, "fewshotsam")
-        self._tracker = PaintingTracker(scene, self._executor)
+        self._tracker = PaintingTracker(scene, self._executor, self.said.emit)
         self._requests = Requests(
             client or WorkerClient(), self.progressed.emit, self.said.emit, self.logged.emit, self._end
         )
@@ -167,6 +167,7 @@ class Session:
 
     def propagate(self) -> None:
         """Learn from the painted slices and predict the others. A preview that was not applied is discarded."""
+        self._tracker.look_soon(0.0)  # not every change is told, and this is the moment that counts
         if reason := self.why_not():
             self.said.emit(Message(WARNING, reason))
             return
@@ -205,12 +206,10 @@ class Session:
             return
         question = run.question
         try:
-            kept = {each.index for each in self._tracker.look_now().slices if each.ticked}
-            written = [index for index in run.predicted if index not in kept]
+            written = self._tracker.writable(run.predicted, question.axis)
             before = self._tracker.fingerprints(question.axis)
             self.scene.commit(question.target, question.segment_ids, run.classes, question.axis, written)
-            exemplars = sorted({*question.painted, *(kept - set(written))})
-            self._tracker.remember_applied(question.axis, before, written, exemplars)
+            self._tracker.remember_applied(question.axis, before, written, question.segment_ids)
         except FewShotSAMError as error:
             self.said.emit(message_of(error))
             return

@@ -114,6 +114,24 @@ def test_edits_of_the_segmentation_reach_the_session_and_those_of_another_do_not
     assert panel.session.called("mark_modified") == []
 
 
+def test_a_segment_that_is_hidden_or_shown_reaches_the_session(panel: Any, scene: Any) -> None:
+    """A hidden one takes no part; its voxels do not change by that."""
+    import slicer
+
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    node = slicer.mrmlScene.GetNodeByID(panel.session.target.segmentation)
+    node.CreateDefaultDisplayNodes()
+    for visible in (False, True):
+        panel.session.calls.clear()
+        node.GetDisplayNode().SetSegmentVisibility("s1", visible)
+        assert panel.session.called("mark_modified")
+    panel.wait(2)
+    panel.ui.newSegmentationButton.click()
+    panel.session.calls.clear()
+    node.GetDisplayNode().SetSegmentVisibility("s1", False)
+    assert panel.session.called("mark_modified") == []
+
+
 def test_a_loaded_scene_brings_inputs_and_range_back(panel: Any, scene: Any, tmp_path: Path) -> None:
     import slicer
 

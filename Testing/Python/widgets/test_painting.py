@@ -115,6 +115,27 @@ def test_axis_and_range(painting: Any) -> None:
     assert painting.session.range is None
 
 
+def _wheel(widget: Any) -> None:
+    """One step down over the middle of a widget."""
+    middle = QtCore.QPointF(widget.native.rect().center())
+    everywhere = widget.native.mapToGlobal(middle.toPoint())
+    step, none = QtCore.QPoint(0, -120), QtCore.QPoint(0, 0)
+    buttons = (QtCore.Qt.NoButton, QtCore.Qt.NoModifier, QtCore.Qt.NoScrollPhase, False)
+    event = QtGui.QWheelEvent(middle, QtCore.QPointF(everywhere), none, step, *buttons)
+    QtCore.QCoreApplication.sendEvent(widget.native, event)
+
+
+def test_scrolling_the_panel_chooses_nothing(painting: Any) -> None:
+    ui = painting.ui
+    ui.rangeCheck.click()
+    before = (ui.axisChoice.currentIndex, painting.session.range)
+    for widget in (ui.axisChoice, ui.firstSlice, ui.lastSlice):
+        widget.native.clearFocus()
+        _wheel(widget)
+    assert (ui.axisChoice.currentIndex, painting.session.range) == before
+    assert painting.session.called("set_axis") == []
+
+
 def test_strip_image_marks_what_it_should() -> None:
     review = fakes.review()
     image = stripImage(review, 20, 400, 42)

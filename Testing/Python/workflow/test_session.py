@@ -109,6 +109,38 @@ def test_a_range_and_a_hidden_segment(stage) -> None:
     assert (stage.scene.labels[3] == before[3]).all()
 
 
+def test_propagate_looks_again_although_nothing_was_told(stage) -> None:
+    """A segment was hidden: on the slices that only it is painted on, the other is not known to be absent."""
+    stage.scene.paint(4, value=2)
+    stage.session.mark_modified()
+    stage.settle()
+    assert [each.index for each in stage.session.painted] == [4, 7, 12, 17]
+    stage.scene.visible["b"] = False
+    stage.session.propagate()
+    stage.until(lambda: stage.session._run is not None)
+    question = stage.session._run.question
+    stage.session.cancel()
+    assert question.painted == (7, 12, 17) and question.segment_ids == ("a",)
+
+
+def test_a_result_waits_where_slices_of_another_axis_were_painted_since(stage) -> None:
+    session = stage.session
+    session.propagate()
+    stage.until(lambda: session._run is not None)
+    session._requests.drop_run()
+    run, session.state = session._run, State.PREVIEW
+    run.writing, run.classes, run.predicted = None, stage.scene.truth.astype(np.uint8), (9, 10, 11)
+    stage.scene.paint(20, axis=1)
+    drawn = stage.scene.labels.copy()
+    session.apply()
+    assert (stage.scene.labels == drawn).all(), "the strokes are not written over"
+    assert "not applied" in stage.errors[-1] and session.state is State.PREVIEW
+    session.set_axis(0)
+    stage.scene.labels[:, 20] = 0
+    session.apply()
+    assert session.state is State.IDLE and stage.scene.labels[10].any()
+
+
 @pytest.mark.parametrize("moment", ["preparing", "running", "fine-tune", "predict"])
 def test_cancel_in_every_stage(stage, moment: str) -> None:
     reached: list[str] = []
