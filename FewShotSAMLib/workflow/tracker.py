@@ -45,6 +45,11 @@ class PaintingTracker:
         """Whether `found` is what the segmentation holds now."""
         return self._modified_at is None and self._search is None
 
+    @property
+    def search(self) -> Future[Found] | None:
+        """The search in another thread, None where there is none."""
+        return self._search
+
     def set_target(self, target: Target | None) -> None:
         """Watch another segmentation, or none."""
         self._target, self._search, self.found, self.notes = target, None, _NOTHING, Notes()
@@ -121,8 +126,12 @@ class PaintingTracker:
             kept.append(PaintedSlice(index, (), True, True))
         self._change(tuple(sorted(kept, key=lambda each: each.index)))
 
-    def forget_slice(self, index: int) -> None:
-        """A slice was erased: it is neither painted nor empty any more."""
+    def delete_slice(self, index: int) -> None:
+        """Erase the visible segments on a slice: it is neither painted nor empty any more. Raises BadInputError."""
+        if self._target is None or self.found.axis is None:
+            return
+        ids = [segment.id for segment in self.visible_segments()]
+        self._scene.clear_slice(self._target, ids, self.found.axis, index)
         for known in (self.notes.unticked, self.notes.empty):
             known.discard(index)
         self._keep_notes()

@@ -1,6 +1,7 @@
 """The module is opened, left, reloaded; the scene is closed or loaded; nodes are removed; Slicer quits."""
 
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -269,3 +270,39 @@ def test_the_editor_lets_go_of_a_closing_scene_and_watches_the_views_of_the_next
     panel.widget.cleanup()
     assert editor.mrmlSegmentEditorNode() is None
     assert editor.calls[-1] == ("removeViewObservations",)
+
+
+def test_a_failing_panel_says_so_and_drops_the_run(panel: Any) -> None:
+    from harness import problems
+
+    def fail() -> None:
+        raise ValueError("nobody foresaw this")
+
+    panel.session.poll = fail
+    deadline = time.monotonic() + 5
+    while not panel.session.called("give_up") and time.monotonic() < deadline:
+        application.processEvents()
+    assert any("nobody foresaw" in each for each in problems.takeAll())
+    assert len(panel.session.called("give_up")) == 1
+    assert "The panel has stopped" in panel.ui.messageLabel.text
+    assert "log" in panel.ui.messageLabel.text
+
+
+def test_the_panel_ticks_faster_while_a_thread_works(panel: Any) -> None:
+    timer = panel.widget.panel._driver._timer
+    usual = timer.interval
+    panel.session.wait = lambda seconds: seconds <= 0.02
+    panel.wait(1)
+    assert timer.interval < usual
+    panel.session.wait = lambda seconds: False
+    panel.wait(1)
+    assert timer.interval == usual
+
+
+def test_a_damaged_range_in_the_scene_is_none(panel: Any, scene: Any) -> None:
+    parameters = panel.widget.panel.services.parameters
+    parameters.sliceRange = (3, 5)
+    assert parameters.sliceRange == (3, 5)
+    for text in ("3,five", "3", ",,", "3;5"):
+        parameters._node().SetParameter("range", text)
+        assert parameters.sliceRange is None

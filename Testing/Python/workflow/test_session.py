@@ -1,6 +1,8 @@
 """The whole workflow on arrays, with the real background process and the bundled encoder."""
 
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -194,6 +196,48 @@ def test_closing_the_scene_and_removing_a_node(stage) -> None:
     assert "removed" in stage.messages[-1].text and stage.session.state is State.IDLE
 
 
+def test_an_unexpected_error_is_a_message_once_and_nothing_goes_on(stage) -> None:
+    details: list[str] = []
+    stage.session.logged.connect(details.append)
+    stage.session.propagate()
+    stage.until(lambda: stage.session._run is not None)
+    step, stage.session._step = stage.session._step, lambda: np.zeros(2)[5]
+    for _ in range(3):
+        stage.session.poll()
+    assert stage.session.state is State.IDLE and stage.session.preview is None
+    assert len(stage.errors) == 1 and "IndexError" in stage.errors[0]
+    assert len(details) == 1 and "Traceback" in details[0]
+    stage.session._step = step
+    stage.session.poll()
+    stage.session.propagate()
+    assert stage.session.state is State.PREPARING
+
+
+def test_a_thread_works_although_python_is_locked_between_polls(stage) -> None:
+    """As by Slicer's event loop: here nobody but who waits gives the lock away."""
+    interval = sys.getswitchinterval()
+    stage.session._executor.submit(int).result()  # the thread is there
+    stage.session.mark_modified()
+    stage.session._tracker.look_soon(0.0)
+    sys.setswitchinterval(100)
+    try:
+        for _ in range(20):
+            stage.session.wait(0.01)
+            stage.session.poll()
+            if stage.session._tracker.is_up_to_date:
+                break
+    finally:
+        sys.setswitchinterval(interval)
+    assert stage.session._tracker.is_up_to_date
+    assert not stage.session.wait(0.01)
+
+
+def test_all_segments_are_exported(stage, tmp_path: Path) -> None:
+    stage.scene.visible["b"] = False
+    stage.session.export(tmp_path / "all.seg.nrrd")
+    assert (tmp_path / "all.seg.nrrd").read_text() == "a b"
+
+
 def test_why_not(stage) -> None:
     session = stage.session
     for each in session.painted:
@@ -261,6 +305,7 @@ def test_what_a_model_adds_to_the_painted_segmentation_does_not_count_as_painted
 
 def test_the_machine(stage) -> None:
     stage.session.inspect()
+    stage.session.forget_scene()  # the computer stays the same
     stage.until(lambda: stage.session.machine is not None)
     machine = stage.session.machine
     assert machine.devices[-1].name == "cpu" and machine.devices[-1].free_bytes > 1e8
