@@ -70,7 +70,9 @@ class PaintedSection:
         button.setEnabled(free and current is not None)
         if current is None:
             button.setText(_("Declare slice empty"))
-            button.setToolTip(_("Paint on a slice, or choose the axis above, so that it is known which slices count."))
+            unknown = _("Paint on a slice, or choose the axis above, so that it is known which slices count.")
+            unseen = _("No view shows such slices of the volume. Show one, or rotate the views to the volume.")
+            button.setToolTip(unknown if self._services.session.axis is None else unseen)
         else:
             text = _("Slice {0} is not empty") if self._isEmpty(current) else _("Declare slice {0} empty")
             button.setText(text.format(current))

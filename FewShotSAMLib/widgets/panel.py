@@ -22,6 +22,7 @@ from FewShotSAMLib.widgets.review_section import ReviewSection
 from FewShotSAMLib.widgets.segment_editor import SegmentEditor
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.shortcuts import Shortcuts
+from FewShotSAMLib.widgets.tilt_line import TiltLine
 from FewShotSAMLib.widgets.translation import _
 from FewShotSAMLib.workflow import Message
 
@@ -46,7 +47,9 @@ class Panel:
         self._review = ReviewSection(ui, self.services)
         self._dependencies = DependencyLine(ui, self.services, self._messages)
         self._folding = Folding(ui, self.services)
+        self._tilt = TiltLine(ui, self.services)
         self._sections = (
+            self._tilt,
             self._inputs,
             self._painted,
             self._propagate,
@@ -126,6 +129,7 @@ class Panel:
         if self._ticks % _TICKS_PER_LOOK == 0:
             self._painted.tick()
             self._review.tick()
+            self._tilt.update()
 
     def _onFailed(self, error: Exception) -> None:
         """The panel cannot go on; Python's console has the details, but few users look there."""

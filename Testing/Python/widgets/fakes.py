@@ -174,6 +174,7 @@ class FakeViews:
 
     def __init__(self) -> None:
         self.current: int | None = 12
+        self.tilted = False
         self.jumps: list[tuple[str, int, int]] = []
 
     def sliceCount(self, volumeId: str, axis: int) -> int:
@@ -181,6 +182,12 @@ class FakeViews:
 
     def currentSlice(self, volumeId: str, axis: int) -> int | None:
         return self.current
+
+    def areTilted(self, volumeId: str) -> bool:
+        return self.tilted
+
+    def rotateTo(self, volumeId: str) -> None:
+        self.tilted = False
 
     def jumpTo(self, volumeId: str, axis: int, index: int) -> None:
         self.jumps.append((volumeId, axis, index))

@@ -306,3 +306,11 @@ def test_a_damaged_range_in_the_scene_is_none(panel: Any, scene: Any) -> None:
     for text in ("3,five", "3", ",,", "3;5"):
         parameters._node().SetParameter("range", text)
         assert parameters.sliceRange is None
+
+
+def test_the_self_test_of_an_installed_extension_says_that_it_has_none(
+    panel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(panel.module, "__file__", str(tmp_path / "qt-scripted-modules" / "FewShotSAM.py"))
+    panel.module.FewShotSAMTest("runTest").runTest()
+    assert "source tree" in caplog.text

@@ -96,7 +96,19 @@ def test_the_empty_button_is_about_the_slice_that_is_shown(painting: Any) -> Non
     assert painting.session.called("set_empty")[-1] == (3, False)
     painting.views.current = None
     painting.wait(10)
-    assert not button.enabled
+    assert not button.enabled and "rotate the views" in button.toolTip
+    painting.go(axis=None)
+    assert "choose the axis" in button.toolTip
+
+
+def test_tilted_views_are_told_until_they_are_rotated(painting: Any) -> None:
+    frame = painting.ui.tiltFrame
+    assert not frame.visible
+    painting.views.tilted = True
+    painting.wait(10)
+    assert frame.visible
+    painting.ui.rotateViewsButton.click()
+    assert not frame.visible and not painting.views.tilted
 
 
 def test_axis_and_range(painting: Any) -> None:
