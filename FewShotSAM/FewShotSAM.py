@@ -5,6 +5,7 @@ background process does the computing.
 """
 
 import importlib.util
+import logging
 import sys
 from pathlib import Path
 
@@ -117,13 +118,18 @@ class FewShotSAMWidget(ScriptedLoadableModuleWidget):
 
 
 class FewShotSAMTest(ScriptedLoadableModuleTest):
-    """Slicer's self test; its cases are in Testing/Slicer."""
+    """Slicer's self test; its cases are in Testing/Slicer, which CMake registers one by one."""
 
     def runTest(self) -> None:
         """Run what only the application can prove."""
         import unittest
 
         folder = Path(__file__).resolve().parent.parent / "Testing" / "Slicer"
+        if not folder.is_dir():
+            logging.warning(
+                "FewShotSAM: the self test runs in a source tree only; an installed extension has no tests."
+            )
+            return
         result = unittest.TextTestRunner().run(unittest.defaultTestLoader.discover(str(folder), "*Test.py"))
         if not result.wasSuccessful():
             raise AssertionError(f"{len(result.failures) + len(result.errors)} of {result.testsRun} tests failed.")

@@ -168,11 +168,14 @@ def _latticeOf(node: slicer.vtkMRMLSegmentationNode, segmentId: str) -> np.ndarr
 
 
 def _cropped(mask: np.ndarray) -> _Voxels | None:
-    """The smallest box of `mask` (K, J, I) bool that holds all its voxels, as a view; None where it has none."""
+    """The smallest box of `mask` (K, J, I) bool that holds all its voxels, copied; None where it has none.
+
+    A view would keep the whole mask alive, one of the volume's size for each segment.
+    """
     planes = np.flatnonzero([plane.any() for plane in mask])
     if not len(planes):
         return None
     flat = np.logical_or.reduce(mask[planes[0] : planes[-1] + 1], axis=0)
     rows, columns = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))
     k, j, i = int(planes[0]), int(rows[0]), int(columns[0])
-    return _Voxels(mask[k : planes[-1] + 1, j : rows[-1] + 1, i : columns[-1] + 1], (k, j, i))
+    return _Voxels(mask[k : planes[-1] + 1, j : rows[-1] + 1, i : columns[-1] + 1].copy(), (k, j, i))

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import slicer
 
-_OUR_NODE_TAG = "FewShotSAM"  # one node of ours in the scene, which survives closing the scene
+_OUR_NODE_TAG = "FewShotSAMCommit"  # one node of ours in the scene, never the panel's, which has the user's settings
 _OUR_UNDO_STATES = 10  # as many as Slicer's own editor keeps
 
 EVERYWHERE = slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere

@@ -106,8 +106,9 @@ def _partOn(
         raise BadInputError(
             f"Segmentation '{node.GetName()}' lies on another grid than the volume. "
             f"Segmentation: {stored.describe()}. Volume: {geometry.describe()}.",
-            "In the Segment Editor, choose Specify geometry (the grid icon beside the source volume), take this "
-            "volume as source geometry and try again; or choose the volume that the segmentation was made on.",
+            "Make a new segmentation for this volume, or choose the volume that the segmentation was made on. To keep "
+            "what is painted, open the module Segment Editor, choose Specify geometry (the grid icon beside the source "
+            "volume) and take this volume as source geometry.",
         )
     turned = lattice.turn(viewOfImage(image))
     first = lattice.first_index(stored.size)

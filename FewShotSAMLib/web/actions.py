@@ -29,7 +29,7 @@ class Actions(Triggers):
         self._app.show(volume_file=str(name))
 
     def save(self, name: str) -> None:
-        """Save the visible segments in the served folder."""
+        """Save all segments, hidden ones too, in the served folder."""
         self._need_volume()
         path = self._app.folder.output(str(name))
         before = len(self._app.messages.rows)

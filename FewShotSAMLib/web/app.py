@@ -32,6 +32,7 @@ from FewShotSAMLib.web.volumes import add_volume, is_ct, remove_nodes, show_pain
 from FewShotSAMLib.web.vtk_log import log_vtk_to_file
 from FewShotSAMLib.worker.client import WorkerClient
 from FewShotSAMLib.workflow import ERROR, INFO, WARNING, Message, Progress, Session
+from FewShotSAMLib.workflow.scene import export_all
 
 WORKER_NICENESS = 5
 
@@ -158,7 +159,7 @@ class WebApp:
             raise BadInputError("There is nothing to save.", "Open a volume first.")
         with tempfile.TemporaryDirectory(prefix="fewshotsam-") as folder:
             path = Path(folder) / f"segmentation{SEGMENTATION_SUFFIX}"
-            self.session.scene.export(self.session.target, self.segments.visible_ids(), path)
+            export_all(self.session.scene, self.session.target, path)
             return path.read_bytes()
 
     def poll(self) -> None:

@@ -87,11 +87,6 @@ class SegmentList:
             self._node().GetSegmentation().RemoveSegment(segment_id)
             self.keep_choice()
 
-    def visible_ids(self) -> list[str]:
-        """Ids of the segments that are not hidden."""
-        display = self._node().GetDisplayNode()
-        return [each for each in self._ids() if display.GetSegmentVisibility(each)]
-
     def _node(self) -> slicer.vtkMRMLSegmentationNode:
         return self._editor.active_segmentation_node
 

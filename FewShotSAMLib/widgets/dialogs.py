@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import qt
 import slicer.util
+
+from FewShotSAMLib.widgets.translation import _
+
+
+def completePath(dialogs: Dialogs, path: str, suffix: str) -> str:
+    """A path of `saveFile` with its suffix; "" where the file is there and the user wants to keep it.
+
+    The dialog asked about the name as it was typed, which is another file.
+    """
+    if not path or path.lower().endswith(suffix):
+        return path
+    complete = Path(path + suffix)
+    question = _("“{0}” exists already. Replace it?").format(complete.name)
+    if complete.exists() and not dialogs.confirm(question, _("Replace file")):
+        return ""
+    return str(complete)
 
 
 class Dialogs:
@@ -27,5 +45,6 @@ class Dialogs:
         return str(qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title) or "")
 
     def saveFile(self, title: str, name: str, filters: str) -> str:
-        """The path of a file to write, "" where the user cancelled. The dialog asks before it overwrites."""
+        """The path of a file to write, "" where the user cancelled. The dialog asks before it overwrites
+        what was typed; `completePath` does for what is added to it."""
         return str(qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, name, filters) or "")

@@ -7,13 +7,15 @@ from collections.abc import Callable
 import qt
 
 _PERIOD_MS = 50
+_HURRIED_MS = 5
 
 
 class Driver:
-    """Calls `tick` every 50 ms while it is started."""
+    """Calls `tick` every 50 ms while it is started; after an exception `onFailed`, and no more."""
 
-    def __init__(self, tick: Callable[[], None]) -> None:
+    def __init__(self, tick: Callable[[], None], onFailed: Callable[[Exception], None]) -> None:
         self._tick = tick
+        self._onFailed = onFailed
         self._timer = qt.QTimer()
         self._timer.setInterval(_PERIOD_MS)
         self._timer.connect("timeout()", self._onTimeout)
@@ -22,6 +24,12 @@ class Driver:
         """Begin, or go on."""
         self._timer.start()
 
+    def hurry(self, is_hurried: bool) -> None:
+        """Call more often, because a thread works that only runs meanwhile; or as always."""
+        period = _HURRIED_MS if is_hurried else _PERIOD_MS
+        if self._timer.interval != period:
+            self._timer.setInterval(period)
+
     def stop(self) -> None:
         """No further call."""
         self._timer.stop()
@@ -29,6 +37,7 @@ class Driver:
     def _onTimeout(self) -> None:
         try:
             self._tick()
-        except Exception:
+        except Exception as error:
             self.stop()  # the same error twenty times a second would hide its cause
+            self._onFailed(error)
             raise

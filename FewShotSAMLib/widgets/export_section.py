@@ -7,6 +7,7 @@ from typing import Any
 
 import slicer
 
+from FewShotSAMLib.widgets.dialogs import completePath
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.translation import _
@@ -28,7 +29,7 @@ class ExportSection:
         ready = self._services.session.target is not None
         self._ui.exportButton.setEnabled(ready)
         self._ui.exportButton.setToolTip(
-            _("Write all segments on the volume's full geometry.")
+            _("Write all segments, hidden ones too, on the volume's full geometry.")
             if ready
             else _("Choose a volume and a segmentation first.")
         )
@@ -41,6 +42,6 @@ class ExportSection:
         name = slicer.mrmlScene.GetNodeByID(target.segmentation).GetName() + suffix
         filters = f"{self._ui.exportFormat.currentText} (*{suffix})"
         path = self._services.dialogs.saveFile(_("Export segmentation"), name, filters)
-        if path:
-            complete = path if path.lower().endswith(suffix) else path + suffix
+        complete = completePath(self._services.dialogs, path, suffix)
+        if complete:
             self._messages.attempt(self._services.session.export, Path(complete))

@@ -8,6 +8,7 @@ from typing import Any
 import qt
 import slicer
 
+from FewShotSAMLib.widgets.dialogs import completePath
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.translation import _
@@ -148,8 +149,9 @@ class ModelsSection:
             return
         name = f"{entry.name}.fewshot"
         path = self._services.dialogs.saveFile(_("Export few-shot model"), name, _("Few-shot models (*.fewshot)"))
-        if path:
-            self._messages.attempt(self._services.session.models.copy_to, entry, Path(path))
+        complete = completePath(self._services.dialogs, path, ".fewshot")
+        if complete:
+            self._messages.attempt(self._services.session.models.copy_to, entry, Path(complete))
 
     def _onApply(self) -> None:
         entry = self._chosen()

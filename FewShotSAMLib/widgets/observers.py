@@ -1,4 +1,4 @@
-"""What the scene tells: it is closed or loaded, or the segmentation was edited."""
+"""What the scene tells: it is closed or loaded, or the segmentation was edited or shown otherwise."""
 
 from __future__ import annotations
 
@@ -17,34 +17,37 @@ class SceneObservers(VTKObservationMixin):
     ) -> None:
         super().__init__()
         self._onEdited = onEdited
-        self._segmentation: Any = None
+        self._watched: list[tuple[Any, int]] = []
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, lambda caller, event: onClosing())
         self.addObserver(scene, scene.EndCloseEvent, lambda caller, event: onReplaced())
         self.addObserver(scene, scene.EndImportEvent, lambda caller, event: onReplaced())
 
     def watchSegmentation(self, nodeId: str) -> None:
-        """Tell of edits of this segmentation from now on; "" for none."""
+        """Tell of edits of this segmentation from now on, and of segments shown or hidden; "" for none."""
         node = slicer.mrmlScene.GetNodeByID(nodeId) if nodeId else None
-        segmentation = node.GetSegmentation() if node is not None else None
-        if segmentation is self._segmentation:
+        watched = _eventsOf(node)
+        if watched == self._watched:
             return
-        for event in self._events(self._segmentation):
-            self.removeObserver(self._segmentation, event, self._onModified)
-        self._segmentation = segmentation
-        for event in self._events(segmentation):
-            self.addObserver(segmentation, event, self._onModified)
+        for thing, event in self._watched:
+            self.removeObserver(thing, event, self._onModified)
+        self._watched = watched
+        for thing, event in watched:
+            self.addObserver(thing, event, self._onModified)
 
     def stop(self) -> None:
         """Observe nothing any more."""
-        self._segmentation = None
+        self._watched = []
         self.removeObservers()
 
     def _onModified(self, caller: Any, event: str) -> None:
         self._onEdited()
 
-    def _events(self, segmentation: Any) -> list[int]:
-        if segmentation is None:
-            return []
-        kind = slicer.vtkSegmentation
-        return [kind.SourceRepresentationModified, kind.SegmentAdded, kind.SegmentRemoved, kind.SegmentModified]
+
+def _eventsOf(node: Any) -> list[tuple[Any, int]]:
+    """What changes a segmentation; whether a segment is shown is the display node's matter, of which the node tells."""
+    if node is None or node.GetSegmentation() is None:
+        return []
+    kind = slicer.vtkSegmentation
+    edits = (kind.SourceRepresentationModified, kind.SegmentAdded, kind.SegmentRemoved, kind.SegmentModified)
+    return [*((node.GetSegmentation(), event) for event in edits), (node, node.DisplayModifiedEvent)]

@@ -8,6 +8,7 @@ from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.painted_list import PaintedList
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.translation import _
+from FewShotSAMLib.widgets.wheel import WheelGuard
 
 _AXES = (None, 0, 1, 2)  # as the entries of the choice stand in the .ui file: found by itself, then array axes
 
@@ -24,6 +25,7 @@ class PaintedSection:
         ui.deleteSliceButton.connect("clicked()", self._onDelete)
         ui.emptySliceButton.connect("clicked()", self.declareEmpty)
         ui.axisChoice.connect("currentIndexChanged(int)", self._onAxis)
+        self._wheel = WheelGuard(ui.axisChoice, ui.firstSlice, ui.lastSlice)
         ui.rangeCheck.connect("toggled(bool)", self._onRange)
         ui.firstSlice.connect("valueChanged(int)", self._onRange)
         ui.lastSlice.connect("valueChanged(int)", self._onRange)
@@ -68,7 +70,9 @@ class PaintedSection:
         button.setEnabled(free and current is not None)
         if current is None:
             button.setText(_("Declare slice empty"))
-            button.setToolTip(_("Paint on a slice, or choose the axis above, so that it is known which slices count."))
+            unknown = _("Paint on a slice, or choose the axis above, so that it is known which slices count.")
+            unseen = _("No view shows such slices of the volume. Show one, or rotate the views to the volume.")
+            button.setToolTip(unknown if self._services.session.axis is None else unseen)
         else:
             text = _("Slice {0} is not empty") if self._isEmpty(current) else _("Declare slice {0} empty")
             button.setText(text.format(current))

@@ -22,7 +22,11 @@ from FewShotSAMLib.widgets.review_section import ReviewSection
 from FewShotSAMLib.widgets.segment_editor import SegmentEditor
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.shortcuts import Shortcuts
+from FewShotSAMLib.widgets.tilt_line import TiltLine
+from FewShotSAMLib.widgets.translation import _
+from FewShotSAMLib.workflow import Message
 
+_LONGEST_WAIT_S = 0.01  # of a tick, for threads that work: Slicer's event loop never lets go of Python's lock itself
 _TICKS_PER_LOOK = 4  # how often it is looked whether another slice is shown: every 200 ms
 
 
@@ -43,7 +47,9 @@ class Panel:
         self._review = ReviewSection(ui, self.services)
         self._dependencies = DependencyLine(ui, self.services, self._messages)
         self._folding = Folding(ui, self.services)
+        self._tilt = TiltLine(ui, self.services)
         self._sections = (
+            self._tilt,
             self._inputs,
             self._painted,
             self._propagate,
@@ -66,7 +72,7 @@ class Panel:
         self._stale = False
         self._closed = False
         self._connectSession()
-        self._driver = Driver(self.tick)
+        self._driver = Driver(self.tick, self._onFailed)
         self._driver.start()
         self._onSceneReplaced()
 
@@ -112,15 +118,24 @@ class Panel:
 
     def tick(self) -> None:
         """What the timer does: the session's next small step, and what has changed is shown."""
+        waited = self._session.wait(_LONGEST_WAIT_S)
         self._session.poll()
         if self._closed:
             return
+        self._driver.hurry(waited)
         if self._stale:
             self.update()
         self._ticks += 1
         if self._ticks % _TICKS_PER_LOOK == 0:
             self._painted.tick()
             self._review.tick()
+            self._tilt.update()
+
+    def _onFailed(self, error: Exception) -> None:
+        """The panel cannot go on; Python's console has the details, but few users look there."""
+        self._session.give_up(error)
+        hint = _("Save your work and start Slicer again; please report it with the text of the log.")
+        self._messages.show(Message("error", _("The panel has stopped after an unexpected error."), hint))
 
     def _onSceneClosing(self) -> None:
         self._inputs.detach()

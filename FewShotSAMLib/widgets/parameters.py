@@ -57,9 +57,12 @@ class SceneParameters:
 
     @property
     def sliceRange(self) -> tuple[int, int] | None:
-        """First and last slice to predict; None for all."""
+        """First and last slice to predict; None for all, and where the scene's text is damaged."""
         first, _, last = self._value("range").partition(",")
-        return (int(first), int(last)) if last else None
+        try:
+            return (int(first), int(last)) if last else None
+        except ValueError:
+            return None
 
     @sliceRange.setter
     def sliceRange(self, limits: tuple[int, int] | None) -> None:

@@ -11,6 +11,9 @@ import vtk
 _ALIGNED = 0.9  # cosine between a view's normal and the axis from which the view counts as showing slices along it
 
 
+_PARALLEL = float(np.cos(np.radians(0.5)))  # the same for a view that shows whole slices: 2 mm across a body
+
+
 class SliceViews:
     """Speaks of slices by their index along an array axis (0 = k, 1 = j, 2 = i) of a volume, however it is oriented."""
 
@@ -41,6 +44,26 @@ class SliceViews:
         for view in self._viewsAlong(matrix, axis):
             view.JumpSliceByOffsetting(*position[:3])
 
+    def areTilted(self, volumeId: str) -> bool:
+        """Whether a view in the layout crosses the volume's slices, whichever: strokes there would lie on many."""
+        matrix = self._ijkToWorld(volumeId)
+        if matrix is None:
+            return False
+        axes = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
+        normals = [_array(view.GetSliceToRAS())[:3, 2] for view in self._views() if view.IsMappedInLayout()]
+        return any(np.abs(normal @ axes).max() < _PARALLEL for normal in normals)
+
+    def rotateTo(self, volumeId: str) -> None:
+        """Turn the views in the layout so that they show whole slices of the volume."""
+        volume = slicer.mrmlScene.GetNodeByID(volumeId)
+        for view in self._views():
+            if volume is not None and view.IsMappedInLayout():
+                view.RotateToVolumePlane(volume)
+
+    def _views(self) -> list[Any]:
+        count = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSliceNode")
+        return [slicer.mrmlScene.GetNthNodeByClass(number, "vtkMRMLSliceNode") for number in range(count)]
+
     def _ijkToWorld(self, volumeId: str) -> np.ndarray | None:
         volume = slicer.mrmlScene.GetNodeByID(volumeId)
         if volume is None:
@@ -56,8 +79,7 @@ class SliceViews:
         """The aligned slice nodes, the best first and the red one before others of the same angle."""
         direction = matrix[:3, 2 - axis] / np.linalg.norm(matrix[:3, 2 - axis])
         found = []
-        for number in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
-            node = slicer.mrmlScene.GetNthNodeByClass(number, "vtkMRMLSliceNode")
+        for number, node in enumerate(self._views()):
             cosine = abs(float(_array(node.GetSliceToRAS())[:3, 2] @ direction))
             if cosine >= _ALIGNED:
                 found.append((-round(cosine, 3), node.GetName() != "Red", number, node))

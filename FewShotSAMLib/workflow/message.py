@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 
 from FewShotSAMLib.core.errors import FewShotSAMError
 
 INFO, WARNING, ERROR = "info", "warning", "error"
+_HOW_TO_REPORT = (
+    "Try again. If that does not help, save your work, start again, and report it with the text of the log."
+)
 
 
 @dataclass(frozen=True)
@@ -27,3 +31,10 @@ def message_of(error: FewShotSAMError) -> Message:
     """An error as a message; being cancelled is none."""
     level = INFO if error.kind == "cancelled" else ERROR
     return Message(level, error.message, error.hint, getattr(error, "log", ""))
+
+
+def message_of_unexpected(error: Exception) -> tuple[Message, str]:
+    """An error that nobody foresaw as a message, and all that a programmer wants to know."""
+    what = " ".join(f"{type(error).__name__} {error}".split())
+    message = Message(ERROR, f"An unexpected error ended what was under way: {what}.", _HOW_TO_REPORT)
+    return message, "".join(traceback.format_exception(error)).rstrip()

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.painted_axis import check_one_axis, find_painted_axis
+from FewShotSAMLib.core.painted_axis import AXIS_NAMES, check_one_axis, find_painted_axis
+from FewShotSAMLib.workflow.fingerprints import Fingerprints, fingerprints, marks_on
+from FewShotSAMLib.workflow.notes import Notes
 from FewShotSAMLib.workflow.scene import SceneSegment
 
-Fingerprints = dict[int, int]
-"""Slice index to a number that changes with what the segments hold there; slices without a label are left out."""
-
-_VERSION = 1
+_FEW, _MANY = 3, 10
+"""An edit is no correction of single slices beyond this: a third of the predicted slices, within these two numbers."""
 
 
 @dataclass(frozen=True)
@@ -33,49 +30,18 @@ class PaintedSlice:
     empty: bool = False
 
 
-@dataclass
-class Notes:
-    """What labels alone do not tell; it is stored with the segmentation.
-
-    axis: the one the user chose, None to find it. applied: for each slice that results were written to, its
-    fingerprints before and after. painted: slices that were exemplars then.
-    """
-
-    axis: int | None = None
-    unticked: set[int] = field(default_factory=set)
-    empty: set[int] = field(default_factory=set)
-    painted: set[int] = field(default_factory=set)
-    applied: dict[int, tuple[int, int]] = field(default_factory=dict)
-    applied_axis: int | None = None
-
-    def to_text(self) -> str:
-        """One line of JSON."""
-        applied = {str(index): list(marks) for index, marks in sorted(self.applied.items())}
-        sets = {name: sorted(getattr(self, name)) for name in ("unticked", "empty", "painted")}
-        content = {"version": _VERSION, "axis": self.axis, "applied_axis": self.applied_axis, "applied": applied}
-        return json.dumps({**content, **sets})
-
-    @classmethod
-    def from_text(cls, text: str) -> Notes:
-        """What `to_text` gave; empty notes for any other text, such as a later version's."""
-        try:
-            content: dict[str, Any] = json.loads(text)
-            if content["version"] != _VERSION:
-                return cls()
-            sets = {name: {int(index) for index in content[name]} for name in ("unticked", "empty", "painted")}
-            applied = {int(index): (int(old), int(new)) for index, (old, new) in content["applied"].items()}
-            return cls(axis=content["axis"], applied=applied, applied_axis=content["applied_axis"], **sets)
-        except (KeyError, TypeError, ValueError, AttributeError):
-            return cls()
-
-
 @dataclass(frozen=True)
 class Found:
-    """What a look at the segments showed. axis is None while nothing is painted; problem: "" or what is wrong."""
+    """What a look at the segments showed. axis is None while nothing is painted; problem: "" or what is wrong.
+
+    fingerprints: of all segments, hidden ones too, where results were applied. predicted: slices that hold nothing of
+    the visible segments but what was applied there, which may be nothing.
+    """
 
     axis: int | None
     slices: tuple[PaintedSlice, ...]
     fingerprints: Fingerprints = field(default_factory=dict)
+    predicted: frozenset[int] = frozenset()
     problem: str = ""
     warnings: tuple[str, ...] = ()
 
@@ -88,43 +54,67 @@ def find_painted_slices(
     A slice with a label is painted, unless the label is what FewShotSAM wrote there itself. Nothing is changed and
     nothing but arrays is touched, so that it can run in another thread.
     """
-    segments = [segment for segment in segments if segment.visible]
-    axis, warnings = notes.axis, list[str]()
-    occupied = _occupied(segments)
-    if notes.applied and notes.applied_axis is not None:
-        axis = notes.applied_axis
-    elif axis is None and occupied.any():
-        try:
-            check_one_axis(occupied)
-        except BadInputError as error:
-            return Found(None, (), problem=str(error))
-        axis, warnings = find_painted_axis(occupied, spacing_kji)
+    visible = [segment for segment in segments if segment.visible]
+    prints: Fingerprints = {}
+    if notes.applied_axis is not None and (notes.applied or notes.combined):
+        prints = fingerprints(segments, notes.applied_axis)
+    try:
+        axis, warnings = _axis(visible, spacing_kji, notes, prints)
+    except BadInputError as error:
+        return Found(None, (), prints, problem=str(error))
     if axis is None:
-        return Found(None, ())
-    holders = _holders(segments, axis)
-    prints = fingerprints(segments, axis) if notes.applied else {}
-    own = {index for index in notes.applied if _is_ours(index, prints, notes)}
+        return Found(None, (), prints)
+    holders, own = _holders(visible, axis), set[int]()
+    if axis == notes.applied_axis:
+        ids = [segment.id for segment in visible]
+        applied = {*notes.applied, *notes.combined}
+        own = {index for index in applied if notes.is_ours(index, marks_on(prints, index), ids)}
     painted = [index for index in holders if index not in own]
     slices = [PaintedSlice(index, holders[index], index not in notes.unticked) for index in painted]
     slices += [PaintedSlice(index, (), True, True) for index in notes.empty if index not in set(painted)]
-    return Found(axis, tuple(sorted(slices, key=lambda each: each.index)), prints, "", tuple(warnings))
+    ordered = tuple(sorted(slices, key=lambda each: each.index))
+    return Found(axis, ordered, prints, frozenset(own), "", tuple(warnings))
 
 
-def _is_ours(index: int, prints: Fingerprints, notes: Notes) -> bool:
-    """Whether a slice holds what was written there, or after Undo what was there before: nobody painted on it since."""
-    return index not in notes.painted and prints.get(index, 0) in notes.applied[index]
+def _axis(
+    visible: Sequence[SceneSegment], spacing_kji: tuple[float, float, float], notes: Notes, prints: Fingerprints
+) -> tuple[int | None, list[str]]:
+    """The axis along which is painted, None while nothing is, and warnings. Raises BadInputError.
+
+    Where results are, it is theirs: seen along another axis, every slice would look painted.
+    """
+    if prints and notes.holds_results(prints):
+        if notes.axis not in (None, notes.applied_axis):
+            raise BadInputError(_other_axis(notes))
+        return notes.applied_axis, []
+    if notes.axis is not None:
+        return notes.axis, []
+    occupied = _occupied(visible)
+    if not occupied.any():
+        return None, []
+    check_one_axis(occupied)
+    return find_painted_axis(occupied, spacing_kji)
 
 
-def fingerprints(segments: Iterable[SceneSegment], axis: int) -> Fingerprints:
-    """For each slice along `axis` a number for what the segments hold there; the same however they are stored."""
-    marks: Fingerprints = {}
-    for segment in segments:
-        name = segment.id.encode()
-        for index, rows, columns, mask in _labelled(segment, axis):
-            place = f"{rows} {columns} {mask.shape}".encode()
-            digest = zlib.crc32(np.packbits(mask).tobytes(), zlib.crc32(place, zlib.crc32(name)))
-            marks[index] = zlib.crc32(digest.to_bytes(4, "little"), marks.get(index, 0)) or 1
-    return marks
+def _other_axis(notes: Notes) -> str:
+    assert notes.axis is not None and notes.applied_axis is not None
+    chosen, applied = AXIS_NAMES[notes.axis], AXIS_NAMES[notes.applied_axis]
+    return (
+        f"Axis {chosen} is chosen, but results were applied along axis {applied}. Choose {applied} or automatic; to "
+        f"paint along {chosen}, take the results back by Undo, or make a new segmentation."
+    )
+
+
+def suddenly_painted(before: Found, after: Found) -> tuple[list[int], bool]:
+    """Predicted slices that count as painted now, if they are more than somebody paints at a time; else none.
+
+    And whether an edit did it: it may also be that a segment is shown that was hidden.
+    """
+    painted = [each.index for each in after.slices if not each.empty and each.index in before.predicted]
+    if len(painted) <= max(_FEW, min(_MANY, len(before.predicted) // 3)):
+        return [], False
+    edited = [i for i in painted if marks_on(before.fingerprints, i) != marks_on(after.fingerprints, i)]
+    return (edited, True) if 2 * len(edited) > len(painted) else (painted, False)
 
 
 def _holders(segments: Iterable[SceneSegment], axis: int) -> dict[int, tuple[str, ...]]:
@@ -138,20 +128,6 @@ def _holders(segments: Iterable[SceneSegment], axis: int) -> dict[int, tuple[str
             place = int(index) + segment.offset[axis]
             holders[place] = (*holders.get(place, ()), segment.id)
     return dict(sorted(holders.items()))
-
-
-def _labelled(segment: SceneSegment, axis: int) -> Iterable[tuple[int, int, int, np.ndarray]]:
-    """For each slice with a label its index, the first row and column of the labels, and their mask, cropped."""
-    along = np.moveaxis(segment.labels, axis, 0)
-    row_offset, column_offset = (place for other, place in enumerate(segment.offset) if other != axis)
-    for index, plane in enumerate(along):
-        mask = plane == segment.label_value
-        rows = np.flatnonzero(mask.any(axis=1))
-        if not len(rows):
-            continue
-        columns = np.flatnonzero(mask.any(axis=0))
-        cropped = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        yield index + segment.offset[axis], int(rows[0]) + row_offset, int(columns[0]) + column_offset, cropped
 
 
 def _occupied(segments: Sequence[SceneSegment]) -> np.ndarray:
@@ -169,15 +145,6 @@ def _occupied(segments: Sequence[SceneSegment]) -> np.ndarray:
         )
         occupied[place] |= segment.labels == segment.label_value
     return occupied
-
-
-def note_applied(notes: Notes, axis: int, before: Fingerprints, after: Fingerprints, written: Iterable[int]) -> None:
-    """Remember that results were written to these slices along `axis`, so that they do not count as painted."""
-    if notes.applied_axis != axis:
-        notes.applied = {}
-    notes.applied_axis = axis
-    for index in written:
-        notes.applied[index] = (before.get(index, 0), after.get(index, 0))
 
 
 def ticked_slices(slices: Iterable[PaintedSlice]) -> tuple[list[int], list[int]]:

@@ -70,12 +70,6 @@ class Requests:
         self.cancel_run()
         self._jobs = {request: job for request, job in self._jobs.items() if not job.is_run}
 
-    def drop_all(self) -> None:
-        """Cancel everything and hear nothing of it any more."""
-        for request in self._jobs:
-            self._client.cancel(request)
-        self._jobs = {}
-
     def close(self) -> None:
         """End the background process."""
         self._jobs = {}

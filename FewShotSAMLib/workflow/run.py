@@ -13,6 +13,7 @@ import numpy as np
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.workflow.inputs import build_annotation, write_annotation, write_volume
+from FewShotSAMLib.workflow.message import WARNING, Message
 from FewShotSAMLib.workflow.painted_slices import PaintedSlice, ticked_slices
 from FewShotSAMLib.workflow.scene import ScenePreview, SceneSegment, SceneVolume, Target
 from FewShotSAMLib.workflow.settings import Settings
@@ -173,9 +174,12 @@ class Run:
             self.preview.show(slices, self.question.axis, indices)
         return not self._to_show
 
-    def not_found(self) -> list[str]:
-        """Names of the segments of which no voxel was predicted, once everything is shown."""
-        return [s.name for number, s in enumerate(self.question.segments, start=1) if number not in self._seen]
+    def not_found(self) -> Message | None:
+        """Of which segments no voxel was predicted, once everything is shown."""
+        missing = [f"“{s.name}”" for n, s in enumerate(self.question.segments, start=1) if n not in self._seen]
+        text = f"No voxel of {', '.join(missing)} was found on {len(self.predicted)} slices."
+        hint = "Paint one or two slices more between the painted ones."
+        return Message(WARNING, text, hint) if missing else None
 
 
 def _write(question: Question, files: RunFiles) -> None:

@@ -126,3 +126,16 @@ class Scene(Protocol):
         Label values, names, colours and terminology are kept. Whole or not at all; returns warnings. Raises
         BadInputError.
         """
+
+
+def gone_nodes(scene: Scene, target: Target | None) -> list[str]:
+    """What of the target is no longer in the scene: "volume", "segmentation"."""
+    return [kind for kind, node in vars(target).items() if not scene.exists(node)] if target else []
+
+
+def export_all(scene: Scene, target: Target, path: Path) -> list[str]:
+    """Write all segments, hidden ones too: what is hidden for a moment must not be missing from a file.
+
+    Returns warnings; raises BadInputError.
+    """
+    return scene.export(target, [segment.id for segment in scene.segments(target)], path)

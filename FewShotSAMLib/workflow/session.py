@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,16 @@ from FewShotSAMLib.worker.client import WorkerClient
 from FewShotSAMLib.workflow.applying import Applying
 from FewShotSAMLib.workflow.job import STAGES, Job, Progress
 from FewShotSAMLib.workflow.machine import Machine
-from FewShotSAMLib.workflow.message import INFO, WARNING, Message, message_of
+from FewShotSAMLib.workflow.message import INFO, WARNING, Message, message_of, message_of_unexpected
 from FewShotSAMLib.workflow.models import ModelEntry, ModelLibrary
 from FewShotSAMLib.workflow.painted_slices import PaintedSlice
 from FewShotSAMLib.workflow.requests import Requests
 from FewShotSAMLib.workflow.review import Review
 from FewShotSAMLib.workflow.run import Run, RunFiles, ask
-from FewShotSAMLib.workflow.scene import Scene, ScenePreview, Target
+from FewShotSAMLib.workflow.scene import Scene, ScenePreview, Target, export_all, gone_nodes
 from FewShotSAMLib.workflow.settings import Settings
 from FewShotSAMLib.workflow.signal import Signal
-from FewShotSAMLib.workflow.state import BUSY, State
+from FewShotSAMLib.workflow.state import BUSY, State, why_inputs_change
 from FewShotSAMLib.workflow.thumbnails import thumbnail
 from FewShotSAMLib.workflow.tracker import PaintingTracker, why_no_exemplars
 
@@ -59,14 +59,14 @@ class Session:
         self.models = ModelLibrary(folder or self._job_folder / "models")
         self._files = RunFiles(self._job_folder)
         self._executor = ThreadPoolExecutor(1, "fewshotsam")
-        self._tracker = PaintingTracker(scene, self._executor)
+        self._tracker = PaintingTracker(scene, self._executor, self.said.emit)
         self._requests = Requests(
             client or WorkerClient(), self.progressed.emit, self.said.emit, self.logged.emit, self._end
         )
         self._run: Run | None = None
         self._applying: Applying | None = None
         self._learned: tuple[Any, ...] | None = None
-        self._is_wanted = False
+        self._is_wanted, self._failure = False, ""
 
     @property
     def painted(self) -> tuple[PaintedSlice, ...]:
@@ -126,7 +126,7 @@ class Session:
         target = Target(volume_id, segmentation_id) if volume_id and segmentation_id else None
         if target == self.target:
             return
-        reason = "" if self.state is State.IDLE else self._why_inputs_change()
+        reason = why_inputs_change(gone_nodes(self.scene, self.target), self.state)
         self._drop_run()
         self.target, self.review, self.range = target, None, None
         self._tracker.set_target(target)
@@ -155,18 +155,15 @@ class Session:
 
     def delete_slice(self, index: int) -> None:
         """Erase the visible segments on a slice; Undo brings them back."""
-        if self.target is None or self.axis is None:
-            return
         try:
-            ids = [segment.id for segment in self._tracker.visible_segments()]
-            self.scene.clear_slice(self.target, ids, self.axis, index)
+            self._tracker.delete_slice(index)
         except FewShotSAMError as error:
             self.said.emit(message_of(error))
-        self._tracker.forget_slice(index)
         self.changed.emit()
 
     def propagate(self) -> None:
         """Learn from the painted slices and predict the others. A preview that was not applied is discarded."""
+        self._tracker.look_soon(0.0)  # not every change is told, and this is the moment that counts
         if reason := self.why_not():
             self.said.emit(Message(WARNING, reason))
             return
@@ -190,13 +187,34 @@ class Session:
         """Take the next small steps: events, painted slices, inputs, preview. Never longer than some 20 ms."""
         try:
             self._requests.poll()
-            self._check_nodes()
+            if gone_nodes(self.scene, self.target):  # they may be deleted at any time
+                self.set_inputs(None, None)
             if self.target is not None and self._tracker.poll(is_urgent=self._is_wanted):
                 self.changed.emit()
             self._step()
+            self._failure = ""
         except FewShotSAMError as error:
             self._drop_run()
             self.said.emit(message_of(error))
+        except Exception as error:  # noqa: BLE001 - a view has nobody who could tell of it, and would poll in vain
+            self.give_up(error)
+
+    def wait(self, longest_s: float) -> bool:
+        """Let a thread of ours work, if one does; True then. Slicer's event loop locks Python, so it stood still."""
+        writing = [each.writing for each in (self._run, self._applying) if each is not None]
+        known: list[Future[Any] | None] = [self._tracker.search, *writing]
+        pending = [each for each in known if each is not None and not each.done()]
+        wait(pending, longest_s)
+        return bool(pending)
+
+    def give_up(self, error: Exception) -> None:
+        """Something failed that nobody foresaw: drop what runs and say so, once where it fails at each poll."""
+        self._drop_run()
+        message, details = message_of_unexpected(error)
+        if details != self._failure:
+            self._failure = details
+            self.logged.emit(details)
+            self.said.emit(message)
 
     def apply(self) -> None:
         """Write the previewed result into the segments as one step of Undo. Painted slices stay as they are."""
@@ -205,12 +223,10 @@ class Session:
             return
         question = run.question
         try:
-            kept = {each.index for each in self._tracker.look_now().slices if each.ticked}
-            written = [index for index in run.predicted if index not in kept]
+            written = self._tracker.writable(run.predicted, question.axis)
             before = self._tracker.fingerprints(question.axis)
             self.scene.commit(question.target, question.segment_ids, run.classes, question.axis, written)
-            exemplars = sorted({*question.painted, *(kept - set(written))})
-            self._tracker.remember_applied(question.axis, before, written, exemplars)
+            self._tracker.remember_applied(question.axis, before, written, question.segment_ids)
         except FewShotSAMError as error:
             self.said.emit(message_of(error))
             return
@@ -254,12 +270,11 @@ class Session:
         self._ask("clear_cache", {}, lambda report: self.inspect())
 
     def export(self, path: Path) -> None:
-        """Write the visible segments on the volume's full geometry: `.seg.nrrd`, or a label map."""
+        """Write all segments, hidden ones too, on the volume's full geometry: `.seg.nrrd`, or a label map."""
         try:
             if self.target is None:
                 raise BadInputError("There is nothing to export.", "Choose a volume and a segmentation first.")
-            ids = [segment.id for segment in self._tracker.visible_segments()]
-            warnings = self.scene.export(self.target, ids, path)
+            warnings = export_all(self.scene, self.target, path)
         except FewShotSAMError as error:
             self.said.emit(message_of(error))
             return
@@ -268,9 +283,8 @@ class Session:
         self.said.emit(Message(INFO, f"Exported to {path}."))
 
     def forget_scene(self) -> None:
-        """The scene was closed: drop everything that belonged to it."""
+        """The scene was closed: drop everything that belonged to it. What is asked of the computer goes on."""
         self._drop_run()
-        self._requests.drop_all()
         self.target, self.review, self.range, self._learned = None, None, None, None
         self._tracker.set_target(None)
         self.changed.emit()
@@ -318,9 +332,7 @@ class Session:
         if run.show_some() and run.classes is not None and self.state is State.RUNNING:
             self._set_state(State.PREVIEW)
             if missing := run.not_found():
-                names = ", ".join(f"“{name}”" for name in missing)
-                text = f"No voxel of {names} was found on {len(run.predicted)} slices."
-                self.said.emit(Message(WARNING, text, "Paint one or two slices more between the painted ones."))
+                self.said.emit(missing)
 
     def _step_applying(self, applying: Applying) -> None:
         if applying.writing is None:
@@ -376,19 +388,6 @@ class Session:
             self._drop_run()
         if error is not None:
             self.said.emit(message_of(error))
-
-    def _check_nodes(self) -> None:
-        """Volume or segmentation may be deleted at any time."""
-        if self._gone_nodes():
-            self.set_inputs(None, None)
-
-    def _gone_nodes(self) -> list[str]:
-        return [kind for kind, node in vars(self.target).items() if not self.scene.exists(node)] if self.target else []
-
-    def _why_inputs_change(self) -> str:
-        """Why a run or a preview ends with its inputs, whoever heard of it first: the view, or `poll`."""
-        gone, what = self._gone_nodes(), "its preview" if self.state is State.PREVIEW else "the run"
-        return f"The {gone[0]} was removed, so {what} was dropped." if gone else f"With the inputs {what} was dropped."
 
     def _drop_run(self) -> None:
         """Stop whatever runs and forget it; nothing of it reaches the segmentation."""

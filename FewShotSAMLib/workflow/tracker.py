@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 
-from FewShotSAMLib.workflow.painted_slices import (
-    Fingerprints,
-    Found,
-    Notes,
-    PaintedSlice,
-    find_painted_slices,
-    fingerprints,
-    note_applied,
-)
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.painted_axis import AXIS_NAMES
+from FewShotSAMLib.workflow.fingerprints import Fingerprints, fingerprints, marks_on
+from FewShotSAMLib.workflow.message import WARNING, Message
+from FewShotSAMLib.workflow.notes import Notes
+from FewShotSAMLib.workflow.painted_slices import Found, PaintedSlice, find_painted_slices, suddenly_painted
 from FewShotSAMLib.workflow.scene import Scene, SceneSegment, Target
 
 QUIET_S = 0.25
 """A stroke changes the segmentation many times; the slices are looked for when it has been quiet for so long."""
 _NOTHING = Found(None, ())
+_CHANGED_AT_ONCE = (
+    "{0} slices with applied results were changed at once. They still count as predicted, not as painted."
+)
+_HOW_TO_CORRECT = "The next result replaces them. To have slices learned from, correct them a few at a time."
+_SHOWN_AT_ONCE = "{0} slices with applied results count as painted now, because of a segment that was hidden."
+_HOW_TO_LEAVE_OUT = "Hide it again, or untick slices on which the other segments are not complete."
 
 
 class PaintingTracker:
-    """The painted slices of one target. Looking for them happens in `executor`; `poll` takes over what was found."""
+    """The painted slices of one target. Looking for them happens in `executor`; `poll` takes over what was found.
 
-    def __init__(self, scene: Scene, executor: Executor) -> None:
-        self._scene, self._executor = scene, executor
+    say: hears what the user must know of them.
+    """
+
+    def __init__(self, scene: Scene, executor: Executor, say: Callable[[Message], None]) -> None:
+        self._scene, self._executor, self._say = scene, executor, say
         self._target: Target | None = None
         self._modified_at: float | None = None
         self._search: Future[Found] | None = None
@@ -38,6 +44,11 @@ class PaintingTracker:
     def is_up_to_date(self) -> bool:
         """Whether `found` is what the segmentation holds now."""
         return self._modified_at is None and self._search is None
+
+    @property
+    def search(self) -> Future[Found] | None:
+        """The search in another thread, None where there is none."""
+        return self._search
 
     def set_target(self, target: Target | None) -> None:
         """Watch another segmentation, or none."""
@@ -67,12 +78,28 @@ class PaintingTracker:
     def look_now(self) -> Found:
         """The painted slices as they are at this moment; blocks for as long as that takes. Raises BadInputError."""
         self._modified_at, self._search = None, None
-        self.found = find_painted_slices(*self._question())
+        self._accept(find_painted_slices(*self._question()))
         return self.found
 
+    def writable(self, predicted: Iterable[int], axis: int) -> list[int]:
+        """Those of the predicted slices along `axis` that are not painted at this moment; blocks as `look_now`.
+
+        Raises BadInputError where what is painted lies along another axis, or two: then nobody knows what to spare.
+        """
+        found = self.look_now()
+        if found.problem or found.axis not in (None, axis):
+            name = AXIS_NAMES[axis]
+            reason = found.problem or f"What is painted now lies along another axis than the result ({name})."
+            raise BadInputError(
+                f"The result was not applied: {reason}", f"Undo what was painted since, choose axis {name}, or discard."
+            )
+        kept = {each.index for each in found.slices if each.ticked}
+        return [index for index in predicted if index not in kept]
+
     def fingerprints(self, axis: int) -> Fingerprints:
-        """What the visible segments hold on each slice now."""
-        return fingerprints(self.visible_segments(), axis)
+        """What all segments hold on each slice now."""
+        assert self._target is not None
+        return fingerprints(self._scene.segments(self._target), axis)
 
     def visible_segments(self) -> list[SceneSegment]:
         """The segments that take part: hiding one leaves it out. Raises BadInputError."""
@@ -80,10 +107,8 @@ class PaintingTracker:
         return [segment for segment in self._scene.segments(self._target) if segment.visible]
 
     def set_axis(self, axis: int | None) -> None:
-        """The axis along which is painted; None to find it."""
+        """The axis along which is painted; None to find it. What is known of another axis is kept: it may be a slip."""
         self.notes.axis = axis
-        if self.notes.applied_axis != axis:
-            self.notes.applied, self.notes.applied_axis = {}, None
         self._keep_notes()
         self.look_soon(0.0)
 
@@ -101,18 +126,27 @@ class PaintingTracker:
             kept.append(PaintedSlice(index, (), True, True))
         self._change(tuple(sorted(kept, key=lambda each: each.index)))
 
-    def forget_slice(self, index: int) -> None:
-        """A slice was erased: it is neither painted nor empty any more."""
-        for known in (self.notes.unticked, self.notes.empty, self.notes.painted):
+    def delete_slice(self, index: int) -> None:
+        """Erase the visible segments on a slice: it is neither painted nor empty any more. Raises BadInputError."""
+        if self._target is None or self.found.axis is None:
+            return
+        ids = [segment.id for segment in self.visible_segments()]
+        self._scene.clear_slice(self._target, ids, self.found.axis, index)
+        for known in (self.notes.unticked, self.notes.empty):
             known.discard(index)
         self._keep_notes()
         self.look_soon(0.0)
 
-    def remember_applied(self, axis: int, before: Fingerprints, written: list[int], exemplars: list[int]) -> None:
-        """Results were written to these slices: they do not count as painted until somebody paints on them."""
-        note_applied(self.notes, axis, before, self.fingerprints(axis), written)
-        self.notes.painted = set(exemplars)
-        self.notes.unticked.difference_update(written)  # if they are painted on now, it is to correct them
+    def remember_applied(self, axis: int, before: Fingerprints, written: Collection[int], ids: Collection[str]) -> None:
+        """Results were written to segments on these slices: they do not count as painted until somebody paints there.
+
+        axis, before: the slices' axis, and `fingerprints` from before. ids: of the segments.
+        """
+        after = self.fingerprints(axis)
+        self.notes.note_applied(axis, before, after, written, ids)
+        visible = [segment.id for segment in self.visible_segments()]
+        ours = [index for index in written if self.notes.is_ours(index, marks_on(after, index), visible)]
+        self.notes.unticked.difference_update(ours)  # if they are painted on now, it is to correct them
         self._keep_notes()
         self.look_soon(0.0)
 
@@ -133,21 +167,35 @@ class PaintingTracker:
 
     def _remember_added(self, axis: int, before: Fingerprints) -> None:
         after = self.fingerprints(axis)
-        written = [index for index, mark in after.items() if mark != before.get(index)]
-        painted = [each.index for each in self.found.slices if each.ticked and not each.empty]
-        self.remember_applied(axis, before, written, painted)
+        slices = {index for prints in (before, after) for marks in prints.values() for index in marks}
+        written = [index for index in slices if marks_on(before, index) != marks_on(after, index)]
+        self.remember_applied(axis, before, written, ())
 
     def _question(self) -> tuple[list[SceneSegment], tuple[float, float, float], Notes]:
         assert self._target is not None
         geometry = self._scene.volume(self._target.volume).geometry
-        notes = replace(self.notes, applied=dict(self.notes.applied))
-        return self._scene.segments(self._target), geometry.spacing_kji, notes
+        return self._scene.segments(self._target), geometry.spacing_kji, self.notes.copy()
 
     def _take_over(self) -> bool:
         assert self._search is not None
         search, self._search = self._search, None
-        before, self.found = self.found, search.result()
+        before = self.found
+        self._accept(search.result())
         return before != self.found
+
+    def _accept(self, found: Found) -> None:
+        """Take over what was found. What no painting by hand has changed, stays predicted, and the user is told."""
+        sudden, by_edit = suddenly_painted(self.found, found)
+        self.found = found
+        if sudden and by_edit:
+            visible = [segment.id for segment in self.visible_segments()]
+            self.notes.note_changed(found.fingerprints, sudden, visible)
+            self._keep_notes()
+            kept = tuple(each for each in found.slices if each.index not in sudden)
+            self.found = replace(found, slices=kept, predicted=found.predicted.union(sudden))
+            self._say(Message(WARNING, _CHANGED_AT_ONCE.format(len(sudden)), _HOW_TO_CORRECT))
+        elif sudden:
+            self._say(Message(WARNING, _SHOWN_AT_ONCE.format(len(sudden)), _HOW_TO_LEAVE_OUT))
 
     def _change(self, slices: tuple[PaintedSlice, ...]) -> None:
         self.found = replace(self.found, slices=slices)

@@ -10,6 +10,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from FewShotSAMLib.core import Geometry
 from FewShotSAMLib.mrml import MRMLScene
+from FewShotSAMLib.mrml.commit import _cropped
 from FewShotSAMLib.mrml.masking import Masking
 from FewShotSAMLib.workflow.scene import Target
 
@@ -190,3 +191,11 @@ def test_merging_by_maximum_would_have_hit_the_neighbour(setting: Setting) -> No
         image, setting.node, "hidden", logic.MODE_MERGE_MAX, image.GetExtent(), False, ["A", "other"]
     )
     assert not np.array_equal(setting.voxels("A"), before["A"])
+
+
+def test_what_is_to_be_painted_holds_no_whole_volume_in_memory() -> None:
+    mask = box(slice(2, 4), slice(3, 9), slice(5, 6))
+    found = _cropped(mask)
+    assert found is not None
+    assert found.first == (2, 3, 5) and found.mask.shape == (2, 6, 1) and found.mask.all()
+    assert not np.shares_memory(found.mask, mask)

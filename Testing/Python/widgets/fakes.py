@@ -126,6 +126,9 @@ class FakeSession:
     def next_slice(self) -> int | None:
         return self.review.next_slices[0] if self.review and self.review.next_slices else None
 
+    def wait(self, longest_s: float) -> bool:
+        return False
+
     def poll(self) -> None:
         self.polls += 1
 
@@ -144,6 +147,7 @@ class FakeSession:
 _PLAIN_CALLS = {
     *("mark_modified", "set_ticked", "set_empty", "delete_slice", "propagate", "cancel", "apply"),
     *("discard", "save_model", "apply_model", "inspect", "download", "clear_cache", "export", "close", "forget_scene"),
+    "give_up",
 }
 
 
@@ -170,6 +174,7 @@ class FakeViews:
 
     def __init__(self) -> None:
         self.current: int | None = 12
+        self.tilted = False
         self.jumps: list[tuple[str, int, int]] = []
 
     def sliceCount(self, volumeId: str, axis: int) -> int:
@@ -177,6 +182,12 @@ class FakeViews:
 
     def currentSlice(self, volumeId: str, axis: int) -> int | None:
         return self.current
+
+    def areTilted(self, volumeId: str) -> bool:
+        return self.tilted
+
+    def rotateTo(self, volumeId: str) -> None:
+        self.tilted = False
 
     def jumpTo(self, volumeId: str, axis: int, index: int) -> None:
         self.jumps.append((volumeId, axis, index))

@@ -1,6 +1,7 @@
 """The module is opened, left, reloaded; the scene is closed or loaded; nodes are removed; Slicer quits."""
 
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -111,6 +112,24 @@ def test_edits_of_the_segmentation_reach_the_session_and_those_of_another_do_not
     panel.ui.newSegmentationButton.click()
     panel.session.calls.clear()
     first.GetSegmentation().AddEmptySegment("s10", "newer")
+    assert panel.session.called("mark_modified") == []
+
+
+def test_a_segment_that_is_hidden_or_shown_reaches_the_session(panel: Any, scene: Any) -> None:
+    """A hidden one takes no part; its voxels do not change by that."""
+    import slicer
+
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    node = slicer.mrmlScene.GetNodeByID(panel.session.target.segmentation)
+    node.CreateDefaultDisplayNodes()
+    for visible in (False, True):
+        panel.session.calls.clear()
+        node.GetDisplayNode().SetSegmentVisibility("s1", visible)
+        assert panel.session.called("mark_modified")
+    panel.wait(2)
+    panel.ui.newSegmentationButton.click()
+    panel.session.calls.clear()
+    node.GetDisplayNode().SetSegmentVisibility("s1", False)
     assert panel.session.called("mark_modified") == []
 
 
@@ -251,3 +270,47 @@ def test_the_editor_lets_go_of_a_closing_scene_and_watches_the_views_of_the_next
     panel.widget.cleanup()
     assert editor.mrmlSegmentEditorNode() is None
     assert editor.calls[-1] == ("removeViewObservations",)
+
+
+def test_a_failing_panel_says_so_and_drops_the_run(panel: Any) -> None:
+    from harness import problems
+
+    def fail() -> None:
+        raise ValueError("nobody foresaw this")
+
+    panel.session.poll = fail
+    deadline = time.monotonic() + 5
+    while not panel.session.called("give_up") and time.monotonic() < deadline:
+        application.processEvents()
+    assert any("nobody foresaw" in each for each in problems.takeAll())
+    assert len(panel.session.called("give_up")) == 1
+    assert "The panel has stopped" in panel.ui.messageLabel.text
+    assert "log" in panel.ui.messageLabel.text
+
+
+def test_the_panel_ticks_faster_while_a_thread_works(panel: Any) -> None:
+    timer = panel.widget.panel._driver._timer
+    usual = timer.interval
+    panel.session.wait = lambda seconds: seconds <= 0.02
+    panel.wait(1)
+    assert timer.interval < usual
+    panel.session.wait = lambda seconds: False
+    panel.wait(1)
+    assert timer.interval == usual
+
+
+def test_a_damaged_range_in_the_scene_is_none(panel: Any, scene: Any) -> None:
+    parameters = panel.widget.panel.services.parameters
+    parameters.sliceRange = (3, 5)
+    assert parameters.sliceRange == (3, 5)
+    for text in ("3,five", "3", ",,", "3;5"):
+        parameters._node().SetParameter("range", text)
+        assert parameters.sliceRange is None
+
+
+def test_the_self_test_of_an_installed_extension_says_that_it_has_none(
+    panel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(panel.module, "__file__", str(tmp_path / "qt-scripted-modules" / "FewShotSAM.py"))
+    panel.module.FewShotSAMTest("runTest").runTest()
+    assert "source tree" in caplog.text

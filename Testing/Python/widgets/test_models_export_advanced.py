@@ -101,6 +101,29 @@ def test_export(panel: Any, scene: Any, position: int, answer: str, written: str
     assert panel.session.called("export") == [(Path(written),)]
 
 
+def test_a_completed_name_replaces_no_file_without_a_question(panel: Any, scene: Any, tmp_path: Path) -> None:
+    """The file dialog asked about the name without suffix."""
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    panel.wait(2)
+    (tmp_path / "liver.seg.nrrd").write_text("precious")
+    panel.dialogs.answer = str(tmp_path / "liver")
+    asked: list[str] = []
+    for agrees in (False, True):
+        panel.dialogs.confirm = lambda text, title, agrees=agrees: asked.append(text) or agrees
+        panel.ui.exportButton.click()
+        assert panel.session.called("export") == [(tmp_path / "liver.seg.nrrd",)] * agrees
+    assert ["liver.seg.nrrd" in text for text in asked] == [True, True]
+    panel.dialogs.answer = str(tmp_path / "liver.seg.nrrd")
+    panel.ui.exportButton.click()
+    assert len(asked) == 2, "the file dialog has asked"
+
+
+def test_an_exported_model_gets_its_suffix(models: Any) -> None:
+    models.dialogs.answer = "/x/kidney"
+    models.ui.exportModelButton.click()
+    assert [path for _, path in models.session.models.copied] == [Path("/x/kidney.fewshot")]
+
+
 def choose(choice: Any, value: str) -> None:
     assert choice.findData(value) >= 0, value
     choice.setCurrentIndex(choice.findData(value))

@@ -96,7 +96,19 @@ def test_the_empty_button_is_about_the_slice_that_is_shown(painting: Any) -> Non
     assert painting.session.called("set_empty")[-1] == (3, False)
     painting.views.current = None
     painting.wait(10)
-    assert not button.enabled
+    assert not button.enabled and "rotate the views" in button.toolTip
+    painting.go(axis=None)
+    assert "choose the axis" in button.toolTip
+
+
+def test_tilted_views_are_told_until_they_are_rotated(painting: Any) -> None:
+    frame = painting.ui.tiltFrame
+    assert not frame.visible
+    painting.views.tilted = True
+    painting.wait(10)
+    assert frame.visible
+    painting.ui.rotateViewsButton.click()
+    assert not frame.visible and not painting.views.tilted
 
 
 def test_axis_and_range(painting: Any) -> None:
@@ -113,6 +125,27 @@ def test_axis_and_range(painting: Any) -> None:
     assert (ui.firstSlice.maximum, ui.firstSlice.enabled) == (39, True)
     ui.rangeCheck.click()
     assert painting.session.range is None
+
+
+def _wheel(widget: Any) -> None:
+    """One step down over the middle of a widget."""
+    middle = QtCore.QPointF(widget.native.rect().center())
+    everywhere = widget.native.mapToGlobal(middle.toPoint())
+    step, none = QtCore.QPoint(0, -120), QtCore.QPoint(0, 0)
+    buttons = (QtCore.Qt.NoButton, QtCore.Qt.NoModifier, QtCore.Qt.NoScrollPhase, False)
+    event = QtGui.QWheelEvent(middle, QtCore.QPointF(everywhere), none, step, *buttons)
+    QtCore.QCoreApplication.sendEvent(widget.native, event)
+
+
+def test_scrolling_the_panel_chooses_nothing(painting: Any) -> None:
+    ui = painting.ui
+    ui.rangeCheck.click()
+    before = (ui.axisChoice.currentIndex, painting.session.range)
+    for widget in (ui.axisChoice, ui.firstSlice, ui.lastSlice):
+        widget.native.clearFocus()
+        _wheel(widget)
+    assert (ui.axisChoice.currentIndex, painting.session.range) == before
+    assert painting.session.called("set_axis") == []
 
 
 def test_strip_image_marks_what_it_should() -> None:

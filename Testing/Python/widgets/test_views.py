@@ -46,6 +46,30 @@ def test_an_oblique_volume(scene: Any) -> None:
     assert views.currentSlice(scene.volume.GetID(), 0) == 11
 
 
+@pytest.mark.parametrize("degrees", [-20, 3, 40])
+def test_a_tilted_volume_is_noticed_and_the_views_are_rotated(scene: Any, degrees: float) -> None:
+    views, volumeId = SliceViews(), scene.volume.GetID()
+    rotated(scene.volume, degrees)
+    for shown in (0, 1):
+        for view in scene.views:
+            view.SetMappedInLayout(shown)
+        assert views.areTilted(volumeId) == bool(shown)
+    views.rotateTo(volumeId)
+    assert not views.areTilted(volumeId)
+    for axis, last in enumerate((39, 29, 19)):
+        views.jumpTo(volumeId, axis, last)
+        assert views.currentSlice(volumeId, axis) == last
+
+
+def test_a_straight_volume_is_not_tilted(scene: Any) -> None:
+    for view in scene.views:
+        view.SetMappedInLayout(1)
+    assert not SliceViews().areTilted(scene.volume.GetID())
+    assert not SliceViews().areTilted("vtkMRMLScalarVolumeNode99")
+    rotated(scene.volume, 90)
+    assert not SliceViews().areTilted(scene.volume.GetID())
+
+
 def test_a_transformed_volume(scene: Any) -> None:
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     matrix = vtk.vtkMatrix4x4()

@@ -57,6 +57,7 @@ class ArrayScene:
         self.geometry = Geometry(size, (1.0, 1.2, 3.0), (5.0, -7.0, 11.0))
         self.labels = np.zeros(shape, np.uint8)
         self.visible = {"a": True, "b": True}
+        self.removed: set[str] = set()
         self.nodes = {"v", "s"}
         self.notes: dict[str, str] = {}
         self.previews: list[ArrayPreview] = []
@@ -81,6 +82,7 @@ class ArrayScene:
         return [
             SceneSegment(name, f"Segment {name}", color, self.labels, (0, 0, 0), number, self.visible[name])
             for number, (name, color) in enumerate(colors.items(), start=1)
+            if name not in self.removed
         ]
 
     def create_segmentation(self, volume_id: str) -> str:
@@ -112,7 +114,7 @@ class ArrayScene:
         self.notes[segmentation_id] = text
 
     def export(self, target: Target, segment_ids: Sequence[str], path: Path) -> list[str]:
-        path.write_bytes(b"exported")
+        path.write_text(" ".join(segment_ids))
         return []
 
 
@@ -156,6 +158,12 @@ def client() -> Iterator[WorkerClient]:
     client = WorkerClient()
     yield client
     client.close()
+
+
+@pytest.fixture
+def scene() -> ArrayScene:
+    """Nothing is painted."""
+    return ArrayScene()
 
 
 @pytest.fixture

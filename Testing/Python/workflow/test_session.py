@@ -1,6 +1,8 @@
 """The whole workflow on arrays, with the real background process and the bundled encoder."""
 
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,6 +111,38 @@ def test_a_range_and_a_hidden_segment(stage) -> None:
     assert (stage.scene.labels[3] == before[3]).all()
 
 
+def test_propagate_looks_again_although_nothing_was_told(stage) -> None:
+    """A segment was hidden: on the slices that only it is painted on, the other is not known to be absent."""
+    stage.scene.paint(4, value=2)
+    stage.session.mark_modified()
+    stage.settle()
+    assert [each.index for each in stage.session.painted] == [4, 7, 12, 17]
+    stage.scene.visible["b"] = False
+    stage.session.propagate()
+    stage.until(lambda: stage.session._run is not None)
+    question = stage.session._run.question
+    stage.session.cancel()
+    assert question.painted == (7, 12, 17) and question.segment_ids == ("a",)
+
+
+def test_a_result_waits_where_slices_of_another_axis_were_painted_since(stage) -> None:
+    session = stage.session
+    session.propagate()
+    stage.until(lambda: session._run is not None)
+    session._requests.drop_run()
+    run, session.state = session._run, State.PREVIEW
+    run.writing, run.classes, run.predicted = None, stage.scene.truth.astype(np.uint8), (9, 10, 11)
+    stage.scene.paint(20, axis=1)
+    drawn = stage.scene.labels.copy()
+    session.apply()
+    assert (stage.scene.labels == drawn).all(), "the strokes are not written over"
+    assert "not applied" in stage.errors[-1] and session.state is State.PREVIEW
+    session.set_axis(0)
+    stage.scene.labels[:, 20] = 0
+    session.apply()
+    assert session.state is State.IDLE and stage.scene.labels[10].any()
+
+
 @pytest.mark.parametrize("moment", ["preparing", "running", "fine-tune", "predict"])
 def test_cancel_in_every_stage(stage, moment: str) -> None:
     reached: list[str] = []
@@ -160,6 +194,48 @@ def test_closing_the_scene_and_removing_a_node(stage) -> None:
     stage.scene.nodes.remove("v")
     stage.until(lambda: stage.session.target is None)
     assert "removed" in stage.messages[-1].text and stage.session.state is State.IDLE
+
+
+def test_an_unexpected_error_is_a_message_once_and_nothing_goes_on(stage) -> None:
+    details: list[str] = []
+    stage.session.logged.connect(details.append)
+    stage.session.propagate()
+    stage.until(lambda: stage.session._run is not None)
+    step, stage.session._step = stage.session._step, lambda: np.zeros(2)[5]
+    for _ in range(3):
+        stage.session.poll()
+    assert stage.session.state is State.IDLE and stage.session.preview is None
+    assert len(stage.errors) == 1 and "IndexError" in stage.errors[0]
+    assert len(details) == 1 and "Traceback" in details[0]
+    stage.session._step = step
+    stage.session.poll()
+    stage.session.propagate()
+    assert stage.session.state is State.PREPARING
+
+
+def test_a_thread_works_although_python_is_locked_between_polls(stage) -> None:
+    """As by Slicer's event loop: here nobody but who waits gives the lock away."""
+    interval = sys.getswitchinterval()
+    stage.session._executor.submit(int).result()  # the thread is there
+    stage.session.mark_modified()
+    stage.session._tracker.look_soon(0.0)
+    sys.setswitchinterval(100)
+    try:
+        for _ in range(20):
+            stage.session.wait(0.01)
+            stage.session.poll()
+            if stage.session._tracker.is_up_to_date:
+                break
+    finally:
+        sys.setswitchinterval(interval)
+    assert stage.session._tracker.is_up_to_date
+    assert not stage.session.wait(0.01)
+
+
+def test_all_segments_are_exported(stage, tmp_path: Path) -> None:
+    stage.scene.visible["b"] = False
+    stage.session.export(tmp_path / "all.seg.nrrd")
+    assert (tmp_path / "all.seg.nrrd").read_text() == "a b"
 
 
 def test_why_not(stage) -> None:
@@ -229,6 +305,7 @@ def test_what_a_model_adds_to_the_painted_segmentation_does_not_count_as_painted
 
 def test_the_machine(stage) -> None:
     stage.session.inspect()
+    stage.session.forget_scene()  # the computer stays the same
     stage.until(lambda: stage.session.machine is not None)
     machine = stage.session.machine
     assert machine.devices[-1].name == "cpu" and machine.devices[-1].free_bytes > 1e8
