@@ -146,6 +146,7 @@ def test_a_result_waits_where_slices_of_another_axis_were_painted_since(stage) -
 @pytest.mark.parametrize("moment", ["preparing", "running", "fine-tune", "predict"])
 def test_cancel_in_every_stage(stage, moment: str) -> None:
     reached: list[str] = []
+    stage.session.range = (10, 14)
     stage.session.progressed.connect(lambda progress: reached.append(progress.stage))
     before = stage.scene.labels.copy()
     stage.session.propagate()
@@ -163,6 +164,7 @@ def test_cancel_in_every_stage(stage, moment: str) -> None:
 
 
 def test_a_second_propagate_is_refused_while_one_runs(stage) -> None:
+    stage.session.range = (10, 14)
     stage.session.propagate()
     stage.session.propagate()
     assert "under way" in stage.messages[-1].text and "under way" in stage.session.why_not()
