@@ -64,9 +64,9 @@ def test_a_model_segments_another_volume(guided: Any, monkeypatch: pytest.Monkey
     first = read_segmentation(output).layers
     assert "fine-tune" in stages
     stages.clear()
-    apply({**parameters, "no_cache": True, "range": [5, 6]}, context)
+    apply({**parameters, "no_cache": True}, context)
     assert "fine-tune" not in stages, "for the next volume it has learned already"
-    assert (read_segmentation(output).layers[:, 5:7] == first[:, 5:7]).all()
+    assert (read_segmentation(output).layers == first).all()
 
 
 def test_one_painted_slice_is_enough(guided: Any) -> None:
