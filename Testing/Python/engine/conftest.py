@@ -10,6 +10,7 @@ import torch
 
 from FewShotSAMLib.benchmark.tasks import read_image_of, read_tasks, read_truth
 from FewShotSAMLib.core.annotation import Annotation, annotate
+from FewShotSAMLib.core.errors import CancelledError
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.image_io import write_image
 from FewShotSAMLib.core.intensity import parse_normalisation
@@ -50,6 +51,18 @@ class Case:
     def run(self, context: JobContext | None = None, **changes: Any) -> dict[str, Any]:
         """Propagate in this process, with some parameters changed."""
         return propagate({**self.parameters, **changes}, context or JobContext())
+
+
+class StopAt(JobContext):
+    """Is cancelled when a stage begins."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__()
+        self.stage = stage
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        if stage == self.stage:
+            raise CancelledError("stopped")
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from engine.conftest import StopAt
 
 from FewShotSAMLib.core.errors import CancelledError
 from FewShotSAMLib.core.metrics import dice
@@ -77,17 +78,8 @@ def test_one_painted_slice_is_enough(guided: Any) -> None:
     assert liver_dice(guided, "result.seg.nrrd", [5, 7]) > 0.7
 
 
-class StopAtPriors(JobContext):
-    """Cancels while shape priors are made."""
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        super().progress(stage, done, total)
-        if stage == "priors":
-            raise CancelledError("stopped")
-
-
 def test_it_can_be_cancelled_while_shapes_are_compared(guided: Any) -> None:
     before = sorted(guided.folder.iterdir())
     with pytest.raises(CancelledError):
-        guided.run(StopAtPriors())
+        guided.run(StopAt("priors"))
     assert sorted(guided.folder.iterdir()) == before

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK
 import torch
+from engine.conftest import StopAt
 
 from FewShotSAMLib.core.annotation import IGNORE, Annotation
 from FewShotSAMLib.core.errors import BadInputError, CancelledError
@@ -155,19 +156,10 @@ def test_with_the_bundled_encoder_copies_and_pairs_stay_between_their_neighbours
         assert not torch.equal(images[0, 0], images[0, 1]) and not torch.equal(images[0, 1], images[0, 2])
 
 
-class StopBeforeTraining(JobContext):
-    """Cancels when the training begins."""
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        super().progress(stage, done, total)
-        if stage == "fine-tune":
-            raise CancelledError("stopped")
-
-
 def test_pairs_can_be_looked_at_before_the_training(case: Any) -> None:
     sheet = case.folder / "pairs.png"
     with pytest.raises(CancelledError):
-        case.run(StopBeforeTraining(), method="synthesis", contact_sheet=str(sheet))
+        case.run(StopAt("fine-tune"), method="synthesis", contact_sheet=str(sheet))
     assert sheet.is_file() and not Path(case.parameters["output"]).exists()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from engine.conftest import StopAt
 from safetensors.torch import save_file
 
 from FewShotSAMLib.core.errors import BadInputError, CancelledError
@@ -195,18 +196,6 @@ def test_one_slice_colour_and_float_volumes(case: Any) -> None:
         assert result.geometry.is_same_as(geometry)
         np.testing.assert_array_equal(result.layers[0][mask.any(axis=(1, 2))], mask[mask.any(axis=(1, 2))])
         assert (report["mean_confidence"] is None) == (name == "one")
-
-
-class StopAt(JobContext):
-    """Is cancelled when a stage begins."""
-
-    def __init__(self, stage: str) -> None:
-        super().__init__()
-        self.stage = stage
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        if stage == self.stage:
-            raise CancelledError("stopped")
 
 
 @pytest.mark.parametrize("stage", ["encode", "augment", "fine-tune", "predict", "write"])
