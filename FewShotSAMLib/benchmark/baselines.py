@@ -14,6 +14,7 @@ from FewShotSAMLib.benchmark.outcome import Outcome, Settings
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.intensity import IntensityWindow, parse_normalisation
+from FewShotSAMLib.core.painting import slices_of
 from FewShotSAMLib.core.plane import slice_plane
 from FewShotSAMLib.core.region import region_box
 from FewShotSAMLib.core.volume import Volume
@@ -24,19 +25,15 @@ if TYPE_CHECKING:
     from FewShotSAMLib.engine.run import Run
 
 
-def pixel_classifier(volume: Volume, annotation: Annotation, settings: Settings) -> Outcome:
-    """Logistic regression on the embeddings that the other methods learn from."""
-    from FewShotSAMLib.methods.pixel_classifier import PixelClassifier
-
-    with _encoded(volume, annotation, settings) as (run, embeddings):
-        embeddings.ensure(range(volume.geometry.shape[annotation.axis]))
-        baseline = PixelClassifier(lambda grey, axis: embeddings, seed=settings.seed)
-        classes = baseline(_grey(volume, run.window), _painted(annotation), annotation.axis)
-        return Outcome(_possible(classes == 1, annotation), _details(run))
-
-
-def sam(volume: Volume, annotation: Annotation, settings: Settings, points: int = 0, box: bool = False) -> Outcome:
-    """SAM as it is, prompted by the shape between the painted slices.
+def sam(
+    volume: Volume,
+    annotation: Annotation,
+    settings: Settings,
+    points: int = 0,
+    box: bool = False,
+    given: np.ndarray | None = None,
+) -> Outcome:
+    """SAM as it is, prompted by the shape between painted slices, or on every slice from the mask `given` (K, J, I).
 
     Raises BadInputError for an encoder whose decoder never learned to answer prompts.
     """
@@ -44,12 +41,17 @@ def sam(volume: Volume, annotation: Annotation, settings: Settings, points: int 
 
     if reason := no_prompts(settings.encoder or ""):
         raise BadInputError(reason, "Choose SAM's own encoders with --encoders, for example vit_b.")
-    exemplars = annotation.exemplars
+    if given is None:
+        asked = list(range(annotation.exemplars[0], annotation.exemplars[-1] + 1))  # it finds nothing beyond
+    else:
+        asked = slices_of(given, annotation.axis).tolist()
     with _encoded(volume, annotation, settings) as (run, embeddings):
-        embeddings.ensure(range(exemplars[0], exemplars[-1] + 1))  # it finds nothing beyond
+        embeddings.ensure(asked)
         decoder, prompt_encoder = run.encoder.sam_parts()
         device, prompt = run.encoder.device, Prompt(points, box)
-        baseline = ZeroShotSam(lambda grey, axis: embeddings, decoder.to(device), prompt_encoder.to(device), prompt)
+        parts = decoder.to(device), prompt_encoder.to(device)
+        shapes = None if given is None else given.astype(np.uint8)
+        baseline = ZeroShotSam(lambda grey, axis: embeddings, *parts, prompt, shapes)
         classes = baseline(_grey(volume, run.window), _painted(annotation), annotation.axis)
         return Outcome(classes == 1, _details(run))
 

@@ -104,7 +104,8 @@ def _prepare(
     """What is to be timed, the slices of the volume that it is given, and what is worth a note already."""
     if job.source is None:
         annotation = paint(truth, job.task.axis, job.painting)
-        return partial(job.method.run, volume, annotation, job.settings), job.painting, {}
+        seen = {"given": truth.mask(truth.segments[0])} if job.method.sees_truth else {}
+        return partial(job.method.run, volume, annotation, job.settings, **seen), job.painting, {}
     source = learned(job)
     note = {"learning_seconds": source.seconds, "warnings": source.warnings}
     return partial(apply_model, volume, source.model, job.settings), Painting((), ()), note

@@ -15,16 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from FewShotSAMLib.benchmark.baselines import pixel_classifier, sam, u_net
+from FewShotSAMLib.benchmark.baselines import sam, u_net
 from FewShotSAMLib.benchmark.classical import fill_between_slices, fill_between_slices_in_slicer, grow_from_seeds
 from FewShotSAMLib.benchmark.few_shot import few_shot
-from FewShotSAMLib.benchmark.outcome import Outcome, Settings
-from FewShotSAMLib.core.annotation import Annotation
+from FewShotSAMLib.benchmark.outcome import Outcome
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.methods import registry
 
-MethodFunction = Callable[[Volume, Annotation, Settings], np.ndarray | Outcome]
+MethodFunction = Callable[..., np.ndarray | Outcome]
+"""Of a volume, an annotation and settings; and of the truth's mask by the name `given`, where `sees_truth` says so."""
 ENGINE = ("torch", "torchvision", "segment_anything", "h5py", "safetensors")
 PIXELS = (*ENGINE, "sklearn.linear_model")
 U_NET = ("torch", "segment_anything", "monai")
@@ -38,9 +37,10 @@ class Method:
 
     title: for tables and figures. packages: modules imported before the clock starts, and missed with a hint to the
     extra that brings them. needs_encoder: whether it is run once for each encoder. needs_prompts: whether that has to
-    be one whose decoder answers points and boxes. options: what the engine is asked for, where the method is one of its
-    own; only these leave a few-shot model that can be applied to another volume. within_only: why one of them is not
-    measured so all the same.
+    be one whose decoder answers points and boxes. sees_truth: whether it is prompted on every slice from the truth, as
+    a person would, so that it is no fair match for the others. options: what the engine is asked for, where the method
+    is one of its own; only these leave a few-shot model that can be applied to another volume. within_only: why one of
+    them is not measured so all the same.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Method:
     packages: tuple[str, ...] = field(default=())
     extra: str = "benchmark"
     needs_prompts: bool = False
+    sees_truth: bool = False
     options: Mapping[str, Any] | None = None
     within_only: str = ""
 
@@ -59,8 +60,9 @@ def _of_engine(name: str, title: str, **options: Any) -> Method:
     return Method(name, title, partial(few_shot, **options), True, ENGINE, "engine", options=options)
 
 
-def _zero_shot(name: str, title: str, **prompt: Any) -> Method:
-    return Method(name, title, partial(sam, **prompt), True, ENGINE, "engine", needs_prompts=True)
+def _zero_shot(name: str, title: str, given: bool = False, **prompt: Any) -> Method:
+    run = partial(sam, **prompt)
+    return Method(name, title, run, True, ENGINE, "engine", needs_prompts=True, sees_truth=given)
 
 
 METHODS: dict[str, Method] = {
@@ -72,14 +74,16 @@ METHODS: dict[str, Method] = {
             within_only="on another volume there is no shape to go by, so that even this one has to be trained there",
         ),
         *(
-            _of_engine(each.name, each.title, method=each.name)
+            replace(_of_engine(each.name, each.title, method=each.name), packages=PIXELS if each.solved else ENGINE)
             for each in registry.METHODS
             if each.name != registry.DEFAULT_METHOD
         ),
-        Method("pixel-classifier", "Pixel classifier", pixel_classifier, True, PIXELS, "engine,baselines"),
         _zero_shot("sam-1-point", "SAM, 1 point", points=1),
         _zero_shot("sam-5-points", "SAM, 5 points", points=5),
         _zero_shot("sam-box", "SAM, box", box=True),
+        _zero_shot("sam-1-point-given", "SAM, 1 point given on every slice", given=True, points=1),
+        _zero_shot("sam-5-points-given", "SAM, 5 points given on every slice", given=True, points=5),
+        _zero_shot("sam-box-given", "SAM, box given on every slice", given=True, box=True),
         Method("u-net", "U-Net from scratch", u_net, False, U_NET, "engine,baselines"),
         Method("fill-between-slices", "Fill between slices (ITK)", fill_between_slices, False, ITK_INTERPOLATION),
         Method("fill-in-slicer", "Fill between slices (3D Slicer)", fill_between_slices_in_slicer, False, SLICER),

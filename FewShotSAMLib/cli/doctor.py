@@ -19,7 +19,7 @@ from FewShotSAMLib.worker.logs import log_folder
 from FewShotSAMLib.worker.process import worker_environment
 
 BASE = ("numpy", "scipy", "SimpleITK", "filelock", "platformdirs", "rich")
-ENGINE = ("torch", "torchvision", "segment_anything", "h5py", "safetensors")
+ENGINE = ("torch", "torchvision", "segment_anything", "h5py", "safetensors", "sklearn")
 PROBE_TIMEOUT_S = 180
 CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16")
 
@@ -28,11 +28,12 @@ PROBE = """
 import importlib, importlib.metadata, json, sys
 def tell(**facts):
     print(json.dumps(facts), flush=True)
+distributions = importlib.metadata.packages_distributions()
 for name in sys.argv[1:]:
     tell(begin=name)
     try:
         importlib.import_module(name)
-        tell(package=name, version=importlib.metadata.version(name))
+        tell(package=name, version=importlib.metadata.version(distributions.get(name, [name])[0]))
     except Exception as error:
         tell(package=name, error=f"{type(error).__name__}: {error}", missing=getattr(error, "name", None) == name)
 import torch

@@ -229,8 +229,8 @@ def _add_benchmark(commands: argparse._SubParsersAction[Parser]) -> None:
         metavar="A,B",
         default=["few-shot", "fill-between-slices", "grow-from-seeds"],
         help="few-shot, few-shot-instant, autosam-vit, autosam-cnn, autosam-linear, synthesis, lora, cheap-lunch, "
-        "pixel-classifier, sam-1-point, sam-5-points, sam-box, u-net, fill-between-slices, fill-in-slicer, "
-        "grow-from-seeds "
+        "pixel-classifier, sam-1-point, sam-5-points, sam-box (these three also with -given, prompted from the truth "
+        "of every slice), u-net, fill-between-slices, fill-in-slicer, grow-from-seeds "
         "(default: few-shot,fill-between-slices,grow-from-seeds)",
     )
     parser.add_argument(

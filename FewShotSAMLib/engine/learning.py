@@ -1,5 +1,6 @@
 """Learns a head from the exemplars of one volume, from SAM's decoder or from an earlier few-shot model."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.plane import SlicePlane
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
-from FewShotSAMLib.engine.exemplars import collect_exemplars, tokens_of
-from FewShotSAMLib.engine.fine_tune import Schedule, fine_tune
+from FewShotSAMLib.engine.exemplars import Exemplar, collect_exemplars, tokens_of
+from FewShotSAMLib.engine.fine_tune import Draw, Schedule, fine_tune
 from FewShotSAMLib.engine.guidance import make_guide
 from FewShotSAMLib.engine.image_training import ImageTraining, is_slow
 from FewShotSAMLib.engine.model_file import FewShotModel
@@ -19,6 +20,7 @@ from FewShotSAMLib.engine.run import Run
 from FewShotSAMLib.engine.schedules import Training, plan_training
 from FewShotSAMLib.methods.fusion_head import FusionHead
 from FewShotSAMLib.methods.head import Head
+from FewShotSAMLib.methods.pixel_classifier import PixelClassifierHead
 from FewShotSAMLib.methods.registry import DEFAULT_METHOD, Method, Parts, get_method
 from FewShotSAMLib.sam.encoder import Encoder
 
@@ -107,13 +109,12 @@ def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options
             head.follow(make_guide(run, exemplars, embeddings))
         exemplars = [exemplar for exemplar in exemplars if exemplar.slice_index in annotation.painted]
         training = Training(options.guided_schedule(len(exemplars)), None)
-    fresh = options.fresh_augmentation and not guided
-    made = ImageTraining(run, method, annotation, embeddings, options.seed, options.contact_sheet, fresh)
-    loss, done = None, 0
-    for schedule, draw in made.phases(head, exemplars, copies, training):
-        with run.timer.stage("fine-tune"):
-            loss = fine_tune(head, exemplars, schedule, options.seed, run.context, draw, (done, training.steps))
-        done += schedule.steps
+    if isinstance(head, PixelClassifierHead):
+        loss: float | None = _solve(run, head, exemplars, options.seed)
+    else:
+        fresh = options.fresh_augmentation and not guided
+        made = ImageTraining(run, method, annotation, embeddings, options.seed, options.contact_sheet, fresh)
+        loss = _train(run, head, exemplars, training, made.phases(head, exemplars, copies, training), options.seed)
     model = FewShotModel(
         method=method.name,
         encoder=run.encoder.spec.name,
@@ -127,6 +128,33 @@ def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options
         region=embeddings.framing.crop if run.encoder.spec.looks_closely else None,
     )
     return Learned(head, model, training.steps, loss)
+
+
+def _train(
+    run: Run,
+    head: Head,
+    exemplars: Sequence[Exemplar],
+    training: Training,
+    phases: Iterable[tuple[Schedule, Draw | None]],
+    seed: int,
+) -> float | None:
+    """The last phase's loss."""
+    loss, done = None, 0
+    for schedule, draw in phases:
+        with run.timer.stage("fine-tune"):
+            loss = fine_tune(head, exemplars, schedule, seed, run.context, draw, (done, training.steps))
+        done += schedule.steps
+    return loss
+
+
+def _solve(run: Run, head: PixelClassifierHead, exemplars: Sequence[Exemplar], seed: int) -> float:
+    with run.timer.stage("fine-tune"):
+        run.context.progress("fine-tune", 0, 1)
+        embeddings = torch.stack([exemplar.embedding for exemplar in exemplars]).to(run.encoder.device).float()
+        target, weight = (torch.stack([getattr(one, name) for one in exemplars]) for name in ("target", "weight"))
+        loss = head.solve(head.read(embeddings), target, weight, seed)
+        run.context.progress("fine-tune", 1, 1)
+    return loss
 
 
 def _embedded(annotation: Annotation, embeddings: SliceEmbeddings) -> torch.Tensor:
@@ -143,7 +171,7 @@ def _copies(options: LearningOptions, encoder: Encoder) -> int:
         return 0
     if options.augmented_copies is not None:
         return options.augmented_copies
-    if options.warm_start is not None:
+    if options.warm_start is not None or get_method(options.method).solved:
         return 0
     return AUGMENTED_COPIES_SLOW if is_slow(encoder) else AUGMENTED_COPIES
 

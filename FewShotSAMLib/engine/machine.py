@@ -32,6 +32,8 @@ COMPACT_TRAINING = {"autosam-vit": 0.8e12, "autosam-cnn": 1.3e12, "autosam-linea
 COMPACT_TRAINING |= {"lora": 2e12, "cheap-lunch": 2.4e12}
 """Likewise, what learning by the other methods costs with the bundled encoder (measured with one segment on one core
 by their default steps; more segments cost little more, as all are learned in one pass)."""
+SOLVING = 0.1e12
+"""That of a method that is solved at once, with any encoder."""
 ORIGINAL_LAYERS = 3.0
 """Time of SAM's original layers, which LoRA trains through, as a multiple of ours (docs/performance.md)."""
 _SIDE, _REPEATS = 1024, 3
@@ -126,6 +128,8 @@ def encoder_estimate(spec: EncoderSpec, rate: float, device: torch.device) -> di
 
 def learning_cost(spec: EncoderSpec, method: Method) -> float:
     """Learning by a method's default steps, as multiplications that would take as long."""
+    if method.solved:
+        return SOLVING
     if spec.looks_closely:
         return COMPACT_TRAINING.get(method.name, COMPACT_LEARNING)
     encoding = _OVERHEAD * multiplications(spec.architecture)

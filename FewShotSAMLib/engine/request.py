@@ -98,6 +98,11 @@ def _check_method(request: PropagateRequest) -> None:
             f"The method “{method.name}” has no published code to be faithful to.",
             "Leave code_faithful away, or choose one of the AutoSAM heads.",
         )
+    if method.solved and (request.steps or request.fresh_augmentation):
+        raise BadInputError(
+            f"The method “{method.name}” is solved at once: it has no training steps.",
+            "Leave steps and fresh_augmentation away, or choose another method.",
+        )
     if request.contact_sheet is not None and not method.synthesises:
         raise BadInputError(
             f"The method “{method.name}” synthesises nothing that a contact sheet could show.",

@@ -39,6 +39,8 @@ def plan_training(method: Method, compact: bool, faithful: bool, warm: bool, ste
 
     compact: with the bundled encoder; faithful: as the method's authors published it; warm: from an earlier model.
     """
+    if method.solved:
+        return Training(Schedule(0), None)
     if warm:
         schedule = Schedule(WARM_STEPS if steps is None else steps, learning_rate=WARM_LEARNING_RATE)
     elif compact and not faithful:

@@ -9,6 +9,7 @@ from FewShotSAMLib.methods.fine_levels import FineLevels
 from FewShotSAMLib.methods.fusion_head import FusionHead
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.lora import new_factors
+from FewShotSAMLib.methods.pixel_classifier import PixelClassifierHead, PixelClassifierSettings
 from FewShotSAMLib.methods.registry import Parts
 from FewShotSAMLib.sam.fusion import FusionDecoder
 from FewShotSAMLib.sam.registry import COMPACT
@@ -46,6 +47,11 @@ def adapted(parts: Parts, settings: ClassTokenSettings) -> Head:
     """The decoder of LoRA and Cheap Lunch, with the encoder's updates where there are any."""
     lora = new_factors(parts.architecture, settings.rank) if settings.rank else None
     return ClassTokenHead(parts.mask_decoder, parts.prompt_encoder, parts.class_count, lora, _fine(parts))
+
+
+def pixel_classifier(parts: Parts, settings: PixelClassifierSettings) -> Head:
+    """Logistic regression, which needs nothing of SAM's decoder."""
+    return PixelClassifierHead(parts.class_count, settings, with_fine=parts.architecture.kind == COMPACT)
 
 
 def _fine(

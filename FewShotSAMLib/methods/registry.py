@@ -40,7 +40,7 @@ class Method:
     LoRA in the encoder, so that prediction needs embeddings of its own. synthesises: it learns from synthesised pairs.
     has_published_code: its settings know `code_faithful`. learning_rate: the highest of the schedule, where the
     usual one is too low for the few steps; not with `code_faithful`. compact_learning_rate, compact_steps: instead,
-    with the bundled encoder.
+    with the bundled encoder. solved: its head has a `solve` instead of anything that trains in steps.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Method:
     learning_rate: float | None = None
     compact_learning_rate: float | None = None
     compact_steps: int | None = None
+    solved: bool = False
 
     def new_settings(self, values: Mapping[str, Any] | None = None) -> Any:
         """Settings with these values and defaults for the rest; TypeError for a value that the method does not know."""
@@ -98,6 +99,13 @@ METHODS = (
     ),
     Method("lora", "Cheap Lunch's LoRA alone", _LORA, "heads:adapted", adapts_encoder=True),
     Method("synthesis", "Cheap Lunch's synthesis alone", _CLASS_TOKENS, "heads:adapted", synthesises=True),
+    Method(
+        "pixel-classifier",
+        "Pixel classifier, a quick first answer",
+        "pixel_classifier:PixelClassifierSettings",
+        "heads:pixel_classifier",
+        solved=True,
+    ),
 )
 
 METHOD_NAMES = tuple(method.name for method in METHODS)

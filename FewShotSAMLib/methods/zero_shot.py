@@ -1,4 +1,5 @@
-"""Baseline: SAM as it is, prompted with points or a box that the shape between the painted slices suggests."""
+"""Baseline: SAM as it is, prompted with points or a box, which the shape between the painted slices suggests or which
+are given."""
 
 from dataclasses import dataclass
 
@@ -32,14 +33,21 @@ class ZeroShotSam:
     """Nothing is learned. Each segment is asked for by itself; where their masks meet, the higher logit wins.
 
     As SAM's authors advise, a single point, which is ambiguous, gets three masks, of which the one that SAM itself
-    rates best is taken; several points or a box get one. Prompts come from `interpolate_shapes`, so that a slice
-    beyond the outermost painted ones stays empty (our choice: in the papers a person or the truth prompts).
+    rates best is taken; several points or a box get one.
+
+    given: classes (K, J, I) that each slice is prompted from, as the papers do it with a person or the truth. Without
+    it prompts come from `interpolate_shapes`, so that a slice beyond the outermost painted ones stays empty (ours).
     """
 
     def __init__(
-        self, source: MakeSource, mask_decoder: MaskDecoder, prompt_encoder: PromptEncoder, prompt: Prompt
+        self,
+        source: MakeSource,
+        mask_decoder: MaskDecoder,
+        prompt_encoder: PromptEncoder,
+        prompt: Prompt,
+        given: np.ndarray | None = None,
     ) -> None:
-        self._source, self._prompt = source, prompt
+        self._source, self._prompt, self._given = source, prompt, given
         self._mask_decoder, self._prompt_encoder = mask_decoder.eval(), prompt_encoder.eval()
 
     def __call__(self, grey: np.ndarray, painted: Painted, axis: int) -> np.ndarray:
@@ -49,7 +57,10 @@ class ZeroShotSam:
         slices = np.moveaxis(classes, axis, 0)
         plane = source.framing.plane
         spacing = plane.spacing[::-1] if plane.transpose else plane.spacing
-        shapes = interpolate_shapes(painted, len(slices), spacing)
+        if self._given is None:
+            shapes = interpolate_shapes(painted, len(slices), spacing)
+        else:
+            shapes = np.moveaxis(self._given, axis, 0)
         for index in range(len(slices)):
             shape = np.ascontiguousarray(source.framing.cut(shapes[index]))
             if index not in painted and shape.any():

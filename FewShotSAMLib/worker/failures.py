@@ -9,7 +9,7 @@ from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError, MemoryShor
 from FewShotSAMLib.worker.protocol import Event, error_event
 
 EXTRAS = {
-    **dict.fromkeys(("torch", "torchvision", "segment_anything", "h5py", "safetensors"), "engine"),
+    **dict.fromkeys(("torch", "torchvision", "segment_anything", "h5py", "safetensors", "sklearn"), "engine"),
     "matplotlib": "demo",
     **dict.fromkeys(("itk", "slicer", "vtk"), "benchmark"),
 }

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.segmentation import read_segmentation, write_segmentation
 from FewShotSAMLib.engine.context import JobContext
@@ -14,15 +15,17 @@ from FewShotSAMLib.engine.jobs import apply
 from FewShotSAMLib.methods.registry import METHOD_NAMES
 
 AUTOSAM = ("autosam-vit", "autosam-cnn", "autosam-linear")
+SOLVED = "pixel-classifier"
 
 
-@pytest.mark.parametrize("method", AUTOSAM)
+@pytest.mark.parametrize("method", [*AUTOSAM, SOLVED])
 def test_a_model_of_each_method_gives_the_same_result_when_applied(
     case: Any, method: str, small_vit: dict[str, str]
 ) -> None:
     model = str(case.folder / "m.fewshot")
     context = JobContext()
-    report = case.run(context, **small_vit, method=method, steps=4, save_model=model)
+    steps = 0 if method == SOLVED else 4
+    report = case.run(context, **small_vit, method=method, steps=steps, save_model=model)
     assert report["training"]["method"] == method
     result = read_segmentation(case.folder / "result.seg.nrrd").layers
     known = [*case.painted, *case.empty]
@@ -33,7 +36,8 @@ def test_a_model_of_each_method_gives_the_same_result_when_applied(
     assert applied["training"] == {"method": method}
     unseen = [5, 6, 7, 9, 10, 11]  # before slice 4 what was painted rules out the spleen, which the model cannot know
     assert [applied["slices"][index] for index in unseen] == [report["slices"][index] for index in unseen]
-    warm = case.run(context, **small_vit, method=method, steps=1, augmented_copies=0, warm_start=model)
+    steps = min(steps, 1)
+    warm = case.run(context, **small_vit, method=method, steps=steps, augmented_copies=0, warm_start=model)
     assert warm["training"]["warm"]
 
 
@@ -44,10 +48,11 @@ def test_every_method_learns_with_the_encoder_that_comes_along(
 ) -> None:
     case = request.getfixturevalue(volume)
     context, asked = JobContext(), {"method": method, "range": [3, 5]}
-    report = case.run(context, **asked, steps=4)
+    steps = 0 if method == SOLVED else 4
+    report = case.run(context, **asked, steps=steps)
     assert report["encoder"]["name"] == "tiny"
     first = report["training"]["loss"]
-    assert report["training"]["steps"] == 4 and np.isfinite(first)
+    assert report["training"]["steps"] == steps and np.isfinite(first)
     predicted = [row["index"] for row in report["slices"] if row["origin"] == "predicted"]
     assert predicted == [index for index in (3, 4, 5) if index not in case.painted]
     result = read_segmentation(case.folder / "result.seg.nrrd").layers
@@ -56,6 +61,33 @@ def test_every_method_learns_with_the_encoder_that_comes_along(
     if method == "autosam-vit":
         last = case.run(context, **asked, steps=40)["training"]["loss"]
         assert last < 0.8 * first
+
+
+@pytest.mark.parametrize(
+    ("encoder", "good"),
+    [("guided", {"liver": 0.8, "spleen": 0.7}), ("case", {"liver": 0.65})],  # the spleen is small for random weights
+)
+def test_the_pixel_classifier_answers_at_once(
+    request: pytest.FixtureRequest, encoder: str, good: dict[str, float]
+) -> None:
+    """Two segments without a training step, and the same each time."""
+    case = request.getfixturevalue(encoder)
+    context, found = JobContext(), []
+    for _ in range(2):
+        report = case.run(context, method=SOLVED, steps=None, augmented_copies=None)
+        assert report["training"]["steps"] == 0 < report["training"]["loss"] < 0.5
+        found.append(read_segmentation(case.folder / "result.seg.nrrd"))
+    np.testing.assert_array_equal(found[0].layers, found[1].layers)
+    for name, least in good.items():
+        (wanted,) = (each for each in case.truth.segments if each.name == name)
+        (segment,) = (each for each in found[0].segments if each.name == name)
+        assert dice(found[0].mask(segment)[9:], case.truth.mask(wanted)[9:]) > least
+
+
+@pytest.mark.parametrize("option", [{"steps": 5}, {"fresh_augmentation": True}])
+def test_the_pixel_classifier_has_no_steps_to_choose(case: Any, option: dict[str, Any]) -> None:
+    with pytest.raises(BadInputError, match="solved at once"):
+        case.run(**{"method": SOLVED, "steps": None, **option})
 
 
 def test_applying_a_model_of_a_region_is_told_to_be_rough(guided: Any) -> None:

@@ -32,6 +32,7 @@ VERSIONS = {
     "platformdirs": "4.5.0",
     "rich": "14.0.0",
     "safetensors": "0.6.2",
+    "scikit-learn": "1.7.2",
     "segment-anything": "1.0",
 }
 TORCH_UTILS = """
@@ -208,7 +209,7 @@ def test_install_asks_once_and_brings_everything(
     (call,) = torchUtils.calls
     assert set(call) == {"ask", *keywords} and call["torch"] == ">=2.4" and not call["ask"]
     plain, pinned = computer.pipped
-    assert names(plain) == {"filelock", "h5py", "platformdirs", "rich", "safetensors"}
+    assert names(plain) == {"filelock", "h5py", "platformdirs", "rich", "safetensors", "scikit-learn"}
     assert pinned == ["--require-hashes", "--no-deps", "-r", str(resource_path("requirements-segment-anything.txt"))]
 
 

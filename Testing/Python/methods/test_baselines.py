@@ -12,7 +12,6 @@ from FewShotSAMLib.core.annotation import IGNORE
 from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.phantom import ct_phantom
 from FewShotSAMLib.methods.baseline import EncodedVolume, class_count_of, encoded_by
-from FewShotSAMLib.methods.pixel_classifier import PixelClassifier
 from FewShotSAMLib.methods.shape_interpolation import interpolate_shapes
 from FewShotSAMLib.methods.unet import UNetFromScratch, UNetSettings
 from FewShotSAMLib.methods.zero_shot import BOX, FIVE_POINTS, ONE_POINT, Prompt, ZeroShotSam, inner_points
@@ -50,14 +49,13 @@ def scores(found: np.ndarray, truth: np.ndarray) -> list[float]:
 
 
 @pytest.mark.parametrize("axis", [0, 2])
-@pytest.mark.parametrize("name", ["pixels", "point", "box"])
+@pytest.mark.parametrize("name", ["point", "box"])
 def test_painted_slices_stay_and_every_axis_works(encoder: Encoder, name: str, axis: int) -> None:
     grey, truth = ball(axis)
     painted = paint(truth, axis)
     painted[4][0, :] = IGNORE
     decoder, prompts = encoder.sam_parts()
     baseline: Callable[..., np.ndarray] = {
-        "pixels": PixelClassifier(encoded_by(encoder)),
         "point": ZeroShotSam(encoded_by(encoder), decoder, prompts, ONE_POINT),
         "box": ZeroShotSam(encoded_by(encoder), decoder, prompts, BOX),
     }[name]
@@ -65,24 +63,6 @@ def test_painted_slices_stay_and_every_axis_works(encoder: Encoder, name: str, a
     assert found.shape == grey.shape and found.dtype == np.uint8
     for index, known in painted.items():
         np.testing.assert_array_equal(np.moveaxis(found, axis, 0)[index], np.where(known == IGNORE, 0, known))
-
-
-def test_the_pixel_classifier_segments_unseen_slices(encoder: Encoder) -> None:
-    grey, truth = ball()
-    found = PixelClassifier(encoded_by(encoder))(grey, paint(truth, 0), 0)
-    unseen = [5, 6, 7]
-    assert min(scores(found[unseen], truth[unseen])) > 0.6
-    again = PixelClassifier(encoded_by(encoder))(grey, paint(truth, 0), 0)
-    np.testing.assert_array_equal(found, again)
-
-
-def test_the_pixel_classifier_can_do_with_one_segment_or_none(encoder: Encoder) -> None:
-    grey, truth = ball()
-    one = {index: np.where(known == 1, 1, 0).astype(np.uint8) for index, known in paint(truth, 0).items()}
-    found = PixelClassifier(encoded_by(encoder))(grey, one, 0)
-    assert dice(found[6] == 1, truth[6] == 1) > 0.6
-    nothing = {0: np.zeros((SIDE, SIDE), np.uint8)}
-    assert not PixelClassifier(encoded_by(encoder))(grey, nothing, 0).any()
 
 
 def test_a_unet_from_scratch_learns_and_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,6 +114,20 @@ def test_sam_is_asked_at_the_right_places(encoder: Encoder) -> None:
         if box is not None:
             expected = np.array([12 - 9, 14 - 9, 12 + 9, 14 + 9])
             np.testing.assert_allclose((box[0] + 0.5) / scale - 0.5, expected, atol=1.5)
+
+
+def test_sam_is_asked_where_prompts_are_given(encoder: Encoder) -> None:
+    """On slices beyond the painted ones as well, and about what is given there rather than what was painted."""
+    grey, truth = ball()
+    decoder, prompts = encoder.sam_parts()
+    asked: list[Any] = []
+    prompts.register_forward_pre_hook(lambda _, arguments: asked.append(arguments[0]))
+    given = np.zeros_like(truth)
+    given[1, 30:34, 4:8] = 1
+    ZeroShotSam(encoded_by(encoder), decoder, prompts, ONE_POINT, given)(grey, paint(truth, 0, (4, 8)), 0)
+    ((coordinates, _),) = asked
+    x, y = (coordinates[0, 0] + 0.5) / (128 / SIDE) - 0.5
+    assert given[1, round(float(y)), round(float(x))] == 1
 
 
 def test_inner_points_lie_inside_and_apart() -> None:
