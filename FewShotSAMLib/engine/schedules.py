@@ -15,9 +15,10 @@ COMPACT_STEPS = 150
 """With the bundled encoder, where no method says otherwise. Tuned on synthetic volumes alone."""
 
 ADAPTING_SHARE = 0.25
-ADAPTING_LEARNING_RATE = 5e-4
 """With the bundled encoder LoRA is the last quarter of the training. It starts as no change at all, so that until then
 the encoder's embeddings can come from the cache, which makes a step several times as fast."""
+ADAPTING_LEARNING_RATE = WARM_LEARNING_RATE
+"""By then the decoder has learned already, as after a warm start: begun anew at the full rate, it forgot."""
 
 
 @dataclass(frozen=True)
