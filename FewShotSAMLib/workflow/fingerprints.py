@@ -27,14 +27,6 @@ def marks_on(prints: Fingerprints, index: int, segment_ids: Iterable[str] | None
     return {each: prints[each][index] for each in ids if index in prints[each]}
 
 
-def combined_mark(marks: Marks) -> int:
-    """One mark for several segments, in their order: notes of version 1 hold these."""
-    mark = 0
-    for digest in marks.values():
-        mark = zlib.crc32(digest.to_bytes(4, "little"), mark) or 1
-    return mark
-
-
 def _marks_of(segment: SceneSegment, axis: int) -> dict[int, int]:
     name, found = segment.id.encode(), dict[int, int]()
     for index, rows, columns, mask in _labelled(segment, axis):

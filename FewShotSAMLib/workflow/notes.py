@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from FewShotSAMLib.workflow.fingerprints import Fingerprints, Marks, combined_mark, marks_on
+from FewShotSAMLib.workflow.fingerprints import Fingerprints, Marks, marks_on
 
-_VERSION = 2
+_VERSION = 1
 _MOST_STATES = 12  # of a slice: as many as an editor's Undo can bring back, and a little more
 
 
@@ -19,7 +19,6 @@ class Notes:
 
     axis: the one the user chose, None to find it. applied: for each slice along `applied_axis` that results were
     written to, the states in which it was before and after: nobody painted on a slice that is in one of them.
-    combined: the same of version 1, marks of all segments in one.
     """
 
     axis: int | None = None
@@ -27,12 +26,11 @@ class Notes:
     empty: set[int] = field(default_factory=set)
     applied: dict[int, tuple[Marks, ...]] = field(default_factory=dict)
     applied_axis: int | None = None
-    combined: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def copy(self) -> Notes:
         """For another thread: what is done to the one does not reach the other."""
         sets = (set(self.unticked), set(self.empty))
-        return Notes(self.axis, *sets, dict(self.applied), self.applied_axis, dict(self.combined))
+        return Notes(self.axis, *sets, dict(self.applied), self.applied_axis)
 
     def is_ours(self, index: int, marks: Marks, segment_ids: Iterable[str]) -> bool:
         """Whether these segments hold on a slice what was written, or after Undo what was there before.
@@ -41,15 +39,11 @@ class Notes:
         segments has worked on the slice.
         """
         ids = tuple(segment_ids)
-        if any(all(marks.get(each, 0) == state.get(each, 0) for each in ids) for state in self.applied.get(index, ())):
-            return True
-        those = {each: marks[each] for each in ids if each in marks}
-        return index in self.combined and combined_mark(those) in self.combined[index]
+        states = self.applied.get(index, ())
+        return any(all(marks.get(each, 0) == state.get(each, 0) for each in ids) for state in states)
 
     def holds_results(self, prints: Fingerprints) -> bool:
         """Whether any segment still holds what was written to a slice, hidden ones too."""
-        if any(self.is_ours(index, marks, marks) for index in self.combined if (marks := marks_on(prints, index))):
-            return True
         return any(
             state.get(each) == mark
             for index, states in self.applied.items()
@@ -65,7 +59,7 @@ class Notes:
         What another segment holds there belongs to whom it belonged before, unless it was changed by the writing.
         """
         if self.applied_axis != axis:
-            self.applied, self.combined = {}, {}
+            self.applied = {}
         self.applied_axis = axis
         for index in written:
             old, new = marks_on(before, index), marks_on(after, index)
@@ -94,39 +88,26 @@ class Notes:
         }
         sets = {name: sorted(getattr(self, name)) for name in ("unticked", "empty")}
         axes = {"axis": self.axis, "applied_axis": self.applied_axis}
-        combined = {str(index): list(marks) for index, marks in sorted(self.combined.items())}
-        return json.dumps(
-            {"version": _VERSION, **axes, "segments": ids, "applied": applied, "combined": combined, **sets},
-            separators=(",", ":"),
-        )
+        content = {"version": _VERSION, **axes, "segments": ids, "applied": applied, **sets}
+        return json.dumps(content, separators=(",", ":"))
 
     @classmethod
     def from_text(cls, text: str) -> Notes:
-        """What `to_text` gave, of version 1 too; empty notes for any other text, such as a later version's."""
+        """What `to_text` gave; empty notes for any other text, such as a later version's."""
         try:
             content: dict[str, Any] = json.loads(text)
-            if content["version"] not in (1, _VERSION):
+            if content["version"] != _VERSION:
                 return cls()
             sets: dict[str, Any] = {name: {int(index) for index in content[name]} for name in ("unticked", "empty")}
             axes = {name: content[name] for name in ("axis", "applied_axis")}
-            return cls(**axes, **sets, **(_applied_1(content) if content["version"] == 1 else _applied_2(content)))
+            return cls(**axes, **sets, applied=_applied(content["segments"], content["applied"]))
         except (KeyError, TypeError, ValueError, AttributeError, IndexError):
             return cls()
 
 
-def _applied_1(content: Mapping[str, Any]) -> dict[str, Any]:
-    painted = {int(index) for index in content["painted"]}
-    return {"combined": _combined({k: v for k, v in content["applied"].items() if int(k) not in painted})}
-
-
-def _applied_2(content: Mapping[str, Any]) -> dict[str, Any]:
-    ids = [str(each) for each in content["segments"]]
-    applied = {
+def _applied(segments: list[Any], applied: dict[str, Any]) -> dict[int, tuple[Marks, ...]]:
+    ids = [str(each) for each in segments]
+    return {
         int(index): tuple({ids[n]: int(mark) for n, mark in zip(s[::2], s[1::2], strict=True)} for s in states)
-        for index, states in content["applied"].items()
+        for index, states in applied.items()
     }
-    return {"applied": applied, "combined": _combined(content["combined"])}
-
-
-def _combined(content: Mapping[str, Any]) -> dict[int, tuple[int, int]]:
-    return {int(index): (int(old), int(new)) for index, (old, new) in content.items()}

@@ -56,7 +56,7 @@ def find_painted_slices(
     """
     visible = [segment for segment in segments if segment.visible]
     prints: Fingerprints = {}
-    if notes.applied_axis is not None and (notes.applied or notes.combined):
+    if notes.applied_axis is not None and notes.applied:
         prints = fingerprints(segments, notes.applied_axis)
     try:
         axis, warnings = _axis(visible, spacing_kji, notes, prints)
@@ -67,8 +67,7 @@ def find_painted_slices(
     holders, own = _holders(visible, axis), set[int]()
     if axis == notes.applied_axis:
         ids = [segment.id for segment in visible]
-        applied = {*notes.applied, *notes.combined}
-        own = {index for index in applied if notes.is_ours(index, marks_on(prints, index), ids)}
+        own = {index for index in notes.applied if notes.is_ours(index, marks_on(prints, index), ids)}
     painted = [index for index in holders if index not in own]
     slices = [PaintedSlice(index, holders[index], index not in notes.unticked) for index in painted]
     slices += [PaintedSlice(index, (), True, True) for index in notes.empty if index not in set(painted)]

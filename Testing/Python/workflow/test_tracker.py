@@ -1,7 +1,5 @@
 """Which slices count as painted after Apply: no prediction becomes an example, no stroke is forgotten."""
 
-import json
-import zlib
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
@@ -13,7 +11,6 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.workflow import Message, Target
 from FewShotSAMLib.workflow.fingerprints import fingerprints
 from FewShotSAMLib.workflow.notes import Notes
-from FewShotSAMLib.workflow.painted_slices import find_painted_slices
 from FewShotSAMLib.workflow.tracker import PaintingTracker
 
 A, B = 1, 2
@@ -227,30 +224,9 @@ def test_notes_come_back_from_their_text(tracked: Tracked) -> None:
     assert notes.applied.keys() == set(RESULT)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 3}', '{"version": 2, "axis": 1}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 2}', '{"version": 1, "axis": 1}'])
 def test_other_notes_are_none(text: str) -> None:
     assert Notes.from_text(text) == Notes()
-
-
-def test_notes_of_version_1(tracked: Tracked) -> None:
-    """Marks of all visible segments in one. 9 was an example then; 10 was corrected since."""
-    tracked.draw_all((A, B), RESULT)
-    segments = tracked.scene.segments(Target("v", "s"))
-    content = {"version": 1, "axis": None, "applied_axis": 0, "unticked": [], "empty": [2], "painted": [9]}
-    content["applied"] = {str(index): [0, version_1(segments, index)] for index in RESULT}
-    notes = Notes.from_text(json.dumps(content))
-    tracked.scene.labels[10, 20, 20:24] = A
-    found = find_painted_slices(segments, (1.0, 1.0, 1.0), Notes.from_text(notes.to_text()))
-    assert [each.index for each in found.slices] == [2, 7, 9, 10, 12, 17]
-
-
-def version_1(segments: Any, index: int) -> int:
-    """As that version made it."""
-    mark = 0
-    for marks in fingerprints(segments, 0).values():
-        if index in marks:
-            mark = zlib.crc32(marks[index].to_bytes(4, "little"), mark) or 1
-    return mark
 
 
 def test_looking_does_not_read_what_is_changed_meanwhile(tracked: Tracked) -> None:
