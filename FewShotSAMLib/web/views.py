@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import slicer
@@ -11,6 +12,7 @@ from trame_server import Server
 from trame_slicer.core import LayoutManager, SlicerApp
 from trame_slicer.rca_view import register_rca_factories
 from trame_slicer.views import Layout, LayoutDirection, SliceView, ThreeDView, ViewLayoutDefinition
+from vtkmodules.vtkCommonCore import vtkCommand
 
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.plane import axis_of_plane
@@ -22,6 +24,8 @@ IN_3D = "in3d"
 FOUR = "four"
 AWAY_FPS = 6.0
 """How often views are drawn that the pointer is not over: every move of the brush would draw all of them."""
+_FIRST = 1.0
+"""Priority of an observer that is called before those of the view itself."""
 _BACKGROUND = "#0b0d11"
 _COLORS = {"axial": "#e5534b", "coronal": "#57ab5a", "sagittal": "#e0b83c"}
 
@@ -32,6 +36,7 @@ class Views:
     def __init__(self, app: SlicerApp, server: Server, on_moved: Callable[[], None]) -> None:
         self._app, self._on_moved = app, on_moved
         self._geometry: Geometry | None = None
+        self._fitted: dict[str, tuple[float, ...]] = {}
         register_rca_factories(
             app.view_manager,
             server,
@@ -47,6 +52,8 @@ class Views:
         self._draw_fast()
         for plane in PLANES:
             self._view(plane).modified.connect(self._moved)
+            resized = partial(self._resized, plane)
+            self._view(plane).interactor().AddObserver(vtkCommand.WindowResizeEvent, resized, _FIRST)
 
     @property
     def in_3d(self) -> ThreeDView:
@@ -66,6 +73,7 @@ class Views:
         """Show all of the volume, at its middle."""
         for plane in PLANES:
             self._view(plane).reset_view()
+            self._fitted[plane] = self._field(plane)
 
     def reset_3d(self) -> None:
         """Show all surfaces."""
@@ -106,6 +114,23 @@ class Views:
 
     def _view(self, plane: str) -> SliceView:
         return self._app.view_manager.get_view(plane)
+
+    def _field(self, plane: str) -> tuple[float, ...]:
+        """What part of the slice the view shows: changed by whoever zooms or pans."""
+        node = self._view(plane).get_view_node()
+        return (*node.GetFieldOfView(), *node.GetXYZOrigin())
+
+    def _resized(self, plane: str, *_: object) -> None:
+        """Fit the volume into the view's new size, unless somebody has zoomed or panned.
+
+        A volume that is opened at the start is fitted long before the browser tells how large its views are.
+        """
+        if self._geometry is None or self._fitted.get(plane) != self._field(plane):
+            return
+        index = self.index(plane)
+        self._view(plane).fit_view_to_content()  # it takes the new size over, and shows the middle
+        self.jump(plane, index)
+        self._fitted[plane] = self._field(plane)
 
     def _draw_fast(self) -> None:
         """Without a graphics card smoothing by many samples takes most of the time, and slices need none."""

@@ -66,6 +66,25 @@ def test_one_volume_after_the_other(start_server: Callable, open_page: Callable,
     assert np.allclose(image.GetSpacing(), series.spacing) and np.allclose(image.GetOrigin(), series.origin, atol=1e-3)
 
 
+def test_a_long_volume_fills_its_views(start_server: Callable, open_page: Callable, tmp_path: Path) -> None:
+    """It is opened before the browser tells how large its views are, and shown in another layout later."""
+    voxels = np.full((6, 24, 90), 50, np.int16)
+    voxels[:, 1:-1, 1:-1] = 100
+    write_image(voxels, Geometry((90, 24, 6), (1.0, 1.0, 3.0)), tmp_path / "long.nrrd")
+    page: Page = open_page(start_server(tmp_path / "long.nrrd"), read_volume(tmp_path / "long.nrrd").geometry)
+    page.go_to(4)
+    for layout in ("four", "large"):
+        if layout == "large":
+            page.page.click(".enlarge >> nth=0")
+            page.wait(lambda: page.state("layout") != "four")
+        page.settle()
+        page.picture(f"long-{layout}")
+        for row, column in ((12, 3), (12, 87), (3, 45), (21, 45)):
+            assert min(page.pixel(row, column)) > 150, (layout, row, column)
+        assert max(page.pixel(-6, 45)) < 60, layout
+        assert page.state("at_axial") == 4
+
+
 def test_a_colour_volume(start_server: Callable, open_page: Callable, tmp_path: Path) -> None:
     """It is shown in its colours, painted on and propagated."""
     grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in BALL), indexing="ij"))
