@@ -9,10 +9,11 @@ import torch
 from FewShotSAMLib.engine.confidence import SliceConfidence, percent, slice_confidence
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
-from FewShotSAMLib.methods.few_shot import NEVER
 from FewShotSAMLib.methods.head import Head
 
 CERTAIN_PERCENT = 100
+RULED_OUT = -1e4
+"""Logit of a class that cannot be on a slice: far below any that a head gives, and finite, for sums with weight 0."""
 BATCH = 4
 """Slices per pass through the head."""
 
@@ -52,7 +53,7 @@ def predict(
         with torch.inference_mode():
             logits = head.logits(head.read(embeddings.slices(batch).to(device).float()), batch, number)
             for index, framed in zip(batch, logits, strict=True):
-                framed[list(ruled_out(index))] = NEVER
+                framed[list(ruled_out(index))] = RULED_OUT
                 probability = embeddings.framing.uncut(framed).softmax(dim=0).cpu()
                 prediction.slices[index] = slice_confidence(probability)
                 embeddings.framing.cut(classes[index])[...] = probability.argmax(dim=0).to(torch.uint8).numpy()

@@ -14,14 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.methods.few_shot import NEVER
 from FewShotSAMLib.methods.head import PromptlessHead
 from FewShotSAMLib.sam.compact import FINE, Pyramid
 from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS
 
-MOST_PIXELS = 12_000
-"""Of each class that are learned from, drawn at random where there are more."""
+MOST_PIXELS = 24_000
+"""That are learned from, as many of each class, drawn at random where there are more."""
 LEAST_SHARE = 0.5
 """Part of a pixel of the logit grid that has to lie in the slice for it to be learned from."""
 LEAST_DEVIATION = 1e-6
@@ -62,28 +61,30 @@ class PixelClassifierHead(PromptlessHead):
         """Fit to exemplars (n, channels, h, w), whose target (n, C + 1, 4h, 4w) and weight (n, 4h, 4w) are those of
         `Framing.target`; the mean cross-entropy of the pixels that were learned from.
 
-        A class that no pixel shows is never answered. Raises BadInputError without scikit-learn.
+        A pixel counts for each class by its share of it, so that what is smaller than a pixel is learned as well. A
+        class that is nowhere is never answered.
         """
-        labels = target.argmax(dim=1).cpu().numpy()
-        chosen, share = _chosen(labels, (weight >= LEAST_SHARE).cpu().numpy(), seed)
-        features, known = self._features(embeddings, chosen), labels.reshape(-1)[chosen]
+        places, known, counts = _chosen(target.cpu().numpy(), (weight >= LEAST_SHARE).cpu().numpy(), seed)
         classes = np.unique(known)
-        self.weight.zero_()
-        self.bias.fill_(NEVER)
-        if len(classes) == 1:
-            self.bias[int(classes[0])] = 0.0
-            return 0.0
-        mean, deviation = features.mean(axis=0), features.std(axis=0) + LEAST_DEVIATION
-        scaled = (features - mean) / deviation
-        model = _logistic_regression(self.settings.regularisation).fit(scaled, known, sample_weight=share)
-        weights, bias = model.coef_ / deviation, model.intercept_ - (model.coef_ * (mean / deviation)).sum(axis=1)
-        if len(classes) == 2:  # scikit-learn then keeps one row, the score of the second class
-            weights, bias = np.concatenate([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
-        rows = torch.from_numpy(classes.astype(np.int64)).to(self.bias.device)
-        self.weight[rows] = torch.from_numpy(weights).to(self.weight)
-        self.bias[rows] = torch.from_numpy(bias).to(self.bias)
-        found = np.log(model.predict_proba(scaled)[np.arange(len(known)), np.searchsorted(classes, known)] + 1e-12)
-        return float(-(found * share).sum() / share.sum())
+        with torch.no_grad():
+            self.weight.zero_()
+            self.bias.fill_(NEVER)
+            if len(classes) == 1:
+                self.bias[int(classes[0])] = 0.0
+                return 0.0
+            features = self._features(embeddings, places)
+            mean, deviation = features.mean(axis=0), features.std(axis=0) + LEAST_DEVIATION
+            features -= mean
+            features /= deviation
+            model = _logistic_regression(self.settings.regularisation).fit(features, known, sample_weight=counts)
+            weights, bias = model.coef_ / deviation, model.intercept_ - (model.coef_ * (mean / deviation)).sum(axis=1)
+            if len(classes) == 2:  # scikit-learn then keeps one row, the score of the second class
+                weights, bias = np.concatenate([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
+            rows = torch.from_numpy(classes.astype(np.int64)).to(self.bias.device)
+            self.weight[rows] = torch.from_numpy(weights).to(self.weight)
+            self.bias[rows] = torch.from_numpy(bias).to(self.bias)
+        found = model.predict_proba(features)[np.arange(len(known)), np.searchsorted(classes, known)]
+        return float(-(np.log(found + 1e-12) * counts).sum() / counts.sum())
 
     def _features(self, embeddings: Tensor, chosen: np.ndarray) -> np.ndarray:
         """Features (len(chosen), channels) at these places of all slices' grids laid end to end; a slice at a time."""
@@ -108,25 +109,24 @@ def _enlarged(maps: Tensor, embeddings: Tensor) -> Tensor:
     return F.interpolate(maps, size, mode="bilinear", align_corners=False)
 
 
-def _chosen(labels: np.ndarray, inside: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places of the pixels to learn from in the flattened labels, and how many pixels each stands for."""
+def _chosen(target: np.ndarray, inside: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels to learn from: their places in the grids of all slices laid end to end, a class that each holds a share
+    of, and how many pixels of that class it stands for."""
     random = np.random.default_rng(seed)
-    places, known = np.flatnonzero(inside), labels[inside]
-    chosen, share = [], []
-    for label in np.unique(known):
-        members = places[known == label]
-        kept = random.permutation(members)[:MOST_PIXELS]
-        chosen.append(kept)
-        share.append(np.full(len(kept), len(members) / len(kept)))
-    return np.concatenate(chosen), np.concatenate(share)
+    shares = np.moveaxis(target, 1, 0).astype(np.float32) * inside
+    flat = shares.reshape(len(shares), -1)
+    members = {label: np.flatnonzero(flat[label]) for label in range(len(flat)) if flat[label].any()}
+    most = MOST_PIXELS // len(members)
+    places, known, counts = [], [], []
+    for label, all_of_it in members.items():
+        kept = random.permutation(all_of_it)[:most]
+        places.append(kept)
+        known.append(np.full(len(kept), label))
+        counts.append(flat[label, kept] * (len(all_of_it) / len(kept)))
+    return np.concatenate(places), np.concatenate(known), np.concatenate(counts)
 
 
 def _logistic_regression(regularisation: float) -> Any:
-    try:
-        from sklearn.linear_model import LogisticRegression
-    except ImportError as error:
-        raise BadInputError(
-            "The pixel classifier needs scikit-learn, which is not installed.",
-            "Run “pip install 'fewshotsam[engine]'”.",
-        ) from error
+    from sklearn.linear_model import LogisticRegression  # the heavy part of it: not before it is needed
+
     return LogisticRegression(C=regularisation, max_iter=200, tol=1e-3)

@@ -125,8 +125,9 @@ class Views:
 
         A volume that is opened at the start is fitted long before the browser tells how large its views are.
         """
-        if self._geometry is None or self._fitted.get(plane) != self._field(plane):
-            return
+        fitted = self._fitted.get(plane)
+        if self._geometry is None or fitted is None or not np.allclose(fitted, self._field(plane), rtol=1e-6):
+            return  # not by equality: taking over a size changes the last digits
         index = self.index(plane)
         self._view(plane).fit_view_to_content()  # it takes the new size over, and shows the middle
         self.jump(plane, index)

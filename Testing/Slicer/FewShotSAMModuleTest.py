@@ -8,7 +8,7 @@ import time
 import slicer
 from self_test import MODULE, SelfTestCase
 
-HEAVY = ("torch", "torchvision", "h5py", "safetensors", "segment_anything")
+HEAVY = ("torch", "torchvision", "h5py", "safetensors", "segment_anything", "sklearn")
 
 
 def activeShortcuts() -> list[str]:

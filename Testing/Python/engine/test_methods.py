@@ -1,6 +1,7 @@
 """Every method can be chosen, predicts, is saved, applied to another volume and continued from."""
 
 import shutil
+import sys
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from FewShotSAMLib.core.segmentation import read_segmentation, write_segmentatio
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.jobs import apply
 from FewShotSAMLib.methods.registry import METHOD_NAMES
+from FewShotSAMLib.worker.failures import as_known_error
 
 AUTOSAM = ("autosam-vit", "autosam-cnn", "autosam-linear")
 SOLVED = "pixel-classifier"
@@ -82,6 +84,14 @@ def test_the_pixel_classifier_answers_at_once(
         (wanted,) = (each for each in case.truth.segments if each.name == name)
         (segment,) = (each for each in found[0].segments if each.name == name)
         assert dice(found[0].mask(segment)[9:], case.truth.mask(wanted)[9:]) > least
+
+
+def test_without_scikit_learn_one_line_says_what_to_do(case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
+    with pytest.raises(ModuleNotFoundError) as caught:
+        case.run(method=SOLVED, steps=None)
+    known = as_known_error(caught.value)
+    assert known is not None and "sklearn" in known.message and "fewshotsam[engine]" in known.hint
 
 
 @pytest.mark.parametrize("option", [{"steps": 5}, {"fresh_augmentation": True}])

@@ -60,7 +60,7 @@ import importlib.util
 assert getattr(importlib.util.find_spec("FewShotSAMLib"), "origin", None) is None
 application.loadModule(Path({str(repository / "FewShotSAM" / "FewShotSAM.py")!r}))
 import FewShotSAMLib.widgets.panel
-heavy = {{"torch", "torchvision", "h5py", "safetensors", "segment_anything"}} & set(sys.modules)
+heavy = {{"torch", "torchvision", "h5py", "safetensors", "segment_anything", "sklearn"}} & set(sys.modules)
 assert not heavy, heavy
 print(FewShotSAMLib.__file__)
 """

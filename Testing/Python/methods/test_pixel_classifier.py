@@ -1,13 +1,11 @@
 """The pixel classifier finds the classes that features tell apart, learns only from what counts, and repeats."""
 
-import sys
-
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.methods import pixel_classifier
 from FewShotSAMLib.methods.few_shot import NEVER
 from FewShotSAMLib.methods.pixel_classifier import PixelClassifierHead, PixelClassifierSettings
@@ -79,7 +77,7 @@ def test_many_pixels_are_thinned_out_but_count_in_full(monkeypatch: pytest.Monke
     """Without that, a rare class would be answered as often as the background."""
     embeddings, target, weight = exemplars()
     head = new_head()
-    monkeypatch.setattr(pixel_classifier, "MOST_PIXELS", 150)
+    monkeypatch.setattr(pixel_classifier, "MOST_PIXELS", 450)
     head.solve(embeddings, target, weight, seed=0)
     share = float((head.logits(embeddings).argmax(1) == 0).float().mean())
     assert share == pytest.approx(float((target.argmax(1) == 0).float().mean()), abs=0.15)
@@ -98,7 +96,27 @@ def test_a_class_that_is_not_shown_is_never_answered() -> None:
     assert not head.logits(embeddings).argmax(1).any()
 
 
-def test_without_scikit_learn_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
-    with pytest.raises(BadInputError, match="scikit-learn"):
-        new_head().solve(*exemplars(), seed=0)
+def test_what_is_smaller_than_a_pixel_is_learned() -> None:
+    """A structure that fills a quarter of a few pixels beside one that fills most of the slice."""
+    embeddings, target, weight = exemplars(4)
+    embeddings[:, 7] = 0.0
+    embeddings[:, 7, 4, 4] = 6.0
+    target[:, 2] = 0
+    target[:, 0] = 1 - target[:, 1]
+    target[:, :, 18, 18] = torch.tensor([0.75, 0.0, 0.25]).half()
+    head = new_head()
+    head.solve(embeddings, target, weight, seed=0)
+    small = head.logits(embeddings).softmax(dim=1)[:, 2]
+    assert float(small[:, 17:19, 17:19].min()) > 10 * float(small.mean())
+
+
+def test_pixels_are_shared_out_among_the_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many segments there are, no more pixels are learned from."""
+    monkeypatch.setattr(pixel_classifier, "MOST_PIXELS", 60)
+    target = torch.eye(20)[torch.arange(3 * 64) % 20].view(3, 8, 8, 20).permute(0, 3, 1, 2).numpy()
+    inside = np.ones((3, 8, 8), bool)
+    inside[0] = False
+    places, known, counts = pixel_classifier._chosen(target, inside, 0)
+    assert len(places) == 60 and np.bincount(known).tolist() == [3] * 20 and places.min() >= 64
+    np.testing.assert_array_equal(target.transpose(1, 0, 2, 3).reshape(20, -1)[known, places], 1)
+    assert counts.sum() == pytest.approx(128)

@@ -66,11 +66,16 @@ def test_one_volume_after_the_other(start_server: Callable, open_page: Callable,
     assert np.allclose(image.GetSpacing(), series.spacing) and np.allclose(image.GetOrigin(), series.origin, atol=1e-3)
 
 
-def test_a_long_volume_fills_its_views(start_server: Callable, open_page: Callable, tmp_path: Path) -> None:
-    """It is opened before the browser tells how large its views are, and shown in another layout later."""
+def long_volume(path: Path) -> None:
+    """Bright, with a dark edge; its slices are far from square."""
     voxels = np.full((6, 24, 90), 50, np.int16)
     voxels[:, 1:-1, 1:-1] = 100
-    write_image(voxels, Geometry((90, 24, 6), (1.0, 1.0, 3.0)), tmp_path / "long.nrrd")
+    write_image(voxels, Geometry((90, 24, 6), (1.0, 1.0, 3.3)), path)
+
+
+def test_a_long_volume_fills_its_views(start_server: Callable, open_page: Callable, tmp_path: Path) -> None:
+    """It is opened before the browser tells how large its views are, and shown in another layout later."""
+    long_volume(tmp_path / "long.nrrd")
     page: Page = open_page(start_server(tmp_path / "long.nrrd"), read_volume(tmp_path / "long.nrrd").geometry)
     page.go_to(4)
     for layout in ("four", "large"):
@@ -83,6 +88,27 @@ def test_a_long_volume_fills_its_views(start_server: Callable, open_page: Callab
             assert min(page.pixel(row, column)) > 150, (layout, row, column)
         assert max(page.pixel(-6, 45)) < 60, layout
         assert page.state("at_axial") == 4
+
+
+@pytest.mark.parametrize("zoomed", [False, True])
+def test_views_that_somebody_zoomed_stay_so(
+    start_server: Callable, open_page: Callable, tmp_path: Path, zoomed: bool
+) -> None:
+    """In all sizes that the browser takes on; some change the last digits of what a view shows."""
+    long_volume(tmp_path / "long.nrrd")
+    page: Page = open_page(start_server(tmp_path / "long.nrrd"), read_volume(tmp_path / "long.nrrd").geometry)
+    if zoomed:
+        x, y = page.place(12, 45)
+        page.page.mouse.move(x, y)
+        page.page.mouse.down(button="right")
+        page.page.mouse.move(x, y + 80, steps=8)
+        page.page.mouse.up(button="right")
+    for width in (1117, 1300, 1157, 1091, 1131, 1023, 1600):
+        page.page.set_viewport_size({"width": width, "height": 700 + width % 7})
+        page.settle()
+    page.picture(f"zoomed-{zoomed}")
+    right, above = page.pixel(12, 86), page.pixel(-3, 45)
+    assert (min(right) > 150) != zoomed and max(above) < 60, (right, above)
 
 
 def test_a_colour_volume(start_server: Callable, open_page: Callable, tmp_path: Path) -> None:
