@@ -11,6 +11,11 @@ from FewShotSAMLib.core.files import atomic_path
 
 FORMATS = ("png", "svg")
 MARKERS = "osD^vP*X"
+FEW = 4
+"""Methods whose names fit above a figure; those of more stand beside it."""
+LETTER = 0.09
+LINE = 0.2
+"""Inches that a letter of a name is wide at most, and that its line takes."""
 SHOWN_K = 3
 """Of the figure of the tasks, where that was measured; else the next."""
 ALL_AT = 1.5
@@ -36,7 +41,7 @@ def draw_figures(rows: Sequence[Row], results: Mapping[str, Any], folder: Path) 
 def _dice_figure(summary: Sequence[Mapping[str, Any]]) -> Any:
     figure = _figure(7, 4.5)
     axes = figure.add_subplot()
-    _dice_lines(axes, summary, _titles(summary))
+    _dice_lines(axes, summary, _titles((each["title"], each["dice"]) for each in summary))
     axes.set_ylabel("mean Dice on the other slices")
     _legend(figure, axes)
     return figure
@@ -47,8 +52,9 @@ def _across_figure(across: Sequence[Mapping[str, Any]]) -> Any:
     groups = list(dict.fromkeys(each["group"] for each in across))
     figure = _figure(max(7.0, 3.5 * len(groups)), 4.5)
     plots = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
+    titles = _titles((each["title"], each["dice"]) for each in across)
     for axes, group in zip(plots, groups, strict=True):
-        _dice_lines(axes, [each for each in across if each["group"] == group], _titles(across))
+        _dice_lines(axes, [each for each in across if each["group"] == group], titles)
         axes.set_title(group or "one structure", fontsize=10)
     plots[0].set_ylabel("mean Dice on other volumes")
     _legend(figure, *plots)
@@ -83,7 +89,7 @@ def _tasks_figure(rows: Sequence[Row]) -> Any:
     tasks = sorted(scores, key=lambda task: fmean(scores[task]))
     figure = _figure(7, 1.6 + 0.25 * len(tasks))
     axes = figure.add_subplot()
-    for number, title in enumerate(dict.fromkeys(map(title_of, rows))):
+    for number, title in enumerate(_titles((title_of(row), row["dice"]) for row in rows)):
         own = [row for row in rows if title_of(row) == title]
         places = [tasks.index(row["task"]) for row in own]
         axes.plot([row["dice"] for row in own], places, MARKERS[number % len(MARKERS)], alpha=0.8, label=title)
@@ -166,11 +172,21 @@ def _legend(figure: Any, *plots: Any) -> None:
     for axes in plots:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             shown.setdefault(label, handle)
-    figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=2, fontsize=9, frameon=False)
+    width, height = figure.get_size_inches()
+    beside = LETTER * max(map(len, shown), default=0)
+    if len(shown) <= FEW and beside <= width / 2:
+        figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=2, fontsize=9, frameon=False)
+    else:
+        figure.set_size_inches(width + beside, max(height, LINE * (len(shown) + 1)))
+        figure.legend(shown.values(), shown.keys(), loc="outside right upper", fontsize=9, frameon=False)
 
 
-def _titles(means: Iterable[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(each["title"] for each in means))
+def _titles(means: Iterable[tuple[str, float]]) -> list[str]:
+    """Titles in the order of their mean Dice, the best first."""
+    scores: dict[str, list[float]] = {}
+    for title, score in means:
+        scores.setdefault(title, []).append(score)
+    return sorted(scores, key=lambda title: -fmean(scores[title]))
 
 
 def _save(figure: Any, stem: Path) -> list[Path]:

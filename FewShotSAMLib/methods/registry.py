@@ -91,7 +91,7 @@ METHODS = (
     ),
     Method(
         "cheap-lunch",
-        "Cheap Lunch: synthesis of pairs and LoRA in the encoder",
+        "Cheap Lunch: synthesis and LoRA",
         _LORA,
         "heads:adapted",
         adapts_encoder=True,

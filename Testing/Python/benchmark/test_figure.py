@@ -60,6 +60,22 @@ def test_the_worst_task_comes_first(drawn: Any) -> None:
     assert "3 painted slices" in axes.get_xlabel()
 
 
+@pytest.mark.parametrize("count", [2, 4, 12])
+def test_every_name_fits_and_the_best_comes_first(drawn: Any, count: int) -> None:
+    titles = [f"A method with a name that is rather long, number {number}" for number in range(count)]
+    rows = [
+        row("a", number / 20, k=k, method=title, title=title) for number, title in enumerate(titles) for k in (3, 5)
+    ]
+    for name in ("dice", "tasks"):
+        made = drawn(rows)[name]
+        made.draw_without_rendering()
+        (legend,) = made.legends
+        assert [text.get_text() for text in legend.get_texts()] == titles[::-1]
+        assert made.axes[0].get_window_extent().width > 250
+        (left, bottom), (right, top) = legend.get_window_extent().get_points()
+        assert left >= 0 and bottom >= 0 and right <= made.bbox.width and top <= made.bbox.height, count
+
+
 def test_time_and_memory_of_each_method(drawn: Any) -> None:
     figures = drawn(ROWS)
     (seconds,), (memory,) = figures["seconds"].axes, figures["memory"].axes
