@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from FewShotSAMLib.methods.priors import Painted, Priors, neighbours
+from FewShotSAMLib.methods.priors import Painted, Priors, neighbours, on_one_slice
 from FewShotSAMLib.methods.queries import foreign_queries, places
 from FewShotSAMLib.sam.compact import Pyramid
 from FewShotSAMLib.sam.fusion import Queries, Support
@@ -96,7 +96,8 @@ class Guide:
         last = self.known[number] + 1 if number == len(self.known) - 1 else self.known[number + 1]
         first, last = max(0, first), min(len(self._image) - 1, last)
         beside = Painted(tuple(self.known[i] - first for i in near), self.shown.masks[near].float(), self.slice_step)
-        maps = Priors(self._image[first : last + 1], beside).maps(self.known[number] - first)
+        alone = on_one_slice(painted.masks)
+        maps = Priors(self._image[first : last + 1], beside, alone).maps(self.known[number] - first)
         return maps, painted
 
     def _support(self, like: Tensor, kept: list[int]) -> list[Support]:

@@ -20,6 +20,8 @@ from FewShotSAMLib.sam.fusion import KINDS
 
 FADE = 0.5
 """Pixels by which a shape shrinks per pixel of way beyond the outermost painted slice."""
+FADE_ALONE = 0.25
+"""The same where the segment is painted on a single slice: that lies in the middle of it rather than near its end."""
 REACH = 16.0
 """Signed distances are cut off at this many pixels."""
 SCALE = 4.0
@@ -50,11 +52,13 @@ class Neighbours:
 class Priors:
     """Shape priors of a volume for every slice and segment.
 
-    image (D, H, W) in 0..1. Distances and displacements are found once; `maps` gives any slices.
+    image (D, H, W) in 0..1; alone (C,) bool: which segments are painted on one slice only, where that is not to be seen
+    from `painted`. Distances and displacements are found once; `maps` gives any slices.
     """
 
-    def __init__(self, image: Tensor, painted: Painted) -> None:
+    def __init__(self, image: Tensor, painted: Painted, alone: Tensor | None = None) -> None:
         self.painted = painted
+        self._fade = torch.where(on_one_slice(painted.masks) if alone is None else alone.cpu(), FADE_ALONE, FADE)
         self.depth = len(image)
         self._distances = torch.stack([torch.stack([signed_distance(m) for m in masks]) for masks in painted.masks])
         known = torch.zeros(self.depth, dtype=torch.bool)
@@ -80,9 +84,14 @@ class Priors:
         if len(shapes) == 1:
             (side,) = _sides(around)
             way = abs(index - self.painted.slices[side]) * self.painted.slice_step
-            return (shapes[0] - FADE * way).clamp(-REACH, REACH)
+            return (shapes[0] - self._fade.view(-1, 1, 1) * way).clamp(-REACH, REACH)
         below, above = (_unless_empty(a, b) for a, b in (shapes, shapes[::-1]))
         return (below * (1 - around.share) + above * around.share).clamp(-REACH, REACH)
+
+
+def on_one_slice(masks: Tensor) -> Tensor:
+    """Which segments (C,) no more than one of the exemplars' masks (n, C, H, W) shows."""
+    return ((masks > 0).flatten(2).any(2).sum(0) <= 1).cpu()
 
 
 def neighbours(slices: Sequence[int], index: int) -> Neighbours:

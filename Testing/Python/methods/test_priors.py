@@ -117,6 +117,23 @@ def test_a_segment_that_nothing_shows_is_nowhere() -> None:
     assert not (maps > 0).any()
 
 
+def test_beyond_a_single_painted_slice_a_shape_fades_more_slowly() -> None:
+    """One slice lies in the middle of a structure, the outermost of several near its end."""
+    masks = disc(24, 24, 12).expand(9, -1, -1)
+    image = torch.full((9, SIDE, SIDE), 0.5)
+
+    def area(priors: Priors) -> int:
+        return int(of_kind(priors.maps(8), "interpolation").sum())
+
+    alone, several = Priors(image, painted(masks, (4,))), Priors(image, painted(masks, (2, 4)))
+    assert 0 < area(several) < 0.75 * area(alone) and area(alone) < int(masks[0].sum())
+    part = Priors(image, painted(masks, (4,)), torch.tensor([False]))  # another slice shows it, elsewhere
+    assert area(part) == area(several)
+    empty_beside = masks.clone()
+    empty_beside[2] = False
+    assert area(Priors(image, painted(empty_beside, (2, 4)))) == area(alone)
+
+
 def test_one_slice_is_enough_of_a_volume() -> None:
     masks = disc(24, 24, 8).unsqueeze(0)
     maps = Priors(torch.rand(1, SIDE, SIDE), painted(masks, (0,))).maps(0)
