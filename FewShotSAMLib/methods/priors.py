@@ -5,6 +5,7 @@ Everything here is arithmetic without learned weights. The network learns when t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -58,7 +59,7 @@ class Priors:
 
     def __init__(self, image: Tensor, painted: Painted, alone: Tensor | None = None) -> None:
         self.painted = painted
-        self._fade = torch.where(on_one_slice(painted.masks) if alone is None else alone.cpu(), FADE_ALONE, FADE)
+        self._alone = (on_one_slice(painted.masks) if alone is None else alone.cpu()).view(-1, 1, 1)
         self.depth = len(image)
         self._distances = torch.stack([torch.stack([signed_distance(m) for m in masks]) for masks in painted.masks])
         known = torch.zeros(self.depth, dtype=torch.bool)
@@ -84,9 +85,19 @@ class Priors:
         if len(shapes) == 1:
             (side,) = _sides(around)
             way = abs(index - self.painted.slices[side]) * self.painted.slice_step
-            return (shapes[0] - self._fade.view(-1, 1, 1) * way).clamp(-REACH, REACH)
-        below, above = (_unless_empty(a, b) for a, b in (shapes, shapes[::-1]))
-        return (below * (1 - around.share) + above * around.share).clamp(-REACH, REACH)
+            return (shapes[0] - torch.where(self._alone, FADE_ALONE, FADE) * way).clamp(-REACH, REACH)
+        below, above = shapes
+        blended = below * (1 - around.share) + above * around.share
+        ends, begins = _is_empty(above) & ~_is_empty(below), _is_empty(below) & ~_is_empty(above)
+        blended = torch.where(ends, self._ending(below, around.share), blended)
+        blended = torch.where(begins, self._ending(above, 1 - around.share), blended)
+        return blended.clamp(-REACH, REACH)
+
+    def _ending(self, shape: Tensor, share: float) -> Tensor:
+        """A shape (C, H, W) on its way to an empty slice, where nothing of it is left: like a cone from the outermost
+        of several painted slices, like half an ellipsoid from a single one, which lies in the middle."""
+        way = torch.where(self._alone, 1 - math.sqrt(1 - share**2), share)
+        return shape - way * (shape.amax((-2, -1), keepdim=True) + 1)
 
 
 def on_one_slice(masks: Tensor) -> Tensor:
@@ -121,10 +132,8 @@ def _sides(around: Neighbours) -> list[int]:
     return [side for side in (around.below, around.above) if side is not None]
 
 
-def _unless_empty(shape: Tensor, other: Tensor) -> Tensor:
-    """Where a segment ends before an empty slice, its shape shrinks towards that slice until nothing is left."""
-    empty = (shape.amax((-2, -1), keepdim=True) <= -REACH) & (other.amax((-2, -1), keepdim=True) > -REACH)
-    return torch.where(empty, other - other.amax((-2, -1), keepdim=True) - 1, shape)
+def _is_empty(shape: Tensor) -> Tensor:
+    return shape.amax((-2, -1), keepdim=True) <= -REACH
 
 
 def _geodesic(image: Tensor, painted: Painted, known: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ def test_a_correction_keeps_the_region_and_encodes_nothing(guided: Any) -> None:
 
 
 def test_a_model_segments_another_volume(guided: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guidance, "FOREIGN_SCHEDULE", Schedule(steps=40, learning_rate=2e-3))
+    monkeypatch.setattr(guidance, "FOREIGN_SCHEDULE", Schedule(steps=80, learning_rate=1e-3))
     model = str(guided.folder / "organs.fewshot")
     guided.run(save_model=model, range=[6, 6])
     output = guided.folder / "other.seg.nrrd"

@@ -134,6 +134,31 @@ def test_beyond_a_single_painted_slice_a_shape_fades_more_slowly() -> None:
     assert area(Priors(image, painted(empty_beside, (2, 4)))) == area(alone)
 
 
+@pytest.mark.parametrize("empty", [0, 8])
+def test_before_an_empty_slice_a_single_painted_one_is_the_middle_of_an_ellipsoid(empty: int) -> None:
+    """Of several the outermost is near the end, before which the shape shrinks evenly."""
+    masks = disc(24, 24, 12).expand(9, -1, -1).clone()
+    masks[empty] = False
+    image = torch.full((9, SIDE, SIDE), 0.5)
+
+    def radius(known: tuple[int, ...], index: int) -> float:
+        inside = of_kind(Priors(image, painted(masks, known)).maps(index), "interpolation")
+        return (float(inside.sum()) / torch.pi) ** 0.5
+
+    alone, several = tuple(sorted((4, empty))), tuple(sorted((4, 8 - empty, empty)))
+    for way in (1, 2, 3):
+        index = 4 + way if empty else 4 - way
+        assert radius(alone, index) == pytest.approx(12 * (1 - (way / 4) ** 2) ** 0.5, abs=0.7)
+        assert radius(several, index) == pytest.approx(12 * (1 - way / 4), abs=0.7)
+
+
+def test_between_two_empty_slices_there_is_nothing() -> None:
+    masks = torch.zeros(9, SIDE, SIDE, dtype=torch.bool)
+    masks[8] = disc(24, 24, 12)
+    maps = Priors(torch.rand(9, SIDE, SIDE), painted(masks, (0, 4, 8))).maps(2)
+    assert (maps[0, KINDS.index("interpolation")] <= -4 + 1e-6).all()
+
+
 def test_one_slice_is_enough_of_a_volume() -> None:
     masks = disc(24, 24, 8).unsqueeze(0)
     maps = Priors(torch.rand(1, SIDE, SIDE), painted(masks, (0,))).maps(0)
