@@ -166,6 +166,7 @@ def test_all_methods_can_be_chosen(panel: Any) -> None:
         "synthesis",
         "lora",
         "cheap-lunch",
+        "pixel-classifier",
     }
 
 
