@@ -37,6 +37,7 @@ class Views:
         self._app, self._on_moved = app, on_moved
         self._geometry: Geometry | None = None
         self._fitted: dict[str, tuple[float, ...]] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}
         register_rca_factories(
             app.view_manager,
             server,
@@ -125,7 +126,10 @@ class Views:
 
         A volume that is opened at the start is fitted long before the browser tells how large its views are.
         """
-        fitted = self._fitted.get(plane)
+        size, fitted = tuple(self._view(plane).render_window().GetSize()), self._fitted.get(plane)
+        if size == self._sizes.get(plane):
+            return  # the event comes with every picture
+        self._sizes[plane] = size
         if self._geometry is None or fitted is None or not np.allclose(fitted, self._field(plane), rtol=1e-6):
             return  # not by equality: taking over a size changes the last digits
         index = self.index(plane)
