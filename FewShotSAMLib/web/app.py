@@ -46,7 +46,7 @@ class WebApp:
         log_vtk_to_file()
         self._is_stale, self._places = True, tuple[int, ...]()
         # Views come before brushes, which look for them when they are made.
-        self.views = Views(self._slicer, server, self._moved)
+        self.views = Views(self._slicer, server, self._moved, self._used)
         self.painter = Painter(self._slicer.segmentation_editor)
         self._client = WorkerClient(python)
         self._polite_pid: int | None = None
@@ -166,6 +166,7 @@ class WebApp:
         """Take the next small steps and show what changed."""
         self.session.poll()
         self._put_views_first()
+        self.views.poll()
         if self.thumbnails.poll() or self.messages.expire():
             self._touch()
         if self.surfaces.poll(is_calm=not self.session.is_busy):
@@ -188,7 +189,12 @@ class WebApp:
         if places != self._places:
             self._places = places
             self.painter.finish_stroke()
+            self.surfaces.put_off()
         self._touch()
+
+    def _used(self) -> None:
+        """The pointer is at work in a view."""
+        self.surfaces.put_off()
 
     def _touch(self, *_: object) -> None:
         self._is_stale = True

@@ -1,8 +1,12 @@
-"""Surfaces in the 3D view: made when asked for, and again once painting has paused, since they take a while."""
+"""Surfaces in the 3D view: made when asked for, and again once the user has paused.
+
+Making them takes a while, in which no other view is drawn.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import slicer
 
@@ -24,8 +28,10 @@ class Surfaces:
     one in common, Slicer erases in it what it removes, and painting on what two nodes share can crash.
     """
 
-    def __init__(self, scene: slicer.vtkMRMLScene, session: Session) -> None:
-        self._scene, self._session = scene, session
+    def __init__(
+        self, scene: slicer.vtkMRMLScene, session: Session, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._scene, self._session, self._clock = scene, session, clock
         self._source: slicer.vtkMRMLSegmentationNode | None = None
         self._node: slicer.vtkMRMLSegmentationNode | None = None
         self._due_at: float | None = None
@@ -64,7 +70,12 @@ class Surfaces:
     def look_soon(self, quiet_s: float = QUIET_S) -> None:
         """The segmentation changed."""
         if self.are_shown:
-            self._due_at = time.monotonic() + quiet_s
+            self._due_at = self._clock() + quiet_s
+
+    def put_off(self) -> None:
+        """Somebody is at work in a view, and should not have to wait for surfaces."""
+        if self._due_at is not None:
+            self.look_soon()
 
     def poll(self, is_calm: bool) -> bool:
         """Make what is due, unless the computer has better things to do; True where a result appeared."""
@@ -73,7 +84,7 @@ class Surfaces:
         self._was_preview = is_preview
         if appeared and self._session.preview is not None:
             self._session.preview.set_shown_in_3d(True)
-        if self._due_at is not None and is_calm and time.monotonic() >= self._due_at:
+        if self._due_at is not None and is_calm and self._clock() >= self._due_at:
             self._due_at = None
             self._make()
         return appeared

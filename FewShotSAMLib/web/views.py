@@ -11,13 +11,14 @@ from trame.widgets import html
 from trame_server import Server
 from trame_slicer.core import LayoutManager, SlicerApp
 from trame_slicer.rca_view import register_rca_factories
-from trame_slicer.views import Layout, LayoutDirection, SliceView, ThreeDView, ViewLayoutDefinition
+from trame_slicer.views import AbstractView, Layout, LayoutDirection, SliceView, ThreeDView, ViewLayoutDefinition
 from vtkmodules.vtkCommonCore import vtkCommand
 
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.plane import axis_of_plane
 from FewShotSAMLib.mrml.grids import arrayOfMatrix, rasMatrix
 from FewShotSAMLib.web.overlay import slice_overlay, volume_overlay
+from FewShotSAMLib.web.turns import Turns
 
 PLANES = ("axial", "coronal", "sagittal")
 IN_3D = "in3d"
@@ -26,15 +27,26 @@ AWAY_FPS = 6.0
 """How often views are drawn that the pointer is not over: every move of the brush would draw all of them."""
 _FIRST = 1.0
 """Priority of an observer that is called before those of the view itself."""
+_USES = (
+    vtkCommand.MouseMoveEvent,
+    vtkCommand.MouseWheelForwardEvent,
+    vtkCommand.MouseWheelBackwardEvent,
+    vtkCommand.LeftButtonPressEvent,
+)
 _BACKGROUND = "#0b0d11"
 _COLORS = {"axial": "#e5534b", "coronal": "#57ab5a", "sagittal": "#e0b83c"}
 
 
 class Views:
-    """Slices are counted along the array axis of a plane. `on_moved` is called when a view shows another slice."""
+    """Slices are counted along the array axis of a plane.
 
-    def __init__(self, app: SlicerApp, server: Server, on_moved: Callable[[], None]) -> None:
-        self._app, self._on_moved = app, on_moved
+    `on_moved` is called when a view shows another slice, `on_used` while the pointer is at work in a view.
+    """
+
+    def __init__(
+        self, app: SlicerApp, server: Server, on_moved: Callable[[], None], on_used: Callable[[], None]
+    ) -> None:
+        self._app, self._on_moved, self._on_used = app, on_moved, on_used
         self._geometry: Geometry | None = None
         self._fitted: dict[str, tuple[float, ...]] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
@@ -51,6 +63,11 @@ class Views:
         self.layout.register_layout_dict(_layouts())
         self.layout.set_layout(FOUR)
         self._draw_fast()
+        self._turns = Turns(app.view_manager.get_views())
+        for view in app.view_manager.get_views():
+            used = partial(self._used, view)
+            for event in _USES:
+                view.interactor().AddObserver(event, used, _FIRST)
         for plane in PLANES:
             self._view(plane).modified.connect(self._moved)
             resized = partial(self._resized, plane)
@@ -106,7 +123,12 @@ class Views:
 
     def set_layout(self, name: str) -> None:
         """`four`, or a plane: its view large beside the one in 3D."""
+        self._turns.end()  # before views are blocked that the new layout lacks
         self.layout.set_layout(name)
+
+    def poll(self) -> None:
+        """Draw the views that have waited for the one in use."""
+        self._turns.poll()
 
     def redraw(self) -> None:
         """Draw all views anew."""
@@ -143,6 +165,10 @@ class Views:
             view.render_window().SetMultiSamples(0)
         self.in_3d.renderer().SetUseFXAA(True)
         self.in_3d.renderer().SetUseDepthPeeling(False)  # with it, software OpenGL draws no translucent surface
+
+    def _used(self, view: AbstractView, *_: object) -> None:
+        self._turns.take(view)
+        self._on_used()
 
     def _moved(self, *_: object) -> None:
         self._on_moved()
