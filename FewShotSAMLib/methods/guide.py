@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from FewShotSAMLib.methods.priors import Painted, Priors, neighbours, on_one_slice
+from FewShotSAMLib.methods.priors import Painted, Priors, neighbours
 from FewShotSAMLib.methods.queries import foreign_queries, places
 from FewShotSAMLib.sam.compact import Pyramid
 from FewShotSAMLib.sam.fusion import Queries, Support
@@ -44,7 +44,9 @@ class Guide:
         self.shown = shown
         self.slice_step = slice_step
         self._image = image
-        self._priors = Priors(image, Painted(known, shown.masks.float(), slice_step))
+        painted = Painted(known, shown.masks.float(), slice_step)
+        self._spreads = painted.spreads()
+        self._priors = Priors(image, painted)
         self._without: dict[int, tuple[Tensor, Painted]] = {}
         self._radii = self._priors.radii()
 
@@ -96,8 +98,7 @@ class Guide:
         last = self.known[number] + 1 if number == len(self.known) - 1 else self.known[number + 1]
         first, last = max(0, first), min(len(self._image) - 1, last)
         beside = Painted(tuple(self.known[i] - first for i in near), self.shown.masks[near].float(), self.slice_step)
-        alone = on_one_slice(painted.masks)
-        maps = Priors(self._image[first : last + 1], beside, alone).maps(self.known[number] - first)
+        maps = Priors(self._image[first : last + 1], beside, self._spreads).maps(self.known[number] - first)
         return maps, painted
 
     def _support(self, like: Tensor, kept: list[int]) -> list[Support]:

@@ -22,7 +22,8 @@ from FewShotSAMLib.sam.fusion import KINDS
 FADE = 0.5
 """Pixels by which a shape shrinks per pixel of way beyond the outermost painted slice."""
 FADE_ALONE = 0.25
-"""The same where the segment is painted on a single slice: that lies in the middle of it rather than near its end."""
+"""The same where the segment is painted on a single slice: that lies in the middle of it rather than near its end.
+Between the two where several are painted that lie closer together than the segment's radius."""
 REACH = 16.0
 """Signed distances are cut off at this many pixels."""
 SCALE = 4.0
@@ -40,6 +41,13 @@ class Painted:
     masks: Tensor
     slice_step: float
 
+    def spreads(self) -> Tensor:
+        """Distance (C,) in pixels between the outermost slices that show a segment; 0 with fewer than two of them."""
+        shows = (self.masks > 0).flatten(2).any(2).cpu()
+        places = torch.tensor(self.slices).float().unsqueeze(1) * self.slice_step
+        last = torch.where(shows, places, -torch.inf).amax(0)
+        return (last - torch.where(shows, places, torch.inf).amin(0)).clamp_min(0)
+
 
 @dataclass(frozen=True)
 class Neighbours:
@@ -53,13 +61,14 @@ class Neighbours:
 class Priors:
     """Shape priors of a volume for every slice and segment.
 
-    image (D, H, W) in 0..1; alone (C,) bool: which segments are painted on one slice only, where that is not to be seen
-    from `painted`. Distances and displacements are found once; `maps` gives any slices.
+    image (D, H, W) in 0..1; spreads (C,): those of the segments, where they are not to be seen from `painted`.
+    Distances and displacements are found once; `maps` gives any slices.
     """
 
-    def __init__(self, image: Tensor, painted: Painted, alone: Tensor | None = None) -> None:
+    def __init__(self, image: Tensor, painted: Painted, spreads: Tensor | None = None) -> None:
         self.painted = painted
-        self._alone = (on_one_slice(painted.masks) if alone is None else alone.cpu()).view(-1, 1, 1)
+        self._spreads = (painted.spreads() if spreads is None else spreads).view(-1, 1, 1)
+        self._is_declared_empty = [not bool(masks.any()) for masks in painted.masks]
         self.depth = len(image)
         self._distances = torch.stack([torch.stack([signed_distance(m) for m in masks]) for masks in painted.masks])
         known = torch.zeros(self.depth, dtype=torch.bool)
@@ -85,24 +94,33 @@ class Priors:
         if len(shapes) == 1:
             (side,) = _sides(around)
             way = abs(index - self.painted.slices[side]) * self.painted.slice_step
-            return (shapes[0] - torch.where(self._alone, FADE_ALONE, FADE) * way).clamp(-REACH, REACH)
+            radius = shapes[0].amax((-2, -1), keepdim=True).clamp_min(1)
+            fade = FADE + (FADE_ALONE - FADE) * _closeness(self._spreads, radius)
+            return (shapes[0] - fade * way).clamp(-REACH, REACH)
         below, above = shapes
+        first, last = _sides(around)
+        gap = (self.painted.slices[last] - self.painted.slices[first]) * self.painted.slice_step
         blended = below * (1 - around.share) + above * around.share
         ends, begins = _is_empty(above) & ~_is_empty(below), _is_empty(below) & ~_is_empty(above)
-        blended = torch.where(ends, self._ending(below, around.share), blended)
-        blended = torch.where(begins, self._ending(above, 1 - around.share), blended)
+        blended = torch.where(ends, self._ending(below, around.share, gap, last), blended)
+        blended = torch.where(begins, self._ending(above, 1 - around.share, gap, first), blended)
         return blended.clamp(-REACH, REACH)
 
-    def _ending(self, shape: Tensor, share: float) -> Tensor:
-        """A shape (C, H, W) on its way to an empty slice, where nothing of it is left: like a cone from the outermost
-        of several painted slices, like half an ellipsoid from a single one, which lies in the middle."""
-        way = torch.where(self._alone, 1 - math.sqrt(1 - share**2), share)
+    def _ending(self, shape: Tensor, share: float, gap: float, empty: int) -> Tensor:
+        """A shape (C, H, W) on its way to exemplar `empty`, where nothing of it is left.
+
+        Like a cone from the outermost of several painted slices, like half an ellipsoid from a single one, which lies
+        in the middle; between the two where several lie closer together than the `gap`. Only a slice that was declared
+        empty marks an end: one without this segment that was painted for another may be far beyond it.
+        """
+        round_end = _closeness(self._spreads, gap) * self._is_declared_empty[empty]
+        way = share + (1 - math.sqrt(1 - share**2) - share) * round_end
         return shape - way * (shape.amax((-2, -1), keepdim=True) + 1)
 
 
-def on_one_slice(masks: Tensor) -> Tensor:
-    """Which segments (C,) no more than one of the exemplars' masks (n, C, H, W) shows."""
-    return ((masks > 0).flatten(2).any(2).sum(0) <= 1).cpu()
+def _closeness(spreads: Tensor, length: Tensor | float) -> Tensor:
+    """1 for segments painted on a single slice, falling to 0 for those whose painted slices lie a length apart."""
+    return (1 - spreads / length).clamp(0, 1)
 
 
 def neighbours(slices: Sequence[int], index: int) -> Neighbours:

@@ -125,13 +125,39 @@ def test_beyond_a_single_painted_slice_a_shape_fades_more_slowly() -> None:
     def area(priors: Priors) -> int:
         return int(of_kind(priors.maps(8), "interpolation").sum())
 
-    alone, several = Priors(image, painted(masks, (4,))), Priors(image, painted(masks, (2, 4)))
-    assert 0 < area(several) < 0.75 * area(alone) and area(alone) < int(masks[0].sum())
-    part = Priors(image, painted(masks, (4,)), torch.tensor([False]))  # another slice shows it, elsewhere
-    assert area(part) == area(several)
+    alone, several = Priors(image, painted(masks, (4,))), Priors(image, painted(masks, (0, 4)))
+    assert area(several) < area(alone) < int(masks[0].sum())
+    far = Priors(image, painted(masks, (4,)), torch.tensor([12.0]))  # a slice a radius away shows it as well
+    assert 0 < area(far) < 0.75 * area(alone) and area(far) < area(several)
+    close = Priors(image, painted(masks, (3, 4)))  # a correction beside the first slice changes little far away
+    assert 0.85 * area(alone) < area(close) < area(alone)
     empty_beside = masks.clone()
     empty_beside[2] = False
     assert area(Priors(image, painted(empty_beside, (2, 4)))) == area(alone)
+
+
+def test_a_slice_painted_for_another_segment_marks_no_end() -> None:
+    """It may lie far beyond this one's end; a slice that was declared empty usually lies just behind it."""
+    image = torch.full((9, SIDE, SIDE), 0.5)
+    masks = torch.zeros(3, 2, SIDE, SIDE)
+    masks[1, 0], masks[0, 1] = disc(24, 24, 12), disc(8, 8, 5)
+    priors = Priors(image, Painted((0, 4, 8), masks, 2.0))
+    for way in (1, 2, 3):
+        towards_other, towards_empty = ((priors.maps(index)[0, 0] > 0).sum() for index in (4 - way, 4 + way))
+        assert (float(towards_other) / torch.pi) ** 0.5 == pytest.approx(12 * (1 - way / 4), abs=0.7)
+        assert (float(towards_empty) / torch.pi) ** 0.5 == pytest.approx(12 * (1 - (way / 4) ** 2) ** 0.5, abs=0.7)
+
+
+def test_two_slices_close_together_end_almost_like_one() -> None:
+    """As the second moves away from the first, the end turns evenly from an ellipsoid's to a cone's."""
+    masks = disc(24, 24, 12).expand(17, -1, -1).clone()
+    masks[16] = False
+    image = torch.full((17, SIDE, SIDE), 0.5)
+    areas = [
+        int(of_kind(Priors(image, painted(masks, known)).maps(12), "interpolation").sum())
+        for known in ((8, 16), (7, 8, 16), (6, 8, 16), (4, 8, 16), (0, 8, 16))
+    ]
+    assert areas == sorted(areas, reverse=True) and areas[1] > 0.9 * areas[0] and areas[-1] < 0.5 * areas[0]
 
 
 @pytest.mark.parametrize("empty", [0, 8])
