@@ -57,6 +57,17 @@ _PIXEL = """([x, y]) => {
 }"""
 
 
+_PAINTED = """view => {
+  const img = document.querySelector(`[data-view=${view}]`).closest('.layout-grid-item').querySelector('img');
+  const canvas = new OffscreenCanvas(img.naturalWidth, img.naturalHeight), context = canvas.getContext('2d');
+  context.drawImage(img, 0, 0);
+  const colors = context.getImageData(0, 0, canvas.width, canvas.height).data;
+  let count = 0;
+  for (let i = 0; i < colors.length; i += 4) count += Math.abs(colors[i + 2] - colors[i]) > 20;
+  return count;
+}"""
+
+
 class Page:
     """One open page; `geometry`: of the volume that is shown."""
 
@@ -109,14 +120,14 @@ class Page:
         assert self.geometry is not None
         return slice_plane(self.geometry, axis_of_plane(self.geometry, "axial"))
 
-    def stroke(self, start: tuple[float, float], end: tuple[float, float]) -> None:
-        """Drag from one (row, column) to another."""
+    def stroke(self, start: tuple[float, float], end: tuple[float, float], held_ms: float = 60) -> None:
+        """Drag from one (row, column) to another, and let go of the button a little later."""
         mouse = self.page.mouse
         mouse.move(*self.place(*start))
         mouse.down()
         self.page.wait_for_timeout(40)  # moves are throttled: without a pause the last would not arrive
         mouse.move(*self.place(*end), steps=3)
-        self.page.wait_for_timeout(60)
+        self.page.wait_for_timeout(held_ms)
         mouse.up()
 
     def paint(self, mask: np.ndarray, brush_mm: float) -> None:
@@ -176,6 +187,10 @@ class Page:
         """Red, green and blue of a place of the axial view."""
         red, green, blue = self.page.evaluate(_PIXEL, list(self.place(row, column)))
         return red, green, blue
+
+    def colored(self, view: str) -> int:
+        """How many picture elements of a view are not grey: segments, and the brush."""
+        return int(self.page.evaluate(_PAINTED, view))
 
     def paint_slices(self, truth: np.ndarray, indices: Iterable[int], brush_mm: float) -> None:
         """Paint a structure (K, J, I) on axial slices, with a brush of about this size."""

@@ -192,6 +192,24 @@ def test_segments(page: Page) -> None:
     page.wait(lambda: len(page.state("segments")) == 2)
 
 
+@pytest.mark.parametrize("held_ms", [60, 500])
+def test_a_stroke_shows_in_all_views(page: Page, held_ms: float) -> None:
+    """In the others once the pointer rests, and in 3D when surfaces are made; not while it moves."""
+    page.page.mouse.move(*page.place(60, 60))
+    page.take("paint", 20)
+    page.go_to(SCROLLED)
+    page.settle()
+    others = ("coronal", "sagittal", "in3d")
+    before = {view: page.colored(view) for view in others}
+    page.stroke((83, 60), (83, 104), held_ms)
+    for step in range(20):
+        page.page.mouse.move(*page.place(20, 20 + step))
+        page.page.wait_for_timeout(30)
+    assert page.colored("in3d") == before["in3d"]
+    for view in others:
+        page.wait(lambda view=view: page.colored(view) > before[view] + 100)  # type: ignore[misc]
+
+
 def test_segments_keep_what_is_painted_while_surfaces_are_made(page: Page, folder: Path) -> None:
     """Two segments in one labelmap; their surfaces are made anew twice and dropped."""
     page.page.mouse.move(*page.place(60, 60))
