@@ -25,7 +25,6 @@ from FewShotSAMLib.methods import registry
 MethodFunction = Callable[..., np.ndarray | Outcome]
 """Of a volume, an annotation and settings; and of the truth's mask by the name `given`, where `sees_truth` says so."""
 ENGINE = ("torch", "torchvision", "segment_anything", "h5py", "safetensors")
-PIXELS = (*ENGINE, "sklearn.linear_model")
 U_NET = ("torch", "segment_anything", "monai")
 ITK_INTERPOLATION = ("itk", "itk.itkMorphologicalContourInterpolatorPython")
 SLICER = ("vtk", "slicer")
@@ -74,7 +73,9 @@ METHODS: dict[str, Method] = {
             within_only="on another volume there is no shape to go by, so that even this one has to be trained there",
         ),
         *(
-            replace(_of_engine(each.name, each.title, method=each.name), packages=PIXELS if each.solved else ENGINE)
+            replace(
+                _of_engine(each.name, each.title, method=each.name), packages=(*ENGINE, *filter(None, [each.package]))
+            )
             for each in registry.METHODS
             if each.name != registry.DEFAULT_METHOD
         ),

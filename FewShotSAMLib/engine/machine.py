@@ -23,6 +23,9 @@ from FewShotSAMLib.sam.registry import Architecture, EncoderSpec, all_specs, get
 COMPACT_SLICE, COMPACT_LEARNING = 18e9, 2e12
 """What a slice (encoding, priors, two passes of the decoder) and learning cost with the bundled encoder, as
 multiplications that would take as long (docs/performance.md); the encoder's own, 0.76e9, are the least of it."""
+COMPACT_HEAD_SLICE = 5e9
+"""A slice with a method that has no priors and one pass: in the benchmark's rows (k = 3, one core) it took 0.3 of that
+time."""
 DECODER_SLICE, DECODER_LEARNING = 5e9, 3e12
 """The same for the decoder behind SAM's encoders, whose products come on top."""
 EXEMPLARS, COPIES = 3, 2
@@ -32,8 +35,8 @@ COMPACT_TRAINING = {"autosam-vit": 0.8e12, "autosam-cnn": 1.3e12, "autosam-linea
 COMPACT_TRAINING |= {"lora": 2e12, "cheap-lunch": 2.4e12}
 """Likewise, what learning by the other methods costs with the bundled encoder (measured with one segment on one core
 by their default steps; more segments cost little more, as all are learned in one pass)."""
-SOLVING = 0.1e12
-"""That of a method that is solved at once, with any encoder."""
+SOLVING = 0.15e12
+"""That of a method that is solved at once, with any encoder (by the same rows 0.4 to 0.7 s, `few-shot` 6 s)."""
 ORIGINAL_LAYERS = 3.0
 """Time of SAM's original layers, which LoRA trains through, as a multiple of ours (docs/performance.md)."""
 _SIDE, _REPEATS = 1024, 3
@@ -106,24 +109,28 @@ def _device(name: str, title: str, total: int | None, free: int | None) -> dict[
 def encoder_estimate(spec: EncoderSpec, rate: float, device: torch.device) -> dict[str, Any]:
     """One encoder: what it is, whether its weights are here, and roughly how long it takes and how much memory.
 
-    rate: multiplications per second. A run by the default method takes `start_seconds` and then `seconds_per_slice`
-    for each slice; one by another method `training_seconds` of that, in the place of the default's.
+    rate: multiplications per second. A run takes `start_seconds`, `training_seconds` of its method, and
+    `slice_seconds` of it for each slice.
     """
     item_size = 2 if device.type == "cuda" else 4
-    encoding = _OVERHEAD * multiplications(spec.architecture)
-    slice_cost = COMPACT_SLICE if spec.looks_closely else DECODER_SLICE + encoding
-    learning = {method.name: learning_cost(spec, method) for method in METHODS}
     return {
         "name": spec.name,
         "title": spec.title,
         "licence": spec.licence,
         "download_bytes": spec.size_bytes if spec.is_downloaded else 0,
         "present": not spec.is_downloaded or is_downloaded(spec),
-        "seconds_per_slice": round(slice_cost / rate, 4),
-        "start_seconds": round(START_S + learning[DEFAULT_METHOD] / rate, 1),
-        "training_seconds": {name: round(cost / rate, 1) for name, cost in learning.items()},
+        "start_seconds": START_S,
+        "training_seconds": {each.name: round(learning_cost(spec, each) / rate, 1) for each in METHODS},
+        "slice_seconds": {each.name: round(slice_cost(spec, each) / rate, 4) for each in METHODS},
         "memory_bytes": _WEIGHTS_AND_TORCH + 2 * spec.size_bytes + bytes_per_slice(spec.architecture, item_size),
     }
+
+
+def slice_cost(spec: EncoderSpec, method: Method) -> float:
+    """Encoding a slice and predicting it, as multiplications that would take as long."""
+    if spec.looks_closely:
+        return COMPACT_SLICE if method.name == DEFAULT_METHOD else COMPACT_HEAD_SLICE
+    return DECODER_SLICE + _OVERHEAD * multiplications(spec.architecture)
 
 
 def learning_cost(spec: EncoderSpec, method: Method) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -21,8 +21,8 @@ class Device:
 class EncoderState:
     """An encoder of the registry, whether its weights are at hand, and estimates for the best device.
 
-    A run by the default method takes about `start_seconds`, and `seconds_per_slice` for each slice. training_seconds:
-    what of it is training, by method; empty where it was not told. See `duration.run_seconds`.
+    A run takes about `start_seconds`, and by its method `training_seconds`, and `slice_seconds` for each slice: see
+    `duration.run_seconds`.
     """
 
     name: str
@@ -30,10 +30,10 @@ class EncoderState:
     licence: str
     download_bytes: int
     present: bool
-    seconds_per_slice: float
-    start_seconds: float
     memory_bytes: int
-    training_seconds: Mapping[str, float] = field(default_factory=dict)
+    start_seconds: float
+    training_seconds: Mapping[str, float]
+    slice_seconds: Mapping[str, float]
 
 
 @dataclass(frozen=True)

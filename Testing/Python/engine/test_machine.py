@@ -32,5 +32,9 @@ def test_what_is_told_is_understood() -> None:
     machine = Machine.from_report(report)
     usual, slow = (run_seconds(machine, Settings(method=name, encoder="vit_b"), 10) for name in ("few-shot", "lora"))
     found = next(each for each in report["encoders"] if each["name"] == "vit_b")
-    assert usual == found["start_seconds"] + 10 * found["seconds_per_slice"]
+    training, each_slice = found["training_seconds"]["few-shot"], found["slice_seconds"]["few-shot"]
+    assert usual == found["start_seconds"] + training + 10 * each_slice
     assert slow is not None and slow > 20 * usual
+    quick = {name: run_seconds(machine, Settings(method=name), 100) or 0.0 for name in METHOD_NAMES}
+    assert min(quick, key=lambda name: quick[name]) == "pixel-classifier"
+    assert 0 < quick["pixel-classifier"] < 0.5 * quick["few-shot"]

@@ -87,9 +87,13 @@ def test_the_pixel_classifier_answers_at_once(
 
 
 def test_without_scikit_learn_one_line_says_what_to_do(case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is encoded."""
     monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
+    stages = list[str]()
+    context = JobContext(lambda kind, fields: stages.append(fields["stage"]) if kind == "progress" else None)
     with pytest.raises(ModuleNotFoundError) as caught:
-        case.run(method=SOLVED, steps=None)
+        case.run(context, method=SOLVED, steps=None)
+    assert stages[-1] == "load"
     known = as_known_error(caught.value)
     assert known is not None and "sklearn" in known.message and "fewshotsam[engine]" in known.hint
 

@@ -246,7 +246,15 @@ def machine(*, gpu: bool = False, free: int = 6_000_000_000) -> Machine:
     if gpu:
         devices.insert(0, Device("cuda:0", "NVIDIA RTX 4070", 12_000_000_000, 9_500_000_000))
     encoders = (
-        EncoderState("tiny", "FewShotSAM's own small model", "Apache-2.0", 0, True, 0.12, 10.0, 900_000_000),
-        EncoderState("vit_b", "Segment Anything ViT-B", "Apache-2.0", 375_042_383, gpu, 4.0, 60.0, 2_900_000_000),
+        EncoderState(
+            *("tiny", "FewShotSAM's own small model", "Apache-2.0", 0, True, 900_000_000, 4.0),
+            training_seconds={"few-shot": 6.0},
+            slice_seconds={"few-shot": 0.12},
+        ),
+        EncoderState(
+            *("vit_b", "Segment Anything ViT-B", "Apache-2.0", 375_042_383, gpu, 2_900_000_000, 4.0),
+            training_seconds={"few-shot": 56.0},
+            slice_seconds={"few-shot": 4.0},
+        ),
     )
     return Machine(tuple(devices), devices[0].name, encoders, 1_300_000_000, 20_000_000_000, "/cache", free)

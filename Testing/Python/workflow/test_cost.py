@@ -9,9 +9,11 @@ from FewShotSAMLib.workflow.cost import cost_of, slices_to_encode
 CPU = Device("cpu", "Processor, 8 cores", 16_000_000_000, None)
 GPU = Device("cuda:0", "NVIDIA RTX 4070", 12_000_000_000, 1_500_000_000)
 ENCODERS = (
-    EncoderState("tiny", "small", "Apache-2.0", 0, True, 0.5, 10.0, 900_000_000),
+    EncoderState("tiny", "small", "Apache-2.0", 0, True, 900_000_000, 4.0, {"few-shot": 6.0}, {"few-shot": 0.5}),
     EncoderState(
-        "vit_b", "large", "Apache-2.0", 375_000_000, True, 2.0, 20.0, 2_900_000_000, {"few-shot": 15.0, "lora": 7200.0}
+        *("vit_b", "large", "Apache-2.0", 375_000_000, True, 2_900_000_000, 5.0),
+        training_seconds={"few-shot": 15.0, "lora": 7200.0},
+        slice_seconds={"few-shot": 2.0, "lora": 2.0},
     ),
 )
 

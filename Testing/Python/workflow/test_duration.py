@@ -6,12 +6,13 @@ from FewShotSAMLib.workflow import Device, EncoderState, Machine, Settings
 from FewShotSAMLib.workflow.duration import run_seconds
 
 TRAINING = {"few-shot": 6.0, "autosam-linear": 2.0, "lora": 5000.0}
+SLICE = {"few-shot": 0.5, "autosam-linear": 0.1, "lora": 0.1}
 MACHINE = Machine(
     (Device("cuda:0", "GPU", None, None), Device("cpu", "CPU", None, None)),
     "cuda:0",
     (
-        EncoderState("tiny", "small", "", 0, True, 0.5, 10.0, 10, TRAINING),
-        EncoderState("vit_b", "large", "", 0, False, 2.0, 20.0, 10),
+        EncoderState("tiny", "small", "", 0, True, 10, 4.0, TRAINING, SLICE),
+        EncoderState("vit_b", "large", "", 0, False, 10, 4.0, {"few-shot": 16.0}, {"few-shot": 2.0}),
     ),
     0,
     0,
@@ -23,11 +24,11 @@ MACHINE = Machine(
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        (Settings(), 10 + 20 * 0.5),
-        (Settings(method="lora"), 4 + 5000 + 20 * 0.5),
-        (Settings(method="autosam-linear", device="cuda:0"), 4 + 2 + 20 * 0.5),
-        (Settings(method="unheard-of"), 10 + 20 * 0.5),
-        (Settings(method="lora", encoder="vit_b"), 20 + 20 * 2.0),  # it told nothing of methods
+        (Settings(), 4 + 6 + 20 * 0.5),
+        (Settings(method="lora"), 4 + 5000 + 20 * 0.1),
+        (Settings(method="autosam-linear", device="cuda:0"), 4 + 2 + 20 * 0.1),
+        (Settings(encoder="vit_b"), 4 + 16 + 20 * 2.0),
+        (Settings(method="unheard-of"), None),
         (Settings(device="cpu"), None),
         (Settings(encoder="unheard-of"), None),
     ],

@@ -313,7 +313,9 @@ def test_the_machine(stage) -> None:
     assert machine.devices[-1].name == "cpu" and machine.devices[-1].free_bytes > 1e8
     tiny, vit_b = machine.encoder("tiny"), machine.encoder("vit_b")
     assert tiny.present and not vit_b.present and vit_b.download_bytes > 3e8
-    assert 0 < tiny.seconds_per_slice < vit_b.seconds_per_slice and tiny.memory_bytes < vit_b.memory_bytes
+    assert (
+        0 < tiny.slice_seconds["few-shot"] < vit_b.slice_seconds["few-shot"] and tiny.memory_bytes < vit_b.memory_bytes
+    )
     assert machine.encoder("auto").name == "tiny"
 
 
