@@ -11,6 +11,8 @@ from FewShotSAMLib.core.files import atomic_path
 
 FORMATS = ("png", "svg")
 MARKERS = "osD^vP*X"
+COLORS = 10
+"""That matplotlib has; the methods beyond them have the same, with hollow markers and dashed lines."""
 FEW = 4
 """Methods whose names fit above a figure; those of more stand beside it."""
 LETTER = 0.09
@@ -68,15 +70,20 @@ def _dice_lines(axes: Any, means: Sequence[Mapping[str, Any]], titles: Sequence[
     places = {count: float(count) for count in counts} | {"all": (counts[-1] if counts else 0) + ALL_AT}
     for number, title in enumerate(titles):
         own = sorted((places[each["k"]], each["dice"]) for each in means if each["title"] == title)
-        marker = MARKERS[number % len(MARKERS)]
         if own:
-            line = {"marker": marker, "color": f"C{number}", "label": title}
-            axes.plot([place for place, _ in own], [dice for _, dice in own], **line)
+            look = {**_look(number), "linestyle": "-" if number < COLORS else "--", "label": title}
+            axes.plot([place for place, _ in own], [dice for _, dice in own], **look)
     shown = [count for count in places if count != "all" or any(each["k"] == "all" for each in means)]
     axes.set_xticks([places[count] for count in shown], [str(count) for count in shown])
     axes.set_ylim(0, 1)
     axes.set_xlabel("painted slices")
     axes.grid(alpha=0.3)
+
+
+def _look(number: int) -> dict[str, Any]:
+    """How a method is drawn."""
+    marker = {"marker": MARKERS[number % len(MARKERS)], "color": f"C{number % COLORS}"}
+    return marker if number < COLORS else {**marker, "markerfacecolor": "none"}
 
 
 def _tasks_figure(rows: Sequence[Row]) -> Any:
@@ -92,7 +99,8 @@ def _tasks_figure(rows: Sequence[Row]) -> Any:
     for number, title in enumerate(_titles((title_of(row), row["dice"]) for row in rows)):
         own = [row for row in rows if title_of(row) == title]
         places = [tasks.index(row["task"]) for row in own]
-        axes.plot([row["dice"] for row in own], places, MARKERS[number % len(MARKERS)], alpha=0.8, label=title)
+        look = {**_look(number), "linestyle": "", "alpha": 0.8, "label": title}
+        axes.plot([row["dice"] for row in own], places, **look)
     axes.set_yticks(range(len(tasks)), tasks)
     axes.set_ylim(len(tasks) - 0.5, -0.5)
     axes.set_xlim(0, 1)

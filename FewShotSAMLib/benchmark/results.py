@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from FewShotSAMLib.benchmark.machine import machine_line
+from FewShotSAMLib.benchmark.methods import METHODS
 from FewShotSAMLib.benchmark.rows import Row, is_done
 from FewShotSAMLib.core.files import atomic_path
 
@@ -100,8 +101,9 @@ def _memory(rows: Sequence[Row]) -> dict[str, int | None]:
 
 
 def title_of(row: Row) -> str:
-    """The method's title, with its encoder."""
-    title = row.get("title") or row["method"]
+    """The method's title, with its encoder; today's, so that rows from before a change of title belong together."""
+    known = METHODS.get(row["method"])
+    title = known.title if known else row.get("title") or row["method"]
     return f"{title}, {row['encoder']}" if row.get("encoder") else str(title)
 
 

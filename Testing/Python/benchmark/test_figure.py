@@ -72,6 +72,9 @@ def test_every_name_fits_and_the_best_comes_first(drawn: Any, count: int) -> Non
         (legend,) = made.legends
         assert [text.get_text() for text in legend.get_texts()] == titles[::-1]
         assert made.axes[0].get_window_extent().width > 250
+        looks = {(line.get_color(), line.get_marker(), line.get_markerfacecolor()) for line in made.axes[0].lines}
+        assert len(looks) == count
+        assert len({(line.get_color(), line.get_markerfacecolor()) for line in made.axes[0].lines}) == count
         (left, bottom), (right, top) = legend.get_window_extent().get_points()
         assert left >= 0 and bottom >= 0 and right <= made.bbox.width and top <= made.bbox.height, count
 

@@ -37,6 +37,12 @@ def test_means_are_those_of_method_and_k() -> None:
     assert (five["k"], five["tasks"], five["dice"]) == (5, 1, pytest.approx(0.2))
 
 
+def test_rows_from_before_a_change_of_title_belong_to_their_method() -> None:
+    rows = [row("a", 0.2, method="lora", title=title, key=title) for title in ("LoRA in the encoder", "LoRA")]
+    (both,) = summarise(rows)
+    assert (both["title"], both["dice"]) == ("Cheap Lunch's LoRA alone", pytest.approx(0.2))
+
+
 def test_memory_stands_in_both_tables_and_that_of_a_gpu_where_one_was_used(tmp_path: Path) -> None:
     across = {"source": "b", "group": "liver", "details": {"learning_seconds": 1.0}}
     rows = [row("a", 0.2), row("c", 0.2, **across)]
