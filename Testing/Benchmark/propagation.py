@@ -95,7 +95,8 @@ def _print(reports: dict[str, Any], scores: dict[str, float]) -> None:
         seconds = " | ".join(f"{report['seconds'].get(stage, 0):.1f}" for stage in stages)
         peak = (report["peak_memory_bytes"] or 0) / 1e6
         print(f"| {name} | {seconds} | {report['encoder']['slices_encoded']} | {peak:.0f} |")
-    print("Dice on slices neither painted nor declared empty, cold run:", {k: round(v, 3) for k, v in scores.items()})
+    found = ", ".join(f"{name} {score:.3f}" for name, score in scores.items())
+    print(f"Dice on slices neither painted nor declared empty, cold run: {found}")
 
 
 if __name__ == "__main__":
