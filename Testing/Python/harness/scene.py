@@ -65,6 +65,16 @@ def new_scene() -> slicer.vtkMRMLScene:
     return scene
 
 
+@contextmanager
+def watched_scene() -> Iterator[slicer.vtkMRMLScene]:
+    """An empty scene for a block, after which nothing may be found that VTK or Slicer warned of."""
+    with watched() as messages:
+        made = new_scene()
+        yield made
+        made.Clear(True)
+    assert messages.found == []
+
+
 def add_volume(
     scene: slicer.vtkMRMLScene, voxels: np.ndarray, geometry: Geometry, name: str = "volume"
 ) -> slicer.vtkMRMLVolumeNode:

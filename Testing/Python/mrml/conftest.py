@@ -6,14 +6,11 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
-from harness.scene import new_scene, watched  # noqa: E402
+from harness.scene import watched_scene  # noqa: E402
 
 
 @pytest.fixture
 def scene() -> Iterator["slicer.vtkMRMLScene"]:
     """An empty scene; the test fails on any VTK error or warning."""
-    with watched() as messages:
-        made = new_scene()
+    with watched_scene() as made:
         yield made
-        made.Clear(True)
-    assert messages.found == []
