@@ -73,9 +73,7 @@ METHODS: dict[str, Method] = {
             within_only="on another volume there is no shape to go by, so that even this one has to be trained there",
         ),
         *(
-            replace(
-                _of_engine(each.name, each.title, method=each.name), packages=(*ENGINE, *filter(None, [each.package]))
-            )
+            replace(_of_engine(each.name, each.title, method=each.name), packages=(*ENGINE, *each.packages))
             for each in registry.METHODS
             if each.name != registry.DEFAULT_METHOD
         ),

@@ -66,7 +66,7 @@ def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, A
         check_warm_start(warm_start, plane, request.method, len(annotation.segmentation.segments))
     with timer.stage("load"):
         context.progress("load", 0, 1)
-        get_method(request.method).load_package()
+        get_method(request.method).load_packages()
         encoder = warm_encoder(_compute(request.compute, warm_start), context)
     if warm_start is not None:
         check_encoder(warm_start, encoder)

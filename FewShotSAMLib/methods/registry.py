@@ -40,8 +40,8 @@ class Method:
     LoRA in the encoder, so that prediction needs embeddings of its own. synthesises: it learns from synthesised pairs.
     has_published_code: its settings know `code_faithful`. learning_rate: the highest of the schedule, where the
     usual one is too low for the few steps; not with `code_faithful`. compact_learning_rate, compact_steps: instead,
-    with the bundled encoder. solved: its head has a `solve` instead of anything that trains in steps. package: a module
-    beyond torch that its learning imports.
+    with the bundled encoder. solved: its head has a `solve` instead of anything that trains in steps. packages: modules
+    beyond torch's that its learning imports.
     """
 
     name: str
@@ -56,12 +56,12 @@ class Method:
     compact_learning_rate: float | None = None
     compact_steps: int | None = None
     solved: bool = False
-    package: str = ""
+    packages: tuple[str, ...] = ()
 
-    def load_package(self) -> None:
+    def load_packages(self) -> None:
         """Import what learning needs. Raises ModuleNotFoundError, before hours of encoding rather than after them."""
-        if self.package:
-            import_module(self.package)
+        for package in self.packages:
+            import_module(package)
 
     def new_settings(self, values: Mapping[str, Any] | None = None) -> Any:
         """Settings with these values and defaults for the rest; TypeError for a value that the method does not know."""
@@ -112,7 +112,7 @@ METHODS = (
         "pixel_classifier:PixelClassifierSettings",
         "heads:pixel_classifier",
         solved=True,
-        package="sklearn.linear_model",
+        packages=("sklearn.linear_model",),
     ),
 )
 
