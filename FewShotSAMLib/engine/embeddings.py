@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from FewShotSAMLib.bundled.priors import fit
 from FewShotSAMLib.core.intensity import IntensityWindow
 from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.methods.augmentation import RECIPE, SliceAugmentation
-from FewShotSAMLib.methods.priors import fit
 from FewShotSAMLib.sam.cache import EmbeddingCache, EmbeddingStore, MissingSlicesError
 from FewShotSAMLib.sam.encoder import Encoder
 from FewShotSAMLib.sam.framing import Framing

@@ -8,6 +8,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from FewShotSAMLib.bundled.conditioning import ForeignGuide, Guide, Shown
+from FewShotSAMLib.bundled.fusion import STRIDE
+from FewShotSAMLib.bundled.fusion_head import FusionHead
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.engine.context import JobContext
@@ -16,10 +19,7 @@ from FewShotSAMLib.engine.exemplars import Exemplar
 from FewShotSAMLib.engine.fine_tune import Schedule, fine_tune
 from FewShotSAMLib.engine.model_file import FewShotModel
 from FewShotSAMLib.engine.run import Run
-from FewShotSAMLib.methods.fusion_head import FusionHead
-from FewShotSAMLib.methods.guide import ForeignGuide, Guide, Shown
 from FewShotSAMLib.methods.head import Head
-from FewShotSAMLib.sam.fusion import STRIDE
 
 THICKEST = 6.0
 """Pixels of the priors' grid that slices count as apart at most. Beyond that, distances along the axis would drown all

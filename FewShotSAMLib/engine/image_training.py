@@ -19,11 +19,11 @@ from FewShotSAMLib.engine.schedules import Training
 from FewShotSAMLib.engine.synthesise import PairMaker
 from FewShotSAMLib.methods.augmentation import SliceAugmentation
 from FewShotSAMLib.methods.head import Head
-from FewShotSAMLib.methods.lora import LARGE_GRID, LoraFactors, adapted_hash, attach, encode_with_gradients, merge
 from FewShotSAMLib.methods.registry import Method
 from FewShotSAMLib.methods.synthesis import LabelledSlice
 from FewShotSAMLib.sam.checkpoint import load_sam
 from FewShotSAMLib.sam.encoder import Encoder
+from FewShotSAMLib.sam.lora import LARGE_GRID, LoraFactors, adapted_hash, attach, encode_with_gradients, merge
 from FewShotSAMLib.sam.precision import pick_precision
 from FewShotSAMLib.sam.registry import PIXEL_MEAN, PIXEL_STD
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from FewShotSAMLib.bundled.fusion_head import FusionHead
 from FewShotSAMLib.core.annotation import Annotation, annotate
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.intensity import Normalisation, parse_normalisation
@@ -35,7 +36,6 @@ from FewShotSAMLib.engine.results import (
 from FewShotSAMLib.engine.run import Run, predicted_slices
 from FewShotSAMLib.engine.timing import StageTimer
 from FewShotSAMLib.engine.warm import file_identity, warm_encoder, warm_volume
-from FewShotSAMLib.methods.fusion_head import FusionHead
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.registry import get_method
 

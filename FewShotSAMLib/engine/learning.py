@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from FewShotSAMLib.bundled.fusion_head import FusionHead
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.plane import SlicePlane
@@ -18,7 +19,6 @@ from FewShotSAMLib.engine.image_training import ImageTraining, is_slow
 from FewShotSAMLib.engine.model_file import FewShotModel
 from FewShotSAMLib.engine.run import Run
 from FewShotSAMLib.engine.schedules import Training, plan_training
-from FewShotSAMLib.methods.fusion_head import FusionHead
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.pixel_classifier import PixelClassifierHead
 from FewShotSAMLib.methods.registry import DEFAULT_METHOD, Method, Parts, get_method

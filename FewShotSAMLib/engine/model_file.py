@@ -10,12 +10,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from FewShotSAMLib.bundled.conditioning import Shown
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.core.intensity import Normalisation
 from FewShotSAMLib.core.region import Box
 from FewShotSAMLib.core.segmentation import Segment
-from FewShotSAMLib.methods.guide import Shown
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.registry import get_method
 from FewShotSAMLib.methods.tokens import Token

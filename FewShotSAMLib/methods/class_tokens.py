@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from FewShotSAMLib.methods.fine_levels import FineLevels, upscale
 from FewShotSAMLib.methods.head import PromptlessHead
-from FewShotSAMLib.methods.lora import RANK, LoraFactors
+from FewShotSAMLib.sam.lora import RANK, LoraFactors
 
 
 @dataclass(frozen=True)

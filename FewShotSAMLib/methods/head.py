@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from FewShotSAMLib.bundled.compact import Pyramid
 from FewShotSAMLib.methods.fine_levels import FineLevels, Skips
-from FewShotSAMLib.methods.lora import LoraFactors
 from FewShotSAMLib.methods.loss import segmentation_loss
 from FewShotSAMLib.methods.tokens import Token
-from FewShotSAMLib.sam.compact import Pyramid
 from FewShotSAMLib.sam.framing import LOGIT_STRIDE
+from FewShotSAMLib.sam.lora import LoraFactors
 from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS
 
 

@@ -1,17 +1,17 @@
 """How each method of the registry makes its head from SAM's parts."""
 
+from FewShotSAMLib.bundled.fusion import FusionDecoder
+from FewShotSAMLib.bundled.fusion_head import FusionHead
 from FewShotSAMLib.methods.autosam import AutoSamSettings, AutoSamViTHead
 from FewShotSAMLib.methods.autosam_convolutions import AutoSamCnnHead, AutoSamLinearHead
 from FewShotSAMLib.methods.class_tokens import ClassTokenHead, ClassTokenSettings
 from FewShotSAMLib.methods.decoder import TokenDecoder
 from FewShotSAMLib.methods.few_shot import FewShotHead, FewShotSettings
 from FewShotSAMLib.methods.fine_levels import FineLevels
-from FewShotSAMLib.methods.fusion_head import FusionHead
 from FewShotSAMLib.methods.head import Head
-from FewShotSAMLib.methods.lora import new_factors
 from FewShotSAMLib.methods.pixel_classifier import PixelClassifierHead, PixelClassifierSettings
 from FewShotSAMLib.methods.registry import Parts
-from FewShotSAMLib.sam.fusion import FusionDecoder
+from FewShotSAMLib.sam.lora import new_factors
 from FewShotSAMLib.sam.registry import COMPACT
 
 UPSCALED = (64, 32)

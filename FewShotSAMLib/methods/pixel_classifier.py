@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from FewShotSAMLib.bundled.compact import FINE, Pyramid
 from FewShotSAMLib.methods.few_shot import NEVER
 from FewShotSAMLib.methods.head import PromptlessHead
-from FewShotSAMLib.sam.compact import FINE, Pyramid
 from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS
 
 MOST_PIXELS = 24_000

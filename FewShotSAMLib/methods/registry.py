@@ -12,8 +12,8 @@ from FewShotSAMLib.core.errors import BadInputError
 if TYPE_CHECKING:
     from segment_anything.modeling import MaskDecoder, PromptEncoder
 
+    from FewShotSAMLib.bundled.fusion import FusionLayers
     from FewShotSAMLib.methods.head import Head
-    from FewShotSAMLib.sam.fusion import FusionLayers
     from FewShotSAMLib.sam.registry import Architecture
 
 DEFAULT_METHOD = "few-shot"

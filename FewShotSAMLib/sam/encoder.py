@@ -11,15 +11,15 @@ import torch
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam
 from torch import Tensor
 
+from FewShotSAMLib.bundled.compact import CompactEncoder, FastCompact
+from FewShotSAMLib.bundled.fusion import FusionLayers
 from FewShotSAMLib.core.errors import MemoryShortageError
-from FewShotSAMLib.sam.calibration import REQUIRED_COSINE, calibrate, cosine, in_float, synthetic_slice, use_float
 from FewShotSAMLib.sam.checkpoint import load_sam
-from FewShotSAMLib.sam.compact import CompactEncoder, FastCompact
-from FewShotSAMLib.sam.fusion import FusionLayers
+from FewShotSAMLib.sam.fast.calibration import REQUIRED_COSINE, calibrate, cosine, in_float, synthetic_slice, use_float
+from FewShotSAMLib.sam.fast.vit import FastViT
 from FewShotSAMLib.sam.memory import batch_size, is_memory_shortage
 from FewShotSAMLib.sam.precision import DTYPES, pick_device, pick_precision
 from FewShotSAMLib.sam.registry import PIXEL_MEAN, PIXEL_STD, EncoderSpec
-from FewShotSAMLib.sam.vit import FastViT
 
 Check = Callable[[], None]
 Warn = Callable[[str], None]

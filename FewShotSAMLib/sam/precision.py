@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.sam.linear import integer_products_work
+from FewShotSAMLib.sam.fast.linear import integer_products_work
 from FewShotSAMLib.sam.registry import EncoderSpec
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.float32}

@@ -124,7 +124,7 @@ def build_sam(spec: EncoderSpec) -> Sam:
     """
     from segment_anything.modeling import Sam
 
-    from FewShotSAMLib.sam.fusion import FusionLayers
+    from FewShotSAMLib.bundled.fusion import FusionLayers
 
     prompt_encoder, mask_decoder = build_decoder_parts(spec)
     sam = Sam(
@@ -165,7 +165,7 @@ def _build_image_encoder(architecture: Architecture) -> Any:
     import torch
     from segment_anything.modeling import ImageEncoderViT
 
-    from FewShotSAMLib.sam.compact import CompactEncoder
+    from FewShotSAMLib.bundled.compact import CompactEncoder
 
     if architecture.kind == COMPACT:
         return CompactEncoder(architecture.image_size)

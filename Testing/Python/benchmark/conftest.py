@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from methods.conftest import small_vit_b as small_vit_b
 
 from FewShotSAMLib.benchmark import Method, Plan, Settings, Task, make_plan, read_tasks
 from FewShotSAMLib.core.annotation import Annotation

@@ -12,6 +12,7 @@ from FewShotSAMLib.benchmark import METHODS, Method, Plan, RowFile, Settings, Ta
 from FewShotSAMLib.benchmark import across as across_module
 from FewShotSAMLib.benchmark.across import make_plan_across
 from FewShotSAMLib.benchmark.baselines import sam, u_net
+from FewShotSAMLib.benchmark.baselines.zero_shot import ZeroShotSam
 from FewShotSAMLib.benchmark.few_shot import STATE, few_shot
 from FewShotSAMLib.benchmark.forecast import long_training
 from FewShotSAMLib.benchmark.measure import compute_row
@@ -30,7 +31,6 @@ from FewShotSAMLib.core.segmentation import Segmentation
 from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.engine.fine_tune import Schedule
 from FewShotSAMLib.methods.registry import METHOD_NAMES
-from FewShotSAMLib.methods.zero_shot import ZeroShotSam
 
 PAINTED, EMPTY, COUNTED = (3, 6), (0, 7), (1, 2, 4, 5)
 TASK = """

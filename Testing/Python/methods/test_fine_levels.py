@@ -6,9 +6,9 @@ import pytest
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder
 
+from FewShotSAMLib.bundled.compact import FOLDED_CHANNELS, Pyramid
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.registry import Parts, get_method
-from FewShotSAMLib.sam.compact import FOLDED_CHANNELS, Pyramid
 from FewShotSAMLib.sam.registry import get_spec
 
 AUTOSAM = ("autosam-vit", "autosam-cnn", "autosam-linear")

@@ -10,10 +10,10 @@ from segment_anything.modeling import Sam
 
 from FewShotSAMLib.core.errors import CancelledError, MemoryShortageError
 from FewShotSAMLib.sam import encoder as encoder_module
-from FewShotSAMLib.sam.calibration import REQUIRED_COSINE, cosine, synthetic_slice
 from FewShotSAMLib.sam.checkpoint import load_sam
 from FewShotSAMLib.sam.encoder import Encoder, load_encoder
-from FewShotSAMLib.sam.linear import FLOAT, INT8, INT8_SPLIT, integer_products_work
+from FewShotSAMLib.sam.fast.calibration import REQUIRED_COSINE, cosine, synthetic_slice
+from FewShotSAMLib.sam.fast.linear import FLOAT, INT8, INT8_SPLIT, integer_products_work
 from FewShotSAMLib.sam.registry import EncoderSpec, build_sam, get_spec
 
 CPU = torch.device("cpu")
@@ -151,7 +151,7 @@ def test_int8_that_fails_on_a_real_slice(automatic: bool, monkeypatch: pytest.Mo
 
 @needs_integers
 def test_weights_that_no_integers_suit_stay_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("FewShotSAMLib.sam.calibration._CALIBRATED_COSINE", 1.1)
+    monkeypatch.setattr("FewShotSAMLib.sam.fast.calibration._CALIBRATED_COSINE", 1.1)
     warnings: list[str] = []
     encoder = _encoder("int8", warn=warnings.append)
     encoder.encode(_images(1))

@@ -10,8 +10,8 @@ import pytest
 import torch
 from segment_anything import sam_model_registry
 
+from FewShotSAMLib.bundled.compact import FOLDED_CHANNELS, SAM_CHANNELS
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.sam.compact import FOLDED_CHANNELS, SAM_CHANNELS
 from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS, PIXEL_MEAN, PIXEL_STD, all_specs, build_sam, get_spec
 
 # The package's attribute of that name is a function that hides the module.

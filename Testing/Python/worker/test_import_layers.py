@@ -15,11 +15,12 @@ HEAVY = {"torch", "torchvision", "h5py", "segment_anything", "safetensors", "mon
 # What a folder (or, for the worker, a file) may import, besides itself.
 MAY_IMPORT = {
     "core": set(),
-    "sam": {"core"},
-    "methods": {"methods/registry", "sam", "core"},
-    "methods/registry": {"methods", "sam", "core"},  # for its type hints; it loads them when a head is made
-    "engine": {"methods", "methods/registry", "sam", "core"},
-    "pretrain": {"methods", "sam", "core"},
+    "sam": {"bundled", "core"},
+    "bundled": {"methods", "sam", "core"},
+    "bundled/train": {"bundled", "sam", "core"},
+    "methods": {"methods/registry", "bundled", "sam", "core"},
+    "methods/registry": {"methods", "bundled", "sam", "core"},  # for its type hints; it loads them when a head is made
+    "engine": {"methods", "methods/registry", "bundled", "sam", "core"},
     "worker": {"core"},
     "worker/server": {"worker", "engine", "core"},
     "worker/__main__": {"worker/server"},
@@ -27,12 +28,13 @@ MAY_IMPORT = {
     "mrml": {"workflow", "core"},
     "widgets": {"mrml", "workflow", "worker", "methods/registry", "core"},
     "web": {"mrml", "workflow", "worker", "methods/registry", "core"},
-    "benchmark": {"worker", "engine", "methods", "methods/registry", "sam", "core"},
+    "benchmark": {"benchmark/baselines", "worker", "engine", "methods", "methods/registry", "sam", "core"},
+    "benchmark/baselines": {"benchmark", "engine", "methods", "sam", "core"},
     "cli": {"core", "worker", "sam", "methods/registry", "cli", "demo", "benchmark", "web"},
     "demo": {"core"},
     "__main__": {"cli"},
 }
-MAY_IMPORT_HEAVY = {"sam", "methods", "methods/registry", "engine", "pretrain"}
+MAY_IMPORT_HEAVY = {"sam", "bundled", "bundled/train", "methods", "methods/registry", "engine", "benchmark/baselines"}
 
 
 def layer(module: str) -> str:
@@ -40,8 +42,9 @@ def layer(module: str) -> str:
     first, _, rest = module.partition(".")
     if first == "worker" and rest in ("server", "__main__"):
         return f"worker/{rest}"
-    if module == "methods.registry":
-        return "methods/registry"
+    for inner in ("methods.registry", "bundled.train", "benchmark.baselines"):
+        if f"{module}.".startswith(f"{inner}."):
+            return inner.replace(".", "/")
     return first
 
 

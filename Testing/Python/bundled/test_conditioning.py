@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from FewShotSAMLib.bundled.compact import FOLDED_CHANNELS
+from FewShotSAMLib.bundled.conditioning import ForeignGuide, Guide, Shown
+from FewShotSAMLib.bundled.fusion import FusionDecoder, FusionLayers
+from FewShotSAMLib.bundled.fusion_head import FusionHead
 from FewShotSAMLib.methods.few_shot import NEVER
-from FewShotSAMLib.methods.fusion_head import FusionHead
-from FewShotSAMLib.methods.guide import ForeignGuide, Guide, Shown
-from FewShotSAMLib.sam.compact import FOLDED_CHANNELS
-from FewShotSAMLib.sam.fusion import FusionDecoder, FusionLayers
 from FewShotSAMLib.sam.registry import build_decoder_parts, get_spec
 
 CELLS = 3

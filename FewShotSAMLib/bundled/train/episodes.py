@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from FewShotSAMLib.methods.flow import warp
-from FewShotSAMLib.methods.priors import Painted, Priors, fit
-from FewShotSAMLib.pretrain.anatomy import SyntheticVolume, synthesise
-from FewShotSAMLib.pretrain.shapes import Dice
+from FewShotSAMLib.bundled.flow import warp
+from FewShotSAMLib.bundled.priors import Painted, Priors, fit
+from FewShotSAMLib.bundled.train.anatomy import SyntheticVolume, synthesise
+from FewShotSAMLib.bundled.train.shapes import Dice
 
 SIDES = (128, 160, 192)
 """Sides of the square images that the network is trained on."""

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from FewShotSAMLib.bundled.compact import FOLDED_CHANNELS, SAM_CHANNELS, CompactEncoder, Pyramid
+from FewShotSAMLib.bundled.fusion import KINDS, PLACE, FusionDecoder, Queries, Support
 from FewShotSAMLib.core.resources import resource_path
 from FewShotSAMLib.sam.checkpoint import load_sam
-from FewShotSAMLib.sam.compact import FOLDED_CHANNELS, SAM_CHANNELS, CompactEncoder, Pyramid
 from FewShotSAMLib.sam.encoder import load_encoder
-from FewShotSAMLib.sam.fusion import KINDS, PLACE, FusionDecoder, Queries, Support
 from FewShotSAMLib.sam.registry import get_spec
 
 LARGEST_FILE = 16 * 2**20

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from FewShotSAMLib.bundled.train.episodes import Episode
+from FewShotSAMLib.bundled.train.library import VALIDATION_FIRST, EpisodeLibrary
+from FewShotSAMLib.bundled.train.model import BundledModel, earlier_of, queries_of, support_of
+from FewShotSAMLib.bundled.train.shapes import Dice
 from FewShotSAMLib.core.files import atomic_path
-from FewShotSAMLib.pretrain.episodes import Episode
-from FewShotSAMLib.pretrain.library import VALIDATION_FIRST, EpisodeLibrary
-from FewShotSAMLib.pretrain.model import BundledModel, earlier_of, queries_of, support_of
-from FewShotSAMLib.pretrain.shapes import Dice
 from FewShotSAMLib.sam.registry import get_spec
 
 FIRST_EPISODES = 48

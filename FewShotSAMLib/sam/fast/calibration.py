@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from FewShotSAMLib.sam.linear import FLOAT, INT8, INT8_SPLIT, LayerErrors
+from FewShotSAMLib.sam.fast.linear import FLOAT, INT8, INT8_SPLIT, LayerErrors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from FewShotSAMLib.sam.compact import FastCompact
-    from FewShotSAMLib.sam.vit import FastViT
+    from FewShotSAMLib.bundled.compact import FastCompact
+    from FewShotSAMLib.sam.fast.vit import FastViT
 
 REQUIRED_COSINE = 0.999
 """Least cosine similarity of a slice's embedding to the float32 one."""

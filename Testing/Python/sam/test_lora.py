@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from FewShotSAMLib.bundled.compact import CompactEncoder, FastCompact
 from FewShotSAMLib.core.errors import CancelledError
-from FewShotSAMLib.methods import lora
-from FewShotSAMLib.methods.lora import (
+from FewShotSAMLib.sam import lora
+from FewShotSAMLib.sam.fast.vit import FastViT
+from FewShotSAMLib.sam.lora import (
     LoraBlock,
     LoraFactors,
     adapted_hash,
@@ -18,9 +20,7 @@ from FewShotSAMLib.methods.lora import (
     merge,
     new_factors,
 )
-from FewShotSAMLib.sam.compact import CompactEncoder, FastCompact
 from FewShotSAMLib.sam.registry import get_spec
-from FewShotSAMLib.sam.vit import FastViT
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from segment_anything.modeling import MaskDecoder, PromptEncoder
 from torch import Tensor, nn
 
-from FewShotSAMLib.sam.compact import FINE, SAM_CHANNELS, Pyramid, Residual, convolution
+from FewShotSAMLib.bundled.compact import FINE, SAM_CHANNELS, Pyramid, Residual, convolution
 
 KINDS = ("interpolation", "transport", "geodesic")
 """The shape priors that a query brings, in order."""

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from FewShotSAMLib.benchmark.baselines.interface import EncodedVolume, class_count_of, encoded_by
+from FewShotSAMLib.benchmark.baselines.shape_interpolation import interpolate_shapes
+from FewShotSAMLib.benchmark.baselines.unet import UNetFromScratch, UNetSettings
+from FewShotSAMLib.benchmark.baselines.zero_shot import BOX, FIVE_POINTS, ONE_POINT, Prompt, ZeroShotSam, inner_points
 from FewShotSAMLib.core.annotation import IGNORE
 from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.phantom import ct_phantom
-from FewShotSAMLib.methods.baseline import EncodedVolume, class_count_of, encoded_by
-from FewShotSAMLib.methods.shape_interpolation import interpolate_shapes
-from FewShotSAMLib.methods.unet import UNetFromScratch, UNetSettings
-from FewShotSAMLib.methods.zero_shot import BOX, FIVE_POINTS, ONE_POINT, Prompt, ZeroShotSam, inner_points
 from FewShotSAMLib.sam.encoder import Encoder
 from FewShotSAMLib.sam.registry import build_sam
 
@@ -82,7 +82,7 @@ def test_a_unet_from_scratch_learns_and_repeats(monkeypatch: pytest.MonkeyPatch)
         yield
         devices.append("trained")
 
-    monkeypatch.setattr("FewShotSAMLib.methods.unet.repeatable", spy)
+    monkeypatch.setattr("FewShotSAMLib.benchmark.baselines.unet.repeatable", spy)
     UNetFromScratch(few)(grey, paint(truth, 0), 0)
     assert devices == ["cpu", "trained"], "on a GPU the sums have an order only within"
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from FewShotSAMLib.methods.priors import neighbours
-from FewShotSAMLib.sam.compact import Pyramid
-from FewShotSAMLib.sam.fusion import KINDS, PLACE, Queries
+from FewShotSAMLib.bundled.compact import Pyramid
+from FewShotSAMLib.bundled.fusion import KINDS, PLACE, Queries
+from FewShotSAMLib.bundled.priors import neighbours
 
 
 def places(indices: Sequence[int], known: Sequence[int], slice_step: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""python -m FewShotSAMLib.pretrain: makes episodes, trains, and writes weights, recipe and log into a folder."""
+"""python -m FewShotSAMLib.bundled.train: makes episodes, trains, and writes weights, recipe and log into a folder."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 
 import torch
 
-from FewShotSAMLib.pretrain.library import VALIDATION_FIRST, EpisodeLibrary
-from FewShotSAMLib.pretrain.train import Recipe, Trainer
+from FewShotSAMLib.bundled.train.library import VALIDATION_FIRST, EpisodeLibrary
+from FewShotSAMLib.bundled.train.trainer import Recipe, Trainer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, or go on where an earlier run in the same folder was stopped. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m FewShotSAMLib.pretrain", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m FewShotSAMLib.bundled.train", description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder for episodes, checkpoint, log and weights")
     parser.add_argument("--steps", type=int, default=Recipe.steps, help="optimiser steps (default: %(default)s)")
     parser.add_argument(

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from FewShotSAMLib.benchmark.baselines.interface import Painted, class_count_of, with_painted
 from FewShotSAMLib.core.annotation import IGNORE
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.methods.augmentation import SliceAugmentation
-from FewShotSAMLib.methods.baseline import Painted, class_count_of, with_painted
 from FewShotSAMLib.methods.loss import segmentation_loss
 from FewShotSAMLib.methods.repeatable import repeatable
 

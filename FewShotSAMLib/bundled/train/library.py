@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from FewShotSAMLib.pretrain.episodes import Episode, make_episode
-from FewShotSAMLib.pretrain.shapes import Dice
+from FewShotSAMLib.bundled.train.episodes import Episode, make_episode
+from FewShotSAMLib.bundled.train.shapes import Dice
 
 SUFFIX = ".episode"
 VALIDATION_FIRST = 900_000

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from FewShotSAMLib.methods.flow import slice_flow, warp
-from FewShotSAMLib.methods.geodesic import geodesic_prior
-from FewShotSAMLib.methods.priors import REACH, Painted, Priors, neighbours, signed_distance
-from FewShotSAMLib.sam.fusion import KINDS
+from FewShotSAMLib.bundled.flow import slice_flow, warp
+from FewShotSAMLib.bundled.fusion import KINDS
+from FewShotSAMLib.bundled.geodesic import geodesic_prior
+from FewShotSAMLib.bundled.priors import REACH, Painted, Priors, neighbours, signed_distance
 
 SIDE = 48
 

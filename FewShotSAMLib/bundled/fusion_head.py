@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from FewShotSAMLib.bundled.conditioning import ForeignGuide, Guide
+from FewShotSAMLib.bundled.fusion import NEARBY, STRIDE, FusionDecoder
 from FewShotSAMLib.methods.few_shot import BACKGROUND, NEVER
-from FewShotSAMLib.methods.guide import ForeignGuide, Guide
 from FewShotSAMLib.methods.head import Head
-from FewShotSAMLib.sam.fusion import NEARBY, STRIDE, FusionDecoder
 
 NOTHING = 0.05
 """A slice where the first pass is nowhere this sure of a segment, nor beside it, is not asked about again."""

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from FewShotSAMLib.pretrain.anatomy import synthesise
-from FewShotSAMLib.pretrain.episodes import SIDES, make_episode
-from FewShotSAMLib.pretrain.library import VALIDATION_FIRST, EpisodeLibrary
-from FewShotSAMLib.pretrain.shapes import Dice
-from FewShotSAMLib.pretrain.train import Recipe, Trainer, unknown
+from FewShotSAMLib.bundled.train.anatomy import synthesise
+from FewShotSAMLib.bundled.train.episodes import SIDES, make_episode
+from FewShotSAMLib.bundled.train.library import VALIDATION_FIRST, EpisodeLibrary
+from FewShotSAMLib.bundled.train.shapes import Dice
+from FewShotSAMLib.bundled.train.trainer import Recipe, Trainer, unknown
 from FewShotSAMLib.sam.checkpoint import load_sam
 from FewShotSAMLib.sam.registry import get_spec
 

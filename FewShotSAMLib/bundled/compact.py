@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from FewShotSAMLib.sam.linear import Linear
+from FewShotSAMLib.sam.fast.linear import Linear
 
 SAM_CHANNELS = 256
 PATCH = 16

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrize import register_parametrization
 from torch.utils.checkpoint import checkpoint
 
-from FewShotSAMLib.sam.compact import CompactEncoder
+from FewShotSAMLib.bundled.compact import CompactEncoder
 from FewShotSAMLib.sam.registry import COMPACT, Architecture
 
 RANK = 4

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from FewShotSAMLib.methods.priors import Painted, Priors, neighbours
-from FewShotSAMLib.methods.queries import foreign_queries, places
-from FewShotSAMLib.sam.compact import Pyramid
-from FewShotSAMLib.sam.fusion import Queries, Support
+from FewShotSAMLib.bundled.compact import Pyramid
+from FewShotSAMLib.bundled.fusion import Queries, Support
+from FewShotSAMLib.bundled.priors import Painted, Priors, neighbours
+from FewShotSAMLib.bundled.queries import foreign_queries, places
 
 FARTHEST = 6.0
 """Beyond the outermost exemplar that shows it, a structure is looked for over this many times its radius there."""

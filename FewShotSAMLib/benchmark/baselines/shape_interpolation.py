@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 from scipy import ndimage
 
-from FewShotSAMLib.methods.baseline import Painted, class_count_of
+from FewShotSAMLib.benchmark.baselines.interface import Painted, class_count_of
 
 
 def interpolate_shapes(painted: Painted, count: int, spacing: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from FewShotSAMLib.methods.queries import foreign_queries, places
-from FewShotSAMLib.pretrain.episodes import Episode
-from FewShotSAMLib.sam.compact import CompactEncoder, Pyramid
-from FewShotSAMLib.sam.fusion import FusionDecoder, Queries, Support
+from FewShotSAMLib.bundled.compact import CompactEncoder, Pyramid
+from FewShotSAMLib.bundled.fusion import FusionDecoder, Queries, Support
+from FewShotSAMLib.bundled.queries import foreign_queries, places
+from FewShotSAMLib.bundled.train.episodes import Episode
 from FewShotSAMLib.sam.registry import PIXEL_MEAN, PIXEL_STD, EncoderSpec, build_sam
 
 

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
-from FewShotSAMLib.methods.flow import slice_flow, warp
-from FewShotSAMLib.methods.geodesic import geodesic_prior
-from FewShotSAMLib.sam.fusion import KINDS
+from FewShotSAMLib.bundled.flow import slice_flow, warp
+from FewShotSAMLib.bundled.fusion import KINDS
+from FewShotSAMLib.bundled.geodesic import geodesic_prior
 
 FADE = 0.5
 """Pixels by which a shape shrinks per pixel of way beyond the outermost painted slice."""

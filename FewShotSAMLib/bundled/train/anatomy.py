@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from FewShotSAMLib.pretrain.shapes import (
+from FewShotSAMLib.bundled.train.shapes import (
     Dice,
     Space,
     blob,

@@ -37,7 +37,7 @@ def sam(
 
     Raises BadInputError for an encoder whose decoder never learned to answer prompts.
     """
-    from FewShotSAMLib.methods.zero_shot import Prompt, ZeroShotSam
+    from FewShotSAMLib.benchmark.baselines.zero_shot import Prompt, ZeroShotSam
 
     if reason := no_prompts(settings.encoder or ""):
         raise BadInputError(reason, "Choose SAM's own encoders with --encoders, for example vit_b.")
@@ -67,7 +67,7 @@ def u_net(volume: Volume, annotation: Annotation, settings: Settings, **options:
 
     options: of `UNetSettings`.
     """
-    from FewShotSAMLib.methods.unet import UNetFromScratch, UNetSettings
+    from FewShotSAMLib.benchmark.baselines.unet import UNetFromScratch, UNetSettings
     from FewShotSAMLib.sam.framing import Framing
     from FewShotSAMLib.sam.precision import pick_device
 

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from FewShotSAMLib.sam.attention import RelativePositions, attend, attend_folded
-from FewShotSAMLib.sam.linear import FLOAT, Linear
-from FewShotSAMLib.sam.parallel import Run, one_thread_each, run_in_turn
+from FewShotSAMLib.sam.fast.attention import RelativePositions, attend, attend_folded
+from FewShotSAMLib.sam.fast.linear import FLOAT, Linear
+from FewShotSAMLib.sam.fast.parallel import Run, one_thread_each, run_in_turn
 
 _PIECE_TOKENS = 256
 """Tokens in a piece of work on the CPU, about: enough for full speed, few enough for the cache and for many cores."""

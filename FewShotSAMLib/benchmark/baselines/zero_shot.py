@@ -9,9 +9,9 @@ from scipy import ndimage
 from segment_anything.modeling import MaskDecoder, PromptEncoder
 from torch import Tensor
 
+from FewShotSAMLib.benchmark.baselines.interface import MakeSource, Painted, class_count_of, with_painted
+from FewShotSAMLib.benchmark.baselines.shape_interpolation import interpolate_shapes
 from FewShotSAMLib.core.annotation import IGNORE
-from FewShotSAMLib.methods.baseline import MakeSource, Painted, class_count_of, with_painted
-from FewShotSAMLib.methods.shape_interpolation import interpolate_shapes
 from FewShotSAMLib.sam.framing import Framing
 from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS
 
