@@ -1,8 +1,6 @@
-"""All that the bundled model is told besides the slices themselves: exemplars, shape priors, places."""
+"""What the bundled decoder is conditioned on besides the slices themselves: exemplars, shape priors, places."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,6 +9,7 @@ from FewShotSAMLib.bundled.compact import Pyramid
 from FewShotSAMLib.bundled.fusion import Queries, Support
 from FewShotSAMLib.bundled.priors import Painted, Priors, neighbours
 from FewShotSAMLib.bundled.queries import foreign_queries, places
+from FewShotSAMLib.methods.interface import ExemplarFeatures
 
 FARTHEST = 6.0
 """Beyond the outermost exemplar that shows it, a structure is looked for over this many times its radius there."""
@@ -18,28 +17,14 @@ LEAST_WAY = 32.0
 """But at least over this many pixels."""
 
 
-@dataclass(frozen=True)
-class Shown:
-    """n exemplars: folded features (n, channels, h, w) and the share (n, C, S/2, S/2) of each pixel that each segment
-    has. Enough to ask about another volume."""
-
-    features: Tensor
-    masks: Tensor
-
-    @property
-    def labels(self) -> list[int]:
-        """Segments 1..C that are shown at all."""
-        return [label for label in range(1, self.masks.shape[1] + 1) if bool((self.masks[:, label - 1] > 0).any())]
-
-
-class Guide:
+class VolumeConditioning:
     """Exemplars and priors of one volume.
 
     image (D, S/2, S/2) in 0..1; known: the exemplars' slices, ascending; slice_step: distance of two slices in pixels
     of that grid.
     """
 
-    def __init__(self, image: Tensor, known: tuple[int, ...], shown: Shown, slice_step: float) -> None:
+    def __init__(self, image: Tensor, known: tuple[int, ...], shown: ExemplarFeatures, slice_step: float) -> None:
         self.known = known
         self.shown = shown
         self.slice_step = slice_step
@@ -54,7 +39,7 @@ class Guide:
         """Which exemplar slice `index` is."""
         return self.known.index(index)
 
-    def worth_asking(self, label: int, index: int) -> bool:
+    def may_contain(self, label: int, index: int) -> bool:
         """Whether segment `label` can be on a slice at all: not between two exemplars without it, nor far from the
         outermost one that shows it."""
         around = neighbours(self.known, index)
@@ -108,16 +93,16 @@ class Guide:
         return [Support(features, mask, position) for mask in masks.unbind(1)]
 
 
-class ForeignGuide:
+class ForeignConditioning:
     """Exemplars of another volume: no priors, no places."""
 
     known: tuple[int, ...] = ()
     """Slices of the volume at hand that are exemplars: none."""
 
-    def __init__(self, shown: Shown) -> None:
+    def __init__(self, shown: ExemplarFeatures) -> None:
         self.shown = shown
 
-    def worth_asking(self, label: int, index: int) -> bool:
+    def may_contain(self, label: int, index: int) -> bool:
         """Whether segment `label` can be on a slice at all: nothing is known against it."""
         return True
 

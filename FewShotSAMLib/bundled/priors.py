@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
@@ -201,10 +200,3 @@ def _flows(image: Tensor, slices: Sequence[int]) -> tuple[dict[int, Tensor], dic
     parts = [slice_flow(image, to[i : i + 64], since[i : i + 64]) for i in range(0, len(to), 64)]
     flow = torch.cat(parts) if parts else image.new_zeros(0, 2, *image.shape[1:])
     return dict(zip(upward, flow, strict=False)), dict(zip(downward, flow[len(upward) :], strict=True))
-
-
-def fit(planes: Tensor, size: int) -> Tensor:
-    """Planes (..., H, W) averaged down to (..., size, size)."""
-    return F.interpolate(planes.flatten(0, -3).unsqueeze(1), size=(size, size), mode="area").view(
-        *planes.shape[:-2], size, size
-    )

@@ -144,7 +144,7 @@ def _free_memory() -> str:
 def _models() -> list[Finding]:
     """Each encoder's file. One that is absent is no problem, a damaged one is."""
     try:
-        from FewShotSAMLib.sam.models import status
+        from FewShotSAMLib.sam.model_files import status
 
         entries = status()
     except (ImportError, FileNotFoundError) as error:

@@ -12,18 +12,16 @@ from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.engine.contact_sheet import contact_sheet, write_png
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
-from FewShotSAMLib.engine.exemplars import Exemplar
-from FewShotSAMLib.engine.fine_tune import CLEAN_SHARE, Draw, Schedule, draw_views
+from FewShotSAMLib.engine.fine_tune import CLEAN_SHARE, Draw, draw_views
 from FewShotSAMLib.engine.run import Run
-from FewShotSAMLib.engine.schedules import Training
 from FewShotSAMLib.engine.synthesise import PairMaker
 from FewShotSAMLib.methods.augmentation import SliceAugmentation
 from FewShotSAMLib.methods.head import Head
-from FewShotSAMLib.methods.registry import Method
+from FewShotSAMLib.methods.interface import Exemplar, Schedule, Training
 from FewShotSAMLib.methods.synthesis import LabelledSlice
 from FewShotSAMLib.sam.checkpoint import load_sam
 from FewShotSAMLib.sam.encoder import Encoder
-from FewShotSAMLib.sam.lora import LARGE_GRID, LoraFactors, adapted_hash, attach, encode_with_gradients, merge
+from FewShotSAMLib.sam.lora import LARGE_GRID, LoraFactors
 from FewShotSAMLib.sam.precision import pick_precision
 from FewShotSAMLib.sam.registry import PIXEL_MEAN, PIXEL_STD
 
@@ -34,9 +32,9 @@ SHOWN_PAIRS = 24
 MANY = 2**31 - 1
 """Number of augmented copies and pairs to draw from where none is kept."""
 IMAGES_PER_STEP = 2
-REAL_VIEWS_COMPACT = 2
-"""Beside each synthesised pair, with the bundled encoder: with one alone what the pairs look like outweighed what the
-structure looks like, and the decoder learned to find nothing."""
+REAL_VIEWS_FINE = 2
+"""Beside each synthesised pair, with fine levels: with one alone what the pairs look like outweighed what the structure
+looks like, and the decoder learned to find nothing."""
 BACKWARD_COST, RECOMPUTED_COST = 3.0, 4.0
 """Time of a training step on one image as multiples of encoding it: forward and backward; and forward once more."""
 NO_PAIRS = (
@@ -54,29 +52,29 @@ SAM_IMAGE_SIZE = 1024
 
 
 class ImageTraining:
-    """What `method` needs for training besides the exemplars: nothing, synthesised pairs, or an encoder to adapt.
+    """What training needs besides the exemplars: nothing, synthesised pairs, or an encoder to adapt.
 
-    sheet: where a picture of synthesised pairs goes, at once; None for nowhere.
+    pairs: whether some are synthesised; sheet: where a picture of synthesised pairs goes, at once; None for nowhere.
     """
 
     def __init__(
         self,
         run: Run,
-        method: Method,
         annotation: Annotation,
         embeddings: SliceEmbeddings,
         seed: int,
-        sheet: Path | None,
+        pairs: bool = False,
+        sheet: Path | None = None,
         fresh: bool = False,
     ) -> None:
         self._fresh = fresh
         self._run, self._annotation, self._embeddings = run, annotation, embeddings
-        maker = PairMaker(annotation, embeddings, seed) if method.synthesises else None
+        maker = PairMaker(annotation, embeddings, seed) if pairs else None
         self._maker = maker if maker is not None and maker.possible else None
         if self._maker is not None and sheet is not None:
-            pairs = [self._to_look_at(self._maker.pair(number)) for number in range(SHOWN_PAIRS)]
+            made = [self._to_look_at(self._maker.pair(number)) for number in range(SHOWN_PAIRS)]
             with atomic_path(sheet) as path:  # now: whoever does not like the pairs need not wait for the training
-                write_png(contact_sheet(pairs, annotation.segmentation.segments, embeddings.framing.aspect), path)
+                write_png(contact_sheet(made, annotation.segmentation.segments, embeddings.framing.aspect), path)
 
     def phases(
         self, head: Head, exemplars: Sequence[Exemplar], copies: int, training: Training
@@ -108,7 +106,7 @@ class ImageTraining:
 
     def _to_look_at(self, pair: LabelledSlice) -> LabelledSlice:
         """Without the neighbours, which the encoder sees as colours."""
-        return replace(pair, grey=pair.grey[..., 1]) if self._run.encoder.spec.looks_closely else pair
+        return replace(pair, grey=pair.grey[..., 1]) if self._run.encoder.spec.architecture.sees_neighbours else pair
 
     def _encoding_draw(self, encode: Encode, steps: int, cost: Callable[[Encoder], float]) -> Draw:
         if is_slow(self._run.encoder):
@@ -118,7 +116,7 @@ class ImageTraining:
     @property
     def _real_views(self) -> int:
         """Beside a synthesised pair."""
-        return REAL_VIEWS_COMPACT if self._run.encoder.spec.looks_closely else 1
+        return REAL_VIEWS_FINE if self._run.encoder.spec.architecture.fine_channels else 1
 
 
 def is_slow(encoder: Encoder) -> bool:
@@ -177,11 +175,11 @@ def adaptable_encoder(run: Run, factors: LoraFactors) -> Encode:
     """The encoder's original layers in float32 with the updates `factors`, through which gradients reach them."""
     sam, _ = load_sam(run.encoder.spec, run.compute.checkpoint, warn=run.context.warning)
     network, device = sam.image_encoder.to(run.encoder.device), run.encoder.device
-    attach(network, factors)
+    factors.attach(network)
     mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
 
     def encode(image: torch.Tensor) -> torch.Tensor:
-        return encode_with_gradients(network, ((image.to(device) - mean) / std)[None], run.context.check)[0]
+        return factors.encode(network, ((image.to(device) - mean) / std)[None], run.context.check)[0]
 
     return encode
 
@@ -216,9 +214,9 @@ def adapted_run(run: Run, factors: LoraFactors) -> Run:
     """
     spec, device = run.encoder.spec, run.encoder.device
     sam, weights_hash = load_sam(spec, run.compute.checkpoint, warn=run.context.warning)
-    merge(sam.image_encoder, factors)
+    factors.merge(sam.image_encoder)
     precision, automatic = pick_precision(run.compute.precision, device, spec), run.compute.precision == "auto"
-    encoder = Encoder(spec, sam, adapted_hash(weights_hash, factors), device, precision, automatic, run.context.warning)
+    encoder = Encoder(spec, sam, factors.adapted_hash(weights_hash), device, precision, automatic, run.context.warning)
     return replace(run, encoder=encoder)
 
 

@@ -11,32 +11,23 @@ import torch
 
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.image_training import IMAGES_PER_STEP, RECOMPUTED_COST
-from FewShotSAMLib.engine.schedules import COLD_STEPS, plan_training
-from FewShotSAMLib.methods.registry import DEFAULT_METHOD, METHODS, Method
+from FewShotSAMLib.methods.head import COLD_STEPS
+from FewShotSAMLib.methods.interface import Method
+from FewShotSAMLib.methods.registry import METHODS
 from FewShotSAMLib.sam.cache import EmbeddingCache
 from FewShotSAMLib.sam.download import download as fetch
-from FewShotSAMLib.sam.memory import bytes_per_slice, free_memory
-from FewShotSAMLib.sam.models import is_downloaded
+from FewShotSAMLib.sam.family import family_of
+from FewShotSAMLib.sam.memory import free_memory
+from FewShotSAMLib.sam.model_files import is_downloaded
 from FewShotSAMLib.sam.precision import pick_device
 from FewShotSAMLib.sam.registry import Architecture, EncoderSpec, all_specs, get_spec
 
-COMPACT_SLICE, COMPACT_LEARNING = 18e9, 2e12
-"""What a slice (encoding, priors, two passes of the decoder) and learning cost with the bundled encoder, as
-multiplications that would take as long (docs/performance.md); the encoder's own, 0.76e9, are the least of it."""
-COMPACT_HEAD_SLICE = 5e9
-"""A slice with a method that has no priors and one pass: in the benchmark's rows (k = 3, one core) it took 0.3 of that
-time."""
 DECODER_SLICE, DECODER_LEARNING = 5e9, 3e12
-"""The same for the decoder behind SAM's encoders, whose products come on top."""
+"""What a slice and learning cost in the decoder behind SAM's encoders, as multiplications that would take as long
+(docs/performance.md); the encoder's products come on top."""
 EXEMPLARS, COPIES = 3, 2
 START_S = 4.0
 """Until the process is there and has loaded an encoder."""
-COMPACT_TRAINING = {"autosam-vit": 0.8e12, "autosam-cnn": 1.3e12, "autosam-linear": 0.5e12, "synthesis": 0.7e12}
-COMPACT_TRAINING |= {"lora": 2e12, "cheap-lunch": 2.4e12}
-"""Likewise, what learning by the other methods costs with the bundled encoder (measured with one segment on one core
-by their default steps; more segments cost little more, as all are learned in one pass)."""
-SOLVING = 0.15e12
-"""That of a method that is solved at once, with any encoder (by the same rows 0.4 to 0.7 s, `few-shot` 6 s)."""
 ORIGINAL_LAYERS = 3.0
 """Time of SAM's original layers, which LoRA trains through, as a multiple of ours (docs/performance.md)."""
 _SIDE, _REPEATS = 1024, 3
@@ -120,27 +111,29 @@ def encoder_estimate(spec: EncoderSpec, rate: float, device: torch.device) -> di
         "download_bytes": spec.size_bytes if spec.is_downloaded else 0,
         "present": not spec.is_downloaded or is_downloaded(spec),
         "start_seconds": START_S,
-        "training_seconds": {each.name: round(learning_cost(spec, each) / rate, 1) for each in METHODS},
-        "slice_seconds": {each.name: round(slice_cost(spec, each) / rate, 4) for each in METHODS},
-        "memory_bytes": _WEIGHTS_AND_TORCH + 2 * spec.size_bytes + bytes_per_slice(spec.architecture, item_size),
+        "training_seconds": {each.name: round(learning_cost(spec, each.load()) / rate, 1) for each in METHODS},
+        "slice_seconds": {each.name: round(slice_cost(spec, each.load()) / rate, 4) for each in METHODS},
+        "memory_bytes": _WEIGHTS_AND_TORCH
+        + 2 * spec.size_bytes
+        + family_of(spec.architecture).bytes_per_slice(spec.architecture, item_size),
     }
 
 
 def slice_cost(spec: EncoderSpec, method: Method) -> float:
     """Encoding a slice and predicting it, as multiplications that would take as long."""
-    if spec.looks_closely:
-        return COMPACT_SLICE if method.name == DEFAULT_METHOD else COMPACT_HEAD_SLICE
+    if spec.architecture.fine_channels:
+        return method.for_encoder(spec.architecture).slice_cost
     return DECODER_SLICE + _OVERHEAD * multiplications(spec.architecture)
 
 
 def learning_cost(spec: EncoderSpec, method: Method) -> float:
     """Learning by a method's default steps, as multiplications that would take as long."""
-    if method.solved:
-        return SOLVING
-    if spec.looks_closely:
-        return COMPACT_TRAINING.get(method.name, COMPACT_LEARNING)
+    if method.fixed_cost is not None:
+        return method.fixed_cost
+    if spec.architecture.fine_channels:
+        return method.for_encoder(spec.architecture).learning_cost
     encoding = _OVERHEAD * multiplications(spec.architecture)
-    plan = plan_training(method, compact=False, faithful=False, warm=False, steps=None)
+    plan = method.plan(spec.architecture, faithful=False, warm=False, steps=None)
     cost = DECODER_LEARNING * plan.steps / COLD_STEPS
     if plan.on_cache is not None:
         cost += EXEMPLARS * COPIES * encoding * (2 if method.synthesises else 1)

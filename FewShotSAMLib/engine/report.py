@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ SUGGESTED_SLICES = 5
 
 def job_report(
     run: Run,
-    output: Path,
     result: Segmentation,
     prediction: Prediction,
     annotation: Annotation | None,
@@ -31,7 +29,6 @@ def job_report(
     exemplars = annotation.exemplars if annotation else ()
     return {
         "version": __version__,
-        "output": str(output),
         "volume": {"name": run.volume.name, "geometry": run.volume.geometry.to_json()},
         "axis": run.plane.axis,
         "plane": run.plane.name,

@@ -26,16 +26,10 @@ class ComputeOptions:
     cache_limit_gb: float | None = None
 
 
-@dataclass(frozen=True)
-class PropagateRequest:
-    """A volume and a few painted slices to learn from. Slice numbers are 0-based array indices along `axis`.
+@dataclass(frozen=True, kw_only=True)
+class PropagateOptions:
+    """How to learn from painted slices. Slice numbers are 0-based array indices along `axis`."""
 
-    classes: a `.npy` for the result as one array (K, J, I) uint8, 0 background, 1 to C the segments in their order.
-    """
-
-    volume: Path
-    annotation: Path
-    output: Path
     axis: int | None = None
     empty_slices: tuple[int, ...] = ()
     painted_slices: tuple[int, ...] | None = None
@@ -47,11 +41,7 @@ class PropagateRequest:
     steps: int | None = None
     augmented_copies: int | None = None
     seed: int = 0
-    warm_start: Path | None = None
-    save_model: Path | None = None
-    confidence: Path | None = None
     contact_sheet: Path | None = None
-    classes: Path | None = None
     compute: ComputeOptions = field(default_factory=ComputeOptions)
     post_processing: PostProcessing = field(default_factory=PostProcessing)
 
@@ -71,28 +61,51 @@ class PropagateRequest:
         return request
 
 
-@dataclass(frozen=True)
-class ApplyRequest:
-    """A few-shot model and another volume."""
+@dataclass(frozen=True, kw_only=True)
+class PropagateRequest(PropagateOptions):
+    """The same from files to files.
 
-    model: Path
+    classes: a `.npy` for the result as one array (K, J, I) uint8, 0 background, 1 to C the segments in their order.
+    """
+
     volume: Path
+    annotation: Path
     output: Path
-    range: tuple[int, int] | None = None
+    warm_start: Path | None = None
+    save_model: Path | None = None
     confidence: Path | None = None
     classes: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApplyOptions:
+    """How to apply a few-shot model to another volume."""
+
+    range: tuple[int, int] | None = None
     compute: ComputeOptions = field(default_factory=ComputeOptions)
     post_processing: PostProcessing = field(default_factory=PostProcessing)
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
         """The request that the JSON parameters describe; raises BadInputError for what cannot be."""
-        return _build(cls, parameters)
+        result: Self = _build(cls, parameters)
+        return result
 
 
-def _check_method(request: PropagateRequest) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ApplyRequest(ApplyOptions):
+    """The same from files to files; `classes` as in `PropagateRequest`."""
+
+    model: Path
+    volume: Path
+    output: Path
+    confidence: Path | None = None
+    classes: Path | None = None
+
+
+def _check_method(request: PropagateOptions) -> None:
     """Raise BadInputError for an unknown method and for options that it does not know."""
-    method = get_method(request.method)
+    method = get_method(request.method).load()
     if request.code_faithful and not method.has_published_code:
         raise BadInputError(
             f"The method “{method.name}” has no published code to be faithful to.",

@@ -12,10 +12,9 @@ from FewShotSAMLib.core.intensity import IntensityWindow, Normalisation
 from FewShotSAMLib.core.plane import SlicePlane, slice_plane
 from FewShotSAMLib.core.region import Box, region_box
 from FewShotSAMLib.core.volume import Volume
-from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.context import JobContext, StageTimer
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.request import ComputeOptions
-from FewShotSAMLib.engine.timing import StageTimer
 from FewShotSAMLib.engine.warm import open_cache
 from FewShotSAMLib.sam.encoder import Encoder
 from FewShotSAMLib.sam.framing import Framing, whole_slice
@@ -48,19 +47,19 @@ class Run:
     def embeddings(self, annotation: Annotation | None = None, earlier: Box | None = None) -> SliceEmbeddings:
         """Embeddings of the volume's slices, cut to the body; whole, should something be painted beyond it.
 
-        An encoder that looks closely sees the region around what is painted: `earlier`, if that still fits.
+        Some encoders see the region around what is painted: `earlier`, if that still fits.
         """
         framing = Framing(self.plane, body_box(self.volume, self.plane, self.window), self.encoder.image_size)
-        if annotation is not None and self.encoder.spec.looks_closely:
+        if annotation is not None and self.encoder.spec.architecture.sees_region:
             framing = replace(framing, crop=region_box(annotation, self.plane, earlier))
         elif annotation is not None and _painted_beyond(annotation, framing):
             framing = whole_slice(self.plane, self.encoder.image_size)
         cache = open_cache(self.compute, self.context)
-        window = self._window_of(framing) if self.encoder.spec.looks_closely else self.window
+        window = self._window_of(framing) if self.encoder.spec.architecture.sees_region else self.window
         return SliceEmbeddings(self.volume, window, framing, self.encoder, cache, self.context)
 
     def _window_of(self, framing: Framing) -> IntensityWindow:
-        """The window stretched to what the framing's crop holds, as the bundled encoder saw it in its training."""
+        """The window stretched to what the framing's crop holds, as encoders of a region saw it in their training."""
         count = self.volume.geometry.shape[self.axis]
         shown = np.unique(np.linspace(0, count - 1, min(count, STRETCH_SLICES)).round().astype(int))
         cuts = [self.window.apply(framing.cut(self.volume.slice_at(self.axis, int(index)))) for index in shown]

@@ -10,7 +10,7 @@ from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.request import ComputeOptions
 from FewShotSAMLib.sam.cache import EmbeddingCache
 from FewShotSAMLib.sam.encoder import Encoder, load_encoder, pick_device
-from FewShotSAMLib.sam.models import is_downloaded, model_path
+from FewShotSAMLib.sam.model_files import is_downloaded, model_path
 from FewShotSAMLib.sam.registry import EncoderSpec, get_spec
 
 DEFAULT_ENCODER = "tiny"

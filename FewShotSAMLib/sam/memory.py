@@ -7,12 +7,11 @@ from pathlib import Path
 
 import torch
 
-from FewShotSAMLib.sam.registry import COMPACT, Architecture
+from FewShotSAMLib.sam.family import family_of
+from FewShotSAMLib.sam.registry import Architecture
 
 LARGEST_BATCH = 16
 """Slices per batch beyond which no device gains speed at SAM's image sizes."""
-COMPACT_PLANES = 64
-"""Planes of the image's size that the compact encoder holds at once, about."""
 _USABLE = 0.7
 """Part of the free memory that may be planned for: allocators fragment, and others need some."""
 _MEMORY_WORDS = ("allocate memory", "out of memory", "not enough memory")
@@ -39,23 +38,13 @@ def free_memory(device: torch.device) -> int | None:
         return _free_pages()
 
 
-def bytes_per_slice(architecture: Architecture, item_size: int) -> int:
-    """About the working memory of one slice in a batch, where attention takes the whole grid at once."""
-    if architecture.kind == COMPACT:
-        return COMPACT_PLANES * item_size * architecture.image_size**2
-    tokens = architecture.embedding_size**2
-    width, heads = architecture.embed_dim, architecture.num_heads
-    folded = heads * (width // heads + 2 * architecture.embedding_size)
-    per_token = 4 * 4 * width + 2 * 4 * width * item_size + 4 * folded * item_size
-    return tokens * per_token + 3 * 4 * architecture.image_size**2
-
-
 def batch_size(architecture: Architecture, item_size: int, device: torch.device) -> int:
     """Slices that fit the free memory of the device at once: 1 to LARGEST_BATCH."""
     free = free_memory(device)
     if free is None:
         return 1
-    return max(1, min(LARGEST_BATCH, int(free * _USABLE) // bytes_per_slice(architecture, item_size)))
+    each = family_of(architecture).bytes_per_slice(architecture, item_size)
+    return max(1, min(LARGEST_BATCH, int(free * _USABLE) // each))
 
 
 def _free_pages() -> int | None:

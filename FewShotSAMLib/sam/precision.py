@@ -57,7 +57,7 @@ def pick_precision(name: str, device: torch.device, spec: EncoderSpec) -> str:
         return _automatic(device, spec)
     if name not in DTYPES:
         raise BadInputError(f"There is no precision “{name}”.", f"Choose one of: auto, {', '.join(PRECISIONS)}.")
-    if name == "int8" and spec.looks_closely:
+    if name == "int8" and not spec.architecture.has_int8:
         raise BadInputError(f"The encoder “{spec.name}” has no int8 form.", "Use --precision auto.")
     if name == "int8" and not (device.type == "cpu" and integer_products_work()):
         raise BadInputError("Precision int8 works on the CPU only, with a torch that supports it.", "Use auto.")

@@ -58,8 +58,8 @@ def sam(
 
 def no_prompts(encoder: str) -> str:
     """Why SAM cannot be asked with points and boxes on this encoder; "" where it can."""
-    unfit = get_spec(encoder).looks_closely
-    return f"The encoder {encoder} comes with a decoder that never learned points or boxes." if unfit else ""
+    fit = get_spec(encoder).architecture.answers_prompts
+    return "" if fit else f"The encoder {encoder} comes with a decoder that never learned points or boxes."
 
 
 def u_net(volume: Volume, annotation: Annotation, settings: Settings, **options: Any) -> Outcome:
@@ -88,10 +88,9 @@ def u_net(volume: Volume, annotation: Annotation, settings: Settings, **options:
 @contextmanager
 def _encoded(volume: Volume, annotation: Annotation, settings: Settings) -> Iterator[tuple[Run, SliceEmbeddings]]:
     """The engine's run and its embeddings, found in the cache where another method left them."""
-    from FewShotSAMLib.engine.context import JobContext
+    from FewShotSAMLib.engine.context import JobContext, StageTimer
     from FewShotSAMLib.engine.request import ComputeOptions
     from FewShotSAMLib.engine.run import Run
-    from FewShotSAMLib.engine.timing import StageTimer
     from FewShotSAMLib.engine.warm import warm_encoder
 
     compute = ComputeOptions(

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from FewShotSAMLib.bundled.flow import warp
-from FewShotSAMLib.bundled.priors import Painted, Priors, fit
+from FewShotSAMLib.bundled.priors import Painted, Priors
 from FewShotSAMLib.bundled.train.anatomy import SyntheticVolume, synthesise
 from FewShotSAMLib.bundled.train.shapes import Dice
+from FewShotSAMLib.sam.framing import averaged
 
 SIDES = (128, 160, 192)
 """Sides of the square images that the network is trained on."""
@@ -38,12 +39,12 @@ def make_episode(dice: Dice) -> Episode:
     image, target, step = _cut(dice, volume, known)
     side = image.shape[-1]
     grid = side // STRIDE
-    shares = fit(target, grid)
+    shares = averaged(target, grid)
     shown = shares[list(known)]
     if dice.chance(0.3):  # painted by hand, a little off
         shown = _by_hand(dice, shown)
     painted = Painted(known, shown.unsqueeze(1), step / STRIDE)
-    priors = Priors(fit(image, grid), painted)
+    priors = Priors(averaged(image, grid), painted)
     maps = torch.stack([priors.maps(index)[0] for index in range(len(image))])
     return Episode(image.half(), shares.half(), maps.half(), known, step / STRIDE)
 

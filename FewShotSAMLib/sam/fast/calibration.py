@@ -20,8 +20,7 @@ from FewShotSAMLib.sam.fast.linear import FLOAT, INT8, INT8_SPLIT, LayerErrors
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from FewShotSAMLib.bundled.compact import FastCompact
-    from FewShotSAMLib.sam.fast.vit import FastViT
+    from FewShotSAMLib.sam.family import FastNetwork
 
 REQUIRED_COSINE = 0.999
 """Least cosine similarity of a slice's embedding to the float32 one."""
@@ -51,52 +50,52 @@ def synthetic_slice(size: int) -> Tensor:
     return (image + 40.0 * noise * (image > 0)).clamp_(0, 255).expand(3, -1, -1)
 
 
-def calibrate(vit: FastViT | FastCompact, image: Tensor, check: Callable[[], None] | None = None) -> float:
+def calibrate(network: FastNetwork, image: Tensor, check: Callable[[], None] | None = None) -> float:
     """Set every linear layer's mode from its errors on `image` (3, S, S), normalised; returns the cosine reached.
 
     Costs a float32 pass and one to three fast ones. Where no tolerance suffices all layers are left in float32 (1.0).
     """
-    with _measuring(vit) as errors:
-        reference = vit(image.unsqueeze(0), check)
+    with _measuring(network) as errors:
+        reference = network(image.unsqueeze(0), check)
     for tolerance in _TOLERANCES:
-        for layer, error in zip(vit.linears, errors, strict=True):
+        for layer, error in zip(network.linears, errors, strict=True):
             layer.mode = _fastest(error, tolerance)
-        reached = cosine(vit(image.unsqueeze(0), check), reference)
+        reached = cosine(network(image.unsqueeze(0), check), reference)
         if reached >= _CALIBRATED_COSINE:
             return reached
-    use_float(vit)
+    use_float(network)
     return 1.0
 
 
-def use_float(vit: FastViT | FastCompact) -> None:
+def use_float(network: FastNetwork) -> None:
     """Run every layer in its float type."""
-    for layer in vit.linears:
+    for layer in network.linears:
         layer.mode = FLOAT
 
 
 @contextmanager
-def in_float(vit: FastViT | FastCompact) -> Iterator[None]:
+def in_float(network: FastNetwork) -> Iterator[None]:
     """Every layer in its float type for the time being."""
-    modes = [layer.mode for layer in vit.linears]
-    use_float(vit)
+    modes = [layer.mode for layer in network.linears]
+    use_float(network)
     try:
         yield
     finally:
-        for layer, mode in zip(vit.linears, modes, strict=True):
+        for layer, mode in zip(network.linears, modes, strict=True):
             layer.mode = mode
 
 
 @contextmanager
-def _measuring(vit: FastViT | FastCompact) -> Iterator[list[LayerErrors]]:
+def _measuring(network: FastNetwork) -> Iterator[list[LayerErrors]]:
     """Quantise all layers; the list is filled with each layer's errors when the block has ended."""
     errors: list[LayerErrors] = []
-    for layer in vit.linears:
+    for layer in network.linears:
         layer.quantise()
         layer.start_measuring()
     try:
         yield errors
     finally:
-        errors.extend(layer.finish_measuring() for layer in vit.linears)
+        errors.extend(layer.finish_measuring() for layer in network.linears)
 
 
 def _fastest(error: LayerErrors, tolerance: float) -> str:

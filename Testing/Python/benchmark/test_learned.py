@@ -29,7 +29,7 @@ from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.phantom import ct_phantom
 from FewShotSAMLib.core.segmentation import Segmentation
 from FewShotSAMLib.core.volume import Volume
-from FewShotSAMLib.engine.fine_tune import Schedule
+from FewShotSAMLib.methods.interface import Schedule, Training
 from FewShotSAMLib.methods.registry import METHOD_NAMES
 
 PAINTED, EMPTY, COUNTED = (3, 6), (0, 7), (1, 2, 4, 5)
@@ -208,7 +208,7 @@ def test_from_one_volume_to_another(
     quick = replace(METHODS["few-shot"], options=QUICK)
     monkeypatch.setitem(METHODS, "few-shot", quick)
     monkeypatch.setattr("FewShotSAMLib.cli.benchmark.run_plan", in_this_process)
-    monkeypatch.setattr("FewShotSAMLib.engine.guidance.FOREIGN_SCHEDULE", Schedule(steps=2))
+    monkeypatch.setattr("FewShotSAMLib.bundled.fusion_head.FOREIGN_TRAINING", Training(Schedule(steps=2)))
     out = tmp_path / "out"
     command = ["benchmark", "--tasks", str(cohort), "--methods", "few-shot", "--across", "--k", "1", "--device", "cpu"]
     assert main([*command, "--output", str(out), "--keep-segmentations"]) == 0

@@ -5,10 +5,11 @@ import torch
 from torch import Tensor
 
 from FewShotSAMLib.bundled.compact import FOLDED_CHANNELS
-from FewShotSAMLib.bundled.conditioning import ForeignGuide, Guide, Shown
+from FewShotSAMLib.bundled.conditioning import ForeignConditioning, VolumeConditioning
 from FewShotSAMLib.bundled.fusion import FusionDecoder, FusionLayers
 from FewShotSAMLib.bundled.fusion_head import FusionHead
-from FewShotSAMLib.methods.few_shot import NEVER
+from FewShotSAMLib.methods.interface import ExemplarFeatures
+from FewShotSAMLib.methods.tokens import NEVER
 from FewShotSAMLib.sam.registry import build_decoder_parts, get_spec
 
 CELLS = 3
@@ -18,13 +19,13 @@ KNOWN = (2, 5, 8, 11)
 
 
 @pytest.fixture
-def shown() -> Shown:
+def shown() -> ExemplarFeatures:
     """Two segments: a square on the first three exemplars, another on the second alone."""
     torch.manual_seed(0)
     masks = torch.zeros(len(KNOWN), 2, GRID, GRID)
     masks[:3, 0, 4:14, 4:14] = 1
     masks[1, 1, 16:22, 16:22] = 1
-    return Shown(torch.randn(len(KNOWN), FOLDED_CHANNELS, CELLS, CELLS), masks)
+    return ExemplarFeatures(torch.randn(len(KNOWN), FOLDED_CHANNELS, CELLS, CELLS), masks)
 
 
 @pytest.fixture
@@ -36,9 +37,9 @@ def head() -> FusionHead:
     return FusionHead(FusionDecoder(decoder, prompts, layers), 2).eval()
 
 
-def guide_of(shown: Shown) -> Guide:
+def guide_of(shown: ExemplarFeatures) -> VolumeConditioning:
     torch.manual_seed(2)
-    return Guide(torch.rand(DEPTH, GRID, GRID), KNOWN, shown, slice_step=2.0)
+    return VolumeConditioning(torch.rand(DEPTH, GRID, GRID), KNOWN, shown, slice_step=2.0)
 
 
 def embeddings(count: int) -> Tensor:
@@ -51,13 +52,13 @@ def embeddings(count: int) -> Tensor:
     [(1, 0, True), (1, 4, True), (1, 9, True), (1, 12, False), (2, 3, True), (2, 9, False), (2, 0, False)],
 )
 def test_a_segment_is_not_sought_between_exemplars_without_it(
-    shown: Shown, label: int, index: int, expected: bool
+    shown: ExemplarFeatures, label: int, index: int, expected: bool
 ) -> None:
-    assert guide_of(shown).worth_asking(label, index) is expected
+    assert guide_of(shown).may_contain(label, index) is expected
 
 
-def test_logits_of_both_passes(head: FusionHead, shown: Shown) -> None:
-    head.follow(guide_of(shown))
+def test_logits_of_both_passes(head: FusionHead, shown: ExemplarFeatures) -> None:
+    head.condition(guide_of(shown))
     slices = [3, 4, 9]
     with torch.inference_mode():
         first = head.logits(embeddings(3), slices, 0)
@@ -67,7 +68,7 @@ def test_logits_of_both_passes(head: FusionHead, shown: Shown) -> None:
     assert not torch.allclose(first[0, 1], second[0, 1], atol=1e-3)
 
 
-def test_an_exemplar_is_learned_from_as_if_it_had_not_been_painted(head: FusionHead, shown: Shown) -> None:
+def test_an_exemplar_is_learned_from_as_if_it_had_not_been_painted(head: FusionHead, shown: ExemplarFeatures) -> None:
     query, seed = embeddings(1), 4
     answers = []
     for changed in (None, 1, 2):
@@ -75,31 +76,31 @@ def test_an_exemplar_is_learned_from_as_if_it_had_not_been_painted(head: FusionH
         if changed is not None:
             masks[changed, 0] = 0
             masks[changed, 0, 0:4, 0:4] = 1
-        head.follow(guide_of(Shown(shown.features, masks)))
+        head.condition(guide_of(ExemplarFeatures(shown.features, masks)))
         with torch.inference_mode():
             answers.append(head.training_logits(query, [KNOWN[1]], torch.Generator().manual_seed(seed)))
     assert torch.equal(answers[0], answers[1])
     assert not torch.equal(answers[0], answers[2])
 
 
-def test_gradients_reach_the_decoder_alone(head: FusionHead, shown: Shown) -> None:
-    head.follow(guide_of(shown))
+def test_gradients_reach_the_decoder_alone(head: FusionHead, shown: ExemplarFeatures) -> None:
+    head.condition(guide_of(shown))
     query = embeddings(1).requires_grad_(False)
     head.training_logits(query, [KNOWN[1]], torch.Generator().manual_seed(0))[:, 1].sum().backward()
     assert all((p.grad is not None) == p.requires_grad for p in head.parameters())
 
 
-def test_another_volume_is_asked_about_without_places(head: FusionHead, shown: Shown) -> None:
-    head.follow(ForeignGuide(shown))
+def test_another_volume_is_asked_about_without_places(head: FusionHead, shown: ExemplarFeatures) -> None:
+    head.condition(ForeignConditioning(shown))
     with torch.inference_mode():
         one = head.logits(embeddings(2), [0, 1], 0)
-        head.follow(ForeignGuide(shown))
+        head.condition(ForeignConditioning(shown))
         other = head.logits(embeddings(2), [40, 41], 0)
     assert torch.equal(one, other)
     logits = head.training_logits(embeddings(1), [2], torch.Generator().manual_seed(0))
     assert logits.shape == (1, 3, GRID, GRID)
 
 
-def test_a_head_without_a_guide_says_so(head: FusionHead) -> None:
-    with pytest.raises(RuntimeError, match="guide"):
+def test_a_head_without_its_exemplars_says_so(head: FusionHead) -> None:
+    with pytest.raises(RuntimeError, match="conditioned"):
         head.logits(embeddings(1), [0])

@@ -18,11 +18,10 @@ from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.phantom import ct_phantom
 from FewShotSAMLib.core.segmentation import Segmentation, write_segmentation
 from FewShotSAMLib.core.volume import Volume, read_volume
-from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.context import JobContext, StageTimer
 from FewShotSAMLib.engine.jobs import propagate
 from FewShotSAMLib.engine.request import ComputeOptions
 from FewShotSAMLib.engine.run import Run
-from FewShotSAMLib.engine.timing import StageTimer
 from FewShotSAMLib.sam import registry
 from FewShotSAMLib.sam.encoder import Encoder, load_encoder
 from FewShotSAMLib.sam.registry import Architecture, build_sam, get_spec

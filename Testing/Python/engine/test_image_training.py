@@ -37,22 +37,22 @@ def test_every_method_learns_and_predicts_on_the_official_classes(
         learned = learn(run, annotation, embeddings, options)
     assert torch.equal(run.encoder.encode(images), before), "embeddings in the cache stay valid"
     assert learned.loss is not None and np.isfinite(learned.loss)
-    updates = learned.head.encoder_updates
-    assert (updates is not None) == method.adapts_encoder
+    updates = learned.predictor.encoder_updates
+    assert (updates is not None) == method.load().adapts_encoder
     if updates is not None:
-        assert all(bool(block.query_b.any()) and bool(block.value_b.any()) for block in updates.of_blocks())
+        assert all(bool(block.query_b.any()) and bool(block.value_b.any()) for block in updates.blocks)
         run = adapted_run(run, updates)
         assert run.encoder.cache_key != small_encoder[0].cache_key
         assert not torch.equal(run.encoder.encode(images), before)
     prediction = blank_prediction(run.volume.geometry.shape, False)
     with run.embeddings(annotation) as embeddings:
-        predict(learned.head, embeddings, [5, 6], prediction, JobContext())
+        predict(learned.predictor, embeddings, [5, 6], prediction, JobContext())
     assert sorted(prediction.slices) == [5, 6]
 
 
 def test_the_adapted_encoder_sees_what_was_trained_on(run: Run, annotation: Annotation) -> None:
     with run.embeddings(annotation) as embeddings:
-        updates = learn(run, annotation, embeddings, LearningOptions(steps=2, method="lora")).head.encoder_updates
+        updates = learn(run, annotation, embeddings, LearningOptions(steps=2, method="lora")).predictor.encoder_updates
         assert updates is not None
         image = embeddings.framing.image(torch.from_numpy(embeddings.grey(5)))
     with torch.no_grad():
@@ -172,4 +172,4 @@ def test_a_contact_sheet_is_for_methods_that_synthesise(case: Any) -> None:
     for method, name in (("lora", "sheet.png"), ("synthesis", "sheet.jpg")):
         with pytest.raises(BadInputError, match="contact sheet"):
             case.run(method=method, contact_sheet=str(case.folder / name))
-    assert get_method("synthesis").synthesises
+    assert get_method("synthesis").load().synthesises

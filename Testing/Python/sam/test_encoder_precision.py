@@ -5,6 +5,7 @@ import torch
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.sam import memory, precision
+from FewShotSAMLib.sam.family import family_of
 from FewShotSAMLib.sam.precision import pick_device, pick_precision
 from FewShotSAMLib.sam.registry import get_spec
 
@@ -60,7 +61,7 @@ def test_devices_beyond_the_last_and_unknown_ones(monkeypatch: pytest.MonkeyPatc
 
 def test_batches_follow_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     architecture = get_spec("vit_b").architecture
-    one = memory.bytes_per_slice(architecture, 2)
+    one = family_of(architecture).bytes_per_slice(architecture, 2)
     for free, expected in ((0, 1), (4 * one, 2), (1000 * one, memory.LARGEST_BATCH), (None, 1)):
         monkeypatch.setattr(memory, "free_memory", lambda _, free=free: free)
         assert memory.batch_size(architecture, 2, CPU) == expected

@@ -11,15 +11,7 @@ from FewShotSAMLib.bundled.compact import CompactEncoder, FastCompact
 from FewShotSAMLib.core.errors import CancelledError
 from FewShotSAMLib.sam import lora
 from FewShotSAMLib.sam.fast.vit import FastViT
-from FewShotSAMLib.sam.lora import (
-    LoraBlock,
-    LoraFactors,
-    adapted_hash,
-    attach,
-    encode_with_gradients,
-    merge,
-    new_factors,
-)
+from FewShotSAMLib.sam.lora import BlockFactors, LoraFactors, new_factors
 from FewShotSAMLib.sam.registry import get_spec
 
 
@@ -31,9 +23,9 @@ def images(small_vit_b: Any) -> torch.Tensor:
 
 def factors_of(network: Any, random_b: bool) -> LoraFactors:
     torch.manual_seed(4)
-    factors = LoraFactors([LoraBlock(network.pos_embed.shape[-1], 4) for _ in network.blocks])
+    factors = BlockFactors(network.pos_embed.shape[-1], len(network.blocks), 4)
     if random_b:
-        for block in factors.of_blocks():
+        for block in factors.blocks:
             nn.init.normal_(block.query_b, std=0.2)
             nn.init.normal_(block.value_b, std=0.2)
     return factors
@@ -45,10 +37,10 @@ def test_without_b_the_encoder_is_exactly_the_frozen_one(small_vit_b: Any, image
         official = network(images)
         factors = factors_of(network, random_b=False)
         merged = copy.deepcopy(network)
-        merge(merged, factors)
+        factors.merge(merged)
         assert torch.equal(merged(images), official)
-        attach(network, factors)
-        assert torch.equal(encode_with_gradients(network, images), official)
+        factors.attach(network)
+        assert torch.equal(factors.encode(network, images), official)
 
 
 def test_merged_equals_unmerged(small_vit_b: Any, images: torch.Tensor) -> None:
@@ -57,9 +49,9 @@ def test_merged_equals_unmerged(small_vit_b: Any, images: torch.Tensor) -> None:
     merged = copy.deepcopy(network)
     with torch.no_grad():
         official = network(images)
-        merge(merged, factors)
-        attach(network, factors)
-        beside = encode_with_gradients(network, images)
+        factors.merge(merged)
+        factors.attach(network)
+        beside = factors.encode(network, images)
         assert float((beside - official).abs().max()) > 0.1, "the update shows"
         torch.testing.assert_close(merged(images), beside, rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(FastViT(merged, torch.device("cpu"))(images), beside, rtol=1e-3, atol=1e-4)
@@ -72,13 +64,13 @@ def test_only_the_factors_learn(small_vit_b: Any, images: torch.Tensor) -> None:
     network = small_vit_b.image_encoder
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     factors = factors_of(network, random_b=False)
-    attach(network, factors)
+    factors.attach(network)
     optimiser = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.1)
     for step in range(2):  # with B = 0 nothing reaches A in the first step
         optimiser.zero_grad()
-        encode_with_gradients(network, images).square().mean().backward()
+        factors.encode(network, images).square().mean().backward()
         optimiser.step()
-        for block in factors.of_blocks():
+        for block in factors.blocks:
             assert bool(block.query_b.grad.any()) and bool(block.value_b.grad.any())
             assert bool(block.query_a.grad.any()) == bool(block.value_a.grad.any()) == (step > 0)
     for name, tensor in network.state_dict().items():
@@ -96,8 +88,8 @@ def test_recomputing_saves_memory_and_changes_no_gradient(
         monkeypatch.setattr(lora, "LARGE_GRID", grid)
         network = copy.deepcopy(small_vit_b.image_encoder)
         factors = factors_of(network, random_b=True)
-        attach(network, factors)
-        encode_with_gradients(network, images).square().mean().backward()
+        factors.attach(network)
+        factors.encode(network, images).square().mean().backward()
         gradients.append([parameter.grad for parameter in factors.parameters()])
     for kept, recomputed in zip(*gradients, strict=True):
         torch.testing.assert_close(kept, recomputed)
@@ -109,7 +101,8 @@ def test_cancelling_is_heard_forward_and_backward(
 ) -> None:
     monkeypatch.setattr(lora, "LARGE_GRID", 1)
     network = small_vit_b.image_encoder
-    attach(network, factors_of(network, random_b=True))
+    factors = factors_of(network, random_b=True)
+    factors.attach(network)
     calls: list[int] = []
 
     def check() -> None:
@@ -118,7 +111,7 @@ def test_cancelling_is_heard_forward_and_backward(
             raise CancelledError("The run was cancelled.")
 
     with pytest.raises(CancelledError):
-        encode_with_gradients(network, images, check).mean().backward()
+        factors.encode(network, images, check).mean().backward()
 
 
 def test_the_bundled_encoder_is_adapted_in_its_convolutions() -> None:
@@ -128,27 +121,27 @@ def test_the_bundled_encoder_is_adapted_in_its_convolutions() -> None:
     factors = new_factors(get_spec("tiny").architecture)
     with torch.no_grad():
         original = network(images)
-        merge(unchanged := copy.deepcopy(network), factors)
+        factors.merge(unchanged := copy.deepcopy(network))
         assert torch.equal(unchanged(images), original)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    untrained = adapted_hash("abc", factors)
+    untrained = factors.adapted_hash("abc")
     frozen = copy.deepcopy(network)
-    attach(network, factors)
-    assert torch.equal(encode_with_gradients(network, images), original)
+    factors.attach(network)
+    assert torch.equal(factors.encode(network, images), original)
     optimiser = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-2)
     for _ in range(2):
         optimiser.zero_grad()
-        encode_with_gradients(network, images).square().mean().backward()
+        factors.encode(network, images).square().mean().backward()
         optimiser.step()
-    assert all(bool(change.b.any()) and bool(change.a.grad.any()) for change in factors.of_convolutions())
+    assert all(bool(change.b.any()) and bool(change.a.grad.any()) for change in factors.blocks)
     after = network.state_dict()
     for name, tensor in before.items():
         found = after.get(name, after.get(name.replace(".weight", ".parametrizations.weight.original")))
         assert torch.equal(found, tensor), name
-    merge(frozen, factors)
+    factors.merge(frozen)
     with torch.no_grad():
-        beside = encode_with_gradients(network, images)
+        beside = factors.encode(network, images)
         assert float((beside - original).abs().max()) > 0.01
         torch.testing.assert_close(frozen(images), beside, rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(FastCompact(frozen, torch.device("cpu"))(images), beside, rtol=1e-3, atol=1e-4)
-    assert adapted_hash("abc", factors) != untrained != adapted_hash("abd", factors)
+    assert factors.adapted_hash("abc") != untrained != factors.adapted_hash("abd")

@@ -66,8 +66,8 @@ def test_tiny_fits_sam() -> None:
 def test_listing_needs_neither_torch_nor_h5py() -> None:
     code = (
         "import sys\n"
-        "from FewShotSAMLib.sam import cache, models\n"
-        "models.status(); cache.EmbeddingCache().usage()\n"
+        "from FewShotSAMLib.sam import cache, model_files\n"
+        "model_files.status(); cache.EmbeddingCache().usage()\n"
         "sys.exit(len({'torch', 'h5py', 'segment_anything'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

@@ -15,12 +15,13 @@ HEAVY = {"torch", "torchvision", "h5py", "segment_anything", "safetensors", "mon
 # What a folder (or, for the worker, a file) may import, besides itself.
 MAY_IMPORT = {
     "core": set(),
-    "sam": {"bundled", "core"},
-    "bundled": {"methods", "sam", "core"},
+    "sam": {"core"},
+    "methods/interface": {"sam", "core"},  # what the bundled model's own method has to be
+    "bundled": {"methods/interface", "sam", "core"},
     "bundled/train": {"bundled", "sam", "core"},
-    "methods": {"methods/registry", "bundled", "sam", "core"},
-    "methods/registry": {"methods", "bundled", "sam", "core"},  # for its type hints; it loads them when a head is made
-    "engine": {"methods", "methods/registry", "bundled", "sam", "core"},
+    "methods": {"methods/interface", "bundled", "sam", "core"},
+    "methods/registry": {"methods/interface", "core"},
+    "engine": {"methods", "methods/interface", "methods/registry", "sam", "core"},
     "worker": {"core"},
     "worker/server": {"worker", "engine", "core"},
     "worker/__main__": {"worker/server"},
@@ -29,12 +30,15 @@ MAY_IMPORT = {
     "widgets": {"mrml", "workflow", "worker", "methods/registry", "core"},
     "web": {"mrml", "workflow", "worker", "methods/registry", "core"},
     "benchmark": {"benchmark/baselines", "worker", "engine", "methods", "methods/registry", "sam", "core"},
-    "benchmark/baselines": {"benchmark", "engine", "methods", "sam", "core"},
+    "benchmark/baselines": {"benchmark", "engine", "methods", "methods/interface", "sam", "core"},
     "cli": {"core", "worker", "sam", "methods/registry", "cli", "demo", "benchmark", "web"},
     "demo": {"core"},
     "__main__": {"cli"},
 }
-MAY_IMPORT_HEAVY = {"sam", "bundled", "bundled/train", "methods", "methods/registry", "engine", "benchmark/baselines"}
+MAY_IMPORT_HEAVY = {
+    *("sam", "bundled", "bundled/train", "methods", "methods/interface", "engine", "benchmark/baselines"),
+}
+INTERFACE = {"methods.interface", "methods.head", "methods.loss", "methods.tokens"}
 
 
 def layer(module: str) -> str:
@@ -42,6 +46,8 @@ def layer(module: str) -> str:
     first, _, rest = module.partition(".")
     if first == "worker" and rest in ("server", "__main__"):
         return f"worker/{rest}"
+    if module in INTERFACE:
+        return "methods/interface"
     for inner in ("methods.registry", "bundled.train", "benchmark.baselines"):
         if f"{module}.".startswith(f"{inner}."):
             return inner.replace(".", "/")
