@@ -4,13 +4,15 @@ Tasks belong to a group by their entry `group`, or else by structure and modalit
 turn, and every slice of every other one is counted. A model is learned once and applied to all of them.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from FewShotSAMLib.benchmark.few_shot import learn
 from FewShotSAMLib.benchmark.methods import Method
@@ -20,12 +22,15 @@ from FewShotSAMLib.benchmark.protocol import ALL, Painting, paint
 from FewShotSAMLib.benchmark.tasks import Task, read_image_of, read_truth
 from FewShotSAMLib.core.errors import BadInputError
 
+if TYPE_CHECKING:
+    from FewShotSAMLib.engine.model_file import FewShotModel
+
 
 @dataclass(frozen=True)
 class Learned:
-    """A few-shot model's file, the seconds that learning it took, and the warnings that were given."""
+    """A few-shot model, the seconds that learning it took, and the warnings that were given."""
 
-    model: bytes
+    model: FewShotModel
     seconds: float
     warnings: tuple[str, ...]
 

@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "benchmark/baselines": {"benchmark", "engine", "methods", "methods/interface", "sam", "core"},
     "cli": {"core", "worker", "sam", "methods/registry", "cli", "demo", "benchmark", "web"},
     "demo": {"core"},
+    "api": {"worker", "engine", "core"},
     "__main__": {"cli"},
 }
 MAY_IMPORT_HEAVY = {
@@ -88,6 +89,7 @@ def test_imports_point_downward(path: Path) -> None:
     [
         # Slicer's Python has none of the last three either.
         (("core", "worker", "worker.client", "worker.protocol"), HEAVY | {"platformdirs", "rich", "filelock"}),
+        (("api",), HEAVY),
         (("worker.server", "cli", "cli.run", "cli.models", "cli.cache", "cli.doctor", "cli.benchmark"), HEAVY),
     ],
 )
