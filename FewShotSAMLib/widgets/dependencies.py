@@ -20,6 +20,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
+from FewShotSAMLib.core.packages import installed_version
 from FewShotSAMLib.core.resources import resource_path
 from FewShotSAMLib.widgets.translation import _
 
@@ -116,7 +117,7 @@ class Dependencies:
         damage = _damageOfTorch()
         if damage:
             return damage
-        if not _isThere("PyTorchUtils"):
+        if not _hasPyTorchExtension():
             return _(
                 "The extension PyTorch is missing: install it in the Extensions Manager (Ctrl+4), restart 3D Slicer "
                 "and press Install."
@@ -194,21 +195,16 @@ def _readRequirements(path: Path) -> list[str]:
 
 
 def _isMet(requirement: Requirement) -> bool:
-    try:
-        version = importlib.metadata.version(requirement.name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    # A damaged installation may have metadata without a version, or no module to it.
-    return bool(version) and requirement.specifier.contains(version, prereleases=True) and _isThere(requirement.name)
+    version = installed_version(requirement.name)
+    return bool(version) and requirement.specifier.contains(version, prereleases=True)
 
 
-def _isThere(name: str) -> bool:
-    """Whether Python would find the package, without loading it. A folder that was left behind empty does not count."""
+def _hasPyTorchExtension() -> bool:
+    """Whether Slicer's extension PyTorch is there; its module is a file beside other modules, no distribution."""
     try:
-        spec = importlib.util.find_spec(name.replace("-", "_"))
+        return importlib.util.find_spec("PyTorchUtils") is not None
     except ValueError:  # it is loaded, by other means than an import
         return True
-    return spec is not None and spec.origin is not None
 
 
 def _ofTorch(missing: list[str]) -> bool:
@@ -224,7 +220,7 @@ def _damageOfTorch() -> str:
         distribution = importlib.metadata.distribution("torch")
     except importlib.metadata.PackageNotFoundError:
         return ""
-    if distribution.files and _isThere("torch"):
+    if distribution.files and installed_version("torch"):
         return ""
     return _(
         "PyTorch is damaged: close 3D Slicer, delete the folders whose names begin with torch in {folder}, start 3D "

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib
+import importlib.metadata
 import subprocess
 import sys
 import sysconfig
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
+from FewShotSAMLib.core.packages import installed_version
 from FewShotSAMLib.core.resources import resource_path
 from FewShotSAMLib.widgets import dependencies as module
 from FewShotSAMLib.widgets.dependencies import Dependencies
@@ -35,6 +37,8 @@ VERSIONS = {
     "scikit-learn": "1.7.2",
     "segment-anything": "1.0",
 }
+MODULES = {"scikit-learn": "sklearn", "segment-anything": "segment_anything"}
+"""What the real wheels put into site-packages, where that is not their own name; see the test of it."""
 TORCH_UTILS = """
 calls = []
 onInstall = None
@@ -69,10 +73,10 @@ class Computer:
     def put(self, name: str, version: str | None = None, code: str = "raise AssertionError('imported')") -> None:
         """Install a package that must not be imported."""
         version = version or VERSIONS[name]
-        folder = self.site / name.replace("-", "_")
+        folder = self.site / MODULES.get(name, name)
         folder.mkdir(exist_ok=True)
         (folder / "__init__.py").write_text(code)
-        info = self.site / f"{folder.name}-{version}.dist-info"
+        info = self.site / f"{name.replace('-', '_')}-{version}.dist-info"
         info.mkdir(exist_ok=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         (info / "RECORD").write_text(f"{folder.name}/__init__.py,,\n")
@@ -167,12 +171,22 @@ def computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Computer:
         path for path in sys.path if path.startswith(sysconfig.get_paths()["stdlib"]) and "-packages" not in path
     ]
     monkeypatch.setattr(sys, "path", [str(site), *standard])
-    for name in [*VERSIONS, "PyTorchUtils"]:
-        monkeypatch.setitem(sys.modules, name.replace("-", "_"), None)  # for monkeypatch to take it away at the end
-        del sys.modules[name.replace("-", "_")]
+    for name in [*(MODULES.get(name, name) for name in VERSIONS), "PyTorchUtils"]:
+        monkeypatch.setitem(sys.modules, name, None)  # for monkeypatch to take it away at the end
+        del sys.modules[name]
     made = Computer(site, monkeypatch)
     made.startSlicer("5.12")
     return made
+
+
+@pytest.mark.parametrize("name", VERSIONS)
+def test_the_stand_ins_have_the_layout_of_the_real_wheels(name: str) -> None:
+    try:
+        files = importlib.metadata.distribution(name).files or []
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip(f"{name} is not installed here")
+    assert Path(MODULES.get(name, name), "__init__.py") in {Path(file) for file in files}
+    assert installed_version(name) == importlib.metadata.version(name)
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -306,7 +320,7 @@ def wheel(folder: Path, name: str, version: str) -> Path:
     """Make a real wheel with one module in it."""
     stem = name.replace("-", "_")
     files = {
-        f"{stem}/__init__.py": "raise AssertionError('imported')\n",
+        f"{MODULES.get(name, name)}/__init__.py": "raise AssertionError('imported')\n",
         f"{stem}-{version}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         f"{stem}-{version}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }

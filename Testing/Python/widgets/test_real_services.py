@@ -63,13 +63,13 @@ class Slicer:
         """Install packages that must not be imported."""
         for text in requirements:
             name, version = text.replace("==", ">=").split(">=")
-            folder = self._site / name.replace("-", "_")
+            folder = self._site / {"scikit-learn": "sklearn"}.get(name, name.replace("-", "_"))  # as in the real wheels
             folder.mkdir()
             (folder / "__init__.py").write_text("raise AssertionError('imported into Slicer')")
-            info = self._site / f"{folder.name}-{version}.dist-info"
+            info = self._site / f"{name.replace('-', '_')}-{version}.dist-info"
             info.mkdir()
             (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-            (info / "RECORD").write_text("")
+            (info / "RECORD").write_text(f"{folder.name}/__init__.py,,\n")
             self.absent.discard(name)
         importlib.invalidate_caches()
 
