@@ -241,7 +241,7 @@ class Session:
     def save_model(self, name: str) -> None:
         """Keep what the last run learned under a name."""
         try:
-            if not self.has_model:
+            if not self.has_model or self._files.model is None:
                 raise BadInputError("There is no few-shot model yet.", "Propagate first.")
             self.models.add(self._files.model, name)
         except FewShotSAMError as error:
@@ -327,8 +327,12 @@ class Session:
         if run.writing is not None and run.writing.done():
             writing, run.writing = run.writing, None
             writing.result()
-            is_warm = self._learned == run.question.learns_like and self._files.model.is_file()
-            self._submit_run("propagate", run.parameters(is_warm), self._take_result, run.take_preview)
+            self._submit_run(
+                "propagate",
+                run.parameters(self._learned == run.question.learns_like),
+                self._take_result,
+                run.take_preview,
+            )
         if run.show_some() and run.classes is not None and self.state is State.RUNNING:
             self._set_state(State.PREVIEW)
             if missing := run.not_found():
@@ -394,6 +398,6 @@ class Session:
         self._requests.drop_run()
         run, self._run, self._applying, self._is_wanted = self._run, None, None, False
         if run is not None:
-            run.preview.remove()
+            run.close()
         if self.state is not State.IDLE:
             self._set_state(State.IDLE)

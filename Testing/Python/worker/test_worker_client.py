@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, MemoryShortageError
 from FewShotSAMLib.worker import WorkerClient, WorkerDiedError, WorkerError
+from FewShotSAMLib.worker import process as process_module
 from FewShotSAMLib.worker.process import PACKAGE_PARENT, worker_environment
 
 
@@ -265,3 +267,14 @@ def test_close_ends_a_running_job_and_all_threads(client: WorkerClient, next_eve
     assert time.monotonic() - start < 2
     assert not client.running
     assert threading.active_count() == threads - 2
+
+
+def test_under_windows_no_console_window_flashes_when_a_process_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[dict] = []
+    monkeypatch.setattr(process_module, "os", SimpleNamespace(name="nt"))
+    monkeypatch.setattr(process_module, "NO_WINDOW", 0x08000000)
+    monkeypatch.setattr(
+        process_module.subprocess, "run", lambda command, **options: ran.append({"command": command, **options})
+    )
+    process_module.kill_group(SimpleNamespace(pid=7, poll=lambda: None, wait=lambda patience: 1))
+    assert ran[0]["command"][0] == "taskkill" and ran[0]["creationflags"] == 0x08000000
