@@ -2,17 +2,19 @@
 
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, MemoryShortageError
-from FewShotSAMLib.worker import WorkerClient, WorkerDiedError, WorkerError
+from FewShotSAMLib.worker import WorkerClient, WorkerDiedError, WorkerError, deaths
 from FewShotSAMLib.worker import process as process_module
+from FewShotSAMLib.worker import watchdog as watchdog_module
 from FewShotSAMLib.worker.process import PACKAGE_PARENT, worker_environment
 
 
@@ -190,6 +192,78 @@ def test_other_deaths_are_named_and_their_last_words_logged(client: WorkerClient
     with pytest.raises(WorkerDiedError, match=words) as caught:
         client.wait(client.request("die", parameters))
     assert "last words" in Path(caught.value.log).read_text(encoding="utf-8")
+
+
+# As ctkAppLauncher.cpp (applicationFinished): streams are handed on, a child that crashed is a line and exit code 1.
+LAUNCHER = """#!{python}
+import subprocess, sys
+code = subprocess.run([sys.executable, *sys.argv[1:]]).returncode
+if code < 0:
+    print("error: [python-real] exit abnormally - Report the problem.", file=sys.stderr)
+sys.exit(1 if code < 0 else code)
+"""
+
+
+@pytest.fixture
+def launched(jobs_script: Path, tmp_path: Path) -> Iterator[WorkerClient]:
+    """A background process behind Slicer's launcher, whose memory and count of kills are files of the test."""
+    launcher = tmp_path / "PythonSlicer"
+    launcher.write_text(LAUNCHER.format(python=sys.executable))
+    launcher.chmod(0o755)
+    (tmp_path / "meminfo").write_text(meminfo(available=8_000_000))
+    watchdog = Path(watchdog_module.__file__).read_text().replace("/proc/meminfo", str(tmp_path / "meminfo"))
+    (tmp_path / "watchdog.py").write_text(watchdog)
+    patch = f"import FewShotSAMLib.worker.watchdog as w; w.__file__ = {str(tmp_path / 'watchdog.py')!r}\n"
+    jobs_script.write_text(patch + jobs_script.read_text(encoding="utf-8"), encoding="utf-8")
+    with WorkerClient(python=launcher, arguments=[str(jobs_script)]) as client:
+        yield client
+
+
+def meminfo(available: int) -> str:
+    return f"MemTotal:       16000000 kB\nMemFree:          100000 kB\nMemAvailable:   {available} kB\n"
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").is_file(), reason="the system's own files")
+@pytest.mark.parametrize("evidence", ["scarce", "counted", "words", "none", "fault"])
+def test_behind_slicers_launcher_a_death_is_told_by_its_traces(
+    launched: WorkerClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evidence: str
+) -> None:
+    kills = tmp_path / "vmstat"
+    kills.write_text("nr_free_pages 5\noom_kill 3\n")
+    monkeypatch.setattr(deaths, "KILLS_FILE", kills)
+    launched.close()
+    launched.start()
+    launched.wait(launched.request("echo"))
+    if evidence == "scarce":
+        (tmp_path / "meminfo").write_text(meminfo(available=200_000))
+        time.sleep(0.6)
+    elif evidence == "counted":
+        kills.write_text("nr_free_pages 5\noom_kill 4\n")
+    number = signal.SIGSEGV if evidence == "fault" else signal.SIGKILL
+    said = "terminate called after throwing an instance of 'std::bad_alloc'" if evidence == "words" else "last words"
+    with pytest.raises(WorkerDiedError) as caught:
+        launched.wait(launched.request("die", {"signal": int(number), "words": said}))
+    expected = {"none": "ended unexpectedly (exit code 1)", "fault": "crashed (Segmentation fault)"}
+    assert expected.get(evidence, "memory ran out") in str(caught.value)
+    assert ("choose a smaller encoder" in caught.value.hint) == (evidence not in expected)
+    assert said in Path(caught.value.log).read_text(encoding="utf-8")
+
+
+def test_scarce_memory_of_a_control_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's own limit, where the computer has memory to spare; pages of files that can be dropped are free."""
+    (tmp_path / "meminfo").write_text(meminfo(available=8_000_000))
+    (tmp_path / "cgroup").write_text("0::/slice/job\n")
+    group = tmp_path / "slice" / "job"
+    group.mkdir(parents=True)
+    monkeypatch.setattr(watchdog_module, "MEMORY_FILE", tmp_path / "meminfo")
+    monkeypatch.setattr(watchdog_module, "GROUP_FILE", tmp_path / "cgroup")
+    monkeypatch.setattr(watchdog_module, "GROUP_ROOT", tmp_path)
+    assert watchdog_module.free_share() == 0.5
+    for name, text in (("max", "max"), ("current", "990"), ("stat", "anon 900\ninactive_file 20\n")):
+        (group / f"memory.{name}").write_text(text)
+    assert watchdog_module.free_share() == 0.5
+    (group / "memory.max").write_text("1000\n")
+    assert watchdog_module.free_share() == 0.03
 
 
 def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
