@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -15,6 +13,7 @@ from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.worker.client import WorkerClient
 from FewShotSAMLib.workflow.applying import Applying
 from FewShotSAMLib.workflow.job import STAGES, Job, Progress
+from FewShotSAMLib.workflow.job_folder import JobFolder
 from FewShotSAMLib.workflow.machine import Machine
 from FewShotSAMLib.workflow.message import INFO, WARNING, Message, message_of, message_of_unexpected
 from FewShotSAMLib.workflow.models import ModelEntry, ModelLibrary
@@ -38,7 +37,8 @@ class Session:
     A view connects to the signals, calls `poll` every 50 ms or so, and shows what the attributes say. What goes wrong
     is said through `said`, never raised, unless a method's docstring tells otherwise.
 
-    folder: where the user's few-shot models are kept. client: None for a process of this very Python.
+    folder: where the user's few-shot models are kept. client: None for a process of this very Python. temporary: where
+    the job folder is made, None for the system's own place. Raises BadInputError where that cannot be written.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Session:
         client: WorkerClient | None = None,
         settings: Settings | None = None,
         folder: Path | None = None,
+        temporary: Path | None = None,
     ) -> None:
         self.scene, self.settings = scene, settings or Settings()
         self.changed, self.progressed, self.said, self.logged = Signal(), Signal(), Signal(), Signal()
@@ -55,9 +56,9 @@ class Session:
         self.range: tuple[int, int] | None = None
         self.review: Review | None = None
         self.machine: Machine | None = None
-        self._job_folder = Path(tempfile.mkdtemp(prefix="fewshotsam-"))
-        self.models = ModelLibrary(folder or self._job_folder / "models")
-        self._files = RunFiles(self._job_folder)
+        self._job_folder = JobFolder(temporary)
+        self.models = ModelLibrary(folder or self._job_folder.path / "models")
+        self._files = RunFiles(self._job_folder.path)
         self._executor = ThreadPoolExecutor(1, "fewshotsam")
         self._tracker = PaintingTracker(scene, self._executor, self.said.emit)
         self._requests = Requests(
@@ -294,7 +295,7 @@ class Session:
         self._drop_run()
         self._requests.close()
         self._executor.shutdown(wait=True, cancel_futures=True)
-        shutil.rmtree(self._job_folder, ignore_errors=True)
+        self._job_folder.close()
 
     def _set_state(self, state: State) -> None:
         self.state = state

@@ -29,9 +29,10 @@ class Slicer:
         launcher.parent.mkdir()
         launcher.write_text(f'#!/bin/sh\nexec "{workerPython}" "$@"\n')
         launcher.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{launcher.parent}:/usr/bin:/bin")
         kept = ("connect", "disconnect", "topLevelWidgets", "processEvents")
         app = SimpleNamespace(
+            slicerHome=str(folder),
+            temporaryPath=str(folder / "Slicer-user"),
             slicerUserSettingsFilePath=str(folder / "NA-MIC" / "Slicer.ini"),
             testingEnabled=lambda: False,
             **{name: getattr(slicer.app, name) for name in kept},
@@ -110,14 +111,15 @@ def test_from_nothing_installed_to_a_background_process(
         assert [device.name for device in session.machine.devices][-1] == "cpu"
         assert ui.propagateButton.toolTip == session.why_not()
         assert session.models.folder == tmp_path / "NA-MIC" / "FewShotSAM" / "Models"
+        assert any(each.is_dir() for each in (tmp_path / "Slicer-user").iterdir()), "the job folder"
     finally:
         journey.close()
+    assert not list((tmp_path / "Slicer-user").iterdir())
     assert not {*TORCH, "h5py"} & set(sys.modules)
 
 
-def test_an_incomplete_slicer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_slicer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without PythonSlicer there is nothing to compute with; the module opens with a message and nothing else."""
-    monkeypatch.setenv("PATH", str(tmp_path))
     told: list[str] = []
     monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **options: told.append(text))
     from harness import application

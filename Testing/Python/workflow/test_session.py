@@ -183,7 +183,7 @@ def test_a_window_that_is_busy_meanwhile_loses_no_run(stage, client: WorkerClien
     stage.until(lambda: stage.session.state is not State.RUNNING)
     assert stage.session.state is State.PREVIEW and not stage.errors
     assert stage.scene.previews[-1].updates > 0
-    assert not list(stage.session._job_folder.glob("preview-*")), "what was shown is deleted"
+    assert not list(stage.session._job_folder.path.glob("preview-*")), "what was shown is deleted"
 
 
 def test_no_run_writes_to_files_that_are_still_mapped(stage) -> None:
@@ -202,7 +202,7 @@ def test_no_run_writes_to_files_that_are_still_mapped(stage) -> None:
     for name in ("classes", "save_model"):
         assert first[name] != second[name]
     session.discard()
-    left = {path.name for path in session._job_folder.iterdir() if path.is_file()}
+    left = {path.name for path in session._job_folder.path.iterdir() if path.is_file()}
     assert left == {"volume.nrrd", "annotation.seg.nrrd", "result.seg.nrrd", Path(second["save_model"]).name}
 
 
