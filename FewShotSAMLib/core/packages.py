@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+from pathlib import Path
 
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "segment_anything": "segment-anything"}
 """Module -> distribution, where the two are called differently."""
-_MODULE_LINE = re.compile(r"^([^/,\n]+/__init__\.py),", re.MULTILINE)
+_MODULE_LINE = re.compile(r"^([^/,\n]+)/__init__\.py,", re.MULTILINE)
 
 
 def distribution_of(module: str) -> str:
@@ -24,7 +25,19 @@ def installed_version(distribution: str) -> str:
         found = importlib.metadata.distribution(distribution)
     except importlib.metadata.PackageNotFoundError:
         return ""
-    modules = _MODULE_LINE.findall(found.read_text("RECORD") or "")
     # A damaged installation may have metadata without a version.
     version: str | None = found.metadata["Version"]
-    return version if version and all(found.locate_file(module).is_file() for module in modules) else ""  # type: ignore[attr-defined]
+    files = [Path(str(found.locate_file(name)), "__init__.py") for name in _modules(found)]
+    return version if version and all(file.is_file() for file in files) else ""
+
+
+def modules_of(distribution: str) -> list[str]:
+    """The top-level packages that a distribution brought; empty where it is not installed, or keeps no list."""
+    try:
+        return _modules(importlib.metadata.distribution(distribution))
+    except importlib.metadata.PackageNotFoundError:
+        return []
+
+
+def _modules(found: importlib.metadata.Distribution) -> list[str]:
+    return _MODULE_LINE.findall(found.read_text("RECORD") or "")

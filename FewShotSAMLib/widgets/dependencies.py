@@ -12,6 +12,7 @@ import inspect
 import logging
 import os
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from FewShotSAMLib.core.packages import installed_version
+from FewShotSAMLib.core.packages import installed_version, modules_of
 from FewShotSAMLib.core.resources import resource_path
 from FewShotSAMLib.widgets.translation import _
 
@@ -148,6 +149,7 @@ class Dependencies:
     def _run(self, steps: list[Callable[[], None]], hint: str, parent: Any) -> bool:
         import slicer
 
+        before = _versions()
         try:
             with slicer.util.WaitCursor():
                 for step in steps:
@@ -162,21 +164,18 @@ class Dependencies:
         if left:
             text = _("Still missing: {names}.").format(names=", ".join(left)) + " " + hint
             return self._refuse(text, parent)
+        _offerRestart(before, parent)
         return True
 
     def _installPlain(self, missing: list[str]) -> None:
-        """What is neither torch nor pinned, from the internet; Slicer 5.12 shows the progress and offers a restart."""
-        import slicer
+        """What is neither torch nor pinned, from the internet.
 
+        Not by Slicer's pip_ensure: it offers a restart when it is done, and torch comes after it.
+        """
         pinned = self._pinned()
         plain = [text for text in missing if text not in TORCH_PAIR and Requirement(text).name not in pinned]
-        if not plain:
-            return
-        packaging = _slicerPackaging()
-        if packaging is None:
-            slicer.util.pip_install(plain)
-        else:
-            packaging.pip_ensure(plain, prompt_install=False, requester=REQUESTER)
+        if plain:
+            _pipInstall(plain)
 
     def _installPinned(self, missing: list[str], options: list[str]) -> None:
         """segment-anything: the very wheel that was reviewed, without what it asks for, or none."""
@@ -236,6 +235,28 @@ def _warningOfLongPath() -> str:
         "{folder} is so long a path that Windows may refuse PyTorch's files in it. If this fails, install 3D Slicer "
         "into a folder with a short path, such as C:\\Slicer."
     ).format(folder=folder)
+
+
+def _versions() -> dict[str, str]:
+    """Every distribution that is installed, and its version."""
+    return {each.name: each.version for each in importlib.metadata.distributions() if each.name}
+
+
+def _offerRestart(before: dict[str, str], parent: Any) -> None:
+    """Once all is there: where another version of a package came that Slicer has loaded already, ask for a restart."""
+    import slicer
+
+    after = _versions()
+    changed = [name for name, version in before.items() if after.get(name, version) != version]
+    loaded = [name for name in changed if any(module in sys.modules for module in modules_of(name))]
+    if not loaded:
+        return
+    text = _(
+        "All packages are installed. 3D Slicer has an earlier version of {names} loaded, and may fail until it is "
+        "started again.\n\nRestart 3D Slicer now? What is not saved is lost."
+    ).format(names=", ".join(loaded))
+    if slicer.util.confirmYesNoDisplay(text, windowTitle=_("Restart 3D Slicer"), parent=parent):
+        slicer.util.restart()
 
 
 def _slicerPackaging() -> ModuleType | None:

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import importlib
 import importlib.metadata
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -67,6 +68,7 @@ class Computer:
         self.asked: list[str] = []
         self.errors: list[str] = []
         self.pipped: list[list[str]] = []
+        self.restartsOffered: list[tuple[str, list[str]]] = []
         self.onPip: Callable[[list[str]], None] = self.pip
         self._monkeypatch = monkeypatch
 
@@ -76,6 +78,8 @@ class Computer:
         folder = self.site / MODULES.get(name, name)
         folder.mkdir(exist_ok=True)
         (folder / "__init__.py").write_text(code)
+        for old in self.site.glob(f"{name.replace('-', '_')}-*.dist-info"):  # as pip does
+            shutil.rmtree(old)
         info = self.site / f"{name.replace('-', '_')}-{version}.dist-info"
         info.mkdir(exist_ok=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
@@ -134,7 +138,13 @@ class Computer:
             errorDisplay,
             WaitCursor,
         )
+
+        def confirmYesNoDisplay(text, windowTitle=None, parent=None, **kwargs):
+            self.restartsOffered.append((text, Dependencies().missing()))
+            return True
+
         util.pip_install = pip_install
+        util.confirmYesNoDisplay, util.restart = confirmYesNoDisplay, lambda: self.errors.append("restarted")
         self._monkeypatch.setitem(sys.modules, "slicer", slicer)
         self._monkeypatch.delitem(sys.modules, "slicer.packaging", raising=False)
         if version == "5.12":
@@ -145,20 +155,13 @@ class Computer:
 
         def pip_install(
             requirements, constraints=None, no_deps_requirements=None, skip_packages=None, blocking=True,
-            show_progress=True, requester=None, logCallback=None, completedCallback=None,
+            show_progress=True, requester=None, parent=None, logCallback=None, completedCallback=None,
         ):  # fmt: skip
             assert isinstance(requirements, list) and requester == "FewShotSAM"
             self.pipped.append(requirements)
             self.onPip(requirements)
 
-        def pip_ensure(
-            requirements, constraints=None, skip_packages=None, prompt_install=True, prompt_restart=True,
-            requester=None, skip_in_testing=True, show_progress=True,
-        ):  # fmt: skip
-            assert not prompt_install, "the user was asked already"
-            pip_install(requirements, requester=requester)
-
-        packaging.pip_install, packaging.pip_ensure = pip_install, pip_ensure
+        packaging.pip_install = pip_install
         return packaging
 
 
@@ -225,6 +228,27 @@ def test_install_asks_once_and_brings_everything(
     plain, pinned = computer.pipped
     assert names(plain) == {"filelock", "h5py", "platformdirs", "rich", "safetensors", "scikit-learn"}
     assert pinned == ["--require-hashes", "--no-deps", "-r", str(resource_path("requirements-segment-anything.txt"))]
+
+
+@pytest.mark.parametrize("version", ["5.10", "5.12"])
+def test_a_restart_is_offered_once_at_the_end_where_a_loaded_package_was_replaced(
+    computer: Computer, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computer.startSlicer(version)
+    computer.putTorchUtils()
+    computer.put("filelock", "3.0.0")
+    monkeypatch.setitem(sys.modules, "filelock", ModuleType("filelock"))
+    assert Dependencies().install()
+    ((text, missing),) = computer.restartsOffered
+    assert "filelock" in text and missing == [] and computer.errors == ["restarted"]
+    for name in ("torch", "h5py"):
+        assert name not in text, "what is new was not loaded"
+
+
+def test_no_restart_is_offered_where_nothing_loaded_was_replaced(computer: Computer) -> None:
+    computer.putTorchUtils()
+    computer.put("filelock", "3.0.0")
+    assert Dependencies().install() and not computer.restartsOffered
 
 
 def test_only_what_is_missing_is_installed(computer: Computer) -> None:

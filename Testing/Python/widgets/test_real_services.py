@@ -42,7 +42,7 @@ class Slicer:
         for name in ("version", "distribution"):
             monkeypatch.setattr(importlib.metadata, name, self._hiding(getattr(importlib.metadata, name)))
         packaging: Any = ModuleType("slicer.packaging")
-        packaging.pip_install = packaging.pip_ensure = lambda requirements, **options: self.put(*self._wanted())
+        packaging.pip_install = lambda requirements, **options: self.put(*self._wanted())
         monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
 
     def _confirm(self, text: str, **options: Any) -> bool:
