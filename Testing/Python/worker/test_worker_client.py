@@ -1,5 +1,6 @@
 """The client with a real background process: results, errors, cancellation, deaths, new starts."""
 
+import importlib
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, MemoryShortageError
-from FewShotSAMLib.worker import WorkerClient, WorkerDiedError, WorkerError, deaths
+from FewShotSAMLib.worker import WorkerClient, WorkerDiedError, WorkerError, deaths, logs
 from FewShotSAMLib.worker import process as process_module
 from FewShotSAMLib.worker import watchdog as watchdog_module
 from FewShotSAMLib.worker.process import PACKAGE_PARENT, worker_environment
@@ -273,6 +274,41 @@ def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
             client.wait(request)
     with pytest.raises(WorkerDiedError, match="cannot be started"):
         WorkerClient(python=tmp_path / "no-python").start()
+
+
+# What a 3D Slicer without any extension can import: its own packages of those that FewShotSAM uses.
+BARE_SLICER = """
+import importlib.machinery, runpy, sys
+there = {*sys.stdlib_module_names, "FewShotSAMLib", "numpy", "scipy", "SimpleITK", "vtk", "vtkmodules"}
+class Bare:
+    def find_spec(self, name, path=None, target=None):
+        if path is None and name not in there and not name.startswith("_"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Bare())
+runpy.run_module("FewShotSAMLib.worker", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_in_a_bare_slicer_it_starts_and_says_what_is_missing(next_event: Callable[..., dict]) -> None:
+    with WorkerClient(arguments=["-P", "-c", BARE_SLICER]) as client:
+        assert Path(next_event(client, "ready")["log"]).is_file()
+        with pytest.raises(BadInputError, match=r"The package (torch|h5py|filelock|platformdirs) is not installed"):
+            client.wait(client.request("inspect"))
+
+
+@pytest.mark.parametrize("system", ["win32", "darwin", "linux"])
+def test_logs_lie_where_the_system_has_them(monkeypatch: pytest.MonkeyPatch, system: str) -> None:
+    """The same folder as platformdirs names, which a bare Slicer lacks."""
+    platforms = {"win32": ("windows", "Windows"), "darwin": ("macos", "MacOS"), "linux": ("unix", "Unix")}
+    module, name = platforms[system]
+    monkeypatch.delenv("FEWSHOTSAM_HOME", raising=False)
+    monkeypatch.setenv("LOCALAPPDATA", "/home/user/AppData/Local")
+    if system == "win32" != sys.platform:  # its own way of asking works there alone; this is the way of the variable
+        windows = importlib.import_module("platformdirs.windows")
+        monkeypatch.setattr(windows, "get_win_folder", windows.get_win_folder_from_env_vars)
+    made = getattr(importlib.import_module(f"platformdirs.{module}"), name)("FewShotSAM", appauthor=False)
+    monkeypatch.setattr(logs.sys, "platform", system)
+    assert logs.log_folder() == made.user_log_path
 
 
 def test_another_protocol_version_is_refused(tmp_path: Path) -> None:
