@@ -139,10 +139,10 @@ class Run:
         """Begin to write volume and painted slices in another thread."""
         self.writing = executor.submit(_write, self.question, self.files)
 
-    def parameters(self, learns_on: bool) -> dict[str, Any]:
-        """Those of the job `propagate`. learns_on: from the few-shot model of the last run, if it is still there."""
+    def parameters(self, learned: tuple[Any, ...] | None) -> dict[str, Any]:
+        """Those of the job `propagate`. learned: what the last few-shot model `learns_like`, None for no model."""
         question, files = self.question, self.files
-        is_warm = learns_on and files.model is not None and files.model.is_file()
+        is_warm = learned == question.learns_like and files.model is not None and files.model.is_file()
         return {
             "volume": str(files.volume),
             "annotation": str(files.annotation),

@@ -12,10 +12,10 @@ import numpy as np
 from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.worker.client import WorkerClient
 from FewShotSAMLib.workflow.applying import Applying
-from FewShotSAMLib.workflow.job import STAGES, Job, Progress
+from FewShotSAMLib.workflow.job import PREPARING, Job
 from FewShotSAMLib.workflow.job_folder import JobFolder
 from FewShotSAMLib.workflow.machine import Machine
-from FewShotSAMLib.workflow.message import INFO, WARNING, Message, message_of, message_of_unexpected
+from FewShotSAMLib.workflow.message import CANCELLED, INFO, WARNING, Message, message_of, message_of_unexpected
 from FewShotSAMLib.workflow.models import ModelEntry, ModelLibrary
 from FewShotSAMLib.workflow.painted_slices import PaintedSlice
 from FewShotSAMLib.workflow.requests import Requests
@@ -27,8 +27,6 @@ from FewShotSAMLib.workflow.signal import Signal
 from FewShotSAMLib.workflow.state import BUSY, State, why_inputs_change
 from FewShotSAMLib.workflow.thumbnails import thumbnail
 from FewShotSAMLib.workflow.tracker import PaintingTracker, why_no_exemplars
-
-_CANCELLED = Message(INFO, "The run was cancelled.", "Nothing was changed.")
 
 
 class Session:
@@ -171,13 +169,13 @@ class Session:
         self.discard()
         self._is_wanted = True
         self._set_state(State.PREPARING)
-        self.progressed.emit(Progress("prepare", STAGES["prepare"]))
+        self.progressed.emit(PREPARING)
 
     def cancel(self) -> None:
         """Stop what runs; the background process stays warm."""
         if self.state is State.PREPARING:
             self._drop_run()
-            self.said.emit(_CANCELLED)
+            self.said.emit(CANCELLED)
         elif self.state is State.RUNNING:
             self._set_state(State.CANCELLING)
             if self._applying is not None:
@@ -242,7 +240,7 @@ class Session:
     def save_model(self, name: str) -> None:
         """Keep what the last run learned under a name."""
         try:
-            if not self.has_model or self._files.model is None:
+            if self._learned is None or self._files.model is None:
                 raise BadInputError("There is no few-shot model yet.", "Propagate first.")
             self.models.add(self._files.model, name)
         except FewShotSAMError as error:
@@ -328,12 +326,7 @@ class Session:
         if run.writing is not None and run.writing.done():
             writing, run.writing = run.writing, None
             writing.result()
-            self._submit_run(
-                "propagate",
-                run.parameters(self._learned == run.question.learns_like),
-                self._take_result,
-                run.take_preview,
-            )
+            self._submit_run("propagate", run.parameters(self._learned), self._take_result, run.take_preview)
         if run.show_some() and run.classes is not None and self.state is State.RUNNING:
             self._set_state(State.PREVIEW)
             if missing := run.not_found():
@@ -356,7 +349,7 @@ class Session:
     def _take_result(self, report: dict[str, Any]) -> None:
         if self._run is None or self.state is not State.RUNNING:
             self._drop_run()  # it was cancelled, but came to its end first
-            self.said.emit(_CANCELLED)
+            self.said.emit(CANCELLED)
             return
         self._learned = self._run.question.learns_like
         self.review = Review.from_report(report)
