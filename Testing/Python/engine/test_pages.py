@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ import matplotlib
 import numpy as np
 import pytest
 
-from FewShotSAMLib import methods
+from FewShotSAMLib import methods, options
 from FewShotSAMLib.core.segmentation import read_segmentation
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.jobs import apply
 from FewShotSAMLib.methods import registry
 from FewShotSAMLib.methods.registry import Entry
+from FewShotSAMLib.options import OPTIONS
 
 ROOT = Path(__file__).resolve().parents[3]
 LONGEST_EXERCISE = 40
@@ -46,6 +48,8 @@ def exercise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Entry:
     (folder / f"{entry.place.partition(':')[0]}.py").write_text(module, encoding="utf-8")
     monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(folder)])
     monkeypatch.setattr(registry, "METHODS", (*registry.METHODS, entry))
+    known = [replace(each, choices=(*each.choices, entry.name)) if each.name == "method" else each for each in OPTIONS]
+    monkeypatch.setattr(options, "OPTIONS", known)  # as it is made of the registry when the process starts
     return entry
 
 

@@ -15,23 +15,24 @@ HEAVY = {"torch", "torchvision", "h5py", "segment_anything", "safetensors", "mon
 # What a folder (or, for the worker, a file) may import, besides itself.
 MAY_IMPORT = {
     "core": set(),
+    "options": {"methods/registry", "core"},
     "sam": {"core"},
     "methods/interface": {"sam", "core"},  # what the bundled model's own method has to be
     "bundled": {"methods/interface", "sam", "core"},
     "bundled/train": {"bundled", "sam", "core"},
     "methods": {"methods/interface", "bundled", "sam", "core"},
     "methods/registry": {"methods/interface", "core"},
-    "engine": {"methods", "methods/interface", "methods/registry", "sam", "core"},
-    "worker": {"core"},
+    "engine": {"options", "methods", "methods/interface", "methods/registry", "sam", "core"},
+    "worker": {"options", "core"},
     "worker/server": {"worker", "engine", "core"},
     "worker/__main__": {"worker/server"},
-    "workflow": {"worker", "core"},
+    "workflow": {"options", "worker", "methods/registry", "core"},
     "mrml": {"workflow", "core"},
-    "widgets": {"mrml", "workflow", "worker", "methods/registry", "core"},
-    "web": {"mrml", "workflow", "worker", "methods/registry", "core"},
-    "benchmark": {"benchmark/baselines", "worker", "engine", "methods", "methods/registry", "sam", "core"},
+    "widgets": {"options", "mrml", "workflow", "worker", "methods/registry", "core"},
+    "web": {"options", "mrml", "workflow", "worker", "methods/registry", "core"},
+    "benchmark": {"options", "benchmark/baselines", "worker", "engine", "methods", "methods/registry", "sam", "core"},
     "benchmark/baselines": {"benchmark", "engine", "methods", "methods/interface", "sam", "core"},
-    "cli": {"core", "worker", "sam", "methods/registry", "cli", "demo", "benchmark", "web"},
+    "cli": {"options", "core", "worker", "sam", "methods/registry", "cli", "demo", "benchmark", "web"},
     "demo": {"core"},
     "api": {"worker", "engine", "core"},
     "__main__": {"cli"},
@@ -87,10 +88,13 @@ def test_imports_point_downward(path: Path) -> None:
 @pytest.mark.parametrize(
     ("modules", "absent"),
     [
-        # Slicer's Python has none of the last three either.
-        (("core", "worker", "worker.client", "worker.protocol"), HEAVY | {"platformdirs", "rich", "filelock"}),
+        # Slicer's Python has none of the last three either, and the background process must tell so.
+        (
+            ("core", "worker", "worker.client", "worker.protocol", "worker.server"),
+            HEAVY | {"platformdirs", "rich", "filelock"},
+        ),
         (("api",), HEAVY),
-        (("worker.server", "cli", "cli.run", "cli.models", "cli.cache", "cli.doctor", "cli.benchmark"), HEAVY),
+        (("cli", "cli.run", "cli.models", "cli.cache", "cli.doctor", "cli.benchmark"), HEAVY),
     ],
 )
 def test_no_heavy_package_is_loaded(modules: tuple[str, ...], absent: set[str]) -> None:
