@@ -26,7 +26,7 @@ def long_training(jobs: Iterable[RowJob]) -> list[str]:
 
 
 def _told(name: str, encoder: str, device: str, rows: int) -> str:
-    from FewShotSAMLib.engine.machine import learning_cost, multiplications_per_second
+    from FewShotSAMLib.engine.estimates import learning_cost, multiplications_per_second
     from FewShotSAMLib.sam.precision import pick_device
 
     cost = learning_cost(get_spec(encoder), get_method(name).load())

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from FewShotSAMLib.benchmark.across import learned
+from FewShotSAMLib.benchmark.environment import describe_machine
 from FewShotSAMLib.benchmark.few_shot import apply_model, forget_embeddings
-from FewShotSAMLib.benchmark.machine import describe_machine
 from FewShotSAMLib.benchmark.methods import load_packages
 from FewShotSAMLib.benchmark.outcome import Outcome
 from FewShotSAMLib.benchmark.plan import RowJob

@@ -13,8 +13,8 @@ from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.engine.contact_sheet import contact_sheet, write_png
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.fine_tune import CLEAN_SHARE, Draw, draw_views
-from FewShotSAMLib.engine.run import Run
 from FewShotSAMLib.engine.synthesise import PairMaker
+from FewShotSAMLib.engine.volume_run import VolumeRun
 from FewShotSAMLib.methods.augmentation import SliceAugmentation
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.interface import Exemplar, Schedule, Training
@@ -59,7 +59,7 @@ class ImageTraining:
 
     def __init__(
         self,
-        run: Run,
+        run: VolumeRun,
         annotation: Annotation,
         embeddings: SliceEmbeddings,
         seed: int,
@@ -171,7 +171,7 @@ def encoding_draw(
     return draw
 
 
-def adaptable_encoder(run: Run, factors: LoraFactors) -> Encode:
+def adaptable_encoder(run: VolumeRun, factors: LoraFactors) -> Encode:
     """The encoder's original layers in float32 with the updates `factors`, through which gradients reach them."""
     sam, _ = load_sam(run.encoder.spec, run.compute.checkpoint, warn=run.context.warning)
     network, device = sam.image_encoder.to(run.encoder.device), run.encoder.device
@@ -184,12 +184,12 @@ def adaptable_encoder(run: Run, factors: LoraFactors) -> Encode:
     return encode
 
 
-def frozen_encoder(run: Run) -> Encode:
+def frozen_encoder(run: VolumeRun) -> Encode:
     """The encoder as it is."""
     return lambda image: run.encoder.encode(image[None], run.context.check)[0]
 
 
-def warn_of_time(run: Run, encode: Encode, steps: int, cost: float) -> None:
+def warn_of_time(run: VolumeRun, encode: Encode, steps: int, cost: float) -> None:
     """Encode one blank image and say, before it begins, how long training will take if that is long.
 
     cost: time of training on one image as a multiple of encoding it.
@@ -207,7 +207,7 @@ def warn_of_time(run: Run, encode: Encode, steps: int, cost: float) -> None:
         )
 
 
-def adapted_run(run: Run, factors: LoraFactors) -> Run:
+def adapted_run(run: VolumeRun, factors: LoraFactors) -> VolumeRun:
     """The same volume on its way through the encoder with the updates merged into its weights.
 
     Its embeddings have a key of their own in the cache, as its weights have a hash of their own.

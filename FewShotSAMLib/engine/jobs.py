@@ -1,10 +1,10 @@
-"""The jobs of the background process: files in, files out, around `propagation`, and what `machine` can be asked."""
+"""The jobs of the background process: files in, files out, around `propagation`, and what `estimates` tells."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from FewShotSAMLib.core.segmentation import read_segmentation
-from FewShotSAMLib.engine import machine
+from FewShotSAMLib.engine import estimates
 from FewShotSAMLib.engine.context import JobContext, StageTimer
 from FewShotSAMLib.engine.model_file import load_model
 from FewShotSAMLib.engine.outputs import check_outputs, write_outputs
@@ -54,8 +54,8 @@ def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
 JOBS: dict[str, Callable[[Mapping[str, Any], JobContext], dict[str, Any]]] = {
     "propagate": propagate,
     "apply": apply,
-    "inspect": machine.inspect,
-    "download": machine.download,
-    "clear_cache": machine.clear_cache,
+    "inspect": estimates.inspect,
+    "download": estimates.download,
+    "clear_cache": estimates.clear_cache,
 }
 """What the background process can be asked to do."""

@@ -9,8 +9,8 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.plane import SlicePlane
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.model_file import FewShotModel
-from FewShotSAMLib.engine.run import Run
 from FewShotSAMLib.engine.task import EngineTask
+from FewShotSAMLib.engine.volume_run import VolumeRun
 from FewShotSAMLib.methods.interface import Predictor
 from FewShotSAMLib.methods.registry import DEFAULT_METHOD, get_method
 from FewShotSAMLib.sam.encoder import Encoder
@@ -44,7 +44,7 @@ class Learned:
     loss: float | None
 
 
-def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options: LearningOptions) -> Learned:
+def learn(run: VolumeRun, annotation: Annotation, embeddings: SliceEmbeddings, options: LearningOptions) -> Learned:
     """Fit the method to the annotation's exemplars."""
     warm_start = options.warm_start
     method = get_method(options.method).load().for_encoder(run.encoder.spec.architecture)

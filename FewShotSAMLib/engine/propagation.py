@@ -30,8 +30,8 @@ from FewShotSAMLib.engine.results import (
     refine,
     settle,
 )
-from FewShotSAMLib.engine.run import Run, predicted_slices
 from FewShotSAMLib.engine.task import PlainTeacher, parts_of
+from FewShotSAMLib.engine.volume_run import VolumeRun, predicted_slices
 from FewShotSAMLib.engine.warm import warm_encoder
 from FewShotSAMLib.methods.interface import Predictor
 from FewShotSAMLib.methods.registry import get_method
@@ -47,7 +47,7 @@ ONLY_A_REGION = (
 class Segmented:
     """What came of it. model: gives what was learned, as it may have to be computed; None where nothing was."""
 
-    run: Run
+    run: VolumeRun
     segmentation: Segmentation
     prediction: Prediction
     annotation: Annotation | None
@@ -82,7 +82,7 @@ def propagate_volume(
         encoder = warm_encoder(_compute(options.compute, warm_start), context)
     if warm_start is not None:
         check_encoder(warm_start, encoder)
-    run = Run(volume, annotation.axis, normalisation, encoder, options.compute, context, timer)
+    run = VolumeRun(volume, annotation.axis, normalisation, encoder, options.compute, context, timer)
     prediction = blank_prediction(volume.geometry.shape, want_confidence)
     run, learned = _learn_and_predict(run, options, annotation, indices, warm_start, prediction)
     insert_exemplars(prediction, annotation)
@@ -107,7 +107,7 @@ def apply_to_volume(
         context.progress("load", 0, 1)
         encoder = warm_encoder(_compute(options.compute, model), context)
     check_encoder(model, encoder)
-    run = Run(volume, axis, model.normalisation, encoder, options.compute, context, timer)
+    run = VolumeRun(volume, axis, model.normalisation, encoder, options.compute, context, timer)
     method = get_method(model.method).load().for_encoder(encoder.spec.architecture)
     predictor = method.restore(parts_of(encoder, len(model.segments)), model.settings, model.state, encoder.device)
     with timer.stage("fine-tune"):
@@ -127,13 +127,13 @@ def apply_to_volume(
 
 
 def _learn_and_predict(
-    run: Run,
+    run: VolumeRun,
     options: PropagateOptions,
     annotation: Annotation,
     indices: Sequence[int],
     warm_start: FewShotModel | None,
     prediction: Prediction,
-) -> tuple[Run, Learned]:
+) -> tuple[VolumeRun, Learned]:
     """Fill in the prediction. The run comes back: adapting the encoder makes it another one.
 
     Slices on which, by what was painted, there can be no segment are neither encoded nor predicted; the published
@@ -193,7 +193,7 @@ def _nothing(index: int) -> frozenset[int]:
 
 
 def _predict(
-    run: Run,
+    run: VolumeRun,
     predictor: Predictor,
     embeddings: SliceEmbeddings,
     indices: Sequence[int],

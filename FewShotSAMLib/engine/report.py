@@ -11,7 +11,7 @@ from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.segmentation import Segment, Segmentation
 from FewShotSAMLib.engine.confidence import SliceConfidence, next_slices
 from FewShotSAMLib.engine.predict import Prediction
-from FewShotSAMLib.engine.run import Run
+from FewShotSAMLib.engine.volume_run import VolumeRun
 from FewShotSAMLib.sam.encoder import Encoder
 
 SUGGESTED_SLICES = 5
@@ -19,7 +19,7 @@ SUGGESTED_SLICES = 5
 
 
 def job_report(
-    run: Run,
+    run: VolumeRun,
     result: Segmentation,
     prediction: Prediction,
     annotation: Annotation | None,

@@ -14,7 +14,7 @@ from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.exemplars import collect_exemplars
 from FewShotSAMLib.engine.fine_tune import fine_tune
 from FewShotSAMLib.engine.image_training import ImageTraining, is_slow
-from FewShotSAMLib.engine.run import Run
+from FewShotSAMLib.engine.volume_run import VolumeRun
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.interface import Exemplar, Parts, State, Task, Teacher, Training
 from FewShotSAMLib.sam.encoder import Encoder
@@ -50,7 +50,7 @@ class EngineTask(Task):
     where a picture of synthesised pairs goes, at once. trained, loss: what was recorded.
     """
 
-    run: Run
+    run: VolumeRun
     annotation: Annotation
     embeddings: SliceEmbeddings
     settings: Any

@@ -22,7 +22,7 @@ from FewShotSAMLib.sam.registry import get_spec
 
 if TYPE_CHECKING:
     from FewShotSAMLib.engine.embeddings import SliceEmbeddings
-    from FewShotSAMLib.engine.run import Run
+    from FewShotSAMLib.engine.volume_run import VolumeRun
 
 
 def sam(
@@ -86,11 +86,11 @@ def u_net(volume: Volume, annotation: Annotation, settings: Settings, **options:
 
 
 @contextmanager
-def _encoded(volume: Volume, annotation: Annotation, settings: Settings) -> Iterator[tuple[Run, SliceEmbeddings]]:
+def _encoded(volume: Volume, annotation: Annotation, settings: Settings) -> Iterator[tuple[VolumeRun, SliceEmbeddings]]:
     """The engine's run and its embeddings, found in the cache where another method left them."""
     from FewShotSAMLib.engine.context import JobContext, StageTimer
     from FewShotSAMLib.engine.request import ComputeOptions
-    from FewShotSAMLib.engine.run import Run
+    from FewShotSAMLib.engine.volume_run import VolumeRun
     from FewShotSAMLib.engine.warm import warm_encoder
 
     compute = ComputeOptions(
@@ -103,7 +103,7 @@ def _encoded(volume: Volume, annotation: Annotation, settings: Settings) -> Iter
     context = JobContext(state=STATE)
     encoder = warm_encoder(compute, context)
     normalisation = parse_normalisation("auto", volume)
-    run = Run(volume, annotation.axis, normalisation, encoder, compute, context, StageTimer())
+    run = VolumeRun(volume, annotation.axis, normalisation, encoder, compute, context, StageTimer())
     with run.embeddings(annotation) as embeddings:
         yield run, embeddings
 
@@ -129,7 +129,7 @@ def _grey(volume: Volume, window: IntensityWindow) -> np.ndarray:
     return grey
 
 
-def _details(run: Run) -> dict[str, Any]:
+def _details(run: VolumeRun) -> dict[str, Any]:
     return {
         "slices_encoded": run.encoder.slices_encoded - run.encoded_before,
         "device": str(run.encoder.device),

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-Run = Callable[[Callable[..., None], Iterable[tuple[Any, ...]]], None]
+Work = Callable[[Callable[..., None], Iterable[tuple[Any, ...]]], None]
 """run(work, arguments): call work(*arguments) for each; returns when all are done, raises what one of them raised."""
 _CHECK_SECONDS = 0.2
 
@@ -28,8 +28,8 @@ def run_in_turn(work: Callable[..., None], arguments: Iterable[tuple[Any, ...]])
 
 
 @contextmanager
-def one_thread_each(check: Callable[[], None] | None = None) -> Iterator[Run]:
-    """A `Run` over as many threads as torch is set to use; meanwhile torch itself uses one thread per operation.
+def one_thread_each(check: Callable[[], None] | None = None) -> Iterator[Work]:
+    """A `Work` over as many threads as torch is set to use; meanwhile torch itself uses one thread per operation.
 
     `check` is called a few times per second while work is under way; what it raises ends the run.
     torch's thread count is a setting of the process: nothing else should compute with torch in the meantime.

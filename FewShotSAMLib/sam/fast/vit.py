@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from FewShotSAMLib.sam.fast.attention import RelativePositions, attend, attend_folded
 from FewShotSAMLib.sam.fast.linear import FLOAT, Linear
-from FewShotSAMLib.sam.fast.parallel import Run, one_thread_each, run_in_turn
+from FewShotSAMLib.sam.fast.parallel import Work, one_thread_each, run_in_turn
 
 _PIECE_TOKENS = 256
 """Tokens in a piece of work on the CPU, about: enough for full speed, few enough for the cache and for many cores."""
@@ -64,7 +64,7 @@ class FastViT:
         with one_thread_each(check) as run:
             return torch.stack([self._forward(image.unsqueeze(0), run, check)[0] for image in images])
 
-    def _forward(self, images: Tensor, run: Run, check: Callable[[], None] | None) -> Tensor:
+    def _forward(self, images: Tensor, run: Work, check: Callable[[], None] | None) -> Tensor:
         tokens = torch.empty((len(images), *self.position.shape), device=self.device)
         run(self._embed_patches, ((images, tokens, rows) for rows in _row_pieces(tokens)))
         for block in self.blocks:
@@ -97,7 +97,7 @@ class _Block:
         tables = (attention.rel_pos_h.detach(), attention.rel_pos_w.detach())
         self.positions = RelativePositions(*(table.to(device, dtype) for table in tables))
 
-    def __call__(self, tokens: Tensor, run: Run) -> None:
+    def __call__(self, tokens: Tensor, run: Work) -> None:
         """Update tokens (B, H, W, C) float32 in place."""
         if self.window:
             run(self._windows_block, ((piece,) for piece in self._window_pieces(tokens)))
@@ -105,7 +105,7 @@ class _Block:
         attended = self._attend_on_cpu(tokens, run) if self.on_cpu else self._attend_on_gpu(tokens)
         run(self._finish, ((tokens[:, rows], attended[:, rows]) for rows in _row_pieces(tokens)))
 
-    def _attend_on_cpu(self, tokens: Tensor, run: Run) -> Tensor:
+    def _attend_on_cpu(self, tokens: Tensor, run: Work) -> Tensor:
         """Attention over the whole grid in pieces: (B, H, W, C) -> (B, H, W, C)."""
         batch, height, width, channels = tokens.shape
         depth = channels // self.heads
@@ -214,7 +214,7 @@ class _Neck:
         self.kernel = second.weight.detach().to(device, dtype, memory_format=torch.channels_last)
         self.norm1, self.norm2 = _Norm(norm1, device), _Norm(norm2, device)
 
-    def __call__(self, tokens: Tensor, run: Run) -> Tensor:
+    def __call__(self, tokens: Tensor, run: Work) -> Tensor:
         """(B, H, W, C) -> (B, 256, H, W) float32."""
         batch, height, width, _ = tokens.shape
         channels = len(self.kernel)

@@ -10,7 +10,7 @@ from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.engine import image_training, task
 from FewShotSAMLib.engine.fine_tune import fine_tune
 from FewShotSAMLib.engine.learning import Learned, LearningOptions, learn
-from FewShotSAMLib.engine.run import Run
+from FewShotSAMLib.engine.volume_run import VolumeRun
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.interface import Schedule
 
@@ -45,13 +45,13 @@ FROZEN: list[tuple[str, bool, tuple[str, ...], tuple[str, ...]]] = [
 
 
 @pytest.fixture(params=["run", "tiny_run"], ids=["small", "tiny"])
-def any_run(request: pytest.FixtureRequest) -> Run:
+def any_run(request: pytest.FixtureRequest) -> VolumeRun:
     """The phantom on its way through the small ViT, or the bundled encoder."""
-    found: Run = request.getfixturevalue(request.param)
+    found: VolumeRun = request.getfixturevalue(request.param)
     return found
 
 
-def teach(run: Run, annotation: Annotation, method: str, **options: Any) -> Learned:
+def teach(run: VolumeRun, annotation: Annotation, method: str, **options: Any) -> Learned:
     """Train by the engine, both phases of it where the method has two."""
     with run.embeddings(annotation) as embeddings:
         return learn(run, annotation, embeddings, LearningOptions(8, 1, method=method, **options))
@@ -59,7 +59,7 @@ def teach(run: Run, annotation: Annotation, method: str, **options: Any) -> Lear
 
 @pytest.mark.parametrize(("method", "pairs"), [("synthesis", 1), ("cheap-lunch", 1), ("lora", 0)])
 def test_each_batch_that_is_learned_from_holds_a_pair(
-    any_run: Run, annotation: Annotation, monkeypatch: pytest.MonkeyPatch, method: str, pairs: int
+    any_run: VolumeRun, annotation: Annotation, monkeypatch: pytest.MonkeyPatch, method: str, pairs: int
 ) -> None:
     batches: list[list[int]] = []
 
@@ -85,7 +85,7 @@ def test_each_batch_that_is_learned_from_holds_a_pair(
 
 @pytest.mark.parametrize(("method", "faithful", "with_sam", "with_tiny"), FROZEN)
 def test_training_changes_what_is_meant_to_train_and_nothing_else(
-    any_run: Run,
+    any_run: VolumeRun,
     annotation: Annotation,
     monkeypatch: pytest.MonkeyPatch,
     method: str,
@@ -115,7 +115,7 @@ def test_training_changes_what_is_meant_to_train_and_nothing_else(
 
 @pytest.mark.parametrize("method", ["lora", "cheap-lunch"])
 def test_beneath_the_updates_the_encoder_that_is_trained_through_stays(
-    any_run: Run, annotation: Annotation, monkeypatch: pytest.MonkeyPatch, method: str
+    any_run: VolumeRun, annotation: Annotation, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     networks: list[tuple[Any, dict[str, torch.Tensor]]] = []
     load = image_training.load_sam

@@ -24,7 +24,7 @@ STRETCH_SLICES = 48
 
 
 @dataclass
-class Run:
+class VolumeRun:
     """A volume, the axis of its slices, its normalisation, and the encoder that sees them."""
 
     volume: Volume

@@ -3,7 +3,7 @@
 import torch
 
 from FewShotSAMLib.engine.context import JobContext
-from FewShotSAMLib.engine.machine import encoder_estimate, inspect
+from FewShotSAMLib.engine.estimates import encoder_estimate, inspect
 from FewShotSAMLib.methods.registry import METHOD_NAMES
 from FewShotSAMLib.sam.registry import get_spec
 from FewShotSAMLib.workflow import Machine, Settings
