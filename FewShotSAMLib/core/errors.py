@@ -38,3 +38,18 @@ class CancelledError(FewShotSAMError):
 
     kind = "cancelled"
     exit_code = 4
+
+
+_MEMORY_PHRASES = ("allocate memory", "not enough memory", "out of memory", "unable to allocate")
+"""How torch's RuntimeErrors tell of it (Linux, Windows, CUDA and Metal)."""
+
+
+def is_memory_shortage(error: BaseException) -> bool:
+    """Whether memory ran out: Python's and NumPy's MemoryError, and torch's own, known by name and by its words.
+
+    torch raises OutOfMemoryError for graphics cards, but a plain RuntimeError for the computer's own memory.
+    """
+    if isinstance(error, MemoryError) or any(base.__name__ == "OutOfMemoryError" for base in type(error).__mro__):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(phrase in text for phrase in _MEMORY_PHRASES)

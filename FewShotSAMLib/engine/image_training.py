@@ -148,7 +148,7 @@ def encoding_draw(
     annotation: Annotation, embeddings: SliceEmbeddings, encode: Encode, maker: PairMaker | None, real_views: int = 1
 ) -> Draw:
     """Batches whose images are made and encoded at each step: `real_views` real exemplars, as they are or augmented
-    anew, and a synthesised pair; two real exemplars without a maker."""
+    again, and a synthesised pair; two real exemplars without a maker."""
     class_count = len(annotation.segmentation.segments)
 
     def real(index: int, generator: torch.Generator) -> tuple[torch.Tensor, np.ndarray]:

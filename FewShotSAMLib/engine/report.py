@@ -1,6 +1,5 @@
 """The JSON report of a job."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from FewShotSAMLib import __version__
 from FewShotSAMLib.core.annotation import Annotation
+from FewShotSAMLib.core.peak_memory import peak_memory_bytes
 from FewShotSAMLib.core.segmentation import Segment, Segmentation
 from FewShotSAMLib.engine.confidence import SliceConfidence, next_slices
 from FewShotSAMLib.engine.predict import Prediction
@@ -101,13 +101,3 @@ def _painted_slices(segment: Segment, annotation: Annotation | None) -> list[int
         return []
     layer = np.moveaxis(annotation.segmentation.layers[segment.layer], annotation.axis, 0)
     return [index for index in annotation.painted if bool((layer[index] == segment.label_value).any())]
-
-
-def peak_memory_bytes() -> int | None:
-    """The most memory this process ever held; None where the system does not tell."""
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -20,7 +20,7 @@ class FewShotHead(Head):
     """SAM's mask decoder asked once per segment, with that segment's tokens; softmax over background and segments.
 
     Our reading: the background's logit is the constant 0, so that for a single segment the softmax is SAM's own sigmoid
-    with its threshold at 0, and each pixel gets one label when there are several. The support is drawn anew at each
+    with its threshold at 0, and each pixel gets one label when there are several. The support is drawn again at each
     training step, never from the slice asked about unless no other shows the segment; for prediction all exemplars
     serve. A segment without tokens is never predicted.
     """

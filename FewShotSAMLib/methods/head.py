@@ -108,10 +108,6 @@ class HeadMethod(Method):
     def new_head(self, parts: Parts, settings: Any) -> Head:
         """The head before training. Random weights are drawn from torch's global generator."""
 
-    def new_settings(self, values: dict[str, Any] | None = None) -> Any:
-        """Settings with these values and defaults for the rest; TypeError for a value that the method does not know."""
-        return self.settings(**(values or {}))
-
     def plan(self, architecture: Architecture, faithful: bool, warm: bool, steps: int | None) -> Training:
         """The training; steps: as the user asked, None for ours; faithful: as the method's authors published it."""
         if warm:

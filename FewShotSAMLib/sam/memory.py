@@ -1,4 +1,4 @@
-"""How much memory there is for encoding, how many slices it takes at once, and what running out of it looks like."""
+"""How much memory there is for encoding, and how many slices it takes at once."""
 
 from __future__ import annotations
 
@@ -14,15 +14,6 @@ LARGEST_BATCH = 16
 """Slices per batch beyond which no device gains speed at SAM's image sizes."""
 _USABLE = 0.7
 """Part of the free memory that may be planned for: allocators fragment, and others need some."""
-_MEMORY_WORDS = ("allocate memory", "out of memory", "not enough memory")
-"""How torch's RuntimeErrors tell of it (Linux, CUDA and Metal, Windows)."""
-
-
-def is_memory_shortage(error: BaseException) -> bool:
-    """Whether an error means that memory ran out, on the computer or on its graphics card."""
-    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY_WORDS)
 
 
 def free_memory(device: torch.device) -> int | None:

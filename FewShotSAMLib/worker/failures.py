@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError, MemoryShortageError
+from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError, MemoryShortageError, is_memory_shortage
 from FewShotSAMLib.core.packages import distribution_of
 from FewShotSAMLib.worker.protocol import Event, error_event
 
@@ -16,7 +16,6 @@ EXTRAS = {
     **dict.fromkeys(("itk", "slicer", "vtk"), "benchmark"),
 }
 """Packages that not every installation has -> the extra of FewShotSAM that brings them."""
-MEMORY_PHRASES = ("can't allocate memory", "not enough memory", "out of memory", "unable to allocate")
 MEMORY_HINT = "Close other programs, choose a smaller encoder, or use --device cpu if the graphics card is the limit."
 BUG_HINT = "This is a bug in FewShotSAM; please report it with the log file."
 
@@ -44,14 +43,3 @@ def as_known_error(error: BaseException) -> FewShotSAMError | None:
         hint = f"Run: pip install 'fewshotsam[{EXTRAS[package]}]'"
         return BadInputError(f"The package {distribution_of(package)} is not installed.", hint)
     return None
-
-
-def is_memory_shortage(error: BaseException) -> bool:
-    """Whether memory ran out: Python's and NumPy's MemoryError, and torch's own, known by name and by its words.
-
-    torch raises OutOfMemoryError for graphics cards, but a plain RuntimeError for the computer's own memory.
-    """
-    if isinstance(error, MemoryError) or any(base.__name__ == "OutOfMemoryError" for base in type(error).__mro__):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(phrase in text for phrase in MEMORY_PHRASES)

@@ -40,9 +40,9 @@ class UNetSettings:
 
 
 class UNetFromScratch:
-    """Trains anew for every volume. Training images are painted slices, turned, scaled, moved and recoloured as for
-    the other methods, anew at each step, and with noise; the loss is theirs as well. check() is called at each step
-    and may raise to stop; spacing in mm along the rows and columns of a slice.
+    """Trained for every volume by itself. Training images are painted slices, turned, scaled, moved and recoloured as
+    for the other methods, again at each step, and with noise; the loss is theirs as well. check() is called at each
+    step and may raise to stop; spacing in mm along the rows and columns of a slice.
     """
 
     def __init__(

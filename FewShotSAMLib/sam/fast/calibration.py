@@ -53,7 +53,7 @@ def synthetic_slice(size: int) -> Tensor:
 def calibrate(network: FastNetwork, image: Tensor, check: Callable[[], None] | None = None) -> float:
     """Set every linear layer's mode from its errors on `image` (3, S, S), normalised; returns the cosine reached.
 
-    Costs a float32 pass and one to three fast ones. Where no tolerance suffices all layers are left in float32 (1.0).
+    Costs a float32 pass and one to three fast ones. Where no tolerance is enough all layers are left in float32 (1.0).
     """
     with _measuring(network) as errors:
         reference = network(image.unsqueeze(0), check)

@@ -22,7 +22,7 @@ UNUSED = ("mask_decoder.iou_prediction_head.", "mask_decoder.output_hypernetwork
 def make(name: str, parts: Parts, **values: Any) -> Head:
     torch.manual_seed(5)
     method = get_method(name).load()
-    return method.new_head(parts, method.new_settings(values))
+    return method.new_head(parts, method.settings(**(values or {})))
 
 
 def official_parts(class_count: int) -> Parts:
@@ -168,7 +168,7 @@ def test_the_published_loss_is_chosen_by_the_setting(sam_parts: tuple[MaskDecode
 def test_every_method_has_settings_that_survive_json() -> None:
     assert len({method.name for method in METHODS}) == len(METHODS)
     for method in [entry.load() for entry in METHODS]:
-        values = dataclasses.asdict(method.new_settings())
-        assert method.new_settings(values) == method.new_settings()
+        values = dataclasses.asdict(method.settings())
+        assert method.settings(**(values or {})) == method.settings()
         with pytest.raises(TypeError):
-            method.new_settings({"colour": "red"})
+            method.settings(colour="red")

@@ -19,7 +19,9 @@ METHODS = (*AUTOSAM, "synthesis", "lora")
 def make(name: str, sam_parts: tuple[MaskDecoder, PromptEncoder], encoder: str = "tiny", **values: Any) -> Head:
     method = get_method(name).load()
     torch.manual_seed(2)
-    return method.new_head(Parts(*sam_parts, get_spec(encoder).architecture, 2), method.new_settings(values)).eval()
+    return method.new_head(
+        Parts(*sam_parts, get_spec(encoder).architecture, 2), method.settings(**(values or {}))
+    ).eval()
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.errors import BadInputError, is_memory_shortage
 from FewShotSAMLib.sam import memory, precision
 from FewShotSAMLib.sam.family import family_of
 from FewShotSAMLib.sam.precision import pick_device, pick_precision
@@ -69,8 +69,8 @@ def test_batches_follow_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_what_running_out_of_memory_looks_like() -> None:
     shortages = ["[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ...", "CUDA out of memory."]
-    assert all(memory.is_memory_shortage(RuntimeError(text)) for text in shortages)
-    assert memory.is_memory_shortage(MemoryError())
-    assert not memory.is_memory_shortage(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-    assert not memory.is_memory_shortage(ValueError("out of memory"))
+    assert all(is_memory_shortage(RuntimeError(text)) for text in shortages)
+    assert is_memory_shortage(MemoryError())
+    assert not is_memory_shortage(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert not is_memory_shortage(ValueError("out of memory"))
     assert memory.free_memory(CPU) is None or memory.free_memory(CPU) > 0
