@@ -3,13 +3,15 @@
 import importlib.metadata
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
 import slicer
 import slicer.util
-from journey import Journey
+from harness import scripted
+from harness.application import values
+from journey import MODULE, Journey
 
 from FewShotSAMLib.widgets.dependencies import Dependencies
 
@@ -30,13 +32,7 @@ class Slicer:
         launcher.write_text(f'#!/bin/sh\nexec "{workerPython}" "$@"\n')
         launcher.chmod(0o755)
         monkeypatch.setenv("PATH", f"{launcher.parent}:/usr/bin:/bin")
-        kept = ("connect", "disconnect", "topLevelWidgets", "processEvents")
-        app = SimpleNamespace(
-            slicerUserSettingsFilePath=str(folder / "NA-MIC" / "Slicer.ini"),
-            testingEnabled=lambda: False,
-            **{name: getattr(slicer.app, name) for name in kept},
-        )
-        monkeypatch.setattr(slicer, "app", app)
+        monkeypatch.setitem(values, "slicerUserSettingsFilePath", str(folder / "NA-MIC" / "Slicer.ini"))
         monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", self._confirm)
         for name in ("version", "distribution"):
             monkeypatch.setattr(importlib.metadata, name, self._hiding(getattr(importlib.metadata, name)))
@@ -94,13 +90,13 @@ def test_from_nothing_installed_to_a_background_process(
     journey = Journey(tmp_path, None, realServices=True)
     try:
         ui, session = journey.ui, journey.session
-        journey.widget.enter()
+        journey.representation.enter()
         assert ui.dependencyFrame.visible
         assert "Extensions Manager" in ui.dependencyLabel.text, "the extension PyTorch comes first"
         assert not ui.propagateButton.enabled and ui.propagateButton.toolTip == ui.dependencyLabel.text
         application.installExtension()
-        journey.widget.exit()
-        journey.widget.enter()
+        journey.representation.exit()
+        journey.representation.enter()
         assert "torch, torchvision" in ui.dependencyLabel.text and "Press Install" in ui.dependencyLabel.text
         assert session.machine is None
         journey.press("installButton")
@@ -120,11 +116,8 @@ def test_an_incomplete_slicer_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PATH", str(tmp_path))
     told: list[str] = []
     monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **options: told.append(text))
-    from harness import application
-
-    module = application.loadModule(Path(__file__).resolve().parents[3] / "FewShotSAM" / "FewShotSAM.py")
-    widget = module.FewShotSAMWidget()
-    widget.setup()
+    representation = scripted.openModule(MODULE)
     assert "PythonSlicer was not found" in told[0] and "Install 3D Slicer anew" in told[0]
-    for call in (widget.enter, widget.exit, widget.cleanup):
-        call()
+    representation.enter()
+    representation.exit()
+    scripted.closeModule("FewShotSAM")
