@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from harness.launcher import makePythonSlicer
 
 from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.widgets import python
@@ -51,11 +52,10 @@ def test_incomplete_slicer_is_an_error_with_a_next_step(slicer: Path) -> None:
         slicerPython()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="PythonSlicer is a shell script here")
+@pytest.mark.skipif(os.name != "posix", reason="PythonSlicer is a script here")
 def test_background_process_starts_through_a_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As PythonSlicer does: a program that prepares the environment and runs the real Python as its child."""
-    script = f'#!/bin/sh\nSEEN="$SLICER_HOME" {sys.executable!r} "$@"\nexit $?\n'
-    launcher = program(tmp_path / "bin" / "PythonSlicer", script)
+    launcher = makePythonSlicer(tmp_path)
     monkeypatch.setattr(python.shutil, "which", lambda name: str(launcher) if name == "PythonSlicer" else None)
     monkeypatch.setenv("QT_PLUGIN_PATH", "Slicer's own")
     client = createWorkerClient()

@@ -180,13 +180,8 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
             self._insert(row, node)
 
     def _actions(self) -> list[str]:
-        words = {
-            "renameEnabled": "Rename",
-            "editEnabled": "Edit",
-            "addEnabled": "Create new",
-            "removeEnabled": "Delete",
-        }
-        actions = [words[name] for name in words if self._flags[name]]
+        words = {"rename": "Rename", "edit": "Edit", "add": "Create new", "remove": "Delete"}
+        actions = [word for name, word in words.items() if self._flags[f"{name}Enabled"]]
         return ["separator", *actions] if actions else []
 
     def _refill(self) -> None:

@@ -7,7 +7,6 @@ those of qSlicerScriptedLoadableModule and its widget. `slicer.util.reloadScript
 
 import importlib
 import importlib.util
-import os
 import sys
 import types
 import unittest
@@ -37,7 +36,7 @@ class ScriptedLoadableModule:
             setattr(parent, name, [] if name in _LISTS else "")
 
     def resourcePath(self, filename: str) -> str:
-        return os.path.join(os.path.dirname(self.parent.path), "Resources", filename)
+        return str(Path(self.parent.path).parent / "Resources" / filename)
 
     def getDefaultModuleDocumentationLink(self, docPage: str | None = None) -> str:
         return "For more information, see the online documentation."
@@ -67,7 +66,7 @@ class ScriptedLoadableModuleWidget:
         slicer.app.moduleManager().connect("moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded)
 
     def resourcePath(self, filename: str) -> str:
-        return os.path.join(os.path.dirname(slicer.util.modulePath(self.moduleName)), "Resources", filename)
+        return str(Path(slicer.util.modulePath(self.moduleName)).parent / "Resources" / filename)
 
     def setup(self) -> None:
         self.setupDeveloperSection()

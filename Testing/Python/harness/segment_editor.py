@@ -14,7 +14,6 @@ from harness.binding import Property, QtCore, QtWidgets, Signal
 from harness.pythonqt import standIn
 from harness.qmrml_widgets import _OfScene, follow, offer
 
-_TITLES = {"Logical": "Logical operators", "Mask volume": "Mask volume"}
 EFFECTS = (
     *("Paint", "Draw", "Erase", "Level tracing", "Grow from seeds", "Fill between slices", "Threshold", "Margin"),
     *("Hollow", "Smoothing", "Scissors", "Islands", "Logical operators", "Mask volume"),

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import slicer
 import slicer.util
-from harness import scripted
+from harness import scripted, signatures, wheels
 from harness.application import values
+from harness.launcher import makePythonSlicer
 from journey import MODULE, Journey
 
 from FewShotSAMLib.widgets.dependencies import Dependencies
@@ -27,18 +28,27 @@ class Slicer:
         self._site, self._patch = folder / "site-packages", monkeypatch
         self._site.mkdir()
         monkeypatch.syspath_prepend(str(self._site))
-        launcher = folder / "bin" / "PythonSlicer"
-        launcher.parent.mkdir()
-        launcher.write_text(f'#!/bin/sh\nexec "{workerPython}" "$@"\n')
-        launcher.chmod(0o755)
+        launcher = makePythonSlicer(folder, workerPython)
         monkeypatch.setenv("PATH", f"{launcher.parent}:/usr/bin:/bin")
+        monkeypatch.setitem(values, "slicerHome", str(folder))
         monkeypatch.setitem(values, "slicerUserSettingsFilePath", str(folder / "NA-MIC" / "Slicer.ini"))
         monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", self._confirm)
         for name in ("version", "distribution"):
             monkeypatch.setattr(importlib.metadata, name, self._hiding(getattr(importlib.metadata, name)))
         packaging: Any = ModuleType("slicer.packaging")
-        packaging.pip_install = packaging.pip_ensure = lambda requirements, **options: self.put(*self._wanted())
+        for name in ("pip_install", "pip_ensure"):
+            setattr(packaging, name, self._installer(name))
         monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
+
+    def _installer(self, name: str) -> Any:
+        """slicer.packaging's function of that name: installs what is missing, and knows the real one's parameters."""
+        real = signatures.real("slicer.packaging", name, "5.12")
+
+        def install(*values: Any, **named: Any) -> None:
+            real.bind(*values, **named)
+            self.put(*self._wanted())
+
+        return install
 
     def _confirm(self, text: str, **options: Any) -> bool:
         self.asked.append(text)
@@ -59,22 +69,21 @@ class Slicer:
         """Install packages that must not be imported."""
         for text in requirements:
             name, version = text.replace("==", ">=").split(">=")
-            folder = self._site / name.replace("-", "_")
-            folder.mkdir()
-            (folder / "__init__.py").write_text("raise AssertionError('imported into Slicer')")
-            info = self._site / f"{folder.name}-{version}.dist-info"
-            info.mkdir()
-            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-            (info / "RECORD").write_text("")
+            wheels.install(self._site, name, version)
             self.absent.discard(name)
-        importlib.invalidate_caches()
 
     def installExtension(self) -> None:
         """The extension PyTorch."""
         utils: Any = ModuleType("PyTorchUtils")
 
         class PyTorchUtilsLogic:
-            def installTorch(_self, askConfirmation=False, torchVersionRequirement=None) -> None:  # noqa: N805
+            def installTorch(
+                this,
+                askConfirmation=False,
+                forceComputationBackend=None,
+                torchVersionRequirement=None,
+                torchvisionVersionRequirement=None,
+            ) -> None:
                 assert not askConfirmation and torchVersionRequirement == ">=2.4"
                 self.put("torch>=2.4", "torchvision>=0.19")
 
