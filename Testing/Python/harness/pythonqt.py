@@ -113,8 +113,8 @@ class Proxy(metaclass=ProxyType):
 
     @property
     def name(self) -> str:
-        """PythonQt's word for objectName."""
-        return str(self.native.objectName())
+        """PythonQt's word for objectName, where the class has no property of that name."""
+        return str(self.native.property("name" if _hasProperty(self.native, "name") else "objectName"))
 
     def className(self) -> str:
         """The C++ class."""

@@ -78,7 +78,7 @@ class Slicer:
 
         class PyTorchUtilsLogic:
             def installTorch(
-                this,
+                _self,  # noqa: N805
                 askConfirmation=False,
                 forceComputationBackend=None,
                 torchVersionRequirement=None,
