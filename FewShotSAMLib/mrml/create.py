@@ -7,13 +7,12 @@ import slicer
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.segment import Segment
 from FewShotSAMLib.core.segmentation import Segmentation, place_on
+from FewShotSAMLib.mrml.choice import markTemporary
 from FewShotSAMLib.mrml.grids import imageOfArray, rasMatrix
 from FewShotSAMLib.mrml.hierarchy import putBeside
 from FewShotSAMLib.mrml.places import checkLinear
 from FewShotSAMLib.mrml.segments import LABELMAP
 from FewShotSAMLib.mrml.volumes import volumeGeometry
-
-_TEMPORARY = "FewShotSAM.Temporary"  # attribute of nodes that the user should not choose
 
 
 def newSegmentationNode(
@@ -27,7 +26,7 @@ def newSegmentationNode(
     node.SetName(scene.GenerateUniqueName(name))
     node.SetSaveWithScene(not isTemporary)
     if isTemporary:
-        node.SetAttribute(_TEMPORARY, "1")
+        markTemporary(node)
     node = scene.AddNode(node)
     putBeside(scene, node, volume)
     node.CreateDefaultDisplayNodes()
@@ -36,13 +35,6 @@ def newSegmentationNode(
     node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
     return node
-
-
-def temporaryIds(scene: slicer.vtkMRMLScene) -> list[str]:
-    """The ids of the segmentations that are there for a while only: nobody should choose one to paint on."""
-    count = scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
-    nodes = [scene.GetNthNodeByClass(number, "vtkMRMLSegmentationNode") for number in range(count)]
-    return [node.GetID() for node in nodes if node.GetAttribute(_TEMPORARY)]
 
 
 def createSegmentation(scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLVolumeNode) -> slicer.vtkMRMLSegmentationNode:

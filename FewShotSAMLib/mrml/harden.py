@@ -7,7 +7,7 @@ import slicer
 
 from FewShotSAMLib.mrml.grids import emptyImage, geometryOfMatrix, rasMatrix
 from FewShotSAMLib.mrml.places import segmentationToVolume, worldMatrix
-from FewShotSAMLib.mrml.segments import LABELMAP, labelmapOf, segmentIds
+from FewShotSAMLib.mrml.segments import labelmapOf, segmentIds
 from FewShotSAMLib.mrml.volumes import volumeGeometry
 
 

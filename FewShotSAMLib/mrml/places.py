@@ -44,9 +44,7 @@ def checkLinear(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
     return matrix
 
 
-def segmentationToVolume(
-    volume: slicer.vtkMRMLVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode
-) -> np.ndarray:
+def segmentationToVolume(volume: slicer.vtkMRMLVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode) -> np.ndarray:
     """4 × 4 array from the segmentation's own RAS to the volume's, so that both mean the same place in the world.
 
     It does not matter which of them is under which transform. Raises BadInputError where one is under a transform

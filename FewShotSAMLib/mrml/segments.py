@@ -37,9 +37,7 @@ def labelmapOf(node: slicer.vtkMRMLSegmentationNode, segmentId: str) -> slicer.v
     return None if isEmpty(image) else image
 
 
-def sceneSegments(
-    node: slicer.vtkMRMLSegmentationNode, geometry: Geometry, toVolume: np.ndarray
-) -> list[SceneSegment]:
+def sceneSegments(node: slicer.vtkMRMLSegmentationNode, geometry: Geometry, toVolume: np.ndarray) -> list[SceneSegment]:
     """All segments as parts of the grid `geometry` of a volume; toVolume: see `segmentationToVolume`.
 
     Raises BadInputError where they are stored as surfaces, or on a grid that is not the volume's, shifted or cropped.

@@ -12,7 +12,7 @@ from harness.views import SliceView
 
 from FewShotSAMLib.core import Geometry
 from FewShotSAMLib.mrml import MRMLScene
-from FewShotSAMLib.mrml.create import temporaryIds
+from FewShotSAMLib.mrml.choice import temporaryIds
 from FewShotSAMLib.workflow.scene import Target
 
 GRID = Geometry((20, 18, 12), (0.8, 0.9, 3.0), (5, -7, 11))
@@ -121,7 +121,7 @@ def test_it_leaves_the_scene_as_it_was(scene: slicer.vtkMRMLScene) -> None:
 
 
 def test_it_is_no_part_of_a_saved_scene(scene: slicer.vtkMRMLScene, tmp_path: Path) -> None:
-    volume, node, adapter, preview = opened(scene)
+    volume, node, adapter, _ = opened(scene)
     adapter.commit(Target(volume.GetID(), node.GetID()), ["A"], np.ones(GRID.shape, np.uint8), 0, [1])
     scene.SetURL(str(tmp_path / "scene.mrml"))
     assert scene.Commit(str(tmp_path / "scene.mrml"))
@@ -151,7 +151,7 @@ def test_it_is_visible_and_listed_under_the_volumes_study_before_anything_change
         if isinstance(added, slicer.vtkMRMLSegmentationNode):
             kind = slicer.vtkSegmentation
             for code in (kind.SegmentAdded, kind.SegmentModified, added.DisplayModifiedEvent):
-                added.AddObserver(code, lambda *_: hierarchy.GetItemByDataNode(added) or unlisted.append(code))
+                added.AddObserver(code, lambda *_: hierarchy.GetItemByDataNode(added) or unlisted.append(added))
 
     watch.CallDataType = vtk.VTK_OBJECT  # type: ignore[attr-defined]
     scene.AddObserver(scene.NodeAddedEvent, watch)
