@@ -9,9 +9,8 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
-from harness.scene import LABELMAP, RAS, add_segmentation, labelmap, vtk_matrix
-
 from FewShotSAMLib.core import Geometry
+from harness.scene import LABELMAP, RAS, add_segmentation, labelmap, vtk_matrix
 
 _TURN = vtk.vtkTransform()
 _TURN.RotateWXYZ(35, 0.3, -0.5, 0.8)
@@ -84,7 +83,7 @@ def add_in_editor(
 
 
 def paint_in_world(node: slicer.vtkMRMLSegmentationNode, name: str, mask: np.ndarray, to_world: np.ndarray) -> None:
-    """Paint voxels (K, J, I) bool of a grid that lies in the world by `to_world`, as effects do: they know the world."""
+    """Paint voxels (K, J, I) bool of a grid that lies in the world by `to_world`, as effects do."""
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     from_world = vtk.vtkMatrix4x4()
     if node.GetParentTransformNode() is not None:
@@ -107,7 +106,7 @@ def points_of(mask: np.ndarray, to_world: np.ndarray) -> np.ndarray:
 
 
 def points_in_world(node: slicer.vtkMRMLSegmentationNode, name: str) -> np.ndarray:
-    """(N, 3) mm, sorted: where the stored voxels of a segment lie in the world, point by point through its transforms."""
+    """(N, 3) mm, sorted: where the stored voxels of a segment lie in the world, each through its transforms."""
     segment = node.GetSegmentation().GetSegment(name)
     image = segment.GetRepresentation(LABELMAP)
     scalars = image.GetPointData().GetScalars() if image is not None else None

@@ -1,4 +1,4 @@
-"""Volumes under a grid transform, as Slicer loads DICOM with gantry tilt or irregular spacing: told once, then hardened."""
+"""Volumes under a grid transform, as Slicer loads DICOM with gantry tilt or irregular spacing."""
 
 from pathlib import Path
 
@@ -181,7 +181,7 @@ def test_a_bent_segmentation_of_a_straight_volume_is_refused_too(scene: slicer.v
     node = add_segmentation(scene, volume, ["A"])
     paint(node, "A", ball(), STRAIGHT)
     node.SetAndObserveTransformNodeID(other.GetTransformNodeID())
-    with pytest.raises(BadInputError, match="'segmentation' is under.*not linear"):
+    with pytest.raises(BadInputError, match=r"'segmentation' is under.*not linear"):
         MRMLScene(scene).segments(Target(volume.GetID(), node.GetID()))
     hardenTransforms(volume, node)
     assert MRMLScene(scene).segments(Target(volume.GetID(), node.GetID()))[0].labels.any()

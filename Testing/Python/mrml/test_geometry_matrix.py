@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK
 import slicer
+import vtk
 from harness.places import (
     LINEAR,
     SHIFT,
@@ -20,7 +21,7 @@ from harness.places import (
     points_of,
     same_places,
 )
-from harness.scene import LABELMAP, RAS, add_segmentation, add_volume, labelmap, new_scene, paint, store, stored
+from harness.scene import RAS, add_segmentation, add_volume, labelmap, new_scene, paint, store, stored
 
 from FewShotSAMLib.core import BadInputError, Geometry, Segment, Segmentation, read_segmentation
 from FewShotSAMLib.mrml import MRMLScene
@@ -185,7 +186,7 @@ def test_painted_slices_preview_and_result_lie_where_they_were_painted(
     adapter.export(case.target, ["A", "B"], tmp_path / "out.seg.nrrd")
     written = read_segmentation(tmp_path / "out.seg.nrrd")
     assert written.geometry.is_same_as(GRID), "where the file of the volume lies"
-    assert all(np.array_equal(written.mask(each), CLASSES == n) for n, each in enumerate(written.segments, start=1))
+    assert all(np.array_equal(written.mask(each), n == CLASSES) for n, each in enumerate(written.segments, start=1))
     adapter.undo()
     assert stored(case.segmentation) == kept
 
@@ -199,9 +200,7 @@ def test_an_added_result_lies_where_the_volume_does(scene: slicer.vtkMRMLScene, 
     assert case.is_at(node, CLASSES)
     mask = np.zeros(GRID.shape, bool)
     mask[4, 4:6, 4:6] = True
-    paint_in_world(
-        node, "A", mask, case.to_world
-    )  # as its user corrects it: on the same grid, and nothing is displaced
+    paint_in_world(node, "A", mask, case.to_world)  # on the same grid
     assert case.is_at(node, np.where(mask, 1, CLASSES))
     assert MRMLScene(scene).segments(Target(case.volume.GetID(), node.GetID()))
 
@@ -241,14 +240,12 @@ def test_a_sheared_segmentation_is_refused_as_one_on_another_grid(scene: slicer.
     case.segmentation = add_segmentation(scene, case.volume, ["A", "B"])
     paint(case.segmentation, "A", CLASSES == 1, GRID)
     case.segmentation.SetAndObserveTransformNodeID(case.parent.GetID())
-    with pytest.raises(BadInputError, match="another grid.*sheared"):
+    with pytest.raises(BadInputError, match=r"another grid.*sheared"):
         MRMLScene(scene).segments(case.target)
 
 
 def test_a_composite_of_linear_transforms_in_one_node(scene: slicer.vtkMRMLScene) -> None:
     """Slicer calls it linear and yet has no matrix of it: asked for one, it warns and gives the identity."""
-    import vtk
-
     case = make_case(scene, "rotation under shift")
     general = vtk.vtkGeneralTransform()
     general.PostMultiply()
