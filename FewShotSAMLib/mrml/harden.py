@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import slicer
+import vtk
 
-from FewShotSAMLib.mrml.grids import emptyImage, geometryOfMatrix, rasMatrix
+from FewShotSAMLib.mrml.grids import imageOfArray, rasMatrix
 from FewShotSAMLib.mrml.places import segmentationToVolume, worldMatrix
 from FewShotSAMLib.mrml.segments import labelmapOf, segmentIds
 from FewShotSAMLib.mrml.volumes import volumeGeometry
@@ -18,15 +19,27 @@ def hardenTransforms(
 
     Slicer resamples the volume to a grid that can be shifted by less than a voxel, so the segmentation is put on it.
     """
-    nodes = [node for node in (volume, segmentation) if node is not None and worldMatrix(node) is None]
-    for node in nodes:
-        node.HardenTransform()
-    if nodes and segmentation is not None:
-        _putOnGrid(segmentation, volume)
+    isMoved = worldMatrix(volume) is None
+    if isMoved:
+        volume.HardenTransform()
+    if segmentation is None:
+        return
+    toWorld = None
+    if worldMatrix(segmentation) is None:
+        # HardenTransform would cut an oblique segmentation: it takes two corners of a box for all of it.
+        toWorld = vtk.vtkGeneralTransform()
+        segmentation.GetParentTransformNode().GetTransformToWorld(toWorld)
+        segmentation.SetAndObserveTransformNodeID(None)
+    if isMoved or toWorld is not None:
+        _putOnGrid(segmentation, volume, toWorld)
 
 
-def _putOnGrid(segmentation: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLVolumeNode) -> None:
-    """What Specify geometry in the Segment Editor does, with the volume as source."""
+def _putOnGrid(
+    segmentation: slicer.vtkMRMLSegmentationNode,
+    volume: slicer.vtkMRMLVolumeNode,
+    transform: vtk.vtkAbstractTransform | None,
+) -> None:
+    """Move what is painted by a transform, and store it on the volume's grid, as Specify geometry would."""
     geometry = volumeGeometry(volume)
     matrix = np.linalg.solve(segmentationToVolume(volume, segmentation), rasMatrix(geometry))
     images = {}
@@ -34,11 +47,11 @@ def _putOnGrid(segmentation: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkM
         image = labelmapOf(segmentation, segmentId)
         if image is not None:
             images[id(image)] = image  # several segments may share it
-    reference = emptyImage(geometryOfMatrix(matrix, geometry.size))
+    reference = imageOfArray(np.zeros(geometry.shape, np.uint8), matrix)
     wasModifying = segmentation.StartModify()
     for image in images.values():
         resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
-        resample(image, reference, image, False, False)
+        resample(image, reference, image, False, False, transform)
     segmentation.SetReferenceImageGeometryParameterFromVolumeNode(volume)
     segmentation.GetSegmentation().InvalidateNonSourceRepresentations()
     segmentation.EndModify(wasModifying)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import SimpleITK
 import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from FewShotSAMLib.core import Geometry
-from harness.scene import LABELMAP, RAS, add_segmentation, labelmap, vtk_matrix
+from harness.scene import LABELMAP, RAS, add_segmentation, vtk_matrix
 
-_TURN = vtk.vtkTransform()
-_TURN.RotateWXYZ(35, 0.3, -0.5, 0.8)
-TURN = np.array([[_TURN.GetMatrix().GetElement(row, column) for column in range(4)] for row in range(4)])
+_ROTATION = SimpleITK.VersorTransform((0.3, -0.5, 0.8), 0.6).GetMatrix()
+TURN = np.block([[np.reshape(_ROTATION, (3, 3)), np.zeros((3, 1))], [np.zeros(3), np.ones(1)]])
 SHIFT = np.array([[1, 0, 0, 13.3], [0, 1, 0, -7.7], [0, 0, 1, 21.9], [0, 0, 0, 1]])
 SCALING = np.diag([1.3, 0.8, 1.1, 1.0])  # shears the axes of an oblique volume
 
@@ -82,17 +82,48 @@ def add_in_editor(
     return node
 
 
-def paint_in_world(node: slicer.vtkMRMLSegmentationNode, name: str, mask: np.ndarray, to_world: np.ndarray) -> None:
-    """Paint voxels (K, J, I) bool of a grid that lies in the world by `to_world`, as effects do."""
-    logic = slicer.vtkSlicerSegmentationsModuleLogic
-    from_world = vtk.vtkMatrix4x4()
+def paint_in_world(
+    node: slicer.vtkMRMLSegmentationNode,
+    volume: slicer.vtkMRMLVolumeNode,
+    name: str,
+    mask: np.ndarray,
+    to_world: np.ndarray,
+) -> None:
+    """Paint voxels (K, J, I) bool of a grid that lies in the world by `to_world`, as Slicer's Paint does.
+
+    That knows points in the world, and fills the voxels there of the grid that the segmentation says is its own; points
+    beyond that grid are lost.
+    """
+    scene = node.GetScene()
+    editor = scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+    editor.SetAndObserveSegmentationNode(node)
+    editor.SetAndObserveSourceVolumeNode(volume)
+    logic = slicer.vtkSlicerSegmentEditorLogic()
+    logic.SetMRMLScene(scene)
+    logic.SetSegmentEditorNode(editor)
+    assert logic.ResetModifierLabelmapToDefault()
+    image = logic.GetModifierLabelmap()
+    points = points_of(mask, to_world) @ (to_node := _from_world(node))[:3, :3].T + to_node[:3, 3]
+    image.GetWorldToImageMatrix(matrix := vtk.vtkMatrix4x4())
+    to_index = _array(matrix)
+    indices = np.rint(points @ to_index[:3, :3].T + to_index[:3, 3]).astype(int) - image.GetExtent()[::2]
+    indices = indices[((indices >= 0) & (indices < image.GetDimensions())).all(axis=1)]
+    scalars = image.GetPointData().GetScalars()
+    vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1])[tuple(indices[:, ::-1].T)] = 1
+    scalars.Modified()
+    logic.ModifySegmentByLabelmap(node, name, image, logic.ModificationModeAdd, image.GetExtent(), False, False)
+    scene.RemoveNode(editor)
+
+
+def _from_world(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
+    matrix = vtk.vtkMatrix4x4()
     if node.GetParentTransformNode() is not None:
-        node.GetParentTransformNode().GetMatrixTransformFromWorld(from_world)
-    local = np.array([[from_world.GetElement(row, column) for column in range(4)] for row in range(4)])
-    image = labelmap(mask, local @ to_world)
-    others = [node.GetSegmentation().GetNthSegmentID(n) for n in range(node.GetSegmentation().GetNumberOfSegments())]
-    others.remove(name)
-    assert logic.SetBinaryLabelmapToSegment(image, node, name, logic.MODE_MERGE_MASK, image.GetExtent(), False, others)
+        node.GetParentTransformNode().GetMatrixTransformFromWorld(matrix)
+    return _array(matrix)
+
+
+def _array(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
 
 def index_to_world(geometry: Geometry, matrices: list[np.ndarray]) -> np.ndarray:

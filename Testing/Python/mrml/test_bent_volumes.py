@@ -21,7 +21,7 @@ STRAIGHT = Geometry((30, 28, 20), (1.0, 1.1, 3.0), (-12.5, 30.25, -801.125))
 GRIDS = {"straight": STRAIGHT, "oblique": Geometry(STRAIGHT.size, STRAIGHT.spacing, STRAIGHT.origin, OBLIQUE)}
 _K = np.arange(20.0)
 BENDS = {  # mm along the volume's own axes (i, j, k), for each slice
-    "gantry tilt": np.stack([0 * _K, 0.83 * _K, 0 * _K], axis=1),
+    "gantry tilt": np.stack([0 * _K, -0.83 * _K, 0 * _K], axis=1),
     "irregular spacing": np.stack([0 * _K, 0 * _K, np.where(_K > 9, 2.3 * (_K - 9), 0.0)], axis=1),
 }
 BOTH = pytest.mark.parametrize(("grid", "bending"), [(g, b) for g in GRIDS for b in BENDS])
@@ -102,7 +102,7 @@ def test_hardened_first_and_segmented_then(scene: slicer.vtkMRMLScene, grid: str
     seen = bright(scene, volume)
     drawn = np.zeros_like(seen)
     drawn[[7, 9, 11]] = seen[[7, 9, 11]]
-    paint_in_world(node, name, drawn, index_to_ras(volume))
+    paint_in_world(node, volume, name, drawn, index_to_ras(volume))
     (segment,) = MRMLScene(scene).segments(Target(volume.GetID(), node.GetID()))
     assert sorted({int(k) + segment.offset[0] for k in np.argwhere(segment.labels)[:, 0]}) == [7, 9, 11]
     check_result(scene, volume, node, name)
@@ -118,7 +118,7 @@ def test_what_was_painted_before_in_the_segment_editor_stays_where_it_is(
     to_world = RAS @ GRIDS[grid].index_to_physical()
     drawn = np.zeros(STRAIGHT.shape, bool)
     drawn[[6, 9, 12], 5:12, 4:9] = True
-    paint_in_world(node, "A", drawn, to_world)
+    paint_in_world(node, volume, "A", drawn, to_world)
     before = points_in_world(node, "A")
     hardenTransforms(volume, node)
     after = points_in_world(node, "A")
@@ -155,7 +155,7 @@ def test_segments_that_share_a_labelmap_are_hardened_once(scene: slicer.vtkMRMLS
     for number, name in enumerate("AB"):
         mask = np.zeros(STRAIGHT.shape, bool)
         mask[5:9, 5:9, 4 + 9 * number : 9 + 9 * number] = True
-        paint_in_world(node, name, mask, to_world)
+        paint_in_world(node, volume, name, mask, to_world)
     images = {node.GetSegmentation().GetSegment(name).GetRepresentation("Binary labelmap") for name in "AB"}
     assert len(images) == 1
     hardenTransforms(volume, node)

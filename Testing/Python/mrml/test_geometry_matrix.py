@@ -21,7 +21,7 @@ from harness.places import (
     points_of,
     same_places,
 )
-from harness.scene import RAS, add_segmentation, add_volume, labelmap, new_scene, paint, store, stored
+from harness.scene import RAS, add_segmentation, add_volume, labelmap, new_scene, paint, store, stored, vtk_matrix
 
 from FewShotSAMLib.core import BadInputError, Geometry, Segment, Segmentation, read_segmentation
 from FewShotSAMLib.mrml import MRMLScene
@@ -103,6 +103,9 @@ def _loaded(case: Case, to_ras: np.ndarray) -> slicer.vtkMRMLSegmentationNode:
     for name in "AB":
         node.GetSegmentation().AddEmptySegment(name, name)
     store(node, labelmap(first, to_ras), {"A": 1, "B": 2})
+    volume = add_volume(other, first, GRID)
+    volume.SetIJKToRASMatrix(vtk_matrix(to_ras))
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
     path = case.folder / "file.seg.nrrd"
     for scene, action, holder in ((other, "WriteData", node), (case.scene, "ReadData", None)):
         storage = scene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
@@ -171,7 +174,7 @@ def test_painted_slices_preview_and_result_lie_where_they_were_painted(
     make(case)
     adapter, drawn = MRMLScene(scene), only(CLASSES, axis, PAINTED[axis])
     for number, segment in enumerate("AB", start=1):
-        paint_in_world(case.segmentation, segment, drawn == number, case.to_world)
+        paint_in_world(case.segmentation, case.volume, segment, drawn == number, case.to_world)
     before = seen(adapter, case.target)
     assert np.array_equal(only(before, axis, PAINTED[axis]), drawn) and case.is_at(case.segmentation, before)
 
@@ -200,7 +203,7 @@ def test_an_added_result_lies_where_the_volume_does(scene: slicer.vtkMRMLScene, 
     assert case.is_at(node, CLASSES)
     mask = np.zeros(GRID.shape, bool)
     mask[4, 4:6, 4:6] = True
-    paint_in_world(node, "A", mask, case.to_world)  # on the same grid
+    paint_in_world(node, case.volume, "A", mask, case.to_world)  # on the same grid
     assert case.is_at(node, np.where(mask, 1, CLASSES))
     assert MRMLScene(scene).segments(Target(case.volume.GetID(), node.GetID()))
 

@@ -21,7 +21,7 @@ from harness.places import (
     points_of,
     same_places,
 )
-from harness.scene import RAS, add_segmentation, add_volume, paint, voxels
+from harness.scene import RAS, add_segmentation, add_volume, labelmap, paint, store, voxels
 from journey import Journey, nodeNames
 
 from FewShotSAMLib.core import Geometry
@@ -129,7 +129,7 @@ def test_painted_seen_propagated_applied_and_taken_back(
     toWorld, (segment,) = index_to_world(GRID, LINEAR[name]), journey.segmentIds()
     drawn = np.zeros_like(TRUTH)
     np.moveaxis(drawn, axis, 0)[PAINTED[axis]] = np.moveaxis(TRUTH, axis, 0)[PAINTED[axis]]
-    paint_in_world(journey.segmentation, segment, drawn, toWorld)
+    paint_in_world(journey.segmentation, volume, segment, drawn, toWorld)
     journey.until(lambda: len(journey.session.painted) == 3, 10)
     assert (journey.session.axis, [each.index for each in journey.session.painted]) == (axis, PAINTED[axis])
     journey.ui.propagateButton.click()
@@ -155,7 +155,7 @@ def test_a_bent_volume_is_told_once_and_hardened_to_a_right_result(
         made = add_in_editor(slicer.mrmlScene, volume, ["A"])
         drawn = np.zeros_like(TRUTH)
         drawn[PAINTED[0]] = TRUTH[PAINTED[0]]
-        paint_in_world(made, "A", drawn, RAS @ GRID.index_to_physical())
+        paint_in_world(made, volume, "A", drawn, RAS @ GRID.index_to_physical())
     journey = opened()
     journey.rest(0.6)
     ui = journey.ui
@@ -183,7 +183,7 @@ def test_a_bent_volume_is_told_once_and_hardened_to_a_right_result(
     else:
         drawn = np.zeros_like(seen)
         drawn[PAINTED[0]] = seen[PAINTED[0]]
-        paint_in_world(journey.segmentation, segment, drawn, RAS @ geometry.index_to_physical())
+        paint_in_world(journey.segmentation, volume, segment, drawn, RAS @ geometry.index_to_physical())
     journey.until(lambda: len(journey.session.painted) == 3, 10)
     client.answer = lambda: seen.astype(np.uint8)
     before = voxels(journey.segmentation, segment, geometry)
@@ -247,7 +247,7 @@ def test_which_segmentations_are_a_volumes_own() -> None:
         (foreign, toWorld @ np.diag([1, 2, 1, 1])),
     ):
         node.GetSegmentation().AddEmptySegment("A", "A")
-        paint_in_world(node, "A", TRUTH, place)
+        store(node, labelmap(TRUTH, place), {"A": 1})
     hidden = add_in_editor(scene, volume, ["A"])
     hidden.SetHideFromEditors(True)
     made = add_in_editor(scene, volume, ["A"])
