@@ -6,7 +6,7 @@ from typing import Any
 import slicer
 import vtk
 
-from harness.binding import Property, QtGui, QtWidgets, Signal, Slot
+from harness.binding import Property, QtCore, QtGui, QtWidgets, Signal, Slot
 from harness.pythonqt import nativeClasses, proxyClass, standIn
 
 _following: list[tuple[Any, int]] = []  # (object, observer's tag) of the widgets of all panels
@@ -77,6 +77,26 @@ _ID = 256 + 1  # qMRMLSceneModel's UIDRole
 
 
 @standIn
+class qMRMLSortFilterProxyModel(QtCore.QSortFilterProxyModel):
+    """Which nodes a selector offers; only its list of hidden nodes is kept."""
+
+    hiddenChanged = Signal()
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._hidden: list[str] = []
+
+    def _hiddenNodeIDs(self) -> list[str]:
+        return self._hidden
+
+    def _setHiddenNodeIDs(self, nodeIds: list[str]) -> None:
+        self._hidden = list(nodeIds)
+        self.hiddenChanged.emit()
+
+    hiddenNodeIDs = Property("QStringList", _hiddenNodeIDs, _setHiddenNodeIDs)
+
+
+@standIn
 class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
     """Lists the scene's nodes in a real QComboBox, between "None" and the menu's actions, as qMRMLSceneModel does.
 
@@ -99,6 +119,8 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
         self._flags = {"noneEnabled": False, "addEnabled": True, "removeEnabled": True, "renameEnabled": False}
         self._flags.update(editEnabled=False, showHidden=False, showChildNodeTypes=True)
         self._switching = False
+        self._filter = nativeClasses["qMRMLSortFilterProxyModel"](self)
+        self._filter.hiddenChanged.connect(self._refill)
         self._rows = QtGui.QStandardItemModel(self)
         self._box = QtWidgets.QComboBox(self)
         self._box.setModel(self._rows)
@@ -126,6 +148,8 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
 
     def _accepts(self, node: Any) -> bool:
         if node.GetHideFromEditors() and not self._flags["showHidden"]:
+            return False
+        if node.GetID() in self._filter.hiddenNodeIDs:
             return False
         for name in self._classes["nodeTypes"]:
             if node.IsA(name) and (self._flags["showChildNodeTypes"] or name == node.GetClassName()):
@@ -232,6 +256,9 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
     def currentNode(self) -> Any:
         nodeId = self._idOf(self._box.currentIndex())
         return self._scene.GetNodeByID(nodeId) if nodeId and self._scene is not None else None
+
+    def sortFilterProxyModel(self) -> Any:
+        return self._filter
 
     def nodeCount(self) -> int:
         return sum(bool(self._idOf(row)) for row in range(self._rows.rowCount()))

@@ -73,7 +73,7 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
         self._node: Any = None
         self._segmentation: Any = None
         self._source: Any = None
-        self._segmentId, self._updating = "", False
+        self._segmentId, self._updating, self._autoShow = "", False, True
         self._effects = [qSlicerSegmentEditorAbstractEffect(name, self) for name in EFFECTS]
         self._active: Any = None
         self._observed: list[tuple[Any, int]] = []
@@ -140,7 +140,7 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
         if self._logic.GetSegmentationNode() is None or node is self._source:
             return
         self._source = node
-        if node is not None:
+        if node is not None and self._autoShow:
             self.showSourceVolumeInSliceViewers()
         self._sourceChanged.emit(node)
 
@@ -161,6 +161,9 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
             return
         self.setupViewObservations()
         wanted.activate()
+
+    def setAutoShowSourceVolumeNode(self, autoShow: bool) -> None:
+        self._autoShow = autoShow
 
     def showSourceVolumeInSliceViewers(self, forceShowInBackground: bool = False, fitSlice: bool = False) -> None:
         logics = slicer.app.layoutManager().mrmlSliceLogics()
@@ -271,7 +274,7 @@ for _name in (
     ),
     *("setAddRemoveSegmentButtonsVisible", "setShow3DButtonVisible", "setSpecifyGeometryButtonVisible"),
     *("setMaskingSectionVisible", "setUndoEnabled", "setReadOnly", "setEffectColumnCount", "setEffectNameOrder"),
-    *("setJumpToSelectedSegmentEnabled", "setAutoShowSourceVolumeNode", "setEffectButtonStyle", "updateEffectList"),
+    *("setJumpToSelectedSegmentEnabled", "setEffectButtonStyle", "updateEffectList"),
 ):
     setattr(qMRMLSegmentEditorWidget, _name, _setter(_name))
 offer("qMRMLSegmentEditorWidget")
