@@ -75,10 +75,15 @@ def _addScriptedModules() -> None:
     translation.tr = lambda text: text
     translation.translate = lambda context, text: text
     scripted: Any = types.ModuleType("slicer.ScriptedLoadableModule")
-    names = ("ScriptedLoadableModule", "ScriptedLoadableModuleWidget", "ScriptedLoadableModuleTest")
-    for cls in (ScriptedLoadableModule, ScriptedLoadableModuleWidget, ScriptedLoadableModuleTest):
+    classes = (
+        ScriptedLoadableModule,
+        ScriptedLoadableModuleWidget,
+        ScriptedLoadableModuleLogic,
+        ScriptedLoadableModuleTest,
+    )
+    for cls in classes:
         setattr(scripted, cls.__name__, cls)
-    scripted.__all__ = list(names)
+    scripted.__all__ = [cls.__name__ for cls in classes]
     for module in (translation, scripted):
         sys.modules[module.__name__] = module
         setattr(slicer, module.__name__.partition(".")[2], module)
@@ -129,6 +134,14 @@ class ScriptedLoadableModuleWidget:
         self.reloaded = True
 
 
+class ScriptedLoadableModuleLogic:
+    """Slicer's base class of that name."""
+
+    def __init__(self, parent: Any = None) -> None:
+        self.moduleName = type(self).__name__.removesuffix("Logic")
+        self.isSingletonParameterNode = True
+
+
 class ScriptedLoadableModuleTest(unittest.TestCase):
     """Slicer's base class of that name."""
 
@@ -146,6 +159,14 @@ def loadModule(path: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
+    return module
+
+
+def registerModule(path: Path) -> Any:
+    """What Slicer does when it starts: it loads the file and makes the object of the module's description."""
+    module = loadModule(path)
+    parent = types.SimpleNamespace(path=str(path))
+    module.description = getattr(module, path.stem)(parent)
     return module
 
 

@@ -58,7 +58,7 @@ application.start(Path({str(tmp_path)!r}))
 sys.excepthook = sys.__excepthook__
 import importlib.util
 assert getattr(importlib.util.find_spec("FewShotSAMLib"), "origin", None) is None
-application.loadModule(Path({str(repository / "FewShotSAM" / "FewShotSAM.py")!r}))
+application.registerModule(Path({str(repository / "FewShotSAM" / "FewShotSAM.py")!r}))
 import FewShotSAMLib.widgets.panel
 heavy = {{"torch", "torchvision", "h5py", "safetensors", "segment_anything", "sklearn"}} & set(sys.modules)
 assert not heavy, heavy
