@@ -1,8 +1,10 @@
 """The logic of the module, for scripts: under the harness's Qt, with a real background process."""
 
 import gc
+import runpy
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ import slicer.util
 from harness import application, problems
 from harness.scene import add_segmentation, add_volume, paint, voxels
 
-from FewShotSAMLib.core import Geometry
+from FewShotSAMLib.core import Geometry, dice
 from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.widgets import scripting
 from FewShotSAMLib.widgets.dependencies import Dependencies
@@ -104,6 +106,26 @@ def test_what_is_missing_leads_to_the_panel(case: Case, monkeypatch: pytest.Monk
     with pytest.raises(FewShotSAMError, match=r"h5py, torch.*module FewShotSAM and press Install"):
         logic.propagate(case.volume, case.segmentation)
     assert not logic.isRunning
+
+
+def test_the_script_of_the_documentation(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs inside Slicer too, see Testing/Slicer; where `slicer.util` finds the logic, is the next test's."""
+    logic = case.module.FewShotSAMLogic()
+    volumes = slicer.vtkSlicerVolumesLogic()
+    volumes.SetMRMLScene(slicer.mrmlScene)
+    segmentations = next(
+        each for each in application._kept if isinstance(each, slicer.vtkSlicerSegmentationsModuleLogic)
+    )
+    for name, made in {"volumes": volumes, "segmentations": segmentations}.items():
+        monkeypatch.setattr(slicer.modules, name, SimpleNamespace(logic=lambda made=made: made), raising=False)
+    monkeypatch.setattr(slicer.util, "getModuleLogic", {"FewShotSAM": logic}.__getitem__)
+    found = runpy.run_path(str(REPOSITORY / "Testing" / "Slicer" / "propagate_script.py"))
+    # What slicer.util's own functions say where the colours and the plugins of the subject hierarchy are missing.
+    missing = ("Colors module logic", "DataNodeCache", "color table node")
+    assert [each for each in problems.takeAll() if not any(part in each for part in missing)] == []
+    assert dice(found["mask"], found["truth"]) > 0.8
+    assert found["follow_up"].GetSegmentation().GetNthSegment(0).GetName() == "Ellipsoid"
+    assert (found["folder"] / "Follow-up.seg.nrrd").is_file()
 
 
 def test_the_widget_has_it_where_slicer_looks(case: Case, panel: Any) -> None:
