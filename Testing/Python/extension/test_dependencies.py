@@ -35,6 +35,7 @@ VERSIONS = {
     "scikit-learn": "1.7.2",
     "segment-anything": "1.0",
 }
+"""What the real wheels put into site-packages, where that is not their own name; see the test of it."""
 TORCH_UTILS = """
 calls = []
 onInstall = None
@@ -65,6 +66,7 @@ class Computer:
         self.asked: list[str] = []
         self.errors: list[str] = []
         self.pipped: list[list[str]] = []
+        self.restartsOffered: list[tuple[str, list[str]]] = []
         self.onPip: Callable[[list[str]], None] = self.pip
         self._monkeypatch = monkeypatch
 
@@ -128,7 +130,13 @@ class Computer:
             errorDisplay,
             WaitCursor,
         )
+
+        def confirmYesNoDisplay(text, windowTitle=None, parent=None, **kwargs):
+            self.restartsOffered.append((text, Dependencies().missing()))
+            return True
+
         util.pip_install = pip_install
+        util.confirmYesNoDisplay, util.restart = confirmYesNoDisplay, lambda: self.errors.append("restarted")
         self._monkeypatch.setitem(sys.modules, "slicer", slicer)
         self._monkeypatch.delitem(sys.modules, "slicer.packaging", raising=False)
         if version == "5.12":
@@ -139,22 +147,14 @@ class Computer:
 
         def pip_install(
             requirements, constraints=None, no_deps_requirements=None, skip_packages=None, blocking=True,
-            show_progress=True, requester=None, logCallback=None, completedCallback=None,
+            show_progress=True, requester=None, parent=None, logCallback=None, completedCallback=None,
         ):  # fmt: skip
             assert isinstance(requirements, list) and requester == "FewShotSAM"
             self.pipped.append(requirements)
             self.onPip(requirements)
 
-        def pip_ensure(
-            requirements, constraints=None, skip_packages=None, prompt_install=True, prompt_restart=True,
-            requester=None, skip_in_testing=True, show_progress=True,
-        ):  # fmt: skip
-            assert not prompt_install, "the user was asked already"
-            pip_install(requirements, requester=requester)
-
-        for double in (pip_install, pip_ensure):
-            signatures.check(double, "slicer.packaging", double.__name__, "main")
-        packaging.pip_install, packaging.pip_ensure = pip_install, pip_ensure
+        signatures.check(pip_install, "slicer.packaging", "pip_install", "main")
+        packaging.pip_install = pip_install
         return packaging
 
 
@@ -220,6 +220,27 @@ def test_install_asks_once_and_brings_everything(
     plain, pinned = computer.pipped
     assert names(plain) == {"filelock", "h5py", "platformdirs", "rich", "safetensors", "scikit-learn"}
     assert pinned == ["--require-hashes", "--no-deps", "-r", str(resource_path("requirements-segment-anything.txt"))]
+
+
+@pytest.mark.parametrize("version", ["5.10", "5.12"])
+def test_a_restart_is_offered_once_at_the_end_where_a_loaded_package_was_replaced(
+    computer: Computer, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computer.startSlicer(version)
+    computer.putTorchUtils()
+    computer.put("filelock", "3.0.0")
+    monkeypatch.setitem(sys.modules, "filelock", ModuleType("filelock"))
+    assert Dependencies().install()
+    ((text, missing),) = computer.restartsOffered
+    assert "filelock" in text and missing == [] and computer.errors == ["restarted"]
+    for name in ("torch", "h5py"):
+        assert name not in text, "what is new was not loaded"
+
+
+def test_no_restart_is_offered_where_nothing_loaded_was_replaced(computer: Computer) -> None:
+    computer.putTorchUtils()
+    computer.put("filelock", "3.0.0")
+    assert Dependencies().install() and not computer.restartsOffered
 
 
 def test_only_what_is_missing_is_installed(computer: Computer) -> None:

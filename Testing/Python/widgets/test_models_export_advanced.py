@@ -1,11 +1,15 @@
 """Few-shot models, export, advanced settings, and what a run will cost."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import fakes
 import pytest
 
+from FewShotSAMLib.engine.request import PropagateRequest
+from FewShotSAMLib.sam.registry import get_spec
+from FewShotSAMLib.widgets.advanced_section import AdvancedSection
 from FewShotSAMLib.workflow import ModelEntry, Settings, State
 
 
@@ -135,7 +139,7 @@ def test_settings_reach_the_session_and_the_next_start(panel: Any) -> None:
     choose(ui.methodChoice, "autosam-vit")
     choose(ui.encoderChoice, "vit_b")
     choose(ui.deviceChoice, "cpu")
-    choose(ui.precisionChoice, "float32")
+    choose(ui.precisionChoice, "fp32")
     ui.largestIslandCheck.click()
     ui.smoothing.setValue(1.5)
     ui.cacheLimit.setValue(5)
@@ -146,7 +150,7 @@ def test_settings_reach_the_session_and_the_next_start(panel: Any) -> None:
         encoder="vit_b",
         checkpoint="/weights/médical.pth",
         device="cpu",
-        precision="float32",
+        precision="fp32",
         cache_limit_gb=5,
         largest_island=True,
         smooth_mm=1.5,
@@ -181,6 +185,45 @@ def test_damaged_settings_are_the_defaults(panel: Any) -> None:
 
     qt.QSettings().setValue("FewShotSAM/Settings", "{]")
     assert panel.store.load() == Settings()
+
+
+def test_wrong_values_of_earlier_versions_are_understood_or_told(panel: Any) -> None:
+    """The panel once offered “float16”, which no job took, and kept it."""
+    import qt
+
+    kept = {"precision": "float16", "device": "gpu", "smooth_mm": 400.0, "method": "lora", "fill_holes": True, "new": 1}
+    qt.QSettings().setValue("FewShotSAM/Settings", json.dumps(kept))
+    settings = panel.store.load()
+    assert settings == Settings(precision="fp16", method="lora", fill_holes=True)
+    services = panel.widget.panel.services
+    panel.session.settings = settings
+    for choice in ("method", "encoder", "device", "precision"):  # the section that is there already must not hear it
+        getattr(panel.ui, f"{choice}Choice").blockSignals(True)
+    AdvancedSection(panel.ui, services, panel.widget.panel._messages)
+    assert all(word in panel.ui.messageLabel.text for word in ("device", "smooth mm", "Choose them again"))
+    panel.go(settings=settings)
+    assert panel.ui.precisionChoice.currentText == "float16"
+    assert panel.store.load() == settings and not panel.store.dropped, "it is said once"
+
+
+def test_a_job_takes_whatever_the_panel_offers(panel: Any) -> None:
+    ui = panel.ui
+    panel.go(machine=fakes.machine(gpu=True))
+    needed = {"volume": "v.nrrd", "annotation": "a.seg.nrrd", "output": "o.seg.nrrd"}
+    tried = 0
+    for choice in (ui.methodChoice, ui.encoderChoice, ui.deviceChoice, ui.precisionChoice):
+        for position in range(choice.count):
+            choice.setCurrentIndex(position)
+            asked = panel.session.settings.parameters()
+            assert choice.itemData(position) in ("auto", "few-shot", *asked.values())
+            request = PropagateRequest.from_parameters({**needed, **asked})
+            assert request.compute.encoder == "auto" or get_spec(request.compute.encoder)
+            tried += 1
+    assert tried > 18
+    for number in (ui.smoothing, ui.cacheLimit):
+        for value in (number.minimum, number.maximum):
+            number.setValue(value)
+            PropagateRequest.from_parameters({**needed, **panel.session.settings.parameters()})
 
 
 def test_a_download_needs_consent(panel: Any) -> None:

@@ -28,10 +28,10 @@ class Slicer:
         self._site, self._patch = folder / "site-packages", monkeypatch
         self._site.mkdir()
         monkeypatch.syspath_prepend(str(self._site))
-        launcher = makePythonSlicer(folder, workerPython)
-        monkeypatch.setenv("PATH", f"{launcher.parent}:/usr/bin:/bin")
+        makePythonSlicer(folder, workerPython)
         monkeypatch.setitem(values, "slicerHome", str(folder))
         monkeypatch.setitem(values, "slicerUserSettingsFilePath", str(folder / "NA-MIC" / "Slicer.ini"))
+        monkeypatch.setitem(values, "temporaryPath", str(folder / "Slicer-user"))
         monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", self._confirm)
         for name in ("version", "distribution"):
             monkeypatch.setattr(importlib.metadata, name, self._hiding(getattr(importlib.metadata, name)))
@@ -115,14 +115,15 @@ def test_from_nothing_installed_to_a_background_process(
         assert [device.name for device in session.machine.devices][-1] == "cpu"
         assert ui.propagateButton.toolTip == session.why_not()
         assert session.models.folder == tmp_path / "NA-MIC" / "FewShotSAM" / "Models"
+        assert any(each.is_dir() for each in (tmp_path / "Slicer-user").iterdir()), "the job folder"
     finally:
         journey.close()
+    assert not list((tmp_path / "Slicer-user").iterdir())
     assert not {*TORCH, "h5py"} & set(sys.modules)
 
 
-def test_an_incomplete_slicer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_slicer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without PythonSlicer there is nothing to compute with; the module opens with a message and nothing else."""
-    monkeypatch.setenv("PATH", str(tmp_path))
     told: list[str] = []
     monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **options: told.append(text))
     representation = scripted.openModule(MODULE)
