@@ -7,13 +7,16 @@ background process does the computing.
 import importlib.util
 import logging
 import sys
+import weakref
 from pathlib import Path
+from typing import Any
 
 import slicer
 import slicer.util
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
@@ -37,14 +40,12 @@ def forgetLibrary() -> None:
         del sys.modules[name]
 
 
-makeLibraryImportable()
-
-
 class FewShotSAM(ScriptedLoadableModule):
     """What Slicer's module list shows."""
 
     def __init__(self, parent) -> None:
         super().__init__(parent)
+        makeLibraryImportable()  # Slicer makes this object before anything else of the file
         parent.title = _("FewShotSAM")
         parent.categories = ["Segmentation"]
         parent.dependencies = ["Segmentations", "SegmentEditor"]
@@ -74,6 +75,7 @@ class FewShotSAMWidget(ScriptedLoadableModuleWidget):
 
     def __init__(self, parent=None) -> None:
         self.panel = None  # first: without a parent the base class calls `setup` itself
+        self.logic = FewShotSAMLogic()  # where slicer.util.getModuleLogic looks for it
         super().__init__(parent)
 
     def setup(self) -> None:
@@ -105,6 +107,7 @@ class FewShotSAMWidget(ScriptedLoadableModuleWidget):
 
     def cleanup(self) -> None:
         """Called before the module is reloaded or Slicer quits."""
+        self.logic.close()
         if self.panel is not None:
             slicer.app.disconnect("aboutToQuit()", self.cleanup)
             self.panel.close()
@@ -115,6 +118,66 @@ class FewShotSAMWidget(ScriptedLoadableModuleWidget):
         self.cleanup()
         forgetLibrary()
         super().onReload()
+
+
+class FewShotSAMLogic(ScriptedLoadableModuleLogic):
+    """FewShotSAM for scripts: `slicer.util.getModuleLogic("FewShotSAM")`, or one of one's own. See docs/scripting.md.
+
+    What goes wrong is raised as `FewShotSAMLib.core.errors.FewShotSAMError`, with `message` and `hint`. The background
+    process starts with the first run, and ends when Slicer quits, when the logic is closed, or when nobody holds it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        from FewShotSAMLib.widgets.scripting import makeScripting
+
+        self._scripting = makeScripting()
+        # By no method of this object: the connection must not keep it alive.
+        slicer.app.connect("aboutToQuit()", weakref.finalize(self, self._scripting.close))
+
+    def propagate(self, volumeNode: Any, segmentationNode: Any, **options: Any) -> Any:
+        """Learn from the painted slices of a segmentation and segment the other slices of the volume.
+
+        emptySlices: slices that hold none of the segments, besides those declared in the panel. axis: 0, 1 or 2 of the
+        array (k, j, i) along which is painted; else as chosen in the panel, or found. sliceRange: first and last slice
+        to predict. asNewSegmentation: leave `segmentationNode` as it is. All other options are those of the command
+        line: method, encoder, checkpoint, device, precision, largest_island, fill_holes, smooth_mm, cache_limit_gb.
+        onProgress(progress): hears text, fraction and remaining_s. onFinished(result, error): called at the end, and
+        this returns None at once; without it this blocks while Slicer goes on working.
+
+        Returns `segmentation` (the node), `review` (axis, confidence of each slice, next_slices) and `warnings`. The
+        result is one step of Undo in a Segment Editor that has the segmentation selected. Raises FewShotSAMError.
+        """
+        return self._scripting.propagate(volumeNode, segmentationNode, **options)
+
+    def applyModel(self, modelPath: Any, volumeNode: Any, **options: Any) -> Any:
+        """Segment a volume with a saved few-shot model; the result's `segmentation` is a new node. Options as above."""
+        return self._scripting.applyModel(modelPath, volumeNode, **options)
+
+    def saveModel(self, path: Any) -> None:
+        """Write what the last `propagate` learned into a file, "….fewshot". Raises FewShotSAMError."""
+        self._scripting.saveModel(path)
+
+    def export(self, volumeNode: Any, segmentationNode: Any, path: Any) -> list[str]:
+        """Write all segments on the volume's full geometry: .seg.nrrd, .nrrd, .nii.gz. Returns warnings."""
+        return self._scripting.export(volumeNode, segmentationNode, path)
+
+    def undo(self) -> None:
+        """Take back what the last `propagate` wrote."""
+        self._scripting.undo()
+
+    def cancel(self) -> None:
+        """Stop the run, which ends with CancelledError; to be called from onProgress, a button, or a timer."""
+        self._scripting.cancel()
+
+    def close(self) -> None:
+        """End the background process and free its memory; the next run starts another."""
+        self._scripting.close()
+
+    @property
+    def isRunning(self) -> bool:
+        """Whether a run is under way."""
+        return self._scripting.isRunning
 
 
 class FewShotSAMTest(ScriptedLoadableModuleTest):

@@ -12,6 +12,7 @@ import numpy as np
 from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.worker.client import WorkerClient
 from FewShotSAMLib.workflow.applying import Applying
+from FewShotSAMLib.workflow.inputs import described, segmentation_of
 from FewShotSAMLib.workflow.job import PREPARING, Job
 from FewShotSAMLib.workflow.job_folder import JobFolder
 from FewShotSAMLib.workflow.machine import Machine
@@ -37,6 +38,7 @@ class Session:
 
     folder: where the user's few-shot models are kept. client: None for a process of this very Python. temporary: where
     the job folder is made, None for the system's own place. Raises BadInputError where that cannot be written.
+    added: ids of the segmentations that came of the last `apply_model`.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Session:
         self._applying: Applying | None = None
         self._learned: tuple[Any, ...] | None = None
         self._is_wanted, self._failure = False, ""
+        self.added: tuple[str, ...] = ()
 
     @property
     def painted(self) -> tuple[PaintedSlice, ...]:
@@ -96,6 +99,11 @@ class Session:
     def has_model(self) -> bool:
         """Whether the last run left a few-shot model that can be saved."""
         return self._learned is not None
+
+    @property
+    def learned_model(self) -> Path | None:
+        """The few-shot model that the last run left, None where there is none; the next run replaces the file."""
+        return self._files.model if self.has_model else None
 
     def why_not(self) -> str:
         """Why Propagate cannot be pressed, and what to do; "" where it can."""
@@ -159,6 +167,11 @@ class Session:
         except FewShotSAMError as error:
             self.said.emit(message_of(error))
         self.changed.emit()
+
+    def look_now(self) -> None:
+        """Find the painted slices at once; blocks for as long as that takes. Raises BadInputError."""
+        if self.target is not None:
+            self._tracker.look_now()
 
     def propagate(self) -> None:
         """Learn from the painted slices and predict the others. A preview that was not applied is discarded."""
@@ -232,6 +245,22 @@ class Session:
         self.discard()
         self.said.emit(Message(INFO, f"{len(written)} slices were written.", "Undo takes them back."))
 
+    def keep(self, name: str) -> str:
+        """Bring the previewed result in as a segmentation of its own instead of applying it; returns its id.
+
+        It holds the painted slices, too. Raises BadInputError.
+        """
+        run = self._run
+        if self.state is not State.PREVIEW or run is None or run.classes is None:
+            raise BadInputError("There is no result to keep.", "Propagate first.")
+        volume, question = run.question.volume, run.question
+        result = segmentation_of(run.classes, volume.geometry, described(question.segments))
+        added = self._tracker.add(
+            volume.id, question.axis, lambda: self.scene.add_segmentation(volume.id, result, name)
+        )
+        self.discard()
+        return added
+
     def discard(self) -> None:
         """Drop the preview; the segmentation was never touched."""
         if self.state is State.PREVIEW:
@@ -253,7 +282,7 @@ class Session:
             self.said.emit(Message(WARNING, self.why_not()))
             return
         self.discard()
-        self._applying = Applying.of(entry, volume_ids, self._files)
+        self._applying, self.added = Applying.of(entry, volume_ids, self._files), ()
         self._set_state(State.PREPARING)
 
     def inspect(self) -> None:
@@ -361,6 +390,7 @@ class Session:
         if self._applying is None:
             return
         name = self._applying.take_result(self.scene, self._tracker)
+        self.added = tuple(self._applying.results)
         self.said.emit(Message(INFO, f"The segments of “{name}” were added."))
         self._set_state(State.PREPARING)
 

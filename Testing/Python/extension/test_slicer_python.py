@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from harness.launcher import makePythonSlicer
 
 from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.widgets import python
@@ -50,11 +51,10 @@ def test_nothing_in_the_current_folder_or_on_the_path_is_taken(
         slicerPython()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="PythonSlicer is a shell script here")
+@pytest.mark.skipif(os.name != "posix", reason="PythonSlicer is a script here")
 def test_background_process_starts_through_a_launcher(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As PythonSlicer does: a program that prepares the environment and runs the real Python as its child."""
-    script = f'#!/bin/sh\nSEEN="$SLICER_HOME" {sys.executable!r} "$@"\nexit $?\n'
-    program(home / "bin" / "PythonSlicer", script)
+    makePythonSlicer(home)
     monkeypatch.setenv("QT_PLUGIN_PATH", "Slicer's own")
     client = createWorkerClient()
     assert client._environment["QT_PLUGIN_PATH"] == "Slicer's own"

@@ -7,10 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from harness import application
+from harness import application, scripted
 from harness.binding import QtWidgets
 
 from FewShotSAMLib.workflow import State
+
+MODULE = Path(__file__).resolve().parents[3] / "FewShotSAM" / "FewShotSAM.py"
 
 
 def _press(panel: Any, key: str) -> None:
@@ -188,13 +190,43 @@ def test_the_end_closes_the_session_once_and_stops_the_timer(panel: Any, way: st
 
 
 def test_reload_reads_the_library_anew(panel: Any) -> None:
+    before, old = dict(sys.modules), panel.widget
+    try:
+        panel.widget.onReload()
+        assert panel.widget is not old and old.panel is None
+        name = "FewShotSAMLib.widgets.panel"
+        assert sys.modules[name] is not before[name]
+        assert panel.session.called("close") == [()]
+    finally:
+        scripted.closeModule("FewShotSAM")
+        sys.modules.update(before)
+
+
+def test_a_reloaded_panel_is_as_alive_as_the_first(panel: Any) -> None:
+    """Slicer calls `setup` of the new one only, although the module is open."""
+    before = dict(sys.modules)
+    try:
+        panel.representation.enter()
+        panel.widget.onReload()
+        _press(panel, "Ctrl+Shift+P")
+        assert panel.session.called("propagate") == [()]
+    finally:
+        scripted.closeModule("FewShotSAM")
+        sys.modules.update(before)
+
+
+def test_nothing_of_the_old_panel_is_left_after_a_reload(panel: Any) -> None:
+    """Slicer hides what was there and leaves it in place, where it would be found by its name."""
+    import slicer.util
+
     before = dict(sys.modules)
     try:
         panel.widget.onReload()
-        assert not [name for name in sys.modules if name.startswith("FewShotSAMLib")]
-        assert panel.widget.reloaded
-        assert panel.session.called("close") == [()]
+        application.processEvents()
+        assert len(slicer.util.findChildren(panel.root, name="propagateButton")) == 1
+        assert len(slicer.util.findChildren(panel.root, className="qMRMLSegmentEditorWidget")) == 1
     finally:
+        scripted.closeModule("FewShotSAM")
         sys.modules.update(before)
 
 
@@ -207,11 +239,11 @@ def test_module_says_what_it_is_and_offers_sample_data(monkeypatch: pytest.Monke
             registered.append(source["nodeNames"])
 
     monkeypatch.setitem(sys.modules, "SampleData", SimpleNamespace(SampleDataLogic=SampleDataLogic))
-    repository = Path(__file__).resolve().parents[3]
-    module = application.loadModule(repository / "FewShotSAM" / "FewShotSAM.py")
-    parent = SimpleNamespace()
-    module.FewShotSAM(parent)
-    assert (parent.title, parent.categories) == ("FewShotSAM", ["Segmentation"])
+    import slicer
+
+    scripted.loadModule(MODULE)
+    module = slicer.modules.fewshotsam
+    assert (module.title, module.categories) == ("FewShotSAM", ["Segmentation"])
     assert not registered, "Sample Data may not be there yet"
     QtWidgets.QApplication.instance().startupCompleted.emit()
     assert "MRHead" in registered
@@ -236,17 +268,17 @@ def test_a_slicer_without_its_python_says_so(scene: Any, monkeypatch: pytest.Mon
 
     shown = []
     monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **named: shown.append(text))
-    module = application.loadModule(Path(__file__).resolve().parents[3] / "FewShotSAM" / "FewShotSAM.py")
-    widget = module.FewShotSAMWidget()
 
     def fail(editor: Any) -> None:
         raise FewShotSAMError("PythonSlicer was not found.", "Install 3D Slicer anew.")
 
-    widget.makeServices = fail
-    widget.setup()
-    widget.enter()
-    widget.exit()
-    widget.cleanup()
+    def prepare(widget: Any) -> None:
+        widget.makeServices = fail
+
+    representation = scripted.openModule(MODULE, prepare)
+    representation.enter()
+    representation.exit()
+    scripted.closeModule("FewShotSAM")
     assert shown == ["PythonSlicer was not found. Install 3D Slicer anew."]
 
 

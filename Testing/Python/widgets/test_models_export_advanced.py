@@ -18,7 +18,7 @@ def models(panel: Any) -> Any:
     """Two models, of which the second is selected; the section is unfolded."""
     for name in ("liver CT", "spleen MR"):
         panel.session.models.put(name)
-    panel.ui.modelsSection.setCollapsed(False)
+    panel.ui.modelsSection.collapsed = False
     panel.ui.modelList.topLevelItem(1).setSelected(True)
     return panel
 
@@ -227,7 +227,7 @@ def test_a_job_takes_whatever_the_panel_offers(panel: Any) -> None:
 
 
 def test_a_download_needs_consent(panel: Any) -> None:
-    panel.ui.advancedSection.setCollapsed(False)
+    panel.ui.advancedSection.collapsed = False
     panel.go(machine=fakes.machine(), settings=Settings(encoder="vit_b"))
     assert "375 MB to download" in panel.ui.encoderLabel.text
     panel.dialogs.answer = False

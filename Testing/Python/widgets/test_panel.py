@@ -58,7 +58,7 @@ def test_progress_without_an_end_shows_a_busy_bar(panel: Any) -> None:
 
 def test_preview_controls(panel: Any) -> None:
     ui, preview = panel.ui, fakes.FakePreview()
-    panel.ui.propagateSection.setCollapsed(False)
+    panel.ui.propagateSection.collapsed = False
     assert not ui.previewFrame.visible
     panel.go(state=State.RUNNING, preview=preview)
     assert ui.previewFrame.visible
@@ -113,12 +113,12 @@ def test_done_sections_fold_away(panel: Any) -> None:
     assert [ui.inputsSection.collapsed, ui.paintedSection.collapsed, ui.reviewSection.collapsed] == [False, False, True]
     panel.go(state=State.PREPARING)
     assert [ui.inputsSection.collapsed, ui.paintedSection.collapsed] == [True, True]
-    ui.inputsSection.setCollapsed(False)
+    ui.inputsSection.collapsed = False
     panel.go(state=State.RUNNING)
     assert not ui.inputsSection.collapsed  # as the user wants it
     panel.go(state=State.PREVIEW, review=fakes.review())
     assert not ui.reviewSection.collapsed
-    ui.inputsSection.setCollapsed(True)
+    ui.inputsSection.collapsed = True
     ui.nextSliceButton.click()
     assert not ui.inputsSection.collapsed
 

@@ -49,7 +49,7 @@ class Tour(Journey):
             segmentation.GetNthSegment(number).SetName(name)
             segmentation.GetNthSegment(number).SetColor(*segments[name].color)
         scene = slicer.mrmlScene
-        scene.logics = application._kept
+        scene.logics = (application.parts["logic"], application.parts["segmentations"])
         self.views = {each: SliceView(scene, VIEW, NODES[each], each, with_volume=True) for each in NODES}
         for view in self.views.values():
             view.look_at(self.volume, 0.0)
@@ -75,7 +75,7 @@ class Tour(Journey):
         """Compose panel and views into one picture. unfolded: the sections that are to be seen; none for all as is."""
         for section in ("inputs", "painted", "propagate", "review", "models", "export", "advanced"):
             if unfolded:
-                getattr(self.ui, f"{section}Section").setCollapsed(section not in unfolded)
+                getattr(self.ui, f"{section}Section").collapsed = section not in unfolded
         self.rest(0.6)
         root = self.widget.parent.native
         height = 2 * (VIEW + BAR) + GAP
