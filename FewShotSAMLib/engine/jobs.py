@@ -41,8 +41,8 @@ from FewShotSAMLib.methods.registry import get_method
 
 ONLY_A_REGION = (
     "This model of the method “{method}” was learned on the region around what was painted, as the encoder “{encoder}” "
-    "asks for; on another volume it is shown whole slices, so that the result is rough. Learn it with --encoder vit_b, "
-    "or by the method few-shot."
+    "asks for; on another volume it is shown whole slices, so that the result is rough. Learn it with the encoder "
+    "vit_b, or by the method few-shot."
 )
 
 

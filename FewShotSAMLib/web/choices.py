@@ -9,6 +9,7 @@ from typing import Any
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.core.plane import axis_of_plane, slice_plane
 from FewShotSAMLib.methods.registry import METHODS
 from FewShotSAMLib.options import AUTO, option
@@ -77,8 +78,7 @@ def _encoder(value: Any, machine: Machine | None) -> str:
     known = () if machine is None else machine.encoders
     name = one_of(value, [AUTO, *(each.name for each in known)])
     if any(each.name == name and not each.present for each in known):
-        hint = f"Fetch it with “fewshotsam models download {name}”, then reload the page."
-        raise BadInputError(f"The encoder {name} is not on this computer.", hint)
+        raise BadInputError(f"The encoder {name} is not on this computer.", hint("get-model", encoder=name))
     return name
 
 
