@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ import torch
 
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.image_training import IMAGES_PER_STEP, RECOMPUTED_COST
+from FewShotSAMLib.engine.pace import remembered
 from FewShotSAMLib.engine.schedules import COLD_STEPS, plan_training
 from FewShotSAMLib.methods.registry import DEFAULT_METHOD, METHODS, Method
-from FewShotSAMLib.sam.cache import EmbeddingCache
+from FewShotSAMLib.sam.cache import EmbeddingCache, default_folder
 from FewShotSAMLib.sam.download import download as fetch
 from FewShotSAMLib.sam.memory import bytes_per_slice, free_memory
 from FewShotSAMLib.sam.models import is_downloaded
@@ -39,7 +40,7 @@ SOLVING = 0.15e12
 """That of a method that is solved at once, with any encoder (by the same rows 0.4 to 0.7 s, `few-shot` 6 s)."""
 ORIGINAL_LAYERS = 3.0
 """Time of SAM's original layers, which LoRA trains through, as a multiple of ours (docs/performance.md)."""
-_SIDE, _REPEATS = 1024, 3
+_SIDE, _REPEATS, _MEASURING_S = 1024, (3, 30), 0.4
 _OVERHEAD = 1.5
 """Time of an encoder beyond its products: norms, activations, memory traffic (measured with vit_b on a CPU)."""
 _WEIGHTS_AND_TORCH = 600_000_000
@@ -55,10 +56,11 @@ def inspect(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any
     device = pick_device("auto")
     rate = multiplications_per_second(device)
     cache = _cache(parameters)
+    paces = [pace for pace in remembered(default_folder()) if pace.get("device") == str(device)]
     report = {
         "devices": devices(),
         "best_device": str(device),
-        "encoders": [encoder_estimate(spec, rate, device) for spec in all_specs()],
+        "encoders": [encoder_estimate(spec, rate, device, paces) for spec in all_specs()],
         "cache_bytes": cache.usage(),
         "cache_limit_bytes": cache.limit_bytes,
         "cache_folder": str(cache.folder),
@@ -106,12 +108,20 @@ def _device(name: str, title: str, total: int | None, free: int | None) -> dict[
     return {"name": name, "title": title, "total_bytes": total, "free_bytes": free}
 
 
-def encoder_estimate(spec: EncoderSpec, rate: float, device: torch.device) -> dict[str, Any]:
+def encoder_estimate(
+    spec: EncoderSpec, rate: float, device: torch.device, paces: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """One encoder: what it is, whether its weights are here, and roughly how long it takes and how much memory.
 
     rate: multiplications per second. A run takes `start_seconds`, `training_seconds` of its method, and
-    `slice_seconds` of it for each slice.
+    `slice_seconds` of it for each slice. paces: of earlier runs on this device (`pace.remembered`); where there is one
+    it is the estimate.
     """
+    known = {pace["method"]: pace for pace in paces if pace.get("encoder") == spec.name}
+    training = {each.name: learning_cost(spec, each) / rate for each in METHODS}
+    slices = {each.name: slice_cost(spec, each) / rate for each in METHODS}
+    training |= {name: pace["training_seconds"] for name, pace in known.items()}
+    slices |= {name: pace["slice_seconds"] for name, pace in known.items()}
     item_size = 2 if device.type == "cuda" else 4
     return {
         "name": spec.name,
@@ -120,8 +130,8 @@ def encoder_estimate(spec: EncoderSpec, rate: float, device: torch.device) -> di
         "download_bytes": spec.size_bytes if spec.is_downloaded else 0,
         "present": not spec.is_downloaded or is_downloaded(spec),
         "start_seconds": START_S,
-        "training_seconds": {each.name: round(learning_cost(spec, each) / rate, 1) for each in METHODS},
-        "slice_seconds": {each.name: round(slice_cost(spec, each) / rate, 4) for each in METHODS},
+        "training_seconds": {name: round(seconds, 1) for name, seconds in training.items()},
+        "slice_seconds": {name: round(seconds, 4) for name, seconds in slices.items()},
         "memory_bytes": _WEIGHTS_AND_TORCH + 2 * spec.size_bytes + bytes_per_slice(spec.architecture, item_size),
     }
 
@@ -162,8 +172,12 @@ def multiplications_per_second(device: torch.device) -> float:
     kind = torch.float16 if device.type == "cuda" else torch.float32
     left = torch.ones(_SIDE, _SIDE, dtype=kind, device=device)
     best = float("inf")
-    for _ in range(_REPEATS):
+    begun, (fewest, most) = time.perf_counter(), _REPEATS
+    # The best of many: another program's threads in the way make single ones many times slower.
+    for number in range(most):
         started = time.perf_counter()
+        if number >= fewest and started - begun > _MEASURING_S:
+            break
         product = left @ left
         float(product[0, 0])  # waits for the device
         best = min(best, time.perf_counter() - started)
