@@ -10,7 +10,7 @@ from FewShotSAMLib.core.image_io import write_image
 from FewShotSAMLib.core.painting import empty_neighbours, keep_slices, slices_to_paint
 from FewShotSAMLib.core.phantom import ct_phantom
 from FewShotSAMLib.core.segmentation import write_segmentation
-from FewShotSAMLib.engine.machine import encoder_estimate
+from FewShotSAMLib.engine.machine import Speed, encoder_estimate
 from FewShotSAMLib.engine.pace import FILE_NAME, pace_of, remember, remembered
 from FewShotSAMLib.sam.registry import get_spec
 from FewShotSAMLib.worker import WorkerClient
@@ -41,10 +41,10 @@ def test_it_is_remembered_for_method_encoder_and_device(tmp_path: Path) -> None:
     remember(pace, tmp_path / "cache")
     paces = remembered(tmp_path / "cache")
     assert len(paces) == 2 and pace in paces
-    estimate = encoder_estimate(get_spec("tiny"), 1e11, torch.device("cpu"), paces)
+    estimate = encoder_estimate(get_spec("tiny"), Speed(1e11, 0.03), torch.device("cpu"), paces)
     assert estimate["training_seconds"]["few-shot"] == 7.0 and estimate["slice_seconds"]["few-shot"] == 0.3
-    other = encoder_estimate(get_spec("vit_b"), 1e11, torch.device("cpu"), paces)
-    assert other == encoder_estimate(get_spec("vit_b"), 1e11, torch.device("cpu"))
+    other = encoder_estimate(get_spec("vit_b"), Speed(1e11, 0.03), torch.device("cpu"), paces)
+    assert other == encoder_estimate(get_spec("vit_b"), Speed(1e11, 0.03), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("text", ["", "{]", "7", '[{"method": "x"}]', '[{"training_seconds": null}]'])
