@@ -29,7 +29,7 @@ class BundledFewShot(HeadMethod):
 
     settings = FewShotSettings
     any_segments = True
-    slice_cost = 18e9  # encoding, priors, two passes of the decoder; the encoder's own, 0.76e9, are the least of it
+    slice_cost = 8.0  # encoding, priors, two passes of the decoder
 
     def plan(self, architecture: Architecture, faithful: bool, warm: bool, steps: int | None) -> Training:
         """A few steps on the cache."""

@@ -8,9 +8,11 @@ from FewShotSAMLib.engine import estimates
 from FewShotSAMLib.engine.context import JobContext, StageTimer
 from FewShotSAMLib.engine.model_file import load_model
 from FewShotSAMLib.engine.outputs import check_outputs, write_outputs
+from FewShotSAMLib.engine.pace import pace_of, remember
 from FewShotSAMLib.engine.propagation import apply_to_volume, propagate_volume
 from FewShotSAMLib.engine.request import ApplyRequest, PropagateRequest
 from FewShotSAMLib.engine.warm import warm_volume
+from FewShotSAMLib.sam.cache import default_folder
 
 
 def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
@@ -30,7 +32,8 @@ def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, A
     model = done.model() if done.model is not None and request.save_model is not None else None
     with timer.stage("write"):
         write_outputs(done.segmentation, done.prediction, model, request, context)
-    return {"output": str(request.output), **done.report()}
+    report = {"output": str(request.output), **done.report()}
+    return {**report, "pace": _pace(request, report, done.asked)}
 
 
 def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
@@ -59,3 +62,12 @@ JOBS: dict[str, Callable[[Mapping[str, Any], JobContext], dict[str, Any]]] = {
     "clear_cache": estimates.clear_cache,
 }
 """What the background process can be asked to do."""
+
+
+def _pace(request: PropagateRequest, report: Mapping[str, Any], asked: int) -> dict[str, Any] | None:
+    """How fast the run was, kept for the next estimate; None where its steps were not the usual ones."""
+    unusual = request.steps is not None or request.augmented_copies is not None or request.fresh_augmentation
+    pace = None if unusual or request.code_faithful else pace_of(report, asked)
+    if pace is not None:
+        remember(pace, default_folder())
+    return pace

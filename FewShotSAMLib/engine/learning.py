@@ -6,6 +6,7 @@ from pathlib import Path
 
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.core.plane import SlicePlane
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.model_file import FewShotModel
@@ -88,7 +89,7 @@ def check_encoder(model: FewShotModel, encoder: Encoder) -> None:
         raise BadInputError(
             f"The few-shot model was learned on the encoder {model.encoder} ({model.weights_hash[:8]}), "
             f"not on {encoder.spec.name} ({encoder.weights_hash[:8]}).",
-            f"Use --encoder {model.encoder} with the same checkpoint, or learn anew without the model.",
+            hint("encoder-of-model", encoder=model.encoder),
         )
 
 
@@ -97,7 +98,7 @@ def check_warm_start(model: FewShotModel, plane: SlicePlane, method: str, segmen
     if model.method != method:
         raise BadInputError(
             f"The few-shot model was learned by the method {model.method}, not {method}.",
-            f"Use --method {model.method}, or learn anew without the model.",
+            hint("method-of-model", method=model.method),
         )
     if not get_method(method).load().any_segments and len(model.segments) != segment_count:
         raise BadInputError(

@@ -38,20 +38,22 @@ from FewShotSAMLib.methods.registry import get_method
 
 ONLY_A_REGION = (
     "This model of the method “{method}” was learned on the region around what was painted, as the encoder “{encoder}” "
-    "asks for; on another volume it is shown whole slices, so that the result is rough. Learn it with --encoder vit_b, "
-    "or by the method few-shot."
+    "asks for; on another volume it is shown whole slices, so that the result is rough. Learn it with the encoder "
+    "vit_b, or by the method few-shot."
 )
 
 
 @dataclass(frozen=True)
 class Segmented:
-    """What came of it. model: gives what was learned, as it may have to be computed; None where nothing was."""
+    """What came of it. asked: how many slices were encoded and predicted. model: gives what was learned, as it may have
+    to be computed; None where nothing was."""
 
     run: VolumeRun
     segmentation: Segmentation
     prediction: Prediction
     annotation: Annotation | None
     training: Mapping[str, Any]
+    asked: int
     model: Callable[[], FewShotModel] | None = field(default=None)
 
     def report(self) -> dict[str, Any]:
@@ -84,12 +86,13 @@ def propagate_volume(
         check_encoder(warm_start, encoder)
     run = VolumeRun(volume, annotation.axis, normalisation, encoder, options.compute, context, timer)
     prediction = blank_prediction(volume.geometry.shape, want_confidence)
-    run, learned = _learn_and_predict(run, options, annotation, indices, warm_start, prediction)
+    asked = _asked(options, annotation, indices)
+    run, learned = _learn_and_predict(run, options, annotation, (indices, asked), warm_start, prediction)
     insert_exemplars(prediction, annotation)
     refine(prediction, options.post_processing, volume.geometry)
     result = fill_in(annotation.segmentation, prediction, annotation.axis, indices)
     training = {"method": options.method, "steps": learned.steps, "loss": learned.loss, "warm": warm_start is not None}
-    return Segmented(run, result, prediction, annotation, training, learned.model)
+    return Segmented(run, result, prediction, annotation, training, len(asked), learned.model)
 
 
 def apply_to_volume(
@@ -123,27 +126,25 @@ def apply_to_volume(
         _predict(run, predictor, embeddings, indices, prediction)
     refine(prediction, options.post_processing, volume.geometry)
     result = fill_in(empty_segmentation(model.segments, volume.geometry), prediction, axis, indices)
-    return Segmented(run, result, prediction, None, {"method": model.method})
+    return Segmented(run, result, prediction, None, {"method": model.method}, len(indices))
 
 
 def _learn_and_predict(
     run: VolumeRun,
     options: PropagateOptions,
     annotation: Annotation,
-    indices: Sequence[int],
+    indices: tuple[Sequence[int], Sequence[int]],
     warm_start: FewShotModel | None,
     prediction: Prediction,
 ) -> tuple[VolumeRun, Learned]:
     """Fill in the prediction. The run comes back: adapting the encoder makes it another one.
 
-    Slices on which, by what was painted, there can be no segment are neither encoded nor predicted; the published
-    methods know no such rule, so that with `code_faithful` there is none.
+    indices: all slices to fill in, and those of them to encode and predict.
     """
     adapts = get_method(options.method).load().adapts_encoder
     ruled_out = _nothing if options.code_faithful else annotation.ruled_out
-    every = len(annotation.segmentation.segments)
-    asked = [index for index in indices if len(ruled_out(index)) < every]
-    settled = sorted({*indices} - {*asked})
+    wanted, asked = indices
+    settled = sorted({*wanted} - {*asked})
     earlier = warm_start.region if warm_start else None
     settle(prediction, run.axis, settled)
     if settled:
@@ -163,6 +164,13 @@ def _learn_and_predict(
                 embeddings.ensure(asked)
             fill(run, learned.predictor, embeddings)
     return run, learned
+
+
+def _asked(options: PropagateOptions, annotation: Annotation, indices: Sequence[int]) -> list[int]:
+    """The slices that are encoded and predicted: not those on which, by what was painted, there can be no segment. The
+    published methods know no such rule, so that with `code_faithful` there is none."""
+    every = len(annotation.segmentation.segments)
+    return [index for index in indices if options.code_faithful or len(annotation.ruled_out(index)) < every]
 
 
 def _learning(options: PropagateOptions, warm_start: FewShotModel | None) -> LearningOptions:

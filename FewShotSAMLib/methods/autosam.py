@@ -135,7 +135,7 @@ class AutoSam(HeadMethod):
 class AutoSamViT(AutoSam):
     """AutoSAM's mask decoder with tokens per class."""
 
-    learning_cost = 0.8e12
+    learning_cost = 160.0
 
     def new_head(self, parts: Parts, settings: Any) -> Head:
         """From SAM's decoder."""

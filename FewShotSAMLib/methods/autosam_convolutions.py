@@ -141,7 +141,7 @@ class AutoSamCnn(AutoSam):
 
     fine_learning_rate = 2e-3
     fine_steps = 120
-    learning_cost = 1.3e12
+    learning_cost = 260.0
 
     def new_head(self, parts: Parts, settings: Any) -> Head:
         """With random weights."""
@@ -153,7 +153,7 @@ class AutoSamLinear(AutoSam):
     """AutoSAM's linear readout."""
 
     learning_rate = 5e-3
-    learning_cost = 0.5e12
+    learning_cost = 100.0
 
     def new_head(self, parts: Parts, settings: Any) -> Head:
         """From SAM's upscaling."""

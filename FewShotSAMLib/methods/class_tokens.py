@@ -97,6 +97,6 @@ class ClassTokens(HeadMethod):
         return ClassTokenHead(parts.mask_decoder, parts.prompt_encoder, parts.class_count, lora, fine_levels(parts))
 
 
-CHEAP_LUNCH = ClassTokens(LoraSettings, synthesises=True, cost=2.4e12)
-LORA = ClassTokens(LoraSettings, synthesises=False, cost=2e12)
-SYNTHESIS = ClassTokens(ClassTokenSettings, synthesises=True, cost=0.7e12)
+CHEAP_LUNCH = ClassTokens(LoraSettings, synthesises=True, cost=480.0)
+LORA = ClassTokens(LoraSettings, synthesises=False, cost=400.0)
+SYNTHESIS = ClassTokens(ClassTokenSettings, synthesises=True, cost=140.0)

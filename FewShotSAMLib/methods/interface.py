@@ -224,9 +224,11 @@ class Method(ABC):
     name: its registry entry's. settings: a class, all of it optional, stored in the model's file as JSON. Options that
     only some know: steps (not those that are `solved`), contact_sheet (those that `synthesise`), code_faithful (those
     that `has_published_code`). adapts_encoder: it may learn LoRA in the encoder, so that what it predicts on needs
-    embeddings of its own. any_segments: a model can be gone on from with other segments. Costs are multiplications that
-    would take as long (docs/performance.md): of learning and of predicting a slice where the encoder has fine levels;
-    fixed_cost: of learning with any encoder.
+    embeddings of its own. any_segments: a model can be gone on from with other segments.
+
+    learning_cost, slice_cost: of learning with default steps from three painted slices, and of a slice, where the
+    encoder has fine levels, in passes of the bundled encoder that take as long (measured with one segment); fixed_cost:
+    of learning with other encoders, as multiplications that take as long, where it does not follow from the plan.
     """
 
     name = ""
@@ -237,8 +239,8 @@ class Method(ABC):
     adapts_encoder = False
     any_segments = False
     fixed_cost: float | None = None
-    learning_cost = 2e12
-    slice_cost = 5e9
+    learning_cost = 400.0
+    slice_cost = 2.0
 
     def for_encoder(self, architecture: Architecture) -> Method:
         """The method as it is with such an encoder: itself, unless the encoder brings its own."""
