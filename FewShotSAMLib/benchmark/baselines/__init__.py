@@ -51,7 +51,7 @@ def sam(
         device, prompt = run.encoder.device, Prompt(points, box)
         parts = decoder.to(device), prompt_encoder.to(device)
         shapes = None if given is None else given.astype(np.uint8)
-        baseline = ZeroShotSam(lambda grey, axis: embeddings, *parts, prompt, shapes)
+        baseline = ZeroShotSam(embeddings, *parts, prompt, shapes)
         classes = baseline(_grey(volume, run.window), _painted(annotation), annotation.axis)
         return Outcome(classes == 1, _details(run))
 

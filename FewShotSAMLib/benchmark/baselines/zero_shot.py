@@ -9,7 +9,7 @@ from scipy import ndimage
 from segment_anything.modeling import MaskDecoder, PromptEncoder
 from torch import Tensor
 
-from FewShotSAMLib.benchmark.baselines.interface import MakeSource, Painted, class_count_of, with_painted
+from FewShotSAMLib.benchmark.baselines.interface import Painted, SliceSource, class_count_of, with_painted
 from FewShotSAMLib.benchmark.baselines.shape_interpolation import interpolate_shapes
 from FewShotSAMLib.core.annotation import IGNORE
 from FewShotSAMLib.sam.framing import Framing
@@ -35,13 +35,15 @@ class ZeroShotSam:
     As SAM's authors advise, a single point, which is ambiguous, gets three masks, of which the one that SAM itself
     rates best is taken; several points or a box get one.
 
+    source: of the volume and axis that it is called with.
+
     given: classes (K, J, I) that each slice is prompted from, as the papers do it with a person or the truth. Without
     it prompts come from `interpolate_shapes`, so that a slice beyond the outermost painted ones stays empty (ours).
     """
 
     def __init__(
         self,
-        source: MakeSource,
+        source: SliceSource,
         mask_decoder: MaskDecoder,
         prompt_encoder: PromptEncoder,
         prompt: Prompt,
@@ -52,7 +54,7 @@ class ZeroShotSam:
 
     def __call__(self, grey: np.ndarray, painted: Painted, axis: int) -> np.ndarray:
         """See `Baseline`."""
-        source = self._source(grey, axis)
+        source = self._source
         classes = np.zeros(grey.shape, np.uint8)
         slices = np.moveaxis(classes, axis, 0)
         plane = source.framing.plane

@@ -1,6 +1,6 @@
 """The baselines segment a small phantom, keep what was painted, and use what they are said to use."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,17 +8,37 @@ import numpy as np
 import pytest
 import torch
 
-from FewShotSAMLib.benchmark.baselines.interface import EncodedVolume, class_count_of, encoded_by
+from FewShotSAMLib.benchmark.baselines.interface import class_count_of
 from FewShotSAMLib.benchmark.baselines.shape_interpolation import interpolate_shapes
 from FewShotSAMLib.benchmark.baselines.unet import UNetFromScratch, UNetSettings
 from FewShotSAMLib.benchmark.baselines.zero_shot import BOX, FIVE_POINTS, ONE_POINT, Prompt, ZeroShotSam, inner_points
 from FewShotSAMLib.core.annotation import IGNORE
 from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.phantom import ct_phantom
+from FewShotSAMLib.core.plane import SlicePlane
 from FewShotSAMLib.sam.encoder import Encoder
+from FewShotSAMLib.sam.framing import whole_slice
 from FewShotSAMLib.sam.registry import build_sam
 
 SIDE = 40
+
+
+class EncodedVolume:
+    """Embeddings straight from the encoder, one slice at a time; spacing in mm along k, j, i."""
+
+    def __init__(
+        self, encoder: Encoder, grey: np.ndarray, axis: int, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    ) -> None:
+        rows, columns = (other for other in range(3) if other != axis)
+        shape, sides = (grey.shape[rows], grey.shape[columns]), (spacing[rows], spacing[columns])
+        plane = SlicePlane(axis, "as stored", False, False, False, shape, sides)
+        self.framing = whole_slice(plane, encoder.image_size)
+        self._encoder, self._slices = encoder, np.moveaxis(grey, axis, 0)
+
+    def slices(self, indices: Sequence[int]) -> torch.Tensor:
+        """Embeddings (n, 256, h, w), float32."""
+        grey = [torch.from_numpy(np.ascontiguousarray(self._slices[index], dtype=np.float32)) for index in indices]
+        return torch.cat([self._encoder.encode(self.framing.image(one)[None]) for one in grey])
 
 
 @pytest.fixture
@@ -56,8 +76,8 @@ def test_painted_slices_stay_and_every_axis_works(encoder: Encoder, name: str, a
     painted[4][0, :] = IGNORE
     decoder, prompts = encoder.sam_parts()
     baseline: Callable[..., np.ndarray] = {
-        "point": ZeroShotSam(encoded_by(encoder), decoder, prompts, ONE_POINT),
-        "box": ZeroShotSam(encoded_by(encoder), decoder, prompts, BOX),
+        "point": ZeroShotSam(EncodedVolume(encoder, grey, axis), decoder, prompts, ONE_POINT),
+        "box": ZeroShotSam(EncodedVolume(encoder, grey, axis), decoder, prompts, BOX),
     }[name]
     found = baseline(grey, painted, axis)
     assert found.shape == grey.shape and found.dtype == np.uint8
@@ -102,7 +122,8 @@ def test_sam_is_asked_at_the_right_places(encoder: Encoder) -> None:
     prompts.register_forward_pre_hook(lambda _, arguments: asked.append(arguments[:2]))
     for prompt in (ONE_POINT, FIVE_POINTS, BOX, Prompt(1, box=True)):
         asked.clear()
-        ZeroShotSam(encoded_by(encoder), decoder, prompts, prompt)(grey[:, :, :30], painted, 0)
+        shown = grey[:, :, :30]
+        ZeroShotSam(EncodedVolume(encoder, shown, 0), decoder, prompts, prompt)(shown, painted, 0)
         points, box = asked[2 * 2]  # slices 5 and 6 with two segments each, then the first segment of slice 7
         assert (points is not None) == (prompt.points > 0) and (box is not None) == prompt.box
         scale = 128 / SIDE
@@ -124,7 +145,8 @@ def test_sam_is_asked_where_prompts_are_given(encoder: Encoder) -> None:
     prompts.register_forward_pre_hook(lambda _, arguments: asked.append(arguments[0]))
     given = np.zeros_like(truth)
     given[1, 30:34, 4:8] = 1
-    ZeroShotSam(encoded_by(encoder), decoder, prompts, ONE_POINT, given)(grey, paint(truth, 0, (4, 8)), 0)
+    source = EncodedVolume(encoder, grey, 0)
+    ZeroShotSam(source, decoder, prompts, ONE_POINT, given)(grey, paint(truth, 0, (4, 8)), 0)
     ((coordinates, _),) = asked
     x, y = (coordinates[0, 0] + 0.5) / (128 / SIDE) - 0.5
     assert given[1, round(float(y)), round(float(x))] == 1
