@@ -56,13 +56,15 @@ class Application:
 
     makeClient: the background process, not started; may raise FewShotSAMError. processEvents: lets the application
     work while a call blocks. makeTimer(tick, failed): for calls that do not; the exception of a tick goes to `failed`.
-    findEditors: the Segment Editor widgets there are.
+    findEditors: the Segment Editor widgets there are. temporary: where job folders are made, None for the system's own
+    place.
     """
 
     makeClient: Callable[[], WorkerClient]
     processEvents: Callable[[], None]
     makeTimer: Callable[[Callable[[], None], Callable[[Exception], None]], Timer]
     findEditors: Callable[[], Sequence[SegmentEditor]]
+    temporary: Path | None = None
 
 
 class _EditorInUse:
@@ -241,7 +243,8 @@ class Scripting:
 
     def _openSession(self) -> Session:
         if self._session is None:
-            self._session = Session(self._scene, self._application.makeClient())
+            client, temporary = self._application.makeClient(), self._application.temporary
+            self._session = Session(self._scene, client, temporary=temporary)
             self._session.said.connect(self._onSaid)
             self._session.progressed.connect(self._onProgressed)
         return self._session

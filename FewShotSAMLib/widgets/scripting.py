@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import slicer
@@ -19,7 +20,8 @@ from FewShotSAMLib.worker.client import WorkerClient
 
 def makeScripting() -> Scripting:
     """Scripting in the application's scene; no process is started yet."""
-    return Scripting(Application(_makeClient, lambda: slicer.app.processEvents(), Driver, _findEditors))
+    temporary = Path(slicer.app.temporaryPath)
+    return Scripting(Application(_makeClient, lambda: slicer.app.processEvents(), Driver, _findEditors, temporary))
 
 
 def _makeClient() -> WorkerClient:

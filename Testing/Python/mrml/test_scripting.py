@@ -215,7 +215,7 @@ def test_closed_during_a_run_nothing_is_left(own_desk: Desk, blocks: bool) -> No
     def close(progress: Progress) -> None:
         nonlocal folder
         if progress.stage != "prepare" and folder is None:
-            folder = own_desk.scripting._session._job_folder
+            folder = own_desk.scripting._session._job_folder.path
             own_desk.on_events = own_desk.scripting.close
             if not blocks:
                 own_desk.scripting.close()
