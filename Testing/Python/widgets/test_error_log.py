@@ -30,3 +30,9 @@ def test_a_new_segmentation_and_its_end(scene: Any) -> None:
     node.GetSegmentation().AddEmptySegment("more", "more")
     node.GetDisplayNode().SetSegmentVisibility("more", False)
     slicer.mrmlScene.RemoveNode(node)
+
+
+def test_a_segmentation_that_is_removed_while_it_is_chosen(panel: Any, scene: Any) -> None:
+    """Slicer's Segment Editor takes no source volume without a segmentation."""
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSegmentationNode"))
