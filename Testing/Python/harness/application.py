@@ -57,6 +57,7 @@ def _makeScene() -> None:
     logic.SetMRMLScene(scene)
     _kept.extend((application, logic))
     scene.AddObserver(scene.NodeAddedEvent, _listInSubjectHierarchy)
+    scene.AddObserver(scene.NodeAboutToBeRemovedEvent, _takeFromSubjectHierarchy)
 
 
 def _listInSubjectHierarchy(scene: Any, event: str, node: Any) -> None:
@@ -68,6 +69,17 @@ def _listInSubjectHierarchy(scene: Any, event: str, node: Any) -> None:
 
 
 _listInSubjectHierarchy.CallDataType = vtk.VTK_OBJECT  # type: ignore[attr-defined]
+
+
+def _takeFromSubjectHierarchy(scene: Any, event: str, node: Any) -> None:
+    if isinstance(node, slicer.vtkMRMLDisplayableNode) and not scene.IsClosing():
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+        item = hierarchy.GetItemByDataNode(node)
+        if item:
+            hierarchy.RemoveItem(item, False, False)
+
+
+_takeFromSubjectHierarchy.CallDataType = vtk.VTK_OBJECT  # type: ignore[attr-defined]
 
 
 def _addScriptedModules() -> None:

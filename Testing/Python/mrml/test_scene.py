@@ -280,13 +280,12 @@ def test_a_real_volume(scene: slicer.vtkMRMLScene, shared_data: Path, tmp_path: 
     assert np.array_equal(voxels(segmentation, segment.id, image.geometry), sparse)
 
 
-@pytest.mark.parametrize("is_listed", [True, False])
-def test_new_segmentations_come_under_the_volumes_patient_and_study(scene: slicer.vtkMRMLScene, is_listed: bool) -> None:
+def test_new_segmentations_come_under_the_volumes_patient_and_study(scene: slicer.vtkMRMLScene) -> None:
     """The application lists a node as soon as it is added, but under no patient."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
 
     def list_it(caller: object, event: str, node: slicer.vtkMRMLNode) -> None:
-        if is_listed and isinstance(node, slicer.vtkMRMLSegmentationNode):
+        if isinstance(node, slicer.vtkMRMLSegmentationNode):
             hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
 
     list_it.CallDataType = vtk.VTK_OBJECT  # type: ignore[attr-defined]
