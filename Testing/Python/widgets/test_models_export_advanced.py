@@ -96,6 +96,8 @@ def test_a_model_is_applied_to_the_ticked_volumes(models: Any, scene: Any) -> No
     ],
 )
 def test_export(panel: Any, scene: Any, position: int, answer: str, written: str) -> None:
+    panel.ui.volumeSelector.setCurrentNodeID("")
+    panel.wait(2)
     assert not panel.ui.exportButton.enabled
     panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
     panel.wait(2)
