@@ -53,9 +53,9 @@ class Timer(Protocol):
 class Application:
     """What scripting needs of the program around the scene.
 
-    makeSession(scene): a session whose process is not started; may raise FewShotSAMError. processEvents: lets the application
-    work while a call blocks. makeTimer(tick, failed): for calls that do not; the exception of a tick goes to `failed`.
-    findEditors: the Segment Editor widgets there are.
+    makeSession(scene): a session whose process is not started; may raise FewShotSAMError. processEvents: lets the
+    application work while a call blocks. makeTimer(tick, failed): for calls that do not; the exception of a tick goes
+    to `failed`. findEditors: the Segment Editor widgets there are.
     """
 
     makeSession: Callable[[MRMLScene], Session]
