@@ -2,14 +2,19 @@
 
 from typing import ClassVar
 
+from FewShotSAMLib.core.hints import Hint
+
 
 class FewShotSAMError(Exception):
-    """An error whose message is meant for the user; `hint` says what they can do about it."""
+    """An error whose message is meant for the user; `hint` says what they can do about it.
+
+    As text it has the command line's words for a hint; other front ends use their own, see core/hints.py.
+    """
 
     kind: ClassVar[str] = "bug"
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: Hint | str = "") -> None:
         super().__init__(message, hint)
         self.message = message
         self.hint = hint

@@ -41,7 +41,7 @@ BACKWARD_COST, RECOMPUTED_COST = 3.0, 4.0
 """Time of a training step on one image as multiples of encoding it: forward and backward; and forward once more."""
 NO_PAIRS = (
     "No pairs are synthesised: there are as many of them as augmented copies, and after a warm start none unless asked "
-    "for. Choose a number with --augmented-copies."
+    "for. Choose a number of augmented copies."
 )
 LONG_S = 600.0
 """Training from which on the user is warned."""

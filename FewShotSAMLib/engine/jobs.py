@@ -20,6 +20,7 @@ from FewShotSAMLib.engine.image_training import adapted_run
 from FewShotSAMLib.engine.learning import Learned, LearningOptions, check_encoder, check_warm_start, learn, new_head
 from FewShotSAMLib.engine.model_file import FewShotModel, load_model
 from FewShotSAMLib.engine.outputs import check_outputs, write_outputs
+from FewShotSAMLib.engine.pace import pace_of, remember
 from FewShotSAMLib.engine.predict import Prediction, predict
 from FewShotSAMLib.engine.report import job_report
 from FewShotSAMLib.engine.request import ApplyRequest, ComputeOptions, PropagateRequest
@@ -38,11 +39,12 @@ from FewShotSAMLib.engine.warm import file_identity, warm_encoder, warm_volume
 from FewShotSAMLib.methods.fusion_head import FusionHead
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.registry import get_method
+from FewShotSAMLib.sam.cache import default_folder
 
 ONLY_A_REGION = (
     "This model of the method “{method}” was learned on the region around what was painted, as the encoder “{encoder}” "
-    "asks for; on another volume it is shown whole slices, so that the result is rough. Learn it with --encoder vit_b, "
-    "or by the method few-shot."
+    "asks for; on another volume it is shown whole slices, so that the result is rough. Learn it with the encoder "
+    "vit_b, or by the method few-shot."
 )
 
 
@@ -78,7 +80,8 @@ def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, A
     with timer.stage("write"):
         write_outputs(result, prediction, learned, request, context)
     training = {"method": request.method, "steps": learned.steps, "loss": learned.loss, "warm": warm_start is not None}
-    return job_report(run, request.output, result, prediction, annotation, training)
+    report = job_report(run, request.output, result, prediction, annotation, training)
+    return {**report, "pace": _pace(request, report, len(_asked(request, annotation, indices)))}
 
 
 def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
@@ -144,8 +147,7 @@ def _learn_and_predict(
     """
     adapts = get_method(request.method).adapts_encoder
     ruled_out = _nothing if request.code_faithful else annotation.ruled_out
-    every = len(annotation.segmentation.segments)
-    asked = [index for index in indices if len(ruled_out(index)) < every]
+    asked = _asked(request, annotation, indices)
     settled = sorted({*indices} - {*asked})
     earlier = warm_start.region if warm_start else None
     prediction = blank_prediction(run.volume.geometry.shape, request.confidence is not None)
@@ -178,6 +180,21 @@ def _learn_and_predict(
     if request.save_model is not None and isinstance(learned.head, FusionHead):
         learned = replace(learned, model=with_exemplars(learned.model, run, annotation))
     return run, learned, prediction
+
+
+def _asked(request: PropagateRequest, annotation: Annotation, indices: Sequence[int]) -> list[int]:
+    """The slices that are encoded and predicted."""
+    every = len(annotation.segmentation.segments)
+    return [index for index in indices if request.code_faithful or len(annotation.ruled_out(index)) < every]
+
+
+def _pace(request: PropagateRequest, report: Mapping[str, Any], asked: int) -> dict[str, Any] | None:
+    """How fast the run was, kept for the next estimate; None where its steps were not the usual ones."""
+    unusual = request.steps is not None or request.augmented_copies is not None or request.fresh_augmentation
+    pace = None if unusual or request.code_faithful else pace_of(report, asked)
+    if pace is not None:
+        remember(pace, default_folder())
+    return pace
 
 
 def _nothing(index: int) -> frozenset[int]:

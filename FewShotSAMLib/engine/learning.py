@@ -9,6 +9,7 @@ import torch
 
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.core.plane import SlicePlane
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.exemplars import Exemplar, collect_exemplars, tokens_of
@@ -182,7 +183,7 @@ def check_encoder(model: FewShotModel, encoder: Encoder) -> None:
         raise BadInputError(
             f"The few-shot model was learned on the encoder {model.encoder} ({model.weights_hash[:8]}), "
             f"not on {encoder.spec.name} ({encoder.weights_hash[:8]}).",
-            f"Use --encoder {model.encoder} with the same checkpoint, or learn anew without the model.",
+            hint("encoder-of-model", encoder=model.encoder),
         )
 
 
@@ -191,7 +192,7 @@ def check_warm_start(model: FewShotModel, plane: SlicePlane, method: str, segmen
     if model.method != method:
         raise BadInputError(
             f"The few-shot model was learned by the method {model.method}, not {method}.",
-            f"Use --method {model.method}, or learn anew without the model.",
+            hint("method-of-model", method=model.method),
         )
     if not get_method(method).needs_tokens and len(model.segments) != segment_count:
         raise BadInputError(

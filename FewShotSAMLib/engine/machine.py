@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,39 +12,55 @@ import torch
 
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.image_training import IMAGES_PER_STEP, RECOMPUTED_COST
+from FewShotSAMLib.engine.pace import remembered
 from FewShotSAMLib.engine.schedules import COLD_STEPS, plan_training
 from FewShotSAMLib.methods.registry import DEFAULT_METHOD, METHODS, Method
-from FewShotSAMLib.sam.cache import EmbeddingCache
+from FewShotSAMLib.options import AUTOMATIC_ENCODER
+from FewShotSAMLib.sam.cache import EmbeddingCache, default_folder
+from FewShotSAMLib.sam.compact import CompactEncoder
 from FewShotSAMLib.sam.download import download as fetch
 from FewShotSAMLib.sam.memory import bytes_per_slice, free_memory
 from FewShotSAMLib.sam.models import is_downloaded
 from FewShotSAMLib.sam.precision import pick_device
 from FewShotSAMLib.sam.registry import Architecture, EncoderSpec, all_specs, get_spec
 
-COMPACT_SLICE, COMPACT_LEARNING = 18e9, 2e12
-"""What a slice (encoding, priors, two passes of the decoder) and learning cost with the bundled encoder, as
-multiplications that would take as long (docs/performance.md); the encoder's own, 0.76e9, are the least of it."""
-COMPACT_HEAD_SLICE = 5e9
-"""A slice with a method that has no priors and one pass: in the benchmark's rows (k = 3, one core) it took 0.3 of that
-time."""
+COMPACT_SLICE, COMPACT_LEARNING = 8.0, 400.0
+"""What a slice (encoding, priors, two passes of the decoder) and learning from three painted slices cost with the
+bundled encoder, in passes of it that take as long: measured on a real spleen, with other programs on the same cores."""
+COMPACT_HEAD_SLICE = 2.0
+"""A slice with a method that has no priors and one pass."""
 DECODER_SLICE, DECODER_LEARNING = 5e9, 3e12
 """The same for the decoder behind SAM's encoders, whose products come on top."""
 EXEMPLARS, COPIES = 3, 2
 START_S = 4.0
 """Until the process is there and has loaded an encoder."""
-COMPACT_TRAINING = {"autosam-vit": 0.8e12, "autosam-cnn": 1.3e12, "autosam-linear": 0.5e12, "synthesis": 0.7e12}
-COMPACT_TRAINING |= {"lora": 2e12, "cheap-lunch": 2.4e12}
-"""Likewise, what learning by the other methods costs with the bundled encoder (measured with one segment on one core
-by their default steps; more segments cost little more, as all are learned in one pass)."""
+COMPACT_TRAINING = {"autosam-vit": 160.0, "autosam-cnn": 260.0, "autosam-linear": 100.0, "synthesis": 140.0}
+COMPACT_TRAINING |= {"lora": 400.0, "cheap-lunch": 480.0, "pixel-classifier": 30.0}
+"""Likewise, what learning by the other methods costs (by the shares of `few-shot` in the benchmark's rows: one segment,
+default steps; more segments cost little more, as all are learned in one pass)."""
 SOLVING = 0.15e12
-"""That of a method that is solved at once, with any encoder (by the same rows 0.4 to 0.7 s, `few-shot` 6 s)."""
+"""That of a method that is solved at once, behind SAM's encoders."""
 ORIGINAL_LAYERS = 3.0
 """Time of SAM's original layers, which LoRA trains through, as a multiple of ours (docs/performance.md)."""
-_SIDE, _REPEATS = 1024, 3
+_SIDE = 1024
+_FEWEST, _MOST, _MEASURING_S = 3, 30, 0.4
 _OVERHEAD = 1.5
 """Time of an encoder beyond its products: norms, activations, memory traffic (measured with vit_b on a CPU)."""
 _WEIGHTS_AND_TORCH = 600_000_000
 """Bytes that torch and a process take before anything is computed."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast a device is: multiplications of large matrices in a second, which SAM's encoders consist of, and seconds
+    of one pass of the bundled encoder, which measures small work better."""
+
+    multiplications_per_second: float
+    compact_seconds: float
+
+    def of(self, spec: EncoderSpec) -> float:
+        """Seconds of one unit of `slice_cost` and `learning_cost`: a pass of the bundled encoder, or one product."""
+        return self.compact_seconds if spec.looks_closely else 1 / self.multiplications_per_second
 
 
 def inspect(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
@@ -53,12 +70,13 @@ def inspect(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any
     """
     context.progress("inspect", 0, 1)
     device = pick_device("auto")
-    rate = multiplications_per_second(device)
+    speed = Speed(multiplications_per_second(device), compact_seconds(device))
     cache = _cache(parameters)
+    paces = [pace for pace in remembered(default_folder()) if pace.get("device") == str(device)]
     report = {
         "devices": devices(),
         "best_device": str(device),
-        "encoders": [encoder_estimate(spec, rate, device) for spec in all_specs()],
+        "encoders": [encoder_estimate(spec, speed, device, paces) for spec in all_specs()],
         "cache_bytes": cache.usage(),
         "cache_limit_bytes": cache.limit_bytes,
         "cache_folder": str(cache.folder),
@@ -106,12 +124,20 @@ def _device(name: str, title: str, total: int | None, free: int | None) -> dict[
     return {"name": name, "title": title, "total_bytes": total, "free_bytes": free}
 
 
-def encoder_estimate(spec: EncoderSpec, rate: float, device: torch.device) -> dict[str, Any]:
+def encoder_estimate(
+    spec: EncoderSpec, speed: Speed, device: torch.device, paces: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """One encoder: what it is, whether its weights are here, and roughly how long it takes and how much memory.
 
-    rate: multiplications per second. A run takes `start_seconds`, `training_seconds` of its method, and
-    `slice_seconds` of it for each slice.
+    A run takes `start_seconds`, `training_seconds` of its method, and
+    `slice_seconds` of it for each slice. paces: of earlier runs on this device (`pace.remembered`); where there is one
+    it is the estimate.
     """
+    known = {pace["method"]: pace for pace in paces if pace.get("encoder") == spec.name}
+    training = {each.name: learning_cost(spec, each) * speed.of(spec) for each in METHODS}
+    slices = {each.name: slice_cost(spec, each) * speed.of(spec) for each in METHODS}
+    training |= {name: pace["training_seconds"] for name, pace in known.items()}
+    slices |= {name: pace["slice_seconds"] for name, pace in known.items()}
     item_size = 2 if device.type == "cuda" else 4
     return {
         "name": spec.name,
@@ -120,25 +146,25 @@ def encoder_estimate(spec: EncoderSpec, rate: float, device: torch.device) -> di
         "download_bytes": spec.size_bytes if spec.is_downloaded else 0,
         "present": not spec.is_downloaded or is_downloaded(spec),
         "start_seconds": START_S,
-        "training_seconds": {each.name: round(learning_cost(spec, each) / rate, 1) for each in METHODS},
-        "slice_seconds": {each.name: round(slice_cost(spec, each) / rate, 4) for each in METHODS},
+        "training_seconds": {name: round(seconds, 1) for name, seconds in training.items()},
+        "slice_seconds": {name: round(seconds, 4) for name, seconds in slices.items()},
         "memory_bytes": _WEIGHTS_AND_TORCH + 2 * spec.size_bytes + bytes_per_slice(spec.architecture, item_size),
     }
 
 
 def slice_cost(spec: EncoderSpec, method: Method) -> float:
-    """Encoding a slice and predicting it, as multiplications that would take as long."""
+    """Encoding a slice and predicting it, in the units of `Speed`."""
     if spec.looks_closely:
         return COMPACT_SLICE if method.name == DEFAULT_METHOD else COMPACT_HEAD_SLICE
     return DECODER_SLICE + _OVERHEAD * multiplications(spec.architecture)
 
 
 def learning_cost(spec: EncoderSpec, method: Method) -> float:
-    """Learning by a method's default steps, as multiplications that would take as long."""
-    if method.solved:
-        return SOLVING
+    """Learning by a method's default steps, in the units of `Speed`."""
     if spec.looks_closely:
         return COMPACT_TRAINING.get(method.name, COMPACT_LEARNING)
+    if method.solved:
+        return SOLVING
     encoding = _OVERHEAD * multiplications(spec.architecture)
     plan = plan_training(method, compact=False, faithful=False, warm=False, steps=None)
     cost = DECODER_LEARNING * plan.steps / COLD_STEPS
@@ -157,14 +183,26 @@ def multiplications(architecture: Architecture) -> float:
     return float(architecture.depth * 12 * tokens * width**2 + 2 * tokens * seen * width)
 
 
+def compact_seconds(device: torch.device) -> float:
+    """Seconds of one pass of the bundled encoder's network, on this device now; its weights do not matter."""
+    side = get_spec(AUTOMATIC_ENCODER).image_size
+    with torch.inference_mode():
+        network, image = CompactEncoder(side).eval().to(device), torch.zeros(1, 3, side, side, device=device)
+        return _best(lambda: float(network(image).flatten()[0]))
+
+
+def _best(work: Callable[[], float]) -> float:
+    """The least seconds of many tries: other programs' threads make single ones many times slower."""
+    begun, times = time.perf_counter(), list[float]()
+    while len(times) < _FEWEST or (len(times) < _MOST and time.perf_counter() - begun < _MEASURING_S):
+        started = time.perf_counter()
+        work()  # its number has to come from the device, which is waited for
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
 def multiplications_per_second(device: torch.device) -> float:
     """How fast this device multiplies matrices now, in the number format that encoding on it would take."""
     kind = torch.float16 if device.type == "cuda" else torch.float32
     left = torch.ones(_SIDE, _SIDE, dtype=kind, device=device)
-    best = float("inf")
-    for _ in range(_REPEATS):
-        started = time.perf_counter()
-        product = left @ left
-        float(product[0, 0])  # waits for the device
-        best = min(best, time.perf_counter() - started)
-    return _SIDE**3 / best
+    return _SIDE**3 / _best(lambda: float((left @ left)[0, 0]))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.core.volume import Volume, read_volume
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.request import ComputeOptions
@@ -21,7 +22,7 @@ MEMORY_ONLY = 0
 def choose_encoder(options: ComputeOptions) -> EncoderSpec:
     """The encoder asked for; see `options.AUTOMATIC_ENCODER` for `auto`."""
     if options.encoder == AUTO and options.checkpoint is not None:
-        raise BadInputError("A checkpoint was given without its encoder.", "Name it too, for example --encoder vit_b.")
+        raise BadInputError("A checkpoint was given without its encoder.", hint("name-encoder"))
     return get_spec(AUTOMATIC_ENCODER if options.encoder == AUTO else options.encoder)
 
 

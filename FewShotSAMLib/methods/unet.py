@@ -12,6 +12,7 @@ from torch import Tensor
 
 from FewShotSAMLib.core.annotation import IGNORE
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.methods.augmentation import SliceAugmentation
 from FewShotSAMLib.methods.baseline import Painted, class_count_of, with_painted
 from FewShotSAMLib.methods.loss import segmentation_loss
@@ -124,7 +125,7 @@ def _network(outputs: int, channels: int) -> Any:
         from monai.networks.nets import UNet
     except ImportError as error:
         raise BadInputError(
-            "The U-Net needs MONAI, which is not installed.", "Run “pip install 'fewshotsam[baselines]'”."
+            "The U-Net needs MONAI, which is not installed.", hint("install-packages", extra="baselines")
         ) from error
     widths = [channels * 2**level for level in range(5)]
     return UNet(2, 1, outputs, widths, strides=(2, 2, 2, 2), num_res_units=2, norm="instance")

@@ -12,6 +12,7 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 from torch import Tensor
 
 from FewShotSAMLib.core.errors import MemoryShortageError
+from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.sam.calibration import REQUIRED_COSINE, calibrate, cosine, in_float, synthetic_slice, use_float
 from FewShotSAMLib.sam.checkpoint import load_sam
 from FewShotSAMLib.sam.compact import CompactEncoder, FastCompact
@@ -190,7 +191,7 @@ class Encoder:
         found = "" if reached is None else f" (similarity {reached:.4f}, {REQUIRED_COSINE} is required)"
         problem = f"Precision {self.precision} is too coarse for these weights of “{self.spec.name}”{found}"
         if reached is not None and not self._automatic:
-            self._warn(f"{problem}. It is used as you asked; leave --precision away for a safe choice.")
+            self._warn(f"{problem}. It is used as you asked; the precision auto is the safe choice.")
             return
         if self._vit.dtype == torch.float32:
             use_float(self._vit)
@@ -211,6 +212,6 @@ def _network(
 
 def _shortage(spec: EncoderSpec, device: torch.device) -> MemoryShortageError:
     where = "this computer" if device.type == "cpu" else f"the graphics card ({device})"
-    hint = "Close other programs or choose a smaller encoder"
-    hint += "." if device.type == "cpu" else ", or use --device cpu."
-    return MemoryShortageError(f"The memory of {where} does not suffice to encode one slice with “{spec.name}”.", hint)
+    is_cpu = device.type == "cpu"
+    advice = "Close other programs or choose a smaller encoder." if is_cpu else hint("free-gpu-memory")
+    return MemoryShortageError(f"The memory of {where} is not enough to encode one slice with “{spec.name}”.", advice)

@@ -9,6 +9,7 @@ from typing import Any
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.core.plane import axis_of_plane, slice_plane
 from FewShotSAMLib.methods.registry import METHODS
 from FewShotSAMLib.options import AUTO, option
@@ -59,7 +60,8 @@ def _machine_choices(machine: Machine | None) -> Contents:
 def _cost(session: Session, count: int) -> Contents:
     """One line; what memory is needed is told where it is short."""
     is_known = session.target is not None and session.axis is not None
-    cost = cost_of(session.machine, session.settings, slices_to_encode(session.range, count) if is_known else 0)
+    slices = slices_to_encode(session.range, count, session.painted) if is_known else 0
+    cost = cost_of(session.machine, session.settings, slices)
     if cost is None:
         return {"text": "", "is_problem": False}
     lines = [each for each in (cost.time, cost.memory if cost.memory.is_problem else None) if each is not None]
@@ -77,8 +79,7 @@ def _encoder(value: Any, machine: Machine | None) -> str:
     known = () if machine is None else machine.encoders
     name = one_of(value, [AUTO, *(each.name for each in known)])
     if any(each.name == name and not each.present for each in known):
-        hint = f"Fetch it with “fewshotsam models download {name}”, then reload the page."
-        raise BadInputError(f"The encoder {name} is not on this computer.", hint)
+        raise BadInputError(f"The encoder {name} is not on this computer.", hint("get-model", encoder=name))
     return name
 
 

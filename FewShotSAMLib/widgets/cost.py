@@ -12,7 +12,8 @@ def sliceCount(services: Services) -> int:
     session = services.session
     if session.target is None or session.axis is None:
         return 0
-    return slices_to_encode(session.range, services.views.sliceCount(session.target.volume, session.axis))
+    count = services.views.sliceCount(session.target.volume, session.axis)
+    return slices_to_encode(session.range, count, session.painted)
 
 
 def costText(services: Services) -> str:

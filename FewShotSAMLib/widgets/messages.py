@@ -10,6 +10,7 @@ import qt
 import slicer.util
 
 from FewShotSAMLib.core.errors import FewShotSAMError
+from FewShotSAMLib.widgets.hints import PANEL_WORDS
 from FewShotSAMLib.widgets.texts import PROBLEM_COLOR, WARNING_COLOR, colored, escaped
 from FewShotSAMLib.widgets.translation import _
 from FewShotSAMLib.workflow import Message
@@ -30,7 +31,7 @@ class Messages:
 
     def show(self, message: Message) -> None:
         """Show what is wrong and what can be done; it stays until it is closed or another comes."""
-        text = f"{message.text} {message.hint}".strip()
+        text = message.worded(PANEL_WORDS)
         self._ui.messageLabel.setText(_LOOK[message.level](text))
         self._ui.messageFrame.show()
         slicer.util.showStatusMessage(text, _STATUS_MS)  # in case the panel is scrolled elsewhere

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError, MemoryShortageError
+from FewShotSAMLib.core.hints import Hint
 from FewShotSAMLib.worker.deaths import RESTART_HINT, describe_death, memory_kills
 from FewShotSAMLib.worker.process import kill_group, start_process, worker_environment
 from FewShotSAMLib.worker.protocol import (
@@ -31,6 +32,7 @@ from FewShotSAMLib.worker.protocol import (
     Shutdown,
     encode_message,
     error_event,
+    hint_of,
     parse_event,
 )
 from FewShotSAMLib.worker.watchdog import memory_note
@@ -45,7 +47,7 @@ STDERR_LINES = 500
 class WorkerError(FewShotSAMError):
     """A bug in the background process; `log` is the path of the file with the traceback, "" where there is none."""
 
-    def __init__(self, message: str, hint: str = "", log: str = "") -> None:
+    def __init__(self, message: str, hint: Hint | str = "", log: str = "") -> None:
         super().__init__(message, hint)
         self.log = log
 
@@ -58,7 +60,7 @@ class WorkerDiedError(WorkerError):
 
 def error_of(event: Event) -> FewShotSAMError:
     """The exception that stands for an error event."""
-    message, hint = str(event.get("message", "")), str(event.get("hint", ""))
+    message, hint = str(event.get("message", "")), hint_of(event)
     for kind in (BadInputError, MemoryShortageError, CancelledError):
         if event.get("kind") == kind.kind:
             return kind(message, hint)
@@ -236,7 +238,8 @@ class WorkerClient:
         with contextlib.suppress(subprocess.TimeoutExpired):  # its own exit code says more than that of a kill
             self._process.wait(2)
         self._clear_away()
-        message, hint = f"The background process was ended: {self._kill_reason}.", RESTART_HINT
+        message = f"The background process was ended: {self._kill_reason}."
+        hint: Hint | str = RESTART_HINT
         if not self._kill_reason:
             message, hint = describe_death(
                 self._process.returncode, list(self._stderr), self.log, self._memory_ran_out()

@@ -12,6 +12,8 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from FewShotSAMLib.core.hints import Hint, hint
+
 RESTART_HINT = "Start again; the embeddings already made are kept."
 MEMORY_HINT = "Close other programs or choose a smaller encoder. " + RESTART_HINT
 KILLS_FILE = Path("/proc/vmstat")
@@ -31,7 +33,7 @@ def memory_kills() -> int:
 
 def describe_death(
     returncode: int | None, last_lines: Sequence[str], log: str, memory_ran_out: bool = False
-) -> tuple[str, str]:
+) -> tuple[str, Hint | str]:
     """(message, hint) for a process that ended unasked; what it last wrote to stderr is added to its log.
 
     `returncode` as in subprocess (negative: a signal), `log` the path of its log file, "" where it had none yet,
@@ -48,7 +50,7 @@ def describe_death(
     if not log:
         said = f": {last_lines[-1]}" if last_lines else "."
         message = f"The background process could not start (exit code {returncode}){said}"
-        return message, "Run “fewshotsam doctor” to see what is missing."
+        return message, hint("see-what-is-missing")
     for crash in filter(None, map(_CRASH.search, last_lines)):
         return f"The background process crashed ({crash[1]}).", _with_log(RESTART_HINT, log)
     return f"The background process ended unexpectedly (exit code {returncode}).", _with_log(RESTART_HINT, log)

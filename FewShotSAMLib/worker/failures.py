@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError, MemoryShortageError
+from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.core.packages import distribution_of
 from FewShotSAMLib.worker.protocol import Event, error_event
 
@@ -17,7 +18,6 @@ EXTRAS = {
 }
 """Packages that not every installation has -> the extra of FewShotSAM that brings them."""
 MEMORY_PHRASES = ("can't allocate memory", "not enough memory", "out of memory", "unable to allocate")
-MEMORY_HINT = "Close other programs, choose a smaller encoder, or use --device cpu if the graphics card is the limit."
 BUG_HINT = "This is a bug in FewShotSAM; please report it with the log file."
 
 _log = logging.getLogger(__name__)
@@ -38,11 +38,11 @@ def as_known_error(error: BaseException) -> FewShotSAMError | None:
     if isinstance(error, FewShotSAMError):
         return error
     if is_memory_shortage(error):
-        return MemoryShortageError("The memory is not enough for this run.", MEMORY_HINT)
+        return MemoryShortageError("The memory is not enough for this run.", hint("free-memory"))
     package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if package in EXTRAS:
-        hint = f"Run: pip install 'fewshotsam[{EXTRAS[package]}]'"
-        return BadInputError(f"The package {distribution_of(package)} is not installed.", hint)
+        message = f"The package {distribution_of(package)} is not installed."
+        return BadInputError(message, hint("install-packages", extra=EXTRAS[package]))
     return None
 
 

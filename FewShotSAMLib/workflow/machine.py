@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from FewShotSAMLib.options import AUTO, AUTOMATIC_ENCODER
@@ -60,6 +60,23 @@ class Machine:
             memory_free_bytes=report["memory_free_bytes"],
             **rest,
         )
+
+    def with_pace(self, pace: Mapping[str, Any] | None) -> Machine:
+        """The same with what a run's report says of its `pace`; the estimates are for the best device alone."""
+        if pace is None or pace["device"] != self.best_device:
+            return self
+        method, name = pace["method"], pace["encoder"]
+        encoders = tuple(
+            replace(
+                each,
+                training_seconds={**each.training_seconds, method: pace["training_seconds"]},
+                slice_seconds={**each.slice_seconds, method: pace["slice_seconds"]},
+            )
+            if each.name == name
+            else each
+            for each in self.encoders
+        )
+        return replace(self, encoders=encoders)
 
     def encoder(self, name: str) -> EncoderState | None:
         """The encoder of this name, or the one that "auto" stands for."""

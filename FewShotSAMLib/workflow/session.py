@@ -383,6 +383,7 @@ class Session:
         self._learned = self._run.question.learns_like
         self.review = Review.from_report(report)
         self._run.take_result(report)
+        self.machine = None if self.machine is None else self.machine.with_pace(report.get("pace"))
         self.logged.emit(self.review.summary)
         self.changed.emit()
 

@@ -3,17 +3,17 @@
 import torch
 
 from FewShotSAMLib.engine.context import JobContext
-from FewShotSAMLib.engine.machine import encoder_estimate, inspect
+from FewShotSAMLib.engine.machine import Speed, encoder_estimate, inspect
 from FewShotSAMLib.methods.registry import METHOD_NAMES
 from FewShotSAMLib.sam.registry import get_spec
 from FewShotSAMLib.workflow import Machine, Settings
 from FewShotSAMLib.workflow.duration import run_seconds
 
-RATE = 1e11
+SPEED = Speed(1e11, 0.03)
 
 
 def training(encoder: str) -> dict[str, float]:
-    found: dict[str, float] = encoder_estimate(get_spec(encoder), RATE, torch.device("cpu"))["training_seconds"]
+    found: dict[str, float] = encoder_estimate(get_spec(encoder), SPEED, torch.device("cpu"))["training_seconds"]
     return found
 
 
