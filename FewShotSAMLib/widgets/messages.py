@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import qt
@@ -33,12 +34,23 @@ class Messages:
         text = f"{message.text} {message.hint}".strip()
         self._ui.messageLabel.setText(_LOOK[message.level](text))
         self._ui.messageFrame.show()
-        slicer.util.showStatusMessage(text, _STATUS_MS)  # in case the panel is scrolled elsewhere
+        self.status(text)  # in case another module is open
         self.log(text)
         if message.log:
             self.log(_("More is in {0}").format(message.log))
         if message.level == "error":
             logging.error("FewShotSAM: %s", text)
+
+    def status(self, text: str) -> None:
+        """Say something in passing, in Slicer's status bar."""
+        slicer.util.showStatusMessage(text, _STATUS_MS)
+
+    @contextmanager
+    def busy(self, step: str) -> Iterator[None]:
+        """For what may take seconds and cannot go on in the background: the step's name and a busy cursor."""
+        self.status(step)
+        with slicer.util.WaitCursor():
+            yield
 
     def clear(self) -> None:
         """Take the last message away: it was about an earlier run."""

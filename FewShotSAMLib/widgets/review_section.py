@@ -1,4 +1,4 @@
-"""Section 4: how sure the result is on each slice, and where to paint next."""
+"""Section 3: how sure the result is on each slice, and where to paint next."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ReviewSection:
     def __init__(self, ui: Any, services: Services) -> None:
         self._ui = ui
         self._services = services
-        self._strip = ConfidenceStrip(ui.stripLabel, self._jumpTo)
+        self._strip = ConfidenceStrip(ui.stripLabel, self._onStrip)
         ui.legendLabel.setText(_legend())
         ui.nextSliceButton.connect("clicked()", self.goToNextSlice)
 
@@ -55,6 +55,9 @@ class ReviewSection:
         following = self._services.session.next_slice()
         if following is not None:
             self._jumpTo(following)
+
+    def _onStrip(self, index: int) -> None:
+        self._jumpTo(index)
 
     def _jumpTo(self, index: int) -> None:
         session = self._services.session

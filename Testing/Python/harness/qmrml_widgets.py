@@ -50,6 +50,7 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QComboBox):
         super().__init__(parent)
         self._types: list[str] = []
         self._flags = {"noneEnabled": False, "addEnabled": True, "removeEnabled": True, "renameEnabled": False}
+        self._flags["showChildNodeTypes"] = True
         self._id = ""
         self.activated.connect(self._onActivated)
 
@@ -81,7 +82,8 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QComboBox):
     def _nodesOf(self, className: str) -> list[Any]:
         found = self._scene.GetNodesByClass(className)
         found.UnRegister(None)
-        return [found.GetItemAsObject(i) for i in range(found.GetNumberOfItems())]
+        nodes = [found.GetItemAsObject(i) for i in range(found.GetNumberOfItems())]
+        return [node for node in nodes if self._flags["showChildNodeTypes"] or node.GetClassName() == className]
 
     def _choose(self, nodeId: str) -> None:
         self.setCurrentIndex(self.findData(nodeId))
@@ -114,6 +116,8 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QComboBox):
     addEnabled = Property(bool, *_flag("addEnabled"))
     removeEnabled = Property(bool, *_flag("removeEnabled"))
     renameEnabled = Property(bool, *_flag("renameEnabled"))
+    showChildNodeTypes = Property(bool, *_flag("showChildNodeTypes"))
+    setShowChildNodeTypes = _flag("showChildNodeTypes")[1]
     setNoneEnabled = _flag("noneEnabled")[1]
     setAddEnabled = _flag("addEnabled")[1]
     setRemoveEnabled = _flag("removeEnabled")[1]
@@ -132,6 +136,9 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QFrame):
         self.setFrameShape(QtWidgets.QFrame.StyledPanel)
         layout = QtWidgets.QVBoxLayout(self)
         layout.addWidget(QtWidgets.QLabel("Segment Editor"))
+        layout.addSpacerItem(
+            QtWidgets.QSpacerItem(20, 40, QtWidgets.QSizePolicy.Minimum, QtWidgets.QSizePolicy.Expanding)
+        )
         self.setMinimumHeight(90)
 
     def setMRMLScene(self, scene: Any) -> None:
@@ -172,6 +179,12 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QFrame):
 
     def setActiveEffect(self, effect: Any) -> None:
         self.calls.append(("setActiveEffect", effect))
+
+    def setActiveEffectByName(self, name: str) -> None:
+        self.calls.append(("setActiveEffectByName", name))
+
+    def updateEffectList(self) -> None:
+        self.calls.append(("updateEffectList",))
 
     def setupViewObservations(self) -> None:
         self.calls.append(("setupViewObservations",))

@@ -1,8 +1,10 @@
 """The panel under the harness. One process has one Qt binding: `test_in_*.py` start a process for each."""
 
+import logging
 import os
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +29,16 @@ if BINDING:
 
     SETTINGS = tempfile.TemporaryDirectory()
     application.start(Path(SETTINGS.name))  # now: the test modules import `qt`
+    from harness import slicer_objects  # noqa: F401 - they register themselves
+
+    class _Unexpected(logging.Handler):
+        """The panel goes on after an error that nobody foresaw; a test does not."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.exc_info:
+                problems.report("".join(traceback.format_exception(*record.exc_info)))
+
+    logging.getLogger().addHandler(_Unexpected(logging.ERROR))
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +107,7 @@ class PanelUnderTest:
             self.dependencies,
         )
         self.widget.setup()
+        self.widget.enter()
         self.root = self.widget.parent
         self.ui: Any = slicer.util.childWidgetVariables(self.root)
         self.root.resize(400, 1000)

@@ -14,7 +14,7 @@ def models(panel: Any) -> Any:
     """Two models, of which the second is selected; the section is unfolded."""
     for name in ("liver CT", "spleen MR"):
         panel.session.models.put(name)
-    panel.ui.modelsSection.setCollapsed(False)
+    panel.ui.modelsSection.collapsed = False
     panel.ui.modelList.topLevelItem(1).setSelected(True)
     return panel
 
@@ -22,6 +22,12 @@ def models(panel: Any) -> Any:
 def names(panel: Any) -> list[str]:
     listed = panel.ui.modelList
     return [listed.topLevelItem(row).text(0) for row in range(listed.topLevelItemCount)]
+
+
+def selected(panel: Any) -> list[str]:
+    listed = panel.ui.modelList
+    items = [listed.topLevelItem(row) for row in range(listed.topLevelItemCount)]
+    return [item.text(0) for item in items if item.isSelected()]
 
 
 def test_models_are_listed(models: Any) -> None:
@@ -49,16 +55,19 @@ def test_a_model_is_renamed_deleted_loaded_and_exported(models: Any) -> None:
     assert (entry.name, path) == ("spleen MR", Path("/tmp/kidney.fewshot"))
     models.ui.loadModelButton.click()
     assert names(models) == ["liver CT", "spleen MR", "kidney"]
-    models.dialogs.answer = "spleen 3 T"
+    assert selected(models) == ["kidney"], "what has just come is what one goes on with"
+    models.dialogs.answer = "kidney 3 T"
     models.ui.renameModelButton.click()
-    assert names(models) == ["liver CT", "kidney", "spleen 3 T"]
+    assert names(models) == ["liver CT", "spleen MR", "kidney 3 T"]
+    assert selected(models) == ["kidney 3 T"]
+    assert models.ui.exportModelButton.enabled and models.ui.deleteModelButton.enabled
     models.ui.modelList.topLevelItem(0).setSelected(True)
     models.dialogs.answer = False
     models.ui.deleteModelButton.click()
     assert len(names(models)) == 3
     models.dialogs.answer = True
     models.ui.deleteModelButton.click()
-    assert names(models) == ["kidney", "spleen 3 T"]
+    assert names(models) == ["spleen MR", "kidney 3 T"]
 
 
 def test_a_file_that_is_no_model_is_told(models: Any) -> None:
@@ -92,6 +101,8 @@ def test_a_model_is_applied_to_the_ticked_volumes(models: Any, scene: Any) -> No
     ],
 )
 def test_export(panel: Any, scene: Any, position: int, answer: str, written: str) -> None:
+    panel.ui.volumeSelector.setCurrentNodeID("")
+    panel.wait(2)
     assert not panel.ui.exportButton.enabled
     panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
     panel.wait(2)
@@ -184,7 +195,7 @@ def test_damaged_settings_are_the_defaults(panel: Any) -> None:
 
 
 def test_a_download_needs_consent(panel: Any) -> None:
-    panel.ui.advancedSection.setCollapsed(False)
+    panel.ui.advancedSection.collapsed = False
     panel.go(machine=fakes.machine(), settings=Settings(encoder="vit_b"))
     assert "375 MB to download" in panel.ui.encoderLabel.text
     panel.dialogs.answer = False

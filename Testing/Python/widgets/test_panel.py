@@ -4,7 +4,7 @@ from typing import Any
 
 import fakes
 import pytest
-from harness import application, problems
+from harness import application
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.workflow import Message, Progress, State
@@ -58,7 +58,6 @@ def test_progress_without_an_end_shows_a_busy_bar(panel: Any) -> None:
 
 def test_preview_controls(panel: Any) -> None:
     ui, preview = panel.ui, fakes.FakePreview()
-    panel.ui.propagateSection.setCollapsed(False)
     assert not ui.previewFrame.visible
     panel.go(state=State.RUNNING, preview=preview)
     assert ui.previewFrame.visible
@@ -73,7 +72,7 @@ def test_preview_controls(panel: Any) -> None:
     assert panel.session.calls[-2:] == [("apply",), ("discard",)]
     panel.go(state=State.IDLE, preview=None)
     assert not ui.previewFrame.visible
-    assert not ui.show3DButton.checked
+    assert ui.show3DButton.checked, "the next preview is shown in 3D, too"
 
 
 @pytest.mark.parametrize("level", ["info", "warning", "error"])
@@ -113,12 +112,12 @@ def test_done_sections_fold_away(panel: Any) -> None:
     assert [ui.inputsSection.collapsed, ui.paintedSection.collapsed, ui.reviewSection.collapsed] == [False, False, True]
     panel.go(state=State.PREPARING)
     assert [ui.inputsSection.collapsed, ui.paintedSection.collapsed] == [True, True]
-    ui.inputsSection.setCollapsed(False)
+    ui.inputsSection.collapsed = False
     panel.go(state=State.RUNNING)
     assert not ui.inputsSection.collapsed  # as the user wants it
     panel.go(state=State.PREVIEW, review=fakes.review())
     assert not ui.reviewSection.collapsed
-    ui.inputsSection.setCollapsed(True)
+    ui.inputsSection.collapsed = True
     ui.nextSliceButton.click()
     assert not ui.inputsSection.collapsed
 
@@ -131,13 +130,6 @@ def test_the_timer_ticks_until_the_panel_is_closed(panel: Any) -> None:
     before = panel.session.polls
     _letTimeoutsPass()
     assert panel.session.polls == before
-
-
-def test_an_unexpected_error_stops_the_timer_and_fails_the_test(panel: Any) -> None:
-    panel.session.poll = lambda: 1 / 0
-    with problems.expected("ZeroDivisionError"):
-        _letTimeoutsPass()
-    _letTimeoutsPass()  # a second error would be a problem
 
 
 def _letTimeoutsPass() -> None:

@@ -28,7 +28,7 @@ def run(panel: Any) -> None:
     panel.go(state=State.PREPARING)
     panel.go(state=State.RUNNING, preview=fakes.FakePreview())
     panel.say("progressed", Progress("predict", "Predicting slices, 34 of 112", 0.3, 75.0))
-    panel.ui.logSection.setCollapsed(False)
+    panel.ui.logSection.collapsed = False
     panel.say("logged", "encoder tiny on cpu")
 
 
@@ -53,10 +53,10 @@ def models(panel: Any) -> None:
     for name in ("liver CT", "spleen and kidneys of the MR cohort"):
         panel.session.models.put(name)
     panel.go(axis=0, review=fakes.review())
-    for name in ("inputs", "painted", "propagate", "review"):
-        getattr(panel.ui, f"{name}Section").setCollapsed(True)
+    for name in ("inputs", "painted", "review"):
+        getattr(panel.ui, f"{name}Section").collapsed = True
     for name in ("models", "export"):
-        getattr(panel.ui, f"{name}Section").setCollapsed(False)
+        getattr(panel.ui, f"{name}Section").collapsed = False
     panel.ui.modelList.topLevelItem(0).setSelected(True)
 
 
@@ -65,8 +65,8 @@ def advanced(panel: Any) -> None:
 
     panel.go(axis=0, machine=fakes.machine(), settings=dataclasses.replace(panel.session.settings, encoder="vit_b"))
     for name in ("inputs", "painted", "review"):
-        getattr(panel.ui, f"{name}Section").setCollapsed(True)
-    panel.ui.advancedSection.setCollapsed(False)
+        getattr(panel.ui, f"{name}Section").collapsed = True
+    panel.ui.advancedSection.collapsed = False
 
 
 STATES = (start, paint, run, preview, review, failure, models, advanced)

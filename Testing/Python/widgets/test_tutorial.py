@@ -73,9 +73,9 @@ class Tour(Journey):
 
     def take(self, name: str, *unfolded: str, surfaceOf: Any = None) -> None:
         """Compose panel and views into one picture. unfolded: the sections that are to be seen; none for all as is."""
-        for section in ("inputs", "painted", "propagate", "review", "models", "export", "advanced"):
+        for section in ("inputs", "painted", "review", "models", "export", "advanced"):
             if unfolded:
-                getattr(self.ui, f"{section}Section").setCollapsed(section not in unfolded)
+                getattr(self.ui, f"{section}Section").collapsed = section not in unfolded
         self.rest(0.6)
         root = self.widget.parent.native
         height = 2 * (VIEW + BAR) + GAP
