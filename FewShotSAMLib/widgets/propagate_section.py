@@ -67,10 +67,17 @@ class PropagateSection:
         button.setEnabled(session.state in (State.PREPARING, State.RUNNING) or (not busy and not reason))
         button.setToolTip(self._toolTip(session.state, reason))
         self._ui.progressFrame.setVisible(busy)
-        line = "" if busy or session.preview is not None else escaped(reason) or costText(self._services)
+        line = self._line(reason)
         self._ui.costLabel.setText(line)
         self._ui.costLabel.setVisible(bool(line))
         self._updatePreview()
+
+    def _line(self, reason: str) -> str:
+        """Above the button: why it cannot be pressed, else what a run takes. What is missing stands elsewhere."""
+        session = self._services.session
+        if session.state in BUSY or session.preview is not None or self._services.missing:
+            return ""
+        return escaped(reason) or costText(self._services)
 
     def _buttonText(self, state: State) -> str:
         if state is State.CANCELLING:

@@ -38,7 +38,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
 
     def showEvent(self, event: Any) -> None:
         super().showEvent(event)
-        if not self.isChecked():
+        if not self.isChecked() and self.maximumHeight() != _HEADER_HEIGHT:
             self._showChildren(False)
 
     def sizeHint(self) -> Any:
