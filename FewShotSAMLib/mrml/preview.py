@@ -9,6 +9,7 @@ import slicer
 
 from FewShotSAMLib.mrml.create import newSegmentationNode
 from FewShotSAMLib.mrml.grids import emptyImage, viewOfImage
+from FewShotSAMLib.mrml.hierarchy import takeOff
 from FewShotSAMLib.mrml.segments import LABELMAP
 from FewShotSAMLib.mrml.surfaces import SURFACE
 from FewShotSAMLib.mrml.volumes import volumeGeometry
@@ -18,7 +19,11 @@ _FIRST_OPACITY = 0.5
 
 
 class SegmentationPreview:
-    """A ScenePreview: one labelmap of the volume's extent that all segments share, written in place."""
+    """A ScenePreview: one labelmap of the volume's extent that all segments share, written in place.
+
+    The node is a visible one, as those of Slicer's own effects: the application lists it in the module Data, and
+    logs an error at every change of a segmentation that it does not list.
+    """
 
     def __init__(
         self, scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLVolumeNode, segments: Sequence[SceneSegment]
@@ -78,6 +83,7 @@ class SegmentationPreview:
         if self._isInScene():
             display = self._node.GetDisplayNode()
             self._scene.RemoveNode(self._node)
+            takeOff(self._scene, self._node)
             self._scene.RemoveNode(display)
 
     def _isInScene(self) -> bool:

@@ -17,7 +17,9 @@ class SceneObservers(VTKObservationMixin):
     ) -> None:
         super().__init__()
         self._onEdited = onEdited
+        self._onMoved: Callable[[], None] | None = None
         self._watched: list[tuple[Any, int]] = []
+        self._volume: Any = None
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, lambda caller, event: onClosing())
         self.addObserver(scene, scene.EndCloseEvent, lambda caller, event: onReplaced())
@@ -35,19 +37,38 @@ class SceneObservers(VTKObservationMixin):
         for thing, event in watched:
             self.addObserver(thing, event, self._onModified)
 
+    def watchVolume(self, nodeId: str, onMoved: Callable[[], None]) -> None:
+        """Tell when this volume comes to lie elsewhere in the world, or its transform is hardened; "" for none."""
+        self._onMoved = onMoved
+        node = slicer.mrmlScene.GetNodeByID(nodeId) if nodeId else None
+        if node is self._volume:
+            return
+        for watched, change in ((self._volume, self.removeObserver), (node, self.addObserver)):
+            if watched is not None:
+                change(watched, watched.TransformModifiedEvent, self._onTransformed)
+        self._volume = node
+
     def stop(self) -> None:
         """Observe nothing any more."""
-        self._watched = []
+        self._watched, self._volume = [], None
         self.removeObservers()
+
+    def _onTransformed(self, caller: Any, event: str) -> None:
+        if self._onMoved is not None:
+            self._onMoved()
 
     def _onModified(self, caller: Any, event: str) -> None:
         self._onEdited()
 
 
 def _eventsOf(node: Any) -> list[tuple[Any, int]]:
-    """What changes a segmentation; whether a segment is shown is the display node's matter, of which the node tells."""
+    """What changes a segmentation; whether a segment is shown is the display node's matter, of which the node tells.
+
+    Under another transform what is painted lies on other slices of the volume.
+    """
     if node is None or node.GetSegmentation() is None:
         return []
     kind = slicer.vtkSegmentation
     edits = (kind.SourceRepresentationModified, kind.SegmentAdded, kind.SegmentRemoved, kind.SegmentModified)
-    return [*((node.GetSegmentation(), event) for event in edits), (node, node.DisplayModifiedEvent)]
+    ofNode = (node.DisplayModifiedEvent, node.TransformModifiedEvent)
+    return [*((node.GetSegmentation(), event) for event in edits), *((node, event) for event in ofNode)]

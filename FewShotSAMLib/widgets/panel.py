@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import slicer
 import slicer.util
 
+from FewShotSAMLib.mrml.choice import defaultVolumeId
 from FewShotSAMLib.widgets.advanced_section import AdvancedSection
-from FewShotSAMLib.widgets.default_volume import defaultVolumeId
 from FewShotSAMLib.widgets.dependency_line import DependencyLine
 from FewShotSAMLib.widgets.driver import Driver
 from FewShotSAMLib.widgets.editor_extras import EditorExtras
@@ -176,7 +177,7 @@ class Panel:
     def _chooseVolume(self) -> None:
         """So that painting can begin at once."""
         selector = self._ui.volumeSelector
-        volumeId = "" if selector.currentNodeID else defaultVolumeId()
+        volumeId = "" if selector.currentNodeID else defaultVolumeId(slicer.mrmlScene)
         if volumeId:
             selector.setCurrentNodeID(volumeId)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import slicer
 
-from harness.binding import Property, QtWidgets, Signal, Slot
+from harness.binding import Property, QtCore, QtWidgets, Signal, Slot
 from harness.pythonqt import nativeClasses, proxyClass, standIn
 
 _following: list[tuple[Any, int]] = []  # (scene, observer's tag) of the selectors of all panels
@@ -41,6 +41,26 @@ def _flag(name: str) -> Any:
 
 
 @standIn
+class qMRMLSortFilterProxyModel(QtCore.QObject):
+    """Which nodes a selector offers; `hiddenNodeIDs` is a property, and its setter no slot."""
+
+    invalidated = Signal()
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._hidden: list[str] = []
+
+    def _get(self) -> list[str]:
+        return self._hidden
+
+    def _set(self, nodeIds: list[str]) -> None:
+        self._hidden = list(nodeIds)
+        self.invalidated.emit()
+
+    hiddenNodeIDs = Property("QStringList", _get, _set)
+
+
+@standIn
 class qMRMLNodeComboBox(_OfScene, QtWidgets.QComboBox):
     """Lists the nodes of some classes and follows the scene; chooses the first node where it may not be empty."""
 
@@ -51,6 +71,8 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QComboBox):
         self._types: list[str] = []
         self._flags = {"noneEnabled": False, "addEnabled": True, "removeEnabled": True, "renameEnabled": False}
         self._flags["showChildNodeTypes"] = True
+        self._model = nativeClasses["qMRMLSortFilterProxyModel"]()
+        self._model.invalidated.connect(self._fill)
         self._id = ""
         self.activated.connect(self._onActivated)
 
@@ -70,6 +92,7 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QComboBox):
         if self._scene is None or self._scene.IsBatchProcessing():
             return
         nodes = [node for name in self._types for node in self._nodesOf(name) if not node.GetHideFromEditors()]
+        nodes = [node for node in nodes if node.GetID() not in self._model.hiddenNodeIDs]
         self.clear()
         if self._flags["noneEnabled"]:
             self.addItem("None", "")
@@ -84,6 +107,9 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QComboBox):
         found.UnRegister(None)
         nodes = [found.GetItemAsObject(i) for i in range(found.GetNumberOfItems())]
         return [node for node in nodes if self._flags["showChildNodeTypes"] or node.GetClassName() == className]
+
+    def sortFilterProxyModel(self) -> Any:
+        return self._model
 
     def _choose(self, nodeId: str) -> None:
         self.setCurrentIndex(self.findData(nodeId))
@@ -133,6 +159,7 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QFrame):
         self.calls: list[tuple[Any, ...]] = []
         self._logic = slicer.vtkSlicerSegmentEditorLogic()
         self._node: Any = None
+        self._autoShow = True
         self.setFrameShape(QtWidgets.QFrame.StyledPanel)
         layout = QtWidgets.QVBoxLayout(self)
         layout.addWidget(QtWidgets.QLabel("Segment Editor"))
@@ -153,14 +180,43 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QFrame):
         self._logic.SetSegmentEditorNode(node)
 
     def setSegmentationNode(self, node: Any) -> None:
+        """As in Slicer it empties the views' label layer, and takes the volume that the segmentation was made on."""
         self.calls.append(("setSegmentationNode", node))
         if self._node is not None:
+            isOther = node is not None and self._node.GetSegmentationNode() is not node
             self._node.SetAndObserveSegmentationNode(node)
+            if isOther:
+                for view in self._views():
+                    view.SetLabelVolumeID(None)
+                self._takeSource(node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole()))
 
     def setSourceVolumeNode(self, node: Any) -> None:
         self.calls.append(("setSourceVolumeNode", node))
-        if self._node is not None:
-            self._node.SetAndObserveSourceVolumeNode(node)
+        if self._node is not None and (node is None or self._node.GetSegmentationNode() is not None):
+            self._takeSource(node)
+
+    def _takeSource(self, node: Any) -> None:
+        isOther = self._node.GetSourceVolumeNode() is not node
+        self._node.SetAndObserveSourceVolumeNode(node)
+        if isOther and self._autoShow:
+            self.showSourceVolumeInSliceViewers()
+
+    @Slot(bool)
+    def setAutoShowSourceVolumeNode(self, autoShow: bool) -> None:
+        self._autoShow = autoShow
+
+    @Slot()
+    def showSourceVolumeInSliceViewers(self) -> None:
+        volume = self._node.GetSourceVolumeNode() if self._node is not None else None
+        for view in self._views() if volume is not None else []:
+            if volume.GetID() not in (view.GetBackgroundVolumeID(), view.GetForegroundVolumeID()):
+                view.SetBackgroundVolumeID(volume.GetID())
+                view.SetForegroundVolumeID(None)
+                view.SetLabelVolumeID(None)
+
+    def _views(self) -> list[Any]:
+        count = self._scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")
+        return [self._scene.GetNthNodeByClass(number, "vtkMRMLSliceCompositeNode") for number in range(count)]
 
     def setMaximumNumberOfUndoStates(self, count: int) -> None:
         self._logic.SetMaximumNumberOfUndoStates(count)

@@ -120,21 +120,6 @@ def test_surfaces_are_refused_before_work_is_put_into_them(scene: slicer.vtkMRML
         MRMLScene(scene).segments(Target(volume.GetID(), node.GetID()))
 
 
-def test_different_transforms_are_refused(scene: slicer.vtkMRMLScene) -> None:
-    volume = add_volume(scene, ramp(), GRID, "CT")
-    node = add_segmentation(scene, volume, ["A"])
-    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "shift")
-    volume.SetAndObserveTransformNodeID(transform.GetID())
-    target, adapter = Target(volume.GetID(), node.GetID()), MRMLScene(scene)
-    for call in (
-        lambda: adapter.segments(target),
-        lambda: adapter.commit(target, ["A"], np.zeros(GRID.shape, np.uint8), 0, [1]),
-        lambda: adapter.open_preview(target, ["A"]),
-    ):
-        with pytest.raises(BadInputError, match=r"'shift'.*Harden"):
-            call()
-
-
 def test_what_is_gone_is_said(scene: slicer.vtkMRMLScene, tmp_path: Path) -> None:
     volume = add_volume(scene, ramp(), GRID)
     node = add_segmentation(scene, volume, ["A"])
