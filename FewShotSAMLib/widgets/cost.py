@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.texts import PROBLEM_COLOR, colored, escaped
+from FewShotSAMLib.widgets.workflow_texts import translated
 from FewShotSAMLib.workflow.cost import cost_of, slices_to_encode
 
 
@@ -20,4 +21,7 @@ def costText(services: Services) -> str:
     session = services.session
     cost = cost_of(session.machine, session.settings, sliceCount(services))
     lines = [] if cost is None else [line for line in (cost.time, cost.memory) if line is not None]
-    return "<br>".join(colored(each.text, PROBLEM_COLOR) if each.is_problem else escaped(each.text) for each in lines)
+    return "<br>".join(
+        colored(translated(each.text), PROBLEM_COLOR) if each.is_problem else escaped(translated(each.text))
+        for each in lines
+    )

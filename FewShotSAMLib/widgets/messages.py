@@ -13,6 +13,7 @@ import slicer.util
 from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.widgets.texts import PROBLEM_COLOR, WARNING_COLOR, colored, escaped
 from FewShotSAMLib.widgets.translation import _
+from FewShotSAMLib.widgets.workflow_texts import translated
 from FewShotSAMLib.workflow import Message
 
 _MOST_LINES = 5000
@@ -31,7 +32,7 @@ class Messages:
 
     def show(self, message: Message) -> None:
         """Show what is wrong and what can be done; it stays until it is closed or another comes."""
-        text = f"{message.text} {message.hint}".strip()
+        text = f"{translated(message.text)} {translated(message.hint)}".strip()
         self._ui.messageLabel.setText(_LOOK[message.level](text))
         self._ui.messageFrame.show()
         self.status(text)  # in case another module is open

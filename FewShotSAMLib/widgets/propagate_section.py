@@ -11,6 +11,7 @@ from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.texts import escaped
 from FewShotSAMLib.widgets.translation import _
+from FewShotSAMLib.widgets.workflow_texts import translated
 from FewShotSAMLib.workflow import Progress, State
 from FewShotSAMLib.workflow.amounts import format_seconds
 from FewShotSAMLib.workflow.scene import ScenePreview
@@ -49,7 +50,7 @@ class PropagateSection:
 
     def showProgress(self, progress: Progress) -> None:
         """Stage, bar and time left."""
-        self._ui.stageLabel.setText(progress.text)
+        self._ui.stageLabel.setText(translated(progress.text))
         known = progress.fraction is not None
         self._ui.progressBar.setRange(0, _STEPS if known else 0)
         if progress.fraction is not None:

@@ -8,6 +8,7 @@ from FewShotSAMLib.widgets.confidence_strip import ConfidenceStrip
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.strip_image import SURE, UNSURE
 from FewShotSAMLib.widgets.translation import _
+from FewShotSAMLib.widgets.workflow_texts import translated
 
 
 class ReviewSection:
@@ -26,7 +27,9 @@ class ReviewSection:
         review = session.review
         following = session.next_slice() if review is not None else None
         self._ui.summaryLabel.setText(
-            review.summary if review is not None else _("How sure the result is will stand here after a run.")
+            translated(review.summary)
+            if review is not None
+            else _("How sure the result is will stand here after a run.")
         )
         for widget in (self._ui.stripLabel, self._ui.legendLabel):
             widget.setVisible(review is not None)
