@@ -1,5 +1,6 @@
 """From predicted classes to the segmentation that is written: painted slices stay as painted."""
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,9 @@ from FewShotSAMLib.core.segmentation import Segment, Segmentation
 from FewShotSAMLib.engine.confidence import CERTAIN
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.predict import CERTAIN_PERCENT, Prediction
+
+PREVIEW_PREFIX = "preview-"
+"""How the files of previews in the job folder begin."""
 
 
 def blank_prediction(shape: tuple[int, int, int], want_confidence: bool) -> Prediction:
@@ -84,7 +88,8 @@ class Previewer:
         folder: Path | None = self._context.job_folder
         if folder is None:
             return
-        path = folder / f"preview-{indices[0]:05d}.npy"
+        # A name that no other preview ever has: the parent may be slow, and each pass shows the same slices again.
+        path = folder / f"{PREVIEW_PREFIX}{secrets.token_hex(8)}.npy"
         try:
             np.save(path, np.moveaxis(self._prediction.classes, self._axis, 0)[list(indices)], allow_pickle=False)
         except OSError as error:

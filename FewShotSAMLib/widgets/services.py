@@ -50,7 +50,7 @@ class Services:
 def makeServices(segmentEditor: Any) -> Services:
     """The real ones. segmentEditor: the panel's qMRMLSegmentEditorWidget, whose Undo takes results back.
 
-    Raises FewShotSAMError where Slicer's Python is not found.
+    Raises FewShotSAMError where Slicer's Python is not found, or its folder for temporary files cannot be written.
     """
     from FewShotSAMLib.mrml import MRMLScene
     from FewShotSAMLib.widgets.dependencies import Dependencies as InstalledDependencies
@@ -59,7 +59,7 @@ def makeServices(segmentEditor: Any) -> Services:
     store = SettingsStore()
     scene = MRMLScene(segmentEditor=segmentEditor)
     return Services(
-        session=Session(scene, createWorkerClient(), store.load(), modelFolder()),
+        session=Session(scene, createWorkerClient(), store.load(), modelFolder(), Path(slicer.app.temporaryPath)),
         scene=scene,
         views=SliceViews(),
         parameters=SceneParameters(),

@@ -49,6 +49,8 @@ def templates(_: Callable[[str], str]) -> tuple[str, ...]:
         _("Memory: needs {0}, {1} free."),
         _("{0} Close other programs, or choose a smaller encoder."),
         _("Convert it to numbers."),
+        _("The folder for temporary files {0} cannot be written ({1})."),
+        _("Free some space on its disk, or choose another folder for temporary files."),
         _("The volume “{0}” holds voxels of type {1}."),
         _("Check the disk's free space."),
         _("{0} could not be written ({1})."),

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError, MemoryShortageError
-from FewShotSAMLib.worker.deaths import RESTART_HINT, describe_death
+from FewShotSAMLib.worker.deaths import RESTART_HINT, describe_death, memory_kills
 from FewShotSAMLib.worker.process import kill_group, start_process, worker_environment
 from FewShotSAMLib.worker.protocol import (
     PROTOCOL_VERSION,
@@ -33,11 +33,13 @@ from FewShotSAMLib.worker.protocol import (
     error_event,
     parse_event,
 )
+from FewShotSAMLib.worker.watchdog import memory_note
 
 # -P: a file such as random.py in the user's current folder must not stand in for Python's own.
 WORKER_ARGUMENTS = ("-P", "-m", "FewShotSAMLib.worker")
 CANCEL_GRACE_S = 1.0
-STDERR_LINES = 60
+STDERR_LINES = 500
+"""Enough for the stacks of all threads after the line in which faulthandler says what happened."""
 
 
 class WorkerError(FewShotSAMError):
@@ -88,6 +90,7 @@ class WorkerClient:
         self._backlog: list[Event] = []
         self._open: dict[str, float | None] = {}  # requests without an answer -> when to kill, once cancelled
         self._kill_reason = ""
+        self._kills_before, self._memory_was_scarce = 0, False
         self.log = ""
 
     def __enter__(self) -> WorkerClient:
@@ -113,6 +116,7 @@ class WorkerClient:
             return
         if self._process is not None:
             self._clear_away()
+        self._kills_before = memory_kills()
         try:
             process = start_process(self._command, self._environment)
         except OSError as error:
@@ -234,7 +238,9 @@ class WorkerClient:
         self._clear_away()
         message, hint = f"The background process was ended: {self._kill_reason}.", RESTART_HINT
         if not self._kill_reason:
-            message, hint = describe_death(self._process.returncode, list(self._stderr), self.log)
+            message, hint = describe_death(
+                self._process.returncode, list(self._stderr), self.log, self._memory_ran_out()
+            )
         events = []
         for request_id, deadline in self._open.items():
             if deadline is None:
@@ -244,6 +250,9 @@ class WorkerClient:
                 events.append(error_event(request_id, CancelledError.kind, text, "Nothing was written."))
         self._open = {}
         return events
+
+    def _memory_ran_out(self) -> bool:
+        return self._memory_was_scarce or memory_kills() > self._kills_before
 
     def _kill_if_overdue(self) -> None:
         now = time.monotonic()
@@ -265,6 +274,10 @@ class WorkerClient:
         for stream in (self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()
+        self._memory_was_scarce = bool(self.log) and memory_note(self.log).exists()
+        if self._memory_was_scarce:
+            with contextlib.suppress(OSError):
+                memory_note(self.log).unlink(missing_ok=True)
 
     def _close_stdin(self) -> None:
         self._finalizer()

@@ -6,10 +6,12 @@ import logging
 from pathlib import Path
 
 from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError, MemoryShortageError
+from FewShotSAMLib.core.packages import distribution_of
 from FewShotSAMLib.worker.protocol import Event, error_event
 
 EXTRAS = {
     **dict.fromkeys(("torch", "torchvision", "segment_anything", "h5py", "safetensors", "sklearn"), "engine"),
+    **dict.fromkeys(("numpy", "scipy", "SimpleITK", "filelock", "platformdirs", "rich"), "engine"),
     "matplotlib": "demo",
     **dict.fromkeys(("itk", "slicer", "vtk"), "benchmark"),
 }
@@ -40,7 +42,7 @@ def as_known_error(error: BaseException) -> FewShotSAMError | None:
     package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if package in EXTRAS:
         hint = f"Run: pip install 'fewshotsam[{EXTRAS[package]}]'"
-        return BadInputError(f"The package {package} is not installed.", hint)
+        return BadInputError(f"The package {distribution_of(package)} is not installed.", hint)
     return None
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from FewShotSAMLib.options import AUTO, AUTOMATIC_ENCODER
+
 
 @dataclass(frozen=True)
 class Device:
@@ -60,9 +62,6 @@ class Machine:
         )
 
     def encoder(self, name: str) -> EncoderState | None:
-        """The encoder of this name; for "auto" the one that will be taken on the best device."""
-        if name == "auto":
-            large = next((each for each in self.encoders if each.name == "vit_b"), None)
-            on_gpu = self.best_device.startswith("cuda")
-            name = "vit_b" if on_gpu and large is not None and large.present else "tiny"
+        """The encoder of this name, or the one that "auto" stands for."""
+        name = AUTOMATIC_ENCODER if name == AUTO else name
         return next((each for each in self.encoders if each.name == name), None)

@@ -27,6 +27,9 @@ class Message:
         return " ".join(f"{self.text} {self.hint}".split())
 
 
+CANCELLED = Message(INFO, "The run was cancelled.", "Nothing was changed.")
+
+
 def message_of(error: FewShotSAMError) -> Message:
     """An error as a message; being cancelled is none."""
     level = INFO if error.kind == "cancelled" else ERROR

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -14,9 +12,10 @@ import numpy as np
 from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.worker.client import WorkerClient
 from FewShotSAMLib.workflow.applying import Applying
-from FewShotSAMLib.workflow.job import STAGES, Job, Progress
+from FewShotSAMLib.workflow.job import PREPARING, Job
+from FewShotSAMLib.workflow.job_folder import JobFolder
 from FewShotSAMLib.workflow.machine import Machine
-from FewShotSAMLib.workflow.message import INFO, WARNING, Message, message_of, message_of_unexpected
+from FewShotSAMLib.workflow.message import CANCELLED, INFO, WARNING, Message, message_of, message_of_unexpected
 from FewShotSAMLib.workflow.models import ModelEntry, ModelLibrary
 from FewShotSAMLib.workflow.painted_slices import PaintedSlice
 from FewShotSAMLib.workflow.requests import Requests
@@ -29,8 +28,6 @@ from FewShotSAMLib.workflow.state import BUSY, State, why_inputs_change
 from FewShotSAMLib.workflow.thumbnails import thumbnail
 from FewShotSAMLib.workflow.tracker import PaintingTracker, why_no_exemplars
 
-_CANCELLED = Message(INFO, "The run was cancelled.", "Nothing was changed.")
-
 
 class Session:
     """One volume, one segmentation, one background process. All methods are for the main thread, and none waits.
@@ -38,7 +35,8 @@ class Session:
     A view connects to the signals, calls `poll` every 50 ms or so, and shows what the attributes say. What goes wrong
     is said through `said`, never raised, unless a method's docstring tells otherwise.
 
-    folder: where the user's few-shot models are kept. client: None for a process of this very Python.
+    folder: where the user's few-shot models are kept. client: None for a process of this very Python. temporary: where
+    the job folder is made, None for the system's own place. Raises BadInputError where that cannot be written.
     """
 
     def __init__(
@@ -47,6 +45,7 @@ class Session:
         client: WorkerClient | None = None,
         settings: Settings | None = None,
         folder: Path | None = None,
+        temporary: Path | None = None,
     ) -> None:
         self.scene, self.settings = scene, settings or Settings()
         self.changed, self.progressed, self.said, self.logged = Signal(), Signal(), Signal(), Signal()
@@ -55,9 +54,9 @@ class Session:
         self.range: tuple[int, int] | None = None
         self.review: Review | None = None
         self.machine: Machine | None = None
-        self._job_folder = Path(tempfile.mkdtemp(prefix="fewshotsam-"))
-        self.models = ModelLibrary(folder or self._job_folder / "models")
-        self._files = RunFiles(self._job_folder)
+        self._job_folder = JobFolder(temporary)
+        self.models = ModelLibrary(folder or self._job_folder.path / "models")
+        self._files = RunFiles(self._job_folder.path)
         self._executor = ThreadPoolExecutor(1, "fewshotsam")
         self._tracker = PaintingTracker(scene, self._executor, self.said.emit)
         self._requests = Requests(
@@ -170,13 +169,13 @@ class Session:
         self.discard()
         self._is_wanted = True
         self._set_state(State.PREPARING)
-        self.progressed.emit(Progress("prepare", STAGES["prepare"]))
+        self.progressed.emit(PREPARING)
 
     def cancel(self) -> None:
         """Stop what runs; the background process stays warm."""
         if self.state is State.PREPARING:
             self._drop_run()
-            self.said.emit(_CANCELLED)
+            self.said.emit(CANCELLED)
         elif self.state is State.RUNNING:
             self._set_state(State.CANCELLING)
             if self._applying is not None:
@@ -241,7 +240,7 @@ class Session:
     def save_model(self, name: str) -> None:
         """Keep what the last run learned under a name."""
         try:
-            if not self.has_model:
+            if self._learned is None or self._files.model is None:
                 raise BadInputError("There is no few-shot model yet.", "Propagate first.")
             self.models.add(self._files.model, name)
         except FewShotSAMError as error:
@@ -294,7 +293,7 @@ class Session:
         self._drop_run()
         self._requests.close()
         self._executor.shutdown(wait=True, cancel_futures=True)
-        shutil.rmtree(self._job_folder, ignore_errors=True)
+        self._job_folder.close()
 
     def _set_state(self, state: State) -> None:
         self.state = state
@@ -327,8 +326,7 @@ class Session:
         if run.writing is not None and run.writing.done():
             writing, run.writing = run.writing, None
             writing.result()
-            is_warm = self._learned == run.question.learns_like and self._files.model.is_file()
-            self._submit_run("propagate", run.parameters(is_warm), self._take_result, run.take_preview)
+            self._submit_run("propagate", run.parameters(self._learned), self._take_result, run.take_preview)
         if run.show_some() and run.classes is not None and self.state is State.RUNNING:
             self._set_state(State.PREVIEW)
             if missing := run.not_found():
@@ -351,7 +349,7 @@ class Session:
     def _take_result(self, report: dict[str, Any]) -> None:
         if self._run is None or self.state is not State.RUNNING:
             self._drop_run()  # it was cancelled, but came to its end first
-            self.said.emit(_CANCELLED)
+            self.said.emit(CANCELLED)
             return
         self._learned = self._run.question.learns_like
         self.review = Review.from_report(report)
@@ -394,6 +392,6 @@ class Session:
         self._requests.drop_run()
         run, self._run, self._applying, self._is_wanted = self._run, None, None, False
         if run is not None:
-            run.preview.remove()
+            run.close()
         if self.state is not State.IDLE:
             self._set_state(State.IDLE)

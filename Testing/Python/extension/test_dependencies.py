@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib
+import importlib.metadata
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -20,6 +22,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
+from FewShotSAMLib.core.packages import installed_version
 from FewShotSAMLib.core.resources import resource_path
 from FewShotSAMLib.widgets import dependencies as module
 from FewShotSAMLib.widgets.dependencies import Dependencies
@@ -35,6 +38,8 @@ VERSIONS = {
     "scikit-learn": "1.7.2",
     "segment-anything": "1.0",
 }
+MODULES = {"scikit-learn": "sklearn", "segment-anything": "segment_anything"}
+"""What the real wheels put into site-packages, where that is not their own name; see the test of it."""
 TORCH_UTILS = """
 calls = []
 onInstall = None
@@ -63,16 +68,19 @@ class Computer:
         self.asked: list[str] = []
         self.errors: list[str] = []
         self.pipped: list[list[str]] = []
+        self.restartsOffered: list[tuple[str, list[str]]] = []
         self.onPip: Callable[[list[str]], None] = self.pip
         self._monkeypatch = monkeypatch
 
     def put(self, name: str, version: str | None = None, code: str = "raise AssertionError('imported')") -> None:
         """Install a package that must not be imported."""
         version = version or VERSIONS[name]
-        folder = self.site / name.replace("-", "_")
+        folder = self.site / MODULES.get(name, name)
         folder.mkdir(exist_ok=True)
         (folder / "__init__.py").write_text(code)
-        info = self.site / f"{folder.name}-{version}.dist-info"
+        for old in self.site.glob(f"{name.replace('-', '_')}-*.dist-info"):  # as pip does
+            shutil.rmtree(old)
+        info = self.site / f"{name.replace('-', '_')}-{version}.dist-info"
         info.mkdir(exist_ok=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         (info / "RECORD").write_text(f"{folder.name}/__init__.py,,\n")
@@ -130,7 +138,13 @@ class Computer:
             errorDisplay,
             WaitCursor,
         )
+
+        def confirmYesNoDisplay(text, windowTitle=None, parent=None, **kwargs):
+            self.restartsOffered.append((text, Dependencies().missing()))
+            return True
+
         util.pip_install = pip_install
+        util.confirmYesNoDisplay, util.restart = confirmYesNoDisplay, lambda: self.errors.append("restarted")
         self._monkeypatch.setitem(sys.modules, "slicer", slicer)
         self._monkeypatch.delitem(sys.modules, "slicer.packaging", raising=False)
         if version == "5.12":
@@ -141,20 +155,13 @@ class Computer:
 
         def pip_install(
             requirements, constraints=None, no_deps_requirements=None, skip_packages=None, blocking=True,
-            show_progress=True, requester=None, logCallback=None, completedCallback=None,
+            show_progress=True, requester=None, parent=None, logCallback=None, completedCallback=None,
         ):  # fmt: skip
             assert isinstance(requirements, list) and requester == "FewShotSAM"
             self.pipped.append(requirements)
             self.onPip(requirements)
 
-        def pip_ensure(
-            requirements, constraints=None, skip_packages=None, prompt_install=True, prompt_restart=True,
-            requester=None, skip_in_testing=True, show_progress=True,
-        ):  # fmt: skip
-            assert not prompt_install, "the user was asked already"
-            pip_install(requirements, requester=requester)
-
-        packaging.pip_install, packaging.pip_ensure = pip_install, pip_ensure
+        packaging.pip_install = pip_install
         return packaging
 
 
@@ -167,12 +174,22 @@ def computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Computer:
         path for path in sys.path if path.startswith(sysconfig.get_paths()["stdlib"]) and "-packages" not in path
     ]
     monkeypatch.setattr(sys, "path", [str(site), *standard])
-    for name in [*VERSIONS, "PyTorchUtils"]:
-        monkeypatch.setitem(sys.modules, name.replace("-", "_"), None)  # for monkeypatch to take it away at the end
-        del sys.modules[name.replace("-", "_")]
+    for name in [*(MODULES.get(name, name) for name in VERSIONS), "PyTorchUtils"]:
+        monkeypatch.setitem(sys.modules, name, None)  # for monkeypatch to take it away at the end
+        del sys.modules[name]
     made = Computer(site, monkeypatch)
     made.startSlicer("5.12")
     return made
+
+
+@pytest.mark.parametrize("name", VERSIONS)
+def test_the_stand_ins_have_the_layout_of_the_real_wheels(name: str) -> None:
+    try:
+        files = importlib.metadata.distribution(name).files or []
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip(f"{name} is not installed here")
+    assert Path(MODULES.get(name, name), "__init__.py") in {Path(file) for file in files}
+    assert installed_version(name) == importlib.metadata.version(name)
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -211,6 +228,27 @@ def test_install_asks_once_and_brings_everything(
     plain, pinned = computer.pipped
     assert names(plain) == {"filelock", "h5py", "platformdirs", "rich", "safetensors", "scikit-learn"}
     assert pinned == ["--require-hashes", "--no-deps", "-r", str(resource_path("requirements-segment-anything.txt"))]
+
+
+@pytest.mark.parametrize("version", ["5.10", "5.12"])
+def test_a_restart_is_offered_once_at_the_end_where_a_loaded_package_was_replaced(
+    computer: Computer, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computer.startSlicer(version)
+    computer.putTorchUtils()
+    computer.put("filelock", "3.0.0")
+    monkeypatch.setitem(sys.modules, "filelock", ModuleType("filelock"))
+    assert Dependencies().install()
+    ((text, missing),) = computer.restartsOffered
+    assert "filelock" in text and missing == [] and computer.errors == ["restarted"]
+    for name in ("torch", "h5py"):
+        assert name not in text, "what is new was not loaded"
+
+
+def test_no_restart_is_offered_where_nothing_loaded_was_replaced(computer: Computer) -> None:
+    computer.putTorchUtils()
+    computer.put("filelock", "3.0.0")
+    assert Dependencies().install() and not computer.restartsOffered
 
 
 def test_only_what_is_missing_is_installed(computer: Computer) -> None:
@@ -306,7 +344,7 @@ def wheel(folder: Path, name: str, version: str) -> Path:
     """Make a real wheel with one module in it."""
     stem = name.replace("-", "_")
     files = {
-        f"{stem}/__init__.py": "raise AssertionError('imported')\n",
+        f"{MODULES.get(name, name)}/__init__.py": "raise AssertionError('imported')\n",
         f"{stem}-{version}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         f"{stem}-{version}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }

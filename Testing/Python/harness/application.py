@@ -13,24 +13,29 @@ import slicer.util
 import vtk
 
 from harness import problems, pythonqt
-from harness.binding import QtCore, QtWidgets, Signal
+from harness.binding import Property, QtCore, QtWidgets, Signal
 
 
 class Application(QtWidgets.QApplication):
     """Slicer's application as far as the module knows it."""
 
     startupCompleted = Signal()
+    # As qSlicerCoreApplication.h declares them.
+    slicerHome = Property(str, lambda self: str(_folder / "Slicer"))
+    temporaryPath = Property(str, lambda self: str(_folder / "temporary"))
 
 
 _application: Any = None
+_folder = Path()
 _kept: list[Any] = []
 
 
 def start(settingsFolder: Path) -> None:
     """Bring up the application once; Qt's settings go into `settingsFolder`."""
-    global _application
+    global _application, _folder
     if _application is not None:
         return
+    _folder = settingsFolder
     problems.watch()
     QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)
     QtCore.QSettings.setPath(QtCore.QSettings.IniFormat, QtCore.QSettings.UserScope, str(settingsFolder))

@@ -56,6 +56,28 @@ def test_the_segment_editor_watches_the_views_only_while_the_module_is_open(pane
     assert names.index("installKeyboardShortcuts") < names.index("uninstallKeyboardShortcuts")
 
 
+def test_a_second_press_during_an_installation_begins_nothing(panel: Any) -> None:
+    """Slicer processes events for each line of pip (slicer.util.logProcessOutput): a click, another module, a tick."""
+    panel.dependencies.text = "torch is missing."
+    panel.widget.enter()
+    begun: list[bool] = []
+
+    def install() -> bool:
+        begun.append(panel.ui.installButton.enabled)
+        panel.ui.installButton.click()
+        panel.dependencies.text = ""  # there, but not complete yet
+        panel.widget.exit()
+        panel.widget.enter()
+        panel.wait()
+        assert not panel.session.called("inspect"), "nothing is started half-way"
+        return True
+
+    panel.dependencies.install = install
+    panel.ui.installButton.click()
+    assert begun == [False] and panel.ui.installButton.enabled
+    assert panel.session.called("inspect") and not panel.ui.dependencyFrame.visible
+
+
 @pytest.mark.parametrize("source", ["internet", "/wheels"])
 def test_what_is_missing_is_told_until_it_is_installed(panel: Any, source: str) -> None:
     panel.dependencies.text = "PyTorch is missing. Press Install."

@@ -29,9 +29,10 @@ class Slicer:
         launcher.parent.mkdir()
         launcher.write_text(f'#!/bin/sh\nexec "{workerPython}" "$@"\n')
         launcher.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{launcher.parent}:/usr/bin:/bin")
         kept = ("connect", "disconnect", "topLevelWidgets", "processEvents")
         app = SimpleNamespace(
+            slicerHome=str(folder),
+            temporaryPath=str(folder / "Slicer-user"),
             slicerUserSettingsFilePath=str(folder / "NA-MIC" / "Slicer.ini"),
             testingEnabled=lambda: False,
             **{name: getattr(slicer.app, name) for name in kept},
@@ -41,7 +42,7 @@ class Slicer:
         for name in ("version", "distribution"):
             monkeypatch.setattr(importlib.metadata, name, self._hiding(getattr(importlib.metadata, name)))
         packaging: Any = ModuleType("slicer.packaging")
-        packaging.pip_install = packaging.pip_ensure = lambda requirements, **options: self.put(*self._wanted())
+        packaging.pip_install = lambda requirements, **options: self.put(*self._wanted())
         monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
 
     def _confirm(self, text: str, **options: Any) -> bool:
@@ -63,13 +64,13 @@ class Slicer:
         """Install packages that must not be imported."""
         for text in requirements:
             name, version = text.replace("==", ">=").split(">=")
-            folder = self._site / name.replace("-", "_")
+            folder = self._site / {"scikit-learn": "sklearn"}.get(name, name.replace("-", "_"))  # as in the real wheels
             folder.mkdir()
             (folder / "__init__.py").write_text("raise AssertionError('imported into Slicer')")
-            info = self._site / f"{folder.name}-{version}.dist-info"
+            info = self._site / f"{name.replace('-', '_')}-{version}.dist-info"
             info.mkdir()
             (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-            (info / "RECORD").write_text("")
+            (info / "RECORD").write_text(f"{folder.name}/__init__.py,,\n")
             self.absent.discard(name)
         importlib.invalidate_caches()
 
@@ -106,18 +107,22 @@ def test_from_nothing_installed_to_a_background_process(
         journey.press("installButton")
         assert len(application.asked) == 1 and "torch>=2.4" in application.asked[0]
         assert not ui.dependencyFrame.visible
+        journey.rest()
+        assert session.machine is None, "nothing needs it yet"
+        ui.advancedSection.collapsed = False
         journey.until(lambda: session.machine is not None)  # PythonSlicer's own answer
         assert [device.name for device in session.machine.devices][-1] == "cpu"
         assert ui.propagateButton.toolTip == session.why_not()
         assert session.models.folder == tmp_path / "NA-MIC" / "FewShotSAM" / "Models"
+        assert any(each.is_dir() for each in (tmp_path / "Slicer-user").iterdir()), "the job folder"
     finally:
         journey.close()
+    assert not list((tmp_path / "Slicer-user").iterdir())
     assert not {*TORCH, "h5py"} & set(sys.modules)
 
 
-def test_an_incomplete_slicer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_slicer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without PythonSlicer there is nothing to compute with; the module opens with a message and nothing else."""
-    monkeypatch.setenv("PATH", str(tmp_path))
     told: list[str] = []
     monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **options: told.append(text))
     from harness import application

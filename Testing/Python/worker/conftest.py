@@ -79,7 +79,7 @@ def strange_report(parameters, context):
     return {"report": object()}
 
 def die(parameters, context):
-    print("last words", file=sys.stderr)
+    print(parameters.get("words", "last words"), file=sys.stderr, flush=True)
     if "signal" in parameters:
         os.kill(os.getpid(), parameters["signal"])
     os._exit(parameters["code"])

@@ -1,0 +1,43 @@
+"""Python packages by the two names they have: what pip installs (a distribution) and what `import` finds (a module)."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from pathlib import Path
+
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "segment_anything": "segment-anything"}
+"""Module -> distribution, where the two are called differently."""
+_MODULE_LINE = re.compile(r"^([^/,\n]+)/__init__\.py,", re.MULTILINE)
+
+
+def distribution_of(module: str) -> str:
+    """What pip calls the package that a top-level module belongs to."""
+    return DISTRIBUTIONS.get(module, module)
+
+
+def installed_version(distribution: str) -> str:
+    """The version of a distribution, "" where it is not installed or a part of it is gone; nothing is imported.
+
+    Its own list of files says which modules it has: their names cannot be guessed from its own.
+    """
+    try:
+        found = importlib.metadata.distribution(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+    # A damaged installation may have metadata without a version.
+    version: str | None = found.metadata["Version"]
+    files = [Path(str(found.locate_file(name)), "__init__.py") for name in _modules(found)]
+    return version if version and all(file.is_file() for file in files) else ""
+
+
+def modules_of(distribution: str) -> list[str]:
+    """The top-level packages that a distribution brought; empty where it is not installed, or keeps no list."""
+    try:
+        return _modules(importlib.metadata.distribution(distribution))
+    except importlib.metadata.PackageNotFoundError:
+        return []
+
+
+def _modules(found: importlib.metadata.Distribution) -> list[str]:
+    return _MODULE_LINE.findall(found.read_text("RECORD") or "")
