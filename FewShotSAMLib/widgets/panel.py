@@ -41,8 +41,8 @@ class Panel:
         self._root = root
         ui = self._ui = slicer.util.childWidgetVariables(root)
         self._editor = SegmentEditor(ui.editorFrame.layout())
-        self._extras = EditorExtras(self._editor.widget)
         self.services = makeServices(self._editor.widget)
+        self._extras = EditorExtras(self._editor.widget)
         self._session = self.services.session
         self._messages = Messages(ui)
         self._failures = Failures(self._session, self._messages)

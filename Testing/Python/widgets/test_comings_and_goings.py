@@ -75,7 +75,7 @@ def test_a_second_press_during_an_installation_begins_nothing(panel: Any) -> Non
     panel.dependencies.install = install
     panel.ui.installButton.click()
     assert begun == [False] and panel.ui.installButton.enabled
-    assert panel.session.called("inspect") and not panel.ui.dependencyFrame.visible
+    assert not panel.ui.dependencyFrame.visible
 
 
 @pytest.mark.parametrize("source", ["internet", "/wheels"])
