@@ -38,4 +38,4 @@ def _withoutDeadSpace(widget: Any) -> None:
         spring = last.spacerItem() if last is not None else None
         if spring is not None:
             spring.changeSize(0, 0, qt.QSizePolicy.Minimum, qt.QSizePolicy.Expanding)
-            layout.invalidate()
+            layout.update()
