@@ -62,6 +62,7 @@ class Panel:
         self._entered = False
         self._attached = False
         self._inspected = False
+        self._isWidthSettled = False
         self._closed = False
         self._connectSession()
         self._driver = Driver(self.tick, self._failures.ofAction)
@@ -156,11 +157,24 @@ class Panel:
             if not self._session.is_busy:
                 self._driver.stop()
             return
+        self._settleWidth()
         self._ticks += 1
         if self._ticks % _TICKS_PER_LOOK == 0:
             self._painted.tick()
             self._review.tick()
             self._tilt.update()
+
+    def _settleWidth(self) -> None:
+        """Wide enough for the widest section, once: a panel that changes its width makes the views beside it jump.
+
+        In the first tick, when Qt has laid out what was put into the panel.
+        """
+        if self._isWidthSettled:
+            return
+        self._isWidthSettled = True
+        bar = self._ui.sectionsArea.verticalScrollBar().sizeHint.width()
+        needed = self._ui.sectionsContents.minimumSizeHint.width() + bar
+        self._root.setMinimumWidth(max(self._root.minimumWidth, needed))
 
     def _lookAtComputer(self) -> None:
         """Start the background process when it is needed first, to say what a run takes: it is large."""

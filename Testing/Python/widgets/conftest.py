@@ -136,6 +136,7 @@ def panel(scene: SimpleNamespace) -> Iterator[PanelUnderTest]:
     made = PanelUnderTest()
     yield made
     made.session.fails_with = None
+    made.widget.root = None  # bindings are not sure to notice what Qt deletes of its own, so it is left to lie there
     made.widget.cleanup()
     made.root.hide()
     qmrml_widgets.stopFollowing()

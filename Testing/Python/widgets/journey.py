@@ -98,6 +98,7 @@ class Journey:
 
     def close(self) -> None:
         """As when Slicer quits."""
+        self.widget.root = None  # as in conftest.py
         self.widget.cleanup()
         self.widget.parent.hide()
         qmrml_widgets.stopFollowing()

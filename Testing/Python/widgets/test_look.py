@@ -12,6 +12,8 @@ import pytest
 from harness import application
 from harness.binding import QtGui, QtWidgets
 from harness.module_panel import NARROW, SMALL, USUAL, ModulePanel, palette
+from harness.pythonqt import nativeClasses
+from harness.qmrml_widgets import stopFollowing
 
 from FewShotSAMLib.workflow import Message, Progress, State
 
@@ -81,6 +83,30 @@ def test_the_panels_width_never_changes(shown: Any) -> None:
         shown.go(state=state, preview=fakes.FakePreview(), review=fakes.review())
         widths.add(shell.narrowest())
     assert len(widths) == 1
+
+
+def test_the_panel_is_wide_enough_for_the_segment_editor(panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How wide that is depends on system, style and version."""
+    editor = nativeClasses["qMRMLSegmentEditorWidget"]
+    made = editor.__init__
+
+    def wide(self: Any, parent: Any = None) -> None:
+        made(self, parent)
+        self.setMinimumWidth(470)
+
+    monkeypatch.setattr(editor, "__init__", wide)
+    wider = type(panel)()
+    shell = ModulePanel(wider.root, SMALL)
+    application.processEvents()
+    wider.wait(1)
+    shell.resize(shell.narrowest(), SMALL)
+    application.processEvents()
+    area = wider.ui.sectionsArea.native
+    assert wider.ui.sectionsContents.native.minimumSizeHint().width() <= area.viewport().width()
+    assert area.horizontalScrollBar().maximum() == 0
+    wider.widget.root = None
+    wider.widget.cleanup()
+    stopFollowing()
 
 
 def test_there_is_no_dead_space_under_the_segment_editor(panel: Any) -> None:
