@@ -14,6 +14,7 @@ from typing import Any
 import slicer
 import slicer.util
 from slicer.i18n import tr as _
+from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
@@ -22,6 +23,7 @@ from slicer.ScriptedLoadableModule import (
 )
 
 LIBRARY = "FewShotSAMLib"
+HOMEPAGE = "https://github.com/FewShotSAM/SlicerFewShotSAM"
 
 
 def makeLibraryImportable() -> None:
@@ -47,12 +49,17 @@ class FewShotSAM(ScriptedLoadableModule):
         super().__init__(parent)
         makeLibraryImportable()  # Slicer makes this object before anything else of the file
         parent.title = _("FewShotSAM")
-        parent.categories = ["Segmentation"]
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         parent.dependencies = ["Segmentations", "SegmentEditor"]
-        parent.contributors = ["FewShotSAM contributors"]
+        parent.contributors = [f'<a href="{HOMEPAGE}/graphs/contributors">FewShotSAM contributors</a>']
         parent.helpText = _(
             "Paint a few slices, press Propagate, and get the whole volume segmented on your own computer. "
             "A strip shows how sure the result is on each slice, and where to paint next."
+        )
+        parent.helpText += "<p>{}</p>".format(
+            _("For more information, see the {url_start}tutorial{url_end}.").format(
+                url_start=f'<a href="{HOMEPAGE}/blob/main/docs/tutorial.md">', url_end="</a>"
+            )
         )
         parent.acknowledgementText = _(
             "Builds on Segment Anything (Kirillov et al., ICCV 2023), SAM Fewshot Finetuning (Xie et al., 2024), "
@@ -65,7 +72,7 @@ def registerSamples() -> None:
     """Volumes for the tutorial, in the module Sample Data."""
     from FewShotSAMLib.widgets.sample_data import registerSampleData
 
-    registerSampleData(Path(__file__).parent / "Resources" / "Icons" / "FewShotSAM.png")
+    registerSampleData()
 
 
 class FewShotSAMWidget(ScriptedLoadableModuleWidget):
@@ -76,6 +83,7 @@ class FewShotSAMWidget(ScriptedLoadableModuleWidget):
     def __init__(self, parent=None) -> None:
         self.panel = None  # first: without a parent the base class calls `setup` itself
         self.logic = FewShotSAMLogic()  # where slicer.util.getModuleLogic looks for it
+        self.root = None
         super().__init__(parent)
 
     def setup(self) -> None:
@@ -85,15 +93,18 @@ class FewShotSAMWidget(ScriptedLoadableModuleWidget):
         from FewShotSAMLib.widgets.panel import Panel
         from FewShotSAMLib.widgets.services import makeServices
 
-        root = slicer.util.loadUI(self.resourcePath("UI/FewShotSAM.ui"))
-        root.setMRMLScene(slicer.mrmlScene)
-        self.layout.addWidget(root)
+        self.root = slicer.util.loadUI(self.resourcePath("UI/FewShotSAM.ui"))
+        self.root.setMRMLScene(slicer.mrmlScene)
+        # All the height there is: the sections scroll within it, so that the strip below them is always in sight.
+        self.layout.addWidget(self.root, 1)
         try:
-            self.panel = Panel(root, self.makeServices or makeServices)
+            self.panel = Panel(self.root, self.makeServices or makeServices)
         except FewShotSAMError as error:
             slicer.util.errorDisplay(str(error), windowTitle="FewShotSAM")
             return
-        slicer.app.connect("aboutToQuit()", self.cleanup)
+        slicer.app.connect("aboutToQuit()", self.onQuit)
+        if getattr(self.parent, "isEntered", False):  # Slicer's Reload makes the panel anew, and tells of no entering
+            self.enter()
 
     def enter(self) -> None:
         """Called each time the module is opened."""
@@ -105,13 +116,21 @@ class FewShotSAMWidget(ScriptedLoadableModuleWidget):
         if self.panel is not None:
             self.panel.exit()
 
-    def cleanup(self) -> None:
-        """Called before the module is reloaded or Slicer quits."""
-        self.logic.close()
+    def onQuit(self) -> None:
+        """Called when Slicer begins to quit."""
         if self.panel is not None:
-            slicer.app.disconnect("aboutToQuit()", self.cleanup)
+            slicer.app.disconnect("aboutToQuit()", self.onQuit)
             self.panel.close()
             self.panel = None
+
+    def cleanup(self) -> None:
+        """Called before the module is reloaded or unloaded."""
+        self.onQuit()
+        self.logic.close()
+        if self.root is not None:  # Slicer would only hide it, and it would be found besides the new one
+            self.root.setParent(None)
+            self.root.deleteLater()
+            self.root = None
 
     def onReload(self) -> None:
         """The developer's Reload button: the library is read anew too."""

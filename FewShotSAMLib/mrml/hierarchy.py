@@ -8,21 +8,10 @@ import slicer
 def putBeside(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode, other: slicer.vtkMRMLNode) -> None:
     """List `node` under the same patient and study as `other`; both are in the scene.
 
-    The application lists visible nodes by itself, but under no patient; where it does not, the item is made here.
+    The application lists every visible node as soon as it is added, but under no patient, and unlists it when it is
+    removed. Without the application there is no such list.
     """
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    place = hierarchy.GetItemByDataNode(other)
-    parent = hierarchy.GetItemParent(place) if place else hierarchy.GetSceneItemID()
-    item = hierarchy.GetItemByDataNode(node)
-    if item:
-        hierarchy.SetItemParent(item, parent)
-    else:
-        hierarchy.CreateItem(parent, node)
-
-
-def takeOff(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -> None:
-    """Unlist a node. The application does so by itself with one that is removed from the scene."""
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    item = hierarchy.GetItemByDataNode(node)
-    if item:
-        hierarchy.RemoveItem(item, False, True)
+    hierarchy = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
+    item, place = (hierarchy.GetItemByDataNode(each) if hierarchy is not None else 0 for each in (node, other))
+    if item and place:
+        hierarchy.SetItemParent(item, hierarchy.GetItemParent(place))

@@ -9,7 +9,6 @@ import slicer
 
 from FewShotSAMLib.mrml.create import newSegmentationNode
 from FewShotSAMLib.mrml.grids import emptyImage, viewOfImage
-from FewShotSAMLib.mrml.hierarchy import takeOff
 from FewShotSAMLib.mrml.segments import LABELMAP
 from FewShotSAMLib.mrml.surfaces import SURFACE
 from FewShotSAMLib.mrml.volumes import volumeGeometry
@@ -83,7 +82,6 @@ class SegmentationPreview:
         if self._isInScene():
             display = self._node.GetDisplayNode()
             self._scene.RemoveNode(self._node)
-            takeOff(self._scene, self._node)
             self._scene.RemoveNode(display)
 
     def _isInScene(self) -> bool:

@@ -13,7 +13,6 @@ import slicer
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError
 from FewShotSAMLib.mrml.editor import SegmentEditor
 from FewShotSAMLib.mrml.scene import MRMLScene
-from FewShotSAMLib.worker.client import WorkerClient, WorkerError
 from FewShotSAMLib.workflow import INFO, WARNING, Message, ModelLibrary, Progress, Review, Session, Settings, State
 from FewShotSAMLib.workflow.message import message_of_unexpected
 from FewShotSAMLib.workflow.models import read_entry
@@ -54,12 +53,12 @@ class Timer(Protocol):
 class Application:
     """What scripting needs of the program around the scene.
 
-    makeClient: the background process, not started; may raise FewShotSAMError. processEvents: lets the application
-    work while a call blocks. makeTimer(tick, failed): for calls that do not; the exception of a tick goes to `failed`.
-    findEditors: the Segment Editor widgets there are.
+    makeSession(scene): a session whose process is not started; may raise FewShotSAMError. processEvents: lets the
+    application work while a call blocks. makeTimer(tick, failed): for calls that do not; the exception of a tick goes
+    to `failed`. findEditors: the Segment Editor widgets there are.
     """
 
-    makeClient: Callable[[], WorkerClient]
+    makeSession: Callable[[MRMLScene], Session]
     processEvents: Callable[[], None]
     makeTimer: Callable[[Callable[[], None], Callable[[Exception], None]], Timer]
     findEditors: Callable[[], Sequence[SegmentEditor]]
@@ -241,7 +240,7 @@ class Scripting:
 
     def _openSession(self) -> Session:
         if self._session is None:
-            self._session = Session(self._scene, self._application.makeClient())
+            self._session = self._application.makeSession(self._scene)
             self._session.said.connect(self._onSaid)
             self._session.progressed.connect(self._onProgressed)
         return self._session
@@ -324,7 +323,7 @@ class Scripting:
         last = self._said[-1]
         if last.level == INFO:
             return CancelledError(last.text, last.hint)
-        return WorkerError(last.text, last.hint, last.log) if last.log else FewShotSAMError(last.text, last.hint)
+        return FewShotSAMError(last.text, f"{last.hint} Log: {last.log}" if last.log else last.hint)
 
     def _warnings(self) -> tuple[Message, ...]:
         return tuple(message for message in self._said if message.level == WARNING)

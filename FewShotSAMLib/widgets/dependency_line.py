@@ -22,12 +22,10 @@ class DependencyLine:
         ui.installFolderButton.connect("clicked()", self._onInstallFromFolder)
 
     def check(self) -> None:
-        """Look again, and at the computer once all is there. During an installation nothing is certain."""
+        """Look again; during an installation nothing is certain."""
         if self._isInstalling:
             return
         self._services.missing = self._services.dependencies.status()
-        if not self._services.missing and self._services.session.machine is None:
-            self._messages.attempt(self._services.session.inspect)
         self.update()
 
     def update(self) -> None:

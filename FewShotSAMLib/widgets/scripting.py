@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import slicer
@@ -9,28 +10,29 @@ import slicer.util
 from packaging.requirements import Requirement
 
 from FewShotSAMLib.core.errors import FewShotSAMError
+from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.mrml.scripting import Application, Scripting
 from FewShotSAMLib.widgets.dependencies import Dependencies
 from FewShotSAMLib.widgets.driver import Driver
 from FewShotSAMLib.widgets.python import createWorkerClient
 from FewShotSAMLib.widgets.translation import _
-from FewShotSAMLib.worker.client import WorkerClient
+from FewShotSAMLib.workflow import Session
 
 
 def makeScripting() -> Scripting:
     """Scripting in the application's scene; no process is started yet."""
-    return Scripting(Application(_makeClient, lambda: slicer.app.processEvents(), Driver, _findEditors))
+    return Scripting(Application(_makeSession, lambda: slicer.app.processEvents(), Driver, _findEditors))
 
 
-def _makeClient() -> WorkerClient:
-    """The background process, not started. Raises FewShotSAMError where packages or Slicer's Python are missing."""
+def _makeSession(scene: MRMLScene) -> Session:
+    """A session, its process not started. Raises FewShotSAMError where packages or Slicer's Python are missing."""
     missing = ", ".join(Requirement(text).name for text in Dependencies().missing())
     if missing:
         raise FewShotSAMError(
             _("Python packages are missing: {names}.").format(names=missing),
             _("Open the module FewShotSAM and press Install there."),
         )
-    return createWorkerClient()
+    return Session(scene, createWorkerClient(), temporary=Path(slicer.app.temporaryPath))
 
 
 def _findEditors() -> list[Any]:

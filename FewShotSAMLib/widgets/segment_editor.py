@@ -24,7 +24,7 @@ class SegmentEditor:
         layout.addWidget(self.widget)
         self._entered = False
 
-    def setInputs(self, volumeId: str, segmentationId: str, show: bool) -> None:
+    def setInputs(self, volumeId: str, segmentationId: str, show: bool = False) -> None:
         """Paint on this segmentation over this volume; "" for none.
 
         show: the user asked for the volume, so it comes into the views; else the views stay as they are.

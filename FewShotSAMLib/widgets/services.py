@@ -12,6 +12,7 @@ from FewShotSAMLib.widgets.dialogs import Dialogs
 from FewShotSAMLib.widgets.parameters import SceneParameters
 from FewShotSAMLib.widgets.settings_store import SettingsStore
 from FewShotSAMLib.widgets.views import SliceViews
+from FewShotSAMLib.widgets.workflow_texts import translated
 from FewShotSAMLib.workflow import Scene, Session
 
 
@@ -43,7 +44,7 @@ class Services:
 
     def whyNot(self) -> str:
         """Why nothing can be propagated now, and what to do; "" where it can."""
-        return self.missing or self.session.why_not()
+        return self.missing or translated(self.session.why_not())
 
 
 def makeServices(segmentEditor: Any) -> Services:

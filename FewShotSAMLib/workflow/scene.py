@@ -21,7 +21,7 @@ class SceneVolume:
     """A volume as it lies in the scene: `voxels` is a view (K, J, I), or (K, J, I, 3 or 4) for colours, never a copy.
 
     `owner` keeps the memory of the view alive while somebody in another thread reads it; `version` changes whenever the
-    voxels do.
+    voxels do. window: the values that views show as black and white, None where nobody chose them.
     """
 
     id: str
@@ -30,6 +30,7 @@ class SceneVolume:
     geometry: Geometry
     owner: Any = None
     version: int = 0
+    window: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)

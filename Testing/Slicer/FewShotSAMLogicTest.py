@@ -87,7 +87,7 @@ class FewShotSAMLogicTest(SelfTestCase):
         own = FewShotSAM.FewShotSAMLogic()
         own.propagate(self.volume, self.segmentation, emptySlices=EMPTY, onFinished=lambda *end: ends.append(end))
         session = own._scripting._session
-        client, folder = session._requests._client, Path(session._job_folder)
+        client, folder = session._requests._client, session._job_folder.path
         self.waitFor(lambda: client.running, "the process", seconds=60)
         del own
         gc.collect()

@@ -1,5 +1,6 @@
 """The extension as CMake builds and installs it, against a stand-in for Slicer's build tree (stub_slicer)."""
 
+import ast
 import json
 import re
 import shutil
@@ -127,6 +128,25 @@ def test_icon_has_the_size_of_the_index() -> None:
     header = (ROOT / "FewShotSAM" / "Resources" / "Icons" / "FewShotSAM.png").read_bytes()[:26]
     assert header[:8] == b"\x89PNG\r\n\x1a\n"
     assert struct.unpack(">IIBB", header[16:26]) == (128, 128, 8, 6)  # 8 bit, with transparency
+
+
+def test_nothing_is_executed_when_the_module_is_imported() -> None:
+    """A question of the Index: at file scope there are imports, constants and definitions, and no call."""
+    text = (ROOT / "FewShotSAM" / "FewShotSAM.py").read_text(encoding="utf-8")
+    docstring, *statements = ast.parse(text).body
+    assert isinstance(docstring, ast.Expr)
+    for statement in statements:
+        assert isinstance(statement, ast.Import | ast.ImportFrom | ast.Assign | ast.FunctionDef | ast.ClassDef)
+        if isinstance(statement, ast.Assign):
+            assert isinstance(statement.value, ast.Constant), ast.unparse(statement)
+
+
+def test_pages_name_files_that_are_there() -> None:
+    """Links of the pages on scripting and on the Index, relative ones."""
+    for page in ("scripting.md", "extensions-index.md"):
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+        assert links and all((ROOT / "docs" / link).exists() for link in links), page
 
 
 def test_slicer_gets_what_the_engine_needs() -> None:

@@ -153,7 +153,7 @@ class Computer:
             self.pipped.append(requirements)
             self.onPip(requirements)
 
-        signatures.check(pip_install, "slicer.packaging", "pip_install", "main")
+        signatures.check(pip_install, "slicer.packaging", "pip_install", "5.12")
         packaging.pip_install = pip_install
         return packaging
 

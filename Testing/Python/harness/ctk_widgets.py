@@ -98,3 +98,11 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         self.setChecked(not collapsed)
 
     collapsed = Property(bool, _collapsed, setCollapsed)
+
+    def _collapsedHeight(self) -> int:
+        return int(self.property("harnessCollapsedHeight") or 0)
+
+    def setCollapsedHeight(self, height: int) -> None:
+        self.setProperty("harnessCollapsedHeight", height)
+
+    collapsedHeight = Property(int, _collapsedHeight, setCollapsedHeight)

@@ -9,7 +9,7 @@ import logging
 from typing import Any
 
 from harness import problems
-from harness.binding import QtCore, QtGui, Signal
+from harness.binding import QtCore, Signal
 from harness.pythonqt import standIn
 
 
@@ -22,20 +22,19 @@ class ctkErrorLogModel(QtCore.QSortFilterProxyModel):
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
-        self._lines = QtGui.QStandardItemModel(self)
-        self.setSourceModel(self._lines)
+        self._lines: list[str] = []
 
     def logEntryCount(self) -> int:
-        return int(self._lines.rowCount())
+        return len(self._lines)
 
     def logEntryDescription(self, row: int) -> str:
-        return str(self._lines.item(row).text())
+        return self._lines[row]
 
     def clear(self) -> None:
         self._lines.clear()
 
     def _append(self, text: str) -> None:
-        self._lines.appendRow(QtGui.QStandardItem(text))
+        self._lines.append(text)
         self._added.emit(0x40)  # ctkErrorLogLevel.Error
 
 

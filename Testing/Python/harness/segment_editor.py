@@ -77,7 +77,10 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
         self._effects = [qSlicerSegmentEditorAbstractEffect(name, self) for name in EFFECTS]
         self._active: Any = None
         self._observed: list[tuple[Any, int]] = []
-        QtWidgets.QVBoxLayout(self).addWidget(QtWidgets.QLabel("Segment Editor"))
+        layout = QtWidgets.QVBoxLayout(self)
+        layout.addWidget(QtWidgets.QLabel("Segment Editor"))
+        grow = QtWidgets.QSizePolicy.Expanding  # as qMRMLSegmentEditorWidget.ui has one at its end
+        layout.addSpacerItem(QtWidgets.QSpacerItem(20, 40, QtWidgets.QSizePolicy.Minimum, grow))
         self.setMinimumHeight(90)
 
     def setMRMLScene(self, scene: Any) -> None:

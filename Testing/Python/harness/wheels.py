@@ -7,6 +7,7 @@ segment-anything 1.0, safetensors 0.8.0, filelock 4.3.1, platformdirs 4.14.8, ri
 import base64
 import hashlib
 import importlib
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -44,7 +45,9 @@ def _recorded(entry: tuple[str, str]) -> str:
 
 
 def install(site: Path, name: str, version: str) -> None:
-    """Put a distribution into a folder of packages."""
+    """Put a distribution into a folder of packages, in place of another version of it, as pip does."""
+    for old in site.glob(f"{name.replace('-', '_')}-*.dist-info"):
+        shutil.rmtree(old)
     for path, text in files(name, version).items():
         (site / path).parent.mkdir(parents=True, exist_ok=True)
         (site / path).write_text(text, encoding="utf-8")

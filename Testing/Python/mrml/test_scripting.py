@@ -14,9 +14,10 @@ from harness.scene import EditorWidget, add_segmentation, add_volume, paint, sto
 
 from FewShotSAMLib.core import Geometry, dice, read_segmentation
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError
+from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.mrml.scripting import Application, Result, Scripting
 from FewShotSAMLib.worker import WorkerClient
-from FewShotSAMLib.workflow import Progress
+from FewShotSAMLib.workflow import Progress, Session
 
 PAINTED, EMPTY = [3, 6, 9], [0, 12]
 GEOMETRY = Geometry((64, 56, 13), (0.8, 0.8, 5.0), (-12.5, 30.25, -80.0))
@@ -84,12 +85,12 @@ class Desk:
         drawn[PAINTED] = self.truth[PAINTED]
         paint(self.segmentation, "Ellipsoid", drawn, GEOMETRY)
         self.scripting = Scripting(
-            Application(self._client, self._process_events, self._timer, lambda: self.editors), self.scene
+            Application(self._session, self._process_events, self._timer, lambda: self.editors), self.scene
         )
 
-    def _client(self) -> WorkerClient:
+    def _session(self, scene: MRMLScene) -> Session:
         self.clients.append(self.new_client())
-        return self.clients[-1]
+        return Session(scene, self.clients[-1])
 
     def _process_events(self) -> None:
         self.events += 1
@@ -215,7 +216,7 @@ def test_closed_during_a_run_nothing_is_left(own_desk: Desk, blocks: bool) -> No
     def close(progress: Progress) -> None:
         nonlocal folder
         if progress.stage != "prepare" and folder is None:
-            folder = own_desk.scripting._session._job_folder
+            folder = own_desk.scripting._session._job_folder.path
             own_desk.on_events = own_desk.scripting.close
             if not blocks:
                 own_desk.scripting.close()

@@ -1,8 +1,10 @@
 """The panel under the harness. One process has one Qt binding: `test_in_*.py` start a process for each."""
 
+import logging
 import os
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +29,16 @@ if BINDING:
 
     SETTINGS = tempfile.TemporaryDirectory()
     application.start(Path(SETTINGS.name))  # now: the test modules import `qt`
+    from harness import slicer_objects  # noqa: F401 - they register themselves
+
+    class _Unexpected(logging.Handler):
+        """The panel goes on after an error that nobody foresaw; a test does not."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.exc_info:
+                problems.report("".join(traceback.format_exception(*record.exc_info)))
+
+    logging.getLogger().addHandler(_Unexpected(logging.ERROR))
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +84,7 @@ class PanelUnderTest:
         self.representation = scripted.openModule(REPOSITORY / "FewShotSAM" / "FewShotSAM.py", self._prepare)
         self.module = sys.modules["FewShotSAM"]
         self.root = self.representation
+        self.representation.enter()
         self.root.resize(400, 1000)
         self.root.show()
 
@@ -129,6 +142,7 @@ def panel(scene: SimpleNamespace) -> Iterator[PanelUnderTest]:
     made = PanelUnderTest()
     yield made
     made.session.fails_with = None
+    made.widget.root = None  # bindings are not sure to notice what Qt deletes of its own, so it is left to lie there
     scripted.closeModule("FewShotSAM")
     made.root.hide()
     qmrml_widgets.stopFollowing()

@@ -99,6 +99,7 @@ class Journey:
 
     def close(self) -> None:
         """As when Slicer quits."""
+        self.widget.root = None  # as in conftest.py
         scripted.closeModule("FewShotSAM")
         self.representation.hide()
         qmrml_widgets.stopFollowing()

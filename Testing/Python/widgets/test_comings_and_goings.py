@@ -1,7 +1,6 @@
 """The module is opened, left, reloaded; the scene is closed or loaded; nodes are removed; Slicer quits."""
 
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +25,7 @@ def _press(panel: Any, key: str) -> None:
 
 
 def test_shortcuts_are_there_only_while_the_module_is_open(panel: Any) -> None:
+    panel.widget.exit()
     _press(panel, "Ctrl+Shift+P")
     assert panel.session.called("propagate") == []
     panel.widget.enter()
@@ -77,14 +77,13 @@ def test_a_second_press_during_an_installation_begins_nothing(panel: Any) -> Non
     panel.dependencies.install = install
     panel.ui.installButton.click()
     assert begun == [False] and panel.ui.installButton.enabled
-    assert panel.session.called("inspect") and not panel.ui.dependencyFrame.visible
+    assert not panel.ui.dependencyFrame.visible
 
 
 @pytest.mark.parametrize("source", ["internet", "/wheels"])
-def test_entering_looks_at_the_computer_once_all_is_installed(panel: Any, source: str) -> None:
+def test_what_is_missing_is_told_until_it_is_installed(panel: Any, source: str) -> None:
     panel.dependencies.text = "PyTorch is missing. Press Install."
     panel.widget.enter()
-    assert panel.session.called("inspect") == []
     assert panel.ui.dependencyFrame.visible
     assert panel.ui.dependencyLabel.text == "PyTorch is missing. Press Install."
     assert panel.ui.propagateButton.toolTip == "PyTorch is missing. Press Install."
@@ -99,7 +98,113 @@ def test_entering_looks_at_the_computer_once_all_is_installed(panel: Any, source
     assert panel.dependencies.installed == [source]
     assert not panel.ui.dependencyFrame.visible
     assert panel.ui.propagateButton.enabled
+
+
+@pytest.mark.parametrize("need", ["painted", "advanced"])
+def test_the_background_process_starts_with_the_first_need_and_not_with_the_panel(panel: Any, need: str) -> None:
+    import fakes
+
+    panel.dependencies.text = "PyTorch is missing. Press Install."
+    panel.widget.enter()
+    panel.go(axis=0, painted=fakes.painted(10))
+    assert panel.session.called("inspect") == []
+    panel.dependencies.text = ""
+    panel.go(painted=())
+    panel.widget.enter()
+    panel.wait(10)
+    assert panel.session.called("inspect") == []
+    if need == "painted":
+        panel.go(painted=fakes.painted(10))
+    else:
+        panel.ui.advancedSection.collapsed = False
+    panel.wait(10)
     assert panel.session.called("inspect") == [()]
+
+
+def test_the_panel_opens_with_the_volume_that_is_shown(panel: Any, scene: Any) -> None:
+    import slicer
+
+    assert panel.session.called("set_inputs")[-1][0] == scene.volume.GetID()
+    panel.widget.exit()
+    slicer.mrmlScene.Clear(0)
+    labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
+    first, shown = (slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode") for _ in range(2))
+    view = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    panel.widget.enter()
+    assert panel.ui.volumeSelector.currentNodeID == first.GetID()
+    panel.widget.exit()
+    panel.ui.volumeSelector.setCurrentNodeID("")
+    view.SetBackgroundVolumeID(labels.GetID())
+    view.SetForegroundVolumeID(shown.GetID())
+    panel.widget.enter()
+    assert panel.ui.volumeSelector.currentNodeID == shown.GetID()
+
+
+def test_nothing_is_made_or_shown_while_another_module_is_open(panel: Any, scene: Any) -> None:
+    """A scene that is loaded there must not change the views, nor the scene."""
+    import slicer
+
+    editor = panel.ui.editorFrame.layout().itemAt(0).widget()
+    panel.widget.exit()
+    slicer.mrmlScene.Clear(0)
+    editor.calls.clear()
+    panel.session.calls.clear()
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    slicer.mrmlScene.InvokeEvent(slicer.mrmlScene.EndImportEvent)
+    assert [call for call in editor.calls if call[0].startswith("set")] == []
+    assert panel.session.called("set_inputs") == []
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
+    panel.widget.enter()
+    assert None not in panel.session.called("set_inputs")[-1]
+
+
+def test_the_timer_rests_while_another_module_is_open_unless_a_run_goes_on(panel: Any) -> None:
+    timer = panel.widget.panel._driver._timer
+    assert timer.active
+    panel.widget.exit()
+    assert not timer.active
+    panel.go(state=State.RUNNING)  # a script has started it
+    assert timer.active
+    looked = len(panel.session.called("thumbnail"))
+    panel.wait(10)
+    assert len(panel.session.called("thumbnail")) == looked
+    panel.go(state=State.PREVIEW)
+    assert not timer.active
+    panel.widget.enter()
+    assert timer.active
+
+
+def test_a_preview_that_stays_on_screen_is_told_and_can_be_dropped_on_return(
+    panel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fakes
+    import slicer.util
+
+    said: list[str] = []
+    monkeypatch.setattr(slicer.util, "showStatusMessage", lambda text, duration=0: said.append(text))
+    panel.widget.exit()
+    assert said == []
+    panel.widget.enter()
+    panel.go(state=State.RUNNING, preview=fakes.FakePreview())
+    panel.go(state=State.PREVIEW, review=fakes.review())
+    panel.widget.exit()
+    assert "preview stays" in said[-1]
+    panel.widget.enter()
+    assert panel.ui.discardButton.visible and panel.ui.discardButton.enabled
+
+
+def test_effects_that_are_registered_later_are_shown_until_the_panel_is_closed(panel: Any) -> None:
+    import slicer
+
+    editor = panel.ui.editorFrame.layout().itemAt(0).widget()
+    factory = slicer.qSlicerSegmentEditorEffectFactory.instance()
+    factory.native.effectRegistered.emit("Grow")
+    assert editor.calls[-1] == ("updateEffectList",)
+    panel.widget.cleanup()
+    editor.calls.clear()
+    factory.native.effectRegistered.emit("Shrink")
+    assert editor.calls == []
 
 
 def test_closing_the_scene_forgets_it_and_its_nodes(panel: Any, scene: Any) -> None:
@@ -166,6 +271,7 @@ def test_a_loaded_scene_brings_inputs_and_range_back(panel: Any, scene: Any, tmp
     panel.ui.lastSlice.setValue(9)
     saved = slicer.mrmlScene.GetSingletonNode("FewShotSAM", "vtkMRMLScriptedModuleNode")
     assert saved.GetNodeReferenceID("volume") == scene.volume.GetID()
+    assert saved.GetAttribute("ModuleName") == "FewShotSAM"
     panel.session.calls.clear()
     panel.session.range = None
     slicer.mrmlScene.InvokeEvent(slicer.mrmlScene.EndImportEvent)
@@ -187,6 +293,51 @@ def test_the_end_closes_the_session_once_and_stops_the_timer(panel: Any, way: st
     panel.session.changed.emit()
     application.processEvents()
     assert panel.session.polls == polls
+
+
+def _reload(widget: Any) -> Any:
+    """What slicer.util.reloadScriptedModule does of it: no `enter`."""
+    parent = widget.parent.native
+    for child in parent.children():
+        if isinstance(child, QtWidgets.QWidget):
+            child.hide()
+    widget.cleanup()
+    while parent.layout().count():
+        parent.layout().takeAt(0)
+    made = type(widget)(widget.parent)
+    made.makeServices = widget.makeServices
+    made.setup()
+    application.processEvents()
+    return made
+
+
+@pytest.mark.parametrize("entered", [True, False])
+def test_after_reload_the_panel_is_as_it_was_opened(panel: Any, entered: bool) -> None:
+    import slicer
+    import slicer.util
+
+    parent = slicer.qSlicerScriptedLoadableModuleWidget()
+    parent.native.entered = entered
+    parent.native.setLayout(QtWidgets.QVBoxLayout())
+    parent.native.show()
+    first = panel.module.FewShotSAMWidget(parent)
+    first.makeServices = panel.widget.makeServices
+    first.setup()
+    second = _reload(first)
+    shortcuts = parent.native.findChildren(qt_shortcut())
+    assert len(shortcuts) == (3 if entered else 0)
+    assert second.panel._driver._timer.active == entered
+    found = [child for child in slicer.util.findChildren(parent) if getattr(child, "name", "") == "propagateButton"]
+    assert len(found) == 1, "nothing of the old panel is left"
+    second.cleanup()
+    application.processEvents()
+    assert slicer.util.findChildren(parent, name="propagateButton") == []
+
+
+def qt_shortcut() -> Any:
+    import qt
+
+    return qt.QShortcut.nativeClass
 
 
 def test_reload_reads_the_library_anew(panel: Any) -> None:
@@ -244,6 +395,7 @@ def test_module_says_what_it_is_and_offers_sample_data(monkeypatch: pytest.Monke
     scripted.loadModule(MODULE)
     module = slicer.modules.fewshotsam
     assert (module.title, module.categories) == ("FewShotSAM", ["Segmentation"])
+    assert "/docs/tutorial.md" in module.helpText and "SlicerFewShotSAM" in module.contributors[0]
     assert not registered, "Sample Data may not be there yet"
     QtWidgets.QApplication.instance().startupCompleted.emit()
     assert "MRHead" in registered
@@ -324,22 +476,6 @@ def test_the_editor_lets_go_of_a_closing_scene_and_watches_the_views_of_the_next
     panel.widget.cleanup()
     assert editor.mrmlSegmentEditorNode() is None
     assert editor.calls[-1] == ("removeViewObservations",)
-
-
-def test_a_failing_panel_says_so_and_drops_the_run(panel: Any) -> None:
-    from harness import problems
-
-    def fail() -> None:
-        raise ValueError("nobody foresaw this")
-
-    panel.session.poll = fail
-    deadline = time.monotonic() + 5
-    while not panel.session.called("give_up") and time.monotonic() < deadline:
-        application.processEvents()
-    assert any("nobody foresaw" in each for each in problems.takeAll())
-    assert len(panel.session.called("give_up")) == 1
-    assert "The panel has stopped" in panel.ui.messageLabel.text
-    assert "log" in panel.ui.messageLabel.text
 
 
 def test_the_panel_ticks_faster_while_a_thread_works(panel: Any) -> None:

@@ -91,7 +91,7 @@ def test_a_logic_that_nobody_holds_is_closed_in_the_middle_of_its_run(case: Case
     logic = case.module.FewShotSAMLogic()
     ends: list[tuple[Any, Any]] = []
     logic.propagate(case.volume, case.segmentation, onFinished=lambda *end: ends.append(end))
-    folder = logic._scripting._session._job_folder
+    folder = logic._scripting._session._job_folder.path
     until(lambda: (folder / "volume.nrrd").exists())
     del logic
     gc.collect()
@@ -113,10 +113,7 @@ def test_the_script_of_the_documentation(case: Case, monkeypatch: pytest.MonkeyP
     logic = case.module.FewShotSAMLogic()
     volumes = slicer.vtkSlicerVolumesLogic()
     volumes.SetMRMLScene(slicer.mrmlScene)
-    segmentations = next(
-        each for each in application._kept if isinstance(each, slicer.vtkSlicerSegmentationsModuleLogic)
-    )
-    for name, made in {"volumes": volumes, "segmentations": segmentations}.items():
+    for name, made in {"volumes": volumes, "segmentations": application.parts["segmentations"]}.items():
         monkeypatch.setattr(slicer.modules, name, SimpleNamespace(logic=lambda made=made: made), raising=False)
     monkeypatch.setattr(slicer.util, "getModuleLogic", {"FewShotSAM": logic}.__getitem__)
     found = runpy.run_path(str(REPOSITORY / "Testing" / "Slicer" / "propagate_script.py"))

@@ -111,6 +111,9 @@ def test_from_nothing_installed_to_a_background_process(
         journey.press("installButton")
         assert len(application.asked) == 1 and "torch>=2.4" in application.asked[0]
         assert not ui.dependencyFrame.visible
+        journey.rest()
+        assert session.machine is None, "nothing needs it yet"
+        ui.advancedSection.collapsed = False
         journey.until(lambda: session.machine is not None)  # PythonSlicer's own answer
         assert [device.name for device in session.machine.devices][-1] == "cpu"
         assert ui.propagateButton.toolTip == session.why_not()
