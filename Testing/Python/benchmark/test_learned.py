@@ -244,7 +244,7 @@ def test_warnings_are_kept_with_the_row_without_folders(
 ) -> None:
     volume, annotation, _, settings = case
     outcome = few_shot(volume, annotation, settings, method="synthesis", steps=1, augmented_copies=0)
-    assert any("--augmented-copies" in text for text in outcome.details["warnings"])
+    assert any("No pairs" in text for text in outcome.details["warnings"])
 
     def warns(volume: Volume, annotation: Annotation, settings: Settings) -> Outcome:
         return Outcome(volume.voxels > 100, {"warnings": ["The cache /home/someone/cache is full."]})
