@@ -6,17 +6,21 @@ from typing import Any
 import slicer
 import vtk
 
-from harness.binding import Property, QtCore, QtGui, QtWidgets, Signal, Slot
+from harness.binding import Property, QtCore, QtGui, QtWidgets, Signal, Slot, isDeleted
 from harness.pythonqt import nativeClasses, proxyClass, standIn
 
 _following: list[tuple[Any, int]] = []  # (object, observer's tag) of the widgets of all panels
 
 
-def follow(watched: Any, event: int, call: Callable[..., None], priority: float = 0.0) -> None:
-    """Observe a VTK object until `stopFollowing`. `call` gets the event's node where it has one."""
+def follow(widget: Any, watched: Any, event: int, call: Callable[..., None], priority: float = 0.0) -> None:
+    """Observe a VTK object until `stopFollowing`, or until Qt deletes the widget, as with the real ones.
+
+    `call` gets the event's node where it has one.
+    """
 
     def called(caller: Any, name: str, node: Any = None) -> None:
-        call(node)
+        if not isDeleted(widget):
+            call(node)
 
     called.CallDataType = vtk.VTK_OBJECT  # type: ignore[attr-defined]
     _following.append((watched, watched.AddObserver(event, called, priority)))
@@ -136,10 +140,10 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
         if scene is None or scene is self._scene:
             return
         super().setMRMLScene(scene)
-        follow(scene, scene.NodeAddedEvent, self._onAdded, 10.0)
-        follow(scene, scene.NodeAboutToBeRemovedEvent, self._onRemoved, -10.0)
-        follow(scene, scene.EndCloseEvent, self._update)
-        follow(scene, scene.EndImportEvent, self._update)
+        follow(self, scene, scene.NodeAddedEvent, self._onAdded, 10.0)
+        follow(self, scene, scene.NodeAboutToBeRemovedEvent, self._onRemoved, -10.0)
+        follow(self, scene, scene.EndCloseEvent, self._update)
+        follow(self, scene, scene.EndImportEvent, self._update)
         self._switching = True
         self._update()
         self._switching = False
@@ -166,7 +170,7 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
         item = QtGui.QStandardItem(node.GetName())
         item.setData(node.GetID(), _ID)
         self._rows.insertRow(row, item)
-        follow(node, vtk.vtkCommand.ModifiedEvent, lambda _: self._onModified(node))
+        follow(self, node, vtk.vtkCommand.ModifiedEvent, lambda _: self._onModified(node))
 
     def _onAdded(self, node: Any) -> None:
         if self._scene.IsImporting() or not self._accepts(node):

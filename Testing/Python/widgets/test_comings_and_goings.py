@@ -199,8 +199,9 @@ def test_effects_that_are_registered_later_are_shown_until_the_panel_is_closed(p
 
     editor = panel.ui.editorFrame.layout().itemAt(0).widget()
     factory = slicer.qSlicerSegmentEditorEffectFactory.instance()
+    editor.calls.clear()
     factory.native.effectRegistered.emit("Grow")
-    assert editor.calls[-1] == ("updateEffectList",)
+    assert editor.calls == [("updateEffectList",)]
     panel.widget.cleanup()
     editor.calls.clear()
     factory.native.effectRegistered.emit("Shrink")
@@ -295,49 +296,24 @@ def test_the_end_closes_the_session_once_and_stops_the_timer(panel: Any, way: st
     assert panel.session.polls == polls
 
 
-def _reload(widget: Any) -> Any:
-    """What slicer.util.reloadScriptedModule does of it: no `enter`."""
-    parent = widget.parent.native
-    for child in parent.children():
-        if isinstance(child, QtWidgets.QWidget):
-            child.hide()
-    widget.cleanup()
-    while parent.layout().count():
-        parent.layout().takeAt(0)
-    made = type(widget)(widget.parent)
-    made.makeServices = widget.makeServices
-    made.setup()
-    application.processEvents()
-    return made
-
-
 @pytest.mark.parametrize("entered", [True, False])
 def test_after_reload_the_panel_is_as_it_was_opened(panel: Any, entered: bool) -> None:
-    import slicer
-    import slicer.util
-
-    parent = slicer.qSlicerScriptedLoadableModuleWidget()
-    parent.native.entered = entered
-    parent.native.setLayout(QtWidgets.QVBoxLayout())
-    parent.native.show()
-    first = panel.module.FewShotSAMWidget(parent)
-    first.makeServices = panel.widget.makeServices
-    first.setup()
-    second = _reload(first)
-    shortcuts = parent.native.findChildren(qt_shortcut())
-    assert len(shortcuts) == (3 if entered else 0)
-    assert second.panel._driver._timer.active == entered
-    found = [child for child in slicer.util.findChildren(parent) if getattr(child, "name", "") == "propagateButton"]
-    assert len(found) == 1, "nothing of the old panel is left"
-    second.cleanup()
-    application.processEvents()
-    assert slicer.util.findChildren(parent, name="propagateButton") == []
-
-
-def qt_shortcut() -> Any:
+    """Slicer calls `setup` of the new one only."""
     import qt
 
-    return qt.QShortcut.nativeClass
+    before = dict(sys.modules)
+    try:
+        if not entered:
+            panel.representation.exit()
+        panel.widget.onReload()
+        application.processEvents()
+        assert len(panel.root.native.findChildren(qt.QShortcut.nativeClass)) == (3 if entered else 0)
+        assert panel.widget.panel._driver._timer.active == entered
+        _press(panel, "Ctrl+Shift+P")
+        assert panel.session.called("propagate") == ([()] if entered else [])
+    finally:
+        scripted.closeModule("FewShotSAM")
+        sys.modules.update(before)
 
 
 def test_reload_reads_the_library_anew(panel: Any) -> None:
@@ -348,19 +324,6 @@ def test_reload_reads_the_library_anew(panel: Any) -> None:
         name = "FewShotSAMLib.widgets.panel"
         assert sys.modules[name] is not before[name]
         assert panel.session.called("close") == [()]
-    finally:
-        scripted.closeModule("FewShotSAM")
-        sys.modules.update(before)
-
-
-def test_a_reloaded_panel_is_as_alive_as_the_first(panel: Any) -> None:
-    """Slicer calls `setup` of the new one only, although the module is open."""
-    before = dict(sys.modules)
-    try:
-        panel.representation.enter()
-        panel.widget.onReload()
-        _press(panel, "Ctrl+Shift+P")
-        assert panel.session.called("propagate") == [()]
     finally:
         scripted.closeModule("FewShotSAM")
         sys.modules.update(before)
