@@ -84,7 +84,7 @@ _ID = 256 + 1  # qMRMLSceneModel's UIDRole
 class qMRMLSortFilterProxyModel(QtCore.QSortFilterProxyModel):
     """Which nodes a selector offers; only its list of hidden nodes is kept."""
 
-    hiddenChanged = Signal()
+    _hiddenChanged = Signal()
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
@@ -95,7 +95,7 @@ class qMRMLSortFilterProxyModel(QtCore.QSortFilterProxyModel):
 
     def _setHiddenNodeIDs(self, nodeIds: list[str]) -> None:
         self._hidden = list(nodeIds)
-        self.hiddenChanged.emit()
+        self._hiddenChanged.emit()
 
     hiddenNodeIDs = Property("QStringList", _hiddenNodeIDs, _setHiddenNodeIDs)
 
@@ -124,7 +124,7 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
         self._flags.update(editEnabled=False, showHidden=False, showChildNodeTypes=True)
         self._switching = False
         self._filter = nativeClasses["qMRMLSortFilterProxyModel"](self)
-        self._filter.hiddenChanged.connect(self._refill)
+        self._filter._hiddenChanged.connect(self._refill)
         self._rows = QtGui.QStandardItemModel(self)
         self._box = QtWidgets.QComboBox(self)
         self._box.setModel(self._rows)

@@ -151,7 +151,8 @@ def test_nothing_is_made_or_shown_while_another_module_is_open(panel: Any, scene
     panel.session.calls.clear()
     slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
     slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
-    slicer.mrmlScene.InvokeEvent(slicer.mrmlScene.EndImportEvent)
+    slicer.mrmlScene.StartState(slicer.mrmlScene.ImportState)
+    slicer.mrmlScene.EndState(slicer.mrmlScene.ImportState)
     assert [call for call in editor.calls if call[0].startswith("set")] == []
     assert panel.session.called("set_inputs") == []
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
@@ -228,6 +229,50 @@ def test_a_removed_volume_is_taken_from_the_session(panel: Any, scene: Any) -> N
     assert panel.session.called("set_inputs")[-1][0] is None
 
 
+@pytest.mark.parametrize("removed", ["volume", "segmentation"])
+def test_nothing_is_chosen_in_place_of_a_removed_node(panel: Any, scene: Any, removed: str) -> None:
+    """Slicer's selector takes the next one before the chosen one is gone."""
+    import slicer
+
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    chosen = dict(zip(("volume", "segmentation"), panel.session.called("set_inputs")[-1], strict=True))
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    panel.widget.panel.services.scene.create_segmentation(scene.volume.GetID())
+    panel.session.calls.clear()
+    slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetNodeByID(chosen.pop(removed)))
+    assert panel.session.called("set_inputs") == [(chosen.get("volume"), chosen.get("segmentation"))]
+    assert getattr(panel.ui, f"{removed}Selector").currentNodeID == ""
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == (2 if removed == "volume" else 1)
+
+
+def test_opening_the_module_again_leaves_the_views_as_they_are(panel: Any, scene: Any) -> None:
+    import slicer
+
+    slicer.mrmlScene.RemoveNode(scene.volume)
+    panel.widget.exit()
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    views = [logic.GetSliceCompositeNode() for logic in slicer.app.layoutManager().mrmlSliceLogics()]
+    before = [view.GetBackgroundVolumeID() for view in views]
+    panel.widget.enter()
+    assert panel.ui.volumeSelector.currentNodeID == other.GetID()
+    assert views and [view.GetBackgroundVolumeID() for view in views] == before
+
+
+def test_what_a_loaded_scene_does_to_the_selectors_is_nobodys_choice(panel: Any, scene: Any) -> None:
+    """They list all nodes anew, and lose what was chosen."""
+    import slicer
+
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    chosen = panel.session.called("set_inputs")[-1]
+    panel.session.calls.clear()
+    slicer.mrmlScene.StartState(slicer.mrmlScene.ImportState)
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    slicer.mrmlScene.EndState(slicer.mrmlScene.ImportState)
+    assert set(panel.session.called("set_inputs")) == {chosen}
+    assert panel.ui.volumeSelector.currentNodeID == scene.volume.GetID()
+
+
 def test_edits_of_the_segmentation_reach_the_session_and_those_of_another_do_not(panel: Any, scene: Any) -> None:
     import slicer
 
@@ -275,7 +320,8 @@ def test_a_loaded_scene_brings_inputs_and_range_back(panel: Any, scene: Any, tmp
     assert saved.GetAttribute("ModuleName") == "FewShotSAM"
     panel.session.calls.clear()
     panel.session.range = None
-    slicer.mrmlScene.InvokeEvent(slicer.mrmlScene.EndImportEvent)
+    slicer.mrmlScene.StartState(slicer.mrmlScene.ImportState)
+    slicer.mrmlScene.EndState(slicer.mrmlScene.ImportState)
     assert panel.session.range == (0, 9)
     assert panel.session.called("set_inputs")[-1][0] == scene.volume.GetID()
 
