@@ -16,10 +16,16 @@ _TEMPORARY = "FewShotSAM.Temporary"  # attribute of segmentations that the user 
 
 def defaultVolumeId(scene: slicer.vtkMRMLScene) -> str:
     """The volume in the slice views, the background's before others, else the first; "" where there is none."""
-    offered = [node.GetID() for node in nodesOf(scene, "vtkMRMLVolumeNode") if _isOffered(node)]
+    offered = [node.GetID() for node in offeredVolumes(scene)]
     views = nodesOf(scene, "vtkMRMLSliceCompositeNode")
     shown = [view.GetBackgroundVolumeID() for view in views] + [view.GetForegroundVolumeID() for view in views]
     return next((nodeId for nodeId in [*shown, *offered] if nodeId in offered), "")
+
+
+def offeredVolumes(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLVolumeNode]:
+    """The volumes that a user can choose, in their order."""
+    nodes = nodesOf(scene, "vtkMRMLVolumeNode")
+    return [node for node in nodes if node.GetClassName() in VOLUME_CLASSES and not node.GetHideFromEditors()]
 
 
 def segmentationsOf(scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLVolumeNode) -> list[str]:
@@ -45,10 +51,6 @@ def temporaryIds(scene: slicer.vtkMRMLScene) -> list[str]:
 def nodesOf(scene: slicer.vtkMRMLScene, className: str) -> list[slicer.vtkMRMLNode]:
     """All nodes of a class and its subclasses in their order."""
     return [scene.GetNthNodeByClass(number, className) for number in range(scene.GetNumberOfNodesByClass(className))]
-
-
-def _isOffered(node: slicer.vtkMRMLVolumeNode) -> bool:
-    return node.GetClassName() in VOLUME_CLASSES and not node.GetHideFromEditors()
 
 
 def _isToPaintOn(node: slicer.vtkMRMLSegmentationNode) -> bool:

@@ -26,6 +26,8 @@ class InputsSection:
         self._editor = editor
         self._observers = observers
         self._busy = False
+        self._kept: tuple[str, str] | None = None  # what was chosen, while one of it leaves the scene
+        observers.watchRemovals(self._onRemoving, self._onRemoved)
         for selector in (ui.volumeSelector, ui.segmentationSelector):
             selector.setMRMLScene(slicer.mrmlScene)
         ui.volumeSelector.connect("currentNodeIDChanged(QString)", self._onVolume)
@@ -54,9 +56,13 @@ class InputsSection:
         self._observers.watchSegmentation("")
         self._observers.watchVolume("", self._onMoved)
 
+    def hold(self) -> None:
+        """A scene is being loaded, until `attach`: what the selectors lose by that is nobody's choice."""
+        self._busy = True
+
     def attach(self) -> None:
         """The scene is closed or another was loaded."""
-        self._busy = False
+        self._busy, self._kept = False, None
         self._editor.attach()
         self.restore()
 
@@ -78,6 +84,22 @@ class InputsSection:
     def _onSegmentation(self, nodeId: str) -> None:
         if not self._busy:
             self._handOver(show=False)
+
+    def _onRemoving(self, nodeId: str) -> None:
+        """What the selectors choose in place of a node that leaves is nobody's choice."""
+        chosen = self._chosen(self._ui.volumeSelector), self._chosen(self._ui.segmentationSelector)
+        if not self._busy and nodeId in chosen:
+            self._busy, self._kept = True, chosen
+
+    def _onRemoved(self) -> None:
+        """Once it is gone nothing is chosen in its place, and the session hears of it."""
+        if self._kept is None or all(not nodeId or self._services.scene.exists(nodeId) for nodeId in self._kept):
+            return
+        kept, self._kept = self._kept, None
+        for selector, nodeId in zip((self._ui.volumeSelector, self._ui.segmentationSelector), kept, strict=True):
+            selector.setCurrentNodeID(nodeId if self._services.scene.exists(nodeId) else "")
+        self._busy = False
+        self._handOver(show=False)
 
     def _onNewSegmentation(self) -> None:
         self._create()

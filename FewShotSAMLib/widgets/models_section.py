@@ -8,6 +8,7 @@ from typing import Any
 import qt
 import slicer
 
+from FewShotSAMLib.mrml.choice import offeredVolumes
 from FewShotSAMLib.widgets.dialogs import completePath
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
@@ -78,8 +79,7 @@ class ModelsSection:
         return chosen.path if chosen is not None else None
 
     def _fillVolumes(self) -> None:
-        nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-        wanted = [(node.GetID(), node.GetName()) for node in nodes if not node.GetHideFromEditors()]
+        wanted = [(node.GetID(), node.GetName()) for node in offeredVolumes(slicer.mrmlScene)]
         listed = self._ui.volumeList
         items = [listed.item(row) for row in range(listed.count)]
         if wanted == [(item.data(_ID_ROLE), item.text()) for item in items]:

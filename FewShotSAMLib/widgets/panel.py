@@ -8,7 +8,6 @@ from typing import Any
 import slicer
 import slicer.util
 
-from FewShotSAMLib.mrml.choice import defaultVolumeId
 from FewShotSAMLib.widgets.advanced_section import AdvancedSection
 from FewShotSAMLib.widgets.dependency_line import DependencyLine
 from FewShotSAMLib.widgets.driver import Driver
@@ -46,7 +45,9 @@ class Panel:
         self._session = self.services.session
         self._messages = Messages(ui)
         self._failures = Failures(self._session, self._messages)
-        self._observers = SceneObservers(self._onSceneClosing, self._onSceneReplaced, self._session.mark_modified)
+        self._observers = SceneObservers(
+            self._onSceneClosing, self._onSceneImporting, self._onSceneReplaced, self._session.mark_modified
+        )
         self._makeSections(ui)
         self._shortcuts = Shortcuts(
             {
@@ -103,7 +104,8 @@ class Panel:
         self._editor.enter()
         if not self._attached:
             self._attach()
-        self._chooseVolume()
+        elif not self._ui.volumeSelector.currentNodeID:
+            self._inputs.restore()  # so that painting can begin at once
         self._dependencies.check()
         self.update()
         self._driver.start()
@@ -188,16 +190,12 @@ class Panel:
         self._ui.inputsSection.collapsed = False
         self._extras.paint()
 
-    def _chooseVolume(self) -> None:
-        """So that painting can begin at once."""
-        selector = self._ui.volumeSelector
-        volumeId = "" if selector.currentNodeID else defaultVolumeId(slicer.mrmlScene)
-        if volumeId:
-            selector.setCurrentNodeID(volumeId)
-
     def _onSceneClosing(self) -> None:
         self._inputs.detach()
         self._session.forget_scene()
+
+    def _onSceneImporting(self) -> None:
+        self._inputs.hold()
 
     def _onSceneReplaced(self) -> None:
         """Slicer's editor shows its volume in the views at once: not while the user is in another module."""

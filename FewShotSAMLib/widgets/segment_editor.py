@@ -33,9 +33,9 @@ class SegmentEditor:
         # By itself the editor would show the volume that the segmentation was made on, and at each change of layout.
         self.widget.setAutoShowSourceVolumeNode(False)
         self.widget.setMRMLSegmentEditorNode(self._editorNode())
-        # The editor takes no source volume before it has a segmentation.
         self.widget.setSegmentationNode(_node(segmentationId))
-        self.widget.setSourceVolumeNode(_node(volumeId))
+        if segmentationId:  # without one the editor takes no source volume, and logs an error
+            self.widget.setSourceVolumeNode(_node(volumeId))
         if show and volumeId and segmentationId:
             self.widget.setAutoShowSourceVolumeNode(True)
             self.widget.showSourceVolumeInSliceViewers()

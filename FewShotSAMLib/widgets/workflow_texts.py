@@ -98,6 +98,8 @@ def templates(_: Callable[[str], str]) -> tuple[str, ...]:
         _("{0} slices were written."),
         _("Propagate first."),
         _("There is no few-shot model yet."),
+        _("There is no result to keep."),
+        _("The preview was removed, and with it the result."),
         _("There is nothing to export."),
         _("Exported to {0}."),
         _("The segments of “{0}” were added."),

@@ -63,6 +63,10 @@ class Target:
 class ScenePreview(Protocol):
     """A segmentation of its own that shows results before they are applied; the user's is not touched."""
 
+    @property
+    def is_there(self) -> bool:
+        """Whether it is still in the scene: a user may delete it there."""
+
     def show(self, classes: np.ndarray, axis: int, indices: Sequence[int]) -> None:
         """Put in slices as they come. classes: (n, rows, columns) uint8, 0 nothing, 1 to C the preview's segments."""
 
@@ -89,7 +93,7 @@ class Scene(Protocol):
         """All segments in their order, hidden ones too.
 
         Raises BadInputError where the segmentation lies on a grid that is not the volume's, shifted or cropped, or
-        under another transform than the volume.
+        either under a transform that is not linear.
         """
 
     def create_segmentation(self, volume_id: str) -> str:

@@ -201,6 +201,9 @@ class Session:
             self._requests.poll()
             if gone_nodes(self.scene, self.target):  # they may be deleted at any time
                 self.set_inputs(None, None)
+            if self.preview is not None and not self.preview.is_there:
+                self._drop_run()
+                self.said.emit(Message(WARNING, "The preview was removed, and with it the result.", "Propagate again."))
             if self.target is not None and self._tracker.poll(is_urgent=self._is_wanted):
                 self.changed.emit()
             self._step()

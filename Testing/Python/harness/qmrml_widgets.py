@@ -6,17 +6,21 @@ from typing import Any
 import slicer
 import vtk
 
-from harness.binding import Property, QtCore, QtGui, QtWidgets, Signal, Slot
+from harness.binding import Property, QtCore, QtGui, QtWidgets, Signal, Slot, isDeleted
 from harness.pythonqt import nativeClasses, proxyClass, standIn
 
 _following: list[tuple[Any, int]] = []  # (object, observer's tag) of the widgets of all panels
 
 
-def follow(watched: Any, event: int, call: Callable[..., None], priority: float = 0.0) -> None:
-    """Observe a VTK object until `stopFollowing`. `call` gets the event's node where it has one."""
+def follow(widget: Any, watched: Any, event: int, call: Callable[..., None], priority: float = 0.0) -> None:
+    """Observe a VTK object until `stopFollowing`, or until Qt deletes the widget, as with the real ones.
+
+    `call` gets the event's node where it has one.
+    """
 
     def called(caller: Any, name: str, node: Any = None) -> None:
-        call(node)
+        if not isDeleted(widget):
+            call(node)
 
     called.CallDataType = vtk.VTK_OBJECT  # type: ignore[attr-defined]
     _following.append((watched, watched.AddObserver(event, called, priority)))
@@ -80,7 +84,7 @@ _ID = 256 + 1  # qMRMLSceneModel's UIDRole
 class qMRMLSortFilterProxyModel(QtCore.QSortFilterProxyModel):
     """Which nodes a selector offers; only its list of hidden nodes is kept."""
 
-    hiddenChanged = Signal()
+    _hiddenChanged = Signal()
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
@@ -91,7 +95,7 @@ class qMRMLSortFilterProxyModel(QtCore.QSortFilterProxyModel):
 
     def _setHiddenNodeIDs(self, nodeIds: list[str]) -> None:
         self._hidden = list(nodeIds)
-        self.hiddenChanged.emit()
+        self._hiddenChanged.emit()
 
     hiddenNodeIDs = Property("QStringList", _hiddenNodeIDs, _setHiddenNodeIDs)
 
@@ -120,7 +124,7 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
         self._flags.update(editEnabled=False, showHidden=False, showChildNodeTypes=True)
         self._switching = False
         self._filter = nativeClasses["qMRMLSortFilterProxyModel"](self)
-        self._filter.hiddenChanged.connect(self._refill)
+        self._filter._hiddenChanged.connect(self._refill)
         self._rows = QtGui.QStandardItemModel(self)
         self._box = QtWidgets.QComboBox(self)
         self._box.setModel(self._rows)
@@ -136,10 +140,10 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
         if scene is None or scene is self._scene:
             return
         super().setMRMLScene(scene)
-        follow(scene, scene.NodeAddedEvent, self._onAdded, 10.0)
-        follow(scene, scene.NodeAboutToBeRemovedEvent, self._onRemoved, -10.0)
-        follow(scene, scene.EndCloseEvent, self._update)
-        follow(scene, scene.EndImportEvent, self._update)
+        follow(self, scene, scene.NodeAddedEvent, self._onAdded, 10.0)
+        follow(self, scene, scene.NodeAboutToBeRemovedEvent, self._onRemoved, -10.0)
+        follow(self, scene, scene.EndCloseEvent, self._update)
+        follow(self, scene, scene.EndImportEvent, self._update)
         self._switching = True
         self._update()
         self._switching = False
@@ -166,7 +170,7 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
         item = QtGui.QStandardItem(node.GetName())
         item.setData(node.GetID(), _ID)
         self._rows.insertRow(row, item)
-        follow(node, vtk.vtkCommand.ModifiedEvent, lambda _: self._onModified(node))
+        follow(self, node, vtk.vtkCommand.ModifiedEvent, lambda _: self._onModified(node))
 
     def _onAdded(self, node: Any) -> None:
         if self._scene.IsImporting() or not self._accepts(node):

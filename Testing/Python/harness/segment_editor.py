@@ -88,8 +88,8 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
         self._logic.SetMRMLScene(scene)
         self._logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
         self._logic.SetVerbose(True)
-        follow(scene, scene.EndCloseEvent, self._updateFromMRML)
-        follow(scene, scene.EndBatchProcessEvent, self._updateFromMRML)
+        follow(self, scene, scene.EndCloseEvent, self._updateFromMRML)
+        follow(self, scene, scene.EndBatchProcessEvent, self._updateFromMRML)
         self._updateFromMRML()
 
     def mrmlSegmentEditorNode(self) -> Any:
@@ -101,7 +101,7 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
         self._node = node
         self._logic.SetSegmentEditorNode(node)
         if node is not None:
-            follow(node, vtk.vtkCommand.ModifiedEvent, lambda _: self._onModified(node))
+            follow(self, node, vtk.vtkCommand.ModifiedEvent, lambda _: self._onModified(node))
             self._updateFromMRML()
 
     def _onModified(self, node: Any) -> None:
@@ -207,6 +207,9 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
     def availableEffectNames(self) -> list[str]:
         return [effect._name for effect in self._effects]
 
+    def updateEffectList(self) -> None:
+        self.calls.append(("updateEffectList",))
+
     def effectCount(self) -> int:
         return len(self._effects)
 
@@ -277,7 +280,7 @@ for _name in (
     ),
     *("setAddRemoveSegmentButtonsVisible", "setShow3DButtonVisible", "setSpecifyGeometryButtonVisible"),
     *("setMaskingSectionVisible", "setUndoEnabled", "setReadOnly", "setEffectColumnCount", "setEffectNameOrder"),
-    *("setJumpToSelectedSegmentEnabled", "setEffectButtonStyle", "updateEffectList"),
+    *("setJumpToSelectedSegmentEnabled", "setEffectButtonStyle"),
 ):
     setattr(qMRMLSegmentEditorWidget, _name, _setter(_name))
 offer("qMRMLSegmentEditorWidget")

@@ -1,10 +1,10 @@
-"""Stand-ins of Slicer's Qt objects around a module: the registry of effects, and the widget around a panel."""
+"""Stand-in of Slicer's registry of Segment Editor effects."""
 
 from typing import Any
 
 import slicer
 
-from harness.binding import Property, QtCore, QtWidgets, Signal
+from harness.binding import QtCore, Signal
 from harness.pythonqt import nativeClasses, proxyClass, standIn
 
 
@@ -22,13 +22,4 @@ class qSlicerSegmentEditorEffectFactory(QtCore.QObject):
         return cls._one
 
 
-@standIn
-class qSlicerScriptedLoadableModuleWidget(QtWidgets.QWidget):
-    """The widget around a scripted module, of Slicer 5.10 to 5.13: it knows whether its module is open."""
-
-    entered = True
-    isEntered = Property(bool, lambda self: self.entered)
-
-
 slicer.qSlicerSegmentEditorEffectFactory = proxyClass(nativeClasses["qSlicerSegmentEditorEffectFactory"])
-slicer.qSlicerScriptedLoadableModuleWidget = proxyClass(nativeClasses["qSlicerScriptedLoadableModuleWidget"])

@@ -42,10 +42,23 @@ def qtBase(className: str) -> Any:
     return next(getattr(module, name) for module in (QtWidgets, QtGui, QtCore) if hasattr(module, name))
 
 
+@cache
+def _ofQt(className: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The names of its Qt class's properties, and the signatures of its signals.
+
+    Asked once: PySide6 drops a class's metaobject, and with it an answer, when the last object of a class is deleted.
+    """
+    meta = qtBase(className).staticMetaObject
+    methods = [meta.method(number) for number in range(meta.methodCount())]
+    signals = [each for each in methods if each.methodType() == QtCore.QMetaMethod.MethodType.Signal]
+    properties = frozenset(meta.property(number).name() for number in range(meta.propertyCount()))
+    return properties, frozenset(bytes(each.methodSignature()).decode() for each in signals)
+
+
 def isProperty(className: str, name: str) -> bool:
     """Whether it is a property, of the class or of Qt's."""
     own = any(name in entry.get("properties", ()) and _isEverywhere(entry, name) for entry in chain(className))
-    return own or qtBase(className).staticMetaObject.indexOfProperty(name) >= 0
+    return own or name in _ofQt(className)[0]
 
 
 def isReadOnly(className: str, name: str) -> bool:
@@ -70,7 +83,7 @@ def isEnumerator(className: str, name: str) -> bool:
 def isSignal(className: str, signature: str) -> bool:
     """Whether there is a signal with exactly these arguments, such as "currentNodeIDChanged(QString)"."""
     own = any(signature in entry.get("signals", ()) and _isEverywhere(entry, signature) for entry in chain(className))
-    return own or qtBase(className).staticMetaObject.indexOfSignal(signature) >= 0
+    return own or signature in _ofQt(className)[1]
 
 
 def whyNot(className: str, name: str) -> str:

@@ -151,7 +151,8 @@ def test_nothing_is_made_or_shown_while_another_module_is_open(panel: Any, scene
     panel.session.calls.clear()
     slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
     slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
-    slicer.mrmlScene.InvokeEvent(slicer.mrmlScene.EndImportEvent)
+    slicer.mrmlScene.StartState(slicer.mrmlScene.ImportState)
+    slicer.mrmlScene.EndState(slicer.mrmlScene.ImportState)
     assert [call for call in editor.calls if call[0].startswith("set")] == []
     assert panel.session.called("set_inputs") == []
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
@@ -199,8 +200,9 @@ def test_effects_that_are_registered_later_are_shown_until_the_panel_is_closed(p
 
     editor = panel.ui.editorFrame.layout().itemAt(0).widget()
     factory = slicer.qSlicerSegmentEditorEffectFactory.instance()
+    editor.calls.clear()
     factory.native.effectRegistered.emit("Grow")
-    assert editor.calls[-1] == ("updateEffectList",)
+    assert editor.calls == [("updateEffectList",)]
     panel.widget.cleanup()
     editor.calls.clear()
     factory.native.effectRegistered.emit("Shrink")
@@ -225,6 +227,50 @@ def test_a_removed_volume_is_taken_from_the_session(panel: Any, scene: Any) -> N
     panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
     slicer.mrmlScene.RemoveNode(scene.volume)
     assert panel.session.called("set_inputs")[-1][0] is None
+
+
+@pytest.mark.parametrize("removed", ["volume", "segmentation"])
+def test_nothing_is_chosen_in_place_of_a_removed_node(panel: Any, scene: Any, removed: str) -> None:
+    """Slicer's selector takes the next one before the chosen one is gone."""
+    import slicer
+
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    chosen = dict(zip(("volume", "segmentation"), panel.session.called("set_inputs")[-1], strict=True))
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    panel.widget.panel.services.scene.create_segmentation(scene.volume.GetID())
+    panel.session.calls.clear()
+    slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetNodeByID(chosen.pop(removed)))
+    assert panel.session.called("set_inputs") == [(chosen.get("volume"), chosen.get("segmentation"))]
+    assert getattr(panel.ui, f"{removed}Selector").currentNodeID == ""
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == (2 if removed == "volume" else 1)
+
+
+def test_opening_the_module_again_leaves_the_views_as_they_are(panel: Any, scene: Any) -> None:
+    import slicer
+
+    slicer.mrmlScene.RemoveNode(scene.volume)
+    panel.widget.exit()
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    views = [logic.GetSliceCompositeNode() for logic in slicer.app.layoutManager().mrmlSliceLogics()]
+    before = [view.GetBackgroundVolumeID() for view in views]
+    panel.widget.enter()
+    assert panel.ui.volumeSelector.currentNodeID == other.GetID()
+    assert views and [view.GetBackgroundVolumeID() for view in views] == before
+
+
+def test_what_a_loaded_scene_does_to_the_selectors_is_nobodys_choice(panel: Any, scene: Any) -> None:
+    """They list all nodes anew, and lose what was chosen."""
+    import slicer
+
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    chosen = panel.session.called("set_inputs")[-1]
+    panel.session.calls.clear()
+    slicer.mrmlScene.StartState(slicer.mrmlScene.ImportState)
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    slicer.mrmlScene.EndState(slicer.mrmlScene.ImportState)
+    assert set(panel.session.called("set_inputs")) == {chosen}
+    assert panel.ui.volumeSelector.currentNodeID == scene.volume.GetID()
 
 
 def test_edits_of_the_segmentation_reach_the_session_and_those_of_another_do_not(panel: Any, scene: Any) -> None:
@@ -274,7 +320,8 @@ def test_a_loaded_scene_brings_inputs_and_range_back(panel: Any, scene: Any, tmp
     assert saved.GetAttribute("ModuleName") == "FewShotSAM"
     panel.session.calls.clear()
     panel.session.range = None
-    slicer.mrmlScene.InvokeEvent(slicer.mrmlScene.EndImportEvent)
+    slicer.mrmlScene.StartState(slicer.mrmlScene.ImportState)
+    slicer.mrmlScene.EndState(slicer.mrmlScene.ImportState)
     assert panel.session.range == (0, 9)
     assert panel.session.called("set_inputs")[-1][0] == scene.volume.GetID()
 
@@ -295,49 +342,24 @@ def test_the_end_closes_the_session_once_and_stops_the_timer(panel: Any, way: st
     assert panel.session.polls == polls
 
 
-def _reload(widget: Any) -> Any:
-    """What slicer.util.reloadScriptedModule does of it: no `enter`."""
-    parent = widget.parent.native
-    for child in parent.children():
-        if isinstance(child, QtWidgets.QWidget):
-            child.hide()
-    widget.cleanup()
-    while parent.layout().count():
-        parent.layout().takeAt(0)
-    made = type(widget)(widget.parent)
-    made.makeServices = widget.makeServices
-    made.setup()
-    application.processEvents()
-    return made
-
-
 @pytest.mark.parametrize("entered", [True, False])
 def test_after_reload_the_panel_is_as_it_was_opened(panel: Any, entered: bool) -> None:
-    import slicer
-    import slicer.util
-
-    parent = slicer.qSlicerScriptedLoadableModuleWidget()
-    parent.native.entered = entered
-    parent.native.setLayout(QtWidgets.QVBoxLayout())
-    parent.native.show()
-    first = panel.module.FewShotSAMWidget(parent)
-    first.makeServices = panel.widget.makeServices
-    first.setup()
-    second = _reload(first)
-    shortcuts = parent.native.findChildren(qt_shortcut())
-    assert len(shortcuts) == (3 if entered else 0)
-    assert second.panel._driver._timer.active == entered
-    found = [child for child in slicer.util.findChildren(parent) if getattr(child, "name", "") == "propagateButton"]
-    assert len(found) == 1, "nothing of the old panel is left"
-    second.cleanup()
-    application.processEvents()
-    assert slicer.util.findChildren(parent, name="propagateButton") == []
-
-
-def qt_shortcut() -> Any:
+    """Slicer calls `setup` of the new one only."""
     import qt
 
-    return qt.QShortcut.nativeClass
+    before = dict(sys.modules)
+    try:
+        if not entered:
+            panel.representation.exit()
+        panel.widget.onReload()
+        application.processEvents()
+        assert len(panel.root.native.findChildren(qt.QShortcut.nativeClass)) == (3 if entered else 0)
+        assert panel.widget.panel._driver._timer.active == entered
+        _press(panel, "Ctrl+Shift+P")
+        assert panel.session.called("propagate") == ([()] if entered else [])
+    finally:
+        scripted.closeModule("FewShotSAM")
+        sys.modules.update(before)
 
 
 def test_reload_reads_the_library_anew(panel: Any) -> None:
@@ -348,19 +370,6 @@ def test_reload_reads_the_library_anew(panel: Any) -> None:
         name = "FewShotSAMLib.widgets.panel"
         assert sys.modules[name] is not before[name]
         assert panel.session.called("close") == [()]
-    finally:
-        scripted.closeModule("FewShotSAM")
-        sys.modules.update(before)
-
-
-def test_a_reloaded_panel_is_as_alive_as_the_first(panel: Any) -> None:
-    """Slicer calls `setup` of the new one only, although the module is open."""
-    before = dict(sys.modules)
-    try:
-        panel.representation.enter()
-        panel.widget.onReload()
-        _press(panel, "Ctrl+Shift+P")
-        assert panel.session.called("propagate") == [()]
     finally:
         scripted.closeModule("FewShotSAM")
         sys.modules.update(before)

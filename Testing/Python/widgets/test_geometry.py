@@ -213,7 +213,8 @@ def test_opening_the_module_changes_no_view(opened: Callable[[], Journey]) -> No
     assert journey.ui.volumeSelector.currentNodeID == second.GetID(), "the one in the views"
     assert journey.segmentation is not other, "it belongs to the other volume"
     assert journey.segmentation.GetNodeReference("referenceImageGeometryRef") is second
-    slicer.mrmlScene.InvokeEvent(slicer.mrmlScene.EndImportEvent)
+    slicer.mrmlScene.StartState(slicer.mrmlScene.ImportState)
+    slicer.mrmlScene.EndState(slicer.mrmlScene.ImportState)
     assert shownIn(*views) == before
     journey.ui.volumeSelector.setCurrentNodeID(first.GetID())  # now the user asks for it
     assert [shown[0] for shown in shownIn(*views)] == [first.GetID(), second.GetID(), first.GetID()]

@@ -201,12 +201,11 @@ def test_why_nothing_can_be_propagated_stands_above_the_button(panel: Any) -> No
 
 
 def test_the_brush_is_taken_when_asked(panel: Any) -> None:
-    calls = _editor(panel).calls
-    assert [call for call in calls if call[0] == "setActiveEffectByName"] == []
+    assert _editor(panel).activeEffect() is None
     assert panel.ui.paintButton.visible and panel.ui.paintButton.enabled
     panel.ui.inputsSection.collapsed = True
     panel.ui.paintButton.click()
-    assert calls[-1] == ("setActiveEffectByName", "Paint")
+    assert _editor(panel).activeEffect().name == "Paint"
     assert not panel.ui.inputsSection.collapsed
     panel.go(axis=0, painted=fakes.painted(10))
     assert not panel.ui.paintButton.visible, "whoever has painted knows how"

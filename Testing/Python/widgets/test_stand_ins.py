@@ -183,11 +183,11 @@ def test_a_series_with_gantry_tilt_hangs_under_a_transform_that_has_no_matrix(sc
 
 
 def test_leaving_and_entering_is_told_by_the_parent(panel: Any) -> None:
-    assert not panel.widget.parent.isEntered
-    panel.representation.enter()
     assert panel.widget.parent.isEntered
     panel.representation.exit()
     assert not panel.representation.isEntered
+    panel.representation.enter()
+    assert panel.widget.parent.isEntered
     assert slicer.util.getModuleWidget("FewShotSAM") is panel.widget
     assert slicer.util.modulePath("FewShotSAM").endswith("FewShotSAM.py")
 

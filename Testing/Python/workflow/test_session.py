@@ -143,6 +143,19 @@ def test_a_result_waits_where_slices_of_another_axis_were_painted_since(stage) -
     assert session.state is State.IDLE and stage.scene.labels[10].any()
 
 
+@pytest.mark.parametrize("state", [State.RUNNING, State.PREVIEW])
+def test_a_preview_that_is_deleted_is_a_result_that_is_dropped(stage, state: State) -> None:
+    """A user can do so in the scene's list of nodes."""
+    session = stage.session
+    session.propagate()
+    stage.until(lambda: session.state is State.RUNNING)
+    session.state = state
+    session.preview.is_removed = True
+    session.poll()
+    assert (session.state, session.preview) == (State.IDLE, None)
+    assert "preview was removed" in stage.said[-1].text
+
+
 @pytest.mark.parametrize("moment", ["preparing", "running", "fine-tune", "predict"])
 def test_cancel_in_every_stage(stage, moment: str) -> None:
     reached: list[str] = []
