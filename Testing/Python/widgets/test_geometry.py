@@ -201,6 +201,10 @@ def test_opening_the_module_changes_no_view(opened: Callable[[], Journey]) -> No
     """Not by the segmentation that comes first, which was made on another volume."""
     first, second = volumeUnder("no transform", "CT"), volumeUnder("shift", "MR")
     other = add_in_editor(slicer.mrmlScene, first, ["A"])
+    colors = slicer.vtkMRMLColorTableNode()
+    colors.SetTypeToCool1()
+    colors.SetSingletonTag("Labels")  # the application has it, and a label map in a view wants it
+    slicer.mrmlScene.AddNode(colors)
     labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
     views = [logic.GetSliceCompositeNode() for logic in slicer.app.layoutManager().mrmlSliceLogics()]
     for view, layers in zip(views, ((second, None, labels), (second, first, None), (None, None, labels)), strict=True):
