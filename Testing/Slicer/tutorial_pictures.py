@@ -135,7 +135,7 @@ class Tour(SelfTestCase):
 
 
 def lighten(path: Path) -> None:
-    """Drop the lowest three bits of each colour, noise of a CT that nobody sees and a repository would keep for ever."""
+    """Drop the lowest three bits of each colour, noise that nobody sees and a repository would keep."""
     reader, image, writer = vtk.vtkPNGReader(), vtk.vtkImageData(), vtk.vtkPNGWriter()
     reader.SetFileName(str(path))
     reader.Update()
