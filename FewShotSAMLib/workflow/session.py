@@ -235,7 +235,7 @@ class Session:
             self.said.emit(Message(INFO, f"{len(written)} slices were written.", "Undo takes them back."))
 
     def keep(self, name: str) -> str:
-        """Bring the preview in as a segmentation of its own, painted slices too; returns its id. Raises BadInputError."""
+        """Bring the preview in as a segmentation of its own, painted slices too; its id. Raises BadInputError."""
         run = self._run
         if self.state is not State.PREVIEW or run is None or run.classes is None:
             raise BadInputError("There is no result to keep.", "Propagate first.")
