@@ -46,6 +46,16 @@ class FewShotSAMPanelTest(SelfTestCase):
             widths.add((self.root.width, slicer.app.layoutManager().sliceWidget("Red").width))
         self.assertEqual(len(widths), 1, widths)
 
+    def test_painting_neither_widens_the_panel_nor_hides_a_part_of_it(self) -> None:
+        self.loadPhantom()
+        self.letRun(0.5)
+        width = self.root.width
+        for name in ("Paint", "Draw", "Erase", "Threshold", "Scissors", "Islands", "Smoothing"):
+            self.editor.setActiveEffectByName(name)
+            self.letRun(0.3)
+            self.assertEqual(self.ui.sectionsArea.horizontalScrollBar().maximum, 0, name)
+            self.assertEqual(self.root.width, width, name)
+
     def test_nothing_runs_while_another_module_is_open(self) -> None:
         self.loadPhantom()
         polls: list[int] = []

@@ -18,6 +18,7 @@ EFFECTS = (
     *("Paint", "Draw", "Erase", "Level tracing", "Grow from seeds", "Fill between slices", "Threshold", "Margin"),
     *("Hollow", "Smoothing", "Scissors", "Islands", "Logical operators", "Mask volume"),
 )
+WIDTHS = {"Paint": 384, "Erase": 417, "Threshold": 353, "Scissors": 374, "Islands": 381, "Smoothing": 403}  # measured
 REFERENCE = "referenceImageGeometryRef"
 SURFACE, LABELMAP = "Closed surface", "Binary labelmap"
 
@@ -29,15 +30,28 @@ class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
     def __init__(self, name: str, editor: Any) -> None:
         super().__init__(editor)
         self._name, self._editor, self._active = name, editor, False
+        self._frame = QtWidgets.QFrame()
+        self._frame.hide()
+        if name in WIDTHS:
+            QtWidgets.QVBoxLayout(self._frame)
+            self._frame.layout().setContentsMargins(0, 0, 0, 0)
+            line = QtWidgets.QFrame()
+            line.setMinimumWidth(WIDTHS[name])
+            self._frame.layout().addWidget(line)
 
     name = Property(str, lambda self: self._name)
     title = Property(str, lambda self: self._name)
 
+    def optionsFrame(self) -> Any:
+        return self._frame
+
     def activate(self) -> None:
         self._active = True
+        self._frame.show()
 
     def deactivate(self) -> None:
         self._active = False
+        self._frame.hide()
 
     def active(self) -> bool:
         return self._active
@@ -79,6 +93,11 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
         self._observed: list[tuple[Any, int]] = []
         layout = QtWidgets.QVBoxLayout(self)
         layout.addWidget(QtWidgets.QLabel("Segment Editor"))
+        table = QtWidgets.QFrame()
+        table.setObjectName("SegmentsTableResizableFrame")
+        layout.addWidget(table)
+        for effect in self._effects:
+            layout.addWidget(effect._frame)
         grow = QtWidgets.QSizePolicy.Expanding  # as qMRMLSegmentEditorWidget.ui has one at its end
         layout.addSpacerItem(QtWidgets.QSpacerItem(20, 40, QtWidgets.QSizePolicy.Minimum, grow))
         self.setMinimumHeight(90)

@@ -85,6 +85,18 @@ def test_the_panels_width_never_changes(shown: Any) -> None:
     assert len(widths) == 1
 
 
+def test_painting_makes_the_panel_no_wider(shown: Any) -> None:
+    """The options of an effect are shown while it is active only; they are wider than the rest of the editor."""
+    shell = ModulePanel(shown.root, USUAL)
+    shown.wait(1)
+    shell.resize(shell.narrowest(), USUAL)
+    editor = shown.ui.editorFrame.layout().itemAt(0).widget()
+    for name in ("", "Paint", "Erase", "Scissors"):
+        editor.setActiveEffectByName(name)
+        application.processEvents()
+        assert shown.ui.sectionsArea.native.horizontalScrollBar().maximum() == 0, name
+
+
 def test_the_panel_is_wide_enough_for_the_segment_editor(panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """How wide that is depends on system, style and version."""
     editor = nativeClasses["qMRMLSegmentEditorWidget"]
