@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.files import check_name
 from FewShotSAMLib.core.postprocess import PostProcessing
 from FewShotSAMLib.methods.registry import DEFAULT_METHOD, get_method
 
@@ -115,6 +116,7 @@ def _check_method(request: PropagateRequest) -> None:
 def _path(value: Any) -> Path:
     if not isinstance(value, str) or not value:
         raise TypeError("a path")
+    check_name(Path(value))
     return Path(value)
 
 
