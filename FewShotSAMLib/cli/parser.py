@@ -67,6 +67,9 @@ def build_parser() -> Parser:
     _add_apply(commands)
     _add_models(commands)
     _add_cache(commands)
+    inspect = _add_command(commands, "inspect", "inspect", "say what is understood of a volume, annotation or model")
+    inspect.add_argument("file", metavar="FILE", help="volume, DICOM folder, annotation or few-shot model")
+    inspect.add_argument("--json", action="store_true", help="the same as JSON, on stdout")
     demo = _add_command(commands, "demo", "demo", "run the whole thing on a made-up CT volume")
     demo.add_argument("-o", "--output", default="demo-output", metavar="FOLDER", help="(default: %(default)s)")
     _add_quiet(demo)
@@ -160,7 +163,7 @@ def _add_output(parser: Parser) -> None:
         "--output",
         required=True,
         metavar="OUT",
-        help="segmentation (.seg.nrrd) or label map (.nrrd, .nii.gz, .nii, .mha)",
+        help="segmentation (.seg.nrrd, DICOM: .dcm) or label map (.nrrd, .nii.gz, .nii, .mha)",
     )
 
 

@@ -55,7 +55,9 @@ _GROUPS = {
     **dict.fromkeys(("StackID", "TemporalPositionIndex", "FrameAcquisitionNumber"), "FrameContentSequence"),
     "EffectiveEchoTime": "MREchoSequence",
     **dict.fromkeys(("DiffusionBValue", "DiffusionGradientOrientation"), "MRDiffusionSequence"),
-    **dict.fromkeys(("NominalPercentageOfCardiacPhase", "NominalCardiacTriggerDelayTime"), "CardiacSynchronizationSequence"),
+    **dict.fromkeys(
+        ("NominalPercentageOfCardiacPhase", "NominalCardiacTriggerDelayTime"), "CardiacSynchronizationSequence"
+    ),
     "ActualCardiacTriggerDelayTime": "CardiacSynchronizationSequence",
     "ReferencedSegmentNumber": "SegmentIdentificationSequence",
 }
@@ -103,7 +105,7 @@ def read_header(path: Path) -> Any | None:
         try:
             header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
             known = "SOPClassUID" in header or "Modality" in header
-        except Exception as error:  # noqa: BLE001 - a damaged file can raise anything in pydicom
+        except Exception as error:
             raise unreadable(path, error) from error
     return header if known else None
 
@@ -136,7 +138,7 @@ def frames_of(header: Any, path: Path) -> list[Frame]:
     try:
         count = int(header.get("NumberOfFrames", 1) or 1)
         per_frame = header.get("PerFrameFunctionalGroupsSequence")
-        if not 0 < count <= MOST_FRAMES or per_frame is not None and len(per_frame) < count:
+        if not 0 < count <= MOST_FRAMES or (per_frame is not None and len(per_frame) < count):
             raise ValueError(f"{count} frames, but {len(per_frame or ())} descriptions of frames")
         if count > 1 and per_frame is None and "DetectorInformationSequence" not in header:
             return []
@@ -250,7 +252,7 @@ def pixels_of(path: Path) -> np.ndarray:
                 samples = pixels.shape[-1]
         except BadInputError:
             raise
-        except Exception as error:  # noqa: BLE001 - damaged pixel data can raise anything in a decoder
+        except Exception as error:
             raise unreadable(path, error) from error
     shape = (int(dataset.Rows), int(dataset.Columns), *([samples] if samples > 1 else []))
     return pixels.reshape(frames, *shape)

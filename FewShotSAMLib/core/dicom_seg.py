@@ -36,8 +36,10 @@ _TERMINOLOGY, _TRACKING_ID, _TRACKING_UID = "TerminologyEntry", "TrackingIdentif
 _CONTEXT = "Segmentation category and type - DICOM master list"
 _TISSUE = ("SCT", "85756007", "Tissue")
 _MOST_SLICES, _MOST_VOXELS = 20_000, 1 << 32
-_BLANKS = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate")
-_BLANKS += ("StudyTime", "Modality")
+_BLANKS = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate"),
+    *("StudyTime", "Modality"),
+)
 _AS_NRRD = "Let the output end in .seg.nrrd."
 _RT_HINT = (
     "In 3D Slicer with the extension SlicerRT, load it with its images, convert it to a segmentation of binary label "
@@ -129,9 +131,7 @@ def _masks(
     return masks
 
 
-def _layers(
-    masks: Mapping[int, list[tuple[int, np.ndarray]]], geometry: Geometry
-) -> tuple[np.ndarray, dict[int, int]]:
+def _layers(masks: Mapping[int, list[tuple[int, np.ndarray]]], geometry: Geometry) -> tuple[np.ndarray, dict[int, int]]:
     """Layers (L, K, J, I) in which no two segments overlap, and the layer of each segment number."""
     dtype = np.uint8 if max(masks, default=0) < 256 else np.uint16
     layers: list[np.ndarray] = []
@@ -260,9 +260,13 @@ def write_dicom_seg(segmentation: Segmentation, path: Path, source: Sequence[Fra
             dataset.save_as(temporary)
         except (AttributeError, TypeError, ValueError, KeyError) as error:
             why = " ".join(str(error).split())[:160]
-            raise BadInputError(f"{path} cannot be written: the source series lacks what it needs ({why}).", _AS_NRRD) from error
+            raise BadInputError(
+                f"{path} cannot be written: the source series lacks what it needs ({why}).", _AS_NRRD
+            ) from error
         except OSError as error:
-            raise BadInputError(f"{path} could not be written ({error.strerror}).", "Check the disk's space.") from error
+            raise BadInputError(
+                f"{path} could not be written ({error.strerror}).", "Check the disk's space."
+            ) from error
     return warnings
 
 

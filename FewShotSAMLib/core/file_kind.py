@@ -72,7 +72,7 @@ def file_kind(path: Path) -> str:
     suffix = compound_suffix(path)
     if not head and not packed:
         raise BadInputError(f"{path} is empty: it is damaged or was never written.", "Copy or export it again.")
-    if is_nifti_header(head) or suffix in (".img", ".img.gz") and _header_beside(path) is not None:
+    if is_nifti_header(head) or (suffix in (".img", ".img.gz") and _header_beside(path) is not None):
         return NIFTI
     if _is_mgh(head) or suffix in (".mgz", ".mgh"):
         return MGH

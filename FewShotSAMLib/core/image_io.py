@@ -157,4 +157,6 @@ def _unreadable(path: Path, error: Exception) -> BadInputError:
     if "bad_alloc" in text or "allocat" in text.lower():
         return BadInputError(f"{path} is larger than the memory, or its header is damaged.", "Crop or resample it.")
     kind = f"as {suffix}" if suffix else "as any image"
-    return BadInputError(f"{path} cannot be read {kind}: it is damaged, or no image of a kind known here.", FORMATS_HINT)
+    return BadInputError(
+        f"{path} cannot be read {kind}: it is damaged, or no image of a kind known here.", FORMATS_HINT
+    )

@@ -58,9 +58,7 @@ def check_nrrd(path: Path) -> list[str]:
     return _check_nrrd_grid(path, fields, len(sizes))
 
 
-def _check_nrrd_data(
-    path: Path, stream: BinaryIO, detached: str, encoding: str, expected: int, simple: bool
-) -> None:
+def _check_nrrd_data(path: Path, stream: BinaryIO, detached: str, encoding: str, expected: int, simple: bool) -> None:
     if re.match(r"LIST\b", detached) or "%" in detached:
         return  # data in many files: SimpleITK finds them, or names the one that it misses
     if detached:
@@ -76,7 +74,7 @@ def _check_nrrd_stream(path: Path, stream: BinaryIO, encoding: str, expected: in
         if left < expected:
             raise _damaged(path)
     elif encoding in ("gzip", "gz"):
-        if expected > left * MOST_EXPANSION or simple and gunzipped_length(stream) < expected:
+        if expected > left * MOST_EXPANSION or (simple and gunzipped_length(stream) < expected):
             raise _damaged(path)
     elif expected > left * MOST_EXPANSION:
         raise _damaged(path)

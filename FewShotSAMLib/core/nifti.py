@@ -54,13 +54,12 @@ def read_mgh(path: Path) -> StoredImage:
     """Read a FreeSurfer volume, `.mgh` or `.mgz`; raises BadInputError where it is none."""
     nibabel = import_package("nibabel")
     try:
-        with path.open("rb") as stream:
-            packed = stream.read(2) == GZIP
-        opened: Any = gzip.open(path) if packed else path.open("rb")
-        with opened as content:
-            image = nibabel.MGHImage.from_stream(io.BytesIO(content.read()))
-            voxels = np.asarray(image.dataobj).squeeze()
-            matrix = np.asarray(image.affine, dtype=np.float64)
+        content = path.read_bytes()
+        if content[:2] == GZIP:
+            content = gzip.decompress(content)
+        image = nibabel.MGHImage.from_stream(io.BytesIO(content))
+        voxels = np.asarray(image.dataobj).squeeze()
+        matrix = np.asarray(image.affine, dtype=np.float64)
     except (EOFError, OSError, zlib.error, ValueError, KeyError, nibabel.spatialimages.HeaderDataError) as error:
         raise BadInputError(
             f"{path} is no whole FreeSurfer volume (.mgz): {_why(error)}.", "Convert it: mri_convert FILE out.nii.gz."
@@ -83,6 +82,9 @@ def write_nifti(voxels: np.ndarray, geometry: Geometry, path: Path) -> None:
     header.set_zooms(geometry.spacing)
     header.set_qform(forms.qform, forms.qform_code)
     header.set_sform(forms.sform, forms.sform_code)
+    if forms.qform_code == 0 < forms.sform_code:
+        # ITK and Slicer refuse a rounded sform by itself; beside a qform they read it.
+        header.set_qform(_TO_LPS @ geometry.index_to_physical(), forms.sform_code)
     image = nibabel.Nifti1Image(voxels.T, None, header)
     image.to_filename(path)
 
@@ -287,14 +289,21 @@ def _no_orientation(path: Path, why: str) -> str:
 
 
 def _disagreement(sform: np.ndarray, qform: np.ndarray, geometry: Geometry, used: str, path: Path) -> list[str]:
-    corners = np.array([[i, j, k, 1] for i in (0, geometry.size[0] - 1) for j in (0, geometry.size[1] - 1)
-                        for k in (0, geometry.size[2] - 1)], dtype=np.float64)
+    corners = np.array(
+        [
+            [i, j, k, 1]
+            for i in (0, geometry.size[0] - 1)
+            for j in (0, geometry.size[1] - 1)
+            for k in (0, geometry.size[2] - 1)
+        ],
+        dtype=np.float64,
+    )
     apart = float(np.linalg.norm((corners @ (sform - qform).T)[:, :3], axis=1).max())
     if apart < _NOTICEABLE * min(geometry.spacing):
         return []
     return [
-        f"{path.name} says twice where its voxels lie, up to {apart:.3g} mm apart; its {used} was taken, as in 3D Slicer. "
-        "A result saved as NIfTI carries both, so that it lies on the volume in every program."
+        f"{path.name} says twice where its voxels lie, up to {apart:.3g} mm apart; its {used} was taken, as in 3D "
+        "Slicer. A result saved as NIfTI carries both, so that it lies on the volume in every program."
     ]
 
 

@@ -90,7 +90,8 @@ def place_on(segmentation: Segmentation, geometry: Geometry) -> tuple[Segmentati
     warnings = []
     if lattice.apart > _TOLD:
         warnings.append(
-            f"The annotation's grid is off the volume's by up to {lattice.apart:.2g} voxels; it was taken to be the same."
+            f"The annotation's grid is off the volume's by up to {lattice.apart:.2g} voxels; it was taken to be the "
+            "same."
         )
     if segmentation.geometry.size == geometry.size and lattice.is_identity:
         return replace(segmentation, geometry=geometry), warnings

@@ -50,7 +50,7 @@ class Volume:
 
 
 def read_volume(path: Path | str) -> Volume:
-    """Read a NRRD, NIfTI or MetaImage file, a 2D image (one slice), or a DICOM series by its folder or one of its files.
+    """Read a NRRD, NIfTI or MetaImage file, a 2D image (one slice), or a DICOM series by its folder or any file of it.
 
     RGB and RGBA images of 8 bits become RGB volumes. NaN and infinite voxels become the smallest finite value, with
     a warning. Raises BadInputError for a file that is missing, unreadable, truncated, 4D, constant, or neither grey

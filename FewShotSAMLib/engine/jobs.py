@@ -10,22 +10,26 @@ from FewShotSAMLib.core.annotation import Annotation, annotate
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.intensity import Normalisation, parse_normalisation
 from FewShotSAMLib.core.plane import axis_of_plane, slice_plane
+from FewShotSAMLib.core.plausibility import check_is_paint, check_two_files, odd_paint
 from FewShotSAMLib.core.segmentation import place_on, read_segmentation
 from FewShotSAMLib.core.volume import Volume
+from FewShotSAMLib.core.window_fit import Look, fitted
 from FewShotSAMLib.engine import machine
 from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.describe import describe
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.guidance import lead, with_exemplars
 from FewShotSAMLib.engine.image_training import adapted_run
 from FewShotSAMLib.engine.learning import Learned, LearningOptions, check_encoder, check_warm_start, learn, new_head
 from FewShotSAMLib.engine.model_file import FewShotModel, load_model
-from FewShotSAMLib.engine.outputs import check_outputs, write_outputs
+from FewShotSAMLib.engine.outputs import check_fit, check_outputs, write_outputs
 from FewShotSAMLib.engine.predict import Prediction, predict
 from FewShotSAMLib.engine.report import job_report
 from FewShotSAMLib.engine.request import ApplyRequest, ComputeOptions, PropagateRequest
 from FewShotSAMLib.engine.results import (
     Previewer,
     blank_prediction,
+    doubt_stranger,
     empty_segmentation,
     fill_in,
     insert_exemplars,
@@ -58,8 +62,9 @@ def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, A
     with timer.stage("read"):
         context.progress("read", 0, 1)
         volume = warm_volume(request.volume, context)
+        check_fit(request, volume)
         annotation = _read_annotation(request, volume, context)
-        normalisation = _normalisation(request, volume, warm_start)
+        normalisation = _normalisation(request, volume, annotation, warm_start, context)
     indices = predicted_slices(volume, annotation.axis, request.range, annotation.exemplars)
     if warm_start is not None:
         plane = slice_plane(volume.geometry, annotation.axis)
@@ -76,7 +81,7 @@ def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, A
     refine(prediction, request.post_processing, volume.geometry)
     result = fill_in(annotation.segmentation, prediction, annotation.axis, indices)
     with timer.stage("write"):
-        write_outputs(result, prediction, learned, request, context)
+        write_outputs(result, prediction, learned, request, context, volume.source)
     training = {"method": request.method, "steps": learned.steps, "loss": learned.loss, "warm": warm_start is not None}
     return job_report(run, request.output, result, prediction, annotation, training)
 
@@ -93,6 +98,7 @@ def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
     with timer.stage("read"):
         context.progress("read", 0, 1)
         volume = warm_volume(request.volume, context)
+        check_fit(request, volume)
     axis = axis_of_plane(volume.geometry, model.plane)
     indices = predicted_slices(volume, axis, request.range)
     with timer.stage("load"):
@@ -113,10 +119,11 @@ def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
         with timer.stage("encode"):
             embeddings.ensure(indices)
         _predict(run, head, embeddings, indices, prediction)
+    doubt_stranger(model, run, prediction)
     refine(prediction, request.post_processing, volume.geometry)
     result = fill_in(empty_segmentation(model.segments, volume.geometry), prediction, axis, indices)
     with timer.stage("write"):
-        write_outputs(result, prediction, None, request, context)
+        write_outputs(result, prediction, None, request, context, volume.source)
     return job_report(run, request.output, result, prediction, None, {"method": model.method})
 
 
@@ -124,6 +131,7 @@ JOBS: dict[str, Callable[[Mapping[str, Any], JobContext], dict[str, Any]]] = {
     "propagate": propagate,
     "apply": apply,
     "inspect": machine.inspect,
+    "describe": describe,
     "download": machine.download,
     "clear_cache": machine.clear_cache,
 }
@@ -177,6 +185,8 @@ def _learn_and_predict(
             _predict(run, learned.head, embeddings, asked, prediction, ruled_out)
     if request.save_model is not None and isinstance(learned.head, FusionHead):
         learned = replace(learned, model=with_exemplars(learned.model, run, annotation))
+    if request.save_model is not None:
+        learned = replace(learned, model=replace(learned.model, look=Look.of(run.volume, run.window)))
     return run, learned, prediction
 
 
@@ -199,10 +209,14 @@ def _predict(
 
 
 def _read_annotation(request: PropagateRequest, volume: Volume, context: JobContext) -> Annotation:
+    check_two_files(request.volume, request.annotation)
+    context.reading(request.annotation)
     segmentation = read_segmentation(request.annotation)
+    context.reading(None)
     placed, placing = place_on(segmentation, volume.geometry)
+    check_is_paint(placed, volume)
     annotation, choosing = annotate(placed, request.axis, request.empty_slices, request.painted_slices)
-    for warning in (*segmentation.warnings, *placing, *choosing):
+    for warning in (*segmentation.warnings, *placing, *choosing, *odd_paint(annotation)):
         context.warning(warning)
     _check_segments(annotation, context)
     return annotation
@@ -226,11 +240,23 @@ def _check_segments(annotation: Annotation, context: JobContext) -> None:
             context.warning(f"The segment “{segment.name}” is not painted on any slice and stays empty.")
 
 
-def _normalisation(request: PropagateRequest, volume: Volume, warm_start: FewShotModel | None) -> Normalisation:
-    """As asked for; else as the model to start from learned it; else chosen by the volume."""
+def _normalisation(
+    request: PropagateRequest,
+    volume: Volume,
+    annotation: Annotation,
+    warm_start: FewShotModel | None,
+    context: JobContext,
+) -> Normalisation:
+    """As asked for; else as the model to start from learned it; else chosen by the volume and what is painted."""
+    chosen = request.normalisation not in (None, "auto")
     if request.normalisation is None and warm_start is not None:
-        return warm_start.normalisation
-    return parse_normalisation(request.normalisation or "auto", volume)
+        normalisation, chosen = replace(warm_start.normalisation, why="as the model learned it"), True
+    else:
+        normalisation = parse_normalisation(request.normalisation or "auto", volume)
+    normalisation, warnings = fitted(normalisation, volume, annotation, chosen)
+    for warning in warnings:
+        context.warning(warning)
+    return normalisation
 
 
 def _compute(compute: ComputeOptions, model: FewShotModel | None) -> ComputeOptions:

@@ -15,6 +15,7 @@ from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.core.intensity import Normalisation
 from FewShotSAMLib.core.region import Box
 from FewShotSAMLib.core.segmentation import Segment
+from FewShotSAMLib.core.window_fit import Look
 from FewShotSAMLib.methods.guide import Shown
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.registry import get_method
@@ -44,6 +45,7 @@ class FewShotModel:
     tensors: dict[str, torch.Tensor]
     region: Box | None = None
     shown: Shown | None = None
+    look: Look | None = None
 
     def load_into(self, head: Head) -> None:
         """Give the head these weights and its support. Raises BadInputError where they do not fit."""
@@ -66,6 +68,7 @@ def save_model(model: FewShotModel, path: Path) -> None:
         "settings": asdict(model.settings),
         "segments": [_segment_to_json(segment) for segment in model.segments],
         "region": model.region,
+        "look": None if model.look is None else model.look.to_json(),
         "tokens": [{"label": token.label, "slice": token.slice_index, "copy": token.copy} for token in model.tokens],
     }
     tensors = {f"head.{name}": tensor.detach().cpu().contiguous() for name, tensor in model.tensors.items()}
@@ -115,6 +118,7 @@ def _model_from(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Few
         tensors={name.removeprefix("head."): tensor for name, tensor in tensors.items()},
         region=None if region is None else (region[0], region[1], region[2], region[3]),
         shown=None if features is None or masks is None else Shown(features, masks),
+        look=Look.from_json(header.get("look")),
     )
 
 

@@ -72,7 +72,9 @@ def warm_volume(path: Path, context: JobContext) -> Volume:
     kept = context.state.get("volume")
     if key is None or kept is None or kept[0] != key:
         context.state.pop("volume", None)
+        context.reading(path)
         kept = (key, read_volume(path))
+        context.reading(None)
         context.state["volume"] = kept
     volume = cast(Volume, kept[1])
     for warning in volume.warnings:
