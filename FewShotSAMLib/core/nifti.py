@@ -27,6 +27,7 @@ _LARGEST_HEADER = 540
 _MM = {"mm": 1.0, "meter": 1e3, "micron": 1e-3}
 _SCANNER = 1  # the code of a matrix in scanner coordinates
 _NOTICEABLE = 0.05  # voxels between sform and qform from which on a user is told
+_ROUNDING = 1e-6  # of float32
 _COPY = "Copy, download or export it again."
 
 
@@ -60,7 +61,7 @@ def read_mgh(path: Path) -> StoredImage:
         image = nibabel.MGHImage.from_stream(io.BytesIO(content))
         voxels = np.asarray(image.dataobj).squeeze()
         matrix = np.asarray(image.affine, dtype=np.float64)
-    except (EOFError, OSError, zlib.error, ValueError, KeyError, nibabel.spatialimages.HeaderDataError) as error:
+    except Exception as error:
         raise BadInputError(
             f"{path} is no whole FreeSurfer volume (.mgz): {_why(error)}.", "Convert it: mri_convert FILE out.nii.gz."
         ) from error
@@ -82,11 +83,16 @@ def write_nifti(voxels: np.ndarray, geometry: Geometry, path: Path) -> None:
     header.set_zooms(geometry.spacing)
     header.set_qform(forms.qform, forms.qform_code)
     header.set_sform(forms.sform, forms.sform_code)
-    if forms.qform_code == 0 < forms.sform_code:
+    if forms.qform_code == 0 < forms.sform_code and not _is_orthonormal(np.asarray(forms.sform)):
         # ITK and Slicer refuse a rounded sform by itself; beside a qform they read it.
         header.set_qform(_TO_LPS @ geometry.index_to_physical(), forms.sform_code)
     image = nibabel.Nifti1Image(voxels.T, None, header)
     image.to_filename(path)
+
+
+def _is_orthonormal(matrix: np.ndarray) -> bool:
+    axes = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
+    return bool(np.abs(axes.T @ axes - np.eye(3)).max() < _ROUNDING)
 
 
 def _pair(path: Path) -> tuple[Path, Path]:

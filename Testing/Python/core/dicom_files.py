@@ -98,9 +98,7 @@ def write_multiframe(
     groups = []
     for number, index in enumerate(indices):
         content = item(TemporalPositionIndex=1 + (phases[number] if phases else 0))
-        group = item(
-            PlanePositionSequence=[item(ImagePositionPatient=place(index))], FrameContentSequence=[content]
-        )
+        group = item(PlanePositionSequence=[item(ImagePositionPatient=place(index))], FrameContentSequence=[content])
         slope, intercept = scales[number] if scales else (1, 0)
         scale = item(RescaleSlope=slope, RescaleIntercept=intercept, RescaleType="HU")
         group.PixelValueTransformationSequence = [scale]

@@ -157,9 +157,7 @@ def test_one_file_stands_for_its_series(tmp_path: Path, voxels: np.ndarray) -> N
 
 
 @pytest.mark.parametrize("missing", [[2], [1, 4]])
-def test_missing_slices_are_told_with_the_displacement(
-    tmp_path: Path, voxels: np.ndarray, missing: list[int]
-) -> None:
+def test_missing_slices_are_told_with_the_displacement(tmp_path: Path, voxels: np.ndarray, missing: list[int]) -> None:
     kept = [k for k in range(6) if k not in missing]
     for k in kept:
         files.write_slice(tmp_path / f"{k}.dcm", voxels[k], k)

@@ -129,7 +129,7 @@ def test_an_empty_result_is_no_dicom_file(volume: Volume, segmentation: Segmenta
 
 def test_other_dicom_objects_are_no_annotation(tmp_path: Path) -> None:
     files.save(files.header(files.STRUCTURES, "RTSTRUCT"), tmp_path / "contours.dcm")
-    with pytest.raises(BadInputError, match="RTSTRUCT.*SlicerRT"):
+    with pytest.raises(BadInputError, match=r"RTSTRUCT.*SlicerRT"):
         read_segmentation(tmp_path / "contours.dcm")
     files.write_slice(tmp_path / "image.dcm", np.ones((4, 4), np.int16), 0)
     with pytest.raises(BadInputError, match="not a segmentation"):
