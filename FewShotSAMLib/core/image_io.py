@@ -45,8 +45,7 @@ def read_image(path: Path) -> StoredImage:
     image = _read_with_itk(path, itk_reader_of(path, kind))
     if has_no_spacing(path):
         warnings = [no_spacing_warning(path, _geometry_of(image).spacing)]
-    metadata = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
-    return StoredImage(_pixels(image, path), _geometry_of(image), metadata, tuple(warnings))
+    return StoredImage(_pixels(image, path), _geometry_of(image), _metadata(image), tuple(warnings))
 
 
 def _read_with_itk(path: Path, io: str) -> SimpleITK.Image:
@@ -66,6 +65,11 @@ def _read_with_itk(path: Path, io: str) -> SimpleITK.Image:
         return reader.Execute()
     except RuntimeError as error:
         raise _unreadable(path, error) from error
+
+
+def _metadata(image: SimpleITK.Image) -> dict[str, str]:
+    """The header's fields, without those whose names are no text: SimpleITK cannot be asked for them."""
+    return {key: image.GetMetaData(key) for key in image.GetMetaDataKeys() if key.isascii() or key.isprintable()}
 
 
 def _pixels(image: SimpleITK.Image, path: Path) -> np.ndarray:
