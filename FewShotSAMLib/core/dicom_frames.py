@@ -269,7 +269,10 @@ def _decoded(dataset: Any, path: Path) -> np.ndarray:
         reader.SetFileName(plain_name(path))
         values = SimpleITK.GetArrayFromImage(reader.Execute())
         slope, intercept = _scale(dataset, 0)  # GDCM has applied them
-        return np.rint((values - intercept) / slope).astype(np.int32) if values.ndim == 3 else values
+        if values.ndim != 3:
+            return values
+        kind = np.int16 if int(dataset.get("PixelRepresentation", 0)) else np.uint16
+        return np.rint((values - intercept) / slope).astype(kind)
 
 
 def unreadable(path: Path, error: Exception) -> BadInputError:

@@ -24,7 +24,7 @@ from FewShotSAMLib.core.stored import StoredImage
 
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _LARGEST_HEADER = 540
-_MM = {"mm": 1.0, "meter": 1e3, "micron": 1e-3}
+_MM = {1: 1e3, 3: 1e-3}  # the header's codes for metres and micrometres
 _SCANNER = 1  # the code of a matrix in scanner coordinates
 _NOTICEABLE = 0.05  # voxels between sform and qform from which on a user is told
 _ROUNDING = 1e-6  # of float32
@@ -42,6 +42,8 @@ def read_nifti(path: Path) -> StoredImage:
         header = _header(_bytes_of(header_path, _LARGEST_HEADER), header_path)
         shape = _shape(header, path)
         dtype = header.get_data_dtype()
+        if dtype.itemsize == 0:
+            raise ValueError("its voxels have no type")
         offset = _offset(header, header_path == data_path)
         content = _data(data_path, offset, math.prod(shape) * dtype.itemsize)
     except (EOFError, OSError, zlib.error, ValueError, KeyError, OverflowError) as error:
@@ -218,7 +220,7 @@ def _geometry(header: Any, size: tuple[int, int, int], path: Path) -> tuple[Geom
     if not hasattr(header, "get_sform"):  # Analyze 7.5
         _check(zooms, path)
         return Geometry(size, (zooms[0], zooms[1], zooms[2])), [_no_orientation(path, "Analyze files do not say it")]
-    scale = _MM.get(header.get_xyzt_units()[0], 1.0)
+    scale = _MM.get(int(header["xyzt_units"]) & 7, 1.0)
     zooms = [length * scale for length in zooms]
     sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
     sform = _millimetres(header.get_sform(), scale)

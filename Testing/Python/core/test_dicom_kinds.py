@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+import SimpleITK
 from core import dicom_files as files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -186,3 +188,38 @@ def test_a_folder_says_what_it_holds_instead(tmp_path: Path) -> None:
         (tmp_path / f"{number}.tif").write_bytes(b"II*\0")
     with pytest.raises(BadInputError, match=r"3 \.tif.*ImageStacks"):
         read_volume(tmp_path)
+
+
+@pytest.mark.parametrize("how", ["RLELossless", "JPEGLSLossless", "JPEG lossless, as GDCM writes it"])
+def test_compressed_series(tmp_path: Path, voxels: np.ndarray, how: str) -> None:
+    """By pydicom's decoders, or by GDCM's for what those do not know."""
+    stored = np.abs(voxels).astype(np.uint16)
+    slope, intercept = (2, -7) if hasattr(pydicom.uid, how) else (1, 0)  # GDCM's writer knows no others
+    series = files.write_series(tmp_path, stored, RescaleSlope=slope, RescaleIntercept=intercept)
+    for file in sorted(series.iterdir()):
+        if hasattr(pydicom.uid, how):
+            dataset = pydicom.dcmread(file)
+            dataset.compress(getattr(pydicom.uid, how))
+            dataset.save_as(file)
+        else:
+            writer = SimpleITK.ImageFileWriter()
+            writer.SetFileName(str(file)), writer.SetUseCompression(True), writer.SetCompressor("JPEG")
+            writer.KeepOriginalImageUIDOn()
+            writer.Execute(SimpleITK.ReadImage(str(file)))
+    assert pydicom.dcmread(tmp_path / "000.dcm").file_meta.TransferSyntaxUID.is_compressed
+    volume = read_volume(tmp_path)
+    check(volume, stored.astype(np.int32) * slope + intercept)
+    assert volume.voxels.dtype == np.int16
+
+
+def test_two_kinds_of_phases_at_once(tmp_path: Path, voxels: np.ndarray) -> None:
+    """Two acquisitions with two echoes each: one of the four volumes, and which."""
+    for acquisition in (1, 2):
+        for echo in (1, 2):
+            for k, plane in enumerate(voxels):
+                path = tmp_path / f"{acquisition}{echo}{k}.dcm"
+                shifted = plane + 1000 * acquisition + 100 * echo
+                files.write_slice(path, shifted, k, AcquisitionNumber=acquisition, EchoTime=10 * echo, TriggerTime=k)
+    volume = read_volume(tmp_path)
+    check(volume, voxels + 1100)
+    assert "(0020,0012) = 1" in volume.warnings[0] and "(0018,0081) = 10" in volume.warnings[0]
