@@ -10,6 +10,7 @@ from FewShotSAMLib.core.errors import BadInputError
 
 # Voxels. Headers in float32 (NIfTI) displace the far corner of a large volume by less than this.
 SAME_TOLERANCE = 1e-3
+LATTICE_TOLERANCE = 1e-2
 SLIGHT = 0.25
 """Voxels. Grids that differ by less than this anywhere are the same, with a word to the user: public labels are
 rounded by up to a tenth of a voxel, and half a voxel would be another voxel."""
@@ -129,10 +130,11 @@ class Geometry:
         both = ((forms.sform, forms.sform_code), (forms.qform, forms.qform_code))
         return [grid for matrix, code in both if code > 0 and (grid := _from_ras(matrix, self.size)) is not None]
 
-    def lattice_map(self, other: "Geometry") -> LatticeMap | None:
+    def lattice_map(self, other: "Geometry", tolerance: float = LATTICE_TOLERANCE) -> LatticeMap | None:
         """How `other` lies on our grid if each of its voxels is one of ours or of our grid continued; else None.
 
         The direction and spacing of an axis along which `other` is one voxel thick do not matter.
+        tolerance: voxels by which its voxels may lie beside ours.
         """
         relative = other._relative_to(self)
         nearest = _signed_permutation(relative[:3, :3], np.asarray(other.size) == 1)
@@ -140,7 +142,7 @@ class Geometry:
             return None
         offset = np.rint(relative[:3, 3])
         apart = _farthest(relative, nearest, offset, other.size)
-        if apart >= SLIGHT:
+        if apart >= tolerance:
             return None
         axes = np.abs(nearest).argmax(axis=1)
         signs = nearest[np.arange(3), axes]

@@ -11,7 +11,7 @@ from FewShotSAMLib.core.dicom import is_dicom
 from FewShotSAMLib.core.dicom_seg import SEG_SUFFIX, check_source, read_dicom_seg, with_reference, write_dicom_seg
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import check_name, check_writable, compound_suffix
-from FewShotSAMLib.core.geometry import SAME_TOLERANCE, Geometry
+from FewShotSAMLib.core.geometry import SAME_TOLERANCE, SLIGHT, Geometry
 from FewShotSAMLib.core.image_io import WRITABLE_SUFFIXES, check_grid, check_suffix, read_image, write_image
 from FewShotSAMLib.core.segment import (
     Segment,
@@ -80,7 +80,7 @@ def place_on(segmentation: Segmentation, geometry: Geometry) -> tuple[Segmentati
             "The annotation lies where the other of the volume's two forms (sform, qform) says; it was taken to be on "
             "the volume's voxels."
         ]
-    lattice = geometry.lattice_map(segmentation.geometry)
+    lattice = geometry.lattice_map(segmentation.geometry, SLIGHT)
     if lattice is None:
         raise BadInputError(
             "The annotation lies on another grid than the volume. "
