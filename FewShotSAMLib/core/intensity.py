@@ -27,7 +27,7 @@ LEAST_CONTRAST = 0.1
 """Share of a window below which nothing is stretched, so that noise stays noise."""
 _SAMPLES = 1_000_000
 _AIR, _SOFT_TISSUE = -700, (-150, 250)
-_LEAST_AIR, _LEAST_SOFT, _LEAST_BETWEEN = 0.001, 0.05, 0.001
+_LEAST_AIR, _LEAST_SOFT = 0.001, 0.05
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ def parse_normalisation(text: str, volume: Volume) -> Normalisation:
     """Understand "auto", the name of a CT window, "percentile:LOW,HIGH" or "window:LOW,HIGH".
 
     "auto" takes RGB as it is, the abdomen window for CT, and robust percentiles for all else. What DICOM says decides;
-    without it a volume counts as CT if it looks like Hounsfield units: besides padding some air (below -700), much soft
-    tissue (-150 to 250), and something between, as at every skin. A CT cropped to the inside of the body or stored
+    without it a volume counts as CT if it looks like Hounsfield units: besides padding some air (below -700, with its
+    noise) and much soft tissue (-150 to 250). A CT cropped to the inside of the body or stored
     without Hounsfield units is taken as MR is; name a window for it.
     Raises BadInputError for any other text, and for grey-value windows of an RGB volume.
     """
@@ -175,9 +175,8 @@ def _looks_like_ct(values: np.ndarray) -> bool:
     if kept.size == 0:
         return False
     air = np.count_nonzero(kept < _AIR) / kept.size
-    between = np.count_nonzero((kept >= _AIR) & (kept < _SOFT_TISSUE[0])) / kept.size
     soft = np.count_nonzero((kept >= _SOFT_TISSUE[0]) & (kept <= _SOFT_TISSUE[1])) / kept.size
-    return bool(air > _LEAST_AIR and soft > _LEAST_SOFT and between > _LEAST_BETWEEN)
+    return bool(air > _LEAST_AIR and soft > _LEAST_SOFT)
 
 
 def sample(volume: Volume) -> np.ndarray:
