@@ -105,6 +105,7 @@ def read_header(path: Path) -> Any | None:
         try:
             header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
             known = "SOPClassUID" in header or "Modality" in header
+            is_image(header), what_it_is(header)  # pydicom makes sense of an element when it is asked for
         except Exception as error:
             raise unreadable(path, error) from error
     return header if known else None
@@ -143,7 +144,7 @@ def frames_of(header: Any, path: Path) -> list[Frame]:
         if count > 1 and per_frame is None and "DetectorInformationSequence" not in header:
             return []
         found = [_frame(header, path, number) for number in range(count)]
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
+    except Exception as error:
         raise unreadable(path, error) from error
     return [frame for frame in found if frame is not None]
 

@@ -64,16 +64,24 @@ def read_dicom_seg(path: Path) -> Segmentation:
     pixels = pixels_of(path)
     if len(pixels) <= max(frame.number for frame in frames) or pixels.shape[1:] != frames[0].size[::-1]:
         raise unreadable(path, ValueError("it holds fewer frames than its header says"))
+    try:
+        return _segmentation(header, path, pixels, frames, indices, geometry)
+    except BadInputError:
+        raise
+    except Exception as error:
+        raise unreadable(path, error) from error
+
+
+def _segmentation(
+    header: Any, path: Path, pixels: np.ndarray, frames: Sequence[Frame], indices: Mapping[int, int], geometry: Geometry
+) -> Segmentation:
     warnings = []
     if str(header.get("SegmentationType", "")) == "FRACTIONAL":
         pixels = pixels >= 0.5 * float(header.get("MaximumFractionalValue", 255))
         warnings.append(f"{path.name} holds fractions; what is half or more of a voxel counts as the segment.")
-    try:
-        items = {int(item.SegmentNumber): item for item in header.get("SegmentSequence", [])}
-        layers, placed = _layers(_masks(frames, indices, pixels), geometry)
-        segments = tuple(_segment(number, items.get(number), layer) for number, layer in placed.items())
-    except (AttributeError, TypeError, ValueError) as error:
-        raise unreadable(path, error) from error
+    items = {int(item.SegmentNumber): item for item in header.get("SegmentSequence", [])}
+    layers, placed = _layers(_masks(frames, indices, pixels), geometry)
+    segments = tuple(_segment(number, items.get(number), layer) for number, layer in placed.items())
     if not segments:
         raise BadInputError(f"{path} holds no painted voxel.", "Paint the structure on a few slices and save it again.")
     references = header.get("ReferencedSeriesSequence")
