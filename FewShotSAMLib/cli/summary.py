@@ -34,7 +34,8 @@ def _segment_line(segment: Mapping[str, Any]) -> str:
     painted = len(segment.get("painted_slices", []))
     parts = [f"{painted} painted slice{'' if painted == 1 else 's'}"] if painted else []
     if segment.get("volume_ml") is not None:
-        parts.append(f"{segment['volume_ml']:.4g} ml")
+        volume = segment["volume_ml"]
+        parts.append(f"{volume:.1f} ml" if volume >= 1 else f"{volume:.3g} ml")
     return f"  {segment['name']}: {', '.join(parts)}" if parts else f"  {segment['name']}"
 
 

@@ -38,10 +38,10 @@ def check_is_paint(segmentation: Segmentation, volume: Volume) -> None:
 def odd_paint(annotation: Annotation) -> list[str]:
     """Warnings on painted slices that look finished or unfinished.
 
-    Raises BadInputError where every slice is painted or declared empty, so that nothing is left to predict.
+    Raises BadInputError where every slice of several is painted or declared empty, so that nothing is left to predict.
     """
     count = annotation.segmentation.geometry.shape[annotation.axis]
-    if len(annotation.exemplars) == count:
+    if len(annotation.exemplars) == count > 1:
         raise BadInputError(
             f"All {count} slices are painted or declared empty: there is nothing left to predict.",
             "If this is a finished segmentation, name the slices to learn from with --painted-slices.",
