@@ -1,6 +1,6 @@
 """Damages files in every way that disks, networks and careless programs do; for tests and, in bulk, by hand:
 
-python -m core.mutations 500 (in Testing/Python): reads that many of each format, each in a process with limits.
+python -m core.mutations 500 [a.nii ...] (in Testing/Python): reads that many of each format, each in a limited process.
 """
 
 import json
@@ -10,7 +10,7 @@ import resource
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -132,11 +132,13 @@ def _children(folder: Path, original: Path, count: int) -> Iterator[tuple[int, i
         yield seed, os.waitpid(child, 0)[1], time.monotonic() - started
 
 
-def main(count: int, folder: Path) -> None:
-    """Print, for each format, how many mutations were read, refused, and worse."""
+def main(count: int, folder: Path, names: Sequence[str]) -> None:
+    """Print, for each format or those named, how many mutations were read, refused, and worse."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o777)
     for name, original in originals(folder).items():
+        if names and name not in names:
+            continue
         told: dict[str, list[int]] = {}
         slowest = 0.0
         for seed, status, seconds in _children(folder, original, count):
@@ -152,4 +154,4 @@ def main(count: int, folder: Path) -> None:
 if __name__ == "__main__":
     import tempfile
 
-    main(int(sys.argv[1]), Path(tempfile.mkdtemp(prefix="mutations-")))
+    main(int(sys.argv[1]), Path(tempfile.mkdtemp(prefix="mutations-")), sys.argv[2:])
