@@ -7,18 +7,23 @@ background process does the computing.
 import importlib.util
 import logging
 import sys
+import weakref
 from pathlib import Path
+from typing import Any
 
 import slicer
 import slicer.util
 from slicer.i18n import tr as _
+from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
 
 LIBRARY = "FewShotSAMLib"
+HOMEPAGE = "https://github.com/FewShotSAM/SlicerFewShotSAM"
 
 
 def makeLibraryImportable() -> None:
@@ -37,21 +42,24 @@ def forgetLibrary() -> None:
         del sys.modules[name]
 
 
-makeLibraryImportable()
-
-
 class FewShotSAM(ScriptedLoadableModule):
     """What Slicer's module list shows."""
 
     def __init__(self, parent) -> None:
         super().__init__(parent)
+        makeLibraryImportable()  # Slicer makes this object before anything else of the file
         parent.title = _("FewShotSAM")
-        parent.categories = ["Segmentation"]
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         parent.dependencies = ["Segmentations", "SegmentEditor"]
-        parent.contributors = ["FewShotSAM contributors"]
+        parent.contributors = [f'<a href="{HOMEPAGE}/graphs/contributors">FewShotSAM contributors</a>']
         parent.helpText = _(
             "Paint a few slices, press Propagate, and get the whole volume segmented on your own computer. "
             "A strip shows how sure the result is on each slice, and where to paint next."
+        )
+        parent.helpText += "<p>{}</p>".format(
+            _("For more information, see the {url_start}tutorial{url_end}.").format(
+                url_start=f'<a href="{HOMEPAGE}/blob/main/docs/tutorial.md">', url_end="</a>"
+            )
         )
         parent.acknowledgementText = _(
             "Builds on Segment Anything (Kirillov et al., ICCV 2023), SAM Fewshot Finetuning (Xie et al., 2024), "
@@ -64,7 +72,7 @@ def registerSamples() -> None:
     """Volumes for the tutorial, in the module Sample Data."""
     from FewShotSAMLib.widgets.sample_data import registerSampleData
 
-    registerSampleData(Path(__file__).parent / "Resources" / "Icons" / "FewShotSAM.png")
+    registerSampleData()
 
 
 class FewShotSAMWidget(ScriptedLoadableModuleWidget):
@@ -74,6 +82,8 @@ class FewShotSAMWidget(ScriptedLoadableModuleWidget):
 
     def __init__(self, parent=None) -> None:
         self.panel = None  # first: without a parent the base class calls `setup` itself
+        self.logic = FewShotSAMLogic()  # where slicer.util.getModuleLogic looks for it
+        self.root = None
         super().__init__(parent)
 
     def setup(self) -> None:
@@ -83,15 +93,18 @@ class FewShotSAMWidget(ScriptedLoadableModuleWidget):
         from FewShotSAMLib.widgets.panel import Panel
         from FewShotSAMLib.widgets.services import makeServices
 
-        root = slicer.util.loadUI(self.resourcePath("UI/FewShotSAM.ui"))
-        root.setMRMLScene(slicer.mrmlScene)
-        self.layout.addWidget(root)
+        self.root = slicer.util.loadUI(self.resourcePath("UI/FewShotSAM.ui"))
+        self.root.setMRMLScene(slicer.mrmlScene)
+        # All the height there is: the sections scroll within it, so that the strip below them is always in sight.
+        self.layout.addWidget(self.root, 1)
         try:
-            self.panel = Panel(root, self.makeServices or makeServices)
+            self.panel = Panel(self.root, self.makeServices or makeServices)
         except FewShotSAMError as error:
             slicer.util.errorDisplay(str(error), windowTitle="FewShotSAM")
             return
-        slicer.app.connect("aboutToQuit()", self.cleanup)
+        slicer.app.connect("aboutToQuit()", self.onQuit)
+        if getattr(self.parent, "isEntered", False):  # Slicer's Reload makes the panel anew, and tells of no entering
+            self.enter()
 
     def enter(self) -> None:
         """Called each time the module is opened."""
@@ -103,18 +116,87 @@ class FewShotSAMWidget(ScriptedLoadableModuleWidget):
         if self.panel is not None:
             self.panel.exit()
 
-    def cleanup(self) -> None:
-        """Called before the module is reloaded or Slicer quits."""
+    def onQuit(self) -> None:
+        """Called when Slicer begins to quit."""
         if self.panel is not None:
-            slicer.app.disconnect("aboutToQuit()", self.cleanup)
+            slicer.app.disconnect("aboutToQuit()", self.onQuit)
             self.panel.close()
             self.panel = None
+
+    def cleanup(self) -> None:
+        """Called before the module is reloaded or unloaded."""
+        self.onQuit()
+        self.logic.close()
+        if self.root is not None:  # Slicer would only hide it, and it would be found besides the new one
+            self.root.setParent(None)
+            self.root.deleteLater()
+            self.root = None
 
     def onReload(self) -> None:
         """The developer's Reload button: the library is read anew too."""
         self.cleanup()
         forgetLibrary()
         super().onReload()
+
+
+class FewShotSAMLogic(ScriptedLoadableModuleLogic):
+    """FewShotSAM for scripts: `slicer.util.getModuleLogic("FewShotSAM")`, or one of one's own. See docs/scripting.md.
+
+    What goes wrong is raised as `FewShotSAMLib.core.errors.FewShotSAMError`, with `message` and `hint`. The background
+    process starts with the first run, and ends when Slicer quits, when the logic is closed, or when nobody holds it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        from FewShotSAMLib.widgets.scripting import makeScripting
+
+        self._scripting = makeScripting()
+        # By no method of this object: the connection must not keep it alive.
+        slicer.app.connect("aboutToQuit()", weakref.finalize(self, self._scripting.close))
+
+    def propagate(self, volumeNode: Any, segmentationNode: Any, **options: Any) -> Any:
+        """Learn from the painted slices of a segmentation and segment the other slices of the volume.
+
+        emptySlices: slices that hold none of the segments, besides those declared in the panel. axis: 0, 1 or 2 of the
+        array (k, j, i) along which is painted; else as chosen in the panel, or found. sliceRange: first and last slice
+        to predict. asNewSegmentation: leave `segmentationNode` as it is. All other options are those of the command
+        line: method, encoder, checkpoint, device, precision, largest_island, fill_holes, smooth_mm, cache_limit_gb.
+        onProgress(progress): hears text, fraction and remaining_s. onFinished(result, error): called at the end, and
+        this returns None at once; without it this blocks while Slicer goes on working.
+
+        Returns `segmentation` (the node), `review` (axis, confidence of each slice, next_slices) and `warnings`. The
+        result is one step of Undo in a Segment Editor that has the segmentation selected. Raises FewShotSAMError.
+        """
+        return self._scripting.propagate(volumeNode, segmentationNode, **options)
+
+    def applyModel(self, modelPath: Any, volumeNode: Any, **options: Any) -> Any:
+        """Segment a volume with a saved few-shot model; the result's `segmentation` is a new node. Options as above."""
+        return self._scripting.applyModel(modelPath, volumeNode, **options)
+
+    def saveModel(self, path: Any) -> None:
+        """Write what the last `propagate` learned into a file, "….fewshot". Raises FewShotSAMError."""
+        self._scripting.saveModel(path)
+
+    def export(self, volumeNode: Any, segmentationNode: Any, path: Any) -> list[str]:
+        """Write all segments on the volume's full geometry: .seg.nrrd, .nrrd, .nii.gz. Returns warnings."""
+        return self._scripting.export(volumeNode, segmentationNode, path)
+
+    def undo(self) -> None:
+        """Take back what the last `propagate` wrote."""
+        self._scripting.undo()
+
+    def cancel(self) -> None:
+        """Stop the run, which ends with CancelledError; to be called from onProgress, a button, or a timer."""
+        self._scripting.cancel()
+
+    def close(self) -> None:
+        """End the background process and free its memory; the next run starts another."""
+        self._scripting.close()
+
+    @property
+    def isRunning(self) -> bool:
+        """Whether a run is under way."""
+        return self._scripting.isRunning
 
 
 class FewShotSAMTest(ScriptedLoadableModuleTest):

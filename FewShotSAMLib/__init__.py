@@ -1,3 +1,47 @@
-"""FewShotSAM: paint a few slices, get the volume."""
+"""FewShotSAM: paint a few slices, get the volume.
+
+From Python: `import FewShotSAMLib as fss`, then `fss.propagate` and `fss.apply`; see docs/python-api.md. Importing this
+package loads nothing else; the names below come when they are asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from FewShotSAMLib.api import Model, Result, apply, propagate
+    from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError
+    from FewShotSAMLib.core.geometry import Geometry
+    from FewShotSAMLib.core.segmentation import Segmentation
+    from FewShotSAMLib.core.volume import Volume
+    from FewShotSAMLib.worker.client import WorkerClient
 
 __version__ = "0.1.0"
+
+_PLACES = {
+    **dict.fromkeys(("Model", "Result", "apply", "propagate"), "api"),
+    **dict.fromkeys(("BadInputError", "CancelledError", "FewShotSAMError"), "core.errors"),
+    "Geometry": "core.geometry",
+    "Segmentation": "core.segmentation",
+    "Volume": "core.volume",
+    "WorkerClient": "worker.client",
+}
+
+__all__ = [
+    "BadInputError",
+    "CancelledError",
+    "FewShotSAMError",
+    "Geometry",
+    "Model",
+    "Result",
+    "Segmentation",
+    "Volume",
+    "WorkerClient",
+    "apply",
+    "propagate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

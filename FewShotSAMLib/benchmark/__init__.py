@@ -1,6 +1,6 @@
 """Measures methods against each other on labelled volumes: the same painted slices, the same counted slices."""
 
-from FewShotSAMLib.benchmark.methods import METHODS, Method, get_methods
+from FewShotSAMLib.benchmark.methods import METHODS, Contender, get_methods
 from FewShotSAMLib.benchmark.outcome import Outcome, Settings
 from FewShotSAMLib.benchmark.plan import Plan, make_plan
 from FewShotSAMLib.benchmark.protocol import Painting, Scores, choose_slices, paint, score
@@ -11,7 +11,7 @@ from FewShotSAMLib.benchmark.tasks import Task, read_tasks
 
 __all__ = [
     "METHODS",
-    "Method",
+    "Contender",
     "Outcome",
     "Painting",
     "Plan",

@@ -4,28 +4,33 @@ Tasks belong to a group by their entry `group`, or else by structure and modalit
 turn, and every slice of every other one is counted. A model is learned once and applied to all of them.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from FewShotSAMLib.benchmark.few_shot import learn
-from FewShotSAMLib.benchmark.methods import Method
+from FewShotSAMLib.benchmark.methods import Contender
 from FewShotSAMLib.benchmark.outcome import Settings
 from FewShotSAMLib.benchmark.plan import Plan, RowJob, choose, file_name, folder_name
 from FewShotSAMLib.benchmark.protocol import ALL, Painting, paint
 from FewShotSAMLib.benchmark.tasks import Task, read_image_of, read_truth
 from FewShotSAMLib.core.errors import BadInputError
 
+if TYPE_CHECKING:
+    from FewShotSAMLib.engine.model_file import FewShotModel
+
 
 @dataclass(frozen=True)
-class Learned:
-    """A few-shot model's file, the seconds that learning it took, and the warnings that were given."""
+class SourceModel:
+    """A few-shot model, the seconds that learning it took, and the warnings that were given."""
 
-    model: bytes
+    model: FewShotModel
     seconds: float
     warnings: tuple[str, ...]
 
@@ -33,7 +38,7 @@ class Learned:
 def make_plan_across(
     tasks: Sequence[Task],
     data: Path,
-    methods: Sequence[Method],
+    methods: Sequence[Contender],
     encoders: Sequence[str],
     counts: Sequence[int],
     settings: Settings,
@@ -68,7 +73,7 @@ def make_plan_across(
     return Plan(tuple(jobs), tuple(left_out))
 
 
-def learned(job: RowJob) -> Learned:
+def learned(job: RowJob) -> SourceModel:
     """The model of a job's source volume; the one that was asked for last is kept."""
     assert job.source is not None and job.method.options is not None
     return _learned(job.source, job.data, job.painting, job.settings, tuple(job.method.options.items()))
@@ -77,12 +82,12 @@ def learned(job: RowJob) -> Learned:
 @lru_cache(maxsize=1)
 def _learned(
     source: Task, data: Path, painting: Painting, settings: Settings, options: tuple[tuple[str, Any], ...]
-) -> Learned:
+) -> SourceModel:
     volume = read_image_of(source, data)
     annotation = paint(read_truth(source, data, volume.geometry), source.axis, painting)
     started = time.perf_counter()
     model, report = learn(volume, annotation, settings, **dict(options))
-    return Learned(model, round(time.perf_counter() - started, 3), tuple(report["warnings"]))
+    return SourceModel(model, round(time.perf_counter() - started, 3), tuple(report["warnings"]))
 
 
 def _belong_together(source: Task, target: Task) -> bool:

@@ -1,20 +1,18 @@
-"""FewShotSAM itself, through the same job that the background process runs: files in, files out."""
+"""FewShotSAM itself, as the background process runs it."""
 
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from FewShotSAMLib.benchmark.outcome import Outcome, Settings
 from FewShotSAMLib.core.annotation import Annotation
-from FewShotSAMLib.core.image_io import write_image
-from FewShotSAMLib.core.segmentation import read_segmentation, write_segmentation
 from FewShotSAMLib.core.volume import Volume
 
-RESULT = "result.seg.nrrd"
+if TYPE_CHECKING:
+    from FewShotSAMLib.engine.model_file import FewShotModel
+    from FewShotSAMLib.engine.propagation import Segmented
+
 STATE: dict[str, Any] = {}
 """The encoder stays warm from one row to the next, as it does in the background process."""
 
@@ -29,64 +27,45 @@ def forget_embeddings() -> None:
 
 def few_shot(volume: Volume, annotation: Annotation, settings: Settings, **options: Any) -> Outcome:
     """`fewshotsam propagate` with its defaults but for `options`, parameters of the job."""
-    with _folder() as folder:
-        report = _propagate(folder, volume, annotation, settings, options)
-        return _outcome(folder, volume, report)
+    return _outcome(_propagate(volume, annotation, settings, options))
 
 
 def learn(
     volume: Volume, annotation: Annotation, settings: Settings, **options: Any
-) -> tuple[bytes, Mapping[str, Any]]:
-    """`fewshotsam propagate --save-model` with no slice left to segment: the few-shot model's file, and the report."""
-    with _folder() as folder:
-        model, first = folder / "model.fewshot", annotation.painted[0]
-        asked = {**options, "save_model": str(model), "range": [first, first]}
-        report = _propagate(folder, volume, annotation, settings, asked)
-        return model.read_bytes(), report
+) -> tuple[FewShotModel, Mapping[str, Any]]:
+    """`fewshotsam propagate --save-model` with no slice left to segment: the few-shot model, and the report."""
+    first = annotation.painted[0]
+    done = _propagate(volume, annotation, settings, {**options, "range": [first, first]})
+    assert done.model is not None
+    from FewShotSAMLib.engine.model_file import model_bytes, parse_model
+
+    return parse_model(model_bytes(done.model())), done.report()  # as a file would hold it, and let go of the volume
 
 
-def apply_model(volume: Volume, model: bytes, settings: Settings) -> Outcome:
-    """`fewshotsam apply` of a few-shot model's file."""
-    from FewShotSAMLib.engine.context import JobContext
-    from FewShotSAMLib.engine.jobs import apply
+def apply_model(volume: Volume, model: FewShotModel, settings: Settings) -> Outcome:
+    """`fewshotsam apply`."""
+    from FewShotSAMLib.engine.context import JobContext, StageTimer
+    from FewShotSAMLib.engine.propagation import apply_to_volume
+    from FewShotSAMLib.engine.request import ApplyOptions
 
-    with _folder() as folder:
-        (folder / "model.fewshot").write_bytes(model)
-        parameters = {"model": str(folder / "model.fewshot"), **_common(folder, volume, settings)}
-        return _outcome(folder, volume, apply(parameters, JobContext(state=STATE)))
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    """A folder that goes when it is left."""
-    with tempfile.TemporaryDirectory(prefix="fewshotsam-benchmark-") as name:
-        yield Path(name)
+    options = ApplyOptions.from_parameters(_common(settings))
+    return _outcome(apply_to_volume(model, volume, options, JobContext(state=STATE), StageTimer(), False))
 
 
-def _propagate(
-    folder: Path, volume: Volume, annotation: Annotation, settings: Settings, options: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    from FewShotSAMLib.engine.context import JobContext
-    from FewShotSAMLib.engine.jobs import propagate
+def _propagate(volume: Volume, annotation: Annotation, settings: Settings, options: Mapping[str, Any]) -> Segmented:
+    from FewShotSAMLib.engine.context import JobContext, StageTimer
+    from FewShotSAMLib.engine.propagation import propagate_volume
+    from FewShotSAMLib.engine.request import PropagateOptions
 
-    write_segmentation(annotation.segmentation, folder / "painted.seg.nrrd")
-    parameters = {
-        "annotation": str(folder / "painted.seg.nrrd"),
-        "axis": annotation.axis,
-        "empty_slices": list(annotation.empty),
-        "seed": settings.seed,
-        **_common(folder, volume, settings),
-        **options,
-    }
-    return propagate(parameters, JobContext(state=STATE))
+    own = {"axis": annotation.axis, "empty_slices": list(annotation.empty), "seed": settings.seed}
+    request = PropagateOptions.from_parameters({**own, **_common(settings), **options})
+    context = JobContext(state=STATE)
+    return propagate_volume(volume, annotation.segmentation, request, context, StageTimer(), want_confidence=False)
 
 
-def _common(folder: Path, volume: Volume, settings: Settings) -> dict[str, Any]:
-    """Parameters of either job; the volume is put into the folder."""
-    write_image(volume.voxels, volume.geometry, folder / "volume.nrrd")
+def _common(settings: Settings) -> dict[str, Any]:
+    """Parameters of either job."""
     return {
-        "volume": str(folder / "volume.nrrd"),
-        "output": str(folder / RESULT),
         "encoder": settings.encoder,
         "device": settings.device,
         "precision": settings.precision,
@@ -94,11 +73,8 @@ def _common(folder: Path, volume: Volume, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _outcome(folder: Path, volume: Volume, report: Mapping[str, Any]) -> Outcome:
-    mask = np.zeros(volume.geometry.shape, bool)
-    if any(segment["voxels"] for segment in report["segments"]):  # a file without any cannot be read back
-        result = read_segmentation(folder / RESULT)
-        mask = result.mask(result.segments[0])
+def _outcome(done: Segmented) -> Outcome:
+    report, result = done.report(), done.segmentation
     encoder = report["encoder"]
     details = {
         "stages": report["seconds"],
@@ -108,4 +84,4 @@ def _outcome(folder: Path, volume: Volume, report: Mapping[str, Any]) -> Outcome
         "weights": encoder["weights_hash"],
         "warnings": report["warnings"],
     }
-    return Outcome(mask, details)
+    return Outcome(result.mask(result.segments[0]), details)

@@ -17,18 +17,20 @@ def long_training(jobs: Iterable[RowJob]) -> list[str]:
     groups = Counter(
         (name, job.settings.encoder, job.settings.device)
         for job in jobs
-        if job.settings.encoder and job.method.options is not None and not get_spec(job.settings.encoder).looks_closely
+        if job.settings.encoder and job.method.options is not None
+        if not get_spec(job.settings.encoder).architecture.fine_channels
         for name in [str(job.method.options.get("method", DEFAULT_METHOD))]
-        if get_method(name).adapts_encoder
+        if get_method(name).load().adapts_encoder
     )
     return [text for (name, encoder, device), rows in groups.items() if (text := _told(name, encoder, device, rows))]
 
 
 def _told(name: str, encoder: str, device: str, rows: int) -> str:
-    from FewShotSAMLib.engine.machine import learning_cost, multiplications_per_second
+    from FewShotSAMLib.engine.estimates import learning_cost, multiplications_per_second
     from FewShotSAMLib.sam.precision import pick_device
 
-    seconds = learning_cost(get_spec(encoder), get_method(name)) / multiplications_per_second(pick_device(device))
+    cost = learning_cost(get_spec(encoder), get_method(name).load())
+    seconds = cost / multiplications_per_second(pick_device(device))
     if seconds < LONG_S:
         return ""
     time = f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.0f} hours"

@@ -5,7 +5,6 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
@@ -14,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from FewShotSAMLib.benchmark.across import learned
+from FewShotSAMLib.benchmark.environment import describe_machine
 from FewShotSAMLib.benchmark.few_shot import apply_model, forget_embeddings
-from FewShotSAMLib.benchmark.machine import describe_machine
 from FewShotSAMLib.benchmark.methods import load_packages
 from FewShotSAMLib.benchmark.outcome import Outcome
 from FewShotSAMLib.benchmark.plan import RowJob
@@ -23,15 +22,13 @@ from FewShotSAMLib.benchmark.protocol import Painting, paint, score
 from FewShotSAMLib.benchmark.rows import Row
 from FewShotSAMLib.benchmark.tasks import SEGMENT, Task, read_image_of, read_truth
 from FewShotSAMLib.core.errors import FewShotSAMError
+from FewShotSAMLib.core.peak_memory import peak_memory_bytes, reset_peak_memory
 from FewShotSAMLib.core.segmentation import Segmentation, write_segmentation
 from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.worker.failures import as_known_error
 from FewShotSAMLib.worker.logs import write_traceback
 
 _FOLDERS = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?(?:[/\\][^\s/\\:'\"“”]+)+[/\\]")
-_STATUS = Path("/proc/self/status")
-_RESET_PEAK = "5"
-"""Written to /proc/self/clear_refs it sets the peak of the resident memory back to what is held now (proc(5))."""
 
 
 def compute_row(job: RowJob) -> Row:
@@ -123,28 +120,15 @@ def _keep(mask: np.ndarray, truth: Segmentation, path: Path) -> None:
 
 
 def _reset_peak_memory() -> None:
-    with suppress(OSError):  # other systems than Linux: the peak is then that of the process so far
-        Path("/proc/self/clear_refs").write_text(_RESET_PEAK, encoding="ascii")
+    reset_peak_memory()
     if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
 
 
 def _peak_memory() -> dict[str, Any]:
     """Peak of this process's memory and, where torch uses a GPU, of its memory there; bytes."""
-    memory: dict[str, Any] = {"peak_memory_bytes": _peak_resident()}
+    memory: dict[str, Any] = {"peak_memory_bytes": peak_memory_bytes()}
     if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
         memory["peak_gpu_memory_bytes"] = int(torch.cuda.max_memory_allocated())
         memory["gpu"] = torch.cuda.get_device_name()
     return memory
-
-
-def _peak_resident() -> int | None:
-    if _STATUS.is_file():
-        lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
-        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -22,7 +22,7 @@ from FewShotSAMLib.benchmark.outcome import Outcome
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.methods import registry
 
-MethodFunction = Callable[..., np.ndarray | Outcome]
+ContenderFunction = Callable[..., np.ndarray | Outcome]
 """Of a volume, an annotation and settings; and of the truth's mask by the name `given`, where `sees_truth` says so."""
 ENGINE = ("torch", "torchvision", "segment_anything", "h5py", "safetensors")
 U_NET = ("torch", "segment_anything", "monai")
@@ -31,7 +31,7 @@ SLICER = ("vtk", "slicer")
 
 
 @dataclass(frozen=True)
-class Method:
+class Contender:
     """A way to segment a volume from painted slices.
 
     title: for tables and figures. packages: modules imported before the clock starts, and missed with a hint to the
@@ -44,7 +44,7 @@ class Method:
 
     name: str
     title: str
-    run: MethodFunction
+    run: ContenderFunction
     needs_encoder: bool = False
     packages: tuple[str, ...] = field(default=())
     extra: str = "benchmark"
@@ -54,17 +54,17 @@ class Method:
     within_only: str = ""
 
 
-def _of_engine(name: str, title: str, **options: Any) -> Method:
+def _of_engine(name: str, title: str, **options: Any) -> Contender:
     """A method of FewShotSAM itself, by parameters of its job."""
-    return Method(name, title, partial(few_shot, **options), True, ENGINE, "engine", options=options)
+    return Contender(name, title, partial(few_shot, **options), True, ENGINE, "engine", options=options)
 
 
-def _zero_shot(name: str, title: str, given: bool = False, **prompt: Any) -> Method:
+def _zero_shot(name: str, title: str, given: bool = False, **prompt: Any) -> Contender:
     run = partial(sam, **prompt)
-    return Method(name, title, run, True, ENGINE, "engine", needs_prompts=True, sees_truth=given)
+    return Contender(name, title, run, True, ENGINE, "engine", needs_prompts=True, sees_truth=given)
 
 
-METHODS: dict[str, Method] = {
+METHODS: dict[str, Contender] = {
     method.name: method
     for method in (
         _of_engine("few-shot", "FewShotSAM"),
@@ -83,15 +83,15 @@ METHODS: dict[str, Method] = {
         _zero_shot("sam-1-point-given", "SAM, 1 point given on every slice", given=True, points=1),
         _zero_shot("sam-5-points-given", "SAM, 5 points given on every slice", given=True, points=5),
         _zero_shot("sam-box-given", "SAM, box given on every slice", given=True, box=True),
-        Method("u-net", "U-Net from scratch", u_net, False, U_NET, "engine,baselines"),
-        Method("fill-between-slices", "Fill between slices (ITK)", fill_between_slices, False, ITK_INTERPOLATION),
-        Method("fill-in-slicer", "Fill between slices (3D Slicer)", fill_between_slices_in_slicer, False, SLICER),
-        Method("grow-from-seeds", "Grow from seeds (3D Slicer)", grow_from_seeds, False, SLICER),
+        Contender("u-net", "U-Net from scratch", u_net, False, U_NET, "engine,baselines"),
+        Contender("fill-between-slices", "Fill between slices (ITK)", fill_between_slices, False, ITK_INTERPOLATION),
+        Contender("fill-in-slicer", "Fill between slices (3D Slicer)", fill_between_slices_in_slicer, False, SLICER),
+        Contender("grow-from-seeds", "Grow from seeds (3D Slicer)", grow_from_seeds, False, SLICER),
     )
 }
 
 
-def get_methods(names: Iterable[str], known: Mapping[str, Method] | None = None) -> list[Method]:
+def get_methods(names: Iterable[str], known: Mapping[str, Contender] | None = None) -> list[Contender]:
     """The methods with these names. Raises BadInputError, listing the names, where there is none."""
     known = METHODS if known is None else known
     chosen = []
@@ -113,7 +113,7 @@ def missing_package(name: str, extra: str = "benchmark") -> str:
     return "" if found else f"Run: pip install 'fewshotsam[{extra}]'"
 
 
-def load_packages(method: Method) -> None:
+def load_packages(method: Contender) -> None:
     """Import what a method needs. Raises BadInputError, with the command that installs it, for what is missing."""
     for package in method.packages:
         try:

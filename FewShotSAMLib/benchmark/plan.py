@@ -10,7 +10,7 @@ from typing import Any
 
 from FewShotSAMLib import __version__
 from FewShotSAMLib.benchmark.baselines import no_prompts
-from FewShotSAMLib.benchmark.methods import Method
+from FewShotSAMLib.benchmark.methods import Contender
 from FewShotSAMLib.benchmark.outcome import Settings
 from FewShotSAMLib.benchmark.protocol import Count, Painting, choose_slices
 from FewShotSAMLib.benchmark.tasks import Task, read_image_of, read_truth
@@ -25,7 +25,7 @@ class RowJob:
     source: the volume that `painting` is of, where that is another one than the task's.
     """
 
-    method: Method
+    method: Contender
     settings: Settings
     k: Count
     task: Task
@@ -83,7 +83,7 @@ class Plan:
 def make_plan(
     tasks: Sequence[Task],
     data: Path,
-    methods: Sequence[Method],
+    methods: Sequence[Contender],
     encoders: Sequence[str],
     counts: Sequence[int],
     settings: Settings,
@@ -150,7 +150,7 @@ def content_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def folder_name(method: Method, encoder: str | None) -> str:
+def folder_name(method: Contender, encoder: str | None) -> str:
     """Where results of a method lie."""
     return f"{method.name}-{encoder}" if encoder else method.name
 

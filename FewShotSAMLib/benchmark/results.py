@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from FewShotSAMLib.benchmark.machine import machine_line
+from FewShotSAMLib.benchmark.environment import machine_line
 from FewShotSAMLib.benchmark.methods import METHODS
 from FewShotSAMLib.benchmark.rows import Row, is_done
 from FewShotSAMLib.core.files import atomic_path

@@ -15,7 +15,7 @@ from itertools import groupby
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from FewShotSAMLib.benchmark.machine import cores
+from FewShotSAMLib.benchmark.environment import cores
 from FewShotSAMLib.benchmark.measure import compute_row
 from FewShotSAMLib.benchmark.plan import Plan, RowJob
 from FewShotSAMLib.benchmark.rows import Row, RowFile, is_done

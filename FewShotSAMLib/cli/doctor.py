@@ -15,6 +15,7 @@ from typing import Any
 
 from FewShotSAMLib import __version__
 from FewShotSAMLib.core.errors import FewShotSAMError
+from FewShotSAMLib.core.packages import distribution_of
 from FewShotSAMLib.worker.logs import log_folder
 from FewShotSAMLib.worker.process import worker_environment
 
@@ -28,12 +29,11 @@ PROBE = """
 import importlib, importlib.metadata, json, sys
 def tell(**facts):
     print(json.dumps(facts), flush=True)
-distributions = importlib.metadata.packages_distributions()
-for name in sys.argv[1:]:
+for name, distribution in (each.split("=") for each in sys.argv[1:]):
     tell(begin=name)
     try:
         importlib.import_module(name)
-        tell(package=name, version=importlib.metadata.version(distributions.get(name, [name])[0]))
+        tell(package=name, version=importlib.metadata.version(distribution))
     except Exception as error:
         tell(package=name, error=f"{type(error).__name__}: {error}", missing=getattr(error, "name", None) == name)
 import torch
@@ -97,7 +97,7 @@ def probe_packages(names: tuple[str, ...], python: str = sys.executable) -> list
 
 def _probe(names: list[str], python: str) -> tuple[list[dict[str, Any]], str]:
     """What the probe said, line by line, and how it ended."""
-    command = [python, "-P", "-c", PROBE, *names]
+    command = [python, "-P", "-c", PROBE, *(f"{name}={distribution_of(name)}" for name in names)]
     try:
         process = subprocess.run(
             command, capture_output=True, env=worker_environment(), timeout=PROBE_TIMEOUT_S, check=False
@@ -120,7 +120,7 @@ def _package_finding(fact: dict[str, Any]) -> Finding:
 
 
 def _install_hint(name: str) -> str:
-    return "Run: pip install 'fewshotsam[engine]'" if name in ENGINE else f"Run: pip install {name}"
+    return "Run: pip install 'fewshotsam[engine]'" if name in ENGINE else f"Run: pip install {distribution_of(name)}"
 
 
 def _processor() -> str:
@@ -144,7 +144,7 @@ def _free_memory() -> str:
 def _models() -> list[Finding]:
     """Each encoder's file. One that is absent is no problem, a damaged one is."""
     try:
-        from FewShotSAMLib.sam.models import status
+        from FewShotSAMLib.sam.model_files import status
 
         entries = status()
     except (ImportError, FileNotFoundError) as error:

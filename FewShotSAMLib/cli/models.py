@@ -11,7 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from FewShotSAMLib.core.errors import BadInputError, CancelledError
 from FewShotSAMLib.sam import download as fetch
-from FewShotSAMLib.sam import models
+from FewShotSAMLib.sam import model_files
 from FewShotSAMLib.sam.registry import EncoderSpec, get_spec
 
 STATE_WORDS = {
@@ -26,13 +26,13 @@ STATE_WORDS = {
 def list_models(options: argparse.Namespace) -> int:
     """`fewshotsam models list`."""
     rows = [("NAME", "SIZE", "LICENCE", "STATE", "WHAT")]
-    for entry in models.status():
+    for entry in model_files.status():
         spec = entry.spec
         rows.append((spec.name, _size(spec), spec.licence, STATE_WORDS.get(entry.state, entry.state), spec.title))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
-    print(f"Folder: {models.model_folder()}")
+    print(f"Folder: {model_files.model_folder()}")
     return 0
 
 
@@ -42,9 +42,9 @@ def download(options: argparse.Namespace) -> int:
     if not spec.is_downloaded:
         print(f"{spec.name} is built in and needs no download.")
         return 0
-    path = models.model_path(spec)
+    path = model_files.model_path(spec)
     if path.is_file() and path.stat().st_size == spec.size_bytes:
-        models.verify(spec)
+        model_files.verify(spec)
         print(f"{spec.name} is here already: {path}")
         return 0
     _ask(spec, path, options.yes)
@@ -87,18 +87,18 @@ def _fetch(spec: EncoderSpec) -> Path:
 def verify(options: argparse.Namespace) -> int:
     """`fewshotsam models verify [NAME]`: one line per file, exit code 2 if one is not as published."""
     if options.name:
-        print(f"{options.name}: as published: {models.verify(get_spec(options.name))}")
+        print(f"{options.name}: as published: {model_files.verify(get_spec(options.name))}")
         return 0
-    found = [entry.spec for entry in models.status() if entry.state in ("built-in", "present", "wrong size")]
+    found = [entry.spec for entry in model_files.status() if entry.state in ("built-in", "present", "wrong size")]
     if not any(spec.is_downloaded for spec in found):
-        print(f"There is no model file in {models.model_folder()}.")
+        print(f"There is no model file in {model_files.model_folder()}.")
     damaged = [spec.name for spec in found if not _is_as_published(spec)]
     return BadInputError.exit_code if damaged else 0
 
 
 def _is_as_published(spec: EncoderSpec) -> bool:
     try:
-        path = models.verify(spec)
+        path = model_files.verify(spec)
     except BadInputError as error:
         print(f"error: {error}", file=sys.stderr)
         return False

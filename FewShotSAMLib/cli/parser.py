@@ -6,11 +6,27 @@ import argparse
 import re
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from FewShotSAMLib import __version__
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.methods.registry import DEFAULT_METHOD, METHOD_NAMES, METHODS
+from FewShotSAMLib.methods.registry import METHODS
+from FewShotSAMLib.options import (
+    APPLY,
+    AXIS,
+    CLI,
+    FLAG,
+    INTEGER,
+    NUMBER,
+    PROPAGATE,
+    RANGE,
+    RESULT,
+    SLICES,
+    Kind,
+    Option,
+    option,
+    options_of,
+)
 
 EXIT_CODES = "Exit codes: 0 done, 2 bad input, 3 out of memory, 4 cancelled, 1 a bug (with the path of a log)."
 SLICE_NUMBERS = "Slice numbers are array indices along the axis: they begin with 0, as in Slicer's IJK coordinates."
@@ -96,102 +112,65 @@ def _add_command(
 
 def _add_propagate(commands: argparse._SubParsersAction[Parser]) -> None:
     summary = "segment a volume from a few painted slices"
-    parser = _add_command(commands, "propagate", "propagate", summary, PROPAGATE_EXAMPLES)
-    parser.add_argument("volume", metavar="VOLUME", help="NRRD, NIfTI, MHA or a DICOM folder")
-    parser.add_argument(
-        "annotation",
-        metavar="ANNOTATION",
-        help="label map or .seg.nrrd in the volume's geometry; a slice with any label counts as painted completely",
-    )
-    _add_output(parser)
-    slices = parser.add_argument_group("slices (array indices, beginning with 0)")
-    slices.add_argument(
-        "--axis", type=_axis, metavar="auto|0|1|2", help="array axis of the painted slices: 0 = k, 1 = j, 2 = i"
-    )
-    slices.add_argument("--empty-slices", type=_slices, metavar="3,40", help="slices that hold none of the segments")
-    slices.add_argument(
-        "--painted-slices", type=_slices, metavar="10,20-25", help="learn from these only and ignore labels elsewhere"
-    )
-    _add_range(slices)
-    method = parser.add_argument_group("method")
-    method.add_argument(
-        "--method", choices=METHOD_NAMES, metavar="NAME", help=f"see the list below (default: {DEFAULT_METHOD})"
-    )
-    method.add_argument(
-        "--code-faithful", action="store_true", help="AutoSAM's heads exactly as published, slips included"
-    )
-    method.add_argument(
-        "--encoder", metavar="NAME", help="see “fewshotsam models list” (default: what suits the device)"
-    )
-    method.add_argument(
-        "--normalisation",
-        "--normalization",
-        metavar="KIND",
-        help="auto, a CT window such as abdomen or lung, percentile:LOW,HIGH or window:LOW,HIGH (default: auto)",
-    )
-    method.add_argument("--steps", type=_count, metavar="N", help="training steps (default: fewer after a warm start)")
-    method.add_argument(
-        "--augmented-copies", type=_count, metavar="N", help="augmented copies to learn from per painted or empty slice"
-    )
-    method.add_argument(
-        "--contact-sheet", metavar="FILE.png", help="picture of synthesised pairs (cheap-lunch, synthesis)"
-    )
-    method.add_argument(
-        "--fresh-augmentation",
-        action="store_true",
-        help="augment and encode anew at each step, as AutoSAM does, instead of keeping copies; slow without a GPU",
-    )
-    method.add_argument("--seed", type=_count, metavar="N", help="the same seed gives the same result (default: 0)")
-    method.add_argument("--warm-start", metavar="M.fewshot", help="start from this few-shot model instead of afresh")
-    method.add_argument("--save-model", metavar="M.fewshot", help="keep what was learned for “fewshotsam apply”")
-    _add_common(parser)
+    _add_options(_add_command(commands, PROPAGATE, PROPAGATE, summary, PROPAGATE_EXAMPLES), PROPAGATE)
 
 
 def _add_apply(commands: argparse._SubParsersAction[Parser]) -> None:
     summary = "segment another volume with a few-shot model"
-    parser = _add_command(commands, "apply", "apply", summary, f"{SLICE_NUMBERS}\n\n{EXIT_CODES}")
-    parser.add_argument("model", metavar="M.fewshot", help="file that “fewshotsam propagate --save-model” wrote")
-    parser.add_argument("volume", metavar="VOLUME", help="NRRD, NIfTI, MHA or a DICOM folder")
-    _add_output(parser)
-    _add_range(parser.add_argument_group("slices (array indices, beginning with 0)"))
-    _add_common(parser)
+    _add_options(_add_command(commands, APPLY, APPLY, summary, f"{SLICE_NUMBERS}\n\n{EXIT_CODES}"), APPLY)
 
 
-def _add_output(parser: Parser) -> None:
-    parser.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        metavar="OUT",
-        help="segmentation (.seg.nrrd, DICOM: .dcm) or label map (.nrrd, .nii.gz, .nii, .mha)",
-    )
-
-
-def _add_range(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--range", type=_range, metavar="FIRST,LAST", help="predict these slices only, both included (default: all)"
-    )
-
-
-def _add_common(parser: Parser) -> None:
-    """What propagate and apply share."""
-    compute = parser.add_argument_group("computing")
-    compute.add_argument("--checkpoint", metavar="FILE", help="file with the encoder's weights, on any disk")
-    compute.add_argument("--device", type=_device, metavar="auto|cuda|cuda:N|mps|cpu", help="(default: auto)")
-    compute.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16", "int8"), help="(default: auto)")
-    cache = compute.add_mutually_exclusive_group()
-    cache.add_argument("--cache", metavar="FOLDER", help="where slices once encoded are kept")
-    cache.add_argument("--no-cache", action="store_true", help="keep them in memory, for this run only")
-    compute.add_argument("--cache-limit-gb", type=_positive, metavar="GB", help="size limit of the cache")
-    result = parser.add_argument_group("result (all off by default)")
-    result.add_argument("--largest-island", action="store_true", help="keep the largest piece of each segment")
-    result.add_argument("--fill-holes", action="store_true", help="fill holes of each segment")
-    result.add_argument("--smooth-mm", type=_positive, metavar="MM", help="smooth outlines by this much")
-    result.add_argument("--confidence", metavar="FILE", help="write a volume of confidence values too")
-    result.add_argument(
+def _add_options(parser: Parser, command: str) -> None:
+    """All options of the table that a command has, and what belongs to the command line alone."""
+    groups: dict[str, argparse._ActionsContainer] = {"": parser}
+    exclusive: dict[str, argparse._ActionsContainer] = {}
+    shown = [each for each in options_of(command) if CLI in each.shown]
+    rivals = {each.instead_of for each in shown}
+    for each in shown:
+        if each.group not in groups:
+            groups[each.group] = parser.add_argument_group(each.group)
+        place = groups[each.group]
+        if each.name in rivals:
+            place = exclusive[each.name] = place.add_mutually_exclusive_group()
+        _add_option(exclusive.get(each.instead_of, place), each)
+    groups[RESULT].add_argument(
         "--json", metavar="FILE|-", help="write a report to FILE; - : all events to stdout, one JSON object per line"
     )
-    _add_quiet(result)
+    _add_quiet(groups[RESULT])
+
+
+def _add_option(place: argparse._ActionsContainer, known: Option) -> None:
+    """One option of the table. What is not given stays None (or False), and takes its default in the job."""
+    if known.is_positional:
+        place.add_argument(known.name, metavar=known.metavar, help=known.help)
+    elif known.kind is FLAG:
+        place.add_argument(known.flag, action="store_true", help=known.help)
+    else:
+        default = "" if known.default is None else f" (default: {known.default})"
+        place.add_argument(
+            *(name for name in known.aliases if not name.startswith("--")),
+            known.flag,
+            *(name for name in known.aliases if name.startswith("--")),
+            type=_reader(known),
+            required=known.is_required,
+            metavar=known.metavar or "|".join(known.choices),
+            help=known.help + default,
+        )
+
+
+def _reader(known: Option) -> Callable[[str], Any]:
+    """Turns what was typed into a value of a request. Raises ArgumentTypeError for what that cannot be."""
+    convert = _CONVERTERS.get(known.kind, str)
+
+    def read(text: str) -> Any:
+        try:
+            value = convert(text)
+            known.check(value)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"“{text}” is not {known.words}") from error
+        return value
+
+    return read
 
 
 def _add_quiet(group: argparse._ActionsContainer) -> None:
@@ -249,8 +228,8 @@ def _add_benchmark(commands: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument("--jobs", type=_processes, metavar="N", default=1, help="rows at once (default: 1)")
     parser.add_argument("--recompute", action="store_true", help="compute the rows that are there already anew")
     parser.add_argument("--figure-only", action="store_true", help="write tables and figures anew from the rows there")
-    parser.add_argument("--device", type=_device, metavar="auto|cuda|cuda:N|mps|cpu", help="(default: auto)")
-    parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16", "int8"), help="(default: auto)")
+    for name in ("device", "precision"):
+        _add_option(parser, option(name))
     cache = parser.add_mutually_exclusive_group()
     cache.add_argument("--cache", metavar="FOLDER", help="where slices once encoded are kept (default: OUTPUT/cache)")
     cache.add_argument("--no-cache", action="store_true", help="every row encodes its slices itself")
@@ -272,26 +251,14 @@ def _add_web(commands: argparse._SubParsersAction[Parser]) -> None:
     add("--no-browser", action="store_true", help="open no browser, print the address only")
 
 
-def _axis(text: str) -> str | int:
-    if text not in ("auto", "0", "1", "2"):
-        raise argparse.ArgumentTypeError(f"“{text}” is not one of auto, 0, 1, 2")
-    return text if text == "auto" else int(text)
-
-
-def _device(text: str) -> str:
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
-        raise argparse.ArgumentTypeError(f"“{text}” is not one of auto, cuda, cuda:N, mps, cpu")
-    return text
-
-
 def _slices(text: str) -> list[int]:
-    """Slice numbers from a list such as `3,40` or `10-12,20`, ascending, each once."""
+    """Slice numbers from a list such as `3,40` or `10-12,20`, ascending, each once. Raises ValueError."""
     numbers: set[int] = set()
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,9})(?:-(\d{1,9}))?\s*", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last or last - first > MAX_LISTED_SLICES:
-            raise argparse.ArgumentTypeError(f"“{text}” is no list of slice numbers such as 3,40 or 10-12")
+            raise ValueError(f"“{text}” is no list of slice numbers such as 3,40 or 10-12")
         numbers.update(range(first, last + 1))
     return sorted(numbers)
 
@@ -299,8 +266,21 @@ def _slices(text: str) -> list[int]:
 def _range(text: str) -> list[int]:
     match = re.fullmatch(r"\s*(\d{1,9})\s*[,:-]\s*(\d{1,9})\s*", text)
     if not match or int(match[1]) > int(match[2]):
-        raise argparse.ArgumentTypeError(f"“{text}” is no range of slices such as 10,80")
+        raise ValueError(f"“{text}” is no range of slices such as 10,80")
     return [int(match[1]), int(match[2])]
+
+
+def _axis(text: str) -> str | int:
+    return int(text) if text.isdecimal() else text
+
+
+_CONVERTERS: dict[Kind, Callable[[str], Any]] = {
+    INTEGER: int,
+    NUMBER: float,
+    SLICES: _slices,
+    RANGE: _range,
+    AXIS: _axis,
+}
 
 
 def _names(text: str) -> list[str]:
@@ -311,7 +291,10 @@ def _names(text: str) -> list[str]:
 
 
 def _painted(text: str) -> list[int]:
-    numbers = _slices(text)
+    try:
+        numbers = _slices(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
     if numbers[0] < 1:
         raise argparse.ArgumentTypeError("at least one slice has to be painted")
     return numbers
@@ -340,7 +323,3 @@ def _number(text: str, convert: Callable[[str], float], least: float, words: str
 
 def _count(text: str) -> int:
     return int(_number(text, int, 0, "a whole number from 0 up"))
-
-
-def _positive(text: str) -> float:
-    return _number(text, float, 0, "a number from 0 up")

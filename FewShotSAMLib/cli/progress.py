@@ -9,18 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from FewShotSAMLib.options import STAGES
 from FewShotSAMLib.worker.protocol import Event
 
-STAGE_WORDS = {
-    "encode": "Encoding slices",
-    "augment": "Encoding painted slices anew",
-    "synthesise": "Encoding synthesised pairs",
-    "priors": "Comparing shapes",
-    "fine-tune": "Learning",
-    "predict": "Segmenting",
-    "write": "Writing",
-    "benchmark": "Measuring",
-}
 PLAIN_STEP_PERCENT = 25
 
 
@@ -59,7 +50,7 @@ class ProgressDisplay:
             self._print(f"warning: {event['message']}")
         elif event["type"] == "progress" and not self._quiet:
             stage, done, total = event["stage"], event["done"], event["total"]
-            words = STAGE_WORDS.get(stage, stage.capitalize())
+            words = STAGES.get(stage, stage.capitalize())
             if self._bars:
                 self._show_bar(words, done, total, _time_left(event.get("eta_s")))
             else:

@@ -16,18 +16,12 @@ from FewShotSAMLib.cli.progress import ProgressDisplay
 from FewShotSAMLib.cli.summary import summary_lines
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path, check_writable
+from FewShotSAMLib.options import OPTIONS, PATH
 from FewShotSAMLib.worker.client import WorkerClient, error_of
 from FewShotSAMLib.worker.protocol import Event, encode
 
-PATHS = (
-    *("volume", "annotation", "model", "output", "checkpoint", "save_model", "warm_start", "confidence", "cache"),
-    "contact_sheet",
-)
-OPTIONS = (
-    *("axis", "empty_slices", "painted_slices", "range", "method", "encoder", "normalisation", "steps", "seed"),
-    *("augmented_copies", "code_faithful", "fresh_augmentation"),
-    *("device", "precision", "no_cache", "cache_limit_gb", "largest_island", "fill_holes", "smooth_mm"),
-)
+PATHS = frozenset(each.name for each in OPTIONS if each.kind is PATH)
+NAMES = frozenset(each.name for each in OPTIONS)
 
 
 def propagate(options: argparse.Namespace) -> int:
@@ -87,8 +81,9 @@ def _run(command: str, options: argparse.Namespace) -> int:
 def job_parameters(options: argparse.Namespace) -> dict[str, Any]:
     """The job's parameters: what was given on the command line, paths made absolute."""
     given = {name: value for name, value in vars(options).items() if value is not None and value is not False}
-    paths = {name: str(Path(given[name]).absolute()) for name in PATHS if name in given}
-    return paths | {name: given[name] for name in OPTIONS if name in given}
+    return {
+        name: str(Path(value).absolute()) if name in PATHS else value for name, value in given.items() if name in NAMES
+    }
 
 
 def run_job(command: str, parameters: Mapping[str, Any], listen: Callable[[Event], None]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from FewShotSAMLib.core.dicom_frames import Frame, frames_of, is_image, pixels_o
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.file_kind import head_of, is_dicom_head
 from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.packages import import_package
 from FewShotSAMLib.core.stored import StoredImage
 
 MOST_FILES = 20_000
@@ -218,9 +219,7 @@ def _narrower(stack: list[Frame], positions: int, used: set[str]) -> tuple[str, 
 
 
 def _tag(name: str) -> str:
-    from pydicom.datadict import tag_for_keyword
-
-    number = tag_for_keyword(name) or 0
+    number = import_package("pydicom.datadict").tag_for_keyword(name) or 0
     return f"({number >> 16:04x},{number & 0xFFFF:04x})"
 
 

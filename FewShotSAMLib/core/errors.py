@@ -2,14 +2,19 @@
 
 from typing import ClassVar
 
+from FewShotSAMLib.core.hints import Hint
+
 
 class FewShotSAMError(Exception):
-    """An error whose message is meant for the user; `hint` says what they can do about it."""
+    """An error whose message is meant for the user; `hint` says what they can do about it.
+
+    As text it has the command line's words for a hint; other front ends use their own, see core/hints.py.
+    """
 
     kind: ClassVar[str] = "bug"
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: Hint | str = "") -> None:
         super().__init__(message, hint)
         self.message = message
         self.hint = hint
@@ -38,3 +43,18 @@ class CancelledError(FewShotSAMError):
 
     kind = "cancelled"
     exit_code = 4
+
+
+_MEMORY_PHRASES = ("allocate memory", "not enough memory", "out of memory", "unable to allocate")
+"""How torch's RuntimeErrors tell of it (Linux, Windows, CUDA and Metal)."""
+
+
+def is_memory_shortage(error: BaseException) -> bool:
+    """Whether memory ran out: Python's and NumPy's MemoryError, and torch's own, known by name and by its words.
+
+    torch raises OutOfMemoryError for graphics cards, but a plain RuntimeError for the computer's own memory.
+    """
+    if isinstance(error, MemoryError) or any(base.__name__ == "OutOfMemoryError" for base in type(error).__mro__):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(phrase in text for phrase in _MEMORY_PHRASES)

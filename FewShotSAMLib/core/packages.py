@@ -1,15 +1,54 @@
-"""Imports, when they are needed, the packages that read and write what SimpleITK does not."""
+"""Python packages by the two names they have: what pip installs (a distribution) and what `import` finds (a module)."""
+
+from __future__ import annotations
 
 import importlib
+import importlib.metadata
+import re
+from pathlib import Path
 from types import ModuleType
 
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.hints import hint
 
-_FOR = {"nibabel": "NIfTI and FreeSurfer files", "pydicom": "DICOM files", "highdicom": "DICOM segmentations"}
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "segment_anything": "segment-anything"}
+"""Module -> distribution, where the two are called differently."""
+_READS = {"nibabel": "NIfTI and FreeSurfer files", "pydicom": "DICOM files", "highdicom": "DICOM segmentations"}
+"""What the packages are for that are imported when they are needed: 3D Slicer, whose volumes come as NRRD, needs none."""
+_MODULE_LINE = re.compile(r"^([^/,\n]+)/__init__\.py,", re.MULTILINE)
+
+
+def distribution_of(module: str) -> str:
+    """What pip calls the package that a top-level module belongs to."""
+    return DISTRIBUTIONS.get(module, module)
+
+
+def installed_version(distribution: str) -> str:
+    """The version of a distribution, "" where it is not installed or a part of it is gone; nothing is imported.
+
+    Its own list of files says which modules it has: their names cannot be guessed from its own.
+    """
+    try:
+        found = importlib.metadata.distribution(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+    # A damaged installation may have metadata without a version.
+    version = found.metadata["Version"] if "Version" in found.metadata else ""
+    files = [Path(str(found.locate_file(name)), "__init__.py") for name in _modules(found)]
+    return version if version and all(file.is_file() for file in files) else ""
+
+
+def modules_of(distribution: str) -> list[str]:
+    """The top-level packages that a distribution brought; empty where it is not installed, or keeps no list."""
+    try:
+        return _modules(importlib.metadata.distribution(distribution))
+    except importlib.metadata.PackageNotFoundError:
+        return []
 
 
 def import_package(name: str) -> ModuleType:
-    """The module `name`; raises BadInputError with the way to install its package where it is missing."""
+    """The module `name` of a package that reads or writes what SimpleITK does not. Raises BadInputError with the way to
+    install it where it is missing."""
     package = name.partition(".")[0]
     try:
         return importlib.import_module(name)
@@ -17,5 +56,10 @@ def import_package(name: str) -> ModuleType:
         if (error.name or "").partition(".")[0] != package:
             raise
         raise BadInputError(
-            f"{_FOR[package]} need the package {package}, which is not installed.", f"Run: pip install {package}"
+            f"{_READS[package]} need the package {package}, which is not installed.",
+            hint("install-reader", package=package),
         ) from error
+
+
+def _modules(found: importlib.metadata.Distribution) -> list[str]:
+    return _MODULE_LINE.findall(found.read_text("RECORD") or "")

@@ -6,6 +6,7 @@ import numpy as np
 
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.core.segment import Segmentation
 from FewShotSAMLib.core.volume import Volume
 
@@ -44,14 +45,14 @@ def odd_paint(annotation: Annotation) -> list[str]:
     if len(annotation.exemplars) == count > 1:
         raise BadInputError(
             f"All {count} slices are painted or declared empty: there is nothing left to predict.",
-            "If this is a finished segmentation, name the slices to learn from with --painted-slices.",
+            hint("choose-painted"),
         )
     painted = annotation.painted
     warnings = []
     if len(painted) >= _FULL_RUN and painted[-1] - painted[0] + 1 == len(painted):
         warnings.append(
             f"Every slice from {painted[0]} to {painted[-1]} is painted: only what lies beyond them is predicted. If "
-            "this is a finished segmentation, name the slices to learn from with --painted-slices."
+            "this is a finished segmentation, choose a few of these slices to learn from."
         )
     return warnings + _half_done(annotation)
 
@@ -71,6 +72,6 @@ def _half_done(annotation: Annotation) -> list[str]:
             slices = ", ".join(map(str, odd[:5]))
             warnings.append(
                 f"“{segment.name}” is much smaller on slice {slices} than on the painted slices beside it. If it is "
-                "not painted completely there, complete it, or leave that slice out with --painted-slices."
+                "not painted completely there, complete it, or leave that slice out of those to learn from."
             )
     return warnings

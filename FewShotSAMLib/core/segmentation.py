@@ -245,3 +245,15 @@ def _distinct_values(segments: tuple[Segment, ...]) -> tuple[list[int], list[str
             warnings.append(f"Segment {segment.name!r} got label value {value}: {segment.label_value} was taken.")
         values.append(value)
     return values, warnings
+
+
+def segmentation_of(labels: np.ndarray, geometry: Geometry, name: str = "The annotation") -> Segmentation:
+    """The segmentation of a label map (K, J, I) in memory; raises BadInputError as `read_segmentation` does."""
+    if labels.shape != geometry.shape:
+        raise BadInputError(f"{name} has the shape {labels.shape}, not {geometry.shape}.", "Give (k, j, i) labels.")
+    numbers = labels.astype(np.uint8) if labels.dtype == bool else labels
+    layers, seen = _to_labels(numbers[np.newaxis], Path(name))
+    segments = segments_of_labels([int(value) for value in np.flatnonzero(seen[0])])
+    if not segments:
+        raise BadInputError(f"{name} holds no painted voxel.", "Paint a few slices.")
+    return Segmentation(layers, geometry, segments)

@@ -111,3 +111,15 @@ def _checked_range(voxels: np.ndarray, path: Path) -> tuple[np.ndarray, tuple[st
         f"{odd} voxels of {path.name} are NaN or infinite; they were read as {low:.6g}, the smallest finite value."
     )
     return repaired, (warning,)
+
+
+def volume_of(voxels: np.ndarray, geometry: Geometry, name: str = "volume") -> Volume:
+    """A volume of an array (K, J, I), or (K, J, I, 3) uint8 for RGB. Raises BadInputError as `read_volume` does, and
+    where the array does not have the geometry's shape."""
+    if voxels.shape[:3] != geometry.shape or voxels.ndim not in (3, 4) or voxels.dtype.kind not in "iuf":
+        raise BadInputError(
+            f"An array {voxels.shape} of {voxels.dtype} is no volume of {geometry.shape} voxels (k, j, i).",
+            "Give numbers in the order (k, j, i), and the geometry's size as (i, j, k).",
+        )
+    checked, warnings = _checked_range(_scalar_or_rgb(StoredImage(voxels, geometry), Path(name)), Path(name))
+    return Volume(checked, geometry, name, warnings)

@@ -37,10 +37,10 @@ def fitted(
     told = f"{_listed(hidden)} {'lies' if len(hidden) == 1 else 'lie'} outside the window {_span(window)}"
     other, name = _better(normalisation, volume, list(values.values()))
     if is_choice:
-        return normalisation, [f"{told} and cannot be told from its surroundings. Try --normalisation {name}."]
+        return normalisation, [f"{told} and cannot be told from its surroundings. Try the normalisation {name}."]
     why = f"{normalisation.why}; what was painted lies outside {_span(window)}"
     return replace(other, why=why), [
-        f"{told}; the window {name} was taken instead. Give another one with --normalisation if it does not suit."
+        f"{told}; the window {name} was taken instead. Choose another normalisation if it does not suit."
     ]
 
 

@@ -1,10 +1,11 @@
-"""What a job sees of the background process: progress, warnings, cancellation and what stays warm between jobs."""
+"""What a job sees of the background process: progress, warnings, cancellation, its time, and what stays warm."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +94,24 @@ class JobContext:
     def preview(self, **fields: Any) -> None:
         """Report that something can be shown already; bulk data lies in files, `fields` name them."""
         self._send("preview", fields)
+
+
+class StageTimer:
+    """Seconds spent in each stage of a job."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._start = time.monotonic()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the time of the block for the stage."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - start, 3)
+
+    def total(self) -> float:
+        """Seconds since the job began."""
+        return round(time.monotonic() - self._start, 3)

@@ -12,10 +12,9 @@ from FewShotSAMLib.core.intensity import IntensityWindow
 from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.methods.augmentation import RECIPE, SliceAugmentation
-from FewShotSAMLib.methods.priors import fit
 from FewShotSAMLib.sam.cache import EmbeddingCache, EmbeddingStore, MissingSlicesError
 from FewShotSAMLib.sam.encoder import Encoder
-from FewShotSAMLib.sam.framing import Framing
+from FewShotSAMLib.sam.framing import Framing, averaged
 
 BLACK = (0.0, 0.0, 0.0)
 LUMINANCE = (0.299, 0.587, 0.114)
@@ -95,8 +94,8 @@ class SliceEmbeddings:
 
     def shown(self, index: int) -> torch.Tensor:
         """What the encoder sees of a cut slice, in 0..1, float32: (rows, columns), or (rows, columns, 3) of a volume in
-        colours; for an encoder that looks closely always (rows, columns, 3), the slice between its two neighbours."""
-        if not self._encoder.spec.looks_closely:
+        colours; for an encoder that sees neighbours always (rows, columns, 3), the slice between its two neighbours."""
+        if not self._encoder.spec.architecture.sees_neighbours:
             return torch.from_numpy(self.grey(index))
         last = self._volume.voxels.shape[self.framing.plane.axis] - 1
         beside = [min(max(index + offset, 0), last) for offset in (-1, 0, 1)]
@@ -104,11 +103,12 @@ class SliceEmbeddings:
 
     def framed(self, shown: torch.Tensor) -> torch.Tensor:
         """The encoder's image (3, S, S), 0..255, of a slice as `shown` gives it, or of one that was made of such."""
-        return self.framing.image(shown, BLACK) if self._encoder.spec.looks_closely else self.framing.image(shown)
+        between = self._encoder.spec.architecture.sees_neighbours
+        return self.framing.image(shown, BLACK) if between else self.framing.image(shown)
 
     def plain(self, indices: Sequence[int], side: int) -> torch.Tensor:
         """Framed slices (n, side, side) in 0..1, black beyond the volume."""
-        return torch.cat([fit(self._plain(index), side) for index in indices]) / 255
+        return torch.cat([averaged(self._plain(index), side) for index in indices]) / 255
 
     def _plain(self, index: int) -> torch.Tensor:
         return self.framing.image(self._single(index), BLACK)[:1]
@@ -163,7 +163,7 @@ class SliceEmbeddings:
     @property
     def _manner(self) -> str:
         """Names in cache keys what made slices are made of."""
-        return "between neighbours " if self._encoder.spec.looks_closely else ""
+        return "between neighbours " if self._encoder.spec.architecture.sees_neighbours else ""
 
     def _copy(self, grey: torch.Tensor, index: int, copy: int) -> torch.Tensor:
         unlabelled = np.zeros(tuple(grey.shape[:2]), dtype=np.uint8)

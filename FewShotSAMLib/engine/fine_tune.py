@@ -1,14 +1,12 @@
 """Fine-tunes a head on the exemplars' embeddings."""
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 
 from FewShotSAMLib.engine.context import JobContext
-from FewShotSAMLib.engine.exemplars import Exemplar
 from FewShotSAMLib.methods.head import Head
+from FewShotSAMLib.methods.interface import Exemplar, Schedule
 from FewShotSAMLib.methods.repeatable import repeatable
 
 CLEAN_SHARE = 0.5
@@ -20,23 +18,6 @@ REPORT_EVERY = 10
 
 Draw = Callable[[torch.Generator], list[Exemplar]]
 """Draws the batch of a step."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """AdamW with linear warm-up and cosine decay; the paper states no schedule, so the numbers are ours."""
-
-    steps: int
-    batch: int = 2
-    learning_rate: float = 5e-4
-    weight_decay: float = 1e-4
-    warm_up: int = 10
-    max_gradient: float = 1.0
-
-    def factor(self, step: int) -> float:
-        """Learning rate at `step` as a share of the highest."""
-        rising = min(1.0, (step + 1) / self.warm_up)
-        return rising * 0.5 * (1 + math.cos(math.pi * step / max(1, self.steps)))
 
 
 def fine_tune(

@@ -12,18 +12,16 @@ from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.engine.contact_sheet import contact_sheet, write_png
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
-from FewShotSAMLib.engine.exemplars import Exemplar
-from FewShotSAMLib.engine.fine_tune import CLEAN_SHARE, Draw, Schedule, draw_views
-from FewShotSAMLib.engine.run import Run
-from FewShotSAMLib.engine.schedules import Training
+from FewShotSAMLib.engine.fine_tune import CLEAN_SHARE, Draw, draw_views
 from FewShotSAMLib.engine.synthesise import PairMaker
+from FewShotSAMLib.engine.volume_run import VolumeRun
 from FewShotSAMLib.methods.augmentation import SliceAugmentation
 from FewShotSAMLib.methods.head import Head
-from FewShotSAMLib.methods.lora import LARGE_GRID, LoraFactors, adapted_hash, attach, encode_with_gradients, merge
-from FewShotSAMLib.methods.registry import Method
+from FewShotSAMLib.methods.interface import Exemplar, Schedule, Training
 from FewShotSAMLib.methods.synthesis import LabelledSlice
 from FewShotSAMLib.sam.checkpoint import load_sam
 from FewShotSAMLib.sam.encoder import Encoder
+from FewShotSAMLib.sam.lora import LARGE_GRID, LoraFactors
 from FewShotSAMLib.sam.precision import pick_precision
 from FewShotSAMLib.sam.registry import PIXEL_MEAN, PIXEL_STD
 
@@ -34,14 +32,14 @@ SHOWN_PAIRS = 24
 MANY = 2**31 - 1
 """Number of augmented copies and pairs to draw from where none is kept."""
 IMAGES_PER_STEP = 2
-REAL_VIEWS_COMPACT = 2
-"""Beside each synthesised pair, with the bundled encoder: with one alone what the pairs look like outweighed what the
-structure looks like, and the decoder learned to find nothing."""
+REAL_VIEWS_FINE = 2
+"""Beside each synthesised pair, with fine levels: with one alone what the pairs look like outweighed what the structure
+looks like, and the decoder learned to find nothing."""
 BACKWARD_COST, RECOMPUTED_COST = 3.0, 4.0
 """Time of a training step on one image as multiples of encoding it: forward and backward; and forward once more."""
 NO_PAIRS = (
     "No pairs are synthesised: there are as many of them as augmented copies, and after a warm start none unless asked "
-    "for. Choose a number with --augmented-copies."
+    "for. Choose a number of augmented copies."
 )
 LONG_S = 600.0
 """Training from which on the user is warned."""
@@ -54,29 +52,29 @@ SAM_IMAGE_SIZE = 1024
 
 
 class ImageTraining:
-    """What `method` needs for training besides the exemplars: nothing, synthesised pairs, or an encoder to adapt.
+    """What training needs besides the exemplars: nothing, synthesised pairs, or an encoder to adapt.
 
-    sheet: where a picture of synthesised pairs goes, at once; None for nowhere.
+    pairs: whether some are synthesised; sheet: where a picture of synthesised pairs goes, at once; None for nowhere.
     """
 
     def __init__(
         self,
-        run: Run,
-        method: Method,
+        run: VolumeRun,
         annotation: Annotation,
         embeddings: SliceEmbeddings,
         seed: int,
-        sheet: Path | None,
+        pairs: bool = False,
+        sheet: Path | None = None,
         fresh: bool = False,
     ) -> None:
         self._fresh = fresh
         self._run, self._annotation, self._embeddings = run, annotation, embeddings
-        maker = PairMaker(annotation, embeddings, seed) if method.synthesises else None
+        maker = PairMaker(annotation, embeddings, seed) if pairs else None
         self._maker = maker if maker is not None and maker.possible else None
         if self._maker is not None and sheet is not None:
-            pairs = [self._to_look_at(self._maker.pair(number)) for number in range(SHOWN_PAIRS)]
+            made = [self._to_look_at(self._maker.pair(number)) for number in range(SHOWN_PAIRS)]
             with atomic_path(sheet) as path:  # now: whoever does not like the pairs need not wait for the training
-                write_png(contact_sheet(pairs, annotation.segmentation.segments, embeddings.framing.aspect), path)
+                write_png(contact_sheet(made, annotation.segmentation.segments, embeddings.framing.aspect), path)
 
     def phases(
         self, head: Head, exemplars: Sequence[Exemplar], copies: int, training: Training
@@ -108,7 +106,7 @@ class ImageTraining:
 
     def _to_look_at(self, pair: LabelledSlice) -> LabelledSlice:
         """Without the neighbours, which the encoder sees as colours."""
-        return replace(pair, grey=pair.grey[..., 1]) if self._run.encoder.spec.looks_closely else pair
+        return replace(pair, grey=pair.grey[..., 1]) if self._run.encoder.spec.architecture.sees_neighbours else pair
 
     def _encoding_draw(self, encode: Encode, steps: int, cost: Callable[[Encoder], float]) -> Draw:
         if is_slow(self._run.encoder):
@@ -118,7 +116,7 @@ class ImageTraining:
     @property
     def _real_views(self) -> int:
         """Beside a synthesised pair."""
-        return REAL_VIEWS_COMPACT if self._run.encoder.spec.looks_closely else 1
+        return REAL_VIEWS_FINE if self._run.encoder.spec.architecture.fine_channels else 1
 
 
 def is_slow(encoder: Encoder) -> bool:
@@ -150,7 +148,7 @@ def encoding_draw(
     annotation: Annotation, embeddings: SliceEmbeddings, encode: Encode, maker: PairMaker | None, real_views: int = 1
 ) -> Draw:
     """Batches whose images are made and encoded at each step: `real_views` real exemplars, as they are or augmented
-    anew, and a synthesised pair; two real exemplars without a maker."""
+    again, and a synthesised pair; two real exemplars without a maker."""
     class_count = len(annotation.segmentation.segments)
 
     def real(index: int, generator: torch.Generator) -> tuple[torch.Tensor, np.ndarray]:
@@ -173,25 +171,25 @@ def encoding_draw(
     return draw
 
 
-def adaptable_encoder(run: Run, factors: LoraFactors) -> Encode:
+def adaptable_encoder(run: VolumeRun, factors: LoraFactors) -> Encode:
     """The encoder's original layers in float32 with the updates `factors`, through which gradients reach them."""
     sam, _ = load_sam(run.encoder.spec, run.compute.checkpoint, warn=run.context.warning)
     network, device = sam.image_encoder.to(run.encoder.device), run.encoder.device
-    attach(network, factors)
+    factors.attach(network)
     mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
 
     def encode(image: torch.Tensor) -> torch.Tensor:
-        return encode_with_gradients(network, ((image.to(device) - mean) / std)[None], run.context.check)[0]
+        return factors.encode(network, ((image.to(device) - mean) / std)[None], run.context.check)[0]
 
     return encode
 
 
-def frozen_encoder(run: Run) -> Encode:
+def frozen_encoder(run: VolumeRun) -> Encode:
     """The encoder as it is."""
     return lambda image: run.encoder.encode(image[None], run.context.check)[0]
 
 
-def warn_of_time(run: Run, encode: Encode, steps: int, cost: float) -> None:
+def warn_of_time(run: VolumeRun, encode: Encode, steps: int, cost: float) -> None:
     """Encode one blank image and say, before it begins, how long training will take if that is long.
 
     cost: time of training on one image as a multiple of encoding it.
@@ -209,16 +207,16 @@ def warn_of_time(run: Run, encode: Encode, steps: int, cost: float) -> None:
         )
 
 
-def adapted_run(run: Run, factors: LoraFactors) -> Run:
+def adapted_run(run: VolumeRun, factors: LoraFactors) -> VolumeRun:
     """The same volume on its way through the encoder with the updates merged into its weights.
 
     Its embeddings have a key of their own in the cache, as its weights have a hash of their own.
     """
     spec, device = run.encoder.spec, run.encoder.device
     sam, weights_hash = load_sam(spec, run.compute.checkpoint, warn=run.context.warning)
-    merge(sam.image_encoder, factors)
+    factors.merge(sam.image_encoder)
     precision, automatic = pick_precision(run.compute.precision, device, spec), run.compute.precision == "auto"
-    encoder = Encoder(spec, sam, adapted_hash(weights_hash, factors), device, precision, automatic, run.context.warning)
+    encoder = Encoder(spec, sam, factors.adapted_hash(weights_hash), device, precision, automatic, run.context.warning)
     return replace(run, encoder=encoder)
 
 

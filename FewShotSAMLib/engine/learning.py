@@ -1,36 +1,21 @@
-"""Learns a head from the exemplars of one volume, from SAM's decoder or from an earlier few-shot model."""
+"""Learns from the exemplars of one volume, from scratch or from an earlier few-shot model."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.core.plane import SlicePlane
+from FewShotSAMLib.core.window_fit import Look
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
-from FewShotSAMLib.engine.exemplars import Exemplar, collect_exemplars, tokens_of
-from FewShotSAMLib.engine.fine_tune import Draw, Schedule, fine_tune
-from FewShotSAMLib.engine.guidance import make_guide
-from FewShotSAMLib.engine.image_training import ImageTraining, is_slow
 from FewShotSAMLib.engine.model_file import FewShotModel
-from FewShotSAMLib.engine.run import Run
-from FewShotSAMLib.engine.schedules import Training, plan_training
-from FewShotSAMLib.methods.fusion_head import FusionHead
-from FewShotSAMLib.methods.head import Head
-from FewShotSAMLib.methods.pixel_classifier import PixelClassifierHead
-from FewShotSAMLib.methods.registry import DEFAULT_METHOD, Method, Parts, get_method
+from FewShotSAMLib.engine.task import EngineTask
+from FewShotSAMLib.engine.volume_run import VolumeRun
+from FewShotSAMLib.methods.interface import Predictor
+from FewShotSAMLib.methods.registry import DEFAULT_METHOD, get_method
 from FewShotSAMLib.sam.encoder import Encoder
-
-GUIDED_STEPS = 12
-GUIDED_WARM_STEPS = 3
-GUIDED_LEARNING_RATE = 5e-5
-
-AUGMENTED_COPIES = 8
-AUGMENTED_COPIES_SLOW = 2
-"""With a large encoder on a CPU, where a copy costs seconds."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +23,7 @@ class LearningOptions:
     """How to train; None leaves the choice to us.
 
     steps of training; augmented copies of each exemplar; the model to start from (None: the checkpoint's decoder);
-    code_faithful: as the method's authors published it; contact_sheet: where a picture of synthesised pairs goes, at
-    once; fresh_augmentation: augmented copies are made and encoded anew at each step, as AutoSAM's code does.
+    code_faithful: as the method's authors published it; the others as in `EngineTask`.
     """
 
     steps: int | None = None
@@ -51,129 +35,54 @@ class LearningOptions:
     contact_sheet: Path | None = None
     fresh_augmentation: bool = False
 
-    def training(self, encoder: Encoder) -> Training:
-        """The training that follows."""
-        method, compact = get_method(self.method), encoder.spec.looks_closely
-        return plan_training(method, compact, self.code_faithful, self.warm_start is not None, self.steps)
-
-    def guided_schedule(self, painted: int) -> Schedule:
-        """The schedule for a decoder that was trained on episodes: it needs little, and at least two painted slices."""
-        steps = GUIDED_STEPS if self.warm_start is None else GUIDED_WARM_STEPS
-        steps = steps if self.steps is None else self.steps
-        return Schedule(steps if painted > 1 else 0, learning_rate=GUIDED_LEARNING_RATE)
-
 
 @dataclass(frozen=True)
 class Learned:
-    """A head that predicts, and the model file's content that makes it again."""
+    """A predictor; the model file's content that makes it again, which may have to be computed; and the training."""
 
-    head: Head
-    model: FewShotModel
+    predictor: Predictor
+    model: Callable[[], FewShotModel]
     steps: int
     loss: float | None
 
 
-def new_head(method: Method, encoder: Encoder, class_count: int, settings: Any, seed: int = 0) -> Head:
-    """The method's head with the mask decoder of the encoder's checkpoint, on the encoder's device."""
-    parts = Parts(*encoder.sam_parts(), encoder.spec.architecture, class_count, encoder.fusion_layers())
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return method.new_head(parts, settings).to(encoder.device)
-
-
-def learn(run: Run, annotation: Annotation, embeddings: SliceEmbeddings, options: LearningOptions) -> Learned:
-    """Fine-tune on the annotation's exemplars.
-
-    After a warm start there are no augmented copies unless asked for, so that a slice added to a volume that was
-    propagated before needs no encoder at all.
-    """
+def learn(run: VolumeRun, annotation: Annotation, embeddings: SliceEmbeddings, options: LearningOptions) -> Learned:
+    """Fit the method to the annotation's exemplars."""
     warm_start = options.warm_start
-    method = get_method(options.method)
-    settings = warm_start.settings if warm_start else _new_settings(method, options)
-    head = new_head(method, run.encoder, len(annotation.segmentation.segments), settings, options.seed)
-    if warm_start is not None:
-        warm_start.load_into(head)
-    else:
-        head.calibrate(lambda: _embedded(annotation, embeddings).to(run.encoder.device).float())
-    guided = isinstance(head, FusionHead)
-    copies = 0 if guided else _copies(options, run.encoder)
-    training = options.training(run.encoder)
-    exemplars = []
-    if training.on_cache is not None:
-        with run.timer.stage("augment"):
-            exemplars = collect_exemplars(annotation, embeddings, copies, head.logit_stride, run.context)
-    tokens = tokens_of(exemplars, settings) if method.needs_tokens and not guided else []
-    head.set_support(tokens)
-    if isinstance(head, FusionHead):
-        with run.timer.stage("priors"):
-            head.follow(make_guide(run, exemplars, embeddings))
-        exemplars = [exemplar for exemplar in exemplars if exemplar.slice_index in annotation.painted]
-        training = Training(options.guided_schedule(len(exemplars)), None)
-    if isinstance(head, PixelClassifierHead):
-        loss: float | None = _solve(run, head, exemplars, options.seed)
-    else:
-        fresh = options.fresh_augmentation and not guided
-        made = ImageTraining(run, method, annotation, embeddings, options.seed, options.contact_sheet, fresh)
-        loss = _train(run, head, exemplars, training, made.phases(head, exemplars, copies, training), options.seed)
-    model = FewShotModel(
-        method=method.name,
-        encoder=run.encoder.spec.name,
-        weights_hash=run.encoder.weights_hash,
-        normalisation=run.normalisation,
-        plane=run.plane.name,
-        settings=settings,
-        segments=annotation.segmentation.segments,
-        tokens=tuple(token for token in tokens if token.copy == 0),
-        tensors=head.state_dict(),
-        region=embeddings.framing.crop if run.encoder.spec.looks_closely else None,
+    method = get_method(options.method).load().for_encoder(run.encoder.spec.architecture)
+    values = {"code_faithful": True} if options.code_faithful else {}
+    settings = warm_start.settings if warm_start else method.settings(**values)
+    task = EngineTask(
+        run,
+        annotation,
+        embeddings,
+        settings,
+        warm_start.state if warm_start else None,
+        options.steps,
+        options.augmented_copies,
+        options.seed,
+        options.code_faithful,
+        options.fresh_augmentation,
+        options.contact_sheet,
     )
-    return Learned(head, model, training.steps, loss)
+    predictor = method.fit(task)
+    region = embeddings.framing.crop if run.encoder.spec.architecture.sees_region else None
 
+    def model() -> FewShotModel:
+        return FewShotModel(
+            method=options.method,
+            encoder=run.encoder.spec.name,
+            weights_hash=run.encoder.weights_hash,
+            normalisation=run.normalisation,
+            plane=run.plane.name,
+            settings=settings,
+            segments=annotation.segmentation.segments,
+            state=predictor.state(),
+            region=region,
+            look=Look.of(run.volume, run.window),
+        )
 
-def _train(
-    run: Run,
-    head: Head,
-    exemplars: Sequence[Exemplar],
-    training: Training,
-    phases: Iterable[tuple[Schedule, Draw | None]],
-    seed: int,
-) -> float | None:
-    """The last phase's loss."""
-    loss, done = None, 0
-    for schedule, draw in phases:
-        with run.timer.stage("fine-tune"):
-            loss = fine_tune(head, exemplars, schedule, seed, run.context, draw, (done, training.steps))
-        done += schedule.steps
-    return loss
-
-
-def _solve(run: Run, head: PixelClassifierHead, exemplars: Sequence[Exemplar], seed: int) -> float:
-    with run.timer.stage("fine-tune"):
-        run.context.progress("fine-tune", 0, 1)
-        embeddings = torch.stack([exemplar.embedding for exemplar in exemplars]).to(run.encoder.device).float()
-        target, weight = (torch.stack([getattr(one, name) for one in exemplars]) for name in ("target", "weight"))
-        loss = head.solve(head.read(embeddings), target, weight, seed)
-        run.context.progress("fine-tune", 1, 1)
-    return loss
-
-
-def _embedded(annotation: Annotation, embeddings: SliceEmbeddings) -> torch.Tensor:
-    embeddings.ensure(annotation.exemplars)
-    return embeddings.slices(annotation.exemplars)
-
-
-def _new_settings(method: Method, options: LearningOptions) -> Any:
-    return method.new_settings({"code_faithful": True} if options.code_faithful else None)
-
-
-def _copies(options: LearningOptions, encoder: Encoder) -> int:
-    if options.fresh_augmentation:
-        return 0
-    if options.augmented_copies is not None:
-        return options.augmented_copies
-    if options.warm_start is not None or get_method(options.method).solved:
-        return 0
-    return AUGMENTED_COPIES_SLOW if is_slow(encoder) else AUGMENTED_COPIES
+    return Learned(predictor, model, task.trained, task.loss)
 
 
 def check_encoder(model: FewShotModel, encoder: Encoder) -> None:
@@ -182,7 +91,7 @@ def check_encoder(model: FewShotModel, encoder: Encoder) -> None:
         raise BadInputError(
             f"The few-shot model was learned on the encoder {model.encoder} ({model.weights_hash[:8]}), "
             f"not on {encoder.spec.name} ({encoder.weights_hash[:8]}).",
-            f"Use --encoder {model.encoder} with the same checkpoint, or learn anew without the model.",
+            hint("encoder-of-model", encoder=model.encoder),
         )
 
 
@@ -191,9 +100,9 @@ def check_warm_start(model: FewShotModel, plane: SlicePlane, method: str, segmen
     if model.method != method:
         raise BadInputError(
             f"The few-shot model was learned by the method {model.method}, not {method}.",
-            f"Use --method {model.method}, or learn anew without the model.",
+            hint("method-of-model", method=model.method),
         )
-    if not get_method(method).needs_tokens and len(model.segments) != segment_count:
+    if not get_method(method).load().any_segments and len(model.segments) != segment_count:
         raise BadInputError(
             f"The few-shot model knows {len(model.segments)} segment(s), but the annotation has {segment_count}.",
             "Paint the same segments, or learn anew without the model.",

@@ -1,5 +1,6 @@
 """Few-shot models on disk (`.fewshot`): safetensors with JSON metadata, nothing in them is ever executed."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -7,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path
@@ -16,22 +17,23 @@ from FewShotSAMLib.core.intensity import Normalisation
 from FewShotSAMLib.core.region import Box
 from FewShotSAMLib.core.segmentation import Segment
 from FewShotSAMLib.core.window_fit import Look
-from FewShotSAMLib.methods.guide import Shown
-from FewShotSAMLib.methods.head import Head
+from FewShotSAMLib.methods.interface import ExemplarFeatures, State
 from FewShotSAMLib.methods.registry import get_method
 from FewShotSAMLib.methods.tokens import Token
 
 FORMAT_VERSION = 1
 METADATA_KEY = "fewshotsam"
+LENGTH_BYTES = 8
+"""Of the header of a safetensors file, little-endian at its beginning."""
 
 
 @dataclass(frozen=True)
 class FewShotModel:
     """What fine-tuning produced, with all that is needed to apply it to another volume.
 
-    plane is "axial", "coronal" or "sagittal"; settings are those of the method; tensors are the head's state, tokens
-    its few-shot collection (none for methods without). For the bundled encoder: region, the part of the slices that it
-    was learned on; shown, the exemplars as the body's box shows them (few-shot only).
+    plane is "axial", "coronal" or "sagittal"; settings are those of the method; region: the part of the slices that it
+    was learned on, where the encoder sees a region; look: of the volume that it was learned on, None in models of
+    earlier versions; digest: SHA-256 of the file that it was read from, "" for none.
     """
 
     method: str
@@ -41,23 +43,15 @@ class FewShotModel:
     plane: str
     settings: Any
     segments: tuple[Segment, ...]
-    tokens: tuple[Token, ...]
-    tensors: dict[str, torch.Tensor]
+    state: State
     region: Box | None = None
-    shown: Shown | None = None
     look: Look | None = None
-
-    def load_into(self, head: Head) -> None:
-        """Give the head these weights and its support. Raises BadInputError where they do not fit."""
-        try:
-            head.load_state_dict(self.tensors)
-        except RuntimeError as error:
-            raise BadInputError("The few-shot model is incomplete or damaged.", "Learn it anew.") from error
-        head.set_support(self.tokens)
+    digest: str = ""
 
 
-def save_model(model: FewShotModel, path: Path) -> None:
-    """Write the model; a failure leaves nothing under the final name."""
+def model_bytes(model: FewShotModel) -> bytes:
+    """What a model's file holds."""
+    state = model.state
     header = {
         "version": FORMAT_VERSION,
         "method": model.method,
@@ -69,18 +63,22 @@ def save_model(model: FewShotModel, path: Path) -> None:
         "segments": [_segment_to_json(segment) for segment in model.segments],
         "region": model.region,
         "look": None if model.look is None else model.look.to_json(),
-        "tokens": [{"label": token.label, "slice": token.slice_index, "copy": token.copy} for token in model.tokens],
+        "tokens": [{"label": token.label, "slice": token.slice_index, "copy": token.copy} for token in state.tokens],
     }
-    tensors = {f"head.{name}": tensor.detach().cpu().contiguous() for name, tensor in model.tensors.items()}
-    if model.tokens:
-        tensors["tokens"] = torch.stack([token.vector.detach().cpu().float() for token in model.tokens])
-    if model.shown is not None:
-        tensors["shown.features"] = model.shown.features.cpu().contiguous()
-        tensors["shown.masks"] = model.shown.masks.cpu().contiguous()
+    tensors = {f"head.{name}": tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
+    if state.tokens:
+        tensors["tokens"] = torch.stack([token.vector.detach().cpu().float() for token in state.tokens])
+    if state.shown is not None:
+        tensors["shown.features"] = state.shown.features.cpu().contiguous()
+        tensors["shown.masks"] = state.shown.masks.cpu().contiguous()
+    return save(tensors, metadata={METADATA_KEY: json.dumps(header)})
+
+
+def save_model(model: FewShotModel, path: Path) -> None:
+    """Write the model; a failure leaves nothing under the final name."""
     with atomic_path(path) as temporary:
         try:
-            # Not save_file, which makes files that nobody else may read.
-            temporary.write_bytes(save(tensors, metadata={METADATA_KEY: json.dumps(header)}))
+            temporary.write_bytes(model_bytes(model))  # not save_file, which makes files that nobody else may read
         except (SafetensorError, OSError) as error:
             raise BadInputError(f"{path} could not be written ({error}).", "Check the disk's free space.") from error
 
@@ -90,19 +88,27 @@ def load_model(path: Path) -> FewShotModel:
     if not path.is_file():
         raise BadInputError(f"There is no few-shot model at {path}.", "Check the path; models end in .fewshot.")
     try:
-        with safe_open(str(path), framework="pt") as file:
-            header = json.loads((file.metadata() or {})[METADATA_KEY])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadInputError(f"{path} cannot be read ({error.strerror}).", "Check its permissions.") from error
+    return parse_model(content, str(path))
+
+
+def parse_model(content: bytes, name: str = "This") -> FewShotModel:
+    """The model of a file's content. Raises BadInputError, with the file's name, as `load_model` does."""
+    try:
+        length = int.from_bytes(content[:LENGTH_BYTES], "little")
+        header = json.loads(json.loads(content[LENGTH_BYTES : LENGTH_BYTES + length])["__metadata__"][METADATA_KEY])
         if header["version"] > FORMAT_VERSION:
-            raise BadInputError(f"{path} was saved by a newer FewShotSAM.", "Update FewShotSAM to use this model.")
-        return _model_from(header, tensors)
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+            raise BadInputError(f"{name} was saved by a newer FewShotSAM.", "Update FewShotSAM to use this model.")
+        return _model_from(header, load(content), hashlib.sha256(content).hexdigest())
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadInputError(
-            f"{path} is not a few-shot model ({error}).", "Choose a .fewshot file that FewShotSAM saved."
+            f"{name} is not a few-shot model ({error}).", "Choose a .fewshot file that FewShotSAM saved."
         ) from error
 
 
-def _model_from(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> FewShotModel:
+def _model_from(header: dict[str, Any], tensors: dict[str, torch.Tensor], digest: str) -> FewShotModel:
     vectors = tensors.pop("tokens", torch.empty(0))
     features, masks = tensors.pop("shown.features", None), tensors.pop("shown.masks", None)
     region = header.get("region")
@@ -112,13 +118,16 @@ def _model_from(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Few
         weights_hash=header["weights_hash"],
         normalisation=Normalisation.from_json(header["normalisation"]),
         plane=header["plane"],
-        settings=get_method(header["method"]).new_settings(header["settings"]),
+        settings=get_method(header["method"]).load().settings(**header["settings"]),
         segments=tuple(_segment_from_json(entry) for entry in header["segments"]),
-        tokens=_tokens(header["tokens"], vectors),
-        tensors={name.removeprefix("head."): tensor for name, tensor in tensors.items()},
+        state=State(
+            {name.removeprefix("head."): tensor for name, tensor in tensors.items()},
+            _tokens(header["tokens"], vectors),
+            None if features is None or masks is None else ExemplarFeatures(features, masks),
+        ),
         region=None if region is None else (region[0], region[1], region[2], region[3]),
-        shown=None if features is None or masks is None else Shown(features, masks),
         look=Look.from_json(header.get("look")),
+        digest=digest,
     )
 
 

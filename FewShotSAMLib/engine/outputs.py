@@ -13,8 +13,7 @@ from FewShotSAMLib.core.image_io import check_image_output, write_image
 from FewShotSAMLib.core.segmentation import Segmentation, check_fits, check_output, write_segmentation
 from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.engine.context import JobContext
-from FewShotSAMLib.engine.learning import Learned
-from FewShotSAMLib.engine.model_file import save_model
+from FewShotSAMLib.engine.model_file import FewShotModel, save_model
 from FewShotSAMLib.engine.predict import Prediction
 from FewShotSAMLib.engine.request import ApplyRequest, PropagateRequest
 
@@ -70,7 +69,7 @@ def _check_distinct(outputs: Mapping[str, Path], inputs: Mapping[str, Path]) -> 
 def write_outputs(
     result: Segmentation,
     prediction: Prediction,
-    learned: Learned | None,
+    model: FewShotModel | None,
     request: PropagateRequest | ApplyRequest,
     context: JobContext,
     source: Sequence[Any] = (),
@@ -86,8 +85,8 @@ def write_outputs(
         if request.classes is not None:
             classes = files.enter_context(atomic_path(request.classes))
             np.save(classes, prediction.classes, allow_pickle=False)
-        if learned is not None and isinstance(request, PropagateRequest) and request.save_model is not None:
-            save_model(learned.model, files.enter_context(atomic_path(request.save_model)))
+        if model is not None and isinstance(request, PropagateRequest) and request.save_model is not None:
+            save_model(model, files.enter_context(atomic_path(request.save_model)))
         context.check()
     for warning in warnings:
         context.warning(warning)

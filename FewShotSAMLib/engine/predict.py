@@ -1,4 +1,4 @@
-"""Predicts every slice of a volume with a fine-tuned head."""
+"""Predicts every slice of a volume with what was learned."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ import torch
 from FewShotSAMLib.engine.confidence import SliceConfidence, percent, slice_confidence
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
-from FewShotSAMLib.methods.head import Head
+from FewShotSAMLib.methods.interface import Predictor
 
 CERTAIN_PERCENT = 100
 RULED_OUT = -1e4
-"""Logit of a class that cannot be on a slice: far below any that a head gives, and finite, for sums with weight 0."""
+"""Logit of a class that cannot be on a slice: far below any other, and finite, for sums with weight 0."""
 BATCH = 4
-"""Slices per pass through the head."""
+"""Slices per pass."""
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Prediction:
 
 
 def predict(
-    head: Head,
+    predictor: Predictor,
     embeddings: SliceEmbeddings,
     indices: Sequence[int],
     prediction: Prediction,
@@ -40,18 +40,17 @@ def predict(
     on_batch: Callable[[Sequence[int]], None] | None = None,
     ruled_out: Callable[[int], Collection[int]] = lambda index: (),
 ) -> None:
-    """Fill in the slices `indices` of the prediction, batch by batch, as often as the head goes over them; `on_batch`
-    hears which slices are new, `ruled_out` tells which classes cannot be on a slice."""
-    device = next(head.parameters()).device
+    """Fill in the slices `indices` of the prediction, batch by batch, in all its passes; `on_batch` hears
+    which slices are new, `ruled_out` tells which classes cannot be on a slice."""
     axis = embeddings.framing.plane.axis
     classes = np.moveaxis(prediction.classes, axis, 0)
     confidence = None if prediction.confidence is None else np.moveaxis(prediction.confidence, axis, 0)
-    steps = [(number, start) for number in range(head.passes) for start in range(0, len(indices), BATCH)]
+    steps = [(number, start) for number in range(predictor.passes) for start in range(0, len(indices), BATCH)]
     for number, start in steps:
-        context.progress("predict", number * len(indices) + start, head.passes * len(indices))
+        context.progress("predict", number * len(indices) + start, predictor.passes * len(indices))
         batch = indices[start : start + BATCH]
         with torch.inference_mode():
-            logits = head.logits(head.read(embeddings.slices(batch).to(device).float()), batch, number)
+            logits = predictor.predict(embeddings.slices(batch), batch, number)
             for index, framed in zip(batch, logits, strict=True):
                 framed[list(ruled_out(index))] = RULED_OUT
                 probability = embeddings.framing.uncut(framed).softmax(dim=0).cpu()
@@ -62,4 +61,4 @@ def predict(
                     embeddings.framing.cut(confidence[index])[...] = percent(probability).numpy()
         if on_batch is not None:
             on_batch(batch)
-    context.progress("predict", head.passes * len(indices), head.passes * len(indices))
+    context.progress("predict", predictor.passes * len(indices), predictor.passes * len(indices))

@@ -1,18 +1,17 @@
 """The JSON report of a job."""
 
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from FewShotSAMLib import __version__
 from FewShotSAMLib.core.annotation import Annotation
+from FewShotSAMLib.core.peak_memory import peak_memory_bytes
 from FewShotSAMLib.core.segmentation import Segment, Segmentation
 from FewShotSAMLib.engine.confidence import SliceConfidence, next_slices
 from FewShotSAMLib.engine.predict import Prediction
-from FewShotSAMLib.engine.run import Run
+from FewShotSAMLib.engine.volume_run import VolumeRun
 from FewShotSAMLib.sam.encoder import Encoder
 
 SUGGESTED_SLICES = 5
@@ -20,8 +19,7 @@ SUGGESTED_SLICES = 5
 
 
 def job_report(
-    run: Run,
-    output: Path,
+    run: VolumeRun,
     result: Segmentation,
     prediction: Prediction,
     annotation: Annotation | None,
@@ -31,7 +29,6 @@ def job_report(
     exemplars = annotation.exemplars if annotation else ()
     return {
         "version": __version__,
-        "output": str(output),
         "volume": {"name": run.volume.name, "geometry": run.volume.geometry.to_json()},
         "axis": run.plane.axis,
         "plane": run.plane.name,
@@ -104,13 +101,3 @@ def _painted_slices(segment: Segment, annotation: Annotation | None) -> list[int
         return []
     layer = np.moveaxis(annotation.segmentation.layers[segment.layer], annotation.axis, 0)
     return [index for index in annotation.painted if bool((layer[index] == segment.label_value).any())]
-
-
-def peak_memory_bytes() -> int | None:
-    """The most memory this process ever held; None where the system does not tell."""
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

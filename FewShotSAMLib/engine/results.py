@@ -1,5 +1,6 @@
 """From predicted classes to the segmentation that is written: painted slices stay as painted."""
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,10 @@ from FewShotSAMLib.engine.confidence import CERTAIN
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.model_file import FewShotModel
 from FewShotSAMLib.engine.predict import CERTAIN_PERCENT, Prediction
-from FewShotSAMLib.engine.run import Run
+from FewShotSAMLib.engine.volume_run import VolumeRun
+
+PREVIEW_PREFIX = "preview-"
+"""How the files of previews in the job folder begin."""
 
 
 def blank_prediction(shape: tuple[int, int, int], want_confidence: bool) -> Prediction:
@@ -51,7 +55,7 @@ def refine(prediction: Prediction, options: PostProcessing, geometry: Geometry) 
     prediction.classes = post_process(prediction.classes, options, geometry.spacing_kji)
 
 
-def doubt_stranger(model: FewShotModel, run: Run, prediction: Prediction) -> None:
+def doubt_stranger(model: FewShotModel, run: VolumeRun, prediction: Prediction) -> None:
     """Halve the confidence, and say why, where a volume looks unlike the one that the model was learned on."""
     strange = "" if model.look is None else model.look.strangeness(Look.of(run.volume, run.window))
     if not strange:
@@ -103,7 +107,8 @@ class Previewer:
         folder: Path | None = self._context.job_folder
         if folder is None:
             return
-        path = folder / f"preview-{indices[0]:05d}.npy"
+        # A name that no other preview ever has: the parent may be slow, and each pass shows the same slices again.
+        path = folder / f"{PREVIEW_PREFIX}{secrets.token_hex(8)}.npy"
         try:
             np.save(path, np.moveaxis(self._prediction.classes, self._axis, 0)[list(indices)], allow_pickle=False)
         except OSError as error:

@@ -5,29 +5,25 @@ from pathlib import Path
 from typing import Any, cast
 
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.core.volume import Volume, read_volume
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.request import ComputeOptions
+from FewShotSAMLib.options import AUTO, AUTOMATIC_ENCODER
 from FewShotSAMLib.sam.cache import EmbeddingCache
-from FewShotSAMLib.sam.encoder import Encoder, load_encoder, pick_device
-from FewShotSAMLib.sam.models import is_downloaded, model_path
+from FewShotSAMLib.sam.encoder import Encoder, load_encoder
+from FewShotSAMLib.sam.model_files import model_path
 from FewShotSAMLib.sam.registry import EncoderSpec, get_spec
 
-DEFAULT_ENCODER = "tiny"
-DEFAULT_ENCODER_ON_GPU = "vit_b"
 BYTES_PER_GB = 10**9
 MEMORY_ONLY = 0
 
 
 def choose_encoder(options: ComputeOptions) -> EncoderSpec:
-    """The encoder asked for; `auto` is SAM's vit_b where a GPU and its checkpoint are at hand, else the small one."""
-    if options.encoder != "auto":
-        return get_spec(options.encoder)
-    if options.checkpoint is not None:
-        raise BadInputError("A checkpoint was given without its encoder.", "Name it too, for example --encoder vit_b.")
-    large = get_spec(DEFAULT_ENCODER_ON_GPU)
-    on_gpu = pick_device(options.device).type == "cuda"
-    return large if on_gpu and is_downloaded(large) else get_spec(DEFAULT_ENCODER)
+    """The encoder asked for; see `options.AUTOMATIC_ENCODER` for `auto`."""
+    if options.encoder == AUTO and options.checkpoint is not None:
+        raise BadInputError("A checkpoint was given without its encoder.", hint("name-encoder"))
+    return get_spec(AUTOMATIC_ENCODER if options.encoder == AUTO else options.encoder)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ its published code (xhu248/AutoSAM). The other two heads are in `autosam_convolu
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder
@@ -13,8 +14,10 @@ from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom
 from torch import Tensor, nn
 
 from FewShotSAMLib.methods.fine_levels import FineLevels, upscale
-from FewShotSAMLib.methods.head import PromptlessHead
+from FewShotSAMLib.methods.head import Head, HeadMethod
+from FewShotSAMLib.methods.interface import Parts
 from FewShotSAMLib.methods.loss import squared_dice_loss
+from FewShotSAMLib.methods.promptless import PromptlessHead, fine_levels
 
 TOKENS_PER_CLASS = 2
 """Mask tokens of each class in the published structure; only the first one's mask is used."""
@@ -28,7 +31,7 @@ class AutoSamSettings:
 
 
 class AutoSamHead(PromptlessHead):
-    """What the three heads share: the loss, and that they read the bundled encoder's finer levels as well (ours; not
+    """What the three heads share: the loss, and that they read the encoder's finer levels, if any, as well (ours; not
     with `code_faithful`).
 
     Published: cross-entropy and a Dice loss with squared denominators. The default is the loss of all our methods, so
@@ -58,7 +61,7 @@ class AutoSamViTHead(AutoSamHead):
     - IoU and mask tokens start at random because the checkpoint's have another shape; the IoU tokens stay so, frozen,
       and are attended to. Here each class starts with SAM's own IoU token, and with SAM's first two mask tokens plus
       the random ones (without these all classes begin alike and learn to differ only slowly); all train.
-    - Without a prompt encoder it leaves away the embedding for "no mask", which SAM adds to every image: added here.
+    - Without a prompt encoder it omits the embedding for "no mask", which SAM adds to every image: added here.
     """
 
     no_mask: Tensor
@@ -120,3 +123,24 @@ def _class_decoder(sam: MaskDecoder, classes: int) -> MaskDecoder:
     }
     decoder.load_state_dict(learned, strict=False)
     return decoder
+
+
+class AutoSam(HeadMethod):
+    """What the three methods share."""
+
+    settings = AutoSamSettings
+    has_published_code = True
+
+
+class AutoSamViT(AutoSam):
+    """AutoSAM's mask decoder with tokens per class."""
+
+    learning_cost = 160.0
+
+    def new_head(self, parts: Parts, settings: Any) -> Head:
+        """From SAM's decoder."""
+        fine = fine_levels(parts, settings.code_faithful)
+        return AutoSamViTHead(parts.mask_decoder, parts.prompt_encoder, parts.class_count, settings, fine)
+
+
+METHOD = AutoSamViT()

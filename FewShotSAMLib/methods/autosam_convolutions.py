@@ -1,13 +1,17 @@
 """AutoSAM's other two heads, without attention: the CNN head and the linear head. Source: see `autosam.py`."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from segment_anything.modeling import MaskDecoder
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from FewShotSAMLib.methods.autosam import AutoSamHead, AutoSamSettings
+from FewShotSAMLib.methods.autosam import AutoSam, AutoSamHead, AutoSamSettings
 from FewShotSAMLib.methods.fine_levels import FineLevels, Skips, upscale
+from FewShotSAMLib.methods.head import Head
+from FewShotSAMLib.methods.interface import Parts
+from FewShotSAMLib.methods.promptless import fine_levels
 
 EMBEDDING = 256
 TOP_CHANNELS = 64
@@ -130,3 +134,31 @@ def _convolution(inputs: int, outputs: int, normed: bool) -> list[nn.Module]:
 
 def _after(channels: int) -> list[nn.Module]:
     return [nn.InstanceNorm2d(channels, affine=True), nn.ReLU()]
+
+
+class AutoSamCnn(AutoSam):
+    """AutoSAM's convolutions."""
+
+    fine_learning_rate = 2e-3
+    fine_steps = 120
+    learning_cost = 260.0
+
+    def new_head(self, parts: Parts, settings: Any) -> Head:
+        """With random weights."""
+        fine = fine_levels(parts, settings.code_faithful, (2 * TOP_CHANNELS, TOP_CHANNELS))
+        return AutoSamCnnHead(parts.class_count, settings, fine)
+
+
+class AutoSamLinear(AutoSam):
+    """AutoSAM's linear readout."""
+
+    learning_rate = 5e-3
+    learning_cost = 100.0
+
+    def new_head(self, parts: Parts, settings: Any) -> Head:
+        """From SAM's upscaling."""
+        fine = fine_levels(parts, settings.code_faithful)
+        return AutoSamLinearHead(parts.mask_decoder, parts.class_count, settings, fine)
+
+
+CNN, LINEAR = AutoSamCnn(), AutoSamLinear()

@@ -3,14 +3,17 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder
 from torch import Tensor, nn
 
 from FewShotSAMLib.methods.fine_levels import FineLevels, upscale
-from FewShotSAMLib.methods.head import PromptlessHead
-from FewShotSAMLib.methods.lora import RANK, LoraFactors
+from FewShotSAMLib.methods.head import Head, HeadMethod
+from FewShotSAMLib.methods.interface import Parts
+from FewShotSAMLib.methods.promptless import PromptlessHead, fine_levels
+from FewShotSAMLib.sam.lora import RANK, LoraFactors, new_factors
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class ClassTokenHead(PromptlessHead):
     at random; ours all start from SAM's first, which answers a prompt that is clear, the tokens with a random offset
     that tells classes apart.
 
-    fine: with the bundled encoder its finer levels are read as well (ours).
+    fine: the encoder's finer levels, if any, are read as well (ours).
 
     lora holds the updates of the encoder's blocks, where there are any: they train with the head and are saved in the
     same file, but it is the engine that lets the encoder use them.
@@ -79,3 +82,21 @@ class ClassTokenHead(PromptlessHead):
         upscaled = upscale(self.output_upscaling, cells.transpose(1, 2).unflatten(2, size), skips)
         weights = [network(answers[:, 1 + number]) for number, network in enumerate(self.hypernetworks)]
         return torch.einsum("bck,bkhw->bchw", torch.stack(weights, dim=1), upscaled)
+
+
+class ClassTokens(HeadMethod):
+    """SAM's mask decoder with a token per class, on the encoder as it is or, with LoRA, on one that learns along."""
+
+    def __init__(self, settings: type[ClassTokenSettings], synthesises: bool, cost: float) -> None:
+        self.settings = settings  # type: ignore[misc]
+        self.adapts_encoder, self.synthesises, self.learning_cost = settings().rank > 0, synthesises, cost
+
+    def new_head(self, parts: Parts, settings: Any) -> Head:
+        """With the encoder's updates where there are any."""
+        lora = new_factors(parts.architecture, settings.rank) if settings.rank else None
+        return ClassTokenHead(parts.mask_decoder, parts.prompt_encoder, parts.class_count, lora, fine_levels(parts))
+
+
+CHEAP_LUNCH = ClassTokens(LoraSettings, synthesises=True, cost=480.0)
+LORA = ClassTokens(LoraSettings, synthesises=False, cost=400.0)
+SYNTHESIS = ClassTokens(ClassTokenSettings, synthesises=True, cost=140.0)

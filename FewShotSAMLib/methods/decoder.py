@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Question:
+class Prompts:
     """Which structure is asked for: pooled embeddings (B, T, 256), and for each token whether it shows the structure
     (True) or something else (False): positive (T,)."""
 
@@ -21,7 +21,7 @@ class Question:
 
 @dataclass(frozen=True)
 class _Image:
-    """What every question needs of the images: flattened embeddings, with positions, and their first projections."""
+    """What all prompts need of the images: flattened embeddings, with positions, and their first projections."""
 
     keys: Tensor
     key_heads: Tensor
@@ -37,8 +37,8 @@ class TokenDecoder(nn.Module):
     positive or negative point; the dense prompt stays SAM's "no mask"; mask token 0 gives the mask; the predicted IoU
     is not used.
 
-    The arithmetic is SAM's. Its two-way transformer is run step by step here, so that several questions about the same
-    image share what does not depend on the question, and attention is fused.
+    The arithmetic is SAM's. Its two-way transformer is run step by step here, so that several segments of the same
+    image share what does not depend on the prompts, and attention is fused.
     """
 
     positional: Tensor
@@ -57,10 +57,10 @@ class TokenDecoder(nn.Module):
         self.register_buffer("no_mask", prompt_encoder.no_mask_embed.weight.detach().clone().view(1, 1, -1))
         self.register_buffer("kinds", torch.cat([negative, positive]).detach().clone())
 
-    def forward(self, embeddings: Tensor, questions: Sequence[Question]) -> Tensor:
-        """Mask logits (B, questions, 4h, 4w) for embeddings (B, 256, h, w)."""
+    def forward(self, embeddings: Tensor, prompts_of: Sequence[Prompts]) -> Tensor:
+        """Mask logits (B, segments, 4h, 4w) for embeddings (B, 256, h, w)."""
         image = self._image(embeddings)
-        return torch.stack([self._answer(image, question, embeddings.shape[2:]) for question in questions], dim=1)
+        return torch.stack([self._answer(image, asked, embeddings.shape[2:]) for asked in prompts_of], dim=1)
 
     def _image(self, embeddings: Tensor) -> _Image:
         first = self.mask_decoder.transformer.layers[0]
@@ -71,10 +71,10 @@ class TokenDecoder(nn.Module):
             keys, _heads(ask, ask.k_proj(placed)), _heads(ask, ask.v_proj(keys)), _heads(tell, tell.q_proj(placed))
         )
 
-    def _answer(self, image: _Image, question: Question, size: Sequence[int]) -> Tensor:
+    def _answer(self, image: _Image, asked: Prompts, size: Sequence[int]) -> Tensor:
         decoder = self.mask_decoder
         output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(len(image.keys), -1, -1)
-        prompts = torch.cat([output, question.tokens + self.kinds[question.positive.long()]], dim=1)
+        prompts = torch.cat([output, asked.tokens + self.kinds[asked.positive.long()]], dim=1)
         answers, keys = self._transform(image, prompts)
         weights = decoder.output_hypernetworks_mlps[0](answers[:, 1])
         return self._mask(keys.unflatten(1, tuple(size)), weights)

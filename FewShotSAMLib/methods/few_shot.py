@@ -2,43 +2,25 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from FewShotSAMLib.methods.decoder import Question, TokenDecoder
-from FewShotSAMLib.methods.head import Head
-from FewShotSAMLib.methods.tokens import Token
-
-BACKGROUND = 0
-NEVER = -100.0
-"""Logit of a segment that nothing shows."""
-
-
-@dataclass(frozen=True)
-class FewShotSettings:
-    """How exemplars become tokens.
-
-    The paper does not say how many tokens stand for a region, nor does it mention tokens of anything but the target.
-    Our reading: one mean token per exemplar and segment is the minimal scheme; `background_tokens` (per exemplar) and
-    `other_segments` add negative tokens, as SurgicalSAM's other classes and FoB's background prompts do.
-    """
-
-    tokens_per_exemplar: int = 1
-    background_tokens: int = 2
-    other_segments: bool = True
-
-    def tokens_of(self, label: int) -> int:
-        """How many tokens a region of this label gives on one exemplar."""
-        return self.background_tokens if label == BACKGROUND else self.tokens_per_exemplar
+from FewShotSAMLib.methods.decoder import Prompts, TokenDecoder
+from FewShotSAMLib.methods.head import Head, HeadMethod
+from FewShotSAMLib.methods.interface import Exemplar, Method, Parts, State
+from FewShotSAMLib.methods.tokens import BACKGROUND, NEVER, FewShotSettings, Token, pool_tokens
+from FewShotSAMLib.sam.family import family_of
+from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS, Architecture
 
 
 class FewShotHead(Head):
     """SAM's mask decoder asked once per segment, with that segment's tokens; softmax over background and segments.
 
     Our reading: the background's logit is the constant 0, so that for a single segment the softmax is SAM's own sigmoid
-    with its threshold at 0, and each pixel gets one label when there are several. The support is drawn anew at each
+    with its threshold at 0, and each pixel gets one label when there are several. The support is drawn again at each
     training step, never from the slice asked about unless no other shows the segment; for prediction all exemplars
     serve. A segment without tokens is never predicted.
     """
@@ -53,6 +35,19 @@ class FewShotHead(Head):
     def set_support(self, tokens: Sequence[Token]) -> None:
         """Make these tokens the few-shot collection; a segment without a token is never predicted."""
         self.support = list(tokens)
+
+    def learn_from(self, exemplars: Sequence[Exemplar]) -> None:
+        """Take their tokens."""
+        self.set_support(tokens_of(exemplars, self.settings))
+
+    def state(self) -> State:
+        """Weights, and the tokens of the slices themselves."""
+        return State(self.state_dict(), tuple(token for token in self.support if token.copy == 0))
+
+    def load(self, state: State) -> None:
+        """Take weights and tokens."""
+        super().load(state)
+        self.set_support(state.tokens)
 
     def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
         """Logits with every clean exemplar as support."""
@@ -73,12 +68,12 @@ class FewShotHead(Head):
         logits = embeddings.new_full((batch, self.class_count + 1, 4 * height, 4 * width), NEVER)
         logits[:, BACKGROUND] = 0.0
         shown = [label for label in blocks if label != BACKGROUND]
-        logits[:, shown] = self.decoder(embeddings, [self._question(label, blocks) for label in shown])
+        logits[:, shown] = self.decoder(embeddings, [self._prompts(label, blocks) for label in shown])
         return logits
 
-    def _question(self, label: int, blocks: dict[int, Tensor]) -> Question:
+    def _prompts(self, label: int, blocks: dict[int, Tensor]) -> Prompts:
         tokens = torch.cat([blocks[label], *self._negatives(label, blocks)], dim=1)
-        return Question(tokens, torch.arange(tokens.shape[1], device=tokens.device) < blocks[label].shape[1])
+        return Prompts(tokens, torch.arange(tokens.shape[1], device=tokens.device) < blocks[label].shape[1])
 
     def _negatives(self, label: int, blocks: dict[int, Tensor]) -> list[Tensor]:
         """Background tokens, and one token (mean over the support) for each other segment."""
@@ -115,3 +110,38 @@ class FewShotHead(Head):
 
 def _random(low: int, high: int, generator: torch.Generator) -> int:
     return int(torch.randint(low, high + 1, (), generator=generator))
+
+
+def tokens_of(exemplars: Sequence[Exemplar], settings: FewShotSettings) -> list[Token]:
+    """The few-shot tokens of every class on every exemplar."""
+    tokens = []
+    for exemplar in exemplars:
+        embedding = exemplar.embedding[:EMBEDDING_CHANNELS].float()
+        for label, area in enumerate(exemplar.cells):
+            wanted = settings.tokens_of(label)
+            vectors = pool_tokens(embedding, area, wanted) if wanted else embedding.new_zeros(0, len(embedding))
+            tokens += [Token(vector, label, exemplar.slice_index, exemplar.copy) for vector in vectors]
+    return tokens
+
+
+class FewShot(HeadMethod):
+    """The few-shot decoder; an encoder that comes with its own has that one instead."""
+
+    settings = FewShotSettings
+    any_segments = True
+
+    def for_encoder(self, architecture: Architecture) -> Method:
+        """The encoder's own, if there is one."""
+        place = family_of(architecture).FEW_SHOT
+        if not place:
+            return self
+        module, _, name = place.partition(":")
+        own: Method = getattr(import_module(module), name)
+        return own
+
+    def new_head(self, parts: Parts, settings: Any) -> Head:
+        """SAM's mask decoder asked with tokens."""
+        return FewShotHead(TokenDecoder(parts.mask_decoder, parts.prompt_encoder), parts.class_count, settings)
+
+
+METHOD = FewShot()

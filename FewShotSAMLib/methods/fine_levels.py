@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from FewShotSAMLib.sam.compact import FINE, Pyramid, convolution
+from FewShotSAMLib.bundled.compact import FINE, Pyramid, convolution
 
 LEAST_DEVIATION = 1e-3
 

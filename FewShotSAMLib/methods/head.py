@@ -1,21 +1,37 @@
-"""What the engine asks of every method: a head on the frozen encoder that trains and predicts."""
+"""Methods that train a head on the frozen encoder's embeddings: what such a head is, and how long and fast it trains.
 
-from abc import ABC, abstractmethod
+The papers state no schedules for a few slices, so the numbers are ours.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from FewShotSAMLib.methods.fine_levels import FineLevels, Skips
-from FewShotSAMLib.methods.lora import LoraFactors
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.methods.interface import Exemplar, Method, Parts, Predictor, Schedule, State, Task, Training
 from FewShotSAMLib.methods.loss import segmentation_loss
-from FewShotSAMLib.methods.tokens import Token
-from FewShotSAMLib.sam.compact import Pyramid
 from FewShotSAMLib.sam.framing import LOGIT_STRIDE
-from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS
+from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS, Architecture
+
+COLD_STEPS = 200
+WARM_STEPS = 30
+WARM_LEARNING_RATE = 2e-4
+"""Lower than from scratch, so that what was learned before is not lost."""
+ADAPTING_SHARE = 0.25
+"""With fine levels LoRA is the last quarter of the training. It starts as no change at all, so that until then the
+encoder's embeddings can come from the cache, which makes a step several times as fast."""
+ADAPTING_LEARNING_RATE = WARM_LEARNING_RATE
+"""By then the decoder has learned already, as after a warm start: begun again at the full rate, it forgot."""
 
 
-class Head(nn.Module, ABC):
+class Head(nn.Module, Predictor):
     """Turns embeddings (B, channels, h, w) into logits (B, C + 1, H, W) of background and C segments.
 
     Parameters with requires_grad are those that fine-tuning changes.
@@ -25,8 +41,8 @@ class Head(nn.Module, ABC):
     """How many of the embedding's channels the head reads; None for all."""
     logit_stride = LOGIT_STRIDE
     """Pixels of the encoder's image per pixel of the logits."""
-    passes = 1
-    """How often the head goes over the slices of a volume."""
+    takes_views = True
+    """Whether it can learn from augmented copies of a slice."""
 
     @abstractmethod
     def training_logits(self, embeddings: Tensor, slices: Sequence[int], generator: torch.Generator) -> Tensor:
@@ -36,6 +52,11 @@ class Head(nn.Module, ABC):
     def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
         """Logits of new slices; `slices` says which slice each of the batch shows, `number` counts passes from 0."""
 
+    def predict(self, embeddings: Tensor, slices: Sequence[int], number: int = 0) -> Tensor:
+        """`logits` of the channels that the head reads, on its device."""
+        device = next(self.parameters()).device
+        return self.logits(self.read(embeddings.to(device).float()), slices, number)
+
     def read(self, embeddings: Tensor) -> Tensor:
         """The channels (B, channels, h, w) of embeddings that the head reads."""
         return embeddings if self.channels is None else embeddings[:, : self.channels]
@@ -44,17 +65,23 @@ class Head(nn.Module, ABC):
         """What training makes small; arguments as in `segmentation_loss`, which it is unless a method has its own."""
         return segmentation_loss(logits, target, weight)
 
-    @property
-    def encoder_updates(self) -> LoraFactors | None:
-        """LoRA of the encoder that this head trains with and predicts on; None for the encoder as it is."""
-        return None
-
-    def set_support(self, tokens: Sequence[Token]) -> None:
-        """Take the few-shot tokens of the exemplars; methods that ask with none need nothing of them."""
+    def learn_from(self, exemplars: Sequence[Exemplar]) -> None:
+        """Called before training with all exemplars; heads that keep nothing of them have nothing to do."""
 
     def calibrate(self, exemplars: Callable[[], Tensor]) -> None:
         """Called before training from scratch; exemplars gives their whole embeddings (n, channels, h, w), to scale
         inputs by. Heads that scale nothing do not ask, as the answer may take the encoder minutes."""
+
+    def state(self) -> State:
+        """The weights."""
+        return State(self.state_dict())
+
+    def load(self, state: State) -> None:
+        """Take the weights. Raises BadInputError where they do not fit."""
+        try:
+            self.load_state_dict(state.tensors)
+        except RuntimeError as error:
+            raise BadInputError("The few-shot model is incomplete or damaged.", "Learn it again.") from error
 
     def trainable(self) -> list[nn.Parameter]:
         """The parameters that fine-tuning changes."""
@@ -65,45 +92,72 @@ class Head(nn.Module, ABC):
         return [(self.trainable(), 1.0)]
 
 
-FRESH_PACE = 10.0
-"""Learning rate of layers that start at random beside a decoder that does not, as a multiple of the decoder's."""
+class HeadMethod(Method):
+    """A method whose predictor is a head.
 
-
-class PromptlessHead(Head):
-    """A head that answers from the embedding alone, in training as in prediction.
-
-    fine: what it makes of the bundled encoder's finer levels; None for SAM's embedding alone. fine_pace: the learning
-    rate of that as a multiple of the schedule's.
+    learning_rate: the highest of the schedule, where the usual one is too low for the few steps; not with
+    `code_faithful`. fine_learning_rate, fine_steps: instead, where the encoder has fine levels (tuned on synthetic
+    volumes alone).
     """
 
-    fine_pace = FRESH_PACE
+    learning_rate: float | None = None
+    fine_learning_rate: float | None = None
+    fine_steps = 150
 
-    def __init__(self, fine: FineLevels | None = None) -> None:
-        super().__init__()
-        self.fine = fine
-        if fine is not None:
-            self.channels = None
+    @abstractmethod
+    def new_head(self, parts: Parts, settings: Any) -> Head:
+        """The head before training. Random weights are drawn from torch's global generator."""
 
-    def calibrate(self, exemplars: Callable[[], Tensor]) -> None:
-        """Scale the finer levels by the exemplars."""
-        if self.fine is not None:
-            self.fine.calibrate(Pyramid.unfold(exemplars()))
+    def plan(self, architecture: Architecture, faithful: bool, warm: bool, steps: int | None) -> Training:
+        """The training; steps: as the user asked, None for ours; faithful: as the method's authors published it."""
+        if warm:
+            schedule = Schedule(WARM_STEPS if steps is None else steps, learning_rate=WARM_LEARNING_RATE)
+        elif architecture.fine_channels and not faithful:
+            return self._plan_with_fine_levels(self.fine_steps if steps is None else steps)
+        else:
+            schedule = Schedule(COLD_STEPS if steps is None else steps)
+            if self.learning_rate is not None and not faithful:
+                schedule = replace(schedule, learning_rate=self.learning_rate)
+        return Training(None, schedule) if self.adapts_encoder else Training(schedule)
 
-    def paces(self) -> list[tuple[list[nn.Parameter], float]]:
-        """The finer levels' layers start at random, beside a decoder that does not."""
-        if self.fine is None:
-            return super().paces()
-        fresh = list(self.fine.parameters())
-        known = {id(parameter) for parameter in fresh}
-        return [([one for one in self.trainable() if id(one) not in known], 1.0), (fresh, self.fine_pace)]
+    def _plan_with_fine_levels(self, steps: int) -> Training:
+        rate = self.fine_learning_rate or self.learning_rate or Schedule.learning_rate
+        if not self.adapts_encoder:
+            return Training(Schedule(steps, learning_rate=rate))
+        adapting = math.ceil(ADAPTING_SHARE * steps)
+        return Training(
+            Schedule(steps - adapting, learning_rate=rate), Schedule(adapting, learning_rate=ADAPTING_LEARNING_RATE)
+        )
 
-    def split(self, embeddings: Tensor) -> tuple[Tensor, Skips | None]:
-        """SAM's embedding, and what the finer levels add on the way up."""
-        if self.fine is None:
-            return embeddings, None
-        pyramid = Pyramid.unfold(embeddings)
-        return pyramid.embedding, self.fine(pyramid)
+    def start(self, task: Task) -> Head:
+        """The head from which training sets out: that of an earlier model, or a new one scaled by the exemplars."""
+        with task.seeded():
+            head = self.new_head(task.parts(), task.settings).to(task.device)
+        if task.warm_start is not None:
+            head.load(task.warm_start)
+        else:
+            head.calibrate(lambda: _embedded(task))
+        return head
 
-    def training_logits(self, embeddings: Tensor, slices: Sequence[int], generator: torch.Generator) -> Tensor:
-        """The same as `logits`: nothing is drawn."""
-        return self.logits(embeddings)
+    def fit(self, task: Task) -> Predictor:
+        """Train the head on the exemplars."""
+        head = self.start(task)
+        training = self.plan(task.architecture, task.code_faithful, task.warm_start is not None, task.steps)
+        exemplars: list[Exemplar] = []
+        if training.on_cache is not None:
+            exemplars = task.exemplars(task.usual_copies, head.logit_stride)
+        head.learn_from(exemplars)
+        task.train(head, exemplars, training, pairs=self.synthesises)
+        return head
+
+    def restore(self, parts: Parts, settings: Any, state: State, device: torch.device) -> Predictor:
+        """The head with its weights."""
+        head = self.new_head(parts, settings).to(device)
+        head.load(state)
+        return head
+
+
+def _embedded(task: Task) -> Tensor:
+    indices = task.annotation.exemplars
+    task.embeddings.ensure(indices)
+    return task.embeddings.slices(indices).to(task.device).float()

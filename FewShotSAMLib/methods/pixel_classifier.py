@@ -2,7 +2,7 @@
 
 Source: Wu, Zhang, Elbatel, Self-prompting Large Vision Models for Few-Shot Medical Image Segmentation (2023), who fit a
 logistic regression to SAM's embedding and prompt SAM with its result. Here its result is the answer, as logits on the
-grid of the other methods' (ours), and the bundled encoder's finer levels are features as well (ours).
+grid of the other methods' (ours), and the encoder's finer levels, if any, are features as well (ours).
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from FewShotSAMLib.methods.few_shot import NEVER
-from FewShotSAMLib.methods.head import PromptlessHead
-from FewShotSAMLib.sam.compact import FINE, Pyramid
-from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS
+from FewShotSAMLib.bundled.compact import FINE, Pyramid
+from FewShotSAMLib.methods.head import Head, HeadMethod
+from FewShotSAMLib.methods.interface import Parts, Predictor, Schedule, Task, Training
+from FewShotSAMLib.methods.promptless import PromptlessHead
+from FewShotSAMLib.methods.tokens import NEVER
+from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS, Architecture
 
 MOST_PIXELS = 24_000
 """That are learned from, as many of each class, drawn at random where there are more."""
@@ -36,7 +38,7 @@ class PixelClassifierSettings:
 class PixelClassifierHead(PromptlessHead):
     """A weight for each feature and class. Neither has gradients: `solve` finds them.
 
-    with_fine: on the bundled encoder, whose finer levels are features besides SAM's embedding.
+    with_fine: the encoder has finer levels, which are features besides SAM's embedding.
     """
 
     def __init__(self, class_count: int, settings: PixelClassifierSettings, with_fine: bool) -> None:
@@ -130,3 +132,37 @@ def _logistic_regression(regularisation: float) -> Any:
     from sklearn.linear_model import LogisticRegression  # the heavy part of it: not before it is needed
 
     return LogisticRegression(C=regularisation, max_iter=200, tol=1e-3)
+
+
+class PixelClassifier(HeadMethod):
+    """Logistic regression, which needs nothing of SAM's decoder."""
+
+    settings = PixelClassifierSettings
+    solved = True
+    learning_cost = 30.0
+    fixed_cost = 0.15e12
+
+    def new_head(self, parts: Parts, settings: Any) -> Head:
+        """With weights 0."""
+        return PixelClassifierHead(parts.class_count, settings, with_fine=bool(parts.architecture.fine_channels))
+
+    def plan(self, architecture: Architecture, faithful: bool, warm: bool, steps: int | None) -> Training:
+        """No steps."""
+        return Training(Schedule(0))
+
+    def fit(self, task: Task) -> Predictor:
+        """Solve for the weights."""
+        head = self.start(task)
+        assert isinstance(head, PixelClassifierHead)
+        exemplars = task.exemplars(task.augmented_copies or 0, head.logit_stride)
+        with task.stage("fine-tune"):
+            task.progress("fine-tune", 0, 1)
+            embeddings = torch.stack([exemplar.embedding for exemplar in exemplars]).to(task.device).float()
+            target, weight = (torch.stack([getattr(one, name) for one in exemplars]) for name in ("target", "weight"))
+            loss = head.solve(head.read(embeddings), target, weight, task.seed)
+            task.progress("fine-tune", 1, 1)
+        task.record(0, loss)
+        return head
+
+
+METHOD = PixelClassifier()

@@ -6,6 +6,27 @@ import torch
 from torch import Tensor
 
 KMEANS_ROUNDS = 10
+BACKGROUND = 0
+NEVER = -100.0
+"""Logit of a segment that nothing shows."""
+
+
+@dataclass(frozen=True)
+class FewShotSettings:
+    """How exemplars become tokens.
+
+    The paper does not say how many tokens stand for a region, nor does it mention tokens of anything but the target.
+    Our reading: one mean token per exemplar and segment is the minimal scheme; `background_tokens` (per exemplar) and
+    `other_segments` add negative tokens, as SurgicalSAM's other classes and FoB's background prompts do.
+    """
+
+    tokens_per_exemplar: int = 1
+    background_tokens: int = 2
+    other_segments: bool = True
+
+    def tokens_of(self, label: int) -> int:
+        """How many tokens a region of this label gives on one exemplar."""
+        return self.background_tokens if label == BACKGROUND else self.tokens_per_exemplar
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import slicer
 
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.geometry import Geometry, LatticeMap
 from FewShotSAMLib.mrml.editor import Editor
 from FewShotSAMLib.mrml.grids import geometryOfMatrix, imageOfArray, imageToRas, rasMatrix
 from FewShotSAMLib.mrml.masking import Masking, drawOn
@@ -27,6 +29,7 @@ class _Voxels:
 class Commit:
     """Writes classes into segments on the slices `indices` along `axis`, and on no others.
 
+    toVolume: see `segmentationToVolume`; the classes lie on the volume's grid, wherever segmentation and volume are.
     First every segment is erased where it no longer belongs, then all are painted. Each step is a mask of the voxels
     to change, so whatever Slicer does with the rest of a labelmap, it has nothing to write there. What the user's
     masking forbids is left out beforehand: the logic would find it anew for the whole volume at every step, and
@@ -38,10 +41,11 @@ class Commit:
         editor: Editor,
         volume: SceneVolume,
         node: slicer.vtkMRMLSegmentationNode,
+        toVolume: np.ndarray,
         axis: int,
         indices: Sequence[int],
     ) -> None:
-        self._editor, self._volume, self._node = editor, volume, node
+        self._editor, self._volume, self._node, self._toVolume = editor, volume, node, toVolume
         self._settings = editor.settings(node)
         # Which planes to visit, and which pixels of them; slices along j and i are lines of each k plane.
         self._planes = sorted({int(index) for index in indices}) if axis == 0 else range(volume.geometry.shape[0])
@@ -55,7 +59,7 @@ class Commit:
 
         Raises BadInputError where a segment is gone, or the segmentation does not fit the volume.
         """
-        segments = sceneSegments(self._node, self._volume.geometry)
+        segments = self._segments()
         chosenSegments(segments, ids)
         masking = Masking(self._settings, segments, self._volume.voxels)
         self._editor.saveState(self._node)
@@ -75,11 +79,11 @@ class Commit:
 
     def _overpainted(self, painted: Sequence[_Voxels | None]) -> list[str]:
         """Segments that have voxels where others are going to be painted."""
-        segments = sceneSegments(self._node, self._volume.geometry)
+        segments = self._segments()
         return [each.id for each in segments if any(voxels and _meet(each, voxels) for voxels in painted)]
 
     def _masking(self) -> Masking:
-        return Masking(self._settings, sceneSegments(self._node, self._volume.geometry), self._volume.voxels)
+        return Masking(self._settings, self._segments(), self._volume.voxels)
 
     def _erase(self, ids: Sequence[str], classes: np.ndarray, masking: Masking) -> None:
         for number, segmentId in enumerate(ids, start=1):
@@ -96,9 +100,12 @@ class Commit:
             if voxels is not None:
                 self._editor.add(self._node, segmentId, self._labelmap(voxels, segmentId), self._settings.overwriteMode)
 
+    def _segments(self) -> list[SceneSegment]:
+        return sceneSegments(self._node, self._volume.geometry, self._toVolume)
+
     def _segment(self, segmentId: str) -> SceneSegment:
         # Found anew each time: Slicer may have moved it to another labelmap.
-        return next(each for each in sceneSegments(self._node, self._volume.geometry) if each.id == segmentId)
+        return next(each for each in self._segments() if each.id == segmentId)
 
     def _erased(self, segment: SceneSegment, number: int, classes: np.ndarray, masking: Masking) -> _Voxels | None:
         """Where a segment holds voxels that are not of class `number` any more, and may be erased."""
@@ -126,17 +133,17 @@ class Commit:
 
     def _labelmap(self, voxels: _Voxels, segmentId: str) -> slicer.vtkOrientedImageData:
         """The voxels as a labelmap on the segment's own lattice; on any other Slicer would resample the segment."""
-        volumeToRas = rasMatrix(self._volume.geometry)
+        volumeToRas = rasMatrix(self._volume.geometry)  # the volume's RAS; latticeToRas: the segmentation's
         latticeToRas = _latticeOf(self._node, segmentId)
         k, j, i = voxels.first
         depth, rows, columns = voxels.mask.shape
         box = geometryOfMatrix(volumeToRas, (columns, rows, depth), (i, j, k))
-        lattice = None if latticeToRas is None else geometryOfMatrix(latticeToRas, (1, 1, 1)).lattice_map(box)
+        lattice = None if latticeToRas is None else _latticeMap(self._toVolume @ latticeToRas, box)
         # Slicer takes over the labelmap's type, which must hold the segment's label value.
         value = self._node.GetSegmentation().GetSegment(segmentId).GetLabelValue()
         mask = voxels.mask.view(np.uint8) if value <= np.iinfo(np.uint8).max else voxels.mask.astype(np.uint16)
         if lattice is None or latticeToRas is None:
-            return imageOfArray(mask, volumeToRas, voxels.first)
+            return imageOfArray(mask, np.linalg.solve(self._toVolume, volumeToRas), voxels.first)
         return imageOfArray(lattice.turn(mask), latticeToRas, lattice.first_index(box.size))
 
 
@@ -152,6 +159,15 @@ def _meet(segment: SceneSegment, voxels: _Voxels) -> bool:
         for array, start in ((segment.labels, segment.offset), (voxels.mask, voxels.first))
     )
     return bool(((labels == segment.label_value) & mask).any())
+
+
+def _latticeMap(latticeToRas: np.ndarray, box: Geometry) -> LatticeMap | None:
+    """How `box` lies on a lattice, None where it does not."""
+    try:
+        lattice = geometryOfMatrix(latticeToRas, (1, 1, 1))
+    except BadInputError:  # axes that are not at right angles to the volume's
+        return None
+    return lattice.lattice_map(box)
 
 
 def _latticeOf(node: slicer.vtkMRMLSegmentationNode, segmentId: str) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""Makes segmentation nodes: a new one to paint on, one that holds a finished result, and a hidden one for a preview."""
+"""Makes segmentation nodes: a new one to paint on, one that holds a finished result, and one for a preview."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import slicer
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.segment import Segment
 from FewShotSAMLib.core.segmentation import Segmentation, place_on
+from FewShotSAMLib.mrml.choice import markTemporary
 from FewShotSAMLib.mrml.grids import imageOfArray, rasMatrix
+from FewShotSAMLib.mrml.hierarchy import putBeside
+from FewShotSAMLib.mrml.places import checkLinear
 from FewShotSAMLib.mrml.segments import LABELMAP
 from FewShotSAMLib.mrml.volumes import volumeGeometry
 
@@ -15,25 +18,32 @@ from FewShotSAMLib.mrml.volumes import volumeGeometry
 def newSegmentationNode(
     scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLVolumeNode, name: str, isTemporary: bool = False
 ) -> slicer.vtkMRMLSegmentationNode:
-    """A segmentation without segments in the volume's geometry and under its transform.
+    """A segmentation without segments in the volume's geometry, under its transform, and under its patient and study.
 
-    A temporary one appears in views, but in no selector and no saved scene.
+    A temporary one is in no saved scene, and `temporaryIds` tells of it.
     """
     node = slicer.vtkMRMLSegmentationNode()
     node.SetName(scene.GenerateUniqueName(name))
-    node.SetHideFromEditors(isTemporary)
     node.SetSaveWithScene(not isTemporary)
+    if isTemporary:
+        markTemporary(node)
     node = scene.AddNode(node)
+    putBeside(scene, node, volume)
     node.CreateDefaultDisplayNodes()
     node.GetDisplayNode().SetSaveWithScene(not isTemporary)
-    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    # In this order: between nodes under different transforms, Slicer puts the transform into the geometry as well.
     node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
     return node
 
 
 def createSegmentation(scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLVolumeNode) -> slicer.vtkMRMLSegmentationNode:
-    """A new segmentation with one empty segment to paint on; raises BadInputError for a volume without voxels."""
+    """A new segmentation with one empty segment to paint on.
+
+    Raises BadInputError for a volume without voxels, and for one under a transform under which nothing can be painted.
+    """
     volumeGeometry(volume)
+    checkLinear(volume)
     node = newSegmentationNode(scene, volume, f"{volume.GetName()} segmentation")
     node.GetSegmentation().AddEmptySegment()
     return node

@@ -30,7 +30,7 @@ def exportSegments(
     if transform is not None:
         warnings.append(
             f"{path.name} lies where the file of volume '{volume.GetName()}' lies, without the transform "
-            f"'{transform.GetName()}'. Harden the transform on both and export again to include it."
+            f"'{transform.GetName()}'. Harden the transform of the volume and export again to include it."
         )
     return warnings
 

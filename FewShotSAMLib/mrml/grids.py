@@ -67,11 +67,11 @@ def imageToRas(image: slicer.vtkOrientedImageData) -> np.ndarray:
     return arrayOfMatrix(matrix)
 
 
-def geometryOfImage(image: slicer.vtkOrientedImageData) -> Geometry:
-    """Geometry of the voxels that a labelmap stores; it must not be empty."""
+def geometryOfImage(image: slicer.vtkOrientedImageData, moved: np.ndarray) -> Geometry:
+    """Geometry of the voxels that a labelmap stores, moved by a 4 × 4 array in RAS; it must not be empty."""
     extent = image.GetExtent()
     i, j, k = (extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in range(3))
-    return geometryOfMatrix(imageToRas(image), (i, j, k), (extent[0], extent[2], extent[4]))
+    return geometryOfMatrix(moved @ imageToRas(image), (i, j, k), (extent[0], extent[2], extent[4]))
 
 
 def viewOfImage(image: vtk.vtkImageData) -> np.ndarray:

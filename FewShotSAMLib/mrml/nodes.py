@@ -21,17 +21,3 @@ def segmentationNode(scene: slicer.vtkMRMLScene, segmentationId: str) -> slicer.
     if not isinstance(node, slicer.vtkMRMLSegmentationNode):
         raise BadInputError("The segmentation is no longer in the scene.", "Choose another one, or create a new one.")
     return node
-
-
-def checkSameTransform(volume: slicer.vtkMRMLVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode) -> None:
-    """Raise BadInputError where the two would be moved apart by different parent transforms."""
-    transforms = [node.GetParentTransformNode() for node in (volume, segmentation)]
-    if transforms[0] is transforms[1]:
-        return
-    ofVolume, ofSegmentation = ("no transform" if each is None else f"'{each.GetName()}'" for each in transforms)
-    raise BadInputError(
-        f"Volume '{volume.GetName()}' is under {ofVolume}, but segmentation '{segmentation.GetName()}' "
-        f"under {ofSegmentation}.",
-        "Put both under the same transform, or harden the transforms: in the module Data, right-click the transform "
-        "of each and choose Harden transform.",
-    )

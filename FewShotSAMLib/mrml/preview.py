@@ -18,7 +18,11 @@ _FIRST_OPACITY = 0.5
 
 
 class SegmentationPreview:
-    """A ScenePreview: one labelmap of the volume's extent that all segments share, written in place."""
+    """A ScenePreview: one labelmap of the volume's extent that all segments share, written in place.
+
+    The node is a visible one, as those of Slicer's own effects: the application lists it in the module Data, and
+    logs an error at every change of a segmentation that it does not list.
+    """
 
     def __init__(
         self, scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLVolumeNode, segments: Sequence[SceneSegment]
@@ -36,12 +40,17 @@ class SegmentationPreview:
         """The segmentation that is shown."""
         return self._node
 
+    @property
+    def is_there(self) -> bool:
+        """Whether it is still in the scene: a user may delete it there."""
+        return bool(self._scene.IsNodePresent(self._node))
+
     def show(self, classes: np.ndarray, axis: int, indices: Sequence[int]) -> None:
         """Put in slices as they come. classes: (n, rows, columns) uint8, 0 nothing, 1 to C the preview's segments.
 
         A closed surface stays as it is until `set_shown_in_3d` is called again: it takes far longer than a slice.
         """
-        if not (self._isInScene() and len(indices)):
+        if not (self.is_there and len(indices)):
             return
         slices = np.moveaxis(self._voxels, axis, 0)
         if list(indices) == list(range(indices[0], indices[0] + len(indices))):
@@ -56,7 +65,7 @@ class SegmentationPreview:
 
     def set_opacity(self, opacity: float) -> None:
         """0 invisible to 1 opaque, in the slice views and in 3D."""
-        if self._isInScene():
+        if self.is_there:
             display = self._node.GetDisplayNode()
             display.SetOpacity2DFill(opacity)
             display.SetOpacity2DOutline(opacity)
@@ -64,7 +73,7 @@ class SegmentationPreview:
 
     def set_shown_in_3d(self, shown: bool) -> None:
         """Make the closed surface of what is there now, or drop it."""
-        if not self._isInScene():
+        if not self.is_there:
             return
         segmentation = self._node.GetSegmentation()
         if shown:
@@ -75,13 +84,10 @@ class SegmentationPreview:
 
     def remove(self) -> None:
         """Take it out of the scene; harmless where the scene was closed meanwhile."""
-        if self._isInScene():
+        if self.is_there:
             display = self._node.GetDisplayNode()
             self._scene.RemoveNode(self._node)
             self._scene.RemoveNode(display)
-
-    def _isInScene(self) -> bool:
-        return bool(self._scene.IsNodePresent(self._node))
 
     def _copyOf(self, segment: SceneSegment, number: int) -> slicer.vtkSegment:
         copy = slicer.vtkSegment()

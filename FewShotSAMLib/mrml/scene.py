@@ -13,8 +13,9 @@ from FewShotSAMLib.mrml.commit import Commit
 from FewShotSAMLib.mrml.create import addSegmentation, createSegmentation
 from FewShotSAMLib.mrml.editor import Editor, SegmentEditor
 from FewShotSAMLib.mrml.export import exportSegments
-from FewShotSAMLib.mrml.nodes import checkSameTransform, segmentationNode, volumeNode
+from FewShotSAMLib.mrml.nodes import segmentationNode, volumeNode
 from FewShotSAMLib.mrml.notes import readNote, writeNote
+from FewShotSAMLib.mrml.places import segmentationToVolume
 from FewShotSAMLib.mrml.preview import SegmentationPreview
 from FewShotSAMLib.mrml.segments import chosenSegments, sceneSegments
 from FewShotSAMLib.mrml.volumes import sceneVolume, volumeGeometry
@@ -44,8 +45,8 @@ class MRMLScene:
 
     def segments(self, target: Target) -> list[SceneSegment]:
         """All segments in their order, hidden ones too."""
-        volume, segmentation = self._nodes(target)
-        return sceneSegments(segmentation, volumeGeometry(volume))
+        volume, segmentation, toVolume = self._nodes(target)
+        return sceneSegments(segmentation, volumeGeometry(volume), toVolume)
 
     def create_segmentation(self, volume_id: str) -> str:
         """A new segmentation with one empty segment in the volume's geometry and under its transform."""
@@ -55,12 +56,12 @@ class MRMLScene:
         self, target: Target, segment_ids: Sequence[str], classes: np.ndarray, axis: int, indices: Sequence[int]
     ) -> None:
         """Write results into segments on the slices `indices` along `axis`, as one step of Undo."""
-        volume, segmentation = self._nodes(target)
-        Commit(self._editor, sceneVolume(volume), segmentation, axis, indices).run(segment_ids, classes)
+        volume, segmentation, toVolume = self._nodes(target)
+        Commit(self._editor, sceneVolume(volume), segmentation, toVolume, axis, indices).run(segment_ids, classes)
 
     def clear_slice(self, target: Target, segment_ids: Sequence[str], axis: int, index: int) -> None:
         """Erase segments on one slice, as one step of Undo."""
-        volume, _ = self._nodes(target)
+        volume, _, _ = self._nodes(target)
         nothing = np.broadcast_to(np.uint8(0), volumeGeometry(volume).shape)
         self.commit(target, segment_ids, nothing, axis, [index])
 
@@ -70,7 +71,7 @@ class MRMLScene:
 
     def open_preview(self, target: Target, segment_ids: Sequence[str]) -> SegmentationPreview:
         """A preview with the names and colours of these segments."""
-        volume, _ = self._nodes(target)
+        volume, _, _ = self._nodes(target)
         return SegmentationPreview(self._scene, volume, chosenSegments(self.segments(target), segment_ids))
 
     def add_segmentation(self, volume_id: str, segmentation: Segmentation, name: str) -> str:
@@ -87,13 +88,15 @@ class MRMLScene:
 
     def export(self, target: Target, segment_ids: Sequence[str], path: Path) -> list[str]:
         """Write segments on the volume's full geometry: `.seg.nrrd`, or a label map; returns warnings."""
-        volume, _ = self._nodes(target)
+        volume, _, _ = self._nodes(target)
         chosen = chosenSegments(self.segments(target), segment_ids)
         return exportSegments(chosen, volume, volumeGeometry(volume), Path(path))
 
-    def _nodes(self, target: Target) -> tuple[slicer.vtkMRMLVolumeNode, slicer.vtkMRMLSegmentationNode]:
-        """Both nodes; raises BadInputError where one is gone or they are under different transforms."""
+    def _nodes(self, target: Target) -> tuple[slicer.vtkMRMLVolumeNode, slicer.vtkMRMLSegmentationNode, np.ndarray]:
+        """Both nodes, and the way from the segmentation's coordinates to the volume's.
+
+        Raises BadInputError where a node is gone, or under a transform that is not linear.
+        """
         volume = volumeNode(self._scene, target.volume)
         segmentation = segmentationNode(self._scene, target.segmentation)
-        checkSameTransform(volume, segmentation)
-        return volume, segmentation
+        return volume, segmentation, segmentationToVolume(volume, segmentation)

@@ -37,8 +37,8 @@ def labelmapOf(node: slicer.vtkMRMLSegmentationNode, segmentId: str) -> slicer.v
     return None if isEmpty(image) else image
 
 
-def sceneSegments(node: slicer.vtkMRMLSegmentationNode, geometry: Geometry) -> list[SceneSegment]:
-    """All segments as parts of the grid `geometry`.
+def sceneSegments(node: slicer.vtkMRMLSegmentationNode, geometry: Geometry, toVolume: np.ndarray) -> list[SceneSegment]:
+    """All segments as parts of the grid `geometry` of a volume; toVolume: see `segmentationToVolume`.
 
     Raises BadInputError where they are stored as surfaces, or on a grid that is not the volume's, shifted or cropped.
     """
@@ -49,7 +49,7 @@ def sceneSegments(node: slicer.vtkMRMLSegmentationNode, geometry: Geometry) -> l
     for segmentId in segmentIds(node):
         image = labelmapOf(node, segmentId)
         if id(image) not in parts:
-            parts[id(image)] = _partOn(geometry, image, node)
+            parts[id(image)] = _partOn(geometry, image, node, toVolume)
         labels, offset = parts[id(image)]
         segment = node.GetSegmentation().GetSegment(segmentId)
         visible = display is None or bool(display.GetSegmentVisibility(segmentId))
@@ -94,22 +94,22 @@ def checkLabelmaps(node: slicer.vtkMRMLSegmentationNode) -> None:
 
 
 def _partOn(
-    geometry: Geometry, image: slicer.vtkOrientedImageData | None, node: slicer.vtkMRMLSegmentationNode
+    geometry: Geometry,
+    image: slicer.vtkOrientedImageData | None,
+    node: slicer.vtkMRMLSegmentationNode,
+    toVolume: np.ndarray,
 ) -> tuple[np.ndarray, tuple[int, int, int]]:
     """View of the voxels of a labelmap that lie inside the volume, and the volume's index (k, j, i) of the first."""
     nothing = np.zeros((0, 0, 0), np.uint8), (0, 0, 0)
     if image is None:
         return nothing
-    stored = geometryOfImage(image)
+    try:
+        stored = geometryOfImage(image, toVolume)
+    except BadInputError as error:  # the axes of the two are not at right angles to each other
+        raise _otherGrid(node, "Their axes are sheared against each other.") from error
     lattice = geometry.lattice_map(stored)
     if lattice is None:
-        raise BadInputError(
-            f"Segmentation '{node.GetName()}' lies on another grid than the volume. "
-            f"Segmentation: {stored.describe()}. Volume: {geometry.describe()}.",
-            "Make a new segmentation for this volume, or choose the volume that the segmentation was made on. To keep "
-            "what is painted, open the module Segment Editor, choose Specify geometry (the grid icon beside the source "
-            "volume) and take this volume as source geometry.",
-        )
+        raise _otherGrid(node, f"Segmentation: {stored.describe()}. Volume: {geometry.describe()}.")
     turned = lattice.turn(viewOfImage(image))
     first = lattice.first_index(stored.size)
     start = [max(0, index) for index in first]
@@ -119,6 +119,15 @@ def _partOn(
     inside = tuple(slice(low - index, high - index) for low, high, index in zip(start, stop, first, strict=True))
     k, j, i = start
     return turned[inside], (k, j, i)
+
+
+def _otherGrid(node: slicer.vtkMRMLSegmentationNode, details: str) -> BadInputError:
+    return BadInputError(
+        f"Segmentation '{node.GetName()}' lies on another grid than the volume. {details}",
+        "Make a new segmentation for this volume, or choose the volume that the segmentation was made on. To keep "
+        "what is painted, open the module Segment Editor, choose Specify geometry (the grid icon beside the source "
+        "volume) and take this volume as source geometry.",
+    )
 
 
 def _tags(segment: slicer.vtkSegment) -> dict[str, str]:

@@ -41,4 +41,13 @@ def sceneVolume(node: slicer.vtkMRMLVolumeNode) -> SceneVolume:
         )
     image = node.GetImageData()
     version = hash((image.GetMTime(), image.GetPointData().GetScalars().GetMTime(), geometry))
-    return SceneVolume(node.GetID(), node.GetName() or "", voxels, geometry, image, version)
+    return SceneVolume(node.GetID(), node.GetName() or "", voxels, geometry, image, version, _window(node))
+
+
+def _window(node: slicer.vtkMRMLVolumeNode) -> tuple[float, float] | None:
+    """What the views show as black and as white; None for colours, and where nobody has shown the volume."""
+    display = node.GetDisplayNode()
+    if not isinstance(display, slicer.vtkMRMLScalarVolumeDisplayNode):
+        return None
+    low, high = display.GetWindowLevelMin(), display.GetWindowLevelMax()
+    return (low, high) if low < high else None

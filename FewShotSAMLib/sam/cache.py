@@ -133,8 +133,8 @@ class EmbeddingCache:
 
         if needed > self.limit_bytes:
             raise CacheUnusableError(
-                f"it needs {needed / 1e9:.2f} GB, more than the limit of {self.limit_bytes / 1e9:.2f} GB; raise that "
-                f"with --cache-limit-gb or {LIMIT_VARIABLE}"
+                f"it needs {needed / 1e9:.2f} GB, more than the limit of {self.limit_bytes / 1e9:.2f} GB; raise the "
+                f"limit of the cache, or {LIMIT_VARIABLE}"
             )
         own = file.path.stat().st_size if file.path.exists() else 0
         if own + needed > self.limit_bytes and file.users == 1:

@@ -15,6 +15,7 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 
 from FewShotSAMLib.core.errors import BadInputError, MemoryShortageError
+from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.sam import model_files
 from FewShotSAMLib.sam.registry import PIXEL_MEAN, PIXEL_STD, EncoderSpec, all_specs, build_sam
 
@@ -70,7 +71,7 @@ def read_state_dict(path: Path) -> StateDict:
 
     Raises BadInputError where the file holds no such thing.
     """
-    hint = "Download it again, or name another file with --checkpoint FILE."
+    advice = hint("another-checkpoint")
     try:
         if path.suffix.lower() == ".safetensors":
             return safetensors.torch.load_file(path)
@@ -80,12 +81,12 @@ def read_state_dict(path: Path) -> StateDict:
     except (pickle.UnpicklingError, safetensors.SafetensorError, *_UNREADABLE) as error:
         if "allocate memory" in str(error):  # torch reports it as a RuntimeError
             raise _no_memory(path) from error
-        raise BadInputError(f"{path} is no readable checkpoint: {_diagnose(path)}.", hint) from error
+        raise BadInputError(f"{path} is no readable checkpoint: {_diagnose(path)}.", advice) from error
     for key in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise BadInputError(f"{path} holds no network, only other data.", hint)
+        raise BadInputError(f"{path} holds no network, only other data.", advice)
     return {str(name): tensor for name, tensor in content.items()}
 
 
@@ -101,9 +102,7 @@ def _check_is_file(spec: EncoderSpec, path: Path, named_by_user: bool) -> None:
     problem = "is a folder" if path.is_dir() else "does not exist"
     raise BadInputError(
         f"The checkpoint {path} {problem}.",
-        f"Correct --checkpoint, or leave it away and run “fewshotsam models download {spec.name}”."
-        if spec.is_downloaded
-        else "Correct --checkpoint, or leave it away: this encoder needs no file.",
+        hint("correct-checkpoint", encoder=spec.name) if spec.is_downloaded else hint("no-checkpoint"),
     )
 
 
@@ -136,11 +135,11 @@ def _check_fits(spec: EncoderSpec, path: Path, state: StateDict) -> None:
         if other.architecture != spec.architecture and found == _shapes(other):
             raise BadInputError(
                 f"{path} holds the network of “{other.name}”, not of “{spec.name}”.",
-                f"Use --encoder {other.name}, or name another file with --checkpoint FILE.",
+                hint("encoder-of-checkpoint", encoder=other.name),
             )
     raise BadInputError(
         f"{path} is a checkpoint of another network than “{spec.name}”: {_difference(expected, found)}.",
-        "Name a SAM checkpoint of this encoder with --checkpoint FILE.",
+        hint("checkpoint-of-encoder"),
     )
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import filelock
 
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.sam.model_files import model_folder, model_path, partial_path, sha256_of
 from FewShotSAMLib.sam.registry import EncoderSpec
 
@@ -85,7 +86,7 @@ class _Download:
                 self._discard()
                 raise BadInputError(
                     f"The server sent another file than the published {self.spec.filename}; it was deleted.",
-                    f"Try again later, or take the file from {self.spec.source} and use --checkpoint FILE.",
+                    hint("fetch-later", source=self.spec.source),
                 )
         self.part.replace(self.path)
         self.mark.unlink(missing_ok=True)
@@ -163,7 +164,7 @@ class _Download:
             raise _TryAgainError(f"the server answered {error.code}") from error
         raise BadInputError(
             f"{self.spec.url} cannot be downloaded: the server answered {error.code} {error.reason}.",
-            f"Take {self.spec.filename} from {self.spec.source} and use --checkpoint FILE.",
+            hint("fetch-by-hand", file=self.spec.filename, source=self.spec.source),
         ) from error
 
     def _receive(self, response: Any) -> None:
@@ -214,8 +215,7 @@ class _Download:
         self._discard()
         return BadInputError(
             f"{self.spec.url} offers another file: {found} instead of {self.spec.size_bytes} bytes.",
-            f"Check whether this network asks for a login, or take the file from {self.spec.source} and use "
-            "--checkpoint FILE.",
+            hint("check-login", source=self.spec.source),
         )
 
     def _read_mark(self) -> str:
@@ -235,8 +235,7 @@ class _Download:
         kept = f" {self._size() / 1e6:.0f} MB of {self.spec.size_bytes / 1e6:.0f} MB are kept." if self._size() else ""
         return BadInputError(
             f"{self.spec.url} cannot be downloaded: {error}.{kept}",
-            f"Check the internet connection and run “fewshotsam models download {self.spec.name}” again, "
-            "or bring the file from another computer and use --checkpoint FILE.",
+            hint("check-internet", encoder=self.spec.name),
         )
 
 

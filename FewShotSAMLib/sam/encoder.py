@@ -6,20 +6,20 @@ import copy
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
-from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam
-from torch import Tensor
+from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam
+from torch import Tensor, nn
 
-from FewShotSAMLib.core.errors import MemoryShortageError
-from FewShotSAMLib.sam.calibration import REQUIRED_COSINE, calibrate, cosine, in_float, synthetic_slice, use_float
+from FewShotSAMLib.core.errors import MemoryShortageError, is_memory_shortage
+from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.sam.checkpoint import load_sam
-from FewShotSAMLib.sam.compact import CompactEncoder, FastCompact
-from FewShotSAMLib.sam.fusion import FusionLayers
-from FewShotSAMLib.sam.memory import batch_size, is_memory_shortage
+from FewShotSAMLib.sam.family import FastNetwork, family_of
+from FewShotSAMLib.sam.fast.calibration import REQUIRED_COSINE, calibrate, cosine, in_float, synthetic_slice, use_float
+from FewShotSAMLib.sam.memory import batch_size
 from FewShotSAMLib.sam.precision import DTYPES, pick_device, pick_precision
 from FewShotSAMLib.sam.registry import PIXEL_MEAN, PIXEL_STD, EncoderSpec
-from FewShotSAMLib.sam.vit import FastViT
 
 Check = Callable[[], None]
 Warn = Callable[[str], None]
@@ -78,8 +78,8 @@ class Encoder:
         self._automatic = automatic
         self._warn = warn or logging.getLogger(__name__).warning
         self._parts: tuple[MaskDecoder, PromptEncoder] = (sam.mask_decoder, sam.prompt_encoder)
-        self._fusion: FusionLayers | None = getattr(sam, "fusion", None)
-        self._vit = _network(sam.image_encoder, device, DTYPES[precision])
+        self._own_layers: nn.Module | None = getattr(sam, "fusion", None)
+        self._network = self._fast(sam.image_encoder, DTYPES[precision])
         # The float32 original, until the precision is known to be good enough.
         self._original = None if precision == "fp32" else sam.image_encoder
         self._batch_limit: int | None = None
@@ -101,16 +101,16 @@ class Encoder:
     @property
     def batch_size(self) -> int:
         """Slices that are encoded at once, by the memory that is free now and what was learned from shortages."""
-        size = batch_size(self.spec.architecture, self._vit.dtype.itemsize, self.device)
+        size = batch_size(self.spec.architecture, self._network.dtype.itemsize, self.device)
         return size if self._batch_limit is None else min(size, self._batch_limit)
 
     def sam_parts(self) -> tuple[MaskDecoder, PromptEncoder]:
         """SAM's mask decoder and prompt encoder as the checkpoint has them: fresh float32 copies on the CPU."""
         return copy.deepcopy(self._parts)
 
-    def fusion_layers(self) -> FusionLayers | None:
-        """The decoder layers that the bundled model has beyond SAM's, as fresh copies; None for SAM's own encoders."""
-        return copy.deepcopy(self._fusion)
+    def own_decoder_layers(self) -> nn.Module | None:
+        """The decoder layers that the weights have beyond SAM's, as fresh copies; None for SAM's own encoders."""
+        return copy.deepcopy(self._own_layers)
 
     def encode(self, images: Tensor, check: Check | None = None) -> Tensor:
         """(B, 3, S, S) float32, 0..255, RGB, on the CPU -> embeddings (B, *embedding_shape) float32 on the CPU.
@@ -134,14 +134,14 @@ class Encoder:
         return embeddings
 
     def _encode_into(self, embeddings: Tensor, images: Tensor, check: Check | None) -> bool:
-        """Fill `embeddings`; False where memory did not suffice (by then all of the attempt's memory is free)."""
+        """Fill `embeddings`; False where memory was not enough (by then all of the attempt's memory is free)."""
         try:
             # Written into ordinary tensors: those made in inference mode could not be trained on.
             with torch.inference_mode():
                 ready = self._normalise(images)
                 if self._original is not None:
                     self._establish_trust(ready[0], check)
-                embeddings.copy_(self._vit(ready, check))
+                embeddings.copy_(self._network(ready, check))
             return True
         except (RuntimeError, MemoryError) as error:
             if not is_memory_shortage(error):
@@ -161,6 +161,9 @@ class Encoder:
         )
         return self._batch_limit
 
+    def _fast(self, official: Any, dtype: torch.dtype = torch.float32) -> FastNetwork:
+        return family_of(self.spec.architecture).fast(official, self.device, dtype)
+
     def _normalise(self, images: Tensor) -> Tensor:
         mean, std = (torch.tensor(values, device=self.device).view(3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
         return images.to(self.device).sub(mean).div_(std)
@@ -168,49 +171,40 @@ class Encoder:
     def _establish_trust(self, image: Tensor, check: Check | None) -> None:
         """Choose the integer layers, if any, and compare with float32 on the first slice (3, S, S), normalised."""
         if self.precision == "int8":
-            calibrate(self._vit, self._normalise(synthetic_slice(self.image_size).unsqueeze(0))[0], check)
-        reached = cosine(self._vit(image.unsqueeze(0), check), self._reference(image, check))
+            calibrate(self._network, self._normalise(synthetic_slice(self.image_size).unsqueeze(0))[0], check)
+        reached = cosine(self._network(image.unsqueeze(0), check), self._reference(image, check))
         if not reached >= REQUIRED_COSINE:  # NaN as well
             self._mistrust(reached)
-        elif self.precision == "int8" and self._vit.is_float:
+        elif self.precision == "int8" and self._network.is_float:
             self._mistrust(None)
-        for layer in self._vit.linears:
+        for layer in self._network.linears:
             layer.keep_chosen_only()
         self._original = None
 
     def _reference(self, image: Tensor, check: Check | None) -> Tensor:
         """The float32 embedding of one normalised slice."""
-        if self._vit.dtype == torch.float32:
-            with in_float(self._vit):
-                return self._vit(image.unsqueeze(0), check)
-        return _network(self._original, self.device)(image.unsqueeze(0), check)
+        if self._network.dtype == torch.float32:
+            with in_float(self._network):
+                return self._network(image.unsqueeze(0), check)
+        return self._fast(self._original)(image.unsqueeze(0), check)
 
     def _mistrust(self, reached: float | None) -> None:
         """Fall back to float32 (or keep what the user asked for, if it computes at all) and say so."""
         found = "" if reached is None else f" (similarity {reached:.4f}, {REQUIRED_COSINE} is required)"
         problem = f"Precision {self.precision} is too coarse for these weights of “{self.spec.name}”{found}"
         if reached is not None and not self._automatic:
-            self._warn(f"{problem}. It is used as you asked; leave --precision away for a safe choice.")
+            self._warn(f"{problem}. It is used as you asked; the precision auto is the safe choice.")
             return
-        if self._vit.dtype == torch.float32:
-            use_float(self._vit)
+        if self._network.dtype == torch.float32:
+            use_float(self._network)
         else:
-            self._vit = _network(self._original, self.device)
+            self._network = self._fast(self._original)
         self.precision = "fp32"
         self._warn(f"{problem}; float32 is used instead. Results are right, encoding takes longer.")
 
 
-def _network(
-    official: ImageEncoderViT | CompactEncoder, device: torch.device, dtype: torch.dtype = torch.float32
-) -> FastViT | FastCompact:
-    """The encoder's network, ready for inference."""
-    if isinstance(official, CompactEncoder):
-        return FastCompact(official, device, dtype)
-    return FastViT(official, device, dtype)
-
-
 def _shortage(spec: EncoderSpec, device: torch.device) -> MemoryShortageError:
     where = "this computer" if device.type == "cpu" else f"the graphics card ({device})"
-    hint = "Close other programs or choose a smaller encoder"
-    hint += "." if device.type == "cpu" else ", or use --device cpu."
-    return MemoryShortageError(f"The memory of {where} does not suffice to encode one slice with “{spec.name}”.", hint)
+    is_cpu = device.type == "cpu"
+    advice = "Close other programs or choose a smaller encoder." if is_cpu else hint("free-gpu-memory")
+    return MemoryShortageError(f"The memory of {where} is not enough to encode one slice with “{spec.name}”.", advice)

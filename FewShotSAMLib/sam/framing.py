@@ -136,3 +136,10 @@ def _sampling(target: int, extent: float, cells: int) -> torch.Tensor:
 def whole_slice(plane: SlicePlane, size: int) -> Framing:
     """Framing without a crop."""
     return Framing(plane, (0, plane.shape[0], 0, plane.shape[1]), size)
+
+
+def averaged(planes: torch.Tensor, size: int) -> torch.Tensor:
+    """Planes (..., H, W) averaged down to (..., size, size)."""
+    return F.interpolate(planes.flatten(0, -3).unsqueeze(1), size=(size, size), mode="area").view(
+        *planes.shape[:-2], size, size
+    )

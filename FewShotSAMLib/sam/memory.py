@@ -1,4 +1,4 @@
-"""How much memory there is for encoding, how many slices it takes at once, and what running out of it looks like."""
+"""How much memory there is for encoding, and how many slices it takes at once."""
 
 from __future__ import annotations
 
@@ -7,23 +7,13 @@ from pathlib import Path
 
 import torch
 
-from FewShotSAMLib.sam.registry import COMPACT, Architecture
+from FewShotSAMLib.sam.family import family_of
+from FewShotSAMLib.sam.registry import Architecture
 
 LARGEST_BATCH = 16
 """Slices per batch beyond which no device gains speed at SAM's image sizes."""
-COMPACT_PLANES = 64
-"""Planes of the image's size that the compact encoder holds at once, about."""
 _USABLE = 0.7
 """Part of the free memory that may be planned for: allocators fragment, and others need some."""
-_MEMORY_WORDS = ("allocate memory", "out of memory", "not enough memory")
-"""How torch's RuntimeErrors tell of it (Linux, CUDA and Metal, Windows)."""
-
-
-def is_memory_shortage(error: BaseException) -> bool:
-    """Whether an error means that memory ran out, on the computer or on its graphics card."""
-    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY_WORDS)
 
 
 def free_memory(device: torch.device) -> int | None:
@@ -39,23 +29,13 @@ def free_memory(device: torch.device) -> int | None:
         return _free_pages()
 
 
-def bytes_per_slice(architecture: Architecture, item_size: int) -> int:
-    """About the working memory of one slice in a batch, where attention takes the whole grid at once."""
-    if architecture.kind == COMPACT:
-        return COMPACT_PLANES * item_size * architecture.image_size**2
-    tokens = architecture.embedding_size**2
-    width, heads = architecture.embed_dim, architecture.num_heads
-    folded = heads * (width // heads + 2 * architecture.embedding_size)
-    per_token = 4 * 4 * width + 2 * 4 * width * item_size + 4 * folded * item_size
-    return tokens * per_token + 3 * 4 * architecture.image_size**2
-
-
 def batch_size(architecture: Architecture, item_size: int, device: torch.device) -> int:
     """Slices that fit the free memory of the device at once: 1 to LARGEST_BATCH."""
     free = free_memory(device)
     if free is None:
         return 1
-    return max(1, min(LARGEST_BATCH, int(free * _USABLE) // bytes_per_slice(architecture, item_size)))
+    each = family_of(architecture).bytes_per_slice(architecture, item_size)
+    return max(1, min(LARGEST_BATCH, int(free * _USABLE) // each))
 
 
 def _free_pages() -> int | None:

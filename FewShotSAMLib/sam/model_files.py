@@ -17,6 +17,7 @@ import platformdirs
 
 from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.core.files import atomic_path
+from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.core.resources import resource_path
 from FewShotSAMLib.sam.registry import EncoderSpec, all_specs
 
@@ -106,9 +107,7 @@ def check_published(spec: EncoderSpec, path: Path, digest: str) -> None:
         problem = f"has {size} bytes instead of {spec.size_bytes}"
     raise BadInputError(
         f"The model file {path} is damaged: it {problem}.",
-        f"Delete it and run “fewshotsam models download {spec.name}”."
-        if spec.is_downloaded
-        else "Install FewShotSAM anew.",
+        hint("replace-model", encoder=spec.name) if spec.is_downloaded else "Install FewShotSAM again.",
     )
 
 
@@ -116,7 +115,7 @@ def missing_model(spec: EncoderSpec, path: Path) -> BadInputError:
     """The error for an encoder whose file was never downloaded."""
     return BadInputError(
         f"The model file of the encoder “{spec.name}” is not at {path}.",
-        f"Run “fewshotsam models download {spec.name}”, or name a file that you have with --checkpoint FILE.",
+        hint("get-model", encoder=spec.name),
     )
 
 

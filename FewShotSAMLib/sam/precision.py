@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.sam.linear import integer_products_work
+from FewShotSAMLib.core.hints import hint
+from FewShotSAMLib.sam.fast.linear import integer_products_work
 from FewShotSAMLib.sam.registry import EncoderSpec
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.float32}
@@ -43,7 +44,7 @@ def pick_device(name: str = "auto") -> torch.device:
     if device.type != "mps":
         raise _no_such_device(name)
     if not torch.backends.mps.is_available():
-        raise BadInputError("There is no Apple GPU (mps) on this computer.", "Use --device cpu or --device auto.")
+        raise BadInputError("There is no Apple GPU (mps) on this computer.", hint("another-device"))
     return device
 
 
@@ -57,10 +58,12 @@ def pick_precision(name: str, device: torch.device, spec: EncoderSpec) -> str:
         return _automatic(device, spec)
     if name not in DTYPES:
         raise BadInputError(f"There is no precision “{name}”.", f"Choose one of: auto, {', '.join(PRECISIONS)}.")
-    if name == "int8" and spec.looks_closely:
-        raise BadInputError(f"The encoder “{spec.name}” has no int8 form.", "Use --precision auto.")
+    if name == "int8" and not spec.architecture.has_int8:
+        raise BadInputError(f"The encoder “{spec.name}” has no int8 form.", hint("automatic-precision"))
     if name == "int8" and not (device.type == "cpu" and integer_products_work()):
-        raise BadInputError("Precision int8 works on the CPU only, with a torch that supports it.", "Use auto.")
+        raise BadInputError(
+            "Precision int8 works on the CPU only, with a torch that supports it.", hint("automatic-precision")
+        )
     return name
 
 
@@ -86,7 +89,7 @@ def _automatic(device: torch.device, spec: EncoderSpec) -> str:
 
 def _cuda_device(name: str, device: torch.device) -> torch.device:
     if not torch.cuda.is_available():
-        raise BadInputError("There is no CUDA GPU that torch can use.", "Use --device cpu or --device auto.")
+        raise BadInputError("There is no CUDA GPU that torch can use.", hint("another-device"))
     count = torch.cuda.device_count()
     index = torch.cuda.current_device() if device.index is None else device.index
     if index >= count:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from FewShotSAMLib.core.errors import BadInputError
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 EMBEDDING_CHANNELS = 256
 """Channels of every embedding; SAM's prompt encoder and mask decoder are built for it."""
-COMPACT = "compact"
+FAMILIES = {"vit": "FewShotSAMLib.sam.vit_family", "compact": "FewShotSAMLib.bundled.family"}
+"""The module that builds and runs each kind of image encoder, see `family.EncoderFamily`."""
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 """Mean of each colour channel (0..255) that SAM's image encoder was trained with."""
 PIXEL_STD = (58.395, 57.12, 57.375)
@@ -29,9 +30,15 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 class Architecture:
     """The numbers that make one image encoder; all sizes in pixels, tokens or channels as in segment_anything.
 
-    kind "vit" is segment_anything's ImageEncoderViT; "compact" is the bundled convolutional encoder, which needs none
+    kind: one of FAMILIES; "vit" is segment_anything's ImageEncoderViT, "compact" a convolutional one, which needs none
     of the transformer's numbers. channels: those of the embedding, of which SAM's decoder reads the first 256. The
     decoder's feed-forward layers have decoder_mlp_dim channels.
+
+    What the encoder can do and wants: fine_channels: of the finer levels (a half, a quarter, an eighth of the image's
+    side) that are folded into its embedding, () for none. sees_region: it is shown the region around what is painted
+    with the window stretched to it, instead of the whole body. sees_neighbours: its image's three channels are a slice
+    between its two neighbours. answers_prompts: its decoder has learned points and boxes. has_int8: it can run in 8-bit
+    integers.
     """
 
     image_size: int
@@ -44,6 +51,11 @@ class Architecture:
     kind: str = "vit"
     channels: int = EMBEDDING_CHANNELS
     decoder_mlp_dim: int = 2048
+    fine_channels: tuple[int, ...] = ()
+    sees_region: bool = False
+    sees_neighbours: bool = False
+    answers_prompts: bool = True
+    has_int8: bool = True
 
     @property
     def embedding_size(self) -> int:
@@ -86,17 +98,12 @@ class EncoderSpec:
         """Whether the weights are a file to download (rather than one that comes along)."""
         return self.weights == "download"
 
-    @property
-    def looks_closely(self) -> bool:
-        """Whether the encoder is shown the region around what is painted, each slice between its neighbours, and has a
-        decoder of its own for them; SAM's encoders see whole slices, one by one."""
-        return self.architecture.kind == COMPACT
-
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> EncoderSpec:
         """The spec of one entry of encoders.json."""
         numbers = dict(entry["architecture"])
-        numbers["global_attn_indexes"] = tuple(numbers.get("global_attn_indexes", ()))
+        for name in ("global_attn_indexes", "fine_channels"):
+            numbers[name] = tuple(numbers.get(name, ()))
         return cls(**{**entry, "architecture": Architecture(**numbers)})
 
 
@@ -119,23 +126,24 @@ def get_spec(name: str) -> EncoderSpec:
 def build_sam(spec: EncoderSpec) -> Sam:
     """SAM with the image encoder that `spec` describes, weights as torch initialises them, in eval mode, float32.
 
-    The layout of the state dict is that of the official checkpoints; the bundled encoder's has the weights of its own
-    decoder layers besides, in `fusion`.
+    The layout of the state dict is that of the official checkpoints; where an encoder comes with decoder layers of its
+    own, their weights are in `fusion` besides.
     """
     from segment_anything.modeling import Sam
 
-    from FewShotSAMLib.sam.fusion import FusionLayers
+    from FewShotSAMLib.sam.family import family_of
 
+    family = family_of(spec.architecture)
     prompt_encoder, mask_decoder = build_decoder_parts(spec)
     sam = Sam(
-        image_encoder=_build_image_encoder(spec.architecture),
+        image_encoder=family.image_encoder(spec.architecture),
         prompt_encoder=prompt_encoder,
         mask_decoder=mask_decoder,
         pixel_mean=list(PIXEL_MEAN),
         pixel_std=list(PIXEL_STD),
     )
-    if spec.looks_closely:
-        sam.fusion = FusionLayers()
+    if (layers := family.decoder_layers()) is not None:
+        sam.fusion = layers
     return sam.eval()
 
 
@@ -158,29 +166,3 @@ def build_decoder_parts(spec: EncoderSpec) -> tuple[PromptEncoder, MaskDecoder]:
         iou_head_hidden_dim=256,
     )
     return prompt_encoder, mask_decoder
-
-
-def _build_image_encoder(architecture: Architecture) -> Any:
-    """The compact encoder, or the official one with its fixed choices (MLP ratio 4, relative positions, norm 1e-6)."""
-    import torch
-    from segment_anything.modeling import ImageEncoderViT
-
-    from FewShotSAMLib.sam.compact import CompactEncoder
-
-    if architecture.kind == COMPACT:
-        return CompactEncoder(architecture.image_size)
-
-    return ImageEncoderViT(
-        img_size=architecture.image_size,
-        patch_size=architecture.patch_size,
-        embed_dim=architecture.embed_dim,
-        depth=architecture.depth,
-        num_heads=architecture.num_heads,
-        global_attn_indexes=architecture.global_attn_indexes,
-        window_size=architecture.window_size,
-        mlp_ratio=4,
-        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
-        qkv_bias=True,
-        use_rel_pos=True,
-        out_chans=EMBEDDING_CHANNELS,
-    )

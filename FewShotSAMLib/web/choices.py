@@ -9,17 +9,16 @@ from typing import Any
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.core.plane import axis_of_plane, slice_plane
-from FewShotSAMLib.methods.registry import METHOD_NAMES, METHODS
+from FewShotSAMLib.methods.registry import METHODS
+from FewShotSAMLib.options import AUTO, option
 from FewShotSAMLib.web.contents import Contents
 from FewShotSAMLib.web.triggers import Triggers, integer, number, one_of
 from FewShotSAMLib.web.views import PLANES
 from FewShotSAMLib.workflow import Machine, Session
 from FewShotSAMLib.workflow.amounts import format_bytes
 from FewShotSAMLib.workflow.cost import cost_of, slices_to_encode
-
-AUTOMATIC = "auto"
-SMOOTHEST_MM = 10.0
 
 
 def choices_contents(session: Session, geometry: Geometry | None, axis: int, refusals: int) -> Contents:
@@ -61,7 +60,8 @@ def _machine_choices(machine: Machine | None) -> Contents:
 def _cost(session: Session, count: int) -> Contents:
     """One line; what memory is needed is told where it is short."""
     is_known = session.target is not None and session.axis is not None
-    cost = cost_of(session.machine, session.settings, slices_to_encode(session.range, count) if is_known else 0)
+    slices = slices_to_encode(session.range, count, session.painted) if is_known else 0
+    cost = cost_of(session.machine, session.settings, slices)
     if cost is None:
         return {"text": "", "is_problem": False}
     lines = [each for each in (cost.time, cost.memory if cost.memory.is_problem else None) if each is not None]
@@ -77,36 +77,34 @@ def change_setting(session: Session, name: str, value: Any) -> None:
 
 def _encoder(value: Any, machine: Machine | None) -> str:
     known = () if machine is None else machine.encoders
-    name = one_of(value, [AUTOMATIC, *(each.name for each in known)])
+    name = one_of(value, [AUTO, *(each.name for each in known)])
     if any(each.name == name and not each.present for each in known):
-        hint = f"Fetch it with “fewshotsam models download {name}”, then reload the page."
-        raise BadInputError(f"The encoder {name} is not on this computer.", hint)
+        raise BadInputError(f"The encoder {name} is not on this computer.", hint("get-model", encoder=name))
     return name
 
 
 def _device(value: Any, machine: Machine | None) -> str:
-    return one_of(value, [AUTOMATIC, *(each.name for each in (() if machine is None else machine.devices))])
-
-
-def _flag(value: Any, _machine: Machine | None) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"{value!r} is neither true nor false")
-    return value
+    return one_of(value, [AUTO, *(each.name for each in (() if machine is None else machine.devices))])
 
 
 def _smoothing(value: Any, _machine: Machine | None) -> float:
-    millimetres = float(number(value))
-    if not 0 <= millimetres <= SMOOTHEST_MM:
-        raise BadInputError(f"Smoothing of {millimetres:g} mm is not possible.", f"Choose 0 to {SMOOTHEST_MM:g} mm.")
-    return millimetres
+    known, millimetres = option("smooth_mm"), float(number(value))
+    try:
+        return float(known.check(millimetres))
+    except ValueError as error:
+        raise BadInputError(f"Smoothing of {millimetres:g} mm is not possible.", f"Choose {error}.") from error
+
+
+def _of_table(name: str) -> Callable[[Any, Machine | None], Any]:
+    return lambda value, _machine: option(name).check(value)
 
 
 _CHECKS: dict[str, Callable[[Any, Machine | None], Any]] = {
-    "method": lambda value, _machine: one_of(value, METHOD_NAMES),
+    "method": _of_table("method"),
     "encoder": _encoder,
     "device": _device,
-    "largest_island": _flag,
-    "fill_holes": _flag,
+    "largest_island": _of_table("largest_island"),
+    "fill_holes": _of_table("fill_holes"),
     "smooth_mm": _smoothing,
 }
 

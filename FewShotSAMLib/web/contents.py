@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from FewShotSAMLib.web.hints import BROWSER_WORDS
 from FewShotSAMLib.web.pictures import confidence_strip, hex_color
 from FewShotSAMLib.workflow import INFO, Message, PaintedSlice, Progress, SceneSegment, Session
 
@@ -72,7 +73,7 @@ class Messages:
         """Show a message; the oldest goes where there are too many."""
         self._count += 1
         self._said[self._count] = self._clock()
-        row = {"id": self._count, "level": message.level, "text": str(message)}
+        row = {"id": self._count, "level": message.level, "text": message.worded(BROWSER_WORDS)}
         self.rows = [*(each for each in self.rows if each["text"] != row["text"]), row][-MOST_MESSAGES:]
 
     def expire(self) -> bool:

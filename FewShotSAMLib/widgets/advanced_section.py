@@ -6,13 +6,14 @@ import dataclasses
 from typing import Any
 
 from FewShotSAMLib.methods.registry import METHODS
+from FewShotSAMLib.options import AUTO, PRECISIONS, option
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.translation import _
-from FewShotSAMLib.workflow import EncoderState, Machine, State
+from FewShotSAMLib.workflow import WARNING, EncoderState, Machine, Message, State
 from FewShotSAMLib.workflow.amounts import format_bytes
 
-_PRECISIONS = ("auto", "float32", "float16", "bfloat16")
+_PRECISION_TITLES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 class AdvancedSection:
@@ -25,7 +26,10 @@ class AdvancedSection:
         self._updating = False
         self._listed: Machine | None = None
         _fill(ui.methodChoice, [(method.title, method.name) for method in METHODS])
-        _fill(ui.precisionChoice, [(_("Automatic"), "auto"), *((name, name) for name in _PRECISIONS[1:])])
+        precisions = [(_PRECISION_TITLES.get(name, name), name) for name in PRECISIONS if name != AUTO]
+        _fill(ui.precisionChoice, [(_("Automatic"), AUTO), *precisions])
+        _bound(ui.smoothing, "smooth_mm")
+        _bound(ui.cacheLimit, "cache_limit_gb")
         self._listMachine(None)
         for choice in (ui.methodChoice, ui.encoderChoice, ui.deviceChoice, ui.precisionChoice):
             choice.connect("currentIndexChanged(int)", self._onEdited)
@@ -38,6 +42,12 @@ class AdvancedSection:
         ui.downloadButton.connect("clicked()", self._onDownload)
         ui.clearCacheButton.connect("clicked()", self._onClearCache)
         ui.inspectButton.connect("clicked()", self._onInspect)
+        if services.store.dropped:
+            text = _("Settings of an earlier version were set to their defaults: {names}.")
+            text = text.format(names=", ".join(name.replace("_", " ") for name in services.store.dropped))
+            messages.show(Message(WARNING, text, _("Choose them again under Advanced, if need be.")))
+            services.store.save(services.session.settings)
+            services.store.dropped = []
 
     def update(self) -> None:
         """Show settings and machine."""
@@ -60,8 +70,8 @@ class AdvancedSection:
         titles = [
             (_("{0} ({1} free)").format(each.title, format_bytes(each.free_bytes)), each.name) for each in devices
         ]
-        _fill(self._ui.encoderChoice, [(_("Automatic"), "auto"), *((each.title, each.name) for each in encoders)])
-        _fill(self._ui.deviceChoice, [(_("Automatic"), "auto"), *titles])
+        _fill(self._ui.encoderChoice, [(_("Automatic"), AUTO), *((each.title, each.name) for each in encoders)])
+        _fill(self._ui.deviceChoice, [(_("Automatic"), AUTO), *titles])
         self._updating = wasUpdating
 
     def _showSettings(self) -> None:
@@ -158,6 +168,14 @@ def _fill(choice: Any, entries: list[tuple[str, str]]) -> None:
     choice.clear()
     for title, value in entries:
         choice.addItem(title, value)
+
+
+def _bound(box: Any, name: str) -> None:
+    """Let a number box offer what a request may hold."""
+    known = option(name)
+    box.minimum = known.least
+    if known.most is not None:
+        box.maximum = known.most
 
 
 def _choose(choice: Any, value: str) -> None:

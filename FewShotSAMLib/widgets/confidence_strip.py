@@ -8,7 +8,7 @@ from typing import Any
 import qt
 
 from FewShotSAMLib.widgets.images import toPixmap
-from FewShotSAMLib.widgets.strip_image import columnSlices, stripImage
+from FewShotSAMLib.widgets.strip_image import Color, columnSlices, stripImage
 from FewShotSAMLib.widgets.translation import _
 from FewShotSAMLib.workflow import Review, SliceReview
 
@@ -33,7 +33,7 @@ class ConfidenceStrip(qt.QObject):
         self._label = label
         self._onClicked = onClicked
         self._review: Review | None = None
-        self._shown: tuple[Review | None, int | None, int] | None = None
+        self._shown: tuple[Any, ...] | None = None
         label.setMinimumHeight(_HEIGHT)
         label.setMouseTracking(True)
         label.installEventFilter(self)
@@ -42,13 +42,20 @@ class ConfidenceStrip(qt.QObject):
         """Draw it with the slice `current` marked; does nothing where that is what is drawn."""
         self._review = review if review is not None and review.slices else None
         width = max(self._label.width, 1)
-        if self._shown == (self._review, current, width):
+        colors = self._colors()
+        if self._shown == (self._review, current, width, colors):
             return
-        self._shown = (self._review, current, width)
+        self._shown = (self._review, current, width, colors)
         if self._review is None:
             self._label.clear()
         else:
-            self._label.setPixmap(toPixmap(stripImage(self._review, current, width, _HEIGHT)))
+            self._label.setPixmap(toPixmap(stripImage(self._review, current, width, _HEIGHT, *colors)))
+
+    def _colors(self) -> tuple[Color, ...]:
+        """Of text and background, as the legend has them."""
+        palette = self._label.palette
+        found = [palette.color(role) for role in (qt.QPalette.WindowText, qt.QPalette.Window)]
+        return tuple((color.red(), color.green(), color.blue()) for color in found)
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
         """A click jumps, also while the mouse is dragged; the tooltip tells of the slice under it."""
@@ -63,7 +70,7 @@ class ConfidenceStrip(qt.QObject):
                 self._onClicked(entry.index)
             text = _ORIGINS[entry.origin].format(entry.index, round(100 * entry.confidence))
             self._label.setToolTip(text)
-        elif kind == qt.QEvent.Resize:
+        elif kind in (qt.QEvent.Resize, qt.QEvent.PaletteChange):
             self.show(self._review, self._shown[1] if self._shown else None)
         return False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.texts import PROBLEM_COLOR, colored, escaped
+from FewShotSAMLib.widgets.workflow_texts import translated
 from FewShotSAMLib.workflow.cost import cost_of, slices_to_encode
 
 
@@ -12,12 +13,17 @@ def sliceCount(services: Services) -> int:
     session = services.session
     if session.target is None or session.axis is None:
         return 0
-    return slices_to_encode(session.range, services.views.sliceCount(session.target.volume, session.axis))
+    count = services.views.sliceCount(session.target.volume, session.axis)
+    return slices_to_encode(session.range, count, session.painted)
 
 
 def costText(services: Services) -> str:
-    """Rich text: red where the processor alone computes, or where memory is short; "" while nothing is known."""
+    """Rich text: how long it takes, and in red what memory is short; "" while nothing is known."""
     session = services.session
     cost = cost_of(session.machine, session.settings, sliceCount(services))
-    lines = [] if cost is None else [line for line in (cost.time, cost.memory) if line is not None]
-    return "<br>".join(colored(each.text, PROBLEM_COLOR) if each.is_problem else escaped(each.text) for each in lines)
+    if cost is None:
+        return ""
+    lines = [] if cost.time is None else [escaped(translated(cost.time.text))]
+    if cost.memory.is_problem:
+        lines.append(colored(translated(cost.memory.text), PROBLEM_COLOR))
+    return "<br>".join(lines)

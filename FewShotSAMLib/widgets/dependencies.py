@@ -12,6 +12,7 @@ import inspect
 import logging
 import os
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
+from FewShotSAMLib.core.packages import installed_version, modules_of
 from FewShotSAMLib.core.resources import resource_path
 from FewShotSAMLib.widgets.translation import _
 
@@ -116,7 +118,7 @@ class Dependencies:
         damage = _damageOfTorch()
         if damage:
             return damage
-        if not _isThere("PyTorchUtils"):
+        if not _hasPyTorchExtension():
             return _(
                 "The extension PyTorch is missing: install it in the Extensions Manager (Ctrl+4), restart 3D Slicer "
                 "and press Install."
@@ -147,6 +149,7 @@ class Dependencies:
     def _run(self, steps: list[Callable[[], None]], hint: str, parent: Any) -> bool:
         import slicer
 
+        before = _versions()
         try:
             with slicer.util.WaitCursor():
                 for step in steps:
@@ -161,21 +164,18 @@ class Dependencies:
         if left:
             text = _("Still missing: {names}.").format(names=", ".join(left)) + " " + hint
             return self._refuse(text, parent)
+        _offerRestart(before, parent)
         return True
 
     def _installPlain(self, missing: list[str]) -> None:
-        """What is neither torch nor pinned, from the internet; Slicer 5.12 shows the progress and offers a restart."""
-        import slicer
+        """What is neither torch nor pinned, from the internet.
 
+        Not by Slicer's pip_ensure: it offers a restart when it is done, and torch comes after it.
+        """
         pinned = self._pinned()
         plain = [text for text in missing if text not in TORCH_PAIR and Requirement(text).name not in pinned]
-        if not plain:
-            return
-        packaging = _slicerPackaging()
-        if packaging is None:
-            slicer.util.pip_install(plain)
-        else:
-            packaging.pip_ensure(plain, prompt_install=False, requester=REQUESTER)
+        if plain:
+            _pipInstall(plain)
 
     def _installPinned(self, missing: list[str], options: list[str]) -> None:
         """segment-anything: the very wheel that was reviewed, without what it asks for, or none."""
@@ -194,21 +194,16 @@ def _readRequirements(path: Path) -> list[str]:
 
 
 def _isMet(requirement: Requirement) -> bool:
-    try:
-        version = importlib.metadata.version(requirement.name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    # A damaged installation may have metadata without a version, or no module to it.
-    return bool(version) and requirement.specifier.contains(version, prereleases=True) and _isThere(requirement.name)
+    version = installed_version(requirement.name)
+    return bool(version) and requirement.specifier.contains(version, prereleases=True)
 
 
-def _isThere(name: str) -> bool:
-    """Whether Python would find the package, without loading it. A folder that was left behind empty does not count."""
+def _hasPyTorchExtension() -> bool:
+    """Whether Slicer's extension PyTorch is there; its module is a file beside other modules, no distribution."""
     try:
-        spec = importlib.util.find_spec(name.replace("-", "_"))
+        return importlib.util.find_spec("PyTorchUtils") is not None
     except ValueError:  # it is loaded, by other means than an import
         return True
-    return spec is not None and spec.origin is not None
 
 
 def _ofTorch(missing: list[str]) -> bool:
@@ -224,7 +219,7 @@ def _damageOfTorch() -> str:
         distribution = importlib.metadata.distribution("torch")
     except importlib.metadata.PackageNotFoundError:
         return ""
-    if distribution.files and _isThere("torch"):
+    if distribution.files and installed_version("torch"):
         return ""
     return _(
         "PyTorch is damaged: close 3D Slicer, delete the folders whose names begin with torch in {folder}, start 3D "
@@ -240,6 +235,28 @@ def _warningOfLongPath() -> str:
         "{folder} is so long a path that Windows may refuse PyTorch's files in it. If this fails, install 3D Slicer "
         "into a folder with a short path, such as C:\\Slicer."
     ).format(folder=folder)
+
+
+def _versions() -> dict[str, str]:
+    """Every distribution that is installed, and its version."""
+    return {each.name: each.version for each in importlib.metadata.distributions() if each.name}
+
+
+def _offerRestart(before: dict[str, str], parent: Any) -> None:
+    """Once all is there: where another version of a package came that Slicer has loaded already, ask for a restart."""
+    import slicer
+
+    after = _versions()
+    changed = [name for name, version in before.items() if after.get(name, version) != version]
+    loaded = [name for name in changed if any(module in sys.modules for module in modules_of(name))]
+    if not loaded:
+        return
+    text = _(
+        "All packages are installed. 3D Slicer has an earlier version of {names} loaded, and may fail until it is "
+        "started again.\n\nRestart 3D Slicer now? What is not saved is lost."
+    ).format(names=", ".join(loaded))
+    if slicer.util.confirmYesNoDisplay(text, windowTitle=_("Restart 3D Slicer"), parent=parent):
+        slicer.util.restart()
 
 
 def _slicerPackaging() -> ModuleType | None:

@@ -17,14 +17,15 @@ class DependencyLine:
         self._ui = ui
         self._services = services
         self._messages = messages
+        self._isInstalling = False
         ui.installButton.connect("clicked()", self._onInstall)
         ui.installFolderButton.connect("clicked()", self._onInstallFromFolder)
 
     def check(self) -> None:
-        """Look again, and at the computer once all is there."""
+        """Look again; during an installation nothing is certain."""
+        if self._isInstalling:
+            return
         self._services.missing = self._services.dependencies.status()
-        if not self._services.missing and self._services.session.machine is None:
-            self._messages.attempt(self._services.session.inspect)
         self.update()
 
     def update(self) -> None:
@@ -41,6 +42,15 @@ class DependencyLine:
             self._run(self._services.dependencies.installFromFolder, folder)
 
     def _run(self, install: Callable[..., bool], *values: str) -> None:
-        self._messages.attempt(install, *values)
+        """pip lets Slicer go on with what the user does meanwhile: pressing a button again must begin nothing."""
+        if self._isInstalling:
+            return
+        self._isInstalling = True
+        self._ui.dependencyFrame.setEnabled(False)
+        try:
+            self._messages.attempt(install, *values)
+        finally:
+            self._isInstalling = False
+            self._ui.dependencyFrame.setEnabled(True)
         self.check()
         self._services.session.changed.emit()

@@ -11,7 +11,7 @@ _HURRIED_MS = 5
 
 
 class Driver:
-    """Calls `tick` every 50 ms while it is started; after an exception `onFailed`, and no more."""
+    """Calls `tick` every 50 ms while it is started; an exception goes to `onFailed`, and all goes on."""
 
     def __init__(self, tick: Callable[[], None], onFailed: Callable[[Exception], None]) -> None:
         self._tick = tick
@@ -22,7 +22,8 @@ class Driver:
 
     def start(self) -> None:
         """Begin, or go on."""
-        self._timer.start()
+        if not self._timer.active:
+            self._timer.start()
 
     def hurry(self, is_hurried: bool) -> None:
         """Call more often, because a thread works that only runs meanwhile; or as always."""
@@ -31,13 +32,11 @@ class Driver:
             self._timer.setInterval(period)
 
     def stop(self) -> None:
-        """No further call."""
+        """No further call, until it is started again."""
         self._timer.stop()
 
     def _onTimeout(self) -> None:
         try:
             self._tick()
-        except Exception as error:
-            self.stop()  # the same error twenty times a second would hide its cause
+        except Exception as error:  # noqa: BLE001 - a panel that has stopped helps nobody
             self._onFailed(error)
-            raise

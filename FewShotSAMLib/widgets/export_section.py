@@ -1,4 +1,4 @@
-"""Section 6: write the segmentation to a file."""
+"""Section 5: write the segmentation to a file."""
 
 from __future__ import annotations
 
@@ -44,4 +44,5 @@ class ExportSection:
         path = self._services.dialogs.saveFile(_("Export segmentation"), name, filters)
         complete = completePath(self._services.dialogs, path, suffix)
         if complete:
-            self._messages.attempt(self._services.session.export, Path(complete))
+            with self._messages.busy(_("Writing {0}…").format(Path(complete).name)):
+                self._messages.attempt(self._services.session.export, Path(complete))

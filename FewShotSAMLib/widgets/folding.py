@@ -38,4 +38,4 @@ class Folding:
 
     def _fold(self, **collapsed: bool) -> None:
         for name, value in collapsed.items():
-            getattr(self._ui, f"{name}Section").setCollapsed(value)
+            getattr(self._ui, f"{name}Section").collapsed = value

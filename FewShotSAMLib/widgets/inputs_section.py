@@ -6,6 +6,8 @@ from typing import Any
 
 import slicer
 
+from FewShotSAMLib.mrml.choice import defaultVolumeId, segmentationsOf, temporaryIds
+from FewShotSAMLib.mrml.places import worldMatrix
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.observers import SceneObservers
 from FewShotSAMLib.widgets.segment_editor import SegmentEditor
@@ -13,7 +15,7 @@ from FewShotSAMLib.widgets.services import Services
 
 
 class InputsSection:
-    """Hands the chosen nodes to the session; makes a segmentation where the scene has none."""
+    """Hands the chosen nodes to the session; makes a segmentation where the volume has none."""
 
     def __init__(
         self, ui: Any, services: Services, messages: Messages, editor: SegmentEditor, observers: SceneObservers
@@ -24,6 +26,8 @@ class InputsSection:
         self._editor = editor
         self._observers = observers
         self._busy = False
+        self._kept: tuple[str, str] | None = None  # what was chosen, while one of it leaves the scene
+        observers.watchRemovals(self._onRemoving, self._onRemoved)
         for selector in (ui.volumeSelector, ui.segmentationSelector):
             selector.setMRMLScene(slicer.mrmlScene)
         ui.volumeSelector.connect("currentNodeIDChanged(QString)", self._onVolume)
@@ -31,31 +35,42 @@ class InputsSection:
         ui.newSegmentationButton.connect("clicked()", self._onNewSegmentation)
 
     def restore(self) -> None:
-        """Choose what the scene remembers, else what the selectors offer."""
-        parameters = self._services.parameters
-        remembered = (parameters.volumeId, parameters.segmentationId)
+        """Choose what the scene remembers, else what the user most likely means; the views stay as they are."""
+        parameters, scene = self._services.parameters, self._services.scene
+        volumeId, segmentationId = parameters.volumeId, parameters.segmentationId
         self._busy = True
-        for selector, nodeId in zip((self._ui.volumeSelector, self._ui.segmentationSelector), remembered, strict=True):
-            if nodeId:
-                selector.setCurrentNodeID(nodeId)
+        if not scene.exists(volumeId):
+            volumeId = self._chosen(self._ui.volumeSelector) or defaultVolumeId(slicer.mrmlScene)
+        self._ui.volumeSelector.setCurrentNodeID(volumeId)
+        if scene.exists(segmentationId):
+            self._ui.segmentationSelector.setCurrentNodeID(segmentationId)
+        else:
+            self._chooseSegmentation()
         self._busy = False
-        self._createIfNone()
-        self._handOver()
+        self._handOver(show=False)
 
     def detach(self) -> None:
         """The scene is being closed: let go of its nodes."""
         self._busy = True
         self._editor.detach()
         self._observers.watchSegmentation("")
+        self._observers.watchVolume("", self._onMoved)
+
+    def hold(self) -> None:
+        """A scene is being loaded, until `attach`: what the selectors lose by that is nobody's choice."""
+        self._busy = True
 
     def attach(self) -> None:
         """The scene is closed or another was loaded."""
-        self._busy = False
+        self._busy, self._kept = False, None
         self._editor.attach()
         self.restore()
 
     def update(self) -> None:
-        """Nothing may be exchanged under a run."""
+        """Nothing may be exchanged under a run, and a preview is not to be chosen."""
+        model, hidden = self._ui.segmentationSelector.sortFilterProxyModel(), temporaryIds(slicer.mrmlScene)
+        if list(model.hiddenNodeIDs) != hidden:
+            model.hiddenNodeIDs = hidden
         idle = not self._services.session.is_busy
         for widget in (self._ui.volumeSelector, self._ui.segmentationSelector):
             widget.setEnabled(idle)
@@ -63,20 +78,57 @@ class InputsSection:
 
     def _onVolume(self, nodeId: str) -> None:
         if not self._busy:
-            self._createIfNone()
-            self._handOver()
+            self._chooseSegmentation()
+            self._handOver(show=True)
 
     def _onSegmentation(self, nodeId: str) -> None:
         if not self._busy:
-            self._handOver()
+            self._handOver(show=False)
+
+    def _onRemoving(self, nodeId: str) -> None:
+        """What the selectors choose in place of a node that leaves is nobody's choice."""
+        chosen = self._chosen(self._ui.volumeSelector), self._chosen(self._ui.segmentationSelector)
+        if not self._busy and nodeId in chosen:
+            self._busy, self._kept = True, chosen
+
+    def _onRemoved(self) -> None:
+        """Once it is gone nothing is chosen in its place, and the session hears of it."""
+        if self._kept is None or all(not nodeId or self._services.scene.exists(nodeId) for nodeId in self._kept):
+            return
+        kept, self._kept = self._kept, None
+        for selector, nodeId in zip((self._ui.volumeSelector, self._ui.segmentationSelector), kept, strict=True):
+            selector.setCurrentNodeID(nodeId if self._services.scene.exists(nodeId) else "")
+        self._busy = False
+        self._handOver(show=False)
 
     def _onNewSegmentation(self) -> None:
         self._create()
-        self._handOver()
+        self._handOver(show=False)
 
-    def _createIfNone(self) -> None:
-        if self._chosen(self._ui.volumeSelector) and not self._chosen(self._ui.segmentationSelector):
+    def _onMoved(self) -> None:
+        """The volume lies elsewhere: it can be one to paint on only now, and what is painted can be on other slices."""
+        if not self._busy:
+            if not self._chosen(self._ui.segmentationSelector):
+                self._chooseSegmentation()
+                self._handOver(show=False)
+            self._services.session.mark_modified()
+
+    def _chooseSegmentation(self) -> None:
+        """One that was made for the volume, the chosen one before others; a new one where there is none."""
+        volume = slicer.mrmlScene.GetNodeByID(self._chosen(self._ui.volumeSelector))
+        chosen = self._chosen(self._ui.segmentationSelector)
+        if volume is None:
+            return
+        made = segmentationsOf(slicer.mrmlScene, volume)
+        if made and chosen not in made:
+            self._select(made[0])
+        elif not made and worldMatrix(volume) is not None:  # else nothing can be painted: the line above says why
             self._create()
+
+    def _select(self, segmentationId: str) -> None:
+        wasBusy, self._busy = self._busy, True
+        self._ui.segmentationSelector.setCurrentNodeID(segmentationId)
+        self._busy = wasBusy
 
     def _chosen(self, selector: Any) -> str:
         """The selector's node id; "" where the node is gone: after closing a scene the selector may hear of it last."""
@@ -84,21 +136,21 @@ class InputsSection:
         return nodeId if self._services.scene.exists(nodeId) else ""
 
     def _create(self) -> None:
-        self._busy = True
-        try:
-            self._messages.attempt(self._createAndChoose)
-        finally:
-            self._busy = False
+        self._messages.attempt(self._createAndChoose)
 
     def _createAndChoose(self) -> None:
-        created = self._services.scene.create_segmentation(self._ui.volumeSelector.currentNodeID)
-        self._ui.segmentationSelector.setCurrentNodeID(created)
+        wasBusy, self._busy = self._busy, True  # the selector may choose a new node before we do
+        try:
+            self._select(self._services.scene.create_segmentation(self._ui.volumeSelector.currentNodeID))
+        finally:
+            self._busy = wasBusy
 
-    def _handOver(self) -> None:
+    def _handOver(self, show: bool) -> None:
         volumeId, segmentationId = self._chosen(self._ui.volumeSelector), self._chosen(self._ui.segmentationSelector)
         self._remember(volumeId, segmentationId)
-        self._editor.setInputs(volumeId, segmentationId)
+        self._editor.setInputs(volumeId, segmentationId, show)
         self._observers.watchSegmentation(segmentationId)
+        self._observers.watchVolume(volumeId, self._onMoved)
         session = self._services.session
         self._messages.attempt(session.set_inputs, volumeId or None, segmentationId or None)
         session.range = self._services.parameters.sliceRange

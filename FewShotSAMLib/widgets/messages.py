@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import qt
 import slicer.util
 
 from FewShotSAMLib.core.errors import FewShotSAMError
+from FewShotSAMLib.core.hints import hint_words
+from FewShotSAMLib.widgets.hints import PANEL_WORDS
 from FewShotSAMLib.widgets.texts import PROBLEM_COLOR, WARNING_COLOR, colored, escaped
 from FewShotSAMLib.widgets.translation import _
+from FewShotSAMLib.widgets.workflow_texts import translated
 from FewShotSAMLib.workflow import Message
 
 _MOST_LINES = 5000
@@ -30,15 +34,27 @@ class Messages:
 
     def show(self, message: Message) -> None:
         """Show what is wrong and what can be done; it stays until it is closed or another comes."""
-        text = f"{message.text} {message.hint}".strip()
+        hint = translated(hint_words(message.hint, PANEL_WORDS))
+        text = " ".join(f"{translated(message.text)} {hint}".split())
         self._ui.messageLabel.setText(_LOOK[message.level](text))
         self._ui.messageFrame.show()
-        slicer.util.showStatusMessage(text, _STATUS_MS)  # in case the panel is scrolled elsewhere
+        self.status(text)  # in case another module is open
         self.log(text)
         if message.log:
             self.log(_("More is in {0}").format(message.log))
         if message.level == "error":
             logging.error("FewShotSAM: %s", text)
+
+    def status(self, text: str) -> None:
+        """Say something in passing, in Slicer's status bar."""
+        slicer.util.showStatusMessage(text, _STATUS_MS)
+
+    @contextmanager
+    def busy(self, step: str) -> Iterator[None]:
+        """For what may take seconds and cannot go on in the background: the step's name and a busy cursor."""
+        self.status(step)
+        with slicer.util.WaitCursor():
+            yield
 
     def clear(self) -> None:
         """Take the last message away: it was about an earlier run."""

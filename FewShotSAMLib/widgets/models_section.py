@@ -1,4 +1,4 @@
-"""Section 5: few-shot models, kept in a folder of the user."""
+"""Section 4: few-shot models, kept in a folder of the user."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import qt
 import slicer
 
+from FewShotSAMLib.mrml.choice import offeredVolumes
 from FewShotSAMLib.widgets.dialogs import completePath
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
@@ -26,6 +27,7 @@ class ModelsSection:
         self._services = services
         self._messages = messages
         self._entries: list[ModelEntry] = []
+        self._isRead = False
         ui.saveModelButton.connect("clicked()", self._onSave)
         ui.loadModelButton.connect("clicked()", self._onLoad)
         ui.renameModelButton.connect("clicked()", self._onRename)
@@ -53,7 +55,7 @@ class ModelsSection:
         entries = self._services.session.models.entries()
         if entries == self._entries:
             return
-        chosen = self._chosen()
+        selected = self._toSelect(entries)
         self._entries = []  # clearing tells of a changed selection, when entries and rows would not fit together
         self._ui.modelList.clear()
         for entry in entries:
@@ -65,11 +67,19 @@ class ModelsSection:
             item.setToolTip(0, details)
             self._ui.modelList.addTopLevelItem(item)
             self._entries.append(entry)
-            item.setSelected(chosen is not None and entry.path == chosen.path)
+            item.setSelected(entry.path == selected)
+
+    def _toSelect(self, entries: list[ModelEntry]) -> Path | None:
+        """What was selected, but rather what has just come: it was saved, loaded or renamed."""
+        chosen, known = self._chosen(), {entry.path for entry in self._entries}
+        new = [entry.path for entry in entries if entry.path not in known]
+        wasRead, self._isRead = self._isRead, True
+        if wasRead and len(new) == 1:
+            return new[0]
+        return chosen.path if chosen is not None else None
 
     def _fillVolumes(self) -> None:
-        nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-        wanted = [(node.GetID(), node.GetName()) for node in nodes if not node.GetHideFromEditors()]
+        wanted = [(node.GetID(), node.GetName()) for node in offeredVolumes(slicer.mrmlScene)]
         listed = self._ui.volumeList
         items = [listed.item(row) for row in range(listed.count)]
         if wanted == [(item.data(_ID_ROLE), item.text()) for item in items]:

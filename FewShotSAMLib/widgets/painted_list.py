@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,8 @@ class PaintedList:
             picture = self._services.session.thumbnail(index, _THUMBNAIL)
         except FewShotSAMError:
             return  # the volume is gone; the session says so itself
-        self._updating = True
-        self._items[index].setIcon(_SLICE, qt.QIcon(toPixmap(squared(picture, _THUMBNAIL))))
-        self._updating = False
+        with self._filling():
+            self._items[index].setIcon(_SLICE, qt.QIcon(toPixmap(squared(picture, _THUMBNAIL))))
 
     def selectedSlice(self) -> int | None:
         """The slice whose row is selected."""
@@ -76,21 +76,23 @@ class PaintedList:
 
     def _fill(self, painted: tuple[PaintedSlice, ...], segments: dict[str, tuple[str, str]]) -> None:
         selected = self.selectedSlice()
+        with self._filling():
+            self._tree.clear()
+            self._items = {}
+            for entry in painted:
+                item = self._items[entry.index] = _item(entry)
+                self._tree.addTopLevelItem(item)
+                self._tree.setItemWidget(item, _SEGMENTS, _label(entry, segments))
+                item.setSelected(entry.index == selected)
+
+    @contextmanager
+    def _filling(self) -> Iterator[None]:
+        """What changes in it is no doing of the user."""
         self._updating = True
-        self._tree.clear()
-        self._items = {}
-        for entry in painted:
-            item = qt.QTreeWidgetItem()
-            item.setText(_SLICE, _("Slice {0}").format(entry.index))
-            item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
-            item.setCheckState(_SLICE, qt.Qt.Checked if entry.ticked else qt.Qt.Unchecked)
-            item.setToolTip(_SLICE, _("Take off the tick while the slice is only partly painted."))
-            item.setSizeHint(_SLICE, qt.QSize(0, _THUMBNAIL + 6))
-            self._tree.addTopLevelItem(item)
-            self._tree.setItemWidget(item, _SEGMENTS, _label(entry, segments))
-            item.setSelected(entry.index == selected)
-            self._items[entry.index] = item
-        self._updating = False
+        try:
+            yield
+        finally:
+            self._updating = False
 
     def _indexOf(self, item: Any) -> int:
         return list(self._items)[self._tree.indexOfTopLevelItem(item)]
@@ -114,6 +116,16 @@ def squared(picture: np.ndarray, size: int) -> np.ndarray:
     top, left = (size - height) // 2, (size - width) // 2
     square[top : top + height, left : left + width] = picture
     return square
+
+
+def _item(entry: PaintedSlice) -> Any:
+    item = qt.QTreeWidgetItem()
+    item.setText(_SLICE, _("Slice {0}").format(entry.index))
+    item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
+    item.setCheckState(_SLICE, qt.Qt.Checked if entry.ticked else qt.Qt.Unchecked)
+    item.setToolTip(_SLICE, _("Take off the tick while the slice is only partly painted."))
+    item.setSizeHint(_SLICE, qt.QSize(0, _THUMBNAIL + 6))
+    return item
 
 
 def _label(entry: PaintedSlice, segments: dict[str, tuple[str, str]]) -> Any:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from FewShotSAMLib.widgets.messages import Messages
-from FewShotSAMLib.widgets.painted_list import PaintedList
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.translation import _
 from FewShotSAMLib.widgets.wheel import WheelGuard
@@ -16,12 +16,16 @@ _AXES = (None, 0, 1, 2)  # as the entries of the choice stand in the .ui file: f
 class PaintedSection:
     """The list with its buttons, the choice of the axis and the range."""
 
-    def __init__(self, ui: Any, services: Services, messages: Messages) -> None:
+    def __init__(
+        self, ui: Any, services: Services, messages: Messages, makeList: Callable[..., Any], onPaint: Callable[[], None]
+    ) -> None:
         self._ui = ui
         self._services = services
         self._messages = messages
+        self._paint = onPaint
         self._updating = False
-        self._list = PaintedList(ui.paintedList, services, messages, self._updateButtons)
+        self._list = makeList(ui.paintedList, services, messages, self._updateButtons)
+        ui.paintButton.connect("clicked()", self._onPaint)
         ui.deleteSliceButton.connect("clicked()", self._onDelete)
         ui.emptySliceButton.connect("clicked()", self.declareEmpty)
         ui.axisChoice.connect("currentIndexChanged(int)", self._onAxis)
@@ -35,7 +39,7 @@ class PaintedSection:
         self._updating = True
         try:
             self._list.update()
-            self._ui.paintedHint.setVisible(not self._services.session.painted)
+            self._ui.paintedHintFrame.setVisible(not self._services.session.painted)
             self._ui.axisChoice.setCurrentIndex(_AXES.index(self._services.session.chosen_axis))
             self._updateRange()
         finally:
@@ -78,6 +82,10 @@ class PaintedSection:
             button.setText(text.format(current))
             button.setToolTip(_("An empty slice holds none of the segments; results stop there (Ctrl+Shift+E)."))
         self._ui.deleteSliceButton.setEnabled(free and self._list.selectedSlice() is not None)
+        ready = self._services.session.target is not None
+        self._ui.paintButton.setEnabled(free and ready)
+        brush = _("Take the brush of the Segment Editor. Shift and the mouse wheel change its size.")
+        self._ui.paintButton.setToolTip(brush if ready else _("Choose a volume and a segmentation first."))
 
     def _updateRange(self) -> None:
         session = self._services.session
@@ -91,6 +99,9 @@ class PaintedSection:
             box.setEnabled(count > 0 and session.range is not None)
             box.setRange(0, max(count - 1, last))
             box.setValue(value)
+
+    def _onPaint(self) -> None:
+        self._paint()
 
     def _onDelete(self) -> None:
         index = self._list.selectedSlice()

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import slicer
 import slicer.util
 
 from FewShotSAMLib.widgets.advanced_section import AdvancedSection
 from FewShotSAMLib.widgets.dependency_line import DependencyLine
 from FewShotSAMLib.widgets.driver import Driver
+from FewShotSAMLib.widgets.editor_extras import EditorExtras
 from FewShotSAMLib.widgets.export_section import ExportSection
 from FewShotSAMLib.widgets.folding import Folding
+from FewShotSAMLib.widgets.guard import Failures
 from FewShotSAMLib.widgets.inputs_section import InputsSection
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.models_section import ModelsSection
 from FewShotSAMLib.widgets.observers import SceneObservers
+from FewShotSAMLib.widgets.painted_list import PaintedList
 from FewShotSAMLib.widgets.painted_section import PaintedSection
 from FewShotSAMLib.widgets.propagate_section import PropagateSection
 from FewShotSAMLib.widgets.review_section import ReviewSection
@@ -24,7 +28,6 @@ from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.shortcuts import Shortcuts
 from FewShotSAMLib.widgets.tilt_line import TiltLine
 from FewShotSAMLib.widgets.translation import _
-from FewShotSAMLib.workflow import Message
 
 _LONGEST_WAIT_S = 0.01  # of a tick, for threads that work: Slicer's event loop never lets go of Python's lock itself
 _TICKS_PER_LOOK = 4  # how often it is looked whether another slice is shown: every 200 ms
@@ -35,31 +38,17 @@ class Panel:
 
     def __init__(self, root: Any, makeServices: Callable[[Any], Services]) -> None:
         self._root = root
-        ui = slicer.util.childWidgetVariables(root)
+        ui = self._ui = slicer.util.childWidgetVariables(root)
         self._editor = SegmentEditor(ui.editorFrame.layout())
         self.services = makeServices(self._editor.widget)
+        self._extras = EditorExtras(self._editor.widget)
         self._session = self.services.session
         self._messages = Messages(ui)
-        self._observers = SceneObservers(self._onSceneClosing, self._onSceneReplaced, self._session.mark_modified)
-        self._inputs = InputsSection(ui, self.services, self._messages, self._editor, self._observers)
-        self._painted = PaintedSection(ui, self.services, self._messages)
-        self._propagate = PropagateSection(ui, self.services, self._messages)
-        self._review = ReviewSection(ui, self.services)
-        self._dependencies = DependencyLine(ui, self.services, self._messages)
-        self._folding = Folding(ui, self.services)
-        self._tilt = TiltLine(ui, self.services)
-        self._sections = (
-            self._tilt,
-            self._inputs,
-            self._painted,
-            self._propagate,
-            self._review,
-            ModelsSection(ui, self.services, self._messages),
-            ExportSection(ui, self.services, self._messages),
-            AdvancedSection(ui, self.services, self._messages),
-            self._dependencies,
-            self._folding,
+        self._failures = Failures(self._session, self._messages)
+        self._observers = SceneObservers(
+            self._onSceneClosing, self._onSceneImporting, self._onSceneReplaced, self._session.mark_modified
         )
+        self._makeSections(ui)
         self._shortcuts = Shortcuts(
             {
                 "Ctrl+Shift+P": self._propagate.propagateOrCancel,
@@ -68,13 +57,39 @@ class Panel:
             }
         )
         ui.againButton.connect("clicked()", self._propagate.propagateOrCancel)
+        ui.advancedSection.connect("contentsCollapsed(bool)", self._onChanged)
         self._ticks = 0
         self._stale = False
+        self._entered = False
+        self._attached = False
+        self._inspected = False
+        self._isWidthSettled = False
         self._closed = False
         self._connectSession()
-        self._driver = Driver(self.tick, self._onFailed)
-        self._driver.start()
-        self._onSceneReplaced()
+        self._driver = Driver(self.tick, self._failures.ofAction)
+        self.update()
+
+    def _makeSections(self, ui: Any) -> None:
+        services, messages, guarded = self.services, self._messages, self._failures.guarded
+        self._inputs = guarded(InputsSection)(ui, services, messages, self._editor, self._observers)
+        painted = guarded(PaintedList), self._onPaint
+        self._painted = guarded(PaintedSection)(ui, services, messages, *painted)
+        self._propagate = guarded(PropagateSection)(ui, services, messages)
+        self._review = guarded(ReviewSection)(ui, services)
+        self._dependencies = guarded(DependencyLine)(ui, services, messages)
+        self._tilt = guarded(TiltLine)(ui, services)
+        self._sections = (
+            self._tilt,
+            self._inputs,
+            self._painted,
+            self._propagate,
+            self._review,
+            guarded(ModelsSection)(ui, services, messages),
+            guarded(ExportSection)(ui, services, messages),
+            guarded(AdvancedSection)(ui, services, messages),
+            self._dependencies,
+            guarded(Folding)(ui, services),
+        )
 
     def _connectSession(self) -> None:
         self._session.changed.connect(self._onChanged)
@@ -84,15 +99,26 @@ class Panel:
 
     def enter(self) -> None:
         """The module is opened."""
+        self._entered = True
         self._shortcuts.install(slicer.util.mainWindow() or self._root)
         self._editor.enter()
+        if not self._attached:
+            self._attach()
+        elif not self._ui.volumeSelector.currentNodeID:
+            self._inputs.restore()  # so that painting can begin at once
         self._dependencies.check()
         self.update()
+        self._driver.start()
 
     def exit(self) -> None:
-        """Another module is opened; a run goes on."""
+        """Another module is opened; a run goes on, and nothing else."""
+        self._entered = False
         self._shortcuts.remove()
         self._editor.exit()
+        if not self._session.is_busy:
+            self._driver.stop()
+        if self._session.preview is not None:
+            self._messages.status(_("The preview stays on screen: to apply or discard it, open FewShotSAM again."))
 
     def close(self) -> None:
         """The module is unloaded or reloaded, or Slicer quits: end the background process. Harmless twice."""
@@ -102,6 +128,7 @@ class Panel:
         self._driver.stop()
         self._shortcuts.remove()
         self._observers.stop()
+        self._extras.close()
         self._editor.close()
         self._session.changed.disconnect(self._onChanged)
         self._session.close()
@@ -111,10 +138,13 @@ class Panel:
         self._stale = False
         for section in self._sections:
             section.update()
+        self._lookAtComputer()
 
     def _onChanged(self) -> None:
         # Drawn at the end of the tick, once, however often the session speaks within it.
         self._stale = True
+        if self._session.is_busy and not self._closed:
+            self._driver.start()  # also where a script starts a run while another module is open
 
     def tick(self) -> None:
         """What the timer does: the session's next small step, and what has changed is shown."""
@@ -125,22 +155,55 @@ class Panel:
         self._driver.hurry(waited)
         if self._stale:
             self.update()
+        if not self._entered:
+            if not self._session.is_busy:
+                self._driver.stop()
+            return
+        self._settleWidth()
         self._ticks += 1
         if self._ticks % _TICKS_PER_LOOK == 0:
             self._painted.tick()
             self._review.tick()
             self._tilt.update()
 
-    def _onFailed(self, error: Exception) -> None:
-        """The panel cannot go on; Python's console has the details, but few users look there."""
-        self._session.give_up(error)
-        hint = _("Save your work and start Slicer again; please report it with the text of the log.")
-        self._messages.show(Message("error", _("The panel has stopped after an unexpected error."), hint))
+    def _settleWidth(self) -> None:
+        """Wide enough for the widest section, once: a panel that changes its width makes the views beside it jump.
+
+        In the first tick, when Qt has laid out what was put into the panel.
+        """
+        if self._isWidthSettled:
+            return
+        self._isWidthSettled = True
+        bar = self._ui.sectionsArea.verticalScrollBar().sizeHint.width()
+        needed = self._ui.sectionsContents.minimumSizeHint.width() + bar
+        self._root.setMinimumWidth(max(self._root.minimumWidth, needed))
+
+    def _lookAtComputer(self) -> None:
+        """Start the background process when it is needed first, to say what a run takes: it is large."""
+        wanted = bool(self._session.painted) or not self._ui.advancedSection.collapsed
+        if self._entered and wanted and not self._inspected and not self.services.missing:
+            self._inspected = True
+            if self._session.machine is None:
+                self._messages.attempt(self._session.inspect)
+
+    def _onPaint(self) -> None:
+        self._ui.inputsSection.collapsed = False
+        self._extras.paint()
 
     def _onSceneClosing(self) -> None:
         self._inputs.detach()
         self._session.forget_scene()
 
+    def _onSceneImporting(self) -> None:
+        self._inputs.hold()
+
     def _onSceneReplaced(self) -> None:
+        """Slicer's editor shows its volume in the views at once: not while the user is in another module."""
+        self._attached = False
+        if self._entered:
+            self._attach()
+            self.update()
+
+    def _attach(self) -> None:
+        self._attached = True
         self._inputs.attach()
-        self.update()

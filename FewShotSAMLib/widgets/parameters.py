@@ -27,6 +27,8 @@ class SceneParameters:
             node.SetModuleName(_MODULE)
             node.SetName(_MODULE)
             node = slicer.mrmlScene.AddNode(node)
+        if node.GetAttribute("ModuleName") != _MODULE:  # by which Slicer finds it; closing a scene takes it away
+            node.SetAttribute("ModuleName", _MODULE)
         return node
 
     def _reference(self, role: str) -> str:

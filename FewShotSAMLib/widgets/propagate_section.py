@@ -1,19 +1,24 @@
-"""Section 3: Propagate, which becomes Cancel; progress; the preview."""
+"""The strip that is always in sight: Propagate, which becomes Cancel; progress; the preview, Apply and Discard."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import slicer
+
 from FewShotSAMLib.widgets.cost import costText
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
+from FewShotSAMLib.widgets.texts import escaped
 from FewShotSAMLib.widgets.translation import _
+from FewShotSAMLib.widgets.workflow_texts import translated
 from FewShotSAMLib.workflow import Progress, State
 from FewShotSAMLib.workflow.amounts import format_seconds
 from FewShotSAMLib.workflow.scene import ScenePreview
 from FewShotSAMLib.workflow.state import BUSY
 
 _STEPS = 1000  # of the progress bar
+_MAKING_SURFACE = _("Making the surface for the 3D view…")
 
 
 class PropagateSection:
@@ -45,7 +50,7 @@ class PropagateSection:
 
     def showProgress(self, progress: Progress) -> None:
         """Stage, bar and time left."""
-        self._ui.stageLabel.setText(progress.text)
+        self._ui.stageLabel.setText(translated(progress.text))
         known = progress.fraction is not None
         self._ui.progressBar.setRange(0, _STEPS if known else 0)
         if progress.fraction is not None:
@@ -63,10 +68,17 @@ class PropagateSection:
         button.setEnabled(session.state in (State.PREPARING, State.RUNNING) or (not busy and not reason))
         button.setToolTip(self._toolTip(session.state, reason))
         self._ui.progressFrame.setVisible(busy)
-        cost = "" if busy else costText(self._services)
-        self._ui.costLabel.setText(cost)
-        self._ui.costLabel.setVisible(bool(cost))
+        line = self._line(reason)
+        self._ui.costLabel.setText(line)
+        self._ui.costLabel.setVisible(bool(line))
         self._updatePreview()
+
+    def _line(self, reason: str) -> str:
+        """Above the button: why it cannot be pressed, else what a run takes. What is missing stands elsewhere."""
+        session = self._services.session
+        if session.state in BUSY or session.preview is not None or self._services.missing:
+            return ""
+        return escaped(reason) or costText(self._services)
 
     def _buttonText(self, state: State) -> str:
         if state is State.CANCELLING:
@@ -85,8 +97,6 @@ class PropagateSection:
         self._ui.previewFrame.setVisible(shown)
         self._ui.opacitySlider.setEnabled(shown)
         self._ui.show3DButton.setEnabled(shown)
-        if not shown:
-            self._ui.show3DButton.setChecked(False)
         self._adjust(session.preview, complete)
         self._ui.discardButton.setEnabled(complete)
         self._ui.applyButton.setEnabled(complete)
@@ -101,12 +111,25 @@ class PropagateSection:
         """Give a new preview the opacity of the slider, and a complete one its surface anew, with all slices."""
         if preview is not None and preview is not self._preview:
             preview.set_opacity(self._ui.opacitySlider.value / 100)
-        if preview is not None and complete and not self._complete and self._ui.show3DButton.checked:
-            preview.set_shown_in_3d(True)
+        isNew = complete and not self._complete
         self._preview, self._complete = preview, complete
+        if preview is not None and isNew and self._ui.show3DButton.checked:
+            with self._messages.busy(_MAKING_SURFACE):
+                preview.set_shown_in_3d(True)
 
     def _onApply(self) -> None:
-        self._messages.attempt(self._services.session.apply)
+        session = self._services.session
+        target = session.target
+        with self._messages.busy(_("Writing the result into the segmentation…")):
+            self._messages.attempt(session.apply)
+            if target is not None and session.state is State.IDLE and self._ui.show3DButton.checked:
+                self._showSurfaceOf(target.segmentation)
+
+    def _showSurfaceOf(self, segmentationId: str) -> None:
+        """What was seen of the preview in 3D is still to be seen after Apply."""
+        node = slicer.mrmlScene.GetNodeByID(segmentationId)
+        if node is not None:
+            node.CreateClosedSurfaceRepresentation()
 
     def _onDiscard(self) -> None:
         self._messages.attempt(self._services.session.discard)
@@ -117,4 +140,5 @@ class PropagateSection:
 
     def _onShow3D(self, shown: bool) -> None:
         if self._services.session.preview is not None:
-            self._services.session.preview.set_shown_in_3d(shown)
+            with self._messages.busy(_MAKING_SURFACE if shown else ""):
+                self._services.session.preview.set_shown_in_3d(shown)

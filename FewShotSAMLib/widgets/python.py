@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
 from pathlib import Path
+
+import slicer
 
 from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.widgets.translation import _
@@ -15,19 +15,15 @@ PYTHON_SLICER = "PythonSlicer"
 
 
 def slicerPython() -> Path:
-    """Path of PythonSlicer, Slicer's Python without its window. `sys.executable` is not it: that is Slicer itself.
+    """Path of PythonSlicer, Slicer's Python without its window: in the folder `bin` of Slicer's home, on every system.
 
-    Raises FewShotSAMError where this Slicer has none.
+    `sys.executable` is the same in most cases, but empty where Slicer did not find it on the PATH, and a search of the
+    PATH would begin in the user's current folder under Windows. Raises FewShotSAMError where this Slicer has none.
     """
-    found = shutil.which(PYTHON_SLICER)  # Slicer's launcher puts its folder on the PATH, as slicer.util relies on, too
-    candidates = [Path(found)] if found else []
     name = f"{PYTHON_SLICER}.exe" if os.name == "nt" else PYTHON_SLICER
-    # Without the launcher, as on macOS: it lies beside the application, or in `bin` of its folder.
-    beside = Path(sys.executable).resolve().parent
-    candidates += [folder / name for folder in (beside, beside.parent / "bin")]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
+    path = Path(slicer.app.slicerHome, "bin", name)
+    if path.is_file():
+        return path
     raise FewShotSAMError(
         _("{name} was not found beside 3D Slicer, so nothing can be computed.").format(name=PYTHON_SLICER),
         _("Install 3D Slicer anew; this installation is not complete."),

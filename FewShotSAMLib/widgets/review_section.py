@@ -1,4 +1,4 @@
-"""Section 4: how sure the result is on each slice, and where to paint next."""
+"""Section 3: how sure the result is on each slice, and where to paint next."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from FewShotSAMLib.widgets.confidence_strip import ConfidenceStrip
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.strip_image import SURE, UNSURE
 from FewShotSAMLib.widgets.translation import _
+from FewShotSAMLib.widgets.workflow_texts import translated
 
 
 class ReviewSection:
@@ -16,7 +17,7 @@ class ReviewSection:
     def __init__(self, ui: Any, services: Services) -> None:
         self._ui = ui
         self._services = services
-        self._strip = ConfidenceStrip(ui.stripLabel, self._jumpTo)
+        self._strip = ConfidenceStrip(ui.stripLabel, self._onStrip)
         ui.legendLabel.setText(_legend())
         ui.nextSliceButton.connect("clicked()", self.goToNextSlice)
 
@@ -26,7 +27,9 @@ class ReviewSection:
         review = session.review
         following = session.next_slice() if review is not None else None
         self._ui.summaryLabel.setText(
-            review.summary if review is not None else _("How sure the result is will stand here after a run.")
+            translated(review.summary)
+            if review is not None
+            else _("How sure the result is will stand here after a run.")
         )
         for widget in (self._ui.stripLabel, self._ui.legendLabel):
             widget.setVisible(review is not None)
@@ -55,6 +58,9 @@ class ReviewSection:
         following = self._services.session.next_slice()
         if following is not None:
             self._jumpTo(following)
+
+    def _onStrip(self, index: int) -> None:
+        self._jumpTo(index)
 
     def _jumpTo(self, index: int) -> None:
         session = self._services.session

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from FewShotSAMLib.widgets.translation import _
 
@@ -44,10 +43,11 @@ SAMPLE_VOLUMES = (
 )
 
 
-def registerSampleData(thumbnail: Path | None = None) -> None:
+def registerSampleData() -> None:
     """Add the volumes to Sample Data; nothing is downloaded before the user clicks one. May be called again.
 
-    To be called once Slicer's start is complete (`startupCompleted()`), when the module Sample Data is there.
+    Sample Data shows its own picture of each, which it finds by the node's name. To be called once Slicer's start is
+    complete (`startupCompleted()`), when the module Sample Data is there.
     """
     import SampleData
 
@@ -61,6 +61,5 @@ def registerSampleData(thumbnail: Path | None = None) -> None:
             uris=HOST + volume.sha256,
             fileNames=volume.file,
             nodeNames=volume.node,
-            thumbnailFileName=None if thumbnail is None else str(thumbnail),
             checksums=f"SHA256:{volume.sha256}",
         )

@@ -6,6 +6,8 @@ from typing import Any
 
 import slicer
 
+from FewShotSAMLib.mrml.choice import nodesOf
+
 _TAG = "FewShotSAM"  # an editor node of its own: the effect chosen here is not the one of the Segment Editor module
 _UNDO_STATES = 10
 
@@ -22,12 +24,24 @@ class SegmentEditor:
         layout.addWidget(self.widget)
         self._entered = False
 
-    def setInputs(self, volumeId: str, segmentationId: str) -> None:
-        """Paint on this segmentation over this volume; "" for none."""
+    def setInputs(self, volumeId: str, segmentationId: str, show: bool = False) -> None:
+        """Paint on this segmentation over this volume; "" for none.
+
+        show: the user asked for the volume, so it comes into the views; else the views stay as they are.
+        """
+        views = {view: view.GetLabelVolumeID() for view in nodesOf(slicer.mrmlScene, "vtkMRMLSliceCompositeNode")}
+        # By itself the editor would show the volume that the segmentation was made on, and at each change of layout.
+        self.widget.setAutoShowSourceVolumeNode(False)
         self.widget.setMRMLSegmentEditorNode(self._editorNode())
-        # Slicer shows the source volume only if the segmentation is set before it.
         self.widget.setSegmentationNode(_node(segmentationId))
-        self.widget.setSourceVolumeNode(_node(volumeId))
+        if segmentationId:  # without one the editor takes no source volume, and logs an error
+            self.widget.setSourceVolumeNode(_node(volumeId))
+        if show and volumeId and segmentationId:
+            self.widget.setAutoShowSourceVolumeNode(True)
+            self.widget.showSourceVolumeInSliceViewers()
+            return
+        for view, labelVolumeId in views.items():
+            view.SetLabelVolumeID(labelVolumeId)  # the editor empties this layer to keep it free for its segmentation
 
     def enter(self) -> None:
         """The module is opened: painting in the views, and the effects' keys."""

@@ -12,6 +12,7 @@ from FewShotSAMLib.widgets.dialogs import Dialogs
 from FewShotSAMLib.widgets.parameters import SceneParameters
 from FewShotSAMLib.widgets.settings_store import SettingsStore
 from FewShotSAMLib.widgets.views import SliceViews
+from FewShotSAMLib.widgets.workflow_texts import translated
 from FewShotSAMLib.workflow import Scene, Session
 
 
@@ -43,13 +44,13 @@ class Services:
 
     def whyNot(self) -> str:
         """Why nothing can be propagated now, and what to do; "" where it can."""
-        return self.missing or self.session.why_not()
+        return self.missing or translated(self.session.why_not())
 
 
 def makeServices(segmentEditor: Any) -> Services:
     """The real ones. segmentEditor: the panel's qMRMLSegmentEditorWidget, whose Undo takes results back.
 
-    Raises FewShotSAMError where Slicer's Python is not found.
+    Raises FewShotSAMError where Slicer's Python is not found, or its folder for temporary files cannot be written.
     """
     from FewShotSAMLib.mrml import MRMLScene
     from FewShotSAMLib.widgets.dependencies import Dependencies as InstalledDependencies
@@ -58,7 +59,7 @@ def makeServices(segmentEditor: Any) -> Services:
     store = SettingsStore()
     scene = MRMLScene(segmentEditor=segmentEditor)
     return Services(
-        session=Session(scene, createWorkerClient(), store.load(), modelFolder()),
+        session=Session(scene, createWorkerClient(), store.load(), modelFolder(), Path(slicer.app.temporaryPath)),
         scene=scene,
         views=SliceViews(),
         parameters=SceneParameters(),

@@ -12,15 +12,19 @@ _KEY = "FewShotSAM/Settings"
 
 
 class SettingsStore:
-    """Reads and writes `Settings` in Slicer's settings file."""
+    """Reads and writes `Settings` in Slicer's settings file. dropped: names of what `load` could not use."""
+
+    def __init__(self) -> None:
+        self.dropped: list[str] = []
 
     def load(self) -> Settings:
         """What was saved last; the defaults at first, and where the entry is damaged."""
         try:
             values = json.loads(str(qt.QSettings().value(_KEY) or "{}"))
         except ValueError:
-            return Settings()
-        return Settings.from_json(values) if isinstance(values, dict) else Settings()
+            values = {}
+        settings, self.dropped = Settings.from_json(values if isinstance(values, dict) else {})
+        return settings
 
     def save(self, settings: Settings) -> None:
         """Keep them for the next start."""

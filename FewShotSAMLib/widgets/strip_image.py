@@ -8,29 +8,28 @@ from FewShotSAMLib.workflow import Review
 
 # Okabe and Ito's orange, through light grey, to their blue: told apart by users who are colour-blind, and in grey.
 UNSURE, MIDDLE, SURE = (213, 94, 0), (228, 228, 222), (0, 114, 178)
-PAINTED = (20, 20, 20)
-_EDGE = (255, 255, 255)
+Color = tuple[int, int, int]
 _BAND = 7  # rows above the colours in which painted and empty slices are marked, and below for the next ones
 _WORST = 0.5  # confidence, an expected Dice, at and below which a column is fully orange
 
 
-def stripImage(review: Review, current: int | None, width: int, height: int) -> np.ndarray:
-    """(height, width, 3) uint8.
+def stripImage(review: Review, current: int | None, width: int, height: int, ink: Color, paper: Color) -> np.ndarray:
+    """(height, width, 3) uint8. ink, paper: the panel's colours of text and background, light or dark.
 
     Above the colours a full bar marks a painted slice and the lower half of one an empty slice; below them an orange
-    bar marks where painting helps most; a line with a light edge, from top to bottom, is the slice that is shown.
+    bar marks where painting helps most; a line with an edge of paper, from top to bottom, is the slice that is shown.
     """
-    image = np.full((height, width, 3), 245, np.uint8)
+    image = np.full((height, width, 3), paper, np.uint8)
     columns = columnSlices(review, width)
     origins = np.array([entry.origin for entry in review.slices])[columns]
     confidences = np.array([entry.confidence for entry in review.slices])[columns]
     image[_BAND : height - _BAND] = confidenceColors(np.where(origins == "predicted", confidences, 1.0))
-    image[: _BAND - 1, origins == "painted"] = PAINTED
-    image[_BAND // 2 : _BAND - 1, origins == "empty"] = PAINTED
+    image[: _BAND - 1, origins == "painted"] = ink
+    image[_BAND // 2 : _BAND - 1, origins == "empty"] = ink
     indices = np.array([entry.index for entry in review.slices])
     image[height - _BAND + 1 :, np.isin(indices[columns], review.next_slices)] = UNSURE
     if current is not None and current in indices:
-        _drawCurrent(image, np.flatnonzero(indices[columns] == current))
+        _drawCurrent(image, np.flatnonzero(indices[columns] == current), ink, paper)
     return image
 
 
@@ -46,7 +45,7 @@ def confidenceColors(confidences: np.ndarray) -> np.ndarray:
     return np.stack([np.interp(position, (0, 0.5, 1), stops[:, i]) for i in range(3)], axis=-1).astype(np.uint8)
 
 
-def _drawCurrent(image: np.ndarray, columns: np.ndarray) -> None:
+def _drawCurrent(image: np.ndarray, columns: np.ndarray, ink: Color, paper: Color) -> None:
     center = int(columns.mean()) if len(columns) else 0
-    image[:, max(0, center - 2) : center + 3] = _EDGE
-    image[:, max(0, center - 1) : center + 2] = PAINTED
+    image[:, max(0, center - 2) : center + 3] = paper
+    image[:, max(0, center - 1) : center + 2] = ink

@@ -8,14 +8,18 @@ import numpy as np
 import slicer
 import vtk
 
+from FewShotSAMLib.mrml.grids import arrayOfMatrix
+from FewShotSAMLib.mrml.places import worldMatrix
+
 _ALIGNED = 0.9  # cosine between a view's normal and the axis from which the view counts as showing slices along it
-
-
 _PARALLEL = float(np.cos(np.radians(0.5)))  # the same for a view that shows whole slices: 2 mm across a body
 
 
 class SliceViews:
-    """Speaks of slices by their index along an array axis (0 = k, 1 = j, 2 = i) of a volume, however it is oriented."""
+    """Speaks of slices by their index along an array axis (0 = k, 1 = j, 2 = i) of a volume, however it is oriented.
+
+    Under a transform that is not linear a volume has no slices in the views: its own are bent.
+    """
 
     def sliceCount(self, volumeId: str, axis: int) -> int:
         """How many slices the volume has along the axis; 0 where it has no voxels."""
@@ -29,7 +33,7 @@ class SliceViews:
         views = self._viewsAlong(matrix, axis) if matrix is not None else []
         if matrix is None or not views:
             return None
-        center = _array(views[0].GetSliceToRAS())[:, 3]
+        center = arrayOfMatrix(views[0].GetSliceToRAS())[:, 3]
         index = round(float((np.linalg.inv(matrix) @ center)[2 - axis]))
         return index if 0 <= index < self.sliceCount(volumeId, axis) else None
 
@@ -49,15 +53,15 @@ class SliceViews:
         matrix = self._ijkToWorld(volumeId)
         if matrix is None:
             return False
-        axes = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
-        normals = [_array(view.GetSliceToRAS())[:3, 2] for view in self._views() if view.IsMappedInLayout()]
-        return any(np.abs(normal @ axes).max() < _PARALLEL for normal in normals)
+        normals = [_normal(view) for view in self._views() if view.IsMappedInLayout()]
+        return any(np.abs(_sliceNormals(matrix) @ normal).max() < _PARALLEL for normal in normals)
 
     def rotateTo(self, volumeId: str) -> None:
         """Turn the views in the layout so that they show whole slices of the volume."""
         volume = slicer.mrmlScene.GetNodeByID(volumeId)
+        isShown = self._ijkToWorld(volumeId) is not None
         for view in self._views():
-            if volume is not None and view.IsMappedInLayout():
+            if isShown and view.IsMappedInLayout():
                 view.RotateToVolumePlane(volume)
 
     def _views(self) -> list[Any]:
@@ -68,23 +72,27 @@ class SliceViews:
         volume = slicer.mrmlScene.GetNodeByID(volumeId)
         if volume is None:
             return None
-        ijkToRas = vtk.vtkMatrix4x4()
+        ijkToRas, rasToWorld = vtk.vtkMatrix4x4(), worldMatrix(volume)
         volume.GetIJKToRASMatrix(ijkToRas)
-        rasToWorld = vtk.vtkMatrix4x4()
-        if volume.GetParentTransformNode() is not None:
-            volume.GetParentTransformNode().GetMatrixTransformToWorld(rasToWorld)
-        return _array(rasToWorld) @ _array(ijkToRas)
+        ijkToWorld = None if rasToWorld is None else rasToWorld @ arrayOfMatrix(ijkToRas)
+        return None if ijkToWorld is None or np.linalg.det(ijkToWorld) == 0 else ijkToWorld
 
     def _viewsAlong(self, matrix: np.ndarray, axis: int) -> list[Any]:
         """The aligned slice nodes, the best first and the red one before others of the same angle."""
-        direction = matrix[:3, 2 - axis] / np.linalg.norm(matrix[:3, 2 - axis])
+        direction = _sliceNormals(matrix)[2 - axis]
         found = []
         for number, node in enumerate(self._views()):
-            cosine = abs(float(_array(node.GetSliceToRAS())[:3, 2] @ direction))
+            cosine = abs(float(_normal(node) @ direction))
             if cosine >= _ALIGNED:
                 found.append((-round(cosine, 3), node.GetName() != "Red", number, node))
         return [entry[-1] for entry in sorted(found, key=lambda entry: entry[:3])]
 
 
-def _array(matrix: Any) -> np.ndarray:
-    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+def _normal(view: Any) -> np.ndarray:
+    return arrayOfMatrix(view.GetSliceToRAS())[:3, 2]
+
+
+def _sliceNormals(ijkToWorld: np.ndarray) -> np.ndarray:
+    """(3, 3) unit normals of the slices along i, j and k; under shear they are not the way to the next slice."""
+    normals = np.linalg.inv(ijkToWorld)[:3, :3]
+    return normals / np.linalg.norm(normals, axis=1, keepdims=True)

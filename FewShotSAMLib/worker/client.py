@@ -20,7 +20,8 @@ from types import TracebackType
 from typing import IO, Any
 
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError, MemoryShortageError
-from FewShotSAMLib.worker.deaths import RESTART_HINT, blamed_file, describe_death
+from FewShotSAMLib.core.hints import Hint
+from FewShotSAMLib.worker.deaths import RESTART_HINT, blamed_file, describe_death, memory_kills
 from FewShotSAMLib.worker.process import kill_group, start_process, worker_environment
 from FewShotSAMLib.worker.protocol import (
     PROTOCOL_VERSION,
@@ -31,19 +32,22 @@ from FewShotSAMLib.worker.protocol import (
     Shutdown,
     encode_message,
     error_event,
+    hint_of,
     parse_event,
 )
+from FewShotSAMLib.worker.watchdog import memory_note
 
 # -P: a file such as random.py in the user's current folder must not stand in for Python's own.
 WORKER_ARGUMENTS = ("-P", "-m", "FewShotSAMLib.worker")
 CANCEL_GRACE_S = 1.0
-STDERR_LINES = 60
+STDERR_LINES = 500
+"""Enough for the stacks of all threads after the line in which faulthandler says what happened."""
 
 
 class WorkerError(FewShotSAMError):
     """A bug in the background process; `log` is the path of the file with the traceback, "" where there is none."""
 
-    def __init__(self, message: str, hint: str = "", log: str = "") -> None:
+    def __init__(self, message: str, hint: Hint | str = "", log: str = "") -> None:
         super().__init__(message, hint)
         self.log = log
 
@@ -56,7 +60,7 @@ class WorkerDiedError(WorkerError):
 
 def error_of(event: Event) -> FewShotSAMError:
     """The exception that stands for an error event."""
-    message, hint = str(event.get("message", "")), str(event.get("hint", ""))
+    message, hint = str(event.get("message", "")), hint_of(event)
     for kind in (BadInputError, MemoryShortageError, CancelledError):
         if event.get("kind") == kind.kind:
             return kind(message, hint)
@@ -89,6 +93,7 @@ class WorkerClient:
         self._open: dict[str, float | None] = {}  # requests without an answer -> when to kill, once cancelled
         self._kill_reason = ""
         self._reading = ""
+        self._kills_before, self._memory_was_scarce = 0, False
         self.log = ""
 
     def __enter__(self) -> WorkerClient:
@@ -114,6 +119,7 @@ class WorkerClient:
             return
         if self._process is not None:
             self._clear_away()
+        self._kills_before = memory_kills()
         try:
             process = start_process(self._command, self._environment)
         except OSError as error:
@@ -235,9 +241,12 @@ class WorkerClient:
         with contextlib.suppress(subprocess.TimeoutExpired):  # its own exit code says more than that of a kill
             self._process.wait(2)
         self._clear_away()
-        message, hint = f"The background process was ended: {self._kill_reason}.", RESTART_HINT
+        message = f"The background process was ended: {self._kill_reason}."
+        hint: Hint | str = RESTART_HINT
         if not self._kill_reason:
-            message, hint = describe_death(self._process.returncode, list(self._stderr), self.log)
+            message, hint = describe_death(
+                self._process.returncode, list(self._stderr), self.log, self._memory_ran_out()
+            )
         events = []
         blame = None if self._kill_reason else blamed_file(self._process.returncode, self._reading)
         for request_id, deadline in self._open.items():
@@ -250,6 +259,9 @@ class WorkerClient:
                 events.append(error_event(request_id, CancelledError.kind, text, "Nothing was written."))
         self._open = {}
         return events
+
+    def _memory_ran_out(self) -> bool:
+        return self._memory_was_scarce or memory_kills() > self._kills_before
 
     def _kill_if_overdue(self) -> None:
         now = time.monotonic()
@@ -271,6 +283,10 @@ class WorkerClient:
         for stream in (self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()
+        self._memory_was_scarce = bool(self.log) and memory_note(self.log).exists()
+        if self._memory_was_scarce:
+            with contextlib.suppress(OSError):
+                memory_note(self.log).unlink(missing_ok=True)
 
     def _close_stdin(self) -> None:
         self._finalizer()

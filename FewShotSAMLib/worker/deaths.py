@@ -1,32 +1,59 @@
-"""Says in words how a background process died, and keeps its last words in its log."""
+"""Says in words how a background process died, and keeps its last words in its log.
+
+The exit code alone says little in Slicer: its Python is started by CTKAppLauncher, which turns every crash and every
+kill into exit code 1. So other traces count too: the system's count of processes that it killed for want of memory, the
+watchdog's note, and what Python's faulthandler or C++ wrote to stderr.
+"""
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Sequence
 from pathlib import Path
 
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.hints import Hint, hint
 
 RESTART_HINT = "Start again; the embeddings already made are kept."
 MEMORY_HINT = "Close other programs or choose a smaller encoder. " + RESTART_HINT
+KILLS_FILE = Path("/proc/vmstat")
+_MEMORY_WORDS = re.compile(r"bad_alloc|MemoryError|out of memory|cannot allocate memory", re.IGNORECASE)
+_CRASH = re.compile(r"Fatal Python error: (.+)")
+"""faulthandler's words."""
 
 
-def describe_death(returncode: int | None, last_lines: Sequence[str], log: str) -> tuple[str, str]:
+def memory_kills() -> int:
+    """How many processes the system has killed since its start as memory ran out; 0 where it does not tell."""
+    try:
+        found = re.search(r"^oom_kill (\d+)$", KILLS_FILE.read_text(encoding="ascii"), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(found[1]) if found else 0
+
+
+def describe_death(
+    returncode: int | None, last_lines: Sequence[str], log: str, memory_ran_out: bool = False
+) -> tuple[str, Hint | str]:
     """(message, hint) for a process that ended unasked; what it last wrote to stderr is added to its log.
 
-    `returncode` as in subprocess (negative: a signal), `log` the path of its log file, "" where it had none yet.
+    `returncode` as in subprocess (negative: a signal), `log` the path of its log file, "" where it had none yet,
+    `memory_ran_out` whether the system's count of kills or the watchdog's note says so.
     """
     _add_to_log(log, returncode, last_lines)
     if returncode == -getattr(signal, "SIGKILL", 9):
         message = "The background process was killed (SIGKILL), as the system does when memory runs out."
         return message, MEMORY_HINT
+    if returncode and (memory_ran_out or any(_MEMORY_WORDS.search(line) for line in last_lines)):
+        return "The background process was ended as memory ran out.", MEMORY_HINT
     if returncode is not None and returncode < 0:
         return f"The background process crashed ({_signal_name(-returncode)}).", _with_log(RESTART_HINT, log)
     if not log:
         said = f": {last_lines[-1]}" if last_lines else "."
         message = f"The background process could not start (exit code {returncode}){said}"
-        return message, "Run “fewshotsam doctor” to see what is missing."
+        return message, hint("see-what-is-missing")
+    for crash in filter(None, map(_CRASH.search, last_lines)):
+        return f"The background process crashed ({crash[1]}).", _with_log(RESTART_HINT, log)
     return f"The background process ended unexpectedly (exit code {returncode}).", _with_log(RESTART_HINT, log)
 
 

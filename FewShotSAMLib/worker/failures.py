@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError, MemoryShortageError
+from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError, MemoryShortageError, is_memory_shortage
+from FewShotSAMLib.core.hints import hint
+from FewShotSAMLib.core.packages import distribution_of
 from FewShotSAMLib.worker.protocol import Event, error_event
 
 EXTRAS = {
     **dict.fromkeys(("torch", "torchvision", "segment_anything", "h5py", "safetensors", "sklearn"), "engine"),
+    **dict.fromkeys(("numpy", "scipy", "SimpleITK", "filelock", "platformdirs", "rich"), "engine"),
     "matplotlib": "demo",
     **dict.fromkeys(("itk", "slicer", "vtk"), "benchmark"),
 }
 """Packages that not every installation has -> the extra of FewShotSAM that brings them."""
-MEMORY_PHRASES = ("can't allocate memory", "not enough memory", "out of memory", "unable to allocate")
-MEMORY_HINT = "Close other programs, choose a smaller encoder, or use --device cpu if the graphics card is the limit."
 BUG_HINT = "This is a bug in FewShotSAM; please report it with the log file."
 
 _log = logging.getLogger(__name__)
@@ -36,20 +37,9 @@ def as_known_error(error: BaseException) -> FewShotSAMError | None:
     if isinstance(error, FewShotSAMError):
         return error
     if is_memory_shortage(error):
-        return MemoryShortageError("The memory is not enough for this run.", MEMORY_HINT)
+        return MemoryShortageError("The memory is not enough for this run.", hint("free-memory"))
     package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if package in EXTRAS:
-        hint = f"Run: pip install 'fewshotsam[{EXTRAS[package]}]'"
-        return BadInputError(f"The package {package} is not installed.", hint)
+        message = f"The package {distribution_of(package)} is not installed."
+        return BadInputError(message, hint("install-packages", extra=EXTRAS[package]))
     return None
-
-
-def is_memory_shortage(error: BaseException) -> bool:
-    """Whether memory ran out: Python's and NumPy's MemoryError, and torch's own, known by name and by its words.
-
-    torch raises OutOfMemoryError for graphics cards, but a plain RuntimeError for the computer's own memory.
-    """
-    if isinstance(error, MemoryError) or any(base.__name__ == "OutOfMemoryError" for base in type(error).__mro__):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(phrase in text for phrase in MEMORY_PHRASES)

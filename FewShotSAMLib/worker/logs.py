@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 import traceback
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-
-import platformdirs
 
 MAX_LOG_BYTES = 2**20
 KEPT_LOGS = 20
 
 
 def log_folder() -> Path:
-    """`logs` in FEWSHOTSAM_HOME where that is set, else the place that the operating system has for logs."""
+    """`logs` in FEWSHOTSAM_HOME where that is set, else the place that the operating system has for logs.
+
+    The same as platformdirs says, which is not there yet when the background process tells what is missing.
+    """
     home = os.environ.get("FEWSHOTSAM_HOME")
-    return Path(home).expanduser() / "logs" if home else platformdirs.user_log_path("FewShotSAM", appauthor=False)
+    if home:
+        return Path(home).expanduser() / "logs"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "FewShotSAM" / "Logs"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Logs" / "FewShotSAM"
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "FewShotSAM" / "log"
 
 
 def open_log() -> Path | None:

@@ -17,6 +17,8 @@ HOST_VARIABLES = {"PYTHONHOME", "PYTHONPATH", "PYTHONEXECUTABLE", "__PYVENV_LAUN
 SHARED_CORES = {"OMP_WAIT_POLICY": "PASSIVE"}
 # Without it cuBLAS gives slightly different sums from run to run.
 REPEATABLE = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+"""Windows opens a console for each console program that a program without one starts, unless told not to."""
 HOST_PREFIXES = ("DYLD_", "LD_LIBRARY_", "LD_PRELOAD", "QT_")
 
 
@@ -43,8 +45,8 @@ def start_process(command: Sequence[str], environment: Mapping[str, str]) -> sub
     """Start a child that leads its own process group, with pipes for its three streams. Raises OSError."""
     if os.name == "posix":
         return _popen(command, environment, start_new_session=True)
-    flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)
-    return _popen(command, environment, creationflags=flags)
+    flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+    return _popen(command, environment, creationflags=flags | NO_WINDOW)
 
 
 def _popen(
@@ -68,7 +70,7 @@ def kill_group(process: subprocess.Popen[bytes], patience_s: float = 5.0) -> Non
         with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody left; macOS says it the second way
             os.killpg(process.pid, signal.SIGKILL)
     elif process.poll() is None:
-        quiet = subprocess.DEVNULL
-        subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], stdout=quiet, stderr=quiet, check=False)
+        command, quiet = ["taskkill", "/T", "/F", "/PID", str(process.pid)], subprocess.DEVNULL
+        subprocess.run(command, stdout=quiet, stderr=quiet, creationflags=NO_WINDOW, check=False)
     with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in the kernel and goes when that lets it
         process.wait(patience_s)

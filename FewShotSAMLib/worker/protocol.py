@@ -3,7 +3,8 @@
 Requests (stdin): `request {id, command, parameters}`, `cancel {id}`, `shutdown`; the name stands in the key "type".
 Events (stdout), each with the "id" of its request (null where there is none):
 `ready {version, pid, log}` · `progress {stage, done, total, eta_s}` · `preview {...}` · `metric {name, value}` ·
-`warning {message}` · `result {report}` · `error {kind, message, hint, log}`.
+`warning {message}` · `result {report}` · `error {kind, message, hint, log}`,
+with `{code, values}` besides where the hint has a code (core/hints.py).
 A request ends with exactly one result or one error.
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.hints import CLI_WORDS, Hint
 
 PROTOCOL_VERSION = 1
 MAX_LINE_BYTES = 2**20
@@ -107,6 +109,14 @@ def parse_event(line: bytes) -> Event | None:
     return content if isinstance(content.get("type"), str) else None
 
 
+def hint_of(event: Event) -> Hint | str:
+    """The hint of an error event; its plain text where this version does not know its code."""
+    code, values = event.get("code"), event.get("values", {})
+    if code in CLI_WORDS and isinstance(values, dict):
+        return Hint(str(code), {str(name): str(value) for name, value in values.items()})
+    return str(event.get("hint", ""))
+
+
 def _parse_object(line: bytes) -> dict[str, Any]:
     try:
         content = json.loads(line)
@@ -118,8 +128,20 @@ def _parse_object(line: bytes) -> dict[str, Any]:
 
 
 def error_event(
-    request_id: str | None, kind: str, message: str, hint: str = "", log: Path | str | None = None
+    request_id: str | None, kind: str, message: str, hint: Hint | str = "", log: Path | str | None = None
 ) -> Event:
-    """How a request ends that did not succeed; `log` is the file that holds the traceback of a bug."""
+    """How a request ends that did not succeed; `log` is the file that holds the traceback of a bug.
+
+    The hint goes as text, in the command line's words, and with its code and values where it has a code.
+    """
     log_text = "" if log is None else str(log)
-    return {"type": "error", "id": request_id, "kind": kind, "message": message, "hint": hint, "log": log_text}
+    coded = {"code": hint.code, "values": dict(hint.values)} if isinstance(hint, Hint) else {}
+    return {
+        "type": "error",
+        "id": request_id,
+        "kind": kind,
+        "message": message,
+        "hint": str(hint),
+        "log": log_text,
+        **coded,
+    }

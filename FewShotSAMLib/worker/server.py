@@ -56,7 +56,7 @@ class Server:
         self._requests, self._events = _claim_streams()
         faulthandler.enable()
         self._log = open_log()
-        self._watchdog = Watchdog.start(self._requests)
+        self._watchdog = Watchdog.start(self._requests, self._log)
         self._send({"type": "ready", "version": PROTOCOL_VERSION, "pid": os.getpid(), "log": str(self._log or "")})
         threading.Thread(target=self._read_requests, name="requests", daemon=True).start()
         while (request := self._queue.get()) is not None:

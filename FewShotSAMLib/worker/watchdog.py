@@ -3,8 +3,9 @@
 The background process notices a closed stdin by a thread of its own. That thread cannot run while some C code holds
 Python's global lock: SimpleITK 2.5, NumPy, SciPy, h5py and torch's operations release it, importing torch holds it for
 half a second, and nobody knows what the next library does. So this program watches the same pipe from outside. It also
-removes the half-written files of a background process that was killed. It is a script of the standard library alone:
-quick to start, nothing to break.
+removes the half-written files of a background process that was killed, and leaves a note beside its log where memory
+was scarce before its death: what starts Slicer's Python reports every death as exit code 1 (CTKAppLauncher does).
+It is a script of the standard library alone: quick to start, nothing to break.
 Linux's PR_SET_PDEATHSIG would not do: it fires when the *thread* that started the process ends.
 POSIX only; on Windows the thread does the work as soon as the C code returns.
 """
@@ -26,6 +27,13 @@ from pathlib import Path
 GRACE_S = 0.7
 """How long the background process has to end by itself, tidily, once its parent is gone."""
 TICK_S = 0.2
+MEMORY_FILE = Path("/proc/meminfo")
+GROUP_FILE = Path("/proc/self/cgroup")
+GROUP_ROOT = Path("/sys/fs/cgroup")
+SCARCE = 0.04
+"""Share of the memory; where less is free, the system is about to kill processes."""
+LOOKED_BACK_S = 3.0
+NOTE_SUFFIX = ".memory"
 
 
 class Watchdog:
@@ -35,11 +43,14 @@ class Watchdog:
         self._process = process
 
     @classmethod
-    def start(cls, lifeline: int) -> Watchdog | None:
-        """Watch over this process as long as somebody has the other end of the pipe `lifeline` open."""
+    def start(cls, lifeline: int, log: Path | None = None) -> Watchdog | None:
+        """Watch over this process as long as somebody has the other end of the pipe `lifeline` open.
+
+        log: beside it lies the note on scarce memory, see `memory_note`.
+        """
         if os.name != "posix":
             return None
-        command = [sys.executable, "-P", "-S", __file__, str(os.getpid()), str(lifeline)]
+        command = [sys.executable, "-P", "-S", __file__, str(os.getpid()), str(lifeline), str(log or "")]
         quiet = subprocess.DEVNULL
         try:
             # A session of its own: it outlives a kill of the process group just long enough to tidy up.
@@ -61,7 +72,7 @@ class Watchdog:
             return  # somebody killed the watchdog; the work goes on without
 
 
-def watch(worker: int, lifeline: int, control: int) -> None:
+def watch(worker: int, lifeline: int, control: int, log: str) -> None:
     """Return when the process `worker` has ended; end it when all writers of `lifeline` are gone.
 
     What it leaves behind goes with it: half-written files in the folders that came over `control`, one JSON text per
@@ -74,9 +85,11 @@ def watch(worker: int, lifeline: int, control: int) -> None:
     poll.register(lifeline, select.POLLIN)
     poll.register(control, select.POLLIN)
     deadline = float("inf")
+    note = _Note(log)
     # Another parent, or the end of `control`: the worker is gone.
     while os.getppid() == worker and time.monotonic() < deadline:
         ready = dict(poll.poll(TICK_S * 1000))
+        note.update()
         if control in ready and _read(control, received):
             break
         if ready.get(lifeline, 0) & ~select.POLLIN:
@@ -84,9 +97,64 @@ def watch(worker: int, lifeline: int, control: int) -> None:
             deadline = time.monotonic() + GRACE_S
         elif lifeline in ready:
             time.sleep(TICK_S)  # requests wait in the pipe; only its end is of interest here
+    if deadline < float("inf"):
+        note.remove()  # nobody is there to read it
     _kill(worker, leads_session)
     _read(control, received)
     remove_partial_files(worker, {json.loads(line) for line in received.split(b"\n")[:-1]})
+
+
+class _Note:
+    """The file of `memory_note`: it is there while memory is scarce and some seconds longer."""
+
+    def __init__(self, log: str) -> None:
+        self._path = memory_note(log) if log else None
+        self._scarce_at: float | None = None
+
+    def update(self) -> None:
+        share = free_share()
+        if share is not None and share < SCARCE:
+            if self._path is not None and self._scarce_at is None:
+                with contextlib.suppress(OSError):  # a help, no more
+                    self._path.touch()
+            self._scarce_at = time.monotonic()
+        elif self._scarce_at is not None and time.monotonic() > self._scarce_at + LOOKED_BACK_S:
+            self.remove()
+
+    def remove(self) -> None:
+        self._scarce_at = None
+        if self._path is not None:
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
+
+
+def memory_note(log: str | Path) -> Path:
+    """The file that says, by being there, that memory is scarce where the process with this log works.
+
+    It is written before the process dies and not after, so that it is there for whoever hears of the death. Whoever
+    ends the process removes it.
+    """
+    return Path(f"{log}{NOTE_SUFFIX}")
+
+
+def free_share() -> float | None:
+    """Share of the memory that is free, of the computer or of the control group around us; None where unknown."""
+    try:
+        free = _numbers(MEMORY_FILE)
+        shares = [free["MemAvailable:"] / free["MemTotal:"]]
+    except (OSError, KeyError, ValueError):
+        return None
+    with contextlib.suppress(OSError, KeyError, ValueError):  # no control group, or one without a limit
+        group = GROUP_ROOT / GROUP_FILE.read_text().rpartition("::")[2].strip().lstrip("/")
+        limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+        shares.append((limit - used + _numbers(group / "memory.stat")["inactive_file"]) / limit)
+    return min(shares)
+
+
+def _numbers(path: Path) -> dict[str, int]:
+    """The first word of each line and the number after it."""
+    lines = (line.split() for line in path.read_text().splitlines())
+    return {line[0]: int(line[1]) for line in lines if len(line) > 1}
 
 
 def _leads_session(process: int) -> bool:
@@ -129,4 +197,4 @@ def remove_partial_files(worker: int, folders: Iterable[str]) -> None:
 
 
 if __name__ == "__main__":
-    watch(int(sys.argv[1]), int(sys.argv[2]), sys.stdin.fileno())
+    watch(int(sys.argv[1]), int(sys.argv[2]), sys.stdin.fileno(), sys.argv[3])

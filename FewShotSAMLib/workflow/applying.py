@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,11 @@ class Applying:
         """A model and the volumes still to be segmented."""
         return cls(entry, list(volume_ids), files)
 
+    @property
+    def classes(self) -> Path:
+        """The last result as one array."""
+        return self.files.folder / "applied.npy"
+
     def next_volume(self, scene: Scene, executor: Executor) -> bool:
         """Begin to write the next volume in another thread; False where none is left. Raises BadInputError."""
         if not self.left:
@@ -51,14 +57,14 @@ class Applying:
             "model": self.entry.path,
             "volume": self.files.volume,
             "output": self.files.result,
-            "classes": self.files.classes,
+            "classes": self.classes,
         }
         return {**{name: str(path) for name, path in paths.items()}, **chosen}
 
     def take_result(self, scene: Scene, tracker: PaintingTracker) -> str:
         """Bring the result into the scene; returns the name it got."""
         assert self.volume is not None
-        classes = np.load(self.files.classes, allow_pickle=False)
+        classes = np.load(self.classes, allow_pickle=False)
         segmentation = segmentation_of(classes, self.volume.geometry, self.entry.segments)
         name = f"{self.volume.name} {self.entry.name}"
         volume_id, axis = self.volume.id, axis_of_plane(self.volume.geometry, self.entry.plane)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from FewShotSAMLib.workflow.amounts import format_bytes, format_seconds
 from FewShotSAMLib.workflow.duration import run_seconds
 from FewShotSAMLib.workflow.machine import Device, EncoderState, Machine
+from FewShotSAMLib.workflow.painted_slices import PaintedSlice
 from FewShotSAMLib.workflow.settings import Settings
 
 
@@ -45,9 +47,24 @@ def chosen_device(machine: Machine, settings: Settings) -> Device | None:
     return next((device for device in machine.devices if device.name == name), None)
 
 
-def slices_to_encode(limits: tuple[int, int] | None, count: int) -> int:
-    """How many slices the encoder has to see, of `count` along the axis; limits: `Session.range`."""
-    return count if limits is None else max(0, limits[1] - limits[0] + 1)
+def slices_to_encode(limits: tuple[int, int] | None, count: int, worked_on: Sequence[PaintedSlice] = ()) -> int:
+    """How many slices a run will predict, of `count` along the axis; limits: `Session.range`.
+
+    worked_on: `Session.painted`. Beyond an empty slice, and between two of them, nothing is looked for
+    (`Annotation.ruled_out`).
+    """
+    first, last = limits or (0, count - 1)
+    is_empty = {each.index: each.empty for each in worked_on if each.ticked}
+    return sum(_is_asked(index, is_empty) for index in range(first, last + 1))
+
+
+def _is_asked(index: int, is_empty: Mapping[int, bool]) -> bool:
+    if index in is_empty:
+        return False
+    below = max((known for known in is_empty if known < index), default=None)
+    above = min((known for known in is_empty if known > index), default=None)
+    beside = [is_empty[known] for known in (below, above) if known is not None]
+    return not beside or not all(beside)
 
 
 def _time(device: Device, machine: Machine, settings: Settings, slices: int) -> CostLine | None:

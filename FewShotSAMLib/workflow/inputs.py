@@ -123,3 +123,8 @@ def segmentation_of(classes: np.ndarray, geometry: Geometry, segments: Sequence[
     """A finished result as a segmentation: classes (K, J, I) uint8, 1 to C the segments in their order."""
     placed = tuple(replace(segment, label_value=number, layer=0) for number, segment in enumerate(segments, start=1))
     return Segmentation(classes[np.newaxis], geometry, placed)
+
+
+def described(segments: Iterable[SceneSegment]) -> tuple[Segment, ...]:
+    """Segments of the scene by their names, colours and tags; classes 1 to C in their order."""
+    return tuple(Segment(s.id, s.name, s.color, n, 0, dict(s.tags)) for n, s in enumerate(segments, start=1))

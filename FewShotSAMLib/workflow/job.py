@@ -6,21 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from FewShotSAMLib.options import STAGES
 from FewShotSAMLib.worker.protocol import Event
 
-STAGES = {
-    "prepare": "Preparing the volume",
-    "read": "Reading the volume",
-    "load": "Loading the encoder",
-    "encode": "Encoding slices",
-    "augment": "Encoding augmented copies",
-    "priors": "Interpolating between the painted slices",
-    "fine-tune": "Learning from the painted slices",
-    "predict": "Predicting slices",
-    "write": "Writing the result",
-    "inspect": "Looking at this computer",
-    "download": "Downloading",
-}
 _MEGABYTE = 1_000_000
 
 
@@ -32,6 +20,9 @@ class Progress:
     text: str
     fraction: float | None = None
     remaining_s: float | None = None
+
+
+PREPARING = Progress("prepare", STAGES["prepare"])
 
 
 def progress_of(event: Mapping[str, Any]) -> Progress:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from FewShotSAMLib.options import AUTO, AUTOMATIC_ENCODER
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,24 @@ class Machine:
             **rest,
         )
 
+    def with_pace(self, pace: Mapping[str, Any] | None) -> Machine:
+        """The same with what a run's report says of its `pace`; the estimates are for the best device alone."""
+        if pace is None or pace["device"] != self.best_device:
+            return self
+        method, name = pace["method"], pace["encoder"]
+        encoders = tuple(
+            replace(
+                each,
+                training_seconds={**each.training_seconds, method: pace["training_seconds"]},
+                slice_seconds={**each.slice_seconds, method: pace["slice_seconds"]},
+            )
+            if each.name == name
+            else each
+            for each in self.encoders
+        )
+        return replace(self, encoders=encoders)
+
     def encoder(self, name: str) -> EncoderState | None:
-        """The encoder of this name; for "auto" the one that will be taken on the best device."""
-        if name == "auto":
-            large = next((each for each in self.encoders if each.name == "vit_b"), None)
-            on_gpu = self.best_device.startswith("cuda")
-            name = "vit_b" if on_gpu and large is not None and large.present else "tiny"
+        """The encoder of this name, or the one that "auto" stands for."""
+        name = AUTOMATIC_ENCODER if name == AUTO else name
         return next((each for each in self.encoders if each.name == name), None)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from FewShotSAMLib.core.errors import FewShotSAMError
+from FewShotSAMLib.core.hints import CLI_WORDS, Hint, hint_words
 
 INFO, WARNING, ERROR = "info", "warning", "error"
 _HOW_TO_REPORT = (
@@ -19,12 +21,19 @@ class Message:
 
     level: str
     text: str
-    hint: str = ""
+    hint: Hint | str = ""
     log: str = ""
 
+    def worded(self, words: Mapping[str, str]) -> str:
+        """Text and hint in one line, in the words of a front end (`widgets.hints`, `web.hints`)."""
+        return " ".join(f"{self.text} {hint_words(self.hint, words)}".split())
+
     def __str__(self) -> str:
-        """Text and hint in one line."""
-        return " ".join(f"{self.text} {self.hint}".split())
+        """Text and hint in one line, in the words of the command line."""
+        return self.worded(CLI_WORDS)
+
+
+CANCELLED = Message(INFO, "The run was cancelled.", "Nothing was changed.")
 
 
 def message_of(error: FewShotSAMError) -> Message:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -24,21 +26,28 @@ SLICES_AT_ONCE = 4
 
 
 class RunFiles:
-    """The files of one job folder. A volume is written once and then again only after it changed."""
+    """The files of one job folder. A volume is written once and then again only after it changed.
+
+    What a run writes has a name of its own: Windows replaces no file that is mapped into memory, and so are the last
+    result here and the last few-shot model in the background process.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.model: Path | None = None
         self._written: tuple[str, int, int] | None = None
+        self._runs = itertools.count(1)
 
-    @property
-    def model(self) -> Path:
-        """The few-shot model of the last run."""
-        return self.folder / "last.fewshot"
+    def of_new_run(self) -> tuple[Path, Path]:
+        """Where a run's few-shot model and its result, as one array, come to lie."""
+        number = next(self._runs)
+        return self.folder / f"learned-{number}.fewshot", self.folder / f"classes-{number}.npy"
 
-    @property
-    def classes(self) -> Path:
-        """The last result as one array."""
-        return self.folder / "classes.npy"
+    def keep_model(self, path: Path) -> None:
+        """`model` is now this one, of the last run that came to its end."""
+        if self.model is not None:
+            discard(self.model)
+        self.model = path
 
     @property
     def volume(self) -> Path:
@@ -117,43 +126,54 @@ class Run:
     writing: Future[None] | None = None
     classes: np.ndarray | None = None
     predicted: tuple[int, ...] = ()
+    _model_path: Path = field(init=False)
+    _classes_path: Path = field(init=False)
     _to_show: list[tuple[np.ndarray, list[int], list[int]]] = field(default_factory=list)
     _seen: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Choose names for what it will write."""
+        self._model_path, self._classes_path = self.files.of_new_run()
 
     def write_inputs(self, executor: Executor) -> None:
         """Begin to write volume and painted slices in another thread."""
         self.writing = executor.submit(_write, self.question, self.files)
 
-    def parameters(self, warm_start: bool) -> dict[str, Any]:
-        """Those of the job `propagate`."""
+    def parameters(self, learned: tuple[Any, ...] | None) -> dict[str, Any]:
+        """Those of the job `propagate`. learned: what the last few-shot model `learns_like`, None for no model."""
         question, files = self.question, self.files
+        is_warm = learned == question.learns_like and files.model is not None and files.model.is_file()
         return {
             "volume": str(files.volume),
             "annotation": str(files.annotation),
             "output": str(files.result),
-            "classes": str(files.classes),
-            "save_model": str(files.model),
+            "classes": str(self._classes_path),
+            "save_model": str(self._model_path),
             "job_folder": str(files.folder),
             "axis": question.axis,
             "painted_slices": list(question.painted),
             "empty_slices": list(question.empty),
             **({} if question.range is None else {"range": list(question.range)}),
-            **({"warm_start": str(files.model)} if warm_start else {}),
+            **({"warm_start": str(files.model)} if is_warm else {}),
             **question.settings.parameters(),
         }
 
     def take_preview(self, event: Mapping[str, Any]) -> None:
-        """Slices that were predicted; they are shown with the next polls."""
+        """Slices that were predicted; they are shown with the next polls. A preview that is gone is passed over."""
         path = Path(event["path"])
-        slices = np.load(path, allow_pickle=False)
-        path.unlink(missing_ok=True)
+        try:
+            slices = np.load(path, allow_pickle=False)
+        except OSError:
+            return  # the result will show these slices
+        discard(path)
         for start in range(0, len(slices), SLICES_AT_ONCE):
             indices = [int(index) for index in event["slices"][start : start + SLICES_AT_ONCE]]
             self._to_show.append((slices, list(range(start, start + len(indices))), indices))
 
     def take_result(self, report: Mapping[str, Any]) -> None:
         """The final result replaces all that was shown before."""
-        self.classes = np.load(self.files.classes, mmap_mode="r", allow_pickle=False)
+        self.files.keep_model(self._model_path)
+        self.classes = np.load(self._classes_path, mmap_mode="r", allow_pickle=False)
         self.predicted = tuple(int(each["index"]) for each in report["slices"] if each["origin"] == "predicted")
         along = np.moveaxis(self.classes, self.question.axis, 0)
         self._to_show = []
@@ -174,12 +194,26 @@ class Run:
             self.preview.show(slices, self.question.axis, indices)
         return not self._to_show
 
+    def close(self) -> None:
+        """Take the preview off, and delete the files that nobody needs any more."""
+        self.preview.remove()
+        self.classes, self._to_show = None, []
+        unused = [] if self.files.model == self._model_path else [self._model_path]
+        for path in (self._classes_path, *unused, *self.files.folder.glob("preview-*.npy")):
+            discard(path)
+
     def not_found(self) -> Message | None:
         """Of which segments no voxel was predicted, once everything is shown."""
         missing = [f"“{s.name}”" for n, s in enumerate(self.question.segments, start=1) if n not in self._seen]
         text = f"No voxel of {', '.join(missing)} was found on {len(self.predicted)} slices."
         hint = "Paint one or two slices more between the painted ones."
         return Message(WARNING, text, hint) if missing else None
+
+
+def discard(path: Path) -> None:
+    """Delete a file of the job folder; one that somebody still has open under Windows goes with the folder."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _write(question: Question, files: RunFiles) -> None:

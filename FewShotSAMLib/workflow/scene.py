@@ -21,7 +21,7 @@ class SceneVolume:
     """A volume as it lies in the scene: `voxels` is a view (K, J, I), or (K, J, I, 3 or 4) for colours, never a copy.
 
     `owner` keeps the memory of the view alive while somebody in another thread reads it; `version` changes whenever the
-    voxels do.
+    voxels do. window: the values that views show as black and white, None where nobody chose them.
     """
 
     id: str
@@ -30,6 +30,7 @@ class SceneVolume:
     geometry: Geometry
     owner: Any = None
     version: int = 0
+    window: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +63,10 @@ class Target:
 class ScenePreview(Protocol):
     """A segmentation of its own that shows results before they are applied; the user's is not touched."""
 
+    @property
+    def is_there(self) -> bool:
+        """Whether it is still in the scene: a user may delete it there."""
+
     def show(self, classes: np.ndarray, axis: int, indices: Sequence[int]) -> None:
         """Put in slices as they come. classes: (n, rows, columns) uint8, 0 nothing, 1 to C the preview's segments."""
 
@@ -88,7 +93,7 @@ class Scene(Protocol):
         """All segments in their order, hidden ones too.
 
         Raises BadInputError where the segmentation lies on a grid that is not the volume's, shifted or cropped, or
-        under another transform than the volume.
+        either under a transform that is not linear.
         """
 
     def create_segmentation(self, volume_id: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -14,9 +12,11 @@ import numpy as np
 from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.worker.client import WorkerClient
 from FewShotSAMLib.workflow.applying import Applying
-from FewShotSAMLib.workflow.job import STAGES, Job, Progress
+from FewShotSAMLib.workflow.inputs import described, segmentation_of
+from FewShotSAMLib.workflow.job import PREPARING, Job
+from FewShotSAMLib.workflow.job_folder import JobFolder
 from FewShotSAMLib.workflow.machine import Machine
-from FewShotSAMLib.workflow.message import INFO, WARNING, Message, message_of, message_of_unexpected
+from FewShotSAMLib.workflow.message import CANCELLED, INFO, WARNING, Message, message_of, message_of_unexpected
 from FewShotSAMLib.workflow.models import ModelEntry, ModelLibrary
 from FewShotSAMLib.workflow.painted_slices import PaintedSlice
 from FewShotSAMLib.workflow.requests import Requests
@@ -29,8 +29,6 @@ from FewShotSAMLib.workflow.state import BUSY, State, why_inputs_change
 from FewShotSAMLib.workflow.thumbnails import thumbnail
 from FewShotSAMLib.workflow.tracker import PaintingTracker, why_no_exemplars
 
-_CANCELLED = Message(INFO, "The run was cancelled.", "Nothing was changed.")
-
 
 class Session:
     """One volume, one segmentation, one background process. All methods are for the main thread, and none waits.
@@ -38,7 +36,9 @@ class Session:
     A view connects to the signals, calls `poll` every 50 ms or so, and shows what the attributes say. What goes wrong
     is said through `said`, never raised, unless a method's docstring tells otherwise.
 
-    folder: where the user's few-shot models are kept. client: None for a process of this very Python.
+    folder: where the user's few-shot models are kept. client: None for a process of this very Python. temporary: where
+    the job folder is made, None for the system's own place. Raises BadInputError where that cannot be written.
+    added: ids of the segmentations that came of the last `apply_model`.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Session:
         client: WorkerClient | None = None,
         settings: Settings | None = None,
         folder: Path | None = None,
+        temporary: Path | None = None,
     ) -> None:
         self.scene, self.settings = scene, settings or Settings()
         self.changed, self.progressed, self.said, self.logged = Signal(), Signal(), Signal(), Signal()
@@ -55,9 +56,9 @@ class Session:
         self.range: tuple[int, int] | None = None
         self.review: Review | None = None
         self.machine: Machine | None = None
-        self._job_folder = Path(tempfile.mkdtemp(prefix="fewshotsam-"))
-        self.models = ModelLibrary(folder or self._job_folder / "models")
-        self._files = RunFiles(self._job_folder)
+        self._job_folder = JobFolder(temporary)
+        self.models = ModelLibrary(folder or self._job_folder.path / "models")
+        self._files = RunFiles(self._job_folder.path)
         self._executor = ThreadPoolExecutor(1, "fewshotsam")
         self._tracker = PaintingTracker(scene, self._executor, self.said.emit)
         self._requests = Requests(
@@ -67,6 +68,7 @@ class Session:
         self._applying: Applying | None = None
         self._learned: tuple[Any, ...] | None = None
         self._is_wanted, self._failure = False, ""
+        self.added: tuple[str, ...] = ()
 
     @property
     def painted(self) -> tuple[PaintedSlice, ...]:
@@ -97,6 +99,11 @@ class Session:
     def has_model(self) -> bool:
         """Whether the last run left a few-shot model that can be saved."""
         return self._learned is not None
+
+    @property
+    def learned_model(self) -> Path | None:
+        """The few-shot model that the last run left, None where there is none; the next run replaces the file."""
+        return self._files.model if self.has_model else None
 
     def why_not(self) -> str:
         """Why Propagate cannot be pressed, and what to do; "" where it can."""
@@ -161,6 +168,11 @@ class Session:
             self.said.emit(message_of(error))
         self.changed.emit()
 
+    def look_now(self) -> None:
+        """Find the painted slices at once; blocks for as long as that takes. Raises BadInputError."""
+        if self.target is not None:
+            self._tracker.look_now()
+
     def propagate(self) -> None:
         """Learn from the painted slices and predict the others. A preview that was not applied is discarded."""
         self._tracker.look_soon(0.0)  # not every change is told, and this is the moment that counts
@@ -170,13 +182,13 @@ class Session:
         self.discard()
         self._is_wanted = True
         self._set_state(State.PREPARING)
-        self.progressed.emit(Progress("prepare", STAGES["prepare"]))
+        self.progressed.emit(PREPARING)
 
     def cancel(self) -> None:
         """Stop what runs; the background process stays warm."""
         if self.state is State.PREPARING:
             self._drop_run()
-            self.said.emit(_CANCELLED)
+            self.said.emit(CANCELLED)
         elif self.state is State.RUNNING:
             self._set_state(State.CANCELLING)
             if self._applying is not None:
@@ -189,6 +201,9 @@ class Session:
             self._requests.poll()
             if gone_nodes(self.scene, self.target):  # they may be deleted at any time
                 self.set_inputs(None, None)
+            if self.preview is not None and not self.preview.is_there:
+                self._drop_run()
+                self.said.emit(Message(WARNING, "The preview was removed, and with it the result.", "Propagate again."))
             if self.target is not None and self._tracker.poll(is_urgent=self._is_wanted):
                 self.changed.emit()
             self._step()
@@ -233,6 +248,22 @@ class Session:
         self.discard()
         self.said.emit(Message(INFO, f"{len(written)} slices were written.", "Undo takes them back."))
 
+    def keep(self, name: str) -> str:
+        """Bring the previewed result in as a segmentation of its own instead of applying it; returns its id.
+
+        It holds the painted slices, too. Raises BadInputError.
+        """
+        run = self._run
+        if self.state is not State.PREVIEW or run is None or run.classes is None:
+            raise BadInputError("There is no result to keep.", "Propagate first.")
+        volume, question = run.question.volume, run.question
+        result = segmentation_of(run.classes, volume.geometry, described(question.segments))
+        added = self._tracker.add(
+            volume.id, question.axis, lambda: self.scene.add_segmentation(volume.id, result, name)
+        )
+        self.discard()
+        return added
+
     def discard(self) -> None:
         """Drop the preview; the segmentation was never touched."""
         if self.state is State.PREVIEW:
@@ -241,7 +272,7 @@ class Session:
     def save_model(self, name: str) -> None:
         """Keep what the last run learned under a name."""
         try:
-            if not self.has_model:
+            if self._learned is None or self._files.model is None:
                 raise BadInputError("There is no few-shot model yet.", "Propagate first.")
             self.models.add(self._files.model, name)
         except FewShotSAMError as error:
@@ -254,7 +285,7 @@ class Session:
             self.said.emit(Message(WARNING, self.why_not()))
             return
         self.discard()
-        self._applying = Applying.of(entry, volume_ids, self._files)
+        self._applying, self.added = Applying.of(entry, volume_ids, self._files), ()
         self._set_state(State.PREPARING)
 
     def inspect(self) -> None:
@@ -294,7 +325,7 @@ class Session:
         self._drop_run()
         self._requests.close()
         self._executor.shutdown(wait=True, cancel_futures=True)
-        shutil.rmtree(self._job_folder, ignore_errors=True)
+        self._job_folder.close()
 
     def _set_state(self, state: State) -> None:
         self.state = state
@@ -327,8 +358,7 @@ class Session:
         if run.writing is not None and run.writing.done():
             writing, run.writing = run.writing, None
             writing.result()
-            is_warm = self._learned == run.question.learns_like and self._files.model.is_file()
-            self._submit_run("propagate", run.parameters(is_warm), self._take_result, run.take_preview)
+            self._submit_run("propagate", run.parameters(self._learned), self._take_result, run.take_preview)
         if run.show_some() and run.classes is not None and self.state is State.RUNNING:
             self._set_state(State.PREVIEW)
             if missing := run.not_found():
@@ -351,11 +381,12 @@ class Session:
     def _take_result(self, report: dict[str, Any]) -> None:
         if self._run is None or self.state is not State.RUNNING:
             self._drop_run()  # it was cancelled, but came to its end first
-            self.said.emit(_CANCELLED)
+            self.said.emit(CANCELLED)
             return
         self._learned = self._run.question.learns_like
         self.review = Review.from_report(report)
         self._run.take_result(report)
+        self.machine = None if self.machine is None else self.machine.with_pace(report.get("pace"))
         self.logged.emit(self.review.summary)
         self.changed.emit()
 
@@ -363,6 +394,7 @@ class Session:
         if self._applying is None:
             return
         name = self._applying.take_result(self.scene, self._tracker)
+        self.added = tuple(self._applying.results)
         self.said.emit(Message(INFO, f"The segments of “{name}” were added."))
         self._set_state(State.PREPARING)
 
@@ -394,6 +426,6 @@ class Session:
         self._requests.drop_run()
         run, self._run, self._applying, self._is_wanted = self._run, None, None, False
         if run is not None:
-            run.preview.remove()
+            run.close()
         if self.state is not State.IDLE:
             self._set_state(State.IDLE)

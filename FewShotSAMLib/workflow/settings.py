@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from FewShotSAMLib.methods.registry import DEFAULT_METHOD
+from FewShotSAMLib.options import AUTO, encoder_names, option
+
+_EARLIER_WORDS = {"precision": {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}}
+"""What earlier versions kept, and what it is called now."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Method, encoder and where to compute, as in the parameters of the job `propagate`.
+    """Method, encoder and where to compute, as in the parameters of the job `propagate`; see `options.OPTIONS`.
 
     checkpoint: a local file of the encoder's weights, "" for the usual place. cache_limit_gb: None for the default.
     """
 
-    method: str = "few-shot"
-    encoder: str = "auto"
+    method: str = DEFAULT_METHOD
+    encoder: str = AUTO
     checkpoint: str = ""
-    device: str = "auto"
-    precision: str = "auto"
+    device: str = AUTO
+    precision: str = AUTO
     cache_limit_gb: float | None = None
     largest_island: bool = False
     fill_holes: bool = False
@@ -34,14 +40,25 @@ class Settings:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """What `to_json` gave; names of another version are ignored, and values of another type take the default."""
-        default = asdict(cls())
-        known = {entry.name for entry in fields(cls)} & set(values)
-        return cls(**{name: values[name] for name in known if _is_like(values[name], default[name])})
+    def from_json(cls, values: Mapping[str, Any]) -> tuple[Settings, list[str]]:
+        """What `to_json` gave, and the names of the settings whose values no job would take: they have their default.
 
-
-def _is_like(value: Any, default: Any) -> bool:
-    if isinstance(default, float) or default is None:
-        return (isinstance(value, int | float) and not isinstance(value, bool)) or (value is None and default is None)
-    return isinstance(value, type(default))
+        Names of another version are ignored, and words of one are understood.
+        """
+        kept: dict[str, Any] = {}
+        dropped = []
+        for name, default in asdict(cls()).items():
+            value = values.get(name, default)
+            value = _EARLIER_WORDS.get(name, {}).get(value, value) if isinstance(value, str) else value
+            if value == default and type(value) is type(default):
+                continue
+            try:
+                option(name).check(value)
+            except ValueError:
+                dropped.append(name)
+            else:
+                kept[name] = value
+        if kept.get("encoder", AUTO) not in encoder_names():
+            dropped.append("encoder")
+            del kept["encoder"]
+        return cls(**kept), dropped

@@ -12,15 +12,16 @@ from FewShotSAMLib.workflow.scene import SceneSegment, SceneVolume
 OVERLAY = 0.5
 """Share of a segment's colour in a pixel of it."""
 _DARKEST, _BRIGHTEST = 1.0, 99.0
-"""Percentiles of the slice that become black and white."""
+"""Percentiles of the slice that become black and white where the volume has no window."""
 
 
 def thumbnail(volume: SceneVolume, segments: Sequence[SceneSegment], axis: int, index: int, longest: int) -> np.ndarray:
-    """The slice as radiologists see it, (rows, columns, 3) uint8: square pixels, `longest` on the longest side."""
+    """The slice as radiologists see it, (rows, columns, 3) uint8: square pixels, `longest` on the longest side, and
+    the grey values of the views."""
     plane = slice_plane(volume.geometry, axis)
     rows, columns = _samples(plane.shape, plane.spacing, longest)
     image = plane.orient(np.take(volume.voxels, index, axis))[rows[:, None], columns]
-    picture = _grey(image)
+    picture = _grey(image, volume.window)
     for segment in segments:
         local = index - segment.offset[axis]
         if not (segment.visible and 0 <= local < segment.labels.shape[axis]):
@@ -46,11 +47,11 @@ def _samples(shape: tuple[int, int], spacing: tuple[float, float], longest: int)
     return rows, columns
 
 
-def _grey(image: np.ndarray) -> np.ndarray:
+def _grey(image: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:
     """(rows, columns, 3) float, 0 to 255."""
     if image.ndim == 3:
         return image[..., :3].astype(np.float32)
     values = np.nan_to_num(image.astype(np.float32))
-    low, high = np.percentile(values, (_DARKEST, _BRIGHTEST))
+    low, high = window or np.percentile(values, (_DARKEST, _BRIGHTEST))
     scaled = np.clip((values - low) / max(float(high - low), 1e-6), 0, 1)
     return np.repeat(255.0 * scaled[..., np.newaxis], 3, axis=2)

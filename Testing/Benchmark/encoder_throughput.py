@@ -24,9 +24,9 @@ import torch
 from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
 
-from FewShotSAMLib.sam.calibration import cosine, synthetic_slice
 from FewShotSAMLib.sam.checkpoint import load_sam
 from FewShotSAMLib.sam.encoder import Encoder
+from FewShotSAMLib.sam.fast.calibration import cosine, synthetic_slice
 from FewShotSAMLib.sam.precision import pick_device, pick_precision
 from FewShotSAMLib.sam.registry import Architecture, EncoderSpec, build_sam, get_spec
 

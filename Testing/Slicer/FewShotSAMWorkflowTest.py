@@ -7,12 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import slicer
-from self_test import EMPTY, PAINTED, SelfTestCase
-
-
-def dice(first: np.ndarray, second: np.ndarray) -> float:
-    """Overlap of two masks, 0 to 1."""
-    return 2 * np.logical_and(first, second).sum() / (first.astype(bool).sum() + second.astype(bool).sum())
+from self_test import EMPTY, PAINTED, SelfTestCase, dice
 
 
 class FewShotSAMPaintingTest(SelfTestCase):
@@ -52,8 +47,7 @@ class FewShotSAMPropagationTest(SelfTestCase):
         self.propagate()
         np.testing.assert_array_equal(self.segmentArray(), before)
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode"), nodes + 1)
-        self.ui.applyButton.click()
-        self.waitFor(lambda: self.state == "idle", "applying")
+        self.apply()
         applied = self.segmentArray()
         np.testing.assert_array_equal(applied[list(PAINTED)], before[list(PAINTED)])
         self.assertFalse(applied[list(EMPTY)].any())
@@ -77,13 +71,58 @@ class FewShotSAMPropagationTest(SelfTestCase):
         editor_node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedOutsideAllSegments)
         editor_node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteNone)
         self.propagate()
-        self.ui.applyButton.click()
+        self.apply()
         after = slicer.util.arrayFromSegmentBinaryLabelmap(self.segmentation, other, self.volume)
         np.testing.assert_array_equal(after.astype(bool), block.astype(bool))
 
+    def test_the_error_log_gets_no_line_in_the_whole_journey(self) -> None:
+        before = self.troubleInLog()
+        self.loadPhantom()
+        self.propagate()
+        for opacity in (10, 80):
+            self.ui.opacitySlider.setValue(opacity)
+        self.ui.show3DButton.click()
+        self.letRun(0.5)
+        self.apply()
+        self.editor.undo()
+        self.editor.redo()
+        self.propagate()
+        self.ui.discardButton.click()
+        self.waitFor(lambda: self.state == "idle", "discarding")
+        slicer.util.selectModule("Welcome")
+        slicer.util.selectModule("FewShotSAM")
+        slicer.mrmlScene.Clear(0)
+        self.letRun(0.5)
+        self.assertEqual(self.troubleInLog()[len(before) :], [])
+
+    def test_a_volume_under_a_linear_transform(self) -> None:
+        """The segmentation that the panel makes lies where the volume does, and the result too."""
+        truth = self.addPhantom()
+        transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Turned")
+        slicer.util.updateTransformMatrixFromArray(
+            transform, np.array([[0.98, -0.199, 0, 12.3], [0.199, 0.98, 0, -7.1], [0, 0, 1, 4.4], [0, 0, 0, 1]])
+        )
+        self.volume.SetAndObserveTransformNodeID(transform.GetID())
+        self.ui.volumeSelector.setCurrentNode(None)
+        self.ui.volumeSelector.setCurrentNode(self.volume)
+        self.waitFor(lambda: self.ui.segmentationSelector.currentNode() is not None, "a segmentation")
+        self.segmentation = self.ui.segmentationSelector.currentNode()
+        self.segmentId = self.segmentation.GetSegmentation().GetNthSegmentID(0)
+        self.paint(truth)
+        self.waitFor(lambda: len(self.session.painted) == len(PAINTED), "finding the painted slices")
+        self.assertEqual([each.index for each in self.session.painted], list(PAINTED))
+        drawn = self.segmentArray()
+        np.testing.assert_array_equal(drawn[list(PAINTED)], truth[list(PAINTED)])
+        for index in EMPTY:
+            self.session.set_empty(index, True)
+        self.propagate()
+        self.apply()
+        self.assertGreater(dice(self.segmentArray(), truth), 0.85)
+
     def test_discard_leaves_no_trace(self) -> None:
         self.loadPhantom()
-        before, nodes = self.segmentArray(), slicer.mrmlScene.GetNumberOfNodes()
+        before = self.segmentArray()
+        nodes = slicer.mrmlScene.GetNumberOfNodes()  # after it: reading the segment has added a display node
         self.propagate()
         self.ui.discardButton.click()
         self.waitFor(lambda: self.state == "idle", "discarding")
@@ -123,8 +162,7 @@ class FewShotSAMPropagationTest(SelfTestCase):
     def test_export_is_read_by_slicer_as_it_was_written(self) -> None:
         self.loadPhantom()
         self.propagate()
-        self.ui.applyButton.click()
-        self.waitFor(lambda: self.state == "idle", "applying")
+        self.apply()
         applied = self.segmentArray()
         with tempfile.TemporaryDirectory(prefix="Ü") as folder:
             for name in ("result.seg.nrrd", "result.nrrd", "result.nii.gz"):

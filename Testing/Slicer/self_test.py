@@ -12,9 +12,12 @@ import numpy as np
 import slicer
 
 MODULE = "FewShotSAM"
+SECTIONS = ("inputsSection", "paintedSection", "reviewSection", "modelsSection", "exportSection", "advancedSection")
 PAINTED = (6, 12, 18)
 EMPTY = (1, 23)
 SHAPE = (25, 80, 80)
+_LEVEL_COLUMN = 2  # of ctkErrorLogAbstractModel: time, thread, level, origin, description
+_TROUBLE = {"Warning", "Error", "Critical", "Fatal"}
 
 
 class SelfTestCase(unittest.TestCase):
@@ -29,9 +32,11 @@ class SelfTestCase(unittest.TestCase):
     def useWidget(self) -> None:
         """Take the parts of the panel that Slicer has now, again after a reload."""
         self.widget: Any = slicer.util.getModuleWidget(MODULE)
-        self.ui: Any = slicer.util.childWidgetVariables(self.widget.parent)
+        # The last one: Slicer only hides what a reload replaces, and an older panel may still be among the children.
+        self.root: Any = [child for child in self.widget.parent.children() if child.name == MODULE][-1]
+        self.ui: Any = slicer.util.childWidgetVariables(self.root)
         self.session: Any = self.widget.panel.services.session
-        self.editor: Any = slicer.util.findChildren(self.widget.parent, className="qMRMLSegmentEditorWidget")[0]
+        self.editor: Any = slicer.util.findChildren(self.root, className="qMRMLSegmentEditorWidget")[0]
 
     @property
     def state(self) -> str:
@@ -48,7 +53,14 @@ class SelfTestCase(unittest.TestCase):
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
-                self.fail(f"{what} did not happen within {seconds:.0f} s")
+                self.fail(f"{what} did not happen within {seconds:.0f} s; the panel says: {self.ui.messageLabel.text}")
+            slicer.app.processEvents()
+            time.sleep(0.01)
+
+    def letRun(self, seconds: float) -> None:
+        """Let Slicer's event loop run for a while."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
             slicer.app.processEvents()
             time.sleep(0.01)
 
@@ -62,36 +74,58 @@ class SelfTestCase(unittest.TestCase):
         if status:
             self.skipTest(status)
 
-    def loadPhantom(self, paint: bool = True) -> np.ndarray:
-        """Show a bright ellipsoid in noise, select it in the panel, and paint it on three slices.
+    def troubleInLog(self) -> list[str]:
+        """Warnings and errors in Slicer's error log."""
+        slicer.app.processEvents()
+        model = slicer.app.errorLogModel()
+        levels = [str(model.data(model.index(row, _LEVEL_COLUMN))) for row in range(model.rowCount())]
+        return [f"{level}: {model.logEntryDescription(row)}" for row, level in enumerate(levels) if level in _TROUBLE]
 
-        Returns the truth, (k, j, i) bool. `self.volume`, `self.segmentation` and `self.segmentId` stand for the nodes.
-        """
+    def addPhantom(self, name: str = "Phantom Ä") -> np.ndarray:
+        """Put a bright ellipsoid in noise into the scene, `self.volume`; returns the truth, (k, j, i) bool."""
         axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in SHAPE), indexing="ij")
         truth = (axes[0] / 0.85) ** 2 + (axes[1] / 0.5) ** 2 + (axes[2] / 0.65) ** 2 < 1
         noise = np.random.default_rng(3).normal(0, 15, SHAPE)
         voxels = (np.where(truth, 120, -60) + noise).astype(np.int16)
         # Thick slices, tilted patient axes: what a scan has and an identity matrix hides.
         directions = np.array([[0.8, -0.96, 0, -30], [0.6, 1.28, 0, 12], [0, 0, 2.5, 5], [0, 0, 0, 1]])
-        self.volume = slicer.util.addVolumeFromArray(voxels, ijkToRAS=directions, name="Phantom Ä")
+        self.volume = slicer.util.addVolumeFromArray(voxels, ijkToRAS=directions, name=name)
+        return truth
+
+    def addSegmentation(self) -> None:
+        """Put a segmentation of the volume with one empty segment into the scene, as the Segment Editor makes it.
+
+        `self.segmentation` and `self.segmentId` stand for it.
+        """
         self.segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Painted")
         self.segmentation.CreateDefaultDisplayNodes()
         self.segmentation.SetReferenceImageGeometryParameterFromVolumeNode(self.volume)
         self.segmentId = self.segmentation.GetSegmentation().AddEmptySegment("", "Ellipsoid")
+
+    def paint(self, truth: np.ndarray) -> None:
+        """The truth on three slices."""
+        painted = np.zeros(SHAPE, np.uint8)
+        painted[list(PAINTED)] = truth[list(PAINTED)]
+        slicer.util.updateSegmentBinaryLabelmapFromArray(painted, self.segmentation, self.segmentId, self.volume)
+
+    def loadPhantom(self, paint: bool = True) -> np.ndarray:
+        """A phantom with its segmentation, both selected in the panel and painted on three slices; the truth."""
+        truth = self.addPhantom()
+        self.addSegmentation()
         self.ui.volumeSelector.setCurrentNode(self.volume)
         self.ui.segmentationSelector.setCurrentNode(self.segmentation)
         if paint:
-            painted = np.zeros(SHAPE, np.uint8)
-            painted[list(PAINTED)] = truth[list(PAINTED)]
-            slicer.util.updateSegmentBinaryLabelmapFromArray(painted, self.segmentation, self.segmentId, self.volume)
+            self.paint(truth)
             self.waitFor(lambda: len(self.session.painted) == len(PAINTED), "finding the painted slices")
             for index in EMPTY:
                 self.session.set_empty(index, True)
         return truth
 
-    def segmentArray(self) -> np.ndarray:
-        """The segment on the volume's grid, (k, j, i) uint8."""
-        return slicer.util.arrayFromSegmentBinaryLabelmap(self.segmentation, self.segmentId, self.volume).copy()
+    def segmentArray(self, node: Any = None) -> np.ndarray:
+        """The segment on the volume's grid, (k, j, i) uint8. Slicer makes a display node for it in the scene."""
+        node = node or self.segmentation
+        segmentId = self.segmentId if node is self.segmentation else node.GetSegmentation().GetNthSegmentID(0)
+        return slicer.util.arrayFromSegmentBinaryLabelmap(node, segmentId, self.volume).copy()
 
     def propagate(self) -> None:
         """Press Propagate and wait for the preview."""
@@ -99,3 +133,13 @@ class SelfTestCase(unittest.TestCase):
         self.ui.propagateButton.click()
         self.assertNotEqual(self.state, "idle")
         self.waitFor(lambda: self.state == "preview", "the preview", seconds=300)
+
+    def apply(self) -> None:
+        """Press Apply and wait until it is done."""
+        self.ui.applyButton.click()
+        self.waitFor(lambda: self.state == "idle", "applying")
+
+
+def dice(first: np.ndarray, second: np.ndarray) -> float:
+    """Overlap of two masks, 0 to 1."""
+    return 2 * np.logical_and(first, second).sum() / (first.astype(bool).sum() + second.astype(bool).sum())

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from methods.conftest import small_vit_b as small_vit_b
 
-from FewShotSAMLib.benchmark import Method, Plan, Settings, Task, make_plan, read_tasks
+from FewShotSAMLib.benchmark import Contender, Plan, Settings, Task, make_plan, read_tasks
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.image_io import write_image
@@ -67,14 +68,14 @@ def painted_only(volume: Volume, annotation: Annotation, settings: Settings) -> 
     return annotation.segmentation.mask(annotation.segmentation.segments[0])
 
 
-PAINTED_ONLY = Method("painted-only", "Painted only", painted_only)
+PAINTED_ONLY = Contender("painted-only", "Painted only", painted_only)
 
 
 @pytest.fixture
 def plan_of(data: Path, tasks: list[Task]) -> Callable[..., Plan]:
     """`plan_of(*methods, counts=(3,), seed=0, only=())`: a plan on the tasks."""
 
-    def plan(*methods: Method, counts: tuple[int, ...] = (3,), seed: int = 0, only: tuple[str, ...] = ()) -> Plan:
+    def plan(*methods: Contender, counts: tuple[int, ...] = (3,), seed: int = 0, only: tuple[str, ...] = ()) -> Plan:
         chosen = [task for task in tasks if not only or task.name in only]
         return make_plan(chosen, data, methods or (PAINTED_ONLY,), ["tiny"], counts, Settings(seed=seed))
 

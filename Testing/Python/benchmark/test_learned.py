@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from FewShotSAMLib.benchmark import METHODS, Method, Plan, RowFile, Settings, Task, make_plan, read_tasks, run_plan
+from FewShotSAMLib.benchmark import METHODS, Contender, Plan, RowFile, Settings, Task, make_plan, read_tasks, run_plan
 from FewShotSAMLib.benchmark import across as across_module
 from FewShotSAMLib.benchmark.across import make_plan_across
 from FewShotSAMLib.benchmark.baselines import sam, u_net
+from FewShotSAMLib.benchmark.baselines.zero_shot import ZeroShotSam
 from FewShotSAMLib.benchmark.few_shot import STATE, few_shot
 from FewShotSAMLib.benchmark.forecast import long_training
 from FewShotSAMLib.benchmark.measure import compute_row
@@ -28,9 +29,8 @@ from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.phantom import ct_phantom
 from FewShotSAMLib.core.segmentation import Segmentation
 from FewShotSAMLib.core.volume import Volume
-from FewShotSAMLib.engine.fine_tune import Schedule
+from FewShotSAMLib.methods.interface import Schedule, Training
 from FewShotSAMLib.methods.registry import METHOD_NAMES
-from FewShotSAMLib.methods.zero_shot import ZeroShotSam
 
 PAINTED, EMPTY, COUNTED = (3, 6), (0, 7), (1, 2, 4, 5)
 TASK = """
@@ -162,7 +162,7 @@ def test_sam_can_be_given_its_prompts_on_every_slice(
     assert (given["dice"], inferred["dice"]) == (1.0, 0.0)
 
 
-def plan_across(cohort: Path, *methods: Method, settings: Settings) -> Plan:
+def plan_across(cohort: Path, *methods: Contender, settings: Settings) -> Plan:
     return make_plan_across(read_tasks(cohort, cohort.parent), cohort.parent, methods, ["tiny"], [2], settings)
 
 
@@ -208,7 +208,7 @@ def test_from_one_volume_to_another(
     quick = replace(METHODS["few-shot"], options=QUICK)
     monkeypatch.setitem(METHODS, "few-shot", quick)
     monkeypatch.setattr("FewShotSAMLib.cli.benchmark.run_plan", in_this_process)
-    monkeypatch.setattr("FewShotSAMLib.engine.guidance.FOREIGN_SCHEDULE", Schedule(steps=2))
+    monkeypatch.setattr("FewShotSAMLib.bundled.fusion_head.FOREIGN_TRAINING", Training(Schedule(steps=2)))
     out = tmp_path / "out"
     command = ["benchmark", "--tasks", str(cohort), "--methods", "few-shot", "--across", "--k", "1", "--device", "cpu"]
     assert main([*command, "--output", str(out), "--keep-segmentations"]) == 0
@@ -228,14 +228,14 @@ def test_from_one_volume_to_another(
 def test_long_training_is_told_of_beforehand(
     cohort: Path, case: tuple[Volume, Annotation, np.ndarray, Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("FewShotSAMLib.engine.machine.multiplications_per_second", lambda device: 1e11)
+    monkeypatch.setattr("FewShotSAMLib.engine.estimates.multiplications_per_second", lambda device: 1e11)
     methods = [METHODS[name] for name in ("few-shot", "lora", "cheap-lunch", "u-net")]
     tasks, folder, settings = read_tasks(cohort, cohort.parent), cohort.parent, replace(case[3], device="cpu")
     jobs = make_plan(tasks, folder, methods, ["tiny", "vit_b"], [2], settings).jobs
     told = long_training(jobs)
     assert [text.partition(":")[0] for text in told] == ["lora on vit_b", "cheap-lunch on vit_b"]
     assert all("hours" in text and "each of 3 rows" in text for text in told)
-    monkeypatch.setattr("FewShotSAMLib.engine.machine.multiplications_per_second", lambda device: 1e14)
+    monkeypatch.setattr("FewShotSAMLib.engine.estimates.multiplications_per_second", lambda device: 1e14)
     assert long_training(jobs) == []
 
 
@@ -244,14 +244,14 @@ def test_warnings_are_kept_with_the_row_without_folders(
 ) -> None:
     volume, annotation, _, settings = case
     outcome = few_shot(volume, annotation, settings, method="synthesis", steps=1, augmented_copies=0)
-    assert any("--augmented-copies" in text for text in outcome.details["warnings"])
+    assert any("No pairs" in text for text in outcome.details["warnings"])
 
     def warns(volume: Volume, annotation: Annotation, settings: Settings) -> Outcome:
         return Outcome(volume.voxels > 100, {"warnings": ["The cache /home/someone/cache is full."]})
 
     args = read_tasks(cohort, cohort.parent, ["a"]), cohort.parent
     for run, expected in ((warns, ["The cache cache is full."]), (lambda *_: Outcome(volume.voxels[:6] > 100), None)):
-        row = compute_row(make_plan(*args, [Method("m", "M", run)], [], [2], settings).jobs[0])
+        row = compute_row(make_plan(*args, [Contender("m", "M", run)], [], [2], settings).jobs[0])
         assert row["details"].get("warnings") == expected, row
 
 

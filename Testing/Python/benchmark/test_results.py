@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from FewShotSAMLib.benchmark import METHODS, Method, Plan, RowFile, Settings, run_plan, write_results
+from FewShotSAMLib.benchmark import METHODS, Contender, Plan, RowFile, Settings, run_plan, write_results
 from FewShotSAMLib.benchmark.results import latest, summarise
 from FewShotSAMLib.benchmark.runner import IN_THIS_PROCESS
 from FewShotSAMLib.cli import main
@@ -65,7 +65,7 @@ def test_tables_show_every_row_worst_first(plan_of: Callable[..., Plan], tmp_pat
     def fail(volume: Volume, annotation: Annotation, settings: Settings) -> np.ndarray:
         raise ValueError("a | b")
 
-    plan = plan_of(Method("threshold", "Threshold", threshold), Method("fail", "Fail", fail), counts=(1, 3))
+    plan = plan_of(Contender("threshold", "Threshold", threshold), Contender("fail", "Fail", fail), counts=(1, 3))
     heard: list[dict[str, Any]] = []
     rows = run_plan(plan, RowFile(tmp_path), IN_THIS_PROCESS, lambda row, *_: heard.append(row))
     assert heard[-1]["log"] and all("log" not in kept for kept in rows)  # a path, for the terminal only
@@ -120,7 +120,7 @@ def test_nothing_to_draw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 def test_a_missing_package_is_one_line(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    absent = Method("absent", "Absent", threshold, packages=("no_such_package.part",))
+    absent = Contender("absent", "Absent", threshold, packages=("no_such_package.part",))
     monkeypatch.setitem(METHODS, "absent", absent)
     command = ["benchmark", "--tasks", str(data / "tasks.toml"), "--methods", "absent", "--output", str(tmp_path)]
     assert main(command) == 2

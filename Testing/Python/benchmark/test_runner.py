@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from FewShotSAMLib.benchmark import METHODS, Method, Plan, RowFile, Settings, run_plan
+from FewShotSAMLib.benchmark import METHODS, Contender, Plan, RowFile, Settings, run_plan
 from FewShotSAMLib.benchmark.rows import Row
 from FewShotSAMLib.benchmark.runner import IN_THIS_PROCESS
 from FewShotSAMLib.core.annotation import Annotation
@@ -23,7 +23,7 @@ from FewShotSAMLib.worker.process import worker_environment
 
 CHILD_METHODS = """
 import os
-from FewShotSAMLib.benchmark import Method, Outcome
+from FewShotSAMLib.benchmark import Contender, Outcome
 
 def crash(volume, annotation, settings):
     if annotation.axis == 0:
@@ -36,9 +36,9 @@ def threshold(volume, annotation, settings):
 def environment(volume, annotation, settings):
     return Outcome(volume.voxels > 170, {"environment": dict(os.environ)})
 
-ENVIRONMENT = Method("environment", "Environment", environment)
-CRASH = Method("crash", "Crash", crash)
-THRESHOLD = Method("threshold", "Threshold", threshold)
+ENVIRONMENT = Contender("environment", "Environment", environment)
+CRASH = Contender("crash", "Crash", crash)
+THRESHOLD = Contender("threshold", "Threshold", threshold)
 """
 
 
@@ -76,12 +76,12 @@ def few_slices(data: Path) -> None:
         SimpleITK.WriteImage(SimpleITK.ReadImage(str(data / name))[:, :, 17:23], str(data / name))
 
 
-def counting(calls: list[str]) -> Method:
+def counting(calls: list[str]) -> Contender:
     def run(volume: Volume, annotation: Annotation, settings: Settings) -> np.ndarray:
         calls.append(settings.encoder or "none")
         return np.asarray(volume.voxels > 170)
 
-    return Method("counting", "Counting", run, needs_encoder=True)
+    return Contender("counting", "Counting", run, needs_encoder=True)
 
 
 def test_a_second_run_computes_nothing(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_failing_method_does_not_stop_the_others(plan_of: Callable[..., Plan],
     def wrong_shape(volume: Volume, annotation: Annotation, settings: Settings) -> np.ndarray:
         return np.zeros((2, 2, 2), bool)
 
-    methods = Method("fail", "Fail", fail), Method("shape", "Shape", wrong_shape), counting([])
+    methods = Contender("fail", "Fail", fail), Contender("shape", "Shape", wrong_shape), counting([])
     rows = run_plan(plan_of(*methods), RowFile(tmp_path), IN_THIS_PROCESS, lambda *_: None)
     assert [row["status"] for row in rows] == ["failed"] * 4 + ["done"] * 2
     assert rows[0]["error"] == "a.nrrd is bad. Mend it." and rows[0]["kind"] == "bad_input"

@@ -9,7 +9,7 @@ import pytest
 
 from FewShotSAMLib.cli import main
 from FewShotSAMLib.cli import models as cli_models
-from FewShotSAMLib.sam import models
+from FewShotSAMLib.sam import model_files
 from FewShotSAMLib.sam.registry import EncoderSpec, get_spec
 
 CONTENT = b"weights" * 1000
@@ -29,7 +29,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def fetch(spec: EncoderSpec, **options: object) -> Path:
         names.append(spec.name)
-        path = models.model_path(spec)
+        path = model_files.model_path(spec)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(CONTENT)
         return path
@@ -96,7 +96,7 @@ def test_list_and_verify(capsys: pytest.CaptureFixture[str], own_folders: Path) 
     assert main(["models", "verify"]) == 0
     assert main(["models", "verify", "vit_l"]) == 2
     assert "models download vit_l" in capsys.readouterr().err
-    path = models.model_path(get_spec("vit_l"))
+    path = model_files.model_path(get_spec("vit_l"))
     path.parent.mkdir(parents=True)
     path.write_bytes(b"not it")
     assert main(["models", "verify"]) == 2

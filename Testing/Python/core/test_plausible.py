@@ -115,7 +115,7 @@ def test_what_is_painted_outside_the_window_gets_another(ball: np.ndarray) -> No
     found, warnings = fitted(auto, nodule, annotation, is_choice=False)
     assert found == preset("lung") and "“organ” lies outside the window -150 to 250" in warnings[0]
     kept, warnings = fitted(auto, nodule, annotation, is_choice=True)
-    assert kept == auto and "--normalisation lung" in warnings[0]
+    assert kept == auto and "normalisation lung" in warnings[0]
     assert fitted(auto, body(ball, 110, 40), annotation, is_choice=False) == (auto, [])
     implant = body(ball, 900, 40)
     assert fitted(parse_normalisation("auto", implant), implant, annotation, is_choice=False)[0] == preset("bone")

@@ -18,11 +18,10 @@ from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.phantom import ct_phantom
 from FewShotSAMLib.core.segmentation import Segmentation, write_segmentation
 from FewShotSAMLib.core.volume import Volume, read_volume
-from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.context import JobContext, StageTimer
 from FewShotSAMLib.engine.jobs import propagate
 from FewShotSAMLib.engine.request import ComputeOptions
-from FewShotSAMLib.engine.run import Run
-from FewShotSAMLib.engine.timing import StageTimer
+from FewShotSAMLib.engine.volume_run import VolumeRun
 from FewShotSAMLib.sam import registry
 from FewShotSAMLib.sam.encoder import Encoder, load_encoder
 from FewShotSAMLib.sam.registry import Architecture, build_sam, get_spec
@@ -155,11 +154,13 @@ def small_encoder(small_vit: dict[str, str]) -> tuple[Encoder, Path]:
 
 
 @pytest.fixture
-def run(case: Case, small_encoder: tuple[Encoder, Path]) -> Run:
+def run(case: Case, small_encoder: tuple[Encoder, Path]) -> VolumeRun:
     """The phantom on its way through the small encoder."""
     encoder, checkpoint = small_encoder
     compute = ComputeOptions(checkpoint=checkpoint, device="cpu", precision="fp32", no_cache=True)
-    return Run(case.volume, 0, parse_normalisation("auto", case.volume), encoder, compute, JobContext(), StageTimer())
+    return VolumeRun(
+        case.volume, 0, parse_normalisation("auto", case.volume), encoder, compute, JobContext(), StageTimer()
+    )
 
 
 @pytest.fixture
@@ -171,8 +172,10 @@ def annotation(case: Case) -> Annotation:
 
 
 @pytest.fixture
-def tiny_run(case: Case) -> Run:
+def tiny_run(case: Case) -> VolumeRun:
     """The phantom on its way through the bundled encoder."""
     encoder = load_encoder(get_spec("tiny"), None, "cpu", "fp32", lambda text: None)
     compute = ComputeOptions(device="cpu", precision="fp32", no_cache=True)
-    return Run(case.volume, 0, parse_normalisation("auto", case.volume), encoder, compute, JobContext(), StageTimer())
+    return VolumeRun(
+        case.volume, 0, parse_normalisation("auto", case.volume), encoder, compute, JobContext(), StageTimer()
+    )

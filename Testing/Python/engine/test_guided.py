@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from engine.conftest import StopAt
 
+from FewShotSAMLib.bundled import fusion_head
 from FewShotSAMLib.core.errors import CancelledError
 from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.segmentation import read_segmentation, write_segmentation
-from FewShotSAMLib.engine import guidance
 from FewShotSAMLib.engine.context import JobContext
-from FewShotSAMLib.engine.fine_tune import Schedule
 from FewShotSAMLib.engine.jobs import apply
+from FewShotSAMLib.methods.interface import Schedule, Training
 
 
 def liver_dice(case: Any, name: str, slices: list[int]) -> float:
@@ -51,7 +51,7 @@ def test_a_correction_keeps_the_region_and_encodes_nothing(guided: Any) -> None:
 
 
 def test_a_model_segments_another_volume(guided: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guidance, "FOREIGN_SCHEDULE", Schedule(steps=80, learning_rate=1e-3))
+    monkeypatch.setattr(fusion_head, "FOREIGN_TRAINING", Training(Schedule(steps=80, learning_rate=1e-3)))
     model = str(guided.folder / "organs.fewshot")
     guided.run(save_model=model, range=[6, 6])
     output = guided.folder / "other.seg.nrrd"

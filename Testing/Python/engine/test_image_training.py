@@ -20,15 +20,15 @@ from FewShotSAMLib.engine.jobs import apply
 from FewShotSAMLib.engine.learning import LearningOptions, learn
 from FewShotSAMLib.engine.predict import predict
 from FewShotSAMLib.engine.results import blank_prediction
-from FewShotSAMLib.engine.run import Run
 from FewShotSAMLib.engine.synthesise import PairMaker
+from FewShotSAMLib.engine.volume_run import VolumeRun
 from FewShotSAMLib.methods.registry import METHODS, get_method
 from FewShotSAMLib.sam.encoder import Encoder
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_every_method_learns_and_predicts_on_the_official_classes(
-    run: Run, annotation: Annotation, method: Any, small_encoder: tuple[Encoder, Path]
+    run: VolumeRun, annotation: Annotation, method: Any, small_encoder: tuple[Encoder, Path]
 ) -> None:
     images = torch.rand(1, 3, 128, 128) * 255
     before = run.encoder.encode(images)
@@ -37,22 +37,22 @@ def test_every_method_learns_and_predicts_on_the_official_classes(
         learned = learn(run, annotation, embeddings, options)
     assert torch.equal(run.encoder.encode(images), before), "embeddings in the cache stay valid"
     assert learned.loss is not None and np.isfinite(learned.loss)
-    updates = learned.head.encoder_updates
-    assert (updates is not None) == method.adapts_encoder
+    updates = learned.predictor.encoder_updates
+    assert (updates is not None) == method.load().adapts_encoder
     if updates is not None:
-        assert all(bool(block.query_b.any()) and bool(block.value_b.any()) for block in updates.of_blocks())
+        assert all(bool(block.query_b.any()) and bool(block.value_b.any()) for block in updates.blocks)
         run = adapted_run(run, updates)
         assert run.encoder.cache_key != small_encoder[0].cache_key
         assert not torch.equal(run.encoder.encode(images), before)
     prediction = blank_prediction(run.volume.geometry.shape, False)
     with run.embeddings(annotation) as embeddings:
-        predict(learned.head, embeddings, [5, 6], prediction, JobContext())
+        predict(learned.predictor, embeddings, [5, 6], prediction, JobContext())
     assert sorted(prediction.slices) == [5, 6]
 
 
-def test_the_adapted_encoder_sees_what_was_trained_on(run: Run, annotation: Annotation) -> None:
+def test_the_adapted_encoder_sees_what_was_trained_on(run: VolumeRun, annotation: Annotation) -> None:
     with run.embeddings(annotation) as embeddings:
-        updates = learn(run, annotation, embeddings, LearningOptions(steps=2, method="lora")).head.encoder_updates
+        updates = learn(run, annotation, embeddings, LearningOptions(steps=2, method="lora")).predictor.encoder_updates
         assert updates is not None
         image = embeddings.framing.image(torch.from_numpy(embeddings.grey(5)))
     with torch.no_grad():
@@ -60,7 +60,7 @@ def test_the_adapted_encoder_sees_what_was_trained_on(run: Run, annotation: Anno
     torch.testing.assert_close(adapted_run(run, updates).encoder.encode(image[None])[0], beside, rtol=1e-3, atol=1e-4)
 
 
-def test_pairs_treat_each_host_by_what_is_known_of_it(run: Run, annotation: Annotation) -> None:
+def test_pairs_treat_each_host_by_what_is_known_of_it(run: VolumeRun, annotation: Annotation) -> None:
     with run.embeddings(annotation) as embeddings:
         maker = PairMaker(annotation, embeddings, seed=1)
         assert set(np.unique(maker.slice_at(6).classes)) == {IGNORE}, "between painted slices"
@@ -77,7 +77,7 @@ def test_pairs_treat_each_host_by_what_is_known_of_it(run: Run, annotation: Anno
     assert {bool((pair.classes == IGNORE).any()) for pair in pairs} == {True, False}
 
 
-def test_every_batch_holds_a_real_exemplar(run: Run, annotation: Annotation) -> None:
+def test_every_batch_holds_a_real_exemplar(run: VolumeRun, annotation: Annotation) -> None:
     generator = torch.Generator().manual_seed(0)
     with run.embeddings(annotation) as embeddings:
         maker = PairMaker(annotation, embeddings, seed=1)
@@ -96,7 +96,7 @@ def test_every_batch_holds_a_real_exemplar(run: Run, annotation: Annotation) -> 
             assert seen == {4, 8, 10}
 
 
-def test_long_training_is_told_of_beforehand(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_training_is_told_of_beforehand(run: VolumeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     image_training.warn_of_time(run, lambda image: image, steps=10, cost=4.0)
     assert run.context.warnings == []
     clock = iter([0.0, 20.0])
@@ -130,7 +130,7 @@ def test_a_saved_model_brings_its_encoder_along(case: Any, method: str, small_vi
 
 
 @pytest.mark.parametrize("method", ["few-shot", "autosam-vit", "synthesis"])
-def test_copies_can_be_made_and_encoded_at_each_step(run: Run, annotation: Annotation, method: str) -> None:
+def test_copies_can_be_made_and_encoded_at_each_step(run: VolumeRun, annotation: Annotation, method: str) -> None:
     options = LearningOptions(steps=3, method=method, fresh_augmentation=True)
     with run.embeddings(annotation) as embeddings:
         embeddings.ensure(annotation.exemplars)
@@ -140,7 +140,7 @@ def test_copies_can_be_made_and_encoded_at_each_step(run: Run, annotation: Annot
 
 
 def test_with_the_bundled_encoder_copies_and_pairs_stay_between_their_neighbours(
-    tiny_run: Run, annotation: Annotation
+    tiny_run: VolumeRun, annotation: Annotation
 ) -> None:
     run, encoder = tiny_run, tiny_run.encoder
     with run.embeddings(annotation) as embeddings:
@@ -172,4 +172,4 @@ def test_a_contact_sheet_is_for_methods_that_synthesise(case: Any) -> None:
     for method, name in (("lora", "sheet.png"), ("synthesis", "sheet.jpg")):
         with pytest.raises(BadInputError, match="contact sheet"):
             case.run(method=method, contact_sheet=str(case.folder / name))
-    assert get_method("synthesis").synthesises
+    assert get_method("synthesis").load().synthesises

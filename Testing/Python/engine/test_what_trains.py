@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from FewShotSAMLib.core.annotation import Annotation
-from FewShotSAMLib.engine import image_training, learning
-from FewShotSAMLib.engine.fine_tune import Schedule, fine_tune
+from FewShotSAMLib.engine import image_training, task
+from FewShotSAMLib.engine.fine_tune import fine_tune
 from FewShotSAMLib.engine.learning import Learned, LearningOptions, learn
-from FewShotSAMLib.engine.run import Run
+from FewShotSAMLib.engine.volume_run import VolumeRun
 from FewShotSAMLib.methods.head import Head
+from FewShotSAMLib.methods.interface import Schedule
 
 SAM_UNUSED = ("iou_prediction_head.", "output_hypernetworks_mlps.1.")
 OTHER_MASKS = ("output_hypernetworks_mlps.2.", "output_hypernetworks_mlps.3.")
@@ -44,13 +45,13 @@ FROZEN: list[tuple[str, bool, tuple[str, ...], tuple[str, ...]]] = [
 
 
 @pytest.fixture(params=["run", "tiny_run"], ids=["small", "tiny"])
-def any_run(request: pytest.FixtureRequest) -> Run:
+def any_run(request: pytest.FixtureRequest) -> VolumeRun:
     """The phantom on its way through the small ViT, or the bundled encoder."""
-    found: Run = request.getfixturevalue(request.param)
+    found: VolumeRun = request.getfixturevalue(request.param)
     return found
 
 
-def teach(run: Run, annotation: Annotation, method: str, **options: Any) -> Learned:
+def teach(run: VolumeRun, annotation: Annotation, method: str, **options: Any) -> Learned:
     """Train by the engine, both phases of it where the method has two."""
     with run.embeddings(annotation) as embeddings:
         return learn(run, annotation, embeddings, LearningOptions(8, 1, method=method, **options))
@@ -58,7 +59,7 @@ def teach(run: Run, annotation: Annotation, method: str, **options: Any) -> Lear
 
 @pytest.mark.parametrize(("method", "pairs"), [("synthesis", 1), ("cheap-lunch", 1), ("lora", 0)])
 def test_each_batch_that_is_learned_from_holds_a_pair(
-    any_run: Run, annotation: Annotation, monkeypatch: pytest.MonkeyPatch, method: str, pairs: int
+    any_run: VolumeRun, annotation: Annotation, monkeypatch: pytest.MonkeyPatch, method: str, pairs: int
 ) -> None:
     batches: list[list[int]] = []
 
@@ -70,10 +71,10 @@ def test_each_batch_that_is_learned_from_holds_a_pair(
 
         return fine_tune(head, exemplars, schedule, seed, context, recorded if draw else None, part)
 
-    monkeypatch.setattr(learning, "fine_tune", spy)
+    monkeypatch.setattr(task, "fine_tune", spy)
     teach(any_run, annotation, method)
     drawn_by_us = (
-        2 if method == "lora" and any_run.encoder.spec.looks_closely else 8
+        2 if method == "lora" and any_run.encoder.spec.architecture.fine_channels else 8
     )  # before, views of exemplars alone
     assert len(batches) == drawn_by_us
     for batch in batches:
@@ -84,7 +85,7 @@ def test_each_batch_that_is_learned_from_holds_a_pair(
 
 @pytest.mark.parametrize(("method", "faithful", "with_sam", "with_tiny"), FROZEN)
 def test_training_changes_what_is_meant_to_train_and_nothing_else(
-    any_run: Run,
+    any_run: VolumeRun,
     annotation: Annotation,
     monkeypatch: pytest.MonkeyPatch,
     method: str,
@@ -99,9 +100,9 @@ def test_training_changes_what_is_meant_to_train_and_nothing_else(
             before.update({name: tensor.clone() for name, tensor in head.state_dict().items()})
         return fine_tune(head, *rest)
 
-    monkeypatch.setattr(learning, "fine_tune", spy)
-    after = teach(any_run, annotation, method, code_faithful=faithful).head.state_dict()
-    frozen = with_tiny if any_run.encoder.spec.looks_closely else with_sam
+    monkeypatch.setattr(task, "fine_tune", spy)
+    after = teach(any_run, annotation, method, code_faithful=faithful).predictor.state_dict()
+    frozen = with_tiny if any_run.encoder.spec.architecture.fine_channels else with_sam
     assert after.keys() == before.keys()
     for prefix in frozen:
         assert any(name.startswith(prefix) for name in after), prefix
@@ -114,16 +115,18 @@ def test_training_changes_what_is_meant_to_train_and_nothing_else(
 
 @pytest.mark.parametrize("method", ["lora", "cheap-lunch"])
 def test_beneath_the_updates_the_encoder_that_is_trained_through_stays(
-    any_run: Run, annotation: Annotation, monkeypatch: pytest.MonkeyPatch, method: str
+    any_run: VolumeRun, annotation: Annotation, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     networks: list[tuple[Any, dict[str, torch.Tensor]]] = []
-    attach = image_training.attach
+    load = image_training.load_sam
 
-    def spy(network: Any, factors: Any) -> None:
-        networks.append((network, {name: tensor.clone() for name, tensor in network.state_dict().items()}))
-        attach(network, factors)
+    def spy(*arguments: Any, **options: Any) -> Any:
+        sam, digest = load(*arguments, **options)
+        weights = sam.image_encoder.state_dict()
+        networks.append((sam.image_encoder, {name: tensor.clone() for name, tensor in weights.items()}))
+        return sam, digest
 
-    monkeypatch.setattr(image_training, "attach", spy)
+    monkeypatch.setattr(image_training, "load_sam", spy)
     teach(any_run, annotation, method)
     ((network, before),) = networks
     after, seen = network.state_dict(), set()

@@ -1,5 +1,6 @@
 """The extension as CMake builds and installs it, against a stand-in for Slicer's build tree (stub_slicer)."""
 
+import ast
 import json
 import re
 import shutil
@@ -53,10 +54,10 @@ def files_below(folder: Path) -> set[str]:
 
 
 def sources() -> set[str]:
-    """What belongs into Slicer's folder of scripted modules."""
+    """What belongs into Slicer's folder of scripted modules: all but the bundled model's training."""
     module = files_below(ROOT / "FewShotSAM") - {"CMakeLists.txt"}
-    package = {f"FewShotSAMLib/{name}" for name in files_below(ROOT / "FewShotSAMLib") if name.endswith(".py")}
-    return module | package
+    package = {name for name in files_below(ROOT / "FewShotSAMLib") if name.endswith(".py")}
+    return module | {f"FewShotSAMLib/{name}" for name in package if not name.startswith("bundled/train/")}
 
 
 @pytest.mark.parametrize("place", ["build", "install"])
@@ -129,8 +130,30 @@ def test_icon_has_the_size_of_the_index() -> None:
     assert struct.unpack(">IIBB", header[16:26]) == (128, 128, 8, 6)  # 8 bit, with transparency
 
 
+def test_nothing_is_executed_when_the_module_is_imported() -> None:
+    """A question of the Index: at file scope there are imports, constants and definitions, and no call."""
+    text = (ROOT / "FewShotSAM" / "FewShotSAM.py").read_text(encoding="utf-8")
+    docstring, *statements = ast.parse(text).body
+    assert isinstance(docstring, ast.Expr)
+    for statement in statements:
+        assert isinstance(statement, ast.Import | ast.ImportFrom | ast.Assign | ast.FunctionDef | ast.ClassDef)
+        if isinstance(statement, ast.Assign):
+            assert isinstance(statement.value, ast.Constant), ast.unparse(statement)
+
+
+def test_pages_name_files_that_are_there() -> None:
+    """Links of the pages on scripting and on the Index, relative ones."""
+    for page in ("scripting.md", "extensions-index.md"):
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+        assert links and all((ROOT / "docs" / link).exists() for link in links), page
+
+
 def test_slicer_gets_what_the_engine_needs() -> None:
-    """What Slicer's Python brings, and the pair of torch, are the only differences between the two lists."""
+    """What Slicer's Python brings, the pair of torch and the readers of files are the only differences between the two.
+
+    Slicer reads NIfTI and DICOM itself and hands volumes on as NRRD; its own pydicom must not be exchanged for another.
+    """
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     light = re.search(r"^dependencies = \[(.*?)\]", project, re.MULTILINE | re.DOTALL)
     heavy = re.search(r"^engine = \[(.*?)\]", project, re.MULTILINE)
@@ -143,4 +166,5 @@ def test_slicer_gets_what_the_engine_needs() -> None:
         if not line.startswith("#")
     ]
     brought = {text for text in needed if text.startswith(("numpy", "scipy", "SimpleITK", "torch"))}
-    assert sorted(listed) == sorted(needed - brought)
+    readers = {text for text in needed if text.startswith(("highdicom", "nibabel", "pydicom"))}
+    assert len(readers) == 3 and sorted(listed) == sorted(needed - brought - readers)

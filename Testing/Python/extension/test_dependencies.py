@@ -1,23 +1,23 @@
 """Packages for the background process: what is missing, and their installation through stand-ins for Slicer's modules.
 
-The stand-ins have the signatures of Slicer 5.10 and 5.12 and of two versions of PyTorchUtils, so a wrong keyword fails.
+The stand-ins have the signatures of Slicer 5.10 and 5.12 and of two versions of PyTorchUtils, so a wrong keyword fails;
+what is "installed" has the layout of the real wheels.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import importlib
 import subprocess
 import sys
 import sysconfig
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from harness import signatures, wheels
 from packaging.requirements import Requirement
 
 from FewShotSAMLib.core.resources import resource_path
@@ -35,20 +35,23 @@ VERSIONS = {
     "scikit-learn": "1.7.2",
     "segment-anything": "1.0",
 }
+"""What the real wheels put into site-packages, where that is not their own name; see the test of it."""
 TORCH_UTILS = """
 calls = []
 onInstall = None
 
 class PyTorchUtilsLogic:
-    def torchInstalled(self):
+    @staticmethod
+    def torchInstalled():
         raise TypeError("'NoneType' object is not iterable")
 
-    def installTorch(self, askConfirmation=False, forceComputationBackend=None, torchVersionRequirement=None{more}):
-        calls.append(dict(ask=askConfirmation, torch=torchVersionRequirement{record}))
+    def installTorch(self, askConfirmation=False, forceComputationBackend=None{more}):
+        calls.append(dict(ask=askConfirmation, {record}))
         return onInstall()
 """
 NEW_UTILS = TORCH_UTILS.format(
-    more=", torchvisionVersionRequirement=None", record=", vision=torchvisionVersionRequirement"
+    more=", torchVersionRequirement=None, torchvisionVersionRequirement=None",
+    record="torch=torchVersionRequirement, vision=torchvisionVersionRequirement",
 )
 OLD_UTILS = TORCH_UTILS.format(more="", record="")
 
@@ -63,20 +66,13 @@ class Computer:
         self.asked: list[str] = []
         self.errors: list[str] = []
         self.pipped: list[list[str]] = []
+        self.restartsOffered: list[tuple[str, list[str]]] = []
         self.onPip: Callable[[list[str]], None] = self.pip
         self._monkeypatch = monkeypatch
 
-    def put(self, name: str, version: str | None = None, code: str = "raise AssertionError('imported')") -> None:
+    def put(self, name: str, version: str | None = None) -> None:
         """Install a package that must not be imported."""
-        version = version or VERSIONS[name]
-        folder = self.site / name.replace("-", "_")
-        folder.mkdir(exist_ok=True)
-        (folder / "__init__.py").write_text(code)
-        info = self.site / f"{folder.name}-{version}.dist-info"
-        info.mkdir(exist_ok=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        (info / "RECORD").write_text(f"{folder.name}/__init__.py,,\n")
-        importlib.invalidate_caches()
+        wheels.install(self.site, name, version or VERSIONS[name])
 
     def putTorchUtils(self, code: str = NEW_UTILS) -> ModuleType:
         """Install the extension PyTorch; it installs the pair of torch."""
@@ -125,12 +121,22 @@ class Computer:
             self.pipped.append(requirements)
             self.onPip(requirements)
 
+        for double in (confirmOkCancelDisplay, errorDisplay, pip_install):
+            signatures.check(double, "slicer.util", double.__name__, "5.10")
+        signatures.check(WaitCursor.__init__, "slicer.util", "WaitCursor.__init__", "5.10")
+
         util.confirmOkCancelDisplay, util.errorDisplay, util.WaitCursor = (
             confirmOkCancelDisplay,
             errorDisplay,
             WaitCursor,
         )
+
+        def confirmYesNoDisplay(text, windowTitle=None, parent=None, **kwargs):
+            self.restartsOffered.append((text, Dependencies().missing()))
+            return True
+
         util.pip_install = pip_install
+        util.confirmYesNoDisplay, util.restart = confirmYesNoDisplay, lambda: self.errors.append("restarted")
         self._monkeypatch.setitem(sys.modules, "slicer", slicer)
         self._monkeypatch.delitem(sys.modules, "slicer.packaging", raising=False)
         if version == "5.12":
@@ -141,20 +147,14 @@ class Computer:
 
         def pip_install(
             requirements, constraints=None, no_deps_requirements=None, skip_packages=None, blocking=True,
-            show_progress=True, requester=None, logCallback=None, completedCallback=None,
+            show_progress=True, requester=None, parent=None, logCallback=None, completedCallback=None,
         ):  # fmt: skip
             assert isinstance(requirements, list) and requester == "FewShotSAM"
             self.pipped.append(requirements)
             self.onPip(requirements)
 
-        def pip_ensure(
-            requirements, constraints=None, skip_packages=None, prompt_install=True, prompt_restart=True,
-            requester=None, skip_in_testing=True, show_progress=True,
-        ):  # fmt: skip
-            assert not prompt_install, "the user was asked already"
-            pip_install(requirements, requester=requester)
-
-        packaging.pip_install, packaging.pip_ensure = pip_install, pip_ensure
+        signatures.check(pip_install, "slicer.packaging", "pip_install", "5.12")
+        packaging.pip_install = pip_install
         return packaging
 
 
@@ -167,12 +167,21 @@ def computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Computer:
         path for path in sys.path if path.startswith(sysconfig.get_paths()["stdlib"]) and "-packages" not in path
     ]
     monkeypatch.setattr(sys, "path", [str(site), *standard])
-    for name in [*VERSIONS, "PyTorchUtils"]:
-        monkeypatch.setitem(sys.modules, name.replace("-", "_"), None)  # for monkeypatch to take it away at the end
-        del sys.modules[name.replace("-", "_")]
+    for name in [*(each for folders in wheels.FOLDERS.values() for each in folders), "PyTorchUtils"]:
+        monkeypatch.setitem(sys.modules, name, None)  # for monkeypatch to take it away at the end
+        del sys.modules[name]
     made = Computer(site, monkeypatch)
     made.startSlicer("5.12")
     return made
+
+
+@pytest.mark.parametrize(("utils", "version"), [(OLD_UTILS, "9921fcb4ca"), (NEW_UTILS, "f677db994c")])
+def test_the_stand_ins_of_pytorch_utils_have_the_real_signatures(utils: str, version: str) -> None:
+    namespace: dict[str, Any] = {}
+    exec(utils, namespace)
+    for name in ("installTorch", "torchInstalled"):
+        double = getattr(namespace["PyTorchUtilsLogic"], name)
+        signatures.check(double, "PyTorchUtils", f"PyTorchUtilsLogic.{name}", version)
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -196,7 +205,7 @@ def test_too_old_a_version_counts_as_missing_and_a_build_of_slicers_own_does_not
 
 
 @pytest.mark.parametrize("version", ["5.10", "5.12"])
-@pytest.mark.parametrize(("utils", "keywords"), [(OLD_UTILS, {"torch"}), (NEW_UTILS, {"torch", "vision"})])
+@pytest.mark.parametrize(("utils", "keywords"), [(OLD_UTILS, set()), (NEW_UTILS, {"torch", "vision"})])
 def test_install_asks_once_and_brings_everything(
     computer: Computer, version: str, utils: str, keywords: set[str]
 ) -> None:
@@ -207,10 +216,31 @@ def test_install_asks_once_and_brings_everything(
     (question,) = computer.asked
     assert all(name in question for name in VERSIONS) and "3 GB" in question
     (call,) = torchUtils.calls
-    assert set(call) == {"ask", *keywords} and call["torch"] == ">=2.4" and not call["ask"]
+    assert set(call) == {"ask", *keywords} and call.get("torch", ">=2.4") == ">=2.4" and not call["ask"]
     plain, pinned = computer.pipped
     assert names(plain) == {"filelock", "h5py", "platformdirs", "rich", "safetensors", "scikit-learn"}
     assert pinned == ["--require-hashes", "--no-deps", "-r", str(resource_path("requirements-segment-anything.txt"))]
+
+
+@pytest.mark.parametrize("version", ["5.10", "5.12"])
+def test_a_restart_is_offered_once_at_the_end_where_a_loaded_package_was_replaced(
+    computer: Computer, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computer.startSlicer(version)
+    computer.putTorchUtils()
+    computer.put("filelock", "3.0.0")
+    monkeypatch.setitem(sys.modules, "filelock", ModuleType("filelock"))
+    assert Dependencies().install()
+    ((text, missing),) = computer.restartsOffered
+    assert "filelock" in text and missing == [] and computer.errors == ["restarted"]
+    for name in ("torch", "h5py"):
+        assert name not in text, "what is new was not loaded"
+
+
+def test_no_restart_is_offered_where_nothing_loaded_was_replaced(computer: Computer) -> None:
+    computer.putTorchUtils()
+    computer.put("filelock", "3.0.0")
+    assert Dependencies().install() and not computer.restartsOffered
 
 
 def test_only_what_is_missing_is_installed(computer: Computer) -> None:
@@ -302,33 +332,12 @@ def test_a_path_too_long_for_windows_is_told_before(computer: Computer, monkeypa
     assert [long in question for question in computer.asked] == [False, True]
 
 
-def wheel(folder: Path, name: str, version: str) -> Path:
-    """Make a real wheel with one module in it."""
-    stem = name.replace("-", "_")
-    files = {
-        f"{stem}/__init__.py": "raise AssertionError('imported')\n",
-        f"{stem}-{version}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        f"{stem}-{version}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = f"{stem}-{version}.dist-info/RECORD"
-    lines = []
-    for path, text in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-        lines.append(f"{path},sha256={digest},{len(text)}")
-    files[record] = "\n".join([*lines, f"{record},,", ""])
-    made = folder / f"{stem}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(made, "w") as archive:
-        for path, text in files.items():
-            archive.writestr(path, text)
-    return made
-
-
 def folderOfWheels(computer: Computer, without: str = "") -> Path:
     folder = computer.site.parent / "räder und mehr"
     folder.mkdir(exist_ok=True)
     for name, version in VERSIONS.items():
         if name != without:
-            wheel(folder, name, version)
+            wheels.makeWheel(folder, name, version)
     return folder
 
 

@@ -4,8 +4,10 @@ import os
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from harness.launcher import makePythonSlicer
 
 from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.widgets import python
@@ -20,43 +22,39 @@ def program(path: Path, text: str = "#!/bin/sh\n") -> Path:
 
 
 @pytest.fixture
-def slicer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Slicer's folder; `sys.executable` is Slicer itself there, and nothing is on the PATH yet."""
-    application = program(tmp_path / "Slicer 5.12" / "bin" / "SlicerApp-real")
-    monkeypatch.setattr(sys, "executable", str(application))
-    monkeypatch.setenv("PATH", "/nowhere")
-    return application.parents[1]
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Slicer's home: the installation's folder; on macOS Slicer.app/Contents (qSlicerCoreApplication.cxx)."""
+    home = tmp_path / "Slicer 5.12"
+    monkeypatch.setattr(python.slicer, "app", SimpleNamespace(slicerHome=str(home)), raising=False)
+    return home
 
 
-def test_the_one_on_the_path_comes_first(slicer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program(slicer / "bin" / "PythonSlicer")
-    other = program(tmp_path / "other" / "PythonSlicer")
-    monkeypatch.setenv("PATH", str(other.parent))
-    assert slicerPython() == other
-
-
-def test_beside_the_application(slicer: Path) -> None:
-    expected = program(slicer / "bin" / "PythonSlicer")
+@pytest.mark.parametrize(("system", "name"), [("posix", "PythonSlicer"), ("nt", "PythonSlicer.exe")])
+def test_in_bin_of_slicers_home(home: Path, monkeypatch: pytest.MonkeyPatch, system: str, name: str) -> None:
+    expected = program(home / "bin" / name)
+    monkeypatch.setattr(python, "os", SimpleNamespace(name=system))
     assert slicerPython() == expected
 
 
-def test_in_the_folder_bin_beside_the_applications_own(slicer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = program(slicer / "bin" / "PythonSlicer")
-    monkeypatch.setattr(sys, "executable", str(program(slicer / "MacOS" / "Slicer")))
-    assert slicerPython() == expected
-
-
-def test_incomplete_slicer_is_an_error_with_a_next_step(slicer: Path) -> None:
+@pytest.mark.parametrize("executable", ["", "/usr/bin/python3"])
+def test_nothing_in_the_current_folder_or_on_the_path_is_taken(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executable: str
+) -> None:
+    """Slicer leaves `sys.executable` empty where it did not find PythonSlicer; shutil.which looks here, too."""
+    here = tmp_path / "downloads"
+    program(here / "PythonSlicer")
+    program(here.parent / "bin" / "PythonSlicer")
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("PATH", str(here))
+    monkeypatch.setattr(sys, "executable", executable)
     with pytest.raises(FewShotSAMError, match="Install 3D Slicer anew"):
         slicerPython()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="PythonSlicer is a shell script here")
-def test_background_process_starts_through_a_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(os.name != "posix", reason="PythonSlicer is a script here")
+def test_background_process_starts_through_a_launcher(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As PythonSlicer does: a program that prepares the environment and runs the real Python as its child."""
-    script = f'#!/bin/sh\nSEEN="$SLICER_HOME" {sys.executable!r} "$@"\nexit $?\n'
-    launcher = program(tmp_path / "bin" / "PythonSlicer", script)
-    monkeypatch.setattr(python.shutil, "which", lambda name: str(launcher) if name == "PythonSlicer" else None)
+    makePythonSlicer(home)
     monkeypatch.setenv("QT_PLUGIN_PATH", "Slicer's own")
     client = createWorkerClient()
     assert client._environment["QT_PLUGIN_PATH"] == "Slicer's own"

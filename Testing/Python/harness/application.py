@@ -1,156 +1,125 @@
 """The Slicer application around the module: `qt`, `ctk`, `slicer.app`, scripted modules; the MRML is the real one."""
 
-import importlib.util
-import inspect
 import sys
-import types
-import unittest
 from pathlib import Path
 from typing import Any
 
 import slicer
 import slicer.util
-import vtk
 
 from harness import problems, pythonqt
-from harness.binding import QtCore, QtWidgets, Signal
+from harness.binding import Property, QtCore, QtWidgets, Signal
+
+values: dict[str, Any] = {
+    "slicerHome": "",
+    "temporaryPath": "",
+    "slicerUserSettingsFilePath": "",
+    "testingEnabled": False,
+}
+parts: dict[str, Any] = {}  # what lives as long as the application
 
 
-class Application(QtWidgets.QApplication):
-    """Slicer's application as far as the module knows it."""
+def _ofValues(name: str) -> Any:
+    return Property(str, lambda self: values[name])
+
+
+@pythonqt.standIn
+class qSlicerApplication(QtWidgets.QApplication):
+    """Slicer's application; a test sets its `values`."""
 
     startupCompleted = Signal()
 
+    slicerHome = _ofValues("slicerHome")
+    slicerUserSettingsFilePath = _ofValues("slicerUserSettingsFilePath")
+    majorVersion = Property(int, lambda self: 5)
+    minorVersion = Property(int, lambda self: 10)
 
-_application: Any = None
-_kept: list[Any] = []
+    def _temporaryPath(self) -> str:
+        return str(values["temporaryPath"])
+
+    def setTemporaryPath(self, path: str) -> None:  # a plain method of C++: not there for Python
+        values["temporaryPath"] = path
+
+    temporaryPath = Property(str, _temporaryPath, setTemporaryPath)
+
+    def testingEnabled(self) -> bool:
+        return bool(values["testingEnabled"])
+
+    def layoutManager(self) -> Any:
+        return parts["layout"]
+
+    def moduleManager(self) -> Any:
+        return parts["modules"]
+
+    def errorLogModel(self) -> Any:
+        return parts["errorLog"]
+
+    def applicationLogic(self) -> Any:
+        return parts["logic"]
+
+    def mrmlScene(self) -> Any:
+        return slicer.mrmlScene
+
+    def userSettings(self) -> Any:
+        return QtCore.QSettings()
+
+    def setRenderPaused(self, paused: bool) -> None:
+        """Nothing is drawn anyway."""
+
+    def pauseRender(self) -> None:
+        """Nothing is drawn anyway."""
+
+    def resumeRender(self) -> None:
+        """Nothing is drawn anyway."""
 
 
 def start(settingsFolder: Path) -> None:
     """Bring up the application once; Qt's settings go into `settingsFolder`."""
-    global _application
-    if _application is not None:
+    if parts:
         return
     problems.watch()
     QtCore.QSettings.setDefaultFormat(QtCore.QSettings.IniFormat)
     QtCore.QSettings.setPath(QtCore.QSettings.IniFormat, QtCore.QSettings.UserScope, str(settingsFolder))
-    _application = QtWidgets.QApplication.instance() or Application(["Slicer", "-style", "Fusion"])
-    _application.setOrganizationName("NA-MIC")
-    _application.setApplicationName("Slicer")
+    parts["app"] = qSlicerApplication(["Slicer", "-style", "Fusion"])
+    parts["app"].setOrganizationName("NA-MIC")
+    parts["app"].setApplicationName("Slicer")
+    values["slicerHome"] = str(settingsFolder / "Slicer")
+    values["temporaryPath"] = str(settingsFolder / "Temporary")
+    values["slicerUserSettingsFilePath"] = str(settingsFolder / "NA-MIC" / "Slicer.ini")
+    (settingsFolder / "Temporary").mkdir()
     sys.modules["qt"] = pythonqt.QtModule("qt")
     sys.modules["ctk"] = pythonqt.CustomModule("ctk")
-    from harness import ctk_widgets, qmrml_widgets  # noqa: F401 - they register themselves
+    from harness import ctk_widgets, error_log, layout, scripted, segment_editor, subject_hierarchy  # noqa: F401
 
-    slicer.app = pythonqt.proxyClass(Application).around(_application)
+    slicer.app = pythonqt.wrap(parts["app"])
+    parts["errorLog"] = error_log.start()
     _makeScene()
-    slicer.modules = sys.modules["slicer.modules"] = types.ModuleType("slicer.modules")
-    _addScriptedModules()
+    parts["plugins"] = subject_hierarchy.Plugins(slicer.mrmlScene)
+    parts["layout"] = layout.qSlicerLayoutManager(slicer.mrmlScene, parts["logic"])
+    parts["modules"] = scripted.start()
+    for name in ("qSlicerScriptedLoadableModule", "qSlicerScriptedLoadableModuleWidget"):
+        setattr(slicer, name, pythonqt.proxyClass(pythonqt.nativeClasses[name]))
 
 
 def _makeScene() -> None:
     scene = slicer.mrmlScene = slicer.vtkMRMLScene()
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
-    application = slicer.vtkSlicerApplicationLogic()
-    application.SetMRMLScene(scene)
-    logic = slicer.vtkSlicerSegmentationsModuleLogic()  # registers its nodes
-    logic.SetMRMLApplicationLogic(application)
-    logic.SetMRMLScene(scene)
-    _kept.extend((application, logic))
-    scene.AddObserver(scene.NodeAddedEvent, _listInSubjectHierarchy)
-
-
-def _listInSubjectHierarchy(scene: Any, event: str, node: Any) -> None:
-    """In the application a Qt plugin does it; the Segment Editor's logic looks volume and segmentation up there."""
-    if isinstance(node, slicer.vtkMRMLDisplayableNode) and not scene.IsBatchProcessing():
-        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-        if not node.GetHideFromEditors() and not hierarchy.GetItemByDataNode(node):
-            hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
-
-
-_listInSubjectHierarchy.CallDataType = vtk.VTK_OBJECT  # type: ignore[attr-defined]
-
-
-def _addScriptedModules() -> None:
-    translation: Any = types.ModuleType("slicer.i18n")
-    translation.tr = lambda text: text
-    translation.translate = lambda context, text: text
-    scripted: Any = types.ModuleType("slicer.ScriptedLoadableModule")
-    names = ("ScriptedLoadableModule", "ScriptedLoadableModuleWidget", "ScriptedLoadableModuleTest")
-    for cls in (ScriptedLoadableModule, ScriptedLoadableModuleWidget, ScriptedLoadableModuleTest):
-        setattr(scripted, cls.__name__, cls)
-    scripted.__all__ = list(names)
-    for module in (translation, scripted):
-        sys.modules[module.__name__] = module
-        setattr(slicer, module.__name__.partition(".")[2], module)
-
-
-class ScriptedLoadableModule:
-    """Slicer's base class of that name."""
-
-    def __init__(self, parent: Any) -> None:
-        self.parent = parent
-        self.moduleName = type(self).__name__
-        parent.contributors = []
-        parent.dependencies = []
-
-    def resourcePath(self, name: str) -> str:
-        return _resourcePath(self, name)
-
-    def getDefaultModuleDocumentationLink(self) -> str:
-        return ""
-
-
-class ScriptedLoadableModuleWidget:
-    """Slicer's base class of that name."""
-
-    developerMode = False
-
-    def __init__(self, parent: Any = None) -> None:
-        import qt
-
-        if parent is None:
-            parent = slicer.qMRMLWidget()
-            parent.setLayout(qt.QVBoxLayout())
-            parent.setMRMLScene(slicer.mrmlScene)
-        self.parent = parent
-        self.layout = parent.layout()
-        self.moduleName = type(self).__name__.removesuffix("Widget")
-
-    def resourcePath(self, name: str) -> str:
-        return _resourcePath(self, name)
-
-    def setup(self) -> None:
-        """Nothing here but the developer's buttons, in Slicer."""
-
-    def cleanup(self) -> None:
-        """Nothing."""
-
-    def onReload(self) -> None:
-        self.reloaded = True
-
-
-class ScriptedLoadableModuleTest(unittest.TestCase):
-    """Slicer's base class of that name."""
-
-
-def _resourcePath(thing: Any, name: str) -> str:
-    return str(Path(inspect.getfile(type(thing))).parent / "Resources" / name)
+    parts["logic"] = slicer.vtkSlicerApplicationLogic()
+    parts["logic"].SetMRMLScene(scene)
+    parts["segmentations"] = slicer.vtkSlicerSegmentationsModuleLogic()  # registers its nodes
+    parts["segmentations"].SetMRMLApplicationLogic(parts["logic"])
+    parts["segmentations"].SetMRMLScene(scene)
 
 
 def loadModule(path: Path) -> Any:
-    """What Slicer does with a scripted module's file: the module's own folder, and no other, comes on `sys.path`."""
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
+    """See `scripted.loadModule`."""
+    from harness import scripted
+
+    return scripted.loadModule(path)
 
 
 def processEvents() -> None:
     """Let Qt deliver what is pending, also what was to be deleted."""
     for _ in range(3):
-        _application.processEvents()
-    _application.sendPostedEvents(None, QtCore.QEvent.DeferredDelete)
+        parts["app"].processEvents()
+    parts["app"].sendPostedEvents(None, QtCore.QEvent.DeferredDelete)

@@ -5,7 +5,7 @@ from typing import Any
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-__all__ = ["NAME", "Property", "QtCore", "QtGui", "QtWidgets", "Signal", "Slot"]
+__all__ = ["NAME", "Property", "QtCore", "QtGui", "QtWidgets", "Signal", "Slot", "isDeleted"]
 
 NAME = os.environ.get("FEWSHOTSAM_QT", "PySide6")
 
@@ -13,12 +13,18 @@ QtCore: Any
 QtGui: Any
 QtWidgets: Any
 if NAME == "PyQt5":
-    from PyQt5 import QtCore, QtGui, QtWidgets
+    from PyQt5 import QtCore, QtGui, QtWidgets, sip
 
     Signal, Property, Slot = QtCore.pyqtSignal, QtCore.pyqtProperty, QtCore.pyqtSlot
 elif NAME == "PySide6":
+    import shiboken6
     from PySide6 import QtCore, QtGui, QtWidgets
 
     Signal, Property, Slot = QtCore.Signal, QtCore.Property, QtCore.Slot
 else:
     raise ValueError(f"FEWSHOTSAM_QT is {NAME}; it must be PyQt5 or PySide6.")
+
+
+def isDeleted(native: Any) -> bool:
+    """Whether Qt has deleted an object that Python still holds."""
+    return bool(sip.isdeleted(native)) if NAME == "PyQt5" else not shiboken6.isValid(native)

@@ -6,48 +6,79 @@ from harness.binding import Property, QtCore, QtGui, QtWidgets, Signal
 from harness.pythonqt import standIn
 
 _HEADER_HEIGHT = 24
-_WIDEST = 16777215  # QWIDGETSIZE_MAX, which PySide6 does not have
+_WISH = "visibilityToParent"  # CTK's own name: whether others want the child to be seen
 
 
 @standIn
 class ctkCollapsibleButton(QtWidgets.QAbstractButton):
-    """A header whose click shows or hides what lies below it; checked means unfolded."""
+    """A header whose click shows or hides what lies below it; checked means unfolded.
+
+    As in CTK a child that is shown while all is folded stays hidden until it is unfolded.
+    """
 
     contentsCollapsed = Signal(bool)
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
+        self._folded, self._forcing = False, False
+        self._heightBefore = self.maximumHeight()
         self.setCheckable(True)
         self.setChecked(True)
         self.setContentsMargins(0, _HEADER_HEIGHT, 0, 0)
-        self.setSizePolicy(QtWidgets.QSizePolicy.Preferred, QtWidgets.QSizePolicy.Preferred)
+        self.setSizePolicy(QtWidgets.QSizePolicy.Minimum, QtWidgets.QSizePolicy.Preferred)
         self.toggled.connect(self._onToggled)
 
     def _onToggled(self, unfolded: bool) -> None:
-        self._showChildren(unfolded)
-        self.contentsCollapsed.emit(not unfolded)
+        if unfolded != self._folded:
+            return
+        self._folded = not unfolded
+        if self._folded:
+            self._heightBefore = self.maximumHeight()
+            self.setMaximumHeight(_HEADER_HEIGHT)
+        else:
+            self.setMaximumHeight(self._heightBefore)
+        self._showChildren()
+        self.updateGeometry()
+        self.contentsCollapsed.emit(self._folded)
 
-    def _showChildren(self, shown: bool) -> None:
-        wish = "harnessHidden"
+    def _showChildren(self) -> None:
         for child in self.children():
             if isinstance(child, QtWidgets.QWidget):
-                if not shown:
-                    child.setProperty(wish, child.isHidden())
-                child.setVisible(shown and not child.property(wish))
-        self.setMaximumHeight(_WIDEST if shown else _HEADER_HEIGHT)
+                self._watch(child)
+                self._force(child)
 
-    def showEvent(self, event: Any) -> None:
-        super().showEvent(event)
-        if not self.isChecked():
-            self._showChildren(False)
+    def _watch(self, child: Any) -> None:
+        if child.property(_WISH) is None:
+            explicit = child.testAttribute(QtCore.Qt.WA_WState_ExplicitShowHide)
+            child.setProperty(_WISH, not (explicit and child.testAttribute(QtCore.Qt.WA_WState_Hidden)))
+            child.installEventFilter(self)
+
+    def _force(self, child: Any) -> None:
+        self._forcing = True
+        child.setVisible(not self._folded and bool(child.property(_WISH)))
+        self._forcing = False
+
+    def eventFilter(self, child: Any, event: Any) -> bool:
+        if not self._forcing and event.type() == QtCore.QEvent.ShowToParent:
+            child.setProperty(_WISH, True)
+            self._force(child)
+        elif not self._forcing and event.type() == QtCore.QEvent.HideToParent:
+            child.setProperty(_WISH, False)
+        return False
+
+    def setVisible(self, visible: bool) -> None:
+        self._forcing = True
+        super().setVisible(visible)
+        self._forcing = False
+        self._showChildren()
 
     def sizeHint(self) -> Any:
-        if not self.isChecked():
+        if self._folded:
             return QtCore.QSize(120, _HEADER_HEIGHT)
         return super().sizeHint()
 
     def minimumSizeHint(self) -> Any:
-        return self.sizeHint() if not self.isChecked() else super().minimumSizeHint()
+        return self.sizeHint() if self._folded else super().minimumSizeHint()
 
     def hitButton(self, position: Any) -> bool:
         return bool(position.y() < _HEADER_HEIGHT)
@@ -57,13 +88,21 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         header = QtCore.QRect(0, 0, self.width(), _HEADER_HEIGHT - 3)
         painter.fillRect(header, self.palette().color(QtGui.QPalette.Midlight))
         painter.drawText(header.adjusted(22, 0, 0, 0), QtCore.Qt.AlignVCenter, self.text())
-        painter.drawText(header.adjusted(6, 0, 0, 0), QtCore.Qt.AlignVCenter, "▾" if self.isChecked() else "▸")
+        painter.drawText(header.adjusted(6, 0, 0, 0), QtCore.Qt.AlignVCenter, "▸" if self._folded else "▾")
         painter.end()
 
     def _collapsed(self) -> bool:
-        return not self.isChecked()
+        return self._folded
 
-    def setCollapsed(self, collapsed: bool) -> None:
+    def setCollapsed(self, collapsed: bool) -> None:  # a plain method of C++: there for .ui files, not for Python
         self.setChecked(not collapsed)
 
     collapsed = Property(bool, _collapsed, setCollapsed)
+
+    def _collapsedHeight(self) -> int:
+        return int(self.property("harnessCollapsedHeight") or 0)
+
+    def setCollapsedHeight(self, height: int) -> None:
+        self.setProperty("harnessCollapsedHeight", height)
+
+    collapsedHeight = Property(int, _collapsedHeight, setCollapsedHeight)

@@ -1,8 +1,8 @@
-"""What PythonQt, Qt and VTK only print, and what must fail a test here."""
+"""What PythonQt, Qt, VTK and Slicer only print or log, and what must fail a test here."""
 
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ import vtk
 from harness.binding import QtCore
 
 found: list[str] = []
+_listeners: list[Callable[[str], None]] = []
 
 # Said by the "offscreen" platform whatever the panel does.
 _HARMLESS = (
@@ -25,6 +26,13 @@ _HARMLESS = (
 def report(text: str) -> None:
     """Note a problem; the test in which it happens fails at its end."""
     found.append(text)
+    for listener in _listeners:
+        listener(text)
+
+
+def onReport(listener: Callable[[str], None]) -> None:
+    """Call it with each problem."""
+    _listeners.append(listener)
 
 
 def reportException() -> None:

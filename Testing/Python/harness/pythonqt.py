@@ -1,9 +1,9 @@
 """Qt objects as PythonQt shows them to Slicer's Python, made on PyQt5 or PySide6.
 
 Properties are attributes, signals are connected by their C++ signature, unknown attributes raise, `exec` is `exec_`,
-static file dialogs return the path alone. Where PythonQt would only print (a signal that does not exist, an exception
-in a slot), a problem is reported, which fails the test. Values that are no QObject (QColor, QIcon, list items) pass as
-they are, and so does what they return.
+static file dialogs return the path alone. Of CTK's and Slicer's classes only that exists which `table` lists.
+Where PythonQt would only print (a signal that does not exist, an exception in a slot), a problem is reported, which
+fails the test. Values that are no QObject (QColor, QIcon, list items) pass as they are, and so does what they return.
 """
 
 import functools
@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from harness import problems
+from harness import problems, table
 from harness.binding import QtCore, QtGui, QtWidgets
 
 # What PythonQt lacks, or calls otherwise; our code must not come to rely on it.
@@ -50,6 +50,9 @@ class ProxyType(type):
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("_") or name in ABSENT or "nativeClass" not in _inherited(cls):
             raise AttributeError(f"PythonQt's {cls.__name__} has no {name}")
+        known = _tabled(cls.nativeClass)
+        if known and not (table.isEnumerator(known, name) or table.isCallable(known, name)):
+            raise AttributeError(f"PythonQt: {table.whyNot(known, name)}")
         value = getattr(cls.nativeClass, name)
         return _calling(value, name) if callable(value) and not isinstance(value, type) else value
 
@@ -88,6 +91,9 @@ class Proxy(metaclass=ProxyType):
             raise AttributeError(name)
         if _hasProperty(native, name):
             return wrap(native.property(name))
+        known = _tabled(type(native))
+        if known:
+            return _calling(_ofTable(native, known, name), name)
         stem = name[2].lower() + name[3:] if name.startswith("is") and len(name) > 2 else ""
         method = getattr(native, name.removesuffix("_") if name == "exec_" else name, None)
         if name == "exec" or not callable(method) or (stem and _hasProperty(native, stem)):
@@ -96,6 +102,9 @@ class Proxy(metaclass=ProxyType):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if _hasProperty(self.native, name):
+            known = _tabled(type(self.native))
+            if known and table.isReadOnly(known, name):
+                raise AttributeError(f"PythonQt: {known}.{name} is read-only")
             assert self.native.setProperty(name, unwrap(value)), f"{name} takes no {value!r}"
         elif "nativeClass" in vars(type(self)):
             raise AttributeError(f"PythonQt's {type(self).__name__} has no {name}")
@@ -104,8 +113,8 @@ class Proxy(metaclass=ProxyType):
 
     @property
     def name(self) -> str:
-        """PythonQt's word for objectName."""
-        return str(self.native.objectName())
+        """PythonQt's word for objectName, where the class has no property of that name."""
+        return str(self.native.property("name" if _hasProperty(self.native, "name") else "objectName"))
 
     def className(self) -> str:
         """The C++ class."""
@@ -153,13 +162,38 @@ def _made(proxy: Proxy, values: list[Any]) -> Any:
     return type(nativeClass.__name__, (nativeClass,), {"eventFilter": eventFilter})(*values)
 
 
+def _tabled(nativeClass: type) -> str:
+    """The class for which this one stands in, "" for Qt's own."""
+    return next((each.__name__ for each in nativeClass.__mro__ if each.__name__ in table.classes), "")
+
+
+def _ofTable(native: Any, known: str, name: str) -> Callable[..., Any]:
+    """A method that the real class has; AttributeError where it has none, NotImplementedError where only we do not."""
+    stem = name[2].lower() + name[3:] if name.startswith("is") and len(name) > 2 else ""
+    if name == "exec" or not table.isCallable(known, name) or (stem and table.isProperty(known, stem)):
+        raise AttributeError(f"PythonQt: {table.whyNot(known, name)}")
+    method = getattr(native, name.removesuffix("_") if name == "exec_" else name, None)
+    if not callable(method):
+        raise NotImplementedError(f"the stand-in of {known} has no {name} yet")
+    return method  # type: ignore[no-any-return]
+
+
 def _hasProperty(native: Any, name: str) -> bool:
+    known = _tabled(type(native))
+    if known:
+        wanted = table.isProperty(known, name)
+        if wanted and native.metaObject().indexOfProperty(name) < 0:
+            raise NotImplementedError(f"the stand-in of {known} has no {name} yet")
+        return wanted
     # QTimer.singleShot is a static method in PythonQt, which hides the property.
     return name != "singleShot" and native.metaObject().indexOfProperty(name) >= 0
 
 
 def _signal(native: Any, signature: str) -> Any:
     name, _, rest = signature.partition("(")
+    known = _tabled(type(native))
+    if known:
+        return _signalOfTable(native, known, signature)
     if native.metaObject().indexOfSignal(signature) < 0:
         problems.report(f"no signal {signature} on {type(native).__name__}")
         return None
@@ -170,6 +204,19 @@ def _signal(native: Any, signature: str) -> Any:
         return bound[rest.rstrip(")")]
     except (KeyError, IndexError, TypeError):
         return bound
+
+
+def _signalOfTable(native: Any, known: str, signature: str) -> Any:
+    """Stand-ins that overload a signal say in `overloads` which attribute stands for which signature."""
+    if not table.isSignal(known, signature):
+        problems.report(f"no signal {signature} on {known}")
+        return None
+    name = getattr(native, "overloads", {}).get(signature, signature.partition("(")[0])
+    bound = getattr(native, name, None)
+    if bound is None:
+        raise NotImplementedError(f"the stand-in of {known} has no signal {signature} yet")
+    rest = signature.partition("(")[2].rstrip(")")
+    return bound[rest] if rest and native.metaObject().indexOfSignal(signature) >= 0 else bound
 
 
 def _guarded(slot: Callable[..., Any], count: int) -> Callable[..., None]:

@@ -1,13 +1,36 @@
 """Stand-ins of Slicer's own widgets in the panel, on a real MRML scene."""
 
+from collections.abc import Callable
 from typing import Any
 
 import slicer
+import vtk
 
-from harness.binding import Property, QtWidgets, Signal, Slot
+from harness.binding import Property, QtCore, QtGui, QtWidgets, Signal, Slot, isDeleted
 from harness.pythonqt import nativeClasses, proxyClass, standIn
 
-_following: list[tuple[Any, int]] = []  # (scene, observer's tag) of the selectors of all panels
+_following: list[tuple[Any, int]] = []  # (object, observer's tag) of the widgets of all panels
+
+
+def follow(widget: Any, watched: Any, event: int, call: Callable[..., None], priority: float = 0.0) -> None:
+    """Observe a VTK object until `stopFollowing`, or until Qt deletes the widget, as with the real ones.
+
+    `call` gets the event's node where it has one.
+    """
+
+    def called(caller: Any, name: str, node: Any = None) -> None:
+        if not isDeleted(widget):
+            call(node)
+
+    called.CallDataType = vtk.VTK_OBJECT  # type: ignore[attr-defined]
+    _following.append((watched, watched.AddObserver(event, called, priority)))
+
+
+def stopFollowing() -> None:
+    """The panels so far no longer follow the scene; their widgets are left alone, as deleting them is not ours."""
+    for watched, tag in _following:
+        watched.RemoveObserver(tag)
+    _following.clear()
 
 
 class _OfScene:
@@ -34,164 +57,258 @@ def _flag(name: str) -> Any:
         return bool(self._flags[name])
 
     def put(self: Any, value: bool) -> None:
-        self._flags[name] = bool(value)
-        self._fill()
+        if self._flags[name] != value:
+            self._flags[name] = bool(value)
+            self._refill()
 
     return get, put
 
 
-@standIn
-class qMRMLNodeComboBox(_OfScene, QtWidgets.QComboBox):
-    """Lists the nodes of some classes and follows the scene; chooses the first node where it may not be empty."""
+def _types(name: str) -> Any:
+    """The same for a list of class names."""
 
-    currentNodeIDChanged = Signal(str)
+    def get(self: Any) -> list[str]:
+        return list(self._classes[name])
+
+    def put(self: Any, value: list[str]) -> None:
+        self._classes[name] = [each for each in value if each]
+        self._refill()
+
+    return get, put
+
+
+_ID = 256 + 1  # qMRMLSceneModel's UIDRole
+
+
+@standIn
+class qMRMLSortFilterProxyModel(QtCore.QSortFilterProxyModel):
+    """Which nodes a selector offers; only its list of hidden nodes is kept."""
+
+    _hiddenChanged = Signal()
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
-        self._types: list[str] = []
+        self._hidden: list[str] = []
+
+    def _hiddenNodeIDs(self) -> list[str]:
+        return self._hidden
+
+    def _setHiddenNodeIDs(self, nodeIds: list[str]) -> None:
+        self._hidden = list(nodeIds)
+        self._hiddenChanged.emit()
+
+    hiddenNodeIDs = Property("QStringList", _hiddenNodeIDs, _setHiddenNodeIDs)
+
+
+@standIn
+class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
+    """Lists the scene's nodes in a real QComboBox, between "None" and the menu's actions, as qMRMLSceneModel does.
+
+    So what is chosen when nodes come and go, and which signals are sent, is Qt's own doing: after the import or the
+    closing of a scene all rows are made anew and the choice is lost; batch processing changes nothing.
+    """
+
+    currentNodeIDChanged = Signal(str)
+    _changed, _present, _activated, _added = Signal(object), Signal(bool), Signal(object), Signal(object)
+    overloads = {  # noqa: RUF012 - read only
+        "currentNodeChanged(vtkMRMLNode*)": "_changed",
+        "currentNodeChanged(bool)": "_present",
+        "nodeActivated(vtkMRMLNode*)": "_activated",
+        "nodeAdded(vtkMRMLNode*)": "_added",
+    }
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._classes: dict[str, list[str]] = {"nodeTypes": [], "hideChildNodeTypes": []}
         self._flags = {"noneEnabled": False, "addEnabled": True, "removeEnabled": True, "renameEnabled": False}
-        self._id = ""
-        self.activated.connect(self._onActivated)
+        self._flags.update(editEnabled=False, showHidden=False, showChildNodeTypes=True)
+        self._switching = False
+        self._filter = nativeClasses["qMRMLSortFilterProxyModel"](self)
+        self._filter._hiddenChanged.connect(self._refill)
+        self._rows = QtGui.QStandardItemModel(self)
+        self._box = QtWidgets.QComboBox(self)
+        self._box.setModel(self._rows)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._box)
+        self.setFocusProxy(self._box)
+        self._box.currentTextChanged.connect(self._onRow)
+        self._box.activated.connect(self._onActivated)
+        self.setEnabled(False)
 
     def setMRMLScene(self, scene: Any) -> None:
-        super().setMRMLScene(scene)
-        for event in (
-            scene.NodeAddedEvent,
-            scene.NodeRemovedEvent,
-            scene.EndCloseEvent,
-            scene.EndImportEvent,
-            scene.EndBatchProcessEvent,
-        ):
-            _following.append((scene, scene.AddObserver(event, lambda *_: self._fill())))
-        self._fill()
-
-    def _fill(self) -> None:
-        if self._scene is None or self._scene.IsBatchProcessing():
+        if scene is None or scene is self._scene:
             return
-        nodes = [node for name in self._types for node in self._nodesOf(name) if not node.GetHideFromEditors()]
-        self.clear()
-        if self._flags["noneEnabled"]:
-            self.addItem("None", "")
-        for node in nodes:
-            self.addItem(node.GetName(), node.GetID())
-        ids = [node.GetID() for node in nodes]
-        fallback = "" if self._flags["noneEnabled"] or not ids else ids[0]
-        self._choose(self._id if self._id in ids else fallback)
+        super().setMRMLScene(scene)
+        follow(self, scene, scene.NodeAddedEvent, self._onAdded, 10.0)
+        follow(self, scene, scene.NodeAboutToBeRemovedEvent, self._onRemoved, -10.0)
+        follow(self, scene, scene.EndCloseEvent, self._update)
+        follow(self, scene, scene.EndImportEvent, self._update)
+        self._switching = True
+        self._update()
+        self._switching = False
+        self._choose(self._idOf(0))
+        self.setEnabled(True)
 
-    def _nodesOf(self, className: str) -> list[Any]:
-        found = self._scene.GetNodesByClass(className)
-        found.UnRegister(None)
-        return [found.GetItemAsObject(i) for i in range(found.GetNumberOfItems())]
+    def _accepts(self, node: Any) -> bool:
+        if node.GetHideFromEditors() and not self._flags["showHidden"]:
+            return False
+        if node.GetID() in self._filter.hiddenNodeIDs:
+            return False
+        for name in self._classes["nodeTypes"]:
+            if node.IsA(name) and (self._flags["showChildNodeTypes"] or name == node.GetClassName()):
+                hidden = self._classes["hideChildNodeTypes"] if self._flags["showChildNodeTypes"] else ()
+                return not any(node.IsA(each) for each in hidden)
+        return False
+
+    def _accepted(self) -> list[Any]:
+        nodes = self._scene.GetNodes()
+        every = [nodes.GetItemAsObject(number) for number in range(nodes.GetNumberOfItems())]
+        return [node for node in every if self._accepts(node)]
+
+    def _insert(self, row: int, node: Any) -> None:
+        item = QtGui.QStandardItem(node.GetName())
+        item.setData(node.GetID(), _ID)
+        self._rows.insertRow(row, item)
+        follow(self, node, vtk.vtkCommand.ModifiedEvent, lambda _: self._onModified(node))
+
+    def _onAdded(self, node: Any) -> None:
+        if self._scene.IsImporting() or not self._accepts(node):
+            return
+        self._insert(self._flags["noneEnabled"] + self._accepted().index(node), node)
+        self._added.emit(node)
+
+    def _onRemoved(self, node: Any) -> None:
+        row = self._rowOf(node.GetID())
+        if not self._scene.IsClosing() and row >= 0:
+            self._rows.removeRow(row)
+            self._chooseNoneIfGone()
+
+    def _onModified(self, node: Any) -> None:
+        row = self._rowOf(node.GetID() or "")
+        if row < 0 or self._scene.IsClosing() or self._scene.IsImporting():
+            return
+        if self._accepts(node):
+            self._rows.item(row).setText(node.GetName())
+        else:
+            self._rows.removeRow(row)
+            self._chooseNoneIfGone()
+
+    def _update(self, _: Any = None) -> None:
+        """All rows of nodes anew."""
+        none, extras = self._flags["noneEnabled"], self._actions()
+        count = self._rows.rowCount()
+        if not count:
+            for text in ["None"] * none + extras:
+                self._rows.appendRow(QtGui.QStandardItem(text))
+        elif count > none + len(extras):
+            self._rows.removeRows(int(none), count - none - len(extras))
+            self._chooseNoneIfGone()
+        for row, node in enumerate(self._accepted(), start=none):
+            self._insert(row, node)
+
+    def _actions(self) -> list[str]:
+        words = {"rename": "Rename", "edit": "Edit", "add": "Create new", "remove": "Delete"}
+        actions = [word for name, word in words.items() if self._flags[f"{name}Enabled"]]
+        return ["separator", *actions] if actions else []
+
+    def _refill(self) -> None:
+        """After a property changed: what was chosen stays, where it is still there."""
+        if self._scene is None:
+            return
+        chosen = self.currentNodeID
+        self._switching = True
+        self._rows.clear()
+        self._update()
+        self._switching = False
+        self._choose(chosen)
+
+    def _idOf(self, row: int) -> str:
+        item = self._rows.item(row) if row >= 0 else None
+        return str((item.data(_ID) if item is not None else "") or "")
+
+    def _rowOf(self, nodeId: str) -> int:
+        return next((row for row in range(self._rows.rowCount()) if nodeId and self._idOf(row) == nodeId), -1)
 
     def _choose(self, nodeId: str) -> None:
-        self.setCurrentIndex(self.findData(nodeId))
-        if nodeId != self._id:
-            self._id = nodeId
-            self.currentNodeIDChanged.emit(nodeId)
+        row = self._rowOf(nodeId)
+        self._box.setCurrentIndex(row if row >= 0 else 0 if self._flags["noneEnabled"] else -1)
 
-    def _onActivated(self, index: int) -> None:
-        self._choose(self.itemData(index) or "")
+    def _chooseNoneIfGone(self) -> None:
+        if self.currentNode() is None:
+            self._choose("")
+
+    def _onRow(self, text: str) -> None:
+        """Qt chose another row. Where that is one of the menu's actions, the last node is taken."""
+        if self._switching:
+            return
+        node, row = self.currentNode(), self._box.currentIndex()
+        if node is None and row != (0 if self._flags["noneEnabled"] else -1):
+            last = self._flags["noneEnabled"] + self.nodeCount() - 1
+            if self._idOf(last):
+                self._choose(self._idOf(last))
+            return
+        self._changed.emit(node)
+        self._present.emit(node is not None)
+        self.currentNodeIDChanged.emit(node.GetID() if node is not None else "")
+
+    def _onActivated(self, row: int) -> None:
+        node = self.currentNode()
+        if node is not None or (self._flags["noneEnabled"] and row == 0):
+            self._activated.emit(node)
 
     def currentNode(self) -> Any:
-        return self._scene.GetNodeByID(self._id) if self._id else None
+        nodeId = self._idOf(self._box.currentIndex())
+        return self._scene.GetNodeByID(nodeId) if nodeId and self._scene is not None else None
+
+    def sortFilterProxyModel(self) -> Any:
+        return self._filter
+
+    def nodeCount(self) -> int:
+        return sum(bool(self._idOf(row)) for row in range(self._rows.rowCount()))
+
+    def nodeFromIndex(self, index: int) -> Any:
+        nodeId = self._idOf(index + self._flags["noneEnabled"])
+        return self._scene.GetNodeByID(nodeId) if nodeId else None
+
+    def setCurrentNode(self, node: Any) -> None:
+        self._choose(node.GetID() if node is not None else "")
+
+    def _currentNodeID(self) -> str:
+        node = self.currentNode()
+        return str(node.GetID()) if node is not None else ""
 
     @Slot(str)
     def setCurrentNodeID(self, nodeId: str) -> None:
-        self._choose(nodeId if nodeId and self._scene.GetNodeByID(nodeId) else "")
+        self._choose(nodeId)
 
-    currentNodeID = Property(str, lambda self: self._id, setCurrentNodeID)
-
-    def _types_(self) -> list[str]:
-        return self._types
-
-    def setNodeTypes(self, types: list[str]) -> None:
-        self._types = list(types)
-        self._fill()
-
-    nodeTypes = Property("QStringList", _types_, setNodeTypes)
-
+    currentNodeID = Property(str, _currentNodeID, setCurrentNodeID)
+    # The setters are plain methods of C++: there for .ui files, not for Python.
+    getNodeTypes, setNodeTypes = _types("nodeTypes")
+    nodeTypes = Property("QStringList", getNodeTypes, setNodeTypes)
+    getHideChildNodeTypes, setHideChildNodeTypes = _types("hideChildNodeTypes")
+    hideChildNodeTypes = Property("QStringList", getHideChildNodeTypes, setHideChildNodeTypes)
+    del getNodeTypes, getHideChildNodeTypes
     noneEnabled = Property(bool, *_flag("noneEnabled"))
     addEnabled = Property(bool, *_flag("addEnabled"))
     removeEnabled = Property(bool, *_flag("removeEnabled"))
     renameEnabled = Property(bool, *_flag("renameEnabled"))
+    editEnabled = Property(bool, *_flag("editEnabled"))
+    showHidden = Property(bool, *_flag("showHidden"))
+    showChildNodeTypes = Property(bool, *_flag("showChildNodeTypes"))
     setNoneEnabled = _flag("noneEnabled")[1]
     setAddEnabled = _flag("addEnabled")[1]
     setRemoveEnabled = _flag("removeEnabled")[1]
     setRenameEnabled = _flag("renameEnabled")[1]
+    setEditEnabled = _flag("editEnabled")[1]
+    setShowHidden = _flag("showHidden")[1]
+    setShowChildNodeTypes = _flag("showChildNodeTypes")[1]
 
 
-@standIn
-class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QFrame):
-    """No effects, but the real logic's history; tests read `calls` of the native object."""
-
-    def __init__(self, parent: Any = None) -> None:
-        super().__init__(parent)
-        self.calls: list[tuple[Any, ...]] = []
-        self._logic = slicer.vtkSlicerSegmentEditorLogic()
-        self._node: Any = None
-        self.setFrameShape(QtWidgets.QFrame.StyledPanel)
-        layout = QtWidgets.QVBoxLayout(self)
-        layout.addWidget(QtWidgets.QLabel("Segment Editor"))
-        self.setMinimumHeight(90)
-
-    def setMRMLScene(self, scene: Any) -> None:
-        super().setMRMLScene(scene)
-        self._logic.SetMRMLScene(scene)
-
-    def mrmlSegmentEditorNode(self) -> Any:
-        return self._node
-
-    def setMRMLSegmentEditorNode(self, node: Any) -> None:
-        self._node = node
-        self._logic.SetSegmentEditorNode(node)
-
-    def setSegmentationNode(self, node: Any) -> None:
-        self.calls.append(("setSegmentationNode", node))
-        if self._node is not None:
-            self._node.SetAndObserveSegmentationNode(node)
-
-    def setSourceVolumeNode(self, node: Any) -> None:
-        self.calls.append(("setSourceVolumeNode", node))
-        if self._node is not None:
-            self._node.SetAndObserveSourceVolumeNode(node)
-
-    def setMaximumNumberOfUndoStates(self, count: int) -> None:
-        self._logic.SetMaximumNumberOfUndoStates(count)
-
-    def saveStateForUndo(self) -> None:
-        self._logic.SaveStateForUndo()
-
-    def undo(self) -> None:
-        self._logic.Undo()
-
-    def setSegmentationNodeSelectorVisible(self, visible: bool) -> None:
-        self.calls.append(("setSegmentationNodeSelectorVisible", visible))
-
-    def setSourceVolumeNodeSelectorVisible(self, visible: bool) -> None:
-        self.calls.append(("setSourceVolumeNodeSelectorVisible", visible))
-
-    def setActiveEffect(self, effect: Any) -> None:
-        self.calls.append(("setActiveEffect", effect))
-
-    def setupViewObservations(self) -> None:
-        self.calls.append(("setupViewObservations",))
-
-    def removeViewObservations(self) -> None:
-        self.calls.append(("removeViewObservations",))
-
-    def installKeyboardShortcuts(self) -> None:
-        self.calls.append(("installKeyboardShortcuts",))
-
-    def uninstallKeyboardShortcuts(self) -> None:
-        self.calls.append(("uninstallKeyboardShortcuts",))
+def offer(*names: str) -> None:
+    """Make stand-ins classes of the module `slicer`."""
+    for name in names:
+        setattr(slicer, name, proxyClass(nativeClasses[name]))
 
 
-def stopFollowing() -> None:
-    """The panels so far no longer follow the scene; their widgets are left alone, as deleting them is not ours."""
-    for scene, tag in _following:
-        scene.RemoveObserver(tag)
-    _following.clear()
-
-
-for _name in ("qMRMLWidget", "qMRMLNodeComboBox", "qMRMLSegmentEditorWidget"):
-    setattr(slicer, _name, proxyClass(nativeClasses[_name]))
+offer("qMRMLWidget", "qMRMLNodeComboBox")

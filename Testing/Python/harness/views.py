@@ -36,7 +36,12 @@ class SliceView:
         self.logic = slicer.vtkMRMLSliceLogic()
         self.logic.SetMRMLApplicationLogic(application)
         self.logic.SetMRMLScene(scene)
-        node = self.logic.AddSliceNode(name)
+        node = scene.GetNodeByID(f"vtkMRMLSliceNode{name}")  # the application's, where it is one
+        if node is None:
+            node = self.logic.AddSliceNode(name)
+        else:
+            self.logic.SetSliceNode(node)
+            self.logic.SetSliceCompositeNode(scene.GetNodeByID(f"vtkMRMLSliceCompositeNode{name}"))
         node.SetOrientation(orientation)
         node.SetMappedInLayout(1)
         self._renderer, self._window = vtk.vtkRenderer(), vtk.vtkRenderWindow()

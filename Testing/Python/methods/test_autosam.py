@@ -8,8 +8,9 @@ import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder
 
 from FewShotSAMLib.methods.head import Head
+from FewShotSAMLib.methods.interface import Parts
 from FewShotSAMLib.methods.loss import segmentation_loss, squared_dice_loss
-from FewShotSAMLib.methods.registry import METHODS, Parts, get_method
+from FewShotSAMLib.methods.registry import METHODS, get_method
 from FewShotSAMLib.sam.registry import build_decoder_parts, get_spec
 
 FAITHFUL = {"code_faithful": True}
@@ -20,8 +21,8 @@ UNUSED = ("mask_decoder.iou_prediction_head.", "mask_decoder.output_hypernetwork
 
 def make(name: str, parts: Parts, **values: Any) -> Head:
     torch.manual_seed(5)
-    method = get_method(name)
-    return method.new_head(parts, method.new_settings(values))
+    method = get_method(name).load()
+    return method.new_head(parts, method.settings(**(values or {})))
 
 
 def official_parts(class_count: int) -> Parts:
@@ -166,8 +167,8 @@ def test_the_published_loss_is_chosen_by_the_setting(sam_parts: tuple[MaskDecode
 
 def test_every_method_has_settings_that_survive_json() -> None:
     assert len({method.name for method in METHODS}) == len(METHODS)
-    for method in METHODS:
-        values = dataclasses.asdict(method.new_settings())
-        assert method.new_settings(values) == method.new_settings()
+    for method in [entry.load() for entry in METHODS]:
+        values = dataclasses.asdict(method.settings())
+        assert method.settings(**(values or {})) == method.settings()
         with pytest.raises(TypeError):
-            method.new_settings({"colour": "red"})
+            method.settings(colour="red")

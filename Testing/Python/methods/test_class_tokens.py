@@ -3,7 +3,8 @@
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder
 
-from FewShotSAMLib.methods.registry import Parts, get_method
+from FewShotSAMLib.methods.interface import Parts
+from FewShotSAMLib.methods.registry import get_method
 from FewShotSAMLib.sam.registry import get_spec
 
 ARCHITECTURE = get_spec("vit_b").architecture
@@ -12,8 +13,8 @@ ARCHITECTURE = get_spec("vit_b").architecture
 def test_every_class_has_a_mask_and_all_tokens_attend_to_each_other(
     sam_parts: tuple[MaskDecoder, PromptEncoder],
 ) -> None:
-    method = get_method("synthesis")
-    head = method.new_head(Parts(*sam_parts, ARCHITECTURE, 5), method.new_settings())
+    method = get_method("synthesis").load()
+    head = method.new_head(Parts(*sam_parts, ARCHITECTURE, 5), method.settings())
     embeddings = torch.randn(2, 256, 8, 8)
     with torch.no_grad():
         before = head.logits(embeddings)
@@ -25,8 +26,8 @@ def test_every_class_has_a_mask_and_all_tokens_attend_to_each_other(
 
 
 def test_decoder_and_factors_train_and_are_saved_together(sam_parts: tuple[MaskDecoder, PromptEncoder]) -> None:
-    method = get_method("lora")
-    settings = method.new_settings()
+    method = get_method("lora").load()
+    settings = method.settings()
     head = method.new_head(Parts(*sam_parts, ARCHITECTURE, 1), settings)
     assert settings.rank == 4 and head.encoder_updates is not None
     head.logits(torch.randn(1, 256, 8, 8)).square().mean().backward()

@@ -4,9 +4,9 @@ import pytest
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder
 
-from FewShotSAMLib.methods.decoder import Question, TokenDecoder
-from FewShotSAMLib.methods.few_shot import NEVER, FewShotHead, FewShotSettings
-from FewShotSAMLib.methods.tokens import Token, pool_tokens
+from FewShotSAMLib.methods.decoder import Prompts, TokenDecoder
+from FewShotSAMLib.methods.few_shot import FewShotHead
+from FewShotSAMLib.methods.tokens import NEVER, FewShotSettings, Token, pool_tokens
 
 
 def token(label: int, slice_index: int, copy: int = 0, value: float | None = None) -> Token:
@@ -20,7 +20,7 @@ def test_the_decoder_is_the_official_one(decoder: TokenDecoder, sam_parts: tuple
     positive = torch.tensor([True, True, False])
     kinds = torch.stack([prompt_encoder.point_embeddings[int(p)].weight[0] for p in positive])
     with torch.no_grad():
-        ours = decoder(embeddings, [Question(tokens, positive), Question(tokens.flip(1), positive.flip(0))])
+        ours = decoder(embeddings, [Prompts(tokens, positive), Prompts(tokens.flip(1), positive.flip(0))])
         for row in range(2):
             masks, _ = mask_decoder.predict_masks(
                 image_embeddings=embeddings[row : row + 1],
@@ -68,7 +68,7 @@ def test_all_clean_exemplars_support_a_prediction(decoder: TokenDecoder) -> None
     embedding = torch.randn(1, 256, 8, 8)
     with torch.no_grad():
         head.set_support([*tokens, token(1, 5, copy=1)])
-        question = Question(torch.stack([t.vector for t in tokens])[None], torch.ones(3, dtype=torch.bool))
+        question = Prompts(torch.stack([t.vector for t in tokens])[None], torch.ones(3, dtype=torch.bool))
         torch.testing.assert_close(head.logits(embedding)[:, 1:], decoder(embedding, [question]))
 
 

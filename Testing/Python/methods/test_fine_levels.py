@@ -6,9 +6,10 @@ import pytest
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder
 
+from FewShotSAMLib.bundled.compact import FOLDED_CHANNELS, Pyramid
 from FewShotSAMLib.methods.head import Head
-from FewShotSAMLib.methods.registry import Parts, get_method
-from FewShotSAMLib.sam.compact import FOLDED_CHANNELS, Pyramid
+from FewShotSAMLib.methods.interface import Parts
+from FewShotSAMLib.methods.registry import get_method
 from FewShotSAMLib.sam.registry import get_spec
 
 AUTOSAM = ("autosam-vit", "autosam-cnn", "autosam-linear")
@@ -16,9 +17,11 @@ METHODS = (*AUTOSAM, "synthesis", "lora")
 
 
 def make(name: str, sam_parts: tuple[MaskDecoder, PromptEncoder], encoder: str = "tiny", **values: Any) -> Head:
-    method = get_method(name)
+    method = get_method(name).load()
     torch.manual_seed(2)
-    return method.new_head(Parts(*sam_parts, get_spec(encoder).architecture, 2), method.new_settings(values)).eval()
+    return method.new_head(
+        Parts(*sam_parts, get_spec(encoder).architecture, 2), method.settings(**(values or {}))
+    ).eval()
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from FewShotSAMLib.bundled.compact import FINE, Pyramid
 from FewShotSAMLib.methods import pixel_classifier
-from FewShotSAMLib.methods.few_shot import NEVER
 from FewShotSAMLib.methods.pixel_classifier import PixelClassifierHead, PixelClassifierSettings
-from FewShotSAMLib.sam.compact import FINE, Pyramid
+from FewShotSAMLib.methods.tokens import NEVER
 
 CELLS = 8
 

@@ -6,14 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import slicer
-from harness.scene import add_segmentation, add_volume, paint, stored, voxels
+import vtk
+from harness.scene import add_segmentation, add_volume, new_scene, paint, stored, voxels
 from harness.views import SliceView
 
 from FewShotSAMLib.core import Geometry
 from FewShotSAMLib.mrml import MRMLScene
+from FewShotSAMLib.mrml.choice import temporaryIds
 from FewShotSAMLib.workflow.scene import Target
 
 GRID = Geometry((20, 18, 12), (0.8, 0.9, 3.0), (5, -7, 11))
+
+SAVED = ("vtkMRMLSegmentationNode", "vtkMRMLSegmentEditorNode")
 
 
 def opened(scene: slicer.vtkMRMLScene, grid: Geometry = GRID):
@@ -116,14 +120,51 @@ def test_it_leaves_the_scene_as_it_was(scene: slicer.vtkMRMLScene) -> None:
     assert scene.GetNumberOfNodes() == count
 
 
-def test_it_is_no_part_of_a_saved_scene_and_in_no_selector(scene: slicer.vtkMRMLScene, tmp_path: Path) -> None:
-    volume, node, adapter, preview = opened(scene)
+def test_it_is_no_part_of_a_saved_scene(scene: slicer.vtkMRMLScene, tmp_path: Path) -> None:
+    volume, node, adapter, _ = opened(scene)
     adapter.commit(Target(volume.GetID(), node.GetID()), ["A"], np.ones(GRID.shape, np.uint8), 0, [1])
-    assert preview.node.GetHideFromEditors()
     scene.SetURL(str(tmp_path / "scene.mrml"))
     assert scene.Commit(str(tmp_path / "scene.mrml"))
-    text = (tmp_path / "scene.mrml").read_text(encoding="utf-8")
-    assert "segmentation" in text and "preview" not in text and "SegmentEditor" not in text
+    loaded = new_scene()
+    loaded.SetURL(str(tmp_path / "scene.mrml"))
+    loaded.Import()
+    names = {kind: [each.GetName() for each in loaded.GetNodesByClass(kind)] for kind in SAVED}
+    assert names == {"vtkMRMLSegmentationNode": ["segmentation"], "vtkMRMLSegmentEditorNode": []}
+    assert loaded.GetNumberOfNodesByClass("vtkMRMLSegmentationDisplayNode") == 1
+
+
+def hierarchy_of(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLSubjectHierarchyNode:
+    """The tree of the module Data."""
+    return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+
+
+def test_it_is_visible_and_listed_under_the_volumes_study_before_anything_changes(scene: slicer.vtkMRMLScene) -> None:
+    """What Slicer's plugin for segmentations needs: it logs an error at each change of one that is not listed."""
+    volume = add_volume(scene, np.zeros(GRID.shape, np.int16), GRID)
+    hierarchy = hierarchy_of(scene)
+    study = hierarchy.CreateStudyItem(hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "patient"), "study")
+    hierarchy.CreateItem(study, volume)
+    node = add_segmentation(scene, volume, ["A"])
+    unlisted = []
+
+    def watch(caller: object, event: str, added: slicer.vtkMRMLNode) -> None:
+        if isinstance(added, slicer.vtkMRMLSegmentationNode):
+            hierarchy.CreateItem(hierarchy.GetSceneItemID(), added)  # as the application does
+            kind = slicer.vtkSegmentation
+            for code in (kind.SegmentAdded, kind.SegmentModified, added.DisplayModifiedEvent):
+                added.AddObserver(code, lambda *_: hierarchy.GetItemByDataNode(added) or unlisted.append(added))
+
+    watch.CallDataType = vtk.VTK_OBJECT  # type: ignore[attr-defined]
+    scene.AddObserver(scene.NodeAddedEvent, watch)
+    preview = MRMLScene(scene).open_preview(Target(volume.GetID(), node.GetID()), ["A"])
+    preview.set_opacity(0.2)
+    assert not preview.node.GetHideFromEditors() and not preview.node.GetSaveWithScene()
+    assert preview.node.GetName() == "FewShotSAM preview"
+    assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(preview.node)) == study
+    assert temporaryIds(scene) == [preview.node.GetID()] and unlisted == []
+    hierarchy.RemoveItem(hierarchy.GetItemByDataNode(preview.node), False, True)  # this too
+    preview.remove()
+    assert temporaryIds(scene) == []
 
 
 def test_a_closed_scene_does_no_harm(scene: slicer.vtkMRMLScene) -> None:

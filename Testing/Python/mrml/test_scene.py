@@ -120,21 +120,6 @@ def test_surfaces_are_refused_before_work_is_put_into_them(scene: slicer.vtkMRML
         MRMLScene(scene).segments(Target(volume.GetID(), node.GetID()))
 
 
-def test_different_transforms_are_refused(scene: slicer.vtkMRMLScene) -> None:
-    volume = add_volume(scene, ramp(), GRID, "CT")
-    node = add_segmentation(scene, volume, ["A"])
-    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "shift")
-    volume.SetAndObserveTransformNodeID(transform.GetID())
-    target, adapter = Target(volume.GetID(), node.GetID()), MRMLScene(scene)
-    for call in (
-        lambda: adapter.segments(target),
-        lambda: adapter.commit(target, ["A"], np.zeros(GRID.shape, np.uint8), 0, [1]),
-        lambda: adapter.open_preview(target, ["A"]),
-    ):
-        with pytest.raises(BadInputError, match=r"'shift'.*Harden"):
-            call()
-
-
 def test_what_is_gone_is_said(scene: slicer.vtkMRMLScene, tmp_path: Path) -> None:
     volume = add_volume(scene, ramp(), GRID)
     node = add_segmentation(scene, volume, ["A"])
@@ -293,3 +278,23 @@ def test_a_real_volume(scene: slicer.vtkMRMLScene, shared_data: Path, tmp_path: 
     assert back.geometry.is_same_as(image.geometry) and np.array_equal(back.mask(back.segments[0]), mask)
     adapter.undo()
     assert np.array_equal(voxels(segmentation, segment.id, image.geometry), sparse)
+
+
+def test_new_segmentations_come_under_the_volumes_patient_and_study(scene: slicer.vtkMRMLScene) -> None:
+    """The application lists a node as soon as it is added, but under no patient."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+
+    def list_it(caller: object, event: str, node: slicer.vtkMRMLNode) -> None:
+        if isinstance(node, slicer.vtkMRMLSegmentationNode):
+            hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+
+    list_it.CallDataType = vtk.VTK_OBJECT  # type: ignore[attr-defined]
+    scene.AddObserver(scene.NodeAddedEvent, list_it)
+    volume = add_volume(scene, ramp(), GRID)
+    study = hierarchy.CreateStudyItem(hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "patient"), "study")
+    hierarchy.CreateItem(study, volume)
+    result = Segmentation((ramp() % 2).astype(np.uint8)[None], GRID, (Segment("a", "A", (1, 0, 0), 1),))
+    adapter = MRMLScene(scene)
+    ids = adapter.create_segmentation(volume.GetID()), adapter.add_segmentation(volume.GetID(), result, "result")
+    items = [hierarchy.GetItemByDataNode(scene.GetNodeByID(each)) for each in ids]
+    assert [hierarchy.GetItemParent(item) for item in items] == [study, study]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from methods.conftest import small_vit_b as small_vit_b
 
 from FewShotSAMLib.sam import model_files
 from FewShotSAMLib.sam.registry import Architecture, EncoderSpec, build_sam, get_spec

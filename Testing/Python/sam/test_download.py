@@ -18,7 +18,7 @@ import pytest
 
 from FewShotSAMLib.core.errors import BadInputError, CancelledError
 from FewShotSAMLib.sam import download as download_module
-from FewShotSAMLib.sam import models
+from FewShotSAMLib.sam import model_files
 from FewShotSAMLib.sam.registry import EncoderSpec, get_spec
 
 CONTENT = os.urandom(3_000_000)
@@ -107,17 +107,17 @@ def _left_over(folder: Path) -> list[str]:
 
 def test_plain_download_reports_progress_and_is_not_repeated(spec: EncoderSpec, server: Server) -> None:
     seen: list[tuple[int, int]] = []
-    path = models.download(spec, progress=lambda done, total: seen.append((done, total)))
-    assert path == models.model_path(spec) and path.read_bytes() == CONTENT
+    path = download_module.download(spec, progress=lambda done, total: seen.append((done, total)))
+    assert path == model_files.model_path(spec) and path.read_bytes() == CONTENT
     assert _left_over(path.parent) == ["weights.pth"]
     assert seen[-1] == (len(CONTENT), len(CONTENT)) and len(seen) > 5
-    models.download(spec)
+    download_module.download(spec)
     assert len(server.requests) == 1
 
 
 def test_dropped_connections_are_resumed(spec: EncoderSpec, server: Server, tmp_path: Path) -> None:
     server.drop_after = [1_000_000, 300_000, 0, 50_000]
-    assert models.download(spec, tmp_path).read_bytes() == CONTENT
+    assert download_module.download(spec, tmp_path).read_bytes() == CONTENT
     assert [request for request, _ in server.requests] == [
         None, "bytes=1000000-", "bytes=1300000-", "bytes=1300000-", "bytes=1350000-"
     ]  # fmt: skip
@@ -127,7 +127,7 @@ def test_dropped_connections_are_resumed(spec: EncoderSpec, server: Server, tmp_
 def test_server_without_ranges_starts_over(spec: EncoderSpec, server: Server, tmp_path: Path) -> None:
     server.ranges = False
     server.drop_after = [2_000_000, 2_900_000]
-    assert models.download(spec, tmp_path).read_bytes() == CONTENT
+    assert download_module.download(spec, tmp_path).read_bytes() == CONTENT
     assert len(server.requests) == 3
 
 
@@ -135,59 +135,59 @@ def test_file_that_changes_between_two_connections(spec: EncoderSpec, server: Se
     server.content, server.etag = bytes(len(CONTENT)), '"old"'
     server.drop_after = [1_000_000, 0, 0, 0, 0, 0, 0]
     with pytest.raises(BadInputError, match="kept"):
-        models.download(spec, tmp_path)
+        download_module.download(spec, tmp_path)
     assert _left_over(tmp_path) == ["weights.pth.part", "weights.pth.part.json"]
     server.content, server.etag, server.drop_after = CONTENT, '"new"', []
-    assert models.download(spec, tmp_path).read_bytes() == CONTENT
+    assert download_module.download(spec, tmp_path).read_bytes() == CONTENT
     assert server.requests[-1] == ("bytes=1000000-", '"old"')
 
 
 def test_change_that_the_server_does_not_tell(spec: EncoderSpec, server: Server, tmp_path: Path) -> None:
     (tmp_path / "weights.pth.part").write_bytes(bytes(1_000_000))
     server.etag = ""
-    assert models.download(spec, tmp_path).read_bytes() == CONTENT
+    assert download_module.download(spec, tmp_path).read_bytes() == CONTENT
     assert [request for request, _ in server.requests] == ["bytes=1000000-", None]
 
 
 def test_wrong_file_of_the_right_size(spec: EncoderSpec, server: Server, tmp_path: Path) -> None:
     server.content = bytes(len(CONTENT))
     with pytest.raises(BadInputError, match=r"sent another file than the published weights.pth; it was deleted"):
-        models.download(spec, tmp_path)
+        download_module.download(spec, tmp_path)
     assert _left_over(tmp_path) == []
 
 
 def test_page_instead_of_the_file(spec: EncoderSpec, server: Server, tmp_path: Path) -> None:
     server.content = b"<html>Please sign in</html>"
     with pytest.raises(BadInputError, match=r"27 bytes.*login"):
-        models.download(spec, tmp_path)
+        download_module.download(spec, tmp_path)
     assert _left_over(tmp_path) == []
 
 
 def test_more_on_disk_than_the_server_has(spec: EncoderSpec, server: Server, tmp_path: Path) -> None:
     (tmp_path / "weights.pth.part").write_bytes(CONTENT + b"more")
-    assert models.download(spec, tmp_path).read_bytes() == CONTENT
+    assert download_module.download(spec, tmp_path).read_bytes() == CONTENT
     (tmp_path / "weights.pth").unlink()
     (tmp_path / "weights.pth.part").write_bytes(CONTENT[:2_000_000])
     server.answers = [416]
-    assert models.download(spec, tmp_path).read_bytes() == CONTENT
+    assert download_module.download(spec, tmp_path).read_bytes() == CONTENT
     (tmp_path / "weights.pth").rename(tmp_path / "weights.pth.part")
     count = len(server.requests)
-    assert models.download(spec, tmp_path).read_bytes() == CONTENT and len(server.requests) == count
+    assert download_module.download(spec, tmp_path).read_bytes() == CONTENT and len(server.requests) == count
 
 
 def test_busy_server_is_asked_again_a_missing_file_is_not(spec: EncoderSpec, server: Server, tmp_path: Path) -> None:
     server.answers = [503, 429]
-    assert models.download(spec, tmp_path).read_bytes() == CONTENT
+    assert download_module.download(spec, tmp_path).read_bytes() == CONTENT
     server.answers = [404]
     with pytest.raises(BadInputError, match="answered 404"):
-        models.download(spec, tmp_path / "other")
+        download_module.download(spec, tmp_path / "other")
     assert len(server.requests) == 4
 
 
 def test_no_connection(spec: EncoderSpec, server: Server, tmp_path: Path) -> None:
     nowhere = dataclasses.replace(spec, url="http://127.0.0.1:9/weights.pth")
     with pytest.raises(BadInputError, match=r"Check the internet connection.*--checkpoint FILE"):
-        models.download(nowhere, tmp_path)
+        download_module.download(nowhere, tmp_path)
 
 
 def test_cancelled_download_goes_on_later(spec: EncoderSpec, server: Server, tmp_path: Path) -> None:
@@ -198,20 +198,21 @@ def test_cancelled_download_goes_on_later(spec: EncoderSpec, server: Server, tmp
             raise CancelledError("stopped")
 
     with pytest.raises(CancelledError):
-        models.download(spec, tmp_path, check=check)
+        download_module.download(spec, tmp_path, check=check)
     kept = (tmp_path / "weights.pth.part").stat().st_size
     assert 0 < kept < len(CONTENT)
-    assert models.download(spec, tmp_path).read_bytes() == CONTENT
+    assert download_module.download(spec, tmp_path).read_bytes() == CONTENT
     assert server.requests[-1][0] == f"bytes={kept}-"
 
 
 def test_killed_download_goes_on_later(spec: EncoderSpec, server: Server, tmp_path: Path) -> None:
     server.pause_s = 0.02
     code = (
-        "import dataclasses, sys\nfrom pathlib import Path\nfrom FewShotSAMLib.sam import models, registry\n"
+        "import dataclasses, sys\nfrom pathlib import Path\n"
+        "from FewShotSAMLib.sam import download as download_module, registry\n"
         f"spec = dataclasses.replace(registry.get_spec('vit_b'), filename='weights.pth', url={spec.url!r},"
         f" size_bytes={spec.size_bytes}, sha256={spec.sha256!r})\n"
-        f"models.download(spec, Path({str(tmp_path)!r}))"
+        f"download_module.download(spec, Path({str(tmp_path)!r}))"
     )
     child = subprocess.Popen([sys.executable, "-c", code])
     part = tmp_path / "weights.pth.part"
@@ -222,7 +223,7 @@ def test_killed_download_goes_on_later(spec: EncoderSpec, server: Server, tmp_pa
     child.wait()
     server.pause_s = 0.0
     assert not (tmp_path / "weights.pth").exists()
-    assert models.download(spec, tmp_path).read_bytes() == CONTENT
+    assert download_module.download(spec, tmp_path).read_bytes() == CONTENT
     assert server.requests[-1][0] is not None
 
 
@@ -231,32 +232,32 @@ def test_no_space_and_no_folder(
 ) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BadInputError, match="FEWSHOTSAM_HOME"):
-        models.download(spec, tmp_path / "file" / "models")
+        download_module.download(spec, tmp_path / "file" / "models")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 9, 1))
     with pytest.raises(BadInputError, match="needs 3 MB more"):
-        models.download(spec, tmp_path)
+        download_module.download(spec, tmp_path)
     assert not server.requests
 
 
 def test_two_downloads_at_once(spec: EncoderSpec, tmp_path: Path) -> None:
     with filelock.FileLock(tmp_path / ".weights.pth.lock"), pytest.raises(BadInputError, match="another process"):
-        models.download(spec, tmp_path)
+        download_module.download(spec, tmp_path)
 
 
 def test_verify_and_status(spec: EncoderSpec, server: Server) -> None:
-    assert models.is_downloaded(get_spec("tiny")) and not models.is_downloaded(spec)
+    assert model_files.is_downloaded(get_spec("tiny")) and not model_files.is_downloaded(spec)
     with pytest.raises(BadInputError, match="models download vit_b"):
-        models.verify(spec)
-    path = models.download(spec)
-    assert models.verify(spec) == path and models.is_downloaded(spec)
+        model_files.verify(spec)
+    path = download_module.download(spec)
+    assert model_files.verify(spec) == path and model_files.is_downloaded(spec)
     path.write_bytes(bytes(len(CONTENT)))
     with pytest.raises(BadInputError, match="damaged"):
-        models.verify(spec)
-    assert models.download(spec).read_bytes() == CONTENT
-    states = {line.spec.name: line.state for line in models.status()}
+        model_files.verify(spec)
+    assert download_module.download(spec).read_bytes() == CONTENT
+    states = {line.spec.name: line.state for line in model_files.status()}
     assert states["tiny"] == "built-in" and states["vit_h"] == "absent"
-    models.model_path(get_spec("vit_h")).with_suffix(".pth.part").write_bytes(b"123")
-    assert [line.bytes_present for line in models.status() if line.state == "partial"] == [3]
-    assert models.verify(get_spec("tiny")).name == "tiny.safetensors"
+    model_files.model_path(get_spec("vit_h")).with_suffix(".pth.part").write_bytes(b"123")
+    assert [line.bytes_present for line in model_files.status() if line.state == "partial"] == [3]
+    assert model_files.verify(get_spec("tiny")).name == "tiny.safetensors"
     with pytest.raises(BadInputError, match="needs no download"):
-        models.download(get_spec("tiny"))
+        download_module.download(get_spec("tiny"))

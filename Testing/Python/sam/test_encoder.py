@@ -10,10 +10,11 @@ from segment_anything.modeling import Sam
 
 from FewShotSAMLib.core.errors import CancelledError, MemoryShortageError
 from FewShotSAMLib.sam import encoder as encoder_module
-from FewShotSAMLib.sam.calibration import REQUIRED_COSINE, cosine, synthetic_slice
 from FewShotSAMLib.sam.checkpoint import load_sam
 from FewShotSAMLib.sam.encoder import Encoder, load_encoder
-from FewShotSAMLib.sam.linear import FLOAT, INT8, INT8_SPLIT, integer_products_work
+from FewShotSAMLib.sam.family import FastNetwork
+from FewShotSAMLib.sam.fast.calibration import REQUIRED_COSINE, cosine, synthetic_slice
+from FewShotSAMLib.sam.fast.linear import FLOAT, INT8, INT8_SPLIT, integer_products_work
 from FewShotSAMLib.sam.registry import EncoderSpec, build_sam, get_spec
 
 CPU = torch.device("cpu")
@@ -107,7 +108,7 @@ def test_int8_is_used_where_it_is_good_enough() -> None:
     encoder = _encoder("int8", warn=warnings.append)
     images = _images(2)
     embeddings = encoder.encode(images)
-    assert {layer.mode for layer in encoder._vit.linears} <= {INT8, INT8_SPLIT}
+    assert {layer.mode for layer in encoder._network.linears} <= {INT8, INT8_SPLIT}
     assert all(cosine(a, b) >= REQUIRED_COSINE for a, b in zip(embeddings, _official(images), strict=True))
     assert encoder.precision == "int8"
     assert not warnings
@@ -119,8 +120,8 @@ def test_outlier_channels_get_layers_that_bear_them() -> None:
     encoder = _encoder("int8", outlier=400.0)
     images = _images(1)
     embedding = encoder.encode(images)
-    sensitive = [mode for layer in encoder._vit.linears[::2] if (mode := layer.mode) != INT8]
-    assert len(sensitive) == len(encoder._vit.linears[::2])  # qkv and the MLP's first layer, behind the norms
+    sensitive = [mode for layer in encoder._network.linears[::2] if (mode := layer.mode) != INT8]
+    assert len(sensitive) == len(encoder._network.linears[::2])  # qkv and the MLP's first layer, behind the norms
     assert cosine(embedding, _official(images, 400.0)) >= REQUIRED_COSINE
 
 
@@ -129,7 +130,7 @@ def test_outlier_channels_get_layers_that_bear_them() -> None:
 def test_int8_that_fails_on_a_real_slice(automatic: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A calibration that saw no outliers: the check on the first real slice must notice."""
 
-    def careless(vit: encoder_module.FastViT, *_: object) -> None:
+    def careless(vit: FastNetwork, *_: object) -> None:
         for layer in vit.linears:
             layer.quantise()
             layer.mode = INT8
@@ -151,11 +152,11 @@ def test_int8_that_fails_on_a_real_slice(automatic: bool, monkeypatch: pytest.Mo
 
 @needs_integers
 def test_weights_that_no_integers_suit_stay_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("FewShotSAMLib.sam.calibration._CALIBRATED_COSINE", 1.1)
+    monkeypatch.setattr("FewShotSAMLib.sam.fast.calibration._CALIBRATED_COSINE", 1.1)
     warnings: list[str] = []
     encoder = _encoder("int8", warn=warnings.append)
     encoder.encode(_images(1))
-    assert {layer.mode for layer in encoder._vit.linears} == {FLOAT}
+    assert {layer.mode for layer in encoder._network.linears} == {FLOAT}
     assert encoder.precision == "fp32"
     assert len(warnings) == 1
 
@@ -172,14 +173,14 @@ def test_half_precision_that_overflows_falls_back() -> None:
 class _Shortage:
     """Stands for the network: does not fit more than `most` slices."""
 
-    def __init__(self, vit: encoder_module.FastViT, most: int, error: Callable[[], BaseException]) -> None:
-        self._vit, self._most, self._error = vit, most, error
+    def __init__(self, vit: FastNetwork, most: int, error: Callable[[], BaseException]) -> None:
+        self._network, self._most, self._error = vit, most, error
         self.dtype = vit.dtype
 
     def __call__(self, images: torch.Tensor, check: object = None) -> torch.Tensor:
         if len(images) > self._most:
             raise self._error()
-        return self._vit(images)
+        return self._network(images)
 
 
 _ERRORS = [
@@ -195,7 +196,7 @@ def test_batches_are_halved_when_memory_runs_out(error: Callable[[], BaseExcepti
     encoder = _encoder("fp32", warn=warnings.append)
     images = _images(7)
     expected = encoder.encode(images)
-    encoder._vit = _Shortage(encoder._vit, 1, error)
+    encoder._network = _Shortage(encoder._network, 1, error)
     encoder._batch_limit = 6
     assert torch.equal(encoder.encode(images), expected)
     assert ["3" in warnings[0], "1" in warnings[1], len(warnings)] == [True, True, 2]
@@ -204,11 +205,11 @@ def test_batches_are_halved_when_memory_runs_out(error: Callable[[], BaseExcepti
 
 def test_a_slice_that_does_not_fit_and_other_errors() -> None:
     encoder = _encoder("fp32")
-    vit = encoder._vit
-    encoder._vit = _Shortage(vit, 0, MemoryError)
+    vit = encoder._network
+    encoder._network = _Shortage(vit, 0, MemoryError)
     with pytest.raises(MemoryShortageError, match="smaller encoder"):
         encoder.encode(_images(2))
-    encoder._vit = _Shortage(vit, 0, lambda: RuntimeError("something else"))
+    encoder._network = _Shortage(vit, 0, lambda: RuntimeError("something else"))
     with pytest.raises(RuntimeError, match="something else"):
         encoder.encode(_images(1))
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from FewShotSAMLib.sam.linear import INT8, INT8_SPLIT, Linear, integer_products_work
+from FewShotSAMLib.sam.fast.linear import INT8, INT8_SPLIT, Linear, integer_products_work
 
 pytestmark = pytest.mark.skipif(not integer_products_work(), reason="this torch has no usable 8-bit products")
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.errors import BadInputError, is_memory_shortage
 from FewShotSAMLib.sam import memory, precision
+from FewShotSAMLib.sam.family import family_of
 from FewShotSAMLib.sam.precision import pick_device, pick_precision
 from FewShotSAMLib.sam.registry import get_spec
 
@@ -60,7 +61,7 @@ def test_devices_beyond_the_last_and_unknown_ones(monkeypatch: pytest.MonkeyPatc
 
 def test_batches_follow_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     architecture = get_spec("vit_b").architecture
-    one = memory.bytes_per_slice(architecture, 2)
+    one = family_of(architecture).bytes_per_slice(architecture, 2)
     for free, expected in ((0, 1), (4 * one, 2), (1000 * one, memory.LARGEST_BATCH), (None, 1)):
         monkeypatch.setattr(memory, "free_memory", lambda _, free=free: free)
         assert memory.batch_size(architecture, 2, CPU) == expected
@@ -68,8 +69,8 @@ def test_batches_follow_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_what_running_out_of_memory_looks_like() -> None:
     shortages = ["[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ...", "CUDA out of memory."]
-    assert all(memory.is_memory_shortage(RuntimeError(text)) for text in shortages)
-    assert memory.is_memory_shortage(MemoryError())
-    assert not memory.is_memory_shortage(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-    assert not memory.is_memory_shortage(ValueError("out of memory"))
+    assert all(is_memory_shortage(RuntimeError(text)) for text in shortages)
+    assert is_memory_shortage(MemoryError())
+    assert not is_memory_shortage(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert not is_memory_shortage(ValueError("out of memory"))
     assert memory.free_memory(CPU) is None or memory.free_memory(CPU) > 0

@@ -6,10 +6,10 @@ import pytest
 import torch
 from segment_anything.modeling import ImageEncoderViT
 
-from FewShotSAMLib.sam.attention import RelativePositions, attend, attend_folded
-from FewShotSAMLib.sam.calibration import cosine
-from FewShotSAMLib.sam.parallel import one_thread_each
-from FewShotSAMLib.sam.vit import FastViT
+from FewShotSAMLib.sam.fast.attention import RelativePositions, attend, attend_folded
+from FewShotSAMLib.sam.fast.calibration import cosine
+from FewShotSAMLib.sam.fast.parallel import one_thread_each
+from FewShotSAMLib.sam.fast.vit import FastViT
 
 CPU = torch.device("cpu")
 
@@ -92,7 +92,7 @@ def test_attention_in_parts_and_folded(height: int, width: int, size: float) -> 
 
 def test_small_scratch_memory_changes_nothing(official: ImageEncoderViT, images: torch.Tensor, monkeypatch) -> None:
     expected = FastViT(official, CPU)(images[:1])
-    monkeypatch.setattr("FewShotSAMLib.sam.attention.SCRATCH_BYTES", 10_000)
+    monkeypatch.setattr("FewShotSAMLib.sam.fast.attention.SCRATCH_BYTES", 10_000)
     torch.testing.assert_close(FastViT(official, CPU)(images[:1]), expected, atol=1e-5, rtol=1e-5)
 
 

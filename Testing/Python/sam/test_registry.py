@@ -10,8 +10,10 @@ import pytest
 import torch
 from segment_anything import sam_model_registry
 
+from FewShotSAMLib.bundled.compact import FINE, FOLDED_CHANNELS, SAM_CHANNELS
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.sam.compact import FOLDED_CHANNELS, SAM_CHANNELS
+from FewShotSAMLib.methods.registry import get_method
+from FewShotSAMLib.sam.family import family_of
 from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS, PIXEL_MEAN, PIXEL_STD, all_specs, build_sam, get_spec
 
 # The package's attribute of that name is a function that hides the module.
@@ -66,8 +68,19 @@ def test_tiny_fits_sam() -> None:
 def test_listing_needs_neither_torch_nor_h5py() -> None:
     code = (
         "import sys\n"
-        "from FewShotSAMLib.sam import cache, models\n"
-        "models.status(); cache.EmbeddingCache().usage()\n"
+        "from FewShotSAMLib.sam import cache, model_files\n"
+        "model_files.status(); cache.EmbeddingCache().usage()\n"
         "sys.exit(len({'torch', 'h5py', 'segment_anything'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["tiny", "vit_b"])
+def test_what_an_encoder_is_said_to_do_is_what_its_family_does(name: str) -> None:
+    architecture = get_spec(name).architecture
+    family = family_of(architecture)
+    assert architecture.fine_channels == (FINE if name == "tiny" else ())
+    assert bool(family.FEW_SHOT) == (family.decoder_layers() is not None) == (not architecture.answers_prompts)
+    method = get_method("few-shot").load()
+    assert (method.for_encoder(architecture) is method) == (not family.FEW_SHOT)
+    assert family.new_factors(architecture, 1).state_dict() and family.bytes_per_slice(architecture, 4) > 0

@@ -1,8 +1,10 @@
 """The panel under the harness. One process has one Qt binding: `test_in_*.py` start a process for each."""
 
+import logging
 import os
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,10 +25,20 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 if BINDING:
     sys.path.extend([str(REPOSITORY / "Testing" / "Python"), str(Path(__file__).parent)])
-    from harness import application, problems
+    from harness import application, problems, scripted
 
     SETTINGS = tempfile.TemporaryDirectory()
     application.start(Path(SETTINGS.name))  # now: the test modules import `qt`
+    from harness import slicer_objects  # noqa: F401 - they register themselves
+
+    class _Unexpected(logging.Handler):
+        """The panel goes on after an error that nobody foresaw; a test does not."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.exc_info:
+                problems.report("".join(traceback.format_exception(*record.exc_info)))
+
+    logging.getLogger().addHandler(_Unexpected(logging.ERROR))
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +60,7 @@ def strict() -> Iterator[None]:
 
 @pytest.fixture
 def scene() -> SimpleNamespace:
-    """A volume of 40 slices, a segmentation, and red, yellow and green slice views."""
+    """A volume of 40 slices, and the slice views: red is axial, yellow sagittal, green coronal."""
     import numpy as np
     import slicer
     import slicer.util
@@ -57,35 +69,35 @@ def scene() -> SimpleNamespace:
     slicer.util.updateVolumeFromArray(volume, np.zeros((40, 30, 20), np.int16))
     volume.SetSpacing(1.0, 1.0, 3.0)
     volume.SetOrigin(-100.0, 20.0, 7.0)
-    views = []
-    for name, orient in (("Red", "Axial"), ("Yellow", "Sagittal"), ("Green", "Coronal")):
-        view = slicer.mrmlScene.CreateNodeByClass("vtkMRMLSliceNode")
-        view.UnRegister(None)
-        view.SetName(name)
-        view.SetLayoutName(name)
-        view = slicer.mrmlScene.AddNode(view)
-        getattr(view, f"SetOrientationTo{orient}")()
-        views.append(view)
+    views = [slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{name}") for name in ("Red", "Yellow", "Green")]
     return SimpleNamespace(volume=volume, views=views)
 
 
 class PanelUnderTest:
-    """The module, opened as Slicer opens it, with fakes around it."""
+    """The module, opened as Slicer opens it, with fakes around it; `widget` is another one after a reload."""
 
     def __init__(self) -> None:
         import fakes
-        import slicer.util
+
+        self.session, self.views, self.dialogs = fakes.FakeSession(), fakes.FakeViews(), fakes.FakeDialogs()
+        self.dependencies = fakes.FakeDependencies()
+        self.representation = scripted.openModule(REPOSITORY / "FewShotSAM" / "FewShotSAM.py", self._prepare)
+        self.module = sys.modules["FewShotSAM"]
+        self.root = self.representation
+        self.representation.enter()
+        self.root.resize(400, 1000)
+        self.root.show()
+
+    def _prepare(self, widget: Any) -> None:
+        """Called for each Python widget before its `setup`."""
+        import fakes
 
         from FewShotSAMLib.widgets.parameters import SceneParameters
         from FewShotSAMLib.widgets.services import Services
         from FewShotSAMLib.widgets.settings_store import SettingsStore
 
-        self.module = application.loadModule(REPOSITORY / "FewShotSAM" / "FewShotSAM.py")
-        self.session, self.views, self.dialogs = fakes.FakeSession(), fakes.FakeViews(), fakes.FakeDialogs()
-        self.dependencies = fakes.FakeDependencies()
         self.store = SettingsStore()
-        self.widget = self.module.FewShotSAMWidget()
-        self.widget.makeServices = lambda segmentEditor: Services(
+        widget.makeServices = lambda segmentEditor: Services(
             self.session,
             fakes.FakeScene(),
             self.views,
@@ -94,11 +106,18 @@ class PanelUnderTest:
             self.dialogs,
             self.dependencies,
         )
-        self.widget.setup()
-        self.root = self.widget.parent
-        self.ui: Any = slicer.util.childWidgetVariables(self.root)
-        self.root.resize(400, 1000)
-        self.root.show()
+
+    @property
+    def widget(self) -> Any:
+        """The module's Python widget."""
+        return self.representation.self()
+
+    @property
+    def ui(self) -> Any:
+        """The widgets by their names."""
+        import slicer.util
+
+        return slicer.util.childWidgetVariables(self.root)
 
     def wait(self, ticks: int = 6) -> None:
         """Let the panel tick, without waiting for its timer."""
@@ -123,7 +142,8 @@ def panel(scene: SimpleNamespace) -> Iterator[PanelUnderTest]:
     made = PanelUnderTest()
     yield made
     made.session.fails_with = None
-    made.widget.cleanup()
+    made.widget.root = None  # bindings are not sure to notice what Qt deletes of its own, so it is left to lie there
+    scripted.closeModule("FewShotSAM")
     made.root.hide()
     qmrml_widgets.stopFollowing()
 

@@ -10,7 +10,7 @@ import fakes
 import numpy as np
 import slicer
 import slicer.util
-from harness import application, qmrml_widgets
+from harness import application, qmrml_widgets, scripted
 from harness.scene import add_volume, paint, stored, voxels
 
 from FewShotSAMLib.core import Geometry
@@ -23,6 +23,7 @@ from FewShotSAMLib.worker import WorkerClient
 from FewShotSAMLib.worker.protocol import Event
 from FewShotSAMLib.workflow import Message, Progress, Session, State
 
+MODULE = Path(__file__).resolve().parents[3] / "FewShotSAM" / "FewShotSAM.py"
 SHAPE = (32, 64, 64)
 PAINTED = (7, 15, 24)
 STRAIGHT = Geometry((64, 64, 32), (1.0, 1.0, 3.0), (-32.0, -20.0, 7.0))
@@ -71,8 +72,6 @@ class Journey:
 
     def __init__(self, folder: Path, client: WorkerClient, realServices: bool = False) -> None:
         self.dialogs, self.client = fakes.FakeDialogs(), client
-        module = application.loadModule(Path(__file__).resolve().parents[3] / "FewShotSAM" / "FewShotSAM.py")
-        self.widget = module.FewShotSAMWidget()
 
         def makeServices(editor: Any) -> Services:
             scene = MRMLScene(segmentEditor=editor)
@@ -80,9 +79,11 @@ class Journey:
             store, dependencies = SettingsStore(), fakes.FakeDependencies()
             return Services(session, scene, SliceViews(), SceneParameters(), store, self.dialogs, dependencies)
 
-        if not realServices:
-            self.widget.makeServices = makeServices
-        self.widget.setup()
+        def prepare(widget: Any) -> None:
+            widget.makeServices = widget.makeServices if realServices else makeServices
+
+        self.representation = scripted.openModule(MODULE, prepare)
+        self.widget = self.representation.self()
         self.session: Any = self.widget.panel.services.session
         self.ui: Any = slicer.util.childWidgetVariables(self.widget.parent)
         self.widget.parent.resize(400, 1000)
@@ -98,8 +99,9 @@ class Journey:
 
     def close(self) -> None:
         """As when Slicer quits."""
-        self.widget.cleanup()
-        self.widget.parent.hide()
+        self.widget.root = None  # as in conftest.py
+        scripted.closeModule("FewShotSAM")
+        self.representation.hide()
         qmrml_widgets.stopFollowing()
 
     def until(self, condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -121,7 +123,7 @@ class Journey:
         """Load a volume, open the module on it; a segmentation with one segment is made by the panel."""
         self.geometry = geometry
         self.volume = add_volume(slicer.mrmlScene, image, geometry, name)
-        self.widget.enter()
+        self.representation.enter()
         self.ui.volumeSelector.setCurrentNodeID(self.volume.GetID())
 
     @property

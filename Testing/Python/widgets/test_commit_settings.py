@@ -53,7 +53,7 @@ def embedded() -> Iterator[Embedded]:
     node = add_segmentation(slicer.mrmlScene, volume, ["first", "second"])
     for name, mask in (("first", FIRST), ("second", SECOND)):
         paint(node, name, mask, GRID)
-    editor.setInputs(volume.GetID(), node.GetID())
+    editor.setInputs(volume.GetID(), node.GetID(), show=False)
     user = editor.widget.mrmlSegmentEditorNode()
     user.SetSelectedSegmentID("second")
     scene = MRMLScene(segmentEditor=editor.widget)

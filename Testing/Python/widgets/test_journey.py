@@ -25,6 +25,7 @@ def journey(scene: Any, tmp_path: Path, worker_python: str) -> Iterator[Journey]
 
 def test_paint_propagate_look_apply_undo_save_model(journey: Journey, tmp_path: Path) -> None:
     truth, ui = ellipsoid(), journey.ui
+    logged = slicer.app.errorLogModel().logEntryCount()
     journey.open(STRAIGHT, imageOf(truth))
     journey.paint(truth, 0, PAINTED)
     assert ui.paintedList.topLevelItemCount == 3
@@ -46,6 +47,8 @@ def test_paint_propagate_look_apply_undo_save_model(journey: Journey, tmp_path: 
     slicer.mrmlScene.Clear(0)
     journey.rest()
     assert (journey.session.state, journey.session.target) == (State.IDLE, None)
+    log = slicer.app.errorLogModel()
+    assert [log.logEntryDescription(row) for row in range(logged, log.logEntryCount())] == []
     assert turns[:, 1].max() < LONGEST_TURN_S
     # By the clock another process may have had the computer meanwhile, but not often.
     assert (turns[:, 0] >= LONGEST_TURN_S).mean() < 0.01

@@ -10,8 +10,10 @@ from harness.binding import QtCore, QtGui
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.widgets.images import toPixmap
 from FewShotSAMLib.widgets.painted_list import squared
-from FewShotSAMLib.widgets.strip_image import MIDDLE, PAINTED, SURE, UNSURE, confidenceColors, stripImage
+from FewShotSAMLib.widgets.strip_image import MIDDLE, SURE, UNSURE, confidenceColors, stripImage
 from FewShotSAMLib.workflow import State
+
+INK, PAPER = (20, 20, 20), (245, 245, 245)
 
 
 @pytest.fixture
@@ -150,15 +152,15 @@ def test_scrolling_the_panel_chooses_nothing(painting: Any) -> None:
 
 def test_strip_image_marks_what_it_should() -> None:
     review = fakes.review()
-    image = stripImage(review, 20, 400, 42)
+    image = stripImage(review, 20, 400, 42, INK, PAPER)
     assert image.shape == (42, 400, 3)
-    assert tuple(image[0, 105]) == PAINTED  # slice 10: a full bar
-    assert tuple(image[5, 35]) == PAINTED  # slice 3, empty: the lower half of one
-    assert tuple(image[0, 35]) != PAINTED
+    assert tuple(image[0, 105]) == INK  # slice 10: a full bar
+    assert tuple(image[5, 35]) == INK  # slice 3, empty: the lower half of one
+    assert tuple(image[0, 35]) != INK
     assert tuple(image[20, 105]) == SURE
     assert tuple(image[41, 355]) == UNSURE  # slice 35 is the next one
-    assert tuple(image[20, 204]) == PAINTED  # slice 20 is shown
-    assert (image[20, [202, 206]] == 255).all()
+    assert tuple(image[20, 204]) == INK  # slice 20 is shown
+    assert (image[20, [202, 206]] == PAPER).all()
 
 
 def test_strip_colors_run_from_orange_to_blue() -> None:
@@ -167,7 +169,7 @@ def test_strip_colors_run_from_orange_to_blue() -> None:
 
 
 def test_strip_of_more_slices_than_columns_still_shows_the_last() -> None:
-    image = stripImage(fakes.review(), 39, 17, 42)
+    image = stripImage(fakes.review(), 39, 17, 42, INK, PAPER)
     assert image.shape == (42, 17, 3)
 
 

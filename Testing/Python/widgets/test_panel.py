@@ -4,7 +4,7 @@ from typing import Any
 
 import fakes
 import pytest
-from harness import application, problems
+from harness import application
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.workflow import Message, Progress, State
@@ -58,7 +58,6 @@ def test_progress_without_an_end_shows_a_busy_bar(panel: Any) -> None:
 
 def test_preview_controls(panel: Any) -> None:
     ui, preview = panel.ui, fakes.FakePreview()
-    panel.ui.propagateSection.setCollapsed(False)
     assert not ui.previewFrame.visible
     panel.go(state=State.RUNNING, preview=preview)
     assert ui.previewFrame.visible
@@ -73,7 +72,7 @@ def test_preview_controls(panel: Any) -> None:
     assert panel.session.calls[-2:] == [("apply",), ("discard",)]
     panel.go(state=State.IDLE, preview=None)
     assert not ui.previewFrame.visible
-    assert not ui.show3DButton.checked
+    assert ui.show3DButton.checked, "the next preview is shown in 3D, too"
 
 
 @pytest.mark.parametrize("level", ["info", "warning", "error"])
@@ -113,12 +112,12 @@ def test_done_sections_fold_away(panel: Any) -> None:
     assert [ui.inputsSection.collapsed, ui.paintedSection.collapsed, ui.reviewSection.collapsed] == [False, False, True]
     panel.go(state=State.PREPARING)
     assert [ui.inputsSection.collapsed, ui.paintedSection.collapsed] == [True, True]
-    ui.inputsSection.setCollapsed(False)
+    ui.inputsSection.collapsed = False
     panel.go(state=State.RUNNING)
     assert not ui.inputsSection.collapsed  # as the user wants it
     panel.go(state=State.PREVIEW, review=fakes.review())
     assert not ui.reviewSection.collapsed
-    ui.inputsSection.setCollapsed(True)
+    ui.inputsSection.collapsed = True
     ui.nextSliceButton.click()
     assert not ui.inputsSection.collapsed
 
@@ -133,11 +132,83 @@ def test_the_timer_ticks_until_the_panel_is_closed(panel: Any) -> None:
     assert panel.session.polls == before
 
 
-def test_an_unexpected_error_stops_the_timer_and_fails_the_test(panel: Any) -> None:
-    panel.session.poll = lambda: 1 / 0
-    with problems.expected("ZeroDivisionError"):
-        _letTimeoutsPass()
-    _letTimeoutsPass()  # a second error would be a problem
+def _watchBusy(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[tuple[str, bool]]:
+    """What the status bar named, and whether the cursor was busy, at each call."""
+    import qt
+    import slicer.util
+
+    said, seen = [""], []
+    monkeypatch.setattr(slicer.util, "showStatusMessage", lambda text, duration=0: said.append(text))
+
+    def call(*values: Any) -> None:
+        cursor = qt.QApplication.overrideCursor()
+        seen.append((said[-1], cursor is not None and cursor.shape() == qt.Qt.WaitCursor))
+
+    monkeypatch.setattr(owner, name, call, raising=False)
+    return seen
+
+
+def test_long_steps_have_a_name_and_a_busy_cursor(panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import qt
+
+    preview = fakes.FakePreview()
+    panel.go(state=State.RUNNING, preview=preview)
+    panel.go(state=State.PREVIEW, review=fakes.review())
+    shown = _watchBusy(monkeypatch, preview, "set_shown_in_3d")
+    panel.ui.show3DButton.click()
+    applied = _watchBusy(monkeypatch, panel.session, "apply")
+    panel.ui.applyButton.click()
+    panel.dialogs.answer = "/x/liver.seg.nrrd"
+    exported = _watchBusy(monkeypatch, panel.session, "export")
+    panel.ui.exportButton.click()
+    assert shown == [("Making the surface for the 3D view…", True)]
+    assert applied == [("Writing the result into the segmentation…", True)]
+    assert exported == [("Writing liver.seg.nrrd…", True)]
+    assert qt.QApplication.overrideCursor() is None
+
+
+def test_what_was_seen_in_3d_is_seen_after_apply(panel: Any) -> None:
+    import slicer
+
+    node = slicer.mrmlScene.GetNodeByID(panel.session.target.segmentation)
+    surface = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
+    panel.session.apply = lambda: panel.session.go(state=State.IDLE, preview=None)
+    for shown in (False, True):
+        panel.go(state=State.PREVIEW, preview=fakes.FakePreview())
+        panel.ui.show3DButton.setChecked(shown)
+        panel.ui.applyButton.click()
+        panel.wait(2)
+        assert node.GetSegmentation().ContainsRepresentation(surface) == shown
+
+
+def test_a_result_that_was_not_applied_makes_no_surface(panel: Any) -> None:
+    import slicer
+
+    node = slicer.mrmlScene.GetNodeByID(panel.session.target.segmentation)
+    panel.go(state=State.PREVIEW, preview=fakes.FakePreview())
+    panel.ui.show3DButton.setChecked(True)
+    panel.session.fails_with = BadInputError("The segmentation is gone.", "Choose another.")
+    panel.ui.applyButton.click()
+    surface = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
+    assert not node.GetSegmentation().ContainsRepresentation(surface)
+
+
+def test_why_nothing_can_be_propagated_stands_above_the_button(panel: Any) -> None:
+    panel.go(reason="Paint the structure on a few slices first.")
+    assert panel.ui.costLabel.visible and panel.ui.costLabel.text == "Paint the structure on a few slices first."
+    panel.go(reason="", state=State.RUNNING)
+    assert not panel.ui.costLabel.visible
+
+
+def test_the_brush_is_taken_when_asked(panel: Any) -> None:
+    assert _editor(panel).activeEffect() is None
+    assert panel.ui.paintButton.visible and panel.ui.paintButton.enabled
+    panel.ui.inputsSection.collapsed = True
+    panel.ui.paintButton.click()
+    assert _editor(panel).activeEffect().name == "Paint"
+    assert not panel.ui.inputsSection.collapsed
+    panel.go(axis=0, painted=fakes.painted(10))
+    assert not panel.ui.paintButton.visible, "whoever has painted knows how"
 
 
 def _letTimeoutsPass() -> None:

@@ -3,13 +3,16 @@
 import importlib.metadata
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
 import slicer
 import slicer.util
-from journey import Journey
+from harness import scripted, signatures, wheels
+from harness.application import values
+from harness.launcher import makePythonSlicer
+from journey import MODULE, Journey
 
 from FewShotSAMLib.widgets.dependencies import Dependencies
 
@@ -25,24 +28,27 @@ class Slicer:
         self._site, self._patch = folder / "site-packages", monkeypatch
         self._site.mkdir()
         monkeypatch.syspath_prepend(str(self._site))
-        launcher = folder / "bin" / "PythonSlicer"
-        launcher.parent.mkdir()
-        launcher.write_text(f'#!/bin/sh\nexec "{workerPython}" "$@"\n')
-        launcher.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{launcher.parent}:/usr/bin:/bin")
-        kept = ("connect", "disconnect", "topLevelWidgets", "processEvents")
-        app = SimpleNamespace(
-            slicerUserSettingsFilePath=str(folder / "NA-MIC" / "Slicer.ini"),
-            testingEnabled=lambda: False,
-            **{name: getattr(slicer.app, name) for name in kept},
-        )
-        monkeypatch.setattr(slicer, "app", app)
+        makePythonSlicer(folder, workerPython)
+        monkeypatch.setitem(values, "slicerHome", str(folder))
+        monkeypatch.setitem(values, "slicerUserSettingsFilePath", str(folder / "NA-MIC" / "Slicer.ini"))
+        monkeypatch.setitem(values, "temporaryPath", str(folder / "Slicer-user"))
         monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", self._confirm)
         for name in ("version", "distribution"):
             monkeypatch.setattr(importlib.metadata, name, self._hiding(getattr(importlib.metadata, name)))
         packaging: Any = ModuleType("slicer.packaging")
-        packaging.pip_install = packaging.pip_ensure = lambda requirements, **options: self.put(*self._wanted())
+        for name in ("pip_install", "pip_ensure"):
+            setattr(packaging, name, self._installer(name))
         monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
+
+    def _installer(self, name: str) -> Any:
+        """slicer.packaging's function of that name: installs what is missing, and knows the real one's parameters."""
+        real = signatures.real("slicer.packaging", name, "5.12")
+
+        def install(*values: Any, **named: Any) -> None:
+            real.bind(*values, **named)
+            self.put(*self._wanted())
+
+        return install
 
     def _confirm(self, text: str, **options: Any) -> bool:
         self.asked.append(text)
@@ -63,22 +69,21 @@ class Slicer:
         """Install packages that must not be imported."""
         for text in requirements:
             name, version = text.replace("==", ">=").split(">=")
-            folder = self._site / name.replace("-", "_")
-            folder.mkdir()
-            (folder / "__init__.py").write_text("raise AssertionError('imported into Slicer')")
-            info = self._site / f"{folder.name}-{version}.dist-info"
-            info.mkdir()
-            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-            (info / "RECORD").write_text("")
+            wheels.install(self._site, name, version)
             self.absent.discard(name)
-        importlib.invalidate_caches()
 
     def installExtension(self) -> None:
         """The extension PyTorch."""
         utils: Any = ModuleType("PyTorchUtils")
 
         class PyTorchUtilsLogic:
-            def installTorch(_self, askConfirmation=False, torchVersionRequirement=None) -> None:  # noqa: N805
+            def installTorch(
+                _self,  # noqa: N805
+                askConfirmation=False,
+                forceComputationBackend=None,
+                torchVersionRequirement=None,
+                torchvisionVersionRequirement=None,
+            ) -> None:
                 assert not askConfirmation and torchVersionRequirement == ">=2.4"
                 self.put("torch>=2.4", "torchvision>=0.19")
 
@@ -94,37 +99,38 @@ def test_from_nothing_installed_to_a_background_process(
     journey = Journey(tmp_path, None, realServices=True)
     try:
         ui, session = journey.ui, journey.session
-        journey.widget.enter()
+        journey.representation.enter()
         assert ui.dependencyFrame.visible
         assert "Extensions Manager" in ui.dependencyLabel.text, "the extension PyTorch comes first"
         assert not ui.propagateButton.enabled and ui.propagateButton.toolTip == ui.dependencyLabel.text
         application.installExtension()
-        journey.widget.exit()
-        journey.widget.enter()
+        journey.representation.exit()
+        journey.representation.enter()
         assert "torch, torchvision" in ui.dependencyLabel.text and "Press Install" in ui.dependencyLabel.text
         assert session.machine is None
         journey.press("installButton")
         assert len(application.asked) == 1 and "torch>=2.4" in application.asked[0]
         assert not ui.dependencyFrame.visible
+        journey.rest()
+        assert session.machine is None, "nothing needs it yet"
+        ui.advancedSection.collapsed = False
         journey.until(lambda: session.machine is not None)  # PythonSlicer's own answer
         assert [device.name for device in session.machine.devices][-1] == "cpu"
         assert ui.propagateButton.toolTip == session.why_not()
         assert session.models.folder == tmp_path / "NA-MIC" / "FewShotSAM" / "Models"
+        assert any(each.is_dir() for each in (tmp_path / "Slicer-user").iterdir()), "the job folder"
     finally:
         journey.close()
+    assert not list((tmp_path / "Slicer-user").iterdir())
     assert not {*TORCH, "h5py"} & set(sys.modules)
 
 
-def test_an_incomplete_slicer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_slicer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without PythonSlicer there is nothing to compute with; the module opens with a message and nothing else."""
-    monkeypatch.setenv("PATH", str(tmp_path))
     told: list[str] = []
     monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **options: told.append(text))
-    from harness import application
-
-    module = application.loadModule(Path(__file__).resolve().parents[3] / "FewShotSAM" / "FewShotSAM.py")
-    widget = module.FewShotSAMWidget()
-    widget.setup()
+    representation = scripted.openModule(MODULE)
     assert "PythonSlicer was not found" in told[0] and "Install 3D Slicer anew" in told[0]
-    for call in (widget.enter, widget.exit, widget.cleanup):
-        call()
+    representation.enter()
+    representation.exit()
+    scripted.closeModule("FewShotSAM")

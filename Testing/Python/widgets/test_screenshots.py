@@ -1,16 +1,14 @@
-"""Pictures of the panel in each state, 400 pixels wide; nothing may be wider or be cut off."""
+"""Pictures of the panel in each state, as Slicer's module panel shows it: nothing is cut off, the strip is in sight."""
 
 from pathlib import Path
 from typing import Any
 
 import fakes
 import pytest
-from harness import application
 from harness.binding import QtWidgets
+from harness.module_panel import SMALL, USUAL, ModulePanel
 
 from FewShotSAMLib.workflow import Message, Progress, State
-
-WIDTH = 400
 
 
 def start(panel: Any) -> None:
@@ -28,7 +26,7 @@ def run(panel: Any) -> None:
     panel.go(state=State.PREPARING)
     panel.go(state=State.RUNNING, preview=fakes.FakePreview())
     panel.say("progressed", Progress("predict", "Predicting slices, 34 of 112", 0.3, 75.0))
-    panel.ui.logSection.setCollapsed(False)
+    panel.ui.logSection.collapsed = False
     panel.say("logged", "encoder tiny on cpu")
 
 
@@ -53,10 +51,10 @@ def models(panel: Any) -> None:
     for name in ("liver CT", "spleen and kidneys of the MR cohort"):
         panel.session.models.put(name)
     panel.go(axis=0, review=fakes.review())
-    for name in ("inputs", "painted", "propagate", "review"):
-        getattr(panel.ui, f"{name}Section").setCollapsed(True)
+    for name in ("inputs", "painted", "review"):
+        getattr(panel.ui, f"{name}Section").collapsed = True
     for name in ("models", "export"):
-        getattr(panel.ui, f"{name}Section").setCollapsed(False)
+        getattr(panel.ui, f"{name}Section").collapsed = False
     panel.ui.modelList.topLevelItem(0).setSelected(True)
 
 
@@ -65,26 +63,30 @@ def advanced(panel: Any) -> None:
 
     panel.go(axis=0, machine=fakes.machine(), settings=dataclasses.replace(panel.session.settings, encoder="vit_b"))
     for name in ("inputs", "painted", "review"):
-        getattr(panel.ui, f"{name}Section").setCollapsed(True)
-    panel.ui.advancedSection.setCollapsed(False)
+        getattr(panel.ui, f"{name}Section").collapsed = True
+    panel.ui.advancedSection.collapsed = False
 
 
 STATES = (start, paint, run, preview, review, failure, models, advanced)
 
 
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("height", [SMALL, USUAL])
 @pytest.mark.parametrize("prepare", STATES, ids=lambda prepare: prepare.__name__)
-def test_panel_fits(panel: Any, scene: Any, screenshots: Path | None, prepare: Any) -> None:
+def test_panel_fits(panel: Any, scene: Any, screenshots: Path | None, prepare: Any, height: int, dark: bool) -> None:
     panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    shell = ModulePanel(panel.root, height, dark)
+    width = shell.narrowest()
     prepare(panel)
     panel.wait(24)
-    root = panel.root.native
-    root.resize(WIDTH, max(root.minimumSizeHint().height(), root.sizeHint().height()))
-    application.processEvents()
-    panel.wait(5)
-    assert root.minimumSizeHint().width() <= WIDTH
     if screenshots is not None:
-        assert root.grab().save(str(screenshots / f"{prepare.__name__}.png"))
-    cut = [_described(button) for button in root.findChildren(QtWidgets.QPushButton) if _isCut(button)]
+        name = f"{prepare.__name__}-{height}-{'dark' if dark else 'light'}.png"
+        assert shell.grab().save(str(screenshots / name))
+    assert shell.narrowest() == width, "the slice views would jump"
+    assert not shell.scrolls() and shell.sees(panel.ui.runStrip) and shell.sees(panel.ui.propagateButton)
+    contents = panel.ui.sectionsContents.native
+    assert contents.minimumSizeHint().width() <= panel.ui.sectionsArea.native.viewport().width()
+    cut = [_described(button) for button in panel.root.native.findChildren(QtWidgets.QPushButton) if _isCut(button)]
     assert cut == []
 
 

@@ -23,7 +23,7 @@ from FewShotSAMLib.worker import WorkerClient
 from FewShotSAMLib.workflow import State
 
 NAMES = ("liver", "spleen")
-PANEL, VIEW, BAR, GAP = 400, 385, 20, 3
+PANEL, VIEW, BAR, GAP = 444, 385, 20, 3
 BACKGROUND = "#2b2b2b"
 WINDOW = (-120.0, 220.0)
 MOST_BYTES = 200_000
@@ -49,7 +49,7 @@ class Tour(Journey):
             segmentation.GetNthSegment(number).SetName(name)
             segmentation.GetNthSegment(number).SetColor(*segments[name].color)
         scene = slicer.mrmlScene
-        scene.logics = application._kept
+        scene.logics = (application.parts["logic"], application.parts["segmentations"])
         self.views = {each: SliceView(scene, VIEW, NODES[each], each, with_volume=True) for each in NODES}
         for view in self.views.values():
             view.look_at(self.volume, 0.0)
@@ -73,14 +73,15 @@ class Tour(Journey):
 
     def take(self, name: str, *unfolded: str, surfaceOf: Any = None) -> None:
         """Compose panel and views into one picture. unfolded: the sections that are to be seen; none for all as is."""
-        for section in ("inputs", "painted", "propagate", "review", "models", "export", "advanced"):
+        for section in ("inputs", "painted", "review", "models", "export", "advanced"):
             if unfolded:
-                getattr(self.ui, f"{section}Section").setCollapsed(section not in unfolded)
+                getattr(self.ui, f"{section}Section").collapsed = section not in unfolded
         self.rest(0.6)
         root = self.widget.parent.native
         height = 2 * (VIEW + BAR) + GAP
-        wanted = (root.minimumSizeHint().height(), root.sizeHint().height(), root.layout().totalHeightForWidth(PANEL))
-        root.resize(PANEL, max(height, *wanted))
+        whole = [self.ui.sectionsContents.native, self.ui.runStrip.native]
+        wanted = sum(max(each.sizeHint().height(), each.layout().totalHeightForWidth(PANEL)) for each in whole)
+        root.resize(PANEL, max(height, wanted))
         self.rest(1.0)
         panel = root.grab().toImage()
         picture = QtGui.QImage(PANEL + 2 * (VIEW + GAP), max(height, panel.height()), QtGui.QImage.Format_RGB32)
@@ -132,7 +133,7 @@ def test_tutorial(tour: Tour) -> None:
         tour.press("emptySliceButton")
     tour.until(lambda: tour.session.machine is not None)
     tour.lookAt(painted[1])
-    tour.take("tutorial-1-paint", "inputs", "painted", "propagate")
+    tour.take("tutorial-1-paint", "inputs", "painted")
 
     tour.start()
     tour.until(lambda: "predict" in tour.stages and tour.session.preview is not None)
@@ -142,7 +143,7 @@ def test_tutorial(tour: Tour) -> None:
     tour.until(lambda: tour.session.state is State.PREVIEW, 200)
     tour.ui.show3DButton.setChecked(True)
     tour.lookAt(painted[1] + 8)
-    tour.take("panel", "propagate", "review", surfaceOf=preview())
+    tour.take("panel", "review", surfaceOf=preview())
 
     tour.press("applyButton")
     tour.segmentation.CreateClosedSurfaceRepresentation()

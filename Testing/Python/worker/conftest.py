@@ -79,7 +79,7 @@ def strange_report(parameters, context):
     return {"report": object()}
 
 def die(parameters, context):
-    print("last words", file=sys.stderr)
+    print(parameters.get("words", "last words"), file=sys.stderr, flush=True)
     if "reading" in parameters:
         context.reading(Path(parameters["reading"]))
         if parameters.get("done"):

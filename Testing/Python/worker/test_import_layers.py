@@ -15,24 +15,32 @@ HEAVY = {"torch", "torchvision", "h5py", "segment_anything", "safetensors", "mon
 # What a folder (or, for the worker, a file) may import, besides itself.
 MAY_IMPORT = {
     "core": set(),
+    "options": {"methods/registry", "core"},
     "sam": {"core"},
-    "methods": {"methods/registry", "sam", "core"},
-    "methods/registry": {"methods", "sam", "core"},  # for its type hints; it loads them when a head is made
-    "engine": {"methods", "methods/registry", "sam", "core"},
-    "pretrain": {"methods", "sam", "core"},
-    "worker": {"core"},
+    "methods/interface": {"sam", "core"},  # what the bundled model's own method has to be
+    "bundled": {"methods/interface", "sam", "core"},
+    "bundled/train": {"bundled", "sam", "core"},
+    "methods": {"methods/interface", "bundled", "sam", "core"},
+    "methods/registry": {"methods/interface", "core"},
+    "engine": {"options", "methods", "methods/interface", "methods/registry", "sam", "core"},
+    "worker": {"options", "core"},
     "worker/server": {"worker", "engine", "core"},
     "worker/__main__": {"worker/server"},
-    "workflow": {"worker", "core"},
+    "workflow": {"options", "worker", "methods/registry", "core"},
     "mrml": {"workflow", "core"},
-    "widgets": {"mrml", "workflow", "worker", "methods/registry", "core"},
-    "web": {"mrml", "workflow", "worker", "methods/registry", "core"},
-    "benchmark": {"worker", "engine", "methods", "methods/registry", "sam", "core"},
-    "cli": {"core", "worker", "sam", "methods/registry", "cli", "demo", "benchmark", "web"},
+    "widgets": {"options", "mrml", "workflow", "worker", "methods/registry", "core"},
+    "web": {"options", "mrml", "workflow", "worker", "methods/registry", "core"},
+    "benchmark": {"options", "benchmark/baselines", "worker", "engine", "methods", "methods/registry", "sam", "core"},
+    "benchmark/baselines": {"benchmark", "engine", "methods", "methods/interface", "sam", "core"},
+    "cli": {"options", "core", "worker", "sam", "methods/registry", "cli", "demo", "benchmark", "web"},
     "demo": {"core"},
+    "api": {"worker", "engine", "core"},
     "__main__": {"cli"},
 }
-MAY_IMPORT_HEAVY = {"sam", "methods", "methods/registry", "engine", "pretrain"}
+MAY_IMPORT_HEAVY = {
+    *("sam", "bundled", "bundled/train", "methods", "methods/interface", "engine", "benchmark/baselines"),
+}
+INTERFACE = {"methods.interface", "methods.head", "methods.loss", "methods.tokens"}
 
 
 def layer(module: str) -> str:
@@ -40,8 +48,11 @@ def layer(module: str) -> str:
     first, _, rest = module.partition(".")
     if first == "worker" and rest in ("server", "__main__"):
         return f"worker/{rest}"
-    if module == "methods.registry":
-        return "methods/registry"
+    if module in INTERFACE:
+        return "methods/interface"
+    for inner in ("methods.registry", "bundled.train", "benchmark.baselines"):
+        if f"{module}.".startswith(f"{inner}."):
+            return inner.replace(".", "/")
     return first
 
 
@@ -77,9 +88,13 @@ def test_imports_point_downward(path: Path) -> None:
 @pytest.mark.parametrize(
     ("modules", "absent"),
     [
-        # Slicer's Python has none of the last three either.
-        (("core", "worker", "worker.client", "worker.protocol"), HEAVY | {"platformdirs", "rich", "filelock"}),
-        (("worker.server", "cli", "cli.run", "cli.models", "cli.cache", "cli.doctor", "cli.benchmark"), HEAVY),
+        # Slicer's Python has none of the last three either, and the background process must tell so.
+        (
+            ("core", "worker", "worker.client", "worker.protocol", "worker.server"),
+            HEAVY | {"platformdirs", "rich", "filelock"},
+        ),
+        (("api",), HEAVY),
+        (("cli", "cli.run", "cli.models", "cli.cache", "cli.doctor", "cli.benchmark"), HEAVY),
     ],
 )
 def test_no_heavy_package_is_loaded(modules: tuple[str, ...], absent: set[str]) -> None:

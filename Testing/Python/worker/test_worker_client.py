@@ -1,16 +1,21 @@
 """The client with a real background process: results, errors, cancellation, deaths, new starts."""
 
+import importlib
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, MemoryShortageError
-from FewShotSAMLib.worker import WorkerClient, WorkerDiedError, WorkerError
+from FewShotSAMLib.worker import WorkerClient, WorkerDiedError, WorkerError, deaths, logs
+from FewShotSAMLib.worker import process as process_module
+from FewShotSAMLib.worker import watchdog as watchdog_module
 from FewShotSAMLib.worker.process import PACKAGE_PARENT, worker_environment
 
 
@@ -190,6 +195,78 @@ def test_other_deaths_are_named_and_their_last_words_logged(client: WorkerClient
     assert "last words" in Path(caught.value.log).read_text(encoding="utf-8")
 
 
+# As ctkAppLauncher.cpp (applicationFinished): streams are handed on, a child that crashed is a line and exit code 1.
+LAUNCHER = """#!{python}
+import subprocess, sys
+code = subprocess.run([sys.executable, *sys.argv[1:]]).returncode
+if code < 0:
+    print("error: [python-real] exit abnormally - Report the problem.", file=sys.stderr)
+sys.exit(1 if code < 0 else code)
+"""
+
+
+@pytest.fixture
+def launched(jobs_script: Path, tmp_path: Path) -> Iterator[WorkerClient]:
+    """A background process behind Slicer's launcher, whose memory and count of kills are files of the test."""
+    launcher = tmp_path / "PythonSlicer"
+    launcher.write_text(LAUNCHER.format(python=sys.executable))
+    launcher.chmod(0o755)
+    (tmp_path / "meminfo").write_text(meminfo(available=8_000_000))
+    watchdog = Path(watchdog_module.__file__).read_text().replace("/proc/meminfo", str(tmp_path / "meminfo"))
+    (tmp_path / "watchdog.py").write_text(watchdog)
+    patch = f"import FewShotSAMLib.worker.watchdog as w; w.__file__ = {str(tmp_path / 'watchdog.py')!r}\n"
+    jobs_script.write_text(patch + jobs_script.read_text(encoding="utf-8"), encoding="utf-8")
+    with WorkerClient(python=launcher, arguments=[str(jobs_script)]) as client:
+        yield client
+
+
+def meminfo(available: int) -> str:
+    return f"MemTotal:       16000000 kB\nMemFree:          100000 kB\nMemAvailable:   {available} kB\n"
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").is_file(), reason="the system's own files")
+@pytest.mark.parametrize("evidence", ["scarce", "counted", "words", "none", "fault"])
+def test_behind_slicers_launcher_a_death_is_told_by_its_traces(
+    launched: WorkerClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evidence: str
+) -> None:
+    kills = tmp_path / "vmstat"
+    kills.write_text("nr_free_pages 5\noom_kill 3\n")
+    monkeypatch.setattr(deaths, "KILLS_FILE", kills)
+    launched.close()
+    launched.start()
+    launched.wait(launched.request("echo"))
+    if evidence == "scarce":
+        (tmp_path / "meminfo").write_text(meminfo(available=200_000))
+        time.sleep(0.6)
+    elif evidence == "counted":
+        kills.write_text("nr_free_pages 5\noom_kill 4\n")
+    number = signal.SIGSEGV if evidence == "fault" else signal.SIGKILL
+    said = "terminate called after throwing an instance of 'std::bad_alloc'" if evidence == "words" else "last words"
+    with pytest.raises(WorkerDiedError) as caught:
+        launched.wait(launched.request("die", {"signal": int(number), "words": said}))
+    expected = {"none": "ended unexpectedly (exit code 1)", "fault": "crashed (Segmentation fault)"}
+    assert expected.get(evidence, "memory ran out") in str(caught.value)
+    assert ("choose a smaller encoder" in caught.value.hint) == (evidence not in expected)
+    assert said in Path(caught.value.log).read_text(encoding="utf-8")
+
+
+def test_scarce_memory_of_a_control_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's own limit, where the computer has memory to spare; pages of files that can be dropped are free."""
+    (tmp_path / "meminfo").write_text(meminfo(available=8_000_000))
+    (tmp_path / "cgroup").write_text("0::/slice/job\n")
+    group = tmp_path / "slice" / "job"
+    group.mkdir(parents=True)
+    monkeypatch.setattr(watchdog_module, "MEMORY_FILE", tmp_path / "meminfo")
+    monkeypatch.setattr(watchdog_module, "GROUP_FILE", tmp_path / "cgroup")
+    monkeypatch.setattr(watchdog_module, "GROUP_ROOT", tmp_path)
+    assert watchdog_module.free_share() == 0.5
+    for name, text in (("max", "max"), ("current", "990"), ("stat", "anon 900\ninactive_file 20\n")):
+        (group / f"memory.{name}").write_text(text)
+    assert watchdog_module.free_share() == 0.5
+    (group / "memory.max").write_text("1000\n")
+    assert watchdog_module.free_share() == 0.03
+
+
 def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
     with WorkerClient(arguments=["-m", "no_such_module"]) as client:
         request = client.request("echo")
@@ -197,6 +274,41 @@ def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
             client.wait(request)
     with pytest.raises(WorkerDiedError, match="cannot be started"):
         WorkerClient(python=tmp_path / "no-python").start()
+
+
+# What a 3D Slicer without any extension can import: its own packages of those that FewShotSAM uses.
+BARE_SLICER = """
+import importlib.machinery, runpy, sys
+there = {*sys.stdlib_module_names, "FewShotSAMLib", "numpy", "scipy", "SimpleITK", "vtk", "vtkmodules"}
+class Bare:
+    def find_spec(self, name, path=None, target=None):
+        if path is None and name not in there and not name.startswith("_"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Bare())
+runpy.run_module("FewShotSAMLib.worker", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_in_a_bare_slicer_it_starts_and_says_what_is_missing(next_event: Callable[..., dict]) -> None:
+    with WorkerClient(arguments=["-P", "-c", BARE_SLICER]) as client:
+        assert Path(next_event(client, "ready")["log"]).is_file()
+        with pytest.raises(BadInputError, match=r"The package (torch|h5py|filelock|platformdirs) is not installed"):
+            client.wait(client.request("inspect"))
+
+
+@pytest.mark.parametrize("system", ["win32", "darwin", "linux"])
+def test_logs_lie_where_the_system_has_them(monkeypatch: pytest.MonkeyPatch, system: str) -> None:
+    """The same folder as platformdirs names, which a bare Slicer lacks."""
+    platforms = {"win32": ("windows", "Windows"), "darwin": ("macos", "MacOS"), "linux": ("unix", "Unix")}
+    module, name = platforms[system]
+    monkeypatch.delenv("FEWSHOTSAM_HOME", raising=False)
+    monkeypatch.setenv("LOCALAPPDATA", "/home/user/AppData/Local")
+    if system == "win32" != sys.platform:  # its own way of asking works there alone; this is the way of the variable
+        windows = importlib.import_module("platformdirs.windows")
+        monkeypatch.setattr(windows, "get_win_folder", windows.get_win_folder_from_env_vars)
+    made = getattr(importlib.import_module(f"platformdirs.{module}"), name)("FewShotSAM", appauthor=False)
+    monkeypatch.setattr(logs.sys, "platform", system)
+    assert logs.log_folder() == made.user_log_path
 
 
 def test_another_protocol_version_is_refused(tmp_path: Path) -> None:
@@ -277,3 +389,14 @@ def test_a_file_that_crashes_its_reader_is_named(client: WorkerClient, done: boo
     assert ("/données/odd.nrrd" in str(caught.value)) != done and "SIGSEGV" in str(caught.value)
     client.start()
     assert client.wait(client.request("echo"))["runs"] == 1
+
+
+def test_under_windows_no_console_window_flashes_when_a_process_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[dict] = []
+    monkeypatch.setattr(process_module, "os", SimpleNamespace(name="nt"))
+    monkeypatch.setattr(process_module, "NO_WINDOW", 0x08000000)
+    monkeypatch.setattr(
+        process_module.subprocess, "run", lambda command, **options: ran.append({"command": command, **options})
+    )
+    process_module.kill_group(SimpleNamespace(pid=7, poll=lambda: None, wait=lambda patience: 1))
+    assert ran[0]["command"][0] == "taskkill" and ran[0]["creationflags"] == 0x08000000

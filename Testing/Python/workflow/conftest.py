@@ -30,6 +30,10 @@ class ArrayPreview:
     def __post_init__(self) -> None:
         self.shown = np.zeros(self.shape, np.uint8)
 
+    @property
+    def is_there(self) -> bool:
+        return not self.is_removed
+
     def show(self, classes: np.ndarray, axis: int, indices: Sequence[int]) -> None:
         assert classes.shape[0] == len(indices) and not self.is_removed
         np.moveaxis(self.shown, axis, 0)[list(indices)] = classes

@@ -2,7 +2,7 @@
 
 import pytest
 
-from FewShotSAMLib.workflow import Device, EncoderState, Machine, Settings
+from FewShotSAMLib.workflow import Device, EncoderState, Machine, PaintedSlice, Settings
 from FewShotSAMLib.workflow.amounts import format_bytes, format_seconds
 from FewShotSAMLib.workflow.cost import cost_of, slices_to_encode
 
@@ -38,7 +38,7 @@ def test_the_method_counts() -> None:
 
 
 def test_on_a_graphics_card() -> None:
-    cost = cost_of(machine(GPU, CPU), Settings(), 40)
+    cost = cost_of(machine(GPU, CPU), Settings(encoder="vit_b"), 40)
     assert cost is not None and cost.time is not None and not cost.time.is_problem
     assert cost.time.text == "About 2 min for 40 slices on NVIDIA RTX 4070."
     assert cost.memory.is_problem and "smaller encoder" in cost.memory.text
@@ -62,3 +62,16 @@ def test_slices_to_encode(limits: tuple[int, int] | None, count: int) -> None:
 def test_amounts() -> None:
     assert [format_bytes(each) for each in (None, 375_042_383, 1_249_000_000)] == ["?", "375 MB", "1.2 GB"]
     assert [format_seconds(each) for each in (0.2, 89, 100, 4800)] == ["1 s", "89 s", "2 min", "1 h 20 min"]
+
+
+def test_slices_on_which_nothing_can_be_are_not_counted() -> None:
+    """As the engine leaves them out: of 200 slices 40 were segmented, and the line spoke of 200."""
+    worked_on = [
+        *(PaintedSlice(index, (), True, True) for index in (40, 81)),
+        *(PaintedSlice(index, ("a",)) for index in (45, 60, 75)),
+        PaintedSlice(100, ("a",), ticked=False),
+    ]
+    assert slices_to_encode(None, 200, worked_on) == 81 - 40 - 1 - 3
+    assert slices_to_encode((50, 199), 200, worked_on) == 81 - 50 - 2
+    assert slices_to_encode(None, 200, worked_on[2:5]) == 200 - 3
+    assert slices_to_encode(None, 200, worked_on[:1]) == 0

@@ -35,3 +35,11 @@ MACHINE = Machine(
 )
 def test_seconds_of_a_run(settings: Settings, expected: float | None) -> None:
     assert run_seconds(MACHINE, settings, 20) == expected
+
+
+def test_after_a_run_its_own_pace_is_the_estimate() -> None:
+    pace = {"method": "few-shot", "encoder": "tiny", "device": "cuda:0", "training_seconds": 3.0, "slice_seconds": 0.05}
+    assert run_seconds(MACHINE.with_pace(pace), Settings(), 20) == 4 + 3 + 20 * 0.05
+    assert run_seconds(MACHINE.with_pace(pace), Settings(method="lora"), 20) == 4 + 5000 + 20 * 0.1
+    for unlike in (None, pace | {"device": "cpu"}, pace | {"encoder": "vit_h"}):
+        assert MACHINE.with_pace(unlike) == MACHINE

@@ -143,6 +143,19 @@ def test_a_result_waits_where_slices_of_another_axis_were_painted_since(stage) -
     assert session.state is State.IDLE and stage.scene.labels[10].any()
 
 
+@pytest.mark.parametrize("state", [State.RUNNING, State.PREVIEW])
+def test_a_preview_that_is_deleted_is_a_result_that_is_dropped(stage, state: State) -> None:
+    """A user can do so in the scene's list of nodes."""
+    session = stage.session
+    session.propagate()
+    stage.until(lambda: session.state is State.RUNNING)
+    session.state = state
+    session.preview.is_removed = True
+    session.poll()
+    assert (session.state, session.preview) == (State.IDLE, None)
+    assert "preview was removed" in stage.said[-1].text
+
+
 @pytest.mark.parametrize("moment", ["preparing", "running", "fine-tune", "predict"])
 def test_cancel_in_every_stage(stage, moment: str) -> None:
     reached: list[str] = []
@@ -161,6 +174,49 @@ def test_cancel_in_every_stage(stage, moment: str) -> None:
     assert (stage.scene.labels == before).all() and all(each.is_removed for each in stage.scene.previews)
     assert any("cancelled" in message.text for message in stage.messages) and not stage.errors
     stage.propagate()  # and nothing stands in the way of the next
+
+
+def test_a_window_that_is_busy_meanwhile_loses_no_run(stage, client: WorkerClient, monkeypatch) -> None:
+    """All events come at once: two passes showed the same slices, and a preview is gone before it is looked at."""
+    held: list[dict] = []
+    poll = client.poll
+    monkeypatch.setattr(client, "poll", lambda timeout_s=0.0: [])
+    stage.session.propagate()
+    stage.until(lambda: stage.session.state is State.RUNNING)
+    end = time.monotonic() + 120
+    while not any(event["type"] in ("result", "error") for event in held):
+        assert time.monotonic() < end
+        held += poll(0.1)
+    previews = [event["path"] for event in held if event["type"] == "preview"]
+    assert len(previews) > 1 and len(set(previews)) == len(previews)
+    again = {"type": "preview", "id": held[-1]["id"], "path": previews[0] + ".gone", "slices": [1], "axis": 0}
+    monkeypatch.setattr(client, "poll", lambda timeout_s=0.0: [again, *held] if held else [])
+    stage.session.poll()
+    held.clear()
+    stage.until(lambda: stage.session.state is not State.RUNNING)
+    assert stage.session.state is State.PREVIEW and not stage.errors
+    assert stage.scene.previews[-1].updates > 0
+    assert not list(stage.session._job_folder.path.glob("preview-*")), "what was shown is deleted"
+
+
+def test_no_run_writes_to_files_that_are_still_mapped(stage) -> None:
+    """Windows replaces no file that is mapped: the result in the preview, the few-shot model that is learned on."""
+    written: list[dict] = []
+    session = stage.session
+    submit = session._requests.submit
+    session._requests.submit = lambda command, given, *more, **options: (
+        written.append(dict(given)),
+        submit(command, given, *more, **options),
+    )
+    for _ in range(2):
+        stage.propagate()
+    first, second = written
+    assert second["warm_start"] == first["save_model"], "the second goes on from the first"
+    for name in ("classes", "save_model"):
+        assert first[name] != second[name]
+    session.discard()
+    left = {path.name for path in session._job_folder.path.iterdir() if path.is_file()}
+    assert left == {"volume.nrrd", "annotation.seg.nrrd", "result.seg.nrrd", Path(second["save_model"]).name}
 
 
 def test_a_second_propagate_is_refused_while_one_runs(stage) -> None:

@@ -1,0 +1,309 @@
+"""FewShotSAM for programs: volumes and segmentations in memory or in files, in this process or in a background one.
+
+Importing this needs no torch; what is heavy is imported when it computes in this process.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import SimpleITK
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.files import atomic_path
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.image_io import read_image, write_image
+from FewShotSAMLib.core.segment import Segment, default_color
+from FewShotSAMLib.core.segmentation import Segmentation, read_segmentation, segmentation_of, write_segmentation
+from FewShotSAMLib.core.volume import Volume, read_volume, volume_of
+from FewShotSAMLib.worker.client import WorkerClient, error_of
+from FewShotSAMLib.worker.failures import as_known_error
+
+if TYPE_CHECKING:
+    from FewShotSAMLib.engine.context import JobContext
+    from FewShotSAMLib.engine.model_file import FewShotModel
+    from FewShotSAMLib.engine.propagation import Segmented
+
+VolumeLike = Volume | Path | str | SimpleITK.Image | tuple[np.ndarray, Geometry]
+"""A file or DICOM folder, an image, or an array (K, J, I) with its geometry."""
+AnnotationLike = Segmentation | Path | str | SimpleITK.Image | np.ndarray
+"""A file, a label map, or an array of labels (K, J, I) on the volume's grid."""
+Progress = Callable[[str, int, int], None]
+"""Hears of each stage's name, and of how many of its steps are done."""
+
+CANCEL_POLL_S = 0.1
+_STATE: dict[str, Any] = {}
+"""The encoder and embeddings stay warm from one call to the next, as they do in the background process."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A few-shot model: what its `.fewshot` file holds."""
+
+    content: bytes = field(repr=False)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Model:
+        """Read a file; whether it is a model is found out when it is used."""
+        try:
+            return cls(Path(path).read_bytes())
+        except OSError as error:
+            raise BadInputError(f"{path} cannot be read ({error.strerror}).", "Check its path.") from error
+
+    def save(self, path: Path | str) -> None:
+        """Write the file, whole or not at all."""
+        with atomic_path(Path(path)) as temporary:
+            temporary.write_bytes(self.content)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """segmentation: of the whole volume, painted slices as painted. confidence: (K, J, I) uint8, percent.
+
+    report: all that is worth knowing, as the command line writes it with --json.
+    """
+
+    segmentation: Segmentation
+    confidence: np.ndarray
+    report: Mapping[str, Any]
+    _model: Callable[[], Model] | None = field(default=None, repr=False)
+
+    @cached_property
+    def model(self) -> Model | None:
+        """What was learned, for `apply` and `propagate(warm_start=...)`; computed when first asked for, which may
+        encode the painted slices once more. None after `apply`."""
+        return None if self._model is None else self._model()
+
+    @property
+    def next_slices(self) -> list[int]:
+        """The slices worth painting next, the most useful first."""
+        return list(self.report["next_slices"])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was odd."""
+        return list(self.report["warnings"])
+
+    def mask(self, name: str) -> np.ndarray:
+        """The voxels of the segment with this name, (K, J, I) bool."""
+        for segment in self.segmentation.segments:
+            if segment.name == name:
+                return self.segmentation.mask(segment)
+        names = ", ".join(segment.name for segment in self.segmentation.segments)
+        raise BadInputError(f"There is no segment “{name}”.", f"Choose one of: {names}.")
+
+    def save(self, path: Path | str) -> list[str]:
+        """Write a `.seg.nrrd`, NRRD, NIfTI or MetaImage file; returns warnings."""
+        return write_segmentation(self.segmentation, path)
+
+
+def propagate(
+    volume: VolumeLike,
+    annotation: AnnotationLike,
+    *,
+    axis: int | None = None,
+    empty_slices: Iterable[int] = (),
+    painted_slices: Iterable[int] | None = None,
+    warm_start: Model | Path | str | None = None,
+    progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+    background: bool | WorkerClient = False,
+    **options: Any,
+) -> Result:
+    """Learn from the painted slices of a volume and segment its other slices.
+
+    Slice numbers are 0-based along the array axis `axis`; None finds it. `cancel` stops the run when it is set. With
+    `background` it computes in a background process: one for this call, or a `WorkerClient` that stays warm. options:
+    those of the command line `fewshotsam propagate`, with `_` for `-`, such as method, encoder, device, steps, seed.
+    Raises BadInputError, CancelledError, MemoryShortageError, each with what to do.
+    """
+    shown = _volume(volume)
+    segmentation = _segmentation(annotation, shown.geometry)
+    given = {**options, "axis": axis, "empty_slices": list(empty_slices)}
+    if painted_slices is not None:
+        given["painted_slices"] = list(painted_slices)
+    start = None if warm_start is None else _model(warm_start)
+    if background:
+        return _in_background("propagate", shown, segmentation, start, given, progress, cancel, background)
+    with _here(progress, cancel) as context:
+        from FewShotSAMLib.engine.context import StageTimer
+        from FewShotSAMLib.engine.model_file import parse_model
+        from FewShotSAMLib.engine.propagation import propagate_volume
+        from FewShotSAMLib.engine.request import PropagateOptions
+
+        request = PropagateOptions.from_parameters(_plain(given))
+        earlier = None if start is None else parse_model(start.content)
+        return _result(propagate_volume(shown, segmentation, request, context, StageTimer(), earlier))
+
+
+def apply(
+    model: Model | Path | str,
+    volume: VolumeLike,
+    *,
+    progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+    background: bool | WorkerClient = False,
+    **options: Any,
+) -> Result:
+    """Segment a volume with what was learned on another one; arguments and errors as for `propagate`."""
+    shown, learned = _volume(volume), _model(model)
+    if background:
+        return _in_background("apply", shown, None, learned, options, progress, cancel, background)
+    with _here(progress, cancel) as context:
+        from FewShotSAMLib.engine.context import StageTimer
+        from FewShotSAMLib.engine.model_file import parse_model
+        from FewShotSAMLib.engine.propagation import apply_to_volume
+        from FewShotSAMLib.engine.request import ApplyOptions
+
+        request = ApplyOptions.from_parameters(_plain(options))
+        return _result(apply_to_volume(parse_model(learned.content), shown, request, context, StageTimer()))
+
+
+def _volume(given: VolumeLike) -> Volume:
+    if isinstance(given, Volume):
+        return given
+    if isinstance(given, Path | str):
+        return read_volume(given)
+    if isinstance(given, SimpleITK.Image):
+        return volume_of(*_voxels(given))
+    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Geometry):
+        return volume_of(np.asarray(given[0]), given[1])
+    raise BadInputError(
+        f"A {type(given).__name__} is no volume.", "Give a path, a SimpleITK image, or (array, FewShotSAMLib.Geometry)."
+    )
+
+
+def _segmentation(given: AnnotationLike, geometry: Geometry) -> Segmentation:
+    if isinstance(given, np.ndarray):
+        return segmentation_of(given, geometry)
+    if isinstance(given, Segmentation):
+        return given
+    if isinstance(given, Path | str):
+        return read_segmentation(given)
+    if isinstance(given, SimpleITK.Image):
+        return segmentation_of(*_voxels(given))
+    raise BadInputError(
+        f"A {type(given).__name__} is no annotation.", "Give a path, a SimpleITK label map, or an array of labels."
+    )
+
+
+def _voxels(image: SimpleITK.Image) -> tuple[np.ndarray, Geometry]:
+    if image.GetDimension() != 3:
+        raise BadInputError(f"The image has {image.GetDimension()} dimensions.", "Give an image of three.")
+    geometry = Geometry(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+    return SimpleITK.GetArrayFromImage(image), geometry
+
+
+def _model(given: Model | Path | str) -> Model:
+    return given if isinstance(given, Model) else Model.load(given)
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """As a request has it: paths are texts, tuples lists."""
+    return {
+        name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+        for name, value in options.items()
+    }
+
+
+@contextmanager
+def _here(progress: Progress | None, cancel: threading.Event | None) -> Iterator[JobContext]:
+    """The context of a job in this process; errors come as FewShotSAM's own."""
+    try:
+        from FewShotSAMLib.engine.context import JobContext
+
+        yield JobContext(_listener(progress), cancel, state=_STATE)
+    except Exception as error:
+        known = as_known_error(error)
+        if known is None or known is error:
+            raise
+        raise known from error
+
+
+def _listener(progress: Progress | None) -> Callable[[str, Mapping[str, Any]], None]:
+    def listen(kind: str, fields: Mapping[str, Any]) -> None:
+        if kind == "progress" and progress is not None:
+            progress(fields["stage"], fields["done"], fields["total"])
+
+    return listen
+
+
+def _result(done: Segmented) -> Result:
+    confidence = done.prediction.confidence
+    assert confidence is not None
+    model = done.model
+    return Result(done.segmentation, confidence, done.report(), None if model is None else lambda: _packed(model()))
+
+
+def _packed(model: FewShotModel) -> Model:
+    from FewShotSAMLib.engine.model_file import model_bytes
+
+    return Model(model_bytes(model))
+
+
+def _in_background(
+    job: str,
+    volume: Volume,
+    annotation: Segmentation | None,
+    model: Model | None,
+    options: Mapping[str, Any],
+    progress: Progress | None,
+    cancel: threading.Event | None,
+    background: bool | WorkerClient,
+) -> Result:
+    """The same job of a background process, through files in a folder that goes afterwards."""
+    with tempfile.TemporaryDirectory(prefix="fewshotsam-") as name:
+        folder = Path(name)
+        files = {"volume": folder / "volume.nrrd", "output": folder / "result.seg.nrrd"}
+        files["confidence"] = folder / "confidence.nrrd"
+        write_image(volume.voxels, volume.geometry, files["volume"])
+        if annotation is not None:
+            files |= {"annotation": folder / "painted.seg.nrrd", "save_model": folder / "learned.fewshot"}
+            write_segmentation(annotation, files["annotation"])
+        if model is not None:
+            files["model" if annotation is None else "warm_start"] = folder / "given.fewshot"
+            model.save(folder / "given.fewshot")
+        parameters = _plain({**options, **files})
+        with nullcontext(background) if isinstance(background, WorkerClient) else WorkerClient() as client:
+            report = _wait(client, client.request(job, parameters), progress, cancel)
+        learned = Model.load(files["save_model"]) if annotation is not None else None
+        segmentation = _written(files["output"], report, volume.geometry)
+        confidence = np.array(read_image(files["confidence"]).voxels)
+        return Result(segmentation, confidence, report, None if learned is None else lambda: learned)
+
+
+def _wait(
+    client: WorkerClient, request: str, progress: Progress | None, cancel: threading.Event | None
+) -> dict[str, Any]:
+    listen, is_cancelled = _listener(progress), False
+    while True:
+        if cancel is not None and cancel.is_set() and not is_cancelled:
+            client.cancel(request)
+            is_cancelled = True
+        for event in client.poll(CANCEL_POLL_S):
+            if event.get("id") != request:
+                continue
+            if event["type"] == "error":
+                raise error_of(event)
+            if event["type"] == "result":
+                return dict(event["report"])
+            listen(event["type"], event)
+
+
+def _written(path: Path, report: Mapping[str, Any], geometry: Geometry) -> Segmentation:
+    """What the job wrote; a file without any voxel cannot be read back."""
+    if any(segment["voxels"] for segment in report["segments"]):
+        return read_segmentation(path)
+    segments = tuple(
+        Segment(entry["name"], entry["name"], default_color(number), entry["label_value"])
+        for number, entry in enumerate(report["segments"])
+    )
+    return Segmentation(np.zeros((1, *geometry.shape), np.uint8), geometry, segments)

@@ -1,0 +1,250 @@
+"""The bundled model's mask decoder: SAM's own, fed with few-shot tokens, shape priors and fine features.
+
+Everything that can tell where a structure goes on comes together here: what the slice looks like (the encoder's
+pyramid), what the exemplars looked like (few-shot tokens, a memory that is searched by likeness and nearness, the next
+exemplars' features at the same place), where the structure should be by its shape (the priors), and what was predicted
+for the slices on either side (in the second pass).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from segment_anything.modeling import MaskDecoder, PromptEncoder
+from torch import Tensor, nn
+
+from FewShotSAMLib.bundled.compact import FINE, SAM_CHANNELS, Pyramid, Residual, convolution
+
+KINDS = ("interpolation", "transport", "geodesic")
+"""The shape priors that a query brings, in order."""
+PLACE = 6
+"""Numbers that say where between the exemplars a slice lies: see `Queries.place`."""
+NEARBY = 3
+"""Slices whose earlier prediction a second pass sees: below, itself, above."""
+WIDTHS = (32, 64, 96)
+KEY = 28
+"""Features of a memory key; four more numbers carry the place. Values are as many, as the fused kernel wants them."""
+STRIDE = 2
+"""Pixels of the image per pixel of the logits."""
+
+
+@dataclass(frozen=True)
+class Support:
+    """n exemplars: their features, the share (n, S/2, S/2) that the structure has of each pixel, and their slices (n,)
+    measured in pixels of that grid along the slice axis."""
+
+    features: Pyramid
+    masks: Tensor
+    position: Tensor
+
+    def without(self, number: int) -> Support:
+        """All exemplars but one."""
+        kept = [i for i in range(len(self.masks)) if i != number]
+        return Support(self.features[kept], self.masks[kept], self.position[kept])
+
+
+@dataclass(frozen=True)
+class Queries:
+    """B slices asked about. priors (B, kinds, S/2, S/2); place (B, PLACE); position (B,) as in Support; below and above
+    (B,): the next exemplars' numbers, -1 where there is none; earlier (B, NEARBY, S/2, S/2): probabilities of the first
+    pass, None in the first. foreign: the exemplars are of another volume, so that neither places nor slices correspond;
+    priors and place are 0 then, below and above -1."""
+
+    features: Pyramid
+    priors: Tensor
+    place: Tensor
+    position: Tensor
+    below: Tensor
+    above: Tensor
+    earlier: Tensor | None = None
+    foreign: bool = False
+
+    def again(self, earlier: Tensor) -> Queries:
+        """The same slices for the second pass."""
+        return replace(self, earlier=earlier)
+
+    def select(self, rows: Tensor) -> Queries:
+        """Some of the slices; rows (B,) bool."""
+        earlier = None if self.earlier is None else self.earlier[rows]
+        return Queries(
+            self.features[rows],
+            self.priors[rows],
+            self.place[rows],
+            self.position[rows],
+            self.below[rows],
+            self.above[rows],
+            earlier,
+            self.foreign,
+        )
+
+
+class FusionLayers(nn.Module):
+    """The weights that the bundled model has beyond those of SAM."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        fine, middle, coarse = WIDTHS
+        self.joined_half = nn.Sequential(convolution(FINE[0] + len(KINDS) + PLACE + NEARBY + 1, fine), Residual(fine))
+        self.down_quarter = convolution(fine, middle, 4, 2)
+        self.joined_quarter = nn.Sequential(convolution(middle + 3 * FINE[1] + 2, middle), Residual(middle))
+        self.down_eighth = convolution(middle, coarse, 4, 2)
+        self.memory = Memory(FINE[2])
+        self.joined_eighth = nn.Sequential(
+            convolution(coarse + FINE[2] + self.memory.channels, coarse), Residual(coarse)
+        )
+        self.down_sixteenth = nn.Conv2d(coarse, SAM_CHANNELS, 2, 2)
+        self.skip_eighth = nn.Conv2d(coarse, SAM_CHANNELS // 4, 1)
+        self.skip_quarter = nn.Conv2d(middle, SAM_CHANNELS // 8, 1)
+        self.last_quarter = Residual(SAM_CHANNELS // 8)
+        self.last_half = nn.Sequential(convolution(SAM_CHANNELS // 8 + fine, fine), Residual(fine))
+        self.mask = nn.Conv2d(fine, 1, 1)
+        self.direct = nn.Conv2d(len(KINDS), 1, 1)
+        # Training starts from the mean of the priors.
+        nn.init.constant_(self.direct.weight, 0.4)
+        nn.init.zeros_(self.mask.weight)
+
+
+class FusionDecoder(nn.Module):
+    """Logits (B, S/2, S/2) of one structure.
+
+    SAM's mask decoder (two-way transformer, upscaling, hypernetwork) with SAM's mask prompt carrying the interpolated
+    shape, as the low-resolution core of a U-Net whose finer levels join image features and priors.
+    """
+
+    def __init__(self, mask_decoder: MaskDecoder, prompt_encoder: PromptEncoder, layers: FusionLayers) -> None:
+        super().__init__()
+        self.mask_decoder = mask_decoder
+        self.prompt_encoder = prompt_encoder
+        self.layers = layers
+        # SAM's quality head, its masks 1 to 3 and its embeddings of boxes and of "no mask" have no part.
+        for unused in (mask_decoder.iou_prediction_head, *mask_decoder.output_hypernetworks_mlps[1:]):
+            unused.requires_grad_(False)
+        for embedding in (
+            *prompt_encoder.point_embeddings[2:],
+            prompt_encoder.not_a_point_embed,
+            prompt_encoder.no_mask_embed,
+        ):
+            embedding.requires_grad_(False)
+
+    def forward(self, queries: Queries, support: Support) -> Tensor:
+        """Logits (B, S/2, S/2)."""
+        layers = self.layers
+        half = layers.joined_half(_fine_input(queries))
+        quarter = layers.joined_quarter(torch.cat([layers.down_quarter(half), *_beside(queries, support)], dim=1))
+        recalled = layers.memory(queries, support)
+        eighth = layers.joined_eighth(
+            torch.cat([layers.down_eighth(quarter), queries.features.eighth, recalled], dim=1)
+        )
+        core, weights = self._core(queries, support, layers.down_sixteenth(eighth))
+        first, norm, activation, second, last = self.mask_decoder.output_upscaling
+        upscaled = activation(norm(first(core) + layers.skip_eighth(eighth)))
+        upscaled = layers.last_quarter(last(second(upscaled) + layers.skip_quarter(quarter)))
+        coarse = torch.einsum("bchw,bc->bhw", upscaled, weights).unsqueeze(1)
+        finer, coarse = (
+            F.interpolate(part, scale_factor=2.0, mode="bilinear", align_corners=False) for part in (upscaled, coarse)
+        )
+        mask = layers.mask(layers.last_half(torch.cat([finer, half], dim=1)))
+        return (mask + coarse + layers.direct(queries.priors))[:, 0]
+
+    def _core(self, queries: Queries, support: Support, joined: Tensor) -> tuple[Tensor, Tensor]:
+        """SAM's two-way transformer: the image (B, 256, h, w) and the mask token's weights (B, 32)."""
+        decoder, prompts = self.mask_decoder, self.prompt_encoder
+        batch, _, height, width = joined.shape
+        shape = F.interpolate(queries.priors[:, :1], size=(4 * height, 4 * width), mode="area")
+        image = queries.features.embedding + joined + prompts.mask_downscaling(shape)
+        placed = prompts.pe_layer((height, width)).unsqueeze(0).expand(batch, -1, -1, -1)
+        output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+        tokens = torch.cat([output, self.tokens(support)]).expand(batch, -1, -1)
+        answers, cells = decoder.transformer(image, placed, tokens)
+        weights: Tensor = decoder.output_hypernetworks_mlps[0](answers[:, 1])
+        return cells.transpose(1, 2).unflatten(2, (height, width)), weights
+
+    def tokens(self, support: Support) -> Tensor:
+        """Few-shot tokens (2 n, 256): the mean embedding of the structure and of the rest on each exemplar, with SAM's
+        own embeddings of a positive and a negative point added. What an exemplar does not show gives no token."""
+        embedding = support.features.embedding
+        share = F.interpolate(support.masks.unsqueeze(1), size=embedding.shape[-2:], mode="area")
+        negative, positive = (self.prompt_encoder.point_embeddings[kind].weight for kind in (0, 1))
+        parts = []
+        for area, kind in ((share, positive), (1 - share, negative)):
+            total = area.sum((1, 2, 3))
+            mean = (embedding * area).sum((2, 3)) / total.clamp_min(1e-6).unsqueeze(1)
+            parts.append((mean + kind)[total > 1e-6])
+        return torch.cat(parts)
+
+
+class Memory(nn.Module):
+    """What the exemplars hold at places that look alike and lie near: attention from the query to all exemplars' cells.
+
+    Source: space-time memory networks (Oh et al., ICCV 2019); nearness in the slice and along the axis as a learned
+    part of the score is ours. Both are folded into the dot product, so that the fused kernel needs no mask.
+    """
+
+    def __init__(self, features: int, values: int = 15) -> None:
+        super().__init__()
+        self.key = nn.Conv2d(features, KEY, 1)
+        self.value = nn.Conv2d(features, values, 1)
+        self.sharpness = nn.Parameter(torch.tensor(2.0))
+        self.nearness = nn.Parameter(torch.tensor(-4.0))
+        self.axial = nn.Parameter(torch.tensor(-3.0))
+        self.channels = 2 * (values + 1)
+
+    def forward(self, queries: Queries, support: Support) -> Tensor:
+        """(B, channels, S/8, S/8): what was found of the structure, and of the rest."""
+        mine, theirs = queries.features.eighth, support.features.eighth
+        size = mine.shape[-2:]
+        share = F.interpolate(support.masks.unsqueeze(1), size=size, mode="area")
+        value = self.value(theirs)
+        inside = torch.cat([share, value * share], dim=1)
+        outside = torch.cat([1 - share, value * (1 - share)], dim=1)
+        values = torch.cat([inside, outside], dim=1).movedim(1, 0).flatten(1).t()  # (n h w, channels)
+        ask, answer = self._scores(queries, support)
+        found = F.scaled_dot_product_attention(ask, answer, values.expand(len(ask), -1, -1), scale=1.0)
+        return found.transpose(1, 2).unflatten(2, size)
+
+    def _scores(self, queries: Queries, support: Support) -> tuple[Tensor, Tensor]:
+        """Queries (B, h w, KEY + 4) and keys (B, n h w, KEY + 4) whose products are the scores."""
+        mine, theirs = (
+            F.normalize(self.key(part), dim=1) for part in (queries.features.eighth, support.features.eighth)
+        )
+        batch, _, height, width = mine.shape
+        rows = torch.arange(height, device=mine.device, dtype=mine.dtype)
+        columns = torch.arange(width, device=mine.device, dtype=mine.dtype)
+        place = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1).flatten(0, 1)  # (h w, 2)
+        near = 0.0 * self.nearness if queries.foreign else self.nearness.exp()
+        ones = place.new_ones(len(place), 1)
+        ask = mine.flatten(2).transpose(1, 2) * self.sharpness.exp()
+        ask = torch.cat([ask, torch.cat([2 * near * place, ones, ones], 1).expand(batch, -1, -1)], dim=2)
+        count = len(theirs)
+        key = theirs.movedim(1, -1).flatten(1, 2)  # (n, h w, KEY)
+        key = torch.cat(
+            [key, torch.cat([place, -near * (place**2).sum(1, keepdim=True)], 1).expand(count, -1, -1)], dim=2
+        )
+        way = (queries.position.view(-1, 1) - support.position.view(1, -1)).abs()
+        way = torch.zeros_like(way) if queries.foreign else way
+        behind = (-self.axial.exp() * way).view(batch, count, 1, 1).expand(-1, -1, height * width, -1)
+        answer = torch.cat([key.expand(batch, -1, -1, -1), behind], dim=3).flatten(1, 2)
+        return ask, answer
+
+
+def _fine_input(queries: Queries) -> Tensor:
+    size = queries.priors.shape[-2:]
+    place = queries.place.view(*queries.place.shape, 1, 1).expand(-1, -1, *size)
+    earlier = queries.earlier
+    if earlier is None:
+        earlier = queries.priors.new_zeros(len(place), NEARBY, *size)
+    second = queries.priors.new_full((len(place), 1, *size), 0.0 if queries.earlier is None else 1.0)
+    return torch.cat([queries.features.half, queries.priors, place, earlier, second], dim=1)
+
+
+def _beside(queries: Queries, support: Support) -> list[Tensor]:
+    """The query's features at a quarter, and those of the exemplars below and above with their masks; 0 where none."""
+    share = F.interpolate(support.masks.unsqueeze(1), size=queries.features.quarter.shape[-2:], mode="area")
+    parts = [queries.features.quarter]
+    for side in (queries.below, queries.above):
+        there = (side >= 0).view(-1, 1, 1, 1).to(share)
+        number = side.clamp_min(0)
+        parts += [support.features.quarter[number] * there, (2 * share[number] - 1) * there]
+    return parts

@@ -1,0 +1,52 @@
+"""python -m FewShotSAMLib.bundled.train: makes episodes, trains, and writes weights, recipe and log into a folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from FewShotSAMLib.bundled.train.library import VALIDATION_FIRST, EpisodeLibrary
+from FewShotSAMLib.bundled.train.trainer import Recipe, Trainer
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train, or go on where an earlier run in the same folder was stopped. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m FewShotSAMLib.bundled.train", description=__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="folder for episodes, checkpoint, log and weights")
+    parser.add_argument("--steps", type=int, default=Recipe.steps, help="optimiser steps (default: %(default)s)")
+    parser.add_argument(
+        "--episodes", type=int, default=Recipe.episodes, help="different episodes (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--validation", type=int, default=24, help="episodes kept for validation (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=Recipe.seed)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--processes", type=int, default=max(1, (os.cpu_count() or 2) // 2), help="that make episodes meanwhile"
+    )
+    options = parser.parse_args(arguments)
+    recipe = Recipe(seed=options.seed, steps=options.steps, episodes=options.episodes)
+    library = EpisodeLibrary(options.output / "episodes", options.seed)
+    makers = library.fill(0, options.episodes, options.processes)
+    makers += library.fill(VALIDATION_FIRST, VALIDATION_FIRST + options.validation, 1)
+    trainer = Trainer(recipe, library, options.output, torch.device(options.device))
+    try:
+        trainer.run(validation=options.validation)
+    finally:
+        for maker in makers:
+            maker.terminate()
+    trainer.export(options.output / "tiny.safetensors")
+    (options.output / "tiny.recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""What the engine gives a method to learn from, and how what it trains is trained."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from FewShotSAMLib.core.annotation import Annotation
+from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.embeddings import SliceEmbeddings
+from FewShotSAMLib.engine.exemplars import collect_exemplars
+from FewShotSAMLib.engine.fine_tune import fine_tune
+from FewShotSAMLib.engine.image_training import ImageTraining, is_slow
+from FewShotSAMLib.engine.volume_run import VolumeRun
+from FewShotSAMLib.methods.head import Head
+from FewShotSAMLib.methods.interface import Exemplar, Parts, State, Task, Teacher, Training
+from FewShotSAMLib.sam.encoder import Encoder
+from FewShotSAMLib.sam.registry import Architecture
+
+AUGMENTED_COPIES = 8
+AUGMENTED_COPIES_SLOW = 2
+"""With a large encoder on a CPU, where a copy costs seconds."""
+
+
+def parts_of(encoder: Encoder, class_count: int) -> Parts:
+    """What heads on this encoder are made of."""
+    return Parts(*encoder.sam_parts(), encoder.spec.architecture, class_count, encoder.own_decoder_layers())
+
+
+class PlainTeacher(Teacher):
+    """Trains on what a model brings along, `methods.interface.Teacher`."""
+
+    def __init__(self, context: JobContext) -> None:
+        self._context = context
+
+    def train(self, head: Head, exemplars: Sequence[Exemplar], training: Training, pairs: bool = False) -> None:
+        """Train on views of the exemplars."""
+        assert training.on_cache is not None
+        fine_tune(head, exemplars, training.on_cache, 0, self._context)
+
+
+@dataclass
+class EngineTask(Task):
+    """A run and its annotation as `methods.interface.Task`.
+
+    fresh_augmentation: augmented copies are made and encoded again at each step, as AutoSAM's code does; contact_sheet:
+    where a picture of synthesised pairs goes, at once. trained, loss: what was recorded.
+    """
+
+    run: VolumeRun
+    annotation: Annotation
+    embeddings: SliceEmbeddings
+    settings: Any
+    warm_start: State | None = None
+    steps: int | None = None
+    augmented_copies: int | None = None
+    seed: int = 0
+    code_faithful: bool = False
+    fresh_augmentation: bool = False
+    contact_sheet: Path | None = None
+    trained: int = field(default=0, init=False)
+    loss: float | None = field(default=None, init=False)
+
+    architecture: Architecture = field(init=False)
+    device: torch.device = field(init=False)
+    depth: int = field(init=False)
+    step_mm: float = field(init=False)
+    usual_copies: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Derive what follows from the rest."""
+        encoder, geometry = self.run.encoder, self.run.volume.geometry
+        self.architecture, self.device = encoder.spec.architecture, encoder.device
+        self.depth, self.step_mm = geometry.shape[self.run.axis], geometry.spacing_kji[self.run.axis]
+        self.usual_copies = self._usual_copies()
+
+    def _usual_copies(self) -> int:
+        """As many as asked for; else none where they are made at each step, or after a warm start, so that a slice
+        added to a volume that was propagated before needs no encoder at all."""
+        if self.fresh_augmentation:
+            return 0
+        if self.augmented_copies is not None:
+            return self.augmented_copies
+        if self.warm_start is not None:
+            return 0
+        return AUGMENTED_COPIES_SLOW if is_slow(self.run.encoder) else AUGMENTED_COPIES
+
+    def parts(self) -> Parts:
+        """What heads are made of."""
+        return parts_of(self.run.encoder, len(self.annotation.segmentation.segments))
+
+    @contextmanager
+    def seeded(self) -> Iterator[None]:
+        """Random numbers of torch's global generator follow from the seed within this block."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            yield
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Count the time of the block for a stage of the report."""
+        return self.run.timer.stage(name)
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Report, and raise CancelledError when the user asked to stop."""
+        self.run.context.progress(stage, done, total)
+
+    def exemplars(self, copies: int, stride: int) -> list[Exemplar]:
+        """Every painted and empty slice and `copies` augmented copies of each."""
+        with self.stage("augment"):
+            return collect_exemplars(self.annotation, self.embeddings, copies, stride, self.run.context)
+
+    @contextmanager
+    def whole_body(self) -> Iterator[SliceEmbeddings]:
+        """Embeddings as another volume would have them."""
+        with self.run.embeddings() as embeddings:
+            yield embeddings
+
+    def train(self, head: Head, exemplars: Sequence[Exemplar], training: Training, pairs: bool = False) -> None:
+        """Each part of the training in turn; the loss is the last one's."""
+        images = ImageTraining(
+            self.run,
+            self.annotation,
+            self.embeddings,
+            self.seed,
+            pairs,
+            self.contact_sheet,
+            self.fresh_augmentation and head.takes_views,
+        )
+        done = 0
+        for schedule, draw in images.phases(head, exemplars, self.usual_copies, training):
+            with self.stage("fine-tune"):
+                part = (done, training.steps)
+                self.loss = fine_tune(head, exemplars, schedule, self.seed, self.run.context, draw, part)
+            done += schedule.steps
+        self.trained = training.steps
+
+    def record(self, steps: int, loss: float | None) -> None:
+        """Note for the report what was trained."""
+        self.trained, self.loss = steps, loss

@@ -1,0 +1,85 @@
+"""One volume on its way through one encoder: what every job needs, gathered once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from FewShotSAMLib.core.annotation import Annotation
+from FewShotSAMLib.core.body import body_box
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.intensity import IntensityWindow, Normalisation
+from FewShotSAMLib.core.plane import SlicePlane, slice_plane
+from FewShotSAMLib.core.region import Box, region_box
+from FewShotSAMLib.core.volume import Volume
+from FewShotSAMLib.engine.context import JobContext, StageTimer
+from FewShotSAMLib.engine.embeddings import SliceEmbeddings
+from FewShotSAMLib.engine.request import ComputeOptions
+from FewShotSAMLib.engine.warm import open_cache
+from FewShotSAMLib.sam.encoder import Encoder
+from FewShotSAMLib.sam.framing import Framing, whole_slice
+
+STRETCH_SLICES = 48
+"""Slices looked at, evenly spread, to see how bright a region is."""
+
+
+@dataclass
+class VolumeRun:
+    """A volume, the axis of its slices, its normalisation, and the encoder that sees them."""
+
+    volume: Volume
+    axis: int
+    normalisation: Normalisation
+    encoder: Encoder
+    compute: ComputeOptions
+    context: JobContext
+    timer: StageTimer
+    plane: SlicePlane = field(init=False)
+    window: IntensityWindow = field(init=False)
+    encoded_before: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Derive what follows from the rest."""
+        self.plane = slice_plane(self.volume.geometry, self.axis)
+        self.window = self.normalisation.resolve(self.volume)
+        self.encoded_before = self.encoder.slices_encoded
+
+    def embeddings(self, annotation: Annotation | None = None, earlier: Box | None = None) -> SliceEmbeddings:
+        """Embeddings of the volume's slices, cut to the body; whole, should something be painted beyond it.
+
+        Some encoders see the region around what is painted: `earlier`, if that still fits.
+        """
+        framing = Framing(self.plane, body_box(self.volume, self.plane, self.window), self.encoder.image_size)
+        if annotation is not None and self.encoder.spec.architecture.sees_region:
+            framing = replace(framing, crop=region_box(annotation, self.plane, earlier))
+        elif annotation is not None and _painted_beyond(annotation, framing):
+            framing = whole_slice(self.plane, self.encoder.image_size)
+        cache = open_cache(self.compute, self.context)
+        window = self._window_of(framing) if self.encoder.spec.architecture.sees_region else self.window
+        return SliceEmbeddings(self.volume, window, framing, self.encoder, cache, self.context)
+
+    def _window_of(self, framing: Framing) -> IntensityWindow:
+        """The window stretched to what the framing's crop holds, as encoders of a region saw it in their training."""
+        count = self.volume.geometry.shape[self.axis]
+        shown = np.unique(np.linspace(0, count - 1, min(count, STRETCH_SLICES)).round().astype(int))
+        cuts = [self.window.apply(framing.cut(self.volume.slice_at(self.axis, int(index)))) for index in shown]
+        return self.window.stretched(np.stack(cuts))
+
+
+def predicted_slices(
+    volume: Volume, axis: int, wanted: tuple[int, int] | None, exemplars: Sequence[int] = ()
+) -> list[int]:
+    """The slices to predict: those wanted (first and last, both included; None for all) but the exemplars."""
+    count = volume.geometry.shape[axis]
+    first, last = wanted or (0, count - 1)
+    if not 0 <= first <= last < count:
+        raise BadInputError(
+            f"The slice range {first}:{last} does not fit the volume.", f"Choose within 0:{count - 1}, first to last."
+        )
+    return [index for index in range(first, last + 1) if index not in set(exemplars)]
+
+
+def _painted_beyond(annotation: Annotation, framing: Framing) -> bool:
+    """Whether a painted pixel lies outside the framing's crop."""
+    maps = (annotation.classes(index) for index in annotation.painted)
+    return any(int((classes > 0).sum()) > int((framing.cut(classes) > 0).sum()) for classes in maps)

@@ -1,0 +1,66 @@
+"""What of a scene a user who opens the module most likely means: which volume, and which segmentation of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.mrml.places import segmentationToVolume
+from FewShotSAMLib.mrml.segments import sceneSegments
+from FewShotSAMLib.mrml.volumes import volumeGeometry
+
+VOLUME_CLASSES = ("vtkMRMLScalarVolumeNode", "vtkMRMLVectorVolumeNode")  # with no subclass: label maps are one
+_TEMPORARY = "FewShotSAM.Temporary"  # attribute of segmentations that the user should not choose
+
+
+def defaultVolumeId(scene: slicer.vtkMRMLScene) -> str:
+    """The volume in the slice views, the background's before others, else the first; "" where there is none."""
+    offered = [node.GetID() for node in offeredVolumes(scene)]
+    views = nodesOf(scene, "vtkMRMLSliceCompositeNode")
+    shown = [view.GetBackgroundVolumeID() for view in views] + [view.GetForegroundVolumeID() for view in views]
+    return next((nodeId for nodeId in [*shown, *offered] if nodeId in offered), "")
+
+
+def offeredVolumes(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLVolumeNode]:
+    """The volumes that a user can choose, in their order."""
+    nodes = nodesOf(scene, "vtkMRMLVolumeNode")
+    return [node for node in nodes if node.GetClassName() in VOLUME_CLASSES and not node.GetHideFromEditors()]
+
+
+def segmentationsOf(scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLVolumeNode) -> list[str]:
+    """The ids of the segmentations that were made for a volume; those that say so before those that lie on its grid."""
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    nodes = [node for node in nodesOf(scene, "vtkMRMLSegmentationNode") if _isToPaintOn(node)]
+    made = [node for node in nodes if node.GetNodeReference(role) is volume]
+    loaded = [node for node in nodes if node.GetNodeReference(role) is None and _liesOn(node, volume)]
+    return [node.GetID() for node in made + loaded]
+
+
+def markTemporary(node: slicer.vtkMRMLSegmentationNode) -> None:
+    """Nobody should choose this segmentation to paint on."""
+    node.SetAttribute(_TEMPORARY, "1")
+
+
+def temporaryIds(scene: slicer.vtkMRMLScene) -> list[str]:
+    """The ids of the segmentations that nobody should choose."""
+    nodes = nodesOf(scene, "vtkMRMLSegmentationNode")
+    return [node.GetID() for node in nodes if node.GetAttribute(_TEMPORARY)]
+
+
+def nodesOf(scene: slicer.vtkMRMLScene, className: str) -> list[slicer.vtkMRMLNode]:
+    """All nodes of a class and its subclasses in their order."""
+    return [scene.GetNthNodeByClass(number, className) for number in range(scene.GetNumberOfNodesByClass(className))]
+
+
+def _isToPaintOn(node: slicer.vtkMRMLSegmentationNode) -> bool:
+    return not (node.GetHideFromEditors() or node.GetAttribute(_TEMPORARY))
+
+
+def _liesOn(node: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLVolumeNode) -> bool:
+    """Whether it has voxels, which are the volume's own; nothing is copied for it."""
+    try:
+        toVolume: np.ndarray = segmentationToVolume(volume, node)
+        return any(each.labels.size for each in sceneSegments(node, volumeGeometry(volume), toVolume))
+    except BadInputError:
+        return False

@@ -1,0 +1,350 @@
+"""Propagates from a script, without the panel: one call, one result, and what goes wrong raised as an exception."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import slicer
+
+from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError
+from FewShotSAMLib.mrml.editor import SegmentEditor
+from FewShotSAMLib.mrml.scene import MRMLScene
+from FewShotSAMLib.workflow import INFO, WARNING, Message, ModelLibrary, Progress, Review, Session, Settings, State
+from FewShotSAMLib.workflow.message import message_of_unexpected
+from FewShotSAMLib.workflow.models import read_entry
+from FewShotSAMLib.workflow.scene import Target, export_all
+
+_PAUSE_S = 0.01
+_CLOSED = ("The run was ended, because FewShotSAM was closed.", "Nothing was changed; propagate again.")
+_BUSY = ("A run is under way.", "Wait for its end, or call cancel() first.")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run gave. segmentation: the node that holds it. review: confidence and next slices; None after `apply`.
+
+    warnings: what the panel would have shown, each with text and hint.
+    """
+
+    segmentation: slicer.vtkMRMLSegmentationNode
+    review: Review | None
+    warnings: tuple[Message, ...]
+
+
+OnProgress = Callable[[Progress], None]
+OnFinished = Callable[[Result | None, FewShotSAMError | None], None]
+
+
+class Timer(Protocol):
+    """Calls a function again and again from the application's event loop."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """No further call."""
+
+
+@dataclass(frozen=True)
+class Application:
+    """What scripting needs of the program around the scene.
+
+    makeSession(scene): a session whose process is not started; may raise FewShotSAMError. processEvents: lets the
+    application work while a call blocks. makeTimer(tick, failed): for calls that do not; the exception of a tick goes
+    to `failed`. findEditors: the Segment Editor widgets there are.
+    """
+
+    makeSession: Callable[[MRMLScene], Session]
+    processEvents: Callable[[], None]
+    makeTimer: Callable[[Callable[[], None], Callable[[Exception], None]], Timer]
+    findEditors: Callable[[], Sequence[SegmentEditor]]
+
+
+class _EditorInUse:
+    """Whichever Segment Editor has the segmentation of the run selected: its masking holds, its Undo takes back."""
+
+    def __init__(self, findEditors: Callable[[], Sequence[SegmentEditor]]) -> None:
+        self._findEditors = findEditors
+        self.segmentation: slicer.vtkMRMLSegmentationNode | None = None
+
+    def mrmlSegmentEditorNode(self) -> slicer.vtkMRMLSegmentEditorNode | None:
+        widget = self._widget()
+        return None if widget is None else widget.mrmlSegmentEditorNode()
+
+    def saveStateForUndo(self) -> None:
+        widget = self._widget()
+        if widget is not None:
+            widget.saveStateForUndo()
+
+    def undo(self) -> None:
+        widget = self._widget()
+        if widget is not None:
+            widget.undo()
+
+    def _widget(self) -> SegmentEditor | None:
+        for widget in self._findEditors():
+            node = widget.mrmlSegmentEditorNode()
+            if node is not None and node.GetSegmentationNode() is self.segmentation is not None:
+                return widget
+        return None
+
+
+class Scripting:
+    """A session of its own beside the panel's, with a background process that starts with the first run.
+
+    One run at a time; `close` ends the process and deletes its files, and the next run starts another.
+    """
+
+    def __init__(self, application: Application, scene: slicer.vtkMRMLScene | None = None) -> None:
+        self._application = application
+        self._editor = _EditorInUse(application.findEditors)
+        self._nodes = scene if scene is not None else slicer.mrmlScene
+        self._scene = MRMLScene(self._nodes, self._editor)
+        self._session: Session | None = None
+        self._steps: Iterator[Result | None] | None = None
+        self._timer: Timer | None = None
+        self._said: list[Message] = []
+        self._onProgress: OnProgress | None = None
+        self._mistake: Exception | None = None
+
+    @property
+    def isRunning(self) -> bool:
+        """Whether there is something that `cancel` could stop."""
+        return self._steps is not None
+
+    def propagate(
+        self,
+        volume: slicer.vtkMRMLVolumeNode,
+        segmentation: slicer.vtkMRMLSegmentationNode,
+        emptySlices: Sequence[int] = (),
+        axis: int | None = None,
+        sliceRange: tuple[int, int] | None = None,
+        asNewSegmentation: bool = False,
+        onProgress: OnProgress | None = None,
+        onFinished: OnFinished | None = None,
+        **options: Any,
+    ) -> Result | None:
+        """Learn from the painted slices and segment the others; see `FewShotSAMLogic.propagate`."""
+        settings = _settings(options)
+        target = Target(_idOf(volume, "volume"), _idOf(segmentation, "segmentation"))
+        steps = self._propagating(target, list(emptySlices), axis, sliceRange, asNewSegmentation)
+        return self._run(steps, settings, segmentation, onProgress, onFinished)
+
+    def applyModel(
+        self,
+        modelPath: str | Path,
+        volume: slicer.vtkMRMLVolumeNode,
+        onProgress: OnProgress | None = None,
+        onFinished: OnFinished | None = None,
+        **options: Any,
+    ) -> Result | None:
+        """Segment a volume with a few-shot model; see `FewShotSAMLogic.applyModel`."""
+        settings = _settings(options)
+        steps = self._applying(Path(modelPath), _idOf(volume, "volume"))
+        return self._run(steps, settings, None, onProgress, onFinished)
+
+    def saveModel(self, path: str | Path) -> None:
+        """Write what the last `propagate` learned into a file, which is replaced. Raises BadInputError."""
+        learned = None if self._session is None else self._session.learned_model
+        if learned is None:
+            raise BadInputError("There is no few-shot model yet.", "Call propagate() first.")
+        path = Path(path)
+        ModelLibrary(path.parent).copy_to(read_entry(learned), path)
+
+    def export(
+        self, volume: slicer.vtkMRMLVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode, path: str | Path
+    ) -> list[str]:
+        """Write all segments on the volume's full geometry; returns warnings. Raises BadInputError."""
+        target = Target(_idOf(volume, "volume"), _idOf(segmentation, "segmentation"))
+        return export_all(self._scene, target, Path(path))
+
+    def undo(self) -> None:
+        """Take back what the last `propagate` wrote."""
+        self._scene.undo()
+
+    def cancel(self) -> None:
+        """Stop the run; it ends with CancelledError, within a second or little more."""
+        if self._session is not None and self.isRunning:
+            self._session.cancel()
+
+    def close(self) -> None:
+        """End the background process and delete its files; a run under way ends with CancelledError."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    def _run(
+        self,
+        steps: Iterator[Result | None],
+        settings: Settings,
+        segmentation: slicer.vtkMRMLSegmentationNode | None,
+        onProgress: OnProgress | None,
+        onFinished: OnFinished | None,
+    ) -> Result | None:
+        """Take the steps: at once, while the application works, or from a timer where somebody wants to be called."""
+        if self.isRunning:
+            raise BadInputError(*_BUSY)
+        self._openSession().settings = settings
+        self._editor.segmentation, self._onProgress, self._said, self._mistake = segmentation, onProgress, [], None
+        self._steps = steps
+        if onFinished is None:
+            return self._block(steps)
+        self._timer = self._application.makeTimer(
+            lambda: self._tick(steps, onFinished), lambda error: self._fail(error, onFinished)
+        )
+        self._timer.start()
+        return None
+
+    def _block(self, steps: Iterator[Result | None]) -> Result:
+        try:
+            while (result := next(steps)) is None:
+                self._application.processEvents()
+            return result
+        finally:
+            self._end()
+
+    def _tick(self, steps: Iterator[Result | None], onFinished: OnFinished) -> None:
+        try:
+            result, error = next(steps), None
+        except FewShotSAMError as raised:
+            result, error = None, raised
+        if result is not None or error is not None:
+            self._end()
+            onFinished(result, error)
+
+    def _fail(self, error: Exception, onFinished: OnFinished) -> None:
+        """A tick failed as nobody foresaw, and the timer stopped: tell whoever waits, unless it was their own call."""
+        if self.isRunning:
+            self._end()
+            message, _ = message_of_unexpected(error)
+            failure = FewShotSAMError(message.text, message.hint)
+            failure.__cause__ = error
+            onFinished(None, failure)
+
+    def _end(self) -> None:
+        timer, self._timer, self._steps = self._timer, None, None
+        if timer is not None:
+            timer.stop()
+        session = self._session
+        if session is not None:
+            session.discard()
+            session.set_inputs(None, None)  # nothing of ours watches the scene between two runs
+        while session is not None and session.is_busy:  # a model was being applied; this takes a second or two
+            session.cancel()
+            session.poll()
+            time.sleep(_PAUSE_S)
+
+    def _openSession(self) -> Session:
+        if self._session is None:
+            self._session = self._application.makeSession(self._scene)
+            self._session.said.connect(self._onSaid)
+            self._session.progressed.connect(self._onProgressed)
+        return self._session
+
+    def _onSaid(self, message: Message) -> None:
+        self._said.append(message)
+
+    def _onProgressed(self, progress: Progress) -> None:
+        try:
+            if self._onProgress is not None:
+                self._onProgress(progress)
+        except Exception as error:  # noqa: BLE001 - raised to whoever made the mistake, not to the session
+            self._mistake = error
+
+    def _propagating(
+        self,
+        target: Target,
+        emptySlices: Sequence[int],
+        axis: int | None,
+        sliceRange: tuple[int, int] | None,
+        asNewSegmentation: bool,
+    ) -> Iterator[Result | None]:
+        """The steps of a propagation, None each; the last is its result. Raises FewShotSAMError."""
+        session = self._openSession()
+        session.set_inputs(target.volume, target.segmentation)
+        if axis is not None:
+            session.set_axis(_checkedAxis(axis))
+        session.look_now()
+        self._declareEmpty(session, target, emptySlices)
+        session.range = sliceRange
+        if reason := session.why_not():
+            raise BadInputError(reason)
+        session.propagate()
+        yield from self._wait(session)
+        if session.state is not State.PREVIEW:
+            raise self._failure()
+        review, node = session.review, self._nodes.GetNodeByID(target.segmentation)
+        if asNewSegmentation:
+            node = self._nodes.GetNodeByID(session.keep(f"{node.GetName()} propagated"))
+        else:
+            session.apply()
+            if session.state is State.PREVIEW:
+                raise self._failure()
+        yield Result(node, review, self._warnings())
+
+    def _applying(self, path: Path, volumeId: str) -> Iterator[Result | None]:
+        """The steps of applying a model, as above."""
+        session = self._openSession()
+        session.apply_model(read_entry(path), [volumeId])
+        yield from self._wait(session)
+        if not session.added:
+            raise self._failure()
+        yield Result(self._nodes.GetNodeByID(session.added[0]), None, self._warnings())
+
+    def _wait(self, session: Session) -> Iterator[None]:
+        while self._mistake is None and session.is_busy:
+            if not session.wait(_PAUSE_S) and self._timer is None:
+                time.sleep(_PAUSE_S)
+            session.poll()
+            yield None
+            if self._session is not session:
+                raise CancelledError(*_CLOSED)
+        if self._mistake is not None:
+            raise self._mistake
+
+    def _declareEmpty(self, session: Session, target: Target, indices: Sequence[int]) -> None:
+        if not indices:
+            return
+        if session.axis is None:
+            raise BadInputError("Nothing is painted, so there is no axis to count empty slices along.", "Paint first.")
+        count = self._scene.volume(target.volume).geometry.shape[session.axis]
+        for index in indices:
+            if not 0 <= index < count:
+                hint = f"Slices along axis {session.axis} are numbered from 0 to {count - 1}."
+                raise BadInputError(f"There is no slice {index} to be empty.", hint)
+            session.set_empty(int(index), True)
+
+    def _failure(self) -> FewShotSAMError:
+        """Why there is no result: what was said last."""
+        last = self._said[-1]
+        if last.level == INFO:
+            return CancelledError(last.text, last.hint)
+        return FewShotSAMError(last.text, f"{last.hint} Log: {last.log}" if last.log else last.hint)
+
+    def _warnings(self) -> tuple[Message, ...]:
+        return tuple(message for message in self._said if message.level == WARNING)
+
+
+def _idOf(node: Any, kind: str) -> str:
+    wanted = {"volume": slicer.vtkMRMLVolumeNode, "segmentation": slicer.vtkMRMLSegmentationNode}[kind]
+    if not isinstance(node, wanted):
+        raise BadInputError(f"{node!r} is no {kind} node.", f"Give a {wanted.__name__} of the scene.")
+    return str(node.GetID())
+
+
+def _checkedAxis(axis: int) -> int:
+    if axis not in (0, 1, 2):
+        raise BadInputError(f"There is no axis {axis!r}.", "Give 0, 1 or 2 of the array (k, j, i), or None to find it.")
+    return int(axis)
+
+
+def _settings(options: dict[str, Any]) -> Settings:
+    known = [field.name for field in fields(Settings)]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise BadInputError(f"There is no option {', '.join(unknown)}.", f"Known are {', '.join(known)}.")
+    return replace(Settings(), **options)

@@ -1,0 +1,104 @@
+"""The folder of a session's files, images of patients among them: it does not outlive its session, come what may."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO
+
+from FewShotSAMLib.core.errors import BadInputError
+
+PREFIX = "fewshotsam-"
+LOCK_SUFFIX = ".lock"
+ATTEMPTS = 10
+
+
+class JobFolder:
+    """A new folder in `parent` (None: the system's own for temporary files), for the user's eyes alone.
+
+    Beside it lies a file that this process holds locked for as long as it lives: so whoever starts next knows which
+    folders nobody owns any more, and deletes them. Raises BadInputError where nothing can be written.
+    """
+
+    def __init__(self, parent: Path | None = None) -> None:
+        parent = Path(tempfile.gettempdir()) if parent is None else parent
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            clear_abandoned(parent)
+            # The lock comes first: a folder whose lock is free has lost its owner, at every moment.
+            self._lock, self._stream = _new_lock(parent)
+            self.path = _folder_of(self._lock)
+            self.path.mkdir(mode=0o700)
+        except OSError as error:
+            raise BadInputError(
+                f"The folder for temporary files {parent} cannot be written ({error.strerror}).",
+                "Free some space on its disk, or choose another folder for temporary files.",
+            ) from error
+
+    def close(self) -> None:
+        """Delete the folder with all that is in it."""
+        _delete(self._lock, self._stream)
+
+
+def clear_abandoned(parent: Path) -> None:
+    """Delete the folders in `parent` whose processes have died; those of others are left alone."""
+    for lock in parent.glob(f"{PREFIX}*{LOCK_SUFFIX}"):
+        try:
+            stream = lock.open("r+b")
+        except OSError:
+            continue  # another user's, or gone by now
+        if _take(stream):
+            _delete(lock, stream)
+        else:
+            stream.close()
+
+
+def _new_lock(parent: Path) -> tuple[Path, IO[bytes]]:
+    for _ in range(ATTEMPTS):
+        path = parent / f"{PREFIX}{secrets.token_hex(6)}{LOCK_SUFFIX}"
+        stream = path.open("xb")
+        if _take(stream) and path.exists():
+            break
+        stream.close()  # somebody who clears away was quicker than we: it is theirs to delete
+    else:  # a file system without locks, where nobody takes ours for abandoned either
+        stream = path.open("wb")
+    stream.write(f"{os.getpid()}\n".encode())
+    stream.flush()
+    return path, stream
+
+
+def _folder_of(lock: Path) -> Path:
+    return lock.with_name(lock.name.removesuffix(LOCK_SUFFIX))
+
+
+def _delete(lock: Path, stream: IO[bytes]) -> None:
+    """Delete a folder and then its lock, which we hold; what cannot be deleted now is for the next start."""
+    shutil.rmtree(_folder_of(lock), ignore_errors=True)
+    is_gone = not _folder_of(lock).exists()
+    if is_gone and sys.platform != "win32":
+        lock.unlink(missing_ok=True)
+    stream.close()
+    if is_gone and sys.platform == "win32":  # where an open file cannot be deleted
+        with contextlib.suppress(OSError):
+            lock.unlink(missing_ok=True)
+
+
+def _take(stream: IO[bytes]) -> bool:
+    """Lock an open file until it is closed or this process ends; False where another one holds it."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,40 @@
+"""What the background process says of the computer: an estimate for each encoder and method."""
+
+import torch
+
+from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.estimates import Speed, encoder_estimate, inspect
+from FewShotSAMLib.methods.registry import METHOD_NAMES
+from FewShotSAMLib.sam.registry import get_spec
+from FewShotSAMLib.workflow import Machine, Settings
+from FewShotSAMLib.workflow.duration import run_seconds
+
+SPEED = Speed(1e11, 0.03)
+
+
+def training(encoder: str) -> dict[str, float]:
+    found: dict[str, float] = encoder_estimate(get_spec(encoder), SPEED, torch.device("cpu"))["training_seconds"]
+    return found
+
+
+def test_every_method_has_an_estimate_and_lora_in_a_large_encoder_takes_hours() -> None:
+    small, large = training("tiny"), training("vit_b")
+    assert set(small) == set(large) == set(METHOD_NAMES)
+    for method in ("lora", "cheap-lunch"):
+        assert large[method] > 3600 and small[method] < 120
+        assert large[method] > 50 * large["few-shot"]
+    assert large["few-shot"] < large["synthesis"] < 2 * large["few-shot"], "pairs are encoded besides the copies"
+    assert training("vit_h")["lora"] > 3 * large["lora"]
+
+
+def test_what_is_told_is_understood() -> None:
+    report = inspect({}, JobContext())
+    machine = Machine.from_report(report)
+    usual, slow = (run_seconds(machine, Settings(method=name, encoder="vit_b"), 10) for name in ("few-shot", "lora"))
+    found = next(each for each in report["encoders"] if each["name"] == "vit_b")
+    training, each_slice = found["training_seconds"]["few-shot"], found["slice_seconds"]["few-shot"]
+    assert usual == found["start_seconds"] + training + 10 * each_slice
+    assert slow is not None and slow > 20 * usual
+    quick = {name: run_seconds(machine, Settings(method=name), 100) or 0.0 for name in METHOD_NAMES}
+    assert min(quick, key=lambda name: quick[name]) == "pixel-classifier"
+    assert 0 < quick["pixel-classifier"] < 0.5 * quick["few-shot"]

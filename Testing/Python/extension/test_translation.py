@@ -1,0 +1,82 @@
+"""What the workflow says reaches the user in the user's language, though it knows of none."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from FewShotSAMLib.widgets import translation, workflow_texts
+
+LIBRARY = Path(workflow_texts.__file__).parents[1]
+NO_SENTENCES = re.compile(
+    r"FewShotSAM preview|Background process .* is ready.*|\{0\} segmentation"
+)  # names, and the log
+FOR_SCRIPTS = "scripting.py"  # raised where the user's own code called it, never shown in the panel
+
+
+def texts(tree: ast.AST) -> Iterator[str]:
+    """Literals that read like a sentence or a name of a step; f-strings with {0}, {1}... for their values."""
+    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    parts |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr | ast.Constant) and id(node) not in parts:
+            text = template(node).strip()
+            if re.match(r"[A-Z][a-z]+ .*[a-z]", text, re.DOTALL) or re.match(r"\{0\} [a-z]+ [a-z]+ .*[.]", text):
+                yield text
+
+
+def template(node: ast.JoinedStr | ast.Constant) -> str:
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else ""
+    values, written = 0, ""
+    for part in node.values:
+        if isinstance(part, ast.Constant):
+            written += str(part.value)
+        else:
+            written += f"{{{values}}}"
+            values += 1
+    return written
+
+
+@pytest.mark.parametrize("folder", ["workflow", "mrml"])
+def test_all_that_is_said_can_be_translated(folder: str) -> None:
+    known = set(workflow_texts.templates(str))
+    paths = [path for path in sorted((LIBRARY / folder).glob("*.py")) if path.name != FOR_SCRIPTS]
+    said = {text for path in paths for text in texts(ast.parse(path.read_text("utf-8")))}
+    assert len(said) > 10
+    assert {text for text in said if text not in known and not NO_SENTENCES.fullmatch(text)} == set()
+
+
+def test_no_text_is_translated_in_vain() -> None:
+    everywhere = [path for path in LIBRARY.rglob("*.py") if path.parent.name != "widgets"]
+    sources = [path.read_text("utf-8") for path in everywhere]
+    joined = re.sub(r'"\s+f?"', "", "\n".join(sources)).replace("\\u00a0", "\u00a0")
+    for text in workflow_texts.templates(str):
+        longest = max(re.split(r"\{\d\}", text), key=len).strip()
+        assert longest in joined, text
+
+
+def test_slicers_tools_find_them_and_values_are_put_into_the_translation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pattern (update_translations.py): an underscore that is called with nothing but a literal."""
+    source = Path(workflow_texts.__file__).read_text("utf-8")
+    found = re.findall(r'[^_]_\((\s*?".+?"\s*?)\)', source, flags=re.DOTALL)
+    read = {ast.literal_eval(f"({text.strip()})") for text in found}
+    assert set(workflow_texts.templates(str)) <= read
+    german = {
+        "{0} slices were written.": "{0} Schichten wurden geschrieben.",
+        "The result was not applied: {0}": "Das Ergebnis wurde nicht übernommen: {0}",
+        "The volume is no longer in the scene.": "Das Volumen ist nicht mehr in der Szene.",
+        "The {0} was removed, so {1} was dropped.": "{1} endet, denn {0} fehlt.",
+    }
+    monkeypatch.setattr(translation, "_", lambda text: german.get(text, text))
+    workflow_texts._translations.cache_clear()
+    try:
+        assert workflow_texts.translated("12 slices were written.") == "12 Schichten wurden geschrieben."
+        inner = workflow_texts.translated("The result was not applied: The volume is no longer in the scene.")
+        assert inner == "Das Ergebnis wurde nicht übernommen: Das Volumen ist nicht mehr in der Szene."
+        assert workflow_texts.translated("The volume was removed, so X was dropped.") == "X endet, denn volume fehlt."
+        assert workflow_texts.translated("Something else {0} (*.") == "Something else {0} (*."
+    finally:
+        workflow_texts._translations.cache_clear()

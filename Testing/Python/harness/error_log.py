@@ -1,0 +1,60 @@
+"""Slicer's application error log, `slicer.app.errorLogModel()`.
+
+Every problem is a line in it: Qt's and VTK's messages, exceptions, and what Slicer's own Qt code writes with qCritical.
+They fail the test in which they are written. So are warnings and errors of Python's `logging`; our own code writes
+those on purpose where it shows a message, so that a test which expects none asks the log.
+"""
+
+import logging
+from typing import Any
+
+from harness import problems
+from harness.binding import QtCore, Signal
+from harness.pythonqt import standIn
+
+
+@standIn
+class ctkErrorLogModel(QtCore.QSortFilterProxyModel):
+    """Lists the lines; `slicer.app.errorLogModel()`."""
+
+    _added = Signal(int)
+    overloads = {"entryAdded(ctkErrorLogLevel::LogLevel)": "_added"}  # noqa: RUF012 - read only
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._lines: list[str] = []
+
+    def logEntryCount(self) -> int:
+        return len(self._lines)
+
+    def logEntryDescription(self, row: int) -> str:
+        return self._lines[row]
+
+    def clear(self) -> None:
+        self._lines.clear()
+
+    def _append(self, text: str) -> None:
+        self._lines.append(text)
+        self._added.emit(0x40)  # ctkErrorLogLevel.Error
+
+
+class _FromLogging(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        _model._append(f"Python: {record.getMessage()}")
+
+
+_model: Any = None
+
+
+def start() -> Any:
+    """The one log of the application, listening from now on."""
+    global _model
+    _model = ctkErrorLogModel()
+    problems.onReport(_model._append)
+    logging.getLogger().addHandler(_FromLogging(logging.WARNING))
+    return _model
+
+
+def critical(text: str) -> None:
+    """What qCritical() does in Slicer's C++ code."""
+    problems.report(text)

@@ -1,0 +1,175 @@
+"""Transforms for tests, and where things lie in the world, computed with Slicer's classes and numpy alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import SimpleITK
+import slicer
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+
+from FewShotSAMLib.core import Geometry
+from harness.scene import LABELMAP, RAS, add_segmentation, vtk_matrix
+
+_ROTATION = SimpleITK.VersorTransform((0.3, -0.5, 0.8), 0.6).GetMatrix()
+TURN = np.block([[np.reshape(_ROTATION, (3, 3)), np.zeros((3, 1))], [np.zeros(3), np.ones(1)]])
+SHIFT = np.array([[1, 0, 0, 13.3], [0, 1, 0, -7.7], [0, 0, 1, 21.9], [0, 0, 0, 1]])
+SCALING = np.diag([1.3, 0.8, 1.1, 1.0])  # shears the axes of an oblique volume
+
+LINEAR: dict[str, list[np.ndarray]] = {  # each under the next
+    "no transform": [],
+    "shift": [SHIFT],
+    "rotation": [TURN],
+    "scaling": [SCALING],
+    "rotation under shift": [TURN, SHIFT],
+}
+
+
+def add_transform(scene: slicer.vtkMRMLScene, matrices: list[np.ndarray]) -> slicer.vtkMRMLTransformNode | None:
+    """A linear transform for each matrix, every one under the next; the first, None for no matrix."""
+    found = None
+    for matrix in reversed(matrices):
+        node = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "transform")
+        node.SetMatrixTransformToParent(vtk_matrix(matrix))
+        node.SetAndObserveTransformNodeID(found.GetID() if found is not None else None)
+        found = node
+    return found
+
+
+def matrix_of(matrices: list[np.ndarray]) -> np.ndarray:
+    """What they do together."""
+    result = np.eye(4)
+    for matrix in matrices:
+        result = matrix @ result
+    return result
+
+
+def bend(volume: slicer.vtkMRMLVolumeNode, vectors: np.ndarray) -> slicer.vtkMRMLTransformNode:
+    """Put a volume under a grid transform, as Slicer's DICOM reader does for gantry tilt and irregular spacing.
+
+    vectors: (K, 3) mm RAS by which each slice is moved; four corners of each slice carry them, in the volume's axes.
+    """
+    columns, rows, slices = volume.GetImageData().GetDimensions()
+    grid = vtk.vtkImageData()
+    grid.SetOrigin(*volume.GetOrigin())
+    grid.SetDimensions(2, 2, slices)
+    i, j, k = volume.GetSpacing()
+    grid.SetSpacing(i * columns, j * rows, k)
+    corners = np.repeat(np.asarray(vectors, float), 4, axis=0)
+    grid.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(corners), deep=True))
+    directions = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASDirectionMatrix(directions)
+    transform = slicer.vtkOrientedGridTransform()
+    transform.SetGridDirectionMatrix(directions)
+    transform.SetDisplacementGridData(grid)
+    node = volume.GetScene().AddNewNodeByClass("vtkMRMLGridTransformNode", "acquisition transform")
+    node.SetAndObserveTransformToParent(transform)
+    volume.SetAndObserveTransformNodeID(node.GetID())
+    return node
+
+
+def add_in_editor(
+    scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLVolumeNode, names: list[str], parent: Any = None
+) -> slicer.vtkMRMLSegmentationNode:
+    """A segmentation as Slicer's Segment Editor makes it: under no transform, unless the user put it under `parent`."""
+    node = add_segmentation(scene, volume, [])
+    node.SetAndObserveTransformNodeID(parent.GetID() if parent is not None else None)
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    for name in names:
+        node.GetSegmentation().AddEmptySegment(name, name)
+    return node
+
+
+def paint_in_world(
+    node: slicer.vtkMRMLSegmentationNode,
+    volume: slicer.vtkMRMLVolumeNode,
+    name: str,
+    mask: np.ndarray,
+    to_world: np.ndarray,
+) -> None:
+    """Paint voxels (K, J, I) bool of a grid that lies in the world by `to_world`, as Slicer's Paint does.
+
+    That knows points in the world, and fills the voxels there of the grid that the segmentation says is its own; points
+    beyond that grid are lost.
+    """
+    scene = node.GetScene()
+    editor = scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+    editor.SetAndObserveSegmentationNode(node)
+    editor.SetAndObserveSourceVolumeNode(volume)
+    logic = slicer.vtkSlicerSegmentEditorLogic()
+    logic.SetMRMLScene(scene)
+    logic.SetSegmentEditorNode(editor)
+    assert logic.ResetModifierLabelmapToDefault()
+    image = logic.GetModifierLabelmap()
+    points = points_of(mask, to_world) @ (to_node := _from_world(node))[:3, :3].T + to_node[:3, 3]
+    image.GetWorldToImageMatrix(matrix := vtk.vtkMatrix4x4())
+    to_index = _array(matrix)
+    indices = np.rint(points @ to_index[:3, :3].T + to_index[:3, 3]).astype(int) - image.GetExtent()[::2]
+    indices = indices[((indices >= 0) & (indices < image.GetDimensions())).all(axis=1)]
+    scalars = image.GetPointData().GetScalars()
+    vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1])[tuple(indices[:, ::-1].T)] = 1
+    scalars.Modified()
+    logic.ModifySegmentByLabelmap(node, name, image, logic.ModificationModeAdd, image.GetExtent(), False, False)
+    scene.RemoveNode(editor)
+
+
+def _from_world(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
+    matrix = vtk.vtkMatrix4x4()
+    if node.GetParentTransformNode() is not None:
+        node.GetParentTransformNode().GetMatrixTransformFromWorld(matrix)
+    return _array(matrix)
+
+
+def _array(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+
+
+def index_to_world(geometry: Geometry, matrices: list[np.ndarray]) -> np.ndarray:
+    """4 × 4 array from the index of a grid to the world, below linear transforms."""
+    return matrix_of(matrices) @ RAS @ geometry.index_to_physical()
+
+
+def points_of(mask: np.ndarray, to_world: np.ndarray) -> np.ndarray:
+    """(N, 3) mm, sorted: where the voxels of a mask (K, J, I) lie in the world."""
+    return _sorted(np.argwhere(mask)[:, ::-1] @ to_world[:3, :3].T + to_world[:3, 3])
+
+
+def points_in_world(node: slicer.vtkMRMLSegmentationNode, name: str) -> np.ndarray:
+    """(N, 3) mm, sorted: where the stored voxels of a segment lie in the world, each through its transforms."""
+    segment = node.GetSegmentation().GetSegment(name)
+    image = segment.GetRepresentation(LABELMAP)
+    scalars = image.GetPointData().GetScalars() if image is not None else None
+    if scalars is None:
+        return np.zeros((0, 3))
+    voxels = vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1]) == segment.GetLabelValue()
+    to_node = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(to_node)
+    extent, found = image.GetExtent(), []
+    for k, j, i in np.argwhere(voxels):
+        point = to_node.MultiplyPoint((i + extent[0], j + extent[2], k + extent[4], 1.0))[:3]
+        moved = [0.0, 0.0, 0.0]
+        node.TransformPointToWorld(point, moved)
+        found.append(moved)
+    return _sorted(np.array(found).reshape(-1, 3))
+
+
+def _sorted(points: np.ndarray) -> np.ndarray:
+    rounded = np.round(points, 2)
+    return points[np.lexsort(rounded.T)]
+
+
+def same_places(first: np.ndarray, second: np.ndarray, tolerance: float = 0.01) -> bool:
+    """Whether two sets of points are the same, mm; sorted order can differ where coordinates are nearly equal."""
+    if first.shape != second.shape or not len(first):
+        return first.shape == second.shape
+    tree = vtk.vtkStaticPointLocator()
+    data, points = vtk.vtkPolyData(), vtk.vtkPoints()
+    points.SetDataTypeToDouble()
+    points.SetData(numpy_to_vtk(np.ascontiguousarray(second), deep=True))
+    data.SetPoints(points)
+    tree.SetDataSet(data)
+    tree.BuildLocator()
+    near = np.array([second[tree.FindClosestPoint(point)] for point in first]).reshape(-1, 3)
+    return bool(len(np.unique(near, axis=0)) == len(first) and np.abs(near - first).max(initial=0) <= tolerance)

@@ -1,0 +1,286 @@
+"""Slicer's Segment Editor widget as qMRMLSegmentEditorWidget.cxx has it, with effects that do nothing.
+
+What it does to scene and slice views is the real one's: it chooses the segmentation's reference volume as source, shows
+it in the slice views, makes display nodes, selects the first segment, and lets go of the active effect.
+"""
+
+from typing import Any
+
+import slicer
+import vtk
+
+from harness import error_log
+from harness.binding import Property, QtCore, QtWidgets, Signal
+from harness.pythonqt import standIn
+from harness.qmrml_widgets import _OfScene, follow, offer
+
+EFFECTS = (
+    *("Paint", "Draw", "Erase", "Level tracing", "Grow from seeds", "Fill between slices", "Threshold", "Margin"),
+    *("Hollow", "Smoothing", "Scissors", "Islands", "Logical operators", "Mask volume"),
+)
+REFERENCE = "referenceImageGeometryRef"
+SURFACE, LABELMAP = "Closed surface", "Binary labelmap"
+
+
+@standIn
+class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
+    """One effect of one editor."""
+
+    def __init__(self, name: str, editor: Any) -> None:
+        super().__init__(editor)
+        self._name, self._editor, self._active = name, editor, False
+
+    name = Property(str, lambda self: self._name)
+    title = Property(str, lambda self: self._name)
+
+    def activate(self) -> None:
+        self._active = True
+
+    def deactivate(self) -> None:
+        self._active = False
+
+    def active(self) -> bool:
+        return self._active
+
+    def parameterSetNode(self) -> Any:
+        return self._editor.mrmlSegmentEditorNode()
+
+    def scene(self) -> Any:
+        return self._editor.mrmlScene()
+
+    def setParameter(self, name: str, value: Any) -> None:
+        self.parameterSetNode().SetAttribute(f"{self._name}.{name}", str(value))
+
+    def parameter(self, name: str) -> str:
+        return self.parameterSetNode().GetAttribute(f"{self._name}.{name}") or ""
+
+
+@standIn
+class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
+    """Tests read `calls` of the native object."""
+
+    currentSegmentIDChanged = Signal(str)
+    _segmentationChanged, _sourceChanged = Signal(object), Signal(object)
+    overloads = {  # noqa: RUF012 - read only
+        "segmentationNodeChanged(vtkMRMLSegmentationNode*)": "_segmentationChanged",
+        "sourceVolumeNodeChanged(vtkMRMLVolumeNode*)": "_sourceChanged",
+    }
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self.calls: list[tuple[Any, ...]] = []
+        self._logic = slicer.vtkSlicerSegmentEditorLogic()
+        self._node: Any = None
+        self._segmentation: Any = None
+        self._source: Any = None
+        self._segmentId, self._updating, self._autoShow = "", False, True
+        self._effects = [qSlicerSegmentEditorAbstractEffect(name, self) for name in EFFECTS]
+        self._active: Any = None
+        self._observed: list[tuple[Any, int]] = []
+        layout = QtWidgets.QVBoxLayout(self)
+        layout.addWidget(QtWidgets.QLabel("Segment Editor"))
+        grow = QtWidgets.QSizePolicy.Expanding  # as qMRMLSegmentEditorWidget.ui has one at its end
+        layout.addSpacerItem(QtWidgets.QSpacerItem(20, 40, QtWidgets.QSizePolicy.Minimum, grow))
+        self.setMinimumHeight(90)
+
+    def setMRMLScene(self, scene: Any) -> None:
+        super().setMRMLScene(scene)
+        self._logic.SetMRMLScene(scene)
+        self._logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
+        self._logic.SetVerbose(True)
+        follow(self, scene, scene.EndCloseEvent, self._updateFromMRML)
+        follow(self, scene, scene.EndBatchProcessEvent, self._updateFromMRML)
+        self._updateFromMRML()
+
+    def mrmlSegmentEditorNode(self) -> Any:
+        return self._node
+
+    def setMRMLSegmentEditorNode(self, node: Any) -> None:
+        if node is self._node:
+            return
+        self._node = node
+        self._logic.SetSegmentEditorNode(node)
+        if node is not None:
+            follow(self, node, vtk.vtkCommand.ModifiedEvent, lambda _: self._onModified(node))
+            self._updateFromMRML()
+
+    def _onModified(self, node: Any) -> None:
+        if node is self._node:
+            self._updateFromMRML()
+
+    def _updateFromMRML(self, _: Any = None) -> None:
+        scene = self._scene
+        if scene is None or scene.IsClosing() or scene.IsBatchProcessing() or self._node is None or self._updating:
+            return
+        self._updating = True
+        try:
+            self._updateSegmentation()
+            self._updateSource()
+            self._updateSegmentId()
+            self._updateEffect()
+        finally:
+            self._updating = False
+
+    def _updateSegmentation(self) -> None:
+        node = self._logic.GetSegmentationNode()
+        if node is self._segmentation:
+            return
+        self._segmentation = node
+        if node is not None:
+            self._logic.SetSourceVolumeNode(node.GetNodeReference(REFERENCE))
+            node.CreateDefaultDisplayNodes()
+            display, segmentation = node.GetDisplayNode(), node.GetSegmentation()
+            if segmentation.ContainsRepresentation(SURFACE):
+                display.SetPreferredDisplayRepresentationName3D(SURFACE)
+            if segmentation.ContainsRepresentation(LABELMAP):
+                display.SetPreferredDisplayRepresentationName2D(LABELMAP)
+            if segmentation.GetNumberOfSegments():
+                self._node.SetSelectedSegmentID(segmentation.GetNthSegmentID(0))
+        self._segmentationChanged.emit(node)
+
+    def _updateSource(self) -> None:
+        node = self._logic.GetSourceVolumeNode()
+        if self._logic.GetSegmentationNode() is None or node is self._source:
+            return
+        self._source = node
+        if node is not None and self._autoShow:
+            self.showSourceVolumeInSliceViewers()
+        self._sourceChanged.emit(node)
+
+    def _updateSegmentId(self) -> None:
+        if self._segmentId != self.currentSegmentID():
+            self._segmentId = self.currentSegmentID()
+            self.currentSegmentIDChanged.emit(self._segmentId)
+
+    def _updateEffect(self) -> None:
+        wanted = self.effectByName(self._node.GetActiveEffectName() or "")
+        if wanted is self._active:
+            return
+        if self._active is not None:
+            self._active.deactivate()
+        self._active = wanted
+        if wanted is None:
+            self.removeViewObservations()
+            return
+        self.setupViewObservations()
+        wanted.activate()
+
+    def setAutoShowSourceVolumeNode(self, autoShow: bool) -> None:
+        self._autoShow = autoShow
+
+    def showSourceVolumeInSliceViewers(self, forceShowInBackground: bool = False, fitSlice: bool = False) -> None:
+        logics = slicer.app.layoutManager().mrmlSliceLogics()
+        for number in range(logics.GetNumberOfItems()):
+            logic = logics.GetItemAsObject(number)
+            composite, volumeId = logic.GetSliceCompositeNode(), self._node.GetSourceVolumeNode().GetID()
+            shown = (composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID())
+            if volumeId not in shown or forceShowInBackground:
+                composite.SetBackgroundVolumeID(volumeId)
+                composite.SetForegroundVolumeID(None)
+                composite.SetLabelVolumeID(None)
+            if fitSlice:
+                logic.FitSliceToBackground(True)
+
+    def segmentationNode(self) -> Any:
+        return self._segmentation
+
+    def setSegmentationNode(self, node: Any) -> None:
+        self.calls.append(("setSegmentationNode", node))
+        if self._logic.GetSegmentationNode() is not node:
+            self._logic.SetSegmentationNode(node)
+            self.setActiveEffect(None)
+
+    def sourceVolumeNode(self) -> Any:
+        return self._source
+
+    def setSourceVolumeNode(self, node: Any) -> None:
+        self.calls.append(("setSourceVolumeNode", node))
+        self._logic.SetSourceVolumeNode(node)
+
+    def currentSegmentID(self) -> str:
+        return (self._node.GetSelectedSegmentID() or "") if self._node is not None else ""
+
+    def setCurrentSegmentID(self, segmentId: str) -> None:
+        if self._node is not None:
+            self._node.SetSelectedSegmentID(segmentId)
+
+    def availableEffectNames(self) -> list[str]:
+        return [effect._name for effect in self._effects]
+
+    def updateEffectList(self) -> None:
+        self.calls.append(("updateEffectList",))
+
+    def effectCount(self) -> int:
+        return len(self._effects)
+
+    def effectByName(self, name: str) -> Any:
+        return next((effect for effect in self._effects if effect._name == name), None)
+
+    def activeEffect(self) -> Any:
+        return self._active
+
+    def setActiveEffectByName(self, name: str) -> None:
+        self.setActiveEffect(self.effectByName(name))
+
+    def setActiveEffect(self, effect: Any) -> None:
+        self.calls.append(("setActiveEffect", effect))
+        if self._node is not None:
+            self._node.SetActiveEffectName(effect._name if effect is not None else "")
+        elif effect is not None:
+            error_log.critical("setActiveEffect: Invalid segment editor parameter set node")
+
+    def setMaximumNumberOfUndoStates(self, count: int) -> None:
+        self._logic.SetMaximumNumberOfUndoStates(count)
+
+    def saveStateForUndo(self) -> None:
+        self._logic.SaveStateForUndo()
+
+    def undo(self) -> None:
+        self._logic.Undo()
+
+    def redo(self) -> None:
+        self._logic.Redo()
+
+    def setupViewObservations(self) -> None:
+        self.calls.append(("setupViewObservations",))
+        self._letGo()
+        logics = slicer.app.layoutManager().mrmlSliceLogics()
+        for number in range(logics.GetNumberOfItems()):
+            node = logics.GetItemAsObject(number).GetSliceNode()
+            self._observed.append((node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: None)))
+
+    def removeViewObservations(self) -> None:
+        self.calls.append(("removeViewObservations",))
+        self._letGo()
+
+    def _letGo(self) -> None:
+        for node, tag in self._observed:
+            node.RemoveObserver(tag)
+        self._observed.clear()
+
+    def installKeyboardShortcuts(self, parent: Any = None) -> None:
+        self.calls.append(("installKeyboardShortcuts",))
+
+    def uninstallKeyboardShortcuts(self) -> None:
+        self.calls.append(("uninstallKeyboardShortcuts",))
+
+
+def _setter(name: str) -> Any:
+    def put(self: Any, value: Any) -> None:
+        self.calls.append((name, value))
+
+    return put
+
+
+for _name in (
+    *(
+        "setSegmentationNodeSelectorVisible",
+        "setSourceVolumeNodeSelectorVisible",
+        "setSwitchToSegmentationsButtonVisible",
+    ),
+    *("setAddRemoveSegmentButtonsVisible", "setShow3DButtonVisible", "setSpecifyGeometryButtonVisible"),
+    *("setMaskingSectionVisible", "setUndoEnabled", "setReadOnly", "setEffectColumnCount", "setEffectNameOrder"),
+    *("setJumpToSelectedSegmentEnabled", "setEffectButtonStyle"),
+):
+    setattr(qMRMLSegmentEditorWidget, _name, _setter(_name))
+offer("qMRMLSegmentEditorWidget")

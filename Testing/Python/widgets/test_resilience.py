@@ -1,0 +1,173 @@
+"""An error that nobody foresaw, wherever it happens: it is told, all is reset, and the next Propagate works."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import fakes
+import pytest
+from harness import application, problems
+
+from FewShotSAMLib.workflow import Progress, State
+
+SECTIONS = range(10)
+
+
+def broken(*values: Any) -> None:
+    raise ValueError("nobody foresaw this")
+
+
+def letTimeoutsPass(seconds: float = 0.35) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        application.processEvents()
+        time.sleep(0.01)
+
+
+def checkNextPropagate(panel: Any) -> None:
+    """The panel goes on by its own timer, and a run can be started."""
+    polls = panel.session.polls
+    panel.go(state=State.IDLE, axis=0, painted=fakes.painted(10, 20))
+    panel.session.calls.clear()
+    letTimeoutsPass()
+    assert panel.session.polls > polls
+    assert (panel.ui.propagateButton.text, panel.ui.propagateButton.enabled) == ("Propagate", True)
+    panel.ui.propagateButton.click()
+    assert panel.session.called("propagate") == [()]
+    assert problems.takeAll() == [], "the same error is told once"
+
+
+def checkTold(panel: Any, count: int = 1) -> None:
+    found = problems.takeAll()
+    assert len(found) == count and all("nobody foresaw this" in each for each in found), found
+    assert "nobody foresaw this" in panel.ui.logText.plainText
+
+
+@pytest.mark.parametrize("number", SECTIONS)
+def test_a_section_that_cannot_be_shown_takes_nothing_else_with_it(panel: Any, number: int) -> None:
+    section = panel.widget.panel._sections[number]
+    whole = type(section)
+    section.__class__ = panel.widget.panel._failures.guarded(type(whole.__name__, (whole,), {"update": broken}))
+    panel.go(state=State.RUNNING, preview=fakes.FakePreview())
+    panel.say("progressed", Progress("predict", "Predicting slices", 0.5, None))
+    letTimeoutsPass()
+    checkTold(panel)
+    assert "Part of the panel could not be shown: ValueError nobody foresaw this." in panel.ui.messageLabel.text
+    assert panel.session.called("give_up") == [], "what runs is not to blame"
+    if number != 3:
+        assert panel.ui.propagateButton.text == "Cancel" and panel.ui.progressFrame.visible
+    section.__class__ = whole
+    checkNextPropagate(panel)
+
+
+@pytest.mark.parametrize("place", ["poll", "wait"])
+def test_a_session_that_fails_is_reset(panel: Any, place: str) -> None:
+    def fails(*values: Any) -> bool:
+        raise ValueError("nobody foresaw this")
+
+    setattr(panel.session, place, fails)
+    letTimeoutsPass()
+    checkTold(panel)
+    assert len(panel.session.called("give_up")) > 1, "as long as it fails"
+    delattr(panel.session, place)
+    checkNextPropagate(panel)
+
+
+def test_dropping_a_run_that_fails_itself_is_tried_again(panel: Any) -> None:
+    given: list[Exception] = []
+
+    def giveUp(error: Exception) -> None:
+        given.append(error)
+        if len(given) == 1:
+            raise RuntimeError("the preview is gone: nobody foresaw this")
+
+    panel.session.give_up = giveUp
+    panel.session.apply = broken
+    panel.go(state=State.PREVIEW, preview=fakes.FakePreview())
+    panel.ui.applyButton.click()
+    assert [type(error) for error in given] == [ValueError, RuntimeError]
+    checkTold(panel, 2)
+    checkNextPropagate(panel)
+
+
+def pressed(name: str) -> Callable[[Any], None]:
+    return lambda panel: getattr(panel.ui, name).click()
+
+
+def chosenAxis(panel: Any) -> None:
+    panel.ui.axisChoice.setCurrentIndex(2)
+
+
+def clickedSlice(panel: Any) -> None:
+    panel.ui.paintedList.native.itemClicked.emit(panel.ui.paintedList.topLevelItem(0), 0)
+
+
+def clickedStrip(panel: Any) -> None:
+    panel.widget.panel._review._strip._onClicked(3)
+
+
+def chosenVolume(panel: Any) -> None:
+    panel.ui.volumeSelector.setCurrentNodeID("")
+
+
+def edited(panel: Any) -> None:
+    panel.ui.fillHolesCheck.click()
+
+
+# What of the session or the views is broken, and what the user does.
+SLOTS: list[tuple[str, Callable[[Any], None]]] = [
+    ("session.propagate", pressed("propagateButton")),
+    ("session.propagate", pressed("againButton")),
+    ("session.apply", pressed("applyButton")),
+    ("session.discard", pressed("discardButton")),
+    ("session.set_empty", pressed("emptySliceButton")),
+    ("session.set_axis", chosenAxis),
+    ("session.set_inputs", chosenVolume),
+    ("scene.create_segmentation", pressed("newSegmentationButton")),
+    ("session.save_model", pressed("saveModelButton")),
+    ("dialogs.saveFile", pressed("exportButton")),
+    ("session.inspect", pressed("inspectButton")),
+    ("store.save", edited),
+    ("views.rotateTo", pressed("rotateViewsButton")),
+    ("views.jumpTo", clickedSlice),
+    ("views.jumpTo", clickedStrip),
+    ("views.jumpTo", pressed("nextSliceButton")),
+    ("dependencies.install", pressed("installButton")),
+]
+
+
+@pytest.mark.parametrize(("what", "act"), SLOTS, ids=lambda each: each if isinstance(each, str) else "")
+def test_an_action_that_fails_is_told_and_all_is_reset(
+    panel: Any, scene: Any, monkeypatch: pytest.MonkeyPatch, what: str, act: Callable[[Any], None]
+) -> None:
+    panel.dialogs.answer = "kidney"
+    values = {"axis": 0, "painted": fakes.painted(10, 20), "review": fakes.review(), "has_model": True}
+    panel.go(state=State.PREVIEW, preview=fakes.FakePreview(), **values)
+    panel.wait(8)
+    owner, name = what.split(".")
+    monkeypatch.setattr(getattr(panel.widget.panel.services, owner), name, broken, raising=False)
+    panel.session.calls.clear()
+    act(panel)
+    checkTold(panel)
+    assert len(panel.session.called("give_up")) == 1
+    monkeypatch.undo()
+    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+    problems.takeAll()
+    checkNextPropagate(panel)
+
+
+@pytest.mark.parametrize("what", ["session.thumbnail", "views.currentSlice", "views.areTilted"])
+def test_a_look_at_the_views_that_fails_again_and_again_is_told_once(
+    panel: Any, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    panel.go(axis=0, painted=fakes.painted(10, 20), review=fakes.review())
+    owner, name = what.split(".")
+    monkeypatch.setattr(getattr(panel.widget.panel.services, owner), name, broken, raising=False)
+    panel.session.changed.emit()
+    letTimeoutsPass(0.9)
+    told = problems.takeAll()
+    assert told and len(told) == len(set(told)) and len(told) <= 5, "once for each place that looks"
+    assert panel.session.called("give_up") == []
+    assert panel.ui.propagateButton.enabled
+    monkeypatch.undo()
+    checkNextPropagate(panel)
