@@ -68,7 +68,9 @@ def read_mgh(path: Path) -> StoredImage:
             f"{path} is no whole FreeSurfer volume (.mgz): {_why(error)}.", "Convert it: mri_convert FILE out.nii.gz."
         ) from error
     if voxels.ndim != 3:
-        raise BadInputError(f"{path} is not 3D but {voxels.shape}.", "Extract one frame of it, for example with mri_convert.")
+        raise BadInputError(
+            f"{path} is not 3D but {voxels.shape}.", "Extract one frame of it, for example with mri_convert."
+        )
     geometry, warnings = _from_matrix(matrix, (voxels.shape[0], voxels.shape[1], voxels.shape[2]), path)
     return StoredImage(_native(voxels.T), geometry, {}, tuple(warnings))
 

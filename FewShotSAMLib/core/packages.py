@@ -14,7 +14,7 @@ from FewShotSAMLib.core.hints import hint
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "segment_anything": "segment-anything"}
 """Module -> distribution, where the two are called differently."""
 _READS = {"nibabel": "NIfTI and FreeSurfer files", "pydicom": "DICOM files", "highdicom": "DICOM segmentations"}
-"""What the packages are for that are imported when they are needed: 3D Slicer, whose volumes come as NRRD, needs none."""
+"""What the packages are for that are imported only when needed: 3D Slicer, whose volumes come as NRRD, needs none."""
 _MODULE_LINE = re.compile(r"^([^/,\n]+)/__init__\.py,", re.MULTILINE)
 
 
@@ -33,7 +33,7 @@ def installed_version(distribution: str) -> str:
     except importlib.metadata.PackageNotFoundError:
         return ""
     # A damaged installation may have metadata without a version.
-    version = found.metadata["Version"] if "Version" in found.metadata else ""
+    version: str = (found.metadata.get_all("Version") or [""])[0]
     files = [Path(str(found.locate_file(name)), "__init__.py") for name in _modules(found)]
     return version if version and all(file.is_file() for file in files) else ""
 
