@@ -15,7 +15,7 @@ import FewShotSAMLib as fss  # noqa: N813
 from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.phantom import ct_phantom
 from FewShotSAMLib.core.segment import Segment
-from FewShotSAMLib.core.segmentation import read_segmentation
+from FewShotSAMLib.core.segmentation import place_on, read_segmentation
 from FewShotSAMLib.worker.process import worker_environment
 
 OPTIONS: dict[str, Any] = {"steps": 0, "device": "cpu", "no_cache": True, "range": (5, 7), "empty_slices": [0]}
@@ -141,4 +141,5 @@ def test_a_dicom_series_keeps_its_modality_in_the_background_and_gets_a_dicom_se
     assert "MR" in here.report["normalisation"]["why"] and there.report["normalisation"] == here.report["normalisation"]
     for result in (here, there):
         result.save(tmp_path / "result.dcm")
-        np.testing.assert_array_equal(read_segmentation(tmp_path / "result.dcm").layers, here.segmentation.layers)
+        saved = place_on(read_segmentation(tmp_path / "result.dcm"), here.segmentation.geometry)[0]
+        np.testing.assert_array_equal(saved.layers, here.segmentation.layers)
