@@ -99,7 +99,7 @@ def tilted(folder: Path) -> Arguments:
         content = (folder / name).read_bytes()
         head, _, rest = content.partition(b"space directions: ")
         vectors, _, rest = rest.partition(b"\n")
-        assert vectors.split(b" ")[2][:3] == b"(0,"
+        assert vectors.split(b" ")[2].startswith(b"(0")
         slanted = b" ".join([*vectors.split(b" ")[:2], b"(0,6," + vectors.split(b" ")[2].split(b",")[2]])
         (folder / name).write_bytes(head + b"space directions: " + slanted + b"\n" + rest)
     return {"--output": "out.nii.gz"}

@@ -19,13 +19,15 @@ from FewShotSAMLib.core.volume import read_volume
 SIZE = (11, 9, 10)
 TOLERANCE = 0.01
 angles = st.floats(-180, 180)
-lengths = st.floats(0.0005, 20)
+lengths, ratios = st.floats(0.0005, 2), st.floats(1, 50)
 
 
 @st.composite
 def grids(draw: st.DrawFn) -> Geometry:
-    """Any spacing, any orientation of either handedness, and an origin within a scanner."""
-    spacing = (draw(lengths), draw(lengths), draw(lengths))
+    """Any spacing, up to 50 times as long along one axis as along another, any orientation of either handedness, and an
+    origin within a scanner."""
+    finest = draw(lengths)
+    spacing = (finest * draw(ratios), finest * draw(ratios), finest * draw(ratios))
     turned = rotation(draw(angles), draw(angles), draw(angles)) if draw(st.booleans()) else np.eye(3)
     axes = turned[:, draw(st.permutations(range(3)))] * np.array(draw(st.tuples(*[st.sampled_from((-1, 1))] * 3)))
     # NIfTI keeps float32: the origin is given in voxels, as a volume in a scanner has it.
