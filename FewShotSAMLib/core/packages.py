@@ -33,7 +33,7 @@ def installed_version(distribution: str) -> str:
     except importlib.metadata.PackageNotFoundError:
         return ""
     # A damaged installation may have metadata without a version.
-    version: str = (found.metadata.get_all("Version") or [""])[0]
+    version = found.metadata["Version"] if "Version" in found.metadata else ""  # noqa: SIM401 - it has no `get` for mypy
     files = [Path(str(found.locate_file(name)), "__init__.py") for name in _modules(found)]
     return version if version and all(file.is_file() for file in files) else ""
 

@@ -87,7 +87,9 @@ class SegmentationPreview:
         if self.is_there:
             display = self._node.GetDisplayNode()
             self._scene.RemoveNode(self._node)
-            self._scene.RemoveNode(display)
+            # The application takes the display with the node; taken out twice it would be an error in its log.
+            if display is not None and self._scene.IsNodePresent(display):
+                self._scene.RemoveNode(display)
 
     def _copyOf(self, segment: SceneSegment, number: int) -> slicer.vtkSegment:
         copy = slicer.vtkSegment()

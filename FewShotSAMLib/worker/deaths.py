@@ -21,6 +21,8 @@ KILLS_FILE = Path("/proc/vmstat")
 _MEMORY_WORDS = re.compile(r"bad_alloc|MemoryError|out of memory|cannot allocate memory", re.IGNORECASE)
 _CRASH = re.compile(r"Fatal Python error: (.+)")
 """faulthandler's words."""
+_LAUNCHER_SAW_A_CRASH = "exit abnormally"
+"""ctkAppLauncher.cpp's words, before it ends with exit code 1."""
 
 
 def memory_kills() -> int:
@@ -41,18 +43,21 @@ def describe_death(
     `memory_ran_out` whether the system's count of kills or the watchdog's note says so.
     """
     _add_to_log(log, returncode, last_lines)
-    if returncode == -getattr(signal, "SIGKILL", 9):
-        message = "The background process was killed (SIGKILL), as the system does when memory runs out."
-        return message, MEMORY_HINT
+    crash = next(filter(None, map(_CRASH.search, last_lines)), None)
     if returncode and (memory_ran_out or any(_MEMORY_WORDS.search(line) for line in last_lines)):
         return "The background process was ended as memory ran out.", MEMORY_HINT
+    # A kill is the one crash that leaves no words of faulthandler's.
+    killed_behind_launcher = crash is None and any(_LAUNCHER_SAW_A_CRASH in line for line in last_lines)
+    if returncode == -getattr(signal, "SIGKILL", 9) or killed_behind_launcher:
+        message = "The background process was killed (SIGKILL), as the system does when memory runs out."
+        return message, MEMORY_HINT
     if returncode is not None and returncode < 0:
         return f"The background process crashed ({_signal_name(-returncode)}).", _with_log(RESTART_HINT, log)
     if not log:
         said = f": {last_lines[-1]}" if last_lines else "."
         message = f"The background process could not start (exit code {returncode}){said}"
         return message, hint("see-what-is-missing")
-    for crash in filter(None, map(_CRASH.search, last_lines)):
+    if crash is not None:
         return f"The background process crashed ({crash[1]}).", _with_log(RESTART_HINT, log)
     return f"The background process ended unexpectedly (exit code {returncode}).", _with_log(RESTART_HINT, log)
 

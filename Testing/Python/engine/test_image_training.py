@@ -165,7 +165,7 @@ def test_pairs_can_be_looked_at_before_the_training(case: Any) -> None:
 
 def test_without_copies_there_are_no_pairs_and_the_user_is_told(case: Any) -> None:
     report = case.run(method="synthesis", augmented_copies=0)
-    assert any("No pairs" in warning and "--augmented-copies" in warning for warning in report["warnings"])
+    assert any("No pairs" in warning and "number of augmented copies" in warning for warning in report["warnings"])
 
 
 def test_a_contact_sheet_is_for_methods_that_synthesise(case: Any) -> None:

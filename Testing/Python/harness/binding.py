@@ -5,9 +5,11 @@ from typing import Any
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-__all__ = ["NAME", "Property", "QtCore", "QtGui", "QtWidgets", "Signal", "Slot", "isDeleted"]
+__all__ = ["LEFT_FOR_DEAD", "NAME", "Property", "QtCore", "QtGui", "QtWidgets", "Signal", "Slot", "isDeleted"]
 
 NAME = os.environ.get("FEWSHOTSAM_QT", "PySide6")
+
+LEFT_FOR_DEAD = "leftForDead"  # property of a widget that was to be deleted with all within it
 
 QtCore: Any
 QtGui: Any
@@ -26,5 +28,11 @@ else:
 
 
 def isDeleted(native: Any) -> bool:
-    """Whether Qt has deleted an object that Python still holds."""
-    return bool(sip.isdeleted(native)) if NAME == "PyQt5" else not shiboken6.isValid(native)
+    """Whether Qt has deleted an object that Python still holds, or would have, were it not for `LEFT_FOR_DEAD`."""
+    while native is not None:
+        if sip.isdeleted(native) if NAME == "PyQt5" else not shiboken6.isValid(native):
+            return True
+        if native.property(LEFT_FOR_DEAD):
+            return True
+        native = native.parent()
+    return False

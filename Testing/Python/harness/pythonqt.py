@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from harness import problems, table
-from harness.binding import QtCore, QtGui, QtWidgets
+from harness.binding import LEFT_FOR_DEAD, QtCore, QtGui, QtWidgets
 
 # What PythonQt lacks, or calls otherwise; our code must not come to rely on it.
 ABSENT = {"QThread", "Signal", "Slot", "Property", "pyqtSignal", "pyqtSlot", "pyqtProperty", "QTextCodec", "QVariant"}
@@ -234,6 +234,9 @@ def _guarded(slot: Callable[..., Any], count: int) -> Callable[..., None]:
 
 
 def _calling(method: Callable[..., Any], name: str) -> Callable[..., Any]:
+    if name == "deleteLater":
+        return lambda: _deleteLater(method.__self__)  # type: ignore[attr-defined]
+
     @functools.wraps(method, assigned=(), updated=())
     def call(*values: Any) -> Any:
         assert not (name in {"setText", "setToolTip", "setPlainText"} and values[-1] is None), f"{name}(None)"
@@ -243,6 +246,15 @@ def _calling(method: Callable[..., Any], name: str) -> Callable[..., Any]:
         return wrap(result[0] if name in _SINGLE_RESULT and isinstance(result, tuple) else result)
 
     return call
+
+
+def _deleteLater(native: Any) -> None:
+    """A whole panel is left to lie there: PyQt5 does not notice all that Qt deletes, and crashes in a later test."""
+    if isinstance(native, QtWidgets.QWidget) and native.parent() is None:
+        native.hide()
+        native.setProperty(LEFT_FOR_DEAD, True)
+    else:
+        native.deleteLater()
 
 
 def proxyClass(nativeClass: type) -> type:

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,6 +119,25 @@ def test_it_leaves_the_scene_as_it_was(scene: slicer.vtkMRMLScene) -> None:
     again.remove()
     again.remove()
     assert scene.GetNumberOfNodes() == count
+
+
+def test_the_application_takes_the_display_with_the_node(scene: slicer.vtkMRMLScene) -> None:
+    """As measured in Slicer 5.13; a node that is taken out a second time is an error in the application's log."""
+    _, _, _, preview = opened(scene)
+    display = preview.node.GetDisplayNode()
+    gone: list[bool] = []
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def leaving(caller: Any, event: str, node: Any) -> None:
+        gone.append(node.GetScene() is None)
+
+    scene.AddObserver(scene.NodeAboutToBeRemovedEvent, leaving)
+    removed = scene.AddObserver(
+        scene.NodeRemovedEvent, lambda *_: scene.IsNodePresent(display) and scene.RemoveNode(display)
+    )
+    preview.remove()
+    scene.RemoveObserver(removed)
+    assert gone == [False, False]
 
 
 def test_it_is_no_part_of_a_saved_scene(scene: slicer.vtkMRMLScene, tmp_path: Path) -> None:

@@ -82,7 +82,10 @@ def test_a_file_that_is_no_model_is_told(models: Any) -> None:
 
 def test_a_model_is_applied_to_the_ticked_volumes(models: Any, scene: Any) -> None:
     import qt
+    import slicer
 
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")  # no volume to segment
+    models.go()
     listed = models.ui.volumeList
     assert [listed.item(row).text() for row in range(listed.count)] == ["CT abdomen"]
     assert not models.ui.applyModelButton.enabled

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from harness.launcher import makePythonSlicer
 
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, MemoryShortageError
 from FewShotSAMLib.worker import WorkerClient, WorkerDiedError, WorkerError, deaths, logs
@@ -195,22 +196,10 @@ def test_other_deaths_are_named_and_their_last_words_logged(client: WorkerClient
     assert "last words" in Path(caught.value.log).read_text(encoding="utf-8")
 
 
-# As ctkAppLauncher.cpp (applicationFinished): streams are handed on, a child that crashed is a line and exit code 1.
-LAUNCHER = """#!{python}
-import subprocess, sys
-code = subprocess.run([sys.executable, *sys.argv[1:]]).returncode
-if code < 0:
-    print("error: [python-real] exit abnormally - Report the problem.", file=sys.stderr)
-sys.exit(1 if code < 0 else code)
-"""
-
-
 @pytest.fixture
 def launched(jobs_script: Path, tmp_path: Path) -> Iterator[WorkerClient]:
     """A background process behind Slicer's launcher, whose memory and count of kills are files of the test."""
-    launcher = tmp_path / "PythonSlicer"
-    launcher.write_text(LAUNCHER.format(python=sys.executable))
-    launcher.chmod(0o755)
+    launcher = makePythonSlicer(tmp_path)
     (tmp_path / "meminfo").write_text(meminfo(available=8_000_000))
     watchdog = Path(watchdog_module.__file__).read_text().replace("/proc/meminfo", str(tmp_path / "meminfo"))
     (tmp_path / "watchdog.py").write_text(watchdog)
@@ -244,9 +233,9 @@ def test_behind_slicers_launcher_a_death_is_told_by_its_traces(
     said = "terminate called after throwing an instance of 'std::bad_alloc'" if evidence == "words" else "last words"
     with pytest.raises(WorkerDiedError) as caught:
         launched.wait(launched.request("die", {"signal": int(number), "words": said}))
-    expected = {"none": "ended unexpectedly (exit code 1)", "fault": "crashed (Segmentation fault)"}
+    expected = {"none": "was killed (SIGKILL), as the system does when memory", "fault": "crashed (Segmentation fault)"}
     assert expected.get(evidence, "memory ran out") in str(caught.value)
-    assert ("choose a smaller encoder" in caught.value.hint) == (evidence not in expected)
+    assert ("choose a smaller encoder" in caught.value.hint) == (evidence != "fault")
     assert said in Path(caught.value.log).read_text(encoding="utf-8")
 
 

@@ -153,7 +153,7 @@ def test_a_preview_that_is_deleted_is_a_result_that_is_dropped(stage, state: Sta
     session.preview.is_removed = True
     session.poll()
     assert (session.state, session.preview) == (State.IDLE, None)
-    assert "preview was removed" in stage.said[-1].text
+    assert "preview was removed" in stage.messages[-1].text
 
 
 @pytest.mark.parametrize("moment", ["preparing", "running", "fine-tune", "predict"])
