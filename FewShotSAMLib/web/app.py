@@ -229,7 +229,7 @@ class WebApp:
             **contents_of(self.session, self.views.count(plane) if self.volume else 0),
             **choices_contents(self.session, geometry, self.work_axis, self.extra["refusals"]),
             "models": self.models.rows(),
-            "has_model": self.session.has_model,
+            "has_model": self.session.learned_model is not None,
             "segments": segment_rows(self._scene_segments()),
             "active_segment": self.segments.chosen,
             "painted": painted_rows(self.session.painted, self.thumbnails.picture),

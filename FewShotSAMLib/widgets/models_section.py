@@ -106,9 +106,9 @@ class ModelsSection:
         chosen = self._chosen() is not None
         for button in (self._ui.renameModelButton, self._ui.deleteModelButton, self._ui.exportModelButton):
             button.setEnabled(chosen)
-        self._ui.saveModelButton.setEnabled(session.has_model)
+        self._ui.saveModelButton.setEnabled(session.learned_model is not None)
         self._ui.saveModelButton.setToolTip(
-            _("Keep what the last run learned.") if session.has_model else _("Propagate first.")
+            _("Keep what the last run learned.") if session.learned_model else _("Propagate first.")
         )
         free = not session.is_busy
         volumes = bool(self._tickedVolumes())

@@ -40,6 +40,11 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 def templates(_: Callable[[str], str]) -> tuple[str, ...]:
     """All texts, each given to `_`, which is either that of Slicer or changes nothing. {0}, {1}: values, in order."""
+    return (*_ofRuns(_), *_ofPainting(_), *_ofScenes(_))
+
+
+def _ofRuns(_: Callable[[str], str]) -> tuple[str, ...]:
+    """Costs, progress, models."""
     return (
         _("{0} min"),
         _("{0} h {1} min"),
@@ -80,6 +85,12 @@ def templates(_: Callable[[str], str]) -> tuple[str, ...]:
             "along {3}, take the results back by Undo, or make a new segmentation."
         ),
         _("continued from the last run"),
+    )
+
+
+def _ofPainting(_: Callable[[str], str]) -> tuple[str, ...]:
+    """What is painted, propagated and applied."""
+    return (
         _("from the start"),
         _("Mean confidence {0}\u00a0%."),
         _("with the encoder {0} on {1}"),
@@ -119,6 +130,12 @@ def templates(_: Callable[[str], str]) -> tuple[str, ...]:
         _("The slice range ends before it begins. Correct it."),
         _("Propagate again."),
         _("The result holds no segments."),
+    )
+
+
+def _ofScenes(_: Callable[[str], str]) -> tuple[str, ...]:
+    """What the scene adapter says of nodes."""
+    return (
         _("Choose at least one segment to export."),
         _("No segment is chosen."),
         _(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from FewShotSAMLib.core.errors import FewShotSAMError
@@ -40,6 +41,15 @@ def message_of(error: FewShotSAMError) -> Message:
     """An error as a message; being cancelled is none."""
     level = INFO if error.kind == "cancelled" else ERROR
     return Message(level, error.message, error.hint, getattr(error, "log", ""))
+
+
+@contextmanager
+def told(say: Callable[[Message], None]) -> Iterator[None]:
+    """Within it, an error that is meant for the user ends the block and is said."""
+    try:
+        yield
+    except FewShotSAMError as error:
+        say(message_of(error))
 
 
 def message_of_unexpected(error: Exception) -> tuple[Message, str]:

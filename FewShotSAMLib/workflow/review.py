@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from FewShotSAMLib.workflow.painted_slices import PaintedSlice
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class Review:
         )
         nearest = tuple(int(index) for index in report["next_slices"])
         return cls(int(report["axis"]), slices, nearest, report["mean_confidence"], summary_line(report))
+
+    def next_slice(self, painted: Sequence[PaintedSlice]) -> int | None:
+        """The first of the advised slices that is not among the ticked ones by now."""
+        done = {each.index for each in painted if each.ticked}
+        return next((index for index in self.next_slices if index not in done), None)
 
 
 def summary_line(report: Mapping[str, Any]) -> str:

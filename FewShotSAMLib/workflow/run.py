@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -71,6 +71,21 @@ class RunFiles:
             self._written = None
             write_volume(volume, self.volume)
             self._written = stamp
+
+
+class Writing(Protocol):
+    """Something whose inputs a thread writes."""
+
+    writing: Future[None] | None
+
+
+def take_written(job: Writing) -> bool:
+    """Whether the inputs have been written by now; True once. Raises what went wrong."""
+    if job.writing is None or not job.writing.done():
+        return False
+    writing, job.writing = job.writing, None
+    writing.result()
+    return True
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from FewShotSAMLib.workflow.inputs import described, segmentation_of
 from FewShotSAMLib.workflow.job import PREPARING, Job
 from FewShotSAMLib.workflow.job_folder import JobFolder
 from FewShotSAMLib.workflow.machine import Machine
-from FewShotSAMLib.workflow.message import CANCELLED, INFO, WARNING, Message, message_of, message_of_unexpected
+from FewShotSAMLib.workflow.message import CANCELLED, INFO, WARNING, Message, message_of, message_of_unexpected, told
 from FewShotSAMLib.workflow.models import ModelEntry, ModelLibrary
 from FewShotSAMLib.workflow.painted_slices import PaintedSlice
 from FewShotSAMLib.workflow.requests import Requests
 from FewShotSAMLib.workflow.review import Review
-from FewShotSAMLib.workflow.run import Run, RunFiles, ask
+from FewShotSAMLib.workflow.run import Run, RunFiles, ask, take_written
 from FewShotSAMLib.workflow.scene import Scene, ScenePreview, Target, export_all, gone_nodes
 from FewShotSAMLib.workflow.settings import Settings
 from FewShotSAMLib.workflow.signal import Signal
@@ -61,14 +61,13 @@ class Session:
         self._files = RunFiles(self._job_folder.path)
         self._executor = ThreadPoolExecutor(1, "fewshotsam")
         self._tracker = PaintingTracker(scene, self._executor, self.said.emit)
-        self._requests = Requests(
-            client or WorkerClient(), self.progressed.emit, self.said.emit, self.logged.emit, self._end
-        )
+        told_of = (self.progressed.emit, self.said.emit, self.logged.emit)
+        self._requests = Requests(client or WorkerClient(), *told_of, self._end)
+        self.added: tuple[str, ...] = ()
         self._run: Run | None = None
         self._applying: Applying | None = None
         self._learned: tuple[Any, ...] | None = None
         self._is_wanted, self._failure = False, ""
-        self.added: tuple[str, ...] = ()
 
     @property
     def painted(self) -> tuple[PaintedSlice, ...]:
@@ -96,14 +95,9 @@ class Session:
         return self.state in BUSY
 
     @property
-    def has_model(self) -> bool:
-        """Whether the last run left a few-shot model that can be saved."""
-        return self._learned is not None
-
-    @property
     def learned_model(self) -> Path | None:
         """The few-shot model that the last run left, None where there is none; the next run replaces the file."""
-        return self._files.model if self.has_model else None
+        return None if self._learned is None else self._files.model
 
     def why_not(self) -> str:
         """Why Propagate cannot be pressed, and what to do; "" where it can."""
@@ -123,10 +117,7 @@ class Session:
 
     def next_slice(self) -> int | None:
         """The slice to paint next, None where there is no advice; those painted since the last run are passed over."""
-        if self.review is None:
-            return None
-        done = {each.index for each in self.painted if each.ticked}
-        return next((index for index in self.review.next_slices if index not in done), None)
+        return None if self.review is None else self.review.next_slice(self.painted)
 
     def set_inputs(self, volume_id: str | None, segmentation_id: str | None) -> None:
         """Work on another volume or segmentation; a run under way is cancelled, a preview discarded."""
@@ -162,10 +153,8 @@ class Session:
 
     def delete_slice(self, index: int) -> None:
         """Erase the visible segments on a slice; Undo brings them back."""
-        try:
+        with told(self.said.emit):
             self._tracker.delete_slice(index)
-        except FewShotSAMError as error:
-            self.said.emit(message_of(error))
         self.changed.emit()
 
     def look_now(self) -> None:
@@ -196,7 +185,7 @@ class Session:
             self._requests.cancel_run()
 
     def poll(self) -> None:
-        """Take the next small steps: events, painted slices, inputs, preview. Never longer than some 20 ms."""
+        """Take the next small steps: events, painted slices, inputs, preview; some 20 ms at most."""
         try:
             self._requests.poll()
             if gone_nodes(self.scene, self.target):  # they may be deleted at any time
@@ -237,31 +226,23 @@ class Session:
         if self.state is not State.PREVIEW or run is None or run.classes is None:
             return
         question = run.question
-        try:
+        with told(self.said.emit):
             written = self._tracker.writable(run.predicted, question.axis)
             before = self._tracker.fingerprints(question.axis)
             self.scene.commit(question.target, question.segment_ids, run.classes, question.axis, written)
             self._tracker.remember_applied(question.axis, before, written, question.segment_ids)
-        except FewShotSAMError as error:
-            self.said.emit(message_of(error))
-            return
-        self.discard()
-        self.said.emit(Message(INFO, f"{len(written)} slices were written.", "Undo takes them back."))
+            self.discard()
+            self.said.emit(Message(INFO, f"{len(written)} slices were written.", "Undo takes them back."))
 
     def keep(self, name: str) -> str:
-        """Bring the previewed result in as a segmentation of its own instead of applying it; returns its id.
-
-        It holds the painted slices, too. Raises BadInputError.
-        """
+        """Bring the preview in as a segmentation of its own, painted slices too; returns its id. Raises BadInputError."""
         run = self._run
         if self.state is not State.PREVIEW or run is None or run.classes is None:
             raise BadInputError("There is no result to keep.", "Propagate first.")
-        volume, question = run.question.volume, run.question
-        result = segmentation_of(run.classes, volume.geometry, described(question.segments))
-        added = self._tracker.add(
-            volume.id, question.axis, lambda: self.scene.add_segmentation(volume.id, result, name)
-        )
-        self.discard()
+        volume, axis = run.question.volume, run.question.axis
+        result = segmentation_of(run.classes, volume.geometry, described(run.question.segments))
+        added = self._tracker.add(volume.id, axis, lambda: self.scene.add_segmentation(volume.id, result, name))
+        self._drop_run()
         return added
 
     def discard(self) -> None:
@@ -271,12 +252,10 @@ class Session:
 
     def save_model(self, name: str) -> None:
         """Keep what the last run learned under a name."""
-        try:
-            if self._learned is None or self._files.model is None:
+        with told(self.said.emit):
+            if self.learned_model is None:
                 raise BadInputError("There is no few-shot model yet.", "Propagate first.")
-            self.models.add(self._files.model, name)
-        except FewShotSAMError as error:
-            self.said.emit(message_of(error))
+            self.models.add(self.learned_model, name)
         self.changed.emit()
 
     def apply_model(self, entry: ModelEntry, volume_ids: Sequence[str]) -> None:
@@ -302,16 +281,12 @@ class Session:
 
     def export(self, path: Path) -> None:
         """Write all segments, hidden ones too, on the volume's full geometry: `.seg.nrrd`, or a label map."""
-        try:
+        with told(self.said.emit):
             if self.target is None:
                 raise BadInputError("There is nothing to export.", "Choose a volume and a segmentation first.")
-            warnings = export_all(self.scene, self.target, path)
-        except FewShotSAMError as error:
-            self.said.emit(message_of(error))
-            return
-        for warning in warnings:
-            self.said.emit(Message(WARNING, warning))
-        self.said.emit(Message(INFO, f"Exported to {path}."))
+            for warning in export_all(self.scene, self.target, path):
+                self.said.emit(Message(WARNING, warning))
+            self.said.emit(Message(INFO, f"Exported to {path}."))
 
     def forget_scene(self) -> None:
         """The scene was closed: drop everything that belonged to it. What is asked of the computer goes on."""
@@ -355,9 +330,7 @@ class Session:
         self._run.write_inputs(self._executor)
 
     def _step_run(self, run: Run) -> None:
-        if run.writing is not None and run.writing.done():
-            writing, run.writing = run.writing, None
-            writing.result()
+        if take_written(run):
             self._submit_run("propagate", run.parameters(self._learned), self._take_result, run.take_preview)
         if run.show_some() and run.classes is not None and self.state is State.RUNNING:
             self._set_state(State.PREVIEW)
@@ -365,14 +338,11 @@ class Session:
                 self.said.emit(missing)
 
     def _step_applying(self, applying: Applying) -> None:
-        if applying.writing is None:
-            if not applying.next_volume(self.scene, self._executor):
-                self._applying = None
-                self._set_state(State.IDLE)
-        elif applying.writing.done():
-            writing, applying.writing = applying.writing, None
-            writing.result()
+        if take_written(applying):
             self._submit_run("apply", applying.parameters(self.settings), self._take_applied)
+        elif applying.writing is None and not applying.next_volume(self.scene, self._executor):
+            self._applying = None
+            self._set_state(State.IDLE)
 
     def _submit_run(self, command: str, parameters: dict[str, Any], on_result: Any, on_preview: Any = None) -> None:
         self._requests.submit(command, parameters, on_result, on_preview, is_run=True)
@@ -402,13 +372,10 @@ class Session:
         """A request besides propagating; one of a kind at a time."""
         if self._requests.is_under_way(command) or (is_run and self.is_busy):
             return
-        try:
+        with told(self.said.emit):
             self._requests.submit(command, parameters, on_result, is_run=is_run)
-        except FewShotSAMError as error:
-            self.said.emit(message_of(error))
-            return
-        if is_run:
-            self._set_state(State.RUNNING)
+            if is_run:
+                self._set_state(State.RUNNING)
 
     def _take_machine(self, report: dict[str, Any]) -> None:
         self.machine = Machine.from_report(report)

@@ -78,7 +78,7 @@ class FakeSession:
         self.painted: tuple[PaintedSlice, ...] = ()
         self.axis: int | None = None
         self.chosen_axis: int | None = None
-        self.has_model = False
+        self.learned_model = None
         self.range: tuple[int, int] | None = None
         self.review: Review | None = None
         self.preview: FakePreview | None = None

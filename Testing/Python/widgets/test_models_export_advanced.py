@@ -43,7 +43,7 @@ def test_models_are_listed(models: Any) -> None:
 
 def test_a_model_is_saved_under_a_name(models: Any) -> None:
     assert not models.ui.saveModelButton.enabled
-    models.go(has_model=True)
+    models.go(learned_model="learned.fewshot")
     models.dialogs.answer = ""
     models.ui.saveModelButton.click()
     assert models.session.called("save_model") == []

@@ -141,7 +141,7 @@ def test_an_action_that_fails_is_told_and_all_is_reset(
     panel: Any, scene: Any, monkeypatch: pytest.MonkeyPatch, what: str, act: Callable[[Any], None]
 ) -> None:
     panel.dialogs.answer = "kidney"
-    values = {"axis": 0, "painted": fakes.painted(10, 20), "review": fakes.review(), "has_model": True}
+    values = {"axis": 0, "painted": fakes.painted(10, 20), "review": fakes.review(), "learned_model": "learned.fewshot"}
     panel.go(state=State.PREVIEW, preview=fakes.FakePreview(), **values)
     panel.wait(8)
     owner, name = what.split(".")
