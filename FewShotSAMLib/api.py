@@ -21,6 +21,7 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.image_io import read_image, write_image
+from FewShotSAMLib.core.plausibility import check_two_files
 from FewShotSAMLib.core.segment import Segment, default_color
 from FewShotSAMLib.core.segmentation import Segmentation, read_segmentation, segmentation_of, write_segmentation
 from FewShotSAMLib.core.volume import Volume, read_volume, volume_of
@@ -75,6 +76,7 @@ class Result:
     confidence: np.ndarray
     report: Mapping[str, Any]
     _model: Callable[[], Model] | None = field(default=None, repr=False)
+    _source: tuple[Any, ...] = field(default=(), repr=False)
 
     @cached_property
     def model(self) -> Model | None:
@@ -101,8 +103,9 @@ class Result:
         raise BadInputError(f"There is no segment “{name}”.", f"Choose one of: {names}.")
 
     def save(self, path: Path | str) -> list[str]:
-        """Write a `.seg.nrrd`, NRRD, NIfTI or MetaImage file; returns warnings."""
-        return write_segmentation(self.segmentation, path)
+        """Write a `.seg.nrrd`, NRRD, NIfTI or MetaImage file, or a DICOM SEG (`.dcm`) of a DICOM series; returns
+        warnings."""
+        return write_segmentation(self.segmentation, path, self._source)
 
 
 def propagate(
@@ -125,6 +128,8 @@ def propagate(
     those of the command line `fewshotsam propagate`, with `_` for `-`, such as method, encoder, device, steps, seed.
     Raises BadInputError, CancelledError, MemoryShortageError, each with what to do.
     """
+    if isinstance(volume, Path | str) and isinstance(annotation, Path | str):
+        check_two_files(Path(volume), Path(annotation))
     shown = _volume(volume)
     segmentation = _segmentation(annotation, shown.geometry)
     given = {**options, "axis": axis, "empty_slices": list(empty_slices)}
@@ -132,7 +137,9 @@ def propagate(
         given["painted_slices"] = list(painted_slices)
     start = None if warm_start is None else _model(warm_start)
     if background:
-        return _in_background("propagate", shown, segmentation, start, given, progress, cancel, background)
+        return _in_background(
+            "propagate", shown, segmentation, start, given | _file_of(volume), progress, cancel, background
+        )
     with _here(progress, cancel) as context:
         from FewShotSAMLib.engine.context import StageTimer
         from FewShotSAMLib.engine.model_file import parse_model
@@ -156,7 +163,7 @@ def apply(
     """Segment a volume with what was learned on another one; arguments and errors as for `propagate`."""
     shown, learned = _volume(volume), _model(model)
     if background:
-        return _in_background("apply", shown, None, learned, options, progress, cancel, background)
+        return _in_background("apply", shown, None, learned, options | _file_of(volume), progress, cancel, background)
     with _here(progress, cancel) as context:
         from FewShotSAMLib.engine.context import StageTimer
         from FewShotSAMLib.engine.model_file import parse_model
@@ -179,6 +186,11 @@ def _volume(given: VolumeLike) -> Volume:
     raise BadInputError(
         f"A {type(given).__name__} is no volume.", "Give a path, a SimpleITK image, or (array, FewShotSAMLib.Geometry)."
     )
+
+
+def _file_of(given: VolumeLike) -> dict[str, Any]:
+    """The parameter of a job for a volume that is a file already: it tells more than its voxels, such as a modality."""
+    return {"volume": Path(given).absolute()} if isinstance(given, Path | str) else {}
 
 
 def _segmentation(given: AnnotationLike, geometry: Geometry) -> Segmentation:
@@ -240,7 +252,8 @@ def _result(done: Segmented) -> Result:
     confidence = done.prediction.confidence
     assert confidence is not None
     model = done.model
-    return Result(done.segmentation, confidence, done.report(), None if model is None else lambda: _packed(model()))
+    packed = None if model is None else lambda: _packed(model())
+    return Result(done.segmentation, confidence, done.report(), packed, done.run.volume.source)
 
 
 def _packed(model: FewShotModel) -> Model:
@@ -264,7 +277,10 @@ def _in_background(
         folder = Path(name)
         files = {"volume": folder / "volume.nrrd", "output": folder / "result.seg.nrrd"}
         files["confidence"] = folder / "confidence.nrrd"
-        write_image(volume.voxels, volume.geometry, files["volume"])
+        if "volume" in options:
+            files["volume"] = options["volume"]
+        else:
+            write_image(volume.voxels, volume.geometry, files["volume"])
         if annotation is not None:
             files |= {"annotation": folder / "painted.seg.nrrd", "save_model": folder / "learned.fewshot"}
             write_segmentation(annotation, files["annotation"])
@@ -277,7 +293,7 @@ def _in_background(
         learned = Model.load(files["save_model"]) if annotation is not None else None
         segmentation = _written(files["output"], report, volume.geometry)
         confidence = np.array(read_image(files["confidence"]).voxels)
-        return Result(segmentation, confidence, report, None if learned is None else lambda: learned)
+        return Result(segmentation, confidence, report, None if learned is None else lambda: learned, volume.source)
 
 
 def _wait(

@@ -190,7 +190,7 @@ OPTIONS = (
         (PROPAGATE,), EVERYWHERE, metavar="ANNOTATION", is_required=True, is_positional=True,
     ),
     Option(
-        "output", PATH, "segmentation (.seg.nrrd) or label map (.nrrd, .nii.gz, .nii, .mha)",
+        "output", PATH, "segmentation (.seg.nrrd, DICOM: .dcm) or label map (.nrrd, .nii.gz, .nii, .mha)",
         metavar="OUT", aliases=("-o",), is_required=True,
     ),
     Option(

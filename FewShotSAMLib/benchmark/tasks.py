@@ -58,7 +58,7 @@ def read_tasks(path: Path, data: Path, only: Sequence[str] = ()) -> list[Task]:
     is not there, and an image or label file that does not exist.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise BadInputError(f"The tasks file {path} cannot be read ({error.strerror}).", "Check its path.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -94,8 +94,11 @@ def read_truth(task: Task, data: Path, geometry: Geometry) -> Segmentation:
     if not mask.any():
         values = ", ".join(str(value) for value in task.values)
         raise BadInputError(f"Task {task.name}: {task.labels} holds no voxel of value {values}.", "Correct values.")
-    placed, _ = place_on(Segmentation(mask.astype(np.uint8)[np.newaxis], stored.geometry, (SEGMENT,)), geometry)
-    return placed
+    drawn = Segmentation(mask.astype(np.uint8)[np.newaxis], stored.geometry, (SEGMENT,))
+    try:
+        return place_on(drawn, geometry)[0]
+    except BadInputError as error:
+        raise BadInputError(f"Task {task.name}, {task.labels}: {error.message}", error.hint) from error
 
 
 def read_image_of(task: Task, data: Path) -> Volume:

@@ -29,6 +29,7 @@ COMMANDS = {
     "cache info": "cache:info",
     "cache clear": "cache:clear",
     "doctor": "doctor:doctor",
+    "inspect": "inspect:inspect",
     "web": "web:web",
 }
 

@@ -19,7 +19,7 @@ from FewShotSAMLib.core.packages import distribution_of
 from FewShotSAMLib.worker.logs import log_folder
 from FewShotSAMLib.worker.process import worker_environment
 
-BASE = ("numpy", "scipy", "SimpleITK", "filelock", "platformdirs", "rich")
+BASE = ("numpy", "scipy", "SimpleITK", "filelock", "platformdirs", "rich", "pydicom", "nibabel", "highdicom")
 ENGINE = ("torch", "torchvision", "segment_anything", "h5py", "safetensors", "sklearn")
 PROBE_TIMEOUT_S = 180
 CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16")

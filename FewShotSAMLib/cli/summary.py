@@ -13,6 +13,10 @@ def summary_lines(report: Mapping[str, Any], warnings_shown: Sequence[str] = ())
     encoder = report.get("encoder")
     if encoder:
         lines.append(f"Encoder: {encoder['name']}, {encoder['device']}, {encoder['precision']}")
+    window = report.get("normalisation")
+    if window and window.get("window"):
+        why = f" ({window['why']})" if window.get("why") else ""
+        lines.append(f"Window: {window['window'][0]:.4g} to {window['window'][1]:.4g}{why}")
     confidence = report.get("mean_confidence")
     if confidence is not None:
         lines.append(f"Mean confidence of the predicted slices: {confidence:.2f}")
@@ -30,7 +34,8 @@ def _segment_line(segment: Mapping[str, Any]) -> str:
     painted = len(segment.get("painted_slices", []))
     parts = [f"{painted} painted slice{'' if painted == 1 else 's'}"] if painted else []
     if segment.get("volume_ml") is not None:
-        parts.append(f"{segment['volume_ml']:.1f} ml")
+        volume = segment["volume_ml"]
+        parts.append(f"{volume:.1f} ml" if volume >= 1 else f"{volume:.3g} ml")
     return f"  {segment['name']}: {', '.join(parts)}" if parts else f"  {segment['name']}"
 
 

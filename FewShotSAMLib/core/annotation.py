@@ -83,10 +83,7 @@ def annotate(
     Raises BadInputError for an annotation without labels, painted along two axes, with more than 254 segments, for a
     painted slice that is declared empty, and for indices outside the volume.
     """
-    if len(segmentation.segments) > MOST_SEGMENTS:
-        raise BadInputError(
-            f"The annotation has {len(segmentation.segments)} segments.", f"Keep at most {MOST_SEGMENTS} in one run."
-        )
+    segmentation, unpainted = _painted_segments(segmentation)
     occupied = np.asarray(segmentation.layers.any(axis=0))
     if not occupied.any():
         raise BadInputError("The annotation holds no painted voxel.", "Paint the structure on a few slices.")
@@ -105,7 +102,21 @@ def annotate(
         )
     if not labelled:
         raise BadInputError("None of the slices given as painted holds a label.", "Check their numbers and the axis.")
-    return Annotation(segmentation, axis, tuple(sorted(labelled)), tuple(sorted(empty))), warnings
+    return Annotation(segmentation, axis, tuple(sorted(labelled)), tuple(sorted(empty))), [*unpainted, *warnings]
+
+
+def _painted_segments(segmentation: Segmentation) -> tuple[Segmentation, list[str]]:
+    """The segmentation, without the segments that are listed only where there are too many; and what was left out."""
+    if len(segmentation.segments) <= MOST_SEGMENTS:
+        return segmentation, []
+    present = [np.bincount(layer.ravel(), minlength=1 << 16) > 0 for layer in segmentation.layers]
+    held = tuple(each for each in segmentation.segments if present[each.layer][each.label_value])
+    if len(held) > MOST_SEGMENTS:
+        raise BadInputError(
+            f"The annotation has {len(held)} painted segments.", f"Keep at most {MOST_SEGMENTS} in one run."
+        )
+    left_out = len(segmentation.segments) - len(held)
+    return replace(segmentation, segments=held), [f"{left_out} segments without any paint were left out."]
 
 
 def _decide_axis(occupied: np.ndarray, axis: int | None, geometry: Geometry, chosen: bool) -> tuple[int, list[str]]:

@@ -1,188 +1,291 @@
-"""Reads a folder of DICOM files as one volume, sorted by position along the slice normal."""
+"""Reads a DICOM series as one volume: its frames sorted by where they lie, of one phase, each with its own slope."""
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import SimpleITK
 
+from FewShotSAMLib.core.dicom_frames import Frame, frames_of, is_image, pixels_of, read_header, unreadable, what_it_is
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.file_kind import head_of, is_dicom_head
 from FewShotSAMLib.core.geometry import Geometry
-from FewShotSAMLib.core.image_io import StoredImage, pixels, read_image
+from FewShotSAMLib.core.packages import import_package
+from FewShotSAMLib.core.stored import StoredImage
 
 MOST_FILES = 20_000
-_PIXEL_DATA = b"\xe0\x7f\x10\x00"  # tag (7fe0,0010), little-endian
-_SERIES_UID, _DESCRIPTION = "0020|000e", "0008|103e"
-# Tags by which scanners tell apart images at the same position in one series: image type, acquisition, echo, time
-# point, trigger time, diffusion b-value (DICOM PS3.6).
-_PHASE_TAGS = ("0008|0008", "0020|0012", "0018|0086", "0020|0100", "0018|1060", "0018|9087")
-
-
-@dataclass(frozen=True)
-class _Header:
-    path: Path
-    size: tuple[int, ...]
-    spacing: tuple[float, ...]
-    origin: np.ndarray
-    direction: tuple[float, ...]
-    tags: dict[str, str]
-
-    @property
-    def normal(self) -> np.ndarray:
-        return np.reshape(self.direction, (3, 3))[:, 2]
-
-    @property
-    def position(self) -> float:
-        """Place along the slice normal in mm."""
-        return float(self.origin @ self.normal)
+_ALIKE = 0.1
+"""Voxels by which the grids of two slices of a stack may differ at their corners."""
+_SAME_PLACE = 0.01
+"""Share of the distance between slices below which two of them lie at one position."""
+_UNEVEN = 0.05
+_COVERED = 0.9
+"""A phase holds a slice at nearly all of the positions; what has fewer is no phase."""
+_PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
+_RT_HINT = (
+    "Load both in 3D Slicer with the extension SlicerRT, convert the structure set to a segmentation of binary label "
+    "maps and save that as .seg.nrrd."
+)
 
 
 def read_dicom_folder(folder: Path) -> StoredImage:
-    """Read the series in a folder and its subfolders; of several the one with most slices, with a warning.
+    """Read the images in a folder and its subfolders; of several series the one with most slices, with a warning.
 
-    Files without a series UID count as one series. Raises BadInputError where there is no series, the pixel data are
-    damaged, or several slices lie at one position and nothing in the headers tells them apart.
+    Only images can be the volume. Files without a series UID count as one series. Raises BadInputError where there is
+    no series, the pixel data are damaged, or several slices lie at one position and nothing tells them apart.
     """
-    headers = _read_headers(folder)
-    series = _largest(headers, lambda header: (header.tags[_SERIES_UID], *_grid_key(header)))
-    warnings = []
-    if len(series) < len(headers):
-        what = series[0].tags[_DESCRIPTION] or "the largest"
-        warnings.append(
-            f"{folder.name} holds several DICOM series; used {what!r} with {len(series)} of {len(headers)} files."
+    return _volume(_frames_in(sorted(folder.rglob("*")), folder), folder)
+
+
+def read_dicom_file(path: Path) -> StoredImage:
+    """Read the series that a file belongs to, from its folder, as 3D Slicer does; with a warning where there is more.
+
+    Raises BadInputError for a file that is no image, and as `read_dicom_folder` does.
+    """
+    header = read_header(path)
+    if header is None or not is_image(header):
+        what = "no DICOM file" if header is None else f"a DICOM {what_it_is(header)}, not an image"
+        hint = _RT_HINT if header is not None and "RTSTRUCT" in what_it_is(header) else "Give the folder of the images."
+        raise BadInputError(f"{path} is {what}.", hint)
+    own = frames_of(header, path)
+    if not own:
+        raise BadInputError(
+            f"{path} is a DICOM image that does not say where it lies, such as a radiograph or a screen shot.",
+            "Give the folder of a CT, MR or PET series.",
         )
-    if len(series) == 1 and series[0].size[2] > 1:  # an enhanced, multi-frame file knows its geometry
-        stored = read_image(series[0].path)
-        return StoredImage(stored.voxels, stored.geometry, {}, tuple(warnings))
-    series, phase_warnings = _one_phase(series, folder)
-    geometry, gap_warnings = _stacked_geometry(series)
-    return StoredImage(_read_pixels(series, folder), geometry, {}, (*warnings, *phase_warnings, *gap_warnings))
-
-
-def _read_headers(folder: Path) -> list[_Header]:
-    files = list(islice((file for file in sorted(folder.rglob("*")) if file.is_file()), MOST_FILES + 1))
-    if len(files) > MOST_FILES:
-        raise BadInputError(f"{folder} holds more than {MOST_FILES} files.", "Give the folder of one DICOM series.")
-    headers = [header for file in files if (header := _read_header(file)) is not None]
-    if not headers:
-        raise BadInputError(f"{folder} holds no DICOM image.", "Give the folder of one DICOM series or a volume file.")
-    return headers
-
-
-def _read_header(file: Path) -> _Header | None:
-    """Geometry and tags of a DICOM image; None for any other file, such as a DICOMDIR or a report.
-
-    Raises BadInputError for an image that cannot be read: left out silently, it would make a gap in the volume.
-    """
-    if not _is_dicom(file):
-        return None
-    reader = SimpleITK.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(file))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        if _PIXEL_DATA in file.read_bytes():
-            raise _unreadable(file) from error
-        return None
-    if reader.GetDimension() != 3:
-        return None
-    tags = {
-        tag: reader.GetMetaData(tag).strip(" \0") if reader.HasMetaDataKey(tag) else ""
-        for tag in (_SERIES_UID, _DESCRIPTION, *_PHASE_TAGS)
-    }
-    return _Header(
-        file, reader.GetSize(), reader.GetSpacing(), np.array(reader.GetOrigin()), reader.GetDirection(), tags
+    siblings = [file for file in sorted(path.parent.iterdir()) if file != path]
+    others = [frame for frame in _frames_in(siblings, path.parent, [path]) if frame.series == own[0].series]
+    stored = _volume([frame for frame in own + others if _is_alike(frame, own[0])], path)
+    count = len(stored.voxels)
+    warning = "It is a single slice of a DICOM series: there is no other slice of it in its folder."
+    if others:
+        warning = f"{path.name} is one file of a DICOM series; {count} slices of it were read from its folder."
+    return StoredImage(
+        stored.voxels,
+        stored.geometry,
+        {},
+        (*stored.warnings, *([warning] if others or count == 1 else [])),
+        stored.modality,
+        stored.source,
     )
 
 
-def _is_dicom(file: Path) -> bool:
-    """Whether the file has the DICOM mark after its preamble (PS3.10 7.1) or starts with a group 2 or 8 element."""
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM does."""
     try:
-        with file.open("rb") as stream:
-            head = stream.read(132)
+        return is_dicom_head(head_of(path)[0])
     except OSError:
         return False
-    return head[128:] == b"DICM" or head[:2] in (b"\x08\x00", b"\x02\x00")
 
 
-def _grid_key(header: _Header) -> tuple[Hashable, ...]:
-    """What slices must share to be stacked: a localiser in the same series differs in it."""
-    return (header.size, *np.round(header.direction, 3).tolist(), *np.round(header.spacing[:2], 4).tolist())
+def _frames_in(files: Iterable[Path], folder: Path, besides: Sequence[Path] = ()) -> list[Frame]:
+    """The frames of all images among files. Raises BadInputError, naming what is there, where there is none."""
+    listed = list(islice((file for file in files if file.is_file()), MOST_FILES + 1))
+    if len(listed) > MOST_FILES:
+        raise BadInputError(f"{folder} holds more than {MOST_FILES} files.", "Give the folder of one DICOM series.")
+    frames: list[Frame] = []
+    found: Counter[str] = Counter()
+    for file in listed:
+        header = read_header(file) if is_dicom(file) else None
+        if header is None:
+            continue
+        own = frames_of(header, file) if is_image(header) else []
+        found[what_it_is(header) if not is_image(header) else "image without a place in space"] += not own
+        frames += own
+    if not frames and not besides:
+        raise _nothing_there(folder, listed, +found)
+    return frames
 
 
-def _largest(headers: Iterable[_Header], key: Callable[[_Header], Hashable]) -> list[_Header]:
-    groups: dict[Hashable, list[_Header]] = defaultdict(list)
-    for header in headers:
-        groups[key(header)].append(header)
-    return max(groups.values(), key=lambda group: sum(header.size[2] for header in group))
-
-
-def _one_phase(series: list[_Header], folder: Path) -> tuple[list[_Header], list[str]]:
-    """Slices sorted by position; where several share a position, those of one phase, echo or time point."""
-    if not _has_doubles(series):
-        return _sorted(series), []
-    for tag in _PHASE_TAGS:
-        phase = _largest(series, lambda header, tag=tag: header.tags[tag])  # type: ignore[misc]
-        if not _has_doubles(phase):
-            warning = (
-                f"{folder.name} holds several images per position (phases, echoes or time points); "
-                f"used those with DICOM tag ({tag.replace('|', ',')}) = {phase[0].tags[tag]}, {len(phase)} slices."
-            )
-            return _sorted(phase), [warning]
-    raise BadInputError(
-        f"{folder} holds several slices at the same position.",
-        "Keep the files of one phase, or load and export it in 3D Slicer.",
+def _nothing_there(folder: Path, files: Sequence[Path], found: Counter[str]) -> BadInputError:
+    if found:
+        what = ", ".join(f"{count} x {name}" for name, count in found.most_common(4))
+        return BadInputError(f"{folder} holds no DICOM image that can be a volume, only {what}.", "Add the CT or MR.")
+    kinds = Counter(file.suffix.lower() for file in files)
+    suffix, count = kinds.most_common(1)[0] if kinds else ("", 0)
+    if suffix in _PICTURES:
+        return BadInputError(
+            f"{folder} holds {count} {suffix} pictures, no DICOM image; they do not tell their voxel size.",
+            "In 3D Slicer, load them with ImageStacks (extension SlicerMorph), give the voxel size and save as .nrrd.",
+        )
+    if files:
+        what = f"{len(files)} other files ({suffix})"
+        return BadInputError(f"{folder} holds no DICOM image, but {what}.", "Give one of them, or a DICOM folder.")
+    return BadInputError(
+        f"{folder} holds no DICOM image: it is empty.", "Give the folder of one DICOM series or a volume file."
     )
 
 
-def _sorted(series: list[_Header]) -> list[_Header]:
-    return sorted(series, key=lambda header: header.position)
+def _volume(frames: list[Frame], where: Path) -> StoredImage:
+    """The largest stack of the frames as a volume."""
+    single = list({frame.identity: frame for frame in frames}.values())
+    by_series = _grouped(single, lambda frame: frame.series)
+    stack = max((stack for series in by_series for stack in _stacks(series)), key=len)
+    warnings = []
+    if len(stack) < len(single):
+        what = stack[0].description or "the largest"
+        warnings.append(
+            f"{where.name} holds several DICOM series; used {what!r} with {len(stack)} of {len(single)} slices. "
+            "Give a file of another one to use that."
+        )
+    stack, more = _one_phase(_sorted(stack), where)
+    geometry, odd = _stacked_geometry(stack)
+    voxels = _pixels(stack, where)
+    return StoredImage(voxels, geometry, {}, (*warnings, *more, *odd), stack[0].modality, tuple(stack))
 
 
-def _has_doubles(series: list[_Header]) -> bool:
-    gaps = np.diff([header.position for header in _sorted(series)])
-    return bool((gaps < 1e-3).any())
+def _grouped(frames: Iterable[Frame], key: Callable[[Frame], Hashable]) -> list[list[Frame]]:
+    groups: dict[Hashable, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        groups[key(frame)].append(frame)
+    return list(groups.values())
 
 
-def _stacked_geometry(series: list[_Header]) -> tuple[Geometry, list[str]]:
-    first, last = series[0], series[-1]
-    count, warnings = len(series), []
-    thickness = first.spacing[2]
+def _stacks(series: list[Frame]) -> list[list[Frame]]:
+    """The frames of a series by their in-plane grids: a localiser in the same series is a stack of its own."""
+    stacks: list[list[Frame]] = []
+    for frame in series:
+        stack = next((stack for stack in stacks if _is_alike(frame, stack[0])), None)
+        if stack is None:
+            stacks.append([frame])
+        else:
+            stack.append(frame)
+    return stacks
+
+
+def _is_alike(frame: Frame, other: Frame) -> bool:
+    """Whether two slices have the same size, direction and pixels, to a tenth of a pixel at the corner."""
+    if frame.size != other.size:
+        return False
+    extent = np.array(frame.size)
+    ours, theirs = (each.axes.T * each.spacing * extent for each in (frame, other))
+    return bool(np.abs(ours - theirs).max() <= _ALIKE * min(frame.spacing))
+
+
+def _sorted(stack: list[Frame]) -> list[Frame]:
+    normal = stack[0].normal
+    return sorted(stack, key=lambda frame: (float(frame.position @ normal), frame.path.name, frame.number))
+
+
+def _places(stack: Sequence[Frame]) -> np.ndarray:
+    """The place of each frame along the slice normal in mm."""
+    normal = stack[0].normal
+    return np.array([float(frame.position @ normal) for frame in stack])
+
+
+def _is_new_place(stack: Sequence[Frame]) -> np.ndarray:
+    """For each frame of a sorted stack but the first, whether it lies elsewhere than the one before."""
+    gaps = np.diff(_places(stack))
+    nominal = stack[0].gap or stack[0].thickness or (float(np.median(gaps)) if len(gaps) else 1.0)
+    usual = min(nominal, float(gaps.max(initial=0.0))) if len(gaps) else nominal
+    return np.asarray(gaps > max(_SAME_PLACE * usual, 1e-9))
+
+
+def _one_phase(stack: list[Frame], where: Path) -> tuple[list[Frame], list[str]]:
+    """The frames, or those of one phase, echo or time point where several share a position."""
+    used: dict[str, str] = {}
+    positions = 1 + int(_is_new_place(stack).sum())
+    while len(stack) > positions:
+        tag, phase = _narrower(stack, positions, set(used))
+        if not tag:
+            raise BadInputError(
+                f"{where} holds several slices at the same position.",
+                "Keep the files of one phase, or load and export it in 3D Slicer.",
+            )
+        used[tag] = phase[0].phase.get(tag, "")
+        stack = phase
+    if not used:
+        return stack, []
+    told = " and ".join(f"DICOM tag {_tag(name)} = {value}" for name, value in used.items())
+    return stack, [
+        f"{where.name} holds several images per position (phases, echoes or time points); "
+        f"used those with {told}, {len(stack)} slices."
+    ]
+
+
+def _narrower(stack: list[Frame], positions: int, used: set[str]) -> tuple[str, list[Frame]]:
+    """A tag that divides the frames into phases, and the largest phase; "" where there is none."""
+    names = [name for name in dict.fromkeys(key for frame in stack for key in frame.phase) if name not in used]
+    choices = []
+    for name in names:
+        phase = max(_grouped(stack, lambda frame, name=name: frame.phase.get(name)), key=len)  # type: ignore[misc]
+        held = 1 + int(_is_new_place(phase).sum())
+        if len(phase) < len(stack) and held >= _COVERED * positions:
+            if len(phase) == held:
+                return name, phase
+            choices.append((name, phase))
+    return min(choices, key=lambda choice: len(choice[1]), default=("", []))
+
+
+def _tag(name: str) -> str:
+    number = import_package("pydicom.datadict").tag_for_keyword(name) or 0
+    return f"({number >> 16:04x},{number & 0xFFFF:04x})"
+
+
+def _stacked_geometry(stack: list[Frame]) -> tuple[Geometry, list[str]]:
+    """The grid of a sorted stack, evenly spaced from its first to its last slice, and where slices do not fit it."""
+    first, last = stack[0], stack[-1]
+    count, warnings = len(stack), []
+    step = first.gap or first.thickness
     if count > 1:
-        gaps = np.diff([header.position for header in series])
-        thickness = float((last.position - first.position) / (count - 1))
-        if np.abs(gaps - thickness).max() > max(0.01, 0.05 * thickness):
+        places = _places(stack)
+        step = float(places[-1] - places[0]) / (count - 1)
+        gaps, off = np.diff(places), np.abs(places - places[0] - step * np.arange(count)).max()
+        if np.abs(gaps - step).max() > _UNEVEN * step:
             warnings.append(
                 f"The slices are not evenly spaced ({gaps.min():.3g} to {gaps.max():.3g} mm apart; a slice may be "
-                f"missing); distances are taken as {thickness:.4g} mm throughout."
+                f"missing); distances are taken as {step:.4g} mm throughout, so that slices lie up to {off:.3g} mm "
+                "from their place."
             )
-        drift = last.origin - first.origin - first.normal * (last.position - first.position)
-        if np.abs(drift).max() > 0.5 * min(first.spacing[:2]):
+        drift = last.position - first.position - first.normal * (places[-1] - places[0])
+        if np.abs(drift).max() > 0.5 * min(first.spacing):
             warnings.append(
                 f"The slices are shifted against each other by up to {np.abs(drift).max():.3g} mm (tilted gantry); "
                 "positions are those of the first slice. Load and harden the volume in 3D Slicer to correct it."
             )
-    size = (first.size[0], first.size[1], count)
-    x, y, z = (float(value) for value in first.origin)
-    return Geometry(size, (first.spacing[0], first.spacing[1], thickness), (x, y, z), first.direction), warnings
+    elif step is None:
+        step = 1.0
+        warnings.append("The slice does not say how thick it is; 1 mm was taken.")
+    x, y, z = (float(value) for value in first.position)
+    direction = np.column_stack([first.axes[0], first.axes[1], first.normal])
+    spacing = (first.spacing[0], first.spacing[1], float(step or 1.0))
+    return Geometry((*first.size, count), spacing, (x, y, z), tuple(direction.ravel().tolist())), warnings
 
 
-def _read_pixels(series: list[_Header], folder: Path) -> np.ndarray:
-    reader = SimpleITK.ImageSeriesReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileNames([str(header.path) for header in series])
-    try:
-        return pixels(reader.Execute(), folder)
-    except RuntimeError as error:
-        raise _unreadable(folder) from error
+def _pixels(stack: Sequence[Frame], where: Path) -> np.ndarray:
+    """The rescaled voxels, (K, J, I) or (K, J, I, 3): whole numbers where all slopes and intercepts are."""
+    whole = all(value == round(value) and abs(value) < 1 << 15 for frame in stack for value in frame.scale)
+    rows = stack[0].size[::-1]
+    voxels: np.ndarray | None = None
+    open_path, content = None, np.empty(0)
+    order = sorted(range(len(stack)), key=lambda index: (str(stack[index].path), stack[index].number))
+    for index in order:
+        frame = stack[index]
+        if frame.path != open_path:
+            open_path, content = frame.path, pixels_of(frame.path)
+        if frame.number >= len(content) or content.shape[1:3] != rows:
+            raise unreadable(frame.path, ValueError("it holds fewer frames than its header says"))
+        plane = content[frame.number]
+        if voxels is None:
+            colour = plane.ndim == 3
+            fits = whole and plane.dtype.kind in "iub" and plane.dtype.itemsize <= 2
+            dtype = plane.dtype if colour else np.dtype(np.int32 if fits else np.float32)
+            voxels = np.empty((len(stack), *plane.shape), dtype)
+        if plane.shape != voxels.shape[1:]:
+            raise unreadable(frame.path, ValueError("its colours are not those of the other slices"))
+        slope, intercept = frame.scale
+        voxels[index] = plane if plane.ndim == 3 or (slope, intercept) == (1, 0) else plane * slope + intercept
+    assert voxels is not None
+    return _smallest(voxels, where)
 
 
-def _unreadable(path: Path) -> BadInputError:
-    return BadInputError(
-        f"The DICOM image {path} cannot be read: it is damaged or truncated, or its compression is not supported.",
-        "Export the series again, uncompressed.",
-    )
+def _smallest(voxels: np.ndarray, where: Path) -> np.ndarray:
+    """16 bits, signed or else unsigned, where they hold the values."""
+    if voxels.dtype != np.int32:
+        return voxels
+    low, high = int(voxels.min()), int(voxels.max())
+    for kind in (np.int16, np.uint16):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return voxels.astype(kind)
+    return voxels

@@ -11,6 +11,8 @@ from pathlib import Path
 from FewShotSAMLib.core.errors import BadInputError
 
 COMPOUND_SUFFIXES = (".seg.nrrd", ".seg.nhdr", ".nii.gz", ".img.gz", ".tar.gz")
+LONGEST_NAME, LONGEST_PATH = 255, 4000
+"""Bytes; the limits of nearly every file system, and of systems that are not asked for more."""
 
 _pending: set[Path] = set()
 _pending_lock = threading.Lock()
@@ -22,6 +24,31 @@ def compound_suffix(path: Path) -> str:
     return next((suffix for suffix in COMPOUND_SUFFIXES if name.endswith(suffix)), path.suffix.lower())
 
 
+def plain_name(path: Path) -> str:
+    """The path as text that any library can encode; raises BadInputError where its bytes are no UTF-8.
+
+    Python shows such bytes as lone surrogates, and SimpleITK ends the process that hands it one. Where the locale is
+    not UTF-8, the bytes of a good name come as surrogates too, and are put right here.
+    """
+    try:
+        return os.fsencode(path).decode("utf-8")
+    except UnicodeError as error:
+        shown = str(path).encode("ascii", "backslashreplace").decode("ascii")
+        raise BadInputError(
+            f"The name {shown} holds bytes that are no UTF-8.", "Rename the file or folder; older zip files cause that."
+        ) from error
+
+
+def check_name(path: Path) -> None:
+    """Raise BadInputError where a file cannot have this name: its bytes are no UTF-8, or it is too long."""
+    whole = plain_name(path.absolute()).encode()
+    if len(whole) > LONGEST_PATH or max(map(len, whole.split(os.sep.encode()))) > LONGEST_NAME:
+        raise BadInputError(
+            f"The name {path.name[:40]}... is too long.",
+            f"Use at most {LONGEST_NAME} bytes for a file or folder, {LONGEST_PATH} in all.",
+        )
+
+
 def pending_files() -> list[Path]:
     """The temporary files now being written by this process, for whoever has to clear them away in a hurry."""
     with _pending_lock:
@@ -31,8 +58,10 @@ def pending_files() -> list[Path]:
 def check_writable(path: Path) -> None:
     """Make sure that `path` can be written, and leave nothing behind.
 
-    Raises BadInputError where the folder is missing or not writable, or `path` is itself a folder.
+    Raises BadInputError where the folder is missing or not writable, the name cannot be, or `path` is itself a folder.
     """
+    check_name(path)
+    path = _target(path)
     folder = path.absolute().parent
     if not folder.is_dir():
         raise BadInputError(f"The output folder {folder} does not exist.", "Create it or choose another one.")
@@ -51,11 +80,14 @@ def check_writable(path: Path) -> None:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder and with the same suffix; it becomes `path` when the block succeeds.
 
+    The suffix is in lower case, as libraries that go by it want it. Where `path` is a link, the file that it leads to
+    is replaced and the link stays.
     After an error or an interrupt the temporary file is gone and what stood at `path` before still stands there.
     Raises BadInputError where the folder is missing or not writable.
     """
     path = Path(path)
     check_writable(path)
+    path = _target(path)
     temporary = _temporary_beside(path)
     with _pending_lock:
         _pending.add(temporary)
@@ -73,10 +105,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
             _pending.discard(temporary)
 
 
+def _target(path: Path) -> Path:
+    """The file that is written in the end: where a link leads, also to a file that is yet to be made."""
+    if not path.is_symlink():
+        return path
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise BadInputError(f"The link {path} leads nowhere ({error}).", "Remove it or give another name.") from error
+
+
 def _temporary_beside(path: Path) -> Path:
-    suffix = path.name[len(path.name) - len(compound_suffix(path)) :]
+    suffix = compound_suffix(path)
     stem = path.name[: len(path.name) - len(suffix)]
-    return path.with_name(f"{stem}.partial-{os.getpid()}-{secrets.token_hex(4)}{suffix}")
+    ending = f".partial-{os.getpid()}-{secrets.token_hex(4)}{suffix}"
+    while len(os.fsencode(stem + ending)) > LONGEST_NAME:
+        stem = stem[:-1]
+    return path.with_name(stem + ending)
 
 
 def _synchronise(path: Path) -> None:

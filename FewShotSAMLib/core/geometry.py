@@ -1,6 +1,7 @@
 """Where the voxels of a volume lie in the patient: size, spacing, origin and direction, and how two grids relate."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -10,15 +11,27 @@ from FewShotSAMLib.core.errors import BadInputError
 # Voxels. Headers in float32 (NIfTI) displace the far corner of a large volume by less than this.
 SAME_TOLERANCE = 1e-3
 LATTICE_TOLERANCE = 1e-2
+SLIGHT = 0.25
+"""Voxels. Grids that differ by less than this anywhere are the same, with a word to the user: public labels are
+rounded by up to a tenth of a voxel, and half a voxel would be another voxel."""
 
 
 @dataclass(frozen=True)
 class LatticeMap:
-    """How the indices (i, j, k) of one grid lead to another's: `ours[a] = signs[a] * theirs[axes[a]] + offset[a]`."""
+    """How the indices (i, j, k) of one grid lead to another's: `ours[a] = signs[a] * theirs[axes[a]] + offset[a]`.
+
+    apart: by how many voxels the two differ all the same, where they differ most.
+    """
 
     axes: tuple[int, int, int]
     signs: tuple[int, int, int]
     offset: tuple[int, int, int]
+    apart: float = 0.0
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether each voxel keeps its index."""
+        return (self.axes, self.signs, self.offset) == ((0, 1, 2), (1, 1, 1), (0, 0, 0))
 
     def turn(self, array: np.ndarray) -> np.ndarray:
         """View of an array (K, J, I) of the other grid with its axes in our order and directions."""
@@ -33,17 +46,29 @@ class LatticeMap:
 
 
 @dataclass(frozen=True)
+class Forms:
+    """The two ways in which a NIfTI file says where its voxels lie: 4 × 4 matrices from (i, j, k, 1) to RAS mm."""
+
+    sform: tuple[tuple[float, ...], ...]
+    sform_code: int
+    qform: tuple[tuple[float, ...], ...]
+    qform_code: int
+
+
+@dataclass(frozen=True)
 class Geometry:
     """A regular grid of voxels.
 
     size: voxels along (i, j, k); spacing: mm along (i, j, k); origin: centre of voxel (0, 0, 0) in mm, LPS;
     direction: 9 numbers, row by row; column a is the unit vector of index axis a in LPS (as in SimpleITK).
+    forms: how the NIfTI file said it that the grid came from, None for others; it takes no part in comparisons.
     """
 
     size: tuple[int, int, int]
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    forms: Forms | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Raise BadInputError where the numbers do not span a grid."""
@@ -85,30 +110,43 @@ class Geometry:
 
     def is_same_as(self, other: "Geometry") -> bool:
         """Whether both grids put every voxel at the same place, to a thousandth of a voxel."""
-        if self.size != other.size:
-            return False
-        indices = _corners(self.size)
-        relative = self._relative_to(other)
-        moved = indices @ relative[:3, :3].T + relative[:3, 3]
-        return bool(np.abs(moved - indices).max() <= SAME_TOLERANCE)
+        return self.displacement(other) <= SAME_TOLERANCE
 
-    def lattice_map(self, other: "Geometry") -> LatticeMap | None:
+    def displacement(self, other: "Geometry") -> float:
+        """By how many voxels the grids differ where they differ most; infinite where their sizes do."""
+        if self.size != other.size:
+            return float("inf")
+        return _farthest(self._relative_to(other), np.eye(3), np.zeros(3), self.size)
+
+    def slant(self) -> float:
+        """By how many voxels the far corner moves when the axes are made perpendicular; 0 where they are."""
+        return self.displacement(replace(self, direction=_nearest_rotation(self.direction)))
+
+    def as_written_in(self) -> "list[Geometry]":
+        """The grids of the NIfTI file's sform and qform, as far as it has them."""
+        forms = self.forms
+        if forms is None:
+            return []
+        both = ((forms.sform, forms.sform_code), (forms.qform, forms.qform_code))
+        return [grid for matrix, code in both if code > 0 and (grid := _from_ras(matrix, self.size)) is not None]
+
+    def lattice_map(self, other: "Geometry", tolerance: float = LATTICE_TOLERANCE) -> LatticeMap | None:
         """How `other` lies on our grid if each of its voxels is one of ours or of our grid continued; else None.
 
         The direction and spacing of an axis along which `other` is one voxel thick do not matter.
+        tolerance: voxels by which its voxels may lie beside ours.
         """
         relative = other._relative_to(self)
         nearest = _signed_permutation(relative[:3, :3], np.asarray(other.size) == 1)
         if nearest is None:
             return None
         offset = np.rint(relative[:3, 3])
-        corners = _corners(other.size)
-        moved = corners @ relative[:3, :3].T + relative[:3, 3]
-        if np.abs(moved - (corners @ nearest.T + offset)).max() > LATTICE_TOLERANCE:
+        apart = _farthest(relative, nearest, offset, other.size)
+        if apart >= tolerance:
             return None
         axes = np.abs(nearest).argmax(axis=1)
         signs = nearest[np.arange(3), axes]
-        return LatticeMap(_integers(axes), _integers(signs), _integers(offset))
+        return LatticeMap(_integers(axes), _integers(signs), _integers(offset), apart)
 
     def describe(self) -> str:
         """Size, spacing, origin and direction in one line."""
@@ -139,6 +177,47 @@ class Geometry:
     def _relative_to(self, other: "Geometry") -> np.ndarray:
         """4 × 4 matrix from our indices to those of `other`."""
         return np.linalg.solve(other.index_to_physical(), self.index_to_physical())
+
+
+def perpendicular(geometry: Geometry, path: Path) -> tuple[Geometry, list[str]]:
+    """The grid with the nearest perpendicular axes, and a warning that says how far voxels moved.
+
+    Raises BadInputError where they would move by SLIGHT or more.
+    """
+    turned = replace(geometry, direction=_nearest_rotation(geometry.direction))
+    apart = geometry.displacement(turned)
+    if apart <= SAME_TOLERANCE:
+        return geometry, []
+    if apart >= SLIGHT:
+        raise BadInputError(
+            f"{path} cannot be read: its axes are not perpendicular (the far corner is {apart:.2g} voxels off).",
+            "Resample it to perpendicular axes, for example with nibabel's resample_to_output or ANTs' ResampleImage.",
+        )
+    return turned, [
+        f"The axes of {path.name} are not quite perpendicular; the nearest perpendicular ones were taken, which moves "
+        f"voxels by up to {apart:.2g} of their size."
+    ]
+
+
+def _nearest_rotation(direction: tuple[float, ...]) -> tuple[float, ...]:
+    left, _, right = np.linalg.svd(np.reshape(direction, (3, 3)))
+    return tuple((left @ right).ravel().tolist())
+
+
+def _from_ras(matrix: tuple[tuple[float, ...], ...], size: tuple[int, int, int]) -> Geometry | None:
+    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(matrix)
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    try:
+        return Geometry(size, _floats(spacing), _floats(lps[:3, 3]), tuple((lps[:3, :3] / spacing).ravel().tolist()))
+    except BadInputError:  # the form that does not count may be senseless
+        return None
+
+
+def _farthest(relative: np.ndarray, linear: np.ndarray, offset: np.ndarray, size: tuple[int, int, int]) -> float:
+    """The largest difference along an axis between two ways to move the corners of a grid."""
+    corners = _corners(size)
+    moved = corners @ relative[:3, :3].T + relative[:3, 3]
+    return float(np.abs(moved - (corners @ linear.T + offset)).max())
 
 
 def _corners(size: tuple[int, int, int]) -> np.ndarray:

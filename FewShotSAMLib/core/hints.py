@@ -32,6 +32,8 @@ CLI_WORDS = {
     "encoder-of-model": "Use --encoder {encoder} with the same checkpoint, or learn again without the model.",
     "method-of-model": "Use --method {method}, or learn again without the model.",
     "install-packages": "Run: pip install 'fewshotsam[{extra}]'",
+    "install-reader": "Run: pip install {package}",
+    "choose-painted": "If this is a finished segmentation, name the slices to learn from with --painted-slices.",
     "see-what-is-missing": "Run “fewshotsam doctor” to see what is missing.",
 }
 

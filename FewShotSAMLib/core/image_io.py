@@ -1,29 +1,24 @@
-"""Reads and writes image files through SimpleITK, and refuses the damaged ones that SimpleITK accepts."""
+"""Reads image files by what they are, each with the library that does it right, and writes them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import SimpleITK
 
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.files import atomic_path, compound_suffix
-from FewShotSAMLib.core.geometry import Geometry
-from FewShotSAMLib.core.integrity import check_whole
+from FewShotSAMLib.core.file_kind import DICOM, FORMATS_HINT, META_IMAGE, MGH, NIFTI, NRRD, file_kind, has_no_spacing
+from FewShotSAMLib.core.file_kind import itk_reader as itk_reader_of
+from FewShotSAMLib.core.files import atomic_path, check_writable, compound_suffix, plain_name
+from FewShotSAMLib.core.geometry import SLIGHT, Geometry
+from FewShotSAMLib.core.integrity import check_meta_image, check_nrrd, no_spacing_warning
+from FewShotSAMLib.core.nifti import read_mgh, read_nifti, write_nifti
+from FewShotSAMLib.core.stored import StoredImage
 
-FORMATS_HINT = "Give a NRRD, NIfTI or MetaImage file that opens in 3D Slicer, or a folder with one DICOM series."
+__all__ = ["FORMATS_HINT", "WRITABLE_SUFFIXES", "StoredImage", "check_image_output", "read_image", "write_image"]
+
 WRITABLE_SUFFIXES = (".nrrd", ".nii", ".nii.gz", ".mha")
-
-
-@dataclass(frozen=True, eq=False)
-class StoredImage:
-    """What a file holds: voxels (K, J, I) or, with several components, (K, J, I, C), read-only, in the stored dtype."""
-
-    voxels: np.ndarray
-    geometry: Geometry
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
+_NIFTI_SUFFIXES = (".nii", ".nii.gz")
+_LARGEST_NIFTI = 32767  # voxels along an axis; NIfTI-1 counts in 16 bits
 
 
 class _PixelBuffer:
@@ -35,17 +30,30 @@ class _PixelBuffer:
 
 
 def read_image(path: Path) -> StoredImage:
-    """Read a 2D or 3D image file of any number of components.
+    """Read a 2D or 3D image file of any number of components; what it is decides its content, not its suffix.
 
-    Raises BadInputError for a missing, unreadable, truncated, complex or 4D file.
+    Raises BadInputError for a missing, unreadable, truncated, complex or 4D file, for DICOM, and for other kinds.
     """
-    if not path.exists():
-        raise BadInputError(f"{path} does not exist.", "Check the spelling and the folder.")
+    kind = file_kind(path)
+    if kind == DICOM:
+        raise BadInputError(f"{path} is a DICOM file.", "Give the folder of its series, or a NRRD or NIfTI file.")
+    if kind == NIFTI:
+        return read_nifti(path)
+    if kind == MGH:
+        return read_mgh(path)
+    warnings = check_nrrd(path) if kind == NRRD else check_meta_image(path) if kind == META_IMAGE else []
+    image = _read_with_itk(path, itk_reader_of(path, kind))
+    if has_no_spacing(path):
+        warnings = [no_spacing_warning(path, _geometry_of(image).spacing)]
+    return StoredImage(_pixels(image, path), _geometry_of(image), _metadata(image), tuple(warnings))
+
+
+def _read_with_itk(path: Path, io: str) -> SimpleITK.Image:
     reader = SimpleITK.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader.SetFileName(plain_name(path))
+    reader.SetImageIO(io)
     try:
         reader.ReadImageInformation()
-        check_whole(path)
         size = list(reader.GetSize())
         if any(length > 1 for length in size[3:]):
             raise BadInputError(
@@ -54,14 +62,17 @@ def read_image(path: Path) -> StoredImage:
             )
         if len(size) > 3:
             reader.SetExtractSize([*size[:3], *[0] * (len(size) - 3)])
-        image = reader.Execute()
+        return reader.Execute()
     except RuntimeError as error:
         raise _unreadable(path, error) from error
-    metadata = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
-    return StoredImage(pixels(image, path), geometry_of(image), metadata)
 
 
-def pixels(image: SimpleITK.Image, path: Path) -> np.ndarray:
+def _metadata(image: SimpleITK.Image) -> dict[str, str]:
+    """The header's fields, without those whose names are no text: SimpleITK cannot be asked for them."""
+    return {key: image.GetMetaData(key) for key in image.GetMetaDataKeys() if key.isascii() or key.isprintable()}
+
+
+def _pixels(image: SimpleITK.Image, path: Path) -> np.ndarray:
     """The voxels of an image, (K, J, I) or (K, J, I, C), read-only, sharing its memory."""
     if "complex" in image.GetPixelIDTypeAsString():
         raise BadInputError(f"{path} holds complex numbers.", "Export its magnitude.")
@@ -69,7 +80,7 @@ def pixels(image: SimpleITK.Image, path: Path) -> np.ndarray:
     return voxels if image.GetDimension() == 3 else voxels[np.newaxis]
 
 
-def geometry_of(image: SimpleITK.Image) -> Geometry:
+def _geometry_of(image: SimpleITK.Image) -> Geometry:
     """Geometry of a 2D or 3D image; a 2D one becomes a slice 1 mm thick."""
     if image.GetDimension() == 3:
         return Geometry(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
@@ -82,9 +93,21 @@ def geometry_of(image: SimpleITK.Image) -> Geometry:
 def write_image(voxels: np.ndarray, geometry: Geometry, path: Path) -> None:
     """Write a volume (K, J, I), compressed, whole or not at all; the suffix is one of WRITABLE_SUFFIXES.
 
-    Raises BadInputError for another suffix, a missing or read-only folder, a full disk.
+    Raises BadInputError for another suffix, a missing or read-only folder, a full disk, and a grid that the format
+    cannot hold.
     """
-    check_suffix(path, WRITABLE_SUFFIXES)
+    check_image_output(path, geometry)
+    with atomic_path(path) as temporary:
+        try:
+            if _carries_forms(path, geometry):
+                write_nifti(voxels, geometry, temporary)
+            else:
+                _write_with_itk(voxels, geometry, temporary)
+        except (RuntimeError, OSError) as error:
+            raise BadInputError(f"{path} could not be written.", "Check the free space of the disk.") from error
+
+
+def _write_with_itk(voxels: np.ndarray, geometry: Geometry, path: Path) -> None:
     image = SimpleITK.GetImageFromArray(voxels)
     image.SetSpacing(geometry.spacing)
     image.SetOrigin(geometry.origin)
@@ -92,12 +115,38 @@ def write_image(voxels: np.ndarray, geometry: Geometry, path: Path) -> None:
     writer = SimpleITK.ImageFileWriter()
     writer.SetUseCompression(compound_suffix(path) != ".nii")
     writer.SetCompressionLevel(1)  # label maps shrink as well at the fastest level
-    with atomic_path(path) as temporary:
-        writer.SetFileName(str(temporary))
-        try:
-            writer.Execute(image)
-        except RuntimeError as error:
-            raise BadInputError(f"{path} could not be written.", "Check the free space of the disk.") from error
+    writer.SetFileName(plain_name(path))
+    writer.Execute(image)
+
+
+def _carries_forms(path: Path, geometry: Geometry) -> bool:
+    """Whether the file is NIfTI and the grid is still the one that its NIfTI file told of."""
+    if compound_suffix(path) not in _NIFTI_SUFFIXES or geometry.forms is None:
+        return False
+    stated = geometry.as_written_in()
+    return not stated or any(grid.displacement(geometry) < SLIGHT for grid in stated)
+
+
+def check_image_output(path: Path, geometry: Geometry | None = None) -> None:
+    """Raise BadInputError where `write_image` could not write this file, or not a volume on this grid."""
+    check_suffix(path, WRITABLE_SUFFIXES)
+    check_writable(path)
+    if geometry is not None:
+        check_grid(path, geometry)
+
+
+def check_grid(path: Path, geometry: Geometry) -> None:
+    """Raise BadInputError where the format that the suffix stands for cannot hold the grid."""
+    if compound_suffix(path) not in _NIFTI_SUFFIXES or _carries_forms(path, geometry):
+        return
+    if (slant := geometry.slant()) >= SLIGHT:
+        raise BadInputError(
+            f"{path.name}: NIfTI cannot hold the axes of this volume, which are not perpendicular (a tilted gantry); "
+            f"the result would be off by up to {slant:.2g} voxels.",
+            "Let the output end in .seg.nrrd or .nrrd.",
+        )
+    if max(geometry.size) > _LARGEST_NIFTI:
+        raise BadInputError(f"{path.name}: NIfTI holds at most {_LARGEST_NIFTI} voxels a side.", "Use .nrrd.")
 
 
 def check_suffix(path: Path, allowed: tuple[str, ...]) -> None:
@@ -107,7 +156,11 @@ def check_suffix(path: Path, allowed: tuple[str, ...]) -> None:
 
 
 def _unreadable(path: Path, error: Exception) -> BadInputError:
-    if "orthonormal" in str(error):
-        hint = "Resample it to a grid with perpendicular axes, in 3D Slicer with the module Resample Scalar Volume."
-        return BadInputError(f"{path} cannot be read: its axes are not perpendicular.", hint)
-    return BadInputError(f"{path} cannot be read: it is no image file, or it is damaged or truncated.", FORMATS_HINT)
+    suffix = compound_suffix(path)
+    text = str(error)
+    if "bad_alloc" in text or "allocat" in text.lower():
+        return BadInputError(f"{path} is larger than the memory, or its header is damaged.", "Crop or resample it.")
+    kind = f"as {suffix}" if suffix else "as any image"
+    return BadInputError(
+        f"{path} cannot be read {kind}: it is damaged, or no image of a kind known here.", FORMATS_HINT
+    )

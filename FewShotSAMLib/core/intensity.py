@@ -1,6 +1,6 @@
 """The one intensity normalisation, used alike for training and prediction and stored with the model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -27,6 +27,7 @@ LEAST_CONTRAST = 0.1
 """Share of a window below which nothing is stretched, so that noise stays noise."""
 _SAMPLES = 1_000_000
 _AIR, _SOFT_TISSUE = -700, (-150, 250)
+_LEAST_AIR, _LEAST_SOFT = 0.001, 0.05
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,9 @@ class IntensityWindow:
         Meant for slices: applied to a volume it would make a float copy of it.
         """
         scaled = pixels.astype(np.float32)
-        scaled -= np.float32(self.low)
-        scaled /= np.float32(self.high - self.low)
+        with np.errstate(over="ignore"):  # padding such as -3.4e38 is far outside and stays there
+            scaled -= np.float32(self.low)
+            scaled /= np.float32(self.high - self.low)
         return np.clip(scaled, 0, 1, out=scaled)
 
     def stretched(self, values: np.ndarray) -> Self:
@@ -61,12 +63,13 @@ class Normalisation:
     """How intensities are normalised, for any volume.
 
     kind: "window" with low and high in intensity units, "percentile" with low and high in percent of the foreground,
-    or "rgb", where colours of 0 to 255 are scaled and low and high are not used.
+    or "rgb", where colours of 0 to 255 are scaled and low and high are not used. why: what decided for it, in words.
     """
 
     kind: str
     low: float = 0.0
     high: float = 255.0
+    why: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         """Raise BadInputError for an unknown kind or a range that is none."""
@@ -93,20 +96,20 @@ class Normalisation:
             return IntensityWindow(0.0, 255.0)
         if self.kind == "window":
             return IntensityWindow(self.low, self.high)
-        low, high = np.percentile(_foreground(_sample(volume)), (self.low, self.high))
+        low, high = np.percentile(_foreground(sample(volume)), (self.low, self.high))
         if not low < high:  # nearly all of the foreground has one value
             low, high = volume.voxels.min(), volume.voxels.max()
         return IntensityWindow(float(low), float(high))
 
     def to_json(self) -> dict[str, Any]:
         """The fields, for a JSON file."""
-        return {"kind": self.kind, "low": self.low, "high": self.high}
+        return {"kind": self.kind, "low": self.low, "high": self.high, "why": self.why}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
         """What `to_json` gave; raises BadInputError where it cannot be understood."""
         try:
-            return cls(str(values["kind"]), float(values["low"]), float(values["high"]))
+            return cls(str(values["kind"]), float(values["low"]), float(values["high"]), str(values.get("why", "")))
         except (KeyError, TypeError, ValueError) as error:
             raise BadInputError(f"A stored normalisation cannot be read ({error}).", "Make the file again.") from error
 
@@ -114,9 +117,10 @@ class Normalisation:
 def parse_normalisation(text: str, volume: Volume) -> Normalisation:
     """Understand "auto", the name of a CT window, "percentile:LOW,HIGH" or "window:LOW,HIGH".
 
-    "auto" takes RGB as it is, the abdomen window for CT, and robust percentiles for all else. A volume counts as CT if
-    it looks like Hounsfield units: some air (below -700) and much soft tissue (-150 to 250). A CT cropped to the inside
-    of the body or stored without Hounsfield units is taken as MR is; name a window for it.
+    "auto" takes RGB as it is, the abdomen window for CT, and robust percentiles for all else. What DICOM says decides;
+    without it a volume counts as CT if it looks like Hounsfield units: besides padding some air (below -700, with its
+    noise) and much soft tissue (-150 to 250). A CT cropped to the inside of the body or stored
+    without Hounsfield units is taken as MR is; name a window for it.
     Raises BadInputError for any other text, and for grey-value windows of an RGB volume.
     """
     kind, _, values = text.strip().lower().partition(":")
@@ -125,14 +129,14 @@ def parse_normalisation(text: str, volume: Volume) -> Normalisation:
     if volume.is_rgb:
         raise BadInputError(f"Normalisation {text!r} does not fit an RGB volume.", "Use normalisation auto.")
     if kind in PRESETS and not values:
-        return _preset(kind)
+        return replace(preset(kind), why="asked for")
     try:
         low, high = (float(value) for value in values.split(","))
     except ValueError as error:
         raise _not_understood(text) from error
     if kind not in ("window", "percentile"):
         raise _not_understood(text)
-    return Normalisation(kind, low, high)
+    return Normalisation(kind, low, high, "asked for")
 
 
 def _not_understood(text: str) -> BadInputError:
@@ -144,22 +148,38 @@ def _not_understood(text: str) -> BadInputError:
 
 def _automatic(volume: Volume) -> Normalisation:
     if volume.is_rgb:
-        return Normalisation("rgb")
-    return _preset("abdomen") if _looks_like_ct(_sample(volume)) else Normalisation("percentile", *ROBUST_PERCENTILES)
+        return Normalisation("rgb", why="colour volume")
+    ct, why = is_ct(volume)
+    chosen = preset("abdomen") if ct else Normalisation("percentile", *ROBUST_PERCENTILES)
+    return replace(chosen, why=why)
 
 
-def _preset(name: str) -> Normalisation:
+def is_ct(volume: Volume) -> tuple[bool, str]:
+    """Whether a grey volume is a CT in Hounsfield units, and why."""
+    if volume.modality:
+        return volume.modality == "CT", f"DICOM modality {volume.modality}"
+    if _looks_like_ct(sample(volume)):
+        return True, "looks like CT: air and soft tissue in Hounsfield units"
+    return False, "does not look like CT in Hounsfield units"
+
+
+def preset(name: str) -> Normalisation:
+    """The window that radiologists know by this name."""
     level, width = PRESETS[name]
     return Normalisation("window", level - width / 2, level + width / 2)
 
 
 def _looks_like_ct(values: np.ndarray) -> bool:
-    air = np.count_nonzero(values < _AIR) / values.size
-    soft = np.count_nonzero((values >= _SOFT_TISSUE[0]) & (values <= _SOFT_TISSUE[1])) / values.size
-    return bool(air > 0.001 and soft > 0.05)
+    """The smallest value is left out: padding outside the field of view, which resampling sets to -1000 or -1024."""
+    kept = values[values > values.min()]
+    if kept.size == 0:
+        return False
+    air = np.count_nonzero(kept < _AIR) / kept.size
+    soft = np.count_nonzero((kept >= _SOFT_TISSUE[0]) & (kept <= _SOFT_TISSUE[1])) / kept.size
+    return bool(air > _LEAST_AIR and soft > _LEAST_SOFT)
 
 
-def _sample(volume: Volume) -> np.ndarray:
+def sample(volume: Volume) -> np.ndarray:
     """Up to about a million voxels, evenly spread, the same ones each time."""
     step = max(1, int(np.ceil((volume.voxels.size / _SAMPLES) ** (1 / 3))))
     steps = [slice(None, None, step if length > step else None) for length in volume.voxels.shape[:3]]

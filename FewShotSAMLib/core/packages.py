@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import re
 from pathlib import Path
+from types import ModuleType
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.hints import hint
 
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "segment_anything": "segment-anything"}
 """Module -> distribution, where the two are called differently."""
+_READS = {"nibabel": "NIfTI and FreeSurfer files", "pydicom": "DICOM files", "highdicom": "DICOM segmentations"}
+"""What the packages are for that are imported only when needed: 3D Slicer, whose volumes come as NRRD, needs none."""
 _MODULE_LINE = re.compile(r"^([^/,\n]+)/__init__\.py,", re.MULTILINE)
 
 
@@ -37,6 +44,21 @@ def modules_of(distribution: str) -> list[str]:
         return _modules(importlib.metadata.distribution(distribution))
     except importlib.metadata.PackageNotFoundError:
         return []
+
+
+def import_package(name: str) -> ModuleType:
+    """The module `name` of a package that reads or writes what SimpleITK does not. Raises BadInputError with the way to
+    install it where it is missing."""
+    package = name.partition(".")[0]
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != package:
+            raise
+        raise BadInputError(
+            f"{_READS[package]} need the package {package}, which is not installed.",
+            hint("install-reader", package=package),
+        ) from error
 
 
 def _modules(found: importlib.metadata.Distribution) -> list[str]:

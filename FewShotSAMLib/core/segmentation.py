@@ -1,14 +1,18 @@
 """Reads segmentations and label maps, places them on a volume's grid, and writes them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from FewShotSAMLib.core.dicom import is_dicom
+from FewShotSAMLib.core.dicom_seg import SEG_SUFFIX, check_source, read_dicom_seg, with_reference, write_dicom_seg
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.files import check_writable, compound_suffix
-from FewShotSAMLib.core.geometry import Geometry
-from FewShotSAMLib.core.image_io import WRITABLE_SUFFIXES, check_suffix, read_image, write_image
+from FewShotSAMLib.core.files import check_name, check_writable, compound_suffix
+from FewShotSAMLib.core.geometry import SAME_TOLERANCE, SLIGHT, Geometry
+from FewShotSAMLib.core.image_io import WRITABLE_SUFFIXES, check_grid, check_suffix, read_image, write_image
 from FewShotSAMLib.core.segment import (
     Segment,
     Segmentation,
@@ -20,25 +24,30 @@ __all__ = [
     "SEGMENTATION_SUFFIXES",
     "Segment",
     "Segmentation",
+    "check_fits",
     "check_output",
     "place_on",
     "read_segmentation",
     "write_segmentation",
 ]
 
-SEGMENTATION_SUFFIXES = (".seg.nrrd", *WRITABLE_SUFFIXES)
+SEGMENTATION_SUFFIXES = (".seg.nrrd", *WRITABLE_SUFFIXES, SEG_SUFFIX)
 LARGEST_LABEL = 65535
+_TOLD = 0.01  # voxels between annotation and volume from which on a user is told
 _WHOLE_TOLERANCE = 0.01  # labels stored as scaled floats come back as 2.9999
 
 
 def read_segmentation(path: Path | str) -> Segmentation:
-    """Read a `.seg.nrrd` with its segments, or a label map, whose values become segments.
+    """Read a `.seg.nrrd` or a DICOM SEG with its segments, or a label map, whose values become segments.
 
     Raises BadInputError for an unreadable file, labels that are no whole numbers from 0 to 65535, an empty one.
     """
     path = Path(path)
+    check_name(path)
     if path.is_dir():
-        raise BadInputError(f"{path} is a folder.", "Give a label map or a .seg.nrrd file.")
+        path = _only_file(path)
+    if path.is_file() and is_dicom(path):
+        return read_dicom_seg(path)
     stored = read_image(path)
     described = has_segments(stored.metadata)
     voxels = stored.voxels[np.newaxis] if stored.voxels.ndim == 3 else np.moveaxis(stored.voxels, -1, 0)
@@ -62,15 +71,30 @@ def place_on(segmentation: Segmentation, geometry: Geometry) -> tuple[Segmentati
 
     Raises BadInputError where the voxels of the two do not coincide, or no label lies inside.
     """
-    lattice = geometry.lattice_map(segmentation.geometry)
+    if segmentation.geometry.displacement(geometry) > SAME_TOLERANCE and any(
+        grid.is_same_as(stated)
+        for grid in geometry.as_written_in()
+        for stated in (segmentation.geometry, *segmentation.geometry.as_written_in())
+    ):
+        return replace(segmentation, geometry=geometry), [
+            "The annotation lies where the other of the volume's two forms (sform, qform) says; it was taken to be on "
+            "the volume's voxels."
+        ]
+    lattice = geometry.lattice_map(segmentation.geometry, SLIGHT)
     if lattice is None:
         raise BadInputError(
             "The annotation lies on another grid than the volume. "
             f"Annotation: {segmentation.geometry.describe()}. Volume: {geometry.describe()}.",
             "Resample the annotation to the volume (in 3D Slicer: export it with the volume as reference).",
         )
-    if geometry.is_same_as(segmentation.geometry):
-        return replace(segmentation, geometry=geometry), []
+    warnings = []
+    if lattice.apart > _TOLD:
+        warnings.append(
+            f"The annotation's grid is off the volume's by up to {lattice.apart:.2g} voxels; it was taken to be the "
+            "same."
+        )
+    if segmentation.geometry.size == geometry.size and lattice.is_identity:
+        return replace(segmentation, geometry=geometry), warnings
     first = lattice.first_index(segmentation.geometry.size)
     layers = np.zeros((len(segmentation.layers), *geometry.shape), segmentation.layers.dtype)
     lost = 0
@@ -86,25 +110,29 @@ def place_on(segmentation: Segmentation, geometry: Geometry) -> tuple[Segmentati
             f"Annotation: {segmentation.geometry.describe()}. Volume: {geometry.describe()}.",
             "Check that both belong to the same scan.",
         )
-    warnings = [f"{lost} labelled voxels lie outside the volume and were left out."] if lost else []
+    if lost:
+        warnings.append(f"{lost} labelled voxels lie outside the volume and were left out.")
     return replace(segmentation, layers=layers, geometry=geometry), warnings
 
 
-def write_segmentation(segmentation: Segmentation, path: Path | str) -> list[str]:
-    """Write a `.seg.nrrd`, or a label map for the other SEGMENTATION_SUFFIXES; whole or not at all. Returns warnings.
+def write_segmentation(segmentation: Segmentation, path: Path | str, source: Sequence[Any] = ()) -> list[str]:
+    """Write a `.seg.nrrd`, a DICOM SEG (`.dcm`), or a label map for the other SEGMENTATION_SUFFIXES.
 
+    It is written whole or not at all; returns warnings. `source`: the volume's, to which a DICOM SEG refers.
     A label map has one layer: segments of several layers with the same label value get new values there, and where
     segments overlap the later one is seen. Raises BadInputError for another suffix, a folder that is missing or
-    read-only, or a full disk.
+    read-only, a full disk, or a grid that the format cannot hold.
     """
     path = Path(path)
     check_suffix(path, SEGMENTATION_SUFFIXES)
+    if compound_suffix(path) == SEG_SUFFIX:
+        return write_dicom_seg(segmentation, path, source)
     if compound_suffix(path) != ".seg.nrrd":
         labels, warnings = _label_map(segmentation)
         write_image(labels, segmentation.geometry, path)
         return warnings
     try:
-        write_seg_nrrd(segmentation, path)
+        write_seg_nrrd(with_reference(segmentation, source), path)
     except OSError as error:
         raise BadInputError(
             f"{path} could not be written ({error.strerror}).", "Check the disk's free space."
@@ -116,6 +144,21 @@ def check_output(path: Path | str) -> None:
     """Raise BadInputError where `write_segmentation` could not write this file; for asking before a long job."""
     check_suffix(Path(path), SEGMENTATION_SUFFIXES)
     check_writable(Path(path))
+
+
+def check_fits(path: Path | str, geometry: Geometry, source: Sequence[Any] = ()) -> None:
+    """Raise BadInputError where the format of an output cannot hold a segmentation of this volume; likewise."""
+    check_grid(Path(path), geometry)
+    if compound_suffix(Path(path)) == SEG_SUFFIX:
+        check_source(source, geometry)
+
+
+def _only_file(folder: Path) -> Path:
+    """The file of a folder that holds a single one, as exports of a DICOM SEG do."""
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    if len(files) != 1:
+        raise BadInputError(f"{folder} is a folder.", "Give a label map, a .seg.nrrd file or the file of a DICOM SEG.")
+    return files[0]
 
 
 def _to_labels(voxels: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,10 @@ from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.core.segment import Segment, Segmentation, default_color
 
 _SEGMENT_KEY = re.compile(r"Segment(\d+)_")
-_KEPT_FIELDS = ("MasterRepresentation", "ConversionParameters", "ContainedRepresentationNames")
+_KEPT_FIELDS = (
+    *("MasterRepresentation", "ConversionParameters", "ContainedRepresentationNames"),
+    "ReferencedSeriesInstanceUID",
+)
 _DEFAULT_FIELDS = {"MasterRepresentation": "Binary labelmap", "ContainedRepresentationNames": "Binary labelmap|"}
 _FASTEST = 1
 _GZIP_WINDOW = 31  # zlib's code for a gzip header around the data

@@ -4,24 +4,30 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from FewShotSAMLib.core.dicom import read_dicom_folder
+from FewShotSAMLib.core.dicom import is_dicom, read_dicom_file, read_dicom_folder
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.files import compound_suffix
+from FewShotSAMLib.core.files import check_name, compound_suffix
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.image_io import FORMATS_HINT, StoredImage, read_image
 
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """Voxels (K, J, I), or (K, J, I, 3) uint8 for RGB, in the stored dtype; `warnings`: what was odd."""
+    """Voxels (K, J, I), or (K, J, I, 3) uint8 for RGB, in the stored dtype; `warnings`: what was odd.
+
+    modality, source: what DICOM says of it, see StoredImage.
+    """
 
     voxels: np.ndarray
     geometry: Geometry
     name: str = "volume"
     warnings: tuple[str, ...] = ()
+    modality: str = ""
+    source: tuple[Any, ...] = ()
 
     @property
     def is_rgb(self) -> bool:
@@ -44,27 +50,36 @@ class Volume:
 
 
 def read_volume(path: Path | str) -> Volume:
-    """Read a NRRD, NIfTI or MetaImage file, a 2D image (one slice) or a folder with a DICOM series.
+    """Read a NRRD, NIfTI or MetaImage file, a 2D image (one slice), or a DICOM series by its folder or any file of it.
 
     RGB and RGBA images of 8 bits become RGB volumes. NaN and infinite voxels become the smallest finite value, with
     a warning. Raises BadInputError for a file that is missing, unreadable, truncated, 4D, constant, or neither grey
     nor RGB.
     """
     path = Path(path)
-    stored = read_dicom_folder(path) if path.is_dir() else read_image(path)
+    check_name(path)
+    if path.is_dir():
+        stored = read_dicom_folder(path)
+    else:
+        stored = read_dicom_file(path) if path.is_file() and is_dicom(path) else read_image(path)
     voxels = _scalar_or_rgb(stored, path)
     voxels, warnings = _checked_range(voxels, path)
     suffix = "" if path.is_dir() else compound_suffix(path)
     name = path.resolve().name
-    return Volume(
-        voxels, stored.geometry, name.removesuffix(name[len(name) - len(suffix) :]), stored.warnings + warnings
-    )
+    name = name.removesuffix(name[len(name) - len(suffix) :])
+    return Volume(voxels, stored.geometry, name, stored.warnings + warnings, stored.modality, stored.source)
 
 
 def _scalar_or_rgb(stored: StoredImage, path: Path) -> np.ndarray:
     voxels = stored.voxels
     if voxels.ndim == 3:
         return voxels
+    kind = stored.metadata.get("NRRD_kinds[pixel]", "")
+    if kind in ("list", "time") or voxels.shape[3] > 4:
+        raise BadInputError(
+            f"{path} holds {voxels.shape[3]} volumes in one file (4D, such as time points or echoes).",
+            "Export one of them to a file of its own.",
+        )
     if voxels.shape[3] in (3, 4) and voxels.dtype == np.uint8:
         return voxels[..., :3]
     raise BadInputError(

@@ -68,6 +68,10 @@ class JobContext:
         self._last_sent = now
         self._send("progress", {"stage": stage, "done": done, "total": total, "eta_s": self._eta(now, done, total)})
 
+    def reading(self, path: Path | None) -> None:
+        """Say which file is read now, None for none: should the process crash, the parent names it."""
+        self._send("progress", {"stage": "read", "done": 0, "total": 1, "eta_s": None, "file": str(path or "")})
+
     def _eta(self, now: float, done: int, total: int) -> float | None:
         """Seconds left at the stage's pace so far; None while there is no pace yet."""
         started_at, done_at_start = self._started

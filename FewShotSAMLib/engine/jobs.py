@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from FewShotSAMLib.core.plausibility import check_two_files
 from FewShotSAMLib.core.segmentation import read_segmentation
 from FewShotSAMLib.engine import estimates
 from FewShotSAMLib.engine.context import JobContext, StageTimer
+from FewShotSAMLib.engine.describe import describe
 from FewShotSAMLib.engine.model_file import load_model
-from FewShotSAMLib.engine.outputs import check_outputs, write_outputs
+from FewShotSAMLib.engine.outputs import check_fit, check_outputs, write_outputs
 from FewShotSAMLib.engine.pace import pace_of, remember
 from FewShotSAMLib.engine.propagation import apply_to_volume, propagate_volume
 from FewShotSAMLib.engine.request import ApplyRequest, PropagateRequest
@@ -27,11 +29,15 @@ def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, A
     with timer.stage("read"):
         context.progress("read", 0, 1)
         volume = warm_volume(request.volume, context)
+        check_fit(request, volume)
+        check_two_files(request.volume, request.annotation)
+        context.reading(request.annotation)
         painted = read_segmentation(request.annotation)
+        context.reading(None)
     done = propagate_volume(volume, painted, request, context, timer, warm_start, request.confidence is not None)
     model = done.model() if done.model is not None and request.save_model is not None else None
     with timer.stage("write"):
-        write_outputs(done.segmentation, done.prediction, model, request, context)
+        write_outputs(done.segmentation, done.prediction, model, request, context, volume.source)
     report = {"output": str(request.output), **done.report()}
     return {**report, "pace": _pace(request, report, done.asked)}
 
@@ -48,9 +54,10 @@ def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
     with timer.stage("read"):
         context.progress("read", 0, 1)
         volume = warm_volume(request.volume, context)
+        check_fit(request, volume)
     done = apply_to_volume(model, volume, request, context, timer, request.confidence is not None)
     with timer.stage("write"):
-        write_outputs(done.segmentation, done.prediction, None, request, context)
+        write_outputs(done.segmentation, done.prediction, None, request, context, volume.source)
     return {"output": str(request.output), **done.report()}
 
 
@@ -58,6 +65,7 @@ JOBS: dict[str, Callable[[Mapping[str, Any], JobContext], dict[str, Any]]] = {
     "propagate": propagate,
     "apply": apply,
     "inspect": estimates.inspect,
+    "describe": describe,
     "download": estimates.download,
     "clear_cache": estimates.clear_cache,
 }

@@ -8,6 +8,7 @@ from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.core.plane import SlicePlane
+from FewShotSAMLib.core.window_fit import Look
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.model_file import FewShotModel
 from FewShotSAMLib.engine.task import EngineTask
@@ -78,6 +79,7 @@ def learn(run: VolumeRun, annotation: Annotation, embeddings: SliceEmbeddings, o
             segments=annotation.segmentation.segments,
             state=predictor.state(),
             region=region,
+            look=Look.of(run.volume, run.window),
         )
 
     return Learned(predictor, model, task.trained, task.loss)

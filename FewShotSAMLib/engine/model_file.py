@@ -16,6 +16,7 @@ from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.core.intensity import Normalisation
 from FewShotSAMLib.core.region import Box
 from FewShotSAMLib.core.segmentation import Segment
+from FewShotSAMLib.core.window_fit import Look
 from FewShotSAMLib.methods.interface import ExemplarFeatures, State
 from FewShotSAMLib.methods.registry import get_method
 from FewShotSAMLib.methods.tokens import Token
@@ -31,7 +32,8 @@ class FewShotModel:
     """What fine-tuning produced, with all that is needed to apply it to another volume.
 
     plane is "axial", "coronal" or "sagittal"; settings are those of the method; region: the part of the slices that it
-    was learned on, where the encoder sees a region; digest: SHA-256 of the file that it was read from, "" for none.
+    was learned on, where the encoder sees a region; look: of the volume that it was learned on, None in models of
+    earlier versions; digest: SHA-256 of the file that it was read from, "" for none.
     """
 
     method: str
@@ -43,6 +45,7 @@ class FewShotModel:
     segments: tuple[Segment, ...]
     state: State
     region: Box | None = None
+    look: Look | None = None
     digest: str = ""
 
 
@@ -59,6 +62,7 @@ def model_bytes(model: FewShotModel) -> bytes:
         "settings": asdict(model.settings),
         "segments": [_segment_to_json(segment) for segment in model.segments],
         "region": model.region,
+        "look": None if model.look is None else model.look.to_json(),
         "tokens": [{"label": token.label, "slice": token.slice_index, "copy": token.copy} for token in state.tokens],
     }
     tensors = {f"head.{name}": tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
@@ -122,6 +126,7 @@ def _model_from(header: dict[str, Any], tensors: dict[str, torch.Tensor], digest
             None if features is None or masks is None else ExemplarFeatures(features, masks),
         ),
         region=None if region is None else (region[0], region[1], region[2], region[3]),
+        look=Look.from_json(header.get("look")),
         digest=digest,
     )
 

@@ -1,15 +1,17 @@
 """The files that a job writes: checked before the work, written together after it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path, check_writable
-from FewShotSAMLib.core.image_io import write_image
-from FewShotSAMLib.core.segmentation import Segmentation, check_output, write_segmentation
+from FewShotSAMLib.core.image_io import check_image_output, write_image
+from FewShotSAMLib.core.segmentation import Segmentation, check_fits, check_output, write_segmentation
+from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.model_file import FewShotModel, save_model
 from FewShotSAMLib.engine.predict import Prediction
@@ -28,10 +30,19 @@ def check_outputs(request: PropagateRequest | ApplyRequest) -> None:
     outputs = {"output": request.output, "confidence volume": request.confidence, "few-shot model": save_to}
     outputs["contact sheet"] = sheet
     outputs["array of classes"] = request.classes
-    for path in (request.confidence, save_to, sheet, request.classes):
+    if request.confidence is not None:
+        check_image_output(request.confidence)
+    for path in (save_to, sheet, request.classes):
         if path is not None:
             check_writable(path)
     _check_distinct({name: path for name, path in outputs.items() if path is not None}, _inputs(request))
+
+
+def check_fit(request: PropagateRequest | ApplyRequest, volume: Volume) -> None:
+    """Find out, once the volume is known, whether the formats of the outputs can hold a result on its grid."""
+    check_fits(request.output, volume.geometry, volume.source)
+    if request.confidence is not None:
+        check_image_output(request.confidence, volume.geometry)
 
 
 def _inputs(request: PropagateRequest | ApplyRequest) -> dict[str, Path]:
@@ -61,12 +72,13 @@ def write_outputs(
     model: FewShotModel | None,
     request: PropagateRequest | ApplyRequest,
     context: JobContext,
+    source: Sequence[Any] = (),
 ) -> None:
     """Write everything beside its final place first, and only when all is complete rename it, the segmentation last."""
     warnings: Iterable[str] = ()
     with ExitStack() as files:
         context.progress("write", 0, 1)
-        warnings = write_segmentation(result, files.enter_context(atomic_path(request.output)))
+        warnings = write_segmentation(result, files.enter_context(atomic_path(request.output)), source)
         if request.confidence is not None and prediction.confidence is not None:
             confidence = files.enter_context(atomic_path(request.confidence))
             write_image(prediction.confidence, result.geometry, confidence)

@@ -11,8 +11,10 @@ from FewShotSAMLib.core.annotation import Annotation, annotate
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.intensity import Normalisation, parse_normalisation
 from FewShotSAMLib.core.plane import axis_of_plane, slice_plane
+from FewShotSAMLib.core.plausibility import check_is_paint, odd_paint
 from FewShotSAMLib.core.segmentation import Segmentation, place_on
 from FewShotSAMLib.core.volume import Volume
+from FewShotSAMLib.core.window_fit import fitted
 from FewShotSAMLib.engine.context import JobContext, StageTimer
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.image_training import adapted_run
@@ -24,6 +26,7 @@ from FewShotSAMLib.engine.request import ApplyOptions, ComputeOptions, Propagate
 from FewShotSAMLib.engine.results import (
     Previewer,
     blank_prediction,
+    doubt_stranger,
     empty_segmentation,
     fill_in,
     insert_exemplars,
@@ -73,7 +76,7 @@ def propagate_volume(
     """Learn from the painted slices of a volume and segment its other slices. Raises FewShotSAMError."""
     with timer.stage("read"):
         annotation = _annotation(painted, volume, options, context)
-        normalisation = _normalisation(options, volume, warm_start)
+        normalisation = _normalisation(options, volume, annotation, warm_start, context)
     indices = predicted_slices(volume, annotation.axis, options.range, annotation.exemplars)
     if warm_start is not None:
         plane = slice_plane(volume.geometry, annotation.axis)
@@ -124,6 +127,7 @@ def apply_to_volume(
         with timer.stage("encode"):
             embeddings.ensure(indices)
         _predict(run, predictor, embeddings, indices, prediction)
+    doubt_stranger(model, run, prediction)
     refine(prediction, options.post_processing, volume.geometry)
     result = fill_in(empty_segmentation(model.segments, volume.geometry), prediction, axis, indices)
     return Segmented(run, result, prediction, None, {"method": model.method}, len(indices))
@@ -215,8 +219,9 @@ def _predict(
 
 def _annotation(painted: Segmentation, volume: Volume, options: PropagateOptions, context: JobContext) -> Annotation:
     placed, placing = place_on(painted, volume.geometry)
+    check_is_paint(placed, volume)
     annotation, choosing = annotate(placed, options.axis, options.empty_slices, options.painted_slices)
-    for warning in (*painted.warnings, *placing, *choosing):
+    for warning in (*painted.warnings, *placing, *choosing, *odd_paint(annotation)):
         context.warning(warning)
     _check_segments(annotation, context)
     return annotation
@@ -240,11 +245,23 @@ def _check_segments(annotation: Annotation, context: JobContext) -> None:
             context.warning(f"The segment “{segment.name}” is not painted on any slice and stays empty.")
 
 
-def _normalisation(options: PropagateOptions, volume: Volume, warm_start: FewShotModel | None) -> Normalisation:
-    """As asked for; else as the model to start from learned it; else chosen by the volume."""
+def _normalisation(
+    options: PropagateOptions,
+    volume: Volume,
+    annotation: Annotation,
+    warm_start: FewShotModel | None,
+    context: JobContext,
+) -> Normalisation:
+    """As asked for; else as the model to start from learned it; else chosen by the volume and what is painted."""
+    chosen = options.normalisation not in (None, "auto")
     if options.normalisation is None and warm_start is not None:
-        return warm_start.normalisation
-    return parse_normalisation(options.normalisation or "auto", volume)
+        normalisation, chosen = replace(warm_start.normalisation, why="as the model learned it"), True
+    else:
+        normalisation = parse_normalisation(options.normalisation or "auto", volume)
+    normalisation, warnings = fitted(normalisation, volume, annotation, chosen)
+    for warning in warnings:
+        context.warning(warning)
+    return normalisation
 
 
 def _compute(compute: ComputeOptions, model: FewShotModel | None) -> ComputeOptions:

@@ -90,7 +90,7 @@ def segment_report(segmentation: Segmentation, annotation: Annotation | None) ->
                 "label_value": segment.label_value,
                 "painted_slices": _painted_slices(segment, annotation),
                 "voxels": voxels,
-                "volume_ml": round(voxels * voxel_ml, 3),
+                "volume_ml": float(f"{voxels * voxel_ml:.6g}"),
             }
         )
     return rows

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.files import check_name
 from FewShotSAMLib.core.postprocess import PostProcessing
 from FewShotSAMLib.methods.registry import DEFAULT_METHOD, get_method
 from FewShotSAMLib.options import APPLY, AUTO, PROPAGATE, Option, options_of
@@ -134,6 +135,9 @@ def _build(cls: type[Any], command: str, parameters: Mapping[str, Any]) -> Any:
 
 def _checked(option: Option, value: Any) -> Any:
     try:
-        return option.check(value)
+        checked = option.check(value)
     except ValueError as error:
         raise BadInputError(f"{option.name} is {value!r}.", f"It must be {error}.") from error
+    if isinstance(checked, Path):
+        check_name(checked)
+    return checked

@@ -12,9 +12,12 @@ from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.postprocess import PostProcessing
 from FewShotSAMLib.core.postprocess import apply as post_process
 from FewShotSAMLib.core.segmentation import Segment, Segmentation
+from FewShotSAMLib.core.window_fit import Look
 from FewShotSAMLib.engine.confidence import CERTAIN
 from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.model_file import FewShotModel
 from FewShotSAMLib.engine.predict import CERTAIN_PERCENT, Prediction
+from FewShotSAMLib.engine.volume_run import VolumeRun
 
 PREVIEW_PREFIX = "preview-"
 """How the files of previews in the job folder begin."""
@@ -50,6 +53,22 @@ def settle(prediction: Prediction, axis: int, indices: Sequence[int]) -> None:
 def refine(prediction: Prediction, options: PostProcessing, geometry: Geometry) -> None:
     """Post-process the classes in 3D, as far as the user asked for it."""
     prediction.classes = post_process(prediction.classes, options, geometry.spacing_kji)
+
+
+def doubt_stranger(model: FewShotModel, run: VolumeRun, prediction: Prediction) -> None:
+    """Halve the confidence, and say why, where a volume looks unlike the one that the model was learned on."""
+    strange = "" if model.look is None else model.look.strangeness(Look.of(run.volume, run.window))
+    if not strange:
+        return
+    window = f"{run.window.low:.4g} to {run.window.high:.4g}"
+    run.context.warning(
+        f"This volume does not look like the one that the model was learned on (window {window}): {strange}. "
+        "The result is hardly to be trusted; check that it is the right series, or learn a model on such volumes."
+    )
+    if prediction.confidence is not None:
+        prediction.confidence //= 2
+    for index, found in prediction.slices.items():
+        prediction.slices[index] = replace(found, confidence=round(found.confidence / 2, 4))
 
 
 def fill_in(segmentation: Segmentation, prediction: Prediction, axis: int, indices: Sequence[int]) -> Segmentation:

@@ -68,7 +68,11 @@ def warm_volume(path: Path, context: JobContext) -> Volume:
     kept = context.state.get("volume")
     if key is None or kept is None or kept[0] != key:
         context.state.pop("volume", None)
+        context.reading(path)
         kept = (key, read_volume(path))
+        context.reading(None)
+        if len({frame.path for frame in kept[1].source}) > 1:  # one file of a series tells nothing of the others
+            kept = (None, kept[1])
         context.state["volume"] = kept
     volume = cast(Volume, kept[1])
     for warning in volume.warnings:

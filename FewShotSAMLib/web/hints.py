@@ -25,5 +25,7 @@ BROWSER_WORDS = {
     "encoder-of-model": "Choose the encoder {encoder} under Settings, or learn again from painted slices.",
     "method-of-model": "Choose the method {method} under Settings, or learn again from painted slices.",
     "install-packages": f"Choose another method under Settings, or {_OPERATOR} to install the package.",
+    "install-reader": f"Save the file as .nrrd and open that, or {_OPERATOR} to install the package.",
+    "choose-painted": "If this is a finished segmentation, untick slices in the list of painted slices.",
     "see-what-is-missing": f"Try again; if it does not help, {_OPERATOR} to look at its terminal.",
 }

@@ -33,5 +33,7 @@ PANEL_WORDS = {
     ),
     "method-of-model": _("Choose the method {method} under Advanced, or learn again from painted slices."),
     "install-packages": _("Open the module again and press Install; without internet, From folder."),
+    "install-reader": _("Load the file in 3D Slicer, and use it from there or save it as .nrrd."),
+    "choose-painted": _("If this is a finished segmentation, untick slices in the list of painted slices."),
     "see-what-is-missing": _("Open the module again: it says what is missing, and how to install it."),
 }

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError, MemoryShortageError
 from FewShotSAMLib.core.hints import Hint
-from FewShotSAMLib.worker.deaths import RESTART_HINT, describe_death, memory_kills
+from FewShotSAMLib.worker.deaths import RESTART_HINT, blamed_file, describe_death, memory_kills
 from FewShotSAMLib.worker.process import kill_group, start_process, worker_environment
 from FewShotSAMLib.worker.protocol import (
     PROTOCOL_VERSION,
@@ -92,6 +92,7 @@ class WorkerClient:
         self._backlog: list[Event] = []
         self._open: dict[str, float | None] = {}  # requests without an answer -> when to kill, once cancelled
         self._kill_reason = ""
+        self._reading = ""
         self._kills_before, self._memory_was_scarce = 0, False
         self.log = ""
 
@@ -228,6 +229,8 @@ class WorkerClient:
             self.log = str(event.get("log", ""))
             if event.get("version") != PROTOCOL_VERSION:
                 self._kill("it belongs to another version of FewShotSAM")
+        if event["type"] == "progress":
+            self._reading = str(event.get("file", ""))
         if event["type"] in ("result", "error"):
             self._open.pop(str(event.get("id")), None)
         return [event]
@@ -245,8 +248,11 @@ class WorkerClient:
                 self._process.returncode, list(self._stderr), self.log, self._memory_ran_out()
             )
         events = []
+        blame = None if self._kill_reason else blamed_file(self._process.returncode, self._reading)
         for request_id, deadline in self._open.items():
-            if deadline is None:
+            if deadline is None and blame is not None:
+                events.append(error_event(request_id, BadInputError.kind, blame.message, blame.hint))
+            elif deadline is None:
                 events.append(error_event(request_id, WorkerDiedError.kind, message, hint, self.log))
             else:
                 text = "The run was cancelled; the background process did not answer and was ended."

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.hints import Hint, hint
 
 RESTART_HINT = "Start again; the embeddings already made are kept."
@@ -59,6 +60,17 @@ def describe_death(
     if crash is not None:
         return f"The background process crashed ({crash[1]}).", _with_log(RESTART_HINT, log)
     return f"The background process ended unexpectedly (exit code {returncode}).", _with_log(RESTART_HINT, log)
+
+
+def blamed_file(returncode: int | None, reading: str) -> BadInputError | None:
+    """The error that names the file which was being read when the process crashed; None where none was."""
+    if not reading or returncode is None or returncode >= 0 or returncode == -getattr(signal, "SIGKILL", 9):
+        return None
+    return BadInputError(
+        f"Reading {reading} crashed the background process ({_signal_name(-returncode)}): the file is damaged, or of a "
+        "kind that the library behind it does not bear.",
+        "Open it in the program that wrote it and save it anew, as .nrrd with 16 bits per voxel.",
+    )
 
 
 def _with_log(hint: str, log: str) -> str:

@@ -99,7 +99,8 @@ class Server:
         """Tell the watchdog where files may come to lie: beside anything in the parameters that could be a path."""
         if self._watchdog is not None:
             texts = [value for value in parameters.values() if isinstance(value, str) and value]
-            self._watchdog.guard({Path(text).absolute().parent for text in texts})
+            places = [Path(text).absolute() for text in texts]
+            self._watchdog.guard({path.parent for path in places} | {Path(os.path.realpath(p)).parent for p in places})
 
     def _begin(self, request_id: str) -> threading.Event | None:
         """Move a request from waiting to running; None where it was cancelled meanwhile."""

@@ -88,6 +88,32 @@ def wrong_checkpoint(folder: Path) -> Arguments:
     return {"--encoder": "vit_b", "--checkpoint": str(folder / "wrong.pth")}
 
 
+def itself(folder: Path) -> Arguments:
+    (folder / "link.nrrd").symlink_to(folder / "volume.nrrd")
+    return {"ANNOTATION": "link.nrrd"}
+
+
+def tilted(folder: Path) -> Arguments:
+    """A grid that NIfTI cannot hold."""
+    for name in ("volume.nrrd", "painted.seg.nrrd"):
+        content = (folder / name).read_bytes()
+        head, _, rest = content.partition(b"space directions: ")
+        vectors, _, rest = rest.partition(b"\n")
+        assert vectors.split(b" ")[2].startswith(b"(0")
+        slanted = b" ".join([*vectors.split(b" ")[:2], b"(0,6," + vectors.split(b" ")[2].split(b",")[2]])
+        (folder / name).write_bytes(head + b"space directions: " + slanted + b"\n" + rest)
+    return {"--output": "out.nii.gz"}
+
+
+def all_painted(folder: Path) -> Arguments:
+    """A finished segmentation."""
+    volume, truth = ct_phantom((6, 40, 48), seed=2)
+    layers = np.ones_like(truth.layers)
+    layers[:, :, :20] = 0
+    write_image(layers[0], volume.geometry, folder / "finished.nrrd")
+    return {"ANNOTATION": "finished.nrrd", "--axis": "0"}
+
+
 def fixed(**arguments: str) -> Callable[[Path], Arguments]:
     return lambda folder: {f"--{name}" if name.islower() else name: value for name, value in arguments.items()}
 
@@ -109,6 +135,13 @@ CASES: dict[str, tuple[Callable[[Path], Arguments], list[str]]] = {
     "missing output folder": (fixed(output="nowhere/out.seg.nrrd"), ["nowhere"]),
     "output folder not writable": (fixed(output="/proc/out.seg.nrrd"), ["/proc"]),
     "output of unknown kind": (fixed(output="out.docx"), ["out.docx"]),
+    "confidence of unknown kind": (fixed(confidence="out.png"), ["out.png", ".nrrd"]),
+    "name too long": (fixed(output=f"{'o' * 260}.nrrd"), ["too long"]),
+    "name that is no UTF-8": (fixed(VOLUME="Gr\udcf6.nrrd"), ["UTF-8", "Rename"]),
+    "DICOM result of another volume": (fixed(output="out.dcm"), ["DICOM", ".seg.nrrd"]),
+    "grid that NIfTI cannot hold": (tilted, ["out.nii.gz", "perpendicular", ".seg.nrrd"]),
+    "the volume as annotation": (itself, ["both as the volume"]),
+    "every slice painted": (all_painted, ["nothing left to predict", "--painted-slices"]),
 }
 
 

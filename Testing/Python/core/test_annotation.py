@@ -140,5 +140,17 @@ def test_slices_that_cannot_be_meant(ball: np.ndarray) -> None:
     with pytest.raises(BadInputError, match="no painted voxel"):
         annotate(segmentation(ball & False))
     many = tuple(Segment(str(n), str(n), (0, 0, 0), n + 1) for n in range(255))
-    with pytest.raises(BadInputError, match="255 segments"):
-        annotate(Segmentation(sparse.layers, sparse.geometry, many))
+    full = np.zeros_like(sparse.layers)
+    full[0, 10, :15, :17] = np.arange(1, 256).reshape(15, 17)
+    with pytest.raises(BadInputError, match="255 painted segments"):
+        annotate(Segmentation(full, sparse.geometry, many))
+
+
+def test_segments_that_are_only_listed_do_not_count(ball: np.ndarray) -> None:
+    """As in a terminology of 300 organs of which two are painted."""
+    layers = np.where(painted(ball, (0, 10), (0, 20)), 7, 0).astype(np.uint16)[np.newaxis]
+    layers[0, 10, 20, 20] = 299
+    listed = tuple(Segment(str(n), str(n), (0, 0, 0), n) for n in range(1, 301))
+    annotation, warnings = annotate(Segmentation(layers, Geometry((44, 40, 36), SPACING), listed))
+    assert [segment.name for segment in annotation.segmentation.segments] == ["7", "299"]
+    assert warnings == ["298 segments without any paint were left out."]

@@ -30,7 +30,7 @@ def test_atomic_path_replaces_only_on_success(tmp_path: Path) -> None:
     path.write_text("old")
     with atomic_path(path) as temporary:
         temporary.write_text("new")
-        assert temporary.parent == tmp_path and temporary.name.endswith(".SEG.nrrd") and ".partial-" in temporary.name
+        assert temporary.parent == tmp_path and temporary.name.endswith(".seg.nrrd") and ".partial-" in temporary.name
         assert pending_files() == [temporary]
         assert path.read_text() == "old"
     assert path.read_text() == "new"

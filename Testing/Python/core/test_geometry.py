@@ -63,7 +63,8 @@ def test_lattice_map_follows_every_permutation_and_flip(geometry: Geometry) -> N
 
 def test_other_lattices_have_no_map(geometry: Geometry) -> None:
     assert geometry.lattice_map(replace(geometry, spacing=(0.7, 1.1, 2.0))) is None
-    assert geometry.lattice_map(replace(geometry, origin=(-12.2, 30.25, -801.125))) is None
+    shifted = tuple((geometry.index_to_physical() @ [0, 0.3, 0, 1])[:3].tolist())
+    assert geometry.lattice_map(replace(geometry, origin=shifted)) is None
     turned = np.reshape(geometry.direction, (3, 3)) @ [[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]
     assert geometry.lattice_map(replace(geometry, direction=tuple(turned.ravel().tolist()))) is None
 

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK
+from core import dicom_files
 
 import FewShotSAMLib as fss  # noqa: N813
 from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.phantom import ct_phantom
 from FewShotSAMLib.core.segment import Segment
+from FewShotSAMLib.core.segmentation import place_on, read_segmentation
 from FewShotSAMLib.worker.process import worker_environment
 
 OPTIONS: dict[str, Any] = {"steps": 0, "device": "cpu", "no_cache": True, "range": (5, 7), "empty_slices": [0]}
@@ -110,6 +112,8 @@ def test_what_cannot_be_is_refused_with_advice(phantom: Any) -> None:
         (volume, labels[1:], {}, "shape"),
         (volume, 0 * labels, {}, "no painted voxel"),
         (volume, 7, {}, "no annotation"),
+        (volume, np.ones_like(labels), {}, "labelled everywhere"),
+        (volume, labels, {"empty_slices": [k for k in range(12) if k not in (4, 8)]}, "nothing left to predict"),
         (volume, labels, {"colour": "red"}, "colour"),
         (volume, labels, {"steps": -1}, "steps"),
         (volume, labels, {"warm_start": fss.Model(b"no model at all")}, "not a few-shot model"),
@@ -118,3 +122,24 @@ def test_what_cannot_be_is_refused_with_advice(phantom: Any) -> None:
         with pytest.raises(fss.BadInputError, match=message) as refused:
             fss.propagate(given, annotation, **{**OPTIONS, **options})
         assert refused.value.hint
+
+
+def test_paint_outside_the_window_is_told(phantom: Any) -> None:
+    volume, labels, _ = phantom
+    chosen = fss.propagate(volume, labels, **OPTIONS, normalisation="window:-1000,-500")
+    assert any("outside the window" in warning for warning in chosen.warnings)
+
+
+def test_a_dicom_series_keeps_its_modality_in_the_background_and_gets_a_dicom_segmentation(
+    phantom: Any, tmp_path: Path
+) -> None:
+    volume, labels, _ = phantom
+    voxels = volume.voxels.astype(np.int16)
+    series = dicom_files.write_series(tmp_path / "mr", voxels, sop_class=dicom_files.MR, modality="MR")
+    here = fss.propagate(series, labels, **OPTIONS)
+    there = fss.propagate(series, labels, **OPTIONS, background=True)
+    assert "MR" in here.report["normalisation"]["why"] and there.report["normalisation"] == here.report["normalisation"]
+    for result in (here, there):
+        result.save(tmp_path / "result.dcm")
+        saved = place_on(read_segmentation(tmp_path / "result.dcm"), here.segmentation.geometry)[0]
+        np.testing.assert_array_equal(saved.layers, here.segmentation.layers)

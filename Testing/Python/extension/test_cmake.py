@@ -150,7 +150,10 @@ def test_pages_name_files_that_are_there() -> None:
 
 
 def test_slicer_gets_what_the_engine_needs() -> None:
-    """What Slicer's Python brings, and the pair of torch, are the only differences between the two lists."""
+    """What Slicer's Python brings, the pair of torch and the readers of files are the only differences between the two.
+
+    Slicer reads NIfTI and DICOM itself and hands volumes on as NRRD; its own pydicom must not be exchanged for another.
+    """
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     light = re.search(r"^dependencies = \[(.*?)\]", project, re.MULTILINE | re.DOTALL)
     heavy = re.search(r"^engine = \[(.*?)\]", project, re.MULTILINE)
@@ -163,4 +166,5 @@ def test_slicer_gets_what_the_engine_needs() -> None:
         if not line.startswith("#")
     ]
     brought = {text for text in needed if text.startswith(("numpy", "scipy", "SimpleITK", "torch"))}
-    assert sorted(listed) == sorted(needed - brought)
+    readers = {text for text in needed if text.startswith(("highdicom", "nibabel", "pydicom"))}
+    assert len(readers) == 3 and sorted(listed) == sorted(needed - brought - readers)

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from FewShotSAMLib.core.errors import BadInputError, MemoryShortageError
 from FewShotSAMLib.core.hints import CLI_WORDS, Hint, hint
+from FewShotSAMLib.core.packages import import_package
 from FewShotSAMLib.web.hints import BROWSER_WORDS
 from FewShotSAMLib.widgets.hints import PANEL_WORDS
 from FewShotSAMLib.worker.client import error_of
@@ -85,6 +87,15 @@ def test_memory_and_packages_have_codes_too() -> None:
     assert [each["code"] for each in events] == ["free-memory", "install-packages"]
     assert "scikit-learn" in events[1]["message"]
     assert isinstance(error_of(events[0]), MemoryShortageError)
+
+
+def test_a_reader_that_is_missing_has_a_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    with pytest.raises(BadInputError, match=r"NIfTI .* pip install nibabel") as caught:
+        import_package("nibabel.nifti1")
+    assert isinstance(caught.value.hint, Hint)
+    for words in (PANEL_WORDS, BROWSER_WORDS):
+        assert ".nrrd" in caught.value.hint.worded(words)
 
 
 def test_a_hint_of_another_version_is_its_text() -> None:

@@ -80,6 +80,10 @@ def strange_report(parameters, context):
 
 def die(parameters, context):
     print(parameters.get("words", "last words"), file=sys.stderr, flush=True)
+    if "reading" in parameters:
+        context.reading(Path(parameters["reading"]))
+        if parameters.get("done"):
+            context.reading(None)
     if "signal" in parameters:
         os.kill(os.getpid(), parameters["signal"])
     os._exit(parameters["code"])

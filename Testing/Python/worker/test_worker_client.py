@@ -368,6 +368,18 @@ def test_close_ends_a_running_job_and_all_threads(client: WorkerClient, next_eve
     assert threading.active_count() == threads - 2
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+@pytest.mark.parametrize("done", [False, True])
+def test_a_file_that_crashes_its_reader_is_named(client: WorkerClient, done: bool) -> None:
+    """What a file can do to a library ends the background process alone; its fault ends where its reading ends."""
+    request = client.request("die", {"signal": signal.SIGSEGV, "reading": "/données/odd.nrrd", "done": done})
+    with pytest.raises(WorkerDiedError if done else BadInputError) as caught:
+        client.wait(request)
+    assert ("/données/odd.nrrd" in str(caught.value)) != done and "SIGSEGV" in str(caught.value)
+    client.start()
+    assert client.wait(client.request("echo"))["runs"] == 1
+
+
 def test_under_windows_no_console_window_flashes_when_a_process_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[dict] = []
     monkeypatch.setattr(process_module, "os", SimpleNamespace(name="nt"))

@@ -1,0 +1,34 @@
+"""`inspect`: what was understood of a volume, an annotation or a few-shot model, before anything is computed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from FewShotSAMLib.cli.run import run_job
+from FewShotSAMLib.core.facts import facts_lines
+
+
+def inspect(options: argparse.Namespace) -> int:
+    """`fewshotsam inspect FILE`; the file is read in the background process, which survives what a file can do."""
+    report = run_job("describe", {"path": str(Path(options.file).absolute())}, lambda event: None)
+    if options.json:
+        print(json.dumps(report, indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(model_lines(report) if report["kind"] == "few-shot model" else facts_lines(report)))
+    return 0
+
+
+def model_lines(facts: Mapping[str, Any]) -> list[str]:
+    """A few-shot model in words."""
+    window = facts["normalisation"]
+    return [
+        f"{facts['name']}: few-shot model",
+        f"  Method:   {facts['method']}, encoder {facts['encoder']}",
+        f"  Slices:   {facts['plane']}",
+        f"  Window:   {window['kind']} {window['low']:g} to {window['high']:g} {window['why']}".rstrip(),
+        *(f"  Segment {segment['label_value']}: {segment['name']}" for segment in facts["segments"]),
+    ]

@@ -1,0 +1,285 @@
+"""DICOM images as frames: each with a place, a slope and a phase of its own, whatever kind of file it comes from.
+
+A classic file is one frame; an enhanced multi-frame file tells each frame's facts in its functional groups
+(DICOM PS3.3 C.7.6.16), a nuclear medicine file in its detector's.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.files import plain_name
+from FewShotSAMLib.core.packages import import_package
+
+SEGMENTATION, LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
+MOST_FRAMES = 100_000
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+# What can be a volume: CT, MR, PET, their enhanced and converted kinds, nuclear medicine, 3D X-ray, breast and dental
+# tomography, ultrasound volumes (PS3.4 B.5). All else in a folder is passed over: doses, plans, reports, screen shots.
+IMAGE_CLASSES = frozenset(
+    _STORAGE + end
+    for end in (
+        *("2", "2.1", "2.2", "4", "4.1", "4.3", "4.4", "128", "130", "128.1", "20", "6.2", "13.1.1", "13.1.2"),
+        *("13.1.3", "77.1.5.4", "1.2.1"),
+    )
+)
+NAMES = {
+    SEGMENTATION: "segmentation (SEG)",
+    LABEL_MAP: "segmentation (SEG)",
+    _STORAGE + "481.2": "dose (RTDOSE)",
+    _STORAGE + "481.3": "structure set (RTSTRUCT)",
+    _STORAGE + "481.5": "plan (RTPLAN)",
+    _STORAGE + "7": "secondary capture (screen shot)",
+    _STORAGE + "104.1": "PDF document",
+    "1.2.840.10008.1.3.10": "DICOMDIR",
+}
+_NO_IMAGES = {"SEG", "RTDOSE", "RTSTRUCT", "RTPLAN", "SR", "PR", "KO", "DOC", "OT", "REG"}
+# By what images at one position differ: stack, time, acquisition, echo, diffusion, phase of the heart, kind of image.
+PHASE_TAGS = (
+    *("ImageType", "AcquisitionNumber", "EchoNumbers", "TemporalPositionIdentifier", "TriggerTime"),
+    *("DiffusionBValue", "StackID", "TemporalPositionIndex", "EffectiveEchoTime", "EchoTime", "FrameType"),
+    *("FrameAcquisitionNumber", "NominalPercentageOfCardiacPhase", "NominalCardiacTriggerDelayTime"),
+    *("ActualCardiacTriggerDelayTime", "DiffusionGradientOrientation", "AcquisitionTime", "ContentTime"),
+)
+_GROUPS = {
+    "ImagePositionPatient": "PlanePositionSequence",
+    "ImageOrientationPatient": "PlaneOrientationSequence",
+    **dict.fromkeys(("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"), "PixelMeasuresSequence"),
+    **dict.fromkeys(("RescaleSlope", "RescaleIntercept"), "PixelValueTransformationSequence"),
+    **dict.fromkeys(("StackID", "TemporalPositionIndex", "FrameAcquisitionNumber"), "FrameContentSequence"),
+    "EffectiveEchoTime": "MREchoSequence",
+    **dict.fromkeys(("DiffusionBValue", "DiffusionGradientOrientation"), "MRDiffusionSequence"),
+    **dict.fromkeys(
+        ("NominalPercentageOfCardiacPhase", "NominalCardiacTriggerDelayTime"), "CardiacSynchronizationSequence"
+    ),
+    "ActualCardiacTriggerDelayTime": "CardiacSynchronizationSequence",
+    "ReferencedSegmentNumber": "SegmentIdentificationSequence",
+}
+_FRAME_TYPES = ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence", "PETFrameTypeSequence")
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One slice of a DICOM file. position: centre of its first pixel, LPS mm; axes: (2, 3) unit vectors along a row
+    and down a column; spacing: mm along a row and down a column."""
+
+    path: Path
+    number: int
+    size: tuple[int, int]
+    position: np.ndarray
+    axes: np.ndarray
+    spacing: tuple[float, float]
+    thickness: float | None
+    gap: float | None
+    scale: tuple[float, float]
+    series: str
+    description: str
+    modality: str
+    identity: tuple[Any, ...]
+    phase: dict[str, str] = field(default_factory=dict)
+    segment: int | None = None
+
+    @property
+    def normal(self) -> np.ndarray:
+        """Unit vector across the slice."""
+        return np.cross(self.axes[0], self.axes[1])
+
+
+@contextmanager
+def lenient() -> Iterator[Any]:
+    """pydicom, which reads what does not follow the standard to the letter, as other readers do."""
+    pydicom = import_package("pydicom")
+    with pydicom.config.disable_value_validation():
+        yield pydicom
+
+
+def read_header(path: Path) -> Any | None:
+    """The dataset of a DICOM file without its pixels; None for what is none, such as raw data with a lucky start."""
+    with lenient() as pydicom:
+        try:
+            header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+            known = "SOPClassUID" in header or "Modality" in header
+            is_image(header), what_it_is(header)  # pydicom makes sense of an element when it is asked for
+        except Exception as error:
+            raise unreadable(path, error) from error
+    return header if known else None
+
+
+def sop_class(header: Any) -> str:
+    """The SOP class of a dataset; "" where anonymisation blanked it."""
+    meta = getattr(header, "file_meta", None)
+    return str(header.get("SOPClassUID", "") or (meta.get("MediaStorageSOPClassUID", "") if meta is not None else ""))
+
+
+def is_image(header: Any) -> bool:
+    """Whether a dataset can be part of a volume."""
+    uid = sop_class(header)
+    if uid:
+        return uid in IMAGE_CLASSES
+    return str(header.get("Modality", "")) not in _NO_IMAGES and "ImagePositionPatient" in header
+
+
+def what_it_is(header: Any) -> str:
+    """The kind of a DICOM object in words."""
+    uid = sop_class(header)
+    return NAMES.get(uid) or str(header.get("Modality", "")) or "object without a kind"
+
+
+def frames_of(header: Any, path: Path) -> list[Frame]:
+    """The frames of an image or a segmentation; none where it says nothing of its place, as a projection does.
+
+    Raises BadInputError where what it says makes no sense.
+    """
+    try:
+        count = int(header.get("NumberOfFrames", 1) or 1)
+        per_frame = header.get("PerFrameFunctionalGroupsSequence")
+        if not 0 < count <= MOST_FRAMES or (per_frame is not None and len(per_frame) < count):
+            raise ValueError(f"{count} frames, but {len(per_frame or ())} descriptions of frames")
+        if count > 1 and per_frame is None and "DetectorInformationSequence" not in header:
+            return []
+        found = [_frame(header, path, number) for number in range(count)]
+    except Exception as error:
+        raise unreadable(path, error) from error
+    return [frame for frame in found if frame is not None]
+
+
+def _frame(header: Any, path: Path, number: int) -> Frame | None:
+    position, orientation = _place(header, number)
+    spacing = _value(header, number, "PixelSpacing")
+    if position is None or orientation is None or spacing is None:
+        return None
+    rows = np.asarray(orientation, dtype=np.float64).reshape(2, 3)
+    numbers = np.concatenate([rows.ravel(), np.asarray(position, dtype=np.float64), np.asarray(spacing, np.float64)])
+    if not np.isfinite(numbers).all() or min(map(float, spacing)) <= 0 or np.abs(rows).max() > 1.01:
+        raise ValueError(f"its position, orientation or pixel spacing is {numbers.tolist()}")
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    if lengths.min() < 0.9:
+        raise ValueError(f"its orientation is {rows.tolist()}")
+    segment = _value(header, number, "ReferencedSegmentNumber")
+    uid = str(header.get("SOPInstanceUID", ""))
+    return Frame(
+        path=path,
+        number=number,
+        size=(int(header.Columns), int(header.Rows)),
+        position=np.array([float(value) for value in position]),
+        axes=rows / lengths,
+        spacing=(float(spacing[1]), float(spacing[0])),
+        thickness=_positive(_value(header, number, "SliceThickness")),
+        gap=_positive(_value(header, number, "SpacingBetweenSlices")),
+        scale=_scale(header, number),
+        series=str(header.get("SeriesInstanceUID", "")),
+        description=str(header.get("SeriesDescription", "")),
+        modality=str(header.get("Modality", "")),
+        identity=(uid, number, *np.round(numbers[6:9], 3).tolist()) if uid else (str(path), number),
+        phase=_phase(header, number),
+        segment=None if segment is None else int(segment),
+    )
+
+
+def _place(header: Any, number: int) -> tuple[Any, Any]:
+    """Position and orientation of a frame."""
+    position = _value(header, number, "ImagePositionPatient")
+    orientation = _value(header, number, "ImageOrientationPatient")
+    if (position is None or orientation is None) and header.get("DetectorInformationSequence"):
+        detector = header.DetectorInformationSequence[0]
+        position, orientation = detector.get("ImagePositionPatient"), detector.get("ImageOrientationPatient")
+        step = _positive(header.get("SpacingBetweenSlices")) or _positive(header.get("SliceThickness"))
+        if position and orientation and step:
+            axes = np.asarray(orientation, dtype=np.float64).reshape(2, 3)
+            slices = header.get("SliceVector", list(range(1, int(header.NumberOfFrames) + 1)))
+            position = np.asarray(position, dtype=np.float64) + np.cross(*axes) * step * (int(slices[number]) - 1)
+    return position if position is not None and len(position) == 3 else None, orientation
+
+
+def _value(header: Any, number: int, name: str) -> Any:
+    """An attribute of a frame: its own, one that all frames share, or the file's; None where it is not given."""
+    for groups, index in (("PerFrameFunctionalGroupsSequence", number), ("SharedFunctionalGroupsSequence", 0)):
+        sequence = header.get(groups)
+        if sequence and index < len(sequence):
+            item = sequence[index].get(_GROUPS.get(name, ""))
+            if item and name in item[0] and item[0].get(name) is not None:
+                return item[0].get(name)
+    value = header.get(name)
+    return None if value is None or value == "" else value
+
+
+def _scale(header: Any, number: int) -> tuple[float, float]:
+    slope, intercept = _value(header, number, "RescaleSlope"), _value(header, number, "RescaleIntercept")
+    values = (1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept))
+    if not np.isfinite(values).all() or values[0] == 0:
+        raise ValueError(f"its rescale slope and intercept are {values}")
+    return values
+
+
+def _phase(header: Any, number: int) -> dict[str, str]:
+    phase = {name: str(value) for name in PHASE_TAGS if (value := _value(header, number, name)) is not None}
+    for groups in _FRAME_TYPES:
+        sequence = header.get("PerFrameFunctionalGroupsSequence")
+        item = sequence[number].get(groups) if sequence else None
+        if item:
+            phase["FrameType"] = str(item[0].get("FrameType", ""))
+    return phase
+
+
+def _positive(value: Any) -> float | None:
+    return float(value) if value is not None and value != "" and float(value) > 0 else None
+
+
+def pixels_of(path: Path) -> np.ndarray:
+    """The stored pixels of a file: (frames, rows, columns) or (frames, rows, columns, 3), not rescaled.
+
+    Colours become RGB. Compressed pixels are decoded by pydicom's decoders or, where it has none for the compression,
+    by GDCM in SimpleITK. Raises BadInputError where neither can, or the data are damaged.
+    """
+    with lenient() as pydicom:
+        try:
+            dataset = pydicom.dcmread(path, force=True)
+            if "TransferSyntaxUID" not in dataset.file_meta:
+                dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+            pixels = _decoded(dataset, path)
+            samples, frames = int(dataset.get("SamplesPerPixel", 1)), int(dataset.get("NumberOfFrames", 1) or 1)
+            colours = str(dataset.get("PhotometricInterpretation", ""))
+            if samples == 3 and colours.startswith("YBR"):
+                pixels = pydicom.pixels.convert_color_space(pixels, colours, "RGB")
+            elif colours == "PALETTE COLOR":
+                pixels = pydicom.pixels.apply_color_lut(pixels, dataset)
+                pixels = (pixels >> 8).astype(np.uint8) if pixels.dtype.itemsize > 1 else pixels
+                samples = pixels.shape[-1]
+        except BadInputError:
+            raise
+        except Exception as error:
+            raise unreadable(path, error) from error
+    shape = (int(dataset.Rows), int(dataset.Columns), *([samples] if samples > 1 else []))
+    return pixels.reshape(frames, *shape)
+
+
+def _decoded(dataset: Any, path: Path) -> np.ndarray:
+    try:
+        return np.asarray(dataset.pixel_array)
+    except (RuntimeError, NotImplementedError):
+        if not dataset.file_meta.TransferSyntaxUID.is_compressed:
+            raise
+        reader = SimpleITK.ImageFileReader()
+        reader.SetImageIO("GDCMImageIO")
+        reader.SetFileName(plain_name(path))
+        values = SimpleITK.GetArrayFromImage(reader.Execute())
+        slope, intercept = _scale(dataset, 0)  # GDCM has applied them
+        if values.ndim != 3:
+            return values
+        kind = np.int16 if int(dataset.get("PixelRepresentation", 0)) else np.uint16
+        return np.rint((values - intercept) / slope).astype(kind)
+
+
+def unreadable(path: Path, error: Exception) -> BadInputError:
+    """The error for a DICOM file that pydicom cannot make sense of."""
+    why = " ".join(str(error).split())[:160] or type(error).__name__
+    return BadInputError(
+        f"The DICOM file {path} cannot be read: it is damaged or truncated, or its compression is not known ({why}).",
+        "Export the series again, uncompressed.",
+    )

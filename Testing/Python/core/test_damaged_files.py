@@ -1,0 +1,19 @@
+"""Damaged files of every format are read right or refused in one line; never a traceback, a hang or a crash."""
+
+import os
+from pathlib import Path
+
+import pytest
+from core import mutations
+
+PER_FORMAT = 12
+
+
+@pytest.mark.skipif(os.name != "posix", reason="children with limits are forked")
+def test_mutations_are_read_or_refused(tmp_path: Path) -> None:
+    for name, original in mutations.originals(tmp_path).items():
+        content, read = original.read_bytes(), mutations.reader_of(name)
+        path = tmp_path / f"m-{name}"
+        for seed in range(PER_FORMAT):
+            path.write_bytes(mutations.mutated(content, seed))
+            assert mutations.outcome(path, read) in ("read", "refused"), (name, seed)

@@ -1,0 +1,225 @@
+"""DICOM as hospitals have it: shuffled, copied twice, of several phases, with slopes, split, among other objects."""
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK
+from core import dicom_files as files
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.volume import Volume, read_volume
+
+SHAPE = (6, 7, 8)
+
+
+@pytest.fixture
+def voxels() -> np.ndarray:
+    return np.random.default_rng(0).integers(-1000, 1000, SHAPE, dtype=np.int16)
+
+
+def check(volume: Volume, voxels: np.ndarray, first: float = 0.0) -> None:
+    """The volume holds these voxels at the places that the files tell."""
+    np.testing.assert_allclose(volume.voxels, voxels, rtol=1e-5)
+    matrix = volume.geometry.index_to_physical()
+    for k in (0, len(voxels) - 1):
+        np.testing.assert_allclose((matrix @ [0, 0, k, 1])[:3], files.place(first + k), atol=1e-6)
+    corner = files.ORIGIN + files.AXES[0] * files.SPACING[0] * 7 + files.AXES[1] * files.SPACING[1] * 6
+    np.testing.assert_allclose((matrix @ [7, 6, -first, 1])[:3], corner, atol=1e-6)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    order=st.permutations(range(6)),
+    phases=st.integers(1, 3),
+    slopes=st.booleans(),
+    enhanced=st.booleans(),
+    split=st.booleans(),
+    signed=st.booleans(),
+)
+def test_any_order_phases_slopes_and_files(
+    tmp_path_factory: pytest.TempPathFactory,
+    order: list[int],
+    phases: int,
+    slopes: bool,
+    enhanced: bool,
+    split: bool,
+    signed: bool,
+) -> None:
+    """What is read is the array that the files were made of, or for several phases one of them."""
+    folder = tmp_path_factory.mktemp("series")
+    stored = np.random.default_rng(1).integers(0, 900, (phases, *SHAPE)).astype(np.int16 if signed else np.uint16)
+    scales = [(0.5 + 0.125 * k, 3.0 * k) if slopes else (1.0, 0.0) for k in range(6)]
+    true = stored * np.array([slope for slope, _ in scales])[:, None, None]
+    true = true + np.array([intercept for _, intercept in scales])[:, None, None]
+    frames = [(phase, k) for phase in range(phases) for k in order]
+    if enhanced:
+        for number, part in enumerate((frames[:4], frames[4:]) if split else (frames,)):
+            files.write_multiframe(
+                folder / f"{number}.dcm",
+                np.stack([stored[frame] for frame in part]),
+                [k for _, k in part],
+                [phase for phase, _ in part],
+                [scales[k] for _, k in part],
+            )
+    else:
+        for number, (phase, k) in enumerate(frames):
+            scale = {"RescaleSlope": scales[k][0], "RescaleIntercept": scales[k][1]}
+            path = folder / ("deep" if split and number % 2 else ".") / f"{number}.dcm"
+            files.write_slice(path, stored[phase, k], k, AcquisitionNumber=phase + 1, **scale)
+    volume = read_volume(folder)
+    assert ("several images per position" in "".join(volume.warnings)) == (phases > 1)
+    chosen = next(p for p in range(phases) if np.allclose(volume.voxels, true[p], rtol=1e-4))
+    check(volume, true[chosen])
+    assert volume.voxels.dtype == (np.float32 if slopes else np.int16)
+    assert volume.modality == "CT" and len(volume.source) == 6
+
+
+def test_a_series_that_lies_twice_in_the_folder(tmp_path: Path, voxels: np.ndarray) -> None:
+    files.write_series(tmp_path, voxels)
+    for file in list(tmp_path.iterdir()):
+        (tmp_path / f"{file.stem} (1).dcm").write_bytes(file.read_bytes())
+    volume = read_volume(tmp_path)
+    check(volume, voxels)
+    assert volume.warnings == ()
+
+
+def test_one_instance_uid_for_all_slices_loses_none(tmp_path: Path, voxels: np.ndarray) -> None:
+    """As careless anonymisation leaves them."""
+    check(read_volume(files.write_series(tmp_path, voxels, SOPInstanceUID="1.2.3")), voxels)
+
+
+def test_orientation_that_trembles_is_one_stack(tmp_path: Path, voxels: np.ndarray) -> None:
+    for index, plane in enumerate(voxels):
+        angle = 0.0005 + (-1) ** index * 1e-6
+        axes = [float(np.cos(angle)), float(np.sin(angle)), 0.0, -float(np.sin(angle)), float(np.cos(angle)), 0.0]
+        position = [0.0, 0.0, 2.5 * index]
+        files.write_slice(
+            tmp_path / f"{index}.dcm", plane, index, ImageOrientationPatient=axes, ImagePositionPatient=position
+        )
+    assert read_volume(tmp_path).voxels.shape == SHAPE
+
+
+def test_voxels_of_half_a_micrometre(tmp_path: Path, voxels: np.ndarray) -> None:
+    for index, plane in enumerate(voxels):
+        files.write_slice(
+            tmp_path / f"{index}.dcm",
+            plane,
+            index,
+            ImagePositionPatient=[0.0, 0.0, 0.0005 * index],
+            ImageOrientationPatient=[1.0, 0, 0, 0, 1, 0],
+            PixelSpacing=[0.0005, 0.0005],
+            SliceThickness=0.0005,
+        )
+    volume = read_volume(tmp_path)
+    assert np.array_equal(volume.voxels, voxels) and volume.geometry.spacing == pytest.approx((0.0005,) * 3)
+
+
+def test_a_localiser_of_the_same_series_is_left_out(tmp_path: Path, voxels: np.ndarray) -> None:
+    files.write_series(tmp_path, voxels)
+    files.write_slice(tmp_path / "0-localiser.dcm", voxels[0], 0, ImageOrientationPatient=[0.0, 1, 0, 0, 0, -1])
+    volume = read_volume(tmp_path)
+    check(volume, voxels)
+    assert "6 of 7" in volume.warnings[0]
+
+
+def test_doses_captures_and_reports_are_no_volume(tmp_path: Path, voxels: np.ndarray) -> None:
+    files.write_series(tmp_path / "ct", voxels)
+    grid = np.random.default_rng(0).integers(0, 9, (30, 9, 9)).astype(np.uint16)
+    place = {"ImagePositionPatient": files.place(0), "ImageOrientationPatient": files.AXES.ravel().tolist()}
+    dose = files.header(files.DOSE, "RTDOSE", NumberOfFrames=30, PixelSpacing=[1, 1], **place)
+    files.save(dose, tmp_path / "ct" / "dose.dcm", grid)
+    for number in range(9):
+        capture = files.header(files.CAPTURE, "OT", SeriesInstanceUID="1.2.9", PixelSpacing=[1, 1], **place)
+        files.save(capture, tmp_path / "ct" / f"capture{number}.dcm", grid[number])
+    files.save(files.header(files.STRUCTURES, "RTSTRUCT"), tmp_path / "ct" / "contours.dcm")
+    check(read_volume(tmp_path / "ct"), voxels)
+    (tmp_path / "rest").mkdir()
+    for name in ("dose.dcm", "contours.dcm"):
+        (tmp_path / "ct" / name).rename(tmp_path / "rest" / name)
+    with pytest.raises(BadInputError, match="RTDOSE"):
+        read_volume(tmp_path / "rest")
+    with pytest.raises(BadInputError, match="RTSTRUCT"):
+        read_volume(tmp_path / "rest" / "contours.dcm")
+
+
+def test_one_file_stands_for_its_series(tmp_path: Path, voxels: np.ndarray) -> None:
+    files.write_series(tmp_path, voxels)
+    files.write_series(tmp_path, voxels + 1, [f"x{k}" for k in range(6)], SeriesInstanceUID="1.2.77")
+    volume = read_volume(tmp_path / "x3.dcm")
+    check(volume, voxels + 1)
+    assert any("one file of a DICOM series; 6 slices" in warning for warning in volume.warnings)
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "x3.dcm").rename(tmp_path / "alone" / "x3.dcm")
+    alone = read_volume(tmp_path / "alone" / "x3.dcm")
+    assert alone.voxels.shape[0] == 1 and any("single slice" in warning for warning in alone.warnings)
+
+
+@pytest.mark.parametrize("missing", [[2], [1, 4]])
+def test_missing_slices_are_told_with_the_displacement(tmp_path: Path, voxels: np.ndarray, missing: list[int]) -> None:
+    kept = [k for k in range(6) if k not in missing]
+    for k in kept:
+        files.write_slice(tmp_path / f"{k}.dcm", voxels[k], k)
+    volume = read_volume(tmp_path)
+    assert np.array_equal(volume.voxels, voxels[kept]) and "from their place" in volume.warnings[0]
+
+
+def test_slices_that_nothing_tells_apart_are_refused(tmp_path: Path, voxels: np.ndarray) -> None:
+    files.write_series(tmp_path, voxels)
+    files.write_series(tmp_path, voxels + 1, [f"x{k}" for k in range(6)])
+    with pytest.raises(BadInputError, match="same position"):
+        read_volume(tmp_path)
+
+
+@pytest.mark.parametrize("cut", [40, 400, 700])
+def test_files_cut_short_are_refused(tmp_path: Path, voxels: np.ndarray, cut: int) -> None:
+    files.write_series(tmp_path, np.repeat(np.repeat(voxels, 4, 1), 4, 2))
+    path = tmp_path / "003.dcm"
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(BadInputError, match=r"003\.dcm"):
+        read_volume(tmp_path)
+
+
+def test_a_folder_says_what_it_holds_instead(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.tif").write_bytes(b"II*\0")
+    with pytest.raises(BadInputError, match=r"3 \.tif.*ImageStacks"):
+        read_volume(tmp_path)
+
+
+@pytest.mark.parametrize("how", ["RLELossless", "JPEGLSLossless", "JPEG lossless, as GDCM writes it"])
+def test_compressed_series(tmp_path: Path, voxels: np.ndarray, how: str) -> None:
+    """By pydicom's decoders, or by GDCM's for what those do not know."""
+    stored = np.abs(voxels).astype(np.uint16)
+    slope, intercept = (2, -7) if hasattr(pydicom.uid, how) else (1, 0)  # GDCM's writer knows no others
+    series = files.write_series(tmp_path, stored, RescaleSlope=slope, RescaleIntercept=intercept)
+    for file in sorted(series.iterdir()):
+        if hasattr(pydicom.uid, how):
+            dataset = pydicom.dcmread(file)
+            dataset.compress(getattr(pydicom.uid, how))
+            dataset.save_as(file)
+        else:
+            writer = SimpleITK.ImageFileWriter()
+            writer.SetFileName(str(file)), writer.SetUseCompression(True), writer.SetCompressor("JPEG")
+            writer.KeepOriginalImageUIDOn()
+            writer.Execute(SimpleITK.ReadImage(str(file)))
+    assert pydicom.dcmread(tmp_path / "000.dcm").file_meta.TransferSyntaxUID.is_compressed
+    volume = read_volume(tmp_path)
+    check(volume, stored.astype(np.int32) * slope + intercept)
+    assert volume.voxels.dtype == np.int16
+
+
+def test_two_kinds_of_phases_at_once(tmp_path: Path, voxels: np.ndarray) -> None:
+    """Two acquisitions with two echoes each: one of the four volumes, and which."""
+    for acquisition in (1, 2):
+        for echo in (1, 2):
+            for k, plane in enumerate(voxels):
+                path = tmp_path / f"{acquisition}{echo}{k}.dcm"
+                shifted = plane + 1000 * acquisition + 100 * echo
+                files.write_slice(path, shifted, k, AcquisitionNumber=acquisition, EchoTime=10 * echo, TriggerTime=k)
+    volume = read_volume(tmp_path)
+    check(volume, voxels + 1100)
+    assert "(0020,0012) = 1" in volume.warnings[0] and "(0018,0081) = 10" in volume.warnings[0]
