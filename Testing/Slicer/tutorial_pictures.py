@@ -76,6 +76,7 @@ class Tour(SelfTestCase):
         self.ui.volumeSelector.setCurrentNode(self.volume)
         self.waitFor(lambda: self.ui.segmentationSelector.currentNode() is not None, "a segmentation")
         self.segmentation = self.ui.segmentationSelector.currentNode()
+        self.waitFor(lambda: "Looking" not in self.session.why_not(), "looking for painted slices")
         self.lookAt(self.painted[1])
 
     def paintSlices(self) -> None:
@@ -108,6 +109,7 @@ class Tour(SelfTestCase):
         for number in range(len(NAMES)):
             self.put(number, [following])
         self.waitFor(lambda: following in [each.index for each in self.session.painted], "the corrected slice")
+        self.segmentation.CreateClosedSurfaceRepresentation()  # what is written by arrays loses it
         self.lookAt(following)
 
     def keep(self) -> None:
