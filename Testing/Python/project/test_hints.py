@@ -25,7 +25,7 @@ COMMAND_LINE = re.compile(
 ONLY_THERE = {"core/hints.py", "widgets/dependencies.py", "options.py", "demo.py", "web/options.py", "web/server.py"}
 """The command line's own words and help, what is said before a browser is there, and how to fill a folder of
 wheels on another computer; besides the folders of ITS_FOLDERS."""
-ITS_FOLDERS = ("cli", "benchmark", "pretrain")
+ITS_FOLDERS = ("cli", "benchmark")
 
 
 @pytest.mark.parametrize("words", [PANEL_WORDS, BROWSER_WORDS], ids=["panel", "browser"])
