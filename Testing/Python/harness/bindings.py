@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 SLICER_PYTHON = os.environ.get("FEWSHOTSAM_TEST_SLICER", sys.executable)
 
 
-PATIENCE_S = 900
+PATIENCE_S = 1800
 
 
 def need(name: str) -> None:
