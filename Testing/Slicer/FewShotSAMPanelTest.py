@@ -60,7 +60,7 @@ class FewShotSAMPanelTest(SelfTestCase):
         for name in ("Paint", "Draw", "Threshold"):
             self.editor.setActiveEffectByName(name)
             self.letRun(0.3)
-            self.assertEqual(self.ui.sectionsArea.horizontalScrollBar().maximum, 0, name)
+            self.waitFor(lambda: self.ui.sectionsArea.horizontalScrollBar().maximum == 0, f"room for {name}")
             self.assertEqual(self.root.width, width, name)
 
     def test_nothing_runs_while_another_module_is_open(self) -> None:
