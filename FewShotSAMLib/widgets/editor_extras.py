@@ -8,8 +8,7 @@ import qt
 import slicer
 import slicer.util
 
-_BRUSHES = ("Paint", "Erase", "Threshold", "Scissors", "Islands", "Smoothing")
-_BORDERS = 24  # pixels at most that the box around an effect's options adds on both sides
+_BORDERS = 14  # pixels that the box around an effect's options adds to both sides, as measured in Slicer 5.13
 
 
 class EditorExtras:
@@ -20,7 +19,7 @@ class EditorExtras:
         self._factory = slicer.qSlicerSegmentEditorEffectFactory.instance()
         self._factory.connect("effectRegistered(QString)", self._onEffectRegistered)
         _withoutDeadSpace(widget)
-        self._makeRoomForBrushes()
+        self._makeRoomForBrush()
 
     def paint(self) -> None:
         """Take the brush."""
@@ -30,15 +29,16 @@ class EditorExtras:
         """Hear of no further effect."""
         self._factory.disconnect("effectRegistered(QString)", self._onEffectRegistered)
 
-    def _makeRoomForBrushes(self) -> None:
-        """The list of segments is as wide as what comes below it once an effect is active.
+    def _makeRoomForBrush(self) -> None:
+        """The list of segments is as wide as the options of *Paint*, which come below it once that effect is active.
 
-        Else the panel would not know how wide it has to be until then, and be scrolled sideways.
+        Else the panel would not know how wide it has to be until then, and be scrolled sideways. Not as wide as the
+        widest effect, which would leave too little for the views on a small screen.
         """
-        effects = [self._widget.effectByName(name) for name in _BRUSHES]
-        widths = [effect.optionsFrame().minimumSizeHint.width() for effect in effects if effect is not None]
+        brush = self._widget.effectByName("Paint")
         for frame in slicer.util.findChildren(self._widget, name="SegmentsTableResizableFrame"):
-            frame.setMinimumWidth(max(widths, default=0) + _BORDERS)
+            if brush is not None:
+                frame.setMinimumWidth(brush.optionsFrame().minimumSizeHint.width() + _BORDERS)
 
     def _onEffectRegistered(self) -> None:
         """Effects of other extensions may come after the panel: it can be the module that Slicer starts with."""

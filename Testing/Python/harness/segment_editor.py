@@ -18,7 +18,7 @@ EFFECTS = (
     *("Paint", "Draw", "Erase", "Level tracing", "Grow from seeds", "Fill between slices", "Threshold", "Margin"),
     *("Hollow", "Smoothing", "Scissors", "Islands", "Logical operators", "Mask volume"),
 )
-WIDTHS = {"Paint": 384, "Erase": 417, "Threshold": 353, "Scissors": 374, "Islands": 381, "Smoothing": 403}  # measured
+WIDTHS = {"Paint": 384, "Erase": 417, "Threshold": 353, "Scissors": 374}  # of their options, in Slicer 5.13
 REFERENCE = "referenceImageGeometryRef"
 SURFACE, LABELMAP = "Closed surface", "Binary labelmap"
 

@@ -91,7 +91,7 @@ def test_painting_makes_the_panel_no_wider(shown: Any) -> None:
     shown.wait(1)
     shell.resize(shell.narrowest(), USUAL)
     editor = shown.ui.editorFrame.layout().itemAt(0).widget()
-    for name in ("", "Paint", "Erase", "Scissors"):
+    for name in ("", "Paint", "Draw", "Threshold"):
         editor.setActiveEffectByName(name)
         application.processEvents()
         assert shown.ui.sectionsArea.native.horizontalScrollBar().maximum() == 0, name
