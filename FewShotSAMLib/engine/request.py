@@ -96,7 +96,10 @@ class ApplyRequest(ApplyOptions):
 
 def _check_method(request: PropagateOptions) -> None:
     """Raise BadInputError for an unknown method and for options that it does not know."""
-    method = get_method(request.method).load()
+    entry = get_method(request.method)
+    if not (request.code_faithful or request.steps or request.fresh_augmentation or request.contact_sheet):
+        return  # a method's module needs torch, and is loaded only where it is asked something
+    method = entry.load()
     if request.code_faithful and not method.has_published_code:
         raise BadInputError(
             f"The method “{method.name}” has no published code to be faithful to.",
