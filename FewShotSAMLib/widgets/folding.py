@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import qt
+
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.workflow import State
+
+
+_SECTIONS = ("inputs", "painted", "review", "models", "export", "advanced", "log")
 
 
 class Folding:
@@ -16,6 +21,8 @@ class Folding:
         self._services = services
         self._state = State.IDLE
         self._reviewed = False
+        for name in _SECTIONS:  # ctkCollapsibleButton takes the width that it would like for the least it can do with
+            getattr(ui, f"{name}Section").setSizePolicy(qt.QSizePolicy.Preferred, qt.QSizePolicy.Preferred)
         ui.nextSliceButton.connect("clicked()", self._onPaintAgain)
 
     def update(self) -> None:
