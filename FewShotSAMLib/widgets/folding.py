@@ -9,7 +9,6 @@ import qt
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.workflow import State
 
-
 _SECTIONS = ("inputs", "painted", "review", "models", "export", "advanced", "log")
 
 

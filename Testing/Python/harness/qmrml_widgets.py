@@ -12,8 +12,11 @@ from harness.pythonqt import nativeClasses, proxyClass, standIn
 _following: list[tuple[Any, int]] = []  # (object, observer's tag) of the widgets of all panels
 
 
-def follow(widget: Any, watched: Any, event: int, call: Callable[..., None], priority: float = 0.0) -> None:
-    """Observe a VTK object until `stopFollowing`, or until Qt deletes the widget, as with the real ones.
+Followed = tuple[Any, int]
+
+
+def follow(widget: Any, watched: Any, event: int, call: Callable[..., None], priority: float = 0.0) -> Followed:
+    """Observe a VTK object until `unfollow`, or until Qt deletes the widget, as with the real ones.
 
     `call` gets the event's node where it has one.
     """
@@ -24,6 +27,14 @@ def follow(widget: Any, watched: Any, event: int, call: Callable[..., None], pri
 
     called.CallDataType = vtk.VTK_OBJECT  # type: ignore[attr-defined]
     _following.append((watched, watched.AddObserver(event, called, priority)))
+    return _following[-1]
+
+
+def unfollow(followed: Followed) -> None:
+    """No longer observe it, nor keep it alive."""
+    if followed in _following:
+        _following.remove(followed)
+        followed[0].RemoveObserver(followed[1])
 
 
 def stopFollowing() -> None:
@@ -123,6 +134,7 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
         self._flags = {"noneEnabled": False, "addEnabled": True, "removeEnabled": True, "renameEnabled": False}
         self._flags.update(editEnabled=False, showHidden=False, showChildNodeTypes=True)
         self._switching = False
+        self._followed: dict[str, Followed] = {}
         self._filter = nativeClasses["qMRMLSortFilterProxyModel"](self)
         self._filter._hiddenChanged.connect(self._refill)
         self._rows = QtGui.QStandardItemModel(self)
@@ -170,7 +182,14 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
         item = QtGui.QStandardItem(node.GetName())
         item.setData(node.GetID(), _ID)
         self._rows.insertRow(row, item)
-        follow(self, node, vtk.vtkCommand.ModifiedEvent, lambda _: self._onModified(node))
+        self._letGo(node)
+        modified = vtk.vtkCommand.ModifiedEvent
+        self._followed[node.GetID()] = follow(self, node, modified, lambda _: self._onModified(node))
+
+    def _letGo(self, node: Any) -> None:
+        followed = self._followed.pop(node.GetID(), None)
+        if followed is not None:
+            unfollow(followed)
 
     def _onAdded(self, node: Any) -> None:
         if self._scene.IsImporting() or not self._accepts(node):
@@ -179,6 +198,7 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
         self._added.emit(node)
 
     def _onRemoved(self, node: Any) -> None:
+        self._letGo(node)
         row = self._rowOf(node.GetID())
         if not self._scene.IsClosing() and row >= 0:
             self._rows.removeRow(row)

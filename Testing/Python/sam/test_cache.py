@@ -118,7 +118,7 @@ def test_limit_too_small_for_the_volume(tmp_path: Path, told: Told) -> None:
     with cache.open("a", "k", 100, SHAPE) as store:
         store.write(99, embedding(99))
         assert not store.persistent and store.missing([98, 99]) == [98]
-    assert len(told) == 1 and "more than the limit" in told[0] and "--cache-limit-gb" in told[0]
+    assert len(told) == 1 and "more than the limit" in told[0] and "FEWSHOTSAM_CACHE_LIMIT_GB" in told[0]
     assert cache.usage() == 0
 
 
