@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.hints import Hint
 from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.segmentation import read_segmentation, write_segmentation
@@ -95,7 +96,8 @@ def test_without_scikit_learn_one_line_says_what_to_do(case: Any, monkeypatch: p
         case.run(context, method=SOLVED, steps=None)
     assert stages[-1] == "load"
     known = as_known_error(caught.value)
-    assert known is not None and "sklearn" in known.message and "fewshotsam[engine]" in known.hint
+    assert known is not None and "scikit-learn" in known.message
+    assert isinstance(known.hint, Hint) and known.hint.code == "install-packages"
 
 
 @pytest.mark.parametrize("option", [{"steps": 5}, {"fresh_augmentation": True}])

@@ -36,9 +36,9 @@ def test_the_stand_in_turns_every_crash_into_exit_code_1(tmp_path: Path, number:
 def test_the_stand_in_hands_over_stdin_and_environment(tmp_path: Path) -> None:
     launcher = makePythonSlicer(tmp_path)
     code = "import os, sys; print(sys.stdin.read(), os.environ['SLICER_HOME'], os.environ['PYTHONPATH'])"
-    environment = {**os.environ, "PYTHONPATH": "/ours"}
+    environment = {**os.environ, "PYTHONPATH": "/ours", "PYTHONUTF8": "1"}
     done = subprocess.run(
-        [launcher, "-c", code], input="größer", env=environment, capture_output=True, text=True, check=True
+        [launcher, "-c", code], input="größer", env=environment, capture_output=True, encoding="utf-8", check=True
     )
     assert done.stdout.split() == ["größer", str(tmp_path), f"{tmp_path}/bin/Python:/ours"]
 

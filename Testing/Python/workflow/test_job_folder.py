@@ -26,7 +26,7 @@ def owner(parent: Path) -> tuple[subprocess.Popen[str], Path]:
     """Another program with a job folder in which an image lies."""
     command = [sys.executable, "-c", OWNER, str(parent)]
     pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=worker_environment(), text=True)
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=worker_environment(), encoding="utf-8")
     assert process.stdout is not None
     return process, Path(process.stdout.readline().strip())
 
