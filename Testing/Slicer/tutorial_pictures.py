@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from self_test import SECTIONS, SelfTestCase
 
 NAMES = ("liver", "spleen")
+MODEL = "liver and spleen, CT"
 PAINTED, SIZE = 3, (1280, 800)
 
 
@@ -113,7 +114,10 @@ class Tour(SelfTestCase):
 
     def keep(self) -> None:
         """A few-shot model in the list."""
-        self.session.save_model("liver and spleen, CT")
+        models = self.session.models
+        for entry in [each for each in models.entries() if each.name == MODEL]:  # of an earlier tour
+            models.delete(entry)
+        self.session.save_model(MODEL)
         self.ui.closeMessageButton.click()
         self.letRun(1.0)
 
