@@ -193,7 +193,9 @@ class Session:
             if self.preview is not None and not self.preview.is_there:
                 self._drop_run()
                 self.said.emit(Message(WARNING, "The preview was removed, and with it the result.", "Propagate again."))
-            if self.target is not None and self._tracker.poll(is_urgent=self._is_wanted):
+            was_looking = not self._tracker.is_up_to_date
+            found = self.target is not None and self._tracker.poll(is_urgent=self._is_wanted)
+            if found or was_looking == self._tracker.is_up_to_date:  # also where nothing was found: `why_not` changes
                 self.changed.emit()
             self._step()
             self._failure = ""

@@ -386,3 +386,14 @@ def test_a_wrong_choice_is_a_message(stage) -> None:
     stage.session.propagate()
     stage.until(lambda: stage.session.state is State.IDLE)
     assert "/nowhere/vit_b.pth" in stage.errors[0]
+
+
+def test_the_view_is_told_that_nothing_was_found(stage) -> None:
+    """Else it would say for ever that painted slices are being looked for."""
+    session, seen = stage.session, list[str]()
+    stage.scene.labels[:] = 0
+    session.set_inputs(None, None)
+    session.changed.connect(lambda: seen.append(session.why_not()))
+    session.set_inputs("v", "s")
+    stage.settle()
+    assert "Looking" in seen[0] and "Paint" in seen[-1]
