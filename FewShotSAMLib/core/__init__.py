@@ -2,7 +2,7 @@
 
 from FewShotSAMLib.core.annotation import IGNORE, Annotation, annotate
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError, MemoryShortageError
-from FewShotSAMLib.core.files import atomic_path, check_writable, compound_suffix, pending_files
+from FewShotSAMLib.core.files import atomic_path, atomic_paths, check_writable, compound_suffix, pending_files
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.image_io import write_image
 from FewShotSAMLib.core.intensity import PRESETS, IntensityWindow, Normalisation, parse_normalisation
@@ -38,6 +38,7 @@ __all__ = [
     "annotate",
     "assd",
     "atomic_path",
+    "atomic_paths",
     "check_output",
     "check_writable",
     "compound_suffix",

@@ -1,6 +1,7 @@
 """Sparse annotations: which slices of a segmentation are painted or declared empty, and what is painted on them."""
 
-from collections.abc import Collection, Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -20,17 +21,52 @@ class Annotation:
     """A segmentation on the volume's grid of which the slices `painted` along `axis` are finished by the user.
 
     axis: array axis 0 = k, 1 = j, 2 = i. painted, empty: sorted slice indices; on the empty ones there is no segment.
+    absent: for each segment the slices that were declared to hold none of it, sorted; () where none were for any.
+    given: what `known` is where it follows from segments that are left out here, `of`.
     """
 
     segmentation: Segmentation
     axis: int
     painted: tuple[int, ...]
     empty: tuple[int, ...] = ()
+    absent: tuple[tuple[int, ...], ...] = ()
+    given: tuple[tuple[int, ...], ...] | None = None
 
-    @property
+    def of(self, labels: Sequence[int]) -> "Annotation":
+        """The same for some of the segments 1 to C alone, with all that is known of them by the others' paint."""
+        known = tuple(self.known[label - 1] for label in labels)
+        absent = tuple(self.absent[label - 1] if self.absent else () for label in labels)
+        segments = tuple(self.segmentation.segments[label - 1] for label in labels)
+        painted = tuple(index for index in self.painted if any(index in each for each in known))
+        return Annotation(replace(self.segmentation, segments=segments), self.axis, painted, self.empty, absent, known)
+
+    @cached_property
     def exemplars(self) -> tuple[int, ...]:
-        """Indices of all slices whose every pixel is known, sorted."""
-        return tuple(sorted(self.painted + self.empty))
+        """Indices of all slices of which something is known, sorted."""
+        return tuple(sorted({*self.painted, *self.empty, *(index for each in self.absent for index in each)}))
+
+    @cached_property
+    def known(self) -> tuple[tuple[int, ...], ...]:
+        """For each segment the exemplars on which every pixel of it is known, sorted."""
+        if self.given is not None:
+            return self.given
+        labels = range(1, len(self.segmentation.segments) + 1)
+        shown = np.array([[label in self._shown[index] for index in self.painted] for label in labels])
+        seen = known_on_painted(shown, np.asarray(self.painted))
+        declared = self.absent or ((),) * len(seen)
+        return tuple(
+            tuple(sorted({*np.asarray(self.painted)[row].tolist(), *self.empty, *absent}))
+            for row, absent in zip(seen, declared, strict=True)
+        )
+
+    @cached_property
+    def complete(self) -> tuple[int, ...]:
+        """The exemplars whose every pixel is known, sorted."""
+        return tuple(index for index in self.exemplars if all(index in known for known in self._known_sets))
+
+    def unknown(self, index: int) -> frozenset[int]:
+        """Segments 1 to C of which nothing but others' paint is known on a slice."""
+        return frozenset(label for label, known in enumerate(self._known_sets, start=1) if index not in known)
 
     def classes(self, index: int) -> np.ndarray:
         """What is painted on a slice, (rows, columns) uint8: 0 background, 1 to C the segments in their order.
@@ -45,12 +81,25 @@ class Annotation:
         return classes
 
     def ruled_out(self, index: int) -> frozenset[int]:
-        """Segments 1 to C that cannot be on a slice: those on neither of the known slices next to it, or not on the
-        one there is where it lies beyond all others."""
-        below = max((known for known in self.exemplars if known <= index), default=None)
-        above = min((known for known in self.exemplars if known >= index), default=None)
-        shown = [self._shown[known] for known in (below, above) if known is not None]
-        return frozenset(range(1, len(self.segmentation.segments) + 1)).difference(*shown)
+        """Segments 1 to C that cannot be on a slice: those on neither of the slices next to it on which they are known,
+        or not on the one there is where it lies beyond all others."""
+        return frozenset(
+            label
+            for label, known in enumerate(self.known, start=1)
+            if not any(label in self._shown[beside] for beside in _next_to(index, known))
+        )
+
+    def sought(self, index: int) -> frozenset[int]:
+        """Segments 1 to C that have to be looked for on a slice."""
+        return self.unknown(index) - self.ruled_out(index)
+
+    @cached_property
+    def _known_sets(self) -> tuple[frozenset[int], ...]:
+        return tuple(map(frozenset, self.known))
+
+    def shows(self, label: int, index: int) -> bool:
+        """Whether a segment 1 to C is painted on a slice."""
+        return label in self._shown.get(index, ())
 
     @cached_property
     def _shown(self) -> dict[int, frozenset[int]]:
@@ -70,18 +119,39 @@ class Annotation:
         return self.segmentation.class_tables()
 
 
+def known_on_painted(shown: np.ndarray, slices: np.ndarray) -> np.ndarray:
+    """Whether each segment is known on each painted slice, (C, n) bool, but for what was declared.
+
+    shown (C, n) bool: which segment is painted on which slice; slices (n,): their indices, sorted. Where a segment lies
+    between slices on which it is painted, a slice painted for others leaves it unknown. Beyond its own it has ended by
+    a slice that shows others, unless these are painted apart from it: never on the same slice, and on slices that lie
+    between each other's. Then each structure has slices of its own.
+    """
+    first = np.where(shown, slices, slices[-1] + 1).min(axis=1, keepdims=True)
+    last = np.where(shown, slices, -1).max(axis=1, keepdims=True)
+    between = (first < slices) & (slices < last)
+    times, within = shown.astype(int), between.astype(int)
+    crosses = times @ within.T > 0
+    apart = (times @ times.T == 0) & (crosses | crosses.T)
+    beside_its_company = (~apart).astype(int) @ times > 0
+    return shown | (~between & beside_its_company)
+
+
 def annotate(
     segmentation: Segmentation,
     axis: int | None = None,
     empty_slices: Iterable[int] = (),
     painted_slices: Iterable[int] | None = None,
+    empty_of: Mapping[str, Iterable[int]] | None = None,
 ) -> tuple[Annotation, list[str]]:
     """Find the painted slices of a segmentation that lies on the volume's grid; returns them and warnings.
 
     Without `painted_slices` every slice with a label along the axis is painted; with it exactly those are, labels
     elsewhere are cleared, and those of them without a label count as empty. Without `axis` it is found from the labels.
+    empty_of: slices that hold none of one segment, by its id, name or label value.
+
     Raises BadInputError for an annotation without labels, painted along two axes, with more than 254 segments, for a
-    painted slice that is declared empty, and for indices outside the volume.
+    painted slice that is declared empty, for unknown segments, and for indices outside the volume.
     """
     segmentation, unpainted = _painted_segments(segmentation)
     occupied = np.asarray(segmentation.layers.any(axis=0))
@@ -102,7 +172,39 @@ def annotate(
         )
     if not labelled:
         raise BadInputError("None of the slices given as painted holds a label.", "Check their numbers and the axis.")
-    return Annotation(segmentation, axis, tuple(sorted(labelled)), tuple(sorted(empty))), [*unpainted, *warnings]
+    absent = _absent(empty_of or {}, segmentation, axis)
+    annotation = Annotation(segmentation, axis, tuple(sorted(labelled)), tuple(sorted(empty)), absent)
+    _check_absent(annotation)
+    return annotation, [*unpainted, *warnings]
+
+
+def _absent(wanted: Mapping[str, Iterable[int]], segmentation: Segmentation, axis: int) -> tuple[tuple[int, ...], ...]:
+    """The slices that hold none of it, for each segment; () where none were given. Raises BadInputError."""
+    found = [set[int]() for _ in segmentation.segments]
+    names = [segment.name for segment in segmentation.segments]
+    ids = [segment.id for segment in segmentation.segments]
+    values = [str(segment.label_value) for segment in segmentation.segments]
+    for name, indices in wanted.items():
+        meant = next((each for each in (ids, names, values) if name in each), [])
+        numbers = [number for number, each in enumerate(meant) if each == name]
+        if not numbers:
+            listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+            raise BadInputError(f"There is no segment “{name}” to be without slices.", f"Choose one of: {listed}.")
+        for number in numbers:
+            found[number] |= _indices(indices, axis, segmentation.geometry, "empty")
+    return tuple(tuple(sorted(each)) for each in found) if any(found) else ()
+
+
+def _check_absent(annotation: Annotation) -> None:
+    """Raise BadInputError where a segment is painted on a slice that was declared to hold none of it."""
+    for label, (segment, absent) in enumerate(
+        zip(annotation.segmentation.segments, annotation.absent, strict=False), start=1
+    ):
+        if clash := [index for index in absent if annotation.shows(label, index)]:
+            raise BadInputError(
+                f"Slices {_listed(clash)} are declared to hold none of “{segment.name}”, which is painted there.",
+                "Take them from its empty slices or erase it there.",
+            )
 
 
 def _painted_segments(segmentation: Segmentation) -> tuple[Segmentation, list[str]]:
@@ -160,3 +262,8 @@ def _keep(
 def _listed(indices: list[int], most: int = 8) -> str:
     text = ", ".join(str(index) for index in indices[:most])
     return text + (", ..." if len(indices) > most else "")
+
+
+def _next_to(index: int, known: tuple[int, ...]) -> tuple[int, ...]:
+    """The known slices, sorted, that are next to a slice, itself if it is one of them; none where there is none."""
+    return known[max(0, bisect_right(known, index) - 1) : bisect_left(known, index) + 1]

@@ -1,5 +1,6 @@
 """Reads a DICOM series as one volume: its frames sorted by where they lie, of one phase, each with its own slope."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import islice
@@ -11,6 +12,7 @@ from FewShotSAMLib.core.dicom_frames import Frame, frames_of, is_image, pixels_o
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.file_kind import head_of, is_dicom_head
 from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.integrity import MOST_EXPANSION
 from FewShotSAMLib.core.packages import import_package
 from FewShotSAMLib.core.stored import StoredImage
 
@@ -20,6 +22,8 @@ _ALIKE = 0.1
 _SAME_PLACE = 0.01
 """Share of the distance between slices below which two of them lie at one position."""
 _UNEVEN = 0.05
+_SMALL_CLAIM = 64 << 20
+"""Pixels of a file; so many do no harm, however few bytes they come from."""
 _COVERED = 0.9
 """A phase holds a slice at nearly all of the positions; what has fewer is no phase."""
 _PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
@@ -29,16 +33,25 @@ _RT_HINT = (
 )
 
 
-def read_dicom_folder(folder: Path) -> StoredImage:
+Step = Callable[[int, int], None]
+"""Hears how many of how many files have been looked at, and may raise to end the reading."""
+
+
+def no_step(done: int, total: int) -> None:
+    """Nobody listens."""
+
+
+def read_dicom_folder(folder: Path, step: Step = no_step) -> StoredImage:
     """Read the images in a folder and its subfolders; of several series the one with most slices, with a warning.
 
     Only images can be the volume. Files without a series UID count as one series. Raises BadInputError where there is
     no series, the pixel data are damaged, or several slices lie at one position and nothing tells them apart.
     """
-    return _volume(_frames_in(sorted(folder.rglob("*")), folder), folder)
+    files = sorted(islice(folder.rglob("*"), MOST_FILES * 2))
+    return _volume(_frames_in(files, folder, step=step), folder, step)
 
 
-def read_dicom_file(path: Path) -> StoredImage:
+def read_dicom_file(path: Path, step: Step = no_step) -> StoredImage:
     """Read the series that a file belongs to, from its folder, as 3D Slicer does; with a warning where there is more.
 
     Raises BadInputError for a file that is no image, and as `read_dicom_folder` does.
@@ -55,8 +68,8 @@ def read_dicom_file(path: Path) -> StoredImage:
             "Give the folder of a CT, MR or PET series.",
         )
     siblings = [file for file in sorted(path.parent.iterdir()) if file != path]
-    others = [frame for frame in _frames_in(siblings, path.parent, [path]) if frame.series == own[0].series]
-    stored = _volume([frame for frame in own + others if _is_alike(frame, own[0])], path)
+    others = [frame for frame in _frames_in(siblings, path.parent, [path], step) if frame.series == own[0].series]
+    stored = _volume([frame for frame in own + others if _is_alike(frame, own[0])], path, step)
     count = len(stored.voxels)
     warning = "It is a single slice of a DICOM series: there is no other slice of it in its folder."
     if others:
@@ -79,14 +92,15 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
-def _frames_in(files: Iterable[Path], folder: Path, besides: Sequence[Path] = ()) -> list[Frame]:
+def _frames_in(files: Iterable[Path], folder: Path, besides: Sequence[Path] = (), step: Step = no_step) -> list[Frame]:
     """The frames of all images among files. Raises BadInputError, naming what is there, where there is none."""
     listed = list(islice((file for file in files if file.is_file()), MOST_FILES + 1))
     if len(listed) > MOST_FILES:
         raise BadInputError(f"{folder} holds more than {MOST_FILES} files.", "Give the folder of one DICOM series.")
     frames: list[Frame] = []
     found: Counter[str] = Counter()
-    for file in listed:
+    for number, file in enumerate(listed):
+        step(number, 2 * len(listed))
         header = read_header(file) if is_dicom(file) else None
         if header is None:
             continue
@@ -117,7 +131,7 @@ def _nothing_there(folder: Path, files: Sequence[Path], found: Counter[str]) -> 
     )
 
 
-def _volume(frames: list[Frame], where: Path) -> StoredImage:
+def _volume(frames: list[Frame], where: Path, step: Step) -> StoredImage:
     """The largest stack of the frames as a volume."""
     single = list({frame.identity: frame for frame in frames}.values())
     by_series = _grouped(single, lambda frame: frame.series)
@@ -131,7 +145,8 @@ def _volume(frames: list[Frame], where: Path) -> StoredImage:
         )
     stack, more = _one_phase(_sorted(stack), where)
     geometry, odd = _stacked_geometry(stack)
-    voxels = _pixels(stack, where)
+    _check_claims(stack)
+    voxels = _pixels(stack, where, step)
     return StoredImage(voxels, geometry, {}, (*warnings, *more, *odd), stack[0].modality, tuple(stack))
 
 
@@ -253,15 +268,24 @@ def _stacked_geometry(stack: list[Frame]) -> tuple[Geometry, list[str]]:
     return Geometry((*first.size, count), spacing, (x, y, z), tuple(direction.ravel().tolist())), warnings
 
 
-def _pixels(stack: Sequence[Frame], where: Path) -> np.ndarray:
+def _check_claims(stack: Sequence[Frame]) -> None:
+    """Raise BadInputError for a file that says it holds far more pixels than can be packed into its bytes."""
+    for path, count in Counter(frame.path for frame in stack).items():
+        claimed = count * math.prod(stack[0].size)
+        if claimed > max(_SMALL_CLAIM, path.stat().st_size * MOST_EXPANSION):
+            raise unreadable(path, ValueError(f"it is too short for {claimed} pixels"))
+
+
+def _pixels(stack: Sequence[Frame], where: Path, step: Step) -> np.ndarray:
     """The rescaled voxels, (K, J, I) or (K, J, I, 3): whole numbers where all slopes and intercepts are."""
     whole = all(value == round(value) and abs(value) < 1 << 15 for frame in stack for value in frame.scale)
     rows = stack[0].size[::-1]
     voxels: np.ndarray | None = None
     open_path, content = None, np.empty(0)
     order = sorted(range(len(stack)), key=lambda index: (str(stack[index].path), stack[index].number))
-    for index in order:
+    for done, index in enumerate(order):
         frame = stack[index]
+        step(len(order) + done, 2 * len(order))
         if frame.path != open_path:
             open_path, content = frame.path, pixels_of(frame.path)
         if frame.number >= len(content) or content.shape[1:3] != rows:

@@ -1,5 +1,6 @@
 """The errors that reach a user: one line that says what is wrong and what to do, and an exit code."""
 
+import errno
 from typing import ClassVar
 
 from FewShotSAMLib.core.hints import Hint
@@ -45,16 +46,24 @@ class CancelledError(FewShotSAMError):
     exit_code = 4
 
 
-_MEMORY_PHRASES = ("allocate memory", "not enough memory", "out of memory", "unable to allocate")
-"""How torch's RuntimeErrors tell of it (Linux, Windows, CUDA and Metal)."""
+_MEMORY_PHRASES = (
+    *("allocate memory", "not enough memory", "out of memory", "unable to allocate"),
+    *("failed to map segment", "can't start new thread", "bad_alloc", "paging file is too small"),
+)
+"""How torch's RuntimeErrors tell of it (Linux, Windows, CUDA and Metal), and the loading of libraries."""
 
 
 def is_memory_shortage(error: BaseException) -> bool:
     """Whether memory ran out: Python's and NumPy's MemoryError, and torch's own, known by name and by its words.
 
-    torch raises OutOfMemoryError for graphics cards, but a plain RuntimeError for the computer's own memory.
+    torch raises OutOfMemoryError for graphics cards, but a plain RuntimeError for the computer's own memory; a library
+    that finds no room when it is loaded is an ImportError or OSError, often behind another one.
     """
     if isinstance(error, MemoryError) or any(base.__name__ == "OutOfMemoryError" for base in type(error).__mro__):
         return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(phrase in text for phrase in _MEMORY_PHRASES)
+    if isinstance(error, RuntimeError | ImportError | OSError):
+        text = str(error).lower()
+        if getattr(error, "errno", None) == errno.ENOMEM or any(phrase in text for phrase in _MEMORY_PHRASES):
+            return True
+    behind = error.__cause__ or error.__context__
+    return isinstance(error, ImportError) and behind is not None and is_memory_shortage(behind)

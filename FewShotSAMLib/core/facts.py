@@ -1,12 +1,13 @@
 """What was understood of a file, on one screen: for `fewshotsam inspect` and the first section of panel and browser."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from FewShotSAMLib.core.annotation import annotate
-from FewShotSAMLib.core.dicom import is_dicom
+from FewShotSAMLib.core.annotation import Annotation, annotate
+from FewShotSAMLib.core.dicom import Step, is_dicom, no_step
 from FewShotSAMLib.core.dicom_frames import LABEL_MAP, SEGMENTATION, read_header, sop_class
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.file_kind import file_kind
@@ -22,10 +23,11 @@ from FewShotSAMLib.core.volume import Volume, read_volume
 
 Facts = dict[str, Any]
 _MOST_LABELS = 300
+_MOST_SEGMENTS = 40
 _LETTERS = (("R", "L"), ("A", "P"), ("I", "S"))
 
 
-def file_facts(path: Path | str) -> Facts:
+def file_facts(path: Path | str, step: Step = no_step) -> Facts:
     """The facts of a volume, a DICOM folder, a segmentation or a label map; ready for JSON.
 
     Raises BadInputError where it cannot be read, as the jobs do.
@@ -33,7 +35,7 @@ def file_facts(path: Path | str) -> Facts:
     path = Path(path)
     if _is_segmentation(path):
         return segmentation_facts(read_segmentation(path), path.name)
-    volume = read_volume(path)
+    volume = read_volume(path, step)
     if _looks_like_labels(volume):
         return segmentation_facts(read_segmentation(path), path.name)
     return volume_facts(volume)
@@ -67,15 +69,21 @@ def segmentation_facts(segmentation: Segmentation, name: str) -> Facts:
     facts: Facts = {"kind": "segmentation", "name": name, **grid_facts(segmentation.geometry)}
     warnings = list(segmentation.warnings)
     axis: int | None = None
+    unknown: dict[tuple[str, int], list[int]] = {}
     try:
         annotation, more = annotate(segmentation)
         axis, warnings = annotation.axis, [*warnings, *more]
+        unknown = _unknown_slices(annotation)
     except BadInputError as error:
         warnings.append(str(error))
     facts["axis"] = axis
     if axis is not None:
         facts["plane"] = slice_plane(segmentation.geometry, axis).name
-    facts["segments"] = [_segment_facts(segmentation, number, axis) for number in range(len(segmentation.segments))]
+    facts["segments"] = [
+        _segment_facts(segmentation, number, axis)
+        | {"unknown_slices": unknown.get((segment.name, segment.label_value), [])}
+        for number, segment in enumerate(segmentation.segments)
+    ]
     facts["warnings"] = warnings
     return facts
 
@@ -92,32 +100,83 @@ def grid_facts(geometry: Geometry) -> Facts:
     }
 
 
+class Row(NamedTuple):
+    """A fact in words: what it is about, and a text with {0}, {1}... for the values, so that it can be translated."""
+
+    label: str
+    text: str
+    values: tuple[str, ...]
+
+
 def facts_lines(facts: Facts) -> list[str]:
     """The facts in words, one screen at most."""
-    size, spacing = (" x ".join(f"{value:.6g}" for value in facts[key]) for key in ("size", "spacing") if key in facts)
+    lines = [f"{facts['name']}: {facts['kind']}"]
+    return lines + [f"  {row.label + ':':<12} {row.text.format(*row.values)}" for row in facts_rows(facts)]
+
+
+def facts_rows(facts: Facts) -> list[Row]:
+    """The facts but for kind and name, one by one: those of the grid, of a volume, of segments; warnings last."""
+    size, spacing = (" x ".join(f"{value:.6g}" for value in facts[key]) for key in ("size", "spacing"))
     origin = ", ".join(f"{value:.6g}" for value in facts["origin"])
-    lines = [
-        f"{facts['name']}: {facts['kind']}",
-        f"  Size:        {size} voxels (i, j, k)",
-        f"  Spacing:     {spacing} mm",
-        f"  Origin:      {origin} mm (LPS)",
-        f"  Orientation: {facts['orientation']}{', oblique' if facts['oblique'] else ''}",
+    rows = [
+        Row("Size", "{0} voxels (i, j, k)", (size,)),
+        Row("Spacing", "{0} mm", (spacing,)),
+        Row("Origin", "{0} mm (LPS)", (origin,)),
+        Row("Orientation", "{0}, oblique" if facts["oblique"] else "{0}", (facts["orientation"],)),
     ]
     if "modality" in facts:
         low, high = facts["range"]
-        lines.append(f"  Values:      {facts['type']}, {low:.6g} to {high:.6g}")
-        lines.append(f"  Modality:    {facts['modality']['name']} ({facts['modality']['why']})")
-        window = facts["window"]
-        lines.append(f"  Window:      {window['low']:.6g} to {window['high']:.6g}, {window['name']} ({window['why']})")
-    for segment in facts.get("segments", [])[:40]:
-        slices = segment["painted_slices"]
-        told = f"{len(slices)} painted slices: {_ranges(slices)}" if slices else f"{segment['voxels']} voxels"
-        lines.append(f"  Segment {segment['label_value']}: {segment['name']}, {told}")
-    if len(facts.get("segments", [])) > 40:
-        lines.append(f"  and {len(facts['segments']) - 40} segments more")
+        modality, window = facts["modality"], facts["window"]
+        rows += [
+            Row("Values", "{0}, {1} to {2}", (facts["type"], f"{low:.6g}", f"{high:.6g}")),
+            Row("Modality", "{0} ({1})", (modality["name"], modality["why"])),
+            Row("Window", "{0} to {1}, {2} ({3})", (*_window_values(window), window["why"])),
+        ]
+    rows += _segment_rows(facts.get("segments", []))
     if facts.get("axis") is not None:
-        lines.append(f"  Painted along axis {facts['axis']} ({AXIS_NAMES[facts['axis']]}), {facts['plane']} slices")
-    return lines + [f"  warning: {text}" for text in facts.get("warnings", [])]
+        values = (str(facts["axis"]), AXIS_NAMES[facts["axis"]], facts["plane"])
+        rows.append(Row("Painted", "along axis {0} ({1}), {2} slices", values))
+    return rows + [Row("Warning", "{0}", (text,)) for text in facts.get("warnings", [])]
+
+
+def facts_sentence(facts: Facts) -> Row:
+    """A volume's facts in one short line, such as “CT, 122 x 101 x 112, 3 mm, window -150..250 (abdomen)”."""
+    lengths = [f"{value:.3g}" for value in facts["spacing"]]
+    spacing = lengths[0] if len(set(lengths)) == 1 else " x ".join(lengths)
+    size = " x ".join(map(str, facts["size"]))
+    low, high, name = _window_values(facts["window"])
+    return Row(
+        "", "{0}, {1}, {2} mm, window {3}..{4} ({5})", (facts["modality"]["name"], size, spacing, low, high, name)
+    )
+
+
+def _window_values(window: Facts) -> tuple[str, str, str]:
+    return f"{window['low']:.6g}", f"{window['high']:.6g}", window["name"]
+
+
+def _segment_rows(segments: Sequence[Facts]) -> list[Row]:
+    rows = []
+    for number, segment in enumerate(segments[:_MOST_SEGMENTS], start=1):
+        slices, label = segment["painted_slices"], f"Segment {segment.get('label_value', number)}"
+        if slices:
+            values, is_one = (segment["name"], str(len(slices)), _ranges(slices)), len(slices) == 1
+            if unknown := segment.get("unknown_slices"):
+                row = Row(
+                    label,
+                    "{0}, {1} painted slice: {2}; unknown on {3}, painted for others"
+                    if is_one
+                    else "{0}, {1} painted slices: {2}; unknown on {3}, painted for others",
+                    (*values, _ranges(unknown)),
+                )
+            else:
+                row = Row(label, "{0}, {1} painted slice: {2}" if is_one else "{0}, {1} painted slices: {2}", values)
+            rows.append(row)
+        elif "voxels" in segment:
+            rows.append(Row(label, "{0}, {1} voxels", (segment["name"], str(segment["voxels"]))))
+        else:
+            rows.append(Row(label, "{0}, no painted slices", (segment["name"],)))
+    left = len(segments) - len(rows)
+    return [*rows, Row("Segments", "and {0} more", (str(left),))] if left else rows
 
 
 def _is_segmentation(path: Path) -> bool:
@@ -132,9 +191,19 @@ def _is_segmentation(path: Path) -> bool:
 def _looks_like_labels(volume: Volume) -> bool:
     """Whether a volume holds few whole numbers from 0 up, mostly 0."""
     voxels = volume.voxels
-    if volume.is_rgb or volume.modality or voxels.dtype.kind not in "iub" or voxels.min() < 0:
+    if volume.is_rgb or volume.source or voxels.dtype.kind not in "iub" or voxels.min() < 0:
         return False
     return bool(np.count_nonzero(voxels == 0) > voxels.size / 2 and len(np.unique(voxels)) <= _MOST_LABELS)
+
+
+def _unknown_slices(annotation: Annotation) -> dict[tuple[str, int], list[int]]:
+    """The slices, by a segment's name and label value, that are painted for others and leave it unknown."""
+    found: dict[tuple[str, int], list[int]] = {}
+    for index in annotation.painted:
+        for label in annotation.sought(index):
+            segment = annotation.segmentation.segments[label - 1]
+            found.setdefault((segment.name, segment.label_value), []).append(index)
+    return found
 
 
 def _segment_facts(segmentation: Segmentation, number: int, axis: int | None) -> Facts:

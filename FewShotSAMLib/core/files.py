@@ -1,21 +1,29 @@
 """Writes files whole or not at all: a temporary file beside the final one, renamed when it is complete."""
 
 import errno
+import json
 import os
 import secrets
+import stat
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 
 COMPOUND_SUFFIXES = (".seg.nrrd", ".seg.nhdr", ".nii.gz", ".img.gz", ".tar.gz")
 LONGEST_NAME, LONGEST_PATH = 255, 4000
 """Bytes; the limits of nearly every file system, and of systems that are not asked for more."""
 
-_pending: set[Path] = set()
+_pending: dict[Path, Path] = {}
 _pending_lock = threading.Lock()
+_commit_lock = threading.RLock()
+JOURNAL_SUFFIX = ".commit"
+"""Of the file that says, while several files are replaced, which; worker/watchdog.py reads it after a kill."""
+SETTLING_S = 0.5
+_NO_LINKS = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EMLINK)
+"""What file systems without hard links say."""
 
 
 def compound_suffix(path: Path) -> str:
@@ -41,6 +49,8 @@ def plain_name(path: Path) -> str:
 
 def check_name(path: Path) -> None:
     """Raise BadInputError where a file cannot have this name: its bytes are no UTF-8, or it is too long."""
+    if "\0" in str(path):
+        raise BadInputError("A name holds the character 0, which no file can have.", "Give another name.")
     whole = plain_name(path.absolute()).encode()
     if len(whole) > LONGEST_PATH or max(map(len, whole.split(os.sep.encode()))) > LONGEST_NAME:
         raise BadInputError(
@@ -49,8 +59,23 @@ def check_name(path: Path) -> None:
         )
 
 
+def clear_pending() -> None:
+    """Delete the temporary files that this process is writing now; for whoever has to end it in a hurry.
+
+    Files that are being put into their places by then get there first, or stay for the watchdog to put back.
+    """
+    if not _commit_lock.acquire(timeout=SETTLING_S):
+        return
+    try:
+        for path in pending_files():
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+    finally:
+        _commit_lock.release()
+
+
 def pending_files() -> list[Path]:
-    """The temporary files now being written by this process, for whoever has to clear them away in a hurry."""
+    """The temporary files now being written by this process."""
     with _pending_lock:
         return sorted(_pending)
 
@@ -58,22 +83,27 @@ def pending_files() -> list[Path]:
 def check_writable(path: Path) -> None:
     """Make sure that `path` can be written, and leave nothing behind.
 
-    Raises BadInputError where the folder is missing or not writable, the name cannot be, or `path` is itself a folder.
+    Raises BadInputError where the folder is missing or not writable, the name cannot be, or something other than a
+    regular file lies there: a folder, a device, a pipe.
     """
     check_name(path)
     path = _target(path)
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise BadInputError(f"The output folder {folder} does not exist.", "Create it or choose another one.")
-    if path.is_dir():
-        raise BadInputError(f"The output {path} is a folder.", "Give the name of a file in it.")
-    probe = _temporary_beside(path)
+    folder, probe = path.absolute().parent, _temporary_beside(path)
     try:
+        if not folder.is_dir():
+            raise BadInputError(f"The output folder {folder} does not exist.", "Create it or choose another one.")
+        if path.is_dir():
+            raise BadInputError(f"The output {path} is a folder.", "Give the name of a file in it.")
+        if path.exists() and not path.is_file():
+            raise BadInputError(f"The output {path} is a device or a pipe.", "Give the name of a file.")
         # Permission bits say little for administrators, network drives and Windows; only trying is sure.
-        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        probe.unlink()
+        handle = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        try:
+            os.close(handle)
+        finally:
+            probe.unlink()
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error, left=[probe] if os.path.lexists(probe) else ()) from error
 
 
 @contextmanager
@@ -81,28 +111,161 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder and with the same suffix; it becomes `path` when the block succeeds.
 
     The suffix is in lower case, as libraries that go by it want it. Where `path` is a link, the file that it leads to
-    is replaced and the link stays.
+    is replaced and the link stays; so do the permissions of a file that is replaced. A path that an enclosing block
+    gave is written as it is.
     After an error or an interrupt the temporary file is gone and what stood at `path` before still stands there.
-    Raises BadInputError where the folder is missing or not writable.
+    Raises BadInputError where the folder is missing or not writable, and for every error of the disk.
     """
     path = Path(path)
-    check_writable(path)
-    path = _target(path)
-    temporary = _temporary_beside(path)
-    with _pending_lock:
-        _pending.add(temporary)
-    try:
-        yield temporary
-        _synchronise(temporary)
+    if path in _pending:
         try:
-            temporary.replace(path)
+            yield path
         except OSError as error:
-            raise _cannot_write(path, error) from error
-        _synchronise_folder(path.absolute().parent)
+            raise cannot_write(path, error) from error
+    else:
+        with atomic_paths([path]) as (temporary,):
+            yield temporary
+
+
+@contextmanager
+def atomic_paths(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """The same for several files: all of them come to lie in their places, or none does.
+
+    They are put there in their order; should one fail, those before it are put back. After a kill in between the
+    watchdog of the background process puts them back.
+    """
+    for path in paths:
+        check_writable(path)
+    places = {_temporary_beside(target): target for target in map(_target, paths)}
+    with _pending_lock:
+        _pending.update(places)
+    try:
+        try:
+            yield list(places)
+        except OSError as error:
+            raise cannot_write(next(iter(places.values())), error) from error
+        for temporary, target in places.items():
+            _finish(temporary, target)
+        with _commit_lock:
+            _put_in_place(places)
+    except BaseException as error:
+        left = _not_deleted(places)
+        if left and isinstance(error, FewShotSAMError):
+            raise type(error)(error.message + _left_behind(left), error.hint) from error
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
         with _pending_lock:
-            _pending.discard(temporary)
+            for temporary in places:
+                _pending.pop(temporary, None)
+
+
+def _finish(temporary: Path, target: Path) -> None:
+    """Give a file its permissions and wait until it is on the disk, so that a power cut cannot leave an empty file
+    with a good name."""
+    try:
+        if target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+        handle = os.open(temporary, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+
+
+def _put_in_place(places: Mapping[Path, Path]) -> None:
+    """Rename all. With the last rename the files are written: what fails after it is told and undoes nothing."""
+    targets, earlier, done = list(places.values()), dict[Path, Path | None](), list[Path]()
+    target, journal = targets[0], None
+    try:
+        if len(places) > 1:
+            earlier = {each: _temporary_beside(each) if each.exists() else None for each in targets}
+            journal = _temporary_beside(target.with_name(f"{target.stem}{JOURNAL_SUFFIX}"))
+            rows = [[str(part.absolute()) if part else None for part in (t, p, earlier[p])] for t, p in places.items()]
+            journal.write_text(json.dumps(rows), encoding="ascii")
+        for target, kept in earlier.items():
+            if kept is not None:
+                _keep(target, kept)
+        for temporary, target in places.items():
+            temporary.replace(target)
+            done.append(target)
+    except BaseException as error:
+        written = _put_back(earlier, done)
+        stray = _not_deleted([journal, *earlier.values()])
+        if not isinstance(error, OSError):
+            raise
+        raise cannot_write(target, error, written, stray) from error
+    _settle(targets, [journal, *earlier.values()])
+
+
+def _settle(targets: Sequence[Path], needless: Sequence[Path | None]) -> None:
+    """Wait until renames are on the disk, and delete what was kept for undoing them. Raises BadInputError, which says
+    that the files are written, and what is left beside them."""
+    failures: list[OSError] = []
+    for folder in {target.absolute().parent for target in targets}:
+        try:
+            _synchronise_folder(folder)
+        except OSError as error:
+            failures.append(error)
+    left = _not_deleted(needless, failures)
+    if failures:
+        reason = _reason(failures[0])
+        message = f"{_listed(targets)}: written and complete, but the disk told of an error after that ({reason})."
+        raise BadInputError(
+            message + _left_behind(left), "Check the disk, and delete what is left behind, if anything."
+        )
+
+
+def _not_deleted(paths: Iterable[Path | None], failures: list[OSError] | None = None) -> list[Path]:
+    """Delete files; those that could not be, whose errors are added to `failures`."""
+    left: list[Path] = []
+    for path in filter(None, paths):
+        try:
+            if os.path.lexists(path):
+                path.unlink()
+        except OSError as error:
+            left.append(path)
+            if failures is not None:
+                failures.append(error)
+    return left
+
+
+def _left_behind(paths: Sequence[Path]) -> str:
+    return f" Left behind: {_listed(paths)}." if paths else ""
+
+
+def _listed(paths: Iterable[Path]) -> str:
+    return ", ".join(map(str, paths))
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(getattr(error, "strerror", None) or error).split())
+
+
+def _keep(target: Path, kept: Path) -> None:
+    """Let a file lie under another name as well; instead, where the file system knows no such thing."""
+    try:
+        os.link(target, kept)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        target.replace(kept)
+
+
+def _put_back(earlier: Mapping[Path, Path | None], done: Sequence[Path]) -> list[Path]:
+    """Undo what was done, as far as the disk lets us; returns the files that stay as they are now."""
+    left = []
+    for target, kept in earlier.items():
+        try:
+            if kept is not None and kept.exists():
+                kept.replace(target)
+                kept.unlink(missing_ok=True)  # where both are still the same file, that did nothing
+            elif kept is None and target in done:
+                target.unlink(missing_ok=True)
+        except OSError:
+            left.append(target)
+    return left
 
 
 def _target(path: Path) -> Path:
@@ -124,15 +287,6 @@ def _temporary_beside(path: Path) -> Path:
     return path.with_name(stem + ending)
 
 
-def _synchronise(path: Path) -> None:
-    """Wait until the file's content is on the disk, so that a power cut cannot leave an empty file with a good name."""
-    handle = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _synchronise_folder(folder: Path) -> None:
     if os.name != "posix":  # Windows cannot open folders; its rename is durable by itself
         return
@@ -146,8 +300,19 @@ def _synchronise_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _cannot_write(path: Path, error: OSError) -> BadInputError:
+def cannot_write(
+    path: Path, error: Exception, written: Sequence[Path] = (), left: Sequence[Path] = ()
+) -> BadInputError:
+    """The error for an output that a full or broken disk, or a program, keeps from being written.
+
+    written: files that could not be put back; left: temporary files that could not be deleted.
+    """
+    final = _pending.get(path, path)
+    number = getattr(error, "errno", None)
     hint = "Free some space on the disk or choose another folder."
-    if error.errno != errno.ENOSPC:
+    if number not in (errno.ENOSPC, errno.EDQUOT, None):
         hint = "Choose another folder, or close the program that has the file open."
-    return BadInputError(f"{path} cannot be written ({error.strerror or error}).", hint)
+    message = f"{final} cannot be written ({_reason(error)})."
+    if written:
+        message += f" Written all the same: {_listed(written)}."
+    return BadInputError(message + _left_behind(left), hint)

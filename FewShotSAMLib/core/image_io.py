@@ -1,5 +1,6 @@
 """Reads image files by what they are, each with the library that does it right, and writes them."""
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +9,24 @@ import SimpleITK
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.file_kind import DICOM, FORMATS_HINT, META_IMAGE, MGH, NIFTI, NRRD, file_kind, has_no_spacing
 from FewShotSAMLib.core.file_kind import itk_reader as itk_reader_of
-from FewShotSAMLib.core.files import atomic_path, check_writable, compound_suffix, plain_name
+from FewShotSAMLib.core.files import atomic_path, cannot_write, check_writable, compound_suffix, plain_name
 from FewShotSAMLib.core.geometry import SLIGHT, Geometry
-from FewShotSAMLib.core.integrity import check_meta_image, check_nrrd, no_spacing_warning
+from FewShotSAMLib.core.integrity import (
+    check_meta_image,
+    check_nrrd,
+    check_written,
+    finish_list,
+    is_unfinished_list,
+    no_spacing_warning,
+)
 from FewShotSAMLib.core.nifti import read_mgh, read_nifti, write_nifti
-from FewShotSAMLib.core.stored import StoredImage
+from FewShotSAMLib.core.stored import MODALITY_KEY, StoredImage, modality_of
 
 __all__ = ["FORMATS_HINT", "WRITABLE_SUFFIXES", "StoredImage", "check_image_output", "read_image", "write_image"]
 
 WRITABLE_SUFFIXES = (".nrrd", ".nii", ".nii.gz", ".mha")
 _NIFTI_SUFFIXES = (".nii", ".nii.gz")
+_PICTURE_HEAD = 4096
 _LARGEST_NIFTI = 32767  # voxels along an axis; NIfTI-1 counts in 16 bits
 
 
@@ -42,10 +51,16 @@ def read_image(path: Path) -> StoredImage:
     if kind == MGH:
         return read_mgh(path)
     warnings = check_nrrd(path) if kind == NRRD else check_meta_image(path) if kind == META_IMAGE else []
-    image = _read_with_itk(path, itk_reader_of(path, kind))
+    image = (
+        _read_list(path)
+        if kind == META_IMAGE and is_unfinished_list(path)
+        else _read_with_itk(path, itk_reader_of(path, kind))
+    )
     if has_no_spacing(path):
         warnings = [no_spacing_warning(path, _geometry_of(image).spacing)]
-    return StoredImage(_pixels(image, path), _geometry_of(image), _metadata(image), tuple(warnings))
+    metadata = _metadata(image)
+    modality = modality_of(metadata.get(MODALITY_KEY))
+    return StoredImage(_pixels(image, path), _geometry_of(image), metadata, tuple(warnings), modality)
 
 
 def _read_with_itk(path: Path, io: str) -> SimpleITK.Image:
@@ -65,6 +80,13 @@ def _read_with_itk(path: Path, io: str) -> SimpleITK.Image:
         return reader.Execute()
     except RuntimeError as error:
         raise _unreadable(path, error) from error
+
+
+def _read_list(path: Path) -> SimpleITK.Image:
+    with tempfile.TemporaryDirectory(prefix="fewshotsam-") as folder:
+        copy = Path(folder) / "list.mhd"
+        finish_list(path, copy)
+        return _read_with_itk(copy, "MetaImageIO")
 
 
 def _metadata(image: SimpleITK.Image) -> dict[str, str]:
@@ -90,8 +112,9 @@ def _geometry_of(image: SimpleITK.Image) -> Geometry:
     return Geometry((width, height, 1), (x, y, 1.0), (left, top, 0.0), tuple(direction.ravel().tolist()))
 
 
-def write_image(voxels: np.ndarray, geometry: Geometry, path: Path) -> None:
-    """Write a volume (K, J, I), compressed, whole or not at all; the suffix is one of WRITABLE_SUFFIXES.
+def write_image(voxels: np.ndarray, geometry: Geometry, path: Path, modality: str = "") -> None:
+    """Write a volume (K, J, I), compressed, whole or not at all; the suffix is one of WRITABLE_SUFFIXES. modality:
+    DICOM's, kept in NRRD and MetaImage.
 
     Raises BadInputError for another suffix, a missing or read-only folder, a full disk, and a grid that the format
     cannot hold.
@@ -102,13 +125,16 @@ def write_image(voxels: np.ndarray, geometry: Geometry, path: Path) -> None:
             if _carries_forms(path, geometry):
                 write_nifti(voxels, geometry, temporary)
             else:
-                _write_with_itk(voxels, geometry, temporary)
-        except (RuntimeError, OSError) as error:
-            raise BadInputError(f"{path} could not be written.", "Check the free space of the disk.") from error
+                _write_with_itk(voxels, geometry, temporary, modality)
+                check_written(temporary, voxels.nbytes)
+        except (RuntimeError, BadInputError) as error:  # SimpleITK's word for all that a disk says, where it notices
+            raise cannot_write(path, OSError("the disk is full or broken")) from error
 
 
-def _write_with_itk(voxels: np.ndarray, geometry: Geometry, path: Path) -> None:
+def _write_with_itk(voxels: np.ndarray, geometry: Geometry, path: Path, modality: str) -> None:
     image = SimpleITK.GetImageFromArray(voxels)
+    if modality:
+        image.SetMetaData(MODALITY_KEY, modality)
     image.SetSpacing(geometry.spacing)
     image.SetOrigin(geometry.origin)
     image.SetDirection(geometry.direction)
@@ -117,6 +143,19 @@ def _write_with_itk(voxels: np.ndarray, geometry: Geometry, path: Path) -> None:
     writer.SetCompressionLevel(1)  # label maps shrink as well at the fastest level
     writer.SetFileName(plain_name(path))
     writer.Execute(image)
+
+
+def write_picture(picture: np.ndarray, path: Path, quality: int = -1) -> None:
+    """Write (height, width, 3) uint8 as PNG or, with a quality, JPEG. path: one of `atomic_path`'s. Raises
+    BadInputError where that is impossible."""
+    image = SimpleITK.GetImageFromArray(picture, isVector=True)
+    try:
+        # First, that there is room: the library behind JPEG ends the process where there is none.
+        path.write_bytes(bytes(picture.nbytes + _PICTURE_HEAD))
+        SimpleITK.WriteImage(image, plain_name(path), useCompression=True, compressionLevel=quality)
+        check_written(path)
+    except (RuntimeError, OSError, BadInputError) as error:
+        raise cannot_write(path, OSError("the disk is full or broken")) from error
 
 
 def _carries_forms(path: Path, geometry: Geometry) -> bool:

@@ -6,17 +6,24 @@ size that is not given, and asks for as much memory as a damaged header says.
 
 import gzip
 import math
+import os
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, NoReturn, TypeVar
 
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.files import compound_suffix
 
 Number = TypeVar("Number", int, float)
 _CHUNK = 1 << 20
-_MOST_HEADER_LINES = 100_000
+_MOST_HEADER_LINES = 20_000
+_MOST_HEADER = 16 << 20
+_LONGEST_FIELD = 2000
+"""Bytes. ITK's readers take memory that is not theirs at longer lines, and at more dimensions than these."""
+_MOST_DIMENSIONS = 10
+_MOST_FILES = 100_000
 MOST_EXPANSION = 1032
 """How much longer than its packed form data can be; the limit of the deflate format."""
 _NRRD_BYTES = {
@@ -31,6 +38,9 @@ _NRRD_BYTES = {
 }
 _META_BYTES = {"CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "LONG": 4, "ULONG": 4, "FLOAT": 4}
 _META_BYTES |= {"LONG_LONG": 8, "ULONG_LONG": 8, "DOUBLE": 8}
+_ENDS = {".png": b"IEND\xaeB`\x82", ".jpg": b"\xff\xd9"}
+"""How pictures end."""
+_NIFTI_HEAD = 352
 _COPY = "Copy, download or export it again."
 
 
@@ -40,16 +50,26 @@ def check_nrrd(path: Path) -> list[str]:
     Format: http://teem.sourceforge.net/nrrd/format.html.
     """
     with path.open("rb") as stream:
-        fields = _nrrd_fields(stream)
+        fields = _nrrd_fields(stream, path)
         sizes = _numbers(fields.get("sizes", ""), int, path, "sizes")
         kind = fields.get("type", "").lower()
         if kind not in _NRRD_BYTES:
             raise BadInputError(f"{path} is damaged: it holds voxels of type {kind!r}, which does not exist.", _COPY)
         if len(sizes) != _whole(fields.get("dimension", "")) or min(sizes, default=0) <= 0:
             raise BadInputError(f"{path} is damaged: its sizes are {fields.get('sizes', 'not given')}.", _COPY)
-        expected = math.prod(sizes) * _NRRD_BYTES[kind]
+        expected = check_room(path, math.prod(sizes) * _NRRD_BYTES[kind])
         detached = fields.get("data file", fields.get("datafile", ""))
         encoding = fields.get("encoding", "").lower()
+        if encoding in ("bzip2", "bz2"):
+            raise BadInputError(
+                f"The voxels in {path} are packed with bzip2, which 3D Slicer does not read either.",
+                "Save it with gzip, for example by pynrrd: nrrd.write(name, *nrrd.read(FILE)).",
+            )
+        if len(sizes) > 3 and sizes[-1] > 1 and fields.get("space directions", "").endswith("none"):
+            raise BadInputError(
+                f"{path} is a 4D image ({' x '.join(map(str, sizes))}).",
+                "Export one of its 3D volumes to a file of its own.",
+            )
         simple = not any(name in fields for name in ("line skip", "lineskip", "byte skip", "byteskip"))
         try:
             _check_nrrd_data(path, stream, detached, encoding, expected, simple)
@@ -58,11 +78,25 @@ def check_nrrd(path: Path) -> list[str]:
     return _check_nrrd_grid(path, fields, len(sizes))
 
 
+def check_room(path: Path, length: int) -> int:
+    """The length, in bytes. Raises BadInputError where that is more than all of the computer's memory."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # Windows
+        return length
+    if length > memory > 0:
+        raise BadInputError(
+            f"{path} holds {length / 1e9:.4g} GB, more than this computer's memory of {memory / 1e9:.3g} GB.",
+            "Crop or resample it, or read it on a larger computer.",
+        )
+    return length
+
+
 def _check_nrrd_data(path: Path, stream: BinaryIO, detached: str, encoding: str, expected: int, simple: bool) -> None:
-    if re.match(r"LIST\b", detached) or "%" in detached:
-        return  # data in many files: SimpleITK finds them, or names the one that it misses
-    if detached:
-        with _beside(path, detached).open("rb") as data:
+    if len(files := data_file_of(path, is_nrrd=True)) > 2:
+        _check_total(path, files[1:], expected if encoding == "raw" else 0)
+    elif detached:
+        with files[-1].open("rb") as data:
             _check_nrrd_stream(path, data, encoding, expected, simple)
     else:
         _check_nrrd_stream(path, stream, encoding, expected, simple)
@@ -77,6 +111,63 @@ def _check_nrrd_stream(path: Path, stream: BinaryIO, encoding: str, expected: in
         if expected > left * MOST_EXPANSION or (simple and gunzipped_length(stream) < expected):
             raise _damaged(path)
     elif expected > left * MOST_EXPANSION:
+        raise _damaged(path)
+
+
+def check_written(path: Path, length: int = 0) -> None:
+    """Raise BadInputError where a file that SimpleITK wrote is not whole: it passes over what a full disk says when it
+    closes a file. length: of the voxels, in bytes."""
+    suffix = compound_suffix(path)
+    if suffix in (".nrrd", ".nhdr"):
+        check_nrrd(path)
+    elif suffix in (".mha", ".mhd"):
+        check_meta_image(path)
+    else:
+        try:
+            with path.open("rb") as stream:
+                is_whole = (
+                    _ends_well(stream, suffix) if suffix in _ENDS else _unpacked(stream, suffix) >= length + _NIFTI_HEAD
+                )
+        except (EOFError, OSError, zlib.error) as error:
+            raise _damaged(path) from error
+        if not is_whole:
+            raise _damaged(path)
+
+
+def _ends_well(stream: BinaryIO, suffix: str) -> bool:
+    stream.seek(-len(_ENDS[suffix]), 2)
+    return stream.read() == _ENDS[suffix]
+
+
+def _unpacked(stream: BinaryIO, suffix: str) -> int:
+    return gunzipped_length(stream) if suffix.endswith(".gz") else _left(stream)
+
+
+def data_file_of(path: Path, is_nrrd: bool) -> tuple[Path, ...]:
+    """A NRRD or MetaImage file and the files of its data, where these are others: one, a list, or numbered ones."""
+    with path.open("rb") as stream:
+        fields = _nrrd_fields(stream, path) if is_nrrd else _meta_fields(stream, path)
+        name = fields.get("data file", fields.get("datafile", "")) if is_nrrd else fields.get("elementdatafile", "")
+        if re.match(r"LIST\b", name, re.IGNORECASE):
+            if is_nrrd:
+                stream.seek(0)
+            names = stream.read(_MOST_HEADER).decode("utf-8", "surrogateescape").splitlines()
+            if is_nrrd:
+                names = names[1 + next(n for n, line in enumerate(names) if re.match(r"data ?file: ", line)) :]
+            return (path, *(_beside(path, each.strip()) for each in names if each.strip()))
+    if numbered := re.fullmatch(r"([^%]*%0?\d*[diu][^%]*?)((?:\s+-?\d+){3,4})", name):
+        first, last, step = (int(number) for number in numbered[2].split()[:3])
+        numbers = range(first, last + (1 if step > 0 else -1), step or 1)[:_MOST_FILES]
+        return (path, *(_beside(path, numbered[1] % number) for number in numbers))
+    if "%" in name:
+        raise BadInputError(f"{path} names its data files by a pattern, {name[:80]!r}, which is not understood.", _COPY)
+    is_own = not name or (not is_nrrd and name.upper() == "LOCAL")
+    return (path,) if is_own else (path, _beside(path, name))
+
+
+def _check_total(path: Path, files: Sequence[Path], expected: int) -> None:
+    """Raise BadInputError where the files of the data are shorter than all of it."""
+    if sum(file.stat().st_size for file in files) < expected:
         raise _damaged(path)
 
 
@@ -114,21 +205,28 @@ def no_spacing_warning(path: Path, taken: tuple[float, float, float] = (1.0, 1.0
 def check_meta_image(path: Path) -> list[str]:
     """The same for a MetaImage file (https://itk.org/Wiki/ITK/MetaIO/Documentation); returns warnings."""
     with path.open("rb") as stream:
-        fields = _meta_fields(stream)
+        fields = _meta_fields(stream, path)
         where = fields.get("elementdatafile", "")
         sizes = _numbers(fields.get("dimsize", ""), int, path, "DimSize")
         kind = fields.get("elementtype", "").upper().removeprefix("MET_").removesuffix("_ARRAY")
+        if _whole(fields.get("ndims", "")) != len(sizes) or len(sizes) > _MOST_DIMENSIONS:
+            shown = f"{fields.get('ndims', '')[:20]!r} with {len(sizes)} sizes"
+            raise BadInputError(f"{path} is damaged: its number of dimensions is {shown}.", _COPY)
         if not where or not sizes or min(sizes) <= 0 or kind not in _META_BYTES:
             raise BadInputError(f"{path} is damaged: its header lacks the size, the type or the data's place.", _COPY)
         channels = _whole(fields.get("elementnumberofchannels", "1")) or 1
-        expected = math.prod(sizes) * _META_BYTES[kind] * channels
+        expected = check_room(path, math.prod(sizes) * _META_BYTES[kind] * channels)
         packed = fields.get("compresseddata", "").lower() == "true"
+        stated = _whole(fields.get("compresseddatasize", "")) if packed else None
         try:
             if where.upper() == "LOCAL":
-                _check_meta_stream(path, stream, expected, packed)
-            elif not where.upper().startswith("LIST") and "%" not in where:
-                with _beside(path, where).open("rb") as data:
-                    _check_meta_stream(path, data, expected, packed)
+                _check_meta_stream(path, stream, expected, packed, stated)
+            elif len(files := data_file_of(path, is_nrrd=False)) == 2 and not where.upper().startswith("LIST"):
+                with files[1].open("rb") as data:
+                    _check_meta_stream(path, data, expected, packed, stated)
+            else:
+                _check_meta_list(path, where, files[1:], sizes)
+                _check_total(path, files[1:], 0 if packed else expected)
         except (EOFError, OSError, zlib.error) as error:
             raise _damaged(path) from error
     spacing = fields.get("elementspacing", fields.get("elementsize", ""))
@@ -139,39 +237,80 @@ def check_meta_image(path: Path) -> list[str]:
     return [] if spacing else [no_spacing_warning(path)]
 
 
-def _check_meta_stream(path: Path, stream: BinaryIO, expected: int, packed: bool) -> None:
+def _check_meta_stream(path: Path, stream: BinaryIO, expected: int, packed: bool, stated: int | None) -> None:
+    """stated: the length of the packed data by the header; SimpleITK reads no more, and takes memory as it is for the
+    rest."""
     left = _left(stream)
     if expected > left * (MOST_EXPANSION if packed else 1):
         raise _damaged(path)
     if packed:
-        _verify_zlib(stream)
+        begun = stream.tell()
+        length, used = _verify_zlib(stream)
+        if length < expected or (stated is not None and begun + stated < used):
+            raise _damaged(path)
 
 
-def _nrrd_fields(stream: BinaryIO) -> dict[str, str]:
+def _check_meta_list(path: Path, where: str, files: Sequence[Path], sizes: Sequence[int]) -> None:
+    """Raise BadInputError where a list has not as many files as there are slices; SimpleITK takes memory as it is."""
+    dimensions = _whole(where.upper().removeprefix("LIST").strip().removesuffix("D")) or len(sizes) - 1
+    wanted = math.prod(sizes[dimensions:])
+    if len(files) < wanted:
+        raise BadInputError(f"{path} lists {len(files)} files of data, not {wanted}.", _COPY)
+
+
+def is_unfinished_list(path: Path) -> bool:
+    """Whether a MetaImage header ends with a list whose last line has no end: SimpleITK does not see that line."""
+    with path.open("rb") as stream:
+        fields = _meta_fields(stream, path)
+        return fields.get("elementdatafile", "").upper().startswith("LIST") and not stream.read().endswith(b"\n")
+
+
+def finish_list(path: Path, copy: Path) -> None:
+    """Write such a header whole, with the files as they are to be found from anywhere."""
+    with path.open("rb") as stream:
+        _meta_fields(stream, path)
+        head = path.read_bytes()[: stream.tell()]
+    names = [str(file.resolve()) for file in data_file_of(path, is_nrrd=False)[1:]]
+    copy.write_bytes(head + "".join(f"{name}\n" for name in names).encode("utf-8", "surrogateescape"))
+
+
+def _nrrd_fields(stream: BinaryIO, path: Path) -> dict[str, str]:
     """The header's fields by their names in lower case, up to the empty line; key/value pairs are left out."""
     fields: dict[str, str] = {}
-    for _ in range(_MOST_HEADER_LINES):
-        line = stream.readline(_CHUNK).rstrip(b"\r\n").decode("utf-8", "surrogateescape")
+    for line in _header_lines(stream, path):
         if not line:
-            break
+            return fields
         key, colon, value = line.partition(": ")
         if colon and not line.startswith("#"):
+            if len(line) > _LONGEST_FIELD and key.lower() != "content":
+                raise BadInputError(f"{path} is damaged: the field {key[:20]!r} of its header is too long.", _COPY)
             fields[key.strip().lower()] = value.strip()
     return fields
 
 
-def _meta_fields(stream: BinaryIO) -> dict[str, str]:
+def _meta_fields(stream: BinaryIO, path: Path) -> dict[str, str]:
     """The header's fields by their names in lower case, up to ElementDataFile, the last before the data."""
     fields: dict[str, str] = {}
-    for _ in range(_MOST_HEADER_LINES):
-        line = stream.readline(_CHUNK)
-        if not line or "elementdatafile" in fields:
-            break
-        key, _, value = line.decode("utf-8", "surrogateescape").partition("=")
+    for line in _header_lines(stream, path):
+        key, _, value = line.partition("=")
         fields[key.strip().lower()] = value.strip()
         if "elementdatafile" in fields:
             break
     return fields
+
+
+def _header_lines(stream: BinaryIO, path: Path) -> Iterator[str]:
+    """The lines of a header, without their ends. Raises BadInputError where there is no end to it."""
+    total = 0
+    for _ in range(_MOST_HEADER_LINES):
+        line = stream.readline(_CHUNK)
+        total += len(line)
+        if not line:
+            return
+        if total > _MOST_HEADER or len(line) == _CHUNK:
+            break
+        yield line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
+    raise BadInputError(f"{path} is damaged: there is no end to its header.", _COPY)
 
 
 def _numbers(text: str, convert: type[Number], path: Path, what: str) -> list[Number]:
@@ -234,15 +373,17 @@ def drain(content: BinaryIO | gzip.GzipFile) -> int:
     return total
 
 
-def _verify_zlib(stream: BinaryIO) -> None:
+def _verify_zlib(stream: BinaryIO) -> tuple[int, int]:
+    """Unpack to the end, which verifies the checksum; how long it is unpacked, and where in the stream it ends."""
     decompressor = zlib.decompressobj()
-    pending = b""
+    pending, length = b"", 0
     while not decompressor.eof:
         pending = pending or stream.read(_CHUNK)
         if not pending:
             raise EOFError("the data end too early")
-        decompressor.decompress(pending, _CHUNK)
+        length += len(decompressor.decompress(pending, _CHUNK))
         pending = decompressor.unconsumed_tail
+    return length, stream.tell() - len(pending) - len(decompressor.unused_data)
 
 
 def _damaged(path: Path) -> BadInputError:

@@ -26,6 +26,9 @@ STRETCH_PERCENTILES = (1.0, 99.0)
 LEAST_CONTRAST = 0.1
 """Share of a window below which nothing is stretched, so that noise stays noise."""
 _SAMPLES = 1_000_000
+_LARGEST_PLAIN, _LEAST_PLAIN = 1e30, 1e-30
+_FLOAT32_STEP = 1e-4
+"""Windows beyond these, or this narrow for their distance from 0, need float64."""
 _AIR, _SOFT_TISSUE = -700, (-150, 250)
 _LEAST_AIR, _LEAST_SOFT = 0.001, 0.05
 
@@ -37,16 +40,31 @@ class IntensityWindow:
     low: float
     high: float
 
+    def __post_init__(self) -> None:
+        """Raise BadInputError where no picture can be made."""
+        if not (np.isfinite(self.low) and np.isfinite(self.high) and self.high / 4 - self.low / 4 > 0):
+            raise BadInputError(
+                f"The volume's intensities from {self.low:g} to {self.high:g} cannot be told apart.",
+                "Rescale them, or set missing values to NaN; they are then read as the smallest value.",
+            )
+
     def apply(self, pixels: np.ndarray) -> np.ndarray:
         """A slice (rows, columns) or (rows, columns, 3) as float32, 0 to 1; what lies outside the window is clipped.
 
         Meant for slices: applied to a volume it would make a float copy of it.
         """
-        scaled = pixels.astype(np.float32)
+        if not self._fits_float32():
+            low, high = self.low / 4, self.high / 4  # no difference of such numbers is beyond float64
+            return np.clip((pixels.astype(np.float64) / 4 - low) / (high - low), 0, 1).astype(np.float32)
         with np.errstate(over="ignore"):  # padding such as -3.4e38 is far outside and stays there
+            scaled = pixels.astype(np.float32)
             scaled -= np.float32(self.low)
             scaled /= np.float32(self.high - self.low)
         return np.clip(scaled, 0, 1, out=scaled)
+
+    def _fits_float32(self) -> bool:
+        largest = max(abs(self.low), abs(self.high))
+        return largest < _LARGEST_PLAIN and self.high - self.low > max(_LEAST_PLAIN, _FLOAT32_STEP * largest)
 
     def stretched(self, values: np.ndarray) -> Self:
         """The part of the window that most of these `values` (0..1, any shape) fill, at least LEAST_CONTRAST of it."""

@@ -18,7 +18,7 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.file_kind import GZIP
 from FewShotSAMLib.core.files import compound_suffix
 from FewShotSAMLib.core.geometry import Forms, Geometry, perpendicular
-from FewShotSAMLib.core.integrity import MOST_EXPANSION, drain, refuse_spacing
+from FewShotSAMLib.core.integrity import MOST_EXPANSION, check_room, drain, refuse_spacing
 from FewShotSAMLib.core.packages import import_package
 from FewShotSAMLib.core.stored import StoredImage
 
@@ -37,7 +37,7 @@ def read_nifti(path: Path) -> StoredImage:
     Raises BadInputError for a file that is damaged, truncated, 4D or of complex numbers, and for a grid without size
     or with slanted axes.
     """
-    header_path, data_path = _pair(path)
+    header_path, data_path = pair_of(path)
     try:
         header = _header(_bytes_of(header_path, _LARGEST_HEADER), header_path)
         shape = _shape(header, path)
@@ -99,7 +99,7 @@ def _is_orthonormal(matrix: np.ndarray) -> bool:
     return bool(np.abs(axes.T @ axes - np.eye(3)).max() < _ROUNDING)
 
 
-def _pair(path: Path) -> tuple[Path, Path]:
+def pair_of(path: Path) -> tuple[Path, Path]:
     """Header and data file of what is named; the same one twice for a single file."""
     suffix = compound_suffix(path)
     if suffix not in (".hdr", ".img", ".img.gz"):
@@ -169,6 +169,7 @@ def _offset(header: Any, is_single: bool) -> int:
 def _data(path: Path, offset: int, length: int) -> bytes:
     """`length` bytes from `offset` on; checks that they are there, and the checksum of packed ones."""
     size = path.stat().st_size
+    check_room(path, length)
     with path.open("rb") as stream:
         packed = stream.read(2) == GZIP
         stream.seek(0)
@@ -234,7 +235,7 @@ def _geometry(header: Any, size: tuple[int, int, int], path: Path) -> tuple[Geom
         ]
     takes_sform = sform_code == _SCANNER or sform_code > 0 >= qform_code
     if not takes_sform or qform_code > 0:
-        _check(zooms, path)
+        _check([float(length) * scale for length in header["pixdim"][1:4]] if size[2] > 1 else zooms, path)
     qform = _millimetres(_qform(header, path), scale) if qform_code > 0 else _plain(zooms)
     forms = Forms(_matrix(sform), max(sform_code, 0), _matrix(qform), max(qform_code, 0))
     chosen, name = (sform, "sform") if takes_sform else (qform, "qform")
@@ -247,6 +248,9 @@ def _geometry(header: Any, size: tuple[int, int, int], path: Path) -> tuple[Geom
 def _qform(header: Any, path: Path) -> np.ndarray:
     nibabel = import_package("nibabel")
     try:
+        if header["pixdim"][0] == 0:  # stands for 1, by the format's description
+            header = header.copy()
+            header["pixdim"][0] = 1
         return np.asarray(header.get_qform(), dtype=np.float64)
     except (nibabel.spatialimages.HeaderDataError, ValueError) as error:
         raise BadInputError(f"The qform of {path} is no rotation.", "Correct the file's header.") from error

@@ -1,6 +1,7 @@
 """Finds the part of the slices around what is painted, for encoders that look closely at a region."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +17,48 @@ LEAST_MARGIN = 0.1
 """An earlier region is kept as long as it leaves this much."""
 LEAST_SIDE = 20
 """Pixels of the slice that the region spans at least, where the slice has them."""
+FINER = 1.3
+"""How many times smaller the pixels have to get that a segment has a region of its own."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of the slices, and the segments 1 to C that are looked for in it."""
+
+    labels: tuple[int, ...]
+    crop: Box
+
+
+def regions(annotation: Annotation, plane: SlicePlane, size: int, earlier: Sequence[Region] = ()) -> tuple[Region, ...]:
+    """Regions of `size` pixels a side for segments that a common one would show too coarsely; none where it does not.
+
+    earlier: those of a run before, which stay as they are where they still fit.
+    """
+    if earlier:
+        return tuple(replace(each, crop=region_box(annotation.of(each.labels), plane, each.crop)) for each in earlier)
+    shown = [
+        label
+        for label in range(1, len(annotation.segmentation.segments) + 1)
+        if any(annotation.shows(label, index) for index in annotation.painted)
+    ]
+    alone = {label: region_box(annotation.of([label]), plane) for label in shown}
+    groups: list[Region] = []
+    for label in sorted(shown, key=lambda each: -_pixel(alone[each], plane, size)):
+        for number, group in enumerate(groups):
+            together = tuple(sorted((*group.labels, label)))
+            crop = region_box(annotation.of(together), plane)
+            if _pixel(crop, plane, size) <= FINER * min(_pixel(alone[each], plane, size) for each in together):
+                groups[number] = Region(together, crop)
+                break
+        else:
+            groups.append(Region((label,), alone[label]))
+    return tuple(groups) if len(groups) > 1 else ()
+
+
+def _pixel(box: Box, plane: SlicePlane, size: int) -> float:
+    """Side in mm of what can be told apart in a region: its own pixels, but never less than the slice's."""
+    down, across = plane.spacing
+    return max((box[1] - box[0]) * down / size, (box[3] - box[2]) * across / size, min(down, across))
 
 
 def region_box(annotation: Annotation, plane: SlicePlane, earlier: Box | None = None) -> Box:

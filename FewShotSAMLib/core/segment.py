@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.geometry import Geometry
+
+LONGEST_NAME = 255
+"""Characters of a segment's name or ID."""
+LARGEST_LABEL = 65535
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,28 @@ class Segment:
     name_auto_generated: bool = False
     color_auto_generated: bool = False
 
+    def __post_init__(self) -> None:
+        """Raise BadInputError for a segment that no file of ours could hold and give back."""
+        texts = (("name", self.name), ("ID", self.id), *(("tag", text) for pair in self.tags.items() for text in pair))
+        for what, text in texts:
+            if not isinstance(text, str) or (what != "tag" and len(text) > LONGEST_NAME):
+                shown = f"A segment has the {what} {str(text)[:40]}..."
+                raise BadInputError(f"{shown}, no text of at most {LONGEST_NAME} characters.", "Rename it.")
+        if not self.id:
+            raise BadInputError(f"The segment “{self.name}” has no ID.", "Save it again in 3D Slicer.")
+        for what, number, least in (("label value", self.label_value, 1), ("layer", self.layer, 0)):
+            is_whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
+            if not is_whole or not least <= number <= LARGEST_LABEL:
+                raise BadInputError(
+                    f"The segment “{self.name}” has the {what} {str(number)[:40]}, which is beyond range.",
+                    f"Use label values from 1 to {LARGEST_LABEL}.",
+                )
+        parts = [part for part in self.color if isinstance(part, float | int | np.number) and 0 <= part <= 1]
+        if len(parts) != 3 or len(self.color) != 3:
+            raise BadInputError(
+                f"The segment “{self.name}” has no colour of three parts from 0 to 1.", "Give it another one."
+            )
+
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
@@ -39,6 +66,13 @@ class Segmentation:
     segments: tuple[Segment, ...]
     fields: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise BadInputError where two segments could not be told apart."""
+        ids = [segment.id for segment in self.segments]
+        if len(set(ids)) < len(ids):
+            twice = next(each for each in ids if ids.count(each) > 1)
+            raise BadInputError(f"Two segments have the same ID “{twice}”.", "Save the file again in 3D Slicer.")
 
     def mask(self, segment: Segment) -> np.ndarray:
         """The voxels of a segment, (K, J, I) bool."""

@@ -14,6 +14,7 @@ from FewShotSAMLib.core.files import check_name, check_writable, compound_suffix
 from FewShotSAMLib.core.geometry import SAME_TOLERANCE, SLIGHT, Geometry
 from FewShotSAMLib.core.image_io import WRITABLE_SUFFIXES, check_grid, check_suffix, read_image, write_image
 from FewShotSAMLib.core.segment import (
+    LARGEST_LABEL,
     Segment,
     Segmentation,
     segments_of_labels,
@@ -32,7 +33,6 @@ __all__ = [
 ]
 
 SEGMENTATION_SUFFIXES = (".seg.nrrd", *WRITABLE_SUFFIXES, SEG_SUFFIX)
-LARGEST_LABEL = 65535
 _TOLD = 0.01  # voxels between annotation and volume from which on a user is told
 _WHOLE_TOLERANCE = 0.01  # labels stored as scaled floats come back as 2.9999
 
@@ -131,12 +131,7 @@ def write_segmentation(segmentation: Segmentation, path: Path | str, source: Seq
         labels, warnings = _label_map(segmentation)
         write_image(labels, segmentation.geometry, path)
         return warnings
-    try:
-        write_seg_nrrd(with_reference(segmentation, source), path)
-    except OSError as error:
-        raise BadInputError(
-            f"{path} could not be written ({error.strerror}).", "Check the disk's free space."
-        ) from error
+    write_seg_nrrd(with_reference(segmentation, source), path)
     return []
 
 
@@ -185,13 +180,17 @@ def _range(voxels: np.ndarray, path: Path) -> tuple[int, int]:
     low, high = 0, 0
     for layer in voxels:
         for plane in layer:
-            if plane.dtype.kind == "f" and not (np.abs(plane - np.rint(plane)) <= _WHOLE_TOLERANCE).all():
+            if plane.dtype.kind == "f" and not _is_whole(plane):
                 raise BadInputError(
                     f"{path} holds voxels that are no whole numbers.",
                     "Give a label map, not an image or a probability map.",
                 )
             low, high = min(low, round(float(plane.min()))), max(high, round(float(plane.max())))
     return low, high
+
+
+def _is_whole(plane: np.ndarray) -> bool:
+    return bool(np.isfinite(plane).all() and np.allclose(plane, np.rint(plane), 0.0, _WHOLE_TOLERANCE))
 
 
 def _without_strangers(

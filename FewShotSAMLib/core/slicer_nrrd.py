@@ -22,6 +22,7 @@ _KEPT_FIELDS = (
 )
 _DEFAULT_FIELDS = {"MasterRepresentation": "Binary labelmap", "ContainedRepresentationNames": "Binary labelmap|"}
 _FASTEST = 1
+_MOST_DIGITS = 6
 _GZIP_WINDOW = 31  # zlib's code for a gzip header around the data
 _TYPES = {1: "unsigned char", 2: "unsigned short"}
 
@@ -36,20 +37,21 @@ def parse_segments(metadata: Mapping[str, str], layer_count: int) -> tuple[Segme
 
     Files of Slicer before 4.11 name no layers: each segment is a component of its own.
     """
-    numbers = sorted({int(match[1]) for key in metadata if (match := _SEGMENT_KEY.match(key))})
+    found = {match[1] for key in metadata if (match := _SEGMENT_KEY.match(key))}
+    if any(len(each) > _MOST_DIGITS for each in found):
+        raise BadInputError("The segments' header fields are damaged.", "Save it again in 3D Slicer.")
+    numbers = sorted(map(int, found))
     try:
         segments = tuple(_parse_segment(metadata, number, layer_count) for number in numbers)
     except ValueError as error:
         raise BadInputError(
             f"The segments' header fields are damaged ({error}).", "Save it again in 3D Slicer."
         ) from error
-    odd = next(
-        (each for each in segments if not (0 <= each.layer < layer_count and 0 < each.label_value < 1 << 16)), None
-    )
+    odd = next((each for each in segments if each.layer >= layer_count), None)
     if odd is not None:
         raise BadInputError(
-            f"Segment {odd.name!r} has label value {odd.label_value} in layer {odd.layer}, which is beyond range.",
-            "Use label values from 1 to 65535.",
+            f"The segment “{odd.name}” lies in layer {odd.layer}, which the file does not have.",
+            "Save it again in 3D Slicer.",
         )
     return segments
 
@@ -79,7 +81,8 @@ def _parse_segment(metadata: Mapping[str, str], number: int, layer_count: int) -
 
     identifier = value("ID", f"Segment_{number + 1}")
     color = [float(part) for part in value("Color", value("DefaultColor", "")).split()]
-    red, green, blue = color if len(color) == 3 else default_color(number)
+    is_color = len(color) == 3 and all(0 <= part <= 1 for part in color)
+    red, green, blue = color if is_color else default_color(number)
     return Segment(
         id=identifier,
         name=value("Name", identifier),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from FewShotSAMLib.core.dicom import is_dicom, read_dicom_file, read_dicom_folder
+from FewShotSAMLib.core.dicom import Step, is_dicom, no_step, read_dicom_file, read_dicom_folder
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import check_name, compound_suffix
 from FewShotSAMLib.core.geometry import Geometry
@@ -49,25 +49,29 @@ class Volume:
         return digest.hexdigest()
 
 
-def read_volume(path: Path | str) -> Volume:
+def read_volume(path: Path | str, step: Step = no_step) -> Volume:
     """Read a NRRD, NIfTI or MetaImage file, a 2D image (one slice), or a DICOM series by its folder or any file of it.
 
     RGB and RGBA images of 8 bits become RGB volumes. NaN and infinite voxels become the smallest finite value, with
     a warning. Raises BadInputError for a file that is missing, unreadable, truncated, 4D, constant, or neither grey
-    nor RGB.
+    nor RGB. step: see `dicom.Step`.
     """
     path = Path(path)
     check_name(path)
     if path.is_dir():
-        stored = read_dicom_folder(path)
+        stored = read_dicom_folder(path, step)
     else:
-        stored = read_dicom_file(path) if path.is_file() and is_dicom(path) else read_image(path)
+        stored = read_dicom_file(path, step) if path.is_file() and is_dicom(path) else read_image(path)
     voxels = _scalar_or_rgb(stored, path)
     voxels, warnings = _checked_range(voxels, path)
-    suffix = "" if path.is_dir() else compound_suffix(path)
-    name = path.resolve().name
-    name = name.removesuffix(name[len(name) - len(suffix) :])
+    name = volume_name(path.resolve())
     return Volume(voxels, stored.geometry, name, stored.warnings + warnings, stored.modality, stored.source)
+
+
+def volume_name(path: Path) -> str:
+    """What a volume is called: as its file, without the suffix, or as the folder of its series."""
+    suffix = "" if path.is_dir() else compound_suffix(path)
+    return path.name.removesuffix(path.name[len(path.name) - len(suffix) :])
 
 
 def _scalar_or_rgb(stored: StoredImage, path: Path) -> np.ndarray:

@@ -93,7 +93,7 @@ class Look:
     @classmethod
     def of(cls, volume: Volume, window: IntensityWindow) -> Self:
         """The look of a volume."""
-        values = window.apply(sample(volume).astype(np.float32)).ravel()
+        values = window.apply(sample(volume)).ravel()
         inside = values[values > 0]
         quantiles = np.quantile(inside, _QUANTILES) if inside.size else np.zeros(len(_QUANTILES))
         ct = not volume.is_rgb and is_ct(volume)[0]

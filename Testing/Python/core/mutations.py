@@ -19,6 +19,8 @@ import SimpleITK
 MOST_SECONDS, MOST_BYTES = 60, 4 << 30
 NOBODY = 65534
 SIDE = 24
+PAIRS = ("pair.nhdr", "pair.mhd", "pair.hdr")
+"""Headers whose voxels lie in a file beside them."""
 
 
 def originals(folder: Path) -> dict[str, Path]:
@@ -46,9 +48,18 @@ def originals(folder: Path) -> dict[str, Path]:
     drawn = Segmentation(layers, volume.geometry, (Segment("a", "a", (1, 0, 0), 1),))
     write_segmentation(drawn, folder / "a.seg.nrrd")
     write_segmentation(drawn, folder / "seg.dcm", volume.source)
-    return found | {
-        name: folder / name for name in ("two.nii", "a.mgz", "slice.dcm", "frames.dcm", "a.seg.nrrd", "seg.dcm")
-    }
+    names = ["two.nii", "a.mgz", "slice.dcm", "frames.dcm", "a.seg.nrrd", "seg.dcm"]
+    for name in ("pair.nhdr", "pair.mhd", "pair.hdr", "pair.img", "a.vtk"):
+        SimpleITK.WriteImage(image, str(folder / name), False)
+    SimpleITK.WriteImage(drawn_as_picture(voxels), str(folder / "a.png"))
+    for name in ("a.tif", "a.jpg", "a.bmp"):
+        SimpleITK.WriteImage(drawn_as_picture(voxels), str(folder / name))
+    return found | {name: folder / name for name in (*names, *PAIRS, "a.vtk", "a.png", "a.tif", "a.jpg", "a.bmp")}
+
+
+def drawn_as_picture(voxels: np.ndarray) -> SimpleITK.Image:
+    """A slice in shades of grey."""
+    return SimpleITK.GetImageFromArray(((voxels[0] + 900) // 8).astype(np.uint8))
 
 
 def mutated(content: bytes, seed: int) -> bytes:
@@ -77,6 +88,15 @@ def mutated(content: bytes, seed: int) -> bytes:
         start = rng.randrange(head)
         del data[start : start + rng.randint(1, 12)]
     return bytes(data)
+
+
+def placed(original: Path, folder: Path, content: bytes, seed: int) -> Path:
+    """A mutation as a file, with its voxels beside it where it is a header that finds them by its own name."""
+    path = folder / f"m-{original.name}"
+    path.write_bytes(mutated(content, seed))
+    if original.suffix == ".hdr":
+        path.with_suffix(".img").write_bytes(original.with_suffix(".img").read_bytes())
+    return path
 
 
 def _change_digits(data: bytearray, head: int, rng: random.Random) -> None:
@@ -110,8 +130,7 @@ def _children(folder: Path, original: Path, count: int) -> Iterator[tuple[int, i
     """For each mutation its seed, the exit status of a child of limited means, and the seconds it took."""
     content = original.read_bytes()
     for seed in range(count):
-        path = folder / f"m-{original.name}"
-        path.write_bytes(mutated(content, seed))
+        path = placed(original, folder, content, seed)
         started = time.monotonic()
         child = os.fork()
         if child == 0:
@@ -132,8 +151,9 @@ def _children(folder: Path, original: Path, count: int) -> Iterator[tuple[int, i
         yield seed, os.waitpid(child, 0)[1], time.monotonic() - started
 
 
-def main(count: int, folder: Path, names: Sequence[str]) -> None:
-    """Print, for each format or those named, how many mutations were read, refused, and worse."""
+def main(count: int, folder: Path, names: Sequence[str]) -> bool:
+    """Print, for each format or those named, how many mutations were read, refused, and worse; whether none was."""
+    good = True
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o777)
     for name, original in originals(folder).items():
@@ -149,9 +169,11 @@ def main(count: int, folder: Path, names: Sequence[str]) -> None:
         summary = {what: len(seeds) if what in ("read", "refused") else seeds for what, seeds in told.items()}
         sys.stdout.write(f"{name:12} {json.dumps(summary)} slowest {slowest:.1f} s\n")
         sys.stdout.flush()
+        good = good and not told.keys() - {"read", "refused"}
+    return good
 
 
 if __name__ == "__main__":
     import tempfile
 
-    main(int(sys.argv[1]), Path(tempfile.mkdtemp(prefix="mutations-")), sys.argv[2:])
+    sys.exit(0 if main(int(sys.argv[1]), Path(tempfile.mkdtemp(prefix="mutations-")), sys.argv[2:]) else 1)

@@ -154,3 +154,17 @@ def test_segments_that_are_only_listed_do_not_count(ball: np.ndarray) -> None:
     annotation, warnings = annotate(Segmentation(layers, Geometry((44, 40, 36), SPACING), listed))
     assert [segment.name for segment in annotation.segmentation.segments] == ["7", "299"]
     assert warnings == ["298 segments without any paint were left out."]
+
+
+def test_a_part_knows_of_its_segments_what_the_whole_does(ball: np.ndarray) -> None:
+    """A slice painted for another segment says that there is none of this one; alone it would say nothing."""
+    other = np.roll(ball, 5, axis=2) & ~ball
+    whole, _ = annotate(segmentation(painted(ball, (0, 8), (0, 12)), painted(other, (0, 8), (0, 12), (0, 16))), 0, [1])
+    for label in (1, 2):
+        part = whole.of([label])
+        assert part.known == (whole.known[label - 1],)
+        assert [each.name for each in part.segmentation.segments] == [whole.segmentation.segments[label - 1].name]
+        for index in range(ball.shape[0]):
+            assert part.sought(index) == (frozenset([1]) if label in whole.sought(index) else frozenset())
+            assert np.array_equal(part.classes(index) == 1, whole.classes(index) == label)
+    assert whole.of([2, 1]).known == whole.known[::-1]

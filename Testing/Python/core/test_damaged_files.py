@@ -13,7 +13,6 @@ PER_FORMAT = 12
 def test_mutations_are_read_or_refused(tmp_path: Path) -> None:
     for name, original in mutations.originals(tmp_path).items():
         content, read = original.read_bytes(), mutations.reader_of(name)
-        path = tmp_path / f"m-{name}"
         for seed in range(PER_FORMAT):
-            path.write_bytes(mutations.mutated(content, seed))
+            path = mutations.placed(original, tmp_path, content, seed)
             assert mutations.outcome(path, read) in ("read", "refused"), (name, seed)

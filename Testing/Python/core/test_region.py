@@ -6,7 +6,7 @@ import pytest
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.plane import slice_plane
-from FewShotSAMLib.core.region import LEAST_SIDE, region_box
+from FewShotSAMLib.core.region import LEAST_SIDE, Region, region_box, regions
 from FewShotSAMLib.core.segment import Segment, Segmentation
 
 SHAPE = (6, 100, 120)
@@ -46,3 +46,52 @@ def test_an_earlier_region_is_kept_while_it_fits() -> None:
     earlier = box_of(drawn(slice(30, 70), slice(40, 80)))
     assert box_of(drawn(slice(32, 73), slice(40, 80)), earlier) == earlier
     assert box_of(drawn(slice(30, 90), slice(40, 80)), earlier) != earlier
+
+
+def several(*boxes: tuple[slice, slice], spacing: float = 1.0) -> Annotation:
+    """A segment in each box, all on one slice."""
+    geometry = Geometry(SHAPE[::-1], (spacing, spacing, 1.0))
+    layers = np.zeros((1, *SHAPE), np.uint8)
+    for number, box in enumerate(boxes, start=1):
+        layers[(0, 2, *box)] = number
+    segments = tuple(Segment(str(n), str(n), (1.0, 0.0, 0.0), n + 1) for n in range(len(boxes)))
+    return Annotation(Segmentation(layers, geometry, segments), 0, (2,))
+
+
+LARGE, SMALL, BESIDE = (
+    (slice(0, 60), slice(0, 70)),
+    (slice(85, 95), slice(100, 110)),
+    (slice(86, 96), slice(106, 116)),
+)
+
+
+def regions_of(annotation: Annotation, size: int, earlier: tuple[Region, ...] = ()) -> tuple[Region, ...]:
+    return regions(annotation, slice_plane(annotation.segmentation.geometry, 0), size, earlier)
+
+
+def test_small_segments_far_from_large_ones_have_regions_of_their_own() -> None:
+    found = regions_of(several(SMALL, LARGE, BESIDE), 48)
+    assert [each.labels for each in found] == [(2,), (1, 3)]
+    for each in found:
+        alone = several(*((LARGE,) if each.labels == (2,) else (SMALL, BESIDE)))
+        assert each.crop == box_of(alone)
+
+
+@pytest.mark.parametrize(("size", "boxes"), [(48, (LARGE, LARGE)), (48, (SMALL, BESIDE)), (480, (LARGE, SMALL))])
+def test_one_region_is_enough(size: int, boxes: tuple[tuple[slice, slice], ...]) -> None:
+    """Segments of one size, near each other, or of slices whose pixels are as large as the region's anyway."""
+    assert regions_of(several(*boxes), size) == ()
+
+
+def test_earlier_regions_are_kept_while_they_fit() -> None:
+    earlier = regions_of(several(LARGE, SMALL), 48)
+    rows, columns = SMALL
+    moved = (slice(rows.start, rows.stop + 1), columns)
+    assert regions_of(several(LARGE, moved), 48, earlier) == earlier
+    beyond = (slice(rows.start - 30, rows.stop), columns)
+    assert regions_of(several(LARGE, beyond), 48, earlier) != earlier
+
+
+def test_a_segment_that_is_painted_nowhere_has_no_region() -> None:
+    nowhere = (slice(0, 0), slice(0, 0))
+    assert [each.labels for each in regions_of(several(LARGE, nowhere, SMALL), 48)] == [(1,), (3,)]

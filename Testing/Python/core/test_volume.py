@@ -33,7 +33,16 @@ def test_write_image_round_trip(tmp_path: Path, ramp: np.ndarray, geometry: Geom
         write_image(ramp, geometry, tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32, np.float64])
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+def test_a_modality_that_itk_noted_is_read(tmp_path: Path, ramp: np.ndarray, geometry: Geometry, suffix: str) -> None:
+    image = SimpleITK.GetImageFromArray(ramp)
+    image.SetMetaData("0008|0060", "CT ")  # as after ReadImage of a DICOM file
+    SimpleITK.WriteImage(image, tmp_path / f"itk{suffix}")
+    write_image(ramp, geometry, tmp_path / f"ours{suffix}", "CT")
+    assert {read_volume(tmp_path / f"{name}{suffix}").modality for name in ("itk", "ours")} == {"CT"}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.int64, np.uint64, np.float32, np.float64])
 def test_stored_dtype_is_kept(save: Callable, ramp: np.ndarray, dtype: type) -> None:
     assert read_volume(save((ramp + 100).astype(dtype))).voxels.dtype == dtype
 

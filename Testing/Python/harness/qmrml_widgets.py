@@ -116,7 +116,7 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
     """Lists the scene's nodes in a real QComboBox, between "None" and the menu's actions, as qMRMLSceneModel does.
 
     So what is chosen when nodes come and go, and which signals are sent, is Qt's own doing: after the import or the
-    closing of a scene all rows are made anew and the choice is lost; batch processing changes nothing.
+    closing of a scene all rows are made again and the choice is lost; batch processing changes nothing.
     """
 
     currentNodeIDChanged = Signal(str)
@@ -215,7 +215,7 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
             self._chooseNoneIfGone()
 
     def _update(self, _: Any = None) -> None:
-        """All rows of nodes anew."""
+        """All rows of nodes again."""
         none, extras = self._flags["noneEnabled"], self._actions()
         count = self._rows.rowCount()
         if not count:

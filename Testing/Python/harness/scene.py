@@ -71,6 +71,9 @@ def watched_scene() -> Iterator[slicer.vtkMRMLScene]:
     with watched() as messages:
         made = new_scene()
         yield made
+        # What the application's plug-ins do as nodes go; else a later node at the same address finds their items.
+        if (hierarchy := made.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")) is not None:
+            hierarchy.RemoveAllItems()
         made.Clear(True)
     assert messages.found == []
 
@@ -132,14 +135,15 @@ def store(
     return image
 
 
-def paint(node: slicer.vtkMRMLSegmentationNode, name: str, mask: np.ndarray, geometry: Geometry) -> None:
-    """Paint voxels (K, J, I) bool with Slicer's own logic; other segments there are overwritten."""
+def paint(
+    node: slicer.vtkMRMLSegmentationNode, name: str, mask: np.ndarray, geometry: Geometry, overwrites: bool = True
+) -> None:
+    """Paint voxels (K, J, I) bool with Slicer's own logic; other segments there are overwritten, or stay as well."""
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     image = labelmap(mask, RAS @ geometry.index_to_physical())
     everybody = [node.GetSegmentation().GetNthSegmentID(n) for n in range(node.GetSegmentation().GetNumberOfSegments())]
-    assert logic.SetBinaryLabelmapToSegment(
-        image, node, name, logic.MODE_MERGE_MASK, image.GetExtent(), False, [each for each in everybody if each != name]
-    )
+    others = [each for each in everybody if each != name and overwrites]
+    assert logic.SetBinaryLabelmapToSegment(image, node, name, logic.MODE_MERGE_MASK, image.GetExtent(), False, others)
 
 
 def voxels(node: slicer.vtkMRMLSegmentationNode, name: str, geometry: Geometry) -> np.ndarray:

@@ -1,0 +1,325 @@
+"""What a model keeps of the volume that it was learned on, and how its labels come to another volume: by registration.
+
+Anatomy is alike from one body to the next, so that labels which follow the deformation between two images are a better
+guess than a network that knows one body alone. Source of the registration: affine by mutual information (Mattes et al.,
+2003), then diffeomorphic demons (Vercauteren et al., 2009), both from ITK.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+from scipy import ndimage
+
+from FewShotSAMLib.core.geometry import Geometry
+
+MARGIN_MM = 30.0
+"""Of the image around the segments that is kept."""
+MOST_VOXELS = 1_500_000
+"""Of that image; a larger one is kept coarser."""
+MOST_DEFORMED = 600_000
+"""Voxels of the grid on which the deformation is found."""
+TISSUE = 25
+"""Grey value, of 255, above which a voxel is part of the body."""
+ALIKE = 0.58
+"""Correlation of both images in and around the labels, before they are bent onto each other, from which on they count
+as the same anatomy. Of three hippocampi it is 0.65 to 0.80, of two sarcomas 0.17 and 0.52. After the bending it tells
+nothing: then it is 0.7 for the sarcomas, too."""
+MOST_SCALED = 1.7
+"""Ratio of both volumes, either way, beyond which they do not."""
+OFFSETS_MM = (0.0, -40.0, 40.0, -80.0, 80.0)
+"""Where along the body the region is looked for, from where it lay in the first one."""
+MOST_SAMPLES = 60_000
+"""Voxels at which the affine registration compares both images."""
+LEVELS = ((4, 60), (2, 40), (1, 20))
+"""Coarsening and iterations of the demons."""
+AT_ONCE = 5
+"""Iterations between two moments in which the user may cancel."""
+AROUND = 5
+"""Voxels around the labels in which the images are compared."""
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """The image around finished segments: grey (K, J, I) uint8 through the model's window; classes (K, J, I) uint8, 1
+    to C; place: where its centre lies in the body, as shares of its extent along LPS."""
+
+    grey: np.ndarray
+    classes: np.ndarray
+    geometry: Geometry
+    place: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, grey: np.ndarray, classes: np.ndarray, geometry: Geometry) -> Self | None:
+        """What is kept of a volume (K, J, I), uint8, with these classes; None where they are empty or the volume is too
+        thin to be registered."""
+        if not classes.any() or min(grey.shape) < 4:
+            return None
+        box = _around(classes > 0, [MARGIN_MM / mm for mm in geometry.spacing_kji])
+        cut, labels = (
+            sitk.RegionOfInterest(_image(part, geometry), *_corner_and_size(box)) for part in (grey, classes)
+        )
+        grid = _coarser(cut, MOST_VOXELS)
+        kept = sitk.Resample(cut, grid, sitk.Transform(), sitk.sitkLinear)
+        found = sitk.Resample(labels, grid, sitk.Transform(), sitk.sitkNearestNeighbor)
+        low, high = _body(_image(grey, geometry))
+        place = (_centre(kept) - low) / np.maximum(high - low, 1.0)
+        return cls(
+            sitk.GetArrayFromImage(kept), sitk.GetArrayFromImage(found), _geometry_of(kept), tuple(place.tolist())
+        )
+
+
+@dataclass(frozen=True)
+class Transferred:
+    """An atlas's labels on another volume: shares (C, K, J, I) uint8, how much of each voxel, of 255, is a segment;
+    likeness: correlation of both images around them, -1 to 1; scale: the atlas's volume as a share of that found."""
+
+    shares: np.ndarray
+    likeness: float
+    scale: float = 1.0
+
+    @property
+    def is_alike(self) -> bool:
+        """Whether the volume shows the same anatomy, so that the labels mean something."""
+        return self.likeness >= ALIKE and 1 / MOST_SCALED <= self.scale <= MOST_SCALED
+
+
+class _Progress:
+    """Steps done of all; either call may raise, because the user wants to stop."""
+
+    def __init__(self, report: Callable[[int, int], None]) -> None:
+        self._report, self._done = report, 0
+        self._total = len(OFFSETS_MM) + 1 + sum(-(-iterations // AT_ONCE) for _, iterations in LEVELS)
+
+    def check(self) -> None:
+        """Tell the same again."""
+        self._report(min(self._done, self._total - 1), self._total)
+
+    def step(self) -> None:
+        """One is done."""
+        self.check()
+        self._done += 1
+
+    def end(self) -> None:
+        """All are done."""
+        self._report(self._total, self._total)
+
+
+def transfer(
+    atlas: Atlas, count: int, grey: np.ndarray, geometry: Geometry, progress: Callable[[int, int], None]
+) -> Transferred:
+    """Bring the labels 1 to `count` of an atlas to another volume, grey (K, J, I) uint8 through the same window.
+
+    progress(done, total) is called several times a second, and may raise to stop.
+    """
+    told, volume = _Progress(progress), _image(grey, geometry)
+    affine = _affine(_unit(_image(atlas.grey, atlas.geometry)), volume, atlas.place, told)
+    back = affine.GetInverse()
+    moved = sitk.Resample(_image((atlas.classes > 0).astype(np.uint8), atlas.geometry), volume, back)
+    inside = sitk.GetArrayViewFromImage(moved) > 0
+    if not inside.any():
+        return Transferred(np.zeros((count, *grey.shape), np.uint8), -1.0)
+    box = _around(inside, [MARGIN_MM / 2 / mm for mm in geometry.spacing_kji])
+    grid = _coarser(sitk.RegionOfInterest(volume, *_corner_and_size(box)), MOST_DEFORMED)
+    fixed = _unit(sitk.Resample(volume, grid))
+    moving = _unit(sitk.Resample(_image(atlas.grey, atlas.geometry), grid, back))
+    moving = sitk.Cast(sitk.HistogramMatching(moving, fixed, 256, 15, False), sitk.sitkFloat32)
+    bend = _demons(fixed, moving, told)
+    whole = sitk.CompositeTransform([back, bend])
+    likeness = _correlation(fixed, moving, _found(atlas, back, grid))
+    shares = np.stack([_share(atlas, label, whole, grid, volume) for label in range(1, count + 1)])
+    told.end()
+    return Transferred(shares, likeness, abs(float(np.linalg.det(np.reshape(affine.GetMatrix(), (3, 3))))))
+
+
+def _affine(
+    fixed: sitk.Image, volume: sitk.Image, place: tuple[float, float, float], told: _Progress
+) -> sitk.AffineTransform:
+    """From the atlas's points to those of the volume: the best of several places to begin with."""
+    factors = [max(1, int(own / its)) for own, its in zip(fixed.GetSpacing(), volume.GetSpacing(), strict=True)]
+    moving = _unit(sitk.Shrink(volume, factors))
+    best: tuple[float, sitk.Transform] | None = None
+    for start in _starts(fixed, volume, place):
+        told.step()
+        measured, found = _optimised(fixed, moving, start, (4, 2), told)
+        if best is None or measured < best[0]:
+            best = (measured, found)
+    assert best is not None
+    told.step()
+    rigid = sitk.Euler3DTransform(best[1])
+    affine = sitk.AffineTransform(rigid.GetMatrix(), rigid.GetTranslation(), rigid.GetCenter())
+    return sitk.AffineTransform(_optimised(fixed, moving, affine, (2, 1), told)[1])
+
+
+def _starts(
+    fixed: sitk.Image, volume: sitk.Image, place: tuple[float, float, float]
+) -> Iterator[sitk.Euler3DTransform]:
+    """Translations that bring the atlas's centre to about the same place in the body, or to another along it."""
+    low, high = _body(volume)
+    centre, aim = _centre(fixed), low + np.asarray(place) * (high - low)
+    first, last = low[2] - 1.0, high[2] + 1.0
+    for offset in OFFSETS_MM:
+        there = aim + np.array([0.0, 0.0, offset])
+        if offset and not first + 20 < there[2] < last - 20:
+            continue
+        start = sitk.Euler3DTransform()
+        start.SetCenter(centre.tolist())
+        start.SetTranslation((there - centre).tolist())
+        yield start
+
+
+def _optimised(
+    fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform, shrinks: tuple[int, ...], told: _Progress
+) -> tuple[float, sitk.Transform]:
+    """Mutual information, the lower the better, and the transform; the start where there is nothing to optimise."""
+    found = type(start)(start)
+    method = sitk.ImageRegistrationMethod()
+    method.SetMetricAsMattesMutualInformation(32)
+    method.SetMetricSamplingStrategy(method.REGULAR)
+    # Samples are jittered, by the clock unless told otherwise; several threads would add up in an order of their own.
+    method.SetMetricSamplingPercentage(min(1.0, MOST_SAMPLES / fixed.GetNumberOfPixels()), seed=1)
+    method.SetNumberOfThreads(1)
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-3, 100)
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetShrinkFactorsPerLevel(shrinks)
+    method.SetSmoothingSigmasPerLevel([factor // 2 for factor in shrinks])
+    method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOff()
+    method.SetInitialTransform(found, inPlace=True)
+    stopped: list[BaseException] = []
+
+    def step() -> None:
+        """Nothing may be raised out of ITK's loop."""
+        try:
+            told.check()
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            stopped.append(error)
+            method.StopRegistration()
+
+    method.AddCommand(sitk.sitkIterationEvent, step)
+    try:
+        method.Execute(fixed, moving)
+    except RuntimeError:  # ITK's only word for images that do not overlap, or without any contrast
+        return np.inf, start
+    if stopped:
+        raise stopped[0]
+    return float(method.GetMetricValue()), found
+
+
+def _demons(fixed: sitk.Image, moving: sitk.Image, told: _Progress) -> sitk.DisplacementFieldTransform:
+    field: sitk.Image | None = None
+    for coarsening, iterations in LEVELS:
+        factors = [max(1, min(coarsening, size // 8)) for size in fixed.GetSize()]
+        sigmas = [coarsening / 2 * mm for mm in fixed.GetSpacing()]
+        smooth = (
+            fixed if coarsening == 1 else sitk.Cast(sitk.SmoothingRecursiveGaussian(fixed, sigmas), sitk.sitkFloat32)
+        )
+        target = sitk.Shrink(smooth, factors)
+        source = sitk.Resample(moving, target)
+        for done in range(0, iterations, AT_ONCE):
+            told.step()
+            demons = sitk.DiffeomorphicDemonsRegistrationFilter()
+            demons.SetNumberOfIterations(min(AT_ONCE, iterations - done))
+            demons.SetStandardDeviations(1.5)
+            demons.SetSmoothDisplacementField(True)
+            if field is None:
+                field = demons.Execute(target, source)
+            else:
+                field = demons.Execute(target, source, _field_on(field, target))
+    assert field is not None
+    return sitk.DisplacementFieldTransform(_field_on(field, fixed))
+
+
+def _field_on(field: sitk.Image, grid: sitk.Image) -> sitk.Image:
+    return sitk.Resample(field, grid, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkVectorFloat64)
+
+
+def _found(atlas: Atlas, whole: sitk.Transform, grid: sitk.Image) -> np.ndarray:
+    every = _image((atlas.classes > 0).astype(np.uint8), atlas.geometry)
+    return sitk.GetArrayFromImage(sitk.Resample(every, grid, whole, sitk.sitkNearestNeighbor)) > 0
+
+
+def _share(atlas: Atlas, label: int, whole: sitk.Transform, grid: sitk.Image, volume: sitk.Image) -> np.ndarray:
+    own = _image((atlas.classes == label).astype(np.float32), atlas.geometry)
+    there = sitk.Resample(own, grid, whole, sitk.sitkLinear, 0.0)
+    found = sitk.GetArrayFromImage(sitk.Resample(there, volume, sitk.Transform(), sitk.sitkLinear, 0.0))
+    return np.rint(found * 255).astype(np.uint8)
+
+
+def _correlation(first: sitk.Image, second: sitk.Image, labels: np.ndarray) -> float:
+    if not labels.any():
+        return -1.0
+    near = ndimage.binary_dilation(labels, iterations=AROUND)
+    ours, theirs = (sitk.GetArrayViewFromImage(image)[near].astype(np.float64) for image in (first, second))
+    if ours.std() < 1e-6 or theirs.std() < 1e-6:
+        return -1.0
+    return float(np.corrcoef(ours, theirs)[0, 1])
+
+
+def _image(array: np.ndarray, geometry: Geometry) -> sitk.Image:
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array))
+    image.SetSpacing(geometry.spacing)
+    image.SetOrigin(geometry.origin)
+    image.SetDirection(geometry.direction)
+    return image
+
+
+def _geometry_of(image: sitk.Image) -> Geometry:
+    return Geometry(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+
+
+def _unit(image: sitk.Image) -> sitk.Image:
+    return sitk.Cast(sitk.Cast(image, sitk.sitkFloat32) / 255.0, sitk.sitkFloat32)
+
+
+def _around(mask: np.ndarray, margins: list[float]) -> list[tuple[int, int]]:
+    """First and end index along (k, j, i) of a mask's box with margins in voxels."""
+    box = []
+    for axis, margin in enumerate(margins):
+        held = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        box.append((max(0, int(held[0] - margin)), min(mask.shape[axis], int(held[-1] + margin) + 1)))
+    return box
+
+
+def _corner_and_size(box: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
+    return [end - first for first, end in box[::-1]], [first for first, _ in box[::-1]]
+
+
+def _coarser(image: sitk.Image, most: int) -> sitk.Image:
+    """A grid over the same extent with at most so many voxels, as fine as the image where that is allowed."""
+    size, spacing = np.asarray(image.GetSize()), np.asarray(image.GetSpacing())
+    voxels = float(np.prod(size))
+    if voxels <= most:
+        return image
+    wanted = max(float(spacing.min()), (float(np.prod(size * spacing)) / most) ** (1 / 3))
+    finest = np.maximum(spacing, wanted)
+    while np.prod(np.ceil(size * spacing / finest)) > most:
+        finest = np.maximum(spacing, finest * 1.05)
+    count = np.maximum(1, np.floor(size * spacing / finest)).astype(int)
+    grid = sitk.Image(count.tolist(), image.GetPixelID())
+    grid.SetSpacing((size * spacing / count).tolist())
+    grid.SetDirection(image.GetDirection())
+    shift = np.asarray(image.GetDirection()).reshape(3, 3) @ ((size * spacing / count - spacing) / 2)
+    grid.SetOrigin((np.asarray(image.GetOrigin()) + shift).tolist())
+    return grid
+
+
+def _centre(image: sitk.Image) -> np.ndarray:
+    return np.asarray(image.TransformContinuousIndexToPhysicalPoint([(size - 1) / 2 for size in image.GetSize()]))
+
+
+def _body(image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest LPS coordinates of the box around all tissue; around everything where there is none."""
+    tissue = sitk.GetArrayViewFromImage(image) > TISSUE
+    box = _around(tissue if tissue.any() else np.ones_like(tissue), [0.0, 0.0, 0.0])
+    corners = [
+        image.TransformContinuousIndexToPhysicalPoint([float(x), float(y), float(z)])
+        for z in (box[0][0], box[0][1] - 1)
+        for y in (box[1][0], box[1][1] - 1)
+        for x in (box[2][0], box[2][1] - 1)
+    ]
+    return np.min(corners, axis=0), np.max(corners, axis=0)

@@ -1,0 +1,347 @@
+"""One situation a row: what a DICOM folder or file can be, and the right result or the refusal in one line."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from core.dicom_files import CT, MR, NORMAL, PET, SPACING, header, item, place, save, write_multiframe, write_series
+from core.dicom_files import write_slice as one_slice
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+    generate_uid,
+)
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.volume import read_volume
+
+VOXELS = np.random.default_rng(0).integers(-900, 900, (5, 7, 9)).astype(np.int16)
+Made = tuple[Path, np.ndarray]
+
+
+def every(folder: Path, change: Callable[[pydicom.Dataset, int], None], **more: Any) -> None:
+    """A series whose datasets are changed one by one before they are written again."""
+    write_series(folder, VOXELS, **more)
+    for number, path in enumerate(sorted(folder.iterdir())):
+        dataset = pydicom.dcmread(path)
+        change(dataset, number)
+        dataset.save_as(path, enforce_file_format=True)
+
+
+def _syntax(folder: Path, syntax: str) -> Made:
+    write_series(folder, VOXELS)
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        if syntax == RLELossless:
+            dataset.compress(RLELossless)
+        elif syntax == ExplicitVRBigEndian:
+            dataset.PixelData = dataset.pixel_array.astype(">i2").tobytes()
+            dataset = pydicom.Dataset(dataset)
+            dataset.file_meta = pydicom.dataset.FileMetaDataset()
+            dataset.file_meta.TransferSyntaxUID = syntax
+            pydicom.dcmwrite(path, dataset, little_endian=False, implicit_vr=False)
+            continue
+        else:
+            dataset.file_meta.TransferSyntaxUID = syntax
+        dataset.save_as(path, enforce_file_format=True)
+    return folder, VOXELS
+
+
+def _named(folder: Path, name: Callable[[int], str]) -> Made:
+    write_series(folder, VOXELS, [f"t{number}" for number in range(5)])
+    for number in range(5):
+        path = folder / name(number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"t{number}.dcm").rename(path)
+    return folder, VOXELS
+
+
+def _no_preamble(folder: Path) -> Made:
+    write_series(folder, VOXELS)
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        plain = pydicom.Dataset(dataset)
+        pydicom.dcmwrite(path, plain, implicit_vr=True, little_endian=True, enforce_file_format=False)
+    return folder, VOXELS
+
+
+def _changed(folder: Path, change: Callable[[pydicom.Dataset, int], None], values: np.ndarray = VOXELS) -> Made:
+    every(folder, change)
+    return folder, values
+
+
+def _beside(folder: Path, add: Callable[[Path], object]) -> Made:
+    write_series(folder, VOXELS)
+    add(folder)
+    return folder, VOXELS
+
+
+def _unsigned(folder: Path) -> Made:
+    stored = (VOXELS + 1024).astype(np.uint16)
+    write_series(folder, stored, RescaleIntercept=-1024, RescaleSlope=1)
+    return folder, VOXELS
+
+
+def _slopes(folder: Path, intercept: float = 0.0) -> Made:
+    slopes = [0.5, 1.25, 2.0, 3.5, 0.25]
+    for number, plane in enumerate(VOXELS):
+        one_slice(folder / f"{number}.dcm", plane, number, PET, "PT", RescaleSlope=slopes[number],
+                  RescaleIntercept=intercept)  # fmt: skip
+    return folder, VOXELS * np.array(slopes)[:, None, None] + intercept
+
+
+def _twelve_bits(folder: Path) -> Made:
+    stored = (VOXELS + 1000).astype(np.uint16)
+
+    write_series(folder, stored)
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.BitsStored, dataset.HighBit = 12, 11
+        dataset.save_as(path)
+    return folder, stored
+
+
+def _eight_bits(folder: Path) -> Made:
+    stored = (VOXELS % 256).astype(np.uint8)
+    write_series(folder, VOXELS)
+    for number, path in enumerate(sorted(folder.iterdir())):
+        dataset = pydicom.dcmread(path)
+        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
+        dataset.PixelData = stored[number].tobytes() + b"\0"
+        dataset["PixelData"].VR = "OB"
+        dataset.save_as(path)
+    return folder, stored
+
+
+def _set(**values: Any) -> Callable[[pydicom.Dataset, int], None]:
+    def change(dataset: pydicom.Dataset, number: int) -> None:
+        for name, value in values.items():
+            if value is None:
+                del dataset[name]
+            else:
+                setattr(dataset, name, value)
+
+    return change
+
+
+def _second_series(folder: Path) -> None:
+    write_series(folder / "other", VOXELS[:3] + 1, SeriesInstanceUID=generate_uid(), SeriesDescription="scout")
+
+
+def _localiser(folder: Path) -> None:
+    for number in range(2):
+        one_slice(
+            folder / f"scout{number}.dcm",
+            VOXELS[0],
+            number,
+            SeriesInstanceUID=generate_uid(),
+            ImageOrientationPatient=[1, 0, 0, 0, 0, -1],
+            ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"],
+        )
+
+
+def _phases(folder: Path, **tags: list[Any]) -> Made:
+    """Two phases; that of the first value is the one with the given voxels."""
+    for phase in range(2):
+        for number, plane in enumerate(VOXELS + 40 * phase):
+            own = {name: values[phase] for name, values in tags.items()}
+            one_slice(folder / f"{phase}{number}.dcm", plane, number, MR, "MR", **own)
+    return folder, VOXELS
+
+
+def _dicomdir(folder: Path) -> None:
+    dataset = header("1.2.840.10008.1.3.10", "")
+    del dataset.Modality
+    save(dataset, folder / "DICOMDIR")
+
+
+RIGHT: dict[str, tuple[Callable[[Path], Made], str]] = {
+    "implicit VR": (lambda d: _syntax(d, ImplicitVRLittleEndian), ""),
+    "deflated": (lambda d: _syntax(d, DeflatedExplicitVRLittleEndian), ""),
+    "big endian": (lambda d: _syntax(d, ExplicitVRBigEndian), ""),
+    "RLE": (lambda d: _syntax(d, RLELossless), ""),
+    "neither preamble nor meta header": (_no_preamble, ""),
+    "no suffix": (lambda d: _named(d, lambda n: f"I{n:05d}"), ""),
+    "suffix .ima in capitals": (lambda d: _named(d, lambda n: f"X.{n}.IMA"), ""),
+    "names that are UIDs": (lambda d: _named(d, lambda n: f"1.2.840.{n}"), ""),
+    "a folder for each slice": (lambda d: _named(d, lambda n: f"s {n}/I.dcm"), ""),
+    "names with words of other languages": (lambda d: _named(d, lambda n: f"Größe π {n}.dcm"), ""),
+    "unsigned with an intercept": (_unsigned, ""),
+    "a slope for each slice": (_slopes, ""),
+    "slopes and an intercept": (lambda d: _slopes(d, -3.0), ""),
+    "12 of 16 bits": (_twelve_bits, ""),
+    "8 bits": (_eight_bits, ""),
+    "MONOCHROME1 keeps its numbers": (
+        lambda d: _changed(d, _set(PhotometricInterpretation="MONOCHROME1")), ""),
+    "padding that is named": (lambda d: _changed(d, lambda data, n: data.add_new(0x00280120, "SS", -2000)), ""),
+    "no modality": (lambda d: _changed(d, _set(Modality=None)), ""),
+    "no instance number": (lambda d: _changed(d, _set(InstanceNumber=None)), ""),
+    "instance numbers that are all the same": (lambda d: _changed(d, _set(InstanceNumber=1)), ""),
+    "no thickness": (lambda d: _changed(d, _set(SliceThickness=None)), ""),
+    "a thickness that is another": (lambda d: _changed(d, _set(SliceThickness=7.5)), ""),
+    "an empty slope": (lambda d: _changed(d, _set(RescaleSlope="", RescaleIntercept="")), ""),
+    "blank UIDs": (lambda d: _changed(d, _set(SOPInstanceUID="", SeriesInstanceUID="", StudyInstanceUID="")), ""),
+    "one instance UID for all": (lambda d: _changed(d, _set(SOPInstanceUID="1.2.3")), ""),
+    "private tags": (lambda d: _changed(d, lambda data, n: data.add_new(0x00091001, "LO", "x" * 60)), ""),
+    "a patient's name in Latin 1": (
+        lambda d: _changed(d, _set(SpecificCharacterSet="ISO_IR 100", PatientName="Grün^Ü")), ""),
+    "a character set that is none": (lambda d: _changed(d, _set(SpecificCharacterSet="NONE")), ""),
+    "a spacing that is no decimal string": (
+        lambda d: _changed(d, lambda data, n: data.__setattr__("PixelSpacing", ["0.75000000000", "1.50000"])), ""),
+    "another series beside it": (lambda d: _beside(d, _second_series), "several DICOM series"),
+    "localisers beside it": (lambda d: _beside(d, _localiser), "several DICOM series"),
+    "a DICOMDIR beside it": (lambda d: _beside(d, _dicomdir), ""),
+    "text files beside it": (lambda d: _beside(d, lambda f: (f / "README.txt").write_text("II*")), ""),
+    "an empty file beside it": (lambda d: _beside(d, lambda f: (f / "empty.dcm").touch()), ""),
+    "files that macOS leaves": (lambda d: _beside(d, lambda f: (f / "._000.dcm").write_bytes(b"\0\5\26\7" * 50)), ""),
+    "echo numbers": (lambda d: _phases(d, EchoNumbers=[1, 2]), "0018,0086"),
+    "echo times": (lambda d: _phases(d, EchoTime=[2.4, 4.9]), "0018,0081"),
+    "time points": (lambda d: _phases(d, TemporalPositionIdentifier=[1, 2]), "0020,0100"),
+    "acquisitions": (lambda d: _phases(d, AcquisitionNumber=[1, 2]), "0020,0012"),
+    "trigger times": (lambda d: _phases(d, TriggerTime=[0, 300]), "0018,1060"),
+    "magnitude and phase": (
+        lambda d: _phases(d, ImageType=[["ORIGINAL", "PRIMARY", "M"], ["ORIGINAL", "PRIMARY", "P"]]), "0008,0008"),
+    "diffusion": (lambda d: _phases(d, DiffusionBValue=[0.0, 800.0]), "0018,9087"),
+    "times of acquisition": (lambda d: _phases(d, AcquisitionTime=["101010", "101020"]), "0008,0032"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right(tmp_path: Path, name: str) -> None:
+    make, told = RIGHT[name]
+    folder, values = make(tmp_path / "series")
+    volume = read_volume(folder)
+    np.testing.assert_allclose(volume.voxels, values, rtol=1e-6)
+    np.testing.assert_allclose(volume.geometry.origin, place(0), atol=1e-3)
+    np.testing.assert_allclose(volume.geometry.spacing, SPACING, atol=1e-3)
+    np.testing.assert_allclose(np.reshape(volume.geometry.direction, (3, 3))[:, 2], NORMAL, atol=1e-4)
+    assert told in "".join(volume.warnings) and bool(told) == bool(volume.warnings), volume.warnings
+
+
+def _frames(path: Path, order: list[int], **more: Any) -> Made:
+    write_multiframe(path, VOXELS[order], order, **more)
+    return path, VOXELS
+
+
+def _gap(folder: Path, kept: list[int]) -> Made:
+    for number in kept:
+        one_slice(folder / f"{number}.dcm", VOXELS[number], number)
+    return folder, VOXELS[kept]
+
+
+def _tilted(folder: Path, shift: float) -> Made:
+    for number, plane in enumerate(VOXELS):
+        moved = [*place(number)[:1], place(number)[1] + shift * number, place(number)[2]]
+        one_slice(folder / f"{number}.dcm", plane, number, ImagePositionPatient=moved)
+    return folder, VOXELS
+
+
+def _frame_of(path: Path, **more: Any) -> Made:
+    one_slice(path, VOXELS[2], 2, **more)
+    return path, VOXELS[2:3]
+
+
+OTHERS: dict[str, tuple[Callable[[Path], Made], str]] = {
+    "frames in order": (lambda d: _frames(d / "m.dcm", [0, 1, 2, 3, 4]), ""),
+    "frames from the other end": (lambda d: _frames(d / "m.dcm", [4, 3, 2, 1, 0]), ""),
+    "frames in any order": (lambda d: _frames(d / "m.dcm", [2, 0, 4, 1, 3]), ""),
+    "a slope for each frame": (
+        lambda d: (write_multiframe(d / "m.dcm", VOXELS, range(5), scales=[(2, n) for n in range(5)]),
+                   VOXELS * 2 + np.arange(5)[:, None, None]), ""),
+    "two phases in one file": (
+        lambda d: (write_multiframe(d / "m.dcm", np.concatenate([VOXELS, VOXELS + 40]), [*range(5)] * 2,
+                                    [0] * 5 + [1] * 5), VOXELS), "0020,9128"),
+    "a frame that is missing": (
+        lambda d: (write_multiframe(d / "m.dcm", VOXELS[[0, 1, 3, 4]], [0, 1, 3, 4]), VOXELS[[0, 1, 3, 4]]),
+        "not evenly spaced"),
+    "a single slice": (lambda d: _frame_of(d / "a.dcm"), "single slice"),
+    "a slice that is missing": (lambda d: _gap(d / "s", [0, 1, 2, 4]), "not evenly spaced"),
+    "every second slice": (lambda d: _gap(d / "s", [0, 2, 4]), ""),
+    "a tilted gantry": (lambda d: _tilted(d / "s", 0.7), "tilted"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_places(tmp_path: Path, name: str) -> None:
+    make, told = OTHERS[name]
+    path, values = make(tmp_path)
+    volume = read_volume(path)
+    np.testing.assert_allclose(volume.voxels, values)
+    assert told in "".join(volume.warnings) and bool(told) == bool(volume.warnings), volume.warnings
+
+
+def _radiograph(folder: Path) -> Path:
+    dataset = header("1.2.840.10008.5.1.4.1.1.1.1", "DX")
+    return save(dataset, folder / "x.dcm", VOXELS[0]).parent
+
+
+def _flat(folder: Path) -> Path:
+    write_series(folder, np.zeros_like(VOXELS))
+    return folder
+
+
+def _cut(folder: Path) -> Path:
+    write_series(folder, VOXELS)
+    path = folder / "002.dcm"
+    path.write_bytes(path.read_bytes()[:-60])
+    return folder
+
+
+def _same_place(folder: Path) -> Path:
+    for number, plane in enumerate(VOXELS):
+        one_slice(folder / f"{number}.dcm", plane, 0, SliceThickness=2.5)
+    return folder
+
+
+def _object(folder: Path, sop_class: str, modality: str) -> Path:
+    save(header(sop_class, modality), folder / "o.dcm")
+    return folder
+
+
+STORAGE = "1.2.840.10008.5.1.4.1.1."
+WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "a radiograph": (_radiograph, "no DICOM image that can be a volume"),
+    "a structure set": (lambda d: _object(d, STORAGE + "481.3", "RTSTRUCT"), "RTSTRUCT"),
+    "a plan": (lambda d: _object(d, STORAGE + "481.5", "RTPLAN"), "RTPLAN"),
+    "a report": (lambda d: _object(d, STORAGE + "88.33", "SR"), "SR"),
+    "a presentation state": (lambda d: _object(d, STORAGE + "11.1", "PR"), "PR"),
+    "a PDF": (lambda d: _object(d, STORAGE + "104.1", "DOC"), "PDF"),
+    "constant": (_flat, "constant"),
+    "a slice that is cut off": (_cut, "002.dcm"),
+    "slices at one place": (_same_place, "same position"),
+    "a slope of 0": (lambda d: _made_wrong(d, RescaleSlope=0), "slope"),
+    "a spacing of 0": (lambda d: _made_wrong(d, PixelSpacing=[0, 0]), "spacing"),
+    "an orientation of zeros": (lambda d: _made_wrong(d, ImageOrientationPatient=[0] * 6), "orientation"),
+    "an empty folder": (lambda d: (d.mkdir(), d)[1], "empty"),
+}  # fmt: skip
+
+
+def _made_wrong(folder: Path, **more: Any) -> Path:
+    write_series(folder, VOXELS, **more)
+    return folder
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_refusals(tmp_path: Path, name: str) -> None:
+    make, word = WRONG[name]
+    folder = make(tmp_path / "series")
+    with pytest.raises(BadInputError, match=word) as caught:
+        read_volume(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_the_detector_of_nuclear_medicine_says(tmp_path: Path) -> None:
+    """Frames without functional groups: the place of the first and a step."""
+    dataset = header(STORAGE + "20", "NM", NumberOfFrames=5, PixelSpacing=[SPACING[1], SPACING[0]])
+    dataset.SpacingBetweenSlices = SPACING[2]
+    rows = pydicom.dcmread(one_slice(tmp_path / "t.dcm", VOXELS[0], 0)).ImageOrientationPatient
+    dataset.DetectorInformationSequence = [item(ImagePositionPatient=place(0), ImageOrientationPatient=rows)]
+    volume = read_volume(save(dataset, tmp_path / "nm" / "a.dcm", VOXELS))
+    np.testing.assert_array_equal(volume.voxels, VOXELS)
+    np.testing.assert_allclose(volume.geometry.spacing, SPACING, atol=1e-3)
+    assert volume.modality == "NM" and CT != MR
