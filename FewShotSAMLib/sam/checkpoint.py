@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import pickle
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -57,6 +59,7 @@ def load_sam(
     state = read_state_dict(path)
     _check_fits(spec, path, state)
     if digest != spec.sha256:
+        _check_sums(path)
         _check_finite(path, state)
         if verify and spec.is_downloaded:
             warn(
@@ -106,6 +109,13 @@ def _check_is_file(spec: EncoderSpec, path: Path, named_by_user: bool) -> None:
     )
 
 
+def _is_whole_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return False
+
+
 def _diagnose(path: Path) -> str:
     """Why a file cannot be a checkpoint, from how it begins and whether its archive is whole."""
     with path.open("rb") as stream:
@@ -118,7 +128,7 @@ def _diagnose(path: Path) -> str:
         return "it is a Git LFS pointer, not the file itself"
     if path.suffix.lower() == ".safetensors":
         return "it is truncated or no safetensors file"
-    if start.startswith(b"PK") and not zipfile.is_zipfile(path):
+    if start.startswith(b"PK") and not _is_whole_zip(path):
         return "it is truncated (the end of the archive is missing)"
     if start.startswith((b"PK", b"\x80")):
         return "it is damaged, or holds objects other than tensors, which are not loaded because they could run code"
@@ -157,6 +167,30 @@ def _difference(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int
         return f"{len(extra)} tensors are unknown, such as {extra[0]}"
     name = next(name for name in sorted(expected) if expected[name] != found[name])
     return f"{name} has shape {found[name]} instead of {expected[name]}"
+
+
+def _check_sums(path: Path) -> None:
+    """Raise BadInputError where a part of the archive that torch writes is not as it was: torch does not look."""
+    try:
+        if not zipfile.is_zipfile(path):
+            return
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        OSError,
+        RuntimeError,
+        ValueError,
+        EOFError,
+        KeyError,
+        struct.error,
+    ) as error:
+        raise BadInputError(f"{path} is damaged ({error}).", "Copy or download it again.") from error
+    if damaged is not None:
+        raise BadInputError(
+            f"{path} is damaged: the checksum of {damaged} in it is wrong.", "Copy or download it again."
+        )
 
 
 def _check_finite(path: Path, state: StateDict) -> None:

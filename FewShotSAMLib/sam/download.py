@@ -222,7 +222,7 @@ class _Download:
         try:
             content = json.loads(self.mark.read_text(encoding="utf-8"))
             return str(content["mark"]) if content["url"] == self.spec.url else ""
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return ""
 
     def _write_mark(self, response: Any) -> None:

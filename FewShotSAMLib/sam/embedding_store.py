@@ -1,17 +1,30 @@
-"""One key's embeddings during a run: on disk where possible, in memory where not, and never a damaged slice."""
+"""The embeddings of one key: in a file where possible, in memory where not, and never a damaged slice.
+
+The file is HDF5: attribute `key`, dataset `slices` of records: `embedding`, float16 (C, h, w), and `checksum`, uint32.
+It is made as a whole, its space reserved, before it gets its name; slices are then written to known places by plain
+file calls, so that neither a kill nor a full disk can break it. A slice counts only if its checksum (never 0, seeded
+with key and slice number) fits its bytes. Several processes may have the file open, and see what the others wrote.
+"""
 
 from __future__ import annotations
 
+import io
+import os
+import sys
+import threading
+import zlib
 from collections.abc import Callable, Iterable
-from types import TracebackType
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from FewShotSAMLib.sam.embedding_file import Slots
-
+Shape = tuple[int, int, int]
 Warn = Callable[[str], None]
+
+
+class DamagedFileError(OSError):
+    """A file does not hold what it should; the message says why."""
 
 
 class MissingSlicesError(Exception):
@@ -22,104 +35,158 @@ class MissingSlicesError(Exception):
         self.indices = indices
 
 
-class EmbeddingStore:
-    """float16 embeddings of `count` slices, each of `slice_shape` (C, h, w). Made by EmbeddingCache.open."""
+class EmbeddingStore(AbstractContextManager["EmbeddingStore"]):
+    """float16 embeddings of `count` slices, each of `shape` (C, h, w). Made by EmbeddingCache.open; closed on leaving.
 
-    def __init__(self, slots: Slots | None, count: int, slice_shape: tuple[int, int, int], warn: Warn) -> None:
-        self.count = count
-        self.slice_shape = slice_shape
-        self._slots = slots
-        self._writes_to_disk = slots is not None
+    path: a file that `create` made, or None for memory; alone: its folder's lock, held while a slice is written.
+    Raises DamagedFileError, or another OSError where the file is absent or cannot be opened.
+    """
+
+    def __init__(
+        self, path: Path | None, key: str, count: int, shape: Shape, warn: Warn, alone: AbstractContextManager[object]
+    ) -> None:
+        self._count, self._shape, self._seed, self._warn = count, shape, zlib.crc32(key.encode()), warn
         self._memory: dict[int, np.ndarray] = {}
         self._intact: set[int] = set()
-        self._warn = warn
-        self._told_damage = False
-
-    @property
-    def persistent(self) -> bool:
-        """Whether what is written now will still be there in the next run."""
-        return self._writes_to_disk
+        self._path, self._start, self._alone, self._in_turn, self._told = path, 0, alone, threading.Lock(), False
+        self._stream: io.FileIO | io.BytesIO = io.BytesIO()
+        if path is not None:
+            self._stream, self._start = _open(path, key, count, shape)
+        self.persistent = path is not None  # whether what is written now will still be there in the next run
 
     def missing(self, indices: Iterable[int]) -> list[int]:
-        """Those of `indices` that have to be encoded: never written, or damaged since (each is read once to see)."""
-        return [index for index in indices if not self._is_intact(index)]
+        """Those of `indices` to be encoded: no process wrote them, or damaged since (each is read once to see)."""
+        space = np.empty(self._shape, "<f2")
+        return [index for index in indices if index not in self._intact and not self._get(index, space)]
 
     def write(self, index: int, embedding: np.ndarray) -> None:
         """Keep the embedding (C, h, w), rounded to float16. Never raises for the disk's sake: memory takes over."""
         self._check_index(index)
-        if embedding.shape != self.slice_shape:
-            raise ValueError(f"embedding of shape {embedding.shape}, expected {self.slice_shape}")
-        if self._slots is not None and self._writes_to_disk:
-            try:
-                self._slots.write(index, embedding)
+        if embedding.shape != self._shape:
+            raise ValueError(f"embedding of shape {embedding.shape}, expected {self._shape}")
+        half = np.array(embedding, "<f2", order="C")
+        try:
+            if self.persistent:
+                record = np.array((half, self._checksum(index, half)), _record(self._shape))
+                with self._alone, self._in_turn:
+                    _write_all(self._stream, self._start + index * record.nbytes, record.tobytes())
                 self._intact.add(index)
                 return
-            except OSError as error:
-                self._writes_to_disk = False
-                self._warn(
-                    f"The embedding cache cannot be written ({error.strerror or error}); this run keeps further "
-                    "embeddings in memory, and the next run computes them again. Free some space on the disk."
-                )
-        self._memory[index] = embedding.astype(np.float16)
+        except OSError as error:
+            self.persistent = False
+            self._warn(
+                f"The embedding cache cannot be written ({error.strerror or error}); this run keeps further embeddings "
+                "in memory, and the next run computes them again. Free some space on the disk."
+            )
+        self._memory[index] = half
 
     def read(self, indices: Iterable[int]) -> np.ndarray:
         """Embeddings of the slices, float16 (n, C, h, w). Raises MissingSlicesError naming all that are not intact."""
         wanted = list(indices)
-        result = np.empty((len(wanted), *self.slice_shape), np.float16)
-        lost = []
-        for row, index in enumerate(wanted):
-            embedding = self._get(index)
-            if embedding is None:
-                lost.append(index)
-            else:
-                result[row] = embedding
+        result = np.empty((len(wanted), *self._shape), "<f2")
+        lost = [index for index, row in zip(wanted, result, strict=True) if not self._get(index, row)]
         if lost:
             raise MissingSlicesError(lost)
         return result
 
-    def close(self) -> None:
-        """Let go of the file; the store cannot be used afterwards."""
-        if self._slots is not None:
-            self._slots.file.release()
-        self._slots = None
-        self._writes_to_disk = False
+    def __exit__(self, *details: object) -> None:
+        """Let go of file and memory; the store cannot be used afterwards."""
+        self._stream.close()
         self._memory.clear()
-        self._intact.clear()
 
-    def __enter__(self) -> EmbeddingStore:
-        """The store itself; leaving the block closes it."""
-        return self
+    close = __exit__
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close, whatever happened."""
-        self.close()
-
-    def _is_intact(self, index: int) -> bool:
-        self._check_index(index)
-        return index in self._memory or index in self._intact or self._get(index) is not None
-
-    def _get(self, index: int) -> np.ndarray | None:
-        """The embedding if it is there and intact; a damaged one is reported once."""
+    def _get(self, index: int, row: np.ndarray) -> bool:
+        """Fill `row` with the embedding if it is there and intact; a damaged one is reported once."""
         self._check_index(index)
         if index in self._memory:
-            return self._memory[index]
-        if self._slots is None:
-            return None
-        embedding = self._slots.read(index)
-        if embedding is not None:
-            self._intact.add(index)
-            return embedding
-        self._intact.discard(index)
-        if self._slots.is_marked(index) and not self._told_damage:
-            self._told_damage = True
-            self._warn(
-                f"The embedding cache {self._slots.file.path} holds damaged slices (such as {index}); they are "
-                "computed again. If this recurs, check the disk."
-            )
-        return None
+            row[:] = self._memory[index]
+            return True
+        intact = self._read(index, row)
+        if intact is False:
+            with suppress(OSError), self._alone:  # another process may have been writing it just now
+                intact = self._read(index, row)
+            if not intact and not self._told:
+                self._told = True
+                self._warn(
+                    f"The embedding cache {self._path} holds damaged slices (such as {index}); they are computed "
+                    "again. If this recurs, check the disk."
+                )
+        (self._intact.add if intact else self._intact.discard)(index)
+        return bool(intact)
+
+    def _read(self, index: int, row: np.ndarray) -> bool | None:
+        """Fill `row` from the file; False: what any process wrote there is damaged; None: there is nothing."""
+        checksum = np.zeros(1, "<u4")
+        with suppress(OSError), self._in_turn:
+            self._stream.seek(self._start + index * (row.nbytes + checksum.nbytes))
+            self._stream.readinto(row.data)
+            self._stream.readinto(checksum.data)
+        return self._checksum(index, row) == int(checksum[0]) if checksum[0] else None
+
+    def _checksum(self, index: int, half: np.ndarray) -> int:
+        return zlib.crc32(half.data, zlib.crc32(b"|%d" % index, self._seed)) or 1
 
     def _check_index(self, index: int) -> None:
-        if not 0 <= index < self.count:
-            raise IndexError(f"slice {index} of {self.count}")
+        if not 0 <= index < self._count:
+            raise IndexError(f"slice {index} of {self._count}")
+
+
+def create(path: Path, key: str, count: int, shape: Shape) -> None:
+    """Make the file of a key, all slices missing. The folder's lock is held. Raises OSError where it cannot be."""
+    import h5py
+
+    # HDF5 1.8's headers carry checksums (the default's do not), and need no flags that a killed process leaves behind.
+    plan = io.BytesIO()  # the library can hang or abort after a write that failed (full disk)
+    with h5py.File(plan, "w", libver=("v108", "v108")) as content:
+        content.attrs["key"] = np.bytes_(key.encode())  # of fixed length, which lies in the header
+        slices = content.create_dataset("slices", count, _record(shape))
+        slices[0] = np.zeros((), slices.dtype)  # now it has its place in the file
+        start, slices_bytes = slices.id.get_offset(), slices.nbytes
+    incomplete = path.with_name("incomplete.h5")
+    try:
+        with incomplete.open("wb", buffering=0) as stream:
+            reserve = getattr(os, "posix_fallocate", lambda number, start, length: os.ftruncate(number, length))
+            reserve(stream.fileno(), 0, start + slices_bytes)
+            _write_all(stream, 0, plan.getvalue()[:start])
+            os.fsync(stream.fileno())
+        incomplete.replace(path)
+    finally:
+        incomplete.unlink(missing_ok=True)
+
+
+def hold(stream: io.IOBase, alone: bool = False) -> None:
+    """Keep an open file from eviction; `alone`: raise OSError where another stream does so."""
+    if sys.platform != "win32":  # which deletes no open file
+        import fcntl
+
+        fcntl.flock(stream, fcntl.LOCK_NB | (fcntl.LOCK_EX if alone else fcntl.LOCK_SH))
+
+
+def _open(path: Path, key: str, count: int, shape: Shape) -> tuple[io.FileIO, int]:
+    """The file, kept from eviction while it is open, and the offset of the first slice. Raises DamagedFileError."""
+    import h5py
+
+    stream = path.open("r+b", buffering=0)
+    hold(stream)
+    os.utime(path)  # the time of last use, for eviction
+    try:
+        with h5py.File(path, "r", locking=False) as content:
+            slices = content["slices"]
+            if (content.attrs["key"], slices.shape, slices.dtype) != (key.encode(), (count,), _record(shape)):
+                raise ValueError("it does not hold what its name says")
+            return stream, slices.id.get_offset()
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:  # as h5py has it
+        stream.close()
+        raise DamagedFileError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def _record(shape: Shape) -> np.dtype:
+    return np.dtype([("embedding", "<f2", shape), ("checksum", "<u4")])
+
+
+def _write_all(stream: io.IOBase, offset: int, content: bytes) -> None:
+    stream.seek(offset)
+    view = memoryview(content)
+    while view:
+        view = view[stream.write(view) :]

@@ -109,9 +109,41 @@ class Framing:
         stride = self.size / logits.shape[-1]
         height, width = (side / stride for side in self.content)
         rows, columns = self.crop_shape
+        if rows >= height and columns >= width:
+            down, across = _centres(rows, height, logits.shape[-2]), _centres(columns, width, logits.shape[-1])
+            planes = logits.reshape(1, -1, *logits.shape[-2:])
+            return _looked_up(planes, down, across).view(*logits.shape[:-2], rows, columns)
         down = _sampling(rows, height, logits.shape[-2])
         across = _sampling(columns, width, logits.shape[-1])
         return down.to(logits) @ logits @ across.T.to(logits)
+
+
+def moved(logits: torch.Tensor, source: Framing, target: Framing, side: int) -> tuple[slice, slice, torch.Tensor]:
+    """Logits (B, C, h, w) of one framing, linearly on the grid (side, side) of another that holds it: the rows and
+    columns of the grid that it covers, and the values there."""
+    rows, down = _between(source, target, 0, logits.shape[-2], side)
+    columns, across = _between(source, target, 1, logits.shape[-1], side)
+    return rows, columns, _looked_up(logits, down, across)
+
+
+def _between(source: Framing, target: Framing, axis: int, cells: int, side: int) -> tuple[slice, torch.Tensor]:
+    """The part of the target's grid that a source of `cells` covers along an axis, and where in the source it lies."""
+    (first, end), origin = source.crop[2 * axis : 2 * axis + 2], target.crop[2 * axis]
+    per_pixel = target.content[axis] / target.crop_shape[axis] * side / target.size
+    place = (torch.arange(side, dtype=torch.float64) + 0.5) / per_pixel + origin  # in pixels of the slice
+    inside = ((place >= first) & (place < end)).nonzero().flatten()
+    extent = source.content[axis] * cells / source.size
+    centre = (place[inside] - first) / (end - first) * extent - 0.5
+    start = int(inside[0]) if len(inside) else 0
+    return slice(start, start + len(inside)), centre.clamp(0, max(min(extent, cells) - 1, 0))
+
+
+def _looked_up(planes: torch.Tensor, down: torch.Tensor, across: torch.Tensor) -> torch.Tensor:
+    """Planes (B, C, h, w) at rows `down` and columns `across`, in cells, linearly: far faster than by matrices."""
+    height, width = planes.shape[-2:]
+    y, x = torch.meshgrid((2 * down + 1) / height - 1, (2 * across + 1) / width - 1, indexing="ij")
+    grid = torch.stack([x, y], dim=-1).to(planes).expand(len(planes), -1, -1, -1)
+    return F.grid_sample(planes, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def _overlaps(source: int, extent: float, cells: int) -> torch.Tensor:
@@ -124,13 +156,17 @@ def _overlaps(source: int, extent: float, cells: int) -> torch.Tensor:
 
 def _sampling(target: int, extent: float, cells: int) -> torch.Tensor:
     """(target, cells) matrix of linear interpolation; averages where the target is coarser than the cells."""
-    step = extent / target
-    centre = (torch.arange(target, dtype=torch.float64)[:, None] + 0.5) * step - 0.5
-    # Beyond the outermost content cell the padding says nothing about the slice: hold the border value.
-    centre = centre.clamp(0, max(min(extent, cells) - 1, 0))
-    distance = (torch.arange(cells, dtype=torch.float64)[None] - centre).abs() / max(step, 1.0)
+    centre = _centres(target, extent, cells)[:, None]
+    distance = (torch.arange(cells, dtype=torch.float64)[None] - centre).abs() / max(extent / target, 1.0)
     weights = (1 - distance).clamp_min(0)
     return (weights / weights.sum(dim=1, keepdim=True)).float()
+
+
+def _centres(target: int, extent: float, cells: int) -> torch.Tensor:
+    """Where the centres of `target` pixels lie among the cells that they are spread over."""
+    centre = (torch.arange(target, dtype=torch.float64) + 0.5) * extent / target - 0.5
+    # Beyond the outermost content cell the padding says nothing about the slice: hold the border value.
+    return centre.clamp(0, max(min(extent, cells) - 1, 0))
 
 
 def whole_slice(plane: SlicePlane, size: int) -> Framing:

@@ -18,6 +18,7 @@ import platformdirs
 from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.core.hints import hint
+from FewShotSAMLib.core.identity import FileIdentity
 from FewShotSAMLib.core.resources import resource_path
 from FewShotSAMLib.sam.registry import EncoderSpec, all_specs
 
@@ -139,27 +140,29 @@ def sha256_of(path: Path, check: Callable[[], None] | None = None) -> str:
 
 
 def remembered_sha256(path: Path) -> str:
-    """SHA-256 of a file, taken from an earlier run where path, size and time of change are the same.
+    """SHA-256 of a file, taken from an earlier run where all that the system tells of the file is the same.
 
     Hashing vit_h takes seconds; the memory is a small file in the data folder, and does without where it cannot write.
     """
-    facts = path.stat()
-    key = f"{path.resolve()}|{facts.st_size}|{facts.st_mtime_ns}"
-    memory = _read_hashes()
-    if key not in memory:
-        memory[key] = sha256_of(path)
+    identity = FileIdentity([path])
+    memory = _read_hashes(data_folder() / _HASH_FILE)
+    if not identity.is_certain or identity.key not in memory:
+        digest = sha256_of(path)
+        if not (identity.is_same() and identity.is_certain):  # changed too recently for its times to tell
+            return digest
+        memory[identity.key] = digest
         with suppress(OSError, FewShotSAMError):
             data_folder().mkdir(parents=True, exist_ok=True)
             with atomic_path(data_folder() / _HASH_FILE) as temporary:
                 temporary.write_text(json.dumps(memory, indent=1), encoding="utf-8")
-    return memory[key]
+    return memory[identity.key]
 
 
-def _read_hashes() -> dict[str, str]:
+def _read_hashes(path: Path) -> dict[str, str]:
     """What earlier runs wrote down; empty where there is nothing or nothing sensible."""
     try:
-        memory = json.loads((data_folder() / _HASH_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        memory = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(memory, dict):
         return {}

@@ -89,10 +89,10 @@ def test_many_keys_in_one_file(cache: EmbeddingCache, told: Told) -> None:
 def test_any_hdf5_reader_sees_the_embeddings(cache: EmbeddingCache) -> None:
     fill(cache, "a", "size=512|axis=0")
     with h5py.File(cache.entries()[0].path) as content:
-        (group,) = content.values()
-        assert group.attrs["key"] == "size=512|axis=0" and group["embeddings"].dtype == np.float16
-        np.testing.assert_array_equal(group["embeddings"][4], embedding(4).astype(np.float16))
-        assert (group["checksums"][:] != 0).all()
+        slices = content["slices"]
+        assert content.attrs["key"] == b"size=512|axis=0" and slices["embedding"].dtype == np.float16
+        np.testing.assert_array_equal(slices["embedding"][4], embedding(4).astype(np.float16))
+        assert (slices["checksum"][:] != 0).all()
 
 
 def test_wrong_use_is_an_error(cache: EmbeddingCache) -> None:
@@ -126,11 +126,11 @@ def test_least_recently_used_volume_is_evicted(tmp_path: Path, told: Told) -> No
     cache = EmbeddingCache(tmp_path / "cache", 450_000, told)
     for age, volume in enumerate(("a", "b", "c")):
         fill(cache, volume, count=50)
-        os.utime(cache.folder / f"{volume}.h5", (time.time() - 100 + age,) * 2)
+        os.utime(cache.entries()[-1].path, (time.time() - 100 + age,) * 2)
     with cache.open("a", "k", 50, SHAPE):
         pass  # used again: no longer the oldest
     fill(cache, "d", count=50)
-    assert sorted(entry.volume_hash for entry in cache.entries()) == ["a", "c", "d"]
+    assert sorted(entry.name for entry in cache.entries()) == ["a", "c", "d"]
     assert cache.usage() <= cache.limit_bytes and not told
 
 
@@ -155,31 +155,164 @@ def test_old_settings_of_the_same_volume_make_room(tmp_path: Path, told: Told) -
     assert cache.usage() <= cache.limit_bytes and not told
 
 
-HOLD = """
+def test_files_of_a_former_layout_are_evicted_in_time(tmp_path: Path, told: Told) -> None:
+    cache = EmbeddingCache(tmp_path, 200_000, told)
+    (tmp_path / "a.h5").write_bytes(bytes(100_000))
+    assert [entry.name for entry in cache.entries()] == ["a"] and cache.usage() == 100_000
+    fill(cache, "a", count=50)
+    assert not (tmp_path / "a.h5").exists() and cache.usage() > 0 and not told
+
+
+SECOND = """
 import sys
+from pathlib import Path
+import numpy as np
 from FewShotSAMLib.sam.cache import EmbeddingCache
-with EmbeddingCache(__import__("pathlib").Path(sys.argv[1]), 10**9, print).open("a", "k", 10, (16, 8, 8)) as store:
+SHAPE = (16, 8, 8)
+def embedding(index, volume="a"):
+    return np.random.default_rng([index, *volume.encode()]).standard_normal(SHAPE).astype(np.float32)
+told = []
+cache = EmbeddingCache(Path(sys.argv[1]), 10**9, told.append)
+"""
+"""What a second process starts with; it makes the same embeddings as `embedding` above."""
+
+
+class Second:
+    """A second process on the same folder, which runs `code` after SECOND; both talk in lines."""
+
+    def __init__(self, cache: EmbeddingCache, code: str) -> None:
+        command = [sys.executable, "-c", SECOND + code, str(cache.folder)]
+        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self) -> "Second":
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._child.kill()
+        self._child.communicate()
+
+    def says(self) -> str:
+        assert self._child.stdout is not None
+        return self._child.stdout.readline().strip()
+
+    def go_on(self) -> None:
+        assert self._child.stdin is not None
+        self._child.stdin.write("\n")
+        self._child.stdin.flush()
+
+
+HOLD = """
+with cache.open("a", "k", 10, SHAPE) as store:
     print(store.persistent, flush=True)
     sys.stdin.read()
 """
 
 
-def test_second_process_uses_memory_and_both_are_right(cache: EmbeddingCache, told: Told) -> None:
+def test_what_another_process_uses_is_not_evicted(cache: EmbeddingCache, told: Told) -> None:
     fill(cache, "a")
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(cache.folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdin is not None and other.stdout is not None
-        assert other.stdout.readline() == "True\n"
+    with Second(cache, HOLD) as other:
+        assert other.says() == "True"
         with cache.open("a", "k", 10, SHAPE) as store:
-            assert not store.persistent and store.missing([4]) == [4]
-            store.write(4, embedding(4))
-            np.testing.assert_array_equal(store.read([4])[0], embedding(4).astype(np.float16))
+            assert store.persistent and store.missing(range(10)) == []
         assert cache.clear() == 0
-        other.kill()
-    assert len(told) == 1 and "another process" in told[0]
+        small = EmbeddingCache(cache.folder, 100_000, told)
+        with small.open("b", "k", 10, SHAPE) as store:
+            assert not store.persistent
+    assert len(told) == 1 and "in use" in told[0]
     with cache.open("a", "k", 10, SHAPE) as store:
         assert store.persistent and store.missing(range(10)) == []
+    assert cache.clear() > 0
+
+
+READ = """
+with cache.open("a", "k", 10, SHAPE) as store:
+    print(store.missing(range(10)), flush=True)
+    sys.stdin.readline()
+    print(store.missing(range(10)), flush=True)
+    right = (store.read([7, 2]) == [embedding(7).astype("f2"), embedding(2).astype("f2")]).all()
+    store.write(3, embedding(3))
+    print(right, store.persistent, told, flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_second_process_reads_what_the_first_has_written_since(cache: EmbeddingCache, told: Told) -> None:
+    with cache.open("a", "k", 10, SHAPE) as store:
+        store.write(2, embedding(2))
+        with Second(cache, READ) as other:
+            assert other.says() == "[0, 1, 3, 4, 5, 6, 7, 8, 9]"
+            store.write(7, embedding(7))
+            other.go_on()
+            assert other.says() == "[0, 1, 3, 4, 5, 6, 8, 9]"
+            assert other.says() == "True True []"
+            assert store.missing(range(10)) == [0, 1, 4, 5, 6, 8, 9]
+            np.testing.assert_array_equal(store.read([3])[0], embedding(3).astype(np.float16))
+    assert not told
+
+
+WRITE = """
+print("ready", flush=True)
+sys.stdin.readline()
+with cache.open("a", "k", 10, SHAPE) as store:
+    for number in range(400):
+        store.write(number % 10, embedding(number % 10, "ab"[number % 2]))
+        store.read(store._intact)
+print(told, flush=True)
+"""
+
+
+def test_two_writers_of_the_same_slices_never_mix_them(cache: EmbeddingCache, told: Told) -> None:
+    """Processors may differ in the last bit: whose slice it is does not matter, if it is a whole one."""
+    with Second(cache, WRITE) as other, cache.open("a", "k", 10, SHAPE) as store:
+        assert other.says() == "ready"
+        other.go_on()
+        for number in range(400):
+            store.write(number % 10, embedding(number % 10, "ba"[number % 2]))
+            index = (number * 7) % 10
+            if index not in store.missing([index]):
+                value = store.read([index])[0]
+                assert any((value == embedding(index, maker).astype(np.float16)).all() for maker in "ab")
+        assert other.says() == "[]"
+        assert store.missing(range(10)) == []
+    assert not told
+
+
+CLEAR = """
+print("ready", flush=True)
+while True:
+    cache.clear()
+"""
+
+
+def test_eviction_by_another_process_at_any_moment(cache: EmbeddingCache, told: Told) -> None:
+    with Second(cache, CLEAR) as other:
+        assert other.says() == "ready"
+        for number in range(60):
+            with cache.open("a", f"key{number % 3}", 4, SHAPE) as store:
+                for index in store.missing(range(4)):
+                    store.write(index, embedding(index))
+                assert store.persistent and store.missing(range(4)) == []
+                np.testing.assert_array_equal(store.read([3])[0], embedding(3).astype(np.float16))
+    assert not told
+
+
+LOCK = """
+with cache._alone:
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_process_that_holds_the_lock_for_long_stops_nobody(cache: EmbeddingCache, told: Told) -> None:
+    cache._alone.timeout = 0.1
+    with cache.open("a", "k", 10, SHAPE) as store, Second(cache, LOCK) as other:
+        assert other.says() == "locked"
+        store.write(1, embedding(1))
+        with cache.open("b", "k", 10, SHAPE) as second:
+            second.write(1, embedding(1))
+            assert second.missing(range(2)) == store.missing(range(2)) == [0] and not second.persistent
+        assert cache.clear() == 0
+    assert len(told) == 2 and "in memory" in told[0] and "in memory" in told[1]
 
 
 def test_unsuitable_names_and_settings(cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from FewShotSAMLib.sam import embedding_file
 from FewShotSAMLib.sam.cache import EmbeddingCache
 from FewShotSAMLib.sam.embedding_store import EmbeddingStore, MissingSlicesError
 
@@ -24,7 +23,7 @@ CHILD = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from FewShotSAMLib.sam import embedding_file
+from FewShotSAMLib.sam import embedding_store
 from FewShotSAMLib.sam.cache import EmbeddingCache
 COUNT, SHAPE = 12, (64, 32, 32)
 def embedding(index, key):
@@ -77,7 +76,7 @@ def filled(cache: EmbeddingCache) -> Path:
     """The file of a volume whose embeddings are all there."""
     with cache.open("a", "k", COUNT, SHAPE) as store:
         complete(store)
-    return cache.folder / "a.h5"
+    return cache.entries()[0].path
 
 
 KILLED = """
@@ -104,24 +103,21 @@ def test_killed_while_writing(cache: EmbeddingCache, told: list[str]) -> None:
                 with cache.open(f"volume{volume}", f"key{number}", COUNT, SHAPE) as store:
                     assert store.persistent
                     is_right(store, f"key{number}")
-    assert all("interrupted while changing its structure" in text for text in told)
+    assert not told
 
 
-@pytest.mark.parametrize("piece", [0, 1])
+@pytest.mark.parametrize("moment", ["before", "within", "after"])
 @pytest.mark.parametrize("volume", ["a", "new"])
-def test_killed_while_changing_the_structure(
-    piece: int, volume: str, cache: EmbeddingCache, filled: Path, told: list[str]
+def test_killed_while_making_the_structure(
+    moment: str, volume: str, cache: EmbeddingCache, filled: Path, told: list[str]
 ) -> None:
     code = f"""
 import os
-original, pieces = embedding_file._write_all, []
+original = embedding_store._write_all
 def kill_at(stream, offset, content):
-    pieces.append(content)
-    is_last = len(pieces) > {piece}
-    original(stream, offset, content[:700] if is_last else content)
-    if is_last:
-        os.kill(os.getpid(), 9)
-embedding_file._write_all = kill_at
+    original(stream, offset, content[: {{"before": 0, "within": 700, "after": None}}[{moment!r}]])
+    os.kill(os.getpid(), 9)
+embedding_store._write_all = kill_at
 cache.open({volume!r}, "more", COUNT, SHAPE)
 """
     child = subprocess.run([sys.executable, "-c", CHILD + code, str(cache.folder)], timeout=60, check=False)
@@ -130,7 +126,7 @@ cache.open({volume!r}, "more", COUNT, SHAPE)
         with cache.open(volume, key, COUNT, SHAPE) as store:
             assert store.persistent
             complete(store, key)
-    assert len(told) == 1 and "interrupted while changing its structure" in told[0]
+    assert not told and not list(cache.folder.glob("incomplete*"))
 
 
 def test_killed_between_slices_resumes(cache: EmbeddingCache, told: list[str]) -> None:
@@ -152,8 +148,8 @@ os.kill(os.getpid(), 9)
 def test_flipped_bits_anywhere(cache: EmbeddingCache, filled: Path, told: list[str]) -> None:
     content = filled.read_bytes()
     chance = random.Random(2)
-    header = 4096
-    places = [*range(0, header, 97), *(chance.randrange(header, len(content)) for _ in range(25))]
+    header = 600
+    places = [*range(0, header, 13), *(chance.randrange(header, len(content)) for _ in range(25))]
     for place in places:
         damaged = bytearray(content)
         damaged[place] ^= 1 << chance.randrange(8)
@@ -185,7 +181,7 @@ def test_damaged_file_is_set_aside_and_rebuilt(
         import h5py
 
         with h5py.File(filled, "w") as other:
-            other.create_group(embedding_file._group_name("k"))
+            other.create_dataset("slices", COUNT, "f2")
     else:
         new = {"cut in the data": content[:-9000], "cut in the header": content[:300], "empty": b""}
         filled.write_bytes(new.get(damage, bytes(range(256)) * 3000))
@@ -204,13 +200,11 @@ def test_damage_under_an_open_store_leaves_it_alone(cache: EmbeddingCache, fille
     with cache.open("a", "k", COUNT, SHAPE) as first:
         with filled.open("r+b") as stream:
             stream.write(b"no longer HDF5")
-        with cache.open("a", "other", COUNT, SHAPE) as second:
-            assert not second.persistent
+        with cache.open("a", "other", COUNT, SHAPE) as second, cache.open("a", "k", COUNT, SHAPE) as third:
             complete(second, "other")
-        assert is_right(first) == COUNT
-    with cache.open("a", "k", COUNT, SHAPE) as store:
-        complete(store)
-    assert "its file is damaged" in told[0] and "set aside" in told[1]
+            complete(third)
+        assert cache.clear() > 0 and is_right(first) == COUNT
+    assert len(told) == 1 and "set aside" in told[0]
 
 
 def test_file_deleted_under_an_open_store(cache: EmbeddingCache, filled: Path) -> None:
@@ -278,13 +272,13 @@ def test_full_disk(small_disk: Path, told: list[str], monkeypatch: pytest.Monkey
         assert not store.persistent
         complete(store)
     assert len(told) == 2 and "No space left" in told[1]
-    assert not list(small_disk.glob("b.h5*.dirty")) and not (small_disk / "b.h5").exists()
+    assert not list(small_disk.glob("*.h5"))
 
 
 def test_file_size_limit_at_opening(cache: EmbeddingCache, filled: Path) -> None:
     size = filled.stat().st_size
     code = f"""
-resource.setrlimit(resource.RLIMIT_FSIZE, ({size + 50_000}, {size + 50_000}))
+resource.setrlimit(resource.RLIMIT_FSIZE, ({size - 50_000}, {size - 50_000}))
 with cache.open("a", "more", COUNT, SHAPE) as store, cache.open("a", "k", COUNT, SHAPE) as old:
     assert not store.persistent and old.persistent and old.missing(range(COUNT)) == []
     for index in range(COUNT):
@@ -325,7 +319,7 @@ def test_structure_that_cannot_be_written(cache: EmbeddingCache, filled: Path, t
     code = """
 def refuse(stream, offset, content):
     raise OSError(5, "Input/output error")
-embedding_file._write_all = refuse
+embedding_store._write_all = refuse
 for key in ("one", "two"):
     with cache.open("a", key, COUNT, SHAPE) as store:
         assert not store.persistent
@@ -333,7 +327,7 @@ for key in ("one", "two"):
         assert store.missing(range(2)) == [1]
 print(len(told))
 """
-    assert run_child(code, cache.folder) == "3\n"  # refused twice, and set aside in between
+    assert run_child(code, cache.folder) == "2\n"  # refused twice
     with cache.open("a", "k", COUNT, SHAPE) as store:
         complete(store)
-    assert len(told) <= 1
+    assert not told

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from FewShotSAMLib.core import identity
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.sam import model_files
 from FewShotSAMLib.sam.checkpoint import load_sam
@@ -129,14 +131,40 @@ def test_numbers_that_are_none(small_spec: EncoderSpec, checkpoint: Path) -> Non
         load_sam(small_spec, checkpoint)
 
 
+def test_a_bit_flipped_in_fine_tuned_weights_is_noticed(small_spec: EncoderSpec, checkpoint: Path) -> None:
+    content = bytearray(checkpoint.read_bytes())
+    weights = torch.load(checkpoint, weights_only=True)["image_encoder.neck.0.weight"].numpy().tobytes()
+    place = content.index(weights[:64])
+    content[place] ^= 1
+    checkpoint.write_bytes(content)
+    with pytest.raises(BadInputError, match=r"damaged: the checksum of .* in it is wrong"):
+        load_sam(small_spec, checkpoint)
+
+
 def test_hash_is_remembered_until_the_file_changes(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Path] = []
     original = model_files.sha256_of
+    monkeypatch.setattr(identity, "YOUNG_NS", -(10**18))  # the file is a second old
     monkeypatch.setattr(model_files, "sha256_of", lambda path: calls.append(path) or original(path))
     first = model_files.remembered_sha256(checkpoint)
     assert model_files.remembered_sha256(checkpoint) == first and len(calls) == 1
     checkpoint.write_bytes(checkpoint.read_bytes() + b"x")
-    assert model_files.remembered_sha256(checkpoint) != first and len(calls) == 2
+    assert (second := model_files.remembered_sha256(checkpoint)) != first and len(calls) == 2
+    facts = checkpoint.stat()
+    with checkpoint.open("r+b") as stream:
+        stream.write(b"another content at the same size and time")
+    os.utime(checkpoint, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert model_files.remembered_sha256(checkpoint) not in (first, second) and len(calls) == 3
+
+
+def test_the_hash_of_a_file_changed_just_now_is_not_remembered(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Path] = []
+    original = model_files.sha256_of
+    monkeypatch.setattr(model_files, "sha256_of", lambda path: calls.append(path) or original(path))
+    monkeypatch.setattr(identity, "YOUNG_NS", 10**18)
+    assert model_files.remembered_sha256(checkpoint) == model_files.remembered_sha256(checkpoint) and len(calls) == 2
 
 
 def test_tiny_comes_along_and_loading_leaves_random_numbers_alone() -> None:

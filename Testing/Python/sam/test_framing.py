@@ -6,7 +6,7 @@ import torch
 
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.plane import axis_of_plane, slice_plane
-from FewShotSAMLib.sam.framing import LOGIT_STRIDE, PATCH, Framing, whole_slice
+from FewShotSAMLib.sam.framing import LOGIT_STRIDE, PATCH, Framing, moved, whole_slice
 from FewShotSAMLib.sam.registry import PIXEL_MEAN
 
 LPS = (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0)
@@ -99,3 +99,25 @@ def test_a_crop_is_cut_in_display_orientation() -> None:
     plane = slice_plane(Geometry((6, 5, 3), (1, 1, 1), (0, 0, 0), (-1.0, 0, 0, 0, -1.0, 0, 0, 0, 1.0)), 0)
     stored = np.arange(30).reshape(5, 6)
     np.testing.assert_array_equal(Framing(plane, (1, 3, 2, 6), 256).cut(stored), stored[::-1, ::-1][1:3, 2:6])
+
+
+@pytest.mark.parametrize("crop", [(0, 200, 0, 300), (20, 90, 100, 140), (150, 200, 10, 300)])
+def test_logits_of_a_part_land_where_they_belong(crop: tuple[int, int, int, int]) -> None:
+    """Each grid holds where it lies in the slice, so that what is moved must hold where it came to lie."""
+    whole = framing(200, 300, 128, (1.5, 1.0))
+    part, side = Framing(whole.plane, crop, 64), 96
+
+    def places(of: Framing, cells: int) -> torch.Tensor:
+        scale = [count / content for count, content in zip(of.crop_shape, of.content, strict=True)]
+        at = (torch.arange(cells) + 0.5) * of.size / cells
+        return torch.stack(torch.meshgrid(at * scale[0] + of.crop[0], at * scale[1] + of.crop[2], indexing="ij"))
+
+    rows, columns, values = moved(places(part, 32)[None], part, whole, side)
+    wanted = places(whole, side)[:, rows, columns]
+    inner = (slice(None), slice(2, -2), slice(2, -2))  # linear, but for half a cell at the border
+    torch.testing.assert_close(values[0][inner], wanted[inner], atol=1e-2, rtol=0)
+    outside = torch.ones(side, side, dtype=torch.bool)
+    outside[rows, columns] = False
+    down, across = places(whole, side)
+    inside = (down >= crop[0]) & (down < crop[1]) & (across >= crop[2]) & (across < crop[3])
+    assert torch.equal(inside, ~outside)

@@ -1,0 +1,36 @@
+"""Nothing that is no number becomes a result: NaN and infinities end a run with an error."""
+
+from __future__ import annotations
+
+import math
+from typing import NoReturn
+
+import torch
+from torch import Tensor
+
+from FewShotSAMLib.core.errors import BadInputError
+
+HINT = (
+    "Look at the volume's values (fewshotsam inspect), and try the precision fp32 on the device cpu; "
+    "if they are sound, report it."
+)
+
+
+def require_finite(values: Tensor, what: str) -> Tensor:
+    """The values as they are. Raises BadInputError, its sentence begun by `what`, where some are not finite."""
+    # A sum carries NaN and infinities along without a copy of its own; it may also overflow by itself.
+    is_doubtful = values.is_floating_point() and not bool(values.sum(dtype=torch.float32).isfinite())
+    if is_doubtful and not bool(values.isfinite().all()):
+        _refuse(what)
+    return values
+
+
+def finite_loss(loss: float) -> float:
+    """A loss as it is. Raises BadInputError where it is no number: what was trained is good for nothing then."""
+    if not math.isfinite(loss):
+        _refuse("The loss of the training")
+    return loss
+
+
+def _refuse(what: str) -> NoReturn:
+    raise BadInputError(f"{what} is not finite (NaN or infinity), so that the result would be senseless.", HINT)
