@@ -4,10 +4,12 @@ From Python: `import FewShotSAMLib as fss`, then `fss.propagate` and `fss.apply`
 package loads nothing else; the names below come when they are asked for.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
-if TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing takes its time, in which Ctrl-C would be a traceback
+    from typing import Any
+
     from FewShotSAMLib.api import Model, Result, apply, propagate
     from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError
     from FewShotSAMLib.core.geometry import Geometry
@@ -44,4 +46,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

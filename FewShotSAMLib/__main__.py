@@ -2,7 +2,7 @@
 
 import sys
 
-from FewShotSAMLib.cli import main
+from FewShotSAMLib.start import main
 
 if __name__ == "__main__":
     sys.exit(main())

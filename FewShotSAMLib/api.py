@@ -59,10 +59,31 @@ class Model:
         except OSError as error:
             raise BadInputError(f"{path} cannot be read ({error.strerror}).", "Check its path.") from error
 
-    def save(self, path: Path | str) -> None:
-        """Write the file, whole or not at all."""
-        with atomic_path(Path(path)) as temporary:
-            temporary.write_bytes(self.content)
+    def save(
+        self,
+        path: Path | str,
+        *,
+        progress: Progress | None = None,
+        cancel: threading.Event | None = None,
+        background: bool | WorkerClient = False,
+        **options: Any,
+    ) -> None:
+        """Write the file, whole or not at all, with what volumes unlike the model's own need; where the model lacks
+        that, it is learned first, which takes seconds. Arguments and errors as for `apply`."""
+        with tempfile.TemporaryDirectory(prefix="fewshotsam-") as folder:
+            own = Path(folder) / "model.fewshot"
+            own.write_bytes(self.content)
+            parameters = {**_plain(options), "model": str(own)}
+            if background:
+                with nullcontext(background) if isinstance(background, WorkerClient) else WorkerClient() as client:
+                    _wait(client, client.request("complete_model", parameters), progress, cancel)
+            else:
+                with _here(progress, cancel) as context:
+                    from FewShotSAMLib.engine.jobs import complete_model
+
+                    complete_model(parameters, context)
+            with atomic_path(Path(path)) as temporary:
+                temporary.write_bytes(own.read_bytes())
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +135,7 @@ def propagate(
     *,
     axis: int | None = None,
     empty_slices: Iterable[int] = (),
+    empty_of: Mapping[str, Iterable[int]] | None = None,
     painted_slices: Iterable[int] | None = None,
     warm_start: Model | Path | str | None = None,
     progress: Progress | None = None,
@@ -123,7 +145,8 @@ def propagate(
 ) -> Result:
     """Learn from the painted slices of a volume and segment its other slices.
 
-    Slice numbers are 0-based along the array axis `axis`; None finds it. `cancel` stops the run when it is set. With
+    Slice numbers are 0-based along the array axis `axis`; None finds it. `empty_slices` hold none of the segments,
+    `empty_of` none of the segment of that name. `cancel` stops the run when it is set. With
     `background` it computes in a background process: one for this call, or a `WorkerClient` that stays warm. options:
     those of the command line `fewshotsam propagate`, with `_` for `-`, such as method, encoder, device, steps, seed.
     Raises BadInputError, CancelledError, MemoryShortageError, each with what to do.
@@ -133,6 +156,8 @@ def propagate(
     shown = _volume(volume)
     segmentation = _segmentation(annotation, shown.geometry)
     given = {**options, "axis": axis, "empty_slices": list(empty_slices)}
+    if empty_of:
+        given["empty_of"] = {name: list(indices) for name, indices in empty_of.items()}
     if painted_slices is not None:
         given["painted_slices"] = list(painted_slices)
     start = None if warm_start is None else _model(warm_start)
@@ -280,13 +305,14 @@ def _in_background(
         if "volume" in options:
             files["volume"] = options["volume"]
         else:
-            write_image(volume.voxels, volume.geometry, files["volume"])
+            write_image(volume.voxels, volume.geometry, files["volume"], volume.modality)
         if annotation is not None:
             files |= {"annotation": folder / "painted.seg.nrrd", "save_model": folder / "learned.fewshot"}
+            options = {**options, "model_as_is": True}
             write_segmentation(annotation, files["annotation"])
         if model is not None:
             files["model" if annotation is None else "warm_start"] = folder / "given.fewshot"
-            model.save(folder / "given.fewshot")
+            (folder / "given.fewshot").write_bytes(model.content)
         parameters = _plain({**options, **files})
         with nullcontext(background) if isinstance(background, WorkerClient) else WorkerClient() as client:
             report = _wait(client, client.request(job, parameters), progress, cancel)

@@ -33,13 +33,15 @@ def few_shot(volume: Volume, annotation: Annotation, settings: Settings, **optio
 def learn(
     volume: Volume, annotation: Annotation, settings: Settings, **options: Any
 ) -> tuple[FewShotModel, Mapping[str, Any]]:
-    """`fewshotsam propagate --save-model` with no slice left to segment: the few-shot model, and the report."""
-    first = annotation.painted[0]
-    done = _propagate(volume, annotation, settings, {**options, "range": [first, first]})
+    """`fewshotsam propagate --save-model`: the few-shot model, and the report."""
+    done = _propagate(volume, annotation, settings, options)
     assert done.model is not None
+    from FewShotSAMLib.engine.context import JobContext
+    from FewShotSAMLib.engine.learning import for_others
     from FewShotSAMLib.engine.model_file import model_bytes, parse_model
 
-    return parse_model(model_bytes(done.model())), done.report()  # as a file would hold it, and let go of the volume
+    model = for_others(done.model(), done.run.encoder, JobContext())
+    return parse_model(model_bytes(model)), done.report()  # as a file would hold it, and let go of the volume
 
 
 def apply_model(volume: Volume, model: FewShotModel, settings: Settings) -> Outcome:

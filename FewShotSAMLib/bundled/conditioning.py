@@ -2,53 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from FewShotSAMLib.bundled.compact import Pyramid
 from FewShotSAMLib.bundled.fusion import Queries, Support
-from FewShotSAMLib.bundled.priors import Painted, Priors, neighbours
+from FewShotSAMLib.bundled.priors import Flows, Painted, Priors, Slices
 from FewShotSAMLib.bundled.queries import foreign_queries, places
 from FewShotSAMLib.methods.interface import ExemplarFeatures
-
-FARTHEST = 6.0
-"""Beyond the outermost exemplar that shows it, a structure is looked for over this many times its radius there."""
-LEAST_WAY = 32.0
-"""But at least over this many pixels."""
 
 
 class VolumeConditioning:
     """Exemplars and priors of one volume.
 
-    image (D, S/2, S/2) in 0..1; known: the exemplars' slices, ascending; slice_step: distance of two slices in pixels
-    of that grid.
+    slices gives slices (n, S/2, S/2) in 0..1, depth is their number; known: the exemplars' slices, ascending, on which
+    every segment is known; slice_step: distance of two slices in pixels of that grid; declared, others: as in
+    `Painted`; flows: as in `Priors`.
     """
 
-    def __init__(self, image: Tensor, known: tuple[int, ...], shown: ExemplarFeatures, slice_step: float) -> None:
+    def __init__(
+        self,
+        slices: Slices,
+        depth: int,
+        known: tuple[int, ...],
+        shown: ExemplarFeatures,
+        slice_step: float,
+        declared: Tensor | None = None,
+        others: Mapping[int, Tensor] | None = None,
+        flows: Flows | None = None,
+    ) -> None:
         self.known = known
         self.shown = shown
         self.slice_step = slice_step
-        self._image = image
-        painted = Painted(known, shown.masks.float(), slice_step)
-        self._spreads = painted.spreads()
-        self._priors = Priors(image, painted)
-        self._without: dict[int, tuple[Tensor, Painted]] = {}
-        self._radii = self._priors.radii()
+        painted = Painted(known, shown.masks.float(), slice_step, declared, others or {})
+        self._priors = Priors(slices, depth, painted, flows=flows)
+        self._support: list[Support] = []
 
-    def number_of(self, index: int) -> int:
-        """Which exemplar slice `index` is."""
-        return self.known.index(index)
+    def said(self, index: int, label: int) -> Tensor | None:
+        """The share (S/2, S/2) of each pixel that segment `label` has on a slice; None where that is unknown."""
+        return self.shown.masks[self.known.index(index), label - 1] if index in self.known else None
 
     def may_contain(self, label: int, index: int) -> bool:
-        """Whether segment `label` can be on a slice at all: not between two exemplars without it, nor far from the
-        outermost one that shows it."""
-        around = neighbours(self.known, index)
-        sides = [side for side in (around.below, around.above) if side is not None]
-        radius = max(float(self._radii[side, label - 1]) for side in sides)
-        if radius <= 0:
-            return False
-        way = abs(index - self.known[sides[0]]) * self.slice_step
-        return len(sides) == 2 or way <= max(LEAST_WAY, FARTHEST * radius)
+        """Whether segment `label` can be on a slice at all."""
+        return self._priors.may_contain(label, index)
 
     def queries(self, embeddings: Tensor, slices: list[int]) -> list[Queries]:
         """For each segment the question where it is on these slices of the volume."""
@@ -60,55 +58,31 @@ class VolumeConditioning:
 
     def support(self, embeddings: Tensor) -> list[Support]:
         """For each segment all exemplars."""
-        return self._support(embeddings, list(range(len(self.known))))
-
-    def left_out(self, embedding: Tensor, number: int) -> tuple[list[Queries], list[Support]]:
-        """The same for exemplar `number` (embedding (1, ...)), as if it had not been painted."""
-        kept = [i for i in range(len(self.known)) if i != number]
-        if number not in self._without:
-            self._without[number] = self._priors_without(number, kept)
-        maps, painted = self._without[number]
-        index = self.known[number]
-        place, below, above = (part.to(embedding.device) for part in places([index], painted.slices, self.slice_step))
-        position = torch.tensor([index], device=embedding.device) * self.slice_step
-        features = Pyramid.unfold(embedding)
-        queries = [Queries(features, p, place, position, below, above) for p in maps.to(embedding).split(1)]
-        return queries, self._support(embedding, kept)
-
-    def _priors_without(self, number: int, kept: list[int]) -> tuple[Tensor, Painted]:
-        """Priors (C, kinds, S/2, S/2) of an exemplar's slice from the others; only those next to it matter."""
-        painted = Painted(tuple(self.known[i] for i in kept), self.shown.masks[kept].float(), self.slice_step)
-        near = [i for i in (number - 1, number + 1) if 0 <= i < len(self.known)]
-        first = self.known[number] - 1 if number == 0 else self.known[number - 1]
-        last = self.known[number] + 1 if number == len(self.known) - 1 else self.known[number + 1]
-        first, last = max(0, first), min(len(self._image) - 1, last)
-        beside = Painted(tuple(self.known[i] - first for i in near), self.shown.masks[near].float(), self.slice_step)
-        maps = Priors(self._image[first : last + 1], beside, self._spreads).maps(self.known[number] - first)
-        return maps, painted
-
-    def _support(self, like: Tensor, kept: list[int]) -> list[Support]:
-        features = Pyramid.unfold(self.shown.features[kept].to(like))
-        position = torch.tensor([self.known[i] for i in kept], device=like.device) * self.slice_step
-        masks = self.shown.masks[kept].to(like)
-        return [Support(features, mask, position) for mask in masks.unbind(1)]
+        if not self._support:
+            features = Pyramid.unfold(self.shown.features.to(embeddings))
+            position = torch.tensor(self.known, device=embeddings.device) * self.slice_step
+            self._support = [Support(features, mask, position) for mask in self.shown.masks.to(embeddings).unbind(1)]
+        return self._support
 
 
 class ForeignConditioning:
     """Exemplars of another volume: no priors, no places."""
 
-    known: tuple[int, ...] = ()
-    """Slices of the volume at hand that are exemplars: none."""
-
     def __init__(self, shown: ExemplarFeatures) -> None:
         self.shown = shown
+        self._features: Pyramid | None = None
 
     def may_contain(self, label: int, index: int) -> bool:
         """Whether segment `label` can be on a slice at all: nothing is known against it."""
         return True
 
-    def number_of(self, index: int) -> int:
-        """Which exemplar is meant while they are learned from: they are counted from 0."""
-        return index
+    def is_known(self, label: int, number: int) -> bool:
+        """Whether segment `label` is known on exemplar `number`."""
+        return number in self.shown.numbers(label)
+
+    def said(self, index: int, label: int) -> Tensor | None:
+        """What is known of the volume at hand: nothing."""
+        return None
 
     def queries(self, embeddings: Tensor, slices: list[int]) -> list[Queries]:
         """For each segment the question where it is on these slices."""
@@ -118,12 +92,28 @@ class ForeignConditioning:
         """For each segment all exemplars."""
         return self._support(embeddings, list(range(len(self.shown.masks))))
 
-    def left_out(self, embedding: Tensor, number: int) -> tuple[list[Queries], list[Support]]:
-        """Questions about exemplar `number` (embedding (1, ...)) and, for each segment, all other exemplars."""
+    def left_out(self, like: Tensor, number: int) -> tuple[list[Queries], list[Support]]:
+        """Questions about exemplar `number` and, for each segment, all other exemplars; as `like` is."""
         kept = [i for i in range(len(self.shown.masks)) if i != number]
-        return self.queries(embedding, [number]), self._support(embedding, kept or [number])
+        queries = [foreign_queries(self._unfolded(like)[[number]])] * self.shown.masks.shape[1]
+        return queries, self._support(like, kept or [number])
 
     def _support(self, like: Tensor, kept: list[int]) -> list[Support]:
-        features = Pyramid.unfold(self.shown.features[kept].to(like))
+        labels = range(1, self.shown.masks.shape[1] + 1)
+        whole = self._all_of(like, kept)
+        known = [[row for row in kept if self.is_known(label, row)] for label in labels]
+        return [
+            support if rows == kept else self._all_of(like, rows or self.shown.numbers(label))[label - 1]
+            for label, rows, support in zip(labels, known, whole, strict=True)
+        ]
+
+    def _all_of(self, like: Tensor, kept: list[int]) -> list[Support]:
+        features = self._unfolded(like)[kept]
         position = features.half.new_zeros(len(kept))
         return [Support(features, mask, position) for mask in self.shown.masks[kept].to(like).unbind(1)]
+
+    def _unfolded(self, like: Tensor) -> Pyramid:
+        """The features of all exemplars, made once."""
+        if self._features is None:
+            self._features = Pyramid.unfold(self.shown.features.to(like))
+        return self._features

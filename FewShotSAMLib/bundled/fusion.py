@@ -16,6 +16,7 @@ from segment_anything.modeling import MaskDecoder, PromptEncoder
 from torch import Tensor, nn
 
 from FewShotSAMLib.bundled.compact import FINE, SAM_CHANNELS, Pyramid, Residual, convolution
+from FewShotSAMLib.bundled.memory import Memory
 
 KINDS = ("interpolation", "transport", "geodesic")
 """The shape priors that a query brings, in order."""
@@ -24,8 +25,6 @@ PLACE = 6
 NEARBY = 3
 """Slices whose earlier prediction a second pass sees: below, itself, above."""
 WIDTHS = (32, 64, 96)
-KEY = 28
-"""Features of a memory key; four more numbers carry the place. Values are as many, as the fused kernel wants them."""
 STRIDE = 2
 """Pixels of the image per pixel of the logits."""
 
@@ -128,12 +127,13 @@ class FusionDecoder(nn.Module):
         ):
             embedding.requires_grad_(False)
 
-    def forward(self, queries: Queries, support: Support) -> Tensor:
-        """Logits (B, S/2, S/2)."""
+    def forward(self, queries: Queries, support: Support, recalled: Tensor | None = None) -> Tensor:
+        """Logits (B, S/2, S/2). recalled: what the memory gives, where it was asked for several structures before."""
         layers = self.layers
         half = layers.joined_half(_fine_input(queries))
-        quarter = layers.joined_quarter(torch.cat([layers.down_quarter(half), *_beside(queries, support)], dim=1))
-        recalled = layers.memory(queries, support)
+        quarter = _leading(layers.joined_quarter, [layers.down_quarter(half), *_beside(queries, support)])
+        if recalled is None:
+            (recalled,) = layers.memory(queries, [support])
         eighth = layers.joined_eighth(
             torch.cat([layers.down_eighth(quarter), queries.features.eighth, recalled], dim=1)
         )
@@ -175,60 +175,6 @@ class FusionDecoder(nn.Module):
         return torch.cat(parts)
 
 
-class Memory(nn.Module):
-    """What the exemplars hold at places that look alike and lie near: attention from the query to all exemplars' cells.
-
-    Source: space-time memory networks (Oh et al., ICCV 2019); nearness in the slice and along the axis as a learned
-    part of the score is ours. Both are folded into the dot product, so that the fused kernel needs no mask.
-    """
-
-    def __init__(self, features: int, values: int = 15) -> None:
-        super().__init__()
-        self.key = nn.Conv2d(features, KEY, 1)
-        self.value = nn.Conv2d(features, values, 1)
-        self.sharpness = nn.Parameter(torch.tensor(2.0))
-        self.nearness = nn.Parameter(torch.tensor(-4.0))
-        self.axial = nn.Parameter(torch.tensor(-3.0))
-        self.channels = 2 * (values + 1)
-
-    def forward(self, queries: Queries, support: Support) -> Tensor:
-        """(B, channels, S/8, S/8): what was found of the structure, and of the rest."""
-        mine, theirs = queries.features.eighth, support.features.eighth
-        size = mine.shape[-2:]
-        share = F.interpolate(support.masks.unsqueeze(1), size=size, mode="area")
-        value = self.value(theirs)
-        inside = torch.cat([share, value * share], dim=1)
-        outside = torch.cat([1 - share, value * (1 - share)], dim=1)
-        values = torch.cat([inside, outside], dim=1).movedim(1, 0).flatten(1).t()  # (n h w, channels)
-        ask, answer = self._scores(queries, support)
-        found = F.scaled_dot_product_attention(ask, answer, values.expand(len(ask), -1, -1), scale=1.0)
-        return found.transpose(1, 2).unflatten(2, size)
-
-    def _scores(self, queries: Queries, support: Support) -> tuple[Tensor, Tensor]:
-        """Queries (B, h w, KEY + 4) and keys (B, n h w, KEY + 4) whose products are the scores."""
-        mine, theirs = (
-            F.normalize(self.key(part), dim=1) for part in (queries.features.eighth, support.features.eighth)
-        )
-        batch, _, height, width = mine.shape
-        rows = torch.arange(height, device=mine.device, dtype=mine.dtype)
-        columns = torch.arange(width, device=mine.device, dtype=mine.dtype)
-        place = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1).flatten(0, 1)  # (h w, 2)
-        near = 0.0 * self.nearness if queries.foreign else self.nearness.exp()
-        ones = place.new_ones(len(place), 1)
-        ask = mine.flatten(2).transpose(1, 2) * self.sharpness.exp()
-        ask = torch.cat([ask, torch.cat([2 * near * place, ones, ones], 1).expand(batch, -1, -1)], dim=2)
-        count = len(theirs)
-        key = theirs.movedim(1, -1).flatten(1, 2)  # (n, h w, KEY)
-        key = torch.cat(
-            [key, torch.cat([place, -near * (place**2).sum(1, keepdim=True)], 1).expand(count, -1, -1)], dim=2
-        )
-        way = (queries.position.view(-1, 1) - support.position.view(1, -1)).abs()
-        way = torch.zeros_like(way) if queries.foreign else way
-        behind = (-self.axial.exp() * way).view(batch, count, 1, 1).expand(-1, -1, height * width, -1)
-        answer = torch.cat([key.expand(batch, -1, -1, -1), behind], dim=3).flatten(1, 2)
-        return ask, answer
-
-
 def _fine_input(queries: Queries) -> Tensor:
     size = queries.priors.shape[-2:]
     place = queries.place.view(*queries.place.shape, 1, 1).expand(-1, -1, *size)
@@ -241,10 +187,21 @@ def _fine_input(queries: Queries) -> Tensor:
 
 def _beside(queries: Queries, support: Support) -> list[Tensor]:
     """The query's features at a quarter, and those of the exemplars below and above with their masks; 0 where none."""
-    share = F.interpolate(support.masks.unsqueeze(1), size=queries.features.quarter.shape[-2:], mode="area")
     parts = [queries.features.quarter]
+    if queries.foreign:
+        return parts  # there is none beside
+    share = F.interpolate(support.masks.unsqueeze(1), size=queries.features.quarter.shape[-2:], mode="area")
     for side in (queries.below, queries.above):
         there = (side >= 0).view(-1, 1, 1, 1).to(share)
         number = side.clamp_min(0)
         parts += [support.features.quarter[number] * there, (2 * share[number] - 1) * there]
     return parts
+
+
+def _leading(layers: nn.Sequential, parts: list[Tensor]) -> Tensor:
+    """A convolution of 3×3 and the layers behind it, where its inputs behind the given ones are 0."""
+    given, first = torch.cat(parts, dim=1), layers[0]
+    assert isinstance(first, nn.Sequential) and isinstance(first[0], nn.Conv2d)
+    kernel = first[0].weight[:, : given.shape[1]]
+    found: Tensor = layers[1:](first[1:](F.conv2d(given, kernel, padding=1)))
+    return found

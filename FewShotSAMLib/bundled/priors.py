@@ -6,8 +6,8 @@ Everything here is arithmetic without learned weights. The network learns when t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -23,6 +23,15 @@ FADE = 0.5
 FADE_ALONE = 0.25
 """The same where the segment is painted on a single slice: that lies in the middle of it rather than near its end.
 Between the two where several are painted that lie closer together than the segment's radius."""
+FARTHEST = 6.0
+"""Beyond the outermost exemplar that shows it, a structure is looked for over this many times its radius there."""
+LEAST_WAY = 32.0
+"""But at least over this many pixels."""
+FLOWS_AT_ONCE = 64
+
+Slices = Callable[[Sequence[int]], Tensor]
+"""Slices (n, H, W) in 0..1 by their indices."""
+
 REACH = 16.0
 """Signed distances are cut off at this many pixels."""
 SCALE = 4.0
@@ -33,12 +42,23 @@ SCALE = 4.0
 class Painted:
     """The exemplars on the prior's grid: slice numbers, ascending, and for each segment its share of every pixel.
 
-    slices (n,), masks (n, C, H, W) in 0..1; slice_step: distance of two slices in pixels of the grid.
+    slices (n,), masks (n, C, H, W) in 0..1; slice_step: distance of two slices in pixels of the grid. declared (n, C)
+    bool: where the user said that there is none of a segment; None where that is on slices that show no segment. others
+    (H, W) bool by slice: on slices that are no exemplars, pixels known to belong to none of the segments.
     """
 
     slices: tuple[int, ...]
     masks: Tensor
     slice_step: float
+    declared: Tensor | None = None
+    others: Mapping[int, Tensor] = field(default_factory=dict)
+
+    def ends(self) -> Tensor:
+        """`declared` (n, C), whether given or not."""
+        if self.declared is not None:
+            return self.declared
+        empty = torch.tensor([not bool(masks.any()) for masks in self.masks])
+        return empty.unsqueeze(1).expand(-1, self.masks.shape[1])
 
     def spreads(self) -> Tensor:
         """Distance (C,) in pixels between the outermost slices that show a segment; 0 with fewer than two of them."""
@@ -57,36 +77,102 @@ class Neighbours:
     share: float
 
 
-class Priors:
-    """Shape priors of a volume for every slice and segment.
+@dataclass(frozen=True)
+class Gap:
+    """What is known of the slices from `first` on between two exemplars, or beyond an outermost one as far as anything
+    can be: geodesic (C, n, H, W); carried (C, H, W), signed distances by (exemplar, slice); both in half precision."""
 
-    image (D, H, W) in 0..1; spreads (C,): those of the segments, where they are not to be seen from `painted`.
-    Distances and displacements are found once; `maps` gives any slices.
+    first: int
+    geodesic: Tensor
+    carried: dict[tuple[int, int], Tensor]
+
+
+class Priors:
+    """Shape priors of a volume for every slice and segment, gap by gap as they are asked for.
+
+    slices gives slices (n, H, W) in 0..1 by their indices, depth is their number; spreads (C,): those of the segments,
+    where they are not to be seen from `painted`; flows: of the slices, to be shared.
     """
 
-    def __init__(self, image: Tensor, painted: Painted, spreads: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        slices: Slices,
+        depth: int,
+        painted: Painted,
+        spreads: Tensor | None = None,
+        flows: Flows | None = None,
+    ) -> None:
         self.painted = painted
+        self.depth = depth
+        self._slices = slices
+        self._flows = flows or Flows(slices)
         self._spreads = (painted.spreads() if spreads is None else spreads).view(-1, 1, 1)
-        self._is_declared_empty = [not bool(masks.any()) for masks in painted.masks]
-        self.depth = len(image)
+        self._is_declared_empty = painted.ends().cpu()
         self._distances = torch.stack([torch.stack([signed_distance(m) for m in masks]) for masks in painted.masks])
-        known = torch.zeros(self.depth, dtype=torch.bool)
-        known[list(painted.slices)] = True
-        smooth = ndimage.gaussian_filter(image.cpu().numpy(), (0, 0.7, 0.7))
-        self._geodesic = _geodesic(torch.from_numpy(smooth), painted, known)
-        self._carried = _carry(torch.from_numpy(smooth), painted, self._distances)
+        self._radii = self._distances.amax((-2, -1)).clamp_min(0)
+        self._gaps: dict[tuple[int | None, int | None], Gap] = {}
 
-    def radii(self) -> Tensor:
-        """Greatest distance (n, C) in pixels from a segment's border on each exemplar; 0 where it is not shown."""
-        return self._distances.amax((-2, -1)).clamp_min(0)
+    def may_contain(self, label: int, index: int) -> bool:
+        """Whether segment `label` can be on a slice at all: not between two exemplars without it, nor far from the
+        outermost one that shows it."""
+        around = neighbours(self.painted.slices, index)
+        sides = _sides(around)
+        radius = max(float(self._radii[side, label - 1]) for side in sides)
+        if radius <= 0:
+            return False
+        way = abs(index - self.painted.slices[sides[0]]) * self.painted.slice_step
+        return len(sides) == 2 or way <= max(LEAST_WAY, FARTHEST * radius)
 
     def maps(self, index: int) -> Tensor:
         """(C, len(KINDS), H, W) of one slice, each about -4..4, positive inside."""
         around = neighbours(self.painted.slices, index)
         still = self._blend(around, index, [self._distances[i] for i in _sides(around)])
-        moved = self._blend(around, index, [self._carried[i, index].float() for i in _sides(around)])
-        maps = {"interpolation": still / SCALE, "transport": moved / SCALE, "geodesic": 3 * self._geodesic[:, index]}
+        if index in self.painted.slices:
+            inside = self.painted.masks[self.painted.slices.index(index)].cpu() >= 0.5
+            moved, geodesic = still, 2 * inside.float() - 1
+        elif any(self.may_contain(label, index) for label in range(1, len(still) + 1)):
+            gap = self._gap(around)
+            moved = self._blend(around, index, [gap.carried[i, index].float() for i in _sides(around)])
+            geodesic = gap.geodesic[:, index - gap.first].float()
+        else:
+            moved, geodesic = still, torch.full_like(still, -1.0)
+        maps = {"interpolation": still / SCALE, "transport": moved / SCALE, "geodesic": 3 * geodesic}
         return torch.stack([maps[kind] for kind in KINDS], dim=1)
+
+    def _gap(self, around: Neighbours) -> Gap:
+        key = (around.below, around.above)
+        if key not in self._gaps:
+            self._gaps[key] = self._explored(around)
+        return self._gaps[key]
+
+    def _explored(self, around: Neighbours) -> Gap:
+        """The gap between these exemplars, which belong to it."""
+        known, radius = self.painted.slices, float(self._radii[_sides(around)].max())
+        reach = math.ceil(max(LEAST_WAY, FARTHEST * radius) / self.painted.slice_step)
+        first = max(0, known[_only(around)] - reach) if around.below is None else known[around.below]
+        last = min(self.depth - 1, known[_only(around)] + reach) if around.above is None else known[around.above]
+        carried: dict[tuple[int, int], Tensor] = {}
+        for side, way in ((around.below, range(first + 1, last + 1)), (around.above, range(last - 1, first - 1, -1))):
+            if side is not None:
+                flows = self._flows.along(way)
+                carried |= {(side, i): m.half() for i, m in _walk(self._distances[side], way, flows)}
+        return Gap(first, self._geodesic(range(first, last + 1), around).half(), carried)
+
+    def _geodesic(self, where: range, around: Neighbours) -> Tensor:
+        painted = self.painted
+        image = smoothed(self._slices(list(where)))
+        inside = torch.zeros(painted.masks.shape[1], *image.shape, dtype=torch.bool)
+        outside = torch.zeros_like(inside)
+        for side in _sides(around):
+            place = painted.slices[side] - where.start
+            inside[:, place] = painted.masks[side] >= 0.5
+            outside[:, place] = ~inside[:, place]
+        for index, taken in painted.others.items():
+            if index in where:
+                outside[:, index - where.start] |= taken
+        result = geodesic_prior(image, inside, outside, painted.slice_step)
+        # A segment that neither exemplar shows is nowhere in between.
+        return torch.where(inside.flatten(1).any(1).view(-1, 1, 1, 1), result, -1.0)
 
     def _blend(self, around: Neighbours, index: int, shapes: Sequence[Tensor]) -> Tensor:
         """Signed distances (C, H, W) from those of the exemplars on either side."""
@@ -112,7 +198,7 @@ class Priors:
         in the middle; between the two where several lie closer together than the `gap`. Only a slice that was declared
         empty marks an end: one without this segment that was painted for another may be far beyond it.
         """
-        round_end = _closeness(self._spreads, gap) * self._is_declared_empty[empty]
+        round_end = _closeness(self._spreads, gap) * self._is_declared_empty[empty].view(-1, 1, 1)
         way = share + (1 - math.sqrt(1 - share**2) - share) * round_end
         return shape - way * (shape.amax((-2, -1), keepdim=True) + 1)
 
@@ -145,58 +231,67 @@ def signed_distance(mask: Tensor) -> Tensor:
     return torch.from_numpy((distance - np.sign(distance) * 0.5).astype(np.float32))
 
 
+ATLAS_MARGIN = 2.0
+"""Pixels from a registered label's border beyond which it is taken for certain where geodesic ways begin."""
+
+
+def atlas_priors(image: Tensor, label: Tensor, slice_step: float) -> Tensor:
+    """Priors (D, len(KINDS), H, W) of a volume by a label that was registered to it, rather than by painted slices.
+
+    image (D, H, W) in 0..1; label (D, H, W), the structure's share of each pixel.
+    """
+    distance = torch.stack([signed_distance(plane) for plane in label])
+    inside, outside = (side.unsqueeze(0) for side in (distance >= ATLAS_MARGIN, distance <= -ATLAS_MARGIN))
+    geodesic = torch.zeros_like(distance)
+    if bool(inside.any()) and bool(outside.any()):
+        smooth = ndimage.gaussian_filter(image.cpu().numpy(), (0, 0.7, 0.7))
+        geodesic = geodesic_prior(torch.from_numpy(smooth), inside, outside, slice_step)[0]
+    maps = {"interpolation": distance / SCALE, "transport": distance / SCALE, "geodesic": 3 * geodesic}
+    return torch.stack([maps[kind] for kind in KINDS], dim=1)
+
+
 def _sides(around: Neighbours) -> list[int]:
     return [side for side in (around.below, around.above) if side is not None]
+
+
+def _only(around: Neighbours) -> int:
+    (side,) = _sides(around)
+    return side
 
 
 def _is_empty(shape: Tensor) -> Tensor:
     return shape.amax((-2, -1), keepdim=True) <= -REACH
 
 
-def _geodesic(image: Tensor, painted: Painted, known: Tensor) -> Tensor:
-    inside = torch.zeros(painted.masks.shape[1], *image.shape, dtype=torch.bool)
-    inside[:, list(painted.slices)] = (painted.masks >= 0.5).transpose(0, 1)
-    outside = known.view(1, -1, 1, 1) & ~inside
-    result = geodesic_prior(image, inside, outside, painted.slice_step)
-    # A segment that is painted nowhere is nowhere.
-    return torch.where(inside.flatten(1).any(1).view(-1, 1, 1, 1), result, -1.0)
-
-
-def _carry(image: Tensor, painted: Painted, distances: Tensor) -> dict[tuple[int, int], Tensor]:
-    """Signed distances (C, H, W), half precision, of each exemplar carried along with the anatomy as far as the next
-    one, by (exemplar, slice)."""
-    up, down = _flows(image, painted.slices)
-    carried: dict[tuple[int, int], Tensor] = {}
-    for number, (start, shape) in enumerate(zip(painted.slices, distances, strict=True)):
-        carried[number, start] = shape.half()
-        stop = painted.slices[number + 1] if number + 1 < len(painted.slices) else len(image)
-        for index, moved in _walk(shape, range(start + 1, stop), up):
-            carried[number, index] = moved.half()
-        stop = painted.slices[number - 1] if number else -1
-        for index, moved in _walk(shape, range(start - 1, stop, -1), down):
-            carried[number, index] = moved.half()
-    return carried
-
-
-def _walk(shape: Tensor, way: range, flow: dict[int, Tensor]) -> Iterator[tuple[int, Tensor]]:
+def _walk(shape: Tensor, way: range, flows: Sequence[Tensor]) -> Iterator[tuple[int, Tensor]]:
     """A shape (C, H, W) slice by slice; displacements add up, so that the shape itself is sampled once."""
     total: Tensor | None = None
-    for index in way:
-        step = flow[index].unsqueeze(0)
+    for index, flow in zip(way, flows, strict=True):
+        step = flow.unsqueeze(0)
         total = step if total is None else step + warp(total, step)
         yield index, warp(shape.unsqueeze(0), total)[0]
 
 
-def _flows(image: Tensor, slices: Sequence[int]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-    """Displacement (2, H, W) with which each slice looks like the one below it (first) and above it (second)."""
-    order = torch.arange(len(image))
-    if len(image) < 2:
-        return {}, {}
-    known = set(slices)
-    upward = [int(i) for i in order[1:] if int(i) > min(known)]
-    downward = [int(i) for i in order[:-1] if int(i) < max(known)]
-    to = torch.tensor(upward + downward)
-    since = torch.tensor([i - 1 for i in upward] + [i + 1 for i in downward])
-    parts = [slice_flow(image, to[i : i + 64], since[i : i + 64]) for i in range(0, len(to), 64)]
-    flow = torch.cat(parts) if parts else image.new_zeros(0, 2, *image.shape[1:])
-    return dict(zip(upward, flow, strict=False)), dict(zip(downward, flow[len(upward) :], strict=True))
+def smoothed(image: Tensor) -> Tensor:
+    """The image (D, H, W) in which changes are looked for."""
+    return torch.from_numpy(ndimage.gaussian_filter(image.cpu().numpy(), (0, 0.7, 0.7)))
+
+
+class Flows:
+    """Displacements (2, H, W) with which slices look like those next to them, found as they are asked for and kept."""
+
+    def __init__(self, slices: Slices) -> None:
+        self._slices = slices
+        self._found: dict[tuple[int, int], Tensor] = {}
+
+    def along(self, way: range) -> list[Tensor]:
+        """Those of each slice of the way to the one before it."""
+        missing = [index for index in way if (index, way.step) not in self._found]
+        for start in range(0, len(missing), FLOWS_AT_ONCE):
+            part = missing[start : start + FLOWS_AT_ONCE]
+            shown = sorted({*part, *(index - way.step for index in part)})
+            to = torch.tensor([shown.index(index) for index in part])
+            since = torch.tensor([shown.index(index - way.step) for index in part])
+            found = slice_flow(smoothed(self._slices(shown)), to, since)
+            self._found |= {(index, way.step): flow for index, flow in zip(part, found.half(), strict=True)}
+        return [self._found[index, way.step].float() for index in way]

@@ -6,11 +6,14 @@ Exit codes: 0 done, 2 bad input, 3 out of memory, 4 cancelled, 1 a bug. Errors a
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import io
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
 from FewShotSAMLib.cli.parser import build_parser
 from FewShotSAMLib.core.errors import CancelledError
@@ -20,7 +23,8 @@ from FewShotSAMLib.worker.logs import write_traceback
 # Each in a module of its own, imported when it is needed: the commands differ much in what they import.
 COMMANDS = {
     "propagate": "run:propagate",
-    "apply": "run:apply",
+    "apply": "apply:apply",
+    "cohort": "cohort:cohort",
     "demo": "run:demo",
     "benchmark": "benchmark:benchmark",
     "models list": "models:list_models",
@@ -41,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     options = build_parser().parse_args(arguments)
     try:
-        return _command(options.command)(options)
+        with _interruptible():
+            return _command(options.command)(options)
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CancelledError.exit_code
@@ -49,6 +54,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return report_error(CancelledError("Cancelled."))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, the user gets one line and an exit code
         return report_error(error)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C be an exception, so that what runs can tidy up; before and after, `start` has it end the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _command(name: str) -> Callable[[argparse.Namespace], int]:

@@ -14,11 +14,12 @@ def info(options: argparse.Namespace) -> int:
     cache = _cache(options)
     entries = cache.entries()
     print(f"Folder: {cache.folder}")
-    print(f"Used:   {_gigabytes(cache.usage())} of {_gigabytes(cache.limit_bytes)}, {len(entries)} volume(s)")
+    print(f"Used:   {_gigabytes(cache.usage())} of {_gigabytes(cache.limit_bytes)}")
+    print(f"Holds:  {len(entries)} volume(s) or few-shot model(s)")
     for entry in reversed(entries):
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.last_used))
         damaged = "  damaged, set aside" if entry.is_damaged else ""
-        print(f"  {entry.volume_hash[:12]}  {_gigabytes(entry.size_bytes)}  last used {used}{damaged}")
+        print(f"  {entry.name[:12]}  {_gigabytes(entry.size_bytes)}  last used {used}{damaged}")
     return 0
 
 

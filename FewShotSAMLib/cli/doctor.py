@@ -90,7 +90,7 @@ def probe_packages(names: tuple[str, ...], python: str = sys.executable) -> list
         if begun and begun[-1] not in done:
             findings.append(Finding(begun[-1], f"crashes Python when imported ({crash}).", _install_hint(begun[-1])))
         elif not begun:
-            findings.append(Finding("Python", f"cannot run a script ({crash}).", "Install Python anew."))
+            findings.append(Finding("Python", f"cannot run a script ({crash}).", "Install Python again."))
             break
     return findings
 
@@ -148,7 +148,7 @@ def _models() -> list[Finding]:
 
         entries = status()
     except (ImportError, FileNotFoundError) as error:
-        return [Finding("models", f"cannot be listed ({error}).", "Install FewShotSAM anew.")]
+        return [Finding("models", f"cannot be listed ({error}).", "Install FewShotSAM again.")]
     return [
         Finding(
             f"model {entry.spec.name}",

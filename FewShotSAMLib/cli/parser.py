@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -11,18 +10,15 @@ from typing import Any, NoReturn
 from FewShotSAMLib import __version__
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.methods.registry import METHODS
+from FewShotSAMLib.option_kinds import read_slices
 from FewShotSAMLib.options import (
     APPLY,
-    AXIS,
     CLI,
+    COHORT,
     FLAG,
-    INTEGER,
-    NUMBER,
     PROPAGATE,
-    RANGE,
     RESULT,
-    SLICES,
-    Kind,
+    SLICES_OF,
     Option,
     option,
     options_of,
@@ -41,7 +37,27 @@ Examples:
   fewshotsam propagate dicom-folder painted.nrrd -o out.nii.gz --axis 0 --empty-slices 3,40 --save-model liver.fewshot
 
 {EXIT_CODES}"""
-MAX_LISTED_SLICES = 100_000
+APPLY_EXAMPLES = f"""With several volumes OUT is a folder, made if need be, and each result is called as its volume.
+A volume that cannot be read is told and stops no other; the exit code is then its own.
+
+{SLICE_NUMBERS}
+
+Examples:
+  fewshotsam apply liver.fewshot next.nrrd -o next.seg.nrrd
+  fewshotsam apply liver.fewshot cohort/*.nii.gz -o results --json results.json
+
+{EXIT_CODES}"""
+COHORT_EXAMPLES = f"""A table has the columns “volume” and “annotation” (it is propagated) or “model” (it is
+applied), “output” (a name) if wanted, and options such as “empty_slices”; any others are kept. It can be stopped: the
+same command goes on, and does only what is missing. A volume that fails stops no other; the exit code is then its own.
+
+Examples:
+  fewshotsam cohort patients.csv -o results
+  fewshotsam cohort scans --pattern '*/ct.nii.gz' --model liver.fewshot -o results
+  fewshotsam cohort bids --pattern 'sub-*/anat/*_T1w.nii.gz' --model brain.fewshot -o results --ray auto
+
+{EXIT_CODES}"""
+_LONGEST_SHOWN = 80
 BENCHMARK_EXAMPLES = f"""Every finished row is kept at once. Run the same command again to go on after a stop, or to
 retry what failed.
 
@@ -81,6 +97,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_propagate(commands)
     _add_apply(commands)
+    _add_cohort(commands)
     _add_models(commands)
     _add_cache(commands)
     inspect = _add_command(commands, "inspect", "inspect", "say what is understood of a volume, annotation or model")
@@ -116,8 +133,13 @@ def _add_propagate(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _add_apply(commands: argparse._SubParsersAction[Parser]) -> None:
-    summary = "segment another volume with a few-shot model"
-    _add_options(_add_command(commands, APPLY, APPLY, summary, f"{SLICE_NUMBERS}\n\n{EXIT_CODES}"), APPLY)
+    summary = "segment other volumes with a few-shot model"
+    _add_options(_add_command(commands, APPLY, APPLY, summary, APPLY_EXAMPLES), APPLY)
+
+
+def _add_cohort(commands: argparse._SubParsersAction[Parser]) -> None:
+    summary = "segment many volumes, on this computer or on a Ray cluster, and say which results to look at first"
+    _add_options(_add_command(commands, COHORT, COHORT, summary, COHORT_EXAMPLES), COHORT)
 
 
 def _add_options(parser: Parser, command: str) -> None:
@@ -132,16 +154,18 @@ def _add_options(parser: Parser, command: str) -> None:
         place = groups[each.group]
         if each.name in rivals:
             place = exclusive[each.name] = place.add_mutually_exclusive_group()
-        _add_option(exclusive.get(each.instead_of, place), each)
+        _add_option(exclusive.get(each.instead_of, place), each, command)
     groups[RESULT].add_argument(
         "--json", metavar="FILE|-", help="write a report to FILE; - : all events to stdout, one JSON object per line"
     )
     _add_quiet(groups[RESULT])
 
 
-def _add_option(place: argparse._ActionsContainer, known: Option) -> None:
+def _add_option(place: argparse._ActionsContainer, known: Option, command: str = "") -> None:
     """One option of the table. What is not given stays None (or False), and takes its default in the job."""
-    if known.is_positional:
+    if known.is_positional and command in known.several_in:
+        place.add_argument(known.name, metavar=known.metavar, help=f"{known.help}; one or several", nargs="+")
+    elif known.is_positional and command not in known.optional_in:
         place.add_argument(known.name, metavar=known.metavar, help=known.help)
     elif known.kind is FLAG:
         place.add_argument(known.flag, action="store_true", help=known.help)
@@ -152,7 +176,8 @@ def _add_option(place: argparse._ActionsContainer, known: Option) -> None:
             known.flag,
             *(name for name in known.aliases if name.startswith("--")),
             type=_reader(known),
-            required=known.is_required,
+            action=_Gather if known.kind is SLICES_OF else "store",
+            required=known.is_required and command not in known.optional_in,
             metavar=known.metavar or "|".join(known.choices),
             help=known.help + default,
         )
@@ -160,17 +185,18 @@ def _add_option(place: argparse._ActionsContainer, known: Option) -> None:
 
 def _reader(known: Option) -> Callable[[str], Any]:
     """Turns what was typed into a value of a request. Raises ArgumentTypeError for what that cannot be."""
-    convert = _CONVERTERS.get(known.kind, str)
 
     def read(text: str) -> Any:
         try:
-            value = convert(text)
-            known.check(value)
+            return known.read(text)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(f"“{text}” is not {known.words}") from error
-        return value
+            raise argparse.ArgumentTypeError(f"“{_shortened(text)}” is not {error}") from error
 
     return read
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _add_quiet(group: argparse._ActionsContainer) -> None:
@@ -226,8 +252,8 @@ def _add_benchmark(commands: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="rows, tables and figures")
     parser.add_argument("--keep-segmentations", action="store_true", help="keep every result as a .seg.nrrd there, too")
     parser.add_argument("--jobs", type=_processes, metavar="N", default=1, help="rows at once (default: 1)")
-    parser.add_argument("--recompute", action="store_true", help="compute the rows that are there already anew")
-    parser.add_argument("--figure-only", action="store_true", help="write tables and figures anew from the rows there")
+    parser.add_argument("--recompute", action="store_true", help="compute the rows that are there already again")
+    parser.add_argument("--figure-only", action="store_true", help="write tables and figures again from the rows there")
     for name in ("device", "precision"):
         _add_option(parser, option(name))
     cache = parser.add_mutually_exclusive_group()
@@ -251,36 +277,21 @@ def _add_web(commands: argparse._SubParsersAction[Parser]) -> None:
     add("--no-browser", action="store_true", help="open no browser, print the address only")
 
 
-def _slices(text: str) -> list[int]:
-    """Slice numbers from a list such as `3,40` or `10-12,20`, ascending, each once. Raises ValueError."""
-    numbers: set[int] = set()
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d{1,9})(?:-(\d{1,9}))?\s*", part)
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if first > last or last - first > MAX_LISTED_SLICES:
-            raise ValueError(f"“{text}” is no list of slice numbers such as 3,40 or 10-12")
-        numbers.update(range(first, last + 1))
-    return sorted(numbers)
+class _Gather(argparse.Action):
+    """An option that may be given several times, each time with other names."""
 
-
-def _range(text: str) -> list[int]:
-    match = re.fullmatch(r"\s*(\d{1,9})\s*[,:-]\s*(\d{1,9})\s*", text)
-    if not match or int(match[1]) > int(match[2]):
-        raise ValueError(f"“{text}” is no range of slices such as 10,80")
-    return [int(match[1]), int(match[2])]
-
-
-def _axis(text: str) -> str | int:
-    return int(text) if text.isdecimal() else text
-
-
-_CONVERTERS: dict[Kind, Callable[[str], Any]] = {
-    INTEGER: int,
-    NUMBER: float,
-    SLICES: _slices,
-    RANGE: _range,
-    AXIS: _axis,
-}
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Add what was given to what was given before."""
+        gathered = dict(getattr(namespace, self.dest) or {})
+        for name, numbers in values.items():
+            gathered[name] = sorted({*gathered.get(name, ()), *numbers})
+        setattr(namespace, self.dest, gathered)
 
 
 def _names(text: str) -> list[str]:
@@ -292,7 +303,7 @@ def _names(text: str) -> list[str]:
 
 def _painted(text: str) -> list[int]:
     try:
-        numbers = _slices(text)
+        numbers = read_slices(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     if numbers[0] < 1:

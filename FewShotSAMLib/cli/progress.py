@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import sys
+import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
+from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.options import STAGES
 from FewShotSAMLib.worker.protocol import Event
 
@@ -83,3 +93,38 @@ def _time_left(seconds: float | None) -> str:
         return ""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02} s left" if minutes else f"{rest} s left"
+
+
+class RowsDisplay:
+    """Rows done of all, with the time left at the pace of this call; a failed row is a line of its own."""
+
+    def __init__(self, total: int, there: int, quiet: bool = False) -> None:
+        self._quiet, self._total, self._done = quiet, total, there
+        self._console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self._bar = self._console.is_terminal and not quiet
+        columns = (TextColumn("Volumes"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        # The pace is that of the last half hour or 1000 rows: rows differ, and a cluster grows.
+        self._progress = Progress(*columns, console=self._console, speed_estimate_period=1800)
+        self._task = self._progress.add_task("", total=total, completed=there)
+        self._begun = time.monotonic()
+        self._now = 0
+
+    def __enter__(self) -> RowsDisplay:
+        if self._bar:
+            self._progress.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if self._bar:
+            self._progress.stop()
+
+    def row_done(self, name: str, error: FewShotSAMError | None) -> None:
+        """A row has ended, with an error or well."""
+        self._done, self._now = self._done + 1, self._now + 1
+        if error is not None:
+            self._console.print(Text(" ".join(f"error: {name}: {error}".split())))
+        if self._bar:
+            self._progress.advance(self._task)
+        elif not self._quiet and (self._now == 1 or self._done % max(1, self._total // 20) == 0):
+            left = _time_left((time.monotonic() - self._begun) / self._now * (self._total - self._done))
+            self._console.print(Text(f"Volumes: {self._done} of {self._total}{f', {left}' if left else ''}"))

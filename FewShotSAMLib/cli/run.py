@@ -1,4 +1,4 @@
-"""`propagate`, `apply` and `demo`: run a job in the background process and say how it went."""
+"""`propagate`, `demo`, and what `apply` shares with them: a job in the background process, and how it went."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from FewShotSAMLib.cli.progress import ProgressDisplay
 from FewShotSAMLib.cli.summary import summary_lines
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path, check_writable
-from FewShotSAMLib.options import OPTIONS, PATH
-from FewShotSAMLib.worker.client import WorkerClient, error_of
+from FewShotSAMLib.options import OPTIONS, PATH, option
+from FewShotSAMLib.worker.client import WorkerClient, error_of, follow
 from FewShotSAMLib.worker.protocol import Event, encode
 
 PATHS = frozenset(each.name for each in OPTIONS if each.kind is PATH)
@@ -26,12 +26,7 @@ NAMES = frozenset(each.name for each in OPTIONS)
 
 def propagate(options: argparse.Namespace) -> int:
     """`fewshotsam propagate`."""
-    return _run("propagate", options)
-
-
-def apply(options: argparse.Namespace) -> int:
-    """`fewshotsam apply`."""
-    return _run("apply", options)
+    return run_and_tell("propagate", options)
 
 
 def demo(options: argparse.Namespace) -> int:
@@ -52,38 +47,64 @@ def demo(options: argparse.Namespace) -> int:
     return 0
 
 
-def _run(command: str, options: argparse.Namespace) -> int:
-    report_file = None if options.json in (None, "-") else Path(options.json)
-    if report_file is not None:
-        check_writable(report_file)
-        others = {Path(path).resolve(): name for name, path in job_parameters(options).items() if name in PATHS}
-        if report_file.resolve() in others:
-            other = others[report_file.resolve()].replace("_", " ")
-            raise BadInputError(f"The report {report_file} would overwrite the {other}.", "Give it another name.")
+def run_and_tell(command: str, options: argparse.Namespace) -> int:
+    """Run the job that the options describe, and say how it went."""
+    parameters = job_parameters(options)
+    check_report(options, {Path(path): name for name, path in parameters.items() if name in PATHS})
+    if options.json not in (None, "-"):
+        parameters["report"] = str(Path(options.json).absolute())
     with ProgressDisplay(options.quiet) as display:
-
-        def listen(event: Event) -> None:
-            if options.json == "-":
-                sys.stdout.write(encode(event).decode("ascii"))
-                sys.stdout.flush()
-            display.show(event)
-
-        report = run_job(command, job_parameters(options), listen)
-    if report_file is not None:
-        with atomic_path(report_file) as partial:
-            partial.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        report = run_job(command, parameters, event_listener(options, display))
     if not options.quiet:
         stream = sys.stderr if options.json == "-" else sys.stdout
         print("\n".join(summary_lines(report, display.warnings)), file=stream)
     return 0
 
 
+def check_report(options: argparse.Namespace, taken: Mapping[Path, str]) -> None:
+    """Raise BadInputError where the report that is asked for cannot be written, or would overwrite one of these."""
+    if options.json in (None, "-"):
+        return
+    report = Path(options.json)
+    check_writable(report)
+    others = {path.resolve(): name for path, name in taken.items()}
+    if report.resolve() in others:
+        other = others[report.resolve()].replace("_", " ")
+        raise BadInputError(f"The report {report} would overwrite the {other}.", "Give it another name.")
+    if report.suffix.lower() != option("report").suffix:
+        raise BadInputError(f"The report {report} is no .json file.", "Let its name end in .json.")
+
+
+def write_report(report: Any, path: Path) -> None:
+    """Write a report as JSON, whole or not at all."""
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def event_listener(options: argparse.Namespace, display: ProgressDisplay) -> Callable[[Event], None]:
+    """Shows events, and writes them to stdout where that is asked for."""
+
+    def listen(event: Event) -> None:
+        if options.json == "-":
+            sys.stdout.write(encode(event).decode("ascii"))
+            sys.stdout.flush()
+        display.show(event)
+
+    return listen
+
+
 def job_parameters(options: argparse.Namespace) -> dict[str, Any]:
     """The job's parameters: what was given on the command line, paths made absolute."""
     given = {name: value for name, value in vars(options).items() if value is not None and value is not False}
-    return {
-        name: str(Path(value).absolute()) if name in PATHS else value for name, value in given.items() if name in NAMES
-    }
+    return {name: _absolute(value) if name in PATHS else value for name, value in given.items() if name in NAMES}
+
+
+def _absolute(given: str | list[str]) -> str | list[str]:
+    """A path made absolute; where several can be given and one is, that one."""
+    if isinstance(given, str):
+        return str(Path(given).absolute())
+    paths = [str(Path(each).absolute()) for each in given]
+    return paths if len(paths) > 1 else paths[0]
 
 
 def run_job(command: str, parameters: Mapping[str, Any], listen: Callable[[Event], None]) -> dict[str, Any]:
@@ -91,25 +112,15 @@ def run_job(command: str, parameters: Mapping[str, Any], listen: Callable[[Event
 
     Ctrl-C asks the job to stop, a second one kills it. Raises the FewShotSAMError that the job ended with.
     """
-    with _interrupts() as interrupts, WorkerClient() as client:
-        request = client.request(command, parameters)
-        obeyed = 0
-        while True:
-            for event in client.poll(timeout_s=0.2):
-                if event.get("id") != request:
-                    continue
-                listen(event)
-                if event["type"] == "result":
-                    return dict(event["report"])
-                if event["type"] == "error":
-                    raise error_of(event)
-            if len(interrupts) > obeyed:
-                obeyed = len(interrupts)
-                client.cancel(request, *([] if obeyed == 1 else [0.0]))
+    with interrupts() as received, WorkerClient() as client:
+        event = follow(client, client.request(command, parameters), listen, lambda: len(received))
+    if event["type"] == "error":
+        raise error_of(event)
+    return dict(event["report"])
 
 
 @contextmanager
-def _interrupts() -> Iterator[list[int]]:
+def interrupts() -> Iterator[list[int]]:
     """Collects Ctrl-C and termination signals in a list instead of letting them strike anywhere."""
     received: list[int] = []
 

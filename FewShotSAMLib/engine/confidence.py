@@ -25,12 +25,12 @@ CERTAIN = SliceConfidence(1.0, 0.0)
 """Of a slice that the user painted or declared empty, or on which what was painted leaves room for nothing."""
 
 
-def slice_confidence(probability: Tensor) -> SliceConfidence:
-    """Confidence of one slice from its class probabilities (C + 1, rows, columns), class 0 the background.
+def slice_confidence(probability: Tensor, best: Tensor, label: Tensor) -> SliceConfidence:
+    """Confidence of one slice from its class probabilities (C + 1, rows, columns), class 0 the background, and their
+    maximum: the value and where it is, both (rows, columns).
 
     With p the probability and y the prediction of the segments, the expected Dice is 2 sum(p y) / (sum(p) + sum(y)).
     """
-    best, label = probability.max(dim=0)
     predicted = label > 0
     expected = float(probability[1:].sum())
     overlap = float(best[predicted].sum())
@@ -66,6 +66,6 @@ def _usefulness(slice_: SliceConfidence, index: int, known: Sequence[int]) -> fl
     return slice_.doubtful * (1.0 if distance == float("inf") else distance / (distance + NEIGHBOURHOOD))
 
 
-def percent(probability: Tensor) -> Tensor:
-    """Confidence per voxel, 0..100 as uint8, from class probabilities (C + 1, rows, columns)."""
-    return (probability.amax(dim=0) * 100).round().to(torch.uint8)
+def percent(best: Tensor) -> Tensor:
+    """Confidence per voxel, 0..100 as uint8, from the highest of the class probabilities."""
+    return (best * 100).round().to(torch.uint8)

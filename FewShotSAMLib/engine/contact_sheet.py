@@ -1,14 +1,11 @@
 """A picture of synthesised pairs, to look at before trusting them."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-import SimpleITK
 from scipy import ndimage
 
 from FewShotSAMLib.core.annotation import IGNORE
-from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.segment import Segment
 from FewShotSAMLib.methods.synthesis import LabelledSlice
 
@@ -30,14 +27,6 @@ def contact_sheet(pairs: Sequence[LabelledSlice], segments: Sequence[Segment], a
         top, left = number // COLUMNS * (height + GAP), number % COLUMNS * (width + GAP)
         sheet[top : top + height, left : left + width] = tile
     return sheet
-
-
-def write_png(picture: np.ndarray, path: Path) -> None:
-    """Write (height, width, 3) uint8 as PNG. Raises BadInputError where that is impossible."""
-    try:
-        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(picture, isVector=True), str(path))
-    except RuntimeError as error:
-        raise BadInputError(f"{path} could not be written.", "Check the disk's free space and the folder.") from error
 
 
 def _tile(pair: LabelledSlice, segments: Sequence[Segment], aspect: float) -> np.ndarray:

@@ -35,12 +35,16 @@ class JobContext:
         job_folder: Path | None = None,
         state: dict[str, Any] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        enough: threading.Event | None = None,
     ) -> None:
         self.job_folder = job_folder
         self.state: dict[str, Any] = {} if state is None else state
         self.warnings: list[str] = []
+        self.written: list[Path] = []
+        self.file: Path | None = None
         self._send = send
         self._cancelled = cancelled or threading.Event()
+        self._enough = enough or threading.Event()
         self._clock = clock
         self._stage = ""
         self._started = (0.0, 0)
@@ -49,7 +53,18 @@ class JobContext:
     def check(self) -> None:
         """Raise CancelledError when the user asked to stop. Long loops call it at least twice a second."""
         if self._cancelled.is_set():
-            raise CancelledError("The run was cancelled.", "Nothing was written; embeddings already made are kept.")
+            kept = "Embeddings already made are kept."
+            hint = kept if self.written else f"Nothing was written; {kept.lower()}"
+            raise CancelledError("The run was cancelled.", hint)
+
+    def wrote(self, path: Path) -> None:
+        """Note an output that is meant to be there before the others are, so that every error says that it was
+        written."""
+        self.written.append(path)
+
+    def is_enough(self) -> bool:
+        """Whether the user takes the first answer as it is, so that nothing more need be learned."""
+        return self._enough.is_set()
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Report `done` of `total` steps of a stage. Call it as often as you like.
@@ -70,6 +85,7 @@ class JobContext:
 
     def reading(self, path: Path | None) -> None:
         """Say which file is read now, None for none: should the process crash, the parent names it."""
+        self.file = path
         self._send("progress", {"stage": "read", "done": 0, "total": 1, "eta_s": None, "file": str(path or "")})
 
     def _eta(self, now: float, done: int, total: int) -> float | None:

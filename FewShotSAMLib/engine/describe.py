@@ -1,6 +1,7 @@
 """The job behind `fewshotsam inspect`: what a file is, read where a crash inside a library does no harm."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ def describe(parameters: Mapping[str, Any], context: JobContext) -> dict[str, An
     path = Path(parameters["path"])
     context.reading(path)
     if path.suffix.lower() != ".fewshot":
-        return file_facts(path)
+        return file_facts(path, partial(context.progress, "read"))
     model = load_model(path)
     return {
         "kind": "few-shot model",

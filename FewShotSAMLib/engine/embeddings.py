@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.intensity import IntensityWindow
 from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.methods.augmentation import RECIPE, SliceAugmentation
 from FewShotSAMLib.sam.cache import EmbeddingCache, EmbeddingStore, MissingSlicesError
 from FewShotSAMLib.sam.encoder import Encoder
+from FewShotSAMLib.sam.finite import require_finite
 from FewShotSAMLib.sam.framing import Framing, averaged
 
 BLACK = (0.0, 0.0, 0.0)
@@ -65,9 +67,14 @@ class SliceEmbeddings:
         self.framing = framing
         self._volume, self._window, self._encoder = volume, window, encoder
         self._cache, self._context = cache, context
-        self._key = f"{encoder.cache_key} window={window.low:.6g},{window.high:.6g} {framing.key}"
         self._used: set[str] = set()
         self._stores, self._others = self._from_last_job()
+
+    def at(self, window: IntensityWindow, framing: Framing) -> "SliceEmbeddings":
+        """The same volume's as another framing and window show it; closed together with these."""
+        twin = SliceEmbeddings.__new__(SliceEmbeddings)
+        twin.__dict__.update(self.__dict__, framing=framing, _window=window)
+        return twin
 
     def __enter__(self) -> "SliceEmbeddings":
         return self
@@ -119,15 +126,22 @@ class SliceEmbeddings:
 
     def ensure(self, indices: Sequence[int]) -> None:
         """Encode those of the slices that the cache lacks. Raises CancelledError; what is done stays done."""
-        store = self._store("slices", self._volume.voxels.shape[self.framing.plane.axis])
-        missing = store.missing(indices)
-        report = partial(self._context.progress, "encode")
-        self._encode(store, missing, self.image, report)
+        self.encode(self.missing(indices), partial(self._context.progress, "encode"))
+
+    def missing(self, indices: Sequence[int]) -> list[int]:
+        """Those of the slices that the cache lacks."""
+        return self._slices().missing(indices)
+
+    def encode(self, missing: Sequence[int], report: Callable[[int, int], None]) -> None:
+        """Encode slices; report hears how many are done, and of how many."""
+        self._encode(self._slices(), missing, self.image, report)
+
+    def _slices(self) -> EmbeddingStore:
+        return self._store("slices", self._volume.voxels.shape[self.framing.plane.axis])
 
     def slices(self, indices: Sequence[int]) -> torch.Tensor:
         """Embeddings (n, channels, h, w), float16, of the slices."""
-        store = self._store("slices", self._volume.voxels.shape[self.framing.plane.axis])
-        return self._read(store, indices, lambda: self.ensure(indices))
+        return self._read(self._slices(), indices, lambda: self.ensure(indices))
 
     def augmented(self, index: int, copies: int) -> torch.Tensor:
         """Embeddings (copies, channels, h, w), float16, of a slice's augmented copies 1..copies."""
@@ -170,7 +184,8 @@ class SliceEmbeddings:
         return SliceAugmentation(index, copy).apply(grey, unlabelled, self.framing.aspect)[0]
 
     def _store(self, name: str, count: int) -> EmbeddingStore:
-        key = f"{self._key} {name}"
+        window = f"window={self._window.low:.6g},{self._window.high:.6g}"
+        key = f"{self._encoder.cache_key} {window} {self.framing.key} {name}"
         self._used.add(key)
         if key not in self._stores:
             self._stores[key] = self._cache.open(self._volume.content_hash, key, count, self._encoder.embedding_shape)
@@ -204,16 +219,60 @@ class SliceEmbeddings:
         step = 1 if self._encoder.device.type == "cpu" else self._encoder.batch_size
         for start in range(0, len(missing), step):
             report(start, len(missing))
-            batch = missing[start : start + step]
+            batch = store.missing(missing[start : start + step])  # another process may have been faster
+            if not batch:
+                continue
             images = torch.stack([image_of(index) for index in batch])
             for index, embedding in zip(batch, self._encoder.encode(images, self._context.check), strict=True):
-                store.write(index, embedding.numpy())
+                store.write(index, require_finite(embedding.half(), f"The embedding of slice {index}").numpy())
         if missing:
             report(len(missing), len(missing))
 
     def _read(self, store: EmbeddingStore, indices: Sequence[int], repair: Callable[[], None]) -> torch.Tensor:
         try:
-            return torch.from_numpy(store.read(indices))
+            found = store.read(indices)
         except MissingSlicesError:  # damaged on disk since it was written: the store has warned, encode it again
             repair()
-            return torch.from_numpy(store.read(indices))
+            found = store.read(indices)
+        return require_finite(torch.from_numpy(found), "An embedding")
+
+
+@dataclass(frozen=True)
+class RegionEmbeddings:
+    """Embeddings for segments 1 to C that have a region of their own, and what is known of them."""
+
+    labels: tuple[int, ...]
+    annotation: Annotation
+    embeddings: SliceEmbeddings
+
+    def needs(self, index: int) -> bool:
+        """Whether the region is looked at on a slice at all."""
+        return index in self.annotation.exemplars or bool(self.annotation.sought(index))
+
+
+class RegionalEmbeddings(SliceEmbeddings):
+    """Those of several regions, one behind the other in the channels; 0 where a region is not looked at."""
+
+    regions: tuple[RegionEmbeddings, ...] = ()
+
+    def ensure(self, indices: Sequence[int]) -> None:
+        """Encode those of the slices that the cache lacks, in each region that is looked at there."""
+        missing = [
+            region.embeddings.missing([index for index in indices if region.needs(index)]) for region in self.regions
+        ]
+        done, count = 0, sum(map(len, missing))
+        for region, each in zip(self.regions, missing, strict=True):
+            region.embeddings.encode(each, partial(self._report, done, count))
+            done += len(each)
+
+    def _report(self, before: int, count: int, done: int, _: int) -> None:
+        self._context.progress("encode", before + done, count)
+
+    def slices(self, indices: Sequence[int]) -> torch.Tensor:
+        """Embeddings (n, regions x channels, h, w), float16, of the slices."""
+        found = torch.zeros(len(indices), len(self.regions), *self._encoder.embedding_shape, dtype=torch.float16)
+        for number, region in enumerate(self.regions):
+            rows = [row for row, index in enumerate(indices) if region.needs(index)]
+            if rows:
+                found[rows, number] = region.embeddings.slices([indices[row] for row in rows])
+        return found.flatten(1, 2)

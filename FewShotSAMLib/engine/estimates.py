@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from FewShotSAMLib.core.pace import Pace
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.image_training import IMAGES_PER_STEP, RECOMPUTED_COST
-from FewShotSAMLib.engine.pace import remembered
+from FewShotSAMLib.engine.pace import measured, remembered, warm_share_of
 from FewShotSAMLib.methods.head import COLD_STEPS
 from FewShotSAMLib.methods.interface import Method
 from FewShotSAMLib.methods.registry import METHODS
@@ -50,7 +51,7 @@ class Speed:
     compact_seconds: float
 
     def of(self, spec: EncoderSpec) -> float:
-        """Seconds of one unit of `slice_cost` and `learning_cost`: a pass of the bundled encoder, or one product."""
+        """Seconds of one unit of a method's costs: a pass of the bundled encoder, or one product."""
         return self.compact_seconds if spec.architecture.fine_channels else 1 / self.multiplications_per_second
 
 
@@ -120,15 +121,12 @@ def encoder_estimate(
 ) -> dict[str, Any]:
     """One encoder: what it is, whether its weights are here, and roughly how long it takes and how much memory.
 
-    A run takes `start_seconds`, `training_seconds` of its method, and
-    `slice_seconds` of it for each slice. paces: of earlier runs on this device (`pace.remembered`); where there is one
-    it is the estimate.
+    A run takes `start_seconds` where the process has to be started, and what the `core.pace.Pace` of its method says.
+    paces: of earlier runs on this device (`pace.remembered`); what they measured is the estimate.
     """
-    known = {pace["method"]: pace for pace in paces if pace.get("encoder") == spec.name}
-    training = {each.name: learning_cost(spec, each.load()) * speed.of(spec) for each in METHODS}
-    slices = {each.name: slice_cost(spec, each.load()) * speed.of(spec) for each in METHODS}
-    training |= {name: pace["training_seconds"] for name, pace in known.items()}
-    slices |= {name: pace["slice_seconds"] for name, pace in known.items()}
+    known = {pace["method"]: measured(pace) for pace in paces if pace.get("encoder") == spec.name}
+    expected = {each.name: expected_pace(spec, each.load(), speed) for each in METHODS}
+    all_paces = {name: replace(pace, **known.get(name, {})) for name, pace in expected.items()}
     item_size = 2 if device.type == "cuda" else 4
     each = family_of(spec.architecture).bytes_per_slice(spec.architecture, item_size)
     return {
@@ -138,17 +136,21 @@ def encoder_estimate(
         "download_bytes": spec.size_bytes if spec.is_downloaded else 0,
         "present": not spec.is_downloaded or is_downloaded(spec),
         "start_seconds": START_S,
-        "training_seconds": {name: round(seconds, 1) for name, seconds in training.items()},
-        "slice_seconds": {name: round(seconds, 4) for name, seconds in slices.items()},
+        "paces": {name: asdict(pace) for name, pace in all_paces.items()},
         "memory_bytes": _WEIGHTS_AND_TORCH + 2 * spec.size_bytes + each,
     }
 
 
-def slice_cost(spec: EncoderSpec, method: Method) -> float:
-    """Encoding a slice and predicting it, in the units of `Speed`."""
+def expected_pace(spec: EncoderSpec, method: Method, speed: Speed) -> Pace:
+    """A method's pace by what it computes, as long as no run has measured it."""
+    own, unit = method.for_encoder(spec.architecture), speed.of(spec)
+    learning = learning_cost(spec, method) * unit
     if spec.architecture.fine_channels:
-        return method.for_encoder(spec.architecture).slice_cost
-    return DECODER_SLICE + _OVERHEAD * multiplications(spec.architecture)
+        encoding, predicting = unit, (own.slice_cost - 1) * unit
+    else:
+        encoding, predicting = _OVERHEAD * multiplications(spec.architecture) * unit, DECODER_SLICE * unit
+    continuing = learning * warm_share_of(method, spec.architecture)
+    return Pace(learning, continuing, encoding, predicting, own.learning_share, own.segment_share)
 
 
 def learning_cost(spec: EncoderSpec, method: Method) -> float:

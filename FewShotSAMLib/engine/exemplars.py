@@ -8,12 +8,14 @@ from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.methods.augmentation import SliceAugmentation
 from FewShotSAMLib.methods.interface import Exemplar
+from FewShotSAMLib.methods.tokens import BACKGROUND
 
 
 def collect_exemplars(
     annotation: Annotation, embeddings: SliceEmbeddings, copies: int, stride: int, context: JobContext
 ) -> list[Exemplar]:
-    """Every painted and empty slice and `copies` augmented copies of each; targets are 1/stride of the image wide."""
+    """Every slice of which something is known and `copies` augmented copies of each; targets are 1/stride of the image
+    wide."""
     class_count = len(annotation.segmentation.segments)
     embeddings.ensure(annotation.exemplars)
     exemplars = []
@@ -21,12 +23,13 @@ def collect_exemplars(
         context.progress("augment", done, len(annotation.exemplars))
         classes = np.ascontiguousarray(embeddings.framing.cut(annotation.classes(index)))
         clean = embeddings.slices([index])[0]
-        exemplars.append(_exemplar(index, 0, clean, classes, class_count, stride, embeddings))
+        unknown = tuple(sorted(annotation.unknown(index)))
+        exemplars.append(_exemplar(index, 0, clean, classes, class_count, stride, embeddings, unknown))
         if copies:
             augmented = embeddings.augmented(index, copies)
             for copy, embedding in enumerate(augmented, start=1):
                 moved = _moved(classes, index, copy, embeddings)
-                exemplars.append(_exemplar(index, copy, embedding, moved, class_count, stride, embeddings))
+                exemplars.append(_exemplar(index, copy, embedding, moved, class_count, stride, embeddings, unknown))
     context.progress("augment", len(annotation.exemplars), len(annotation.exemplars))
     return exemplars
 
@@ -44,7 +47,10 @@ def _exemplar(
     class_count: int,
     stride: int,
     embeddings: SliceEmbeddings,
+    unknown: tuple[int, ...],
 ) -> Exemplar:
     target, weight = embeddings.framing.target(classes, class_count, stride)
     cells = embeddings.framing.cell_weights(classes, class_count)
-    return Exemplar(index, copy, embedding, target.half(), weight.half(), cells)
+    if unknown:
+        cells[BACKGROUND] = 0.0  # it may be one of them
+    return Exemplar(index, copy, embedding, target.half(), weight.half(), cells, unknown)

@@ -7,7 +7,9 @@ import torch
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.interface import Exemplar, Schedule
+from FewShotSAMLib.methods.loss import merged_unknown
 from FewShotSAMLib.methods.repeatable import repeatable
+from FewShotSAMLib.sam.finite import finite_loss
 
 CLEAN_SHARE = 0.5
 """Chance that a query is the slice itself rather than one of its augmented copies."""
@@ -28,11 +30,12 @@ def fine_tune(
     context: JobContext,
     draw: Draw | None = None,
     part: tuple[int, int] | None = None,
+    stage: str = "fine-tune",
 ) -> float:
     """Train the head's trainable parameters in place; returns the mean loss of the last steps.
 
     Without `draw` each batch shows random views of different exemplars. part, for the progress: how many steps were
-    done before in another part of the same training, and how many it has in all.
+    done before in another part of the same training, and how many it has in all; stage: what that is called.
 
     The same seed gives the same weights on the same device with the same number of threads.
     """
@@ -47,7 +50,7 @@ def fine_tune(
     head.train()
     with repeatable(device):
         for step in range(schedule.steps):
-            context.progress("fine-tune", before + step, total)
+            context.progress(stage, before + step, total)
             batch = draw(generator) if draw else draw_views(exemplars, schedule.batch, generator)
             loss = _loss(head, batch, generator, device)
             context.check()  # a step may take a second on a busy computer
@@ -57,10 +60,10 @@ def fine_tune(
             torch.nn.utils.clip_grad_norm_(parameters, schedule.max_gradient)
             optimiser.step()
             scheduler.step()
-            losses.append(float(loss.detach()))
+            losses.append(finite_loss(float(loss.detach())))
             if step % REPORT_EVERY == 0:
                 context.metric("loss", losses[-1])
-    context.progress("fine-tune", before + schedule.steps, total)
+    context.progress(stage, before + schedule.steps, total)
     head.eval()
     return sum(losses[-REPORT_EVERY:]) / max(1, len(losses[-REPORT_EVERY:]))
 
@@ -70,7 +73,7 @@ def _loss(head: Head, batch: Sequence[Exemplar], generator: torch.Generator, dev
     target = torch.stack([exemplar.target for exemplar in batch]).to(device).float()
     weight = torch.stack([exemplar.weight for exemplar in batch]).to(device).float()
     logits = head.training_logits(head.read(embeddings), [exemplar.slice_index for exemplar in batch], generator)
-    return head.loss(logits, target, weight)
+    return head.loss(merged_unknown(logits, [exemplar.unknown for exemplar in batch]), target, weight)
 
 
 def draw_views(exemplars: Sequence[Exemplar], count: int, generator: torch.Generator) -> list[Exemplar]:

@@ -10,7 +10,8 @@ import torch
 
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.files import atomic_path
-from FewShotSAMLib.engine.contact_sheet import contact_sheet, write_png
+from FewShotSAMLib.core.image_io import write_picture
+from FewShotSAMLib.engine.contact_sheet import contact_sheet
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.fine_tune import CLEAN_SHARE, Draw, draw_views
 from FewShotSAMLib.engine.synthesise import PairMaker
@@ -74,7 +75,8 @@ class ImageTraining:
         if self._maker is not None and sheet is not None:
             made = [self._to_look_at(self._maker.pair(number)) for number in range(SHOWN_PAIRS)]
             with atomic_path(sheet) as path:  # now: whoever does not like the pairs need not wait for the training
-                write_png(contact_sheet(made, annotation.segmentation.segments, embeddings.framing.aspect), path)
+                write_picture(contact_sheet(made, annotation.segmentation.segments, embeddings.framing.aspect), path)
+            run.context.wrote(sheet)
 
     def phases(
         self, head: Head, exemplars: Sequence[Exemplar], copies: int, training: Training
@@ -166,7 +168,13 @@ def encoding_draw(
         if maker is not None:
             pair = maker.pair(_below(MANY, generator))
             views.append((SYNTHESISED, embeddings.framed(pair.grey), pair.classes))
-        return [_exemplar(index, encode(image), classes, class_count, embeddings) for index, image, classes in views]
+        return [
+            replace(
+                _exemplar(index, encode(image), classes, class_count, embeddings),
+                unknown=() if index == SYNTHESISED else tuple(sorted(annotation.unknown(index))),
+            )
+            for index, image, classes in views
+        ]
 
     return draw
 

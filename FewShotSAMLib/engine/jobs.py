@@ -1,19 +1,29 @@
 """The jobs of the background process: files in, files out, around `propagation`, and what `estimates` tells."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
+from FewShotSAMLib.core.files import check_name
 from FewShotSAMLib.core.plausibility import check_two_files
 from FewShotSAMLib.core.segmentation import read_segmentation
+from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.engine import estimates
 from FewShotSAMLib.engine.context import JobContext, StageTimer
+from FewShotSAMLib.engine.corrections import last_run
 from FewShotSAMLib.engine.describe import describe
-from FewShotSAMLib.engine.model_file import load_model
+from FewShotSAMLib.engine.learning import completed, for_others
+from FewShotSAMLib.engine.model_file import FewShotModel, load_model, save_model
 from FewShotSAMLib.engine.outputs import check_fit, check_outputs, write_outputs
 from FewShotSAMLib.engine.pace import pace_of, remember
-from FewShotSAMLib.engine.propagation import apply_to_volume, propagate_volume
-from FewShotSAMLib.engine.request import ApplyRequest, PropagateRequest
+from FewShotSAMLib.engine.propagation import Segmented, apply_to_volume, propagate_volume
+from FewShotSAMLib.engine.record import files_beside
+from FewShotSAMLib.engine.request import ApplyOptions, ApplyRequest, PropagateRequest
 from FewShotSAMLib.engine.warm import warm_volume
+from FewShotSAMLib.methods.registry import get_method
 from FewShotSAMLib.sam.cache import default_folder
 
 
@@ -34,12 +44,19 @@ def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, A
         context.reading(request.annotation)
         painted = read_segmentation(request.annotation)
         context.reading(None)
-    done = propagate_volume(volume, painted, request, context, timer, warm_start, request.confidence is not None)
-    model = done.model() if done.model is not None and request.save_model is not None else None
-    with timer.stage("write"):
-        write_outputs(done.segmentation, done.prediction, model, request, context, volume.source)
-    report = {"output": str(request.output), **done.report()}
-    return {**report, "pace": _pace(request, report, done.asked)}
+    with _telling_what_was_written(context):
+        done = propagate_volume(volume, painted, request, context, timer, warm_start, request.confidence is not None)
+        # A correction has no model of its own yet: the job `save_model` makes it, should it be wanted.
+        is_saved = request.save_model is not None and done.corrected is None
+        model = done.model() if done.model is not None and is_saved else None
+        if model is not None and not request.model_as_is:
+            with timer.stage("adapt"):
+                model = for_others(model, done.run.encoder, context)
+        more = partial(_of_propagating, request, done, context)
+        report = _written(request, done, model, context, timer, volume, more)
+    if report["pace"] is not None:
+        remember(report["pace"], default_folder())
+    return report
 
 
 def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
@@ -56,9 +73,40 @@ def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
         volume = warm_volume(request.volume, context)
         check_fit(request, volume)
     done = apply_to_volume(model, volume, request, context, timer, request.confidence is not None)
-    with timer.stage("write"):
-        write_outputs(done.segmentation, done.prediction, None, request, context, volume.source)
-    return {"output": str(request.output), **done.report()}
+    return _written(request, done, None, context, timer, volume)
+
+
+def save_last_model(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
+    """Write what the last propagation of this process learned, corrections included, into the file `path`;
+    `model_as_is`: without what other volumes need.
+
+    Raises BadInputError where there was none.
+    """
+    kept, path = last_run(context), parameters.get("path")
+    if kept is None:
+        raise BadInputError("The background process has nothing that it learned any more.", "Propagate again.")
+    if not isinstance(path, str) or not path:
+        raise BadInputError(f"path is {path!r}.", "It must be the name of a file.")
+    check_name(Path(path))
+    model = kept.model()
+    if not parameters.get("model_as_is"):
+        model = for_others(model, kept.learned.task.run.encoder, context)
+    save_model(model, Path(path))
+    return {"path": path}
+
+
+def complete_model(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
+    """Put what volumes other than its own need into the model's file `model`, where it lacks that; the other
+    parameters are those of `apply` that say how to compute. Until it is done the file stays as it is."""
+    rest = dict(parameters)
+    path, compute = rest.pop("model", None), ApplyOptions.from_parameters(rest).compute
+    if not isinstance(path, str) or not path:
+        raise BadInputError(f"model is {path!r}.", "It must be the name of a file.")
+    model = load_model(Path(path))
+    complete = completed(model, compute, context)
+    if complete is not model and Path(path).is_file():  # else it was renamed meanwhile
+        save_model(complete, Path(path))
+    return {"path": path}
 
 
 JOBS: dict[str, Callable[[Mapping[str, Any], JobContext], dict[str, Any]]] = {
@@ -68,14 +116,58 @@ JOBS: dict[str, Callable[[Mapping[str, Any], JobContext], dict[str, Any]]] = {
     "describe": describe,
     "download": estimates.download,
     "clear_cache": estimates.clear_cache,
+    "save_model": save_last_model,
+    "complete_model": complete_model,
 }
 """What the background process can be asked to do."""
 
 
-def _pace(request: PropagateRequest, report: Mapping[str, Any], asked: int) -> dict[str, Any] | None:
-    """How fast the run was, kept for the next estimate; None where its steps were not the usual ones."""
+@contextmanager
+def _telling_what_was_written(context: JobContext) -> Iterator[None]:
+    """Errors name the outputs that were there before the others could be."""
+    try:
+        yield
+    except FewShotSAMError as error:
+        if not context.written:
+            raise
+        told = f"{error.message} Written before that: {', '.join(map(str, context.written))}."
+        raise type(error)(told, error.hint) from error
+
+
+def _written(
+    request: PropagateRequest | ApplyRequest,
+    done: Segmented,
+    model: FewShotModel | None,
+    context: JobContext,
+    timer: StageTimer,
+    volume: Volume,
+    more: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda told: {},
+) -> dict[str, Any]:
+    """Write all outputs as one and return the report, which is one of them where that is asked for.
+
+    more: what the report tells besides, given what it tells already.
+    """
+    begun = timer.total()
+    beside, shown = files_beside(request, done)
+
+    def report() -> dict[str, Any]:
+        timer.seconds["write"] = round(timer.total() - begun, 3)
+        told = {"output": str(request.output), **done.report(), **shown}
+        return {**told, **more(told)}
+
+    return write_outputs(done.segmentation, done.prediction, model, request, context, report, volume.source, beside)
+
+
+def _of_propagating(
+    request: PropagateRequest, done: Segmented, context: JobContext, told: Mapping[str, Any]
+) -> dict[str, Any]:
+    first = done.run.context.is_enough()
+    return {"can_be_corrected": last_run(context) is not None, "first": first, "pace": _pace(request, done, told)}
+
+
+def _pace(request: PropagateRequest, done: Segmented, report: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How fast the run was, for the next estimate; None where its steps were not the usual ones or cut short."""
     unusual = request.steps is not None or request.augmented_copies is not None or request.fresh_augmentation
-    pace = None if unusual or request.code_faithful else pace_of(report, asked)
-    if pace is not None:
-        remember(pace, default_folder())
-    return pace
+    if unusual or request.code_faithful or done.corrected is not None or done.run.context.is_enough():
+        return None
+    return pace_of(report, done.work, get_method(request.method).load(), done.run.encoder.spec.architecture)

@@ -1,21 +1,26 @@
 """Learns from the exemplars of one volume, from scratch or from an earlier few-shot model."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from FewShotSAMLib.core.annotation import Annotation
-from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.errors import BadInputError, is_memory_shortage
 from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.core.plane import SlicePlane
 from FewShotSAMLib.core.window_fit import Look
+from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.model_file import FewShotModel
-from FewShotSAMLib.engine.task import EngineTask
+from FewShotSAMLib.engine.request import ComputeOptions
+from FewShotSAMLib.engine.task import EngineTask, PlainTeacher, parts_of
 from FewShotSAMLib.engine.volume_run import VolumeRun
+from FewShotSAMLib.engine.warm import warm_encoder
 from FewShotSAMLib.methods.interface import Predictor
 from FewShotSAMLib.methods.registry import DEFAULT_METHOD, get_method
 from FewShotSAMLib.sam.encoder import Encoder
+from FewShotSAMLib.sam.registry import get_spec
 
 
 @dataclass(frozen=True)
@@ -38,16 +43,32 @@ class LearningOptions:
 
 @dataclass(frozen=True)
 class Learned:
-    """A predictor; the model file's content that makes it again, which may have to be computed; and the training."""
+    """A predictor; the model file's content that makes it again, which may have to be computed; and what it learned
+    from."""
 
     predictor: Predictor
     model: Callable[[], FewShotModel]
-    steps: int
-    loss: float | None
+    task: EngineTask
+
+    def more(self) -> bool:
+        """Learn what takes longer, now that there is a first answer; True where slices are to be predicted again."""
+        return self.predictor.learn_more(self.task)
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """How many steps were trained, and the loss of the last ones."""
+        return {"steps": self.task.trained, "loss": self.task.loss}
 
 
-def learn(run: VolumeRun, annotation: Annotation, embeddings: SliceEmbeddings, options: LearningOptions) -> Learned:
-    """Fit the method to the annotation's exemplars."""
+def learn(
+    run: VolumeRun,
+    annotation: Annotation,
+    embeddings: SliceEmbeddings,
+    options: LearningOptions,
+    correction: tuple[Predictor, Mapping[int, frozenset[int]]] | None = None,
+) -> Learned:
+    """Fit the method to the annotation's exemplars; or correct a predictor, which is to look for the given segments on
+    the given slices and stand by its answers otherwise."""
     warm_start = options.warm_start
     method = get_method(options.method).load().for_encoder(run.encoder.spec.architecture)
     values = {"code_faithful": True} if options.code_faithful else {}
@@ -65,7 +86,7 @@ def learn(run: VolumeRun, annotation: Annotation, embeddings: SliceEmbeddings, o
         options.fresh_augmentation,
         options.contact_sheet,
     )
-    predictor = method.fit(task)
+    predictor = method.fit(task) if correction is None else method.correct(correction[0], task, correction[1])
     region = embeddings.framing.crop if run.encoder.spec.architecture.sees_region else None
 
     def model() -> FewShotModel:
@@ -82,7 +103,7 @@ def learn(run: VolumeRun, annotation: Annotation, embeddings: SliceEmbeddings, o
             look=Look.of(run.volume, run.window),
         )
 
-    return Learned(predictor, model, task.trained, task.loss)
+    return Learned(predictor, model, task)
 
 
 def check_encoder(model: FewShotModel, encoder: Encoder) -> None:
@@ -95,6 +116,44 @@ def check_encoder(model: FewShotModel, encoder: Encoder) -> None:
         )
 
 
+def restored(model: FewShotModel, encoder: Encoder) -> Predictor:
+    """What was learned, made again. Raises BadInputError where parts are missing or have other shapes."""
+    method = get_method(model.method).load().for_encoder(encoder.spec.architecture)
+    shown = model.state.shown
+    try:
+        if shown is not None and shown.features.shape[1:] != encoder.embedding_shape:
+            raise ValueError(f"exemplars {tuple(shown.features.shape)}")
+        return method.restore(parts_of(encoder, len(model.segments)), model.settings, model.state, encoder.device)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        if is_memory_shortage(error):
+            raise
+        raise BadInputError(f"The few-shot model is incomplete or damaged ({error}).", "Learn it again.") from error
+
+
+def for_others(model: FewShotModel, encoder: Encoder, context: JobContext) -> FewShotModel:
+    """The model with all that volumes unlike its own need; itself where it has that. Raises as `restored` does, and
+    CancelledError."""
+    if not _knows_others(model):
+        return model
+    check_encoder(model, encoder)
+    predictor = restored(model, encoder)
+    if not predictor.learn_for_others(PlainTeacher(context)):
+        return model
+    return replace(model, state=predictor.state())
+
+
+def completed(model: FewShotModel, compute: ComputeOptions, context: JobContext) -> FewShotModel:
+    """The same by the encoder that the model was learned on, which is not loaded where there is nothing to learn."""
+    if not _knows_others(model):
+        return model
+    return for_others(model, warm_encoder(replace(compute, encoder=model.encoder), context), context)
+
+
+def _knows_others(model: FewShotModel) -> bool:
+    """Whether the method learns something for other volumes; others may have another encoder now, by LoRA."""
+    return get_method(model.method).load().for_encoder(get_spec(model.encoder).architecture).transfers
+
+
 def check_warm_start(model: FewShotModel, plane: SlicePlane, method: str, segment_count: int) -> None:
     """Raise BadInputError where the model learned slices of another plane, by another method, or other segments."""
     if model.method != method:
@@ -105,10 +164,10 @@ def check_warm_start(model: FewShotModel, plane: SlicePlane, method: str, segmen
     if not get_method(method).load().any_segments and len(model.segments) != segment_count:
         raise BadInputError(
             f"The few-shot model knows {len(model.segments)} segment(s), but the annotation has {segment_count}.",
-            "Paint the same segments, or learn anew without the model.",
+            "Paint the same segments, or learn again without the model.",
         )
     if model.plane != plane.name:
         raise BadInputError(
             f"The few-shot model learned {model.plane} slices, but {plane.name} slices are painted.",
-            f"Paint {model.plane} slices, or learn anew without the model.",
+            f"Paint {model.plane} slices, or learn again without the model.",
         )

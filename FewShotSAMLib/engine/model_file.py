@@ -2,29 +2,46 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from FewShotSAMLib.core.atlas import Atlas
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path
+from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.intensity import Normalisation
 from FewShotSAMLib.core.region import Box
 from FewShotSAMLib.core.segmentation import Segment
 from FewShotSAMLib.core.window_fit import Look
+from FewShotSAMLib.engine.model_check import (
+    DIGEST_KEY,
+    METADATA_KEY,
+    MOST_BYTES,
+    check_finite,
+    check_header,
+    check_shapes,
+    digest_of,
+    finite,
+    header_of,
+    region_of,
+    settings_of,
+)
 from FewShotSAMLib.methods.interface import ExemplarFeatures, State
 from FewShotSAMLib.methods.registry import get_method
 from FewShotSAMLib.methods.tokens import Token
+from FewShotSAMLib.sam.finite import require_finite
 
-FORMAT_VERSION = 1
-METADATA_KEY = "fewshotsam"
-LENGTH_BYTES = 8
-"""Of the header of a safetensors file, little-endian at its beginning."""
+FORMAT_VERSION = 3
+"""3 where what other volumes need is there, 2 where exemplars are known for some segments only, or an atlas is there:
+earlier versions cannot read it; else 1."""
+_LONGEST_REASON = 300
 
 
 @dataclass(frozen=True)
@@ -33,7 +50,8 @@ class FewShotModel:
 
     plane is "axial", "coronal" or "sagittal"; settings are those of the method; region: the part of the slices that it
     was learned on, where the encoder sees a region; look: of the volume that it was learned on, None in models of
-    earlier versions; digest: SHA-256 of the file that it was read from, "" for none.
+    earlier versions; atlas: the image around the completed segments, where it is kept; digest: SHA-256 of the file that
+    it was read from, "" for none.
     """
 
     method: str
@@ -46,14 +64,17 @@ class FewShotModel:
     state: State
     region: Box | None = None
     look: Look | None = None
+    atlas: Atlas | None = None
     digest: str = ""
 
 
 def model_bytes(model: FewShotModel) -> bytes:
     """What a model's file holds."""
     state = model.state
+    has_unknown = state.shown is not None and state.shown.known is not None
     header = {
-        "version": FORMAT_VERSION,
+        "has_digest": True,
+        "version": FORMAT_VERSION if state.for_others else 2 if model.atlas or has_unknown else 1,
         "method": model.method,
         "encoder": model.encoder,
         "weights_hash": model.weights_hash,
@@ -71,16 +92,23 @@ def model_bytes(model: FewShotModel) -> bytes:
     if state.shown is not None:
         tensors["shown.features"] = state.shown.features.cpu().contiguous()
         tensors["shown.masks"] = state.shown.masks.cpu().contiguous()
+        if state.shown.known is not None:
+            tensors["shown.known"] = state.shown.known.cpu().contiguous()
+    if model.atlas is not None:
+        header["atlas"] = {"geometry": model.atlas.geometry.to_json(), "place": model.atlas.place}
+        tensors["atlas.grey"] = torch.from_numpy(np.ascontiguousarray(model.atlas.grey))
+        tensors["atlas.classes"] = torch.from_numpy(np.ascontiguousarray(model.atlas.classes))
+    for name, tensor in tensors.items():
+        require_finite(tensor, f"The part {name} of the few-shot model")
+    header = json.loads(json.dumps(header, allow_nan=False))
+    header[DIGEST_KEY] = digest_of(save(tensors, metadata={METADATA_KEY: ""}), header)
     return save(tensors, metadata={METADATA_KEY: json.dumps(header)})
 
 
 def save_model(model: FewShotModel, path: Path) -> None:
     """Write the model; a failure leaves nothing under the final name."""
     with atomic_path(path) as temporary:
-        try:
-            temporary.write_bytes(model_bytes(model))  # not save_file, which makes files that nobody else may read
-        except (SafetensorError, OSError) as error:
-            raise BadInputError(f"{path} could not be written ({error}).", "Check the disk's free space.") from error
+        temporary.write_bytes(model_bytes(model))  # not save_file, which makes files that nobody else may read
 
 
 def load_model(path: Path) -> FewShotModel:
@@ -88,6 +116,8 @@ def load_model(path: Path) -> FewShotModel:
     if not path.is_file():
         raise BadInputError(f"There is no few-shot model at {path}.", "Check the path; models end in .fewshot.")
     try:
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise BadInputError(f"{path} has {size} bytes: no few-shot model is so large.", "Check the path.")
         content = path.read_bytes()
     except OSError as error:
         raise BadInputError(f"{path} cannot be read ({error.strerror}).", "Check its permissions.") from error
@@ -97,38 +127,58 @@ def load_model(path: Path) -> FewShotModel:
 def parse_model(content: bytes, name: str = "This") -> FewShotModel:
     """The model of a file's content. Raises BadInputError, with the file's name, as `load_model` does."""
     try:
-        length = int.from_bytes(content[:LENGTH_BYTES], "little")
-        header = json.loads(json.loads(content[LENGTH_BYTES : LENGTH_BYTES + length])["__metadata__"][METADATA_KEY])
+        header = header_of(content)
         if header["version"] > FORMAT_VERSION:
             raise BadInputError(f"{name} was saved by a newer FewShotSAM.", "Update FewShotSAM to use this model.")
-        return _model_from(header, load(content), hashlib.sha256(content).hexdigest())
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+        try:
+            check_header(header)
+            return _model_from(header, load(content), hashlib.sha256(content).hexdigest())
+        except BadInputError as error:  # a segment or grid that cannot be
+            raise ValueError(error.message) from error
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadInputError(
-            f"{name} is not a few-shot model ({error}).", "Choose a .fewshot file that FewShotSAM saved."
+            f"{name} is not a few-shot model ({_shortened(error)}).", "Choose a .fewshot file that FewShotSAM saved."
         ) from error
 
 
+def _shortened(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) < _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
+
+
 def _model_from(header: dict[str, Any], tensors: dict[str, torch.Tensor], digest: str) -> FewShotModel:
+    check_finite(tensors)
     vectors = tensors.pop("tokens", torch.empty(0))
-    features, masks = tensors.pop("shown.features", None), tensors.pop("shown.masks", None)
-    region = header.get("region")
+    features, masks, known = (tensors.pop(f"shown.{name}", None) for name in ("features", "masks", "known"))
+    grey, classes = (tensors.pop(f"atlas.{name}", None) for name in ("grey", "classes"))
+    shown = None if features is None or masks is None else ExemplarFeatures(features, masks, known)
+    check_shapes(shown, vectors, len(header["segments"]))
     return FewShotModel(
         method=header["method"],
         encoder=header["encoder"],
         weights_hash=header["weights_hash"],
         normalisation=Normalisation.from_json(header["normalisation"]),
         plane=header["plane"],
-        settings=get_method(header["method"]).load().settings(**header["settings"]),
+        settings=settings_of(get_method(header["method"]).load().settings, header["settings"]),
         segments=tuple(_segment_from_json(entry) for entry in header["segments"]),
         state=State(
             {name.removeprefix("head."): tensor for name, tensor in tensors.items()},
             _tokens(header["tokens"], vectors),
-            None if features is None or masks is None else ExemplarFeatures(features, masks),
+            shown,
         ),
-        region=None if region is None else (region[0], region[1], region[2], region[3]),
+        region=region_of(header.get("region")),
         look=Look.from_json(header.get("look")),
+        atlas=None if grey is None or classes is None else _atlas(header["atlas"], grey.numpy(), classes.numpy()),
         digest=digest,
     )
+
+
+def _atlas(header: Mapping[str, Any], grey: np.ndarray, classes: np.ndarray) -> Atlas:
+    x, y, z = (finite(value) for value in header["place"])
+    geometry = Geometry.from_json(header["geometry"])
+    if not (grey.shape == classes.shape == geometry.shape and grey.dtype == classes.dtype == np.uint8):
+        raise ValueError("the atlas does not fit its grid")
+    return Atlas(grey, classes, geometry, (x, y, z))
 
 
 def _tokens(entries: Sequence[dict[str, int]], vectors: torch.Tensor) -> tuple[Token, ...]:

@@ -1,15 +1,16 @@
 """The files that a job writes: checked before the work, written together after it."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.files import atomic_path, check_writable
+from FewShotSAMLib.core.files import atomic_path, atomic_paths, check_writable
 from FewShotSAMLib.core.image_io import check_image_output, write_image
+from FewShotSAMLib.core.plain_json import plain
 from FewShotSAMLib.core.segmentation import Segmentation, check_fits, check_output, write_segmentation
 from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.engine.context import JobContext
@@ -28,11 +29,11 @@ def check_outputs(request: PropagateRequest | ApplyRequest) -> None:
     if isinstance(request, PropagateRequest):
         save_to, sheet = request.save_model, request.contact_sheet
     outputs = {"output": request.output, "confidence volume": request.confidence, "few-shot model": save_to}
-    outputs["contact sheet"] = sheet
-    outputs["array of classes"] = request.classes
+    outputs |= {"contact sheet": sheet, "array of classes": request.classes, "report": request.report}
     if request.confidence is not None:
         check_image_output(request.confidence)
-    for path in (save_to, sheet, request.classes):
+    outputs |= {"strip": request.strip, "record": request.record}
+    for path in (save_to, sheet, request.classes, request.strip, request.record, request.report):
         if path is not None:
             check_writable(path)
     _check_distinct({name: path for name, path in outputs.items() if path is not None}, _inputs(request))
@@ -58,12 +59,23 @@ def _inputs(request: PropagateRequest | ApplyRequest) -> dict[str, Path]:
 
 def _check_distinct(outputs: Mapping[str, Path], inputs: Mapping[str, Path]) -> None:
     taken = {path.resolve(): name for name, path in inputs.items()}
+    numbers = {_number(path): name for name, path in inputs.items()}
     for name, path in outputs.items():
-        place = path.resolve()
+        place, number = path.resolve(), _number(path)
         other = taken.get(place) or next((taken[folder] for folder in place.parents if folder in taken), None)
+        other = other or (numbers.get(number) if number is not None else None)
         if other is not None:
             raise BadInputError(f"The {name} {path} would overwrite the {other}.", "Give it another name or folder.")
-        taken[place] = name
+        taken[place], numbers[number] = name, name
+
+
+def _number(path: Path) -> tuple[int, int] | None:
+    """What tells a file apart whatever it is called, as by hard links or in capitals; None where there is none yet."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
 
 
 def write_outputs(
@@ -72,22 +84,37 @@ def write_outputs(
     model: FewShotModel | None,
     request: PropagateRequest | ApplyRequest,
     context: JobContext,
+    report: Callable[[], dict[str, Any]],
     source: Sequence[Any] = (),
-) -> None:
-    """Write everything beside its final place first, and only when all is complete rename it, the segmentation last."""
-    warnings: Iterable[str] = ()
-    with ExitStack() as files:
-        context.progress("write", 0, 1)
-        warnings = write_segmentation(result, files.enter_context(atomic_path(request.output)), source)
+    beside: Mapping[Path, Callable[[Path, Path], None]] | None = None,
+) -> dict[str, Any]:
+    """Write everything beside its final place first, and only when all is complete put it there, the segmentation last:
+    all or nothing. Returns the report, which is made when all else is written.
+
+    beside: what writes further files, given its own path and that of the segmentation as it lies there before the end.
+    """
+    save_to = request.save_model if isinstance(request, PropagateRequest) and model is not None else None
+    wanted = (request.confidence, request.classes, save_to, request.report, *(beside or {}), request.output)
+    given = [path for path in wanted if path is not None]
+    context.progress("write", 0, 1)
+    with atomic_paths(given) as temporaries:
+        places = dict(zip(given, temporaries, strict=True))
+        warnings: Iterable[str] = write_segmentation(result, places[request.output], source)
         if request.confidence is not None and prediction.confidence is not None:
-            confidence = files.enter_context(atomic_path(request.confidence))
-            write_image(prediction.confidence, result.geometry, confidence)
+            write_image(prediction.confidence, result.geometry, places[request.confidence])
         if request.classes is not None:
-            classes = files.enter_context(atomic_path(request.classes))
-            np.save(classes, prediction.classes, allow_pickle=False)
-        if model is not None and isinstance(request, PropagateRequest) and request.save_model is not None:
-            save_model(model, files.enter_context(atomic_path(request.save_model)))
+            with atomic_path(places[request.classes]) as path, path.open("wb") as stream:
+                np.save(stream, prediction.classes, allow_pickle=False)
+        if model is not None and save_to is not None:
+            save_model(model, places[save_to])
+        for beside_it, write in (beside or {}).items():
+            write(places[beside_it], places[request.output])
+        for warning in warnings:
+            context.warning(warning)
+        told = report()
+        if request.report is not None:
+            with atomic_path(places[request.report]) as path:
+                path.write_text(json.dumps(plain(told), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         context.check()
-    for warning in warnings:
-        context.warning(warning)
     context.progress("write", 1, 1)
+    return told

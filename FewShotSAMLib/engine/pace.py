@@ -4,55 +4,78 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path
+from FewShotSAMLib.core.pace import Work, times
+from FewShotSAMLib.methods.interface import Method
+from FewShotSAMLib.sam.registry import Architecture
 
 FILE_NAME = "pace.json"
 FEWEST_SLICES = 3
-_EACH = ("encode", "predict")
+MEASURED = ("learning", "continuing", "encoding", "predicting")
+_LONGEST_S = 1e9
 _ONCE = ("read", "load", "write")
 
 
-def pace_of(report: Mapping[str, Any], asked: int) -> dict[str, Any] | None:
-    """What a finished propagation says of the next: seconds of learning, and of each slice besides.
+def pace_of(report: Mapping[str, Any], work: Work, method: Method, architecture: Architecture) -> dict[str, Any]:
+    """What a finished propagation says of the next: those of the seconds of `core.pace.Pace` that it measured; after a
+    run from the start, how long going on from its model will take, too."""
+    encoder, seconds = report["encoder"], report["seconds"]
+    own = method.for_encoder(architecture)
+    spent = {stage: seconds.get(stage, 0.0) for stage in ("encode", "predict", "fine-tune", "learn", "augment")}
+    besides = spent["encode"] + spent["predict"] + sum(seconds.get(stage, 0.0) for stage in _ONCE)
+    learning = max(0.0, seconds["total"] - besides) / times(work.segments, own.learning_share)
+    pace: dict[str, Any] = {"continuing": learning} if work.continues else {"learning": learning}
+    if not work.continues:  # fewer steps, and no augmented copies
+        less = (1 - warm_share_of(method, architecture)) * (spent["fine-tune"] + spent["learn"]) + spent["augment"]
+        pace["continuing"] = max(0.0, learning - less / times(work.segments, own.learning_share))
+    if work.encoded >= FEWEST_SLICES:
+        pace["encoding"] = spent["encode"] / work.encoded
+    if len(work.asked) >= FEWEST_SLICES:
+        pace["predicting"] = spent["predict"] / sum(times(count, own.segment_share) for count in work.asked)
+    key = {"method": method.name, "encoder": encoder["name"], "device": encoder["device"]}
+    return key | {name: round(value, 4) for name, value in pace.items()}
 
-    asked: the slices that were predicted. None where it says nothing: after a warm start, with embeddings from the
-    cache, or on a few slices.
-    """
-    training, encoder, seconds = report["training"], report["encoder"], report["seconds"]
-    if training["warm"] or asked < FEWEST_SLICES or encoder["slices_encoded"] < asked:
-        return None
-    each = sum(seconds.get(stage, 0.0) for stage in _EACH)
-    once = sum(seconds.get(stage, 0.0) for stage in _ONCE)
-    return {
-        "method": training["method"],
-        "encoder": encoder["name"],
-        "device": encoder["device"],
-        "training_seconds": round(max(0.0, seconds["total"] - each - once), 2),
-        "slice_seconds": round(each / asked, 4),
-    }
+
+def warm_share_of(method: Method, architecture: Architecture) -> float:
+    """Steps that a method trains after a warm start, as a share of those from the start."""
+    own = method.for_encoder(architecture)
+    cold, warm = (own.plan(architecture, faithful=False, warm=warm, steps=None).steps for warm in (False, True))
+    return warm / cold if cold else 1.0
 
 
 def remember(pace: Mapping[str, Any], folder: Path) -> None:
-    """Keep it in place of the last run's with the same method, encoder and device; a full disk is no reason to fail."""
-    kept = [known for known in remembered(folder) if _key(known) != _key(pace)]
+    """Keep it: what it measured takes the place of what earlier runs with the same method, encoder and device did. A
+    full disk is no reason to fail."""
+    known = remembered(folder)
+    earlier = next((each for each in known if _key(each) == _key(pace)), {})
+    kept = [each for each in known if _key(each) != _key(pace)]
     with contextlib.suppress(OSError, BadInputError):
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(folder / FILE_NAME) as path:
-            path.write_text(json.dumps([*kept, dict(pace)], indent=1), encoding="utf-8")
+            path.write_text(json.dumps([*kept, {**earlier, **pace}], indent=1), encoding="utf-8")
 
 
 def remembered(folder: Path) -> list[dict[str, Any]]:
     """All that is known; nothing where the file is absent or damaged."""
     try:
         entries = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
-        return [entry for entry in entries if all(entry[name] >= 0 for name in ("training_seconds", "slice_seconds"))]
-    except (OSError, ValueError, TypeError, KeyError):
+        return [each for each in entries if measured(each) and _are_times(measured(each).values())]
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return []
+
+
+def _are_times(values: Iterable[float]) -> bool:
+    return all(isinstance(value, int | float) and 0 <= value < _LONGEST_S for value in values)
+
+
+def measured(pace: Mapping[str, Any]) -> dict[str, float]:
+    """The seconds in it, by their names in `core.pace.Pace`."""
+    return {name: pace[name] for name in MEASURED if name in pace}
 
 
 def _key(pace: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from FewShotSAMLib.core.annotation import IGNORE
 from FewShotSAMLib.engine.confidence import SliceConfidence, percent, slice_confidence
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.methods.interface import Predictor
+from FewShotSAMLib.sam.finite import require_finite
+from FewShotSAMLib.sam.framing import Framing
 
 CERTAIN_PERCENT = 100
 RULED_OUT = -1e4
@@ -39,26 +42,70 @@ def predict(
     context: JobContext,
     on_batch: Callable[[Sequence[int]], None] | None = None,
     ruled_out: Callable[[int], Collection[int]] = lambda index: (),
+    painted: Callable[[int], np.ndarray | None] = lambda index: None,
+    passes: Sequence[int] | None = None,
 ) -> None:
-    """Fill in the slices `indices` of the prediction, batch by batch, in all its passes; `on_batch` hears
-    which slices are new, `ruled_out` tells which classes cannot be on a slice."""
-    axis = embeddings.framing.plane.axis
-    classes = np.moveaxis(prediction.classes, axis, 0)
-    confidence = None if prediction.confidence is None else np.moveaxis(prediction.confidence, axis, 0)
-    steps = [(number, start) for number in range(predictor.passes) for start in range(0, len(indices), BATCH)]
-    for number, start in steps:
-        context.progress("predict", number * len(indices) + start, predictor.passes * len(indices))
-        batch = indices[start : start + BATCH]
-        with torch.inference_mode():
-            logits = predictor.predict(embeddings.slices(batch), batch, number)
-            for index, framed in zip(batch, logits, strict=True):
-                framed[list(ruled_out(index))] = RULED_OUT
-                probability = embeddings.framing.uncut(framed).softmax(dim=0).cpu()
-                prediction.slices[index] = slice_confidence(probability)
-                embeddings.framing.cut(classes[index])[...] = probability.argmax(dim=0).to(torch.uint8).numpy()
-                if confidence is not None:
-                    confidence[index] = CERTAIN_PERCENT  # what lies outside the crop is air around the body
-                    embeddings.framing.cut(confidence[index])[...] = percent(probability).numpy()
-        if on_batch is not None:
-            on_batch(batch)
-    context.progress("predict", predictor.passes * len(indices), predictor.passes * len(indices))
+    """Fill in the slices `indices` of the prediction, batch by batch, in all its passes or those given.
+
+    `on_batch` hears which slices are new, `ruled_out` tells which classes cannot be on a slice, `painted` what is
+    painted on it, if it is painted for some segments only (`Annotation.classes`). A pass follows the one before it by a
+    batch, as it may ask what that found on the slices beside; the last one's answer counts.
+    """
+    numbers = list(range(predictor.passes) if passes is None else passes)
+    batches = [indices[start : start + BATCH] for start in range(0, len(indices), BATCH)]
+    write = _Writer(embeddings.framing, prediction, ruled_out, painted)
+    loaded: dict[int, torch.Tensor] = {}
+    for step in range(len(batches) + len(numbers) - 1 if batches else 0):
+        context.progress("predict", step, len(batches) + len(numbers) - 1)
+        for late, number in enumerate(numbers):
+            if not 0 <= (place := step - late) < len(batches):
+                continue
+            batch = batches[place]
+            with torch.inference_mode():
+                if late == 0:
+                    loaded[place] = embeddings.slices(batch)
+                logits = predictor.predict(loaded[place], batch, number)
+                if late < len(numbers) - 1:
+                    continue
+                write(batch, require_finite(logits, "The prediction"))
+            del loaded[place]
+            if on_batch is not None:
+                on_batch(batch)
+    context.progress("predict", len(batches), len(batches))
+
+
+class _Writer:
+    """Turns logits of slices into classes and confidence in the prediction."""
+
+    def __init__(
+        self,
+        framing: Framing,
+        prediction: Prediction,
+        ruled_out: Callable[[int], Collection[int]],
+        painted: Callable[[int], np.ndarray | None],
+    ) -> None:
+        axis = framing.plane.axis
+        self._framing, self._slices = framing, prediction.slices
+        self._classes = np.moveaxis(prediction.classes, axis, 0)
+        self._confidence = None if prediction.confidence is None else np.moveaxis(prediction.confidence, axis, 0)
+        self._ruled_out, self._painted = ruled_out, painted
+
+    def __call__(self, batch: Sequence[int], logits: torch.Tensor) -> None:
+        for index, framed in zip(batch, logits, strict=True):
+            framed[list(self._ruled_out(index))] = RULED_OUT
+            probability = self._framing.uncut(framed).softmax(dim=0).cpu()
+            if (given := self._painted(index)) is not None:
+                _keep_painted(probability, self._framing.cut(given))
+            best, label = probability.max(dim=0)  # many times as fast as argmax along the first dimension
+            self._slices[index] = slice_confidence(probability, best, label)
+            self._framing.cut(self._classes[index])[...] = label.to(torch.uint8).numpy()
+            if self._confidence is not None:
+                self._confidence[index] = CERTAIN_PERCENT  # what lies outside the crop is air around the body
+                self._framing.cut(self._confidence[index])[...] = percent(best).numpy()
+
+
+def _keep_painted(probability: torch.Tensor, given: np.ndarray) -> None:
+    """Make the painted pixels of a slice certain in its probabilities (C + 1, rows, columns), in place."""
+    inside = torch.from_numpy(given > 0)
+    classes = torch.from_numpy(np.where(given == IGNORE, 0, given)[given > 0].astype(np.int64))
+    probability[:, inside] = torch.nn.functional.one_hot(classes, len(probability)).T.to(probability)

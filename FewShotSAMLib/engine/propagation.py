@@ -10,15 +10,36 @@ import numpy as np
 from FewShotSAMLib.core.annotation import Annotation, annotate
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.intensity import Normalisation, parse_normalisation
+from FewShotSAMLib.core.pace import Work
 from FewShotSAMLib.core.plane import axis_of_plane, slice_plane
 from FewShotSAMLib.core.plausibility import check_is_paint, odd_paint
+from FewShotSAMLib.core.region import Box, Region, regions
 from FewShotSAMLib.core.segmentation import Segmentation, place_on
 from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.core.window_fit import fitted
 from FewShotSAMLib.engine.context import JobContext, StageTimer
+from FewShotSAMLib.engine.corrections import (
+    Correction,
+    Kept,
+    blank,
+    correction_of,
+    forget,
+    keep,
+    kept_normalisation,
+    likeness,
+    only,
+)
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.image_training import adapted_run
-from FewShotSAMLib.engine.learning import Learned, LearningOptions, check_encoder, check_warm_start, learn
+from FewShotSAMLib.engine.learning import (
+    Learned,
+    LearningOptions,
+    check_encoder,
+    check_warm_start,
+    for_others,
+    learn,
+    restored,
+)
 from FewShotSAMLib.engine.model_file import FewShotModel
 from FewShotSAMLib.engine.predict import Prediction, predict
 from FewShotSAMLib.engine.report import job_report
@@ -30,10 +51,10 @@ from FewShotSAMLib.engine.results import (
     empty_segmentation,
     fill_in,
     insert_exemplars,
-    refine,
+    refined,
     settle,
 )
-from FewShotSAMLib.engine.task import PlainTeacher, parts_of
+from FewShotSAMLib.engine.transfer import atlas_of, fill_in_registered, registered
 from FewShotSAMLib.engine.volume_run import VolumeRun, predicted_slices
 from FewShotSAMLib.engine.warm import warm_encoder
 from FewShotSAMLib.methods.interface import Predictor
@@ -45,23 +66,35 @@ ONLY_A_REGION = (
     "vit_b, or by the method few-shot."
 )
 
+NOT_ALIKE = (
+    "This volume does not resemble the one that the model was learned on around the segments (correlation {0:.2f}), so "
+    "that its labels could not be brought over by registration. The result is hardly to be trusted: paint slices here."
+)
+
 
 @dataclass(frozen=True)
 class Segmented:
-    """What came of it. asked: how many slices were encoded and predicted. model: gives what was learned, as it may have
-    to be computed; None where nothing was."""
+    """What came of it.
+
+    asked: the slices that were encoded and predicted; work: what that was. model: gives what was learned, as it may
+    have to be computed; None where nothing was. corrected: the slices that a correction may have changed, None where
+    all may have been.
+    """
 
     run: VolumeRun
     segmentation: Segmentation
     prediction: Prediction
     annotation: Annotation | None
     training: Mapping[str, Any]
-    asked: int
+    asked: Sequence[int]
+    work: Work
     model: Callable[[], FewShotModel] | None = field(default=None)
+    corrected: Sequence[int] | None = None
 
     def report(self) -> dict[str, Any]:
         """All that is worth knowing, ready for JSON; times and memory are those until now."""
-        return job_report(self.run, self.segmentation, self.prediction, self.annotation, self.training)
+        report = job_report(self.run, self.segmentation, self.prediction, self.annotation, self.training, self.asked)
+        return {**report, "corrected": None if self.corrected is None else list(self.corrected)}
 
 
 def propagate_volume(
@@ -77,7 +110,7 @@ def propagate_volume(
     with timer.stage("read"):
         annotation = _annotation(painted, volume, options, context)
         normalisation = _normalisation(options, volume, annotation, warm_start, context)
-    indices = predicted_slices(volume, annotation.axis, options.range, annotation.exemplars)
+    indices = predicted_slices(volume, annotation.axis, options.range, annotation.complete)
     if warm_start is not None:
         plane = slice_plane(volume.geometry, annotation.axis)
         check_warm_start(warm_start, plane, options.method, len(annotation.segmentation.segments))
@@ -87,15 +120,34 @@ def propagate_volume(
         encoder = warm_encoder(_compute(options.compute, warm_start), context)
     if warm_start is not None:
         check_encoder(warm_start, encoder)
+        restored(warm_start, encoder)
     run = VolumeRun(volume, annotation.axis, normalisation, encoder, options.compute, context, timer)
-    prediction = blank_prediction(volume.geometry.shape, want_confidence)
     asked = _asked(options, annotation, indices)
-    run, learned = _learn_and_predict(run, options, annotation, (indices, asked), warm_start, prediction)
-    insert_exemplars(prediction, annotation)
-    refine(prediction, options.post_processing, volume.geometry)
-    result = fill_in(annotation.segmentation, prediction, annotation.axis, indices)
-    training = {"method": options.method, "steps": learned.steps, "loss": learned.loss, "warm": warm_start is not None}
-    return Segmented(run, result, prediction, annotation, training, len(asked), learned.model)
+    correction = correction_of(run, options, annotation)
+    if correction is None:
+        forget(context)
+        prediction, again = blank_prediction(volume.geometry.shape, want_confidence), indices
+    else:
+        again = sorted({*indices}.intersection(correction.changed))
+        prediction = blank(correction.kept.prediction, run.axis, again)
+    insert_exemplars(prediction, annotation, asked)
+    parts = (again, [index for index in asked if index in again])
+    shown = _shown(run, options, annotation, warm_start, correction)
+    run, learned, crop = _learn_and_predict(run, options, annotation, parts, warm_start, prediction, correction, shown)
+    result = refined(prediction, options.post_processing, volume.geometry, annotation)
+    if correction is not None and result is not prediction:
+        result = only(correction.kept.result, result, run.axis, {*again, *annotation.exemplars})
+    model = partial(_model_of, learned, run, result, options)
+    like = likeness(run, options, annotation)
+    keep(
+        run, options, Kept(like, annotation, crop, shown[1], options.normalisation, learned, prediction, result, model)
+    )
+    segmentation = fill_in(annotation.segmentation, result, annotation.axis, indices, annotation)
+    is_warm, every = warm_start is not None, len(annotation.segmentation.segments)
+    training = {"method": options.method, **learned.training, "warm": is_warm}
+    work = Work(tuple(len(annotation.sought(index)) for index in asked), run.encoded, every, is_warm)
+    corrected = None if correction is None else again
+    return Segmented(run, segmentation, result, annotation, training, asked, work, model, corrected)
 
 
 def apply_to_volume(
@@ -113,24 +165,59 @@ def apply_to_volume(
         context.progress("load", 0, 1)
         encoder = warm_encoder(_compute(options.compute, model), context)
     check_encoder(model, encoder)
+    restored(model, encoder)
     run = VolumeRun(volume, axis, model.normalisation, encoder, options.compute, context, timer)
-    method = get_method(model.method).load().for_encoder(encoder.spec.architecture)
-    predictor = method.restore(parts_of(encoder, len(model.segments)), model.settings, model.state, encoder.device)
-    with timer.stage("fine-tune"):
-        predictor.adapt_to_new_volume(PlainTeacher(context), _memory_of(model, context))
+    prediction = blank_prediction(volume.geometry.shape, want_confidence)
+    found = None if model.atlas is None else registered(run, model.atlas, len(model.segments))
+    if found is not None and found.is_alike:
+        fill_in_registered(run, found, indices, prediction)
+    else:
+        if found is not None:
+            context.warning(NOT_ALIKE.format(found.likeness))
+        run = _ask(model, run, indices, prediction)
+    doubt_stranger(model, run, prediction)
+    prediction = refined(prediction, options.post_processing, volume.geometry)
+    result = fill_in(empty_segmentation(model.segments, volume.geometry), prediction, axis, indices)
+    work = Work((len(model.segments),) * len(indices), run.encoded, len(model.segments))
+    training: dict[str, Any] = {"method": model.method}
+    if found is not None:
+        training["registration"] = {"likeness": round(found.likeness, 3), "used": found.is_alike}
+    return Segmented(run, result, prediction, None, training, indices, work)
+
+
+def _ask(model: FewShotModel, run: VolumeRun, indices: Sequence[int], prediction: Prediction) -> VolumeRun:
+    """Fill in the prediction by what the model's network learned; the run comes back, as an adapted encoder makes it
+    another one."""
+    with run.timer.stage("adapt"):
+        predictor = restored(_complete(model, run), run.encoder)
+        predictor.adapt_to_new_volume()
     if model.region is not None and predictor.needs_region:
-        context.warning(ONLY_A_REGION.format(method=model.method, encoder=model.encoder))
+        run.context.warning(ONLY_A_REGION.format(method=model.method, encoder=model.encoder))
     if predictor.encoder_updates is not None:
         run = adapted_run(run, predictor.encoder_updates)
-    prediction = blank_prediction(volume.geometry.shape, want_confidence)
     with run.embeddings() as embeddings:
-        with timer.stage("encode"):
-            embeddings.ensure(indices)
+        run.encode(embeddings, indices)
         _predict(run, predictor, embeddings, indices, prediction)
-    doubt_stranger(model, run, prediction)
-    refine(prediction, options.post_processing, volume.geometry)
-    result = fill_in(empty_segmentation(model.segments, volume.geometry), prediction, axis, indices)
-    return Segmented(run, result, prediction, None, {"method": model.method}, len(indices))
+    return run
+
+
+def _complete(model: FewShotModel, run: VolumeRun) -> FewShotModel:
+    """The model with what other volumes need; what a file of an earlier version lacks is learned once per process."""
+    kept = run.context.state.get("complete model")
+    if not model.digest or kept is None or kept.digest != model.digest:
+        kept = run.context.state["complete model"] = for_others(model, run.encoder, run.context)
+    complete: FewShotModel = kept
+    return complete
+
+
+def _model_of(learned: Learned, run: VolumeRun, prediction: Prediction, options: PropagateOptions) -> FewShotModel:
+    """What was learned; with the image around the segments, unless it is to be left out or was not segmented all
+    through."""
+    model = learned.model()
+    keeps = get_method(options.method).load().for_encoder(run.encoder.spec.architecture).transfers
+    if not keeps or options.leave_out_image or options.range is not None:
+        return model
+    return replace(model, atlas=atlas_of(run, prediction))
 
 
 def _learn_and_predict(
@@ -140,41 +227,76 @@ def _learn_and_predict(
     indices: tuple[Sequence[int], Sequence[int]],
     warm_start: FewShotModel | None,
     prediction: Prediction,
-) -> tuple[VolumeRun, Learned]:
-    """Fill in the prediction. The run comes back: adapting the encoder makes it another one.
+    correction: Correction | None,
+    shown: tuple[Box | None, tuple[Region, ...]],
+) -> tuple[VolumeRun, Learned, Box]:
+    """Fill in the prediction. The run comes back: adapting the encoder makes it another one; and the region shown.
 
-    indices: all slices to fill in, and those of them to encode and predict.
+    indices: all slices to fill in, and those of them to encode and predict; shown: as `_shown` gives it.
     """
     adapts = get_method(options.method).load().adapts_encoder
-    ruled_out = _nothing if options.code_faithful else annotation.ruled_out
+    settled_on = partial(_settled, annotation, options.code_faithful)
     wanted, asked = indices
     settled = sorted({*wanted} - {*asked})
-    earlier = warm_start.region if warm_start else None
     settle(prediction, run.axis, settled)
     if settled:
         Previewer(prediction, run.axis, run.context)(settled)
-    fill = partial(_predict, indices=asked, prediction=prediction, ruled_out=ruled_out)
-    with run.embeddings(annotation, earlier) as embeddings:
+    painted = partial(_partly_painted, annotation)
+    fill = partial(_predict, indices=asked, prediction=prediction, ruled_out=settled_on, painted=painted)
+    with run.embeddings(annotation, *shown) as embeddings:
+        crop = embeddings.framing.crop
         if not adapts:
-            with run.timer.stage("encode"):
-                embeddings.ensure(sorted({*annotation.exemplars, *asked}))
+            run.encode(embeddings, sorted({*annotation.exemplars, *asked}))
+        if correction is not None:
+            before = correction.kept.learned.predictor
+            learned = learn(run, annotation, embeddings, _learning(options, None), (before, correction.changed))
+            fill(run, learned.predictor, embeddings, passes=range(before.passes + before.learned_more))
+            return run, learned, crop
         learned = learn(run, annotation, embeddings, _learning(options, warm_start))
         if (updates := learned.predictor.encoder_updates) is None:
             fill(run, learned.predictor, embeddings)
+            if learned.more():
+                fill(run, learned.predictor, embeddings, passes=[learned.predictor.passes])
     if updates is not None:
         run = adapted_run(run, updates)
-        with run.embeddings(annotation, earlier) as embeddings:
-            with run.timer.stage("encode"):
-                embeddings.ensure(asked)
+        with run.embeddings(annotation, *shown) as embeddings:
+            run.encode(embeddings, asked)
             fill(run, learned.predictor, embeddings)
-    return run, learned
+    return run, learned, crop
+
+
+def _shown(
+    run: VolumeRun,
+    options: PropagateOptions,
+    annotation: Annotation,
+    warm_start: FewShotModel | None,
+    correction: Correction | None,
+) -> tuple[Box | None, tuple[Region, ...]]:
+    """The region of an earlier run, and the regions of segments that have one of their own."""
+    if correction is not None:
+        return correction.kept.crop, correction.kept.parts
+    earlier = warm_start.region if warm_start else None
+    architecture = run.encoder.spec.architecture
+    if not (get_method(options.method).load().for_encoder(architecture).splits and architecture.sees_region):
+        return earlier, ()
+    return earlier, regions(annotation, run.plane, run.encoder.image_size)
 
 
 def _asked(options: PropagateOptions, annotation: Annotation, indices: Sequence[int]) -> list[int]:
     """The slices that are encoded and predicted: not those on which, by what was painted, there can be no segment. The
     published methods know no such rule, so that with `code_faithful` there is none."""
-    every = len(annotation.segmentation.segments)
-    return [index for index in indices if options.code_faithful or len(annotation.ruled_out(index)) < every]
+    return [index for index in indices if options.code_faithful or annotation.sought(index)]
+
+
+def _settled(annotation: Annotation, is_code_faithful: bool, index: int) -> frozenset[int]:
+    """Segments that are not looked for on a slice: known there or, unless `code_faithful`, ruled out."""
+    sought = annotation.unknown(index) if is_code_faithful else annotation.sought(index)
+    return frozenset(range(1, len(annotation.segmentation.segments) + 1)) - sought
+
+
+def _partly_painted(annotation: Annotation, index: int) -> np.ndarray | None:
+    """What is painted on a slice to be predicted, for other segments."""
+    return annotation.classes(index) if index in annotation.painted else None
 
 
 def _learning(options: PropagateOptions, warm_start: FewShotModel | None) -> LearningOptions:
@@ -190,15 +312,6 @@ def _learning(options: PropagateOptions, warm_start: FewShotModel | None) -> Lea
     )
 
 
-def _memory_of(model: FewShotModel, context: JobContext) -> dict[str, Any]:
-    """What was learned for other volumes from the very same model, in this process; empty at first."""
-    kept = context.state.get("adapted")
-    if kept is None or not model.digest or kept[0] != model.digest:
-        kept = context.state["adapted"] = (model.digest, {})
-    memory: dict[str, Any] = kept[1]
-    return memory
-
-
 def _nothing(index: int) -> frozenset[int]:
     """Nothing is ruled out on any slice."""
     return frozenset()
@@ -211,16 +324,20 @@ def _predict(
     indices: Sequence[int],
     prediction: Prediction,
     ruled_out: Callable[[int], frozenset[int]] = _nothing,
+    painted: Callable[[int], np.ndarray | None] = lambda index: None,
+    passes: Sequence[int] | None = None,
 ) -> None:
     show = Previewer(prediction, run.axis, run.context)
     with run.timer.stage("predict"):
-        predict(predictor, embeddings, indices, prediction, run.context, show, ruled_out)
+        predict(predictor, embeddings, indices, prediction, run.context, show, ruled_out, painted, passes)
 
 
 def _annotation(painted: Segmentation, volume: Volume, options: PropagateOptions, context: JobContext) -> Annotation:
     placed, placing = place_on(painted, volume.geometry)
     check_is_paint(placed, volume)
-    annotation, choosing = annotate(placed, options.axis, options.empty_slices, options.painted_slices)
+    annotation, choosing = annotate(
+        placed, options.axis, options.empty_slices, options.painted_slices, options.empty_of
+    )
     for warning in (*painted.warnings, *placing, *choosing, *odd_paint(annotation)):
         context.warning(warning)
     _check_segments(annotation, context)
@@ -258,6 +375,9 @@ def _normalisation(
         normalisation, chosen = replace(warm_start.normalisation, why="as the model learned it"), True
     else:
         normalisation = parse_normalisation(options.normalisation or "auto", volume)
+    kept = kept_normalisation(volume, options, context)
+    if kept is not None and not fitted(kept, volume, annotation, True)[1]:
+        return kept
     normalisation, warnings = fitted(normalisation, volume, annotation, chosen)
     for warning in warnings:
         context.warning(warning)

@@ -9,7 +9,7 @@ from FewShotSAMLib import __version__
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.peak_memory import peak_memory_bytes
 from FewShotSAMLib.core.segmentation import Segment, Segmentation
-from FewShotSAMLib.engine.confidence import SliceConfidence, next_slices
+from FewShotSAMLib.engine.confidence import CERTAIN, SliceConfidence, next_slices
 from FewShotSAMLib.engine.predict import Prediction
 from FewShotSAMLib.engine.volume_run import VolumeRun
 from FewShotSAMLib.sam.encoder import Encoder
@@ -24,9 +24,11 @@ def job_report(
     prediction: Prediction,
     annotation: Annotation | None,
     training: Mapping[str, Any],
+    asked: Sequence[int],
 ) -> dict[str, Any]:
-    """All that is worth knowing of a finished job, ready for JSON."""
-    exemplars = annotation.exemplars if annotation else ()
+    """All that is worth knowing of a finished job, ready for JSON. asked: the slices that were predicted one by one; on
+    the others nothing could be."""
+    exemplars = annotation.complete if annotation else ()
     return {
         "version": __version__,
         "volume": {"name": run.volume.name, "geometry": run.volume.geometry.to_json()},
@@ -36,6 +38,7 @@ def job_report(
         "encoder": encoder_report(run.encoder, run.encoded_before),
         "training": dict(training),
         "segments": segment_report(result, annotation),
+        "asked": list(asked),
         "slices": slice_report(prediction.slices, annotation),
         "mean_confidence": mean_confidence(prediction.slices, exemplars),
         "next_slices": next_slices(prediction.slices, exemplars, SUGGESTED_SLICES),
@@ -57,19 +60,20 @@ def encoder_report(encoder: Encoder, encoded_before: int) -> dict[str, Any]:
 
 
 def slice_report(slices: Mapping[int, SliceConfidence], annotation: Annotation | None) -> list[dict[str, Any]]:
-    """Confidence of each slice and where it comes from."""
+    """Confidence of each slice and where it comes from; predicted_segments: those, counted from 1, that were looked for
+    on a slice painted for others."""
     painted = annotation.painted if annotation else ()
     empty = annotation.empty if annotation else ()
     origin = {**dict.fromkeys(painted, "painted"), **dict.fromkeys(empty, "empty")}
-    return [
-        {
-            "index": index,
-            "origin": origin.get(index, "predicted"),
-            "confidence": slices[index].confidence,
-            "doubtful_pixels": slices[index].doubtful,
-        }
-        for index in sorted(slices)
-    ]
+    rows = []
+    for index in sorted({*slices, *painted}):
+        found = slices.get(index, CERTAIN)  # painted for some segments, and beyond the range to be predicted
+        row = {"index": index, "origin": origin.get(index, "predicted")}
+        row |= {"confidence": found.confidence, "doubtful_pixels": found.doubtful}
+        if annotation and index in painted and index in slices and (unknown := annotation.unknown(index)):
+            row["predicted_segments"] = sorted(unknown)
+        rows.append(row)
+    return rows
 
 
 def mean_confidence(slices: Mapping[int, SliceConfidence], exemplars: Sequence[int]) -> float | None:
@@ -79,16 +83,17 @@ def mean_confidence(slices: Mapping[int, SliceConfidence], exemplars: Sequence[i
 
 
 def segment_report(segmentation: Segmentation, annotation: Annotation | None) -> list[dict[str, Any]]:
-    """Name, label value, painted slices and volume of each segment."""
+    """Name, label value, painted slices and volume of each segment, and the slices without it, where declared."""
     voxel_ml = float(np.prod(segmentation.geometry.spacing)) / 1000.0
     rows = []
-    for segment in segmentation.segments:
+    for label, segment in enumerate(segmentation.segments):
         voxels = int(np.count_nonzero(segmentation.layers[segment.layer] == segment.label_value))
         rows.append(
             {
                 "name": segment.name,
                 "label_value": segment.label_value,
                 "painted_slices": _painted_slices(segment, annotation),
+                **({"empty_slices": list(absent[label])} if annotation and (absent := annotation.absent) else {}),
                 "voxels": voxels,
                 "volume_ml": float(f"{voxels * voxel_ml:.6g}"),
             }

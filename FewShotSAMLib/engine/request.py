@@ -11,6 +11,8 @@ from FewShotSAMLib.core.postprocess import PostProcessing
 from FewShotSAMLib.methods.registry import DEFAULT_METHOD, get_method
 from FewShotSAMLib.options import APPLY, AUTO, PROPAGATE, Option, options_of
 
+_LONGEST_SHOWN = 80
+
 
 @dataclass(frozen=True)
 class ComputeOptions:
@@ -31,6 +33,7 @@ class PropagateOptions:
 
     axis: int | None = None
     empty_slices: tuple[int, ...] = ()
+    empty_of: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     painted_slices: tuple[int, ...] | None = None
     range: tuple[int, int] | None = None
     method: str = DEFAULT_METHOD
@@ -41,6 +44,8 @@ class PropagateOptions:
     augmented_copies: int | None = None
     seed: int = 0
     contact_sheet: Path | None = None
+    leave_out_image: bool = False
+    correct: bool = False
     compute: ComputeOptions = field(default_factory=ComputeOptions)
     post_processing: PostProcessing = field(default_factory=PostProcessing)
 
@@ -57,6 +62,8 @@ class PropagateRequest(PropagateOptions):
     """The same from files to files.
 
     classes: a `.npy` for the result as one array (K, J, I) uint8, 0 background, 1 to C the segments in their order.
+    strip: a picture of some slices (.jpg). record: the report (.json), with `made_of` in it. model_as_is: do not learn
+    for the model's file what other volumes need.
     """
 
     volume: Path
@@ -64,8 +71,13 @@ class PropagateRequest(PropagateOptions):
     output: Path
     warm_start: Path | None = None
     save_model: Path | None = None
+    model_as_is: bool = False
     confidence: Path | None = None
     classes: Path | None = None
+    strip: Path | None = None
+    record: Path | None = None
+    made_of: str = ""
+    report: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +97,17 @@ class ApplyOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ApplyRequest(ApplyOptions):
-    """The same from files to files; `classes` as in `PropagateRequest`."""
+    """The same from files to files; `classes`, `strip` and `record` as in `PropagateRequest`."""
 
     model: Path
     volume: Path
     output: Path
     confidence: Path | None = None
     classes: Path | None = None
+    strip: Path | None = None
+    record: Path | None = None
+    made_of: str = ""
+    report: Path | None = None
 
 
 def _check_method(request: PropagateOptions) -> None:
@@ -115,8 +131,6 @@ def _check_method(request: PropagateOptions) -> None:
             f"The method “{method.name}” synthesises nothing that a contact sheet could show.",
             "Omit contact_sheet, or choose the method synthesis or cheap-lunch.",
         )
-    if request.contact_sheet is not None and request.contact_sheet.suffix.lower() != ".png":
-        raise BadInputError(f"The contact sheet {request.contact_sheet} is no .png file.", "Let its name end in .png.")
 
 
 def _build(cls: type[Any], command: str, parameters: Mapping[str, Any]) -> Any:
@@ -140,7 +154,8 @@ def _checked(option: Option, value: Any) -> Any:
     try:
         checked = option.check(value)
     except ValueError as error:
-        raise BadInputError(f"{option.name} is {value!r}.", f"It must be {error}.") from error
+        shown = repr(value) if len(repr(value)) <= _LONGEST_SHOWN else f"{repr(value)[:_LONGEST_SHOWN]}..."
+        raise BadInputError(f"{option.name} is {shown}.", f"It must be {error}.") from error
     if isinstance(checked, Path):
         check_name(checked)
     return checked

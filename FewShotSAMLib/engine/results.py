@@ -1,7 +1,7 @@
 """From predicted classes to the segmentation that is written: painted slices stay as painted."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,14 +29,17 @@ def blank_prediction(shape: tuple[int, int, int], want_confidence: bool) -> Pred
     return Prediction(np.zeros(shape, dtype=np.uint8), confidence, {})
 
 
-def insert_exemplars(prediction: Prediction, annotation: Annotation) -> None:
-    """Set painted and empty slices to what the user said, with full confidence.
+def insert_exemplars(prediction: Prediction, annotation: Annotation, predicted: Collection[int]) -> None:
+    """Set painted and empty slices to what the user said, with full confidence; not those that were predicted, as
+    segments are unknown on them.
 
     Pixels where segments overlap count as background here; the segmentation keeps the overlap.
     """
-    for index in annotation.exemplars:
+    for index in sorted({*annotation.exemplars} - {*predicted}):
         classes = annotation.classes(index)
         np.moveaxis(prediction.classes, annotation.axis, 0)[index] = np.where(classes == IGNORE, 0, classes)
+        if index not in annotation.complete:
+            continue
         if prediction.confidence is not None:
             np.moveaxis(prediction.confidence, annotation.axis, 0)[index] = CERTAIN_PERCENT
         prediction.slices[index] = CERTAIN
@@ -50,9 +53,20 @@ def settle(prediction: Prediction, axis: int, indices: Sequence[int]) -> None:
         prediction.slices[index] = CERTAIN
 
 
-def refine(prediction: Prediction, options: PostProcessing, geometry: Geometry) -> None:
-    """Post-process the classes in 3D, as far as the user asked for it."""
-    prediction.classes = post_process(prediction.classes, options, geometry.spacing_kji)
+def refined(
+    prediction: Prediction, options: PostProcessing, geometry: Geometry, annotation: Annotation | None = None
+) -> Prediction:
+    """The prediction post-processed in 3D, as far as the user asked for it: itself where nothing was asked for. What is
+    painted on slices of which some segments are unknown stays."""
+    if options == PostProcessing():
+        return prediction
+    prediction = replace(prediction, classes=post_process(prediction.classes, options, geometry.spacing_kji))
+    for index in () if annotation is None else annotation.painted:
+        if annotation is not None and (unknown := annotation.unknown(index)):
+            found, given = np.moveaxis(prediction.classes, annotation.axis, 0)[index], annotation.classes(index)
+            found[(given > 0) | ~np.isin(found, list(unknown))] = 0
+            np.copyto(found, given, where=(given > 0) & (given != IGNORE))
+    return prediction
 
 
 def doubt_stranger(model: FewShotModel, run: VolumeRun, prediction: Prediction) -> None:
@@ -71,14 +85,22 @@ def doubt_stranger(model: FewShotModel, run: VolumeRun, prediction: Prediction) 
         prediction.slices[index] = replace(found, confidence=round(found.confidence / 2, 4))
 
 
-def fill_in(segmentation: Segmentation, prediction: Prediction, axis: int, indices: Sequence[int]) -> Segmentation:
-    """The segmentation with the predicted slices `indices` filled in; every other slice is untouched, bit by bit."""
+def fill_in(
+    segmentation: Segmentation,
+    prediction: Prediction,
+    axis: int,
+    indices: Sequence[int],
+    annotation: Annotation | None = None,
+) -> Segmentation:
+    """The segmentation with the predicted slices `indices` filled in; every other slice is untouched, bit by bit, and
+    so are segments known on these."""
     layers = segmentation.layers.copy()
     classes = np.moveaxis(prediction.classes, axis, 0)
     for label, segment in enumerate(segmentation.segments, start=1):
         layer = np.moveaxis(layers[segment.layer], axis, 0)
         for index in indices:
-            layer[index][classes[index] == label] = segment.label_value
+            if annotation is None or label in annotation.unknown(index):
+                layer[index][classes[index] == label] = segment.label_value
     return replace(segmentation, layers=layers)
 
 

@@ -17,22 +17,24 @@ class PairMaker:
     """Makes pair 0, 1, 2, ...: the same number and seed always give the same pair.
 
     Regions come from painted slices. They are pasted into any slice of the volume (our reading: the paper's hosts are
-    other images of its data set). On a painted or empty host the rest of the slice keeps its labels. A slice beyond an
-    empty one, seen from the painted ones, is taken as background. Any other may hold the segments, so that outside the
-    pasted regions and a narrow rim nothing is learned from it, nor from the rim where the painted slices next to the
-    host show a segment.
+    other images of its data set). On a painted or empty host the rest of the slice keeps its labels, but for background
+    that may be a segment which is unknown there. A slice beyond an empty one, seen from the painted ones, is taken as
+    background. Any other may hold the segments, so that outside the pasted regions and a narrow rim nothing is learned
+    from it, nor from the rim where the painted slices next to the host show a segment.
     """
 
     def __init__(self, annotation: Annotation, embeddings: SliceEmbeddings, seed: int) -> None:
         self._annotation, self._embeddings, self._seed = annotation, embeddings, seed
         self._count = annotation.segmentation.layers.shape[1 + annotation.axis]
-        self._known = {index: self._labelled(index) for index in annotation.exemplars}
+        self._known = {index: self._labelled(index) for index in sorted((*annotation.painted, *annotation.empty))}
         self._sources = [index for index in annotation.painted if _shows_segment(self._known[index].classes)]
 
     @property
     def key(self) -> str:
         """Names in cache keys all that a pair depends on besides the volume, its window and framing."""
         digest = hashlib.sha256(repr((self._annotation.painted, self._annotation.empty)).encode())
+        if any(self._annotation.unknown(index) for index in self._known):
+            digest.update(repr(self._annotation.known).encode())
         for index in self._annotation.painted:
             digest.update(self._annotation.classes(index).tobytes())
         return f"{RECIPE} seed={self._seed} painted={digest.hexdigest()[:16]}"
@@ -49,8 +51,10 @@ class PairMaker:
     def _labelled(self, index: int) -> LabelledSlice:
         grey = self._embeddings.shown(index)
         shape = tuple(grey.shape[:2])
-        if index in self._annotation.exemplars:
+        if index in self._annotation.painted or index in self._annotation.empty:
             classes = np.ascontiguousarray(self._embeddings.framing.cut(self._annotation.classes(index)))
+            if self._annotation.unknown(index):
+                classes[classes == 0] = IGNORE
         elif self._is_beyond(index):
             classes = np.zeros(shape, dtype=np.uint8)
         else:
@@ -73,8 +77,8 @@ class PairMaker:
         return synthesis.pair(self.slice_at(source), self.slice_at(host))
 
     def _host(self, source: int, generator: torch.Generator) -> int:
-        known = [index for index in self._annotation.exemplars if index != source]
-        others = [index for index in range(self._count) if index not in self._annotation.exemplars]
+        known = [index for index in self._known if index != source]
+        others = [index for index in range(self._count) if index not in self._known]
         take_known = float(torch.rand((), generator=generator)) < KNOWN_HOST_SHARE
         hosts = (known if take_known else others) or others or known or [source]
         return hosts[_index(len(hosts), generator)]

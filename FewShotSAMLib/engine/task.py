@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,13 @@ import torch
 
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.engine.context import JobContext
-from FewShotSAMLib.engine.embeddings import SliceEmbeddings
+from FewShotSAMLib.engine.embeddings import RegionalEmbeddings, SliceEmbeddings
 from FewShotSAMLib.engine.exemplars import collect_exemplars
 from FewShotSAMLib.engine.fine_tune import fine_tune
 from FewShotSAMLib.engine.image_training import ImageTraining, is_slow
 from FewShotSAMLib.engine.volume_run import VolumeRun
 from FewShotSAMLib.methods.head import Head
-from FewShotSAMLib.methods.interface import Exemplar, Parts, State, Task, Teacher, Training
+from FewShotSAMLib.methods.interface import Exemplar, Parts, RegionTask, State, Task, Teacher, Training
 from FewShotSAMLib.sam.encoder import Encoder
 from FewShotSAMLib.sam.registry import Architecture
 
@@ -39,7 +39,7 @@ class PlainTeacher(Teacher):
     def train(self, head: Head, exemplars: Sequence[Exemplar], training: Training, pairs: bool = False) -> None:
         """Train on views of the exemplars."""
         assert training.on_cache is not None
-        fine_tune(head, exemplars, training.on_cache, 0, self._context)
+        fine_tune(head, exemplars, training.on_cache, 0, self._context, stage="adapt")
 
 
 @dataclass
@@ -137,6 +137,19 @@ class EngineTask(Task):
             done += schedule.steps
         self.trained = training.steps
 
+    def regions(self) -> list[RegionTask]:
+        """`methods.interface.Task.regions`."""
+        if not isinstance(self.embeddings, RegionalEmbeddings):
+            return []
+        return [
+            RegionTask(part.labels, replace(self, annotation=part.annotation, embeddings=part.embeddings), part.needs)
+            for part in self.embeddings.regions
+        ]
+
+    def is_enough(self) -> bool:
+        """Whether the user takes the answer as it is."""
+        return self.run.context.is_enough()
+
     def record(self, steps: int, loss: float | None) -> None:
         """Note for the report what was trained."""
-        self.trained, self.loss = steps, loss
+        self.trained, self.loss = self.trained + steps, loss

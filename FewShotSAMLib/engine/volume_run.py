@@ -10,10 +10,10 @@ from FewShotSAMLib.core.body import body_box
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.intensity import IntensityWindow, Normalisation
 from FewShotSAMLib.core.plane import SlicePlane, slice_plane
-from FewShotSAMLib.core.region import Box, region_box
+from FewShotSAMLib.core.region import Box, Region, region_box
 from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.engine.context import JobContext, StageTimer
-from FewShotSAMLib.engine.embeddings import SliceEmbeddings
+from FewShotSAMLib.engine.embeddings import RegionalEmbeddings, RegionEmbeddings, SliceEmbeddings
 from FewShotSAMLib.engine.request import ComputeOptions
 from FewShotSAMLib.engine.warm import open_cache
 from FewShotSAMLib.sam.encoder import Encoder
@@ -25,7 +25,10 @@ STRETCH_SLICES = 48
 
 @dataclass
 class VolumeRun:
-    """A volume, the axis of its slices, its normalisation, and the encoder that sees them."""
+    """A volume, the axis of its slices, its normalisation, and the encoder that sees them.
+
+    encoded: slices that `encode` did not find in the cache.
+    """
 
     volume: Volume
     axis: int
@@ -37,6 +40,7 @@ class VolumeRun:
     plane: SlicePlane = field(init=False)
     window: IntensityWindow = field(init=False)
     encoded_before: int = field(init=False)
+    encoded: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         """Derive what follows from the rest."""
@@ -44,10 +48,12 @@ class VolumeRun:
         self.window = self.normalisation.resolve(self.volume)
         self.encoded_before = self.encoder.slices_encoded
 
-    def embeddings(self, annotation: Annotation | None = None, earlier: Box | None = None) -> SliceEmbeddings:
+    def embeddings(
+        self, annotation: Annotation | None = None, earlier: Box | None = None, parts: Sequence[Region] = ()
+    ) -> SliceEmbeddings:
         """Embeddings of the volume's slices, cut to the body; whole, should something be painted beyond it.
 
-        Some encoders see the region around what is painted: `earlier`, if that still fits.
+        Some encoders see the region around what is painted: `earlier`, if that still fits; or the regions `parts`.
         """
         framing = Framing(self.plane, body_box(self.volume, self.plane, self.window), self.encoder.image_size)
         if annotation is not None and self.encoder.spec.architecture.sees_region:
@@ -56,7 +62,22 @@ class VolumeRun:
             framing = whole_slice(self.plane, self.encoder.image_size)
         cache = open_cache(self.compute, self.context)
         window = self._window_of(framing) if self.encoder.spec.architecture.sees_region else self.window
-        return SliceEmbeddings(self.volume, window, framing, self.encoder, cache, self.context)
+        if annotation is None or not parts:
+            return SliceEmbeddings(self.volume, window, framing, self.encoder, cache, self.context)
+        found = RegionalEmbeddings(self.volume, window, framing, self.encoder, cache, self.context)
+        framings = [replace(framing, crop=part.crop) for part in parts]
+        found.regions = tuple(
+            RegionEmbeddings(part.labels, annotation.of(part.labels), found.at(self._window_of(each), each))
+            for part, each in zip(parts, framings, strict=True)
+        )
+        return found
+
+    def encode(self, embeddings: SliceEmbeddings, indices: Sequence[int]) -> None:
+        """Encode those of the slices that the cache lacks."""
+        before = self.encoder.slices_encoded
+        with self.timer.stage("encode"):
+            embeddings.ensure(indices)
+        self.encoded += self.encoder.slices_encoded - before
 
     def _window_of(self, framing: Framing) -> IntensityWindow:
         """The window stretched to what the framing's crop holds, as encoders of a region saw it in their training."""

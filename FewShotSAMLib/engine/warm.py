@@ -1,11 +1,14 @@
 """What the background process keeps from one job to the next: the encoder and the volume last used."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.hints import hint
+from FewShotSAMLib.core.identity import FileIdentity, files_of_volume
 from FewShotSAMLib.core.volume import Volume, read_volume
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.request import ComputeOptions
@@ -17,6 +20,8 @@ from FewShotSAMLib.sam.registry import EncoderSpec, get_spec
 
 BYTES_PER_GB = 10**9
 MEMORY_ONLY = 0
+LAST_RUN = "propagated"
+"""Where JobContext.state holds the last run, see `corrections`."""
 
 
 def choose_encoder(options: ComputeOptions) -> EncoderSpec:
@@ -31,6 +36,7 @@ class _Kept:
     """An encoder, what it was loaded from, and what was said while loading it."""
 
     source: tuple[Any, ...]
+    file: FileIdentity
     encoder: Encoder
     warnings: tuple[str, ...]
 
@@ -38,43 +44,50 @@ class _Kept:
 def warm_encoder(options: ComputeOptions, context: JobContext) -> Encoder:
     """The encoder of an earlier job of this process if it is the same one, else a new one in its place."""
     spec = choose_encoder(options)
-    file = options.checkpoint or model_path(spec)
-    source = (spec.name, file_identity(file), options.device, options.precision)
+    source = (spec.name, options.checkpoint, options.device, options.precision)
     kept = cast(_Kept | None, context.state.get("encoder"))
-    if kept is None or kept.source != source:
+    if kept is None or kept.source != source or not kept.file.is_same():
         context.state.pop("encoder", None)  # frees the memory of the old one first
         del kept
         said: list[str] = []
+        file = identity_of([options.checkpoint or model_path(spec)])
         encoder = load_encoder(spec, options.checkpoint, options.device, options.precision, said.append)
-        kept = _Kept(source, encoder, tuple(said))
+        if file is None or not file.is_same():
+            return _told(encoder, said, context)
+        kept = _Kept(source, file, encoder, tuple(said))
         context.state["encoder"] = kept
-    for warning in kept.warnings:
+    return _told(kept.encoder, kept.warnings, context)
+
+
+def _told(encoder: Encoder, warnings: Iterable[str], context: JobContext) -> Encoder:
+    for warning in warnings:
         context.warning(warning)
-    kept.encoder.listen(context.warning)
-    return kept.encoder
+    encoder.listen(context.warning)
+    return encoder
 
 
-def file_identity(path: Path | None) -> tuple[Any, ...] | None:
-    """What changes when a file is replaced by another; None where there is no file."""
-    if path is None or not path.is_file():
+def identity_of(paths: Sequence[Path] | None) -> FileIdentity | None:
+    """What these files are now; None where they cannot be told or asked."""
+    try:
+        return FileIdentity(paths) if paths else None
+    except OSError:
         return None
-    status = path.stat()
-    return (path.absolute(), status.st_size, status.st_mtime_ns)
 
 
 def warm_volume(path: Path, context: JobContext) -> Volume:
-    """The volume of the last job if the file is the same and unchanged, else the one on disk."""
-    key = file_identity(path)
-    kept = context.state.get("volume")
-    if key is None or kept is None or kept[0] != key:
+    """The volume of the last job if all its files are the same and unchanged, else the one on disk."""
+    kept = cast(tuple[Path, FileIdentity, Volume] | None, context.state.get("volume"))
+    if kept is not None and kept[0] == path and kept[1].is_same():
+        volume = kept[2]
+    else:
         context.state.pop("volume", None)
+        context.state.pop(LAST_RUN, None)  # it holds the volume, too
+        identity = identity_of(files_of_volume(path))
         context.reading(path)
-        kept = (key, read_volume(path))
+        volume = read_volume(path, partial(context.progress, "read"))
         context.reading(None)
-        if len({frame.path for frame in kept[1].source}) > 1:  # one file of a series tells nothing of the others
-            kept = (None, kept[1])
-        context.state["volume"] = kept
-    volume = cast(Volume, kept[1])
+        if identity is not None and identity.is_same():  # else it was changed while it was read
+            context.state["volume"] = (path, identity, volume)
     for warning in volume.warnings:
         context.warning(warning)
     return volume

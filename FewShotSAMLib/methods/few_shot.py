@@ -129,6 +129,7 @@ class FewShot(HeadMethod):
 
     settings = FewShotSettings
     any_segments = True
+    learning_share = segment_share = 0.8  # the decoder is asked once per segment
 
     def for_encoder(self, architecture: Architecture) -> Method:
         """The encoder's own, if there is one."""

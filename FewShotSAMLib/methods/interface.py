@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -28,7 +28,8 @@ class Exemplar:
     """One view of a painted or empty slice: copy 0 is the slice itself, others are augmented copies.
 
     embedding (channels, h, w) float16; target (C + 1, H, W) and weight (H, W) as in Framing.target; cells
-    (C + 1, h, w), the area of each class in each cell of the embedding.
+    (C + 1, h, w), the area of each class in each cell of the embedding; unknown: segments 1..C that may be on what is
+    background in the target. Where there are any, no cell shows background.
     """
 
     slice_index: int
@@ -37,20 +38,30 @@ class Exemplar:
     target: Tensor
     weight: Tensor
     cells: Tensor
+    unknown: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class ExemplarFeatures:
     """n exemplars: features (n, channels, h, w) and the share (n, C, H, W) of each pixel that each segment has. Enough
-    to ask about another volume."""
+    to ask about another volume. known (n, C) bool: which segments' shares are known; None where all are."""
 
     features: Tensor
     masks: Tensor
+    known: Tensor | None = None
+
+    def numbers(self, label: int) -> list[int]:
+        """The exemplars, counted from 0, on which segment `label` is known."""
+        return list(range(len(self.masks))) if self.known is None else _rows(self.known[:, label - 1])
 
     @property
     def labels(self) -> list[int]:
         """Segments 1..C that are shown at all."""
         return [label for label in range(1, self.masks.shape[1] + 1) if bool((self.masks[:, label - 1] > 0).any())]
+
+
+def _rows(chosen: Tensor) -> list[int]:
+    return [int(row) for row in chosen.nonzero()]
 
 
 @dataclass(frozen=True)
@@ -87,11 +98,13 @@ class Training:
 
 @dataclass(frozen=True)
 class State:
-    """What a model's file holds of a predictor. tokens: few-shot tokens; shown: exemplars, for other volumes."""
+    """What a model's file holds of a predictor. tokens: few-shot tokens; shown: exemplars, for other volumes;
+    for_others: what these need besides is among the tensors."""
 
     tensors: dict[str, Tensor]
     tokens: tuple[Token, ...] = ()
     shown: ExemplarFeatures | None = None
+    for_others: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,19 +191,40 @@ class Task(Teacher):
         """Embeddings as another volume would have them, where nothing is painted."""
 
     @abstractmethod
+    def is_enough(self) -> bool:
+        """Whether the user takes the answer as it is, so that nothing more need be learned."""
+
+    def regions(self) -> list[RegionTask]:
+        """What is to be looked for in regions of their own, where one does not show all finely enough. The embeddings
+        are those of all these then, one behind the other in the channels."""
+        return []
+
+    @abstractmethod
     def record(self, steps: int, loss: float | None) -> None:
         """Note for the report what was trained."""
+
+
+@dataclass(frozen=True)
+class RegionTask:
+    """Segments 1 to C of a task, and the task of finding them in a region of their own. needs: whether it is looked at
+    on a slice at all."""
+
+    labels: tuple[int, ...]
+    task: Task
+    needs: Callable[[int], bool]
 
 
 class Predictor(ABC):
     """What was learned of a task, ready to predict slices.
 
-    passes: how often it goes over the slices of a volume; encoder_updates: LoRA that the encoder of its embeddings has
+    passes: how often it goes over the slices of a volume; learned_more: `learn_more` did, so that there is one pass
+    besides; encoder_updates: LoRA that the encoder of its embeddings has
     to have, None for the encoder as it is; needs_region: whether it only knows the region it was learned on, if it was
     one, so that on another volume the result is rough.
     """
 
     passes: int = 1
+    learned_more: bool = False
     needs_region: bool = True
 
     @property
@@ -207,9 +241,19 @@ class Predictor(ABC):
     def state(self) -> State:
         """All that `Method.restore` needs."""
 
-    def adapt_to_new_volume(self, teacher: Teacher, memory: dict[str, Any]) -> None:
-        """Called once before slices of another volume are predicted, memory lasting as long as the model's file is the
-        same; most have nothing to do."""
+    def learn_more(self, task: Task) -> bool:
+        """Called once slices were predicted: learn what takes longer. True where they are to be predicted once more, in
+        pass number `passes`; most have nothing to do."""
+        return False
+
+    def learn_for_others(self, teacher: Teacher) -> bool:
+        """Learn what volumes other than the own need besides, to be part of the state; False where there is nothing to
+        learn or it is known."""
+        return False
+
+    def adapt_to_new_volume(self) -> None:
+        """Called once after `learn_for_others`, before slices of another volume are predicted; most have nothing to
+        do."""
         return
 
 
@@ -225,10 +269,16 @@ class Method(ABC):
     only some know: steps (not those that are `solved`), contact_sheet (those that `synthesise`), code_faithful (those
     that `has_published_code`). adapts_encoder: it may learn LoRA in the encoder, so that what it predicts on needs
     embeddings of its own. any_segments: a model can be gone on from with other segments.
+    transfers: another volume is first registered to the one that was learned on, and the method only asked where the
+    two are not alike.
+    corrects: it can look for some segments on some slices again, once more is known, and stand by all other answers.
+    splits: it can look for segments in regions of their own.
 
     learning_cost, slice_cost: of learning with default steps from three painted slices, and of a slice, where the
     encoder has fine levels, in passes of the bundled encoder that take as long (measured with one segment); fixed_cost:
     of learning with other encoders, as multiplications that take as long, where it does not follow from the plan.
+    learning_share, segment_share: what each further segment adds to them, as a share of the first; 0 where all are
+    learned or found at once.
     """
 
     name = ""
@@ -238,9 +288,14 @@ class Method(ABC):
     synthesises = False
     adapts_encoder = False
     any_segments = False
+    transfers = False
+    corrects = False
+    splits = False
     fixed_cost: float | None = None
     learning_cost = 400.0
     slice_cost = 2.0
+    learning_share = 0.0
+    segment_share = 0.0
 
     def for_encoder(self, architecture: Architecture) -> Method:
         """The method as it is with such an encoder: itself, unless the encoder brings its own."""
@@ -253,6 +308,11 @@ class Method(ABC):
     @abstractmethod
     def fit(self, task: Task) -> Predictor:
         """Learn."""
+
+    def correct(self, predictor: Predictor, task: Task, changed: Mapping[int, frozenset[int]]) -> Predictor:
+        """A predictor of the task by what was learned before, where `corrects`; it answers as before but for the
+        segments 1 to C to look for again on each of the slices `changed`."""
+        raise NotImplementedError
 
     @abstractmethod
     def restore(self, parts: Parts, settings: Any, state: State, device: torch.device) -> Predictor:

@@ -1,7 +1,31 @@
 """The loss of fine-tuning: cross-entropy plus Dice, with soft labels."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+from FewShotSAMLib.methods.tokens import BACKGROUND, NEVER
+
+
+def merged_unknown(logits: Tensor, unknown: Sequence[Sequence[int]]) -> Tensor:
+    """Logits (B, C + 1, h, w) in which the segments unknown on each of the B slices count as background.
+
+    What is no known segment there is background or one of them, and the loss of their sum says no more than that. So a
+    slice painted for the liver alone teaches what is liver and what is not, and nothing about the spleen. Source: the
+    marginal loss of Shi et al., Marginal loss and exclusion loss for partially supervised multi-organ segmentation
+    (2021).
+    """
+    if not any(unknown):
+        return logits
+    rows = list(logits)
+    for number, labels in enumerate(unknown):
+        if labels:
+            row = rows[number].clone()
+            row[BACKGROUND] = rows[number][[BACKGROUND, *labels]].logsumexp(dim=0)
+            row[list(labels)] = NEVER
+            rows[number] = row
+    return torch.stack(rows)
 
 
 def segmentation_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:

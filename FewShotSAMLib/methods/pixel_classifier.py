@@ -18,7 +18,7 @@ from FewShotSAMLib.bundled.compact import FINE, Pyramid
 from FewShotSAMLib.methods.head import Head, HeadMethod
 from FewShotSAMLib.methods.interface import Parts, Predictor, Schedule, Task, Training
 from FewShotSAMLib.methods.promptless import PromptlessHead
-from FewShotSAMLib.methods.tokens import NEVER
+from FewShotSAMLib.methods.tokens import BACKGROUND, NEVER
 from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS, Architecture
 
 MOST_PIXELS = 24_000
@@ -159,6 +159,9 @@ class PixelClassifier(HeadMethod):
             task.progress("fine-tune", 0, 1)
             embeddings = torch.stack([exemplar.embedding for exemplar in exemplars]).to(task.device).float()
             target, weight = (torch.stack([getattr(one, name) for one in exemplars]) for name in ("target", "weight"))
+            for known, one in zip(target, exemplars, strict=True):
+                if one.unknown:
+                    known[BACKGROUND] = 0.0  # it may be one of them: a pixel has one class here
             loss = head.solve(head.read(embeddings), target, weight, task.seed)
             task.progress("fine-tune", 1, 1)
         task.record(0, loss)

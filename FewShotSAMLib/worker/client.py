@@ -21,12 +21,20 @@ from typing import IO, Any
 
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError, MemoryShortageError
 from FewShotSAMLib.core.hints import Hint
-from FewShotSAMLib.worker.deaths import RESTART_HINT, blamed_file, describe_death, memory_kills
+from FewShotSAMLib.worker.deaths import (
+    MEMORY_RAN_OUT,
+    RESTART_HINT,
+    blamed_file,
+    describe_death,
+    is_memory_limited,
+    memory_kills,
+)
 from FewShotSAMLib.worker.process import kill_group, start_process, worker_environment
 from FewShotSAMLib.worker.protocol import (
     PROTOCOL_VERSION,
     Cancel,
     Event,
+    Finish,
     Message,
     Request,
     Shutdown,
@@ -58,13 +66,20 @@ class WorkerDiedError(WorkerError):
     kind = "worker_died"
 
 
+class WorkerMemoryError(WorkerDiedError):
+    """It ended for want of memory."""
+
+    exit_code = MemoryShortageError.exit_code
+
+
 def error_of(event: Event) -> FewShotSAMError:
     """The exception that stands for an error event."""
     message, hint = str(event.get("message", "")), hint_of(event)
     for kind in (BadInputError, MemoryShortageError, CancelledError):
         if event.get("kind") == kind.kind:
             return kind(message, hint)
-    error = WorkerDiedError if event.get("kind") == WorkerDiedError.kind else WorkerError
+    died = WorkerMemoryError if message.startswith(MEMORY_RAN_OUT) else WorkerDiedError
+    error = died if event.get("kind") == WorkerDiedError.kind else WorkerError
     return error(message, hint, str(event.get("log", "")))
 
 
@@ -200,6 +215,12 @@ class WorkerClient:
             self._open[request_id] = time.monotonic() + grace_s
             self._send(Cancel(request_id))
 
+    def finish(self, request_id: str) -> None:
+        """Say that the answer there is will do: the request learns no more and ends with its result. One that learns
+        nothing at the moment, or has ended, is left alone."""
+        if request_id in self._open:
+            self._send(Finish(request_id))
+
     def close(self, grace_s: float = 2.0) -> None:
         """End the background process: politely, then by closing its stdin, then by force. Running jobs are lost."""
         if self._process is None:
@@ -247,6 +268,7 @@ class WorkerClient:
             message, hint = describe_death(
                 self._process.returncode, list(self._stderr), self.log, self._memory_ran_out()
             )
+            message += f" It was reading {self._reading}." if self._reading else ""
         events = []
         blame = None if self._kill_reason else blamed_file(self._process.returncode, self._reading)
         for request_id, deadline in self._open.items():
@@ -261,7 +283,9 @@ class WorkerClient:
         return events
 
     def _memory_ran_out(self) -> bool:
-        return self._memory_was_scarce or memory_kills() > self._kills_before
+        assert self._process is not None
+        crashed = (self._process.returncode or 0) < 0
+        return self._memory_was_scarce or memory_kills() > self._kills_before or (crashed and is_memory_limited())
 
     def _kill_if_overdue(self) -> None:
         now = time.monotonic()
@@ -290,6 +314,26 @@ class WorkerClient:
 
     def _close_stdin(self) -> None:
         self._finalizer()
+
+
+def follow(
+    client: WorkerClient, request_id: str, listen: Callable[[Event], None], interrupts: Callable[[], int]
+) -> Event:
+    """The last event of a request, its result or error; `listen` gets all of them.
+
+    `interrupts` says how often the user has asked to stop: the first time the job is cancelled, the second time killed.
+    """
+    obeyed = 0
+    while True:
+        for event in client.poll(timeout_s=0.2):
+            if event.get("id") != request_id:
+                continue
+            listen(event)
+            if event["type"] in ("result", "error"):
+                return event
+        if interrupts() > obeyed:
+            client.cancel(request_id, *([] if obeyed == 0 else [0.0]))
+            obeyed = interrupts()
 
 
 def _close_quietly(stream: IO[bytes] | None) -> None:

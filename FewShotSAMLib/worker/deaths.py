@@ -17,8 +17,11 @@ from FewShotSAMLib.core.hints import Hint, hint
 
 RESTART_HINT = "Start again; the embeddings already made are kept."
 MEMORY_HINT = "Close other programs or choose a smaller encoder. " + RESTART_HINT
+MEMORY_RAN_OUT = "The background process was ended as memory ran out."
 KILLS_FILE = Path("/proc/vmstat")
-_MEMORY_WORDS = re.compile(r"bad_alloc|MemoryError|out of memory|cannot allocate memory", re.IGNORECASE)
+_MEMORY_WORDS = re.compile(
+    r"bad_alloc|MemoryError|out of memory|cannot allocate memory|failed to map segment", re.IGNORECASE
+)
 _CRASH = re.compile(r"Fatal Python error: (.+)")
 """faulthandler's words."""
 _LAUNCHER_SAW_A_CRASH = "exit abnormally"
@@ -34,6 +37,15 @@ def memory_kills() -> int:
     return int(found[1]) if found else 0
 
 
+def is_memory_limited() -> bool:
+    """Whether processes may have so much memory only (ulimit -v): libraries crash where they are refused more."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return False
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+
+
 def describe_death(
     returncode: int | None, last_lines: Sequence[str], log: str, memory_ran_out: bool = False
 ) -> tuple[str, Hint | str]:
@@ -45,7 +57,7 @@ def describe_death(
     _add_to_log(log, returncode, last_lines)
     crash = next(filter(None, map(_CRASH.search, last_lines)), None)
     if returncode and (memory_ran_out or any(_MEMORY_WORDS.search(line) for line in last_lines)):
-        return "The background process was ended as memory ran out.", MEMORY_HINT
+        return MEMORY_RAN_OUT, MEMORY_HINT
     # A kill is the one crash that leaves no words of faulthandler's.
     killed_behind_launcher = crash is None and any(_LAUNCHER_SAW_A_CRASH in line for line in last_lines)
     if returncode == -getattr(signal, "SIGKILL", 9) or killed_behind_launcher:
@@ -69,7 +81,7 @@ def blamed_file(returncode: int | None, reading: str) -> BadInputError | None:
     return BadInputError(
         f"Reading {reading} crashed the background process ({_signal_name(-returncode)}): the file is damaged, or of a "
         "kind that the library behind it does not bear.",
-        "Open it in the program that wrote it and save it anew, as .nrrd with 16 bits per voxel.",
+        "Open it in the program that wrote it and save it again, as .nrrd with 16 bits per voxel.",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError, MemoryShortageError, is_memory_shortage
@@ -22,22 +23,27 @@ BUG_HINT = "This is a bug in FewShotSAM; please report it with the log file."
 _log = logging.getLogger(__name__)
 
 
-def failure_event(request_id: str, error: BaseException, log: Path | None) -> Event:
-    """The error event for `error`; a bug's traceback goes to the log, whose path the event carries."""
-    known = as_known_error(error)
+def failure_event(request_id: str, error: BaseException, log: Path | None, reading: Path | None = None) -> Event:
+    """The error event for `error`; a bug's traceback goes to the log, whose path the event carries. reading: the file
+    that was being read."""
+    known = as_known_error(error, reading)
     if known is not None:
-        _log.info("Request %s: %s: %s", request_id, known.kind, known)
+        _log.info("Request %s: %s: %s", request_id, known.kind, known, exc_info=None if known is error else error)
         return error_event(request_id, known.kind, known.message, known.hint)
     _log.error("Request %s failed", request_id, exc_info=error)
     return error_event(request_id, "bug", f"{type(error).__name__}: {error}", BUG_HINT, log)
 
 
-def as_known_error(error: BaseException) -> FewShotSAMError | None:
-    """The error as one of FewShotSAM's own; None for what nobody foresaw."""
+def as_known_error(error: BaseException, reading: Path | None = None) -> FewShotSAMError | None:
+    """The error as one of FewShotSAM's own, as is one of the disk that names its file; None for what nobody foresaw."""
     if isinstance(error, FewShotSAMError):
         return error
     if is_memory_shortage(error):
         return MemoryShortageError("The memory is not enough for this run.", hint("free-memory"))
+    file = getattr(error, "filename", None) or reading
+    if isinstance(error, OSError) and file and error.strerror:
+        message = f"{os.fsdecode(file)} cannot be used ({error.strerror})."
+        return BadInputError(message, "Check the disk, the folder and its permissions.")
     package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if package in EXTRAS:
         message = f"The package {distribution_of(package)} is not installed."

@@ -1,6 +1,7 @@
 """The lines that the background process and its parent exchange: one JSON object per line, ASCII only.
 
-Requests (stdin): `request {id, command, parameters}`, `cancel {id}`, `shutdown`; the name stands in the key "type".
+Requests (stdin): `request {id, command, parameters}`, `cancel {id}`, `finish {id}`, `shutdown`; the name stands in the
+key "type".
 Events (stdout), each with the "id" of its request (null where there is none):
 `ready {version, pid, log}` · `progress {stage, done, total, eta_s}` · `preview {...}` · `metric {name, value}` ·
 `warning {message}` · `result {report}` · `error {kind, message, hint, log}`,
@@ -11,7 +12,6 @@ A request ends with exactly one result or one error.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.hints import CLI_WORDS, Hint
+from FewShotSAMLib.core.plain_json import plain
 
 PROTOCOL_VERSION = 1
 MAX_LINE_BYTES = 2**20
@@ -44,11 +45,18 @@ class Cancel:
 
 
 @dataclass(frozen=True)
+class Finish:
+    """The answer that the job of this id has is good enough: it learns no more, and gives it as its result."""
+
+    id: str
+
+
+@dataclass(frozen=True)
 class Shutdown:
     """Stop what runs and end."""
 
 
-Message = Request | Cancel | Shutdown
+Message = Request | Cancel | Finish | Shutdown
 
 
 class MalformedLineError(BadInputError):
@@ -61,19 +69,7 @@ class MalformedLineError(BadInputError):
 
 def encode(message: Mapping[str, Any]) -> bytes:
     """One line for the stream. Paths become text, arrays lists, and numbers that JSON lacks (NaN, ±inf) null."""
-    return json.dumps(_plain(message), ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    if hasattr(value, "tolist"):  # NumPy's and torch's scalars and arrays, recognised without importing either
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value
+    return json.dumps(plain(message), ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n"
 
 
 def encode_message(message: Message) -> bytes:
@@ -92,6 +88,8 @@ def parse_message(line: bytes) -> Message:
         raise MalformedLineError('The message has no "id".')
     if kind == "cancel":
         return Cancel(request_id)
+    if kind == "finish":
+        return Finish(request_id)
     if kind != "request":
         raise MalformedLineError(f"There is no message of type {kind!r}.", request_id)
     command, parameters = content.get("command"), content.get("parameters", {})

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import faulthandler
 import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from FewShotSAMLib.core.errors import BadInputError, CancelledError
-from FewShotSAMLib.core.files import pending_files
+from FewShotSAMLib.core.files import clear_pending
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.worker.failures import failure_event
 from FewShotSAMLib.worker.logs import open_log
@@ -21,6 +21,7 @@ from FewShotSAMLib.worker.protocol import (
     PROTOCOL_VERSION,
     Cancel,
     Event,
+    Finish,
     MalformedLineError,
     Request,
     Shutdown,
@@ -33,6 +34,14 @@ from FewShotSAMLib.worker.watchdog import Watchdog
 Job = Callable[[dict[str, Any], JobContext], dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class Wishes:
+    """What the parent wants of a running job: that it stops, or that it learns no more."""
+
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    enough: threading.Event = field(default_factory=threading.Event)
+
+
 class Server:
     """Jobs run in the main thread, one after the other; a second thread reads stdin and answers cancellations.
 
@@ -41,12 +50,12 @@ class Server:
     """
 
     def __init__(self, jobs: Mapping[str, Job] | None = None) -> None:
-        self._jobs = jobs
+        self._jobs, self._has_own_jobs = jobs, jobs is None
         self._state: dict[str, Any] = {}
         self._queue: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._waiting: set[str] = set()
-        self._running: dict[str, threading.Event] = {}
+        self._running: dict[str, Wishes] = {}
         self._write_lock = threading.Lock()
         self._log: Path | None = None
         self._watchdog: Watchdog | None = None
@@ -65,20 +74,26 @@ class Server:
 
     def _serve(self, request: Request) -> None:
         """Run one request to its result or error event."""
+        context = None
         try:
             # A request counts as waiting while torch is imported: that can be cancelled, though not interrupted.
             job = self._job(request.command)
-            cancelled = self._begin(request.id)
-            if cancelled is None:
+            wishes = self._begin(request.id)
+            if wishes is None:
                 return
             self._guard_outputs(request.parameters)
             parameters = {name: value for name, value in request.parameters.items() if name != "job_folder"}
-            report = job(parameters, self._context(request, cancelled))
+            context = self._context(request, wishes)
+            report = job(parameters, context)
             self._finish({"type": "result", "id": request.id, "report": report})
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a job may fail in any way; the process lives on
-            self._finish(failure_event(request.id, error, self._log))
+            self._finish(failure_event(request.id, error, self._log, None if context is None else context.file))
 
     def _job(self, command: str) -> Job:
+        if self._has_own_jobs and command == "read_volume":  # who opens a volume need not wait for torch
+            from FewShotSAMLib.worker.reading import read_volume
+
+            return read_volume
         if self._jobs is None:
             from FewShotSAMLib.engine.jobs import JOBS
 
@@ -88,12 +103,13 @@ class Server:
             raise BadInputError(f"There is no command “{command}”.", f"Use one of: {names}.")
         return self._jobs[command]
 
-    def _context(self, request: Request, cancelled: threading.Event) -> JobContext:
+    def _context(self, request: Request, wishes: Wishes) -> JobContext:
         def send(kind: str, fields: Mapping[str, Any]) -> None:
             self._send({**fields, "type": kind, "id": request.id})
 
         folder = request.parameters.get("job_folder")
-        return JobContext(send, cancelled, Path(folder) if folder else None, self._state)
+        place = Path(folder) if folder else None
+        return JobContext(send, wishes.cancelled, place, self._state, enough=wishes.enough)
 
     def _guard_outputs(self, parameters: Mapping[str, Any]) -> None:
         """Tell the watchdog where files may come to lie: beside anything in the parameters that could be a path."""
@@ -102,13 +118,13 @@ class Server:
             places = [Path(text).absolute() for text in texts]
             self._watchdog.guard({path.parent for path in places} | {Path(os.path.realpath(p)).parent for p in places})
 
-    def _begin(self, request_id: str) -> threading.Event | None:
+    def _begin(self, request_id: str) -> Wishes | None:
         """Move a request from waiting to running; None where it was cancelled meanwhile."""
         with self._lock:
             if request_id not in self._waiting:
                 return None
             self._waiting.remove(request_id)
-            self._running[request_id] = threading.Event()
+            self._running[request_id] = Wishes()
             return self._running[request_id]
 
     def _finish(self, event: Event) -> None:
@@ -137,6 +153,10 @@ class Server:
             self._shut_down()
         elif isinstance(message, Cancel):
             self._cancel(message.id)
+        elif isinstance(message, Finish):
+            with self._lock:
+                if (wishes := self._running.get(message.id)) is not None:
+                    wishes.enough.set()
         else:
             self._enqueue(message)
 
@@ -151,7 +171,7 @@ class Server:
         """Flag a running job; answer for a waiting one at once. One that has just ended needs no answer."""
         with self._lock:
             if request_id in self._running:
-                self._running[request_id].set()
+                self._running[request_id].cancelled.set()
             waiting = request_id in self._waiting
             self._waiting.discard(request_id)
         if waiting:
@@ -161,8 +181,8 @@ class Server:
     def _shut_down(self) -> None:
         with self._lock:
             self._waiting.clear()
-            for cancelled in self._running.values():
-                cancelled.set()
+            for wishes in self._running.values():
+                wishes.cancelled.set()
         self._queue.put(None)
 
     def _send(self, event: Event) -> None:
@@ -179,9 +199,7 @@ class Server:
 
     def _end_now(self) -> NoReturn:
         """The parent is gone: leave no half-written file and no process, and do not wait for the running job."""
-        for path in pending_files():
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
+        clear_pending()
         os._exit(0)
 
 

@@ -3,8 +3,9 @@
 The background process notices a closed stdin by a thread of its own. That thread cannot run while some C code holds
 Python's global lock: SimpleITK 2.5, NumPy, SciPy, h5py and torch's operations release it, importing torch holds it for
 half a second, and nobody knows what the next library does. So this program watches the same pipe from outside. It also
-removes the half-written files of a background process that was killed, and leaves a note beside its log where memory
-was scarce before its death: what starts Slicer's Python reports every death as exit code 1 (CTKAppLauncher does).
+removes the half-written files of a background process that was killed, puts back files of which only some were
+replaced, and leaves a note beside its log where memory was scarce before its death: what starts Slicer's Python reports
+every death as exit code 1 (CTKAppLauncher does).
 It is a script of the standard library alone: quick to start, nothing to break.
 Linux's PR_SET_PDEATHSIG would not do: it fires when the *thread* that started the process ends.
 POSIX only; on Windows the thread does the work as soon as the C code returns.
@@ -101,7 +102,7 @@ def watch(worker: int, lifeline: int, control: int, log: str) -> None:
         note.remove()  # nobody is there to read it
     _kill(worker, leads_session)
     _read(control, received)
-    remove_partial_files(worker, {json.loads(line) for line in received.split(b"\n")[:-1]})
+    tidy(worker, {json.loads(line) for line in received.split(b"\n")[:-1]})
 
 
 class _Note:
@@ -186,14 +187,43 @@ def _kill(worker: int, leads_session: bool) -> None:
         time.sleep(0.01)
 
 
-def remove_partial_files(worker: int, folders: Iterable[str]) -> None:
-    """Remove the temporary files that core.files.atomic_path named after the process `worker`."""
+def tidy(worker: int, folders: Iterable[str]) -> None:
+    """Put back files that core.files.atomic_paths of the process `worker` had begun to replace, and remove its
+    temporary files."""
+    folders, needed = list(folders), set[str]()
     for folder in folders:
+        for journal in _files(folder, f"*.partial-{worker}-*.commit"):
+            with contextlib.suppress(OSError, ValueError):
+                needed.update(_put_back(json.loads(journal.read_text(encoding="ascii"))))
+    for folder in folders:
+        for path in _files(folder, f"*.partial-{worker}-*"):
+            with contextlib.suppress(OSError):
+                if str(path) not in needed:
+                    path.unlink(missing_ok=True)
+
+
+def _files(folder: str, pattern: str) -> list[Path]:
+    try:
+        return list(Path(folder).glob(pattern))
+    except OSError:  # a folder that went away or is closed to us has nothing for us to remove
+        return []
+
+
+def _put_back(rows: Iterable[tuple[str, str, str | None]]) -> list[str]:
+    """Each row: a file yet to be put in its place, that place, and what lay there before, None for nothing. Where none
+    is left to be put in its place, all are written. Returns what lay there before and could not be put back."""
+    rows, left = list(rows), list[str]()
+    if not any(os.path.lexists(temporary) for temporary, _, _ in rows):
+        return left
+    for temporary, target, earlier in rows:
         try:
-            for path in Path(folder).glob(f"*.partial-{worker}-*"):
-                path.unlink(missing_ok=True)
+            if earlier is not None and Path(earlier).exists():
+                Path(earlier).replace(target)
+            elif earlier is None and not Path(temporary).exists():
+                Path(target).unlink(missing_ok=True)
         except OSError:
-            continue  # a folder that went away or is closed to us has nothing for us to remove
+            left.append(str(earlier))
+    return left
 
 
 if __name__ == "__main__":

@@ -21,25 +21,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m FewShotSAMLib.bundled.train", description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder for episodes, checkpoint, log and weights")
     parser.add_argument("--steps", type=int, default=Recipe.steps, help="optimiser steps (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=Recipe.batch, help="episodes per step (default: %(default)s)")
+    parser.add_argument("--start", type=Path, help="weights to begin with, rather than random ones")
     parser.add_argument(
-        "--episodes", type=int, default=Recipe.episodes, help="different episodes (default: %(default)s)"
+        "--validation", type=int, default=200, help="episodes kept for validation (default: %(default)s)"
     )
-    parser.add_argument(
-        "--validation", type=int, default=24, help="episodes kept for validation (default: %(default)s)"
-    )
+    parser.add_argument("--validate-every", type=int, default=1000, help="steps (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--half", action="store_true", help="compute in bfloat16, for processors that have it")
     parser.add_argument(
         "--processes", type=int, default=max(1, (os.cpu_count() or 2) // 2), help="that make episodes meanwhile"
     )
     options = parser.parse_args(arguments)
-    recipe = Recipe(seed=options.seed, steps=options.steps, episodes=options.episodes)
+    recipe = Recipe(seed=options.seed, steps=options.steps, batch=options.batch)
     library = EpisodeLibrary(options.output / "episodes", options.seed)
-    makers = library.fill(0, options.episodes, options.processes)
-    makers += library.fill(VALIDATION_FIRST, VALIDATION_FIRST + options.validation, 1)
-    trainer = Trainer(recipe, library, options.output, torch.device(options.device))
+    trainer = Trainer(recipe, library, options.output, torch.device(options.device), options.start, options.half)
+    held_back = range(VALIDATION_FIRST, VALIDATION_FIRST + options.validation)
+    makers = library.go_on(recipe.first(trainer.step), recipe.window, options.processes)
+    makers += library.fill(held_back, 1)
     try:
-        trainer.run(validation=options.validation)
+        trainer.run(options.validation, options.validate_every)
     finally:
         for maker in makers:
             maker.terminate()

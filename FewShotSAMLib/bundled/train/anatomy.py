@@ -21,8 +21,9 @@ from FewShotSAMLib.bundled.train.shapes import (
     ellipsoid,
     make_space,
     plate,
-    shell,
+    scattered,
     smooth_noise,
+    standing,
     tube,
 )
 
@@ -30,45 +31,131 @@ PLANE = 160
 """Side of the generated slices before the region of interest is cut out."""
 
 
+KINDS = ("solid", "tube", "ring", "sheet", "parts", "organ")
+"""What the wanted structure may be: compact; long or branching; a wall or what it encloses; flat; many small parts;
+wall, contents and gas together."""
+OFTEN = (0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5)
+"""Kinds as often as they are drawn."""
+FINER = 2
+"""Slices that one thick slice is the mean of."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One body: image (D, H, W) in 0..1 and target (D, H, W) bool."""
+
+    image: Tensor
+    target: Tensor
+
+
 @dataclass(frozen=True)
 class SyntheticVolume:
-    """image (D, H, W) in 0..1; target (D, H, W) bool; slice_step: pixels from slice to slice."""
+    """A body with the wanted structure; slice_step: pixels from slice to slice; kind: of KINDS; like: "CT" or "MR".
+
+    other: the same anatomy in another body, bent and coloured in its own way; atlas (D, H, W) bool: where the structure
+    would be by a registration of the two that is not perfect. Both None unless asked for.
+    """
 
     image: Tensor
     target: Tensor
     slice_step: float
+    kind: str
+    like: str
+    other: Instance | None = None
+    atlas: Tensor | None = None
 
 
-def synthesise(dice: Dice) -> SyntheticVolume:
-    """One random volume; tries until the target spans enough slices to be propagated."""
+@dataclass(frozen=True)
+class Tissues:
+    """Mean and deviation of every label's grey value, whether dark and bright are exchanged, and what they are like."""
+
+    means: Tensor
+    deviations: Tensor
+    inverted: bool
+    like: str
+
+    def altered(self, dice: Dice) -> Tissues:
+        """As another scanner or another body shows the same tissues."""
+        means = self.means + 0.04 * dice.normal(len(self.means))
+        return Tissues(means.clamp(0, 1), self.deviations * dice.log_uniform(0.7, 1.4), self.inverted, self.like)
+
+
+def synthesise(dice: Dice, pair: bool = False) -> SyntheticVolume:
+    """One random volume, with another body where a pair is asked for; tries until the target spans enough slices to be
+    propagated."""
+    kind = KINDS[OFTEN[dice.integer(0, len(OFTEN) - 1)]]
     while True:
         slice_step = dice.log_uniform(0.8, 10.0)
         depth = max(7, min(40, round(dice.uniform(70, 190) / slice_step)))
-        space = make_space(dice, (depth, PLANE, PLANE), slice_step)
-        labels, target = _label_map(dice, space, slice_step)
-        held = target.flatten(1).any(1).sum()
-        if held >= min(6, depth - 1) and 60 < float(target.sum()) / float(held) < 0.3 * PLANE**2:
-            image = _image(dice, labels, slice_step)
-            return SyntheticVolume(image, target, slice_step)
+        # The wall of a heart or a vessel in thick slices is partly in one slice, partly in the next.
+        finer = FINER if slice_step > 2.5 and depth <= 24 and dice.chance(0.5) else 1
+        space = make_space(dice, (depth * finer, PLANE, PLANE), slice_step / finer)
+        labels, target = _label_map(dice, space, slice_step / finer, kind)
+        coarse = _thick(target.float(), finer) >= 0.5
+        if not _is_worth_painting(coarse):
+            continue
+        tissues = _tissues(dice, int(labels.max()) + 1)
+        image = _image(dice, labels, slice_step, tissues, finer)
+        if not pair:
+            return SyntheticVolume(image, coarse, slice_step, kind, tissues.like)
+        bent = _bent(dice, torch.stack([labels, target.long()]), slice_step / finer, dice.uniform(4, 14))
+        other_target = _thick(bent[1].float(), finer) >= 0.5
+        if not _is_worth_painting(other_target):
+            continue
+        other = Instance(_image(dice, bent[0], slice_step, tissues.altered(dice), finer), other_target)
+        atlas = _bent(dice, coarse.long().unsqueeze(0), slice_step, dice.log_uniform(0.7, 7))[0] > 0
+        return SyntheticVolume(image, coarse, slice_step, kind, tissues.like, other, atlas)
 
 
-def _label_map(dice: Dice, space: Space, slice_step: float) -> tuple[Tensor, Tensor]:
+def _is_worth_painting(target: Tensor) -> bool:
+    held = int(target.flatten(1).any(1).sum())
+    return held >= min(6, len(target) - 1) and 60 < float(target.sum()) / max(1, held) < 0.3 * PLANE**2
+
+
+def _thick(fine: Tensor, finer: int) -> Tensor:
+    """Means of neighbouring slices."""
+    return fine if finer == 1 else fine.unflatten(0, (-1, finer)).mean(1)
+
+
+def _bent(dice: Dice, labels: Tensor, slice_step: float, strength: float) -> Tensor:
+    """Label maps (n, D, H, W), int64, bent by a smooth field of about `strength` pixels, with a shift and a scale."""
+    shape = (labels.shape[1], labels.shape[2], labels.shape[3])
+    cell = dice.log_uniform(30, 80)
+    field = smooth_noise(dice, shape, (max(1.0, cell / slice_step), cell, cell), 3) * strength * 0.6
+    field += dice.normal(3, 1, 1, 1) * strength * 0.3
+    way = torch.stack(
+        [field[2] * 2 / shape[2], field[1] * 2 / shape[1], field[0] * 2 / (slice_step * shape[0])], dim=-1
+    )
+    base = F.affine_grid(
+        torch.eye(3, 4).unsqueeze(0) * dice.log_uniform(0.93, 1.07), [1, 1, *shape], align_corners=False
+    )
+    moved = F.grid_sample(
+        labels.float().unsqueeze(0), base + way, mode="nearest", padding_mode="border", align_corners=False
+    )
+    return moved[0].round().long()
+
+
+def _label_map(dice: Dice, space: Space, slice_step: float, kind: str) -> tuple[Tensor, Tensor]:
     """Labels (D, H, W) and the mask of the wanted structure."""
     labels = _ground(dice, space, slice_step)
-    objects = []
-    for _ in range(dice.integer(4, 11)):
-        solids = _objects(dice, space, slice_step)
-        for solid in solids:
+    count = dice.integer(4, 11)
+    wanted_number = count - 1 - min(count - 1, dice.integer(0, 2))
+    objects: list[list[int]] = []
+    for number in range(count):
+        own = kind if number == wanted_number else KINDS[OFTEN[dice.integer(0, len(OFTEN) - 1)]]
+        meant = []
+        for solid, belongs in _object(dice, space, slice_step, own):
             label = int(labels.max()) + 1
             labels[solid > 0] = label
-        objects.append(int(labels.max()))
-    if dice.chance(0.05):
-        wanted = labels == dice.integer(0, int(labels.max()))
-    else:
-        wanted = labels == objects[-1 - min(len(objects) - 1, dice.integer(0, 2))]
-        if dice.chance(0.12):  # two objects under one name
-            wanted |= labels == objects[dice.integer(0, len(objects) - 1)]
-    return labels, wanted
+            if belongs:
+                meant.append(label)
+        objects.append(meant)
+    if dice.chance(0.03):
+        return labels, labels == dice.integer(0, int(labels.max()))
+    meant = objects[wanted_number]
+    if dice.chance(0.08):  # two objects under one name
+        meant = meant + objects[dice.integer(0, len(objects) - 1)]
+    return labels, torch.isin(labels, torch.tensor(meant))
 
 
 def _ground(dice: Dice, space: Space, slice_step: float) -> Tensor:
@@ -84,33 +171,41 @@ def _ground(dice: Dice, space: Space, slice_step: float) -> Tensor:
     return labels
 
 
-def _objects(dice: Dice, space: Space, slice_step: float) -> list[Tensor]:
-    """One solid, or a solid with its inside."""
+def _object(dice: Dice, space: Space, slice_step: float, kind: str) -> list[tuple[Tensor, bool]]:
+    """Solids of which each covers those before it, and whether it is part of what is wanted."""
     size = dice.log_uniform(9, 50)
-    kind = dice.integer(0, 9)
-    if kind <= 2:
-        return [ellipsoid(dice, space, size)]
-    if kind <= 4:
-        return [blob(dice, space, size, slice_step)]
-    if kind == 5:
-        return [plate(dice, space, size * 1.2)]
-    if kind == 6:
-        return [branching(dice, space, max(4.0, size / 4))]
-    if kind == 7:
-        solid = blob(dice, space, size, slice_step) if dice.chance(0.5) else ellipsoid(dice, space, size)
-        inner = solid - dice.uniform(0.12, 0.5) * size
-        return [solid, inner] if dice.chance(0.5) else [inner, shell(solid, dice.uniform(0.12, 0.5) * size)]
-    return [tube(dice, space, max(4.0, size / 2.5))]
+    if kind == "solid":
+        return [(_compact(dice, space, size, slice_step), True)]
+    if kind == "tube":
+        if dice.chance(0.3):
+            return [(branching(dice, space, max(4.0, size / 4)), True)]
+        return [(tube(dice, space, max(4.0, size / 2.5)), True)]
+    if kind == "sheet":
+        return [(plate(dice, space, size * 1.2), True)]
+    if kind == "parts":
+        return [(scattered(dice, space, size), True)]
+    solid = standing(dice, space, size * 0.7) if dice.chance(0.5) else _compact(dice, space, size, slice_step)
+    wall = max(2.0, dice.uniform(0.1, 0.45) * size)
+    inner = solid - wall
+    if kind == "ring":
+        return [(solid, True), (inner, False)] if dice.chance(0.7) else [(solid, False), (inner, True)]
+    level = dice.uniform(0.2, 0.7) * space.extent[1]
+    return [(solid, True), (inner, True), (torch.minimum(inner, level - space.points[1]), True)]
 
 
-def _image(dice: Dice, labels: Tensor, slice_step: float) -> Tensor:
-    """Grey values of the labels, with texture, blur, bias field and noise."""
-    shape = (labels.shape[0], labels.shape[1], labels.shape[2])
-    means, deviations = _tissues(dice, int(labels.max()) + 1)
-    image = means[labels]
+def _compact(dice: Dice, space: Space, size: float, slice_step: float) -> Tensor:
+    return blob(dice, space, size, slice_step) if dice.chance(0.4) else ellipsoid(dice, space, size)
+
+
+def _image(dice: Dice, labels: Tensor, slice_step: float, tissues: Tissues, finer: int) -> Tensor:
+    """Grey values of the labels, with texture, blur, bias field and noise; labels has `finer` slices for each of the
+    image's."""
+    shape = (labels.shape[0] // finer, labels.shape[1], labels.shape[2])
+    image = _thick(tissues.means[labels], finer)
+    deviations = _thick(tissues.deviations[labels], finer)
     for cell in (dice.log_uniform(1.5, 5), dice.log_uniform(5, 25)):
         texture = smooth_noise(dice, shape, (max(1.0, cell / slice_step), cell, cell))[0]
-        image = image + texture * deviations[labels] * dice.uniform(0.2, 1.0)
+        image = image + texture * deviations * dice.uniform(0.2, 1.0)
     if dice.chance(0.6):  # grey values that change within a structure, across all of them
         image = image + 0.06 * dice.uniform(0, 1) * smooth_noise(dice, shape, (max(1.0, 60 / slice_step), 60, 60))[0]
     image = _resolution(dice, image, slice_step)
@@ -123,13 +218,14 @@ def _image(dice: Dice, labels: Tensor, slice_step: float) -> Tensor:
     image = image + noise * dice.log_uniform(0.004, 0.07)
     if dice.chance(0.2):  # slices that differ in brightness, as interleaved acquisitions do
         image = image * (1 + 0.05 * dice.normal(shape[0], 1, 1))
-    return _contrast(dice, image)
+    return _contrast(dice, image, tissues.inverted)
 
 
-def _tissues(dice: Dice, count: int) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of every label's grey value: like CT, where much is alike, or like MR."""
+def _tissues(dice: Dice, count: int) -> Tissues:
+    """Grey values of so many labels: like CT, where much is alike, or like MR."""
     generator = dice.generator
-    if dice.chance(0.5):
+    like = "CT" if dice.chance(0.5) else "MR"
+    if like == "CT":
         means = 0.5 + 0.09 * torch.randn(count, generator=generator)
         odd = torch.rand(count, generator=generator)
         means = torch.where(odd < 0.2, 0.05 + 0.25 * torch.rand(count, generator=generator), means)
@@ -143,7 +239,7 @@ def _tissues(dice: Dice, count: int) -> tuple[Tensor, Tensor]:
     means[0] = 0.0 if dice.chance(0.8) else means[0]
     deviations = 0.06 * torch.rand(count, generator=generator) ** 1.5
     deviations[0] *= 0.1
-    return means.clamp(0, 1), deviations
+    return Tissues(means.clamp(0, 1), deviations, dice.chance(0.25), like)
 
 
 def _resolution(dice: Dice, image: Tensor, slice_step: float) -> Tensor:
@@ -170,9 +266,9 @@ def _blur(image: Tensor, sigma: float) -> Tensor:
     return F.conv2d(F.conv2d(padded, kernel), kernel.transpose(2, 3))[:, 0]
 
 
-def _contrast(dice: Dice, image: Tensor) -> Tensor:
+def _contrast(dice: Dice, image: Tensor, inverted: bool) -> Tensor:
     """Window, gamma, inversion: back to 0..1."""
     low, high = torch.quantile(image.flatten()[::17], torch.tensor([0.01, 0.99])).tolist()
     low, high = low - dice.uniform(0, 0.1) * (high - low), high + dice.uniform(0, 0.3) * (high - low)
     image = ((image - low) / max(1e-3, high - low)).clamp(0, 1) ** dice.log_uniform(0.6, 1.6)
-    return 1 - image if dice.chance(0.25) else image
+    return 1 - image if inverted else image

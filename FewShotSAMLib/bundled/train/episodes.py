@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from FewShotSAMLib.bundled.flow import warp
-from FewShotSAMLib.bundled.priors import Painted, Priors
+from FewShotSAMLib.bundled.priors import Painted, Priors, atlas_priors
 from FewShotSAMLib.bundled.train.anatomy import SyntheticVolume, synthesise
 from FewShotSAMLib.bundled.train.shapes import Dice
 from FewShotSAMLib.sam.framing import averaged
@@ -20,33 +20,99 @@ STRIDE = 2
 """Pixels of the image per pixel of logits and priors."""
 
 
+DECLARED = (1.0, 1.0, 0.6, 0.0, 0.0)
+"""How likely an empty slice beyond an end is declared, by episode."""
+PAIRS = 0.2
+"""Share of episodes that come with another body, whose exemplars stand for an earlier patient's."""
+AHEAD = 2
+"""Slices beyond a declared end that are asked about."""
+FAR = 10
+"""The same where no end is declared, so that the structure has to end by itself."""
+
+
 @dataclass(frozen=True)
 class Episode:
-    """image (D, S, S) float16 0..1; target (D, S/2, S/2) share of the structure; priors (D, kinds, S/2, S/2) float16;
-    known: exemplars' slices, ascending; slice_step in pixels of the prior's grid."""
+    """A volume of which some slices are painted.
+
+    image (D, S, S) float16 0..1; target (D, S/2, S/2) share of the structure; priors (D, kinds, S/2, S/2) float16;
+    known: exemplars' slices, ascending; slice_step in pixels of the prior's grid. other: exemplars of another body of
+    the same anatomy, (n, 3, S, S) and (n, S/2, S/2), empty where there is none; atlas: priors as they are by its label.
+    kind, like: as in SyntheticVolume.
+    """
 
     image: Tensor
     target: Tensor
     priors: Tensor
     known: tuple[int, ...]
     slice_step: float
+    other: Tensor
+    other_target: Tensor
+    atlas: Tensor
+    kind: str = ""
+    like: str = ""
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether there is another body."""
+        return len(self.other) > 0
+
+    @property
+    def gap(self) -> float:
+        """Mean distance of two exemplars in pixels of the prior's grid."""
+        return (self.known[-1] - self.known[0]) / max(1, len(self.known) - 1) * self.slice_step
+
+
+@dataclass(frozen=True)
+class Square:
+    """A square region of slices: its centre (x, y) and side in pixels, its size once it is resampled, and how it is
+    turned (2, 2)."""
+
+    centre: Tensor
+    side: float
+    size: int
+    turned: Tensor
+
+    def cut(self, volumes: Tensor) -> Tensor:
+        """(n, D, H, W) to (n, D, size, size), linearly."""
+        full = volumes.shape[-1]
+        theta = torch.cat([self.turned * self.side / full, (2 * self.centre / full - 1).unsqueeze(1)], dim=1)
+        grid = F.affine_grid(theta.unsqueeze(0), [1, 1, self.size, self.size], align_corners=False)
+        flat = volumes.flatten(0, 1).unsqueeze(0)
+        return F.grid_sample(flat, grid, mode="bilinear", align_corners=False)[0].unflatten(0, (len(volumes), -1))
 
 
 def make_episode(dice: Dice) -> Episode:
     """A random episode."""
-    volume = synthesise(dice)
+    volume = synthesise(dice, pair=dice.chance(PAIRS))
     known = _painted_slices(dice, volume.target)
-    image, target, step = _cut(dice, volume, known)
-    side = image.shape[-1]
-    grid = side // STRIDE
-    shares = averaged(target, grid)
+    square = _square(dice, volume.target[list(known)].any(0))
+    stack = [volume.image, volume.target.float()] + ([] if volume.atlas is None else [volume.atlas.float()])
+    image, target, *atlas = square.cut(torch.stack(stack))
+    step = volume.slice_step * square.size / square.side / STRIDE
+    small, shares = averaged(image, square.size // STRIDE), averaged(target, square.size // STRIDE)
     shown = shares[list(known)]
     if dice.chance(0.3):  # painted by hand, a little off
         shown = _by_hand(dice, shown)
-    painted = Painted(known, shown.unsqueeze(1), step / STRIDE)
-    priors = Priors(averaged(image, grid), painted)
+    priors = Priors(small.__getitem__, len(small), Painted(known, shown.unsqueeze(1), step))
     maps = torch.stack([priors.maps(index)[0] for index in range(len(image))])
-    return Episode(image.half(), shares.half(), maps.half(), known, step / STRIDE)
+    other, other_target = (torch.empty(0), torch.empty(0)) if volume.other is None else _exemplars(dice, volume, square)
+    registered = atlas_priors(small, averaged(atlas[0], square.size // STRIDE), step) if atlas else torch.empty(0)
+    image, shares, maps, other, other_target, registered = (
+        part.half() for part in (image, shares, maps, other, other_target, registered)
+    )
+    return Episode(image, shares, maps, known, step, other, other_target, registered, volume.kind, volume.like)
+
+
+def _exemplars(dice: Dice, volume: SyntheticVolume, square: Square) -> tuple[Tensor, Tensor]:
+    """Painted slices of the other body between their neighbours (n, 3, S, S) and what is painted (n, S/2, S/2)."""
+    assert volume.other is not None
+    known = list(_painted_slices(dice, volume.other.target))
+    own = _square(dice, volume.other.target[known].any(0))
+    alike = Square(own.centre, square.side * dice.log_uniform(0.9, 1.1), square.size, square.turned)
+    image, target = alike.cut(torch.stack([volume.other.image, volume.other.target.float()]))
+    last = len(image) - 1
+    shown = torch.stack([image[[max(index - 1, 0), index, min(index + 1, last)]] for index in known])
+    return shown, averaged(target, square.size // STRIDE)[known]
 
 
 def _painted_slices(dice: Dice, target: Tensor) -> tuple[int, ...]:
@@ -59,33 +125,28 @@ def _painted_slices(dice: Dice, target: Tensor) -> tuple[int, ...]:
     if count > 1 and dice.chance(0.5):
         places = places + dice.normal(count) * 0.12 * (last - first) / count
     chosen = {int(held[(held - place).abs().argmin()]) for place in places.tolist()}
+    declared = DECLARED[dice.integer(0, len(DECLARED) - 1)]
     for end in (first - 1, last + 1):
-        if 0 <= end < len(target) and dice.chance(0.75):
+        if 0 <= end < len(target) and dice.chance(declared):
             chosen.add(end)
+    if len(chosen) == len(target):  # nothing would be left to ask about
+        chosen.remove(first)
     return tuple(sorted(chosen))
 
 
-def _cut(dice: Dice, volume: SyntheticVolume, known: tuple[int, ...]) -> tuple[Tensor, Tensor, float]:
-    """The region around what is painted, resampled to a square of one of SIDES, and the slice distance there."""
-    painted = volume.target[list(known)].any(0)
+def _square(dice: Dice, painted: Tensor) -> Square:
+    """The region around what is painted (H, W), as wide and as placed as the engine might have it, in any of the
+    orientations."""
     rows, columns = (torch.nonzero(painted.any(axis)).flatten() for axis in (1, 0))
     top, bottom, left, right = float(rows[0]), float(rows[-1] + 1), float(columns[0]), float(columns[-1] + 1)
     side = max(bottom - top, right - left, 20.0) * dice.uniform(1.25, 2.2)
-    side = min(side, volume.image.shape[-1] * 1.1)
+    side = min(side, painted.shape[-1] * 1.1)
     centre = torch.tensor([(left + right) / 2, (top + bottom) / 2]) + dice.normal(2) * 0.06 * side
-    size = SIDES[dice.integer(0, len(SIDES) - 1)]
-    full = volume.image.shape[-1]
-    theta = torch.tensor(
-        [[side / full, 0, 2 * float(centre[0]) / full - 1], [0, side / full, 2 * float(centre[1]) / full - 1]]
-    )
-    if dice.chance(0.5):  # either orientation
-        theta[:, :2] = theta[:, [1, 0]]
-    theta[:, 0] *= -1 if dice.chance(0.5) else 1
-    theta[:, 1] *= -1 if dice.chance(0.5) else 1
-    grid = F.affine_grid(theta.unsqueeze(0), [1, 1, size, size], align_corners=False)
-    stack = torch.stack([volume.image, volume.target.float()]).flatten(0, 1).unsqueeze(0)
-    image, target = F.grid_sample(stack, grid, mode="bilinear", align_corners=False)[0].unflatten(0, (2, -1))
-    return image, target, volume.slice_step * size / side
+    turned = torch.eye(2)
+    if dice.chance(0.5):
+        turned = turned[:, [1, 0]]
+    turned = turned * torch.tensor([[-1.0 if dice.chance(0.5) else 1.0, -1.0 if dice.chance(0.5) else 1.0]])
+    return Square(centre, side, SIDES[dice.integer(0, len(SIDES) - 1)], turned)
 
 
 def _by_hand(dice: Dice, shown: Tensor) -> Tensor:

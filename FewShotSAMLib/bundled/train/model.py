@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -25,17 +26,25 @@ class BundledModel(nn.Module):
 
     def weights(self) -> dict[str, Tensor]:
         """All weights, half precision, by the names that `build_sam` gives them."""
+        return {
+            f"{part}.{name}": tensor.detach().cpu().half().contiguous()
+            for part, module in self._parts().items()
+            for name, tensor in module.state_dict().items()
+        }
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """Take what `weights` gave."""
+        for part, module in self._parts().items():
+            own = {name.removeprefix(f"{part}."): tensor.float() for name, tensor in weights.items()}
+            module.load_state_dict({name: own[name] for name in module.state_dict()})
+
+    def _parts(self) -> dict[str, nn.Module]:
         decoder = self.decoder
-        parts = {
+        return {
             "image_encoder": self.encoder,
             "mask_decoder": decoder.mask_decoder,
             "prompt_encoder": decoder.prompt_encoder,
             "fusion": decoder.layers,
-        }
-        return {
-            f"{part}.{name}": tensor.detach().cpu().half().contiguous()
-            for part, module in parts.items()
-            for name, tensor in module.state_dict().items()
         }
 
     def features(self, image: Tensor, indices: Sequence[int], flat: bool) -> Pyramid:
@@ -52,8 +61,12 @@ def normalise(images: Tensor) -> Tensor:
     return ((images - mean) / deviation).contiguous(memory_format=torch.channels_last)
 
 
-def support_of(model: BundledModel, episode: Episode, flat: bool) -> Support:
-    """The episode's exemplars."""
+def support_of(model: BundledModel, episode: Episode, flat: bool, foreign: bool = False) -> Support:
+    """The episode's exemplars; foreign: those of the other body."""
+    if foreign:
+        shown = episode.other.float()
+        features = model.encoder.pyramid(normalise((shown[:, [1, 1, 1]] if flat else shown) * 255))
+        return Support(features, episode.other_target.float(), shown.new_zeros(len(shown)))
     known = list(episode.known)
     features = model.features(episode.image.float(), known, flat)
     masks = episode.target[known].float()
@@ -61,12 +74,19 @@ def support_of(model: BundledModel, episode: Episode, flat: bool) -> Support:
 
 
 def queries_of(
-    model: BundledModel, episode: Episode, indices: Sequence[int], flat: bool, foreign: bool = False
+    model: BundledModel,
+    episode: Episode,
+    indices: Sequence[int],
+    flat: bool,
+    foreign: bool = False,
+    atlas: bool = False,
 ) -> Queries:
-    """First-pass queries about some of the episode's slices; foreign: as if the exemplars were of another volume."""
+    """First-pass queries about some of the episode's slices; foreign: with the other body's exemplars, and with the
+    priors of its registered label or none."""
     features = model.features(episode.image.float(), indices, flat)
     if foreign:
-        return foreign_queries(features)
+        asked = foreign_queries(features)
+        return replace(asked, priors=episode.atlas[list(indices)].float()) if atlas else asked
     place, below, above = (part.to(episode.image.device) for part in places(indices, episode.known, episode.slice_step))
     position = torch.tensor(indices, device=place.device) * episode.slice_step
     return Queries(features, episode.priors[list(indices)].float(), place, position, below, above)

@@ -92,10 +92,10 @@ def make_space(dice: Dice, shape: tuple[int, int, int], slice_step: float) -> Sp
     return Space(points)
 
 
-def ellipsoid(dice: Dice, space: Space, size: float) -> Tensor:
-    """A superellipsoid of about `size` pixels radius, turned at random."""
+def ellipsoid(dice: Dice, space: Space, size: float, centre: Tensor | None = None) -> Tensor:
+    """A superellipsoid of about `size` pixels radius, turned at random, at a random place unless one is given."""
     radii = torch.tensor([size * dice.log_uniform(0.45, 1.8) for _ in range(3)])
-    centre = dice.point(space.extent)
+    centre = dice.point(space.extent) if centre is None else centre
     offset = (space.points - centre.view(3, 1, 1, 1)).flatten(1)
     local = (dice.rotation() @ offset).abs() / radii.view(3, 1)
     power = dice.uniform(1.7, 3.5)
@@ -142,9 +142,24 @@ def branching(dice: Dice, space: Space, radius: float) -> Tensor:
     return torch.stack(parts).amax(0)
 
 
-def shell(solid: Tensor, thickness: float) -> Tensor:
-    """The rind of a solid."""
-    return torch.minimum(solid, thickness - solid)
+def standing(dice: Dice, space: Space, size: float) -> Tensor:
+    """A long solid that most slices cut across, like a heart's chamber in short-axis slices or a cord."""
+    centre = dice.point(space.extent, 0.3)
+    offset = space.points - centre.view(3, 1, 1, 1)
+    lean = dice.normal(2) * 0.25
+    y, x = offset[1] - lean[0] * offset[0], offset[2] - lean[1] * offset[0]
+    length = float(space.extent[0]) * dice.uniform(0.35, 0.7)
+    taper = (1 - (offset[0] / length).abs().pow(dice.uniform(2, 5))).clamp_min(0).sqrt()
+    wide = dice.log_uniform(0.7, 1.4)
+    return (taper - ((y * wide) ** 2 + (x / wide) ** 2).sqrt() / size) * size
+
+
+def scattered(dice: Dice, space: Space, size: float) -> Tensor:
+    """Several small solids around one place, of which some slices show many, some few and some none."""
+    centre, reach = dice.point(space.extent, 0.25), size * dice.uniform(1.2, 3.0)
+    places = [centre + dice.normal(3) * reach * 0.6 for _ in range(dice.integer(4, 12))]
+    small = [size * dice.log_uniform(0.18, 0.5) for _ in places]
+    return torch.stack([ellipsoid(dice, space, each, at) for each, at in zip(small, places, strict=True)]).amax(0)
 
 
 def blob(dice: Dice, space: Space, size: float, slice_step: float) -> Tensor:

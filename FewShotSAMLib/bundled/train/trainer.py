@@ -5,45 +5,52 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from FewShotSAMLib.bundled.train.episodes import Episode
+from FewShotSAMLib.bundled.fusion import KINDS
+from FewShotSAMLib.bundled.train.episodes import AHEAD, FAR, Episode
 from FewShotSAMLib.bundled.train.library import VALIDATION_FIRST, EpisodeLibrary
 from FewShotSAMLib.bundled.train.model import BundledModel, earlier_of, queries_of, support_of
 from FewShotSAMLib.bundled.train.shapes import Dice
 from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.sam.registry import get_spec
 
-FIRST_EPISODES = 48
-
 
 @dataclass(frozen=True)
 class Recipe:
     """All that decides what comes out, but for the hardware."""
 
-    seed: int = 7
-    steps: int = 3500
-    episodes: int = 1200
+    seed: int = 11
+    steps: int = 4000
+    batch: int = 2
+    """Episodes per step."""
+    window: int = 96
+    """Episodes that may be drawn at any time; it moves on, so that each is drawn `uses` times in the mean."""
+    uses: float = 1.5
     queries: int = 8
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     weight_decay: float = 1e-2
     warm_up: int = 100
     average: float = 0.998
     max_gradient: float = 1.0
     flat_share: float = 0.15
     second_pass_share: float = 0.5
-    foreign_share: float = 0.12
-    """Episodes whose exemplars are shown as if they were of another volume."""
+    foreign_share: float = 0.7
+    """How often the exemplars of another body are shown, where an episode has one."""
+    atlas_share: float = 0.7
+    """How often its registered label is given with them."""
 
-    def available(self, step: int) -> int:
-        """How many of the episodes may be drawn from at a step: making them takes about as long as using them."""
-        return min(self.episodes, FIRST_EPISODES + round(step * self.episodes / (0.7 * self.steps)))
+    def first(self, step: int) -> int:
+        """Number of the first episode that may be drawn at a step."""
+        return int(step * self.batch / self.uses)
 
     def factor(self, step: int) -> float:
         """Learning rate at a step as a share of the highest."""
@@ -54,14 +61,26 @@ class Recipe:
 class Trainer:
     """Model, optimiser and averaged weights, saved together so that training can go on."""
 
-    def __init__(self, recipe: Recipe, library: EpisodeLibrary, folder: Path, device: torch.device) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        library: EpisodeLibrary,
+        folder: Path,
+        device: torch.device,
+        start: Path | None = None,
+        half: bool = False,
+    ) -> None:
+        """start: weights to begin with, as `export` writes them; half: compute in bfloat16."""
         self.recipe = recipe
         self.library = library
         self.folder = folder
         self.device = device
+        self._half = half
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(recipe.seed)
         self.model = BundledModel(get_spec("tiny")).to(device).to(memory_format=torch.channels_last)
+        if start is not None:
+            self.model.load_weights(load_file(start))
         self.averaged = BundledModel(get_spec("tiny")).to(device).to(memory_format=torch.channels_last)
         self.averaged.load_state_dict(self.model.state_dict())
         self.optimiser = torch.optim.AdamW(
@@ -76,7 +95,7 @@ class Trainer:
         """The file to go on from."""
         return self.folder / "training.pt"
 
-    def run(self, validation: int = 24, validate_every: int = 500, save_every: int = 200) -> None:
+    def run(self, validation: int = 200, validate_every: int = 1000, save_every: int = 200) -> None:
         """Train until the recipe's steps are done, and validate on this many episodes now and then."""
         losses: list[float] = []
         started = time.monotonic()
@@ -89,43 +108,49 @@ class Trainer:
                 )
                 losses.clear()
             if self.step % validate_every == 0 or self.step == self.recipe.steps:
-                self._log(step=self.step, **self.validate(validation))
+                self._log(step=self.step, **summary(self.validate(validation)))
             if self.step % save_every == 0 or self.step == self.recipe.steps:
                 self.save()
 
     def train_step(self) -> float:
-        """One step on one episode; returns its loss."""
+        """One step on a few episodes; returns the mean of their losses."""
         dice = Dice(torch.Generator().manual_seed(self.recipe.seed * 7_000_003 + self.step))
-        number = dice.integer(0, self.recipe.available(self.step) - 1)
-        episode = varied(self.library.read(number), dice)
-        episode = on(episode, self.device)
-        indices = drawn_queries(episode, self.recipe.queries, dice)
-        flat = dice.chance(self.recipe.flat_share)
+        first = self.recipe.first(self.step)
+        self.library.forget_before(first)
         self.model.train()
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.learning_rate * self.recipe.factor(self.step)
-        foreign = dice.chance(self.recipe.foreign_share)
-        support = support_of(self.model, another(episode, dice) if foreign else episode, flat)
-        queries = queries_of(self.model, episode, indices, flat, foreign)
-        if dice.chance(self.recipe.second_pass_share):
-            with torch.no_grad():
-                first = self.model.decoder(queries, support).sigmoid()
-            queries = queries.again(earlier_of(episode, indices, first, foreign))
-        loss = episode_loss(self.model.decoder(queries, support), episode.target[indices].float())
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        losses = []
+        for _ in range(self.recipe.batch):
+            number = first + dice.integer(0, self.recipe.window - 1)
+            loss = self._loss(on(varied(self.library.read(number), dice), self.device), dice)
+            (loss / self.recipe.batch).backward()
+            losses.append(float(loss.detach()))
         nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.max_gradient)
         self.optimiser.step()
         self._average()
-        return float(loss.detach())
+        return sum(losses) / len(losses)
 
-    def validate(self, count: int) -> dict[str, float]:
-        """Mean Dice of the averaged weights and of the priors alone on episodes that training never sees."""
-        rows = [
-            validate_episode(self.averaged, on(self.library.read(VALIDATION_FIRST + number), self.device))
-            for number in range(count)
-        ]
-        return {name: round(sum(row[name] for row in rows) / len(rows), 4) for name in rows[0]} if rows else {}
+    def _loss(self, episode: Episode, dice: Dice) -> Tensor:
+        flat = dice.chance(self.recipe.flat_share)
+        foreign = episode.is_pair and dice.chance(self.recipe.foreign_share)
+        atlas = foreign and dice.chance(self.recipe.atlas_share)
+        indices = drawn_queries(episode, self.recipe.queries, dice, foreign)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
+            support = support_of(self.model, episode, flat, foreign)
+            queries = queries_of(self.model, episode, indices, flat, foreign, atlas)
+            if dice.chance(self.recipe.second_pass_share):
+                with torch.no_grad():
+                    first = self.model.decoder(queries, support).float().sigmoid()
+                queries = queries.again(earlier_of(episode, indices, first, foreign))
+            logits = self.model.decoder(queries, support).float()
+        return episode_loss(logits, episode.target[indices].float())
+
+    def validate(self, count: int) -> list[dict[str, Any]]:
+        """A row for each of so many episodes that training never sees, by the averaged weights."""
+        episodes = (on(self.library.read(VALIDATION_FIRST + number), self.device) for number in range(count))
+        return [{"episode": number, **validate_episode(self.averaged, one)} for number, one in enumerate(episodes)]
 
     def export(self, path: Path) -> None:
         """Write the averaged weights as the registry's `tiny` reads them."""
@@ -158,7 +183,7 @@ class Trainer:
             for mean, now in zip(self.averaged.parameters(), self.model.parameters(), strict=True):
                 mean.lerp_(now, 1 - kept)
 
-    def _log(self, **entry: float) -> None:
+    def _log(self, **entry: Any) -> None:
         line = json.dumps(entry)
         print(line, flush=True)  # noqa: T201 (the command line's progress)
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
@@ -167,47 +192,45 @@ class Trainer:
 
 def varied(episode: Episode, dice: Dice) -> Episode:
     """The episode mirrored, transposed and recoloured."""
-    image, target, priors = episode.image.float(), episode.target, episode.priors
+    parts = [episode.image.float(), episode.target, episode.priors]
+    if episode.is_pair:
+        parts += [episode.other.float(), episode.other_target, episode.atlas]
     for axis in (-1, -2):
         if dice.chance(0.5):
-            image, target, priors = image.flip(axis), target.flip(axis), priors.flip(axis)
+            parts = [part.flip(axis) for part in parts]
     if dice.chance(0.5):
-        image, target, priors = image.transpose(-1, -2), target.transpose(-1, -2), priors.transpose(-1, -2)
-    image = image.clamp(0, 1) ** dice.log_uniform(0.7, 1.4)
-    image = (image - 0.5) * dice.log_uniform(0.7, 1.25) + 0.5 + dice.uniform(-0.1, 0.1)
-    return Episode(image.clamp(0, 1), target, priors, episode.known, episode.slice_step)
-
-
-def another(episode: Episode, dice: Dice) -> Episode:
-    """The episode as it might look in another volume: turned, scaled, moved and recoloured. Its priors are void."""
-    angle, scale = dice.uniform(-0.4, 0.4), dice.log_uniform(0.8, 1.25)
-    cos, sin = math.cos(angle) * scale, math.sin(angle) * scale
-    theta = torch.tensor([[cos, -sin, dice.uniform(-0.2, 0.2)], [sin, cos, dice.uniform(-0.2, 0.2)]])
-    moved = []
-    for planes in (episode.image.float(), episode.target.float()):
-        grid = F.affine_grid(theta.unsqueeze(0), [1, 1, *planes.shape[-2:]], align_corners=False).to(planes.device)
-        moved.append(F.grid_sample(planes.unsqueeze(0), grid, mode="bilinear", align_corners=False)[0])
-    image = moved[0].clamp(0, 1) ** dice.log_uniform(0.85, 1.2) * dice.uniform(0.9, 1.1)
-    return Episode(image.clamp(0, 1), moved[1], episode.priors, episode.known, episode.slice_step)
+        parts = [part.transpose(-1, -2) for part in parts]
+    gamma, contrast, brightness = dice.log_uniform(0.7, 1.4), dice.log_uniform(0.7, 1.25), dice.uniform(-0.1, 0.1)
+    for number in range(0, len(parts), 3):  # the other body much the same, as one window serves both
+        image = (parts[number].clamp(0, 1) ** gamma - 0.5) * contrast + 0.5 + brightness
+        parts[number] = image.clamp(0, 1)
+    names = ("image", "target", "priors", "other", "other_target", "atlas")
+    changed: dict[str, Any] = dict(zip(names, parts, strict=False))
+    return replace(episode, **changed)
 
 
 def on(episode: Episode, device: torch.device) -> Episode:
     """The episode on a device."""
-    image, target, priors = (part.to(device) for part in (episode.image, episode.target, episode.priors))
-    return Episode(image, target, priors, episode.known, episode.slice_step)
+    moved: dict[str, Any] = {
+        name: value.to(device) for name, value in vars(episode).items() if isinstance(value, Tensor)
+    }
+    return replace(episode, **moved)
 
 
-def drawn_queries(episode: Episode, count: int, dice: Dice) -> list[int]:
+def drawn_queries(episode: Episode, count: int, dice: Dice, foreign: bool = False) -> list[int]:
     """A run of slices that are no exemplars, near where the structure is."""
-    near = unknown(episode)
+    near = unknown(episode, foreign)
     start = dice.integer(0, max(0, len(near) - count))
     return near[start : start + count]
 
 
-def unknown(episode: Episode) -> list[int]:
-    """Slices that are no exemplars, from two below the first exemplar to two above the last."""
-    low, high = max(0, episode.known[0] - 2), min(len(episode.image) - 1, episode.known[-1] + 2)
-    near = [index for index in range(low, high + 1) if index not in episode.known]
+def unknown(episode: Episode, foreign: bool = False) -> list[int]:
+    """Slices that are no exemplars, from a little below the first exemplar to a little above the last, or far where the
+    end is not declared; foreign: exemplars of this body count as any other slice."""
+    ends = [float(episode.target[episode.known[side]].max()) for side in (0, -1)]
+    below, above = (FAR if end > 0 else AHEAD for end in ends)
+    low, high = max(0, episode.known[0] - below), min(len(episode.image) - 1, episode.known[-1] + above)
+    near = [index for index in range(low, high + 1) if foreign or index not in episode.known]
     return near or [index for index in range(len(episode.image)) if index not in episode.known]
 
 
@@ -222,8 +245,9 @@ def episode_loss(logits: Tensor, target: Tensor) -> Tensor:
     return 2 * entropy + whole + 0.5 * each
 
 
-def validate_episode(model: BundledModel, episode: Episode, most: int = 16) -> dict[str, float]:
-    """Dice on the slices between exemplars: first pass, second pass, and each prior alone."""
+def validate_episode(model: BundledModel, episode: Episode, most: int = 24) -> dict[str, Any]:
+    """What an episode is, and the Dice on slices that are no exemplars: first pass, second pass, each prior alone; with
+    another body's exemplars and its registered label, where there is one."""
     model.eval()
     indices = unknown(episode)
     start = max(0, (len(indices) - most) // 2)
@@ -235,13 +259,59 @@ def validate_episode(model: BundledModel, episode: Episode, most: int = 16) -> d
         first = model.decoder(queries, support).sigmoid()
         second = model.decoder(queries.again(earlier_of(episode, indices, first)), support).sigmoid()
     priors = episode.priors[indices].float()
-    return {
+    row: dict[str, Any] = {
+        "kind": episode.kind,
+        "like": episode.like,
+        "exemplars": sum(float(episode.target[index].max()) > 0 for index in episode.known),
+        "gap": round(episode.gap, 1),
         "first": _dice(first >= 0.5, truth),
         "second": _dice(second >= 0.5, truth),
-        "interpolation": _dice(priors[:, 0] > 0, truth),
-        "transport": _dice(priors[:, 1] > 0, truth),
-        "geodesic": _dice(priors[:, 2] > 0, truth),
+        **{kind: _dice(priors[:, number] > 0, truth) for number, kind in enumerate(KINDS)},
     }
+    return row | (_validate_pair(model, episode, indices, truth) if episode.is_pair else {})
+
+
+def _validate_pair(model: BundledModel, episode: Episode, indices: list[int], truth: Tensor) -> dict[str, float]:
+    with torch.inference_mode():
+        support = support_of(model, episode, False, foreign=True)
+        found = [
+            model.decoder(queries_of(model, episode, indices, False, True, atlas), support) > 0
+            for atlas in (False, True)
+        ]
+    label = episode.atlas[indices, 0].float() > 0
+    return {"foreign": _dice(found[0], truth), "registered": _dice(found[1], truth), "atlas": _dice(label, truth)}
+
+
+STRATA: dict[str, Callable[[dict[str, Any]], str]] = {
+    "kind": lambda row: row["kind"],
+    "like": lambda row: row["like"],
+    "exemplars": lambda row: str(min(row["exemplars"], 5)),
+    "gap": lambda row: "near" if row["gap"] < 8 else "far" if row["gap"] > 20 else "middle",
+}
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means of all Dice, and of the second pass by stratum."""
+    names = ("first", "second", *KINDS, "foreign", "registered", "atlas")
+    means: dict[str, Any] = {name: _mean([row[name] for row in rows if name in row]) for name in names}
+    for stratum, group_of in STRATA.items():
+        groups = sorted({group_of(row) for row in rows})
+        means[stratum] = {g: _mean([row["second"] for row in rows if group_of(row) == g]) for g in groups}
+    return means
+
+
+def paired(
+    rows: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]], name: str = "second"
+) -> tuple[float, float]:
+    """Mean difference of two lists of rows on the same episodes, and its standard error."""
+    before = {row["episode"]: row for row in others}
+    pairs = [(row[name], before[row["episode"]][name]) for row in rows if name in row]
+    differences = torch.tensor([mine - theirs for mine, theirs in pairs], dtype=torch.float64)
+    return float(differences.mean()), float(differences.std() / len(differences) ** 0.5)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return round(sum(values) / len(values), 4) if values else None
 
 
 def _dice(found: Tensor, truth: Tensor) -> float:

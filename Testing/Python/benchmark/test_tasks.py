@@ -27,6 +27,14 @@ BAD_FILES: dict[str, tuple[Callable[[], str], str]] = {
 }
 
 
+def test_a_mark_of_the_byte_order_is_no_part_of_the_text(data: Path) -> None:
+    """As Notepad and PowerShell write it."""
+    tasks = data / "tasks.toml"
+    names = [task.name for task in read_tasks(tasks, data)]
+    tasks.write_text(tasks.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert [task.name for task in read_tasks(tasks, data)] == names
+
+
 @pytest.mark.parametrize("case", BAD_FILES)
 def test_bad_tasks_file_is_one_line(case: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text, words = BAD_FILES[case]

@@ -1,13 +1,17 @@
 """What the bundled decoder is told, and the head that asks it."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import Tensor
 
+from FewShotSAMLib.bundled import fusion_head
 from FewShotSAMLib.bundled.compact import FOLDED_CHANNELS
 from FewShotSAMLib.bundled.conditioning import ForeignConditioning, VolumeConditioning
 from FewShotSAMLib.bundled.fusion import FusionDecoder, FusionLayers
 from FewShotSAMLib.bundled.fusion_head import FusionHead
+from FewShotSAMLib.bundled.segmentwise import SegmentwiseConditioning, conditioning_of, known_on
 from FewShotSAMLib.methods.interface import ExemplarFeatures
 from FewShotSAMLib.methods.tokens import NEVER
 from FewShotSAMLib.sam.registry import build_decoder_parts, get_spec
@@ -39,7 +43,7 @@ def head() -> FusionHead:
 
 def guide_of(shown: ExemplarFeatures) -> VolumeConditioning:
     torch.manual_seed(2)
-    return VolumeConditioning(torch.rand(DEPTH, GRID, GRID), KNOWN, shown, slice_step=2.0)
+    return VolumeConditioning(torch.rand(DEPTH, GRID, GRID).__getitem__, DEPTH, KNOWN, shown, slice_step=2.0)
 
 
 def embeddings(count: int) -> Tensor:
@@ -68,25 +72,10 @@ def test_logits_of_both_passes(head: FusionHead, shown: ExemplarFeatures) -> Non
     assert not torch.allclose(first[0, 1], second[0, 1], atol=1e-3)
 
 
-def test_an_exemplar_is_learned_from_as_if_it_had_not_been_painted(head: FusionHead, shown: ExemplarFeatures) -> None:
-    query, seed = embeddings(1), 4
-    answers = []
-    for changed in (None, 1, 2):
-        masks = shown.masks.clone()
-        if changed is not None:
-            masks[changed, 0] = 0
-            masks[changed, 0, 0:4, 0:4] = 1
-        head.condition(guide_of(ExemplarFeatures(shown.features, masks)))
-        with torch.inference_mode():
-            answers.append(head.training_logits(query, [KNOWN[1]], torch.Generator().manual_seed(seed)))
-    assert torch.equal(answers[0], answers[1])
-    assert not torch.equal(answers[0], answers[2])
-
-
 def test_gradients_reach_the_decoder_alone(head: FusionHead, shown: ExemplarFeatures) -> None:
-    head.condition(guide_of(shown))
+    head.condition(ForeignConditioning(shown))
     query = embeddings(1).requires_grad_(False)
-    head.training_logits(query, [KNOWN[1]], torch.Generator().manual_seed(0))[:, 1].sum().backward()
+    head.training_logits(query, [1], torch.Generator().manual_seed(0))[:, 1].sum().backward()
     assert all((p.grad is not None) == p.requires_grad for p in head.parameters())
 
 
@@ -104,3 +93,60 @@ def test_another_volume_is_asked_about_without_places(head: FusionHead, shown: E
 def test_a_head_without_its_exemplars_says_so(head: FusionHead) -> None:
     with pytest.raises(RuntimeError, match="conditioned"):
         head.logits(embeddings(1), [0])
+
+
+@pytest.fixture
+def partly(shown: ExemplarFeatures) -> ExemplarFeatures:
+    """The same where the first segment is unknown on the third exemplar, and shows nothing there."""
+    masks = shown.masks.clone()
+    masks[2, 0] = 0
+    return ExemplarFeatures(shown.features, masks, known_on([(), (), (1,), ()], 2))
+
+
+def image() -> Tensor:
+    torch.manual_seed(2)
+    return torch.rand(DEPTH, GRID, GRID)
+
+
+def test_each_segment_is_asked_about_with_its_own_exemplars(shown: ExemplarFeatures, partly: ExemplarFeatures) -> None:
+    given = conditioning_of(image().__getitem__, DEPTH, KNOWN, partly, 2.0, None)
+    assert isinstance(given, SegmentwiseConditioning)
+    alike = ExemplarFeatures(shown.features[[0, 1, 3]], shown.masks[[0, 1, 3], :1])
+    own = VolumeConditioning(image().__getitem__, DEPTH, (2, 5, 11), alike, 2.0)
+    (alone,), first = own.queries(embeddings(1), [9]), given.queries(embeddings(1), [9])[0]
+    assert torch.equal(first.priors, alone.priors) and torch.equal(first.place, alone.place)
+    assert [len(support.masks) for support in given.support(embeddings(1))] == [3, 4]
+    assert given.may_contain(1, 8) and not given.may_contain(1, 5) and not given.may_contain(2, 8)
+    assert given.said(8, 1) is None and given.said(8, 2) is not None and given.said(3, 2) is None
+    assert isinstance(conditioning_of(image().__getitem__, DEPTH, KNOWN, shown, 2.0, None), VolumeConditioning)
+
+
+def test_on_another_volume_each_segment_has_its_own_support(head: FusionHead, partly: ExemplarFeatures) -> None:
+    given = ForeignConditioning(partly)
+    assert [len(support.masks) for support in given.support(embeddings(1))] == [3, 4]
+    head.condition(given)
+    logits = head.training_logits(embeddings(1), [2], torch.Generator().manual_seed(0))
+    assert (logits[:, 1] == NEVER).all() and (logits[:, 2] != NEVER).all()
+
+
+def test_a_corrected_head_answers_again_only_what_changed(
+    head: FusionHead, shown: ExemplarFeatures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fusion_head, "computing", lambda device: nullcontext())  # whatever the processor has
+    slices = [3, 4, 6, 7]
+    head.condition(guide_of(shown))
+    with torch.inference_mode():
+        before = [head.logits(embeddings(4), slices, number) for number in (0, 1)]
+        masks = shown.masks.clone()
+        masks[1, :, 0:4, 0:4] = 1
+        other = guide_of(ExemplarFeatures(shown.features, masks))
+        twin = head.corrected(other, {3: frozenset({1}), 4: frozenset({1, 2})})
+        after = [twin.logits(embeddings(4), slices, number) for number in (0, 1)]
+        head.condition(other)
+        fresh = [head.logits(embeddings(4), slices, number) for number in (0, 1)]
+    for old, new, whole in zip(before, after, fresh, strict=True):
+        kept = old.half().float()
+        assert torch.equal(new[2:], kept[2:]) and torch.equal(new[0, 2], kept[0, 2])
+        torch.testing.assert_close(new[0, 1], whole[0, 1], rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(new[1, 1], whole[1, 1], rtol=1e-4, atol=1e-3)
+        assert not torch.allclose(old[0, 1], new[0, 1], atol=1e-3)

@@ -35,6 +35,10 @@ def of_kind(maps: Tensor, kind: str) -> Tensor:
     return maps[0, KINDS.index(kind)] > 0
 
 
+def priors_of(image: Tensor, given: Painted, *more: Tensor) -> Priors:
+    return Priors(image.__getitem__, len(image), given, *more)
+
+
 @pytest.mark.parametrize(
     ("index", "expected"),
     [(0, (None, 0, 0.0)), (2, (0, None, 0.0)), (4, (0, 1, 0.5)), (7, (1, None, 0.0))],
@@ -59,13 +63,13 @@ def test_a_structure_thinner_than_a_pixel_has_an_inside() -> None:
 
 def test_interpolation_keeps_what_does_not_change() -> None:
     masks = disc(24, 24, 8).expand(7, -1, -1)
-    priors = Priors(torch.rand(7, SIDE, SIDE), painted(masks, (1, 5)))
+    priors = priors_of(torch.rand(7, SIDE, SIDE), painted(masks, (1, 5)))
     assert torch.equal(of_kind(priors.maps(3), "interpolation"), masks[3])
 
 
 def test_a_shape_shrinks_towards_an_empty_slice() -> None:
     masks = torch.stack([disc(24, 24, 10)] * 4 + [torch.zeros(SIDE, SIDE, dtype=torch.bool)])
-    priors = Priors(torch.full((5, SIDE, SIDE), 0.5), painted(masks, (0, 4)))
+    priors = priors_of(torch.full((5, SIDE, SIDE), 0.5), painted(masks, (0, 4)))
     sizes = [int(of_kind(priors.maps(index), "interpolation").sum()) for index in range(5)]
     assert sizes == sorted(sizes, reverse=True) and sizes[0] == int(masks[0].sum()) and sizes[4] == 0
 
@@ -81,7 +85,7 @@ def test_flow_finds_a_shift() -> None:
 
 def test_transport_follows_what_moves_further_than_it_is_wide() -> None:
     image, masks = drifting(15, 2.0)
-    priors = Priors(image, painted(masks, (0, 14)))
+    priors = priors_of(image, painted(masks, (0, 14)))
     middle = priors.maps(7)
     assert overlap(of_kind(middle, "transport"), masks[7]) > 0.8
     assert overlap(of_kind(middle, "interpolation"), masks[7]) < 0.2
@@ -113,7 +117,7 @@ def test_geodesic_distance_is_that_of_the_shortest_way() -> None:
 
 def test_a_segment_that_nothing_shows_is_nowhere() -> None:
     masks = torch.zeros(3, SIDE, SIDE, dtype=torch.bool)
-    maps = Priors(torch.rand(3, SIDE, SIDE), painted(masks, (1,))).maps(0)
+    maps = priors_of(torch.rand(3, SIDE, SIDE), painted(masks, (1,))).maps(0)
     assert not (maps > 0).any()
 
 
@@ -125,15 +129,15 @@ def test_beyond_a_single_painted_slice_a_shape_fades_more_slowly() -> None:
     def area(priors: Priors) -> int:
         return int(of_kind(priors.maps(8), "interpolation").sum())
 
-    alone, several = Priors(image, painted(masks, (4,))), Priors(image, painted(masks, (0, 4)))
+    alone, several = priors_of(image, painted(masks, (4,))), priors_of(image, painted(masks, (0, 4)))
     assert area(several) < area(alone) < int(masks[0].sum())
-    far = Priors(image, painted(masks, (4,)), torch.tensor([12.0]))  # a slice a radius away shows it as well
+    far = priors_of(image, painted(masks, (4,)), torch.tensor([12.0]))  # a slice a radius away shows it as well
     assert 0 < area(far) < 0.75 * area(alone) and area(far) < area(several)
-    close = Priors(image, painted(masks, (3, 4)))  # a correction beside the first slice changes little far away
+    close = priors_of(image, painted(masks, (3, 4)))  # a correction beside the first slice changes little far away
     assert 0.85 * area(alone) < area(close) < area(alone)
     empty_beside = masks.clone()
     empty_beside[2] = False
-    assert area(Priors(image, painted(empty_beside, (2, 4)))) == area(alone)
+    assert area(priors_of(image, painted(empty_beside, (2, 4)))) == area(alone)
 
 
 def test_a_slice_painted_for_another_segment_marks_no_end() -> None:
@@ -141,7 +145,7 @@ def test_a_slice_painted_for_another_segment_marks_no_end() -> None:
     image = torch.full((9, SIDE, SIDE), 0.5)
     masks = torch.zeros(3, 2, SIDE, SIDE)
     masks[1, 0], masks[0, 1] = disc(24, 24, 12), disc(8, 8, 5)
-    priors = Priors(image, Painted((0, 4, 8), masks, 2.0))
+    priors = priors_of(image, Painted((0, 4, 8), masks, 2.0))
     for way in (1, 2, 3):
         towards_other, towards_empty = ((priors.maps(index)[0, 0] > 0).sum() for index in (4 - way, 4 + way))
         assert (float(towards_other) / torch.pi) ** 0.5 == pytest.approx(12 * (1 - way / 4), abs=0.7)
@@ -154,7 +158,7 @@ def test_two_slices_close_together_end_almost_like_one() -> None:
     masks[16] = False
     image = torch.full((17, SIDE, SIDE), 0.5)
     areas = [
-        int(of_kind(Priors(image, painted(masks, known)).maps(12), "interpolation").sum())
+        int(of_kind(priors_of(image, painted(masks, known)).maps(12), "interpolation").sum())
         for known in ((8, 16), (7, 8, 16), (6, 8, 16), (4, 8, 16), (0, 8, 16))
     ]
     assert areas == sorted(areas, reverse=True) and areas[1] > 0.9 * areas[0] and areas[-1] < 0.5 * areas[0]
@@ -168,7 +172,7 @@ def test_before_an_empty_slice_a_single_painted_one_is_the_middle_of_an_ellipsoi
     image = torch.full((9, SIDE, SIDE), 0.5)
 
     def radius(known: tuple[int, ...], index: int) -> float:
-        inside = of_kind(Priors(image, painted(masks, known)).maps(index), "interpolation")
+        inside = of_kind(priors_of(image, painted(masks, known)).maps(index), "interpolation")
         return (float(inside.sum()) / torch.pi) ** 0.5
 
     alone, several = tuple(sorted((4, empty))), tuple(sorted((4, 8 - empty, empty)))
@@ -181,11 +185,11 @@ def test_before_an_empty_slice_a_single_painted_one_is_the_middle_of_an_ellipsoi
 def test_between_two_empty_slices_there_is_nothing() -> None:
     masks = torch.zeros(9, SIDE, SIDE, dtype=torch.bool)
     masks[8] = disc(24, 24, 12)
-    maps = Priors(torch.rand(9, SIDE, SIDE), painted(masks, (0, 4, 8))).maps(2)
+    maps = priors_of(torch.rand(9, SIDE, SIDE), painted(masks, (0, 4, 8))).maps(2)
     assert (maps[0, KINDS.index("interpolation")] <= -4 + 1e-6).all()
 
 
 def test_one_slice_is_enough_of_a_volume() -> None:
     masks = disc(24, 24, 8).unsqueeze(0)
-    maps = Priors(torch.rand(1, SIDE, SIDE), painted(masks, (0,))).maps(0)
+    maps = priors_of(torch.rand(1, SIDE, SIDE), painted(masks, (0,))).maps(0)
     assert torch.equal(of_kind(maps, "interpolation"), masks[0]) and torch.equal(of_kind(maps, "transport"), masks[0])

@@ -5,16 +5,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from FewShotSAMLib.bundled.train.anatomy import synthesise
+from FewShotSAMLib.bundled.train.anatomy import KINDS, synthesise
 from FewShotSAMLib.bundled.train.episodes import SIDES, make_episode
 from FewShotSAMLib.bundled.train.library import VALIDATION_FIRST, EpisodeLibrary
+from FewShotSAMLib.bundled.train.model import BundledModel
 from FewShotSAMLib.bundled.train.shapes import Dice
-from FewShotSAMLib.bundled.train.trainer import Recipe, Trainer, unknown
+from FewShotSAMLib.bundled.train.trainer import Recipe, Trainer, paired, summary, unknown
 from FewShotSAMLib.sam.checkpoint import load_sam
 from FewShotSAMLib.sam.registry import get_spec
 
 EPISODES = 2
-RECIPE = Recipe(seed=3, steps=4, episodes=EPISODES, queries=2)
+RECIPE = Recipe(seed=3, steps=4, batch=1, window=EPISODES, uses=100, queries=2)
 
 
 def dice(seed: int) -> Dice:
@@ -35,6 +36,51 @@ def test_a_synthetic_volume_holds_a_structure_worth_propagating(seed: int) -> No
     assert volume.image.shape == volume.target.shape
     assert float(volume.image.min()) >= 0 and float(volume.image.max()) <= 1 and float(volume.image.std()) > 0.01
     assert int(volume.target.flatten(1).any(1).sum()) >= min(6, len(volume.target) - 1)
+
+
+def test_every_kind_of_structure_comes_up() -> None:
+    assert {synthesise(dice(seed)).kind for seed in range(24)} == set(KINDS)
+
+
+def test_a_pair_shows_the_same_structure_in_two_bodies() -> None:
+    volume = synthesise(dice(1), pair=True)
+    assert volume.other is not None and volume.atlas is not None
+    assert not torch.equal(volume.other.target, volume.target)
+    overlap = float((volume.atlas & volume.target).sum()) * 2 / float(volume.atlas.sum() + volume.target.sum())
+    assert 0.3 < overlap < 1, "a registered label is near, and not perfect"
+
+
+def test_a_trainer_lets_go_of_episodes_that_were_used(tmp_path: Path) -> None:
+    made = EpisodeLibrary(tmp_path / "episodes", seed=3)
+    for number in range(4):
+        made.make(number)
+    Trainer(Recipe(seed=3, steps=4, batch=2, window=2, uses=1.0, queries=2), made, tmp_path, torch.device("cpu"))
+    made.forget_before(2)
+    assert sorted(path.name for path in made.folder.iterdir()) == ["000000002.episode", "000000003.episode"]
+
+
+def test_weights_can_be_begun_with(library: EpisodeLibrary, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    first = Trainer(RECIPE, library, tmp_path / "first", torch.device("cpu"))
+    first.export(tmp_path / "w.safetensors")
+    other = Recipe(seed=4, steps=4, batch=1, window=EPISODES, uses=100, queries=2)
+    second = Trainer(other, library, tmp_path / "second", torch.device("cpu"), start=tmp_path / "w.safetensors")
+    assert isinstance(second.model, BundledModel)
+    for name, parameter in first.model.named_parameters():
+        torch.testing.assert_close(dict(second.model.named_parameters())[name], parameter, rtol=1e-3, atol=1e-3)
+
+
+def test_differences_are_paired_by_episode() -> None:
+    rows = [{"episode": n, "second": 0.8 + 0.01 * n} for n in range(5)]
+    better = [{"episode": n, "second": 0.82 + 0.01 * n + 0.001 * n} for n in range(5)]
+    mean, error = paired(better, rows[::-1])
+    assert mean == pytest.approx(0.022) and error == pytest.approx(0.001581 / 5**0.5, rel=1e-2)
+
+
+def test_validation_is_told_by_strata(library: EpisodeLibrary, tmp_path: Path) -> None:
+    trainer = Trainer(RECIPE, library, tmp_path, torch.device("cpu"))
+    told = summary(trainer.validate(1))
+    assert set(told["like"]) <= {"CT", "MR"} and set(told["kind"]) <= set(KINDS) and 0 <= told["second"] <= 1
 
 
 def test_an_episode_follows_from_its_seed() -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from FewShotSAMLib.cli import cohort as cli_cohort
 from FewShotSAMLib.cli import run as cli_run
+from FewShotSAMLib.cohort import pool
 from FewShotSAMLib.worker import WorkerClient
 from FewShotSAMLib.worker.process import worker_environment
 
@@ -42,7 +44,7 @@ def propagate(parameters, context):
         if stem == "stubborn":
             context.progress("write", 0, 1)
             time.sleep(60)
-    return {
+    report = {
         "output": parameters["output"],
         "segments": [{"name": "Leber [ü]", "painted_slices": [3, 9, 12], "volume_ml": 1481.25}, {"name": "Milz"}],
         "encoder": {"name": "tiny", "device": "cpu", "precision": "fp32"},
@@ -50,17 +52,29 @@ def propagate(parameters, context):
         "next_slices": [17, 4],
         "warnings": context.warnings,
     }
+    if "report" in parameters:
+        Path(parameters["report"]).write_text(json.dumps(report))
+    return report
+
+def apply(parameters, context):
+    return {**propagate(parameters, context), "process": os.getpid()}
+
+def describe(parameters, context):
+    if "damaged" in parameters["path"]:
+        raise BadInputError("The few-shot model is damaged.", "Learn it again.")
+    return {}
 
 if __name__ == "__main__":
-    sys.exit(Server(jobs={"propagate": propagate, "apply": propagate}).run())
+    sys.exit(Server(jobs={"propagate": propagate, "apply": apply, "describe": describe}).run())
 """
 
 COMMAND_LINE_SCRIPT = """
 import functools, sys
-from FewShotSAMLib.cli import run as cli_run
-from FewShotSAMLib.cli import main
+from FewShotSAMLib.cli import cohort, main, run
+from FewShotSAMLib.cohort import pool
 from FewShotSAMLib.worker import WorkerClient
-cli_run.WorkerClient = functools.partial(WorkerClient, arguments=[sys.argv[1]])
+for module in (run, cohort, pool):
+    module.WorkerClient = functools.partial(WorkerClient, arguments=[sys.argv[1]])
 sys.exit(main(sys.argv[2:]))
 """
 
@@ -76,7 +90,8 @@ def jobs_script(tmp_path: Path) -> Path:
 @pytest.fixture
 def with_test_jobs(jobs_script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`main` in this process uses the test jobs."""
-    monkeypatch.setattr(cli_run, "WorkerClient", functools.partial(WorkerClient, arguments=[str(jobs_script)]))
+    for module in (cli_run, cli_cohort, pool):
+        monkeypatch.setattr(module, "WorkerClient", functools.partial(WorkerClient, arguments=[str(jobs_script)]))
 
 
 @pytest.fixture

@@ -22,6 +22,8 @@ from FewShotSAMLib.worker.process import worker_environment
         ("propagate a b -o c --axis 3", "0, 1, 2"),
         ("propagate a b -o c --empty-slices 3,x", "3,x"),
         ("propagate a b -o c --empty-slices 9-3", "9-3"),
+        ("propagate a b -o c --empty-of 9", "Spleen=3,40"),
+        ("propagate a b -o c --empty-of liver=x", "liver=x"),
         ("propagate a b -o c --empty-slices -3", "--empty-slices"),
         ("propagate a b -o c --range 9,3", "9,3"),
         ("propagate a b -o c --method magic", "few-shot"),

@@ -40,11 +40,13 @@ def test_all_options_reach_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     arguments = "propagate ct.nrrd painted.seg.nrrd -o out.nii.gz --axis 1 --empty-slices 3,40 --painted-slices 5-7,20"
     arguments += " --range 2,50 --method few-shot --encoder vit_b --checkpoint w.pth --device cuda:1 --precision bf16"
     arguments += " --normalization lung --steps 10 --seed 4 --save-model m.fewshot --warm-start n.fewshot --quiet"
+    arguments += " --empty-of liver=3-5 --empty-of a=b=7 --empty-of liver=9"
     arguments += " --cache c --cache-limit-gb 1.5 --largest-island --fill-holes --smooth-mm 2 --confidence p.nrrd"
     assert main(arguments.split()) == 0
     paths = {"volume": "ct.nrrd", "annotation": "painted.seg.nrrd", "output": "out.nii.gz", "checkpoint": "w.pth"}
     paths |= {"save_model": "m.fewshot", "warm_start": "n.fewshot", "cache": "c", "confidence": "p.nrrd"}
     expected: dict[str, object] = {name: str(tmp_path / file) for name, file in paths.items()}
+    expected |= {"empty_of": {"liver": [3, 4, 5, 9], "a=b": [7]}}
     expected |= {"axis": 1, "empty_slices": [3, 40], "painted_slices": [5, 6, 7, 20], "range": [2, 50]}
     expected |= {"method": "few-shot", "encoder": "vit_b", "device": "cuda:1", "precision": "bf16"}
     expected |= {"normalisation": "lung", "steps": 10, "seed": 4, "cache_limit_gb": 1.5}
@@ -111,6 +113,8 @@ def test_a_report_that_cannot_be_written_is_found_before_the_work(
     output = tmp_path / "o.nrrd"
     assert main(["propagate", "good", "b", "-o", str(output), "--json", str(tmp_path / "no" / "r.json")]) == 2
     assert "does not exist" in capsys.readouterr().err
+    assert main(["propagate", "good", "b", "-o", str(output), "--json", str(tmp_path / "r.nrrd")]) == 2
+    assert "no .json file" in capsys.readouterr().err
     assert not output.exists()
 
 
@@ -135,7 +139,7 @@ def test_an_interrupt_cancels_and_leaves_nothing(
             time.sleep(0.4)
         output, errors = process.communicate(timeout=10)
     assert process.returncode == 4, errors
-    assert time.monotonic() - start < 2.5
+    assert time.monotonic() - start < 8
     assert errors.splitlines()[-1].startswith("error: The run was cancelled")
     assert json.loads(output.splitlines()[-1])["kind"] == "cancelled"
     deadline = time.monotonic() + 2

@@ -56,7 +56,7 @@ def at(stage: str, act: Callable[[], None], done: int = 1) -> Callable[[Any], No
     return listen
 
 
-@pytest.mark.parametrize(("stage", "done"), [("encode", 4), ("fine-tune", 2)])
+@pytest.mark.parametrize(("stage", "done"), [("encode", 4), ("learn", 2)])
 def test_after_kill_9_the_next_run_goes_on_and_is_right(parameters: dict[str, Any], stage: str, done: int) -> None:
     output = Path(parameters["output"])
     with WorkerClient() as client:
@@ -112,7 +112,7 @@ def test_kill_9_in_the_middle_of_writing_leaves_what_was_there(parameters: dict[
 
 
 @pytest.mark.quiet
-@pytest.mark.parametrize("stage", ["encode", "fine-tune"])
+@pytest.mark.parametrize("stage", ["encode", "learn"])
 def test_cancel_is_answered_within_a_second_and_the_process_lives_on(parameters: dict[str, Any], stage: str) -> None:
     with WorkerClient() as client:
         pid = None
@@ -165,7 +165,7 @@ def test_killing_the_command_takes_the_background_process_with_it(parameters: di
     command += ["-o", parameters["output"], "--steps", "2000", "--encoder", "tiny", "--json", "-"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
-    worker = next(pid for line in process.stdout if '"fine-tune"' in line for pid in _children(process.pid))
+    worker = next(pid for line in process.stdout if '"learn"' in line for pid in _children(process.pid))
     process.kill()
     process.wait()
     deadline = time.monotonic() + 2.0
@@ -183,3 +183,35 @@ def _children(parent: int) -> list[int]:
 def _is_running(pid: int) -> bool:
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
     return bool(state) and not state.startswith("Z")
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.15, 0.5, 1.5])
+def test_ctrl_c_is_one_line_from_the_first_import(delay_s: float, parameters: dict[str, Any]) -> None:
+    code = "import FewShotSAMLib.start as s, sys; print('here', flush=True); sys.exit(s.main())"
+    command = [sys.executable, "-c", code, "propagate", parameters["volume"], parameters["annotation"]]
+    with subprocess.Popen(
+        [*command, "-o", parameters["output"], "--steps", "50000", "--no-cache"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        time.sleep(0.05 + delay_s)  # Python itself handles what comes before the call
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    lines = [line for line in errors.splitlines() if line.startswith("error:")]
+    assert process.returncode == 4 and len(lines) == 1 and "Traceback" not in errors, errors
+    assert not Path(parameters["output"]).exists()
+
+
+def test_nothing_that_takes_time_is_imported_before_ctrl_c_is_caught() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import FewShotSAMLib.start; print(*sorted(set(sys.modules) - before))"
+    )
+    root = Path(__file__).resolve().parents[3]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run([sys.executable, "-S", "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    slow = {"typing", "re", "enum", "signal", "importlib", "collections", "contextlib", "argparse", "numpy"}
+    assert "FewShotSAMLib.start" in done.stdout.split() and not slow & set(done.stdout.split()), done.stdout

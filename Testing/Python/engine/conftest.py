@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from FewShotSAMLib.benchmark.tasks import read_image_of, read_tasks, read_truth
+from FewShotSAMLib.bundled import fusion_head
 from FewShotSAMLib.core.annotation import Annotation, annotate
 from FewShotSAMLib.core.errors import CancelledError
 from FewShotSAMLib.core.geometry import Geometry
@@ -22,6 +23,7 @@ from FewShotSAMLib.engine.context import JobContext, StageTimer
 from FewShotSAMLib.engine.jobs import propagate
 from FewShotSAMLib.engine.request import ComputeOptions
 from FewShotSAMLib.engine.volume_run import VolumeRun
+from FewShotSAMLib.methods.interface import Schedule, Training
 from FewShotSAMLib.sam import registry
 from FewShotSAMLib.sam.encoder import Encoder, load_encoder
 from FewShotSAMLib.sam.registry import Architecture, build_sam, get_spec
@@ -62,6 +64,12 @@ class StopAt(JobContext):
     def progress(self, stage: str, done: int, total: int) -> None:
         if stage == self.stage:
             raise CancelledError("stopped")
+
+
+@pytest.fixture(autouse=True)
+def brief_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a saved model learns for other volumes takes two steps; a test that needs more sets it."""
+    monkeypatch.setattr(fusion_head, "FOREIGN_TRAINING", Training(Schedule(steps=2, learning_rate=1e-3)))
 
 
 @pytest.fixture(scope="session")

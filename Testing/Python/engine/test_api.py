@@ -114,6 +114,8 @@ def test_what_cannot_be_is_refused_with_advice(phantom: Any) -> None:
         (volume, 7, {}, "no annotation"),
         (volume, np.ones_like(labels), {}, "labelled everywhere"),
         (volume, labels, {"empty_slices": [k for k in range(12) if k not in (4, 8)]}, "nothing left to predict"),
+        (volume, labels, {"empty_of": {"kidney": [5]}}, "no segment “kidney”"),
+        (volume, labels, {"empty_of": {"1": (4,)}}, "hold none of"),
         (volume, labels, {"colour": "red"}, "colour"),
         (volume, labels, {"steps": -1}, "steps"),
         (volume, labels, {"warm_start": fss.Model(b"no model at all")}, "not a few-shot model"),

@@ -6,22 +6,23 @@ import torch
 from FewShotSAMLib.engine.confidence import CERTAIN, SliceConfidence, next_slices, percent, slice_confidence
 
 
-def probabilities(foreground: torch.Tensor) -> torch.Tensor:
-    return torch.stack([1 - foreground, foreground])
+def confidence_of(foreground: torch.Tensor) -> SliceConfidence:
+    probability = torch.stack([1 - foreground, foreground])
+    return slice_confidence(probability, *probability.max(dim=0))
 
 
 def test_certain_slices_have_full_confidence_whether_empty_or_not() -> None:
     foreground = torch.zeros(50, 60)
-    assert slice_confidence(probabilities(foreground)) == CERTAIN
+    assert confidence_of(foreground) == CERTAIN
     foreground[10:30, 10:30] = 1
-    assert slice_confidence(probabilities(foreground)) == CERTAIN
+    assert confidence_of(foreground) == CERTAIN
 
 
 def test_confidence_is_the_expected_dice() -> None:
     foreground = torch.zeros(100, 100)
     foreground[:20, :20], foreground[50:, 50:70] = 0.8, 0.3
     predicted, expected = 400, 400 * 0.8 + 1000 * 0.3
-    found = slice_confidence(probabilities(foreground))
+    found = confidence_of(foreground)
     assert found.confidence == pytest.approx((2 * 320 + 10) / (expected + predicted + 10), abs=1e-4)
     assert found.doubtful == pytest.approx(400 * 0.2 + 1000 * 0.3, abs=0.01)
 
@@ -29,11 +30,11 @@ def test_confidence_is_the_expected_dice() -> None:
 def test_a_missed_structure_lowers_confidence() -> None:
     foreground = torch.zeros(100, 100)
     foreground[:40, :40] = 0.45
-    assert slice_confidence(probabilities(foreground)).confidence < 0.05
+    assert confidence_of(foreground).confidence < 0.05
 
 
 def test_percent_is_that_of_the_winning_class() -> None:
-    assert percent(torch.tensor([[[0.2]], [[0.7]], [[0.1]]])).tolist() == [[70]]
+    assert percent(torch.tensor([[0.704]])).tolist() == [[70]]
 
 
 def test_next_slices_are_doubtful_and_spread_out() -> None:

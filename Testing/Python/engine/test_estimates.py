@@ -1,7 +1,9 @@
 """What the background process says of the computer: an estimate for each encoder and method."""
 
+import pytest
 import torch
 
+from FewShotSAMLib.core.pace import Work
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.estimates import Speed, encoder_estimate, inspect
 from FewShotSAMLib.methods.registry import METHOD_NAMES
@@ -10,11 +12,12 @@ from FewShotSAMLib.workflow import Machine, Settings
 from FewShotSAMLib.workflow.duration import run_seconds
 
 SPEED = Speed(1e11, 0.03)
+TEN, HUNDRED = (Work((1,) * count, count, starts=True) for count in (10, 100))
 
 
 def training(encoder: str) -> dict[str, float]:
-    found: dict[str, float] = encoder_estimate(get_spec(encoder), SPEED, torch.device("cpu"))["training_seconds"]
-    return found
+    paces = encoder_estimate(get_spec(encoder), SPEED, torch.device("cpu"))["paces"]
+    return {name: pace["learning"] for name, pace in paces.items()}
 
 
 def test_every_method_has_an_estimate_and_lora_in_a_large_encoder_takes_hours() -> None:
@@ -30,11 +33,13 @@ def test_every_method_has_an_estimate_and_lora_in_a_large_encoder_takes_hours() 
 def test_what_is_told_is_understood() -> None:
     report = inspect({}, JobContext())
     machine = Machine.from_report(report)
-    usual, slow = (run_seconds(machine, Settings(method=name, encoder="vit_b"), 10) for name in ("few-shot", "lora"))
+    usual, slow = (run_seconds(machine, Settings(method=name, encoder="vit_b"), TEN) for name in ("few-shot", "lora"))
     found = next(each for each in report["encoders"] if each["name"] == "vit_b")
-    training, each_slice = found["training_seconds"]["few-shot"], found["slice_seconds"]["few-shot"]
-    assert usual == found["start_seconds"] + training + 10 * each_slice
+    pace = found["paces"]["few-shot"]
+    each_slice = pace["encoding"] + pace["predicting"]
+    assert usual == pytest.approx(found["start_seconds"] + pace["learning"] + 10 * each_slice)
+    assert pace["continuing"] < pace["learning"]
     assert slow is not None and slow > 20 * usual
-    quick = {name: run_seconds(machine, Settings(method=name), 100) or 0.0 for name in METHOD_NAMES}
+    quick = {name: run_seconds(machine, Settings(method=name), HUNDRED) or 0.0 for name in METHOD_NAMES}
     assert min(quick, key=lambda name: quick[name]) == "pixel-classifier"
     assert 0 < quick["pixel-classifier"] < 0.5 * quick["few-shot"]

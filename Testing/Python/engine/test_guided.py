@@ -1,5 +1,7 @@
 """Jobs on the bundled encoder, whose decoder is guided by shape priors."""
 
+import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,12 +9,14 @@ import pytest
 from engine.conftest import StopAt
 
 from FewShotSAMLib.bundled import fusion_head
+from FewShotSAMLib.core import atlas
 from FewShotSAMLib.core.errors import CancelledError
 from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.segmentation import read_segmentation, write_segmentation
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.jobs import apply
+from FewShotSAMLib.engine.model_file import load_model
 from FewShotSAMLib.methods.interface import Schedule, Training
 
 
@@ -29,6 +33,42 @@ def test_the_first_answer_needs_no_training(guided: Any) -> None:
     result = read_segmentation(guided.folder / "result.seg.nrrd")
     known = [*guided.painted, *guided.empty]
     np.testing.assert_array_equal(result.layers[:, known], guided.drawn.layers[:, known])
+
+
+def test_what_is_learned_replaces_the_first_answer(guided: Any) -> None:
+    stages: list[str] = []
+    context = JobContext(lambda kind, fields: stages.append(fields["stage"]) if kind == "progress" else None)
+    first = guided.run(steps=0)["slices"]
+    report = guided.run(context, steps=12)
+    assert report["training"]["steps"] == 12 and report["slices"] != first
+    order = list(dict.fromkeys(stage for stage in stages if stage in ("predict", "learn")))
+    assert order == ["predict", "learn"] and stages[::-1].index("predict") < stages[::-1].index("learn")
+    assert liver_dice(guided, "result.seg.nrrd", [5, 6, 7]) > 0.85
+
+
+def test_the_first_answer_can_be_taken_as_it_is(guided: Any) -> None:
+    instant = guided.run(steps=0)
+    expected = read_segmentation(guided.folder / "result.seg.nrrd").layers
+    enough = threading.Event()
+    context = JobContext(
+        lambda kind, fields: enough.set() if fields.get("stage") == "learn" and fields["done"] else None,
+        enough=enough,
+        clock=iter(range(10**9)).__next__,
+    )
+    report = guided.run(context, steps=40)
+    assert report["training"]["steps"] == 0 and report["slices"] == instant["slices"] and report["pace"] is None
+    np.testing.assert_array_equal(read_segmentation(guided.folder / "result.seg.nrrd").layers, expected)
+
+
+def test_what_was_learned_is_gone_on_from(guided: Any) -> None:
+    model = str(guided.folder / "organs.fewshot")
+    guided.run(save_model=model, steps=4, range=[5, 7])
+    state = load_model(guided.folder / "organs.fewshot").state
+    assert any(name.startswith("network.") for name in state.tensors)
+    guided.run(save_model=str(guided.folder / "again.fewshot"), warm_start=model, steps=2, range=[5, 7])
+    again = load_model(guided.folder / "again.fewshot").state.tensors
+    moved = max(float((again[n] - t).abs().max()) for n, t in state.tensors.items() if ".down." in n)
+    assert 0 < moved < 0.05
 
 
 def test_the_same_seed_gives_the_same_result(guided: Any) -> None:
@@ -50,36 +90,75 @@ def test_a_correction_keeps_the_region_and_encodes_nothing(guided: Any) -> None:
     np.testing.assert_array_equal(result.layers[0, 6], more.layers[0, 6])
 
 
-def test_a_model_segments_another_volume(guided: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fusion_head, "FOREIGN_TRAINING", Training(Schedule(steps=80, learning_rate=1e-3)))
-    model = str(guided.folder / "organs.fewshot")
-    guided.run(save_model=model, range=[6, 6])
+def applied(guided: Any, model: str, context: JobContext | None = None) -> dict[str, Any]:
     output = guided.folder / "other.seg.nrrd"
     parameters = {"model": model, "volume": guided.parameters["volume"], "output": str(output), "device": "cpu"}
+    return apply({**parameters, "cache": str(guided.folder / "cache")}, context or JobContext())
+
+
+def test_another_volume_is_registered(guided: Any) -> None:
+    model = str(guided.folder / "organs.fewshot")
+    guided.run(save_model=model, steps=0)
     stages: list[str] = []
-    context = JobContext(lambda kind, fields: stages.append(fields.get("stage", "")))
-    report = apply({**parameters, "no_cache": True}, context)
-    assert report["encoder"]["name"] == "tiny" and not report["warnings"]
-    assert read_segmentation(output).geometry.is_same_as(guided.volume.geometry)
-    assert liver_dice(guided, "other.seg.nrrd", list(range(3, 10))) > 0.2
-    first = read_segmentation(output).layers
-    assert "fine-tune" in stages
+    report = applied(guided, model, JobContext(lambda kind, fields: stages.append(fields.get("stage", ""))))
+    assert report["training"]["registration"]["used"] and not report["warnings"]
+    assert "register" in stages and "adapt" not in stages and report["encoder"]["slices_encoded"] == 0
+    assert read_segmentation(guided.folder / "other.seg.nrrd").geometry.is_same_as(guided.volume.geometry)
+    assert liver_dice(guided, "other.seg.nrrd", list(range(3, 10))) > 0.85
+    assert 0 < report["mean_confidence"] <= 1
+
+
+def test_a_volume_that_is_not_alike_is_told_and_asked_about(guided: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atlas, "ALIKE", 1.1)
+    model = str(guided.folder / "organs.fewshot")
+    guided.run(save_model=model, steps=0)
+    report = applied(guided, model)
+    assert not report["training"]["registration"]["used"] and report["encoder"]["slices_encoded"] > 0
+    assert any("does not resemble" in warning for warning in report["warnings"])
+
+
+@pytest.mark.timeout(900)  # three quarters of a minute of one core
+def test_a_model_without_the_image_segments_another_volume(guided: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fusion_head, "FOREIGN_TRAINING", Training(Schedule(steps=80, learning_rate=1e-3)))
+    model, painted = str(guided.folder / "organs.fewshot"), str(guided.folder / "liver.seg.nrrd")
+    write_segmentation(keep_slices(guided.truth, 0, guided.painted, ("liver",)), Path(painted))
+    stages: list[str] = []
+
+    def new_process() -> JobContext:
+        return JobContext(lambda kind, fields: stages.append(fields.get("stage", "")))
+
+    how = {"annotation": painted, "steps": 0, "range": [5, 6], "leave_out_image": True}
+    guided.run(new_process(), save_model=model, **how)
+    assert "adapt" in stages
     stages.clear()
-    apply({**parameters, "no_cache": True}, context)
-    assert "fine-tune" not in stages, "for the next volume it has learned already"
-    assert (read_segmentation(output).layers == first).all()
+    assert load_model(guided.folder / "organs.fewshot").atlas is None
+    report = applied(guided, model, new_process())
+    assert report["encoder"]["name"] == "tiny" and not report["warnings"]
+    assert (found := liver_dice(guided, "other.seg.nrrd", list(range(3, 10)))) > 0.2, found
+    first = read_segmentation(guided.folder / "other.seg.nrrd").layers
+    applied(guided, model, new_process())
+    assert "predict" in stages and "adapt" not in stages, "what it learned for other volumes is in its file"
+    assert (read_segmentation(guided.folder / "other.seg.nrrd").layers == first).all()
+    # A file of an earlier version lacks it: it is learned at first use, once per process, and comes out the same.
+    guided.run(save_model=model, model_as_is=True, **how)
+    both = new_process()
+    for _ in range(2):
+        stages.clear()
+        applied(guided, model, both)
+        assert (read_segmentation(guided.folder / "other.seg.nrrd").layers == first).all()
+    assert "adapt" not in stages
 
 
 def test_one_painted_slice_is_enough(guided: Any) -> None:
     single = keep_slices(guided.truth, 0, (6,), ("liver", "spleen"))
     write_segmentation(single, guided.folder / "single.seg.nrrd")
     report = guided.run(annotation=str(guided.folder / "single.seg.nrrd"), empty_slices=[], range=[5, 7], steps=None)
-    assert report["training"]["steps"] == 0, "nothing is left to learn from when it is left out"
+    assert report["training"]["steps"] == 0, "a network learns too little from one"
     assert liver_dice(guided, "result.seg.nrrd", [5, 7]) > 0.7
 
 
-def test_it_can_be_cancelled_while_shapes_are_compared(guided: Any) -> None:
+def test_it_can_be_cancelled_while_it_predicts(guided: Any) -> None:
     before = sorted(guided.folder.iterdir())
     with pytest.raises(CancelledError):
-        guided.run(StopAt("priors"))
+        guided.run(StopAt("predict"))
     assert sorted(guided.folder.iterdir()) == before

@@ -1,6 +1,7 @@
 """Propagation from files to files: nothing painted is lost, all is reported, the same seed gives the same result."""
 
 import dataclasses
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -274,16 +275,39 @@ def test_bad_input_says_what_and_writes_nothing(case: Any, changes: Any, words: 
 def test_a_damaged_cache_changes_nothing_but_time(case: Any, tmp_path: Path) -> None:
     own = tmp_path / "own-cache"
     expected = case.run(cache=str(own))["slices"]
-    (file,) = own.glob("*.h5")
-    data = bytearray(file.read_bytes())
-    for position in range(len(data) // 2, len(data), 1 << 16):
-        data[position] ^= 255
-    file.write_bytes(bytes(data))
+    for file in own.glob("*.h5"):
+        data = bytearray(file.read_bytes())
+        for position in range(len(data) // 2, len(data), 1 << 16):
+            data[position] ^= 255
+        file.write_bytes(bytes(data))
     context = JobContext()
     report = case.run(context, cache=str(own))
     assert report["slices"] == expected
     assert report["encoder"]["slices_encoded"] > 0
     assert any("damaged" in warning for warning in context.warnings)
+
+
+class Helped(JobContext):
+    """While the first slice is about to be encoded, another process writes all of them."""
+
+    def __init__(self, others: Path, own: Path) -> None:
+        super().__init__()
+        self.others, self.own = others, own
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        if stage == "encode" and done == 0:
+            for file in self.own.glob("*.h5"):
+                with file.open("r+b") as stream:
+                    stream.write((self.others / file.name).read_bytes())
+
+
+def test_what_another_process_encodes_meanwhile_is_not_encoded_again(case: Any, tmp_path: Path) -> None:
+    others, own = tmp_path / "others", tmp_path / "own"
+    expected = case.run(cache=str(others))
+    context = Helped(others, own)
+    report = case.run(context, cache=str(own))
+    assert report["slices"] == expected["slices"] and not any("cache" in warning for warning in context.warnings)
+    assert report["encoder"]["slices_encoded"] < expected["encoder"]["slices_encoded"]
 
 
 def test_a_segment_inside_another_is_told_of(case: Any) -> None:
@@ -355,3 +379,25 @@ def test_a_failed_write_leaves_what_was_there(case: Any, monkeypatch: pytest.Mon
     with pytest.raises(BadInputError, match="space"):
         case.run(seed=9, save_model=str(case.folder / "m.fewshot"), confidence=str(case.folder / "c.nrrd"))
     assert {path.name: path.read_bytes() for path in case.folder.iterdir()} == before
+
+
+def test_a_record_and_a_strip_come_with_the_result_or_not_at_all(case: Any) -> None:
+    files = {"record": case.folder / "r.json", "strip": case.folder / "r.jpg"}
+    asked = {name: str(path) for name, path in files.items()}
+    with pytest.raises(CancelledError):
+        case.run(StopAt("write"), **asked)
+    assert not any(path.exists() for path in files.values())
+    report = case.run(**asked, made_of="this")
+    record = json.loads(files["record"].read_text())
+    written = (case.folder / "result.seg.nrrd").stat()
+    assert record["written"] == {"bytes": written.st_size, "modified_ns": written.st_mtime_ns}
+    assert (
+        record["shown"] == report["shown"] and record["made_of"] == "this" and record["segments"] == report["segments"]
+    )
+    assert record["shown"][1:] == [index for index in report["next_slices"][:3] if index != record["shown"][0]]
+    picture = read_image(files["strip"]).voxels[0]
+    assert picture.shape == (90, len(record["shown"]) * (112 + 2) - 2, 3)
+    colored = np.abs(picture[..., 0].astype(int) - picture[..., 2]) > 25
+    assert colored[:, :112].any(), "the middle slice shows the segments"
+    with pytest.raises(BadInputError, match="would overwrite the"):
+        case.run(record=str(case.folder / "r.json"), strip=str(case.folder / "r.json"))

@@ -17,15 +17,15 @@ PAINTED, ASKED = (6, 10), [7, 8, 9]
 STEPS = 60
 """Fewer than by default, for the time that a test may take."""
 REACHED = {
-    "autosam-vit": 0.86,
+    "autosam-vit": 0.85,
     "autosam-cnn": 0.89,
     "autosam-linear": 0.87,
     "synthesis": 0.6,
     "lora": 0.72,
-    "cheap-lunch": 0.4,
+    "cheap-lunch": 0.68,
 }
-"""From SAM's embedding alone the first five reach 0.84, 0.85, 0.82, 0.0 and 0.66. Cheap Lunch reached 0.79 when this
-was written: how its few steps through the encoder end depends on which pairs they see, hence the room."""
+"""From SAM's embedding alone the first five reach 0.84, 0.85, 0.82, 0.0 and 0.66. Cheap Lunch reaches 0.77 to 0.82 with
+the seeds 0 to 3: how its few steps through the encoder end depends on which pairs they see."""
 
 
 @pytest.mark.parametrize("method", REACHED)

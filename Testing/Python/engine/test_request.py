@@ -6,7 +6,11 @@ from typing import Any
 import pytest
 
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.request import ApplyRequest, PropagateRequest
+from FewShotSAMLib.engine.warm import open_cache
+from FewShotSAMLib.options import options_of
+from FewShotSAMLib.sam.cache import EmbeddingCache
 
 NEEDED = {"volume": "v.nrrd", "annotation": "a.seg.nrrd", "output": "o.seg.nrrd"}
 
@@ -28,6 +32,8 @@ def test_parameters_find_their_place() -> None:
         ("axis", True),
         ("empty_slices", "3,4"),
         ("empty_slices", [1.5]),
+        ("empty_of", [3, 4]),
+        ("empty_of", {"liver": 3}),
         ("range", [1]),
         ("range", [1, 2, 3]),
         ("volume", ""),
@@ -54,3 +60,20 @@ def test_what_is_missing_is_named(name: str) -> None:
     del parameters[name]
     with pytest.raises(BadInputError, match=name):
         ApplyRequest.from_parameters(parameters)
+
+
+EXTREMES = (
+    *(float("nan"), float("inf"), -float("inf"), 1e308, -1e308, -0.0, 1e-320, 2**31, 2**63, 2**64, 10**400, -(2**63)),
+    *("", "x" * 5000, "9" * 5000, "\0", "\udc80", "a\nb", [], [2**63], [float("nan")], [None], {}, {"a": 1}, {"": []}),
+    {"liver": [2**63]},
+)
+
+
+@pytest.mark.parametrize("option", options_of("propagate"), ids=lambda option: option.name)
+def test_extremes_are_taken_or_refused_in_a_line(option: Any) -> None:
+    for value in EXTREMES:
+        try:
+            request = PropagateRequest.from_parameters({**NEEDED, option.name: value})
+            EmbeddingCache(Path("none"), open_cache(request.compute, JobContext()).limit_bytes)
+        except BadInputError as error:
+            assert error.hint and "\n" not in str(error) and len(str(error)) < 700, (value, str(error))

@@ -38,7 +38,7 @@ def test_with_the_bundled_encoder_lora_begins_on_the_cache(steps: int | None) ->
     assert plan.on_cache.steps + plan.adapting.steps == plan.steps == (steps or plan.steps)
     if steps is None:
         assert 0 < plan.adapting.steps < plan.on_cache.steps
-    assert plan.adapting.learning_rate < plan.on_cache.learning_rate, "begun anew at the full rate, it forgot"
+    assert plan.adapting.learning_rate < plan.on_cache.learning_rate, "begun again at the full rate, it forgot"
     assert plan_of("synthesis", TINY, steps).adapting is None
 
 

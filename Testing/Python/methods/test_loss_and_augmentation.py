@@ -6,7 +6,7 @@ import torch
 
 from FewShotSAMLib.core.annotation import IGNORE
 from FewShotSAMLib.methods.augmentation import SliceAugmentation
-from FewShotSAMLib.methods.loss import segmentation_loss
+from FewShotSAMLib.methods.loss import merged_unknown, segmentation_loss
 
 
 def test_a_perfect_answer_costs_nothing_and_a_wrong_one_much() -> None:
@@ -26,6 +26,26 @@ def test_pixels_without_weight_do_not_count() -> None:
     changed = logits.clone()
     changed[:, :, 6:] = 77 * torch.randn(1, 2, 2, 8)
     assert float(segmentation_loss(logits, target, weight)) == float(segmentation_loss(changed, target, weight))
+
+
+def test_a_segment_that_may_be_there_is_no_background() -> None:
+    """Class 2 is unknown on the second slice: whether background or class 2 is answered there costs the same."""
+    target = torch.zeros(2, 3, 2, 2)
+    target[:, 0] = 1
+    weight = torch.ones(2, 2, 2)
+
+    def cost(answer: int, unknown: list[list[int]]) -> float:
+        logits = torch.zeros(2, 3, 2, 2)
+        logits[0, 0] = logits[1, answer] = 9.0
+        return float(segmentation_loss(merged_unknown(logits, unknown), target, weight))
+
+    assert cost(2, [[], []]) > 2 and cost(2, [[], [2]]) == pytest.approx(cost(0, [[], [2]]), abs=1e-4)
+    assert cost(1, [[], [2]]) > 2
+    logits = torch.randn(2, 3, 2, 2)
+    assert merged_unknown(logits, [[], []]) is logits
+    merged = merged_unknown(logits, [[], [1, 2]])
+    assert torch.equal(merged[0], logits[0])
+    torch.testing.assert_close(merged[1, 0], logits[1].logsumexp(0))
 
 
 def test_an_empty_slice_still_teaches() -> None:

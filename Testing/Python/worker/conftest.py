@@ -41,6 +41,14 @@ def slow(parameters, context):
         context.check()
         time.sleep(0.02)
 
+def until_enough(parameters, context):
+    step = 0
+    while not context.is_enough():
+        context.progress("learn", step, 10**9)
+        step += 1
+        time.sleep(0.02)
+    return {"steps": step}
+
 def stubborn(parameters, context):
     child = subprocess.Popen(["sleep", "60"])
     context.preview(child=child.pid)
@@ -89,7 +97,7 @@ def die(parameters, context):
     os._exit(parameters["code"])
 
 if __name__ == "__main__":
-    names = [echo, noisy, events, slow, stubborn, hold_lock, write, fail, strange_report, die]
+    names = [echo, noisy, events, slow, until_enough, stubborn, hold_lock, write, fail, strange_report, die]
     sys.exit(Server(jobs={job.__name__: job for job in names}).run())
 '''
 

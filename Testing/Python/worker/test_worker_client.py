@@ -158,7 +158,7 @@ def test_a_job_that_ignores_cancel_is_killed_with_its_children(
     start = time.monotonic()
     with pytest.raises(CancelledError, match="did not answer"):
         client.wait(stubborn)
-    assert 0.4 < time.monotonic() - start < 3
+    assert 0.4 < time.monotonic() - start < 10
     with pytest.raises(WorkerDiedError, match="cancelled run did not stop"):
         client.wait(queued)
     assert wait_until(lambda: not alive(worker) and not alive(child), 2)

@@ -1,0 +1,108 @@
+"""What the exemplars hold at places that look alike and lie near, for all structures of a slice at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from FewShotSAMLib.bundled.fusion import Queries, Support
+
+KEY = 28
+"""Features of a memory key; four more numbers carry the place where the fused kernel is asked."""
+BLOCK = 1152
+"""Cells asked about at once, so that their scores stay in the processor's cache."""
+
+
+class Memory(nn.Module):
+    """Attention from a slice's cells to those of all exemplars.
+
+    Source: space-time memory networks (Oh et al., ICCV 2019); nearness in the slice and along the axis as a learned
+    part of the score is ours.
+    """
+
+    def __init__(self, features: int, values: int = 15) -> None:
+        super().__init__()
+        self.key = nn.Conv2d(features, KEY, 1)
+        self.value = nn.Conv2d(features, values, 1)
+        self.sharpness = nn.Parameter(torch.tensor(2.0))
+        self.nearness = nn.Parameter(torch.tensor(-4.0))
+        self.axial = nn.Parameter(torch.tensor(-3.0))
+        self.channels = 2 * (values + 1)
+
+    def forward(self, queries: Queries, supports: Sequence[Support]) -> list[Tensor]:
+        """For each structure (B, channels, S/8, S/8): what was found of it, and of the rest.
+
+        supports: one for each structure, which differ in their masks alone. Where exemplars look is the same for all.
+        """
+        features = supports[0].features.eighth
+        value = F.pad(self.value(features), (0, 0, 0, 0, 1, 0), value=1.0)  # (n, 1 + values, h, w)
+        shares = [F.interpolate(s.masks.unsqueeze(1), size=features.shape[-2:], mode="area") for s in supports]
+        parts = torch.cat([value, *(value * share for share in shares)], dim=1).movedim(1, -1).flatten(1, 2)
+        all_, *inside = self._found(queries, supports[0], parts).split(value.shape[1], dim=1)
+        return [torch.cat([part, all_ - part], dim=1) for part in inside]
+
+    def _found(self, queries: Queries, support: Support, values: Tensor) -> Tensor:
+        """(B, V, h, w): the values (n, h w, V) of the exemplars' cells, weighted by the scores' softmax."""
+        mine, theirs = (
+            F.normalize(self.key(part), dim=1) for part in (queries.features.eighth, support.features.eighth)
+        )
+        size = mine.shape[-2:]
+        ask = mine.flatten(2).transpose(1, 2) * self.sharpness.exp()  # (B, h w, KEY)
+        key = theirs.flatten(2).transpose(1, 2)  # (n, h w, KEY)
+        place = _places(size, mine)
+        near = 0.0 * self.nearness if queries.foreign else self.nearness.exp()
+        way = (queries.position.view(-1, 1) - support.position.view(1, -1)).abs()
+        behind = -self.axial.exp() * (torch.zeros_like(way) if queries.foreign else way)  # (B, n)
+        if _by_blocks(mine):
+            found = _blockwise(ask, key, -near * torch.cdist(place, place).square(), behind, values)
+        else:
+            found = _fused(ask, key, place, near, behind, values)
+        return found.transpose(1, 2).unflatten(2, size)
+
+
+def _places(size: torch.Size, like: Tensor) -> Tensor:
+    """(h w, 2): where cells lie, from the middle."""
+    sides = [torch.arange(side, device=like.device, dtype=torch.float32) - (side - 1) / 2 for side in size]
+    return torch.stack(torch.meshgrid(*sides, indexing="ij"), dim=-1).flatten(0, 1)
+
+
+def _by_blocks(like: Tensor) -> bool:
+    """Whether the fused kernel is slower than plain products: it computes in float32 on every processor."""
+    half = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return like.device.type == "cpu" and half and not torch.is_grad_enabled()
+
+
+def _blockwise(ask: Tensor, key: Tensor, near: Tensor, behind: Tensor, values: Tensor) -> Tensor:
+    """(B, h w, V): exemplar by exemplar. Scores are bounded by the keys' length, so that no maximum need be known."""
+    keys, parts, bias = (part.bfloat16() for part in (key.transpose(1, 2), values, near))
+    weights = (behind - behind.amax(dim=1, keepdim=True)).exp()  # (B, n)
+    total = values.new_zeros(*ask.shape[:2], values.shape[2], dtype=torch.float32)
+    cells = len(near)
+    for row, asked in enumerate(ask.bfloat16()):
+        for start in range(0, cells, BLOCK):
+            block = slice(start, start + BLOCK)
+            for number, weight in enumerate(weights[row]):
+                scores = torch.addmm(bias[block], asked[block], keys[number]).exp_()
+                total[row, block] += weight * (scores @ parts[number])
+    return total / total[:, :, :1]  # the first value is 1 everywhere
+
+
+def _fused(ask: Tensor, key: Tensor, place: Tensor, near: Tensor, behind: Tensor, values: Tensor) -> Tensor:
+    """(B, h w, V) by the fused kernel: nearness is folded into the dot product, so that it needs no mask."""
+    batch, (count, cells, _) = len(ask), key.shape
+    ones = place.new_ones(cells, 1)
+    ask = torch.cat([ask, torch.cat([2 * near * place, ones, ones], 1).to(ask).expand(batch, -1, -1)], dim=2)
+    square = -near * (place**2).sum(1, keepdim=True)
+    key = torch.cat([key, torch.cat([place, square], 1).to(key).expand(count, -1, -1)], dim=2)
+    behind = behind.view(batch, count, 1, 1).expand(-1, -1, cells, -1).to(key)
+    answer = torch.cat([key.expand(batch, -1, -1, -1), behind], dim=3).flatten(1, 2)
+    values = values.flatten(0, 1).expand(batch, 1, -1, -1)
+    wide = max(values.shape[3], ask.shape[2])  # it takes nothing but equal widths
+    query, key, value = (F.pad(part, (0, wide - part.shape[-1])) for part in (ask[:, None], answer[:, None], values))
+    found = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+    return found[:, 0, :, : values.shape[3]]

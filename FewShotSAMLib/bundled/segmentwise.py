@@ -1,0 +1,89 @@
+"""Conditioning where segments are painted on slices of their own: each has its own exemplars, priors and places."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import Tensor
+
+from FewShotSAMLib.bundled.conditioning import VolumeConditioning
+from FewShotSAMLib.bundled.fusion import Queries, Support
+from FewShotSAMLib.bundled.priors import Flows, Slices
+from FewShotSAMLib.methods.interface import ExemplarFeatures
+
+
+def known_on(unknown: Sequence[Collection[int]], count: int) -> Tensor | None:
+    """`ExemplarFeatures.known` (n, count) of n exemplars, from the labels that are unknown on each."""
+    if not any(unknown):
+        return None
+    return torch.tensor([[label not in labels for label in range(1, count + 1)] for labels in unknown])
+
+
+def conditioning_of(
+    slices: Slices,
+    depth: int,
+    known: tuple[int, ...],
+    shown: ExemplarFeatures,
+    slice_step: float,
+    declared: Tensor | None,
+) -> VolumeConditioning | SegmentwiseConditioning:
+    """Exemplars and priors of one volume; arguments as for `VolumeConditioning`, segments unknown on some slices."""
+    kind = VolumeConditioning if shown.known is None else SegmentwiseConditioning
+    return kind(slices, depth, known, shown, slice_step, declared)
+
+
+class SegmentwiseConditioning:
+    """A `VolumeConditioning` for each group of segments that are known on the same exemplars.
+
+    Another segment's paint on a slice where a group is unknown says at least that there is none of the group. Arguments
+    as for `VolumeConditioning`, known being the slices of which anything is known.
+    """
+
+    def __init__(
+        self,
+        slices: Slices,
+        depth: int,
+        known: tuple[int, ...],
+        shown: ExemplarFeatures,
+        slice_step: float,
+        declared: Tensor | None,
+    ) -> None:
+        self.shown = shown
+        count = shown.masks.shape[1]
+        members: dict[tuple[int, ...], list[int]] = {}
+        for label in range(1, count + 1):
+            members.setdefault(tuple(shown.numbers(label)), []).append(label - 1)
+        if declared is None:
+            declared = (shown.masks == 0).flatten(1).all(1).cpu().unsqueeze(1).expand(-1, count)
+        flows = Flows(slices)
+        self._groups: dict[int, tuple[VolumeConditioning, int]] = {}
+        for rows, places in members.items():
+            numbers = list(rows)
+            own = ExemplarFeatures(shown.features[numbers], shown.masks[numbers][:, places])
+            rest = [number for number in range(len(known)) if number not in numbers]
+            others = {known[number]: (shown.masks[number] >= 0.5).any(0).cpu() for number in rest}
+            mine = tuple(known[number] for number in numbers)
+            ends = declared[numbers][:, places]
+            group = VolumeConditioning(slices, depth, mine, own, slice_step, ends, others, flows)
+            self._groups |= {place + 1: (group, position) for position, place in enumerate(places)}
+
+    def may_contain(self, label: int, index: int) -> bool:
+        """Whether segment `label` can be on a slice at all, and is to be looked for there."""
+        group, position = self._groups[label]
+        return index not in group.known and group.may_contain(position + 1, index)
+
+    def said(self, index: int, label: int) -> Tensor | None:
+        """The share (S/2, S/2) of each pixel that segment `label` has on a slice; None where that is unknown."""
+        group, position = self._groups[label]
+        return group.said(index, position + 1)
+
+    def queries(self, embeddings: Tensor, slices: list[int]) -> list[Queries]:
+        """For each segment the question where it is on these slices of the volume."""
+        asked = {id(group): group.queries(embeddings, slices) for group, _ in self._groups.values()}
+        return [asked[id(group)][position] for _, (group, position) in sorted(self._groups.items())]
+
+    def support(self, embeddings: Tensor) -> list[Support]:
+        """For each segment the exemplars on which it is known."""
+        given = {id(group): group.support(embeddings) for group, _ in self._groups.values()}
+        return [given[id(group)][position] for _, (group, position) in sorted(self._groups.items())]

@@ -1,0 +1,255 @@
+"""Small U-Nets that learn from the painted slices of one volume alone, and join the pretrained decoder's answer.
+
+The decoder has never seen this volume; a network that has seen nothing else errs elsewhere, so that both together are
+better than either (docs/benchmark.md, "what learning is worth"). It sees single slices: on thick ones, neighbours
+mislead a network that knows three of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from FewShotSAMLib.bundled.compact import Residual, convolution
+from FewShotSAMLib.methods.interface import Exemplar, Schedule, Task
+from FewShotSAMLib.methods.loss import merged_unknown, segmentation_loss
+from FewShotSAMLib.methods.repeatable import repeatable
+from FewShotSAMLib.sam.finite import finite_loss
+from FewShotSAMLib.sam.precision import processor_has
+
+WIDTHS = (16, 32, 64, 96)
+"""Channels at a half, a quarter, an eighth and a sixteenth of the slice's side."""
+STRIDE = 2
+"""Pixels of the slice per pixel of the logits."""
+MEMBERS = 2
+SEEDS_APART = 1_000_003
+STRANGE, FAMILIAR, LEAST_TRUST = 0.7, 0.82, 0.25
+"""Likeness to the decoder at which networks count least, and fully (docs/benchmark.md tells how it was chosen)."""
+SCHEDULE = Schedule(steps=300, batch=4, learning_rate=2e-3, warm_up=30)
+WARM_STEPS = 100
+"""After a correction, going on from what was learned before."""
+
+PAINTED_SHARE = 0.8
+"""Chance that a step's slice is one that shows a segment, rather than any exemplar."""
+ROTATION = math.radians(15)
+LOG_SCALE = math.log(1.25)
+SHIFT = 0.16
+"""In the units of `affine_grid`, whose side is 2."""
+BENDS = ((4, 0.06), (8, 0.03))
+"""Cells across the slice between which a bend is interpolated, and its deviation in the same units."""
+LOG_GAMMA, LOG_CONTRAST, BRIGHTNESS, NOISE = math.log(1.4), math.log(1.2), 0.08, 0.05
+
+
+class VolumeNetwork(nn.Module):
+    """Logits (B, C + 1, S/2, S/2) of background and C segments on slices (B, 1, S, S) in 0..1; S in steps of 16."""
+
+    def __init__(self, class_count: int) -> None:
+        super().__init__()
+        half, quarter, eighth, sixteenth = WIDTHS
+        self.stem = convolution(1, half, 4, 2)
+        self.down = nn.ModuleList(
+            nn.Sequential(convolution(before, width, 4, 2), Residual(width))
+            for before, width in ((half, quarter), (quarter, eighth), (eighth, sixteenth))
+        )
+        self.up = nn.ModuleList(
+            nn.Sequential(convolution(below + width, width), Residual(width))
+            for below, width in ((sixteenth, eighth), (eighth, quarter), (quarter, half))
+        )
+        self.answer = nn.Conv2d(half, class_count + 1, 1)
+
+    def forward(self, slices: Tensor) -> Tensor:
+        """See above."""
+        levels = [self.stem((slices - 0.5) * 2)]
+        for layer in self.down:
+            levels.append(layer(levels[-1]))
+        found = levels.pop()
+        for layer in self.up:
+            finer = F.interpolate(found, scale_factor=2.0, mode="bilinear", align_corners=False)
+            found = layer(torch.cat([finer, levels.pop()], dim=1))
+        logits: Tensor = self.answer(found)
+        return logits
+
+    def probabilities(self, slices: Tensor) -> Tensor:
+        """(B, C + 1, S/2, S/2) of framed slices (B, S, S) in 0..1 as they are."""
+        with computing(slices.device):
+            logits = self(slices.unsqueeze(1))
+        return logits.float().softmax(dim=1)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a network learns from: exemplars, for how long, and what gives framed slices (n, S, S) in 0..1 by index;
+    part: its number among the networks of this volume, and how many there are."""
+
+    exemplars: tuple[Exemplar, ...]
+    schedule: Schedule
+    slices: Callable[[Sequence[int]], Tensor]
+    part: tuple[int, int] = (0, 1)
+
+
+class VolumeNetworks(nn.Module):
+    """Networks that differ in their first weights and in what they are shown: where they agree, they are more often
+    right than one, and where they do not, that tells."""
+
+    def __init__(self, class_count: int) -> None:
+        super().__init__()
+        networks = [VolumeNetwork(class_count) for _ in range(MEMBERS)]
+        self.members: Sequence[VolumeNetwork] = nn.ModuleList(networks)  # type: ignore[assignment]
+
+    def probabilities(self, slices: Tensor) -> Tensor:
+        """(MEMBERS, B, C + 1, S/2, S/2) of framed slices (B, S, S) in 0..1 as they are."""
+        return torch.stack([member.probabilities(slices) for member in self.members])
+
+
+def learn_volume(networks: VolumeNetworks, lesson: Lesson, task: Task) -> float | None:
+    """Train the networks in place, side by side; returns the mean loss of the last ten steps.
+
+    None where there is nothing to learn, or the user takes the answer as it is: the networks are not to be used then.
+    The same seed gives the same weights on the same device with the same number of threads. Raises CancelledError, and
+    BadInputError where the loss is no number.
+    """
+    schedule, (number, count) = lesson.schedule, lesson.part
+    before = number * schedule.steps
+    losses: list[float] = []
+    networks.train()
+    trainings = [_steps(network, lesson, task, seed) for seed, network in enumerate(networks.members)]
+    with repeatable(task.device), _beside_each_other(task.device, len(trainings)) as each:
+        for step in range(schedule.steps):
+            task.progress("learn", before + step, count * schedule.steps)
+            if task.is_enough():
+                return None
+            losses.append(sum(each(next, trainings)) / len(trainings))
+    task.progress("learn", before + schedule.steps, count * schedule.steps)
+    networks.eval()
+    return sum(losses[-10:]) / len(losses[-10:]) if losses else None
+
+
+def _steps(network: nn.Module, lesson: Lesson, task: Task, number: int) -> Iterator[float]:
+    """The loss of each step, as it is made."""
+    schedule = lesson.schedule
+    generator = torch.Generator().manual_seed(task.seed + number * SEEDS_APART)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule.factor)
+    draw = _views(lesson, task.device, generator)
+    while True:
+        images, targets, weights, unknown = next(draw)
+        with computing(task.device):
+            logits = network(images)
+        loss = segmentation_loss(merged_unknown(logits.float(), unknown), targets, weights)
+        value = finite_loss(float(loss.detach()))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), schedule.max_gradient)
+        optimiser.step()
+        scheduler.step()
+        yield value
+
+
+@contextmanager
+def _beside_each_other(device: torch.device, count: int) -> Iterator[Callable[..., Iterable[float]]]:
+    """A `map` for `count` tasks: on several cores in a thread each, with a share of torch's threads, as small
+    networks leave cores idle."""
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads < count:
+        yield map
+        return
+    try:
+        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(threads // count,)) as pool:
+            yield pool.map
+    finally:
+        torch.set_num_threads(threads)
+
+
+def joined(first: Tensor, members: Tensor, trust: Tensor) -> Tensor:
+    """Probabilities (B, C + 1, h, w) of the decoder's, `first`, and the networks', `members` (MEMBERS, B, C + 1, h, w).
+
+    The networks count where the decoder is in doubt and they agree with each other, and by how far each segment's are
+    to be trusted (C,). Where a structure is plain the decoder is sure and right; its errors lie where its probabilities
+    are between 0.2 and 0.8. So little is lost where networks that know three slices err grossly.
+    """
+    second = members.mean(0)
+    surest = first.amax(dim=1, keepdim=True).clamp_min(0.5)
+    doubt = (4 * surest * (1 - surest)).sqrt()
+    agreement = 1 - (members.amax(0) - members.amin(0)).amax(dim=1, keepdim=True)
+    share = (first + second)[:, 1:].clamp_min(1e-6)
+    weight = (share * trust.view(1, -1, 1, 1)).sum(1, keepdim=True) / share.sum(1, keepdim=True)
+    return first + weight * doubt * agreement * (second - first)
+
+
+class Likeness:
+    """How alike what decoder and networks find of each segment is, over all slices: Dice of their probabilities."""
+
+    def __init__(self, class_count: int) -> None:
+        self._both, self._each = torch.zeros(class_count), torch.zeros(class_count)
+
+    def add(self, first: Tensor, second: Tensor) -> None:
+        """Some slices' probabilities (B, C + 1, h, w)."""
+        one, other = first[:, 1:].float().cpu(), second[:, 1:].float().cpu()
+        self._both += 2 * (one * other).sum((0, 2, 3))
+        self._each += (one**2 + other**2).sum((0, 2, 3))
+
+    def trust(self) -> Tensor:
+        """(C,): LEAST_TRUST to 1. A network that finds something quite else than the decoder has seen too little."""
+        alike = self._both / self._each.clamp_min(1)
+        return ((alike - STRANGE) / (FAMILIAR - STRANGE)).clamp(LEAST_TRUST, 1)
+
+
+def computing(device: torch.device) -> AbstractContextManager[None]:
+    """Half precision where the device computes faster with it."""
+    if device.type == "cuda" or (device.type == "cpu" and (processor_has("amx") or processor_has("bf16"))):
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
+
+
+def _views(
+    lesson: Lesson, device: torch.device, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor, Tensor, list[tuple[int, ...]]]]:
+    """Augmented batches without end: slices, targets (B, C + 1, h, w), weights (B, h, w) and unknown segments."""
+    exemplars, count = lesson.exemplars, lesson.schedule.batch
+    slices = lesson.slices([exemplar.slice_index for exemplar in exemplars]).to(device)
+    targets = torch.stack([exemplar.target for exemplar in exemplars]).to(device).float()
+    weights = torch.stack([exemplar.weight for exemplar in exemplars]).to(device).float()
+    every = list(range(len(exemplars)))
+    painted = [number for number in every if bool((targets[number, 1:] > 0).any())] or every
+    while True:
+        rows = []
+        for _ in range(count):
+            among = painted if float(torch.rand((), generator=generator)) < PAINTED_SHARE else every
+            rows.append(among[int(torch.randint(len(among), (), generator=generator))])
+        places = _bent_places(count, slices.shape[-1], generator).to(device)
+        coarse = F.avg_pool2d(places.movedim(-1, 1), STRIDE).movedim(1, -1)
+        images = F.grid_sample(slices[rows].unsqueeze(1), places, padding_mode="border", align_corners=False)
+        moved = F.grid_sample(targets[rows], coarse, padding_mode="border", align_corners=False)
+        weight = F.grid_sample(weights[rows].unsqueeze(1), coarse, padding_mode="zeros", align_corners=False)[:, 0]
+        unknown = [exemplars[row].unknown for row in rows]
+        yield _recoloured(images, generator), moved, weight, unknown
+
+
+def _bent_places(count: int, side: int, generator: torch.Generator) -> Tensor:
+    """Sampling grids (B, S, S, 2): turned, scaled, moved and bent at random. No mirroring, as left and right differ in
+    the body."""
+    angle, scale = (limit * (2 * torch.rand(count, generator=generator) - 1) for limit in (ROTATION, LOG_SCALE))
+    cos, sin = angle.cos() / scale.exp(), angle.sin() / scale.exp()
+    shift = SHIFT * (2 * torch.rand(count, 2, generator=generator) - 1)
+    theta = torch.stack([torch.stack([cos, -sin, shift[:, 0]], 1), torch.stack([sin, cos, shift[:, 1]], 1)], 1)
+    places = F.affine_grid(theta, [count, 1, side, side], align_corners=False)
+    for cells, deviation in BENDS:
+        strength = deviation * torch.rand(count, 1, 1, 1, generator=generator)
+        bend = torch.randn(count, 2, cells, cells, generator=generator) * strength
+        places = places + F.interpolate(bend, size=(side, side), mode="bicubic", align_corners=True).movedim(1, -1)
+    return places
+
+
+def _recoloured(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Gamma, contrast, brightness and noise of each (B, 1, S, S)."""
+    gamma, contrast, brightness, noise = torch.rand(4, len(images), 1, 1, 1, generator=generator).to(images)
+    images = images.clamp(0, 1) ** ((2 * gamma - 1) * LOG_GAMMA).exp()
+    images = (images - 0.5) * ((2 * contrast - 1) * LOG_CONTRAST).exp() + 0.5 + (2 * brightness - 1) * BRIGHTNESS
+    return images + torch.randn(images.shape, generator=generator).to(images) * NOISE * noise

@@ -1,0 +1,156 @@
+"""`apply`: a few-shot model on one volume, or on several in one process, where model and encoder stay warm."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from FewShotSAMLib.cli.progress import ProgressDisplay
+from FewShotSAMLib.cli.run import (
+    check_report,
+    event_listener,
+    interrupts,
+    job_parameters,
+    run_and_tell,
+    write_report,
+)
+from FewShotSAMLib.cli.summary import summary_lines
+from FewShotSAMLib.cohort.jobs import Done, Task, check_model
+from FewShotSAMLib.cohort.plan import Row, check_rows
+from FewShotSAMLib.cohort.pool import Pool, Seat
+from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError
+from FewShotSAMLib.core.files import check_writable
+from FewShotSAMLib.core.volume import volume_name
+from FewShotSAMLib.options import APPLY
+from FewShotSAMLib.worker.protocol import Event
+
+
+def apply(options: argparse.Namespace) -> int:
+    """`fewshotsam apply`. The exit code after several volumes is 0, or that of the first one that failed."""
+    volumes = [Path(os.path.abspath(each)) for each in options.volume]  # noqa: PTH100 - a link keeps its own name
+    if len(volumes) == 1:
+        return run_and_tell(APPLY, options)
+    model = Path(options.model).absolute()
+    rows = [Row(volume_name(volume), volume, model=model) for volume in volumes]
+    _check(rows, options)
+    with _Display(rows, options) as display:
+        _run(rows, options, display)
+    if options.json not in (None, "-"):
+        write_report(display.reports, Path(options.json))
+    if not options.quiet:
+        _say(f"{len(volumes) - len(display.exit_codes)} of {len(volumes)} volumes were segmented.", options)
+    return display.exit_codes[0] if display.exit_codes else 0
+
+
+def _run(rows: Sequence[Row], options: argparse.Namespace, display: _Display) -> None:
+    """The volumes one after the other; one that fails is told and stops no other."""
+    common, folder = (
+        job_parameters(argparse.Namespace(**{**vars(options), "volume": None, "output": None})),
+        _folder(options),
+    )
+    tasks = [
+        Task(row, {**row.parameters(common), "output": str(row.output(folder))}, number)
+        for number, row in enumerate(rows)
+    ]
+    pool = Pool([Seat(threads=0)])
+    try:
+        if Path(options.model).suffix.lower() == ".fewshot":  # a damaged one is told once, before any work
+            check_model(pool.clients[0], Path(common["model"]))
+        with interrupts() as received:
+            for done in pool.run(iter(tasks), display.show, lambda: len(received)):
+                display.end(done)
+            if received:
+                raise CancelledError("Cancelled.", "Results that are whole were kept.")
+    finally:
+        pool.close()
+
+
+class _Display:
+    """Shows one volume after the other; `reports` and `exit_codes` of failures are what came of them."""
+
+    def __init__(self, rows: Sequence[Row], options: argparse.Namespace) -> None:
+        self.reports, self.exit_codes = list[dict[str, Any]](), list[int]()
+        self._options, self._total = options, len(rows)
+        self._task: Task | None = None
+        self._display = ProgressDisplay(options.quiet)
+
+    def __enter__(self) -> _Display:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._close()
+
+    def show(self, task: Task, event: Event) -> None:
+        """An event of a volume under way."""
+        if task is not self._task:
+            self._task, self._display = task, ProgressDisplay(self._options.quiet)
+            if not self._options.quiet:
+                _say(f"Volume {task.number + 1} of {self._total}: {task.row.volume}", self._options)
+            self._display.__enter__()
+        event_listener(self._options, self._display)(event)
+
+    def end(self, done: Done) -> None:
+        """A volume has ended. Raises CancelledError where the user ended it."""
+        self._close()
+        error, volume = done.error, done.task.row.volume
+        if isinstance(error, CancelledError):
+            raise error
+        if error is None:
+            self.reports.append(dict(done.event["report"]))
+            if not self._options.quiet:
+                _say("\n".join(summary_lines(self.reports[-1], self._display.warnings)), self._options)
+            return
+        named = str(error) if str(volume) in error.message else f"{volume}: {error}"
+        print(" ".join(f"error: {named}".split()), file=sys.stderr)
+        self.exit_codes.append(error.exit_code)
+        self.reports.append(_failure(volume, error))
+
+    def _close(self) -> None:
+        if self._task is not None:
+            self._display.__exit__(None, None, None)
+            self._task = None
+
+
+def _failure(volume: Path, error: FewShotSAMError) -> dict[str, Any]:
+    told = {"kind": error.kind, "message": error.message, "hint": str(error.hint)}
+    return {"volume": {"name": volume_name(volume), "path": str(volume)}, "error": told}
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    return Path(options.output).absolute()
+
+
+def _check(rows: Sequence[Row], options: argparse.Namespace) -> None:
+    """Make the folder of the results. Raises BadInputError, before any work, where one would replace another or what is
+    there already: nobody named these files."""
+    if options.confidence is not None:
+        raise BadInputError("Confidence is written for one volume at a time.", "Omit --confidence, or give one volume.")
+    folder = _folder(options)
+    check_rows(rows, folder, {})
+    outputs = [row.output(folder) for row in rows]
+    for output in outputs:
+        if output.exists():
+            raise BadInputError(f"There is a result {output} already.", "Remove it, or give another folder.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInputError(
+            f"For several volumes {folder} has to be a folder, and it cannot be made ({error.strerror}).",
+            "Give another one.",
+        ) from error
+    for output in outputs:
+        check_writable(output)
+    check_report(options, _taken(rows, outputs))
+
+
+def _taken(rows: Iterable[Row], outputs: Iterable[Path]) -> Mapping[Path, str]:
+    inputs = {path: name for row in rows for name, path in row.inputs.items()}
+    return {**inputs, **dict.fromkeys(outputs, "output")}
+
+
+def _say(text: str, options: argparse.Namespace) -> None:
+    print(text, file=sys.stderr if options.json == "-" else sys.stdout)

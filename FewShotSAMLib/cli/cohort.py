@@ -1,0 +1,133 @@
+"""`cohort`: many volumes, on this computer or on a Ray cluster; what is there already is not done again."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from FewShotSAMLib.cli.progress import RowsDisplay
+from FewShotSAMLib.cli.run import check_report, interrupts, job_parameters, write_report
+from FewShotSAMLib.cohort.find import read_plan
+from FewShotSAMLib.cohort.jobs import Backend, Done, Task, check_model
+from FewShotSAMLib.cohort.plan import Wanted, check_rows
+from FewShotSAMLib.cohort.pool import Pool, Seat
+from FewShotSAMLib.cohort.ray_pool import RayPool
+from FewShotSAMLib.cohort.run import Cohort
+from FewShotSAMLib.cohort.state import Places
+from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
+from FewShotSAMLib.options import AUTO, AUTOMATIC_ENCODER, COHORT, JOBS, option, options_of
+from FewShotSAMLib.worker.client import WorkerClient
+from FewShotSAMLib.worker.protocol import Event, encode
+
+_OF_ROWS = frozenset(each.name for each in options_of(COHORT) if set(each.commands) & set(JOBS)) - {"model"}
+"""Options that are handed on to the rows' jobs."""
+
+
+def cohort(options: argparse.Namespace) -> int:
+    """`fewshotsam cohort`. The exit code is 0, or that of the first row of the plan that failed."""
+    places = Places(Path(options.output_folder).absolute())
+    wanted = Wanted(
+        None if options.model is None else Path(options.model).absolute(),
+        options.format or str(option("format").default),
+        options.pattern or "",
+        options.annotation_pattern or "",
+        options.dicom_names,
+    )
+    rows = read_plan(Path(options.plan).absolute(), wanted, places.folder)
+    given = {name: value for name, value in job_parameters(options).items() if name in _OF_ROWS}
+    check_rows(rows, places.folder, given)
+    taken = {path: name for row in rows for name, path in row.inputs.items()}
+    places.make()
+    check_report(options, {**taken, Path(options.plan): "plan", places.table: "table", places.page: "page"})
+    common = given if "cache" in given else {**given, "no_cache": True}  # each slice is encoded once
+    with _alone(places):
+        prepared = Cohort.prepared(rows, places, common, options.replace)
+        return _run(prepared, options)
+
+
+@contextmanager
+def _alone(places: Places) -> Iterator[None]:
+    lock = FileLock(places.rows / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise BadInputError(
+            f"Another “fewshotsam cohort” works in {places.folder}.", "Wait for it, or give another folder."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _run(work: Cohort, options: argparse.Namespace) -> int:
+    stopped: FewShotSAMError | None = None
+    there = len(work.reports)
+    with RowsDisplay(len(work.rows), there, options.quiet) as display:
+
+        def done(ended: Done) -> None:
+            display.row_done(ended.task.row.name, ended.error)
+            if options.json == "-":
+                sys.stdout.write(encode({**ended.event, "row": ended.task.row.name}).decode("ascii"))
+                sys.stdout.flush()
+
+        if work.missing:
+            with interrupts() as received:
+                backend = _backend(work, options)
+                try:
+                    stopped = work.run(backend, _ignore, done, lambda: len(received))
+                finally:
+                    backend.close()
+    try:
+        entries = work.write_tables()
+    except BadInputError as error:
+        raise (stopped or error) from None  # a full disk is why both happened
+    if options.json not in (None, "-"):
+        write_report([vars(entry) for entry in entries], Path(options.json))
+    if not options.quiet:
+        _say(work, there, options)
+    if stopped is not None:
+        raise stopped
+    failed = (work.failures[row.name] for row in work.rows if row.name in work.failures)
+    return next((error.exit_code for error in failed), 0)
+
+
+def _backend(work: Cohort, options: argparse.Namespace) -> Backend:
+    """What computes the rows. A damaged model that all of them share is told once, before any work."""
+    threads = options.cores_per_process or int(option("cores_per_process").default)
+    seat = Seat(threads)
+    first = WorkerClient(environment=seat.environment)
+    try:
+        models = {task.row.model for task in work.missing}
+        if len(models) == 1 and (model := models.pop()) is not None and model.suffix.lower() == ".fewshot":
+            check_model(first, model)
+        if options.ray is not None:
+            first.close()
+            return RayPool(options.ray, options.processes, threads)
+        if options.processes is not None and options.device == "cpu":
+            return Pool([seat] * min(options.processes, len(work.missing)), first)
+        encoder = AUTOMATIC_ENCODER if options.encoder in (None, AUTO) else options.encoder
+        return Pool.fitting(first, options.processes, threads, options.device or AUTO, encoder, work.sizes())
+    except BaseException:
+        first.close()
+        raise
+
+
+def _ignore(task: Task, event: Event) -> None:
+    """Nobody follows the stages of single rows."""
+
+
+def _say(work: Cohort, there: int, options: argparse.Namespace) -> None:
+    stream = sys.stderr if options.json == "-" else sys.stdout
+    now, failed = len(work.reports) - there, len(work.failures)
+    left = len(work.rows) - there - now - failed
+    parts = [f"{now} of {len(work.rows)} volumes were segmented"]
+    parts += [f"{there} were there"] if there else []
+    parts += [f"{failed} failed"] if failed else []
+    parts += [f"{left} are left"] if left else []
+    print(f"{', '.join(parts)}.\nTable: {work.places.table}\nPage:  {work.places.page}", file=stream)

@@ -1,0 +1,155 @@
+"""A correction: what one more painted slice changes is asked again, and every other slice stays as it was, bit by bit.
+
+The background process keeps what it needs of its last run in memory. Whatever else changed (the volume, a setting, the
+segments), or was never there, there is no correction, and the whole volume is predicted.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from FewShotSAMLib.core.annotation import Annotation
+from FewShotSAMLib.core.intensity import Normalisation
+from FewShotSAMLib.core.region import Box, Region, region_box, regions
+from FewShotSAMLib.core.volume import Volume
+from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.learning import Learned
+from FewShotSAMLib.engine.model_file import FewShotModel
+from FewShotSAMLib.engine.predict import Prediction
+from FewShotSAMLib.engine.request import PropagateOptions
+from FewShotSAMLib.engine.volume_run import VolumeRun
+from FewShotSAMLib.engine.warm import LAST_RUN
+from FewShotSAMLib.methods.registry import get_method
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The last run on a volume. like: all that must be equal for a correction; crop: the region that was shown; parts:
+    those of segments that have one of their own; asked: the normalisation that the user asked for;
+    prediction: as the decoder gave it; result: after post-processing, the same where there was none; model: gives
+    what was learned, corrections included."""
+
+    like: tuple[Any, ...]
+    annotation: Annotation
+    crop: Box
+    parts: tuple[Region, ...]
+    asked: str | None
+    learned: Learned
+    prediction: Prediction
+    result: Prediction
+    model: Callable[[], FewShotModel]
+
+
+@dataclass(frozen=True)
+class Correction:
+    """kept: what it goes on from; changed: for each slice to be looked at again, the segments 1 to C to look for."""
+
+    kept: Kept
+    changed: Mapping[int, frozenset[int]]
+
+
+def likeness(run: VolumeRun, options: PropagateOptions, annotation: Annotation) -> tuple[Any, ...]:
+    """What must be equal from run to run for a correction."""
+    plain = replace(options, empty_slices=(), empty_of={}, painted_slices=None, correct=False)
+    own = [getattr(plain, name) for name in PropagateOptions.__dataclass_fields__]
+    where = (run.volume.content_hash, run.axis, run.encoder.cache_key, run.window)
+    # Names, colours and tags may change from run to run: Slicer notes its progress there.
+    return (*where, tuple(segment.id for segment in annotation.segmentation.segments), *own)
+
+
+def correction_of(run: VolumeRun, options: PropagateOptions, annotation: Annotation) -> Correction | None:
+    """What is to be asked again, given the last run of this process; None where the whole volume is."""
+    kept = last_run(run.context)
+    if not options.correct or kept is None or kept.like != likeness(run, options, annotation):
+        return None
+    if region_box(annotation, run.plane, kept.crop) != kept.crop:
+        return None
+    if kept.parts and regions(annotation, run.plane, run.encoder.image_size, kept.parts) != kept.parts:
+        return None
+    labels = range(1, len(annotation.segmentation.segments) + 1)
+    depth = run.volume.geometry.shape[run.axis]
+    changed: dict[int, set[int]] = {}
+    for label in labels:
+        for index in _affected(kept.annotation, annotation, label, depth):
+            sought = changed.setdefault(index, set())
+            if index not in annotation.known[label - 1]:
+                sought.add(label)
+    return Correction(kept, {index: frozenset(found) for index, found in changed.items()})
+
+
+def kept_normalisation(volume: Volume, options: PropagateOptions, context: JobContext) -> Normalisation | None:
+    """The normalisation of the last run, where that was about the same volume and as much was left to us: a window
+    that was chosen by what is painted would move with each painted slice."""
+    kept = last_run(context)
+    if not options.correct or kept is None or kept.asked != options.normalisation:
+        return None
+    run = kept.learned.task.run
+    return run.normalisation if run.volume.content_hash == volume.content_hash else None
+
+
+def keep(run: VolumeRun, options: PropagateOptions, kept: Kept) -> None:
+    """Remember a run that came to its end, if its method can be corrected."""
+    forget(run.context)
+    if get_method(options.method).load().for_encoder(run.encoder.spec.architecture).corrects:
+        run.context.state[LAST_RUN] = kept
+
+
+def last_run(context: JobContext) -> Kept | None:
+    """The run that can be corrected; None where there is none."""
+    kept: Kept | None = context.state.get(LAST_RUN)
+    return kept
+
+
+def forget(context: JobContext) -> None:
+    """Let go of the last run, and of its memory."""
+    context.state.pop(LAST_RUN, None)
+
+
+def blank(prediction: Prediction, axis: int, indices: Collection[int]) -> Prediction:
+    """A copy without anything on these slices."""
+    classes = prediction.classes.copy()
+    confidence = None if prediction.confidence is None else prediction.confidence.copy()
+    for volume in (classes,) if confidence is None else (classes, confidence):
+        np.moveaxis(volume, axis, 0)[list(indices)] = 0
+    slices = {index: found for index, found in prediction.slices.items() if index not in indices}
+    return Prediction(classes, confidence, slices)
+
+
+def only(result: Prediction, refined: Prediction, axis: int, indices: Collection[int]) -> Prediction:
+    """`refined` on these slices, and what was there before on all others."""
+    classes = result.classes.copy()
+    np.moveaxis(classes, axis, 0)[list(indices)] = np.moveaxis(refined.classes, axis, 0)[list(indices)]
+    return replace(refined, classes=classes)
+
+
+def _affected(old: Annotation, new: Annotation, label: int, depth: int) -> set[int]:
+    """Slices between the unchanged exemplars on either side of what changed for a segment, and where that was."""
+    exemplars = {*old.exemplars, *new.exemplars}
+    changed = {index for index in exemplars if not _is_same(old, new, label, index)}
+    known = new.known[label - 1]
+    fixed = [index for index in known if index not in changed]
+    found: set[int] = set()
+    for index in changed:
+        place = bisect_left(fixed, index)
+        first = fixed[place - 1] + 1 if place else 0
+        found |= {*range(first, fixed[place] if place < len(fixed) else depth)}
+    return found
+
+
+def _is_same(old: Annotation, new: Annotation, label: int, index: int) -> bool:
+    """Whether the same is known of a segment on a slice: its shape; or else what is taken by others."""
+    is_known = index in new.known[label - 1]
+    if (index in old.known[label - 1]) != is_known or _declared(old, label, index) != _declared(new, label, index):
+        return False
+    before, now = (each.classes(index) for each in (old, new))
+    return np.array_equal(before == label, now == label) if is_known else np.array_equal(before > 0, now > 0)
+
+
+def _declared(annotation: Annotation, label: int, index: int) -> bool:
+    absent = annotation.absent[label - 1] if annotation.absent else ()
+    return index in annotation.empty or index in absent

@@ -1,0 +1,159 @@
+"""The network that learns one volume: what it learns, how it joins the decoder, and when it is not used."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from FewShotSAMLib.bundled.volume_network import (
+    LEAST_TRUST,
+    MEMBERS,
+    SCHEDULE,
+    Lesson,
+    Likeness,
+    VolumeNetworks,
+    joined,
+    learn_volume,
+)
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.methods.interface import Exemplar
+
+SIDE = 64
+
+
+def disc(row: float, column: float, radius: float) -> Tensor:
+    y, x = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
+    return ((y - row) ** 2 + (x - column) ** 2 < radius**2).float()
+
+
+def scene(number: int) -> tuple[Tensor, Tensor]:
+    """A slice with a bright and a darker disc on a ground of another grey, and its classes' shares (3, S/2, S/2)."""
+    bright, dark = disc(20 + number, 22, 9), disc(44, 40 - number, 7)
+    noise = 0.05 * torch.randn(SIDE, SIDE, generator=torch.Generator().manual_seed(number))
+    shares = torch.nn.functional.avg_pool2d(torch.stack([bright, dark])[None], 2)[0]
+    return 0.4 + 0.4 * bright - 0.3 * dark + noise, torch.cat([1 - shares.sum(0, keepdim=True), shares])
+
+
+def exemplar(number: int, unknown: tuple[int, ...] = ()) -> Exemplar:
+    target = scene(number)[1]
+    if unknown:
+        target = target.clone()
+        target[0] += target[list(unknown)].sum(0)
+        target[list(unknown)] = 0
+    return Exemplar(number, 0, torch.empty(0), target.half(), torch.ones(target.shape[1:]), torch.empty(0), unknown)
+
+
+def lesson(*exemplars: Exemplar, steps: int = 60) -> Lesson:
+    def slices(indices: Any) -> Tensor:
+        return torch.stack([scene(index)[0] for index in indices])
+
+    return Lesson(exemplars, replace(SCHEDULE, steps=steps), slices)
+
+
+def task(enough_at: int | None = None) -> Any:
+    told: list[int] = []
+    return SimpleNamespace(
+        seed=0,
+        device=torch.device("cpu"),
+        told=told,
+        progress=lambda stage, done, total: told.append(done),
+        is_enough=lambda: enough_at is not None and told[-1] >= enough_at,
+        seeded=nullcontext,
+    )
+
+
+def fresh(classes: int = 2) -> VolumeNetworks:
+    torch.manual_seed(0)
+    return VolumeNetworks(classes)
+
+
+def overlap(found: Tensor, truth: Tensor) -> float:
+    return float(2 * (found & truth).sum() / (found.sum() + truth.sum()))
+
+
+def test_it_finds_what_was_painted_on_a_slice_it_has_not_seen() -> None:
+    network = fresh()
+    loss = learn_volume(network, lesson(exemplar(0), exemplar(8)), task())
+    assert loss is not None and loss < 1.0
+    image, shares = scene(4)
+    found = network.probabilities(image[None]).mean(0)[0]
+    torch.testing.assert_close(found.sum(0), torch.ones_like(found[0]))
+    for label in (1, 2):
+        assert overlap(found.argmax(0) == label, shares[label] > 0.5) > 0.8, label
+
+
+def test_the_same_seed_gives_the_same_network() -> None:
+    first, second = fresh(), fresh()
+    for network in (first, second):
+        learn_volume(network, lesson(exemplar(0), exemplar(8), steps=5), task())
+    for name, weights in first.state_dict().items():
+        assert torch.equal(weights, second.state_dict()[name]), name
+
+
+def test_a_slice_painted_for_one_segment_says_nothing_against_the_other() -> None:
+    network = fresh()
+    learn_volume(network, lesson(exemplar(0, unknown=(2,)), exemplar(8, unknown=(1,))), task())
+    image, shares = scene(4)
+    found = network.probabilities(image[None]).mean(0)[0].argmax(0)
+    assert overlap(found == 1, shares[1] > 0.5) > 0.7 and overlap(found == 2, shares[2] > 0.5) > 0.7
+
+
+def test_it_stops_when_the_user_takes_the_first_answer() -> None:
+    asked = task(enough_at=3)
+    assert learn_volume(fresh(), lesson(exemplar(0), exemplar(8)), asked) is None
+    assert asked.told[-1] == 3
+
+
+def test_without_steps_there_is_nothing_to_use() -> None:
+    assert learn_volume(fresh(), lesson(exemplar(0), steps=0), task()) is None
+
+
+def test_a_loss_that_is_no_number_is_no_lesson() -> None:
+    bad = exemplar(0)
+    broken = replace(bad, target=bad.target * float("nan"))
+    with pytest.raises(BadInputError, match="loss of the training is not finite"):
+        learn_volume(fresh(), lesson(broken, exemplar(8), steps=8), task())
+
+
+def test_networks_count_where_the_decoder_is_in_doubt_and_they_agree() -> None:
+    sure, torn, other = (torch.tensor(pair).view(1, 2, 1, 1) for pair in ([0.999, 0.001], [0.5, 0.5], [0.0, 1.0]))
+    agreed, whole = torch.stack([other, other]), torch.ones(1)
+    assert float(joined(sure, agreed, whole)[0, 1]) < 0.12
+    assert float(joined(torn, agreed, whole)[0, 1]) == pytest.approx(1.0)
+    assert float(joined(torn, agreed, torch.tensor([0.3]))[0, 1]) == pytest.approx(0.5 + 0.3 * 0.5)
+    assert float(joined(torn, torch.stack([other, other.flip(1)]), whole)[0, 1]) == pytest.approx(0.5)
+    many, members = torch.rand(2, 5, 3, 3).softmax(1), torch.rand(MEMBERS, 2, 5, 3, 3).softmax(2)
+    both = joined(many, members, torch.rand(4))
+    torch.testing.assert_close(both.sum(1), torch.ones(2, 3, 3))
+    assert bool((both >= 0).all())
+
+
+def test_networks_that_find_something_else_than_the_decoder_are_hardly_trusted() -> None:
+    first, second = torch.zeros(1, 3, 10, 10), torch.zeros(1, 3, 10, 10)
+    first[:, 1, :5], first[:, 2, 5:] = 1, 1
+    second[:, 1, :5], second[:, 2, 5:, :4] = 1, 1
+    likeness = Likeness(2)
+    likeness.add(first, second)
+    assert likeness.trust().tolist() == [1.0, LEAST_TRUST]
+
+
+def test_side_by_side_or_one_after_the_other_they_learn_the_same() -> None:
+    """Threads of one core each give what one core gives."""
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            networks = fresh()
+            learn_volume(networks, lesson(exemplar(0), exemplar(8), steps=5), task())
+            found.append(networks.state_dict())
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    for name, weights in found[0].items():
+        assert torch.equal(weights, found[1][name]), name

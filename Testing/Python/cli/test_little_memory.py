@@ -1,0 +1,36 @@
+"""Where memory is short, be it while libraries are loaded: one line with advice and exit code 3."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from FewShotSAMLib.core.image_io import write_image
+from FewShotSAMLib.core.painting import keep_slices
+from FewShotSAMLib.core.phantom import ct_phantom
+from FewShotSAMLib.core.segmentation import write_segmentation
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="address space is limited as Linux does it")
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv.pop(1)) << 20,) * 2)
+from FewShotSAMLib.start import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("megabytes", [60, 110, 250, 700, 2000, 3500])
+def test_too_little_memory(megabytes: int, tmp_path: Path) -> None:
+    volume, truth = ct_phantom((8, 40, 48), seed=3)
+    write_image(volume.voxels, volume.geometry, tmp_path / "v.nrrd")
+    write_segmentation(keep_slices(truth, 0, (2, 5), ("liver",)), tmp_path / "p.seg.nrrd")
+    arguments = ["propagate", "v.nrrd", "p.seg.nrrd", "-o", "o.seg.nrrd", "--steps", "0", "--device", "cpu", "--quiet"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "FEWSHOTSAM_HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-c", LIMITED, str(megabytes), *arguments]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 3, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ") and "memory" in line and "Close other programs" in line
+    assert not (tmp_path / "o.seg.nrrd").exists()

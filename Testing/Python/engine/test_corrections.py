@@ -1,0 +1,160 @@
+"""Corrections: one more painted slice is answered between its neighbours, and nothing else changes by a bit."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from engine.conftest import StopAt
+
+from FewShotSAMLib.core.errors import BadInputError, CancelledError
+from FewShotSAMLib.core.painting import keep_slices
+from FewShotSAMLib.core.segmentation import write_segmentation
+from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.corrections import last_run
+from FewShotSAMLib.engine.jobs import apply, save_last_model
+from FewShotSAMLib.engine.model_file import load_model
+
+NAMES = ("liver", "spleen")
+
+
+@pytest.fixture(params=[1.3, 0], ids=["one region", "a region each"])
+def finer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("FewShotSAMLib.core.region.FINER", request.param)
+
+
+@pytest.fixture
+def run(guided: Any) -> Any:
+    """Propagate in one process: painted slices and further parameters to report and classes (K, J, I)."""
+    context = JobContext()
+
+    def propagate(painted: tuple[int, ...], given: JobContext | None = None, **changes: Any) -> tuple[Any, np.ndarray]:
+        write_segmentation(keep_slices(guided.truth, 0, painted, NAMES), guided.folder / "painted.seg.nrrd")
+        if given is not None:
+            given.state = context.state
+        classes = guided.folder / "classes.npy"
+        report = guided.run(given or context, **{"steps": 0, "classes": str(classes), "correct": True, **changes})
+        return report, np.load(classes)
+
+    propagate.context = context  # type: ignore[attr-defined]
+    return propagate
+
+
+@pytest.mark.usefixtures("finer")
+def test_a_correction_changes_nothing_beyond_its_gap(run: Any, guided: Any) -> None:
+    first, before = run((2, 5, 9), steps=4)
+    assert first["corrected"] is None and first["can_be_corrected"]
+    second, after = run((2, 5, 7, 9), steps=4)
+    assert second["corrected"] == [6, 8] and second["encoder"]["slices_encoded"] == 0
+    assert second["training"]["steps"] == 0 and second["pace"] is None
+    differs = np.flatnonzero((before != after).any((1, 2)))
+    assert set(differs) <= {6, 7, 8} and 7 in differs
+    assert {row["index"] for row in second["slices"]} == {row["index"] for row in first["slices"]}
+    third, back = run((2, 5, 9), steps=4)
+    assert third["corrected"] == [6, 7, 8] and np.array_equal(back, before), "taken back, bit by bit"
+    same, again = run((2, 5, 9), steps=4)
+    assert same["corrected"] == [] and np.array_equal(again, before)
+
+
+def test_between_its_neighbours_a_correction_answers_as_a_whole_run_would(run: Any) -> None:
+    run((2, 5, 9))
+    _, corrected = run((2, 5, 7, 9))
+    report, whole = run((2, 5, 7, 9), correct=False)
+    assert report["corrected"] is None
+    assert np.array_equal(corrected[6:9], whole[6:9])
+    fresh, (_, alone) = JobContext(), run((2, 5, 7, 9), JobContext(), correct=False)
+    assert last_run(fresh) is None and np.array_equal(alone, whole), "what came before leaves no trace"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"empty_slices": []},
+        {"range": [1, 9]},
+        {"largest_island": True},
+        {"seed": 1},
+        {"normalisation": "window:-100,200"},
+        {"method": "autosam-linear", "steps": 1},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_is_not_painted_is_asked_wholly(run: Any, changes: dict[str, Any]) -> None:
+    run((2, 5, 9))
+    report, _ = run((2, 5, 9), **changes)
+    expected = [] if "empty_slices" in changes else None
+    assert (report["corrected"] is None) == (expected is None)
+    if expected is not None:
+        assert 0 in report["corrected"], "an end that is no longer declared is open again"
+
+
+@pytest.mark.usefixtures("finer")
+def test_another_segment_or_volume_is_no_correction(run: Any, guided: Any) -> None:
+    run((2, 5, 9))
+    one, volume = guided.folder / "one.seg.nrrd", guided.folder / "volume.nrrd"
+    fewer = replace(guided.truth, segments=guided.truth.segments[:1])
+    write_segmentation(keep_slices(fewer, 0, (2, 5, 9), NAMES[:1]), one)
+    assert guided.run(run.context, steps=0, correct=True, annotation=str(one))["corrected"] is None
+    run((2, 5, 9))
+    volume.write_bytes(volume.read_bytes().replace(b"\n\n", b"\n#\n\n", 1))
+    report, _ = run((2, 5, 9))
+    assert report["corrected"] is None, "the file changed, and with it perhaps the volume"
+
+
+def test_a_segment_may_be_renamed_meanwhile(run: Any, guided: Any) -> None:
+    """As Slicer does by itself: its segments have a tag that tells whether they are being worked on."""
+    run((2, 5, 9))
+    drawn = keep_slices(guided.truth, 0, (2, 5, 7, 9), NAMES)
+    segments = tuple(
+        replace(each, name=f"{each.name} 2", tags={"Segmentation.Status": "inprogress"}) for each in drawn.segments
+    )
+    write_segmentation(replace(drawn, segments=segments), guided.folder / "painted.seg.nrrd")
+    report = guided.run(run.context, steps=0, correct=True)
+    assert report["corrected"] == [6, 8] and [each["name"] for each in report["segments"]] == ["liver 2", "spleen 2"]
+
+
+def test_segments_that_did_not_change_keep_their_answers(run: Any, guided: Any) -> None:
+    """The spleen is painted on slices of its own, so that one more slice of the liver leaves its answers alone."""
+    path, classes = guided.folder / "apart.seg.nrrd", guided.folder / "classes.npy"
+    spleen = keep_slices(guided.truth, 0, (6, 8), ("spleen",)).layers
+    label = 1 + [segment.name for segment in guided.truth.segments].index("spleen")
+    results, answers = [], []
+    for slices in ((4, 10), (4, 5, 10)):
+        liver = keep_slices(guided.truth, 0, slices, ("liver",)).layers
+        write_segmentation(replace(guided.truth, layers=np.maximum(liver, spleen)), path)
+        changes = {"annotation": str(path), "classes": str(classes), "empty_slices": [], "correct": True, "steps": 0}
+        report = guided.run(run.context, **changes)
+        results.append(np.load(classes))
+        answers.append({i: row.clone() for i, row in last_run(run.context).learned.predictor._answered.items()})  # type: ignore[union-attr]
+    again = report["corrected"]
+    assert {6, 7, 8, 9} <= set(again) and not {10, 11} & set(again)
+    untouched = [index for index in range(len(results[0])) if index not in {*again, 5}]
+    assert np.array_equal(results[0][untouched], results[1][untouched])
+    before, after = (each[7] for each in answers)  # in the liver's gap, and in one of the spleen's that did not change
+    assert torch.equal(before[label], after[label]) and not torch.equal(before[3 - label], after[3 - label])
+
+
+def test_a_cancelled_correction_leaves_what_there_was(run: Any) -> None:
+    _, before = run((2, 5, 9))
+    with pytest.raises(CancelledError):
+        run((2, 5, 7, 9), StopAt("write"))
+    report, after = run((2, 5, 9))
+    assert report["corrected"] is not None and np.array_equal(before, after)
+
+
+def test_the_model_of_a_correction_is_made_when_it_is_wanted(run: Any, guided: Any) -> None:
+    path = guided.folder / "m.fewshot"
+    with pytest.raises(BadInputError, match="nothing"):
+        save_last_model({"path": str(path)}, run.context)
+    run((2, 5, 9), save_model=str(path))
+    three = load_model(path)
+    path.unlink()
+    run((2, 5, 7, 9), save_model=str(path))
+    assert not path.exists()
+    assert save_last_model({"path": str(path)}, run.context) == {"path": str(path)}
+    assert len(load_model(path).state.shown.masks) == len(three.state.shown.masks) + 1  # type: ignore[union-attr]
+    files = {name: guided.parameters[name] for name in ("volume", "cache", "device")}
+    applied = apply({**files, "model": str(path), "output": str(guided.folder / "b.seg.nrrd")}, JobContext())
+    assert applied["training"]["registration"]["used"]
+    with pytest.raises(BadInputError, match="path"):
+        save_last_model({"path": 3}, run.context)

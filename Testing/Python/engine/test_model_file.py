@@ -1,0 +1,195 @@
+"""A few-shot model that is damaged, or holds what no model of ours holds, is refused before any work."""
+
+import json
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from engine.conftest import StopAt
+from safetensors import safe_open
+from safetensors.torch import load, save
+
+import FewShotSAMLib
+from FewShotSAMLib.core.errors import BadInputError, CancelledError
+from FewShotSAMLib.core.painting import keep_slices
+from FewShotSAMLib.core.segmentation import write_segmentation
+from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.jobs import apply, complete_model
+from FewShotSAMLib.engine.model_check import DIGEST_KEY, METADATA_KEY, digest_of
+from FewShotSAMLib.engine.model_file import load_model, parse_model
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A model of the bundled encoder, of a tiny phantom."""
+    from FewShotSAMLib.core.painting import keep_slices
+    from FewShotSAMLib.core.phantom import ct_phantom
+
+    volume, truth = ct_phantom((8, 40, 48), seed=3)
+    painted = keep_slices(truth, 0, (2, 5), ("liver",))
+    result = FewShotSAMLib.propagate(volume, painted, steps=2, no_cache=True, device="cpu")
+    return result.model.content
+
+
+def rebuilt(content: bytes, change: Callable[[dict[str, Any], dict[str, Any]], None], folder: Path) -> bytes:
+    """The model with its description and tensors changed, and a digest that is right again."""
+    path = folder / "before.fewshot"
+    path.write_bytes(content)
+    with safe_open(path, "pt") as opened:
+        header = json.loads(opened.metadata()[METADATA_KEY])
+    tensors = dict(load(content))
+    del header[DIGEST_KEY]
+    change(header, tensors)
+    if "has_digest" in header:
+        header[DIGEST_KEY] = digest_of(save(tensors, metadata={METADATA_KEY: ""}), header)
+    return save(tensors, metadata={METADATA_KEY: json.dumps(header)})
+
+
+def _set(path: str, value: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    def change(header: dict[str, Any], tensors: dict[str, Any]) -> None:
+        *way, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+        place: Any = header
+        for part in way:
+            place = place[part]
+        place[last] = value
+
+    return change
+
+
+def _twice(header: dict[str, Any], tensors: dict[str, Any]) -> None:
+    header["segments"] *= 2
+
+
+def _nan(name: str) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    def change(header: dict[str, Any], tensors: dict[str, Any]) -> None:
+        chosen = next(each for each in tensors if each.startswith(name))
+        tensors[chosen] = tensors[chosen].clone()
+        tensors[chosen].view(-1)[3] = math.nan
+
+    return change
+
+
+def _cut(name: str) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+    def change(header: dict[str, Any], tensors: dict[str, Any]) -> None:
+        chosen = next(each for each in tensors if each.startswith(name) and tensors[each].ndim)
+        tensors[chosen] = tensors[chosen][:1].contiguous() if len(tensors[chosen]) > 1 else torch.zeros(7)
+
+    return change
+
+
+WRONG = {
+    "label 1.5": _set("segments.0.label_value", 1.5),
+    "label 0": _set("segments.0.label_value", 0),
+    "label huge": _set("segments.0.label_value", 10**40),
+    "label true": _set("segments.0.label_value", True),
+    "no name": _set("segments.0.name", None),
+    "long name": _set("segments.0.name", "x" * 256),
+    "no id": _set("segments.0.id", ""),
+    "two of one id": _twice,
+    "colour": _set("segments.0.color", [2, 0, 0]),
+    "colour of two": _set("segments.0.color", [1, 0]),
+    "segment of another kind": _set("segments.0", "liver"),
+    "no segments": _set("segments", []),
+    "unknown field": _set("segments.0.weight", 3),
+    "method": _set("method", "astrology"),
+    "plane": _set("plane", "oblique"),
+    "encoder": _set("encoder", 3),
+    "setting of another type": _set("settings.background_tokens", 1.5),
+    "setting beyond bounds": _set("settings.background_tokens", 10**9),
+    "unknown setting": _set("settings.magic", 1),
+    "region": _set("region", [1, 2]),
+    "window is no number": _set("normalisation.low", math.nan),
+    "window upside down": _set("normalisation.high", -1e9),
+    "version": _set("version", "2"),
+    "place": _set("atlas.place", [0, 0, math.inf]),
+    "grid": _set("atlas.geometry.size", [10**9, 10**9, 10**9]),
+    "token": _set("tokens", [{"label": 99, "slice": 0, "copy": 0}]),
+    "weights are no numbers": _nan("head."),
+    "exemplars are no numbers": _nan("shown.features"),
+    "masks cut": _cut("shown.masks"),
+    "atlas cut": _cut("atlas.grey"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_no_model_holds_is_refused(name: str, content: bytes, tmp_path: Path) -> None:
+    changed = rebuilt(content, WRONG[name], tmp_path)
+    with pytest.raises(BadInputError, match="not a few-shot model") as caught:
+        parse_model(changed, "m.fewshot")
+    assert "m.fewshot" in str(caught.value) and len(str(caught.value)) < 600
+
+
+def test_a_sound_model_is_read_with_and_without_its_digest(content: bytes, tmp_path: Path) -> None:
+    assert parse_model(rebuilt(content, lambda header, tensors: None, tmp_path)).segments[0].name == "liver"
+    older = rebuilt(content, lambda header, tensors: header.pop("has_digest") and None, tmp_path)
+    assert b"digest" not in older[:9000] and parse_model(older).plane == "axial"
+
+
+def test_every_damage_is_noticed(content: bytes) -> None:
+    rng = random.Random(4)
+    for _ in range(150):
+        damaged = bytearray(content)
+        kind = rng.randrange(3)
+        place = rng.randrange(min(len(damaged), rng.choice((8, 3000, len(damaged)))))
+        if kind == 0:
+            damaged[place] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            del damaged[place:]
+        else:
+            del damaged[place : place + rng.randint(1, 9)]
+        with pytest.raises(BadInputError, match="not a few-shot model"):
+            parse_model(bytes(damaged))
+
+
+@pytest.mark.parametrize("part", ["head.decoder", "head.network", "head.foreign"])
+def test_weights_of_other_shapes_are_refused_before_a_slice_is_encoded(
+    part: str, content: bytes, guided: Any, tmp_path: Path
+) -> None:
+    if part == "head.foreign":
+        FewShotSAMLib.Model(content).save(tmp_path / "complete.fewshot", device="cpu")
+        content = (tmp_path / "complete.fewshot").read_bytes()
+    (tmp_path / "odd.fewshot").write_bytes(rebuilt(content, _cut(part), tmp_path))
+    wanted = {"volume": guided.parameters["volume"], "output": str(tmp_path / "o.seg.nrrd"), "no_cache": True}
+    stages: list[str] = []
+    context = JobContext(lambda kind, fields: stages.append(fields.get("stage", "")))
+    with pytest.raises(BadInputError, match="incomplete or damaged"):
+        apply({"model": str(tmp_path / "odd.fewshot"), **wanted}, context)
+    assert not {"encode", "register", "predict"} & set(stages) and not (tmp_path / "o.seg.nrrd").exists()
+
+
+def test_what_other_volumes_need_takes_the_place_of_the_decoder(content: bytes, guided: Any, tmp_path: Path) -> None:
+    path = tmp_path / "m.fewshot"
+    FewShotSAMLib.Model(content).save(path, device="cpu")
+    complete, before = load_model(path), parse_model(content)
+    assert complete.state.tensors.keys() != before.state.tensors.keys()
+    assert len(complete.state.tensors) == len(before.state.tensors) and path.stat().st_size < len(content) + 10_000
+    assert b'\\"version\\": 3' in path.read_bytes()[:40_000]
+    written = path.read_bytes()
+    assert complete_model({"model": str(path), "device": "cpu"}, JobContext()) == {"path": str(path)}
+    assert path.read_bytes() == written, "what is there is not learned again"
+    again = guided.run(warm_start=str(path), steps=0, range=[5, 5], annotation=_liver(guided))["slices"]
+    path.write_bytes(content)
+    assert guided.run(warm_start=str(path), steps=0, range=[5, 5], annotation=_liver(guided))["slices"] == again
+    with pytest.raises(CancelledError):
+        complete_model({"model": str(path), "device": "cpu"}, StopAt("adapt"))
+    assert path.read_bytes() == content
+    with pytest.raises(BadInputError, match="model is None"):
+        complete_model({}, JobContext())
+
+
+def _liver(guided: Any) -> str:
+    path = guided.folder / "liver.seg.nrrd"
+    write_segmentation(keep_slices(guided.truth, 0, guided.painted, ("liver",)), path)
+    return str(path)
+
+
+def test_a_file_that_is_too_large_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "huge.fewshot"
+    with path.open("wb") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(BadInputError, match="no few-shot model is so large"):
+        load_model(path)

@@ -1,0 +1,122 @@
+"""Two structures, each painted on slices of its own: what each teaches, and what comes of it."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.metrics import dice
+from FewShotSAMLib.core.painting import keep_slices
+from FewShotSAMLib.core.segmentation import Segmentation, read_segmentation, write_segmentation
+from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.jobs import apply
+from FewShotSAMLib.engine.model_file import load_model
+
+LIVER, SPLEEN = (5, 8), (6, 9)
+
+
+@pytest.fixture
+def apart(guided: Any) -> Any:
+    """Liver and spleen painted on slices of their own, in the files of the case."""
+    write_segmentation(drawn(guided), guided.folder / "apart.seg.nrrd")
+    parameters = {**guided.parameters, "annotation": str(guided.folder / "apart.seg.nrrd"), "steps": 0}
+    return replace(guided, parameters=parameters)
+
+
+def drawn(case: Any) -> Segmentation:
+    one, other = keep_slices(case.truth, 0, LIVER, ("liver",)), keep_slices(case.truth, 0, SPLEEN, ("spleen",))
+    one.layers[...] += other.layers
+    return Segmentation(one.layers, case.truth.geometry, case.truth.segments)
+
+
+def found(case: Any, name: str = "result.seg.nrrd") -> dict[str, np.ndarray]:
+    result = read_segmentation(case.folder / name)
+    return {segment.name: result.mask(segment) for segment in result.segments}
+
+
+def truth(case: Any) -> dict[str, np.ndarray]:
+    return {segment.name: case.truth.mask(segment) for segment in case.truth.segments}
+
+
+def test_each_structure_is_found_on_the_others_slices(apart: Any) -> None:
+    report = apart.run()
+    result, right = found(apart), truth(apart)
+    assert not (result["liver"] & result["spleen"]).any()
+    for name, own, others, good in (("liver", LIVER, SPLEEN, 0.85), ("spleen", SPLEEN, LIVER, 0.7)):
+        np.testing.assert_array_equal(result[name][list(own)], right[name][list(own)])
+        assert dice(result[name][list(others)], right[name][list(others)]) > good
+    rows = {row["index"]: row for row in report["slices"]}
+    assert [rows[index]["origin"] for index in (*LIVER, *SPLEEN)] == ["painted"] * 4
+    assert rows[5]["predicted_segments"] == rows[8]["predicted_segments"] == [2] and rows[6]["confidence"] < 1
+    assert rows[0] == {"index": 0, "origin": "empty", "confidence": 1.0, "doubtful_pixels": 0.0}
+    assert {"liver", "spleen"} == {name for name in right for told in report["warnings"] if f"“{name}” is not" in told}
+
+
+def test_post_processing_leaves_what_is_painted(apart: Any) -> None:
+    apart.run(smooth_mm=8, fill_holes=True, range=[4, 9])
+    result, right = found(apart), truth(apart)
+    assert not (result["liver"] & result["spleen"]).any()
+    np.testing.assert_array_equal(result["liver"][list(LIVER)], right["liver"][list(LIVER)])
+    np.testing.assert_array_equal(result["spleen"][list(SPLEEN)], right["spleen"][list(SPLEEN)])
+
+
+def test_beyond_the_range_painted_slices_are_as_painted(apart: Any) -> None:
+    rows = {row["index"]: row for row in apart.run(range=[7, 7])["slices"]}
+    assert set(rows) == {0, 7, *LIVER, *SPLEEN}
+    assert all(rows[index]["origin"] == "painted" for index in (*LIVER, *SPLEEN))
+    assert not any("predicted_segments" in row for row in rows.values())
+    assert not found(apart)["spleen"][list(LIVER)].any()
+
+
+def test_the_slices_of_one_teach_it_alone(apart: Any) -> None:
+    """The liver comes out as if the spleen's slices had not been painted, where they are far from the spleen's."""
+    apart.run()
+    together = found(apart)["liver"][7]
+    alone = keep_slices(apart.truth, 0, LIVER, ("liver",))
+    write_segmentation(alone, apart.folder / "alone.seg.nrrd")
+    apart.run(annotation=str(apart.folder / "alone.seg.nrrd"))
+    assert dice(found(apart)["liver"][7], together) > 0.98
+
+
+@pytest.mark.parametrize("method", ["few-shot", "autosam-cnn", "lora", "cheap-lunch", "pixel-classifier"])
+def test_every_kind_of_method_learns_from_them(apart: Any, method: str) -> None:
+    report = apart.run(method=method, steps=0 if method == "pixel-classifier" else 4, range=[5, 8])
+    assert np.isfinite(report["training"]["loss"]) and report["training"]["loss"] < 20
+    result, right = found(apart), truth(apart)
+    np.testing.assert_array_equal(result["liver"][list(LIVER)], right["liver"][list(LIVER)])
+    np.testing.assert_array_equal(result["spleen"][list(SPLEEN)], right["spleen"][list(SPLEEN)])
+    if method == "pixel-classifier":
+        assert min(dice(result[name][7], right[name][7]) for name in right) > 0.4
+
+
+def test_a_model_keeps_what_is_known_of_each(apart: Any) -> None:
+    path = apart.folder / "m.fewshot"
+    context = JobContext()
+    apart.run(context, save_model=str(path), range=[7, 7])
+    shown = load_model(path).state.shown
+    assert shown is not None and shown.known is not None
+    assert shown.known.tolist() == [[True, True], [True, False], [False, True], [True, False], [False, True]]
+    assert shown.numbers(2) == [0, 2, 4]
+    parameters = {"model": str(path), "volume": apart.parameters["volume"], "range": [7, 7], "device": "cpu"}
+    report = apply({**parameters, "output": str(apart.folder / "applied.seg.nrrd")}, context)
+    assert np.isfinite(report["mean_confidence"])
+
+
+def test_without_unknown_slices_a_model_stays_as_earlier_versions_read_it(guided: Any) -> None:
+    guided.run(steps=0, save_model=str(guided.folder / "m.fewshot"), model_as_is=True, range=[5, 5])
+    shown = load_model(guided.folder / "m.fewshot").state.shown
+    assert shown is not None and shown.known is None
+    assert b'\\"version\\": 1' in (guided.folder / "m.fewshot").read_bytes()[:4000]
+
+
+def test_none_of_a_segment_can_be_said_of_a_slice(apart: Any) -> None:
+    report = apart.run(empty_of={"spleen": [8], "liver": [9]})
+    assert not found(apart)["spleen"][8].any() and not found(apart)["liver"][9].any()
+    assert found(apart)["spleen"][5].any() and found(apart)["liver"][6].any()
+    assert [segment["empty_slices"] for segment in report["segments"]] == [[9], [8]]
+    rows = {row["index"]: row for row in report["slices"]}
+    assert "predicted_segments" not in rows[8] and rows[8]["confidence"] == 1.0 and "predicted_segments" in rows[6]
+    with pytest.raises(BadInputError, match="no segment “kidney”"):
+        apart.run(empty_of={"kidney": [8]})

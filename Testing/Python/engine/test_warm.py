@@ -1,0 +1,114 @@
+"""What the background process remembers of a file is bound to the file's content."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK
+
+from FewShotSAMLib.core import identity
+from FewShotSAMLib.core.identity import FileIdentity, files_of_volume
+from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.warm import warm_volume
+
+
+def _nhdr(folder: Path, voxels: np.ndarray) -> tuple[Path, Path]:
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels), str(folder / "a.nhdr"), False)
+    return folder / "a.nhdr", folder / "a.raw"
+
+
+def _mhd(folder: Path, voxels: np.ndarray) -> tuple[Path, Path]:
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels), str(folder / "a.mhd"), False)
+    return folder / "a.mhd", folder / "a.raw"
+
+
+def _pair(folder: Path, voxels: np.ndarray) -> tuple[Path, Path]:
+    nibabel.save(nibabel.Nifti1Pair(voxels.T, np.eye(4)), folder / "a.hdr")
+    return folder / "a.hdr", folder / "a.img"
+
+
+def _single(folder: Path, voxels: np.ndarray) -> tuple[Path, Path]:
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels), str(folder / "a.nrrd"), False)
+    return folder / "a.nrrd", folder / "a.nrrd"
+
+
+@pytest.fixture
+def voxels() -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 200, (3, 8, 9), dtype=np.int16)
+
+
+def _change(file: Path) -> None:
+    """Another last voxel, at the same size and time."""
+    before = file.stat()
+    content = bytearray(file.read_bytes())
+    content[-2] ^= 1
+    with file.open("r+b") as stream:
+        stream.write(content)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("write", [_nhdr, _mhd, _pair, _single])
+@pytest.mark.parametrize("is_old", [True, False])
+def test_a_changed_data_file_is_read_again(
+    write: Callable[[Path, np.ndarray], tuple[Path, Path]],
+    is_old: bool,
+    voxels: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    header, data = write(tmp_path, voxels)
+    if is_old:  # so that nothing is in doubt, and times alone have to tell
+        monkeypatch.setattr(identity, "YOUNG_NS", -(10**18))
+    context = JobContext()
+    first = warm_volume(header, context)
+    assert warm_volume(header, context) is first
+    _change(data)
+    second = warm_volume(header, context)
+    assert second is not first and second.content_hash != first.content_hash
+
+
+def test_a_file_replaced_by_another_of_the_same_size_and_time_is_read_again(voxels: np.ndarray, tmp_path: Path) -> None:
+    header, _ = _single(tmp_path, voxels)
+    (tmp_path / "other").mkdir()
+    other, _ = _single(tmp_path / "other", voxels[::-1].copy())
+    context = JobContext()
+    first, facts = warm_volume(header, context), header.stat()
+    os.utime(other, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    other.replace(header)
+    assert header.stat().st_size == facts.st_size
+    assert warm_volume(header, context).content_hash != first.content_hash
+
+
+def test_a_volume_changed_while_it_is_read_is_not_remembered(voxels: np.ndarray, tmp_path: Path) -> None:
+    header, data = _nhdr(tmp_path, voxels)
+    known = FileIdentity(files_of_volume(header) or ())
+    assert known.is_same()
+    _change(data)
+    assert not known.is_same()
+    data.unlink()
+    assert not known.is_same()
+
+
+def test_doubt_ends_with_time(voxels: np.ndarray, tmp_path: Path) -> None:
+    header, data = _single(tmp_path, voxels)
+    now = [header.stat().st_ctime_ns]
+    known = FileIdentity([header], lambda: now[0])
+    assert not known.is_certain
+    now[0] += identity.YOUNG_NS + 1
+    assert known.is_same() and known.is_certain
+    _change(data)
+    assert not known.is_same()
+
+
+def test_volumes_whose_files_cannot_be_told_are_not_remembered(voxels: np.ndarray, tmp_path: Path) -> None:
+    header, data = _nhdr(tmp_path, voxels)
+    text = header.read_bytes()
+    header.write_bytes(text.replace(b"data file: a.raw", b"data file: LIST\na.raw"))
+    assert files_of_volume(header) == (header, data)
+    header.write_bytes(text.replace(b"data file: a.raw", b"data file: a%02d.raw 1 3 1"))
+    assert files_of_volume(header) is None
+    header.write_bytes(text)
+    assert files_of_volume(header) == (header, data)
