@@ -37,7 +37,7 @@ def makeLibraryImportable() -> None:
 
 
 def forgetLibrary() -> None:
-    """Drop the library's modules, so that the next import reads the files anew."""
+    """Drop the library's modules, so that the next import reads the files again."""
     for name in [name for name in sys.modules if name.partition(".")[0] == LIBRARY]:
         del sys.modules[name]
 
@@ -103,7 +103,7 @@ class FewShotSAMWidget(ScriptedLoadableModuleWidget):
             slicer.util.errorDisplay(str(error), windowTitle="FewShotSAM")
             return
         slicer.app.connect("aboutToQuit()", self.onQuit)
-        if getattr(self.parent, "isEntered", False):  # Slicer's Reload makes the panel anew, and tells of no entering
+        if getattr(self.parent, "isEntered", False):  # Slicer's Reload makes the panel again, and tells of no entering
             self.enter()
 
     def enter(self) -> None:
@@ -133,7 +133,7 @@ class FewShotSAMWidget(ScriptedLoadableModuleWidget):
             self.root = None
 
     def onReload(self) -> None:
-        """The developer's Reload button: the library is read anew too."""
+        """The developer's Reload button: the library is read again too."""
         self.cleanup()
         forgetLibrary()
         super().onReload()
@@ -157,8 +157,9 @@ class FewShotSAMLogic(ScriptedLoadableModuleLogic):
     def propagate(self, volumeNode: Any, segmentationNode: Any, **options: Any) -> Any:
         """Learn from the painted slices of a segmentation and segment the other slices of the volume.
 
-        emptySlices: slices that hold none of the segments, besides those declared in the panel. axis: 0, 1 or 2 of the
-        array (k, j, i) along which is painted; else as chosen in the panel, or found. sliceRange: first and last slice
+        emptySlices: slices that hold none of the segments, besides those declared in the panel; emptyOf: none of one
+        segment, by its name, as in {"Spleen": [3, 40]}. axis: 0, 1 or 2 of the array (k, j, i) along which is painted;
+        else as chosen in the panel, or found. sliceRange: first and last slice
         to predict. asNewSegmentation: leave `segmentationNode` as it is. All other options are those of the command
         line: method, encoder, checkpoint, device, precision, largest_island, fill_holes, smooth_mm, cache_limit_gb.
         onProgress(progress): hears text, fraction and remaining_s. onFinished(result, error): called at the end, and

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,13 +26,27 @@ class _Voxels:
     first: tuple[int, int, int]
 
 
+@dataclass(frozen=True)
+class Place:
+    """The slices `indices` along `axis`, but for a segment, by its id, those that are spared."""
+
+    axis: int
+    indices: Sequence[int]
+    spared: Mapping[str, Collection[int]]
+
+    def of(self, segmentId: str) -> list[int]:
+        """The slices of a segment."""
+        spared = set(self.spared.get(segmentId, ()))
+        return [int(index) for index in self.indices if index not in spared]
+
+
 class Commit:
-    """Writes classes into segments on the slices `indices` along `axis`, and on no others.
+    """Writes classes into segments on the slices of `place`, and on no others.
 
     toVolume: see `segmentationToVolume`; the classes lie on the volume's grid, wherever segmentation and volume are.
     First every segment is erased where it no longer belongs, then all are painted. Each step is a mask of the voxels
     to change, so whatever Slicer does with the rest of a labelmap, it has nothing to write there. What the user's
-    masking forbids is left out beforehand: the logic would find it anew for the whole volume at every step, and
+    masking forbids is left out beforehand: the logic would find it again for the whole volume at every step, and
     between erasing and painting the answer can differ.
     """
 
@@ -42,17 +56,20 @@ class Commit:
         volume: SceneVolume,
         node: slicer.vtkMRMLSegmentationNode,
         toVolume: np.ndarray,
-        axis: int,
-        indices: Sequence[int],
+        place: Place,
     ) -> None:
         self._editor, self._volume, self._node, self._toVolume = editor, volume, node, toVolume
         self._settings = editor.settings(node)
-        # Which planes to visit, and which pixels of them; slices along j and i are lines of each k plane.
-        self._planes = sorted({int(index) for index in indices}) if axis == 0 else range(volume.geometry.shape[0])
-        self._pixels = np.ones(volume.geometry.slice_shape(0), bool)
-        if axis > 0:
-            self._pixels[...] = False
-            self._pixels[(slice(None),) * (axis - 1) + (list(indices),)] = True
+        self._place = place
+
+    def _visited(self, segmentId: str) -> tuple[Sequence[int], np.ndarray]:
+        """Which k planes to visit, and which pixels of them; slices along j and i are lines of each k plane."""
+        axis, indices, shape = self._place.axis, self._place.of(segmentId), self._volume.geometry.shape
+        if axis == 0:
+            return sorted(set(indices)), np.ones(shape[1:], bool)
+        pixels = np.zeros(shape[1:], bool)
+        pixels[(slice(None),) * (axis - 1) + (indices,)] = True
+        return range(shape[0]), pixels
 
     def run(self, ids: Sequence[str], classes: np.ndarray) -> None:
         """Write classes 1, 2 ... of `classes` (K, J, I) into the segments `ids`, as one step of Undo.
@@ -104,27 +121,31 @@ class Commit:
         return sceneSegments(self._node, self._volume.geometry, self._toVolume)
 
     def _segment(self, segmentId: str) -> SceneSegment:
-        # Found anew each time: Slicer may have moved it to another labelmap.
+        # Found again each time: Slicer may have moved it to another labelmap.
         return next(each for each in self._segments() if each.id == segmentId)
 
     def _erased(self, segment: SceneSegment, number: int, classes: np.ndarray, masking: Masking) -> _Voxels | None:
         """Where a segment holds voxels that are not of class `number` any more, and may be erased."""
         mask = self._noVoxels()
-        for k in self._planes:
+        planes, pixels = self._visited(segment.id)
+        for k in planes:
             if drawOn(mask[k], segment, k):
-                mask[k] &= self._pixels & (classes[k] != number)
+                mask[k] &= pixels & (classes[k] != number)
                 mask[k] &= masking.erasable(segment.id, k)
         return _cropped(mask)
 
     def _painted(self, ids: Sequence[str], classes: np.ndarray, masking: Masking) -> list[_Voxels | None]:
-        """Where each segment is to be painted, and may be."""
-        found = []
-        for number, segmentId in enumerate(ids, start=1):
+        """Where each segment is to be painted, and may be; not where it is already."""
+        found, segments = [], self._segments()
+        for number, own in enumerate(chosenSegments(segments, ids), start=1):
             mask = self._noVoxels()
-            for k in self._planes:
-                np.logical_and(classes[k] == number, self._pixels, out=mask[k])
+            planes, pixels = self._visited(own.id)
+            beside = [each for each in segments if each.owner is not own.owner]
+            for k in planes:
+                np.logical_and(classes[k] == number, pixels, out=mask[k])
                 if mask[k].any():
-                    mask[k] &= masking.paintable(segmentId, k)
+                    mask[k] &= masking.paintable(own.id, k)
+                    mask[k] &= _lacks(own, beside, k, mask[k].shape)
             found.append(_cropped(mask))
         return found
 
@@ -145,6 +166,15 @@ class Commit:
         if lattice is None or latticeToRas is None:
             return imageOfArray(mask, np.linalg.solve(self._toVolume, volumeToRas), voxels.first)
         return imageOfArray(lattice.turn(mask), latticeToRas, lattice.first_index(box.size))
+
+
+def _lacks(segment: SceneSegment, others: Sequence[SceneSegment], k: int, shape: tuple[int, ...]) -> np.ndarray:
+    """(J, I) bool: pixels of a plane that a segment does not hold, or not alone."""
+    held, shared = np.zeros(shape, bool), np.zeros(shape, bool)
+    drawOn(held, segment, k)
+    for each in others:
+        drawOn(shared, each, k)
+    return ~held | shared
 
 
 def _meet(segment: SceneSegment, voxels: _Voxels) -> bool:

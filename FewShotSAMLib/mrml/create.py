@@ -69,6 +69,15 @@ def addSegments(
     _add(node, _placed(volume, segmentation))
 
 
+def fillSegmentation(
+    node: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLVolumeNode, segmentation: Segmentation
+) -> None:
+    """Put the segments of a finished segmentation of the volume in the place of all of a node; errors as above."""
+    placed = _placed(volume, segmentation)
+    node.GetSegmentation().RemoveAllSegments()
+    _add(node, placed)
+
+
 def _placed(volume: slicer.vtkMRMLVolumeNode, segmentation: Segmentation) -> Segmentation:
     if not segmentation.segments:
         raise BadInputError("The result holds no segments.", "Propagate again.")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import slicer
 
 from FewShotSAMLib.core.segmentation import Segmentation
-from FewShotSAMLib.mrml.commit import Commit
-from FewShotSAMLib.mrml.create import addSegmentation, createSegmentation
+from FewShotSAMLib.mrml.commit import Commit, Place
+from FewShotSAMLib.mrml.create import addSegmentation, createSegmentation, fillSegmentation
 from FewShotSAMLib.mrml.editor import Editor, SegmentEditor
 from FewShotSAMLib.mrml.export import exportSegments
 from FewShotSAMLib.mrml.nodes import segmentationNode, volumeNode
@@ -53,11 +53,18 @@ class MRMLScene:
         return createSegmentation(self._scene, volumeNode(self._scene, volume_id)).GetID()
 
     def commit(
-        self, target: Target, segment_ids: Sequence[str], classes: np.ndarray, axis: int, indices: Sequence[int]
+        self,
+        target: Target,
+        segment_ids: Sequence[str],
+        classes: np.ndarray,
+        axis: int,
+        indices: Sequence[int],
+        spared: Mapping[str, Collection[int]] | None = None,
     ) -> None:
         """Write results into segments on the slices `indices` along `axis`, as one step of Undo."""
         volume, segmentation, toVolume = self._nodes(target)
-        Commit(self._editor, sceneVolume(volume), segmentation, toVolume, axis, indices).run(segment_ids, classes)
+        place = Place(axis, tuple(indices), spared or {})
+        Commit(self._editor, sceneVolume(volume), segmentation, toVolume, place).run(segment_ids, classes)
 
     def clear_slice(self, target: Target, segment_ids: Sequence[str], axis: int, index: int) -> None:
         """Erase segments on one slice, as one step of Undo."""
@@ -77,6 +84,23 @@ class MRMLScene:
     def add_segmentation(self, volume_id: str, segmentation: Segmentation, name: str) -> str:
         """Bring in a finished segmentation of a volume as a node of its own; returns its id."""
         return addSegmentation(self._scene, volumeNode(self._scene, volume_id), segmentation, name).GetID()
+
+    def restore_segmentation(self, target: Target, segmentation: Segmentation, name: str) -> str:
+        """Bring back what was painted: into the target's segmentation where nothing is painted in it, else as a node of
+        its own; returns the id of the node."""
+        if not self._holdsNothing(target):
+            return self.add_segmentation(target.volume, segmentation, name)
+        volume, node, _ = self._nodes(target)
+        fillSegmentation(node, volume, segmentation)
+        return target.segmentation
+
+    def _holdsNothing(self, target: Target) -> bool:
+        """Whether there is a segmentation, lying as the volume does, and no voxel in it."""
+        if not self.exists(target.segmentation):
+            return False
+        volume, node, _ = self._nodes(target)
+        isAlike = node.GetTransformNodeID() == volume.GetTransformNodeID()
+        return isAlike and not any((each.labels == each.label_value).any() for each in self.segments(target))
 
     def note(self, segmentation_id: str) -> str:
         """What `set_note` stored, "" at first."""

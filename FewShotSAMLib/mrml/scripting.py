@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -121,6 +121,7 @@ class Scripting:
         volume: slicer.vtkMRMLVolumeNode,
         segmentation: slicer.vtkMRMLSegmentationNode,
         emptySlices: Sequence[int] = (),
+        emptyOf: Mapping[str, Sequence[int]] | None = None,
         axis: int | None = None,
         sliceRange: tuple[int, int] | None = None,
         asNewSegmentation: bool = False,
@@ -131,7 +132,9 @@ class Scripting:
         """Learn from the painted slices and segment the others; see `FewShotSAMLogic.propagate`."""
         settings = _settings(options)
         target = Target(_idOf(volume, "volume"), _idOf(segmentation, "segmentation"))
-        steps = self._propagating(target, list(emptySlices), axis, sliceRange, asNewSegmentation)
+        empty: dict[str | None, Sequence[int]] = {None: emptySlices}
+        empty.update((emptyOf or {}).items())
+        steps = self._propagating(target, empty, axis, sliceRange, asNewSegmentation)
         return self._run(steps, settings, segmentation, onProgress, onFinished)
 
     def applyModel(
@@ -258,7 +261,7 @@ class Scripting:
     def _propagating(
         self,
         target: Target,
-        emptySlices: Sequence[int],
+        empty: Mapping[str | None, Sequence[int]],
         axis: int | None,
         sliceRange: tuple[int, int] | None,
         asNewSegmentation: bool,
@@ -269,11 +272,12 @@ class Scripting:
         if axis is not None:
             session.set_axis(_checkedAxis(axis))
         session.look_now()
-        self._declareEmpty(session, target, emptySlices)
+        for segment, indices in empty.items():
+            self._declareEmpty(session, target, indices, segment)
         session.range = sliceRange
         if reason := session.why_not():
             raise BadInputError(reason)
-        session.propagate()
+        session.propagate(whole=True)
         yield from self._wait(session)
         if session.state is not State.PREVIEW:
             raise self._failure()
@@ -291,9 +295,9 @@ class Scripting:
         session = self._openSession()
         session.apply_model(read_entry(path), [volumeId])
         yield from self._wait(session)
-        if not session.added:
+        if session.applied is None or not session.applied.results:
             raise self._failure()
-        yield Result(self._nodes.GetNodeByID(session.added[0]), None, self._warnings())
+        yield Result(self._nodes.GetNodeByID(session.applied.results[0]), None, self._warnings())
 
     def _wait(self, session: Session) -> Iterator[None]:
         while self._mistake is None and session.is_busy:
@@ -306,7 +310,10 @@ class Scripting:
         if self._mistake is not None:
             raise self._mistake
 
-    def _declareEmpty(self, session: Session, target: Target, indices: Sequence[int]) -> None:
+    def _declareEmpty(
+        self, session: Session, target: Target, indices: Sequence[int], segment: str | None = None
+    ) -> None:
+        """Slices that hold none of the segments, or of the one with this name or id."""
         if not indices:
             return
         if session.axis is None:
@@ -316,7 +323,16 @@ class Scripting:
             if not 0 <= index < count:
                 hint = f"Slices along axis {session.axis} are numbered from 0 to {count - 1}."
                 raise BadInputError(f"There is no slice {index} to be empty.", hint)
-            session.set_empty(int(index), True)
+            for segmentId in [None] if segment is None else self._idsOf(target, segment):
+                session.set_empty(int(index), True, segmentId)
+
+    def _idsOf(self, target: Target, segment: str) -> list[str]:
+        known = self._scene.segments(target)
+        found = [each.id for each in known if segment in (each.id, each.name)]
+        if not found:
+            names = ", ".join(each.name for each in known)
+            raise BadInputError(f"There is no segment “{segment}” to be without slices.", f"Choose one of: {names}.")
+        return found
 
     def _failure(self) -> FewShotSAMError:
         """Why there is no result: what was said last."""

@@ -10,7 +10,7 @@ SURFACE = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
 
 
 class SurfaceUpdate:
-    """Drops surfaces before their labelmaps change and makes them anew afterwards; nothing where none are shown.
+    """Drops surfaces before their labelmaps change and makes them again afterwards; nothing where none are shown.
 
     Slicer would make the surface of a segment again at each of several changes, for a second or more each.
     """

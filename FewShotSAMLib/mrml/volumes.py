@@ -9,6 +9,7 @@ import vtk
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.mrml.grids import arrayOfMatrix, geometryOfMatrix, isEmpty, viewOfImage
+from FewShotSAMLib.mrml.hierarchy import modalityOf
 from FewShotSAMLib.workflow.scene import SceneVolume
 
 _COLOR_COMPONENTS = (3, 4)
@@ -39,9 +40,9 @@ def sceneVolume(node: slicer.vtkMRMLVolumeNode) -> SceneVolume:
             f"Volume '{node.GetName()}' holds {voxels.shape[3]} values per voxel and is no colour volume.",
             "Choose a volume with one value per voxel; of a time series, extract one volume first.",
         )
-    image = node.GetImageData()
-    version = hash((image.GetMTime(), image.GetPointData().GetScalars().GetMTime(), geometry))
-    return SceneVolume(node.GetID(), node.GetName() or "", voxels, geometry, image, version, _window(node))
+    image, modality = node.GetImageData(), modalityOf(node)
+    version = hash((image.GetMTime(), image.GetPointData().GetScalars().GetMTime(), geometry, modality))
+    return SceneVolume(node.GetID(), node.GetName() or "", voxels, geometry, image, version, _window(node), modality)
 
 
 def _window(node: slicer.vtkMRMLVolumeNode) -> tuple[float, float] | None:

@@ -156,7 +156,7 @@ class AdvancedSection:
             self._messages.attempt(self._services.session.download, encoder.name)
 
     def _onClearCache(self) -> None:
-        text = _("Delete all cached embeddings? They are computed anew when they are needed.")
+        text = _("Delete all cached embeddings? They are computed again when they are needed.")
         if self._services.dialogs.confirm(text, _("Delete cache")):
             self._messages.attempt(self._services.session.clear_cache)
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from FewShotSAMLib.core.pace import Work
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.texts import PROBLEM_COLOR, colored, escaped
 from FewShotSAMLib.widgets.workflow_texts import translated
-from FewShotSAMLib.workflow.cost import cost_of, slices_to_encode
+from FewShotSAMLib.workflow.cost import cost_of
 
 
-def sliceCount(services: Services) -> int:
-    """How many slices the encoder has to see; 0 while that is not known."""
+def work(services: Services) -> Work | None:
+    """What a run would have to do; None while that is not known."""
     session = services.session
     if session.target is None or session.axis is None:
-        return 0
-    count = services.views.sliceCount(session.target.volume, session.axis)
-    return slices_to_encode(session.range, count, session.painted)
+        return None
+    return session.work(services.views.sliceCount(session.target.volume, session.axis))
 
 
 def costText(services: Services) -> str:
     """Rich text: how long it takes, and in red what memory is short; "" while nothing is known."""
     session = services.session
-    cost = cost_of(session.machine, session.settings, sliceCount(services))
+    cost = cost_of(session.machine, session.settings, work(services))
     if cost is None:
         return ""
     lines = [] if cost.time is None else [escaped(translated(cost.time.text))]

@@ -48,3 +48,7 @@ class Dialogs:
         """The path of a file to write, "" where the user cancelled. The dialog asks before it overwrites
         what was typed; `completePath` does for what is added to it."""
         return str(qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, name, filters) or "")
+
+    def showPage(self, path: Path) -> None:
+        """Show a page in the user's browser."""
+        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(path)))

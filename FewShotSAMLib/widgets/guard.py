@@ -30,7 +30,7 @@ class Failures:
         return type(cls.__name__, (cls,), {name: self._guarded(name, method) for name, method in methods.items()})
 
     def ofAction(self, error: Exception) -> None:
-        """An action of the user or a step of the session failed: what runs is dropped, so that all can begin anew."""
+        """An action of the user or a step of the session failed: what runs is dropped, so that all can begin again."""
         self._log(error)
         try:
             self._session.give_up(error)

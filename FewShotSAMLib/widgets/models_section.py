@@ -34,6 +34,7 @@ class ModelsSection:
         ui.deleteModelButton.connect("clicked()", self._onDelete)
         ui.exportModelButton.connect("clicked()", self._onExport)
         ui.applyModelButton.connect("clicked()", self._onApply)
+        ui.showTableButton.connect("clicked()", self._onShowTable)
         ui.modelList.connect("itemSelectionChanged()", self._updateButtons)
         ui.volumeList.connect("itemChanged(QListWidgetItem*)", self._onVolumeTicked)
         ui.modelsSection.connect("contentsCollapsed(bool)", self._onCollapsed)
@@ -110,6 +111,7 @@ class ModelsSection:
         self._ui.saveModelButton.setToolTip(
             _("Keep what the last run learned.") if session.learned_model else _("Propagate first.")
         )
+        self._ui.showTableButton.setVisible(self._page() is not None)
         free = not session.is_busy
         volumes = bool(self._tickedVolumes())
         self._ui.applyModelButton.setEnabled(chosen and free and volumes)
@@ -167,3 +169,12 @@ class ModelsSection:
         entry = self._chosen()
         if entry is not None:
             self._messages.attempt(self._services.session.apply_model, entry, self._tickedVolumes())
+
+    def _page(self) -> Path | None:
+        applied = self._services.session.applied
+        return None if applied is None else applied.page
+
+    def _onShowTable(self) -> None:
+        page = self._page()
+        if page is not None:
+            self._services.dialogs.showPage(page)

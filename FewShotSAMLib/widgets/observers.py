@@ -9,7 +9,7 @@ import slicer
 import vtk
 from slicer.util import VTKObservationMixin
 
-_LAST = -100.0  # priority: after Slicer's selectors, which fill their lists anew at the same events
+_LAST = -100.0  # priority: after Slicer's selectors, which fill their lists again at the same events
 
 
 class SceneObservers(VTKObservationMixin):

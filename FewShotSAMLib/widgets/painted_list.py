@@ -10,19 +10,22 @@ import numpy as np
 import qt
 
 from FewShotSAMLib.core.errors import FewShotSAMError
+from FewShotSAMLib.widgets.absent_line import hexColor
 from FewShotSAMLib.widgets.images import toPixmap
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
-from FewShotSAMLib.widgets.texts import escaped
+from FewShotSAMLib.widgets.texts import WARNING_COLOR, colored, escaped, shortened
 from FewShotSAMLib.widgets.translation import _
 from FewShotSAMLib.workflow import PaintedSlice
 
 _THUMBNAIL = 56
 _SLICE, _SEGMENTS = 0, 1
+_LONGEST_NAME, _LONGEST_ODD = 22, 16
+"""Characters of a segment's name that a row has room for, beside a mark; the tool tip has all of it."""
 
 
 class PaintedList:
-    """A QTreeWidget: thumbnail, number and tick, then the segments in their colours. A click goes to the slice."""
+    """A QTreeWidget: thumbnail, number and tick, then what is known of the segments. A click goes to the slice."""
 
     def __init__(self, tree: Any, services: Services, messages: Messages, onSelected: Callable[[], None]) -> None:
         self._tree = tree
@@ -72,7 +75,7 @@ class PaintedList:
             found = self._services.scene.segments(target) if target is not None else []
         except FewShotSAMError:
             return {}  # likewise
-        return {each.id: (each.name, "#" + bytes(round(255 * part) for part in each.color).hex()) for each in found}
+        return {each.id: (each.name, hexColor(each.color)) for each in found}
 
     def _fill(self, painted: tuple[PaintedSlice, ...], segments: dict[str, tuple[str, str]]) -> None:
         selected = self.selectedSlice()
@@ -82,8 +85,21 @@ class PaintedList:
             for entry in painted:
                 item = self._items[entry.index] = _item(entry)
                 self._tree.addTopLevelItem(item)
-                self._tree.setItemWidget(item, _SEGMENTS, _label(entry, segments))
+                self._tree.setItemWidget(item, _SEGMENTS, self._label(entry, segments))
                 item.setSelected(entry.index == selected)
+
+    def _label(self, entry: PaintedSlice, segments: dict[str, tuple[str, str]]) -> Any:
+        label = qt.QLabel("<br>".join(_lines(entry, segments)))
+        label.setToolTip(_tip(entry, segments))
+        label.setContentsMargins(0, 2, 0, 2)
+        if entry.odd_ids:  # a click beside its link goes to the slice still
+            label.connect("linkActivated(QString)", lambda link: self._untick(int(link)))
+        else:
+            label.setAttribute(qt.Qt.WA_TransparentForMouseEvents)
+        return label
+
+    def _untick(self, index: int) -> None:
+        self._messages.attempt(self._services.session.set_ticked, index, False)
 
     @contextmanager
     def _filling(self) -> Iterator[None]:
@@ -128,11 +144,35 @@ def _item(entry: PaintedSlice) -> Any:
     return item
 
 
-def _label(entry: PaintedSlice, segments: dict[str, tuple[str, str]]) -> Any:
+def _lines(entry: PaintedSlice, segments: dict[str, tuple[str, str]]) -> list[str]:
+    """What is known of each segment, a line each."""
     if entry.empty:
-        label = qt.QLabel(_("declared empty"))
-    else:
-        known = [segments.get(segmentId, (segmentId, "#808080")) for segmentId in entry.segment_ids]
-        label = qt.QLabel("<br>".join(f'<font color="{color}">■</font> {escaped(name)}' for name, color in known))
-    label.setAttribute(qt.Qt.WA_TransparentForMouseEvents)
-    return label
+        return [_("declared empty")]
+
+    def told(text: str, segmentId: str, most: int = _LONGEST_NAME) -> str:
+        name, color = segments.get(segmentId, (segmentId, "#808080"))
+        return text.format(f'<font color="{color}">■</font> {escaped(shortened(name, most))}')
+
+    lines = []
+    for each in entry.segment_ids:
+        if each in entry.odd_ids:
+            lines.append(f"{told('{0}', each, _LONGEST_ODD)} {colored(_('very little'), WARNING_COLOR)}")
+        else:
+            lines.append(told("{0}", each))
+    if entry.odd_ids and entry.ticked:
+        lines.append(f'<a href="{entry.index}">{_("Untick")}</a>')
+    lines += [told(_("none of {0}"), each) for each in entry.absent_ids]
+    return lines + [told(_("{0} ?"), each) for each in entry.unknown_ids]
+
+
+def _tip(entry: PaintedSlice, segments: dict[str, tuple[str, str]]) -> str:
+    """What the marks mean, and the names that are too long for their lines."""
+    told = []
+    if entry.odd_ids:
+        told.append(_("Far less than on the painted slices beside it. Complete it, erase it, or untick the slice."))
+    if entry.unknown_ids:
+        told.append(_("“?”: not painted on this slice, and looked for there. Where there is none of it, say so below."))
+    ids = (*entry.segment_ids, *entry.absent_ids, *entry.unknown_ids)
+    names = [segments[each][0] for each in ids if each in segments]
+    told += [name for name in names if len(name) > _LONGEST_ODD]
+    return "<br>".join(map(escaped, told))

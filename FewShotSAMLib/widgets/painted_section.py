@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from FewShotSAMLib.widgets.absent_line import AbsentLine
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.translation import _
@@ -25,6 +26,7 @@ class PaintedSection:
         self._paint = onPaint
         self._updating = False
         self._list = makeList(ui.paintedList, services, messages, self._updateButtons)
+        self._absent = AbsentLine(ui.absentLabel, services, messages)
         ui.paintButton.connect("clicked()", self._onPaint)
         ui.deleteSliceButton.connect("clicked()", self._onDelete)
         ui.emptySliceButton.connect("clicked()", self.declareEmpty)
@@ -70,6 +72,7 @@ class PaintedSection:
     def _updateButtons(self) -> None:
         free = not self._services.session.is_busy
         current = self.currentSlice()
+        self._absent.update(current)
         button = self._ui.emptySliceButton
         button.setEnabled(free and current is not None)
         if current is None:

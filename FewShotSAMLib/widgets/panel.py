@@ -13,6 +13,7 @@ from FewShotSAMLib.widgets.dependency_line import DependencyLine
 from FewShotSAMLib.widgets.driver import Driver
 from FewShotSAMLib.widgets.editor_extras import EditorExtras
 from FewShotSAMLib.widgets.export_section import ExportSection
+from FewShotSAMLib.widgets.facts_line import FactsLine
 from FewShotSAMLib.widgets.folding import Folding
 from FewShotSAMLib.widgets.guard import Failures
 from FewShotSAMLib.widgets.inputs_section import InputsSection
@@ -22,6 +23,7 @@ from FewShotSAMLib.widgets.observers import SceneObservers
 from FewShotSAMLib.widgets.painted_list import PaintedList
 from FewShotSAMLib.widgets.painted_section import PaintedSection
 from FewShotSAMLib.widgets.propagate_section import PropagateSection
+from FewShotSAMLib.widgets.recovery_line import RecoveryLine
 from FewShotSAMLib.widgets.review_section import ReviewSection
 from FewShotSAMLib.widgets.segment_editor import SegmentEditor
 from FewShotSAMLib.widgets.services import Services
@@ -64,6 +66,7 @@ class Panel:
         self._attached = False
         self._inspected = False
         self._isWidthSettled = False
+        self._stripHeight = 0
         self._closed = False
         self._connectSession()
         self._driver = Driver(self.tick, self._failures.ofAction)
@@ -78,9 +81,12 @@ class Panel:
         self._review = guarded(ReviewSection)(ui, services)
         self._dependencies = guarded(DependencyLine)(ui, services, messages)
         self._tilt = guarded(TiltLine)(ui, services)
+        self._facts = guarded(FactsLine)(ui, services)
         self._sections = (
+            guarded(RecoveryLine)(ui, services, messages),
             self._tilt,
             self._inputs,
+            self._facts,
             self._painted,
             self._propagate,
             self._review,
@@ -160,11 +166,13 @@ class Panel:
                 self._driver.stop()
             return
         self._settleWidth()
+        self._settleStrip()
         self._ticks += 1
         if self._ticks % _TICKS_PER_LOOK == 0:
             self._painted.tick()
             self._review.tick()
             self._tilt.update()
+            self._facts.tick()
 
     def _settleWidth(self) -> None:
         """Wide enough for the widest section, once: a panel that changes its width makes the views beside it jump.
@@ -177,6 +185,15 @@ class Panel:
         bar = self._ui.sectionsArea.verticalScrollBar().sizeHint.width()
         needed = self._ui.sectionsContents.minimumSizeHint.width() + bar
         self._root.setMinimumWidth(max(self._root.minimumWidth, needed))
+
+    def _settleStrip(self) -> None:
+        """As high as its lines need: Qt does not always ask again for a label whose words wrap within two frames."""
+        strip = self._ui.runStrip
+        needed = strip.heightForWidth(strip.width)
+        if strip.height != needed and needed != self._stripHeight:  # once for each, should there be no room for it
+            self._root.layout().invalidate()
+            self._root.layout().activate()
+        self._stripHeight = needed if strip.height != needed else 0
 
     def _lookAtComputer(self) -> None:
         """Start the background process when it is needed first, to say what a run takes: it is large."""

@@ -33,6 +33,10 @@ class PropagateSection:
         ui.progressFrame.hide()
         ui.progressBar.setTextVisible(False)
         ui.propagateButton.connect("clicked()", self.propagateOrCancel)
+        ui.wholeButton.hide()
+        ui.wholeButton.connect("clicked()", self._onWhole)
+        ui.firstAnswerButton.hide()
+        ui.firstAnswerButton.connect("clicked()", self._onFirstAnswer)
         ui.applyButton.connect("clicked()", self._onApply)
         ui.discardButton.connect("clicked()", self._onDiscard)
         ui.opacitySlider.connect("valueChanged(int)", self._onOpacity)
@@ -43,10 +47,14 @@ class PropagateSection:
         session = self._services.session
         if session.state in BUSY:
             session.cancel()
-        elif not self._services.whyNot():
+        else:
+            self._propagate()
+
+    def _propagate(self, whole: bool = False) -> None:
+        if not self._services.whyNot():
             self._messages.clear()
             self.showProgress(Progress("", _("Starting…"), None, None))
-            self._messages.attempt(session.propagate)
+            self._messages.attempt(self._services.session.propagate, *([True] if whole else []))
 
     def showProgress(self, progress: Progress) -> None:
         """Stage, bar and time left."""
@@ -55,6 +63,7 @@ class PropagateSection:
         self._ui.progressBar.setRange(0, _STEPS if known else 0)
         if progress.fraction is not None:
             self._ui.progressBar.setValue(round(_STEPS * progress.fraction))
+        self._ui.firstAnswerButton.setVisible(progress.can_finish)
         left = progress.remaining_s
         self._ui.timeLabel.setText("" if left is None else _("{0} left").format(format_seconds(left)))
 
@@ -67,6 +76,9 @@ class PropagateSection:
         button.setText(self._buttonText(session.state))
         button.setEnabled(session.state in (State.PREPARING, State.RUNNING) or (not busy and not reason))
         button.setToolTip(self._toolTip(session.state, reason))
+        canBeBettered = session.review is not None and session.review.can_be_bettered
+        self._ui.wholeButton.setVisible(canBeBettered and not busy)
+        self._ui.wholeButton.setEnabled(not reason)
         self._ui.progressFrame.setVisible(busy)
         line = self._line(reason)
         self._ui.costLabel.setText(line)
@@ -108,7 +120,7 @@ class PropagateSection:
             self._ui.discardButton.setToolTip(waiting)
 
     def _adjust(self, preview: ScenePreview | None, complete: bool) -> None:
-        """Give a new preview the opacity of the slider, and a complete one its surface anew, with all slices."""
+        """Give a new preview the opacity of the slider, and a complete one its surface again, with all slices."""
         if preview is not None and preview is not self._preview:
             preview.set_opacity(self._ui.opacitySlider.value / 100)
         isNew = complete and not self._complete
@@ -130,6 +142,13 @@ class PropagateSection:
         node = slicer.mrmlScene.GetNodeByID(segmentationId)
         if node is not None:
             node.CreateClosedSurfaceRepresentation()
+
+    def _onWhole(self) -> None:
+        self._propagate(whole=True)
+
+    def _onFirstAnswer(self) -> None:
+        self._ui.firstAnswerButton.hide()
+        self._services.session.use_first_answer()
 
     def _onDiscard(self) -> None:
         self._messages.attempt(self._services.session.discard)

@@ -26,7 +26,7 @@ def slicerPython() -> Path:
         return path
     raise FewShotSAMError(
         _("{name} was not found beside 3D Slicer, so nothing can be computed.").format(name=PYTHON_SLICER),
-        _("Install 3D Slicer anew; this installation is not complete."),
+        _("Install 3D Slicer again; this installation is not complete."),
     )
 
 

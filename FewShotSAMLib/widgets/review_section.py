@@ -42,7 +42,7 @@ class ReviewSection:
         reason = self._services.whyNot()
         free = not session.is_busy
         self._ui.againButton.setEnabled(free and not reason and review is not None)
-        self._ui.againButton.setToolTip(reason or _("Go on from what was learned; quicker than the first run."))
+        self._ui.againButton.setToolTip(reason or _("Ask again where what is painted changed; a second or two."))
         self.tick()
 
     def tick(self) -> None:

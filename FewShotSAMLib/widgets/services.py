@@ -59,7 +59,7 @@ def makeServices(segmentEditor: Any) -> Services:
     store = SettingsStore()
     scene = MRMLScene(segmentEditor=segmentEditor)
     return Services(
-        session=Session(scene, createWorkerClient(), store.load(), modelFolder(), Path(slicer.app.temporaryPath)),
+        session=Session(scene, createWorkerClient(), store.load(), modelFolder(), temporaryFolder(), "panel"),
         scene=scene,
         views=SliceViews(),
         parameters=SceneParameters(),
@@ -67,6 +67,11 @@ def makeServices(segmentEditor: Any) -> Services:
         dialogs=Dialogs(),
         dependencies=InstalledDependencies(),
     )
+
+
+def temporaryFolder() -> Path:
+    """Where the job folder is made, and what a crash left is found again."""
+    return Path(slicer.app.temporaryPath)
 
 
 def modelFolder() -> Path:

@@ -21,7 +21,7 @@ class SettingsStore:
         """What was saved last; the defaults at first, and where the entry is damaged."""
         try:
             values = json.loads(str(qt.QSettings().value(_KEY) or "{}"))
-        except ValueError:
+        except (ValueError, RecursionError):
             values = {}
         settings, self.dropped = Settings.from_json(values if isinstance(values, dict) else {})
         return settings

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from string import Formatter
 
+from FewShotSAMLib.core.facts import Row
 from FewShotSAMLib.widgets import translation
 
 
@@ -21,6 +22,13 @@ def translated(text: str) -> str:
         if found is not None:
             return template.format(*(translated(value) for value in found.groups()))
     return text
+
+
+def factWords(row: Row) -> tuple[str, str]:
+    """Label and text of a fact, in the user's language."""
+    known = dict(zip(factTexts(str), factTexts(translation._), strict=True))
+    text = known.get(row.text, row.text).format(*(translated(value) for value in row.values))
+    return known.get(row.label) or translated(row.label), text
 
 
 @functools.cache
@@ -40,7 +48,30 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 def templates(_: Callable[[str], str]) -> tuple[str, ...]:
     """All texts, each given to `_`, which is either that of Slicer or changes nothing. {0}, {1}: values, in order."""
-    return (*_ofRuns(_), *_ofPainting(_), *_ofScenes(_))
+    return (*_ofRuns(_), *_ofPainting(_), *_ofScenes(_), *_ofFacts(_))
+
+
+def factTexts(_: Callable[[str], str]) -> tuple[str, ...]:
+    """Labels and texts of the facts, which are looked up as they stand: most of them would fit anything."""
+    return (
+        *(_("Size"), _("Spacing"), _("Origin"), _("Orientation"), _("Values"), _("Modality"), _("Window")),
+        *(_("Segments"), _("Painted"), _("Warning")),
+        _("{0} voxels (i, j, k)"),
+        _("{0} mm"),
+        _("{0} mm (LPS)"),
+        _("{0}, oblique"),
+        _("{0}, {1} to {2}"),
+        _("{0} ({1})"),
+        _("{0} to {1}, {2} ({3})"),
+        *(_("{0}, {1} painted slice: {2}"), _("{0}, {1} painted slices: {2}")),
+        _("{0}, {1} painted slice: {2}; unknown on {3}, painted for others"),
+        _("{0}, {1} painted slices: {2}; unknown on {3}, painted for others"),
+        _("{0}, {1} voxels"),
+        _("{0}, no painted slices"),
+        _("and {0} more"),
+        _("along axis {0} ({1}), {2} slices"),
+        _("{0}, {1}, {2} mm, window {3}..{4} ({5})"),
+    )
 
 
 def _ofRuns(_: Callable[[str], str]) -> tuple[str, ...]:
@@ -57,15 +88,18 @@ def _ofRuns(_: Callable[[str], str]) -> tuple[str, ...]:
         _("The folder for temporary files {0} cannot be written ({1})."),
         _("Free some space on its disk, or choose another folder for temporary files."),
         _("The volume “{0}” holds voxels of type {1}."),
-        _("Check the disk's free space."),
+        _("{0} cannot be written ({1})."),
+        _("Free some space on the disk or choose another folder."),
+        _("Choose another folder, or close the program that has the file open."),
         _("{0} could not be written ({1})."),
         _("Preparing the volume"),
         _("Reading the volume"),
         _("Loading the encoder"),
         _("Encoding slices"),
         _("Encoding augmented copies"),
-        _("Interpolating between the painted slices"),
         _("Learning from the painted slices"),
+        _("Improving the first answer"),
+        _("Registering to the volume that was learned from"),
         _("Predicting slices"),
         _("Writing the result"),
         _("Looking at this computer"),
@@ -92,21 +126,32 @@ def _ofPainting(_: Callable[[str], str]) -> tuple[str, ...]:
     """What is painted, propagated and applied."""
     return (
         _("from the start"),
+        _("the first answer"),
         _("Mean confidence {0}\u00a0%."),
         _("with the encoder {0} on {1}"),
         _("{0} slices in {1} s {2}, {3}.{4}"),
+        _("{0} slices were asked again in {1}; all others stay as they were."),
         _("No visible segment is painted on the ticked slices."),
         _("Paint one, or tick its slices."),
         _("No voxel of {0} was found on {1} slices."),
         _("Paint one or two slices more between the painted ones."),
         _("Nothing was changed."),
         _("The run was cancelled."),
+        _("The model was saved, with the image around the segments."),
+        _("Share it as you would share the volume."),
         _("A run is under way. Wait for it, or cancel it."),
         _("Choose a volume and a segmentation first."),
         _("Looking for painted slices."),
         _("Choose volume and segmentation, and propagate again."),
         _("Undo takes them back."),
         _("{0} slices were written."),
+        _("What was painted on “{0}” is back."),
+        _("The result that was not applied was added as segments of its own."),
+        _("What is painted cannot be kept for a crash. {0}"),
+        _("Save it soon."),
+        _("{0} cannot be read ({1})."),
+        _("{0} is damaged."),
+        _("Nothing else was kept."),
         _("Propagate first."),
         _("There is no few-shot model yet."),
         _("There is no result to keep."),
@@ -173,4 +218,16 @@ def _ofScenes(_: Callable[[str], str]) -> tuple[str, ...]:
         _("Volume '{0}' has no voxels."),
         _("Volume '{0}' holds {1} values per voxel and is no colour volume."),
         _("Choose a volume with one value per voxel; of a time series, extract one volume first."),
+    )
+
+
+def _ofFacts(_: Callable[[str], str]) -> tuple[str, ...]:
+    """What decided for a volume's modality and window."""
+    return (
+        _("DICOM modality {0}"),
+        _("looks like CT: air and soft tissue in Hounsfield units"),
+        _("does not look like CT in Hounsfield units"),
+        _("colour volume"),
+        _("MR or other"),
+        _("Segment {0}"),
     )

@@ -1,8 +1,11 @@
-"""Applies a few-shot model to other volumes, one after the other; each result is a segmentation of its own."""
+"""Applies a few-shot model to other volumes, one after the other; each result is a segmentation of its own.
+
+What came of all of them is shown as that of a cohort: see `cohort.table` and `cohort.page`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,20 +13,25 @@ from typing import Any
 
 import numpy as np
 
+from FewShotSAMLib.cohort.page import write_page
+from FewShotSAMLib.cohort.table import Entry, entry_of, ranked
+from FewShotSAMLib.core.errors import CancelledError, FewShotSAMError
 from FewShotSAMLib.core.plane import axis_of_plane
 from FewShotSAMLib.workflow.inputs import segmentation_of
+from FewShotSAMLib.workflow.message import INFO, Message
 from FewShotSAMLib.workflow.models import ModelEntry
 from FewShotSAMLib.workflow.run import RunFiles
 from FewShotSAMLib.workflow.scene import Scene, SceneVolume
 from FewShotSAMLib.workflow.settings import Settings
 from FewShotSAMLib.workflow.tracker import PaintingTracker
 
-_COMPUTE = ("device", "precision", "cache_limit_gb", "largest_island", "fill_holes", "smooth_mm")
-
 
 @dataclass
 class Applying:
-    """A model on its way through volumes; `results` are the ids of the segmentations that came of it."""
+    """A model on its way through volumes.
+
+    results: ids of the segmentations that came of it. page: the table of all volumes for a browser, once all are done.
+    """
 
     entry: ModelEntry
     left: list[str]
@@ -31,6 +39,8 @@ class Applying:
     results: list[str] = field(default_factory=list)
     volume: SceneVolume | None = None
     writing: Future[None] | None = None
+    page: Path | None = None
+    entries: list[Entry] = field(default_factory=list)
 
     @classmethod
     def of(cls, entry: ModelEntry, volume_ids: Sequence[str], files: RunFiles) -> Applying:
@@ -51,22 +61,48 @@ class Applying:
         return True
 
     def parameters(self, settings: Settings) -> dict[str, Any]:
-        """Those of the job `apply`; method and encoder are the model's own."""
-        chosen = {name: value for name, value in settings.parameters().items() if name in _COMPUTE}
+        """Those of the job `apply`."""
         paths = {
             "model": self.entry.path,
             "volume": self.files.volume,
             "output": self.files.result,
             "classes": self.classes,
+            "strip": self._kept(len(self.entries), ".jpg"),
         }
-        return {**{name: str(path) for name, path in paths.items()}, **chosen}
+        return {**{name: str(path) for name, path in paths.items()}, **settings.computing()}
 
-    def take_result(self, scene: Scene, tracker: PaintingTracker) -> str:
-        """Bring the result into the scene; returns the name it got."""
+    def take_result(self, report: Mapping[str, Any], scene: Scene, tracker: PaintingTracker) -> Message:
+        """Bring the result into the scene; returns what to say of it."""
         assert self.volume is not None
         classes = np.load(self.classes, allow_pickle=False)
         segmentation = segmentation_of(classes, self.volume.geometry, self.entry.segments)
         name = f"{self.volume.name} {self.entry.name}"
         volume_id, axis = self.volume.id, axis_of_plane(self.volume.geometry, self.entry.plane)
         self.results.append(tracker.add(volume_id, axis, lambda: scene.add_segmentation(volume_id, segmentation, name)))
-        return name
+        self.entries.append(entry_of(self._row_name(), report))
+        return Message(INFO, f"The segments of “{name}” were added.")
+
+    def take_failure(self, error: FewShotSAMError) -> bool:
+        """Note why a volume has no result; False where the user stopped it, and so all others."""
+        if isinstance(error, CancelledError):
+            return False
+        paths = {"volume": self.files.volume, "model": self.entry.path}
+        self.entries.append(entry_of(self._row_name(), None, error, paths))
+        return True
+
+    def write_page(self) -> None:
+        """Show how all volumes went, those to look at first on top. Raises BadInputError."""
+        pictures = {each.name: self._kept(number, ".jpg") for number, each in enumerate(self.entries)}
+        path = self.files.folder / "applied.html"
+        write_page(ranked(self.entries), path, lambda each: pictures[each.name])
+        self.page = path
+
+    def _kept(self, number: int, suffix: str) -> Path:
+        return self.files.folder / f"applied-{number}{suffix}"
+
+    def _row_name(self) -> str:
+        """The volume's name, numbered where it is taken."""
+        assert self.volume is not None
+        taken = {each.name for each in self.entries}
+        names = (f"{self.volume.name}{f' ({number})' if number > 1 else ''}" for number in range(1, len(taken) + 2))
+        return next(name for name in names if name not in taken)

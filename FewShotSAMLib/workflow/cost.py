@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from FewShotSAMLib.core.pace import Work
 from FewShotSAMLib.workflow.amounts import format_bytes, format_seconds
 from FewShotSAMLib.workflow.duration import run_seconds
 from FewShotSAMLib.workflow.machine import Device, EncoderState, Machine
-from FewShotSAMLib.workflow.painted_slices import PaintedSlice
 from FewShotSAMLib.workflow.settings import Settings
 
 
@@ -28,17 +27,17 @@ class Cost:
     memory: CostLine
 
 
-def cost_of(machine: Machine | None, settings: Settings, slices: int) -> Cost | None:
+def cost_of(machine: Machine | None, settings: Settings, work: Work | None) -> Cost | None:
     """The estimate for a run; None while nothing is known of the computer, or the chosen device is not there.
 
-    slices: how many the encoder has to see (`slices_to_encode`), 0 while that is not known.
+    work: what the run has to do (`Session.work`), None while that is not known.
     """
     if machine is None:
         return None
     device, encoder = chosen_device(machine, settings), machine.encoder(settings.encoder)
     if device is None or encoder is None:
         return None
-    return Cost(_time(device, machine, settings, slices), _memory(device, encoder, machine))
+    return Cost(_time(device, machine, settings, work), _memory(device, encoder, machine))
 
 
 def chosen_device(machine: Machine, settings: Settings) -> Device | None:
@@ -47,29 +46,11 @@ def chosen_device(machine: Machine, settings: Settings) -> Device | None:
     return next((device for device in machine.devices if device.name == name), None)
 
 
-def slices_to_encode(limits: tuple[int, int] | None, count: int, worked_on: Sequence[PaintedSlice] = ()) -> int:
-    """How many slices a run will predict, of `count` along the axis; limits: `Session.range`.
-
-    worked_on: `Session.painted`. Beyond an empty slice, and between two of them, nothing is looked for
-    (`Annotation.ruled_out`).
-    """
-    first, last = limits or (0, count - 1)
-    is_empty = {each.index: each.empty for each in worked_on if each.ticked}
-    return sum(_is_asked(index, is_empty) for index in range(first, last + 1))
-
-
-def _is_asked(index: int, is_empty: Mapping[int, bool]) -> bool:
-    if index in is_empty:
-        return False
-    below = max((known for known in is_empty if known < index), default=None)
-    above = min((known for known in is_empty if known > index), default=None)
-    beside = [is_empty[known] for known in (below, above) if known is not None]
-    return not beside or not all(beside)
-
-
-def _time(device: Device, machine: Machine, settings: Settings, slices: int) -> CostLine | None:
-    seconds = run_seconds(machine, settings, slices) if slices else None
-    time = "" if seconds is None else format_seconds(seconds)
+def _time(device: Device, machine: Machine, settings: Settings, work: Work | None) -> CostLine | None:
+    if work is not None and not work.asked:  # nothing was changed since the last run
+        return None
+    seconds = None if work is None else run_seconds(machine, settings, work)
+    time, slices = ("" if seconds is None else format_seconds(seconds)), (len(work.asked) if work else 0)
     if device.name == "cpu":
         if time:
             text = f"No graphics card is used: about {time} for {slices} slices on the processor."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.segment import Segment, Segmentation
 from FewShotSAMLib.core.segmentation import write_segmentation
+from FewShotSAMLib.core.stored import MODALITY_KEY
 from FewShotSAMLib.workflow.scene import SceneSegment, SceneVolume
 
 _TYPES = {
@@ -39,18 +40,14 @@ def write_volume(volume: SceneVolume, path: Path) -> None:
     kind = _TYPES.get(dtype.str)
     if kind is None:
         raise BadInputError(f"The volume “{volume.name}” holds voxels of type {dtype}.", "Convert it to numbers.")
-    try:
-        with atomic_path(path) as temporary, temporary.open("wb") as stream:
-            stream.write(_header(volume.geometry, kind, volume.voxels.shape[3:]).encode("ascii"))
-            for plane in volume.voxels:
-                stream.write(np.ascontiguousarray(plane, dtype=dtype).data)
-    except OSError as error:
-        raise BadInputError(
-            f"{path} could not be written ({error.strerror}).", "Check the disk's free space."
-        ) from error
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        stream.write(_header(volume, kind).encode("ascii"))
+        for plane in volume.voxels:
+            stream.write(np.ascontiguousarray(plane, dtype=dtype).data)
 
 
-def _header(geometry: Geometry, kind: str, channels: tuple[int, ...]) -> str:
+def _header(volume: SceneVolume, kind: str) -> str:
+    geometry, channels = volume.geometry, volume.voxels.shape[3:]
     columns = geometry.index_to_physical()[:3, :3].T
     colour = bool(channels)
     lines = [
@@ -64,6 +61,7 @@ def _header(geometry: Geometry, kind: str, channels: tuple[int, ...]) -> str:
         "endian: little",
         "encoding: raw",
         f"space origin: {_vector(geometry.origin)}",
+        *([f"{MODALITY_KEY}:={volume.modality}"] if volume.modality else []),
     ]
     return "\n".join(lines) + "\n\n"
 
@@ -73,16 +71,17 @@ def _vector(values: Iterable[float]) -> str:
 
 
 def build_annotation(
-    segments: Sequence[SceneSegment], geometry: Geometry, axis: int, painted: Sequence[int]
+    segments: Sequence[SceneSegment], geometry: Geometry, axis: int, painted: Mapping[int, Collection[str]]
 ) -> Segmentation:
     """The segments as they are on the painted slices along `axis`, on the volume's grid; elsewhere there is nothing.
 
-    Their order is kept, and with it what the classes 1 to C of the result mean.
+    painted: ids of the segments that are painted on each slice. Their order is kept, and with it what the classes 1 to
+    C of the result mean.
     """
     layers: list[np.ndarray] = []
     placed: list[Segment] = []
     for segment in segments:
-        mask = _on_slices(segment, geometry, axis, painted)
+        mask = _on_slices(segment, geometry, axis, [index for index, ids in painted.items() if segment.id in ids])
         number = _free_layer(layers, mask, geometry)
         layers[number][mask] = len(placed) + 1
         placed.append(Segment(segment.id, segment.name, segment.color, len(placed) + 1, number, dict(segment.tags)))

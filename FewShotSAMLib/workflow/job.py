@@ -21,6 +21,11 @@ class Progress:
     fraction: float | None = None
     remaining_s: float | None = None
 
+    @property
+    def can_finish(self) -> bool:
+        """Whether there is a first answer already, which the user may take as it is."""
+        return self.stage == "learn"
+
 
 PREPARING = Progress("prepare", STAGES["prepare"])
 
@@ -39,10 +44,12 @@ def progress_of(event: Mapping[str, Any]) -> Progress:
 
 @dataclass(frozen=True)
 class Job:
-    """A request under way: who gets its report, and its previews. is_run: it is what Cancel stops."""
+    """A request under way: who gets its report, and its previews. is_run: it is what Cancel stops. on_drop: it is
+    dropped where a run begins, which goes first, and this is called then; None where it is not."""
 
     request_id: str
     command: str
     on_result: Callable[[dict[str, Any]], None]
     on_preview: Callable[[Event], None] | None = None
     is_run: bool = False
+    on_drop: Callable[[], None] | None = None

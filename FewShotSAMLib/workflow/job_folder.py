@@ -8,6 +8,9 @@ import secrets
 import shutil
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +18,10 @@ from FewShotSAMLib.core.errors import BadInputError
 
 PREFIX = "fewshotsam-"
 LOCK_SUFFIX = ".lock"
+AUTOSAVE = "autosave"
+"""The part of a job folder in which `autosave` keeps the work."""
+KEPT_S = 14 * 24 * 3600
+"""How long it is offered to later sessions."""
 ATTEMPTS = 10
 
 
@@ -26,7 +33,7 @@ class JobFolder:
     """
 
     def __init__(self, parent: Path | None = None) -> None:
-        parent = Path(tempfile.gettempdir()) if parent is None else parent
+        parent = _parent(parent)
         try:
             parent.mkdir(parents=True, exist_ok=True)
             clear_abandoned(parent)
@@ -40,22 +47,78 @@ class JobFolder:
                 "Free some space on its disk, or choose another folder for temporary files.",
             ) from error
 
-    def close(self) -> None:
-        """Delete the folder with all that is in it."""
-        _delete(self._lock, self._stream)
+    def close(self, keep_work: bool = False) -> None:
+        """Delete the folder with all that is in it; what was kept of the work may stay, for the next session."""
+        if keep_work and _holds_work(self.path):
+            self._stream.close()  # `abandoned` finds it, and leaves nothing else in it
+            clear_abandoned(self.path.parent)
+        else:
+            _delete(self._lock, self._stream)
+
+
+@dataclass(frozen=True)
+class Abandoned:
+    """The folder of a process that has died, held by this one."""
+
+    path: Path
+    lock: Path
+    stream: IO[bytes]
+
+    def delete(self) -> None:
+        """Delete it with all that is in it."""
+        _delete(self.lock, self.stream)
+
+    def release(self) -> None:
+        """Leave it to others."""
+        self.stream.close()
+
+
+def abandoned(parent: Path | None) -> list[Abandoned]:
+    """The folders in `parent` in which a session kept its work before its process died. Nothing else is left in them:
+    images of patients least of all."""
+    found = []
+    for each in _abandoned(_parent(parent)):
+        if not _holds_work(each.path):
+            each.delete()
+            continue
+        for path in each.path.iterdir():
+            if path.name != AUTOSAVE:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        found.append(each)
+    return found
 
 
 def clear_abandoned(parent: Path) -> None:
-    """Delete the folders in `parent` whose processes have died; those of others are left alone."""
+    """Delete the folders in `parent` whose processes have died, but for those with work to be offered; those of others
+    are left alone."""
+    for each in abandoned(parent):
+        each.release()
+
+
+def _abandoned(parent: Path) -> Iterator[Abandoned]:
     for lock in parent.glob(f"{PREFIX}*{LOCK_SUFFIX}"):
         try:
+            if lock.is_symlink() or not lock.is_file() or (os.name == "posix" and lock.stat().st_uid != os.getuid()):
+                continue  # another user's
             stream = lock.open("r+b")
         except OSError:
-            continue  # another user's, or gone by now
+            continue  # gone by now
         if _take(stream):
-            _delete(lock, stream)
+            yield Abandoned(_folder_of(lock), lock, stream)
         else:
             stream.close()
+
+
+def _holds_work(folder: Path) -> bool:
+    record = folder / AUTOSAVE / "record.json"
+    try:
+        return record.is_file() and time.time() - record.stat().st_mtime < KEPT_S
+    except OSError:
+        return False
+
+
+def _parent(parent: Path | None) -> Path:
+    return Path(tempfile.gettempdir()) if parent is None else parent
 
 
 def _new_lock(parent: Path) -> tuple[Path, IO[bytes]]:

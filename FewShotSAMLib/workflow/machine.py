@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from FewShotSAMLib.core.pace import Pace
 from FewShotSAMLib.options import AUTO, AUTOMATIC_ENCODER
 
 
@@ -23,7 +24,7 @@ class Device:
 class EncoderState:
     """An encoder of the registry, whether its weights are at hand, and estimates for the best device.
 
-    A run takes about `start_seconds`, and by its method `training_seconds`, and `slice_seconds` for each slice: see
+    A run takes about `start_seconds` where the process has to be started, and what the pace of its method says: see
     `duration.run_seconds`.
     """
 
@@ -34,8 +35,7 @@ class EncoderState:
     present: bool
     memory_bytes: int
     start_seconds: float
-    training_seconds: Mapping[str, float]
-    slice_seconds: Mapping[str, float]
+    paces: Mapping[str, Pace]
 
 
 @dataclass(frozen=True)
@@ -53,26 +53,27 @@ class Machine:
     @classmethod
     def from_report(cls, report: Mapping[str, Any]) -> Machine:
         """What the job `inspect` reported."""
+        encoders = [
+            each | {"paces": {name: Pace(**pace) for name, pace in each["paces"].items()}}
+            for each in report["encoders"]
+        ]
         rest = {name: report[name] for name in ("best_device", "cache_bytes", "cache_limit_bytes", "cache_folder")}
         return cls(
             devices=tuple(Device(**each) for each in report["devices"]),
-            encoders=tuple(EncoderState(**each) for each in report["encoders"]),
+            encoders=tuple(EncoderState(**each) for each in encoders),
             memory_free_bytes=report["memory_free_bytes"],
             **rest,
         )
 
     def with_pace(self, pace: Mapping[str, Any] | None) -> Machine:
-        """The same with what a run's report says of its `pace`; the estimates are for the best device alone."""
+        """The same with what a run's report says that it measured; the estimates are for the best device alone."""
         if pace is None or pace["device"] != self.best_device:
             return self
         method, name = pace["method"], pace["encoder"]
+        found = {field.name: pace[field.name] for field in fields(Pace) if field.name in pace}
         encoders = tuple(
-            replace(
-                each,
-                training_seconds={**each.training_seconds, method: pace["training_seconds"]},
-                slice_seconds={**each.slice_seconds, method: pace["slice_seconds"]},
-            )
-            if each.name == name
+            replace(each, paces={**each.paces, method: replace(each.paces[method], **found)})
+            if each.name == name and method in each.paces
             else each
             for each in self.encoders
         )
@@ -82,3 +83,7 @@ class Machine:
         """The encoder of this name, or the one that "auto" stands for."""
         name = AUTOMATIC_ENCODER if name == AUTO else name
         return next((each for each in self.encoders if each.name == name), None)
+
+
+def _paces(told: Mapping[str, Mapping[str, Any]]) -> dict[str, Pace]:
+    return {method: Pace(**pace) for method, pace in told.items()}

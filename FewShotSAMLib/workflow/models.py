@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,12 @@ from typing import Any
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.core.segment import Segment
+from FewShotSAMLib.workflow.message import INFO, Message
 
 SUFFIX = ".fewshot"
+MODEL_SAVED = Message(
+    INFO, "The model was saved, with the image around the segments.", "Share it as you would share the volume."
+)
 _METADATA_KEY = "fewshotsam"
 _LARGEST_HEADER = 16 << 20
 _NOT_A_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
@@ -42,6 +47,8 @@ def read_entry(path: Path) -> ModelEntry:
     """
     try:
         status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is no file")
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > _LARGEST_HEADER:
@@ -57,7 +64,7 @@ def read_entry(path: Path) -> ModelEntry:
             saved=status.st_mtime,
             size_bytes=status.st_size,
         )
-    except (OSError, struct.error, KeyError, TypeError, ValueError) as error:
+    except (OSError, struct.error, KeyError, TypeError, ValueError, RecursionError) as error:
         raise BadInputError(
             f"{path} is not a few-shot model ({error}).", "Choose a .fewshot file that FewShotSAM saved."
         ) from error
@@ -144,11 +151,8 @@ class ModelLibrary:
 
 
 def _copy(source: Path, path: Path) -> None:
-    try:
-        with atomic_path(path) as temporary:
-            shutil.copyfile(source, temporary)
-    except OSError as error:
-        raise _failed("written", path, error) from error
+    with atomic_path(path) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def _failed(what: str, path: Path, error: OSError) -> BadInputError:

@@ -17,20 +17,22 @@ _MOST_STATES = 12  # of a slice: as many as an editor's Undo can bring back, and
 class Notes:
     """What the user chose, and what was written where.
 
-    axis: the one the user chose, None to find it. applied: for each slice along `applied_axis` that results were
-    written to, the states in which it was before and after: nobody painted on a slice that is in one of them.
+    axis: the one the user chose, None to find it. absent: slices declared to hold none of one segment, by its id.
+    applied: for each slice along `applied_axis` that results were written to, the states in which it was before and
+    after: nobody painted on a slice that is in one of them.
     """
 
     axis: int | None = None
     unticked: set[int] = field(default_factory=set)
     empty: set[int] = field(default_factory=set)
+    absent: dict[str, set[int]] = field(default_factory=dict)
     applied: dict[int, tuple[Marks, ...]] = field(default_factory=dict)
     applied_axis: int | None = None
 
     def copy(self) -> Notes:
         """For another thread: what is done to the one does not reach the other."""
-        sets = (set(self.unticked), set(self.empty))
-        return Notes(self.axis, *sets, dict(self.applied), self.applied_axis)
+        absent = {each: set(slices) for each, slices in self.absent.items()}
+        return Notes(self.axis, set(self.unticked), set(self.empty), absent, dict(self.applied), self.applied_axis)
 
     def is_ours(self, index: int, marks: Marks, segment_ids: Iterable[str]) -> bool:
         """Whether these segments hold on a slice what was written, or after Undo what was there before.
@@ -41,6 +43,17 @@ class Notes:
         ids = tuple(segment_ids)
         states = self.applied.get(index, ())
         return any(all(marks.get(each, 0) == state.get(each, 0) for each in ids) for state in states)
+
+    def painted_ids(self, index: int, marks: Marks, segment_ids: Iterable[str]) -> tuple[str, ...]:
+        """Those of the segments on a slice that somebody painted there.
+
+        Where others are painted than were ever written to the slice, what was written is a prediction still. Else
+        whoever corrected one segment of a result has seen to the whole slice.
+        """
+        ids = tuple(segment_ids)
+        written = {each for state in self.applied.get(index, ()) for each in state}
+        others = tuple(each for each in ids if not self.is_ours(index, marks, [each]))
+        return others if others and not written.intersection(others) else ids
 
     def holds_results(self, prints: Fingerprints) -> bool:
         """Whether any segment still holds what was written to a slice, hidden ones too."""
@@ -88,7 +101,8 @@ class Notes:
         }
         sets = {name: sorted(getattr(self, name)) for name in ("unticked", "empty")}
         axes = {"axis": self.axis, "applied_axis": self.applied_axis}
-        content = {"version": _VERSION, **axes, "segments": ids, "applied": applied, **sets}
+        absent = {each: sorted(slices) for each, slices in self.absent.items() if slices}
+        content = {"version": _VERSION, **axes, "segments": ids, "applied": applied, **sets, "absent": absent}
         return json.dumps(content, separators=(",", ":"))
 
     @classmethod
@@ -100,8 +114,9 @@ class Notes:
                 return cls()
             sets: dict[str, Any] = {name: {int(index) for index in content[name]} for name in ("unticked", "empty")}
             axes = {name: content[name] for name in ("axis", "applied_axis")}
-            return cls(**axes, **sets, applied=_applied(content["segments"], content["applied"]))
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+            absent = {str(each): {int(index) for index in found} for each, found in content.get("absent", {}).items()}
+            return cls(**axes, **sets, absent=absent, applied=_applied(content["segments"], content["applied"]))
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError):
             return cls()
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from FewShotSAMLib.core.annotation import known_on_painted
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.painted_axis import AXIS_NAMES, check_one_axis, find_painted_axis
+from FewShotSAMLib.core.plausibility import odd_slices
 from FewShotSAMLib.workflow.fingerprints import Fingerprints, fingerprints, marks_on
 from FewShotSAMLib.workflow.notes import Notes
 from FewShotSAMLib.workflow.scene import SceneSegment
@@ -21,13 +23,19 @@ _FEW, _MANY = 3, 10
 class PaintedSlice:
     """A slice that the user worked on.
 
-    ticked: whether it is complete and to be learned from. empty: it was declared to hold none of the segments.
+    segment_ids: the segments that are painted on it, none where it was only declared to be without some. ticked:
+    whether they are complete there, and to be learned from. empty: it was declared to hold none of the segments.
+    absent_ids: segments that it was declared to hold none of. unknown_ids: segments that are looked for on it, as
+    others are painted there. odd_ids: segments that are painted there, but suspiciously little.
     """
 
     index: int
     segment_ids: tuple[str, ...]
     ticked: bool = True
     empty: bool = False
+    absent_ids: tuple[str, ...] = ()
+    unknown_ids: tuple[str, ...] = ()
+    odd_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,15 +72,56 @@ def find_painted_slices(
         return Found(None, (), prints, problem=str(error))
     if axis is None:
         return Found(None, (), prints)
-    holders, own = _holders(visible, axis), set[int]()
+    areas, own = _areas(visible, axis), set[int]()
+    holders = {index: tuple(held) for index, held in areas.items()}
+    ids = [segment.id for segment in visible]
     if axis == notes.applied_axis:
-        ids = [segment.id for segment in visible]
         own = {index for index in notes.applied if notes.is_ours(index, marks_on(prints, index), ids)}
-    painted = [index for index in holders if index not in own]
-    slices = [PaintedSlice(index, holders[index], index not in notes.unticked) for index in painted]
-    slices += [PaintedSlice(index, (), True, True) for index in notes.empty if index not in set(painted)]
-    ordered = tuple(sorted(slices, key=lambda each: each.index))
-    return Found(axis, ordered, prints, frozenset(own), "", tuple(warnings))
+        holders = {i: notes.painted_ids(i, marks_on(prints, i), held) for i, held in holders.items() if i not in own}
+    slices = [PaintedSlice(index, held, index not in notes.unticked) for index, held in holders.items()]
+    slices += [PaintedSlice(index, (), True, True) for index in notes.empty if index not in holders]
+    slices = with_unknown(with_absent(slices, ids, notes), ids)
+    slices = _with_odd(slices, {each.index: areas[each.index] for each in slices if each.segment_ids})
+    return Found(axis, tuple(slices), prints, frozenset(own), "", tuple(warnings))
+
+
+def with_absent(slices: Iterable[PaintedSlice], ids: Sequence[str], notes: Notes) -> list[PaintedSlice]:
+    """The slices, sorted, with what was declared of single segments; and those of which nothing else is known."""
+    by_index = {each.index: each for each in slices}
+    for each in ids:
+        for index in notes.absent.get(each, ()):
+            known = by_index.get(index, PaintedSlice(index, ()))
+            if not known.empty and each not in (*known.segment_ids, *known.absent_ids):
+                by_index[index] = replace(known, absent_ids=(*known.absent_ids, each))
+    return [by_index[index] for index in sorted(by_index)]
+
+
+def with_unknown(slices: Iterable[PaintedSlice], ids: Sequence[str]) -> list[PaintedSlice]:
+    """The slices with the segments that are looked for on them, by what is ticked (`core.annotation`)."""
+    found = list(slices)
+    painted = [each for each in found if each.ticked and each.segment_ids]
+    shown = np.array([[one in each.segment_ids for each in painted] for one in ids], bool).reshape(len(ids), -1)
+    if not shown.any():
+        return [replace(each, unknown_ids=()) for each in found]
+    known = known_on_painted(shown, np.array([each.index for each in painted])) | ~shown.any(axis=1, keepdims=True)
+    unknown = {
+        each.index: tuple(
+            one for one, is_known in zip(ids, column, strict=True) if not is_known and one not in each.absent_ids
+        )
+        for each, column in zip(painted, known.T, strict=True)
+    }
+    return [replace(each, unknown_ids=unknown.get(each.index, ())) for each in found]
+
+
+def _with_odd(slices: Iterable[PaintedSlice], areas: Mapping[int, Mapping[str, int]]) -> list[PaintedSlice]:
+    """The slices with the segments that are odd on them; areas: pixels of each segment on each painted slice."""
+    found = list(slices)
+    odd: dict[int, tuple[str, ...]] = {}
+    for one in sorted({one for each in found for one in each.segment_ids}):
+        held = {each.index: areas[each.index][one] for each in found if one in each.segment_ids and each.ticked}
+        for index in odd_slices(held):
+            odd[index] = (*odd.get(index, ()), one)
+    return [replace(each, odd_ids=odd.get(each.index, ())) for each in found]
 
 
 def _axis(
@@ -109,24 +158,24 @@ def suddenly_painted(before: Found, after: Found) -> tuple[list[int], bool]:
 
     And whether an edit did it: it may also be that a segment is shown that was hidden.
     """
-    painted = [each.index for each in after.slices if not each.empty and each.index in before.predicted]
+    painted = [each.index for each in after.slices if each.segment_ids and each.index in before.predicted]
     if len(painted) <= max(_FEW, min(_MANY, len(before.predicted) // 3)):
         return [], False
     edited = [i for i in painted if marks_on(before.fingerprints, i) != marks_on(after.fingerprints, i)]
     return (edited, True) if 2 * len(edited) > len(painted) else (painted, False)
 
 
-def _holders(segments: Iterable[SceneSegment], axis: int) -> dict[int, tuple[str, ...]]:
-    """Slice index to the ids of the segments on it."""
-    holders: dict[int, tuple[str, ...]] = {}
+def _areas(segments: Iterable[SceneSegment], axis: int) -> dict[int, dict[str, int]]:
+    """Slice index to the pixels of each segment on it, by its id."""
+    areas: dict[int, dict[str, int]] = {}
     for segment in segments:
         if not segment.labels.size:
             continue
         others = tuple(other for other in range(3) if other != axis)
-        for index in np.flatnonzero((segment.labels == segment.label_value).any(axis=others)):
-            place = int(index) + segment.offset[axis]
-            holders[place] = (*holders.get(place, ()), segment.id)
-    return dict(sorted(holders.items()))
+        held = np.count_nonzero(segment.labels == segment.label_value, axis=others)
+        for index in np.flatnonzero(held):
+            areas.setdefault(int(index) + segment.offset[axis], {})[segment.id] = int(held[index])
+    return dict(sorted(areas.items()))
 
 
 def _occupied(segments: Sequence[SceneSegment]) -> np.ndarray:
@@ -149,14 +198,14 @@ def _occupied(segments: Sequence[SceneSegment]) -> np.ndarray:
 def ticked_slices(slices: Iterable[PaintedSlice]) -> tuple[list[int], list[int]]:
     """The slices to learn from: painted ones and empty ones."""
     ticked = [each for each in slices if each.ticked]
-    return [each.index for each in ticked if not each.empty], [each.index for each in ticked if each.empty]
+    return [each.index for each in ticked if each.segment_ids], [each.index for each in ticked if each.empty]
 
 
 def painted_by_segment(slices: Iterable[PaintedSlice]) -> Mapping[str, int]:
     """Segment id to the number of ticked slices on which it is painted."""
     counts: dict[str, int] = {}
     for each in slices:
-        if each.ticked and not each.empty:
+        if each.ticked:
             for segment_id in each.segment_ids:
                 counts[segment_id] = counts.get(segment_id, 0) + 1
     return counts

@@ -13,7 +13,7 @@ from FewShotSAMLib.workflow.message import WARNING, Message
 
 
 class Requests:
-    """The requests under way. The process is started with the first one, and anew after it died.
+    """The requests under way. The process is started with the first one, and again after it died.
 
     on_progress, on_message and on_log hear what comes besides results; on_end(job, error) is called at each end, error
     is None after a result.
@@ -32,6 +32,11 @@ class Requests:
         self._jobs: dict[str, Job] = {}
 
     @property
+    def is_running(self) -> bool:
+        """Whether the process is there."""
+        return self._client.running
+
+    @property
     def run(self) -> Job | None:
         """The run under way, None where there is none."""
         return next((job for job in self._jobs.values() if job.is_run), None)
@@ -47,11 +52,14 @@ class Requests:
         on_result: Callable[[dict[str, Any]], None],
         on_preview: Callable[[Event], None] | None = None,
         is_run: bool = False,
+        on_drop: Callable[[], None] | None = None,
     ) -> None:
-        """Hand in a request. Raises WorkerDiedError where the process cannot be started."""
+        """Hand in a request; arguments as in `Job`. Raises WorkerDiedError where the process cannot be started."""
         self._client.start()
+        if is_run:
+            self._drop_others()
         request = self._client.request(command, parameters)
-        self._jobs[request] = Job(request, command, on_result, on_preview, is_run)
+        self._jobs[request] = Job(request, command, on_result, on_preview, is_run, on_drop)
         self._on_log(f"{command}: {', '.join(f'{name} {value}' for name, value in parameters.items())}")
 
     def poll(self) -> None:
@@ -65,10 +73,23 @@ class Requests:
         if self.run is not None:
             self._client.cancel(self.run.request_id)
 
+    def finish_run(self) -> None:
+        """Take the run's first answer as it is."""
+        if self.run is not None:
+            self._client.finish(self.run.request_id)
+
     def drop_run(self) -> None:
         """Cancel the run, if there is one, and hear nothing of it any more."""
         self.cancel_run()
         self._jobs = {request: job for request, job in self._jobs.items() if not job.is_run}
+
+    def _drop_others(self) -> None:
+        """Cancel what gives way to a run."""
+        for job in [job for job in self._jobs.values() if job.on_drop is not None]:
+            self._client.cancel(job.request_id)
+            del self._jobs[job.request_id]
+            assert job.on_drop is not None
+            job.on_drop()
 
     def close(self) -> None:
         """End the background process."""

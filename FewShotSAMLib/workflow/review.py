@@ -20,13 +20,22 @@ class SliceReview:
 
 @dataclass(frozen=True)
 class Review:
-    """A finished run along `axis`. next_slices: most useful to paint first; summary: a line for the user."""
+    """A finished run along `axis`. next_slices: most useful to paint first; summary: a line for the user. corrected:
+    the slices that it asked again, where it was a correction, which left all others as they were; else None. first: it
+    is the first answer, as its user wanted."""
 
     axis: int
     slices: tuple[SliceReview, ...]
     next_slices: tuple[int, ...]
     mean_confidence: float | None
     summary: str
+    corrected: tuple[int, ...] | None = None
+    first: bool = False
+
+    @property
+    def can_be_bettered(self) -> bool:
+        """Whether a run of the whole volume would give another result, though nothing more is painted."""
+        return self.first or self.corrected is not None
 
     @classmethod
     def from_report(cls, report: Mapping[str, Any]) -> Review:
@@ -35,20 +44,27 @@ class Review:
             SliceReview(int(each["index"]), str(each["origin"]), float(each["confidence"])) for each in report["slices"]
         )
         nearest = tuple(int(index) for index in report["next_slices"])
-        return cls(int(report["axis"]), slices, nearest, report["mean_confidence"], summary_line(report))
+        again = report.get("corrected")
+        corrected = None if again is None else tuple(map(int, again))
+        mean, first = report["mean_confidence"], bool(report.get("first"))
+        return cls(int(report["axis"]), slices, nearest, mean, summary_line(report), corrected, first)
 
     def next_slice(self, painted: Sequence[PaintedSlice]) -> int | None:
-        """The first of the advised slices that is not among the ticked ones by now."""
-        done = {each.index for each in painted if each.ticked}
+        """The first of the advised slices that is not among the ticked ones by now, or is not complete."""
+        declared = (each for each in painted if each.ticked and (each.segment_ids or each.empty))
+        done = {each.index for each in declared if not each.unknown_ids}
         return next((index for index in self.next_slices if index not in done), None)
 
 
 def summary_line(report: Mapping[str, Any]) -> str:
     """How a run went, in one line: slices, seconds, encoder, device, and confidence."""
-    predicted = sum(each["origin"] == "predicted" for each in report["slices"])
+    if (corrected := report.get("corrected")) is not None:
+        seconds = f"{report['seconds']['total']:.1f} s"
+        return f"{len(corrected)} slices were asked again in {seconds}; all others stay as they were."
     encoder = report["encoder"]
     start = "continued from the last run" if report.get("training", {}).get("warm") else "from the start"
+    start = "the first answer" if report.get("first") else start
     confidence = report["mean_confidence"]
     sure = "" if confidence is None else f" Mean confidence {round(100 * confidence)}\u00a0%."
     with_ = f"with the encoder {encoder['name']} on {encoder['device']}"
-    return f"{predicted} slices in {report['seconds']['total']:.0f} s {with_}, {start}.{sure}"
+    return f"{len(report['asked'])} slices in {report['seconds']['total']:.0f} s {with_}, {start}.{sure}"

@@ -5,20 +5,22 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.workflow.inputs import build_annotation, write_annotation, write_volume
-from FewShotSAMLib.workflow.message import WARNING, Message
+from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
+from FewShotSAMLib.core.segment import Segmentation
+from FewShotSAMLib.workflow.inputs import build_annotation, described, segmentation_of, write_annotation, write_volume
+from FewShotSAMLib.workflow.message import WARNING, Message, message_of
 from FewShotSAMLib.workflow.painted_slices import PaintedSlice, ticked_slices
 from FewShotSAMLib.workflow.scene import ScenePreview, SceneSegment, SceneVolume, Target
 from FewShotSAMLib.workflow.settings import Settings
+from FewShotSAMLib.workflow.work import Learned, learns_like
 
 SHOWING_S = 0.012
 """Time that one poll spends on showing slices."""
@@ -29,13 +31,15 @@ class RunFiles:
     """The files of one job folder. A volume is written once and then again only after it changed.
 
     What a run writes has a name of its own: Windows replaces no file that is mapped into memory, and so are the last
-    result here and the last few-shot model in the background process.
+    result here and the last few-shot model in the background process. model_is_behind: corrections came after it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.model: Path | None = None
+        self.model_is_behind = False
         self._written: tuple[str, int, int] | None = None
+        self._name = ""
         self._runs = itertools.count(1)
 
     def of_new_run(self) -> tuple[Path, Path]:
@@ -45,9 +49,9 @@ class RunFiles:
 
     def keep_model(self, path: Path) -> None:
         """`model` is now this one, of the last run that came to its end."""
-        if self.model is not None:
+        if self.model not in (None, path):
             discard(self.model)
-        self.model = path
+        self.model, self.model_is_behind = path, False
 
     @property
     def volume(self) -> Path:
@@ -66,11 +70,16 @@ class RunFiles:
 
     def keep_volume(self, volume: SceneVolume) -> None:
         """Write the volume unless it lies there as it is; in any thread."""
-        stamp = (volume.id, volume.version, volume.voxels.nbytes)
+        stamp, self._name = (volume.id, volume.version, volume.voxels.nbytes), volume.name
         if self._written != stamp or not self.volume.is_file():
             self._written = None
             write_volume(volume, self.volume)
             self._written = stamp
+
+    def message_of(self, error: FewShotSAMError) -> Message:
+        """An error as a message, with the volume called as in the scene; the process knows it by our file alone."""
+        message = message_of(error)
+        return replace(message, text=message.text.replace(str(self.volume), f"“{self._name}”"))
 
 
 class Writing(Protocol):
@@ -90,16 +99,21 @@ def take_written(job: Writing) -> bool:
 
 @dataclass(frozen=True)
 class Question:
-    """What a run learns from and where it goes. segments are those painted on the exemplars, in the result's order."""
+    """What a run learns from and where it goes. segments are those painted on the exemplars, in the result's order.
+
+    painted: ids of the segments on each painted slice; absent: slices that hold none of a segment, by its id.
+    """
 
     target: Target
     volume: SceneVolume
     segments: tuple[SceneSegment, ...]
     axis: int
-    painted: tuple[int, ...]
+    painted: Mapping[int, tuple[str, ...]]
     empty: tuple[int, ...]
+    absent: Mapping[str, list[int]]
     range: tuple[int, int] | None
     settings: Settings
+    slices: tuple[PaintedSlice, ...] = ()
 
     @property
     def segment_ids(self) -> tuple[str, ...]:
@@ -108,9 +122,8 @@ class Question:
 
     @property
     def learns_like(self) -> tuple[Any, ...]:
-        """What must be equal for a later run to go on from this one's few-shot model."""
-        choice = self.settings
-        return (self.target, self.segment_ids, self.axis, choice.method, choice.encoder, choice.checkpoint)
+        """See `work.learns_like`."""
+        return learns_like(self.target, self.axis, self.settings)
 
 
 def ask(
@@ -123,24 +136,32 @@ def ask(
     settings: Settings,
 ) -> Question:
     """The question that these ticked slices pose. Raises BadInputError where no segment is painted on them."""
-    painted, empty = ticked_slices(slices)
-    named = {segment_id for each in slices if each.ticked for segment_id in each.segment_ids}
+    indices, empty = ticked_slices(slices)
+    painted = {each.index: each.segment_ids for each in slices if each.index in indices}
+    named = {segment_id for ids in painted.values() for segment_id in ids}
     taking_part = tuple(segment for segment in segments if segment.id in named)
     if not taking_part:
         raise BadInputError("No visible segment is painted on the ticked slices.", "Paint one, or tick its slices.")
-    return Question(target, volume, taking_part, axis, tuple(painted), tuple(empty), range_, settings)
+    absent = {one.id: [each.index for each in slices if one.id in each.absent_ids] for one in taking_part}
+    return Question(target, volume, taking_part, axis, painted, tuple(empty), absent, range_, settings, tuple(slices))
 
 
 @dataclass
 class Run:
-    """A propagation under way or waiting to be applied."""
+    """A propagation under way or waiting to be applied. asked: slices among the predicted that could hold something;
+    partly: segments predicted on slices painted for others. whole: every slice is to be predicted, even where a
+    correction would do."""
 
     question: Question
     files: RunFiles
     preview: ScenePreview
+    whole: bool = False
     writing: Future[None] | None = None
     classes: np.ndarray | None = None
     predicted: tuple[int, ...] = ()
+    asked: frozenset[int] = frozenset()
+    partly: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    can_be_corrected: bool = False
     _model_path: Path = field(init=False)
     _classes_path: Path = field(init=False)
     _to_show: list[tuple[np.ndarray, list[int], list[int]]] = field(default_factory=list)
@@ -154,20 +175,34 @@ class Run:
         """Begin to write volume and painted slices in another thread."""
         self.writing = executor.submit(_write, self.question, self.files)
 
-    def parameters(self, learned: tuple[Any, ...] | None) -> dict[str, Any]:
-        """Those of the job `propagate`. learned: what the last few-shot model `learns_like`, None for no model."""
+    def learned(self, before: Learned | None) -> Learned:
+        """What it learned, once the result is there. before: the same of the run before."""
+        question = self.question
+        slices = frozenset((*question.painted, *question.empty, *self.asked))
+        if before is not None and before.like == question.learns_like:
+            slices |= before.slices
+        painted = question.slices if self.can_be_corrected else ()
+        return Learned(question.learns_like, question.segment_ids, slices, painted)
+
+    def parameters(self, learned: Learned | None) -> dict[str, Any]:
+        """Those of the job `propagate`. learned: by the run before, None where there is no few-shot model."""
         question, files = self.question, self.files
-        is_warm = learned == question.learns_like and files.model is not None and files.model.is_file()
+        known = None if learned is None else (learned.like, learned.segment_ids)
+        is_alike = known == (question.learns_like, question.segment_ids)
+        is_warm = is_alike and files.model is not None and files.model.is_file()
         return {
             "volume": str(files.volume),
             "annotation": str(files.annotation),
             "output": str(files.result),
             "classes": str(self._classes_path),
             "save_model": str(self._model_path),
+            "model_as_is": True,
             "job_folder": str(files.folder),
+            "correct": not self.whole,
             "axis": question.axis,
             "painted_slices": list(question.painted),
             "empty_slices": list(question.empty),
+            "empty_of": {each: indices for each, indices in question.absent.items() if indices},
             **({} if question.range is None else {"range": list(question.range)}),
             **({"warm_start": str(files.model)} if is_warm else {}),
             **question.settings.parameters(),
@@ -187,13 +222,22 @@ class Run:
 
     def take_result(self, report: Mapping[str, Any]) -> None:
         """The final result replaces all that was shown before."""
-        self.files.keep_model(self._model_path)
+        if report["corrected"] is None:
+            self.files.keep_model(self._model_path)
+        else:
+            self.files.model_is_behind = True
+        self.can_be_corrected = bool(report["can_be_corrected"])
         self.classes = np.load(self._classes_path, mmap_mode="r", allow_pickle=False)
         self.predicted = tuple(int(each["index"]) for each in report["slices"] if each["origin"] == "predicted")
+        self.asked = frozenset(report["asked"])
+        ids = self.question.segment_ids
+        for row in report["slices"]:
+            if labels := row.get("predicted_segments"):
+                self.partly[int(row["index"])] = tuple(ids[label - 1] for label in labels)
         along = np.moveaxis(self.classes, self.question.axis, 0)
         self._to_show = []
         # The painted slices, too: without them the surface in 3D would be cut to pieces.
-        for wanted in (self.question.painted, self.predicted):
+        for wanted in (tuple(self.question.painted), self.predicted):
             for start in range(0, len(wanted), SLICES_AT_ONCE):
                 indices = list(wanted[start : start + SLICES_AT_ONCE])
                 self._to_show.append((along, indices, indices))
@@ -209,6 +253,15 @@ class Run:
             self.preview.show(slices, self.question.axis, indices)
         return not self._to_show
 
+    def segmentation(self) -> Segmentation:
+        """The final result, painted slices too."""
+        assert self.classes is not None
+        return segmentation_of(self.classes, self.question.volume.geometry, described(self.question.segments))
+
+    def count(self, slices: Iterable[int]) -> int:
+        """How many of them could hold something: that many were told before the run."""
+        return len(self.asked.intersection(slices))
+
     def close(self) -> None:
         """Take the preview off, and delete the files that nobody needs any more."""
         self.preview.remove()
@@ -220,7 +273,7 @@ class Run:
     def not_found(self) -> Message | None:
         """Of which segments no voxel was predicted, once everything is shown."""
         missing = [f"“{s.name}”" for n, s in enumerate(self.question.segments, start=1) if n not in self._seen]
-        text = f"No voxel of {', '.join(missing)} was found on {len(self.predicted)} slices."
+        text = f"No voxel of {', '.join(missing)} was found on {len(self.asked)} slices."
         hint = "Paint one or two slices more between the painted ones."
         return Message(WARNING, text, hint) if missing else None
 

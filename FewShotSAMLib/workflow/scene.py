@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +21,8 @@ class SceneVolume:
     """A volume as it lies in the scene: `voxels` is a view (K, J, I), or (K, J, I, 3 or 4) for colours, never a copy.
 
     `owner` keeps the memory of the view alive while somebody in another thread reads it; `version` changes whenever the
-    voxels do. window: the values that views show as black and white, None where nobody chose them.
+    voxels do. window: the values that views show as black and white, None where nobody chose them. modality:
+    DICOM's, "" where the scene does not know it.
     """
 
     id: str
@@ -31,6 +32,7 @@ class SceneVolume:
     owner: Any = None
     version: int = 0
     window: tuple[float, float] | None = None
+    modality: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,12 +102,19 @@ class Scene(Protocol):
         """A new segmentation with one empty segment, in the volume's geometry and under its transform; its id."""
 
     def commit(
-        self, target: Target, segment_ids: Sequence[str], classes: np.ndarray, axis: int, indices: Sequence[int]
+        self,
+        target: Target,
+        segment_ids: Sequence[str],
+        classes: np.ndarray,
+        axis: int,
+        indices: Sequence[int],
+        spared: Mapping[str, Collection[int]] | None = None,
     ) -> None:
         """Write results into segments on the slices `indices` along `axis`, as one step of Undo.
 
         classes: (K, J, I) uint8, 1 to C for `segment_ids` in their order; read on `indices` only, and nothing else is
-        changed. Masking, overwrite mode and other segments are honoured as for painting.
+        changed. spared: by segment id, slices on which that segment stays as it is. Masking, overwrite mode and other
+        segments are honoured as for painting.
         Raises BadInputError where a node or segment is gone.
         """
 
@@ -118,6 +127,10 @@ class Scene(Protocol):
     def add_segmentation(self, volume_id: str, segmentation: Segmentation, name: str) -> str:
         """Bring in a finished segmentation of a volume as a node of its own, or where only one can be shown, into that
         one; returns the id of the node."""
+
+    def restore_segmentation(self, target: Target, segmentation: Segmentation, name: str) -> str:
+        """Bring back what was painted on the volume of `target`, ids of segments as far as they are free, where it can
+        be painted on; returns the id of its node. Raises BadInputError where it lies on another grid."""
 
     def note(self, segmentation_id: str) -> str:
         """What `set_note` stored, "" at first."""

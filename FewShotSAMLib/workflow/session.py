@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
+from FewShotSAMLib.core.pace import Work
 from FewShotSAMLib.worker.client import WorkerClient
 from FewShotSAMLib.workflow.applying import Applying
-from FewShotSAMLib.workflow.inputs import described, segmentation_of
+from FewShotSAMLib.workflow.asking import ASKED, Asking
 from FewShotSAMLib.workflow.job import PREPARING, Job
 from FewShotSAMLib.workflow.job_folder import JobFolder
-from FewShotSAMLib.workflow.machine import Machine
 from FewShotSAMLib.workflow.message import CANCELLED, INFO, WARNING, Message, message_of, message_of_unexpected, told
-from FewShotSAMLib.workflow.models import ModelEntry, ModelLibrary
+from FewShotSAMLib.workflow.models import MODEL_SAVED, ModelEntry, ModelLibrary
 from FewShotSAMLib.workflow.painted_slices import PaintedSlice
+from FewShotSAMLib.workflow.recovery import Recovery
 from FewShotSAMLib.workflow.requests import Requests
 from FewShotSAMLib.workflow.review import Review
 from FewShotSAMLib.workflow.run import Run, RunFiles, ask, take_written
@@ -28,17 +29,18 @@ from FewShotSAMLib.workflow.signal import Signal
 from FewShotSAMLib.workflow.state import BUSY, State, why_inputs_change
 from FewShotSAMLib.workflow.thumbnails import thumbnail
 from FewShotSAMLib.workflow.tracker import PaintingTracker, why_no_exemplars
+from FewShotSAMLib.workflow.work import Learned, learns_like, work_of
 
 
-class Session:
+class Session(Asking):
     """One volume, one segmentation, one background process. All methods are for the main thread, and none waits.
 
     A view connects to the signals, calls `poll` every 50 ms or so, and shows what the attributes say. What goes wrong
     is said through `said`, never raised, unless a method's docstring tells otherwise.
 
-    folder: where the user's few-shot models are kept. client: None for a process of this very Python. temporary: where
-    the job folder is made, None for the system's own place. Raises BadInputError where that cannot be written.
-    added: ids of the segmentations that came of the last `apply_model`.
+    folder: of the user's few-shot models. client: None for a process of this Python. temporary: of the job folder, None
+    for the system's own; raises BadInputError where it cannot be written. applied: what came of the last `apply_model`.
+    place: see `Autosave`.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Session:
         settings: Settings | None = None,
         folder: Path | None = None,
         temporary: Path | None = None,
+        place: str = "",
     ) -> None:
         self.scene, self.settings = scene, settings or Settings()
         self.changed, self.progressed, self.said, self.logged = Signal(), Signal(), Signal(), Signal()
@@ -55,19 +58,20 @@ class Session:
         self.target: Target | None = None
         self.range: tuple[int, int] | None = None
         self.review: Review | None = None
-        self.machine: Machine | None = None
         self._job_folder = JobFolder(temporary)
+        self.scratch = self._job_folder.path
         self.models = ModelLibrary(folder or self._job_folder.path / "models")
         self._files = RunFiles(self._job_folder.path)
         self._executor = ThreadPoolExecutor(1, "fewshotsam")
         self._tracker = PaintingTracker(scene, self._executor, self.said.emit)
         told_of = (self.progressed.emit, self.said.emit, self.logged.emit)
         self._requests = Requests(client or WorkerClient(), *told_of, self._end)
-        self.added: tuple[str, ...] = ()
+        self.applied: Applying | None = None
+        self.kept = Recovery(scene, self._job_folder.path, place, self._tracker, self.said.emit)
         self._run: Run | None = None
         self._applying: Applying | None = None
-        self._learned: tuple[Any, ...] | None = None
-        self._is_wanted, self._failure = False, ""
+        self._learned: Learned | None = None
+        self._is_wanted, self._is_whole, self._failure, self._incomplete = False, False, "", []
 
     @property
     def painted(self) -> tuple[PaintedSlice, ...]:
@@ -101,19 +105,13 @@ class Session:
 
     def why_not(self) -> str:
         """Why Propagate cannot be pressed, and what to do; "" where it can."""
-        if self.is_busy:
-            return "A run is under way. Wait for it, or cancel it."
-        if self.target is None:
-            return "Choose a volume and a segmentation first."
-        if self._tracker.found.axis is None and not self._tracker.is_up_to_date:
-            return "Looking for painted slices."
-        return why_no_exemplars(self._tracker.found, self.range)
+        return "A run is under way. Wait for it, or cancel it." if self.is_busy else self._tracker.why_not(self.range)
 
     def thumbnail(self, index: int, longest: int) -> np.ndarray:
         """A slice with its segments in colour, (rows, columns, 3) uint8. Raises BadInputError."""
         assert self.target is not None and self.axis is not None
-        volume, segments = self.scene.volume(self.target.volume), self.scene.segments(self.target)
-        return thumbnail(volume, segments, self.axis, index, longest)
+        segments = self.scene.segments(self.target)
+        return thumbnail(self.scene.volume(self.target.volume), segments, self.axis, index, longest)
 
     def next_slice(self) -> int | None:
         """The slice to paint next, None where there is no advice; those painted since the last run are passed over."""
@@ -135,6 +133,7 @@ class Session:
     def mark_modified(self) -> None:
         """The segmentation was edited; call it as often as that happens."""
         self._tracker.look_soon()
+        self.kept.mark()
 
     def set_axis(self, axis: int | None) -> None:
         """Paint along this axis; None to find it."""
@@ -144,11 +143,14 @@ class Session:
     def set_ticked(self, index: int, ticked: bool) -> None:
         """Learn from a painted slice, or not; one that is partly painted should not be."""
         self._tracker.set_ticked(index, ticked)
+        self.kept.mark()
         self.changed.emit()
 
-    def set_empty(self, index: int, empty: bool) -> None:
-        """Declare that a slice holds none of the segments, or take that back."""
-        self._tracker.set_empty(index, empty)
+    def set_empty(self, index: int, empty: bool, segment_id: str | None = None) -> None:
+        """Declare that a slice holds none of the segments, or of one, or take that back."""
+        with told(self.said.emit):
+            self._tracker.set_empty(index, empty, segment_id)
+        self.kept.mark()
         self.changed.emit()
 
     def delete_slice(self, index: int) -> None:
@@ -162,14 +164,15 @@ class Session:
         if self.target is not None:
             self._tracker.look_now()
 
-    def propagate(self) -> None:
-        """Learn from the painted slices and predict the others. A preview that was not applied is discarded."""
+    def propagate(self, whole: bool = False) -> None:
+        """Learn from the painted slices and predict the others; after a run only those beside what changed, unless
+        `whole`. A preview that was not applied is discarded."""
         self._tracker.look_soon(0.0)  # not every change is told, and this is the moment that counts
         if reason := self.why_not():
             self.said.emit(Message(WARNING, reason))
             return
         self.discard()
-        self._is_wanted = True
+        self._is_wanted, self._is_whole = True, whole
         self._set_state(State.PREPARING)
         self.progressed.emit(PREPARING)
 
@@ -183,6 +186,10 @@ class Session:
             if self._applying is not None:
                 self._applying.left.clear()
             self._requests.cancel_run()
+
+    def use_first_answer(self) -> None:
+        """Learn no more: what is previewed already becomes the result."""
+        self._requests.finish_run()
 
     def poll(self) -> None:
         """Take the next small steps: events, painted slices, inputs, preview; some 20 ms at most."""
@@ -198,6 +205,7 @@ class Session:
             if found or was_looking == self._tracker.is_up_to_date:  # also where nothing was found: `why_not` changes
                 self.changed.emit()
             self._step()
+            self.kept.poll(self.target, self._run if self.state is State.PREVIEW else None)
             self._failure = ""
         except FewShotSAMError as error:
             self._drop_run()
@@ -207,8 +215,7 @@ class Session:
 
     def wait(self, longest_s: float) -> bool:
         """Let a thread of ours work, if one does; True then. Slicer's event loop locks Python, so it stood still."""
-        writing = [each.writing for each in (self._run, self._applying) if each is not None]
-        known: list[Future[Any] | None] = [self._tracker.search, *writing]
+        known: list[Any] = [self._tracker.search, *(job.writing for job in (self._run, self._applying) if job)]
         pending = [each for each in known if each is not None and not each.done()]
         wait(pending, longest_s)
         return bool(pending)
@@ -227,23 +234,18 @@ class Session:
         run = self._run
         if self.state is not State.PREVIEW or run is None or run.classes is None:
             return
-        question = run.question
         with told(self.said.emit):
-            written = self._tracker.writable(run.predicted, question.axis)
-            before = self._tracker.fingerprints(question.axis)
-            self.scene.commit(question.target, question.segment_ids, run.classes, question.axis, written)
-            self._tracker.remember_applied(question.axis, before, written, question.segment_ids)
+            written = self._tracker.write(run.question, run.classes, run.predicted, run.partly)
             self.discard()
-            self.said.emit(Message(INFO, f"{len(written)} slices were written.", "Undo takes them back."))
+            self.said.emit(Message(INFO, f"{run.count(written)} slices were written.", "Undo takes them back."))
 
     def keep(self, name: str) -> str:
         """Bring the preview in as a segmentation of its own, painted slices too; its id. Raises BadInputError."""
         run = self._run
         if self.state is not State.PREVIEW or run is None or run.classes is None:
             raise BadInputError("There is no result to keep.", "Propagate first.")
-        volume, axis = run.question.volume, run.question.axis
-        result = segmentation_of(run.classes, volume.geometry, described(run.question.segments))
-        added = self._tracker.add(volume.id, axis, lambda: self.scene.add_segmentation(volume.id, result, name))
+        volume, result = run.question.volume.id, run.segmentation()
+        added = self._tracker.add(volume, run.question.axis, lambda: self.scene.add_segmentation(volume, result, name))
         self._drop_run()
         return added
 
@@ -253,11 +255,21 @@ class Session:
             self._drop_run()
 
     def save_model(self, name: str) -> None:
-        """Keep what the last run learned under a name."""
+        """Keep what the last run learned under a name; after corrections, as soon as it has been gathered."""
         with told(self.said.emit):
             if self.learned_model is None:
                 raise BadInputError("There is no few-shot model yet.", "Propagate first.")
-            self.models.add(self.learned_model, name)
+            if not self._files.model_is_behind:
+                self._add_model(self.learned_model, name)
+                return
+            path, _ = self._files.of_new_run()
+            as_is = {"path": str(path), "model_as_is": True}
+            self._requests.submit("save_model", as_is, lambda report: self._add_model(path, name))
+
+    def _add_model(self, path: Path, name: str) -> None:
+        self._files.keep_model(path)
+        self._incomplete.append(self.models.add(path, name).path)
+        self.said.emit(MODEL_SAVED)
         self.changed.emit()
 
     def apply_model(self, entry: ModelEntry, volume_ids: Sequence[str]) -> None:
@@ -266,49 +278,51 @@ class Session:
             self.said.emit(Message(WARNING, self.why_not()))
             return
         self.discard()
-        self._applying, self.added = Applying.of(entry, volume_ids, self._files), ()
+        self._applying = self.applied = Applying.of(entry, volume_ids, self._files)
         self._set_state(State.PREPARING)
 
-    def inspect(self) -> None:
-        """Ask what the computer can do; `machine` has the answer some time later."""
-        self._ask("inspect", {}, self._take_machine)
+    def work(self, count: int) -> Work:
+        """What a run would have to do, of `count` slices along the axis."""
+        like, starts = learns_like(self.target, self.axis, self.settings), not self._requests.is_running
+        return work_of(self.painted, self.range, count, like, self._learned, starts)
 
-    def download(self, encoder: str) -> None:
-        """Fetch an encoder's weights. Ask the user first: size and licence are in `machine`."""
-        self._ask("download", {"encoder": encoder}, lambda report: self.inspect(), is_run=True)
-
-    def clear_cache(self) -> None:
-        """Delete the cached embeddings."""
-        self._ask("clear_cache", {}, lambda report: self.inspect())
-
-    def export(self, path: Path) -> None:
-        """Write all segments, hidden ones too, on the volume's full geometry: `.seg.nrrd`, or a label map."""
+    def export(self, path: Path) -> bool:
+        """Write all segments, hidden ones too, on the volume's full geometry: `.seg.nrrd`, or a label map; True where
+        that worked."""
         with told(self.said.emit):
             if self.target is None:
                 raise BadInputError("There is nothing to export.", "Choose a volume and a segmentation first.")
             for warning in export_all(self.scene, self.target, path):
                 self.said.emit(Message(WARNING, warning))
+            self.kept.forget()
             self.said.emit(Message(INFO, f"Exported to {path}."))
+            return True
+        return False
 
     def forget_scene(self) -> None:
         """The scene was closed: drop everything that belonged to it. What is asked of the computer goes on."""
         self._drop_run()
+        self.kept.forget()
         self.target, self.review, self.range, self._learned = None, None, None, None
         self._tracker.set_target(None)
         self.changed.emit()
 
-    def close(self) -> None:
-        """End the background process and delete the job folder. The session cannot be used any more."""
+    def close(self, keep_work: bool = False) -> None:
+        """End the background process and the session, and delete the job folder; `keep_work`: but for unsaved work."""
+        if keep_work:
+            self.kept.keep_now(self.target, self._run if self.state is State.PREVIEW else None)
         self._drop_run()
         self._requests.close()
         self._executor.shutdown(wait=True, cancel_futures=True)
-        self._job_folder.close()
+        self.kept.close(keep_work)
+        self._job_folder.close(keep_work)
 
     def _set_state(self, state: State) -> None:
         self.state = state
         self.changed.emit()
 
     def _step(self) -> None:
+        self._complete_models()
         if self._is_wanted and self._tracker.is_up_to_date:
             self._begin_run()
         if self._run is not None:
@@ -317,9 +331,8 @@ class Session:
             self._step_applying(self._applying)
 
     def _begin_run(self) -> None:
-        self._is_wanted = False
         assert self.target is not None
-        found = self._tracker.found
+        found, self._is_wanted = self._tracker.found, False
         if reason := why_no_exemplars(found, self.range):
             raise BadInputError(reason)
         assert found.axis is not None
@@ -328,7 +341,7 @@ class Session:
         volume, segments = self.scene.volume(self.target.volume), self._tracker.visible_segments()
         question = ask(self.target, volume, segments, found.slices, found.axis, self.range, self.settings)
         preview = self.scene.open_preview(self.target, question.segment_ids)
-        self._run = Run(question, self._files, preview)
+        self._run = Run(question, self._files, preview, self._is_whole)
         self._run.write_inputs(self._executor)
 
     def _step_run(self, run: Run) -> None:
@@ -343,6 +356,7 @@ class Session:
         if take_written(applying):
             self._submit_run("apply", applying.parameters(self.settings), self._take_applied)
         elif applying.writing is None and not applying.next_volume(self.scene, self._executor):
+            applying.write_page()
             self._applying = None
             self._set_state(State.IDLE)
 
@@ -355,40 +369,26 @@ class Session:
             self._drop_run()  # it was cancelled, but came to its end first
             self.said.emit(CANCELLED)
             return
-        self._learned = self._run.question.learns_like
         self.review = Review.from_report(report)
         self._run.take_result(report)
+        self._learned = self._run.learned(self._learned)
         self.machine = None if self.machine is None else self.machine.with_pace(report.get("pace"))
         self.logged.emit(self.review.summary)
         self.changed.emit()
 
     def _take_applied(self, report: dict[str, Any]) -> None:
-        if self._applying is None:
-            return
-        name = self._applying.take_result(self.scene, self._tracker)
-        self.added = tuple(self._applying.results)
-        self.said.emit(Message(INFO, f"The segments of “{name}” were added."))
+        assert self._applying is not None
+        self.said.emit(self._applying.take_result(report, self.scene, self._tracker))
         self._set_state(State.PREPARING)
 
-    def _ask(self, command: str, parameters: dict[str, Any], on_result: Any, is_run: bool = False) -> None:
-        """A request besides propagating; one of a kind at a time."""
-        if self._requests.is_under_way(command) or (is_run and self.is_busy):
-            return
-        with told(self.said.emit):
-            self._requests.submit(command, parameters, on_result, is_run=is_run)
-            if is_run:
-                self._set_state(State.RUNNING)
-
-    def _take_machine(self, report: dict[str, Any]) -> None:
-        self.machine = Machine.from_report(report)
-        self.changed.emit()
-
     def _end(self, job: Job, error: FewShotSAMError | None) -> None:
-        """A request came to its end; after an error in a run everything of it is dropped."""
-        if job.is_run and (error is not None or job.command == "download"):
+        """A request came to its end; after an error in a run all of it is dropped, but of several volumes one alone."""
+        if error and job.command == "apply" and self._applying and self._applying.take_failure(error):
+            self._set_state(State.PREPARING)
+        elif job.is_run and (error is not None or job.command in ASKED):
             self._drop_run()
         if error is not None:
-            self.said.emit(message_of(error))
+            self.said.emit(self._files.message_of(error))
 
     def _drop_run(self) -> None:
         """Stop whatever runs and forget it; nothing of it reaches the segmentation."""

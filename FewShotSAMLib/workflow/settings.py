@@ -12,6 +12,8 @@ from FewShotSAMLib.options import AUTO, encoder_names, option
 _EARLIER_WORDS = {"precision": {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}}
 """What earlier versions kept, and what it is called now."""
 
+_COMPUTING = ("device", "precision", "cache_limit_gb", "largest_island", "fill_holes", "smooth_mm")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -34,6 +36,10 @@ class Settings:
         """What of it goes into a request; what has its default is left out."""
         default = Settings()
         return {name: value for name, value in asdict(self).items() if value != getattr(default, name)}
+
+    def computing(self) -> dict[str, Any]:
+        """Those of `parameters` that mean something for a model on another volume; method and encoder are its own."""
+        return {name: value for name, value in self.parameters().items() if name in _COMPUTING}
 
     def to_json(self) -> dict[str, Any]:
         """For the application's settings file."""

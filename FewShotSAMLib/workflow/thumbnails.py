@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from FewShotSAMLib.core.plane import slice_plane
+from FewShotSAMLib.core.thumbnail import lay_over, samples
 from FewShotSAMLib.workflow.scene import SceneSegment, SceneVolume
 
-OVERLAY = 0.5
-"""Share of a segment's colour in a pixel of it."""
 _DARKEST, _BRIGHTEST = 1.0, 99.0
 """Percentiles of the slice that become black and white where the volume has no window."""
 
@@ -19,7 +18,7 @@ def thumbnail(volume: SceneVolume, segments: Sequence[SceneSegment], axis: int, 
     """The slice as radiologists see it, (rows, columns, 3) uint8: square pixels, `longest` on the longest side, and
     the grey values of the views."""
     plane = slice_plane(volume.geometry, axis)
-    rows, columns = _samples(plane.shape, plane.spacing, longest)
+    rows, columns = samples(plane.shape, plane.spacing, longest)
     image = plane.orient(np.take(volume.voxels, index, axis))[rows[:, None], columns]
     picture = _grey(image, volume.window)
     for segment in segments:
@@ -31,20 +30,8 @@ def thumbnail(volume: SceneVolume, segments: Sequence[SceneSegment], axis: int, 
         labels = np.take(segment.labels, local, axis)
         mask[row : row + labels.shape[0], column : column + labels.shape[1]] = labels == segment.label_value
         drawn = plane.orient(mask)[rows[:, None], columns]
-        color = 255.0 * np.asarray(segment.color)
-        picture[drawn] = (1 - OVERLAY) * picture[drawn] + OVERLAY * color
+        lay_over(picture, drawn, segment.color)
     return picture.astype(np.uint8)
-
-
-def _samples(shape: tuple[int, int], spacing: tuple[float, float], longest: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which rows and columns to show, so that a millimetre is as long both ways."""
-    lengths = np.multiply(shape, spacing)
-    sizes = np.maximum(1, np.round(longest * lengths / lengths.max())).astype(int)
-    rows, columns = (
-        np.minimum((np.arange(size) + 0.5) * count / size, count - 1).astype(int)
-        for size, count in zip(sizes, shape, strict=True)
-    )
-    return rows, columns
 
 
 def _grey(image: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:

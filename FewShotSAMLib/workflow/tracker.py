@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import replace
+
+import numpy as np
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.painted_axis import AXIS_NAMES
 from FewShotSAMLib.workflow.fingerprints import Fingerprints, fingerprints, marks_on
 from FewShotSAMLib.workflow.message import WARNING, Message
 from FewShotSAMLib.workflow.notes import Notes
-from FewShotSAMLib.workflow.painted_slices import Found, PaintedSlice, find_painted_slices, suddenly_painted
+from FewShotSAMLib.workflow.painted_slices import (
+    Found,
+    PaintedSlice,
+    find_painted_slices,
+    suddenly_painted,
+    with_absent,
+    with_unknown,
+)
+from FewShotSAMLib.workflow.run import Question
 from FewShotSAMLib.workflow.scene import Scene, SceneSegment, Target
 
+Partly = Mapping[int, tuple[str, ...]]
+"""Slice index to ids of segments."""
 QUIET_S = 0.25
 """A stroke changes the segmentation many times; the slices are looked for when it has been quiet for so long."""
 _NOTHING = Found(None, ())
@@ -96,10 +108,35 @@ class PaintingTracker:
         kept = {each.index for each in found.slices if each.ticked}
         return [index for index in predicted if index not in kept]
 
+    def write(self, question: Question, classes: np.ndarray, predicted: Iterable[int], partly: Partly) -> list[int]:
+        """Write a result into the segments, as one step of Undo, but for what is painted; the slices written to.
+
+        classes, predicted, partly: those of the run. Raises BadInputError as `writable` and `Scene.commit` do.
+        """
+        ids, axis = question.segment_ids, question.axis
+        written = self.writable(predicted, axis)
+        now = {each.index: each for each in self.found.slices if each.ticked}
+        known = {i: (*each.segment_ids, *each.absent_ids, *(ids if each.empty else ())) for i, each in now.items()}
+        left = {index: [one for one in wanted if one not in known.get(index, ())] for index, wanted in partly.items()}
+        left = {index: wanted for index, wanted in left.items() if wanted}
+        before = self.fingerprints(axis)
+        spared = {each: [index for index, wanted in left.items() if each not in wanted] for each in ids}
+        self._scene.commit(question.target, ids, classes, axis, [*written, *left], spared)
+        self.remember_applied(axis, before, written, ids, left)
+        return [*written, *left]
+
     def fingerprints(self, axis: int) -> Fingerprints:
         """What all segments hold on each slice now."""
         assert self._target is not None
         return fingerprints(self._scene.segments(self._target), axis)
+
+    def why_not(self, range_: tuple[int, int] | None) -> str:
+        """Why nothing can be propagated within this range, and what to do; "" where it can."""
+        if self._target is None:
+            return "Choose a volume and a segmentation first."
+        if self.found.axis is None and not self.is_up_to_date:
+            return "Looking for painted slices."
+        return why_no_exemplars(self.found, range_)
 
     def visible_segments(self) -> list[SceneSegment]:
         """The segments that take part: hiding one leaves it out. Raises BadInputError."""
@@ -115,35 +152,67 @@ class PaintingTracker:
     def set_ticked(self, index: int, ticked: bool) -> None:
         """Whether a painted slice is complete, and to be learned from."""
         (self.notes.unticked.discard if ticked else self.notes.unticked.add)(index)
-        slices = tuple(replace(s, ticked=ticked) if s.index == index and not s.empty else s for s in self.found.slices)
-        self._change(slices)
+        slices = [replace(s, ticked=ticked) if s.index == index and not s.empty else s for s in self.found.slices]
+        self._change(self._with_notes(slices))
 
-    def set_empty(self, index: int, empty: bool) -> None:
-        """Declare that a slice holds none of the segments, or take that back; painted slices are no empty ones."""
+    def set_empty(self, index: int, empty: bool, segment_id: str | None = None) -> None:
+        """Declare that a slice holds none of the segments, or of one, or take that back; painted slices are no empty
+        ones. What was predicted of the one segment there is erased. Raises BadInputError."""
+        if segment_id is not None:
+            self._set_absent(index, empty, segment_id)
+            return
         kept = [each for each in self.found.slices if not (each.index == index and each.empty)]
         (self.notes.empty.add if empty else self.notes.empty.discard)(index)
         if empty and all(each.index != index for each in kept):
             kept.append(PaintedSlice(index, (), True, True))
         self._change(tuple(sorted(kept, key=lambda each: each.index)))
 
+    def _set_absent(self, index: int, absent: bool, segment_id: str) -> None:
+        if self._target is None or self.found.axis is None:
+            return
+        axis, is_held = self.found.axis, index in self.fingerprints(self.found.axis).get(segment_id, {})
+        if is_held and any(each.index == index and segment_id in each.segment_ids for each in self.found.slices):
+            return  # painted there since the user was asked
+        if absent and is_held:
+            self._scene.clear_slice(self._target, [segment_id], axis, index)
+            if index in self.found.predicted:  # and so are the other segments there still
+                ids = [segment.id for segment in self.visible_segments()]
+                self.notes.note_changed(self.fingerprints(axis), [index], ids)
+        slices = self.notes.absent.setdefault(segment_id, set())
+        (slices.add if absent else slices.discard)(index)
+        self._change(self._with_notes(self.found.slices))
+
     def delete_slice(self, index: int) -> None:
         """Erase the visible segments on a slice: it is neither painted nor empty any more. Raises BadInputError."""
         if self._target is None or self.found.axis is None:
             return
         ids = [segment.id for segment in self.visible_segments()]
-        self._scene.clear_slice(self._target, ids, self.found.axis, index)
+        if not any(each.index == index and each.absent_ids and not each.segment_ids for each in self.found.slices):
+            self._scene.clear_slice(self._target, ids, self.found.axis, index)
         for known in (self.notes.unticked, self.notes.empty):
             known.discard(index)
+        for each in ids:
+            self.notes.absent.get(each, set()).discard(index)
         self._keep_notes()
         self.look_soon(0.0)
 
-    def remember_applied(self, axis: int, before: Fingerprints, written: Collection[int], ids: Collection[str]) -> None:
+    def remember_applied(
+        self,
+        axis: int,
+        before: Fingerprints,
+        written: Collection[int],
+        ids: Collection[str],
+        partly: Mapping[int, Collection[str]] | None = None,
+    ) -> None:
         """Results were written to segments on these slices: they do not count as painted until somebody paints there.
 
-        axis, before: the slices' axis, and `fingerprints` from before. ids: of the segments.
+        axis, before: the slices' axis, and `fingerprints` from before. ids: of the segments; partly: of those that were
+        written to slices painted for others.
         """
         after = self.fingerprints(axis)
         self.notes.note_applied(axis, before, after, written, ids)
+        for index, found in (partly or {}).items():
+            self.notes.note_applied(axis, before, after, [index], found)
         visible = [segment.id for segment in self.visible_segments()]
         ours = [index for index in written if self.notes.is_ours(index, marks_on(after, index), visible)]
         self.notes.unticked.difference_update(ours)  # if they are painted on now, it is to correct them
@@ -197,6 +266,12 @@ class PaintingTracker:
         elif sudden:
             self._say(Message(WARNING, _SHOWN_AT_ONCE.format(len(sudden)), _HOW_TO_LEAVE_OUT))
 
+    def _with_notes(self, slices: Iterable[PaintedSlice]) -> tuple[PaintedSlice, ...]:
+        """The slices with what was declared of single segments now."""
+        ids = [segment.id for segment in self.visible_segments()]
+        known = [replace(each, absent_ids=()) for each in slices if each.segment_ids or each.empty]
+        return tuple(with_unknown(with_absent(known, ids, self.notes), ids))
+
     def _change(self, slices: tuple[PaintedSlice, ...]) -> None:
         self.found = replace(self.found, slices=slices)
         self._keep_notes()
@@ -211,7 +286,7 @@ def why_no_exemplars(found: Found, range_: tuple[int, int] | None) -> str:
     """Why nothing can be learned from these painted slices; "" where it can."""
     if found.problem:
         return found.problem
-    painted = [each for each in found.slices if not each.empty]
+    painted = [each for each in found.slices if each.segment_ids]
     if not painted:
         return "Paint the structure on a few slices first; three spread over its extent are a good start."
     if not any(each.ticked for each in painted):

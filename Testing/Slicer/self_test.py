@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import time
 import unittest
 from collections.abc import Callable
@@ -63,6 +65,20 @@ class SelfTestCase(unittest.TestCase):
         while time.monotonic() < end:
             slicer.app.processEvents()
             time.sleep(0.01)
+
+    def useFreshTemporaryFolder(self) -> None:
+        """Open the panel anew with an empty folder for temporary files: what a crash left is not for a test."""
+        before, folder = slicer.app.temporaryPath, tempfile.mkdtemp(prefix="FewShotSAM-self-test-")
+
+        def goBack() -> None:
+            slicer.app.temporaryPath = before
+            slicer.util.getModuleWidget(MODULE).onReload()
+            shutil.rmtree(folder, ignore_errors=True)
+
+        self.addCleanup(goBack)
+        slicer.app.temporaryPath = folder
+        self.widget.onReload()
+        self.useWidget()
 
     def needEngine(self) -> None:
         """Skip without torch and the rest in Slicer's Python; fail where FEWSHOTSAM_REQUIRE_ENGINE is set."""

@@ -9,6 +9,7 @@ The volume is a synthetic phantom. Needs the engine in Slicer's Python.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import traceback
 from pathlib import Path
@@ -34,13 +35,14 @@ class Tour(SelfTestCase):
         """All steps of docs/tutorial.md."""
         self.needEngine()
         self.pictures = Path(os.environ["FEWSHOTSAM_TUTORIAL"])
+        self.useFreshTemporaryFolder()
         self.openPhantom()
         self.take("tutorial-1-open", "inputsSection", "paintedSection")
         self.paintSlices()
         self.take("tutorial-2-paint", "inputsSection", "paintedSection")
         self.take("tutorial-3-painted", "paintedSection")
         self.ui.propagateButton.click()
-        self.waitFor(lambda: self.session.preview is not None and self.ui.progressBar.value > 600, "slices", 300)
+        self.waitFor(lambda: self.ui.firstAnswerButton.visible, "the first answer", 300)
         self.take("tutorial-4-run", "paintedSection")
         self.waitFor(lambda: self.state == "preview", "the preview", 300)
         self.ui.show3DButton.setChecked(True)
@@ -52,8 +54,11 @@ class Tour(SelfTestCase):
         self.take("tutorial-5-correct", "paintedSection", "reviewSection")
         self.propagate()
         self.apply()
+        self.take("tutorial-6-again", "reviewSection")
         self.keep()
-        self.take("tutorial-6-keep", "modelsSection", "exportSection")
+        self.take("tutorial-7-keep", "modelsSection", "exportSection")
+        self.crash()
+        self.take("tutorial-8-recovery", "inputsSection")
 
     def openPhantom(self) -> None:
         """A CT of liver and spleen, windowed as such a CT is, opened in the panel."""
@@ -80,15 +85,18 @@ class Tour(SelfTestCase):
         self.lookAt(self.painted[1])
 
     def paintSlices(self) -> None:
-        """Liver and spleen on three slices, and what lies beyond them declared empty."""
+        """Liver and spleen, each near its own ends and on a slice that has both; what lies beyond declared empty."""
+        from FewShotSAMLib.core.painting import slices_to_paint
+
         segments = self.segmentation.GetSegmentation()
         while segments.GetNumberOfSegments() < len(NAMES):
             segments.AddEmptySegment()
         for number, (name, color) in enumerate(zip(NAMES, self.colors, strict=True)):
             segments.GetNthSegment(number).SetName(name)
             segments.GetNthSegment(number).SetColor(*color)
-            self.put(number, self.painted)
-        self.waitFor(lambda: len(self.session.painted) == PAINTED, "finding the painted slices")
+            first, _middle, last = slices_to_paint(self.truth[number], 0, PAINTED)
+            self.put(number, [first, self.painted[1], last])
+        self.waitFor(lambda: len(self.session.painted) == 2 * PAINTED - 1, "finding the painted slices")
         for index in self.empty:
             self.lookAt(index)
             self.ui.emptySliceButton.click()
@@ -120,6 +128,17 @@ class Tour(SelfTestCase):
         self.session.save_model(MODEL)
         self.ui.closeMessageButton.click()
         self.letRun(1.0)
+
+    def crash(self) -> None:
+        """What is offered after Slicer ended amid the work, with the volume open again."""
+        self.letRun(5.0)  # as long as it may take until the last change is kept
+        left = Path(f"{self.session.scratch}-crashed")
+        shutil.copytree(self.session.scratch / "autosave", left / "autosave")
+        left.with_name(left.name + ".lock").touch()
+        slicer.mrmlScene.Clear(0)
+        self.widget.onReload()
+        self.useWidget()
+        self.openPhantom()
 
     def lookAt(self, index: int) -> None:
         """The axial view on a slice, the others on the middle of liver and spleen."""
@@ -157,6 +176,7 @@ try:
     tour = Tour()
     tour.setUp()
     tour.runTest()
+    tour.doCleanups()
     code = slicer.util.EXIT_SUCCESS
 except Exception:  # noqa: BLE001 - Slicer would go on without its pictures
     traceback.print_exc()

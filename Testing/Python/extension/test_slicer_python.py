@@ -47,7 +47,7 @@ def test_nothing_in_the_current_folder_or_on_the_path_is_taken(
     monkeypatch.chdir(here)
     monkeypatch.setenv("PATH", str(here))
     monkeypatch.setattr(sys, "executable", executable)
-    with pytest.raises(FewShotSAMError, match="Install 3D Slicer anew"):
+    with pytest.raises(FewShotSAMError, match="Install 3D Slicer again"):
         slicerPython()
 
 

@@ -80,3 +80,18 @@ def test_slicers_tools_find_them_and_values_are_put_into_the_translation(monkeyp
         assert workflow_texts.translated("Something else {0} (*.") == "Something else {0} (*."
     finally:
         workflow_texts._translations.cache_clear()
+
+
+def test_every_label_and_text_of_a_fact_can_be_translated() -> None:
+    """They are looked up as they stand: one that is worded otherwise in core would stay English."""
+    known, tree = set(workflow_texts.factTexts(str)), ast.parse((LIBRARY / "core" / "facts.py").read_text("utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Row"]
+    given = {
+        node.value
+        for call in calls
+        for part in call.args[:2]
+        for node in ast.walk(part)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert len(calls) > 10 and given - known == {"", "{0}", "oblique"}
+    assert known <= given

@@ -18,6 +18,7 @@ from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.mrml.scripting import Application, Result, Scripting
 from FewShotSAMLib.worker import WorkerClient
 from FewShotSAMLib.workflow import Progress, Session
+from FewShotSAMLib.workflow.notes import Notes
 
 PAINTED, EMPTY = [3, 6, 9], [0, 12]
 GEOMETRY = Geometry((64, 56, 13), (0.8, 0.8, 5.0), (-12.5, 30.25, -80.0))
@@ -140,7 +141,7 @@ def test_a_call_blocks_while_the_application_works_and_writes_the_result(desk: D
     heard: list[Progress] = []
     result = desk.propagate(onProgress=heard.append)
     assert result.segmentation is desk.segmentation and segmentations(desk.scene) == 1, "no preview is left"
-    assert desk.events > 10 and {each.stage for each in heard} >= {"prepare", "fine-tune", "predict"}
+    assert desk.events > 10 and {each.stage for each in heard} >= {"prepare", "learn", "predict"}
     applied = desk.held()
     assert np.array_equal(applied[PAINTED], drawn[PAINTED]) and not applied[EMPTY].any()
     assert dice(applied, desk.truth) > 0.8
@@ -197,7 +198,7 @@ def test_cancelled(desk: Desk) -> None:
     before = stored(desk.segmentation)
 
     def cancel(progress: Progress) -> None:
-        if progress.stage in ("predict", "fine-tune"):
+        if progress.stage in ("predict", "learn"):
             desk.scripting.cancel()
 
     with pytest.raises(CancelledError):
@@ -251,6 +252,8 @@ def test_the_scene_closed_during_a_run(desk: Desk) -> None:
     ("options", "message"),
     [
         ({"emptySlices": [13]}, "no slice 13"),
+        ({"emptyOf": {"Ellipsoid": [13]}}, "no slice 13"),
+        ({"emptyOf": {"Spleen": [3]}}, "no segment “Spleen”"),
         ({"axis": 3}, "no axis 3"),
         ({"methode": "lora"}, "no option methode"),
         ({"method": "magic"}, "magic"),
@@ -263,6 +266,14 @@ def test_wrong_options_are_errors_with_a_hint(desk: Desk, options: dict[str, Any
         desk.propagate(**options)
     assert str(raised.value).endswith(".") and stored(desk.segmentation) == before
     assert segmentations(desk.scene) == 1 and not desk.scripting.isRunning
+
+
+def test_slices_without_one_segment_are_kept_with_the_segmentation(desk: Desk) -> None:
+    desk.on_events = lambda: desk.scripting.cancel()
+    with pytest.raises(CancelledError):
+        desk.propagate(emptyOf={"Ellipsoid": [EMPTY[0]]}, emptySlices=[])
+    notes = Notes.from_text(MRMLScene(desk.scene).note(desk.segmentation.GetID()))
+    assert notes.absent == {"Ellipsoid": {EMPTY[0]}}
 
 
 def test_what_is_missing_is_told(desk: Desk, scene: slicer.vtkMRMLScene, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +74,18 @@ def scene() -> SimpleNamespace:
     return SimpleNamespace(volume=volume, views=views)
 
 
+@pytest.fixture
+def ct(scene: SimpleNamespace) -> SimpleNamespace:
+    """The volume has air, soft tissue and noise, so that there are facts to tell of it."""
+    import numpy as np
+    import slicer.util
+
+    voxels = np.random.default_rng(0).normal(40, 20, (40, 30, 20))
+    voxels[:, :10] -= 1000
+    slicer.util.updateVolumeFromArray(scene.volume, voxels.astype(np.int16))
+    return scene
+
+
 class PanelUnderTest:
     """The module, opened as Slicer opens it, with fakes around it; `widget` is another one after a reload."""
 
@@ -80,6 +93,7 @@ class PanelUnderTest:
         import fakes
 
         self.session, self.views, self.dialogs = fakes.FakeSession(), fakes.FakeViews(), fakes.FakeDialogs()
+        self.scene = fakes.FakeScene()
         self.dependencies = fakes.FakeDependencies()
         self.representation = scripted.openModule(REPOSITORY / "FewShotSAM" / "FewShotSAM.py", self._prepare)
         self.module = sys.modules["FewShotSAM"]
@@ -90,7 +104,6 @@ class PanelUnderTest:
 
     def _prepare(self, widget: Any) -> None:
         """Called for each Python widget before its `setup`."""
-        import fakes
 
         from FewShotSAMLib.widgets.parameters import SceneParameters
         from FewShotSAMLib.widgets.services import Services
@@ -99,7 +112,7 @@ class PanelUnderTest:
         self.store = SettingsStore()
         widget.makeServices = lambda segmentEditor: Services(
             self.session,
-            fakes.FakeScene(),
+            self.scene,
             self.views,
             SceneParameters(),
             self.store,
@@ -124,6 +137,14 @@ class PanelUnderTest:
         for _ in range(ticks):
             self.widget.panel.tick()
         application.processEvents()
+
+    def waitForFacts(self) -> None:
+        """They are found in a thread."""
+        end = time.monotonic() + 60
+        while not self.ui.factsLabel.text:
+            assert time.monotonic() < end
+            time.sleep(0.005)
+            self.wait(1)
 
     def go(self, **values: Any) -> None:
         """Change what the session shows, and let the panel follow."""

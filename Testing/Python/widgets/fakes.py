@@ -8,7 +8,9 @@ import numpy as np
 import slicer
 
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.pace import Pace, Work
 from FewShotSAMLib.core.segment import Segment
+from FewShotSAMLib.mrml.volumes import sceneVolume
 from FewShotSAMLib.workflow import (
     Device,
     EncoderState,
@@ -22,6 +24,8 @@ from FewShotSAMLib.workflow import (
     State,
     Target,
 )
+from FewShotSAMLib.workflow.scene import SceneVolume
+from FewShotSAMLib.workflow.work import work_of
 
 
 class FakePreview:
@@ -67,6 +71,23 @@ class FakeModels:
         self.copied.append((entry, path))
 
 
+class FakeRecovery:
+    """What earlier sessions left: nothing, unless `left` is filled."""
+
+    def __init__(self) -> None:
+        self.left: list[Any] = []
+        self.put: list[tuple[Any, Target]] = []
+        self.restored = ""
+
+    def put_back(self, left: Any, target: Target) -> str:
+        self.left.remove(left)
+        self.put.append((left, target))
+        return self.restored
+
+    def drop(self, left: Any) -> None:
+        self.left.remove(left)
+
+
 class FakeSession:
     """Notes each call in `calls`; `go` changes what it shows."""
 
@@ -79,11 +100,13 @@ class FakeSession:
         self.axis: int | None = None
         self.chosen_axis: int | None = None
         self.learned_model = None
+        self.applied: Any = None
         self.range: tuple[int, int] | None = None
         self.review: Review | None = None
         self.preview: FakePreview | None = None
         self.machine: Machine | None = None
         self.models = FakeModels()
+        self.kept = FakeRecovery()
         self.reason = ""
         self.calls: list[tuple[Any, ...]] = []
         self.fails_with: BadInputError | None = None
@@ -123,6 +146,9 @@ class FakeSession:
     def why_not(self) -> str:
         return self.reason
 
+    def work(self, count: int) -> Work:
+        return work_of(self.painted, self.range, count)
+
     def next_slice(self) -> int | None:
         return self.review.next_slices[0] if self.review and self.review.next_slices else None
 
@@ -152,7 +178,10 @@ _PLAIN_CALLS = {
 
 
 class FakeScene:
-    """Makes real segmentation nodes, and has two segments."""
+    """Makes real segmentation nodes, and has two segments, or others where `named` says so."""
+
+    def __init__(self) -> None:
+        self.named = {"s1": ("liver", (0.9, 0.4, 0.3)), "s2": ("tumour", (0.2, 0.6, 0.9))}
 
     def create_segmentation(self, volume_id: str) -> str:
         node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Segmentation")
@@ -162,11 +191,11 @@ class FakeScene:
     def exists(self, node_id: str) -> bool:
         return bool(node_id) and slicer.mrmlScene.GetNodeByID(node_id) is not None
 
+    def volume(self, volume_id: str) -> SceneVolume:
+        return sceneVolume(slicer.mrmlScene.GetNodeByID(volume_id))
+
     def segments(self, target: Target) -> list[Any]:
-        return [
-            SimpleNamespace(id="s1", name="liver", color=(0.9, 0.4, 0.3)),
-            SimpleNamespace(id="s2", name="tumour", color=(0.2, 0.6, 0.9)),
-        ]
+        return [SimpleNamespace(id=each, name=name, color=color) for each, (name, color) in self.named.items()]
 
 
 class FakeViews:
@@ -200,6 +229,10 @@ class FakeDialogs:
     def __init__(self) -> None:
         self.answer: Any = ""
         self.asked: list[tuple[Any, ...]] = []
+        self.pages: list[Path] = []
+
+    def showPage(self, path: Path) -> None:
+        self.pages.append(path)
 
     def _ask(self, *question: Any) -> Any:
         self.asked.append(question)
@@ -248,13 +281,11 @@ def machine(*, gpu: bool = False, free: int = 6_000_000_000) -> Machine:
     encoders = (
         EncoderState(
             *("tiny", "FewShotSAM's own small model", "Apache-2.0", 0, True, 900_000_000, 4.0),
-            training_seconds={"few-shot": 6.0},
-            slice_seconds={"few-shot": 0.12},
+            paces={"few-shot": Pace(6.0, 2.0, 0.02, 0.1)},
         ),
         EncoderState(
             *("vit_b", "Segment Anything ViT-B", "Apache-2.0", 375_042_383, gpu, 2_900_000_000, 4.0),
-            training_seconds={"few-shot": 56.0},
-            slice_seconds={"few-shot": 4.0},
+            paces={"few-shot": Pace(56.0, 20.0, 3.6, 0.4)},
         ),
     )
     return Machine(tuple(devices), devices[0].name, encoders, 1_300_000_000, 20_000_000_000, "/cache", free)

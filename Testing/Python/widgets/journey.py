@@ -27,19 +27,28 @@ MODULE = Path(__file__).resolve().parents[3] / "FewShotSAM" / "FewShotSAM.py"
 SHAPE = (32, 64, 64)
 PAINTED = (7, 15, 24)
 STRAIGHT = Geometry((64, 64, 32), (1.0, 1.0, 3.0), (-32.0, -20.0, 7.0))
-LONGEST_TURN_S = 0.05
+LONGEST_TURN_S = 0.1
 
 
-class WarmClient(WorkerClient):
-    """Keeps its process when a session closes it, so that the tests of a file share one; `end` ends it.
-
-    steps: of learning, in each run; few of them where a test is not about the result.
-    """
+class BriefClient(WorkerClient):
+    """Its runs take `steps` of learning: few of them where a test is not about the result."""
 
     def __init__(self, python: str, home: Path, steps: int) -> None:
         folders = {"FEWSHOTSAM_HOME": str(home), "FEWSHOTSAM_CACHE": str(home / "cache")}
         super().__init__(python, {**os.environ, **folders})
         self.steps = steps
+
+    def request(self, command: str, parameters: Mapping[str, Any] | None = None) -> str:
+        """A job; learning takes fewer steps."""
+        more = {"steps": self.steps} if command == "propagate" else {}
+        return super().request(command, {**(parameters or {}), **more})
+
+
+class WarmClient(BriefClient):
+    """Keeps its process when a session closes it, so that the tests of a file share one; `end` ends it."""
+
+    def __init__(self, python: str, home: Path, steps: int) -> None:
+        super().__init__(python, home, steps)
         self.reports: list[dict[str, Any]] = []
 
     def poll(self, timeout_s: float = 0.0) -> list[Event]:
@@ -47,11 +56,6 @@ class WarmClient(WorkerClient):
         events = super().poll(timeout_s)
         self.reports += [dict(event["report"]) for event in events if event["type"] == "result"]
         return events
-
-    def request(self, command: str, parameters: Mapping[str, Any] | None = None) -> str:
-        """A job; learning takes fewer steps."""
-        more = {"steps": self.steps} if command == "propagate" else {}
-        return super().request(command, {**(parameters or {}), **more})
 
     def close(self, grace_s: float = 2.0) -> None:
         """Nothing of the session goes on."""
@@ -104,8 +108,8 @@ class Journey:
         self.representation.hide()
         qmrml_widgets.stopFollowing()
 
-    def until(self, condition: Callable[[], bool], seconds: float = 60) -> None:
-        """Let the event loop turn, as in the application, until something is so."""
+    def until(self, condition: Callable[[], bool], seconds: float = 240) -> None:
+        """Let the event loop turn, as in the application, until something is so. Others may use the computer."""
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"{self.session.state}; {self.ui.logText.plainText}"
@@ -145,8 +149,8 @@ class Journey:
         np.moveaxis(drawn, axis, 0)[list(indices)] = np.moveaxis(truth, axis, 0)[list(indices)]
         paint(self.segmentation, self.segmentIds()[number], drawn | self.voxels(number), self.geometry)
         expected = {int(index) for index in indices if np.moveaxis(truth, axis, 0)[index].any()}
-        self.until(lambda: expected <= {each.index for each in self.session.painted}, 10)
-        self.until(lambda: self.ui.propagateButton.enabled, 10)
+        self.until(lambda: expected <= {each.index for each in self.session.painted})
+        self.until(lambda: self.ui.propagateButton.enabled)
 
     def voxels(self, number: int = 0) -> np.ndarray:
         """(K, J, I) bool: a segment as it is in the scene."""
@@ -172,7 +176,7 @@ class Journey:
     def propagate(self) -> None:
         """Press Propagate and wait for the preview."""
         self.start()
-        self.until(lambda: self.session.state not in (State.RUNNING, State.PREPARING), 200)
+        self.until(lambda: self.session.state not in (State.RUNNING, State.PREPARING))
         assert self.session.state is State.PREVIEW, self.said
         self.rest()
 

@@ -259,7 +259,7 @@ def test_opening_the_module_again_leaves_the_views_as_they_are(panel: Any, scene
 
 
 def test_what_a_loaded_scene_does_to_the_selectors_is_nobodys_choice(panel: Any, scene: Any) -> None:
-    """They list all nodes anew, and lose what was chosen."""
+    """They list all nodes again, and lose what was chosen."""
     import slicer
 
     slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
@@ -431,7 +431,7 @@ def test_a_slicer_without_its_python_says_so(scene: Any, monkeypatch: pytest.Mon
     monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **named: shown.append(text))
 
     def fail(editor: Any) -> None:
-        raise FewShotSAMError("PythonSlicer was not found.", "Install 3D Slicer anew.")
+        raise FewShotSAMError("PythonSlicer was not found.", "Install 3D Slicer again.")
 
     def prepare(widget: Any) -> None:
         widget.makeServices = fail
@@ -440,7 +440,7 @@ def test_a_slicer_without_its_python_says_so(scene: Any, monkeypatch: pytest.Mon
     representation.enter()
     representation.exit()
     scripted.closeModule("FewShotSAM")
-    assert shown == ["PythonSlicer was not found. Install 3D Slicer anew."]
+    assert shown == ["PythonSlicer was not found. Install 3D Slicer again."]
 
 
 def test_the_editors_undo_takes_back_what_was_saved_before(panel: Any, scene: Any) -> None:

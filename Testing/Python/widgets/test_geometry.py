@@ -58,8 +58,10 @@ class AnsweringClient:
             slices = [
                 {"index": n, "origin": known.get(n, "predicted"), "confidence": 1.0} for n in range(classes.shape[axis])
             ]
-            report = {"axis": axis, "slices": slices, "next_slices": [], "mean_confidence": 1.0}
+            asked = [each["index"] for each in slices if each["origin"] == "predicted"]
+            report = {"axis": axis, "slices": slices, "next_slices": [], "mean_confidence": 1.0, "asked": asked}
             report |= {"encoder": {"name": "none", "device": "cpu"}, "seconds": {"total": 0.0}}
+            report |= {"corrected": None, "can_be_corrected": False}
             self._events.append({"type": "result", "id": name, "report": report})
         return name
 
@@ -130,10 +132,10 @@ def test_painted_seen_propagated_applied_and_taken_back(
     drawn = np.zeros_like(TRUTH)
     np.moveaxis(drawn, axis, 0)[PAINTED[axis]] = np.moveaxis(TRUTH, axis, 0)[PAINTED[axis]]
     paint_in_world(journey.segmentation, volume, segment, drawn, toWorld)
-    journey.until(lambda: len(journey.session.painted) == 3, 10)
+    journey.until(lambda: len(journey.session.painted) == 3)
     assert (journey.session.axis, [each.index for each in journey.session.painted]) == (axis, PAINTED[axis])
     journey.ui.propagateButton.click()
-    journey.until(lambda: journey.session.state is State.PREVIEW, 20)
+    journey.until(lambda: journey.session.state is State.PREVIEW)
     assert same_places(points_in_world(journey.session.preview.node, segment), points_of(TRUTH, toWorld))
     journey.press("applyButton")
     assert same_places(points_in_world(journey.segmentation, segment), points_of(TRUTH, toWorld))
@@ -184,11 +186,11 @@ def test_a_bent_volume_is_told_once_and_hardened_to_a_right_result(
         drawn = np.zeros_like(seen)
         drawn[PAINTED[0]] = seen[PAINTED[0]]
         paint_in_world(journey.segmentation, volume, segment, drawn, RAS @ geometry.index_to_physical())
-    journey.until(lambda: len(journey.session.painted) == 3, 10)
+    journey.until(lambda: len(journey.session.painted) == 3)
     client.answer = lambda: seen.astype(np.uint8)
     before = voxels(journey.segmentation, segment, geometry)
     journey.ui.propagateButton.click()
-    journey.until(lambda: journey.session.state is State.PREVIEW, 20)
+    journey.until(lambda: journey.session.state is State.PREVIEW)
     journey.press("applyButton")
     expected = seen.copy()
     for each in journey.session.painted:
@@ -292,9 +294,9 @@ def test_the_preview_is_in_no_selector_and_is_never_chosen(opened: Callable[[], 
     drawn = np.zeros_like(TRUTH)
     drawn[PAINTED[0]] = TRUTH[PAINTED[0]]
     paint(journey.segmentation, segment, drawn, GRID)
-    journey.until(lambda: len(journey.session.painted) == 3, 10)
+    journey.until(lambda: len(journey.session.painted) == 3)
     journey.ui.propagateButton.click()
-    journey.until(lambda: journey.session.state is State.PREVIEW, 20)
+    journey.until(lambda: journey.session.state is State.PREVIEW)
     journey.rest()
     selector, preview = journey.ui.segmentationSelector, journey.session.preview.node
     offered = [selector.nodeFromIndex(row).GetID() for row in range(selector.nodeCount())]
@@ -316,13 +318,13 @@ def test_moving_the_volume_moves_what_counts_as_painted(opened: Callable[[], Jou
     drawn = np.zeros_like(TRUTH)
     drawn[PAINTED[0]] = TRUTH[PAINTED[0]]
     paint(journey.segmentation, segment, drawn, GRID)
-    journey.until(lambda: [each.index for each in journey.session.painted] == PAINTED[0], 10)
+    journey.until(lambda: [each.index for each in journey.session.painted] == PAINTED[0])
     step = np.eye(4)
     step[:3, 3] = (RAS @ GRID.index_to_physical())[:3, 2]
     volume.SetAndObserveTransformNodeID(add_transform(slicer.mrmlScene, [step]).GetID())
-    journey.until(lambda: [each.index for each in journey.session.painted] == [1, 3, 5], 10)
+    journey.until(lambda: [each.index for each in journey.session.painted] == [1, 3, 5])
     volume.SetAndObserveTransformNodeID(None)
-    journey.until(lambda: [each.index for each in journey.session.painted] == PAINTED[0], 10)
+    journey.until(lambda: [each.index for each in journey.session.painted] == PAINTED[0])
 
 
 def test_a_colour_volume_can_be_chosen_and_a_label_map_is_not(opened: Callable[[], Journey]) -> None:

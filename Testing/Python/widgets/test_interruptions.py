@@ -34,9 +34,9 @@ def journey(scene: Any, tmp_path: Path, client: WarmClient) -> Iterator[Journey]
 def test_the_process_is_killed_mid_run(journey: Journey) -> None:
     before = journey.stored()
     journey.start()
-    journey.until(lambda: "encode" in journey.stages or "priors" in journey.stages)
+    journey.until(lambda: "encode" in journey.stages or "predict" in journey.stages)
     os.kill(journey.client.pid, signal.SIGKILL)
-    journey.until(lambda: journey.session.state is State.IDLE, 10)
+    journey.until(lambda: journey.session.state is State.IDLE)
     journey.checkClean()
     assert "The background process was killed" in journey.message() and "Start again" in journey.message()
     assert journey.stored() == before
@@ -46,7 +46,7 @@ def test_the_process_is_killed_mid_run(journey: Journey) -> None:
     journey.checkClean()
 
 
-@pytest.mark.parametrize("stage", ["prepare", "load", "encode", "priors", "fine-tune", "predict"])
+@pytest.mark.parametrize("stage", ["prepare", "load", "encode", "learn", "predict"])
 def test_cancel_in_each_stage(journey: Journey, stage: str) -> None:
     slicer.util.updateVolumeFromArray(journey.volume, imageOf(ellipsoid(), seed=len(stage)))  # nothing is cached
     before, button = journey.stored(), journey.ui.propagateButton

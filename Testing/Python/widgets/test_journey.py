@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
-from journey import LONGEST_TURN_S, PAINTED, STRAIGHT, Journey, ellipsoid, imageOf
+from journey import LONGEST_TURN_S, PAINTED, STRAIGHT, BriefClient, Journey, ellipsoid, imageOf
 
 from FewShotSAMLib.core import dice
-from FewShotSAMLib.worker import WorkerClient
 from FewShotSAMLib.workflow import State
 
 
 @pytest.fixture
 def journey(scene: Any, tmp_path: Path, worker_python: str) -> Iterator[Journey]:
-    made = Journey(tmp_path / "models", WorkerClient(worker_python))
+    made = Journey(tmp_path / "models", BriefClient(worker_python, tmp_path / "home", steps=20))
     yield made
     made.close()
     assert not made.client.running
@@ -51,5 +50,5 @@ def test_paint_propagate_look_apply_undo_save_model(journey: Journey, tmp_path: 
     assert [log.logEntryDescription(row) for row in range(logged, log.logEntryCount())] == []
     assert turns[:, 1].max() < LONGEST_TURN_S
     # By the clock another process may have had the computer meanwhile, but not often.
-    assert (turns[:, 0] >= LONGEST_TURN_S).mean() < 0.01
+    assert (turns[:, 0] >= LONGEST_TURN_S).mean() < 0.05
     assert "torch" not in sys.modules

@@ -31,6 +31,19 @@ def shown(panel: Any, scene: Any) -> Any:
     return panel
 
 
+def test_the_strip_is_never_higher_or_lower_than_its_lines(shown: Any) -> None:
+    """Qt may leave it as it was when a message in it changes, which is seen in the application alone."""
+    shell, strip = ModulePanel(shown.root, USUAL), shown.ui.runStrip.native
+    shown.say("said", Message("info", "48 slices were written."))
+    shown.wait(1)
+    for wrong in (strip.height() + 60, strip.height() - 12):
+        strip.setGeometry(strip.x(), strip.y(), strip.width(), wrong)
+        shown.wait(1)
+        application.processEvents()
+        assert strip.height() == strip.heightForWidth(strip.width())
+    assert shell.sees(shown.ui.messageLabel)
+
+
 @pytest.mark.parametrize("height", [SMALL, USUAL])
 @pytest.mark.parametrize("helped", [False, True], ids=["", "help"])
 def test_what_acts_is_always_in_sight(shown: Any, height: int, helped: bool) -> None:

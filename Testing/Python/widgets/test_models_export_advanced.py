@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fakes
@@ -96,6 +97,15 @@ def test_a_model_is_applied_to_the_ticked_volumes(models: Any, scene: Any) -> No
     assert (entry.name, volumes) == ("spleen MR", [scene.volume.GetID()])
     models.go(state=State.RUNNING)
     assert not models.ui.applyModelButton.enabled
+
+
+def test_the_table_of_several_volumes_opens_once_it_is_there(models: Any) -> None:
+    models.go(applied=SimpleNamespace(page=None))
+    assert models.ui.showTableButton.isHidden()
+    models.go(applied=SimpleNamespace(page=Path("/tmp/applied.html")))
+    assert not models.ui.showTableButton.isHidden()
+    models.ui.showTableButton.click()
+    assert models.dialogs.pages == [Path("/tmp/applied.html")]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.widgets.images import toPixmap
 from FewShotSAMLib.widgets.painted_list import squared
 from FewShotSAMLib.widgets.strip_image import MIDDLE, SURE, UNSURE, confidenceColors, stripImage
-from FewShotSAMLib.workflow import State
+from FewShotSAMLib.workflow import PaintedSlice, State
 
 INK, PAPER = (20, 20, 20), (245, 245, 245)
 
@@ -101,6 +101,44 @@ def test_the_empty_button_is_about_the_slice_that_is_shown(painting: Any) -> Non
     assert not button.enabled and "rotate the views" in button.toolTip
     painting.go(axis=None)
     assert "choose the axis" in button.toolTip
+
+
+def test_the_list_tells_what_is_known_of_each_segment(painting: Any) -> None:
+    entries = (
+        PaintedSlice(10, ("s1", "s2")),
+        PaintedSlice(20, ("s1",), unknown_ids=("s2",), odd_ids=("s1",)),
+        PaintedSlice(30, ("s1", "s2")),
+        PaintedSlice(35, (), absent_ids=("s2",)),
+    )
+    painting.go(painted=entries)
+    tree = painting.ui.paintedList
+    labels = [tree.itemWidget(item, 1) for item in rows(painting)]
+    assert "very little" in labels[1].text and "tumour ?" in labels[1].text and "Far less" in labels[1].toolTip
+    assert "none of" in labels[3].text and "tumour" in labels[3].text and "?" not in labels[0].text
+    labels[1].native.linkActivated.emit("20")
+    assert painting.session.called("set_ticked") == [(20, False)]
+    assert all(label.native.sizeHint().width() <= tree.native.viewport().width() for label in labels)
+
+
+def test_a_slice_can_hold_none_of_one_segment(painting: Any) -> None:
+    line = painting.ui.absentLabel
+    assert line.visible and "Slice 12 holds none of:" in line.text
+    assert "☐" in line.text and "liver" in line.text and "tumour" in line.text
+    line.native.linkActivated.emit("s2")
+    assert painting.session.called("set_empty") == [(12, True, "s2")]
+    painting.go(painted=(*fakes.painted(10, 20), PaintedSlice(12, (), absent_ids=("s2",))))
+    assert line.text.count("☑") == 1 and line.text.index("☑") < line.text.index("tumour")
+    line.native.linkActivated.emit("s2")
+    assert painting.session.called("set_empty")[-1] == (12, False, "s2")
+    painting.views.current = 10
+    painting.wait(10)
+    assert not line.visible, "both are painted there"
+    painting.go(painted=(PaintedSlice(10, ("s1",)),))
+    painting.views.current = 12
+    painting.wait(10)
+    assert not line.visible, "of a single segment the button below the list says all"
+    painting.go(painted=fakes.painted(10, 20), state=State.RUNNING)
+    assert not line.visible
 
 
 def test_tilted_views_are_told_until_they_are_rotated(painting: Any) -> None:

@@ -130,7 +130,7 @@ def test_an_incomplete_slicer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **options: told.append(text))
     representation = scripted.openModule(MODULE)
-    assert "PythonSlicer was not found" in told[0] and "Install 3D Slicer anew" in told[0]
+    assert "PythonSlicer was not found" in told[0] and "Install 3D Slicer again" in told[0]
     representation.enter()
     representation.exit()
     scripted.closeModule("FewShotSAM")

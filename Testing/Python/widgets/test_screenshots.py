@@ -8,7 +8,7 @@ import pytest
 from harness.binding import QtWidgets
 from harness.module_panel import SMALL, USUAL, ModulePanel
 
-from FewShotSAMLib.workflow import Message, Progress, State
+from FewShotSAMLib.workflow import Message, PaintedSlice, Progress, State
 
 
 def start(panel: Any) -> None:
@@ -19,6 +19,30 @@ def start(panel: Any) -> None:
 
 def paint(panel: Any) -> None:
     panel.go(axis=0, painted=fakes.painted(10, 20, 30, empty=(3, 38)), machine=fakes.machine())
+
+
+def apart(panel: Any) -> None:
+    """Structures on slices of their own: looked for, declared absent, suspiciously little."""
+    panel.scene.named = {
+        "s1": ("liver", (0.9, 0.4, 0.3)),
+        "s2": ("hepatocellular carcinoma, segment VIII", (0.2, 0.6, 0.9)),
+        "s3": ("portal vein and splenic vein", (0.95, 0.85, 0.2)),
+        "s4": ("left adrenal gland", (0.2, 0.7, 0.4)),
+    }
+    rows = (
+        PaintedSlice(10, ("s1", "s2"), unknown_ids=("s3", "s4")),
+        PaintedSlice(12, ("s1", "s3"), odd_ids=("s3",), absent_ids=("s4",), unknown_ids=("s2",)),
+        PaintedSlice(20, ("s2", "s4"), ticked=False, unknown_ids=("s1",)),
+        PaintedSlice(38, (), empty=True),
+    )
+    panel.go(axis=0, painted=rows, machine=fakes.machine())
+
+
+def learning(panel: Any) -> None:
+    paint(panel)
+    panel.go(state=State.PREPARING)
+    panel.go(state=State.RUNNING, preview=fakes.FakePreview())
+    panel.say("progressed", Progress("learn", "Learning this volume, step 120 of 300", 0.4, 3725.0))
 
 
 def run(panel: Any) -> None:
@@ -67,17 +91,18 @@ def advanced(panel: Any) -> None:
     panel.ui.advancedSection.collapsed = False
 
 
-STATES = (start, paint, run, preview, review, failure, models, advanced)
+STATES = (start, paint, apart, learning, run, preview, review, failure, models, advanced)
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("height", [SMALL, USUAL])
+@pytest.mark.parametrize(("height", "dark"), [(SMALL, False), (USUAL, True)], ids=["small-light", "usual-dark"])
 @pytest.mark.parametrize("prepare", STATES, ids=lambda prepare: prepare.__name__)
-def test_panel_fits(panel: Any, scene: Any, screenshots: Path | None, prepare: Any, height: int, dark: bool) -> None:
-    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
+def test_panel_fits(panel: Any, ct: Any, screenshots: Path | None, prepare: Any, height: int, dark: bool) -> None:
+    panel.ui.volumeSelector.setCurrentNodeID(ct.volume.GetID())
     shell = ModulePanel(panel.root, height, dark)
     panel.wait(1)  # the first tick settles the width once and for all
     width = shell.narrowest()
+    shell.resize(width, height)
+    panel.waitForFacts()
     prepare(panel)
     panel.wait(24)
     if screenshots is not None:
@@ -89,6 +114,10 @@ def test_panel_fits(panel: Any, scene: Any, screenshots: Path | None, prepare: A
     assert contents.minimumSizeHint().width() <= panel.ui.sectionsArea.native.viewport().width()
     cut = [_described(button) for button in panel.root.native.findChildren(QtWidgets.QPushButton) if _isCut(button)]
     assert cut == []
+    rows = [label for label in panel.ui.paintedList.native.findChildren(QtWidgets.QLabel) if label.isVisible()]
+    assert [label.text() for label in rows if label.width() < label.sizeHint().width()] == []
+    line = panel.ui.factsLabel.native
+    assert line.text() and (not line.isVisible() or line.height() >= line.heightForWidth(line.width()))
 
 
 def _isCut(button: Any) -> bool:

@@ -75,7 +75,7 @@ def test_an_oblique_volume_and_a_segmentation_smaller_than_it(journey: Journey) 
     part = labelmap(drawn[box], RAS @ OBLIQUE.index_to_physical(), [edge.start for edge in box])
     segment = journey.segmentation.GetSegmentation().GetSegment(journey.segmentIds()[0])
     segment.AddRepresentation("Binary labelmap", part)
-    journey.until(lambda: [each.index for each in journey.session.painted] == list(PAINTED), 10)
+    journey.until(lambda: [each.index for each in journey.session.painted] == list(PAINTED))
     before = journey.stored()
     journey.propagate()
     journey.press("applyButton")
@@ -123,11 +123,25 @@ def test_a_surface_that_is_shown_from_the_beginning_holds_all_slices_in_the_end(
     assert (bounds[5] - bounds[4]) / 3 == pytest.approx(18, abs=1)
 
 
+def test_the_first_answer_can_be_taken_while_more_is_learned(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journey.client, "steps", 5000)
+    opened(journey)
+    journey.limit(8, 23)
+    assert not journey.ui.firstAnswerButton.visible
+    journey.start()
+    journey.until(lambda: journey.ui.firstAnswerButton.visible)
+    assert journey.stages[-1] == "learn" and journey.session.preview is not None
+    journey.press("firstAnswerButton")
+    journey.until(lambda: journey.session.state is State.PREVIEW)
+    assert not journey.ui.firstAnswerButton.visible and journey.ui.applyButton.enabled
+    assert journey.ui.wholeButton.visible, "without a change, it alone learns more"
+
+
 def test_a_correction_after_apply_goes_on_from_what_was_learned(journey: Journey) -> None:
     truth = opened(journey, seed=7)  # an image of its own: nothing of it is cached
     journey.propagate()
     first = journey.client.reports[-1]["encoder"]["slices_encoded"]
-    assert "fine-tune" in journey.stages
+    assert "learn" in journey.stages
     assert "from the start" in journey.ui.summaryLabel.text
     journey.press("applyButton")
     assert [each.index for each in journey.session.painted] == list(PAINTED)
@@ -143,8 +157,12 @@ def test_a_correction_after_apply_goes_on_from_what_was_learned(journey: Journey
     journey.press("againButton")
     journey.until(lambda: journey.session.state is State.PREVIEW)
     journey.rest()
-    assert "continued from the last run" in journey.ui.summaryLabel.text
+    assert "asked again" in journey.ui.summaryLabel.text and journey.ui.wholeButton.visible
     again = journey.client.reports[-1]["encoder"]["slices_encoded"]
     assert again <= 2 < first, "those of the first run are kept"
     journey.press("applyButton")
     assert np.array_equal(journey.voxels()[[*PAINTED, following]], drawn)
+    journey.ui.wholeButton.click()
+    journey.until(lambda: journey.session.state is State.PREVIEW)
+    journey.rest()
+    assert "continued from the last run" in journey.ui.summaryLabel.text and not journey.ui.wholeButton.visible

@@ -1,7 +1,7 @@
 """A scene of plain arrays: the workflow without Slicer's classes, but with the real background process."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,15 +93,27 @@ class ArrayScene:
         return "s"
 
     def commit(
-        self, target: Target, segment_ids: Sequence[str], classes: np.ndarray, axis: int, indices: Sequence[int]
+        self,
+        target: Target,
+        segment_ids: Sequence[str],
+        classes: np.ndarray,
+        axis: int,
+        indices: Sequence[int],
+        spared: Mapping[str, Collection[int]] | None = None,
     ) -> None:
         self.undo.append(self.labels.copy())
-        values = np.array([0, *(["a", "b"].index(name) + 1 for name in segment_ids)], np.uint8)
+        values = {number: "ab".index(name) + 1 for number, name in enumerate(segment_ids, start=1)}
         for index in indices:
-            np.moveaxis(self.labels, axis, 0)[index] = values[np.moveaxis(classes, axis, 0)[index]]
+            labels, found = (np.moveaxis(array, axis, 0)[index] for array in (self.labels, classes))
+            changed = {n: v for n, v in values.items() if index not in (spared or {}).get(segment_ids[n - 1], ())}
+            for value in changed.values():
+                labels[labels == value] = 0
+            for number, value in changed.items():
+                labels[found == number] = value
 
     def clear_slice(self, target: Target, segment_ids: Sequence[str], axis: int, index: int) -> None:
-        np.moveaxis(self.labels, axis, 0)[index] = 0
+        labels = np.moveaxis(self.labels, axis, 0)[index]
+        labels[np.isin(labels, ["ab".index(name) + 1 for name in segment_ids])] = 0
 
     def open_preview(self, target: Target, segment_ids: Sequence[str]) -> ArrayPreview:
         self.previews.append(ArrayPreview(self.labels.shape))
@@ -145,9 +157,9 @@ class Stage:
         """Until the painted slices are known."""
         self.until(lambda: self.session._tracker.is_up_to_date)
 
-    def propagate(self) -> None:
-        """A whole run, up to the preview."""
-        self.session.propagate()
+    def propagate(self, whole: bool = False) -> None:
+        """A run, up to the preview."""
+        self.session.propagate(whole)
         self.until(lambda: self.session.state in (State.PREVIEW, State.IDLE))
         assert self.session.state is State.PREVIEW, self.messages
 

@@ -2,20 +2,25 @@
 
 import pytest
 
+from FewShotSAMLib.core.pace import Pace, Work
 from FewShotSAMLib.workflow import Device, EncoderState, Machine, PaintedSlice, Settings
 from FewShotSAMLib.workflow.amounts import format_bytes, format_seconds
-from FewShotSAMLib.workflow.cost import cost_of, slices_to_encode
+from FewShotSAMLib.workflow.cost import cost_of
+from FewShotSAMLib.workflow.scene import Target
+from FewShotSAMLib.workflow.work import Learned, learns_like, work_of
 
 CPU = Device("cpu", "Processor, 8 cores", 16_000_000_000, None)
 GPU = Device("cuda:0", "NVIDIA RTX 4070", 12_000_000_000, 1_500_000_000)
 ENCODERS = (
-    EncoderState("tiny", "small", "Apache-2.0", 0, True, 900_000_000, 4.0, {"few-shot": 6.0}, {"few-shot": 0.5}),
+    EncoderState("tiny", "small", "Apache-2.0", 0, True, 900_000_000, 4.0, {"few-shot": Pace(6.0, 2.0, 0.1, 0.4)}),
     EncoderState(
         *("vit_b", "large", "Apache-2.0", 375_000_000, True, 2_900_000_000, 5.0),
-        training_seconds={"few-shot": 15.0, "lora": 7200.0},
-        slice_seconds={"few-shot": 2.0, "lora": 2.0},
+        paces={"few-shot": Pace(15.0, 5.0, 1.9, 0.1), "lora": Pace(7200.0, 900.0, 1.9, 0.1)},
     ),
 )
+
+
+FORTY = Work(asked=(1,) * 40, encoded=40, starts=True)
 
 
 def machine(*devices: Device, free: int | None = 6_000_000_000) -> Machine:
@@ -23,40 +28,47 @@ def machine(*devices: Device, free: int | None = 6_000_000_000) -> Machine:
 
 
 def test_on_the_processor() -> None:
-    cost = cost_of(machine(CPU), Settings(), 40)
+    cost = cost_of(machine(CPU), Settings(), FORTY)
     assert cost is not None and cost.time is not None and cost.time.is_problem
     assert "about 30 s for 40 slices on the processor" in cost.time.text
     assert cost.memory.text == "Memory: needs 900 MB, 6.0 GB free." and not cost.memory.is_problem
-    unknown = cost_of(machine(CPU), Settings(), 0)
+    unknown = cost_of(machine(CPU), Settings(), None)
     assert unknown is not None and unknown.time is not None and "slower" in unknown.time.text
 
 
 def test_the_method_counts() -> None:
     for method, time in (("few-shot", "2 min"), ("lora", "2 h 1 min")):
-        cost = cost_of(machine(CPU), Settings(method=method, encoder="vit_b"), 40)
+        cost = cost_of(machine(CPU), Settings(method=method, encoder="vit_b"), FORTY)
         assert cost is not None and cost.time is not None and f"about {time} for 40 slices" in cost.time.text
 
 
 def test_on_a_graphics_card() -> None:
-    cost = cost_of(machine(GPU, CPU), Settings(encoder="vit_b"), 40)
+    cost = cost_of(machine(GPU, CPU), Settings(encoder="vit_b"), FORTY)
     assert cost is not None and cost.time is not None and not cost.time.is_problem
     assert cost.time.text == "About 2 min for 40 slices on NVIDIA RTX 4070."
     assert cost.memory.is_problem and "smaller encoder" in cost.memory.text
-    slow = cost_of(machine(GPU, CPU), Settings(device="cpu"), 40)
+    slow = cost_of(machine(GPU, CPU), Settings(device="cpu"), FORTY)
     assert slow is not None and slow.time is not None and "40" not in slow.time.text
 
 
 def test_nothing_is_said_of_what_is_not_known() -> None:
-    assert cost_of(None, Settings(), 40) is None
-    assert cost_of(machine(CPU), Settings(device="cuda:0"), 40) is None
-    assert cost_of(machine(CPU), Settings(encoder="unheard-of"), 40) is None
-    cost = cost_of(machine(CPU, free=None), Settings(), 40)
+    assert cost_of(None, Settings(), FORTY) is None
+    assert cost_of(machine(CPU), Settings(device="cuda:0"), FORTY) is None
+    assert cost_of(machine(CPU), Settings(encoder="unheard-of"), FORTY) is None
+    cost = cost_of(machine(CPU, free=None), Settings(), FORTY)
     assert cost is not None and "? free" in cost.memory.text and not cost.memory.is_problem
 
 
-@pytest.mark.parametrize(("limits", "count"), [(None, 20), ((3, 3), 1), ((0, 19), 20), ((5, 4), 0)])
-def test_slices_to_encode(limits: tuple[int, int] | None, count: int) -> None:
-    assert slices_to_encode(limits, 20) == count
+def test_nothing_is_said_of_a_run_that_has_nothing_to_ask() -> None:
+    cost = cost_of(machine(CPU), Settings(), Work((), 0, continues=True, corrects=True))
+    assert cost is not None and cost.time is None
+
+
+@pytest.mark.parametrize(("limits", "count"), [(None, 19), ((3, 3), 1), ((0, 19), 19), ((5, 4), 0), ((7, 7), 0)])
+def test_slices_to_predict(limits: tuple[int, int] | None, count: int) -> None:
+    assert len(work_of([PaintedSlice(7, ("a",))], limits, 20).asked) == count
+    limits = limits or (0, 19)
+    assert len(work_of([], limits, 20).asked) == max(0, limits[1] + 1 - limits[0]), "nothing is painted yet"
 
 
 def test_amounts() -> None:
@@ -71,7 +83,43 @@ def test_slices_on_which_nothing_can_be_are_not_counted() -> None:
         *(PaintedSlice(index, ("a",)) for index in (45, 60, 75)),
         PaintedSlice(100, ("a",), ticked=False),
     ]
-    assert slices_to_encode(None, 200, worked_on) == 81 - 40 - 1 - 3
-    assert slices_to_encode((50, 199), 200, worked_on) == 81 - 50 - 2
-    assert slices_to_encode(None, 200, worked_on[2:5]) == 200 - 3
-    assert slices_to_encode(None, 200, worked_on[:1]) == 0
+
+    def count(limits: tuple[int, int] | None, slices: list[PaintedSlice]) -> int:
+        return len(work_of(slices, limits, 200).asked)
+
+    assert count(None, worked_on) == 81 - 40 - 1 - 3
+    assert count((50, 199), worked_on) == 81 - 50 - 2
+    assert count(None, worked_on[2:5]) == 200 - 3
+    assert count(None, worked_on[:1]) == 0
+
+
+def test_the_work_knows_the_run_before() -> None:
+    settings, target = Settings(), Target("v", "s")
+    slices = [
+        PaintedSlice(0, (), True, True),
+        PaintedSlice(3, ("a",)),
+        PaintedSlice(6, ("a", "b")),
+        PaintedSlice(8, ("b",)),
+    ]
+    like = learns_like(target, 0, settings)
+    fresh = work_of(slices, None, 10, like)
+    assert fresh == Work(asked=(1, 1, 2, 2, 2, 1), encoded=10, segments=2), "1, 2, 4, 5, 7, 9, and the four themselves"
+    learned = Learned(like, ("b", "a"), frozenset(range(10)))
+    assert work_of(slices, None, 10, like, learned) == Work(fresh.asked, 0, 2, continues=True)
+    fewer = Learned(like, ("a", "b"), frozenset(range(9)))
+    assert work_of([*slices, PaintedSlice(9, ("a",))], None, 10, like, fewer).encoded == 1
+    assert not work_of(slices[:2], None, 10, like, learned).continues, "other segments"
+    other = learns_like(target, 0, Settings(method="lora"))
+    assert work_of(slices, None, 10, other, learned, starts=True) == Work(fresh.asked, 10, 2, starts=True)
+
+
+def test_a_correction_asks_only_beside_what_changed() -> None:
+    like, slices = (1,), [PaintedSlice(2, ("a",)), PaintedSlice(5, ("a",)), PaintedSlice(8, ("a",))]
+    learned = Learned(like, ("a",), frozenset(range(10)), tuple(slices))
+    more = sorted([*slices, PaintedSlice(6, ("a",))], key=lambda each: each.index)
+    work = work_of(more, None, 10, like, learned)
+    assert work == Work((1,), 0, 1, continues=True, corrects=True), "slice 7; on 6 all is known"
+    assert work_of(slices[:2], None, 10, like, learned).asked == (1,) * 4, "6 to the end"
+    pace = Pace(learning=30.0, continuing=10.0, encoding=1.0, predicting=0.5)
+    assert pace.seconds(work) == 0.5
+    assert not work_of(more, None, 10, (2,), learned).corrects, "other settings"

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,19 @@ def test_paint_propagate_apply_correct_and_again(stage) -> None:
     assert session.painted[0].segment_ids == ("a",)
     session.set_empty(2, True)
     session.set_empty(22, True)
-    painted = scene.labels.copy()
+    painted, told = scene.labels.copy(), session.work(24)
     stage.propagate()
     preview = scene.previews[-1]
+    assert len(told.asked) < 24 - 5 and session.review.summary.startswith(f"{len(told.asked)} slices"), (
+        "not 2 and beyond"
+    )
+    assert session.work(24).continues and not session.work(24).encoded and not told.continues
     assert (scene.labels == painted).all(), "before Apply nothing is written"
     assert not preview.shown[[2, 22]].any()
     assert (preview.shown[[7, 12, 17]] == painted[[7, 12, 17]]).all(), "a surface without them would have gaps"
     session.apply()
     assert session.state is State.IDLE and preview.is_removed
+    assert stage.messages[-1].text == f"{len(told.asked)} slices were written."
     assert (scene.labels[[7, 12, 17]] == painted[[7, 12, 17]]).all() and not scene.labels[[2, 22]].any()
     held = [index for index in range(24) if index not in (2, 7, 12, 17, 22)]
     predicted, truth = scene.labels[held] == 1, scene.truth[held]
@@ -42,10 +48,20 @@ def test_paint_propagate_apply_correct_and_again(stage) -> None:
     stage.until(lambda: advice in [each.index for each in session.painted])
     assert session.next_slice() != advice
     corrected = scene.labels[advice].copy()
+    before = scene.labels.copy()
+    expected = len(session.work(24).asked)
     stage.propagate()
-    assert "continued from the last run" in session.review.summary
+    again = session.review.corrected
+    assert again and len(again) == expected and "asked again" in session.review.summary
     session.apply()
     assert (scene.labels[advice] == corrected).all()
+    kept = [index for index in range(24) if index not in again]
+    assert (scene.labels[kept] == before[kept]).all(), "not a voxel changes elsewhere"
+    session.save_model("corrected")
+    stage.until(lambda: bool(session.models.entries()))
+    stage.propagate(whole=True)
+    assert session.review.corrected is None and "continued from the last run" in session.review.summary
+    session.discard()
     stage.settle()
     scene.labels = scene.undo.pop()  # Undo of the second Apply
     session.mark_modified()
@@ -122,7 +138,7 @@ def test_propagate_looks_again_although_nothing_was_told(stage) -> None:
     stage.until(lambda: stage.session._run is not None)
     question = stage.session._run.question
     stage.session.cancel()
-    assert question.painted == (7, 12, 17) and question.segment_ids == ("a",)
+    assert tuple(question.painted) == (7, 12, 17) and question.segment_ids == ("a",)
 
 
 def test_a_result_waits_where_slices_of_another_axis_were_painted_since(stage) -> None:
@@ -156,26 +172,6 @@ def test_a_preview_that_is_deleted_is_a_result_that_is_dropped(stage, state: Sta
     assert "preview was removed" in stage.messages[-1].text
 
 
-@pytest.mark.parametrize("moment", ["preparing", "running", "fine-tune", "predict"])
-def test_cancel_in_every_stage(stage, moment: str) -> None:
-    reached: list[str] = []
-    stage.session.range = (10, 14)
-    stage.session.progressed.connect(lambda progress: reached.append(progress.stage))
-    before = stage.scene.labels.copy()
-    stage.session.propagate()
-    if moment == "running":
-        stage.until(lambda: stage.session.state is State.RUNNING)
-    elif moment != "preparing":
-        stage.until(lambda: moment in reached)
-    started = time.monotonic()
-    stage.session.cancel()
-    stage.until(lambda: stage.session.state is State.IDLE)
-    assert time.monotonic() - started < 3
-    assert (stage.scene.labels == before).all() and all(each.is_removed for each in stage.scene.previews)
-    assert any("cancelled" in message.text for message in stage.messages) and not stage.errors
-    stage.propagate()  # and nothing stands in the way of the next
-
-
 def test_a_window_that_is_busy_meanwhile_loses_no_run(stage, client: WorkerClient, monkeypatch) -> None:
     """All events come at once: two passes showed the same slices, and a preview is gone before it is looked at."""
     held: list[dict] = []
@@ -183,13 +179,14 @@ def test_a_window_that_is_busy_meanwhile_loses_no_run(stage, client: WorkerClien
     monkeypatch.setattr(client, "poll", lambda timeout_s=0.0: [])
     stage.session.propagate()
     stage.until(lambda: stage.session.state is State.RUNNING)
+    request = stage.session._requests.run.request_id
     end = time.monotonic() + 120
     while not any(event["type"] in ("result", "error") for event in held):
         assert time.monotonic() < end
-        held += poll(0.1)
+        held += [event for event in poll(0.1) if event.get("id") == request]
     previews = [event["path"] for event in held if event["type"] == "preview"]
     assert len(previews) > 1 and len(set(previews)) == len(previews)
-    again = {"type": "preview", "id": held[-1]["id"], "path": previews[0] + ".gone", "slices": [1], "axis": 0}
+    again = {"type": "preview", "id": request, "path": previews[0] + ".gone", "slices": [1], "axis": 0}
     monkeypatch.setattr(client, "poll", lambda timeout_s=0.0: [again, *held] if held else [])
     stage.session.poll()
     held.clear()
@@ -209,7 +206,7 @@ def test_no_run_writes_to_files_that_are_still_mapped(stage) -> None:
         submit(command, given, *more, **options),
     )
     for _ in range(2):
-        stage.propagate()
+        stage.propagate(whole=True)
     first, second = written
     assert second["warm_start"] == first["save_model"], "the second goes on from the first"
     for name in ("classes", "save_model"):
@@ -343,6 +340,26 @@ def test_saving_a_model_and_applying_it(stage) -> None:
     segmentation = stage.scene.added[0][1]
     assert segmentation.geometry == stage.scene.geometry and segmentation.segments[0].name == "Segment a"
     assert segmentation.layers.any()
+    page = stage.session.applied.page.read_text("utf-8")
+    assert '"name": "Volume"' in page and '"name": "Volume (2)"' in page and page.count('"picture"') == 2
+
+
+def test_a_volume_that_fails_stops_no_other_and_is_in_the_table(stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.session.settings = Settings(method="autosam-linear")
+    stage.propagate()
+    stage.session.discard()
+    stage.session.save_model("m")
+    (entry,) = stage.session.models.entries()
+    good = stage.scene.volume("v")
+    bad = replace(good, id="w", voxels=np.zeros_like(good.voxels))
+    monkeypatch.setattr(stage.scene, "volume", {"v": good, "w": bad}.get)
+    stage.session.apply_model(entry, ["w", "v"])
+    stage.until(lambda: stage.session.state is State.IDLE)
+    assert len(stage.scene.added) == 1
+    assert len(stage.errors) == 1 and stage.errors[0].startswith("“Volume” is constant")
+    first, second = stage.session.applied.entries
+    assert (first.state, first.error[1]) == ("failed", "the volume is constant: no voxel differs from any other.")
+    assert second.state == "done" and stage.session.applied.page.is_file()
 
 
 def test_what_a_model_adds_to_the_painted_segmentation_does_not_count_as_painted(stage) -> None:
@@ -369,9 +386,8 @@ def test_the_machine(stage) -> None:
     assert machine.devices[-1].name == "cpu" and machine.devices[-1].free_bytes > 1e8
     tiny, vit_b = machine.encoder("tiny"), machine.encoder("vit_b")
     assert tiny.present and not vit_b.present and vit_b.download_bytes > 3e8
-    assert (
-        0 < tiny.slice_seconds["few-shot"] < vit_b.slice_seconds["few-shot"] and tiny.memory_bytes < vit_b.memory_bytes
-    )
+    paces = [each.paces["few-shot"] for each in (tiny, vit_b)]
+    assert 0 < paces[0].encoding < paces[1].encoding and tiny.memory_bytes < vit_b.memory_bytes
     assert machine.encoder("auto").name == "tiny"
 
 

@@ -1,0 +1,83 @@
+"""What a session asks of the background process besides runs: the computer's means, downloads, the reading of files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from FewShotSAMLib.workflow.machine import Machine
+from FewShotSAMLib.workflow.message import told
+from FewShotSAMLib.workflow.requests import Requests
+from FewShotSAMLib.workflow.settings import Settings
+from FewShotSAMLib.workflow.signal import Signal
+from FewShotSAMLib.workflow.state import State
+
+Take = Callable[[dict[str, Any]], None]
+ASKED = ("download", "read_volume")
+"""Commands that Cancel stops, and that leave no result to look at."""
+
+
+class Asking:
+    """A part of `Session`."""
+
+    machine: Machine | None = None
+    settings: Settings
+    changed: Signal
+    said: Signal
+    is_busy: Any
+    _requests: Requests
+    _incomplete: list[Path]
+
+    def _set_state(self, state: State) -> None:
+        raise NotImplementedError
+
+    def inspect(self) -> None:
+        """Ask what the computer can do; `machine` has the answer some time later."""
+        self._ask("inspect", {}, self._take_machine)
+
+    def download(self, encoder: str) -> None:
+        """Fetch an encoder's weights. Ask the user first: size and licence are in `machine`."""
+        self._ask("download", {"encoder": encoder}, lambda report: self.inspect(), is_run=True)
+
+    def clear_cache(self) -> None:
+        """Delete the cached embeddings."""
+        self._ask("clear_cache", {}, lambda report: self.inspect())
+
+    def read_volume(self, path: Path, output: Path, inside: Path | None, take: Take) -> None:
+        """Have a volume's file read, where a crash of the reader does no harm; `take` gets the report.
+
+        output, inside: see `worker.reading`.
+        """
+
+        def taken(report: dict[str, Any]) -> None:
+            self._set_state(State.IDLE)
+            take(report)
+
+        place = {} if inside is None else {"inside": str(inside)}
+        self._ask("read_volume", {"path": str(path), "output": str(output), **place}, taken, is_run=True)
+
+    def _complete_models(self) -> None:
+        """Have what other volumes need put into the models that were saved, one by one while nothing else is to be
+        done: that takes seconds, the models work without it, and nobody has to wait."""
+        if not self._incomplete or self.is_busy or self._requests.is_under_way("complete_model"):
+            return
+        path = self._incomplete.pop(0)
+        asked = {"model": str(path), **self.settings.computing()}
+        with told(self.said.emit):
+            if path.is_file():  # else deleted or renamed
+                submit = self._requests.submit
+                submit("complete_model", asked, lambda report: None, on_drop=lambda: self._incomplete.append(path))
+
+    def _ask(self, command: str, parameters: dict[str, Any], on_result: Any, is_run: bool = False) -> None:
+        """A request besides propagating; one of a kind at a time."""
+        if self._requests.is_under_way(command) or (is_run and self.is_busy):
+            return
+        with told(self.said.emit):
+            self._requests.submit(command, parameters, on_result, is_run=is_run)
+            if is_run:
+                self._set_state(State.RUNNING)
+
+    def _take_machine(self, report: dict[str, Any]) -> None:
+        self.machine = Machine.from_report(report)
+        self.changed.emit()

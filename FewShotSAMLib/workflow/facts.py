@@ -1,0 +1,81 @@
+"""What was understood of volume and segmentation, found out without holding up the user interface."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+
+from FewShotSAMLib.core.errors import FewShotSAMError
+from FewShotSAMLib.core.facts import Facts, volume_facts
+from FewShotSAMLib.core.plane import slice_plane
+from FewShotSAMLib.core.volume import Volume, volume_of
+from FewShotSAMLib.workflow.painted_slices import PaintedSlice
+from FewShotSAMLib.workflow.scene import Scene, SceneVolume, Target
+
+
+class InputFacts:
+    """The facts of the chosen volume and segmentation, as `core.facts` puts them into words.
+
+    What needs all voxels is computed in a thread; `look` never waits for it.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._executor = ThreadPoolExecutor(1, "fewshotsam-facts")
+        self._stamp: tuple[str, int, int] | None = None
+        self._found: Future[Facts] | None = None
+        self._is_told = True
+
+    def poll(self) -> bool:
+        """Whether the next `look` says more than the last; True once."""
+        if self._is_told or self._found is None or not self._found.done():
+            return False
+        self._is_told = True
+        return True
+
+    def look(
+        self, target: Target | None, axis: int | None, painted: Sequence[PaintedSlice], read: Volume | None = None
+    ) -> Facts | None:
+        """The facts; None while they are not known, and where there is no volume that could be used.
+
+        axis, painted: what the session found of the segmentation. read: the volume as it was read from its file, where
+        more is known of it than the scene holds.
+        """
+        if target is None:
+            self._stamp = self._found = None
+            return None
+        try:
+            volume = self._scene.volume(target.volume)
+            self._begin(volume, read)
+            if self._found is None or not self._found.done():
+                return None
+            facts = self._found.result()
+            names = {each.id: each.name for each in self._scene.segments(target)}
+        except FewShotSAMError:  # why it cannot be used is said where it is tried
+            return None
+        return facts | _painted(names, painted) | _along(volume, axis)
+
+    def _begin(self, volume: SceneVolume, read: Volume | None) -> None:
+        stamp = (volume.id, volume.version, volume.voxels.nbytes)
+        if stamp != self._stamp:
+            self._stamp, self._is_told = stamp, False
+            self._found = self._executor.submit(_of_volume, volume, read)
+
+
+def _of_volume(volume: SceneVolume, read: Volume | None) -> Facts:
+    voxels = volume.voxels[..., :3] if volume.voxels.ndim == 4 else volume.voxels
+    known = read or replace(volume_of(voxels, volume.geometry), modality=volume.modality)
+    return volume_facts(known) | {"name": volume.name}
+
+
+def _painted(names: dict[str, str], painted: Sequence[PaintedSlice]) -> Facts:
+    """The segments, and on which ticked slices each is painted."""
+    slices = {
+        segment: [each.index for each in painted if each.ticked and segment in each.segment_ids] for segment in names
+    }
+    return {"segments": [{"name": name, "painted_slices": slices[segment]} for segment, name in names.items()]}
+
+
+def _along(volume: SceneVolume, axis: int | None) -> Facts:
+    return {"axis": axis} if axis is None else {"axis": axis, "plane": slice_plane(volume.geometry, axis).name}

@@ -1,0 +1,93 @@
+"""What a run would have to do, by what is painted and by the run before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from FewShotSAMLib.core.pace import Work
+from FewShotSAMLib.workflow.painted_slices import PaintedSlice, painted_by_segment
+from FewShotSAMLib.workflow.scene import Target
+from FewShotSAMLib.workflow.settings import Settings
+
+
+def learns_like(target: Target | None, axis: int | None, settings: Settings) -> tuple[Any, ...]:
+    """What must be equal, besides the segments, for a run to go on from an earlier one's few-shot model."""
+    return (target, axis, settings.method, settings.encoder, settings.checkpoint)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What the last few-shot model was learned of. like: as `learns_like`; slices: those that are encoded by now.
+    painted: the slices of the last run, where the next one can be a correction of it."""
+
+    like: tuple[Any, ...]
+    segment_ids: tuple[str, ...]
+    slices: frozenset[int]
+    painted: tuple[PaintedSlice, ...] = ()
+
+
+def work_of(
+    slices: Sequence[PaintedSlice],
+    limits: tuple[int, int] | None,
+    count: int,
+    like: tuple[Any, ...] = (),
+    learned: Learned | None = None,
+    starts: bool = False,
+) -> Work:
+    """What a run on these worked-on slices would do, of `count` slices along the axis.
+
+    limits: `Session.range`; like: of this run; learned: by the last one; starts: whether there is no process yet.
+    """
+    worked_on = [each for each in slices if each.ticked]
+    asked = dict(_asked(worked_on, limits or (0, count - 1)))
+    segments = set(painted_by_segment(slices))
+    is_alike = learned is not None and learned.like == like
+    encoded = {*asked, *(each.index for each in worked_on)} - (
+        learned.slices if is_alike and learned is not None else frozenset()
+    )
+    continues = is_alike and learned is not None and segments == set(learned.segment_ids)
+    corrects = continues and learned is not None and bool(learned.painted)
+    if corrects and learned is not None:
+        near = _beside_what_changed(slices, learned.painted, count)
+        asked = {index: segments_there for index, segments_there in asked.items() if index in near}
+    return Work(tuple(asked.values()), len(encoded), len(segments), continues, starts, corrects)
+
+
+def _beside_what_changed(now: Sequence[PaintedSlice], before: Sequence[PaintedSlice], count: int) -> set[int]:
+    """The slices that a correction asks again, about: those between the unchanged ones around each that changed."""
+    same = sorted(each.index for each in {*now} & {*before})
+    found: set[int] = set()
+    for changed in {*now} ^ {*before}:
+        below = max((index for index in same if index < changed.index), default=-1)
+        above = min((index for index in same if index > changed.index), default=count)
+        found.update(range(below + 1, above))
+    return found
+
+
+def _asked(slices: Sequence[PaintedSlice], limits: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """The slices that are predicted, and how many segments are looked for there (`Annotation.sought`).
+
+    Where a segment is on neither of the slices beside on which it is known, it is not looked for. While nothing is
+    painted yet, one segment can be anywhere.
+    """
+    known = [dict(_known(slices, segment)) for segment in painted_by_segment(slices)]
+    for index in range(limits[0], limits[1] + 1):
+        if not slices:
+            yield index, 1
+        elif found := sum(_is_sought(index, each) for each in known):
+            yield index, found
+
+
+def _known(slices: Sequence[PaintedSlice], segment: str) -> Iterator[tuple[int, bool]]:
+    """The slices on which a segment is known, and whether it is there."""
+    for each in slices:
+        if each.empty or segment in each.absent_ids or (each.segment_ids and segment not in each.unknown_ids):
+            yield each.index, segment in each.segment_ids
+
+
+def _is_sought(index: int, known: Mapping[int, bool]) -> bool:
+    below = max((one for one in known if one < index), default=None)
+    above = min((one for one in known if one > index), default=None)
+    return index not in known and any(known[one] for one in (below, above) if one is not None)

@@ -1,0 +1,47 @@
+"""The line below the chosen volume says what was understood of it; all of it is in the tool tip."""
+
+from typing import Any
+
+import fakes
+import pytest
+
+from FewShotSAMLib.core.facts import Row
+from FewShotSAMLib.widgets import translation, workflow_texts
+
+
+def test_what_was_understood_is_told_without_a_change_of_width(panel: Any, ct: Any) -> None:
+    panel.ui.volumeSelector.setCurrentNodeID("")
+    panel.wait(24)
+    label, width = panel.ui.factsLabel, panel.root.minimumSizeHint.width()
+    assert label.text == "" and label.toolTip == ""
+    panel.ui.volumeSelector.setCurrentNodeID(ct.volume.GetID())
+    panel.waitForFacts()
+    assert label.text.endswith("CT, 20 x 30 x 40, 1 x 1 x 3 mm, window -150..250 (abdomen)")
+    for text in ("CT abdomen", "looks like CT", "-150 to 250", "liver, no painted slices", "1 x 1 x 3 mm"):
+        assert text in label.toolTip
+    panel.go(axis=0, painted=fakes.painted(10, 20))
+    panel.wait(24)
+    assert "liver, 2 painted slices: 10, 20" in label.toolTip
+    assert panel.root.minimumSizeHint.width() == width
+
+
+def test_facts_are_told_in_the_users_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    german = {
+        "Modality": "Modalität",
+        "colour volume": "Farbbild",
+        "{0} ({1})": "{0}: {1}",
+        "Segment {0}": "Segment Nr. {0}",
+    }
+    monkeypatch.setattr(translation, "_", lambda text: german.get(text, text))
+    workflow_texts._translations.cache_clear()
+    try:
+        assert workflow_texts.factWords(Row("Modality", "{0} ({1})", ("RGB", "colour volume"))) == (
+            "Modalität",
+            "RGB: Farbbild",
+        )
+        assert workflow_texts.factWords(Row("Segment 3", "{0}, {1} voxels", ("x", "9"))) == (
+            "Segment Nr. 3",
+            "x, 9 voxels",
+        )
+    finally:
+        workflow_texts._translations.cache_clear()

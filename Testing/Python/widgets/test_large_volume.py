@@ -1,0 +1,47 @@
+"""The panel on a clinical volume with the real background process: it answers the user all the while."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from journey import LONGEST_TURN_S, BriefClient, Journey, ellipsoid
+
+from FewShotSAMLib.core import Geometry, dice
+from FewShotSAMLib.workflow import State
+
+SHAPE = (300, 512, 512)
+pytestmark = pytest.mark.skipif(
+    os.environ.get("FEWSHOTSAM_QT") == "PySide6", reason="as test_journey.py but for the size, whatever the binding"
+)
+GRID = Geometry(SHAPE[::-1], (0.8, 0.8, 1.5))
+
+
+@pytest.fixture
+def journey(scene: Any, tmp_path: Path, worker_python: str) -> Iterator[Journey]:
+    made = Journey(tmp_path / "models", BriefClient(worker_python, tmp_path / "home", steps=0))
+    yield made
+    made.close()
+
+
+def test_no_turn_of_the_event_loop_is_long(journey: Journey) -> None:
+    truth = ellipsoid(SHAPE)
+    image = np.random.default_rng(0).integers(-40, 40, SHAPE, np.int16)
+    image[truth] += 200
+    journey.open(GRID, image)
+    journey.paint(truth, 0, (60, 150, 240))
+    turns = {}
+    for run in ("first answer", "correction"):
+        journey.turns.clear()
+        journey.propagate()
+        turns[run] = np.array(journey.turns)
+        journey.press("applyButton")
+        if run == "first answer":
+            journey.paint(truth, 0, (105,))
+    assert dice(journey.voxels(), truth) > 0.95
+    assert journey.session.state is State.IDLE
+    for found in turns.values():
+        assert found[:, 1].max() < LONGEST_TURN_S
+        assert (found[:, 0] >= LONGEST_TURN_S).mean() < 0.01
