@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.web.brush import STEP
+from FewShotSAMLib.web.folder import SEGMENTATION_SUFFIX
 from FewShotSAMLib.web.keyboard import ACTIONS
 from FewShotSAMLib.web.pictures import color_of_hex
 from FewShotSAMLib.web.triggers import Triggers, integer, one_of
@@ -23,19 +25,45 @@ class Actions(Triggers):
         self._app.show(volumes=self._app.folder.volumes())
         self._app.server.state.show_volumes = True  # the page closes it by itself, so it is no content of ours
 
-    def open(self, name: str) -> None:
-        """Open a volume of the served folder."""
-        self._app.open(self._app.folder.resolve(str(name)))
-        self._app.show(volume_file=str(name))
+    def open(self, name: str, drop: bool = False) -> None:
+        """Open a volume of the served folder. The page asks before what is not saved is dropped."""
+        self._need_rest()
+        path = self._app.folder.resolve(str(name))
+        if self._app.is_at_risk and drop is not True:
+            self._app.server.state.doomed_open = str(name)  # the page closes it by itself
+            return
+        self._app.open(path)
 
-    def save(self, name: str) -> None:
-        """Save all segments, hidden ones too, in the served folder."""
+    def save(self, name: str, replace: bool = False) -> None:
+        """Save all segments, hidden ones too, in the served folder. The page asks before a file is replaced that this
+        session did not write."""
         self._need_volume()
         path = self._app.folder.output(str(name))
-        before = len(self._app.messages.rows)
-        self._app.session.export(path)
-        if path.is_file() and len(self._app.messages.rows) >= before:
+        if not self._app.written.may_replace(path) and replace is not True:
+            stem = self._app.folder.name_of(path).removesuffix(SEGMENTATION_SUFFIX)
+            self._app.server.state.free_name = self._app.folder.free_name(stem)
+            self._app.server.state.doomed_save = self._app.folder.name_of(path)
+            return
+        if self._app.session.export(path):
+            self._app.written.note(path)
             self._app.show(is_unsaved=False, save_name=self._app.folder.name_of(path))
+
+    def restore(self, left: str) -> None:
+        """Bring back what an earlier server lost."""
+        self._need_rest()
+        found = self._app.session.kept.find(str(left))
+        if found is None:
+            return
+        if self._app.is_at_risk:
+            raise BadInputError("What is painted now is not saved.", "Save it first, then restore.")
+        self._app.restore(found)
+
+    def forget(self, left: str) -> None:
+        """What an earlier server lost is not wanted."""
+        found = self._app.session.kept.find(str(left))
+        if found is not None:
+            self._app.session.kept.drop(found)
+            self._app.show()
 
     # Views
 
@@ -159,6 +187,12 @@ class Actions(Triggers):
         self._app.session.set_empty(self._app.views.index(plane), True)
         self._app.mark_unsaved()
 
+    def mark_absent(self, index: float, segment_id: str, absent: bool) -> None:
+        """Declare that a slice holds none of a segment, or take that back."""
+        self._need_rest()
+        self._app.session.set_empty(integer(index), bool(absent), str(segment_id))
+        self._app.mark_unsaved()
+
     def tick(self, index: float, ticked: bool) -> None:
         """Learn from a painted slice, or not."""
         self._app.session.set_ticked(integer(index), bool(ticked))
@@ -173,14 +207,18 @@ class Actions(Triggers):
             self._app.session.delete_slice(number)
             self._app.changed_segmentation()
 
-    def propagate(self) -> None:
+    def propagate(self, whole: bool = False) -> None:
         """Begin a run."""
         self._app.messages.clear([INFO, WARNING, ERROR])
-        self._app.session.propagate()
+        self._app.session.propagate(bool(whole))
 
     def cancel(self) -> None:
         """Stop the run."""
         self._app.session.cancel()
+
+    def use_first_answer(self) -> None:
+        """Take what is previewed already."""
+        self._app.session.use_first_answer()
 
     def set_opacity(self, percent: float) -> None:
         """Opacity of the preview."""

@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import secrets
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import slicer
 from trame_server import Server
@@ -15,26 +19,41 @@ from trame_slicer.core import SlicerApp
 from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.core.intensity import PRESETS
 from FewShotSAMLib.core.plane import slice_plane
-from FewShotSAMLib.core.volume import Volume, read_volume
+from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.web.brush import FIRST_PLACE, PLACES, BrushScale, shown
 from FewShotSAMLib.web.choices import choices_contents
-from FewShotSAMLib.web.contents import Contents, Messages, changes, painted_rows, progress_row, segment_rows
+from FewShotSAMLib.web.contents import (
+    Contents,
+    Messages,
+    absent_rows,
+    changes,
+    facts_contents,
+    leftover_rows,
+    painted_rows,
+    progress_row,
+    segment_rows,
+)
 from FewShotSAMLib.web.contents import session_contents as contents_of
-from FewShotSAMLib.web.folder import SEGMENTATION_SUFFIX, ServedFolder
+from FewShotSAMLib.web.folder import SEGMENTATION_SUFFIX, ServedFolder, WrittenFiles
 from FewShotSAMLib.web.models import ModelList
 from FewShotSAMLib.web.painting import Painter
 from FewShotSAMLib.web.scene import WebScene
 from FewShotSAMLib.web.segments import SegmentList
+from FewShotSAMLib.web.several import Several
 from FewShotSAMLib.web.surfaces import Surfaces
 from FewShotSAMLib.web.thumbnails import Thumbnails
 from FewShotSAMLib.web.views import PLANES, Views
-from FewShotSAMLib.web.volumes import add_volume, is_ct, remove_nodes, show_painting
+from FewShotSAMLib.web.volumes import add_volume, is_ct, remove_nodes, show_painting, take_volume
 from FewShotSAMLib.web.vtk_log import log_vtk_to_file
 from FewShotSAMLib.worker.client import WorkerClient
 from FewShotSAMLib.workflow import ERROR, INFO, WARNING, Message, Progress, Session
+from FewShotSAMLib.workflow.autosave import Leftover
+from FewShotSAMLib.workflow.facts import InputFacts
 from FewShotSAMLib.workflow.scene import export_all
+from FewShotSAMLib.workflow.state import State
 
 WORKER_NICENESS = 5
+POLL_S = 0.05
 
 
 class WebApp:
@@ -51,19 +70,19 @@ class WebApp:
         self._client = WorkerClient(python)
         self._polite_pid: int | None = None
         scene = WebScene(self._slicer.scene, self.painter, self.changed_segmentation)
-        self.session = Session(scene, self._client, folder=folder.path)
-        self.models = ModelList(folder, self.session.models)
+        self.session = Session(scene, self._client, folder=folder.path, place=f"web {folder.path}")
+        self.models, self.several = ModelList(folder, self.session.models), Several(folder.path, python)
         self.segments = SegmentList(self._slicer.segmentation_editor)
         self.thumbnails, self.surfaces = Thumbnails(self.session), Surfaces(self._slicer.scene, self.session)
-        self.messages = Messages()
+        self.messages, self.facts = Messages(), InputFacts(scene)
         self.volume: Volume | None = None
         self.volume_node: slicer.vtkMRMLVolumeNode | None = None
         self.brush = BrushScale(1.0, 30.0)
         self.extra: Contents = {"folder_name": folder.path.name or str(folder.path), "refusals": 0}
         self._nodes: list[slicer.vtkMRMLDisplayableNode] = []
         self._shown: Contents = {}
+        self.written = WrittenFiles(folder)
         self._connect()
-        self.session.inspect()  # starts the background process, so that it is warm when it is needed
 
     def _connect(self) -> None:
         self.session.changed.connect(self._touch)
@@ -73,9 +92,47 @@ class WebApp:
         for brush in self.painter.brushes:
             brush.about_to_change.connect(self.mark_unsaved)
 
-    def open(self, path: Path) -> None:
-        """Read a volume and begin a segmentation of it; what was open before is dropped. Raises BadInputError."""
-        volume = read_volume(path)
+    def open(self, path: Path, then: Callable[[], None] = lambda: None) -> None:
+        """Have a volume read, and begin a segmentation of it once it is there: then what was open before is dropped.
+
+        then: called afterwards.
+        """
+        self.session.discard()
+        output = self.session.scratch / f"opened-{secrets.token_hex(4)}.npy"
+        name = self.folder.name_of(path) if self.folder.holds(path) else ""
+
+        def opened(report: dict[str, Any]) -> None:
+            self._show_volume(take_volume(report, output), name)
+            then()
+
+        self.session.read_volume(path, output, self.folder.path if name else None, opened)
+
+    def wait_until_open(self) -> None:
+        """Wait for the volume that is being read. Raises BadInputError where it cannot be."""
+        while self.session.is_busy:
+            self.session.poll()
+            time.sleep(POLL_S)
+        if self.volume is None:
+            reasons = [each for each in self.messages.said if each.level == ERROR]
+            raise BadInputError(reasons[-1].text, reasons[-1].hint) if reasons else BadInputError("Nothing was opened.")
+
+    def restore(self, left: Leftover) -> None:
+        """Bring back what an earlier server lost, on the volume that it belongs to. Raises BadInputError."""
+        if self.volume is not None and left.source in ("", self.extra["volume_file"]):
+            self._put_back(left)
+        elif left.source:
+            self.open(self.folder.resolve(left.source), lambda: self._put_back(left))
+        else:
+            raise BadInputError(f"Where “{left.volume}” lies is not known.", "Open it, and restore again.")
+
+    def _put_back(self, left: Leftover) -> None:
+        assert self.session.target is not None
+        self.session.kept.put_back(left, self.session.target)
+        self.segments.keep_choice()
+        self.mark_unsaved()
+
+    def _show_volume(self, volume: Volume, name: str) -> None:
+        self.session.kept.forget()
         self.close_volume()
         node = add_volume(self._slicer.scene, volume)
         self.views.show(node, volume.geometry)  # first: what is drawn before the image hides it
@@ -89,7 +146,8 @@ class WebApp:
         self.brush = BrushScale.of(volume.geometry)
         self.session.set_inputs(node.GetID(), segmentation.GetID())
         self.show(volume_name=volume.name, window_name="abdomen" if is_ct(volume) else "", is_unsaved=False)
-        self.show(save_name=f"{volume.name}{SEGMENTATION_SUFFIX}", opacity=50, volume_file="")
+        self.show(save_name=self.folder.free_name(volume.name), opacity=50, volume_file=name)
+        self.session.kept.set_source(name)
         self.show(windows=[*PRESETS, "auto"] if is_ct(volume) else [])
         self.set_brush(FIRST_PLACE)
         self.messages.clear([INFO, WARNING, ERROR])
@@ -119,9 +177,17 @@ class WebApp:
         self._slicer.app_logic.GetInteractionNode().SetCurrentInteractionMode(mode)
         self._touch()
 
-    def close(self) -> None:
-        """End the background process."""
-        self.session.close()
+    @property
+    def is_at_risk(self) -> bool:
+        """Whether there is something that opening another volume would lose."""
+        return bool(self.extra.get("is_unsaved")) or self.session.state is State.PREVIEW
+
+    def close(self) -> bool:
+        """End the background processes; True where there was something unsaved, which the next server will offer."""
+        self.several.close()
+        is_at_risk = self.is_at_risk
+        self.session.close(keep_work=is_at_risk)
+        return is_at_risk
 
     def say(self, message: Message) -> None:
         """Show a message."""
@@ -167,7 +233,7 @@ class WebApp:
         self.session.poll()
         self._put_views_first()
         self.views.poll()
-        if self.thumbnails.poll() or self.messages.expire():
+        if self.thumbnails.poll() or self.messages.expire() or self.facts.poll() or self.several.poll():
             self._touch()
         if self.surfaces.poll(is_calm=not self.session.is_busy):
             self.views.reset_3d()
@@ -222,17 +288,22 @@ class WebApp:
             state.update(new)
 
     def _contents(self) -> Contents:
-        plane, geometry = self.work_plane, None if self.volume is None else self.volume.geometry
+        session, plane, geometry = self.session, self.work_plane, None if self.volume is None else self.volume.geometry
         places = {f"at_{each}": self.views.index(each) for each in PLANES}
+        segments = self._scene_segments()
         lasts = {f"last_{each}": max(0, self.views.count(each) - 1) for each in PLANES}
         return {
             **contents_of(self.session, self.views.count(plane) if self.volume else 0),
             **choices_contents(self.session, geometry, self.work_axis, self.extra["refusals"]),
             "models": self.models.rows(),
+            "several": self.several.contents(),
             "has_model": self.session.learned_model is not None,
-            "segments": segment_rows(self._scene_segments()),
+            "leftovers": leftover_rows(self.session.kept.left),
+            "facts": facts_contents(self.facts.look(session.target, session.axis, session.painted, self.volume)),
+            "segments": segment_rows(segments),
             "active_segment": self.segments.chosen,
-            "painted": painted_rows(self.session.painted, self.thumbnails.picture),
+            "painted": painted_rows(self.session.painted, self.thumbnails.picture, segments),
+            "absent": absent_rows(self.session.painted, places[f"at_{plane}"], segments),
             "work_plane": plane,
             "work_slice": places[f"at_{plane}"],
             "can_mark_empty": bool(self.session.painted),

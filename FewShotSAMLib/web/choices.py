@@ -18,7 +18,7 @@ from FewShotSAMLib.web.triggers import Triggers, integer, number, one_of
 from FewShotSAMLib.web.views import PLANES
 from FewShotSAMLib.workflow import Machine, Session
 from FewShotSAMLib.workflow.amounts import format_bytes
-from FewShotSAMLib.workflow.cost import cost_of, slices_to_encode
+from FewShotSAMLib.workflow.cost import cost_of
 
 
 def choices_contents(session: Session, geometry: Geometry | None, axis: int, refusals: int) -> Contents:
@@ -60,8 +60,7 @@ def _machine_choices(machine: Machine | None) -> Contents:
 def _cost(session: Session, count: int) -> Contents:
     """One line; what memory is needed is told where it is short."""
     is_known = session.target is not None and session.axis is not None
-    slices = slices_to_encode(session.range, count, session.painted) if is_known else 0
-    cost = cost_of(session.machine, session.settings, slices)
+    cost = cost_of(session.machine, session.settings, session.work(count) if is_known else None)
     if cost is None:
         return {"text": "", "is_problem": False}
     lines = [each for each in (cost.time, cost.memory if cost.memory.is_problem else None) if each is not None]

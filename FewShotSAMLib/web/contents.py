@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from FewShotSAMLib.core.facts import Facts, facts_rows, facts_sentence
 from FewShotSAMLib.web.hints import BROWSER_WORDS
 from FewShotSAMLib.web.pictures import confidence_strip, hex_color
 from FewShotSAMLib.workflow import INFO, Message, PaintedSlice, Progress, SceneSegment, Session
+from FewShotSAMLib.workflow.autosave import Leftover
 
 MOST_MESSAGES = 4
 INFO_S = 7.0
@@ -22,18 +24,71 @@ def segment_rows(segments: Iterable[SceneSegment]) -> list[Contents]:
     ]
 
 
-def painted_rows(painted: Iterable[PaintedSlice], picture: Callable[[int], str]) -> list[Contents]:
-    """The list of painted slices; `picture` gives the address of a slice's thumbnail."""
+def facts_contents(facts: Facts | None) -> Contents:
+    """What was understood of volume and segmentation: in a line, and all of it; "" and nothing while not known."""
+    if facts is None:
+        return {"line": "", "rows": []}
+    sentence = facts_sentence(facts)
+    rows = [{"label": row.label, "text": row.text.format(*row.values)} for row in facts_rows(facts)]
+    return {"line": sentence.text.format(*sentence.values), "rows": rows}
+
+
+def painted_rows(
+    painted: Iterable[PaintedSlice], picture: Callable[[int], str], segments: Iterable[SceneSegment]
+) -> list[Contents]:
+    """The list of painted slices, and what is known of each segment on them; `picture` gives the address of a slice's
+    thumbnail."""
+    looks = {each.id: {"id": each.id, "name": each.name, "color": hex_color(each.color)} for each in segments}
+
+    def marks(each: PaintedSlice) -> list[Contents]:
+        known = {"complete": each.segment_ids, "absent": each.absent_ids, "unknown": each.unknown_ids}
+        return [{**looks[one], "kind": kind} for kind, ids in known.items() for one in ids if one in looks]
+
     return [
-        {"index": each.index, "ticked": each.ticked, "empty": each.empty, "picture": picture(each.index)}
+        {
+            "index": each.index,
+            "ticked": each.ticked,
+            "empty": each.empty,
+            "painted": bool(each.segment_ids),
+            "picture": picture(each.index),
+            "marks": marks(each),
+            "odd": ", ".join(looks[one]["name"] for one in each.odd_ids if one in looks),
+        }
         for each in painted
+    ]
+
+
+def absent_rows(painted: Sequence[PaintedSlice], index: int, segments: Iterable[SceneSegment]) -> list[Contents]:
+    """The segments that are painted somewhere, but not on slice `index`, and whether it was declared to hold none."""
+    row = next((each for each in painted if each.index == index), PaintedSlice(index, ()))
+    somewhere = {one for each in painted for one in each.segment_ids}
+    if row.empty or len(somewhere) < 2:
+        return []
+    return [
+        {"id": each.id, "name": each.name, "color": hex_color(each.color), "absent": each.id in row.absent_ids}
+        for each in segments
+        if each.id in somewhere and each.id not in row.segment_ids
+    ]
+
+
+def leftover_rows(left: Iterable[Leftover]) -> list[Contents]:
+    """What earlier servers left when they ended amid the work."""
+    return [
+        {
+            "id": each.id,
+            "volume": each.volume,
+            "saved": time.strftime("%Y-%m-%d %H:%M", time.localtime(each.saved)),
+            "has_result": "preview" in each.files,
+        }
+        for each in left
     ]
 
 
 def progress_row(progress: Progress) -> Contents:
     """The progress bar: text, percent (None where unknown), time left."""
     percent = None if progress.fraction is None else round(100 * progress.fraction)
-    return {"text": progress.text, "percent": percent, "left": time_left(progress.remaining_s)}
+    left = time_left(progress.remaining_s)
+    return {"text": progress.text, "percent": percent, "left": left, "can_finish": progress.can_finish}
 
 
 def time_left(seconds: float | None) -> str:
@@ -55,6 +110,7 @@ def session_contents(session: Session, slices: int) -> Contents:
         "review": {
             "strip": "" if review is None or not slices else confidence_strip(review, slices),
             "summary": "" if review is None else review.summary,
+            "corrected": review is not None and review.can_be_bettered,
             "count": slices,
         },
     }
@@ -67,12 +123,14 @@ class Messages:
         self._clock = clock
         self._count = 0
         self._said: dict[int, float] = {}
+        self.said: list[Message] = []
         self.rows: list[Contents] = []
 
     def add(self, message: Message) -> None:
         """Show a message; the oldest goes where there are too many."""
         self._count += 1
         self._said[self._count] = self._clock()
+        self.said = [*self.said, message][-MOST_MESSAGES:]
         row = {"id": self._count, "level": message.level, "text": message.worded(BROWSER_WORDS)}
         self.rows = [*(each for each in self.rows if each["text"] != row["text"]), row][-MOST_MESSAGES:]
 
@@ -103,8 +161,8 @@ FIRST_STATE: Contents = {
     "busy": False,
     "why_not": "",
     "next_slice": None,
-    "review": {"strip": "", "summary": "", "count": 0},
-    "progress": {"text": "", "percent": None, "left": ""},
+    "review": {"strip": "", "summary": "", "corrected": False, "count": 0},
+    "progress": {"text": "", "percent": None, "left": "", "can_finish": False},
     "choices": {"methods": [], "encoders": [], "devices": []},
     "settings": {
         "method": "few-shot",
@@ -126,9 +184,15 @@ FIRST_STATE: Contents = {
     "has_model": False,
     "model_name": "",
     "doomed_model": "",
+    "several": {"text": "", "is_running": False, "has_table": False},
+    "several_model": "",
+    "chosen_volumes": [],
+    "show_several": False,
+    "facts": {"line": "", "rows": []},
     "segments": [],
     "active_segment": "",
     "painted": [],
+    "absent": [],
     "work_plane": "axial",
     "work_slice": 0,
     "can_mark_empty": False,
@@ -151,6 +215,10 @@ FIRST_STATE: Contents = {
     "save_name": "",
     "folder_name": "",
     "messages": [],
+    "leftovers": [],
+    "doomed_open": "",
+    "doomed_save": "",
+    "free_name": "",
     **{f"{kind}_{plane}": 0 for kind in ("at", "last") for plane in ("axial", "coronal", "sagittal")},
 }
 """Everything that the page reads, before a volume is open."""

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import compound_suffix
+from FewShotSAMLib.core.identity import FileIdentity
 
 VOLUME_SUFFIXES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
 SEGMENTATION_SUFFIX = ".seg.nrrd"
@@ -56,6 +57,14 @@ class ServedFolder:
             raise BadInputError(f"There is no folder “{PurePosixPath(name).parent}” in the served folder.", _HINT)
         return path
 
+    def free_name(self, stem: str) -> str:
+        """A name for a segmentation that no file in the folder has."""
+        name, number = f"{stem}{SEGMENTATION_SUFFIX}", 1
+        while os.path.lexists(self.path / name):
+            number += 1
+            name = f"{stem}-{number}{SEGMENTATION_SUFFIX}"
+        return name
+
     def volumes(self) -> list[str]:
         """Names of the volumes: files of 3D Slicer's formats, and folders that hold DICOM files."""
         found = []
@@ -77,6 +86,23 @@ class ServedFolder:
                     yield (here / each).relative_to(self.path).as_posix()
             if here != self.path and any(_is_dicom(here / each) for each in visible[:3]):
                 yield here.relative_to(self.path).as_posix()
+
+
+class WrittenFiles:
+    """The files that this session wrote and nobody changed since: saving over them loses nothing of anybody's."""
+
+    def __init__(self, folder: ServedFolder) -> None:
+        self._folder = folder
+        self._known: dict[Path, FileIdentity] = {}
+
+    def note(self, path: Path) -> None:
+        """This session wrote it just now."""
+        self._known[path.resolve()] = FileIdentity([path])
+
+    def may_replace(self, path: Path) -> bool:
+        """Whether nothing lies there, or what this session wrote."""
+        known = self._known.get(path.resolve())
+        return not os.path.lexists(path) or (known is not None and known.is_same())
 
 
 def _leads_away(text: str) -> bool:

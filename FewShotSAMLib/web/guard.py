@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
+import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
 
 from FewShotSAMLib.core.errors import FewShotSAMError
-from FewShotSAMLib.web.security import FOREIGN, Gate, Verdict, is_own_host, is_own_origin
+from FewShotSAMLib.web.connections import SILENT_S, Connections
+from FewShotSAMLib.web.security import (
+    FOREIGN,
+    PAUSED,
+    TAKEN,
+    WRONG,
+    Gate,
+    Verdict,
+    is_cross_site,
+    is_own_host,
+    is_own_origin,
+)
 
+_log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 DOWNLOAD = "/segmentation.seg.nrrd"
 _COOKIE_AGE_S = 30 * 24 * 3600
 _LONGEST_FORM = 4096
+MALFORMED = Verdict(400, "That was no request of a browser.")
+WRONG_S = 1.0
+"""What a wrong secret costs."""
 _HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -23,6 +41,9 @@ _HEADERS = {
 }
 _FORM = """<form method="post" action=""><input type="password" name="token" autofocus aria-label="Secret">
 <button>Enter</button></form>"""
+_TAKE = """<form method="post" action=""><input type="hidden" name="take" value="1">
+<input type="hidden" name="token" value="{secret}">
+<button id="b_take">Take it over</button></form>"""
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>FewShotSAM</title>
 <style>body{{background:#0b0d11;color:#e3e7ee;font:15px/1.5 system-ui,sans-serif;display:grid;place-items:center;
 height:100vh;margin:0}}main{{max-width:30em;padding:1.5em 2em;background:#14171d;border:1px solid #2a303b;
@@ -31,44 +52,102 @@ background:#1e232c;border:1px solid #2a303b;border-radius:6px}}</style>
 <main><h1>FewShot<em>SAM</em></h1><p>{text}</p>{form}</main></html>"""
 
 
-def guard(gate: Gate, bound_to: str) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+class Guard:
     """The middleware. bound_to: the address that the server listens on."""
 
-    @web.middleware
-    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not is_own_host(request.host, bound_to):
+    def __init__(self, gate: Gate, bound_to: str, connections: Connections | None = None) -> None:
+        self._gate, self._bound_to = gate, bound_to
+        self.connections = connections or Connections()
+        self._sockets: set[asyncio.Task[Any] | None] = set()
+
+    def middleware(self) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+        """As aiohttp wants it."""
+
+        @web.middleware
+        async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+            is_owner = self._gate.knows(request.cookies)
+            with self.connections.serving(request.protocol, is_owner) as is_served:
+                if not is_served:
+                    return web.Response(status=503, text="Too many connections.", headers={"Connection": "close"})
+                return await self._answer(request, handler)
+
+        return check
+
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not is_own_host(request.host, self._bound_to):
             return _page(FOREIGN)
-        is_socket = request.headers.get("Upgrade", "").lower() == "websocket"
-        if is_socket:
-            return await _socket(request, handler, gate)
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await self._socket(request, handler)
+        is_owner = self._gate.knows(request.cookies)
+        if not is_owner and is_cross_site(request.headers, request.host):
+            return _page(FOREIGN)
         if request.method == "POST":
-            return await _form(request, gate)
-        verdict = gate.enter(request.query.get("token"), request.cookies)
+            return await self._form(request)
+        offered = request.query.get("token")
+        verdict = self._gate.enter(offered, request.cookies)
         if verdict.status != 200:
-            return _page(verdict)
+            return await _refused(verdict, offered)
         if verdict.new_session or "token" in request.query:  # out of the address, the history and other people's sight
-            return _welcome(request, verdict, gate)
+            return _welcome(request, verdict, self._gate)
         response = await handler(request)
         response.headers.update(_HEADERS)
         return response
 
-    return check
+    async def _socket(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not self._gate.knows(request.cookies):
+            return web.Response(status=403, text="Open the page first.")
+        if not is_own_origin(request.headers.get("Origin"), request.host):
+            return web.Response(status=FOREIGN.status, text=FOREIGN.text)
+        if not _can_become_socket(request):
+            return _malformed(request, "no WebSocket of a known version")
+        task = asyncio.current_task()
+        self._sockets.add(task)
+        try:
+            return await handler(request)
+        finally:
+            self._sockets.discard(task)
+
+    async def _form(self, request: web.Request) -> web.StreamResponse:
+        if (request.content_length or 0) > _LONGEST_FORM:
+            return _page(Verdict(413, "That is too long."))
+        try:
+            form = await asyncio.wait_for(request.post(), SILENT_S)
+        except web.RequestPayloadError:  # aiohttp logs it
+            return _page(MALFORMED)
+        except (ValueError, LookupError, AssertionError, TimeoutError):  # what it says of a body that is no form
+            return _malformed(request, "no form")
+        offered = form.get("token")
+        takes_over = form.get("take") == "1"
+        offered = offered if isinstance(offered, str) else None
+        verdict = self._gate.enter(offered, request.cookies, takes_over)
+        if verdict.status != 200:
+            return await _refused(verdict, offered)
+        if verdict.new_session:
+            self._shut_out()
+        return _welcome(request, verdict, self._gate)
+
+    def _shut_out(self) -> None:
+        """Close what the browser that was there before still holds."""
+        for task in [each for each in self._sockets if each is not None]:
+            task.cancel()
 
 
-async def _socket(request: web.Request, handler: Handler, gate: Gate) -> web.StreamResponse:
-    if not gate.knows(request.cookies):
-        return web.Response(status=403, text="Open the page first.")
-    if not is_own_origin(request.headers.get("Origin"), request.host):
-        return web.Response(status=FOREIGN.status, text=FOREIGN.text)
-    return await handler(request)
+def _can_become_socket(request: web.Request) -> bool:
+    try:
+        return bool(web.WebSocketResponse().can_prepare(request))
+    except ValueError:  # of a key that is no ASCII
+        return False
 
 
-async def _form(request: web.Request, gate: Gate) -> web.StreamResponse:
-    if (request.content_length or 0) > _LONGEST_FORM:
-        return _page(Verdict(413, "That is too long."))
-    offered = (await request.post()).get("token")
-    verdict = gate.enter(offered if isinstance(offered, str) else None, request.cookies)
-    return _welcome(request, verdict, gate) if verdict.status == 200 else _page(verdict)
+def _malformed(request: web.Request, what: str) -> web.Response:
+    _log.warning("A request from %s was refused: %s", request.remote, what)
+    return _page(MALFORMED)
+
+
+async def _refused(verdict: Verdict, offered: str | None) -> web.Response:
+    if verdict in (WRONG, PAUSED):
+        await asyncio.sleep(WRONG_S)
+    return _page(verdict, offered or "")
 
 
 def _welcome(request: web.Request, verdict: Verdict, gate: Gate) -> web.Response:
@@ -81,8 +160,10 @@ def _welcome(request: web.Request, verdict: Verdict, gate: Gate) -> web.Response
     return response
 
 
-def _page(verdict: Verdict) -> web.Response:
-    form = _FORM if verdict.status in (401, 403) and verdict is not FOREIGN else ""
+def _page(verdict: Verdict, offered: str = "") -> web.Response:
+    """offered: the right secret, where another browser is to be shut out: whoever showed it knows it."""
+    form = _FORM if verdict.status in (401, 403, 429) and verdict is not FOREIGN else ""
+    form = _TAKE.format(secret=html.escape(offered)) if verdict is TAKEN else form
     text = _PAGE.format(text=html.escape(verdict.text), form=form)
     return web.Response(status=verdict.status, text=text, content_type="text/html", headers=_HEADERS)
 
@@ -97,5 +178,17 @@ def download(make: Callable[[], bytes]) -> Handler:
             return web.Response(status=409, text=str(error))
         headers = {"Content-Disposition": 'attachment; filename="segmentation.seg.nrrd"'}
         return web.Response(body=body, content_type="application/octet-stream", headers=headers)
+
+    return answer
+
+
+def page_of(make: Callable[[], bytes]) -> Handler:
+    """The route of a page that is made elsewhere."""
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        try:
+            return web.Response(body=make(), content_type="text/html", charset="utf-8")
+        except FewShotSAMError as error:
+            return web.Response(status=409, text=str(error))
 
     return answer

@@ -17,7 +17,7 @@ UNDO_STATES = 20
 class _InSlices:
     """Brushes work in slice views only: what is painted in the 3D view would lie on no one slice.
 
-    There the brush is not shown either, which would draw all surfaces anew at each move.
+    There the brush is not shown either, which would draw all surfaces again at each move.
     """
 
     about_to_change = Signal()
@@ -59,7 +59,7 @@ class Painter:
         self.tool = ""
 
     def set_nodes(self, segmentation: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLVolumeNode) -> None:
-        """Paint on another segmentation; the history begins anew."""
+        """Paint on another segmentation; the history begins again."""
         self._editor.set_active_segmentation(segmentation, volume)
         self._editor.editor_node.SetAndObserveSegmentationNode(segmentation)
         self._history.RemoveAllStates()

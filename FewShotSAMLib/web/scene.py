@@ -8,13 +8,15 @@ from dataclasses import replace
 import numpy as np
 import slicer
 
-from FewShotSAMLib.core.segmentation import Segmentation
+from FewShotSAMLib.core.segmentation import Segmentation, place_on
 from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.mrml.create import addSegments
 from FewShotSAMLib.mrml.nodes import volumeNode
 from FewShotSAMLib.mrml.segments import segmentIds
+from FewShotSAMLib.mrml.volumes import volumeGeometry
 from FewShotSAMLib.web.painting import Painter
 from FewShotSAMLib.web.segments import free_color
+from FewShotSAMLib.workflow.scene import Target
 
 Look = tuple[str, tuple[float, float, float]]
 """Name and colour of a segment."""
@@ -39,6 +41,19 @@ class WebScene(MRMLScene):
         addSegments(shown, volumeNode(self._scene, volume_id), told_apart(segmentation, _looks(shown)))
         self._on_added()
         return str(shown.GetID())
+
+    def restore_segmentation(self, target: Target, segmentation: Segmentation, name: str) -> str:
+        """Bring back what was painted, into the segmentation that is shown, in place of its empty segments."""
+        shown = slicer.vtkMRMLSegmentationNode.SafeDownCast(self._scene.GetNodeByID(target.segmentation))
+        place_on(segmentation, volumeGeometry(volumeNode(self._scene, target.volume)))  # before anything is changed
+        self._painter.saveStateForUndo()
+        held = {each.id for each in self.segments(target) if (each.labels == each.label_value).any()}
+        for each in segmentIds(shown):
+            if each not in held:
+                shown.GetSegmentation().RemoveSegment(each)
+        addSegments(shown, volumeNode(self._scene, target.volume), segmentation)
+        self._on_added()
+        return target.segmentation
 
 
 def told_apart(segmentation: Segmentation, known: Sequence[Look]) -> Segmentation:

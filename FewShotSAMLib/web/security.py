@@ -13,7 +13,7 @@ TOKEN_BYTES = 32
 SHORTEST_SECRET = 12
 """Characters that a password of the user's own needs: anybody who reaches the port may guess."""
 GUESSES = 10
-"""Wrong secrets in a row after which the server pauses, so that guessing is hopeless."""
+"""Wrong secrets in a row after which wrong ones hear no more than that."""
 PAUSE_S = 30.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -37,10 +37,10 @@ WRONG = Verdict(403, "That is not the secret of this server.")
 FOREIGN = Verdict(403, "Another web page tried to use this server. Nothing was answered.")
 TAKEN = Verdict(
     409,
-    "Another browser is using this server, and nobody else gets to see its data. "
-    "Start a server of your own, or stop this one with Ctrl-C and start it again.",
+    "Another browser is using this server. Its work lies in the server: take it over, and go on with it here. "
+    "The other one is shut out then.",
 )
-PAUSED = Verdict(429, "Too many wrong secrets. Wait half a minute and try again.")
+PAUSED = Verdict(429, "Too many wrong secrets were tried. Only the right one is answered.")
 WELCOME = Verdict(200)
 
 
@@ -48,7 +48,9 @@ WELCOME = Verdict(200)
 class Gate:
     """Lets in the first browser that knows the secret, and knows it again by its cookie; all others are refused.
 
-    The work lies in the server, so this one browser may reload, lose its connection and come back at any time.
+    The work lies in the server, so this one browser may reload, lose its connection and come back at any time; and
+    whoever knows the secret may take the work over in another browser. The right secret always enters, whatever others
+    try; what keeps guessing hopeless are its length and the time that a wrong one is answered in.
     """
 
     secret: str
@@ -63,27 +65,30 @@ class Gate:
         shown = cookies.get(self.cookie, "")
         return bool(self._session) and _is_same(shown, self._session)
 
-    def enter(self, offered: str | None, cookies: Mapping[str, str]) -> Verdict:
-        """Judge a request for a page: `offered` is the secret in its address or form, None where there is none."""
+    def enter(self, offered: str | None, cookies: Mapping[str, str], takes_over: bool = False) -> Verdict:
+        """Judge a request for a page: `offered` is the secret in its address or form, None where there is none.
+
+        takes_over: its user was asked whether another browser is to be shut out.
+        """
         if self.knows(cookies):
             return WELCOME
         if offered is None:
             return ASK
-        if self.clock() < self._paused_until:
-            return PAUSED
         if not _is_same(offered, self.secret):
-            self._count_wrong()
-            return WRONG
+            return self._refuse()
         self._wrong = 0
-        if self._session:
+        if self._session and not takes_over:
             return TAKEN
         self._session = new_token()
         return Verdict(200, "", self._session)
 
-    def _count_wrong(self) -> None:
+    def _refuse(self) -> Verdict:
+        if self.clock() < self._paused_until:
+            return PAUSED
         self._wrong += 1
         if self._wrong >= GUESSES:
             self._wrong, self._paused_until = 0, self.clock() + PAUSE_S
+        return WRONG
 
 
 def is_own_origin(origin: str | None, host: str) -> bool:
@@ -91,7 +96,10 @@ def is_own_origin(origin: str | None, host: str) -> bool:
 
     Browsers name the origin with every WebSocket, and cookies go along with those of other pages on the same host.
     """
-    return origin is not None and urlsplit(origin).netloc.lower() == host.lower()
+    try:
+        return origin is not None and urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:  # of a bracket that nothing closes
+        return False
 
 
 def is_own_host(host: str, bound_to: str) -> bool:
@@ -106,4 +114,13 @@ def is_own_host(host: str, bound_to: str) -> bool:
 
 
 def _is_same(one: str, other: str) -> bool:
-    return hmac.compare_digest(one.encode(), other.encode())
+    return hmac.compare_digest(*(text.encode("utf-8", "backslashreplace") for text in (one, other)))
+
+
+def is_cross_site(headers: Mapping[str, str], host: str) -> bool:
+    """Whether another web page made the browser send this: it is no guess of its user, and answers nothing."""
+    site, origin = headers.get("Sec-Fetch-Site", ""), headers.get("Origin", "null")
+    if site:
+        is_click = headers.get("Sec-Fetch-Mode", "") == "navigate" and headers.get("Sec-Fetch-User", "") == "?1"
+        return site in ("cross-site", "same-site") and not is_click
+    return origin != "null" and not is_own_origin(origin, host)  # of pages without referrer the origin is “null”

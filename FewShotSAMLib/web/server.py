@@ -16,19 +16,19 @@ from trame_server import Server
 
 from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.web.actions import Actions
-from FewShotSAMLib.web.app import WebApp
+from FewShotSAMLib.web.app import POLL_S, WebApp
 from FewShotSAMLib.web.choices import ChoiceActions
-from FewShotSAMLib.web.guard import DOWNLOAD, download, guard
+from FewShotSAMLib.web.connections import Connections, log_in_one_line
+from FewShotSAMLib.web.guard import DOWNLOAD, Guard, download, page_of
 from FewShotSAMLib.web.models import ModelActions
 from FewShotSAMLib.web.options import TLS_NOTE, WebOptions
 from FewShotSAMLib.web.page import build_page
 from FewShotSAMLib.web.security import Gate
-from FewShotSAMLib.worker.failures import BUG_HINT
-from FewShotSAMLib.worker.logs import write_traceback
-from FewShotSAMLib.workflow import ERROR, Message
+from FewShotSAMLib.web.several import TABLE, SeveralActions
+from FewShotSAMLib.web.triggers import unexpected
 
-POLL_S = 0.05
 SERVER_NAME = "fewshotsam"
+SWEEP_S = 2.0
 
 
 def serve(options: WebOptions, announce: Callable[[str], None]) -> None:
@@ -36,6 +36,7 @@ def serve(options: WebOptions, announce: Callable[[str], None]) -> None:
 
     `announce` gets lines for the terminal. Raises BadInputError where the volume or the port cannot be used.
     """
+    log_in_one_line()
     with _no_arguments():
         server = get_server(SERVER_NAME, client_type="vue3")
         app = WebApp(server, options.folder, options.python)
@@ -43,23 +44,40 @@ def serve(options: WebOptions, announce: Callable[[str], None]) -> None:
             _prepare(server, app, options)
             _run(server, app, options, announce)
         finally:
-            app.close()
+            if app.close():
+                announce("What was painted and not saved is kept. Start the server again, and it is offered there.")
 
 
 def _prepare(server: Server, app: WebApp, options: WebOptions) -> None:
-    for triggers in (Actions(app), ChoiceActions(app), ModelActions(app)):
+    for triggers in (Actions(app), ChoiceActions(app), ModelActions(app), SeveralActions(app)):
         triggers.register(server)
     page = build_page(server, app.views)
     server.context.fewshotsam_page = page
     if options.volume is not None:
         app.open(options.volume)
-    gate = Gate(options.secret)
+        app.wait_until_open()
+    app.session.inspect()  # the background process is warm when it is needed
+    guard = Guard(Gate(options.secret), options.host)
 
     def add_routes(wslink: Any) -> None:
-        wslink.app.middlewares.append(guard(gate, options.host))
-        wslink.app.add_routes([web.get(DOWNLOAD, download(app.segmentation_file))])
+        wslink.app.middlewares.append(guard.middleware())
+        server.controller.on_server_ready.add(lambda **_: sweeping.append(_keep(_sweep(wslink, guard.connections))))
+        files = [web.get(DOWNLOAD, download(app.segmentation_file)), web.get(TABLE, page_of(app.several.table))]
+        wslink.app.add_routes(files)
 
+    sweeping: list[Any] = []
     server.controller.on_server_bind.add(add_routes)
+
+
+def _keep(work: Any) -> Any:
+    return asyncio.get_running_loop().create_task(work)
+
+
+async def _sweep(wslink: Any, connections: Connections) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        if wslink.runner is not None and wslink.runner.server is not None:
+            connections.sweep(wslink.runner.server.connections)
 
 
 def _run(server: Server, app: WebApp, options: WebOptions, announce: Callable[[str], None]) -> None:
@@ -101,8 +119,7 @@ async def _poll(app: WebApp) -> None:
             app.complain(error)
         except Exception as error:  # one bad step must not end the work; it is told, and logged
             logging.getLogger(__name__).exception("A step of the app failed")
-            log = write_traceback(error)
-            app.say(Message(ERROR, f"{type(error).__name__}: {error}", f"{BUG_HINT} {f'Log: {log}' if log else ''}"))
+            app.say(unexpected(error))
         await asyncio.sleep(POLL_S)
 
 

@@ -23,7 +23,7 @@ LARGEST_AT_ONCE = 12_000_000
 class Surfaces:
     """Whether surfaces of the segmentation, and of a finished preview, are shown.
 
-    Those of the segmentation lie in a hidden node of their own: in the segmentation itself Slicer would make them anew
+    Those of the segmentation lie in a hidden node of their own: in the segmentation itself Slicer would make them again
     at each stroke, and each time forget what Redo could do again. It holds copies of the labelmaps: where segments have
     one in common, Slicer erases in it what it removes, and painting on what two nodes share can crash.
     """

@@ -15,7 +15,7 @@ _NONE = ""
 
 
 class Thumbnails:
-    """Pictures by slice. Each is made when it is first asked for, and all anew after a change."""
+    """Pictures by slice. Each is made when it is first asked for, and all again after a change."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -31,7 +31,7 @@ class Thumbnails:
         self._stale_at = time.monotonic() + QUIET_S
 
     def poll(self) -> bool:
-        """Whether it is time to show them anew."""
+        """Whether it is time to show them again."""
         if self._stale_at is None or time.monotonic() < self._stale_at:
             return False
         self.forget()

@@ -9,6 +9,9 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
+from FewShotSAMLib.worker.failures import BUG_HINT
+from FewShotSAMLib.worker.logs import write_traceback
+from FewShotSAMLib.workflow import ERROR, Message
 
 if TYPE_CHECKING:
     from trame_server import Server
@@ -41,6 +44,8 @@ class Triggers:
             except (TypeError, ValueError, KeyError):  # not what the page sends: somebody else wrote this message
                 _log.warning("A message of the page was refused", exc_info=True)
                 self._app.complain(BadInputError("The server did not understand the page.", "Reload the page."))
+            except Exception as error:  # noqa: BLE001 - the page could not tell of it, and the work goes on
+                self._app.say(unexpected(error))
 
         return run
 
@@ -51,6 +56,12 @@ class Triggers:
     def _need_rest(self) -> None:
         if self._app.session.is_busy:
             raise BadInputError("A run is under way.", "Wait for it, or cancel it.")
+
+
+def unexpected(error: Exception) -> Message:
+    """A bug, told to the user; its traceback goes into a log."""
+    log = write_traceback(error)
+    return Message(ERROR, f"{type(error).__name__}: {error}", f"{BUG_HINT} {f'Log: {log}' if log else ''}")
 
 
 def number(value: Any) -> float:

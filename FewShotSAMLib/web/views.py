@@ -136,7 +136,7 @@ class Views:
         self._turns.poll()
 
     def redraw(self) -> None:
-        """Draw all views anew."""
+        """Draw all views again."""
         for view in self._app.view_manager.get_views():
             view.schedule_render()
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
+from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.intensity import PRESETS
 from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.mrml.grids import matrixOfArray, rasMatrix
+from FewShotSAMLib.mrml.hierarchy import MODALITY
 
 AIR_HU = -500
 """No MR volume goes below; nearly every CT volume does."""
@@ -21,12 +25,21 @@ ALL_COLORS = (255.0, 127.5)
 FILL_OPACITY = 0.4
 
 
+def take_volume(report: Mapping[str, Any], output: Path) -> Volume:
+    """The volume that `worker.reading` wrote; its file is gone then."""
+    voxels = np.load(output, allow_pickle=False)
+    output.unlink()
+    geometry = Geometry.from_json(report["geometry"])
+    return Volume(voxels, geometry, str(report["name"]), tuple(report["warnings"]), str(report["modality"]))
+
+
 def add_volume(scene: slicer.vtkMRMLScene, volume: Volume) -> slicer.vtkMRMLVolumeNode:
     """A node with the voxels and geometry of a volume, shown in its usual window."""
     kind = "vtkMRMLVectorVolumeNode" if volume.is_rgb else "vtkMRMLScalarVolumeNode"
     node = scene.AddNewNodeByClass(kind, volume.name)
     node.SetIJKToRASMatrix(matrixOfArray(rasMatrix(volume.geometry)))
     node.SetAndObserveImageData(_image(volume))
+    node.SetAttribute(MODALITY, volume.modality or None)
     node.CreateDefaultDisplayNodes()
     if is_ct(volume):
         set_window(node, *window_of(FIRST_CT_WINDOW))
@@ -45,7 +58,9 @@ def _image(volume: Volume) -> vtk.vtkImageData:
 
 
 def is_ct(volume: Volume) -> bool:
-    """Whether the values look like Hounsfield units."""
+    """Whether it is a CT, as DICOM says or, where nothing is said, as values like Hounsfield units let expect."""
+    if volume.modality:
+        return volume.modality == "CT"
     return not volume.is_rgb and bool(volume.voxels.min() < AIR_HU)
 
 

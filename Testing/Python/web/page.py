@@ -12,7 +12,7 @@ from scipy import ndimage
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.plane import SlicePlane, axis_of_plane, slice_plane
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 RUN_S = 240
 # A picture element of the axial view in which blue outweighs red is painted: images are grey, the brush is yellow.
 _MEASURE = """([x, y]) => {
@@ -147,7 +147,10 @@ class Page:
     def open_volume(self, name: str, geometry: Geometry) -> None:
         """Open a volume of the served folder by the dialog."""
         self.page.click("#b_open")
+        is_unsaved = self.state("is_unsaved")
         self.page.locator("#volumes li button", has_text=name).click()
+        if is_unsaved:
+            self.page.click("#b_drop")
         self.geometry = geometry
         self.wait(lambda: self.state("volume_file") == name)
         self.wait_for_views()
@@ -202,10 +205,10 @@ class Page:
             self.wait(lambda index=index: index in self.painted())  # type: ignore[misc]
 
     def propagate(self) -> None:
-        """Propagate and wait for the preview."""
+        """Propagate, take the first answer, and wait for the preview."""
         self.page.keyboard.press("Escape")
         self.page.click("#b_propagate")
-        self.wait(lambda: self.state("busy"))
+        self.page.click("#b_first_answer", timeout=1000 * RUN_S)
         self.wait(lambda: self.state("state") == "preview", RUN_S)
 
     def apply(self) -> None:
@@ -235,6 +238,4 @@ class Page:
         self.page.wait_for_timeout(350)  # what the move draws is not what is measured
         self.page.evaluate(_MEASURE_WHEEL)
         self.page.mouse.wheel(0, -120 * steps)
-        milliseconds = float(self.page.evaluate("() => window.measured"))
-        self.page.wait_for_timeout(400)
-        return milliseconds
+        return float(self.page.evaluate("() => window.measured"))

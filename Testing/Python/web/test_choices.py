@@ -104,6 +104,26 @@ def test_settings_are_used_kept_and_checked(page: Page, truth: np.ndarray) -> No
     page.wait(lambda: not page.state("settings")["is_limited"])
 
 
+def apply_to_several(page: Page, folder: Path) -> None:
+    """Two volumes of the served folder, one of which is broken; the table opens, and a second time nothing is done."""
+    (folder / "broken.nrrd").write_bytes((folder / "egg.nrrd").read_bytes()[:500])
+    page.page.locator("#models li button", has_text="Several").click()
+    page.page.locator("#b_all_volumes").click()
+    page.page.locator("#b_several", has_text="Apply to 2").click()
+    page.wait(lambda: page.state("several")["has_table"], RUN_S)
+    assert page.state("several")["text"].startswith("1 of 2 volumes segmented, 1 failed.")
+    assert (folder / "egg ñ results" / "egg.seg.nrrd").is_file()
+    with page.page.context.expect_page() as opened:
+        page.page.click("#table")
+    table = opened.value
+    table.wait_for_selector("tr[data-name=broken]")
+    assert table.locator("tbody tr").first.get_attribute("data-name") == "broken"
+    assert table.locator("tr[data-name=egg] img").count() == 1
+    table.close()
+    refused(page, "no volumes of the served folder", "apply_to_several", "egg ñ", ["../x.nrrd"])
+    refused(page, "There is no few-shot model", "choose_several", "../egg ñ")
+
+
 def test_a_few_shot_model_is_saved_applied_and_deleted(page: Page, truth: np.ndarray, tmp_path: Path) -> None:
     unfold(page)
     assert page.page.locator("#model_name").is_disabled()
@@ -142,6 +162,7 @@ def test_a_few_shot_model_is_saved_applied_and_deleted(page: Page, truth: np.nda
     page.page.click("#b_undo")
     page.wait(lambda: len(page.state("segments")) == 1)
 
+    apply_to_several(page, tmp_path)
     refused(page, "There is no few-shot model", "apply_model", "../egg ñ")
     page.page.locator("#models li button.icon").click()
     page.page.locator("#models li button", has_text="Delete?").click()

@@ -9,11 +9,21 @@ import pytest
 
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.web.brush import PLACES, BrushScale, shown
-from FewShotSAMLib.web.contents import FIRST_STATE, INFO_S, MOST_MESSAGES, Messages, changes, progress_row, time_left
+from FewShotSAMLib.web.contents import (
+    FIRST_STATE,
+    INFO_S,
+    MOST_MESSAGES,
+    Messages,
+    absent_rows,
+    changes,
+    painted_rows,
+    progress_row,
+    time_left,
+)
 from FewShotSAMLib.web.keyboard import ACTIONS, help_lines
 from FewShotSAMLib.web.overlay import slice_overlay
 from FewShotSAMLib.web.pictures import color_of_hex, confidence_color, confidence_strip, hex_color, png
-from FewShotSAMLib.workflow import ERROR, INFO, Message, Progress, Review, SliceReview
+from FewShotSAMLib.workflow import ERROR, INFO, Message, PaintedSlice, Progress, Review, SceneSegment, SliceReview
 
 STATIC = Path(__file__).resolve().parents[3] / "FewShotSAMLib" / "web" / "static"
 
@@ -32,6 +42,32 @@ def test_strip_has_a_bar_for_each_slice_and_marks_for_painted_ones() -> None:
     strip = confidence_strip(Review(0, slices, (2,), 0.5, ""), 6)
     assert strip.count("<rect") == 6 + 2 and 'viewBox="0 0 6 ' in strip
     assert confidence_color(0.5) in strip and confidence_color(0.5) != confidence_color(0.9)
+
+
+def test_the_list_of_slices_tells_what_is_known_of_each_segment() -> None:
+    segments = [SceneSegment(n, n.upper(), (1, 0, 0), np.zeros((0, 0, 0)), (0, 0, 0), 1) for n in ("a", "b")]
+    painted = (
+        PaintedSlice(4, ("a", "b")),
+        PaintedSlice(9, ("a",), unknown_ids=("b",), odd_ids=("a",)),
+        PaintedSlice(12, (), absent_ids=("b",)),
+        PaintedSlice(20, (), True, True),
+    )
+    rows = painted_rows(painted, str, segments)
+    marks = [[(mark["name"], mark["kind"]) for mark in row["marks"]] for row in rows]
+    assert marks == [
+        [("A", "complete"), ("B", "complete")],
+        [("A", "complete"), ("B", "unknown")],
+        [("B", "absent")],
+        [],
+    ]
+    assert [row["painted"] for row in rows] == [True, True, False, False]
+    assert [row["odd"] for row in rows] == ["", "A", "", ""] and rows[1]["marks"][0]["color"] == "#ff0000"
+    asked = {
+        each.index: [(row["id"], row["absent"]) for row in absent_rows(painted, each.index, segments)]
+        for each in painted
+    }
+    assert asked == {4: [], 9: [("b", False)], 12: [("a", False), ("b", True)], 20: []}
+    assert absent_rows(painted[2:], 9, segments) == [], "with one segment a slice is empty or not"
 
 
 def test_colours_survive_the_way_to_the_page_and_back() -> None:
@@ -57,7 +93,9 @@ def test_progress_and_time_left() -> None:
         "text": "Encoding",
         "percent": 26,
         "left": "1 min 15 s left",
+        "can_finish": False,
     }
+    assert progress_row(Progress("learn", "Improving"))["can_finish"]
     assert progress_row(Progress("load", "Loading"))["percent"] is None
     assert time_left(None) == "" and time_left(0.2) == "" and time_left(59) == "59 s left"
 
@@ -99,7 +137,7 @@ def test_the_page_reads_nothing_that_the_server_does_not_tell() -> None:
     code = " ".join(part for groups in bindings for part in groups)
     code = re.sub(r"'[^']*'|\.\w+|\w+:", " ", code)
     names = set(re.findall(r"\b[a-z_]\w*\b", code))
-    own = {"c", "s", "p", "m", "k", "name", "trigger", "event", "null", "true", "false"}
+    own = {"c", "s", "p", "m", "k", "row", "name", "trigger", "event", "null", "true", "false", "each"}
     assert names - own <= {*FIRST_STATE, "keys"}, names - own - {*FIRST_STATE}
 
 

@@ -1,4 +1,4 @@
-"""When surfaces of the segmentation are made anew."""
+"""When surfaces of the segmentation are made again."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace

@@ -66,6 +66,17 @@ def test_one_volume_after_the_other(start_server: Callable, open_page: Callable,
     assert np.allclose(image.GetSpacing(), series.spacing) and np.allclose(image.GetOrigin(), series.origin, atol=1e-3)
 
 
+def test_what_was_understood_is_shown(start_server: Callable, open_page: Callable, folder: Path) -> None:
+    """As `inspect` tells it of the very file: in a line, and all of it once that is unfolded."""
+    page: Page = open_page(start_server(folder / "series"), read_volume(folder / "series").geometry)
+    page.wait(lambda: page.state("facts")["line"].startswith("CT, 512 x 512 x 20, "))
+    assert page.state("facts")["line"].endswith("window -150..250 (abdomen)")
+    assert not page.page.locator("#facts dl").is_visible()
+    page.page.click("#facts summary")
+    shown = page.page.locator("#facts dl").inner_text()
+    assert "CT (DICOM modality CT)" in shown and "no painted slices" in shown
+
+
 def long_volume(path: Path) -> None:
     """Bright, with a dark edge; its slices are far from square."""
     voxels = np.full((6, 24, 90), 50, np.int16)

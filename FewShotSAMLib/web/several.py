@@ -1,0 +1,99 @@
+"""A few-shot model on several volumes of the served folder, as a cohort; their results and the table lie there, too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.web.contents import Contents
+from FewShotSAMLib.web.triggers import Triggers
+from FewShotSAMLib.workflow import ModelEntry
+from FewShotSAMLib.workflow.cohort_job import CohortJob, rows_of
+
+TABLE = "/cohort.html"
+"""Route of the last table."""
+
+
+class Several:
+    """At most one such job at a time; `poll` tells when it has news."""
+
+    def __init__(self, folder: Path, python: Path) -> None:
+        self._folder, self._python = folder, python
+        self._job: CohortJob | None = None
+        self._told: Contents = {}
+
+    @property
+    def is_running(self) -> bool:
+        """Whether volumes are still to come."""
+        return self._job is not None and self._job.is_running
+
+    def begin(self, entry: ModelEntry, volumes: Sequence[Path], parameters: dict[str, Any]) -> None:
+        """Segment the volumes; results of an earlier time are kept. Raises BadInputError."""
+        if self.is_running:
+            raise BadInputError("Several volumes are being segmented already.", "Wait for them, or stop it.")
+        results = self._folder / f"{entry.name} results"
+        self._job = CohortJob(rows_of(entry.path, volumes, self._folder), results, parameters, self._python)
+
+    def stop(self) -> None:
+        """End what runs; the same volumes go on later."""
+        if self._job is not None:
+            self._job.stop()
+
+    def close(self) -> None:
+        """Stop, and wait for the end."""
+        if self._job is not None:
+            self._job.close()
+
+    def poll(self) -> bool:
+        """Whether there is something new to show. Raises what a job ended with that could not go on."""
+        if self._job is not None and not self._job.is_running and self._job.error is not None:
+            error, self._job.error = self._job.error, None
+            raise error
+        told, self._told = self._told, self.contents()
+        return told != self._told
+
+    def contents(self) -> Contents:
+        """What the page shows."""
+        job = self._job
+        if job is None:
+            return {"text": "", "is_running": False, "has_table": False}
+        failed = f", {job.failed} failed" if job.failed else ""
+        text = f"{job.done} of {job.total} volumes segmented{failed}. Results: {job.places.folder.name}"
+        return {
+            "text": text,
+            "is_running": job.is_running,
+            "has_table": not job.is_running and job.places.page.is_file(),
+        }
+
+    def table(self) -> bytes:
+        """The page of the last job. Raises BadInputError where there is none."""
+        if self._job is None or not self._job.places.page.is_file():
+            raise BadInputError("There is no table yet.", "Apply a model to several volumes first.")
+        return self._job.places.page.read_bytes()
+
+
+class SeveralActions(Triggers):
+    """What the section of few-shot models asks for several volumes."""
+
+    def choose_several(self, name: str) -> None:
+        """Show the volumes of the served folder, to tick those to segment."""
+        self._app.models.entry(str(name))
+        self._app.show(volumes=self._app.folder.volumes(), several_model=str(name))
+        self._app.server.state.show_several = True
+
+    def apply_to_several(self, name: str, volumes: list[str]) -> None:
+        """Segment volumes of the served folder, each to a file of its own."""
+        known = set(self._app.folder.volumes())
+        chosen = list(dict.fromkeys(volumes))
+        if not chosen or not known.issuperset(chosen):
+            raise BadInputError("These are no volumes of the served folder.", "Tick some in the list.")
+        parameters = self._app.session.settings.computing()
+        paths = [self._app.folder.resolve(each) for each in chosen]
+        self._app.several.begin(self._app.models.entry(str(name)), paths, parameters)
+        self._app.show()
+
+    def stop_several(self) -> None:
+        """Stop; volumes that are segmented stay so."""
+        self._app.several.stop()
