@@ -1,21 +1,28 @@
-"""Times a propagation through the background process: cold, then warm with one more painted slice; and peak memory.
+"""Times a propagation through the background process: the first answer, cold, and a correction after one more painted
+slice; and Slicer's own Grow from seeds on the same volume in the same minutes.
 
     python Testing/Benchmark/propagation.py                          a phantom of 112 slices of 101 x 122
     python Testing/Benchmark/propagation.py --shape 300 512 512      a large one
+    python Testing/Benchmark/propagation.py --shape 100 512 512 --names liver
     python Testing/Benchmark/propagation.py --volume V --labels L --values 1 2 4
 
 Three slices of each structure are painted from the truth, the first slice beyond each end is declared empty. A cache
-folder of its own is used, so that the first run is cold.
+folder of its own is used, so that the first run is cold. With --steps N the network learns, too (default: 0).
 """
 
 import argparse
+import importlib.util
 import json
 import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from FewShotSAMLib.benchmark.classical import grow_from_seeds
+from FewShotSAMLib.benchmark.outcome import Settings
 from FewShotSAMLib.core import (
     ct_phantom,
     dice,
@@ -25,6 +32,7 @@ from FewShotSAMLib.core import (
     write_image,
     write_segmentation,
 )
+from FewShotSAMLib.core.annotation import annotate
 from FewShotSAMLib.core.painting import empty_neighbours, keep_slices, slices_to_paint
 from FewShotSAMLib.core.segmentation import Segmentation
 from FewShotSAMLib.worker.client import WorkerClient
@@ -34,28 +42,47 @@ AXIS = 0
 
 
 def main() -> None:
-    """Run both propagations and print a table."""
+    """Run everything and print a table."""
     options = _options()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        volume, truth, names = _material(options, folder)
+        path, truth, names = _material(options, folder)
         masks = [truth.mask(segment) for segment in truth.segments if segment.name in names]
         painted = sorted({index for mask in masks for index in slices_to_paint(mask, AXIS, 3)})
         empty = empty_neighbours(np.logical_or.reduce(masks), AXIS)
-        common = {"volume": str(volume), "empty_slices": empty, "axis": AXIS, "encoder": options.encoder}
+        common = {"volume": str(path), "empty_slices": empty, "axis": AXIS, "encoder": options.encoder, "correct": True}
         common |= {"cache": str(folder / "cache"), "device": options.device, "output": str(folder / "out.seg.nrrd")}
+        common |= {"annotation": str(folder / "painted.seg.nrrd"), "steps": options.steps}
+        reports, classes = {}, []
         with WorkerClient() as client:
-            write_segmentation(keep_slices(truth, AXIS, painted, names), folder / "first.seg.nrrd")
-            first = {"annotation": str(folder / "first.seg.nrrd"), "save_model": str(folder / "m.fewshot")}
-            cold = client.wait(client.request("propagate", {**common, **first}))
-            scores = _scores(folder / "out.seg.nrrd", truth, names, {*painted, *empty})
-            painted = sorted({*painted, *cold["next_slices"][:1]})
-            write_segmentation(keep_slices(truth, AXIS, painted, names), folder / "second.seg.nrrd")
-            second = {"annotation": str(folder / "second.seg.nrrd"), "warm_start": str(folder / "m.fewshot")}
-            warm = client.wait(client.request("propagate", {**common, **second}))
-    _print({"cold": cold, "warm, one more slice": warm}, scores)
+            for run in ("first answer", "correction"):
+                drawn = keep_slices(truth, AXIS, painted, names)
+                write_segmentation(drawn, folder / "painted.seg.nrrd")
+                result = {"classes": str(folder / f"{run}.npy"), "painted_slices": painted}
+                reports[run] = client.wait(client.request("propagate", {**common, **result}))
+                classes.append(np.load(folder / f"{run}.npy"))
+                if run == "first answer":
+                    scores = _scores(folder / "out.seg.nrrd", truth, names, {*painted, *empty})
+                painted = sorted({*painted, *reports[run]["next_slices"][:1]})
+        grown = (
+            None
+            if options.without_grow
+            else _grow(path, truth, names, sorted(set(painted) - set(reports["correction"]["next_slices"][:1])), empty)
+        )
+    _print(reports, scores, grown, [int(index) for index in np.flatnonzero((classes[0] != classes[1]).any((1, 2)))])
     if options.json:
-        Path(options.json).write_text(json.dumps({"cold": cold, "warm": warm, "dice": scores}, indent=1))
+        Path(options.json).write_text(json.dumps({**reports, "dice": scores, "grow_from_seeds": grown}, indent=1))
+
+
+def _grow(path: Path, truth: Segmentation, names: list[str], painted: list[int], empty: list[int]) -> float | None:
+    """Seconds that Grow from seeds takes with the first structure; None without slicer-core."""
+    if importlib.util.find_spec("slicer") is None:
+        return None
+    volume = read_volume(path)
+    annotation, _ = annotate(keep_slices(truth, AXIS, painted, names[:1]), AXIS, empty)
+    start = time.perf_counter()
+    grow_from_seeds(volume, annotation, Settings())
+    return time.perf_counter() - start
 
 
 def _options() -> argparse.Namespace:
@@ -64,6 +91,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--volume")
     parser.add_argument("--labels")
     parser.add_argument("--values", type=int, nargs="+")
+    parser.add_argument("--names", nargs="+", default=ORGANS, help="of the phantom's structures")
+    parser.add_argument("--steps", type=int, default=0)
+    parser.add_argument("--without-grow", action="store_true", help="Grow from seeds takes minutes on a large volume")
     parser.add_argument("--encoder", default="tiny")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json")
@@ -77,7 +107,7 @@ def _material(options: argparse.Namespace, folder: Path) -> tuple[Path, Segmenta
         return Path(options.volume), truth, [s.name for s in truth.segments if s.label_value in options.values]
     volume, truth = ct_phantom(tuple(options.shape))
     write_image(volume.voxels, volume.geometry, folder / "volume.nrrd")
-    return folder / "volume.nrrd", truth, list(ORGANS)
+    return folder / "volume.nrrd", truth, list(options.names)
 
 
 def _scores(path: Path, truth: Segmentation, names: list[str], known: set[int]) -> dict[str, float]:
@@ -87,16 +117,22 @@ def _scores(path: Path, truth: Segmentation, names: list[str], known: set[int]) 
     return {s.name: dice(result.mask(s)[unseen], wanted[s.name][unseen]) for s in result.segments if s.name in names}
 
 
-def _print(reports: dict[str, Any], scores: dict[str, float]) -> None:
-    stages = ("read", "load", "encode", "augment", "priors", "fine-tune", "predict", "write", "total")
-    print("| run | " + " | ".join(f"{stage} s" for stage in stages) + " | encoder calls | peak MB |")
-    print("|" + "---|" * (len(stages) + 3))
+def _print(reports: dict[str, Any], scores: dict[str, float], grown: float | None, changed: Sequence[int]) -> None:
+    stages = ("read", "load", "encode", "predict", "learn", "write", "total")
+    print("| run | slices | " + " | ".join(f"{stage}, s" for stage in stages) + " | encoder calls | peak memory, MB |")
+    print("|" + "---|" * (len(stages) + 4))
     for name, report in reports.items():
+        again = report["asked"] if report["corrected"] is None else report["corrected"]
         seconds = " | ".join(f"{report['seconds'].get(stage, 0):.1f}" for stage in stages)
         peak = (report["peak_memory_bytes"] or 0) / 1e6
-        print(f"| {name} | {seconds} | {report['encoder']['slices_encoded']} | {peak:.0f} |")
+        print(f"| {name} | {len(again)} | {seconds} | {report['encoder']['slices_encoded']} | {peak:.0f} |")
+    first, correction = (reports[name]["seconds"]["total"] for name in ("first answer", "correction"))
+    print(f"A correction takes 1/{first / correction:.1f} of the first answer; slices that changed: {list(changed)}")
+    if grown is not None:
+        ratio = f"{first / grown:.2f} times that, a correction {correction / grown:.2f} times"
+        print(f"Grow from seeds, one structure: {grown:.1f} s; the first answer takes {ratio}")
     found = ", ".join(f"{name} {score:.3f}" for name, score in scores.items())
-    print(f"Dice on slices neither painted nor declared empty, cold run: {found}")
+    print(f"Dice on slices neither painted nor declared empty, first answer: {found}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from FewShotSAMLib.methods.registry import METHODS
-from FewShotSAMLib.options import APPLY, BROWSER, FLAG, OPTIONS, PANEL, PROPAGATE, Option, encoder_names
+from FewShotSAMLib.options import APPLY, BROWSER, COHORT, FLAG, OPTIONS, PANEL, PROPAGATE, Option, encoder_names
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "options.md"
 HEAD = """# Options
@@ -13,7 +13,11 @@ read. On the command line an option is called `--like-this`, in a request to the
 "*" : must be given.
 
 """
-TABLE = "| Option | Values | Default | `propagate` | `apply` | Panel | Browser | What it does |\n|" + "---|" * 8 + "\n"
+TABLE = (
+    "| Option | Values | Default | `propagate` | `apply` | `cohort` | Panel | Browser | What it does |\n|"
+    + "---|" * 9
+    + "\n"
+)
 
 
 def page() -> str:
@@ -25,7 +29,8 @@ def page() -> str:
 
 def _row(option: Option) -> str:
     star = "*" if option.is_required else ""
-    places = (PROPAGATE in option.commands, APPLY in option.commands, PANEL in option.shown, BROWSER in option.shown)
+    commands = (command in option.commands for command in (PROPAGATE, APPLY, COHORT))
+    places = (*commands, PANEL in option.shown, BROWSER in option.shown)
     values = f"one of {', '.join(encoder_names())}" if option.name == "encoder" else option.words
     default = "off" if option.kind is FLAG else "" if option.default is None else f"`{option.default}`"
     marks = (" yes " if place else " " for place in places)

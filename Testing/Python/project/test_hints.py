@@ -22,9 +22,12 @@ LIBRARY = Path(__file__).resolve().parents[3] / "FewShotSAMLib"
 COMMAND_LINE = re.compile(
     r"(?<![\w-])--[a-z]|pip install|“fewshotsam |fewshotsam (models|doctor|propagate|apply|web)\b"
 )
-ONLY_THERE = {"core/hints.py", "widgets/dependencies.py", "options.py", "demo.py", "web/options.py", "web/server.py"}
-"""The command line's own words and help, what is said before a browser is there, and how to fill a folder of
-wheels on another computer; besides the folders of ITS_FOLDERS."""
+ONLY_THERE = {
+    *("core/hints.py", "widgets/dependencies.py", "options.py", "demo.py", "web/options.py", "web/server.py"),
+    *("cohort/plan.py", "cohort/find.py", "cohort/state.py", "cohort/ray_pool.py"),
+}
+"""The command line's own words and help, its plans of cohorts, what is said before a browser is there, and how to fill
+a folder of wheels on another computer; besides the folders of ITS_FOLDERS."""
 ITS_FOLDERS = ("cli", "benchmark")
 
 

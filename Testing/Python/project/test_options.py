@@ -33,7 +33,8 @@ from FewShotSAMLib.workflow import Settings
 REPOSITORY = PAGE.parents[1]
 REQUESTS = {PROPAGATE: PropagateRequest, APPLY: ApplyRequest}
 POSITIONAL = {PROPAGATE: ["v.nrrd", "a.nrrd"], APPLY: ["m.fewshot", "v.nrrd"]}
-EXAMPLES = {"empty_slices": "3,40", "painted_slices": "10,20-25", "range": "2,9", "contact_sheet": "pairs.png"}
+EXAMPLES = {"empty_slices": "3,40", "empty_of": "Spleen=3,40", "painted_slices": "10,20-25"}
+EXAMPLES |= {"range": "2,9", "contact_sheet": "pairs.png"}
 
 
 def texts(known: Option) -> list[str]:
@@ -43,7 +44,7 @@ def texts(known: Option) -> list[str]:
     ]
     more = ["cuda:1"] if known.pattern else []
     listed = list(encoder_names()) if known.name == "encoder" else [*known.choices, *more, *bounds]
-    return listed or [EXAMPLES.get(known.name, "some-name")]
+    return listed or [EXAMPLES.get(known.name, f"some-name{known.suffix}")]
 
 
 @pytest.mark.parametrize("command", REQUESTS)

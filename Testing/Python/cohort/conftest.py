@@ -1,0 +1,149 @@
+"""Rows, and background processes whose jobs cost nothing."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from FewShotSAMLib.cli import cohort as cli_cohort
+from FewShotSAMLib.cohort import pool
+from FewShotSAMLib.worker import WorkerClient
+from FewShotSAMLib.worker.process import worker_environment
+
+JOBS_SCRIPT = """
+import json, os, signal, sys, time
+from pathlib import Path
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.files import atomic_path
+from FewShotSAMLib.core.plain_json import sealed
+from FewShotSAMLib.worker.server import Server
+
+def apply(parameters, context):
+    volume = Path(parameters["volume"])
+    text = volume.read_text() if volume.is_file() else ""
+    context.progress("read", 0, 1)
+    if not text:
+        raise BadInputError(f"{volume} is empty.", "Copy it again.")
+    if text == "memory":
+        raise MemoryError
+    if text.startswith("dies once"):
+        mark = volume.with_suffix(".died")
+        if not mark.exists():
+            mark.write_text("")
+            os.kill(os.getpid(), signal.SIGKILL)
+    if text == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if text == "waits":
+        volume.with_suffix(".begun").write_text("")
+    end = time.monotonic() + (float(text.split()[1]) if text.startswith("slow") else 0)
+    while time.monotonic() < end or (text == "waits" and not volume.with_name("go").exists()):
+        context.check()
+        time.sleep(0.01)
+    output = Path(parameters["output"])
+    with atomic_path(output) as partial:
+        partial.write_text(json.dumps(parameters))
+        report = {
+            "slices": [{"index": 3, "origin": "predicted", "confidence": 0.5 + len(text) % 50 / 100}],
+            "training": {"registration": {"likeness": 0.9, "used": True}}, "mean_confidence": 0.75,
+            "segments": [{"name": "Liver", "volume_ml": 1000.0}], "warnings": [], "seconds": {"total": 0.1},
+            "shown": [3], "process": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS"),
+            "made_of": parameters.get("made_of", ""), "device": parameters.get("device"),
+        }
+        status = partial.stat()
+        written = {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
+        with atomic_path(Path(parameters["record"])) as record:
+            record.write_text(sealed({**report, "written": written}))
+    return report
+
+def describe(parameters, context):
+    if Path(parameters["path"]).read_text() == "damaged":
+        raise BadInputError("The few-shot model is damaged.", "Learn it again.")
+    return {}
+
+def inspect(parameters, context):
+    devices = [{"name": name} for name in os.environ.get("TEST_DEVICES", "cpu").split(",")]
+    encoders = [{"name": "tiny", "memory_bytes": 600_000_000}]
+    return {"devices": devices, "best_device": devices[0]["name"], "encoders": encoders, "memory_free_bytes": 8 << 30}
+
+if __name__ == "__main__":
+    sys.exit(Server(jobs={"apply": apply, "propagate": apply, "describe": describe, "inspect": inspect}).run())
+"""
+
+
+@pytest.fixture
+def jobs_script(tmp_path: Path) -> Path:
+    """A program that serves the test jobs; what a volume's file says is what happens with it."""
+    script = tmp_path / "jobs.py"
+    script.write_text(JOBS_SCRIPT, encoding="utf-8")
+    return script
+
+
+COMMAND_LINE_SCRIPT = """
+import functools, sys
+from FewShotSAMLib.cli import cohort, main
+from FewShotSAMLib.cohort import pool
+from FewShotSAMLib.worker import WorkerClient
+for module in (cohort, pool):
+    module.WorkerClient = functools.partial(WorkerClient, arguments=[sys.argv[1]])
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.fixture
+def with_test_jobs(jobs_script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`main` in this process uses the test jobs."""
+    for module in (cli_cohort, pool):
+        monkeypatch.setattr(module, "WorkerClient", functools.partial(WorkerClient, arguments=[str(jobs_script)]))
+
+
+@pytest.fixture
+def start_command_line(jobs_script: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """`start_command_line(*arguments)`: the command line as a process of its own, with the test jobs."""
+    started = []
+
+    def start(*arguments: object) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", COMMAND_LINE_SCRIPT, str(jobs_script), *map(str, arguments)]
+        process = subprocess.Popen(command, stdout=-1, stderr=-1, env=worker_environment(os.environ), text=True)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def write_plan(tmp_path: Path) -> Callable[..., Path]:
+    """`write_plan(a="good", b="dies")`: a table of volumes whose files say this, and a model for all."""
+
+    def write(**volumes: str) -> Path:
+        (tmp_path / "m.fewshot").write_text("model")
+        for name, text in volumes.items():
+            (tmp_path / f"{name}.nrrd").write_text(text)
+        rows = "".join(f"{name}.nrrd,m.fewshot,{number}\n" for number, name in enumerate(volumes))
+        table = tmp_path / "plan.csv"
+        table.write_text(f"Volume,model,Site\n{rows}", encoding="utf-8")
+        return table
+
+    return write
+
+
+@pytest.fixture
+def report() -> Callable[..., dict[str, Any]]:
+    """A job's report with these facts."""
+
+    def make(confidence: float = 0.9, volume: float = 100.0, **more: Any) -> dict[str, Any]:
+        slices = [{"index": 4, "origin": "predicted", "confidence": confidence - 0.1}]
+        slices.append({"index": 9, "origin": "painted", "confidence": 0.0})
+        usual = {"mean_confidence": confidence, "slices": slices, "training": {}, "warnings": []}
+        usual |= {"segments": [{"name": "Liver", "volume_ml": volume}], "seconds": {"total": 2.5}}
+        return json.loads(json.dumps({**usual, **more}))
+
+    return make
