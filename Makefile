@@ -14,7 +14,7 @@ SLICER_STAMP  := $(SLICER_VENV)/.installed
 WEB_VENV   ?= .venv-web
 WEB_STAMP  := $(WEB_VENV)/.installed
 
-.PHONY: demo test lint format benchmark web web-test clean
+.PHONY: demo test lint faults format benchmark web web-test clean
 
 demo: $(STAMP)
 	$(BIN)/fewshotsam demo --output demo-output
@@ -29,6 +29,10 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Kills, errors of the disk and mutated files in great numbers; hours. As an unprivileged user.
+faults: $(STAMP)
+	PYTHONPATH=Testing:Testing/Python OMP_NUM_THREADS=1 $(BIN)/python -m Faults $(KILLS) $(MUTATIONS)
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

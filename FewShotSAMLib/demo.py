@@ -58,6 +58,7 @@ def run_demo(output: Path, propagate: Propagate) -> DemoResult:
             "annotation": str(output / "painted.seg.nrrd"),
             "output": str(output / "result.seg.nrrd"),
             "save_model": str(output / "few-shot-model.fewshot"),
+            "model_as_is": True,
             "axis": AXIS,
             "empty_slices": empty,
         }

@@ -1,4 +1,4 @@
-"""Every option of `propagate` and `apply` in one table: names, values, defaults, help, and who shows it.
+"""Every option of `propagate`, `apply` and `cohort` in one table: names, values, defaults, help, and who shows it.
 
 The command line, the checks of a request, the panel, the browser app and docs/options.md read it. It needs nothing but
 the standard library, so that Slicer's own process can read it, too.
@@ -8,22 +8,35 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from FewShotSAMLib.core.resources import resource_path
 from FewShotSAMLib.methods.registry import DEFAULT_METHOD, METHOD_NAMES
+from FewShotSAMLib.option_kinds import (
+    AUTO,
+    AXIS,
+    FLAG,
+    INTEGER,
+    LARGEST_INTEGER,
+    NUMBER,
+    PATH,
+    RANGE,
+    SLICES,
+    SLICES_OF,
+    TEXT,
+    Kind,
+)
 
-AUTO = "auto"
 AUTOMATIC_ENCODER = "tiny"
 """The encoder that `auto` stands for, with or without a graphics card: no other has been measured to be better
 (docs/benchmark.md). The rule for `auto` as device and as precision stands in sam/precision.py, which knows the device.
 """
-PROPAGATE, APPLY = "propagate", "apply"
-BOTH = (PROPAGATE, APPLY)
+PROPAGATE, APPLY, COHORT = "propagate", "apply", "cohort"
+JOBS = (PROPAGATE, APPLY)
+ALL = (*JOBS, COHORT)
+LEARNING = (PROPAGATE, COHORT)
 CLI, PANEL, BROWSER = "cli", "panel", "browser"
 EVERYWHERE = (CLI, PANEL, BROWSER)
 PRECISIONS = (AUTO, "fp32", "bf16", "fp16", "int8")
@@ -35,8 +48,10 @@ STAGES = {
     "encode": "Encoding slices",
     "augment": "Encoding augmented copies",
     "synthesise": "Encoding synthesised pairs",
-    "priors": "Interpolating between the painted slices",
     "fine-tune": "Learning from the painted slices",
+    "learn": "Improving the first answer",
+    "adapt": "Preparing the model for other volumes",
+    "register": "Registering to the volume that was learned from",
     "predict": "Predicting slices",
     "write": "Writing the result",
     "inspect": "Looking at this computer",
@@ -47,86 +62,21 @@ STAGES = {
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What values an option has. check: returns the value as jobs use it; raises TypeError for any other."""
-
-    words: str
-    check: Callable[[Any], Any]
-
-
-def _path(value: Any) -> Path:
-    if not isinstance(value, str) or not value:
-        raise TypeError("a path")
-    return Path(value)
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError("a number")
-    return float(value)
-
-
-def _integer(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError("a whole number")
-    return value
-
-
-def _integers(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list | tuple):
-        raise TypeError("a list of whole numbers")
-    try:
-        return tuple(_integer(item) for item in value)
-    except TypeError as error:
-        raise TypeError("a list of whole numbers") from error
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    if not isinstance(value, list | tuple) or len(value) != 2:
-        raise TypeError("two whole numbers, first and last")
-    return _integer(value[0]), _integer(value[1])
-
-
-def _axis(value: Any) -> int | None:
-    if value == AUTO:
-        return None
-    if str(value) not in ("0", "1", "2"):
-        raise TypeError("auto, 0, 1 or 2")
-    return int(value)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("a text")
-    return value
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError("true or false")
-    return value
-
-
-PATH, TEXT, FLAG = Kind("a path", _path), Kind("a text", _text), Kind("true or false", _flag)
-INTEGER, NUMBER = Kind("a whole number", _integer), Kind("a number", _number)
-SLICES = Kind("a list of slice numbers such as 3,40 or 10-12", _integers)
-RANGE, AXIS = Kind("a range of slices such as 10,80", _pair), Kind("an axis", _axis)
-
-
-@dataclass(frozen=True)
 class Option:
     """One option.
 
     name: in a request; on the command line with dashes, unless it is positional. default: what stands for an option
     that is not given (None: what the help says). choices: all values, where they can be listed; pattern: a regular
     expression of others. least, most: bounds of a number, both included. group: a heading of the command line's help.
-    instead_of: an option that cannot be given beside this one.
+    instead_of: an option that cannot be given beside this one. several_in: commands of the command line that take
+    several of it. optional_in: those in which it need not be given, and stands behind its name. suffix: how the name of
+    a file has to end.
     """
 
     name: str
     kind: Kind
     help: str
-    commands: tuple[str, ...] = BOTH
+    commands: tuple[str, ...] = JOBS
     shown: tuple[str, ...] = (CLI,)
     default: Any = None
     choices: tuple[str, ...] = ()
@@ -139,6 +89,9 @@ class Option:
     instead_of: str = ""
     is_required: bool = False
     is_positional: bool = False
+    several_in: tuple[str, ...] = ()
+    optional_in: tuple[str, ...] = ()
+    suffix: str = ""
 
     @property
     def flag(self) -> str:
@@ -151,10 +104,21 @@ class Option:
         if self.choices:
             others = [self.metavar.rpartition("|")[2]] if self.pattern else []
             return f"one of {', '.join([*self.choices, *others])}"
+        if self.suffix:
+            return f"{self.kind.words} that ends in {self.suffix}"
         if self.least is None:
             return self.kind.words
         upper = "up" if self.most is None else f"to {self.most:g}"
         return f"{self.kind.words} from {self.least:g} {upper}"
+
+    def read(self, text: str) -> Any:
+        """The value of a request that was typed. Raises ValueError with the words for what is allowed."""
+        try:
+            value = self.kind.read(text)
+            self.check(value)
+        except ValueError as error:
+            raise ValueError(self.words) from error
+        return value
 
     def check(self, value: Any) -> Any:
         """The value as jobs use it. Raises ValueError with the words for what is allowed."""
@@ -167,26 +131,28 @@ class Option:
             raise ValueError(self.words)
         if self.least is not None and not self.least <= checked <= (float("inf") if self.most is None else self.most):
             raise ValueError(self.words)
+        if self.suffix and not str(checked).lower().endswith(self.suffix):
+            raise ValueError(self.words)
         if checked == float("inf"):
             raise ValueError(self.words)
         return checked
 
 
 SLICES_GROUP, METHOD_GROUP = "slices (array indices, beginning with 0)", "method"
-COMPUTING, RESULT = "computing", "result (all off by default)"
+COMPUTING, RESULT, ROWS = "computing", "result (all off by default)", "rows"
 
 OPTIONS = (
     Option(
-        "model", PATH, "file that “fewshotsam propagate --save-model” wrote", (APPLY,), EVERYWHERE,
-        metavar="M.fewshot", is_required=True, is_positional=True,
+        "model", PATH, "file that “fewshotsam propagate --save-model” wrote", (APPLY, COHORT), EVERYWHERE,
+        metavar="M.fewshot", is_required=True, is_positional=True, optional_in=(COHORT,),
     ),
     Option(
         "volume", PATH, "NRRD, NIfTI, MHA or a DICOM folder", shown=EVERYWHERE,
-        metavar="VOLUME", is_required=True, is_positional=True,
+        metavar="VOLUME", is_required=True, is_positional=True, several_in=(APPLY,),
     ),
     Option(
         "annotation", PATH,
-        "label map or .seg.nrrd in the volume's geometry; a slice with any label counts as painted completely",
+        "label map or .seg.nrrd in the volume's geometry; where a segment has a label, it counts as painted completely",
         (PROPAGATE,), EVERYWHERE, metavar="ANNOTATION", is_required=True, is_positional=True,
     ),
     Option(
@@ -194,15 +160,19 @@ OPTIONS = (
         metavar="OUT", aliases=("-o",), is_required=True,
     ),
     Option(
-        "axis", AXIS, "array axis of the painted slices: 0 = k, 1 = j, 2 = i", (PROPAGATE,), EVERYWHERE,
+        "axis", AXIS, "array axis of the painted slices: 0 = k, 1 = j, 2 = i", LEARNING, EVERYWHERE,
         default=AUTO, choices=(AUTO, "0", "1", "2"), metavar="auto|0|1|2", group=SLICES_GROUP,
     ),
     Option(
-        "empty_slices", SLICES, "slices that hold none of the segments", (PROPAGATE,), EVERYWHERE,
+        "empty_slices", SLICES, "slices that hold none of the segments", LEARNING, EVERYWHERE,
         metavar="3,40", group=SLICES_GROUP,
     ),
     Option(
-        "painted_slices", SLICES, "learn from these only and ignore labels elsewhere", (PROPAGATE,), EVERYWHERE,
+        "empty_of", SLICES_OF, "slices that hold none of one segment, by its name or label value; once for each",
+        (PROPAGATE,), EVERYWHERE, metavar="NAME=3,40", group=SLICES_GROUP,
+    ),
+    Option(
+        "painted_slices", SLICES, "learn from these only and ignore labels elsewhere", LEARNING, EVERYWHERE,
         metavar="10,20-25", group=SLICES_GROUP,
     ),
     Option(
@@ -210,42 +180,42 @@ OPTIONS = (
         metavar="FIRST,LAST", group=SLICES_GROUP,
     ),
     Option(
-        "method", TEXT, "see the list below", (PROPAGATE,), EVERYWHERE,
+        "method", TEXT, "see the list below", LEARNING, EVERYWHERE,
         default=DEFAULT_METHOD, choices=METHOD_NAMES, metavar="NAME", group=METHOD_GROUP,
     ),
     Option(
-        "code_faithful", FLAG, "AutoSAM's heads exactly as published, slips included", (PROPAGATE,),
+        "code_faithful", FLAG, "AutoSAM's heads exactly as published, slips included", LEARNING,
         default=False, group=METHOD_GROUP,
     ),
     Option(
         "encoder", TEXT, f"see “fewshotsam models list”; auto: {AUTOMATIC_ENCODER}, or the one of a few-shot model",
-        shown=EVERYWHERE, default=AUTO, metavar="NAME", group=METHOD_GROUP,
+        commands=ALL, shown=EVERYWHERE, default=AUTO, metavar="NAME", group=METHOD_GROUP,
     ),
     Option(
         "normalisation", TEXT,
         "auto, a CT window such as abdomen or lung, percentile:LOW,HIGH or window:LOW,HIGH (default: auto)",
-        (PROPAGATE,), metavar="KIND", group=METHOD_GROUP, aliases=("--normalization",),
+        LEARNING, metavar="KIND", group=METHOD_GROUP, aliases=("--normalization",),
     ),
     Option(
-        "steps", INTEGER, "training steps (default: the method's own, fewer after a warm start)", (PROPAGATE,),
+        "steps", INTEGER, "training steps (default: the method's own, fewer after a warm start)", LEARNING,
         least=0, most=100_000, metavar="N", group=METHOD_GROUP,
     ),
     Option(
-        "augmented_copies", INTEGER, "augmented copies to learn from per painted or empty slice", (PROPAGATE,),
+        "augmented_copies", INTEGER, "augmented copies to learn from per painted or empty slice", LEARNING,
         least=0, most=1000, metavar="N", group=METHOD_GROUP,
     ),
     Option(
         "contact_sheet", PATH, "picture of synthesised pairs (cheap-lunch, synthesis)", (PROPAGATE,),
-        metavar="FILE.png", group=METHOD_GROUP,
+        metavar="FILE.png", suffix=".png", group=METHOD_GROUP,
     ),
     Option(
         "fresh_augmentation", FLAG,
         "augment and encode again at each step, as AutoSAM does, instead of keeping copies; slow without a GPU",
-        (PROPAGATE,), default=False, group=METHOD_GROUP,
+        LEARNING, default=False, group=METHOD_GROUP,
     ),
     Option(
-        "seed", INTEGER, "the same seed gives the same result", (PROPAGATE,),
-        default=0, least=0, most=2**63 - 1, metavar="N", group=METHOD_GROUP,
+        "seed", INTEGER, "the same seed gives the same result", LEARNING,
+        default=0, least=0, most=LARGEST_INTEGER, metavar="N", group=METHOD_GROUP,
     ),
     Option(
         "warm_start", PATH, "start from this few-shot model instead of afresh", (PROPAGATE,),
@@ -253,40 +223,108 @@ OPTIONS = (
     ),
     Option(
         "save_model", PATH, "keep what was learned for “fewshotsam apply”", (PROPAGATE,), EVERYWHERE,
-        metavar="M.fewshot", group=METHOD_GROUP,
+        metavar="M.fewshot", suffix=".fewshot", group=METHOD_GROUP,
     ),
     Option(
-        "checkpoint", PATH, "file with the encoder's weights, on any disk", shown=(CLI, PANEL),
+        "leave_out_image", FLAG,
+        "save the model without the image around the segments; other volumes are then not registered to it",
+        (PROPAGATE,), default=False, group=METHOD_GROUP,
+    ),
+    Option(
+        "checkpoint", PATH, "file with the encoder's weights, on any disk", commands=ALL, shown=(CLI, PANEL),
         metavar="FILE", group=COMPUTING,
     ),
     Option(
-        "device", TEXT, "where to compute; auto is the fastest there is", shown=EVERYWHERE, default=AUTO,
+        "device", TEXT, "where to compute; auto is the fastest there is", ALL, EVERYWHERE, default=AUTO,
         choices=(AUTO, "cuda", "mps", "cpu"), pattern=r"cuda:\d+", metavar="auto|cuda|mps|cpu|cuda:N", group=COMPUTING,
     ),
     Option(
         "precision", TEXT, "format of the numbers; auto is the fastest that is exact enough on the device",
-        shown=(CLI, PANEL), default=AUTO, choices=PRECISIONS, group=COMPUTING,
+        commands=ALL, shown=(CLI, PANEL), default=AUTO, choices=PRECISIONS, group=COMPUTING,
     ),
-    Option("cache", PATH, "where slices once encoded are kept", metavar="FOLDER", group=COMPUTING),
+    Option(
+        "cache", PATH, "where slices once encoded are kept", commands=ALL, metavar="FOLDER", group=COMPUTING,
+    ),
     Option(
         "no_cache", FLAG, "keep them in memory, for this run only",
         default=False, group=COMPUTING, instead_of="cache",
     ),
     Option(
-        "cache_limit_gb", NUMBER, "size limit of the cache", shown=(CLI, PANEL),
-        least=0, metavar="GB", group=COMPUTING,
+        "cache_limit_gb", NUMBER, "size limit of the cache", commands=ALL, shown=(CLI, PANEL),
+        least=0, most=1_000_000, metavar="GB", group=COMPUTING,
     ),
     Option(
-        "largest_island", FLAG, "keep the largest piece of each segment", shown=EVERYWHERE,
+        "largest_island", FLAG, "keep the largest piece of each segment", commands=ALL, shown=EVERYWHERE,
         default=False, group=RESULT,
     ),
-    Option("fill_holes", FLAG, "fill holes of each segment", shown=EVERYWHERE, default=False, group=RESULT),
     Option(
-        "smooth_mm", NUMBER, "smooth outlines by this much", shown=EVERYWHERE,
+        "fill_holes", FLAG, "fill holes of each segment", commands=ALL, shown=EVERYWHERE, default=False, group=RESULT,
+    ),
+    Option(
+        "smooth_mm", NUMBER, "smooth outlines by this much", commands=ALL, shown=EVERYWHERE,
         default=0, least=0, most=10, metavar="MM", group=RESULT,
     ),
     Option("confidence", PATH, "write a volume of confidence values too", metavar="FILE", group=RESULT),
-    Option("classes", PATH, "write the result as one array, too, 1 to C the segments in their order (.npy)", shown=()),
+    Option(
+        "plan", PATH,
+        "table (.csv, .tsv) of volumes with their annotation or model, a folder of volumes, or a BIDS data set",
+        (COHORT,), metavar="PLAN", is_required=True, is_positional=True,
+    ),
+    Option(
+        "output_folder", PATH, "results, cohort.csv and cohort.html; what is there already is not done again",
+        (COHORT,), metavar="FOLDER", aliases=("-o", "--output"), is_required=True,
+    ),
+    Option(
+        "pattern", TEXT, "files or DICOM folders that are volumes, such as '*/*_T1w.nii.gz' (default: all in it)",
+        (COHORT,), metavar="PATTERN", group=ROWS,
+    ),
+    Option(
+        "annotation_pattern", TEXT,
+        "where the annotation of a folder's volume lies, such as '{folder}/{name}-painted.seg.nrrd'",
+        (COHORT,), metavar="PATTERN", group=ROWS,
+    ),
+    Option(
+        "format", TEXT, "of the results, where the plan does not say", (COHORT,), default=".seg.nrrd",
+        choices=(".seg.nrrd", ".nrrd", ".nii.gz", ".nii", ".mha", ".dcm"), metavar="SUFFIX", group=ROWS,
+    ),
+    Option(
+        "dicom_names", FLAG, "call results of DICOM folders as these, which may hold patients' names", (COHORT,),
+        default=False, group=ROWS,
+    ),
+    Option(
+        "replace", FLAG, "replace results that were made of other files or options, or by others", (COHORT,),
+        default=False, group=ROWS,
+    ),
+    Option(
+        "processes", INTEGER, "volumes at once (default: as many as cores, memory and graphics cards allow)",
+        (COHORT,), least=1, most=1024, metavar="N", group=COMPUTING,
+    ),
+    Option(
+        "cores_per_process", INTEGER, "cores for each volume", (COHORT,), default=1, least=1, most=1024, metavar="N",
+        group=COMPUTING,
+    ),
+    Option(
+        "ray", TEXT, "run on a Ray cluster: auto for the one this computer belongs to, or its address", (COHORT,),
+        metavar="auto|ADDRESS", group=COMPUTING,
+    ),
+    Option(
+        "strip", PATH, "picture of the middle and the least sure slices with the result over them (.jpg)", shown=(),
+    ),
+    Option(
+        "correct", FLAG, "ask again only where what is painted changed since this process's last run, if it can be",
+        (PROPAGATE,), default=False, shown=(),
+    ),
+    Option(
+        "model_as_is", FLAG, "leave out of the model's file what other volumes need, to be learned when it is used",
+        (PROPAGATE,), default=False, shown=(),
+    ),
+    Option("record", PATH, "the report, written together with the result (.json)", shown=()),
+    Option("made_of", TEXT, "kept in the record: what tells whether the result is still up to date", shown=()),
+    Option(
+        "classes", PATH, "write the result as one array, too, 1 to C the segments in their order", shown=(),
+        suffix=".npy",
+    ),
+    Option("report", PATH, "write all that is worth knowing of the run, too", shown=(), suffix=".json"),
 )  # fmt: skip
 """In the order of the command line's help."""
 

@@ -1,0 +1,123 @@
+"""Finds the rows of a cohort in a folder: files and DICOM series by a pattern, or a BIDS data set."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from FewShotSAMLib.cohort.plan import TABLES, Row, Wanted, name_of, read_table
+from FewShotSAMLib.core.dicom import is_dicom
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.files import compound_suffix
+from FewShotSAMLib.core.volume import volume_name
+
+VOLUMES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd", ".mgz", ".mgh", ".img", ".img.gz")
+BIDS_MARK = "dataset_description.json"
+_BIDS_VOLUMES = ("sub-*/anat/*", "sub-*/ses-*/anat/*")
+_BIDS_SUFFIXES = (".nii", ".nii.gz")
+_LOOKED_AT = 5
+"""Files of a folder that are opened to find out whether it holds DICOM."""
+
+
+def read_plan(path: Path, wanted: Wanted, besides: Path) -> list[Row]:
+    """The rows of a plan: a table, a folder or a BIDS data set (https://bids.neuroimaging.io). Nothing below `besides`,
+    where the results go, is one. Raises BadInputError."""
+    if path.is_dir():
+        return _rows_in(path, wanted, besides)
+    if wanted.pattern or wanted.annotation_pattern:
+        raise BadInputError(f"{path} is a table, and patterns are for folders.", "Omit the pattern.")
+    if not path.is_file():
+        raise BadInputError(f"The plan {path} does not exist.", "Give a table (.csv, .tsv) or a folder.")
+    if path.suffix.lower() not in TABLES:
+        raise BadInputError(f"{path} is neither a table (.csv, .tsv) nor a folder.", "Write the volumes into a table.")
+    return read_table(path, wanted)
+
+
+def _rows_in(folder: Path, wanted: Wanted, besides: Path) -> list[Row]:
+    is_bids = (folder / BIDS_MARK).is_file()
+    volumes = [
+        path
+        for path in _matches(folder, wanted.pattern, is_bids)
+        if not path.absolute().is_relative_to(besides.absolute())
+    ]
+    annotations = {volume: _annotation(volume, folder, wanted.annotation_pattern) for volume in volumes}
+    painted = {path for path in annotations.values() if path is not None}
+    volumes = [volume for volume in volumes if volume not in painted]
+    if is_bids and not wanted.pattern:
+        _check_one_kind(folder, volumes)
+    if not volumes:
+        raise BadInputError(
+            f"No volume in {folder} matches “{wanted.pattern or '*'}”.", "Give another --pattern, such as '*/*.nii.gz'."
+        )
+    rows = []
+    for volume in volumes:
+        annotation = annotations[volume]
+        if annotation is not None and wanted.model is not None and not annotation.exists():
+            annotation = None
+        if annotation is None and wanted.model is None:
+            raise BadInputError(
+                f"{folder} is a folder of volumes; it does not say what to segment them with.",
+                "Give --model M.fewshot, or --annotation-pattern where each has painted slices.",
+            )
+        name = (
+            name_of(volume, folder, wanted.dicom_names) if is_bids else place_name(volume, folder, wanted.dicom_names)
+        )
+        rows.append(Row(name, volume, annotation, wanted.model if annotation is None else None, wanted.suffix))
+    return rows
+
+
+def _matches(folder: Path, pattern: str, is_bids: bool) -> Iterator[Path]:
+    """Files that are volumes by their suffix, and folders with DICOM files in them, in the order of their names."""
+    patterns = _BIDS_VOLUMES if is_bids and not pattern else (pattern or "*",)
+    try:
+        found = sorted({path for each in patterns for path in folder.glob(each)})
+    except (ValueError, NotImplementedError) as error:
+        raise BadInputError(
+            f"The pattern “{pattern}” cannot be used ({error}).", "Give one such as '*/*.nii.gz'."
+        ) from error
+    suffixes = _BIDS_SUFFIXES if is_bids else VOLUMES
+    for path in found:
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue
+        if (path.is_dir() and not is_bids and _holds_dicom(path)) or (
+            path.is_file() and compound_suffix(path) in suffixes
+        ):
+            yield path
+
+
+def _holds_dicom(folder: Path) -> bool:
+    files = (path for path in sorted(folder.iterdir()) if path.is_file())
+    return any(is_dicom(path) for path, _ in zip(files, range(_LOOKED_AT), strict=False))
+
+
+def _annotation(volume: Path, folder: Path, pattern: str) -> Path | None:
+    if not pattern:
+        return None
+    place = volume.parent.relative_to(folder).as_posix()
+    try:
+        return folder / pattern.format(folder=place, name=volume_name(volume))
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise BadInputError(
+            f"The pattern “{pattern}” cannot be used: it knows {{folder}} and {{name}}.",
+            "Give one such as '{folder}/{name}-painted.seg.nrrd'.",
+        ) from error
+
+
+def place_name(volume: Path, folder: Path, dicom_names: bool) -> str:
+    """The volume's place as one name, so that patients/1/ct.nii and patients/2/ct.nii differ."""
+    own = name_of(volume, folder, dicom_names)
+    if own.startswith("dicom-") and not dicom_names and own != volume_name(volume):
+        return own
+    return "_".join([*volume.relative_to(folder).parent.parts, own])
+
+
+def _check_one_kind(folder: Path, volumes: list[Path]) -> None:
+    """A model is for one kind of image: where a data set holds several, the user chooses."""
+    kinds = Counter(volume_name(volume).rpartition("_")[2] for volume in volumes)
+    if len(kinds) > 1:
+        listed = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common(6))
+        raise BadInputError(
+            f"{folder} holds several kinds of images: {listed}.",
+            f"Choose one, for example --pattern 'sub-*/**/*_{kinds.most_common(1)[0][0]}.nii.gz'.",
+        )

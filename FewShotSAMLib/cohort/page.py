@@ -1,0 +1,51 @@
+"""The table of a cohort as one page for a browser, with pictures, that needs nothing else and asks nobody."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from FewShotSAMLib import __version__
+from FewShotSAMLib.cohort.table import REASONS, Entry, segments_of
+from FewShotSAMLib.core.files import atomic_path, cannot_write
+from FewShotSAMLib.core.resources import resource_path
+
+_SCRIPT, _END = "<script>", "</script>"
+
+
+def write_page(entries: Sequence[Entry], path: Path, picture: Callable[[Entry], Path | None]) -> None:
+    """Write a page of the entries in their order; `picture` gives an entry's JPEG, None where there is none.
+
+    Raises BadInputError.
+    """
+    template = resource_path("cohort.html").read_text(encoding="utf-8")
+    script = template.partition(_SCRIPT)[2].partition(_END)[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    head, _, tail = template.replace("SCRIPT_HASH", digest).partition("COHORT_DATA")
+    facts = {"version": __version__, "segments": segments_of(entries), "reasons": REASONS}
+    try:
+        with atomic_path(path) as partial, partial.open("w", encoding="utf-8") as file:
+            file.write(f'{head}{{"facts":{_json(facts)},"rows":[')
+            for number, entry in enumerate(entries):  # one by one: the pictures of thousands are not held at once
+                file.write(f"{',' if number else ''}\n{_json(_row(entry, picture(entry)))}")
+            file.write(f"]}}{tail}")
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _row(entry: Entry, picture: Path | None) -> dict[str, Any]:
+    row = {
+        name: value for name, value in vars(entry).items() if name != "is_unlike" and value not in (None, (), {}, [])
+    }
+    if picture is not None and picture.is_file():
+        row["picture"] = base64.b64encode(picture.read_bytes()).decode()
+    return row
+
+
+def _json(value: Any) -> str:
+    """JSON that can stand in a page: nothing in it ends the element."""
+    return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")

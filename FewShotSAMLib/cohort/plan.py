@@ -1,0 +1,197 @@
+"""The rows of a cohort: which volume, what it is segmented with, and what its result is called."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.files import check_name, compound_suffix
+from FewShotSAMLib.core.volume import volume_name
+from FewShotSAMLib.options import APPLY, COHORT, PATH, PROPAGATE, Option, option, options_of
+
+TABLES = (".csv", ".tsv", ".txt")
+_NOT_A_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+_LONGEST_NAME = 180
+"""Bytes: suffixes and the names of files being written must fit, too."""
+_OWN_COLUMNS = ("volume", "annotation", "model", "output", "name")
+_EXAMPLE = "Begin it with a line such as: volume,annotation,model,output"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the plan itself does not say: `model` and `suffix` for rows without, the patterns of a folder, whether DICOM
+    series are called as their folders."""
+
+    model: Path | None = None
+    suffix: str = ".seg.nrrd"
+    pattern: str = ""
+    annotation_pattern: str = ""
+    dicom_names: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One volume: propagated where there is an annotation (from the model on, if there is one, too), else the model is
+    applied. name: of its files. options: by their names in a request. kept: further columns of the plan."""
+
+    name: str
+    volume: Path
+    annotation: Path | None = None
+    model: Path | None = None
+    suffix: str = ".seg.nrrd"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    kept: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def command(self) -> str:
+        """The job that does it."""
+        return APPLY if self.annotation is None else PROPAGATE
+
+    @property
+    def inputs(self) -> dict[str, Path]:
+        """Its files, by what the job calls them."""
+        names = {"volume": self.volume, "annotation": self.annotation}
+        names["model" if self.annotation is None else "warm_start"] = self.model
+        return {name: path for name, path in names.items() if path is not None}
+
+    def output(self, folder: Path) -> Path:
+        """Where its result lies in the cohort's folder."""
+        return folder / f"{self.name}{self.suffix}"
+
+    def parameters(self, common: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of its job but for the files that it writes: what is given for all rows, as far as the job knows it,
+        and the row's own."""
+        known = {each.name for each in options_of(self.command)}
+        shared = {name: value for name, value in common.items() if name in known}
+        return {**shared, **self.options, **{name: str(path) for name, path in self.inputs.items()}}
+
+
+def read_table(path: Path, wanted: Wanted) -> list[Row]:
+    """The rows of a CSV or TSV file; paths in it begin at its folder.
+
+    Columns: volume; annotation or model; output, what the result is called; options such as empty_slices; any others
+    are kept. Raises BadInputError, naming the line, for what cannot be meant.
+    """
+    lines = _lines(path)
+    header = [name.strip() for name in lines[0][1]]
+    names = [name.lower().replace("-", "_") for name in header]
+    if "volume" not in names:
+        raise BadInputError(f"{path} has no column “volume”.", _EXAMPLE)
+    if doubled := {name for name in names if name and names.count(name) > 1}:
+        raise BadInputError(f"{path} has several columns “{min(doubled)}”.", "Rename all but one of them.")
+    rows = []
+    for number, cells in lines[1:]:
+        if len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
+            raise _wrong(path, number, "has more cells than the first line", "Put texts with commas into quotes.")
+        texts = dict(zip(names, (cell.strip() for cell in cells), strict=False))
+        kept = {title: texts.get(name, "") for title, name in zip(header, names, strict=True) if not _is_own(name)}
+        rows.append(_row(path, number, texts, {title: text for title, text in kept.items() if title}, wanted))
+    if not rows:
+        raise BadInputError(f"{path} has no rows.", _EXAMPLE)
+    return rows
+
+
+def _lines(path: Path) -> list[tuple[int, list[str]]]:
+    """(number, cells) of all lines that are not empty, the header first."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInputError(f"{path} is not encoded in UTF-8.", "In Excel, save it as “CSV UTF-8”.") from error
+    except OSError as error:
+        raise BadInputError(
+            f"{path} cannot be read ({error.strerror}).", "Check the name and its permissions."
+        ) from error
+    first = text.partition("\n")[0]
+    separator = max("\t,;", key=first.count)
+    reader = csv.reader(text.splitlines(keepends=True), delimiter=separator)
+    try:
+        lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+    except csv.Error as error:
+        raise BadInputError(f"{path} is no table ({error}).", _EXAMPLE) from error
+    if not lines:
+        raise BadInputError(f"{path} is empty.", _EXAMPLE)
+    return lines
+
+
+def _row(path: Path, number: int, texts: Mapping[str, str], kept: Mapping[str, str], wanted: Wanted) -> Row:
+    if not texts.get("volume"):
+        raise _wrong(path, number, "names no volume", "Fill in the column “volume”.")
+    volume, annotation, model = (_path(path, texts.get(name, "")) for name in ("volume", "annotation", "model"))
+    assert volume is not None
+    model = model or (wanted.model if annotation is None else None)
+    if annotation is None and model is None:
+        raise _wrong(path, number, "has neither an annotation nor a model", "Fill in one of them, or use --model.")
+    given = texts.get("output") or texts.get("name") or ""
+    suffix = next((each for each in option("format").choices if given.lower().endswith(each)), "")
+    name = given[: len(given) - len(suffix)] if given else name_of(volume, path.parent, wanted.dicom_names)
+    command = APPLY if annotation is None else PROPAGATE
+    options = {}
+    for each in _column_options(command):
+        if text := texts.get(each.name, ""):
+            try:
+                options[each.name] = each.read(text)
+            except ValueError as error:
+                raise _wrong(path, number, f"has the {each.name} “{text}”", f"It must be {error}.") from error
+    return Row(name, volume, annotation, model, suffix or wanted.suffix, options, kept)
+
+
+def _wrong(path: Path, number: int, what: str, hint: str) -> BadInputError:
+    return BadInputError(f"Line {number} of {path} {what}.", hint)
+
+
+def _path(table: Path, text: str) -> Path | None:
+    return table.parent / Path(text).expanduser() if text else None
+
+
+def _column_options(command: str) -> Iterable[Option]:
+    """Those that a row may have of its own."""
+    return (each for each in options_of(command) if each.shown and each.kind is not PATH)
+
+
+def _is_own(name: str) -> bool:
+    return name in _OWN_COLUMNS or any(name == each.name for job in (APPLY, PROPAGATE) for each in _column_options(job))
+
+
+def name_of(volume: Path, top: Path, dicom_names: bool) -> str:
+    """What a row is called whose name the plan does not give: as its file. A DICOM series is called by a number made of
+    its place below `top`, as names of its files and folders may be a patient's."""
+    if dicom_names or not (volume.is_dir() or compound_suffix(volume) in ("", ".dcm", ".ima")):
+        return volume_name(volume)
+    place = volume.relative_to(top) if volume.is_relative_to(top) else volume
+    return f"dicom-{hashlib.blake2b(place.as_posix().encode('utf-8', 'surrogateescape'), digest_size=5).hexdigest()}"
+
+
+def check_rows(rows: Sequence[Row], folder: Path, common: Mapping[str, Any]) -> None:
+    """Raise BadInputError, before any work, where results would have impossible names, replace each other or a file
+    that a row reads, or where an option is given that no row knows."""
+    named: dict[str, Row] = {}
+    inputs = {path.absolute() for row in rows for path in row.inputs.values()}
+    for row in rows:
+        plain = row.name.strip(" .")
+        if not plain or plain != row.name or _NOT_A_NAME.search(row.name) or len(row.name.encode()) > _LONGEST_NAME:
+            raise BadInputError(
+                f"A result cannot be called “{row.name}”.", "Use letters, digits and spaces in the column “output”."
+            )
+        check_name(row.output(folder))
+        other = named.setdefault(row.name.casefold(), row)
+        if other is not row:
+            raise BadInputError(
+                f"The results of {other.volume} and {row.volume} would both be called {row.name}{row.suffix}.",
+                "Rename one of them, or name the results in a column “output” of the plan.",
+            )
+        if row.output(folder).absolute() in inputs:
+            raise BadInputError(
+                f"The result {row.output(folder)} would replace a file of the plan.", "Choose another folder."
+            )
+    commands = {row.command for row in rows}
+    for name in common:
+        wants = set(option(name).commands) - {COHORT}
+        if wants and not wants & commands:
+            jobs = " or ".join(sorted(wants))
+            raise BadInputError(f"{option(name).flag} is for {jobs}, and no row of the plan is.", "Omit it.")

@@ -1,0 +1,143 @@
+"""Background processes on this computer, each with one row at a time: as many as cores, memory and cards allow."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from FewShotSAMLib.cohort.jobs import Done, Interrupts, Listen, Task, compute
+from FewShotSAMLib.options import AUTO
+from FewShotSAMLib.worker.client import WorkerClient, error_of
+from FewShotSAMLib.worker.protocol import Event
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+_USABLE = 0.8
+"""Part of the free memory that may be planned for."""
+_PER_FILE_BYTE = 12
+"""Bytes of memory for each byte of the largest volume's file: compressed files hold more than their size, and the
+voxels are there as numbers of several kinds."""
+
+
+@dataclass(frozen=True)
+class Seat:
+    """What a process is given: threads (0: as many as it wants), and a graphics card or none ("": as the row says)."""
+
+    threads: int = 1
+    device: str = ""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """That of this process with the number of threads of all libraries that compute. It is part of what makes a
+        result repeatable, and so the same however many processes there are."""
+        return {**os.environ, **(dict.fromkeys(_THREADS, str(self.threads)) if self.threads else {})}
+
+
+def seats(machine: Mapping[str, Any], processes: int | None, threads: int, device: str, largest: int) -> list[Seat]:
+    """How many processes there should be and what each gets.
+
+    machine: the report of the job `inspect`. processes: as many as the user wants, None for what there is room for.
+    largest: bytes of the largest volume's file.
+    """
+    cards = [each["name"] for each in machine["devices"] if each["name"].startswith("cuda")]
+    if device.startswith(("cuda:", "mps")) or (device == AUTO and machine["best_device"] == "mps"):
+        return [Seat(threads)] * (processes or 1)
+    if cards and device in (AUTO, "cuda"):
+        return [Seat(threads, cards[number % len(cards)]) for number in range(processes or len(cards))]
+    return [Seat(threads)] * (processes or _fitting(machine, threads, largest))
+
+
+def _fitting(machine: Mapping[str, Any], threads: int, largest: int) -> int:
+    each = max(encoder["memory_bytes"] for encoder in machine["encoders"] if encoder["name"] == machine["encoder"])
+    by_cores = max(1, usable_cores() // threads)
+    free = machine["memory_free_bytes"]
+    return by_cores if free is None else max(1, min(by_cores, int(free * _USABLE) // (each + _PER_FILE_BYTE * largest)))
+
+
+def usable_cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Pool:
+    """A process for each seat, started with its first row, and again after it died."""
+
+    def __init__(
+        self, chosen: Sequence[Seat], first: WorkerClient | None = None, python: str | Path = sys.executable
+    ) -> None:
+        """`first`: a process that is there already, as the first seat's; python: the one of the others."""
+        self.seats, rest = list(chosen), chosen[1 if first else 0 :]
+        self.clients = [WorkerClient(python, environment=seat.environment) for seat in rest]
+        self.clients[:0] = [first] if first else []
+
+    @classmethod
+    def fitting(
+        cls,
+        first: WorkerClient,
+        processes: int | None,
+        threads: int,
+        device: str,
+        encoder: str,
+        sizes: Sequence[int],
+        python: str | Path = sys.executable,
+    ) -> Pool:
+        """A pool as large as the computer allows for volumes with files of these sizes, one for each row. `first` is a
+        background process to begin with, which looks at the computer. Raises FewShotSAMError where it cannot."""
+        event, _ = compute(first, "inspect", {}, lambda event: None, lambda: 0)
+        if event["type"] == "error":
+            raise error_of(event)
+        machine = {**event["report"], "encoder": encoder}
+        return cls(seats(machine, processes, threads, device, max(sizes))[: len(sizes)], first, python)
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of those that were started."""
+        return [client.pid for client in self.clients if client.pid is not None]
+
+    def run(self, tasks: Iterator[Task], listen: Listen, interrupts: Interrupts, alone: bool = False) -> Iterator[Done]:
+        """See `Backend`."""
+        lock, told = threading.Lock(), queue.SimpleQueue[Done | tuple[Task, Event] | BaseException | None]()
+
+        def serve(seat: Seat, client: WorkerClient) -> None:
+            try:
+                while not interrupts():
+                    with lock:
+                        task = next(tasks, None)
+                    if task is None:
+                        break
+                    told.put(_row(client, seat, task, lambda *each: told.put(each), interrupts))
+            except BaseException as error:  # noqa: BLE001 - a thread must not end without a word
+                told.put(error)
+            told.put(None)
+
+        chosen = list(zip(self.seats, self.clients, strict=True))[: 1 if alone else None]
+        threads = [threading.Thread(target=serve, args=each, daemon=True) for each in chosen]
+        for thread in threads:
+            thread.start()
+        left = len(threads)
+        while left:
+            item = told.get()
+            if isinstance(item, BaseException):
+                raise item
+            if item is None:
+                left -= 1
+            elif isinstance(item, Done):
+                yield item
+            else:
+                listen(*item)
+
+    def close(self) -> None:
+        """End all processes."""
+        for client in self.clients:
+            client.close()
+
+
+def _row(client: WorkerClient, seat: Seat, task: Task, listen: Listen, interrupts: Interrupts) -> Done:
+    parameters = {**task.parameters, **({"device": seat.device} if seat.device else {})}
+    event, seconds = compute(client, task.row.command, parameters, lambda event: listen(task, event), interrupts)
+    return Done(task, event, seconds)

@@ -1,0 +1,129 @@
+"""Runs the rows of a cohort that are missing, one attempt after the other, and keeps what is known of all of them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from FewShotSAMLib.cohort.jobs import Backend, Done, Interrupts, Listen, Task
+from FewShotSAMLib.cohort.page import write_page
+from FewShotSAMLib.cohort.plan import Row
+from FewShotSAMLib.cohort.state import DONE, OTHER, Places, check_others, key_of, look
+from FewShotSAMLib.cohort.table import Entry, entry_of, ranked, write_table
+from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError, MemoryShortageError
+from FewShotSAMLib.worker.client import WorkerDiedError
+
+_SPARE_BYTES, _SPARE_PER_ROW = 1 << 20, 16_000
+"""Room on the disk for table and page, besides that for the largest result so far, below which no further row is
+begun."""
+_AGAIN = (WorkerDiedError.kind, MemoryShortageError.kind)
+"""How a row ends that may well succeed when it is alone: memory is what several rows compete for."""
+
+
+@dataclass
+class Cohort:
+    """All rows, what is there of earlier calls, and what this one does.
+
+    reports: of rows that are done, by name. failures: of those that this call could not do. parameters: those that are
+    the same for all rows.
+    """
+
+    rows: Sequence[Row]
+    places: Places
+    parameters: Mapping[str, Any]
+    reports: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failures: dict[str, FewShotSAMError] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    missing: list[Task] = field(default_factory=list)
+    _largest: int = 0
+
+    @classmethod
+    def prepared(cls, rows: Sequence[Row], places: Places, parameters: Mapping[str, Any], replace: bool) -> Cohort:
+        """What is there and what is missing. Raises BadInputError where results are there that were made of other files
+        or options, unless they are to be replaced."""
+        cohort, others = cls(rows, places, parameters), []
+        for number, row in enumerate(rows):
+            own = row.parameters(parameters)
+            key = key_of(row, own)
+            state, record = look(row, key, places)
+            if state == DONE and record is not None:
+                cohort.reports[row.name] = record
+                continue
+            if state == OTHER:
+                others.append(row)
+            cohort.missing.append(Task(row, {**own, **places.files_of(row, key)}, number))
+        if not replace:
+            check_others(others, places)
+        return cohort
+
+    def run(
+        self, backend: Backend, listen: Listen, on_done: Callable[[Done], None], interrupts: Interrupts
+    ) -> FewShotSAMError | None:
+        """Compute what is missing; on_done hears of each row that ended for good. Returns why it stopped before the
+        end: None, the user's wish, or a full disk."""
+        again: list[Task] = []
+        for attempt, tasks in ((1, self.missing), (2, again)):
+            stopped: list[FewShotSAMError] = []
+            left = self._while_room(iter(tasks), stopped)
+            for done in backend.run(left, listen, interrupts, alone=attempt == 2):
+                error = done.error
+                if isinstance(error, CancelledError):
+                    continue
+                if attempt == 1 and error is not None and error.kind in _AGAIN:
+                    again.append(done.task)
+                    continue
+                self._keep(done)
+                on_done(done)
+            if interrupts():
+                return CancelledError("Cancelled.", "The same command goes on where it stopped.")
+            if stopped:
+                return stopped[0]
+        return None
+
+    def sizes(self) -> list[int]:
+        """Bytes of the files of each volume that is missing."""
+        return [_size(task.row.volume) for task in self.missing]
+
+    def write_tables(self) -> list[Entry]:
+        """Write table and page of all rows, and return what they say. Raises BadInputError."""
+        entries = ranked(self._entry(row) for row in self.rows)
+        write_table(entries, self.places.table)
+        by_name = {row.name: row for row in self.rows}
+        write_page(entries, self.places.page, lambda entry: self.places.strip(by_name[entry.name]))
+        return entries
+
+    def _entry(self, row: Row) -> Entry:
+        paths = {**row.inputs, "result": row.output(self.places.folder), "results": self.places.folder}
+        return entry_of(row.name, self.reports.get(row.name), self.failures.get(row.name), paths, row.kept)
+
+    def _keep(self, done: Done) -> None:
+        name = done.task.row.name
+        self.seconds[name] = done.seconds
+        if done.error is not None:
+            self.failures[name] = done.error
+        elif done.report is not None:
+            self.reports[name] = done.report
+            self._largest = max(self._largest, done.task.row.output(self.places.folder).stat().st_size)
+
+    def _while_room(self, tasks: Iterator[Task], stopped: list[FewShotSAMError]) -> Iterator[Task]:
+        """The tasks until the disk is full: computing rows that cannot be written would take a night for nothing."""
+        spare = _SPARE_BYTES + _SPARE_PER_ROW * len(self.rows)
+        for task in tasks:
+            if shutil.disk_usage(self.places.folder).free < 2 * self._largest + spare:
+                stopped.append(
+                    BadInputError(
+                        f"The disk of {self.places.folder} is full.",
+                        "Free some space; the same command then goes on where it stopped.",
+                    )
+                )
+                return
+            yield task
+
+
+def _size(volume: Path) -> int:
+    if volume.is_dir():
+        return sum(file.stat().st_size for file in volume.rglob("*") if file.is_file())
+    return volume.stat().st_size if volume.is_file() else 0

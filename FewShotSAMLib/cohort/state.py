@@ -1,0 +1,164 @@
+"""What is known of a row's result from an earlier call: whether it is there, whole and up to date."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from FewShotSAMLib.cohort.plan import Row
+from FewShotSAMLib.cohort.table import entry_of
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.files import cannot_write, check_writable
+from FewShotSAMLib.core.plain_json import unsealed
+
+ROWS = "cohort-rows"
+"""Folder of what is kept of each row: its report and its picture."""
+MISSING, DONE, OTHER = "missing", "done", "other"
+"""Of a result: not there; there; there, but made of other files or options, or not by a cohort."""
+_HAPPENS_TO_BE = frozenset(
+    {"device", "cache", "cache_limit_gb", "no_cache", "volume", "annotation", "model", "warm_start"}
+)
+"""Parameters that do not tell results apart: where it was computed and, as contents count, where files lie."""
+_IN_PARTS = (".nhdr", ".mhd", ".hdr", ".img")
+"""Formats whose voxels lie in a file beside."""
+_CHUNK = 1 << 20
+_PIECE, _PIECES = 4096, 8
+
+
+@dataclass(frozen=True)
+class Places:
+    """The files of a cohort in its folder."""
+
+    folder: Path
+
+    @property
+    def rows(self) -> Path:
+        """What is kept of each row."""
+        return self.folder / ROWS
+
+    @property
+    def table(self) -> Path:
+        """The table of all rows."""
+        return self.folder / "cohort.csv"
+
+    @property
+    def page(self) -> Path:
+        """The same with pictures."""
+        return self.folder / "cohort.html"
+
+    def record(self, row: Row) -> Path:
+        """A row's report."""
+        return self.rows / f"{row.name}.json"
+
+    def strip(self, row: Row) -> Path:
+        """A row's picture."""
+        return self.rows / f"{row.name}.jpg"
+
+    def make(self) -> None:
+        """Make the folders. Raises BadInputError."""
+        try:
+            self.rows.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(self.folder, error) from error
+        check_writable(self.table)
+
+    def files_of(self, row: Row, key: str) -> dict[str, str]:
+        """Parameters of the files that a row's job writes."""
+        files = {"output": row.output(self.folder), "record": self.record(row), "strip": self.strip(row)}
+        return {**{name: str(path) for name, path in files.items()}, "made_of": key}
+
+
+def key_of(row: Row, parameters: Mapping[str, Any]) -> str:
+    """What a result is made of, as one text: the files by content (the volume by size, time and samples, as thousands
+    of them would have to be read), and all options that make a difference."""
+    files = {name: _identity(path) if name == "volume" else _digest(path) for name, path in row.inputs.items()}
+    if checkpoint := parameters.get("checkpoint"):
+        files["checkpoint"] = _digest(Path(checkpoint))
+    told = {name: value for name, value in parameters.items() if name not in _HAPPENS_TO_BE | files.keys()}
+    text = json.dumps([row.command, row.suffix, files, told], sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def look(row: Row, key: str, places: Places) -> tuple[str, dict[str, Any] | None]:
+    """MISSING, DONE or OTHER, and the report of a result that is done.
+
+    The report is renamed into place first and the result after it. So a result without a report is somebody else's,
+    one older than the report says is the last one's, and one that is newer was corrected by the user since.
+    """
+    try:
+        result = row.output(places.folder).stat()
+    except FileNotFoundError:
+        return MISSING, None
+    try:
+        record = unsealed(places.record(row).read_text(encoding="utf-8"))
+        modified, made_of = int(record["written"]["modified_ns"]), str(record["made_of"])
+        entry_of(row.name, record)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return OTHER, None
+    if result.st_mtime_ns < modified:
+        return MISSING, None
+    return (DONE, record) if made_of == key else (OTHER, None)
+
+
+def check_others(others: list[Row], places: Places) -> None:
+    """Raise BadInputError where results are there that would have to be replaced."""
+    if others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        raise BadInputError(
+            f"There is a result {others[0].output(places.folder)} already{more}, made of other files or options.",
+            "Give another folder, or replace such results with --replace.",
+        )
+
+
+def _identity(path: Path) -> Any:
+    """What changes when a volume does; None where it is not there."""
+    try:
+        if path.is_dir():
+            files = sorted(each for each in path.rglob("*") if each.is_file())
+        elif path.suffix.lower() in _IN_PARTS:
+            files = sorted(path.parent.glob(f"{_escaped(path.stem)}.*"))
+        else:
+            files = [path]
+        facts, digest = [each.stat() for each in files], hashlib.blake2b(digest_size=16)
+        for each, status in zip(files, facts, strict=True):
+            _add_sample(digest, each, status.st_size)
+    except OSError:
+        return None
+    newest = max((each.st_mtime_ns for each in facts), default=0)
+    return [len(files), sum(each.st_size for each in facts), newest, digest.hexdigest()]
+
+
+def _add_sample(digest: Any, path: Path, size: int) -> None:
+    """Pieces of a file, evenly spread: another image differs in them, also where its size and time are the same."""
+    with path.open("rb") as file:
+        for number in range(_PIECES):
+            file.seek(max(0, size - _PIECE) * number // (_PIECES - 1))
+            digest.update(file.read(_PIECE))
+
+
+def _escaped(stem: str) -> str:
+    return "".join(f"[{letter}]" if letter in "[*?" else letter for letter in stem)
+
+
+@cache
+def _digest_of(path: Path, *known: int) -> str:
+    """known: all that the system tells of the file."""
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _digest(path: Path) -> Any:
+    """The content of a file; None where it cannot be read."""
+    try:
+        status = path.stat()
+        return _digest_of(path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    except OSError:
+        return None
