@@ -19,7 +19,7 @@ from FewShotSAMLib.bundled.fusion import KINDS
 from FewShotSAMLib.bundled.geodesic import geodesic_prior
 
 FADE = 0.5
-"""Pixels by which a shape shrinks per pixel of way beyond the outermost painted slice."""
+"""Pixels by which a shape shrinks at least per pixel of way beyond the outermost painted slice."""
 FADE_ALONE = 0.25
 """The same where the segment is painted on a single slice: that lies in the middle of it rather than near its end.
 Between the two where several are painted that lie closer together than the segment's radius."""
@@ -181,7 +181,7 @@ class Priors:
             way = abs(index - self.painted.slices[side]) * self.painted.slice_step
             radius = shapes[0].amax((-2, -1), keepdim=True).clamp_min(1)
             fade = FADE + (FADE_ALONE - FADE) * _closeness(self._spreads, radius)
-            return (shapes[0] - fade * way).clamp(-REACH, REACH)
+            return (shapes[0] - torch.maximum(fade * way, self._foretold(around, radius, way))).clamp(-REACH, REACH)
         below, above = shapes
         first, last = _sides(around)
         gap = (self.painted.slices[last] - self.painted.slices[first]) * self.painted.slice_step
@@ -190,6 +190,20 @@ class Priors:
         blended = torch.where(ends, self._ending(below, around.share, gap, last), blended)
         blended = torch.where(begins, self._ending(above, 1 - around.share, gap, first), blended)
         return blended.clamp(-REACH, REACH)
+
+    def _foretold(self, around: Neighbours, radius: Tensor, way: float) -> Tensor:
+        """Pixels (C, 1, 1) by which shapes of a radius shrink on a way beyond the outermost exemplar, going by how fast
+        the painted slices next to it get smaller; 0 where that foretells no end."""
+        inwards = 1 if around.below is None else -1
+        order = range(_only(around), len(self.painted.slices) if inwards > 0 else -1, inwards)
+        places = [abs(self.painted.slices[n] - self.painted.slices[order[0]]) * self.painted.slice_step for n in order]
+        areas = self.painted.masks[list(order)].float().sum((-2, -1)).cpu()
+        gone = torch.zeros_like(radius)
+        for label, shrinks in enumerate(shrinking(of, places) for of in areas.T.tolist()):
+            if shrinks is not None:
+                share, end = shrinks
+                gone[label] = radius[label] * (1 - share(way)) + max(0.0, way - end)
+        return gone
 
     def _ending(self, shape: Tensor, share: float, gap: float, empty: int) -> Tensor:
         """A shape (C, H, W) on its way to exemplar `empty`, where nothing of it is left.
@@ -201,6 +215,29 @@ class Priors:
         round_end = _closeness(self._spreads, gap) * self._is_declared_empty[empty].view(-1, 1, 1)
         way = share + (1 - math.sqrt(1 - share**2) - share) * round_end
         return shape - way * (shape.amax((-2, -1), keepdim=True) + 1)
+
+
+def shrinking(areas: Sequence[float], places: Sequence[float]) -> tuple[Callable[[float], float], float] | None:
+    """How a structure ends beyond the outermost of its painted slices: the share of its radius there that is left after
+    a way, and the way to its end; None where nothing foretells one.
+
+    areas, and distances to the outermost slice, from that one inwards. Three slices tell the ellipsoid through them;
+    two, or three that are no ellipsoid's, a cone.
+    """
+    count = next((number for number, area in enumerate(areas[:3]) if area <= 0), len(areas[:3]))
+    if count < 2:
+        return None
+    first = areas[0]
+    if count == 3:
+        near, far = ((areas[n] - first) / places[n] for n in (1, 2))
+        bend = (far - near) / (places[2] - places[1])
+        slope = near - bend * places[1]
+        if bend < 0:
+            end = (math.sqrt(slope**2 - 4 * bend * first) - slope) / (-2 * bend)
+            return lambda way: math.sqrt(max(0.0, first - slope * way + bend * way**2) / first), end
+    slope = (math.sqrt(areas[1]) - math.sqrt(first)) / places[1]
+    end = math.sqrt(first) / slope if slope > 0 else math.inf
+    return (lambda way: max(0.0, 1 - way / end), end) if end < math.inf else None
 
 
 def _closeness(spreads: Tensor, length: Tensor | float) -> Tensor:

@@ -1,5 +1,7 @@
 """Shape priors: interpolation, what carries shapes along with the anatomy, and geodesic distances."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,7 +9,7 @@ from torch import Tensor
 from FewShotSAMLib.bundled.flow import slice_flow, warp
 from FewShotSAMLib.bundled.fusion import KINDS
 from FewShotSAMLib.bundled.geodesic import geodesic_prior
-from FewShotSAMLib.bundled.priors import REACH, Painted, Priors, neighbours, signed_distance
+from FewShotSAMLib.bundled.priors import REACH, Painted, Priors, neighbours, shrinking, signed_distance
 
 SIDE = 48
 
@@ -138,6 +140,32 @@ def test_beyond_a_single_painted_slice_a_shape_fades_more_slowly() -> None:
     empty_beside = masks.clone()
     empty_beside[2] = False
     assert area(priors_of(image, painted(empty_beside, (2, 4)))) == area(alone)
+
+
+@pytest.mark.parametrize("centre", [20.0, 23.0])
+def test_three_painted_slices_tell_where_an_ellipsoid_ends(centre: float) -> None:
+    """Nothing is declared empty; without it a shape faded so slowly that a ball grew stalks."""
+    half, step = 12.0, 1.5
+    way = [abs(index - centre) for index in range(44)]
+    masks = torch.stack([disc(24, 24, 18 * math.sqrt(max(0.0, 1 - (w / half) ** 2))) for w in way])
+    ends = [index for index, w in enumerate(way) if w < half]
+    for inset in (1, 3, 5):
+        known = (ends[0] + inset, round(centre), ends[-1] - inset)
+        priors = priors_of(torch.full((44, SIDE, SIDE), 0.5), painted(masks, known, step))
+        found = [index for index in range(44) if of_kind(priors.maps(index), "interpolation").any()]
+        assert abs(found[0] - ends[0]) <= 1 and abs(found[-1] - ends[-1]) <= 1
+        beside = ends[-1] - inset + 1
+        assert overlap(of_kind(priors.maps(beside), "interpolation"), masks[beside]) > 0.93
+
+
+def test_a_cone_ends_and_a_tube_does_not() -> None:
+    share, end = shrinking([16.0, 36.0], [0.0, 4.0]) or pytest.fail("two slices are enough")
+    assert end == pytest.approx(8) and [share(way) for way in (0, 4, 8, 9)] == [1, 0.5, 0, 0]
+    share, end = shrinking([16.0, 36.0, 64.0], [0.0, 4.0, 8.0]) or pytest.fail("it is a cone's")
+    assert end == pytest.approx(8)
+    assert shrinking([36.0, 36.0, 36.0], [0.0, 4.0, 8.0]) is None
+    assert shrinking([36.0, 16.0], [0.0, 4.0]) is None  # it grows outwards
+    assert shrinking([36.0], [0.0]) is shrinking([36.0, 0.0, 50.0], [0.0, 4.0, 8.0]) is None
 
 
 def test_a_slice_painted_for_another_segment_marks_no_end() -> None:
