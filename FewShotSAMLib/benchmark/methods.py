@@ -16,7 +16,12 @@ from typing import Any
 import numpy as np
 
 from FewShotSAMLib.benchmark.baselines import sam, u_net
-from FewShotSAMLib.benchmark.classical import fill_between_slices, fill_between_slices_in_slicer, grow_from_seeds
+from FewShotSAMLib.benchmark.classical import (
+    fill_between_slices,
+    fill_between_slices_in_slicer,
+    grow_from_seeds,
+    smart_interpolation,
+)
 from FewShotSAMLib.benchmark.few_shot import few_shot
 from FewShotSAMLib.benchmark.outcome import Outcome
 from FewShotSAMLib.core.errors import BadInputError
@@ -28,6 +33,7 @@ ENGINE = ("torch", "torchvision", "segment_anything", "h5py", "safetensors")
 U_NET = ("torch", "segment_anything", "monai")
 ITK_INTERPOLATION = ("itk", "itk.itkMorphologicalContourInterpolatorPython")
 SLICER = ("vtk", "slicer")
+BIOMEDISA = ("biomedisa", "mpi4py", "pyopencl", "numba", "cv2", "medpy")
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ METHODS: dict[str, Contender] = {
         Contender("fill-between-slices", "Fill between slices (ITK)", fill_between_slices, False, ITK_INTERPOLATION),
         Contender("fill-in-slicer", "Fill between slices (3D Slicer)", fill_between_slices_in_slicer, False, SLICER),
         Contender("grow-from-seeds", "Grow from seeds (3D Slicer)", grow_from_seeds, False, SLICER),
+        Contender("biomedisa", "Smart interpolation (Biomedisa)", smart_interpolation, False, BIOMEDISA, "biomedisa"),
     )
 }
 

@@ -1,7 +1,9 @@
-"""The two tools of 3D Slicer on shapes whose segmentation is known."""
+"""The two tools of 3D Slicer, and Biomedisa, on shapes whose segmentation is known."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from FewShotSAMLib.benchmark.tasks import SEGMENT, read_image_of, read_truth
 
 NO_ITK = "itk-morphologicalcontourinterpolation is not installed"
 NO_SLICER = "slicer-core is not installed"
+NO_BIOMEDISA = "Biomedisa is not installed: pip install 'fewshotsam[biomedisa]'"
 
 
 def run(name: str, job: RowJob) -> tuple[np.ndarray, np.ndarray]:
@@ -50,3 +53,23 @@ def test_seeds_stay_what_they_are(plan_of: Callable[..., Plan]) -> None:
         result, truth = run("grow-from-seeds", job)
         known = list(job.painting.known)
         assert (np.moveaxis(result, job.task.axis, 0)[known] == np.moveaxis(truth, job.task.axis, 0)[known]).all()
+
+
+def test_smart_interpolation_goes_by_the_image(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
+    """Along each task's own axis."""
+    pytest.importorskip("biomedisa", reason=NO_BIOMEDISA)
+    rows = run_plan(plan_of(METHODS["biomedisa"]), RowFile(tmp_path), IN_THIS_PROCESS, lambda *_: None)
+    assert [row["status"] for row in rows] == ["done", "done"]
+    assert min(row["dice"] for row in rows) > 0.9
+
+
+def test_why_smart_interpolation_gave_up_is_told(monkeypatch: pytest.MonkeyPatch, plan_of: Callable[..., Plan]) -> None:
+    """It prints why and returns nothing."""
+
+    def refuses(*_: object, **__: object) -> None:
+        sys.stdout.write("Error: No OpenCL device found.")
+
+    monkeypatch.setitem(sys.modules, "biomedisa", ModuleType("biomedisa"))
+    monkeypatch.setitem(sys.modules, "biomedisa.interpolation", SimpleNamespace(smart_interpolation=refuses))
+    with pytest.raises(RuntimeError, match="No OpenCL device found"):
+        run("biomedisa", plan_of().jobs[0])
