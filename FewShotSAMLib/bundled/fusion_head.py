@@ -27,8 +27,6 @@ NETWORK = "network."
 """How the names of the volume network's weights begin in a state."""
 DECODER, FOREIGN = "decoder.", "foreign."
 """Likewise of the decoder's own weights, and of those for other volumes."""
-LEAST = 1e-6
-"""Probability that counts as none."""
 FOREIGN_TRAINING = Training(Schedule(steps=160, learning_rate=1e-3))
 
 Conditioning = VolumeConditioning | SegmentwiseConditioning | ForeignConditioning
@@ -71,7 +69,7 @@ class FusionHead(Head):
         self._remembered: Callable[[], ExemplarFeatures] | None = None
         self._foreign: dict[str, Tensor] = {}
         self.network: VolumeNetworks | None = None
-        self._trust = torch.ones(class_count)
+        self._likeness = torch.ones(class_count)
         self._second: dict[int, Tensor] = {}
         self._lesson: Lesson | None = None
 
@@ -85,7 +83,7 @@ class FusionHead(Head):
         if lesson is None:
             return False
         with task.seeded():
-            network = VolumeNetworks(self.class_count) if self.network is None else copy.deepcopy(self.network)
+            network = copy.deepcopy(self.network) or VolumeNetworks(self.class_count, lesson.members)
         with task.stage("learn"):
             loss = learn_volume(network.to(task.device), lesson, task)
         if loss is None:
@@ -97,7 +95,7 @@ class FusionHead(Head):
         return True
 
     def _weigh(self, lesson: Lesson) -> None:
-        """Ask the networks about all slices that were answered, and see how far to trust them."""
+        """Ask the networks about all slices that were answered, and see how alike their answers are."""
         likeness, indices = Likeness(self.class_count), sorted(self._answered)
         self._second = {}
         for start in range(0, len(indices), AT_ONCE):
@@ -105,10 +103,10 @@ class FusionHead(Head):
             answered = torch.stack([self._answered[index] for index in part])
             with torch.inference_mode():
                 likeness.add(answered.float().softmax(1), self._found_by_networks(part, lesson).mean(0))
-        self._trust = likeness.trust()
+        self._likeness = likeness.dice()
 
     def _found_by_networks(self, indices: list[int], lesson: Lesson) -> Tensor:
-        """(MEMBERS, B, C + 1, h, w): their probabilities, which are kept: what is painted does not change them."""
+        """(members, B, C + 1, h, w): their probabilities, which are kept: what is painted does not change them."""
         assert self.network is not None
         missing = [index for index in indices if index not in self._second]
         if missing:
@@ -142,9 +140,10 @@ class FusionHead(Head):
         self._remembered = exemplars
 
     def state(self) -> State:
-        """Weights, and exemplars as another volume has them. What was learned for other volumes stands in the place of
-        the decoder's own weights, which are those of the encoder's file."""
-        tensors, foreign = self.state_dict(), {FOREIGN + name: part for name, part in self._foreign.items()}
+        """Weights, those of the networks in half precision, and exemplars as another volume has them. What was learned
+        for other volumes stands in the place of the decoder's own weights, which are those of the encoder's file."""
+        tensors = {n: part.half() if n.startswith(NETWORK) else part for n, part in self.state_dict().items()}
+        foreign = {FOREIGN + name: part for name, part in self._foreign.items()}
         if foreign:
             tensors = foreign | {name: part for name, part in tensors.items() if name.startswith(NETWORK)}
         return State(tensors, shown=self._remembered() if self._remembered else None, for_others=bool(foreign))
@@ -153,7 +152,7 @@ class FusionHead(Head):
         """Take weights and exemplars; and the network, where it knows as many segments."""
         own = {name.removeprefix(NETWORK): part for name, part in state.tensors.items() if name.startswith(NETWORK)}
         if len(own.get("members.0.answer.bias", ())) == self.class_count + 1:
-            self.network = VolumeNetworks(self.class_count)
+            self.network = VolumeNetworks(self.class_count, sum(name.endswith(".answer.bias") for name in own))
         self._foreign = {n.removeprefix(FOREIGN): part for n, part in state.tensors.items() if n.startswith(FOREIGN)}
         if self._foreign and not _fits(self._foreign, self.decoder.state_dict()):
             raise BadInputError("The few-shot model is incomplete or damaged.", "Learn it again.")
@@ -263,7 +262,7 @@ class FusionHead(Head):
     def _joined(self, answered: Tensor, indices: list[int]) -> Tensor:
         assert self._lesson is not None
         members = self._found_by_networks(indices, self._lesson).to(answered)
-        return joined(answered.softmax(dim=1), members, self._trust.to(answered)).clamp_min(LEAST).log()
+        return joined(answered.softmax(dim=1), members, self._likeness.to(answered))
 
     def training_logits(self, embeddings: Tensor, slices: Sequence[int], generator: torch.Generator) -> Tensor:
         """Logits of exemplars, each asked about as if it had not been painted."""

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from FewShotSAMLib.bundled.volume_network import (
-    LEAST_TRUST,
     MEMBERS,
     SCHEDULE,
     Lesson,
     Likeness,
     VolumeNetworks,
+    _TwiceAsFine,
     joined,
     learn_volume,
 )
@@ -123,24 +123,54 @@ def test_a_loss_that_is_no_number_is_no_lesson() -> None:
 
 def test_networks_count_where_the_decoder_is_in_doubt_and_they_agree() -> None:
     sure, torn, other = (torch.tensor(pair).view(1, 2, 1, 1) for pair in ([0.999, 0.001], [0.5, 0.5], [0.0, 1.0]))
-    agreed, whole = torch.stack([other, other]), torch.ones(1)
-    assert float(joined(sure, agreed, whole)[0, 1]) < 0.12
-    assert float(joined(torn, agreed, whole)[0, 1]) == pytest.approx(1.0)
-    assert float(joined(torn, agreed, torch.tensor([0.3]))[0, 1]) == pytest.approx(0.5 + 0.3 * 0.5)
-    assert float(joined(torn, torch.stack([other, other.flip(1)]), whole)[0, 1]) == pytest.approx(0.5)
+    agreed, alike = torch.stack([other] * 4), torch.ones(1)
+
+    def found(first: Tensor, members: Tensor, likeness: Tensor) -> float:
+        return float(joined(first, members, likeness).softmax(1)[0, 1])
+
+    assert found(sure, agreed, alike) < 0.12
+    assert found(torn, agreed, alike) == pytest.approx(1.0, abs=1e-4)
+    assert found(torn, torch.stack([other, other.flip(1)] * 2), alike) == pytest.approx(0.5)
+    half_agreed = found(torn, torch.stack([other, other, other, torn]), alike)
+    assert 0.5 < half_agreed < 0.8
     many, members = torch.rand(2, 5, 3, 3).softmax(1), torch.rand(MEMBERS, 2, 5, 3, 3).softmax(2)
-    both = joined(many, members, torch.rand(4))
-    torch.testing.assert_close(both.sum(1), torch.ones(2, 3, 3))
-    assert bool((both >= 0).all())
+    assert bool(torch.isfinite(joined(many, members, torch.rand(4))).all())
 
 
-def test_networks_that_find_something_else_than_the_decoder_are_hardly_trusted() -> None:
+@pytest.mark.parametrize(("likeness", "trust", "threshold"), [(1.0, 1.0, 0.5), (0.76, 0.5, 0.38), (0.2, 0.25, 0.35)])
+def test_less_likeness_means_less_trust_and_a_lower_threshold(likeness: float, trust: float, threshold: float) -> None:
+    """Dice is best at half of what can be reached."""
+    torn, other = (torch.tensor(pair).view(1, 2, 1, 1) for pair in ([0.5, 0.5], [1.0, 0.0]))
+    logits = joined(torn, torch.stack([other, other]), torch.tensor([likeness]))
+    share = 0.5 - trust * 0.5
+    odds = max(share, 1e-6) / (1 - share) * (1 - threshold) / threshold
+    assert float((logits[0, 1] - logits[0, 0]).exp()) == pytest.approx(odds, rel=1e-3)
+
+
+def test_half_the_dice_is_the_best_threshold_of_probabilities_that_are_right() -> None:
+    chance = torch.rand(200_000, generator=torch.Generator().manual_seed(0)) ** 2
+    truth = torch.rand(len(chance), generator=torch.Generator().manual_seed(1)) < chance
+    reached = {cut: overlap(chance > cut, truth) for cut in torch.arange(0.05, 0.95, 0.05).tolist()}
+    best = max(reached, key=lambda cut: reached[cut])
+    assert best == pytest.approx(reached[best] / 2, abs=0.03) and reached[best] > reached[0.5] + 0.01
+
+
+def test_likeness_is_the_dice_of_what_both_find() -> None:
     first, second = torch.zeros(1, 3, 10, 10), torch.zeros(1, 3, 10, 10)
     first[:, 1, :5], first[:, 2, 5:] = 1, 1
     second[:, 1, :5], second[:, 2, 5:, :4] = 1, 1
     likeness = Likeness(2)
     likeness.add(first, second)
-    assert likeness.trust().tolist() == [1.0, LEAST_TRUST]
+    assert likeness.dice().tolist() == [1.0, pytest.approx(2 * 20 / 70)]
+
+
+def test_interpolation_is_that_of_torch() -> None:
+    values = torch.rand(2, 8, 5, 7, requires_grad=True)
+    own = _TwiceAsFine.apply(values)
+    theirs = torch.nn.functional.interpolate(values, scale_factor=2.0, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(own, theirs)
+    along = torch.rand(own.shape)
+    torch.testing.assert_close(*(torch.autograd.grad(each, values, along)[0] for each in (own, theirs)))
 
 
 def test_side_by_side_or_one_after_the_other_they_learn_the_same() -> None:
