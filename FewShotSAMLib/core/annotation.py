@@ -87,8 +87,8 @@ class Annotation:
         IGNORE where segments overlap.
         """
         layers = self.segmentation.layers[(slice(None),) * (self.axis + 1) + (index,)]
-        classes = np.zeros(layers.shape[1:], np.uint8)
-        for table, labels in zip(self._tables, layers, strict=True):
+        classes: np.ndarray = self._tables[0][layers[0]]
+        for table, labels in zip(self._tables[1:], layers[1:], strict=True):
             found = table[labels]
             np.copyto(classes, np.where(classes > 0, IGNORE, found), where=found > 0)
         return classes
