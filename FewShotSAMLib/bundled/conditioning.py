@@ -9,7 +9,7 @@ from torch import Tensor
 
 from FewShotSAMLib.bundled.compact import Pyramid
 from FewShotSAMLib.bundled.fusion import Queries, Support
-from FewShotSAMLib.bundled.priors import Flows, Painted, Priors, Slices
+from FewShotSAMLib.bundled.priors import Flows, Painted, Priors
 from FewShotSAMLib.bundled.queries import foreign_queries, places
 from FewShotSAMLib.methods.interface import ExemplarFeatures
 
@@ -17,27 +17,26 @@ from FewShotSAMLib.methods.interface import ExemplarFeatures
 class VolumeConditioning:
     """Exemplars and priors of one volume.
 
-    slices gives slices (n, S/2, S/2) in 0..1, depth is their number; known: the exemplars' slices, ascending, on which
-    every segment is known; slice_step: distance of two slices in pixels of that grid; declared, others: as in
-    `Painted`; flows: as in `Priors`.
+    flows: of the slices (S/2, S/2), depth is their number; known: the exemplars' slices, ascending, on which every
+    segment is known; slice_step: distance of two slices in pixels of that grid; declared, others: as in `Painted`.
     """
 
     def __init__(
         self,
-        slices: Slices,
+        flows: Flows,
         depth: int,
         known: tuple[int, ...],
         shown: ExemplarFeatures,
         slice_step: float,
         declared: Tensor | None = None,
         others: Mapping[int, Tensor] | None = None,
-        flows: Flows | None = None,
     ) -> None:
+        self.flows = flows
         self.known = known
         self.shown = shown
         self.slice_step = slice_step
         painted = Painted(known, shown.masks.float(), slice_step, declared, others or {})
-        self._priors = Priors(slices, depth, painted, flows=flows)
+        self._priors = Priors(flows, depth, painted)
         self._support: list[Support] = []
 
     def said(self, index: int, label: int) -> Tensor | None:

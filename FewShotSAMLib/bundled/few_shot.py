@@ -13,7 +13,7 @@ import torch
 from FewShotSAMLib.bundled.conditioning import VolumeConditioning
 from FewShotSAMLib.bundled.fusion import STRIDE, FusionDecoder, FusionLayers
 from FewShotSAMLib.bundled.fusion_head import FusionHead
-from FewShotSAMLib.bundled.priors import Slices
+from FewShotSAMLib.bundled.priors import Flows
 from FewShotSAMLib.bundled.regional import RegionalHead, local
 from FewShotSAMLib.bundled.segmentwise import SegmentwiseConditioning, conditioning_of, known_on
 from FewShotSAMLib.bundled.volume_network import SCHEDULE, WARM_STEPS, Lesson
@@ -90,11 +90,10 @@ class BundledFewShot(HeadMethod):
         """The head, or its twin for what changed, with the exemplars of a task; whole: that of all regions, of which
         this is number part[0] of part[1]."""
         exemplars = task.exemplars(0, head.logit_stride)
-        given = _conditioning(task, exemplars)
         if changed is None:
-            head.condition(given)
+            head.condition(_conditioning(task, exemplars, None))
         else:
-            head = head.corrected(given, changed)
+            head = head.corrected(_conditioning(task, exemplars, head.flows), changed)
         slices = partial(task.embeddings.plain, side=task.embeddings.framing.size)
         head.prepare(Lesson(tuple(exemplars), self._schedule(head, task, part[1]), slices, part))
         head.remember(lambda: _as_another_volume_has_them(whole))
@@ -114,8 +113,10 @@ class BundledFewShot(HeadMethod):
 METHOD = BundledFewShot()
 
 
-def _conditioning(task: Task, exemplars: Sequence[Exemplar]) -> VolumeConditioning | SegmentwiseConditioning:
-    """Exemplars and priors of the task's volume."""
+def _conditioning(
+    task: Task, exemplars: Sequence[Exemplar], earlier: Flows | None
+) -> VolumeConditioning | SegmentwiseConditioning:
+    """Exemplars and priors of the task's volume, of which some flows may be known."""
     ordered = sorted(exemplars, key=lambda exemplar: exemplar.slice_index)
     shown = ExemplarFeatures(
         torch.stack([exemplar.embedding for exemplar in ordered]),
@@ -124,21 +125,8 @@ def _conditioning(task: Task, exemplars: Sequence[Exemplar]) -> VolumeConditioni
     )
     step = min(THICKEST, task.step_mm / (task.embeddings.framing.pixel_mm * STRIDE))
     known = tuple(exemplar.slice_index for exemplar in ordered)
-    return conditioning_of(_small(task), task.depth, known, shown, step, _declared(task.annotation))
-
-
-def _small(task: Task) -> Slices:
-    """The volume's slices on the priors' grid, each made once."""
-    side = task.embeddings.framing.size // STRIDE
-    kept: dict[int, torch.Tensor] = {}
-
-    def slices(indices: Sequence[int]) -> torch.Tensor:
-        for index in indices:
-            if index not in kept:
-                kept[index] = task.embeddings.plain([index], side)
-        return torch.cat([kept[index] for index in indices])
-
-    return slices
+    flows = Flows(partial(task.embeddings.plain, side=task.embeddings.framing.size // STRIDE), earlier)
+    return conditioning_of(flows, task.depth, known, shown, step, _declared(task.annotation))
 
 
 def _as_another_volume_has_them(task: Task) -> ExemplarFeatures:

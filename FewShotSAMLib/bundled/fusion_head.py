@@ -11,6 +11,7 @@ from torch import Tensor
 
 from FewShotSAMLib.bundled.conditioning import ForeignConditioning, VolumeConditioning
 from FewShotSAMLib.bundled.fusion import NEARBY, STRIDE, FusionDecoder, Queries, Support
+from FewShotSAMLib.bundled.priors import Flows
 from FewShotSAMLib.bundled.segmentwise import SegmentwiseConditioning
 from FewShotSAMLib.bundled.volume_network import Lesson, Likeness, VolumeNetworks, computing, joined, learn_volume
 from FewShotSAMLib.core.errors import BadInputError
@@ -118,6 +119,11 @@ class FusionHead(Head):
     def forget_network(self) -> None:
         """Answer as if none had been trained."""
         self.network, self.learned_more = None, False
+
+    @property
+    def flows(self) -> Flows | None:
+        """How the volume's slices move, as far as that was asked; None where the exemplars are of another volume."""
+        return None if isinstance(self.conditioning, ForeignConditioning | None) else self.conditioning.flows
 
     def condition(self, conditioning: Conditioning) -> None:
         """Answer about this volume from now on."""

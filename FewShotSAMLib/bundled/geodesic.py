@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 INTENSITY_WEIGHT = 1.0
@@ -58,8 +57,9 @@ def _shifts(axis: int, step: float) -> list[tuple[tuple[int, int], float]]:
 
 
 def _costs(greys: Tensor, shift: tuple[int, int], length: float) -> Tensor:
-    """Cost of the way from pixel p of plane i to pixel p + shift of plane i + 1: (n - 1, A, B)."""
-    change = (_moved(greys[1:], shift) - greys[:-1]).abs_()
+    """Cost of the way from pixel p of plane i to pixel p + shift of plane i + 1, where both are in the image."""
+    here, there = _overlap(shift, greys.shape[-2:])
+    change = (greys[(slice(1, None), *there)] - greys[(slice(None, -1), *here)]).abs_()
     return change.mul_(INTENSITY_WEIGHT).add_(STEP_COST * length)
 
 
@@ -72,29 +72,15 @@ def _relax(
 ) -> None:
     """Shorten the distances of one plane (N, A, B) by ways over its neighbour."""
     for (shift, _), cost in zip(shifts, costs, strict=True):
-        if forwards:
-            back = (-shift[0], -shift[1])
-            reached = _moved(source + cost, back, FAR)
-        else:
-            reached = _moved(source, shift, FAR) + cost
-        torch.minimum(target, reached, out=target)
+        here, there = _overlap(shift, target.shape[-2:])
+        since, to = (here, there) if forwards else (there, here)
+        reached = target[(slice(None), *to)]
+        torch.minimum(reached, source[(slice(None), *since)] + cost, out=reached)
 
 
-def _moved(planes: Tensor, shift: tuple[int, int], fill: float | None = None) -> Tensor:
-    """The value at p + shift for every p of the last two dimensions; beyond the border the border's, or `fill`."""
-    down, across = shift
-    if not down and not across:
-        return planes.clone()
-    pads = (max(-across, 0), max(across, 0), max(-down, 0), max(down, 0))
-    if fill is None:
-        flat = planes.reshape(-1, 1, *planes.shape[-2:])
-        padded = F.pad(flat, pads, mode="replicate").view(*planes.shape[:-2], *_grown(planes, pads))
-    else:
-        padded = F.pad(planes, pads, value=fill)
-    rows, columns = planes.shape[-2:]
-    top, left = max(down, 0), max(across, 0)
-    return padded[..., top : top + rows, left : left + columns]
-
-
-def _grown(planes: Tensor, pads: tuple[int, int, int, int]) -> tuple[int, int]:
-    return planes.shape[-2] + pads[2] + pads[3], planes.shape[-1] + pads[0] + pads[1]
+def _overlap(shift: tuple[int, int], shape: torch.Size) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """The pixels p for which p + shift is in the image, too; and these p + shift."""
+    (rows, columns), (down, across) = shape, shift
+    here = slice(max(-down, 0), rows - max(down, 0)), slice(max(-across, 0), columns - max(across, 0))
+    there = slice(max(down, 0), rows + min(down, 0)), slice(max(across, 0), columns + min(across, 0))
+    return here, there

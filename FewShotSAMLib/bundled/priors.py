@@ -90,22 +90,20 @@ class Gap:
 class Priors:
     """Shape priors of a volume for every slice and segment, gap by gap as they are asked for.
 
-    slices gives slices (n, H, W) in 0..1 by their indices, depth is their number; spreads (C,): those of the segments,
-    where they are not to be seen from `painted`; flows: of the slices, to be shared.
+    flows: the slices and how they move, to be shared; depth is their number; spreads (C,): those of the segments, where
+    they are not to be seen from `painted`.
     """
 
     def __init__(
         self,
-        slices: Slices,
+        flows: Flows,
         depth: int,
         painted: Painted,
         spreads: Tensor | None = None,
-        flows: Flows | None = None,
     ) -> None:
         self.painted = painted
         self.depth = depth
-        self._slices = slices
-        self._flows = flows or Flows(slices)
+        self._flows = flows
         self._spreads = (painted.spreads() if spreads is None else spreads).view(-1, 1, 1)
         self._is_declared_empty = painted.ends().cpu()
         self._distances = torch.stack([torch.stack([signed_distance(m) for m in masks]) for masks in painted.masks])
@@ -160,7 +158,7 @@ class Priors:
 
     def _geodesic(self, where: range, around: Neighbours) -> Tensor:
         painted = self.painted
-        image = smoothed(self._slices(list(where)))
+        image = smoothed(self._flows.slices(where))
         inside = torch.zeros(painted.masks.shape[1], *image.shape, dtype=torch.bool)
         outside = torch.zeros_like(inside)
         for side in _sides(around):
@@ -315,11 +313,21 @@ def smoothed(image: Tensor) -> Tensor:
 
 
 class Flows:
-    """Displacements (2, H, W) with which slices look like those next to them, found as they are asked for and kept."""
+    """Slices of a volume, and the displacements (2, H, W) with which they look like those next to them: found as they
+    are asked for and kept. What is painted does not change them: earlier ones of the same slices share what they found.
+    """
 
-    def __init__(self, slices: Slices) -> None:
+    def __init__(self, slices: Slices, earlier: Flows | None = None) -> None:
         self._slices = slices
-        self._found: dict[tuple[int, int], Tensor] = {}
+        self._made: dict[int, Tensor] = {} if earlier is None else earlier._made
+        self._found: dict[tuple[int, int], Tensor] = {} if earlier is None else earlier._found
+
+    def slices(self, indices: Sequence[int]) -> Tensor:
+        """Slices (n, H, W) in 0..1, each made once."""
+        for index in indices:
+            if index not in self._made:
+                self._made[index] = self._slices([index])
+        return torch.cat([self._made[index] for index in indices])
 
     def along(self, way: range) -> list[Tensor]:
         """Those of each slice of the way to the one before it."""
@@ -329,6 +337,6 @@ class Flows:
             shown = sorted({*part, *(index - way.step for index in part)})
             to = torch.tensor([shown.index(index) for index in part])
             since = torch.tensor([shown.index(index - way.step) for index in part])
-            found = slice_flow(smoothed(self._slices(shown)), to, since)
+            found = slice_flow(smoothed(self.slices(shown)), to, since)
             self._found |= {(index, way.step): flow for index, flow in zip(part, found.half(), strict=True)}
         return [self._found[index, way.step].float() for index in way]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from FewShotSAMLib.bundled.conditioning import VolumeConditioning
 from FewShotSAMLib.bundled.fusion import Queries, Support
-from FewShotSAMLib.bundled.priors import Flows, Slices
+from FewShotSAMLib.bundled.priors import Flows
 from FewShotSAMLib.methods.interface import ExemplarFeatures
 
 
@@ -21,7 +21,7 @@ def known_on(unknown: Sequence[Collection[int]], count: int) -> Tensor | None:
 
 
 def conditioning_of(
-    slices: Slices,
+    flows: Flows,
     depth: int,
     known: tuple[int, ...],
     shown: ExemplarFeatures,
@@ -30,7 +30,7 @@ def conditioning_of(
 ) -> VolumeConditioning | SegmentwiseConditioning:
     """Exemplars and priors of one volume; arguments as for `VolumeConditioning`, segments unknown on some slices."""
     kind = VolumeConditioning if shown.known is None else SegmentwiseConditioning
-    return kind(slices, depth, known, shown, slice_step, declared)
+    return kind(flows, depth, known, shown, slice_step, declared)
 
 
 class SegmentwiseConditioning:
@@ -42,21 +42,20 @@ class SegmentwiseConditioning:
 
     def __init__(
         self,
-        slices: Slices,
+        flows: Flows,
         depth: int,
         known: tuple[int, ...],
         shown: ExemplarFeatures,
         slice_step: float,
         declared: Tensor | None,
     ) -> None:
-        self.shown = shown
+        self.flows, self.shown = flows, shown
         count = shown.masks.shape[1]
         members: dict[tuple[int, ...], list[int]] = {}
         for label in range(1, count + 1):
             members.setdefault(tuple(shown.numbers(label)), []).append(label - 1)
         if declared is None:
             declared = (shown.masks == 0).flatten(1).all(1).cpu().unsqueeze(1).expand(-1, count)
-        flows = Flows(slices)
         self._groups: dict[int, tuple[VolumeConditioning, int]] = {}
         for rows, places in members.items():
             numbers = list(rows)
@@ -65,7 +64,7 @@ class SegmentwiseConditioning:
             others = {known[number]: (shown.masks[number] >= 0.5).any(0).cpu() for number in rest}
             mine = tuple(known[number] for number in numbers)
             ends = declared[numbers][:, places]
-            group = VolumeConditioning(slices, depth, mine, own, slice_step, ends, others, flows)
+            group = VolumeConditioning(flows, depth, mine, own, slice_step, ends, others)
             self._groups |= {place + 1: (group, position) for position, place in enumerate(places)}
 
     def may_contain(self, label: int, index: int) -> bool:

@@ -33,12 +33,25 @@ class Annotation:
     given: tuple[tuple[int, ...], ...] | None = None
 
     def of(self, labels: Sequence[int]) -> "Annotation":
-        """The same for some of the segments 1 to C alone, with all that is known of them by the others' paint."""
-        known = tuple(self.known[label - 1] for label in labels)
-        absent = tuple(self.absent[label - 1] if self.absent else () for label in labels)
+        """The same for some of the segments 1 to C alone, with all that is known of them by the others' paint: without
+        the slices that tell nothing new, as none of these segments is there nor on a slice known beside it."""
+        told = {index for index in self.exemplars if any(self._tells(label, index) for label in labels)}
+
+        def kept(indices: Iterable[int]) -> tuple[int, ...]:
+            return tuple(index for index in indices if index in told)
+
+        known = tuple(kept(self.known[label - 1]) for label in labels)
+        absent = tuple(kept(self.absent[label - 1]) if self.absent else () for label in labels)
         segments = tuple(self.segmentation.segments[label - 1] for label in labels)
-        painted = tuple(index for index in self.painted if any(index in each for each in known))
-        return Annotation(replace(self.segmentation, segments=segments), self.axis, painted, self.empty, absent, known)
+        part = replace(self.segmentation, segments=segments)
+        return Annotation(part, self.axis, kept(self.painted), kept(self.empty), absent, known)
+
+    def _tells(self, label: int, index: int) -> bool:
+        """Whether a slice shows a segment, or that it has ended since a known slice beside it."""
+        known = self.known[label - 1]
+        place = bisect_left(known, index)
+        beside = (*known[max(0, place - 1) : place], *known[place + 1 : place + 2])
+        return self.shows(label, index) or (index in known and any(self.shows(label, each) for each in beside))
 
     @cached_property
     def exemplars(self) -> tuple[int, ...]:
@@ -74,8 +87,8 @@ class Annotation:
         IGNORE where segments overlap.
         """
         layers = self.segmentation.layers[(slice(None),) * (self.axis + 1) + (index,)]
-        classes = np.zeros(layers.shape[1:], np.uint8)
-        for table, labels in zip(self._tables, layers, strict=True):
+        classes: np.ndarray = self._tables[0][layers[0]]
+        for table, labels in zip(self._tables[1:], layers[1:], strict=True):
             found = table[labels]
             np.copyto(classes, np.where(classes > 0, IGNORE, found), where=found > 0)
         return classes

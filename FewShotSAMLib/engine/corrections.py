@@ -7,7 +7,7 @@ segments), or was never there, there is no correction, and the whole volume is p
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -71,11 +71,10 @@ def correction_of(run: VolumeRun, options: PropagateOptions, annotation: Annotat
         return None
     if kept.parts and regions(annotation, run.plane, run.encoder.image_size, kept.parts) != kept.parts:
         return None
-    labels = range(1, len(annotation.segmentation.segments) + 1)
-    depth = run.volume.geometry.shape[run.axis]
+    depth, differing = run.volume.geometry.shape[run.axis], _differing(kept.annotation, annotation)
     changed: dict[int, set[int]] = {}
-    for label in labels:
-        for index in _affected(kept.annotation, annotation, label, depth):
+    for label, differs in enumerate(differing, start=1):
+        for index in _affected(annotation.known[label - 1], differs, depth):
             sought = changed.setdefault(index, set())
             if index not in annotation.known[label - 1]:
                 sought.add(label)
@@ -127,27 +126,30 @@ def only(result: Prediction, refined: Prediction, axis: int, indices: Collection
     return replace(refined, classes=classes)
 
 
-def _affected(old: Annotation, new: Annotation, label: int, depth: int) -> set[int]:
-    """Slices between the unchanged exemplars on either side of what changed for a segment, and where that was."""
-    exemplars = {*old.exemplars, *new.exemplars}
-    changed = {index for index in exemplars if not _is_same(old, new, label, index)}
-    known = new.known[label - 1]
-    fixed = [index for index in known if index not in changed]
+def _affected(known: Sequence[int], differs: Collection[int], depth: int) -> set[int]:
+    """Slices between the unchanged of those on which a segment is known, on either side of what differs, and that."""
+    fixed = [index for index in known if index not in differs]
     found: set[int] = set()
-    for index in changed:
+    for index in differs:
         place = bisect_left(fixed, index)
         first = fixed[place - 1] + 1 if place else 0
         found |= {*range(first, fixed[place] if place < len(fixed) else depth)}
     return found
 
 
-def _is_same(old: Annotation, new: Annotation, label: int, index: int) -> bool:
-    """Whether the same is known of a segment on a slice: its shape; or else what is taken by others."""
-    is_known = index in new.known[label - 1]
-    if (index in old.known[label - 1]) != is_known or _declared(old, label, index) != _declared(new, label, index):
-        return False
-    before, now = (each.classes(index) for each in (old, new))
-    return np.array_equal(before == label, now == label) if is_known else np.array_equal(before > 0, now > 0)
+def _differing(old: Annotation, new: Annotation) -> list[set[int]]:
+    """For each segment the slices on which something else is known of it: its shape; or else what others take."""
+    differs: list[set[int]] = [set() for _ in new.segmentation.segments]
+    for index in {*old.exemplars, *new.exemplars}:
+        before, now = (each.classes(index) for each in (old, new))
+        is_alike = np.array_equal(before, now)
+        for label, found in enumerate(differs, start=1):
+            is_known, was_known = (index in each.known[label - 1] for each in (new, old))
+            is_told = is_known == was_known and _declared(old, label, index) == _declared(new, label, index)
+            shapes = (before == label, now == label) if is_known else (before > 0, now > 0)
+            if not is_told or not (is_alike or np.array_equal(*shapes)):
+                found.add(index)
+    return differs
 
 
 def _declared(annotation: Annotation, label: int, index: int) -> bool:

@@ -100,7 +100,7 @@ def fill_in(
         layer = np.moveaxis(layers[segment.layer], axis, 0)
         for index in indices:
             if annotation is None or label in annotation.unknown(index):
-                layer[index][classes[index] == label] = segment.label_value
+                np.copyto(layer[index], segment.label_value, where=classes[index] == label)
     return replace(segmentation, layers=layers)
 
 

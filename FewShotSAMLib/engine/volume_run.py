@@ -1,7 +1,8 @@
 """One volume on its way through one encoder: what every job needs, gathered once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from FewShotSAMLib.sam.framing import Framing, whole_slice
 
 STRETCH_SLICES = 48
 """Slices looked at, evenly spread, to see how bright a region is."""
+SEEN = "seen"
+"""Where JobContext.state holds what was found by looking through a volume, and which."""
 
 
 @dataclass
@@ -55,7 +58,8 @@ class VolumeRun:
 
         Some encoders see the region around what is painted: `earlier`, if that still fits; or the regions `parts`.
         """
-        framing = Framing(self.plane, body_box(self.volume, self.plane, self.window), self.encoder.image_size)
+        body = self._seen((self.axis, self.window), lambda: body_box(self.volume, self.plane, self.window))
+        framing = Framing(self.plane, body, self.encoder.image_size)
         if annotation is not None and self.encoder.spec.architecture.sees_region:
             framing = replace(framing, crop=region_box(annotation, self.plane, earlier))
         elif annotation is not None and _painted_beyond(annotation, framing):
@@ -81,10 +85,25 @@ class VolumeRun:
 
     def _window_of(self, framing: Framing) -> IntensityWindow:
         """The window stretched to what the framing's crop holds, as encoders of a region saw it in their training."""
+        key = (self.axis, self.window, framing.crop)
+        window: IntensityWindow = self._seen(key, lambda: self._stretched(framing))
+        return window
+
+    def _stretched(self, framing: Framing) -> IntensityWindow:
         count = self.volume.geometry.shape[self.axis]
         shown = np.unique(np.linspace(0, count - 1, min(count, STRETCH_SLICES)).round().astype(int))
         cuts = [self.window.apply(framing.cut(self.volume.slice_at(self.axis, int(index)))) for index in shown]
         return self.window.stretched(np.stack(cuts))
+
+    def _seen(self, key: tuple[Any, ...], look: Callable[[], Any]) -> Any:
+        """What was found by looking through this volume, in this job or in an earlier one of this process."""
+        volume, found = self.context.state.get(SEEN, ("", {}))
+        if volume != self.volume.content_hash:
+            found = {}
+            self.context.state[SEEN] = (self.volume.content_hash, found)
+        if key not in found:
+            found[key] = look()
+        return found[key]
 
 
 def predicted_slices(

@@ -10,7 +10,7 @@ import slicer
 from FewShotSAMLib.mrml.create import newSegmentationNode
 from FewShotSAMLib.mrml.grids import emptyImage, viewOfImage
 from FewShotSAMLib.mrml.segments import LABELMAP
-from FewShotSAMLib.mrml.surfaces import SURFACE
+from FewShotSAMLib.mrml.surfaces import SURFACE, makeSurfaces
 from FewShotSAMLib.mrml.volumes import volumeGeometry
 from FewShotSAMLib.workflow.scene import SceneSegment
 
@@ -72,12 +72,12 @@ class SegmentationPreview:
             display.SetOpacity3D(opacity)
 
     def set_shown_in_3d(self, shown: bool) -> None:
-        """Make the closed surface of what is there now, or drop it."""
+        """Make the closed surface of what is there now, as fine as a view can show it, or drop it."""
         if not self.is_there:
             return
         segmentation = self._node.GetSegmentation()
         if shown:
-            segmentation.CreateRepresentation(SURFACE, True)
+            makeSurfaces(segmentation)
             self._node.GetDisplayNode().SetPreferredDisplayRepresentationName3D(SURFACE)
         else:
             segmentation.RemoveRepresentation(SURFACE)

@@ -1,12 +1,66 @@
-"""Keeps closed surfaces in step with labelmaps, and makes each of them once however often its labelmap changes."""
+"""Closed surfaces as fine as a view can show; and in step with labelmaps, made once however often these change."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import product
 
+import numpy as np
 import slicer
 
+from FewShotSAMLib.mrml.grids import imageOfArray, imageToRas, isEmpty, viewOfImage
+from FewShotSAMLib.mrml.segments import LABELMAP
+
 SURFACE = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
+MOST_CELLS = 256
+"""Along the longest side of a labelmap: a view that shows all of it has two or three pixels for each."""
+
+
+def forView(image: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:
+    """A copy of a labelmap with voxels as large as suits a view of all of it; an empty one as it is.
+
+    Voxels that become one give it the largest of their labels, so that nothing thin vanishes.
+    """
+    if isEmpty(image):
+        return image
+    voxels, matrix, extent = viewOfImage(image), imageToRas(image), image.GetExtent()
+    spacing = np.linalg.norm(matrix[:3, 2::-1], axis=0)  # along k, j, i
+    cell = (spacing * voxels.shape).max() / MOST_CELLS
+    steps = [max(1, int(cell / length)) for length in spacing]
+    shape = [-(-count // step) for count, step in zip(voxels.shape, steps, strict=True)]
+    joined = np.zeros(shape, voxels.dtype)
+    for offsets in product(*map(range, steps)):
+        part = voxels[tuple(slice(start, None, step) for start, step in zip(offsets, steps, strict=True))]
+        into = joined[tuple(slice(count) for count in part.shape)]
+        np.maximum(into, part, out=into)
+    factor = np.array(steps[::-1])
+    wider = matrix.copy()
+    wider[:3, :3] *= factor
+    wider[:3, 3] = (matrix @ [*(np.array(extent[::2]) + (factor - 1) / 2), 1.0])[:3]
+    return imageOfArray(joined, wider)
+
+
+def makeSurfaces(segmentation: slicer.vtkSegmentation) -> None:
+    """Make the surfaces of all segments for a view, in the place of those that there are."""
+    draft = slicer.vtkSegmentation()
+    draft.SetSourceRepresentationName(LABELMAP)
+    draft.CopyConversionParameters(segmentation)
+    ids = [segmentation.GetNthSegmentID(number) for number in range(segmentation.GetNumberOfSegments())]
+    copies: dict[slicer.vtkOrientedImageData, slicer.vtkOrientedImageData] = {}
+    for segmentId in ids:
+        segment, twin = segmentation.GetSegment(segmentId), slicer.vtkSegment()
+        image = segment.GetRepresentation(LABELMAP)
+        if image not in copies:
+            copies[image] = forView(image)
+        twin.SetLabelValue(segment.GetLabelValue())
+        twin.AddRepresentation(LABELMAP, copies[image])
+        draft.AddSegment(twin, segmentId)
+    if not draft.CreateRepresentation(SURFACE, True):
+        return  # Slicer has said why
+    for segmentId in ids:
+        surface = draft.GetSegment(segmentId).GetRepresentation(SURFACE)
+        segmentation.GetSegment(segmentId).AddRepresentation(SURFACE, surface)
+    segmentation.InvokeEvent(slicer.vtkSegmentation.ContainedRepresentationNamesModified)
 
 
 class SurfaceUpdate:

@@ -12,7 +12,7 @@ import slicer
 
 from FewShotSAMLib.mrml.create import newSegmentationNode
 from FewShotSAMLib.mrml.segments import LABELMAP, labelmapOf, segmentIds
-from FewShotSAMLib.mrml.surfaces import SURFACE
+from FewShotSAMLib.mrml.surfaces import SURFACE, forView
 from FewShotSAMLib.workflow import Session, State
 
 QUIET_S = 0.8
@@ -24,8 +24,9 @@ class Surfaces:
     """Whether surfaces of the segmentation, and of a finished preview, are shown.
 
     Those of the segmentation lie in a hidden node of their own: in the segmentation itself Slicer would make them again
-    at each stroke, and each time forget what Redo could do again. It holds copies of the labelmaps: where segments have
-    one in common, Slicer erases in it what it removes, and painting on what two nodes share can crash.
+    at each stroke, and each time forget what Redo could do again. It holds copies of the labelmaps, as fine as the view
+    can show: where segments have one in common, Slicer erases in it what it removes, and painting on what two nodes
+    share can crash.
     """
 
     def __init__(
@@ -100,8 +101,7 @@ class Surfaces:
             image = labelmapOf(self._source, segment_id)
             if image is not None and display.GetSegmentVisibility(segment_id):
                 if image not in copies:
-                    copies[image] = slicer.vtkOrientedImageData()
-                    copies[image].DeepCopy(image)
+                    copies[image] = forView(image)
                 segment = self._source.GetSegmentation().GetSegment(segment_id)
                 segmentation.AddSegment(_copy(segment, copies[image]), segment_id)
         if segmentation.GetNumberOfSegments():

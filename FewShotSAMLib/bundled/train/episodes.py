@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from FewShotSAMLib.bundled.flow import warp
-from FewShotSAMLib.bundled.priors import Painted, Priors, atlas_priors
+from FewShotSAMLib.bundled.priors import Flows, Painted, Priors, atlas_priors
 from FewShotSAMLib.bundled.train.anatomy import SyntheticVolume, synthesise
 from FewShotSAMLib.bundled.train.shapes import Dice
 from FewShotSAMLib.sam.framing import averaged
@@ -93,7 +93,7 @@ def make_episode(dice: Dice) -> Episode:
     shown = shares[list(known)]
     if dice.chance(0.3):  # painted by hand, a little off
         shown = _by_hand(dice, shown)
-    priors = Priors(small.__getitem__, len(small), Painted(known, shown.unsqueeze(1), step))
+    priors = Priors(Flows(small.__getitem__), len(small), Painted(known, shown.unsqueeze(1), step))
     maps = torch.stack([priors.maps(index)[0] for index in range(len(image))])
     other, other_target = (torch.empty(0), torch.empty(0)) if volume.other is None else _exemplars(dice, volume, square)
     registered = atlas_priors(small, averaged(atlas[0], square.size // STRIDE), step) if atlas else torch.empty(0)

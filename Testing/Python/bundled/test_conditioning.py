@@ -11,6 +11,7 @@ from FewShotSAMLib.bundled.compact import FOLDED_CHANNELS
 from FewShotSAMLib.bundled.conditioning import ForeignConditioning, VolumeConditioning
 from FewShotSAMLib.bundled.fusion import FusionDecoder, FusionLayers
 from FewShotSAMLib.bundled.fusion_head import FusionHead
+from FewShotSAMLib.bundled.priors import Flows
 from FewShotSAMLib.bundled.segmentwise import SegmentwiseConditioning, conditioning_of, known_on
 from FewShotSAMLib.methods.interface import ExemplarFeatures
 from FewShotSAMLib.methods.tokens import NEVER
@@ -43,7 +44,7 @@ def head() -> FusionHead:
 
 def guide_of(shown: ExemplarFeatures) -> VolumeConditioning:
     torch.manual_seed(2)
-    return VolumeConditioning(torch.rand(DEPTH, GRID, GRID).__getitem__, DEPTH, KNOWN, shown, slice_step=2.0)
+    return VolumeConditioning(Flows(torch.rand(DEPTH, GRID, GRID).__getitem__), DEPTH, KNOWN, shown, slice_step=2.0)
 
 
 def embeddings(count: int) -> Tensor:
@@ -109,16 +110,16 @@ def image() -> Tensor:
 
 
 def test_each_segment_is_asked_about_with_its_own_exemplars(shown: ExemplarFeatures, partly: ExemplarFeatures) -> None:
-    given = conditioning_of(image().__getitem__, DEPTH, KNOWN, partly, 2.0, None)
+    given = conditioning_of(Flows(image().__getitem__), DEPTH, KNOWN, partly, 2.0, None)
     assert isinstance(given, SegmentwiseConditioning)
     alike = ExemplarFeatures(shown.features[[0, 1, 3]], shown.masks[[0, 1, 3], :1])
-    own = VolumeConditioning(image().__getitem__, DEPTH, (2, 5, 11), alike, 2.0)
+    own = VolumeConditioning(Flows(image().__getitem__), DEPTH, (2, 5, 11), alike, 2.0)
     (alone,), first = own.queries(embeddings(1), [9]), given.queries(embeddings(1), [9])[0]
     assert torch.equal(first.priors, alone.priors) and torch.equal(first.place, alone.place)
     assert [len(support.masks) for support in given.support(embeddings(1))] == [3, 4]
     assert given.may_contain(1, 8) and not given.may_contain(1, 5) and not given.may_contain(2, 8)
     assert given.said(8, 1) is None and given.said(8, 2) is not None and given.said(3, 2) is None
-    assert isinstance(conditioning_of(image().__getitem__, DEPTH, KNOWN, shown, 2.0, None), VolumeConditioning)
+    assert isinstance(conditioning_of(Flows(image().__getitem__), DEPTH, KNOWN, shown, 2.0, None), VolumeConditioning)
 
 
 def test_on_another_volume_each_segment_has_its_own_support(head: FusionHead, partly: ExemplarFeatures) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from FewShotSAMLib.bundled.flow import slice_flow, warp
 from FewShotSAMLib.bundled.fusion import KINDS
 from FewShotSAMLib.bundled.geodesic import geodesic_prior
-from FewShotSAMLib.bundled.priors import REACH, Painted, Priors, neighbours, shrinking, signed_distance
+from FewShotSAMLib.bundled.priors import REACH, Flows, Painted, Priors, neighbours, shrinking, signed_distance
 
 SIDE = 48
 
@@ -38,7 +38,7 @@ def of_kind(maps: Tensor, kind: str) -> Tensor:
 
 
 def priors_of(image: Tensor, given: Painted, *more: Tensor) -> Priors:
-    return Priors(image.__getitem__, len(image), given, *more)
+    return Priors(Flows(image.__getitem__), len(image), given, *more)
 
 
 @pytest.mark.parametrize(

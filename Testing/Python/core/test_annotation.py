@@ -168,3 +168,16 @@ def test_a_part_knows_of_its_segments_what_the_whole_does(ball: np.ndarray) -> N
             assert part.sought(index) == (frozenset([1]) if label in whole.sought(index) else frozenset())
             assert np.array_equal(part.classes(index) == 1, whole.classes(index) == label)
     assert whole.of([2, 1]).known == whole.known[::-1]
+
+
+def test_a_part_leaves_out_what_tells_nothing_of_it(ball: np.ndarray) -> None:
+    """Slices that show none of a segment, between others that show none or beyond them."""
+    large, small = np.zeros_like(ball), np.zeros_like(ball)
+    large[2:18, 3:9, 3:9], small[5:7, 12:15, 12:15] = True, True
+    slices = [(0, index) for index in (3, 6, 9, 12, 15)]
+    whole, _ = annotate(segmentation(painted(large, *slices), painted(small, *slices)), 0, [0, 19])
+    assert whole.of([1]).exemplars == whole.exemplars == (0, 3, 6, 9, 12, 15, 19)
+    part = whole.of([2])
+    assert (part.painted, part.empty, part.exemplars) == ((3, 6, 9), (), (3, 6, 9))
+    assert whole.of([1, 2]).exemplars == whole.exemplars
+    assert [bool(part.sought(index)) for index in range(20)] == [2 in whole.sought(index) for index in range(20)]

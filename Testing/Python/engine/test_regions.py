@@ -83,6 +83,20 @@ def test_a_correction_changes_nothing_beyond_its_gap(run: Run) -> None:
     assert report["corrected"] is None and np.array_equal(whole[4:7], after[4:7])
 
 
+def test_a_correction_needs_no_encoder(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slice that is painted where the node was not looked for says nothing new of it."""
+    monkeypatch.setitem(CENTRES, "node", ((9.5, 350, 360), (2.4, 14, 11)))
+    report, before = run((2, 7, 9, 12))
+    assert report["encoder"]["slices_encoded"] == SHAPE[0] + len(range(7, 13)), "the node's are those around it"
+    for painted, asked in (((2, 4, 7, 9, 12), [3, 5, 6]), ((2, 4, 7, 9, 10, 12), [11])):
+        report, after = run(painted)
+        assert report["corrected"] == asked and report["encoder"]["slices_encoded"] == 0
+        assert set(np.flatnonzero((before != after).any((1, 2)))) <= {*asked, *painted}
+        before = after
+    _, whole = run(painted, correct=False)
+    assert np.array_equal(whole[10:12], after[10:12])
+
+
 def test_a_window_that_was_chosen_by_what_is_painted_stays(run: Run) -> None:
     """Else it would move with each painted slice, and there would be no correction."""
     first, _ = run((3, 10), normalisation=None)
