@@ -57,9 +57,13 @@ def read_dicom_seg(path: Path) -> Segmentation:
         what = "no DICOM segmentation" if header is None else f"a DICOM {what_it_is(header)}, not a segmentation"
         is_contours = header is not None and "RTSTRUCT" in what_it_is(header)
         raise BadInputError(f"{path} is {what}.", _RT_HINT if is_contours else "Give a .seg.nrrd, SEG or label map.")
+    if header.get("NumberOfFrames") == 0:
+        raise BadInputError(f"{path} holds no painted voxel.", "Paint the structure on a few slices and save it again.")
     frames = frames_of(header, path)
     if not frames:
         raise BadInputError(f"{path}: the frames of this DICOM segmentation have no place in space.", _RT_HINT)
+    if sop_class(header) != LABEL_MAP and not all(frame.segment for frame in frames):
+        raise unreadable(path, ValueError("its frames do not say which segment they show"))
     geometry, indices = _grid(frames, path)
     pixels = pixels_of(path)
     if len(pixels) <= max(frame.number for frame in frames) or pixels.shape[1:] != frames[0].size[::-1]:
@@ -158,7 +162,7 @@ def _segment(number: int, item: Any, layer: int) -> Segment:
     name, color, tags = f"Segment {number}", default_color(number), {}
     if item is not None:
         name = str(item.get("SegmentLabel", "")) or name
-        if lab := item.get("RecommendedDisplayCIELabValue"):
+        if len(lab := item.get("RecommendedDisplayCIELabValue") or ()) == 3:
             red, green, blue = import_package("highdicom.color").CIELabColor.from_dicom_value(tuple(lab)).to_rgb()
             color = (red / 255, green / 255, blue / 255)
         tags = {_TERMINOLOGY: entry} if (entry := _terminology(item)) else {}
