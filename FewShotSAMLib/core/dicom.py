@@ -8,7 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from FewShotSAMLib.core.dicom_frames import Frame, frames_of, is_image, pixels_of, read_header, unreadable, what_it_is
+from FewShotSAMLib.core.dicom_frames import (
+    RT_HINT,
+    Frame,
+    frames_of,
+    is_image,
+    pixels_of,
+    read_header,
+    unreadable,
+    what_it_is,
+)
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.file_kind import head_of, is_dicom_head
 from FewShotSAMLib.core.geometry import Geometry, perpendicular
@@ -27,10 +36,6 @@ _SMALL_CLAIM = 64 << 20
 _COVERED = 0.9
 """A phase holds a slice at nearly all of the positions; what has fewer is no phase."""
 _PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
-_RT_HINT = (
-    "Load both in 3D Slicer with the extension SlicerRT, convert the structure set to a segmentation of binary label "
-    "maps and save that as .seg.nrrd."
-)
 
 
 Step = Callable[[int, int], None]
@@ -59,7 +64,7 @@ def read_dicom_file(path: Path, step: Step = no_step) -> StoredImage:
     header = read_header(path)
     if header is None or not is_image(header):
         what = "no DICOM file" if header is None else f"a DICOM {what_it_is(header)}, not an image"
-        hint = _RT_HINT if header is not None and "RTSTRUCT" in what_it_is(header) else "Give the folder of the images."
+        hint = RT_HINT if header is not None and "RTSTRUCT" in what_it_is(header) else "Give the folder of the images."
         raise BadInputError(f"{path} is {what}.", hint)
     own = frames_of(header, path)
     if not own:

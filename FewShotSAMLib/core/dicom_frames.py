@@ -40,6 +40,10 @@ NAMES = {
     _STORAGE + "104.1": "PDF document",
     "1.2.840.10008.1.3.10": "DICOMDIR",
 }
+RT_HINT = (
+    "In 3D Slicer with the extension SlicerRT, load it with its images, convert it to a segmentation of binary label "
+    "maps and save that as .seg.nrrd."
+)
 _NO_IMAGES = {"SEG", "RTDOSE", "RTSTRUCT", "RTPLAN", "SR", "PR", "KO", "DOC", "OT", "REG"}
 # By what images at one position differ: stack, time, acquisition, echo, diffusion, phase of the heart, kind of image.
 PHASE_TAGS = (

@@ -17,7 +17,7 @@ import numpy as np
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.file_kind import GZIP, PAIR_ENDS
 from FewShotSAMLib.core.files import compound_suffix
-from FewShotSAMLib.core.geometry import Forms, Geometry, perpendicular
+from FewShotSAMLib.core.geometry import Forms, Geometry, corners_of, perpendicular
 from FewShotSAMLib.core.integrity import MOST_EXPANSION, drain
 from FewShotSAMLib.core.packages import import_package
 from FewShotSAMLib.core.stored import StoredImage, check_room, check_spacing, too_many_dimensions
@@ -264,27 +264,17 @@ def _millimetres(matrix: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _matrix(matrix: np.ndarray) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(float(value) for value in row) for row in matrix)
+    return tuple(map(tuple, matrix.tolist()))
 
 
 def _from_matrix(
     matrix: np.ndarray, size: tuple[int, int, int], path: Path, forms: Forms | None = None
 ) -> tuple[Geometry, list[str]]:
     """The grid of a matrix from (i, j, k) to RAS mm, with perpendicular axes, and what had to be changed for them."""
-    lps = _TO_LPS @ matrix
-    if not np.isfinite(lps).all():
+    if not np.isfinite(matrix).all():
         raise BadInputError(f"The orientation of {path} holds values that are no numbers.", "Correct its header.")
-    spacing = [float(length) for length in np.linalg.norm(lps[:3, :3], axis=0)]
-    check_spacing(path, spacing)
-    direction = lps[:3, :3] / spacing
-    stored = Geometry(
-        size,
-        (spacing[0], spacing[1], spacing[2]),
-        (float(lps[0, 3]), float(lps[1, 3]), float(lps[2, 3])),
-        tuple(direction.ravel().tolist()),
-        forms,
-    )
-    return perpendicular(stored, path)
+    check_spacing(path, np.linalg.norm(matrix[:3, :3], axis=0).tolist())
+    return perpendicular(Geometry.of_ras(matrix, size, forms), path)
 
 
 def _no_orientation(path: Path, why: str) -> str:
@@ -295,15 +285,7 @@ def _no_orientation(path: Path, why: str) -> str:
 
 
 def _disagreement(sform: np.ndarray, qform: np.ndarray, geometry: Geometry, used: str, path: Path) -> list[str]:
-    corners = np.array(
-        [
-            [i, j, k, 1]
-            for i in (0, geometry.size[0] - 1)
-            for j in (0, geometry.size[1] - 1)
-            for k in (0, geometry.size[2] - 1)
-        ],
-        dtype=np.float64,
-    )
+    corners = np.column_stack([corners_of(geometry.size), np.ones(8)])
     apart = float(np.linalg.norm((corners @ (sform - qform).T)[:, :3], axis=1).max())
     if apart < _NOTICEABLE * min(geometry.spacing):
         return []
