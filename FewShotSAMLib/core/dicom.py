@@ -8,10 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from FewShotSAMLib.core.dicom_frames import Frame, frames_of, is_image, pixels_of, read_header, unreadable, what_it_is
+from FewShotSAMLib.core.dicom_frames import (
+    RT_HINT,
+    Frame,
+    frames_of,
+    is_image,
+    pixels_of,
+    read_header,
+    unreadable,
+    what_it_is,
+)
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.file_kind import head_of, is_dicom_head
-from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.geometry import Geometry, perpendicular
 from FewShotSAMLib.core.integrity import MOST_EXPANSION
 from FewShotSAMLib.core.packages import import_package
 from FewShotSAMLib.core.stored import StoredImage
@@ -27,10 +36,6 @@ _SMALL_CLAIM = 64 << 20
 _COVERED = 0.9
 """A phase holds a slice at nearly all of the positions; what has fewer is no phase."""
 _PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
-_RT_HINT = (
-    "Load both in 3D Slicer with the extension SlicerRT, convert the structure set to a segmentation of binary label "
-    "maps and save that as .seg.nrrd."
-)
 
 
 Step = Callable[[int, int], None]
@@ -59,7 +64,7 @@ def read_dicom_file(path: Path, step: Step = no_step) -> StoredImage:
     header = read_header(path)
     if header is None or not is_image(header):
         what = "no DICOM file" if header is None else f"a DICOM {what_it_is(header)}, not an image"
-        hint = _RT_HINT if header is not None and "RTSTRUCT" in what_it_is(header) else "Give the folder of the images."
+        hint = RT_HINT if header is not None and "RTSTRUCT" in what_it_is(header) else "Give the folder of the images."
         raise BadInputError(f"{path} is {what}.", hint)
     own = frames_of(header, path)
     if not own:
@@ -70,7 +75,8 @@ def read_dicom_file(path: Path, step: Step = no_step) -> StoredImage:
     siblings = [file for file in sorted(path.parent.iterdir()) if file != path]
     others = [frame for frame in _frames_in(siblings, path.parent, [path], step) if frame.series == own[0].series]
     stored = _volume([frame for frame in own + others if _is_alike(frame, own[0])], path, step)
-    count = len(stored.voxels)
+    count, across = len(stored.voxels), sum(not _is_alike(frame, own[0]) for frame in own)
+    told = [f"{across} slices of {path.name} lie otherwise than its first, and were left out."] if across else []
     warning = "It is a single slice of a DICOM series: there is no other slice of it in its folder."
     if others:
         warning = f"{path.name} is one file of a DICOM series; {count} slices of it were read from its folder."
@@ -78,7 +84,7 @@ def read_dicom_file(path: Path, step: Step = no_step) -> StoredImage:
         stored.voxels,
         stored.geometry,
         {},
-        (*stored.warnings, *([warning] if others or count == 1 else [])),
+        (*stored.warnings, *told, *([warning] if others or count == 1 else [])),
         stored.modality,
         stored.source,
     )
@@ -234,8 +240,10 @@ def _narrower(stack: list[Frame], positions: int, used: set[str]) -> tuple[str, 
 
 
 def _tag(name: str) -> str:
-    number = import_package("pydicom.datadict").tag_for_keyword(name) or 0
-    return f"({number >> 16:04x},{number & 0xFFFF:04x})"
+    """A tag's number, and which of its values where the name ends with that."""
+    keyword, *which = name.split()
+    number = import_package("pydicom.datadict").tag_for_keyword(keyword) or 0
+    return " value ".join([f"({number >> 16:04x},{number & 0xFFFF:04x})", *which])
 
 
 def _stacked_geometry(stack: list[Frame]) -> tuple[Geometry, list[str]]:
@@ -265,7 +273,9 @@ def _stacked_geometry(stack: list[Frame]) -> tuple[Geometry, list[str]]:
     x, y, z = (float(value) for value in first.position)
     direction = np.column_stack([first.axes[0], first.axes[1], first.normal])
     spacing = (first.spacing[0], first.spacing[1], float(step or 1.0))
-    return Geometry((*first.size, count), spacing, (x, y, z), tuple(direction.ravel().tolist())), warnings
+    geometry = Geometry((*first.size, count), spacing, (x, y, z), tuple(direction.ravel().tolist()))
+    geometry, slanted = perpendicular(geometry, first.path)
+    return geometry, [*warnings, *slanted]
 
 
 def _check_claims(stack: Sequence[Frame]) -> None:

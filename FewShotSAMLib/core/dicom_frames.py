@@ -4,6 +4,7 @@ A classic file is one frame; an enhanced multi-frame file tells each frame's fac
 (DICOM PS3.3 C.7.6.16), a nuclear medicine file in its detector's.
 """
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,6 @@ import numpy as np
 import SimpleITK
 
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.files import plain_name
 from FewShotSAMLib.core.packages import import_package
 
 SEGMENTATION, LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
@@ -29,16 +29,21 @@ IMAGE_CLASSES = frozenset(
         *("13.1.3", "77.1.5.4", "1.2.1"),
     )
 )
+_CAPTURE = _STORAGE + "7"
 NAMES = {
     SEGMENTATION: "segmentation (SEG)",
     LABEL_MAP: "segmentation (SEG)",
     _STORAGE + "481.2": "dose (RTDOSE)",
     _STORAGE + "481.3": "structure set (RTSTRUCT)",
     _STORAGE + "481.5": "plan (RTPLAN)",
-    _STORAGE + "7": "secondary capture (screen shot)",
+    _CAPTURE: "secondary capture (screen shot)",
     _STORAGE + "104.1": "PDF document",
     "1.2.840.10008.1.3.10": "DICOMDIR",
 }
+RT_HINT = (
+    "In 3D Slicer with the extension SlicerRT, load it with its images, convert it to a segmentation of binary label "
+    "maps and save that as .seg.nrrd."
+)
 _NO_IMAGES = {"SEG", "RTDOSE", "RTSTRUCT", "RTPLAN", "SR", "PR", "KO", "DOC", "OT", "REG"}
 # By what images at one position differ: stack, time, acquisition, echo, diffusion, phase of the heart, kind of image.
 PHASE_TAGS = (
@@ -46,6 +51,7 @@ PHASE_TAGS = (
     *("DiffusionBValue", "StackID", "TemporalPositionIndex", "EffectiveEchoTime", "EchoTime", "FrameType"),
     *("FrameAcquisitionNumber", "NominalPercentageOfCardiacPhase", "NominalCardiacTriggerDelayTime"),
     *("ActualCardiacTriggerDelayTime", "DiffusionGradientOrientation", "AcquisitionTime", "ContentTime"),
+    *("TemporalPositionTimeOffset", "FrameAcquisitionDateTime"),
 )
 _GROUPS = {
     "ImagePositionPatient": "PlanePositionSequence",
@@ -53,6 +59,8 @@ _GROUPS = {
     **dict.fromkeys(("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"), "PixelMeasuresSequence"),
     **dict.fromkeys(("RescaleSlope", "RescaleIntercept"), "PixelValueTransformationSequence"),
     **dict.fromkeys(("StackID", "TemporalPositionIndex", "FrameAcquisitionNumber"), "FrameContentSequence"),
+    **dict.fromkeys(("FrameAcquisitionDateTime", "DimensionIndexValues"), "FrameContentSequence"),
+    "TemporalPositionTimeOffset": "TemporalPositionSequence",
     "EffectiveEchoTime": "MREchoSequence",
     **dict.fromkeys(("DiffusionBValue", "DiffusionGradientOrientation"), "MRDiffusionSequence"),
     **dict.fromkeys(
@@ -62,6 +70,7 @@ _GROUPS = {
     "ReferencedSegmentNumber": "SegmentIdentificationSequence",
 }
 _FRAME_TYPES = ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence", "PETFrameTypeSequence")
+_MOSAIC = "mosaic of slices (Siemens), which dcm2niix converts"
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +97,8 @@ class Frame:
     @property
     def normal(self) -> np.ndarray:
         """Unit vector across the slice."""
-        return np.cross(self.axes[0], self.axes[1])
+        across = np.cross(self.axes[0], self.axes[1])
+        return np.asarray(across / np.linalg.norm(across))
 
 
 @contextmanager
@@ -120,6 +130,8 @@ def sop_class(header: Any) -> str:
 def is_image(header: Any) -> bool:
     """Whether a dataset can be part of a volume."""
     uid = sop_class(header)
+    if _is_mosaic(header):
+        return False
     if uid:
         return uid in IMAGE_CLASSES
     return str(header.get("Modality", "")) not in _NO_IMAGES and "ImagePositionPatient" in header
@@ -127,8 +139,14 @@ def is_image(header: Any) -> bool:
 
 def what_it_is(header: Any) -> str:
     """The kind of a DICOM object in words."""
-    uid = sop_class(header)
-    return NAMES.get(uid) or str(header.get("Modality", "")) or "object without a kind"
+    if _is_mosaic(header):
+        return _MOSAIC
+    return NAMES.get(sop_class(header)) or str(header.get("Modality", "")) or "object without a kind"
+
+
+def _is_mosaic(header: Any) -> bool:
+    """Whether all slices of a volume are tiles of one picture, which says the place of none."""
+    return "MOSAIC" in (header.get("ImageType") or ())
 
 
 def frames_of(header: Any, path: Path) -> list[Frame]:
@@ -139,7 +157,7 @@ def frames_of(header: Any, path: Path) -> list[Frame]:
     try:
         count = int(header.get("NumberOfFrames", 1) or 1)
         per_frame = header.get("PerFrameFunctionalGroupsSequence")
-        if not 0 < count <= MOST_FRAMES or (per_frame is not None and len(per_frame) < count):
+        if not 0 < count <= MOST_FRAMES or (per_frame is not None and len(per_frame) != count):
             raise ValueError(f"{count} frames, but {len(per_frame or ())} descriptions of frames")
         if count > 1 and per_frame is None and "DetectorInformationSequence" not in header:
             return []
@@ -159,14 +177,17 @@ def _frame(header: Any, path: Path, number: int) -> Frame | None:
     if not np.isfinite(numbers).all() or min(map(float, spacing)) <= 0 or np.abs(rows).max() > 1.01:
         raise ValueError(f"its position, orientation or pixel spacing is {numbers.tolist()}")
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    if lengths.min() < 0.9:
+    if lengths.min() < 0.9 or np.linalg.norm(np.cross(*rows)) < 0.5:
         raise ValueError(f"its orientation is {rows.tolist()}")
+    size = (int(header.Columns), int(header.Rows))
+    if min(size) < 1:
+        raise ValueError(f"it has {size[0]} columns and {size[1]} rows")
     segment = _value(header, number, "ReferencedSegmentNumber")
     uid = str(header.get("SOPInstanceUID", ""))
     return Frame(
         path=path,
         number=number,
-        size=(int(header.Columns), int(header.Rows)),
+        size=size,
         position=np.array([float(value) for value in position]),
         axes=rows / lengths,
         spacing=(float(spacing[1]), float(spacing[0])),
@@ -223,8 +244,11 @@ def _phase(header: Any, number: int) -> dict[str, str]:
         sequence = header.get("PerFrameFunctionalGroupsSequence")
         item = sequence[number].get(groups) if sequence else None
         if item:
-            phase["FrameType"] = str(item[0].get("FrameType", ""))
-    return phase
+            phase |= {name: str(item[0].get(name, "")) for name in ("FrameType", "ComplexImageComponent")}
+    # By these a multi-frame file tells all of its frames apart, whatever they differ in.
+    indices = _value(header, number, "DimensionIndexValues")
+    values = [] if indices is None else np.atleast_1d(indices).tolist()
+    return phase | {f"DimensionIndexValues {n}": str(value) for n, value in enumerate(values, start=1)}
 
 
 def _positive(value: Any) -> float | None:
@@ -232,7 +256,8 @@ def _positive(value: Any) -> float | None:
 
 
 def pixels_of(path: Path) -> np.ndarray:
-    """The stored pixels of a file: (frames, rows, columns) or (frames, rows, columns, 3), not rescaled.
+    """The pixels of a file: (frames, rows, columns) or (frames, rows, columns, 3), not rescaled but looked up where
+    the file holds a table of values.
 
     Colours become RGB. Compressed pixels are decoded by pydicom's decoders or, where it has none for the compression,
     by GDCM in SimpleITK. Raises BadInputError where neither can, or the data are damaged.
@@ -242,38 +267,60 @@ def pixels_of(path: Path) -> np.ndarray:
             dataset = pydicom.dcmread(path, force=True)
             if "TransferSyntaxUID" not in dataset.file_meta:
                 dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
-            pixels = _decoded(dataset, path)
-            samples, frames = int(dataset.get("SamplesPerPixel", 1)), int(dataset.get("NumberOfFrames", 1) or 1)
+            pixels = _decoded(dataset)
+            samples = int(dataset.get("SamplesPerPixel", 1))
             colours = str(dataset.get("PhotometricInterpretation", ""))
             if samples == 3 and colours.startswith("YBR"):
                 pixels = pydicom.pixels.convert_color_space(pixels, colours, "RGB")
-            elif colours == "PALETTE COLOR":
+            elif colours == "PALETTE COLOR" and sop_class(dataset) != LABEL_MAP:
                 pixels = pydicom.pixels.apply_color_lut(pixels, dataset)
                 pixels = (pixels >> 8).astype(np.uint8) if pixels.dtype.itemsize > 1 else pixels
                 samples = pixels.shape[-1]
-        except BadInputError:
-            raise
+            elif dataset.get("ModalityLUTSequence"):
+                pixels = pydicom.pixels.apply_modality_lut(pixels, dataset)
+            shape = (int(dataset.Rows), int(dataset.Columns), *([samples] if samples > 1 else []))
+            return pixels.reshape(-1, *shape)
         except Exception as error:
             raise unreadable(path, error) from error
-    shape = (int(dataset.Rows), int(dataset.Columns), *([samples] if samples > 1 else []))
-    return pixels.reshape(frames, *shape)
 
 
-def _decoded(dataset: Any, path: Path) -> np.ndarray:
+def _decoded(dataset: Any) -> np.ndarray:
+    syntax = dataset.file_meta.TransferSyntaxUID
+    above = int(dataset.get("HighBit", 0)) + 1 - int(dataset.get("BitsStored", 1))
+    if above > 0 and not syntax.is_compressed:  # as the standard allowed until 2006, unless it is a slip
+        dataset.BitsStored = int(dataset.HighBit) + 1
+        pixels = np.asarray(dataset.pixel_array)
+        return pixels if (pixels & ((1 << above) - 1)).any() else pixels >> above
     try:
         return np.asarray(dataset.pixel_array)
     except (RuntimeError, NotImplementedError):
-        if not dataset.file_meta.TransferSyntaxUID.is_compressed:
+        if not syntax.is_compressed:
             raise
+    try:
+        return _decoded_by_gdcm(dataset)
+    except RuntimeError as error:
+        raise ValueError(f"the compression is {syntax.name}") from error
+
+
+def _decoded_by_gdcm(dataset: Any) -> np.ndarray:
+    """The pixels as stored: GDCM in ITK inverts MONOCHROME1 and rescales, by what a file says beside its pixels."""
+    pydicom = import_package("pydicom")
+    plain = pydicom.Dataset()
+    for name in ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration", "BitsAllocated"):
+        if name in dataset:
+            plain[name] = dataset[name]
+    for name in ("BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation", "PixelData"):
+        plain[name] = dataset[name]
+    if plain.PhotometricInterpretation == "MONOCHROME1":
+        plain.PhotometricInterpretation = "MONOCHROME2"
+    plain.SOPClassUID, plain.SOPInstanceUID = _CAPTURE, pydicom.uid.generate_uid()
+    plain.file_meta = dataset.file_meta
+    with tempfile.TemporaryDirectory(prefix="fewshotsam-") as folder:
         reader = SimpleITK.ImageFileReader()
         reader.SetImageIO("GDCMImageIO")
-        reader.SetFileName(plain_name(path))
-        values = SimpleITK.GetArrayFromImage(reader.Execute())
-        slope, intercept = _scale(dataset, 0)  # GDCM has applied them
-        if values.ndim != 3:
-            return values
-        kind = np.int16 if int(dataset.get("PixelRepresentation", 0)) else np.uint16
-        return np.rint((values - intercept) / slope).astype(kind)
+        reader.SetFileName(str(Path(folder) / "pixels.dcm"))
+        plain.save_as(reader.GetFileName())
+        return SimpleITK.GetArrayFromImage(reader.Execute())
 
 
 def unreadable(path: Path, error: Exception) -> BadInputError:

@@ -13,6 +13,7 @@ import numpy as np
 from FewShotSAMLib import __version__
 from FewShotSAMLib.core.dicom_frames import (
     LABEL_MAP,
+    RT_HINT,
     SEGMENTATION,
     Frame,
     frames_of,
@@ -27,7 +28,7 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.core.geometry import SLIGHT, Geometry
 from FewShotSAMLib.core.packages import import_package
-from FewShotSAMLib.core.segment import Segment, Segmentation, default_color
+from FewShotSAMLib.core.segment import Segment, Segmentation, default_color, no_paint
 
 SEG_SUFFIX = ".dcm"
 REFERENCE = "Segmentation_ReferencedSeriesInstanceUID"
@@ -41,10 +42,6 @@ _BLANKS = (
     *("StudyTime", "Modality"),
 )
 _AS_NRRD = "Let the output end in .seg.nrrd."
-_RT_HINT = (
-    "In 3D Slicer with the extension SlicerRT, load it with its images, convert it to a segmentation of binary label "
-    "maps and save that as .seg.nrrd."
-)
 
 
 def read_dicom_seg(path: Path) -> Segmentation:
@@ -56,10 +53,17 @@ def read_dicom_seg(path: Path) -> Segmentation:
     if header is None or sop_class(header) not in (SEGMENTATION, LABEL_MAP):
         what = "no DICOM segmentation" if header is None else f"a DICOM {what_it_is(header)}, not a segmentation"
         is_contours = header is not None and "RTSTRUCT" in what_it_is(header)
-        raise BadInputError(f"{path} is {what}.", _RT_HINT if is_contours else "Give a .seg.nrrd, SEG or label map.")
+        raise BadInputError(f"{path} is {what}.", RT_HINT if is_contours else "Give a .seg.nrrd, SEG or label map.")
+    if header.get("NumberOfFrames") == 0:
+        raise no_paint(path)
     frames = frames_of(header, path)
     if not frames:
-        raise BadInputError(f"{path}: the frames of this DICOM segmentation have no place in space.", _RT_HINT)
+        raise BadInputError(
+            f"{path}: the frames of this DICOM segmentation have no place in space, as those of a microscope's slide.",
+            "Give a segmentation of a CT, MR or PET.",
+        )
+    if sop_class(header) != LABEL_MAP and not all(frame.segment for frame in frames):
+        raise unreadable(path, ValueError("its frames do not say which segment they show"))
     geometry, indices = _grid(frames, path)
     pixels = pixels_of(path)
     if len(pixels) <= max(frame.number for frame in frames) or pixels.shape[1:] != frames[0].size[::-1]:
@@ -83,7 +87,7 @@ def _segmentation(
     layers, placed = _layers(_masks(frames, indices, pixels), geometry)
     segments = tuple(_segment(number, items.get(number), layer) for number, layer in placed.items())
     if not segments:
-        raise BadInputError(f"{path} holds no painted voxel.", "Paint the structure on a few slices and save it again.")
+        raise no_paint(path)
     references = header.get("ReferencedSeriesSequence")
     uid = str(references[0].get("SeriesInstanceUID", "")) if references else ""
     return Segmentation(layers, geometry, segments, {REFERENCE: uid} if uid else {}, tuple(warnings))
@@ -158,7 +162,7 @@ def _segment(number: int, item: Any, layer: int) -> Segment:
     name, color, tags = f"Segment {number}", default_color(number), {}
     if item is not None:
         name = str(item.get("SegmentLabel", "")) or name
-        if lab := item.get("RecommendedDisplayCIELabValue"):
+        if len(lab := item.get("RecommendedDisplayCIELabValue") or ()) == 3:
             red, green, blue = import_package("highdicom.color").CIELabColor.from_dicom_value(tuple(lab)).to_rgb()
             color = (red / 255, green / 255, blue / 255)
         tags = {_TERMINOLOGY: entry} if (entry := _terminology(item)) else {}
@@ -270,10 +274,6 @@ def write_dicom_seg(segmentation: Segmentation, path: Path, source: Sequence[Fra
             why = " ".join(str(error).split())[:160]
             raise BadInputError(
                 f"{path} cannot be written: the source series lacks what it needs ({why}).", _AS_NRRD
-            ) from error
-        except OSError as error:
-            raise BadInputError(
-                f"{path} could not be written ({error.strerror}).", "Check the disk's space."
             ) from error
     return warnings
 

@@ -11,11 +11,12 @@ from FewShotSAMLib.core.dicom import Step, is_dicom, no_step
 from FewShotSAMLib.core.dicom_frames import LABEL_MAP, SEGMENTATION, read_header, sop_class
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.file_kind import file_kind
-from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.geometry import SLIGHT, Geometry
 from FewShotSAMLib.core.image_io import read_image
 from FewShotSAMLib.core.intensity import PRESETS, is_ct, parse_normalisation
 from FewShotSAMLib.core.painted_axis import AXIS_NAMES
 from FewShotSAMLib.core.plane import anatomical_axes, slice_plane
+from FewShotSAMLib.core.plausibility import told_of_paint
 from FewShotSAMLib.core.segment import Segmentation
 from FewShotSAMLib.core.segmentation import read_segmentation
 from FewShotSAMLib.core.slicer_nrrd import has_segments
@@ -60,7 +61,9 @@ def volume_facts(volume: Volume) -> Facts:
         "high": window.high,
         "why": why,
     }
-    facts["warnings"] = list(volume.warnings)
+    slant = volume.geometry.slant()
+    slanted = f"Its axes are not perpendicular ({slant:.2g} voxels at the far corner), which NIfTI cannot hold."
+    facts["warnings"] = [*volume.warnings, *([slanted] if slant >= SLIGHT else [])]
     return facts
 
 
@@ -72,7 +75,7 @@ def segmentation_facts(segmentation: Segmentation, name: str) -> Facts:
     unknown: dict[tuple[str, int], list[int]] = {}
     try:
         annotation, more = annotate(segmentation)
-        axis, warnings = annotation.axis, [*warnings, *more]
+        axis, warnings = annotation.axis, [*warnings, *more, *told_of_paint(annotation)]
         unknown = _unknown_slices(annotation)
     except BadInputError as error:
         warnings.append(str(error))

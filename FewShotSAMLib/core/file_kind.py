@@ -11,6 +11,8 @@ from FewShotSAMLib.core.files import check_name, compound_suffix
 NRRD, META_IMAGE, NIFTI, MGH, DICOM, OTHER = "NRRD", "MetaImage", "NIfTI", "FreeSurfer", "DICOM", "other"
 FORMATS_HINT = "Give a NRRD, NIfTI or MetaImage file that opens in 3D Slicer, or a folder with one DICOM series."
 GZIP = b"\x1f\x8b"
+PAIR_ENDS = ((".hdr", ".hdr.gz", ".HDR"), (".img", ".img.gz", ".IMG"))
+"""How a NIfTI or Analyze header and its data end, where they are two files."""
 _HEAD = 2048
 _AS_NRRD = "Open it in the program that wrote it, or in 3D Slicer, and save the volume as .nrrd."
 
@@ -39,6 +41,8 @@ _ITK_BY_CONTENT: tuple[tuple[bytes, str], ...] = (
     (b"II*\0", "TIFFImageIO"),
     (b"MM\0*", "TIFFImageIO"),
     (b"II+\0", "TIFFImageIO"),
+    (b"\0\0\0\x0cjP  ", "JPEG2000ImageIO"),
+    (b"\xff\x4f\xff\x51", "JPEG2000ImageIO"),
     (b"# vtk DataFile", "VTKImageIO"),
 )
 
@@ -115,7 +119,7 @@ def _is_mgh(head: bytes) -> bool:
 def _header_beside(path: Path) -> Path | None:
     """The header file of a NIfTI or Analyze data file."""
     stem = path.name[: len(path.name) - len(compound_suffix(path))]
-    beside = (path.with_name(f"{stem}{end}") for end in (".hdr", ".hdr.gz", ".HDR"))
+    beside = (path.with_name(f"{stem}{end}") for end in PAIR_ENDS[0])
     return next((file for file in beside if file.is_file()), None)
 
 

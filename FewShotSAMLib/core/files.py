@@ -12,7 +12,7 @@ from pathlib import Path
 
 from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 
-COMPOUND_SUFFIXES = (".seg.nrrd", ".seg.nhdr", ".nii.gz", ".img.gz", ".tar.gz")
+COMPOUND_SUFFIXES = (".seg.nrrd", ".seg.nhdr", ".nii.gz", ".hdr.gz", ".img.gz", ".tar.gz")
 LONGEST_NAME, LONGEST_PATH = 255, 4000
 """Bytes; the limits of nearly every file system, and of systems that are not asked for more."""
 

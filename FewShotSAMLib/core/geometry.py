@@ -1,10 +1,12 @@
 """Where the voxels of a volume lie in the patient: size, spacing, origin and direction, and how two grids relate."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from FewShotSAMLib.core.errors import BadInputError
 
@@ -128,7 +130,20 @@ class Geometry:
         if forms is None:
             return []
         both = ((forms.sform, forms.sform_code), (forms.qform, forms.qform_code))
-        return [grid for matrix, code in both if code > 0 and (grid := _from_ras(matrix, self.size)) is not None]
+        found = []
+        for matrix, code in both:
+            with suppress(BadInputError):  # the form that does not count may be senseless
+                found += [Geometry.of_ras(matrix, self.size)] if code > 0 else []
+        return found
+
+    @classmethod
+    def of_ras(cls, matrix: ArrayLike, size: tuple[int, int, int], forms: Forms | None = None) -> Self:
+        """The grid of a 4 × 4 matrix from (i, j, k, 1) to RAS mm; raises BadInputError where it spans none."""
+        lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(matrix, dtype=np.float64)
+        spacing = np.linalg.norm(lps[:3, :3], axis=0)
+        with np.errstate(invalid="ignore"):
+            direction = tuple((lps[:3, :3] / spacing).ravel().tolist())
+        return cls(size, _floats(spacing), _floats(lps[:3, 3]), direction, forms)
 
     def lattice_map(self, other: "Geometry", tolerance: float = LATTICE_TOLERANCE) -> LatticeMap | None:
         """How `other` lies on our grid if each of its voxels is one of ours or of our grid continued; else None.
@@ -204,23 +219,15 @@ def _nearest_rotation(direction: tuple[float, ...]) -> tuple[float, ...]:
     return tuple((left @ right).ravel().tolist())
 
 
-def _from_ras(matrix: tuple[tuple[float, ...], ...], size: tuple[int, int, int]) -> Geometry | None:
-    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(matrix)
-    spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    try:
-        return Geometry(size, _floats(spacing), _floats(lps[:3, 3]), tuple((lps[:3, :3] / spacing).ravel().tolist()))
-    except BadInputError:  # the form that does not count may be senseless
-        return None
-
-
 def _farthest(relative: np.ndarray, linear: np.ndarray, offset: np.ndarray, size: tuple[int, int, int]) -> float:
     """The largest difference along an axis between two ways to move the corners of a grid."""
-    corners = _corners(size)
+    corners = corners_of(size)
     moved = corners @ relative[:3, :3].T + relative[:3, 3]
     return float(np.abs(moved - (corners @ linear.T + offset)).max())
 
 
-def _corners(size: tuple[int, int, int]) -> np.ndarray:
+def corners_of(size: tuple[int, int, int]) -> np.ndarray:
+    """Indices (i, j, k) of the eight corner voxels, (8, 3)."""
     return np.array(np.meshgrid(*((0, length - 1) for length in size)), dtype=np.float64).reshape(3, 8).T
 
 

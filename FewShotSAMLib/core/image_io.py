@@ -1,5 +1,7 @@
 """Reads image files by what they are, each with the library that does it right, and writes them."""
 
+import math
+import re
 import tempfile
 from pathlib import Path
 
@@ -7,7 +9,17 @@ import numpy as np
 import SimpleITK
 
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.file_kind import DICOM, FORMATS_HINT, META_IMAGE, MGH, NIFTI, NRRD, file_kind, has_no_spacing
+from FewShotSAMLib.core.file_kind import (
+    DICOM,
+    FORMATS_HINT,
+    META_IMAGE,
+    MGH,
+    NIFTI,
+    NRRD,
+    file_kind,
+    has_no_spacing,
+    head_of,
+)
 from FewShotSAMLib.core.file_kind import itk_reader as itk_reader_of
 from FewShotSAMLib.core.files import atomic_path, cannot_write, check_writable, compound_suffix, plain_name
 from FewShotSAMLib.core.geometry import SLIGHT, Geometry
@@ -15,12 +27,10 @@ from FewShotSAMLib.core.integrity import (
     check_meta_image,
     check_nrrd,
     check_written,
-    finish_list,
-    is_unfinished_list,
-    no_spacing_warning,
+    finished_list,
 )
 from FewShotSAMLib.core.nifti import read_mgh, read_nifti, write_nifti
-from FewShotSAMLib.core.stored import MODALITY_KEY, StoredImage, modality_of
+from FewShotSAMLib.core.stored import MODALITY_KEY, StoredImage, modality_of, no_spacing_warning, too_many_dimensions
 
 __all__ = ["FORMATS_HINT", "WRITABLE_SUFFIXES", "StoredImage", "check_image_output", "read_image", "write_image"]
 
@@ -51,12 +61,10 @@ def read_image(path: Path) -> StoredImage:
     if kind == MGH:
         return read_mgh(path)
     warnings = check_nrrd(path) if kind == NRRD else check_meta_image(path) if kind == META_IMAGE else []
-    image = (
-        _read_list(path)
-        if kind == META_IMAGE and is_unfinished_list(path)
-        else _read_with_itk(path, itk_reader_of(path, kind))
-    )
+    whole = finished_list(path) if kind == META_IMAGE else b""
+    image = _read_list(whole) if whole else _read_with_itk(path, itk_reader_of(path, kind))
     if has_no_spacing(path):
+        _check_pages(path, image)
         warnings = [no_spacing_warning(path, _geometry_of(image).spacing)]
     metadata = _metadata(image)
     modality = modality_of(metadata.get(MODALITY_KEY))
@@ -71,10 +79,7 @@ def _read_with_itk(path: Path, io: str) -> SimpleITK.Image:
         reader.ReadImageInformation()
         size = list(reader.GetSize())
         if any(length > 1 for length in size[3:]):
-            raise BadInputError(
-                f"{path} is a 4D image ({' x '.join(map(str, size))}).",
-                "Export one of its 3D volumes to a file of its own.",
-            )
+            raise too_many_dimensions(path, size)
         if len(size) > 3:
             reader.SetExtractSize([*size[:3], *[0] * (len(size) - 3)])
         return reader.Execute()
@@ -82,11 +87,21 @@ def _read_with_itk(path: Path, io: str) -> SimpleITK.Image:
         raise _unreadable(path, error) from error
 
 
-def _read_list(path: Path) -> SimpleITK.Image:
+def _read_list(header: bytes) -> SimpleITK.Image:
     with tempfile.TemporaryDirectory(prefix="fewshotsam-") as folder:
         copy = Path(folder) / "list.mhd"
-        finish_list(path, copy)
+        copy.write_bytes(header)
         return _read_with_itk(copy, "MetaImageIO")
+
+
+def _check_pages(path: Path, image: SimpleITK.Image) -> None:
+    """Raise BadInputError for a TIFF of ImageJ's in which only the first page is described, so that others see one."""
+    told = re.search(rb"ImageJ=\S*\s+images=(\d+)", head_of(path)[0])
+    if told and int(told[1]) > math.prod(image.GetSize()[2:]):
+        raise BadInputError(
+            f"{path} holds {told[1].decode()} slices in ImageJ's own way, of which others see one.",
+            "In Fiji, give it its voxel size and save it as NRRD.",
+        )
 
 
 def _metadata(image: SimpleITK.Image) -> dict[str, str]:
@@ -196,10 +211,12 @@ def check_suffix(path: Path, allowed: tuple[str, ...]) -> None:
 
 def _unreadable(path: Path, error: Exception) -> BadInputError:
     suffix = compound_suffix(path)
-    text = str(error)
+    text, why = str(error), ""
     if "bad_alloc" in text or "allocat" in text.lower():
         return BadInputError(f"{path} is larger than the memory, or its header is damaged.", "Crop or resample it.")
+    if told := re.search(r"\[nrrd\] \w+: ([^\n]+)\s*$", text):  # the last of its causes is the first one
+        why = f" ({told[1]})"
     kind = f"as {suffix}" if suffix else "as any image"
     return BadInputError(
-        f"{path} cannot be read {kind}: it is damaged, or no image of a kind known here.", FORMATS_HINT
+        f"{path} cannot be read {kind}: it is damaged, or no image of a kind known here{why}.", FORMATS_HINT
     )

@@ -6,15 +6,15 @@ size that is not given, and asks for as much memory as a damaged header says.
 
 import gzip
 import math
-import os
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, NoReturn, TypeVar
+from typing import BinaryIO, TypeVar
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import compound_suffix
+from FewShotSAMLib.core.stored import check_room, check_spacing, no_spacing_warning, too_many_dimensions
 
 Number = TypeVar("Number", int, float)
 _CHUNK = 1 << 20
@@ -23,6 +23,8 @@ _MOST_HEADER = 16 << 20
 _LONGEST_FIELD = 2000
 """Bytes. ITK's readers take memory that is not theirs at longer lines, and at more dimensions than these."""
 _MOST_DIMENSIONS = 10
+_TEXTS, _LONGEST_NUMBER = ("ascii", "text", "txt"), 100
+"""Characters. Teem writes longer ones, such as numbers with commas between them, over memory that is not theirs."""
 _MOST_FILES = 100_000
 MOST_EXPANSION = 1032
 """How much longer than its packed form data can be; the limit of the deflate format."""
@@ -36,11 +38,15 @@ _NRRD_BYTES = {
     **dict.fromkeys(("uint64", "uint64_t", "double"), 8),
     "float": 4,
 }
+_IN_SPACE = ("domain", "space", "???", "none")
+"""Kinds of axes along which voxels have a size."""
 _META_BYTES = {"CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "LONG": 4, "ULONG": 4, "FLOAT": 4}
+_MATRICES = ("transformmatrix", "rotation", "orientation")
 _META_BYTES |= {"LONG_LONG": 8, "ULONG_LONG": 8, "DOUBLE": 8}
 _ENDS = {".png": b"IEND\xaeB`\x82", ".jpg": b"\xff\xd9"}
 """How pictures end."""
 _NIFTI_HEAD = 352
+_ZLIB_OR_GZIP = 47
 _COPY = "Copy, download or export it again."
 
 
@@ -65,31 +71,15 @@ def check_nrrd(path: Path) -> list[str]:
                 f"The voxels in {path} are packed with bzip2, which 3D Slicer does not read either.",
                 "Save it with gzip, for example by pynrrd: nrrd.write(name, *nrrd.read(FILE)).",
             )
-        if len(sizes) > 3 and sizes[-1] > 1 and fields.get("space directions", "").endswith("none"):
-            raise BadInputError(
-                f"{path} is a 4D image ({' x '.join(map(str, sizes))}).",
-                "Export one of its 3D volumes to a file of its own.",
-            )
+        is_last = fields.get("space directions", "").endswith("none") and sizes[-1] > 1
+        if len(sizes) > 3 and (is_last or "time" in fields.get("kinds", "")):
+            raise too_many_dimensions(path, sizes)
         simple = not any(name in fields for name in ("line skip", "lineskip", "byte skip", "byteskip"))
         try:
             _check_nrrd_data(path, stream, detached, encoding, expected, simple)
         except (EOFError, OSError, zlib.error) as error:
             raise _damaged(path) from error
-    return _check_nrrd_grid(path, fields, len(sizes))
-
-
-def check_room(path: Path, length: int) -> int:
-    """The length, in bytes. Raises BadInputError where that is more than all of the computer's memory."""
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # Windows
-        return length
-    if length > memory > 0:
-        raise BadInputError(
-            f"{path} holds {length / 1e9:.4g} GB, more than this computer's memory of {memory / 1e9:.3g} GB.",
-            "Crop or resample it, or read it on a larger computer.",
-        )
-    return length
+    return _check_nrrd_grid(path, fields, sizes)
 
 
 def _check_nrrd_data(path: Path, stream: BinaryIO, detached: str, encoding: str, expected: int, simple: bool) -> None:
@@ -103,14 +93,11 @@ def _check_nrrd_data(path: Path, stream: BinaryIO, detached: str, encoding: str,
 
 
 def _check_nrrd_stream(path: Path, stream: BinaryIO, encoding: str, expected: int, simple: bool) -> None:
-    left = _left(stream)
-    if encoding == "raw":
-        if left < expected:
-            raise _damaged(path)
-    elif encoding in ("gzip", "gz"):
-        if expected > left * MOST_EXPANSION or (simple and gunzipped_length(stream) < expected):
-            raise _damaged(path)
-    elif expected > left * MOST_EXPANSION:
+    if (
+        expected > _left(stream) * (1 if encoding == "raw" else MOST_EXPANSION)
+        or (encoding in ("gzip", "gz") and simple and gunzipped_length(stream) < expected)
+        or (encoding in _TEXTS and re.search(rb"\S{%d}" % _LONGEST_NUMBER, stream.read()))
+    ):
         raise _damaged(path)
 
 
@@ -125,22 +112,16 @@ def check_written(path: Path, length: int = 0) -> None:
     else:
         try:
             with path.open("rb") as stream:
-                is_whole = (
-                    _ends_well(stream, suffix) if suffix in _ENDS else _unpacked(stream, suffix) >= length + _NIFTI_HEAD
-                )
+                if end := _ENDS.get(suffix):
+                    stream.seek(-len(end), 2)
+                    is_whole = stream.read() == end
+                else:
+                    unpacked = gunzipped_length(stream) if suffix.endswith(".gz") else _left(stream)
+                    is_whole = unpacked >= length + _NIFTI_HEAD
         except (EOFError, OSError, zlib.error) as error:
             raise _damaged(path) from error
         if not is_whole:
             raise _damaged(path)
-
-
-def _ends_well(stream: BinaryIO, suffix: str) -> bool:
-    stream.seek(-len(_ENDS[suffix]), 2)
-    return stream.read() == _ENDS[suffix]
-
-
-def _unpacked(stream: BinaryIO, suffix: str) -> int:
-    return gunzipped_length(stream) if suffix.endswith(".gz") else _left(stream)
 
 
 def data_file_of(path: Path, is_nrrd: bool) -> tuple[Path, ...]:
@@ -171,16 +152,16 @@ def _check_total(path: Path, files: Sequence[Path], expected: int) -> None:
         raise _damaged(path)
 
 
-def _check_nrrd_grid(path: Path, fields: Mapping[str, str], dimension: int) -> list[str]:
+def _check_nrrd_grid(path: Path, fields: Mapping[str, str], sizes: Sequence[int]) -> list[str]:
     directions = re.findall(r"none|\([^)]*\)", fields.get("space directions", ""))
     lengths: list[float | None] = []
     if directions:
-        vectors = [None if text == "none" else _numbers(text, float, path, "space directions") for text in directions]
-        lengths = [math.hypot(*vector) for vector in vectors if vector is not None]
+        vectors = [[] if text == "none" else _numbers(text, float, path, "space directions") for text in directions]
+        lengths = [math.hypot(*vector) if vector else None for vector in vectors]
     elif "spacings" in fields:
         given = _numbers(fields["spacings"], float, path, "spacings")
         lengths = [None if math.isnan(value) else abs(value) for value in given]
-    _check_spacing(path, [length for length in lengths if length is not None])
+    check_spacing(path, [length for length in lengths if length is not None])
     origin = fields.get("space origin", "")
     if origin and not all(map(math.isfinite, _numbers(origin, float, path, "space origin"))):
         raise BadInputError(f"The origin of {path} is {origin}: it lies nowhere.", "Correct its header.")
@@ -188,18 +169,11 @@ def _check_nrrd_grid(path: Path, fields: Mapping[str, str], dimension: int) -> l
     units = set(re.findall(r'"([^"]*)"', fields.get("space units", ""))) - {"mm", "millimeter", "millimeters", ""}
     if units:
         warnings.append(f"{path.name} gives its voxel size in {', '.join(sorted(units))}; it was read as mm, as usual.")
-    if sum(length is not None for length in lengths) < min(2, dimension):
-        warnings.append(no_spacing_warning(path))
+    kinds = fields.get("kinds", "").split() or ["domain"] * len(sizes)
+    spatial = min(3, sum(kind in _IN_SPACE for kind in kinds))
+    if sum(length is not None for length in lengths) < min(spatial, sum(size > 1 for size in sizes)):
+        warnings.append(no_spacing_warning(path, [length or 1.0 for length in lengths[:3]] or [1.0] * 3))
     return warnings
-
-
-def no_spacing_warning(path: Path, taken: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> str:
-    """What is said of a file without voxel size, for which `taken` mm stand."""
-    size = " x ".join(f"{length:.4g}" for length in taken)
-    return (
-        f"{path.name} does not say how large its voxels are; {size} mm was taken. Sizes in mm and ml are not to be "
-        "trusted: save it as .nrrd with its voxel size."
-    )
 
 
 def check_meta_image(path: Path) -> list[str]:
@@ -220,58 +194,80 @@ def check_meta_image(path: Path) -> list[str]:
         stated = _whole(fields.get("compresseddatasize", "")) if packed else None
         try:
             if where.upper() == "LOCAL":
-                _check_meta_stream(path, stream, expected, packed, stated)
+                if fields.get("headersize", "0") not in ("0", "-1"):
+                    raise BadInputError(
+                        f"{path} says that bytes are to be skipped (HeaderSize), but holds the voxels itself.",
+                        "Take that line from its header.",
+                    )
+                _check_meta_stream(path, stream, expected, packed, stated, is_own=True)
             elif len(files := data_file_of(path, is_nrrd=False)) == 2 and not where.upper().startswith("LIST"):
                 with files[1].open("rb") as data:
-                    _check_meta_stream(path, data, expected, packed, stated)
+                    _check_meta_stream(path, data, expected, packed, stated, is_own=False)
             else:
                 _check_meta_list(path, where, files[1:], sizes)
                 _check_total(path, files[1:], 0 if packed else expected)
         except (EOFError, OSError, zlib.error) as error:
             raise _damaged(path) from error
     spacing = fields.get("elementspacing", fields.get("elementsize", ""))
-    _check_spacing(path, _numbers(spacing, float, path, "spacing"))
-    for name in ("offset", "position", "origin", "transformmatrix", "rotation", "orientation"):
-        if not all(map(math.isfinite, _numbers(fields.get(name, ""), float, path, name))):
+    check_spacing(path, _numbers(spacing, float, path, "spacing"))
+    scale = [fields.get(f"elementtointensityfunction{name}", "") for name in ("slope", "offset")]
+    if any(
+        _numbers(text, float, path, "scale") not in ([], [usual]) for text, usual in zip(scale, (1, 0), strict=True)
+    ):
+        raise BadInputError(
+            f"{path} scales its values (ElementToIntensityFunction), which 3D Slicer passes over.",
+            "Save it with the scaled values as .nrrd.",
+        )
+    for name in ("elementspacing", "offset", "position", "origin", "transformmatrix", "rotation", "orientation"):
+        numbers = _numbers(fields.get(name, ""), float, path, name)
+        if not all(map(math.isfinite, numbers)):
             raise BadInputError(f"The {name} of {path} is {fields[name]}: it lies nowhere.", "Correct its header.")
+        if len(numbers) not in (0, len(sizes) ** (2 if name in _MATRICES else 1)):
+            raise BadInputError(f"{path} is damaged: its {name} has {len(numbers)} numbers.", _COPY)
     return [] if spacing else [no_spacing_warning(path)]
 
 
-def _check_meta_stream(path: Path, stream: BinaryIO, expected: int, packed: bool, stated: int | None) -> None:
+def _check_meta_stream(
+    path: Path, stream: BinaryIO, expected: int, packed: bool, stated: int | None, is_own: bool
+) -> None:
     """stated: the length of the packed data by the header; SimpleITK reads no more, and takes memory as it is for the
-    rest."""
+    rest. Without it, it takes that for all voxels that the header's own file holds (is_own), or that others follow."""
     left = _left(stream)
     if expected > left * (MOST_EXPANSION if packed else 1):
         raise _damaged(path)
     if packed:
         begun = stream.tell()
         length, used = _verify_zlib(stream)
-        if length < expected or (stated is not None and begun + stated < used):
+        if length < expected or (left != used - begun if stated is None else begun + stated < used):
             raise _damaged(path)
+        if is_own and stated is None:
+            raise BadInputError(
+                f"{path} does not say how long its packed voxels are, without which others read something else.",
+                f"Add the line CompressedDataSize = {used - begun} to its header, before ElementDataFile.",
+            )
 
 
 def _check_meta_list(path: Path, where: str, files: Sequence[Path], sizes: Sequence[int]) -> None:
     """Raise BadInputError where a list has not as many files as there are slices; SimpleITK takes memory as it is."""
     dimensions = _whole(where.upper().removeprefix("LIST").strip().removesuffix("D")) or len(sizes) - 1
     wanted = math.prod(sizes[dimensions:])
+    if dimensions >= len(sizes):
+        raise BadInputError(f"{path} lists files of whole volumes.", "Name the file itself in ElementDataFile.")
     if len(files) < wanted:
         raise BadInputError(f"{path} lists {len(files)} files of data, not {wanted}.", _COPY)
 
 
-def is_unfinished_list(path: Path) -> bool:
-    """Whether a MetaImage header ends with a list whose last line has no end: SimpleITK does not see that line."""
+def finished_list(path: Path) -> bytes:
+    """A MetaImage header with a list whose last line has no end, which SimpleITK does not see, as a whole one, with
+    the files as they are to be found from anywhere; empty for other headers."""
     with path.open("rb") as stream:
-        fields = _meta_fields(stream, path)
-        return fields.get("elementdatafile", "").upper().startswith("LIST") and not stream.read().endswith(b"\n")
-
-
-def finish_list(path: Path, copy: Path) -> None:
-    """Write such a header whole, with the files as they are to be found from anywhere."""
-    with path.open("rb") as stream:
-        _meta_fields(stream, path)
-        head = path.read_bytes()[: stream.tell()]
-    names = [str(file.resolve()) for file in data_file_of(path, is_nrrd=False)[1:]]
-    copy.write_bytes(head + "".join(f"{name}\n" for name in names).encode("utf-8", "surrogateescape"))
+        is_list = _meta_fields(stream, path).get("elementdatafile", "").upper().startswith("LIST")
+        length = stream.tell()
+        if not is_list or stream.read().endswith(b"\n"):
+            return b""
+        stream.seek(0)
+        names = "".join(f"{file.resolve()}\n" for file in data_file_of(path, is_nrrd=False)[1:])
+        return stream.read(length) + names.encode("utf-8", "surrogateescape")
 
 
 def _nrrd_fields(stream: BinaryIO, path: Path) -> dict[str, str]:
@@ -324,20 +320,6 @@ def _whole(text: str) -> int | None:
     return int(text) if re.fullmatch(r"\d{1,9}", text.strip()) else None
 
 
-def _check_spacing(path: Path, spacing: list[float]) -> None:
-    if not all(math.isfinite(length) and length > 0 for length in spacing):
-        refuse_spacing(path, spacing)
-
-
-def refuse_spacing(path: Path, spacing: list[float]) -> NoReturn:
-    """Raise the BadInputError for a voxel size that is 0, negative, infinite or no number."""
-    shown = ", ".join(f"{length:g}" for length in spacing)
-    raise BadInputError(
-        f"The spacing of {path} is {shown}, so that its voxels have no size.",
-        "Correct it in the file's header, or in 3D Slicer: module Volumes, Volume Information, Image Spacing.",
-    )
-
-
 def _beside(path: Path, name: str) -> Path:
     """The data file that a header names; raises BadInputError where it is missing."""
     data = path.parent / name
@@ -375,7 +357,7 @@ def drain(content: BinaryIO | gzip.GzipFile) -> int:
 
 def _verify_zlib(stream: BinaryIO) -> tuple[int, int]:
     """Unpack to the end, which verifies the checksum; how long it is unpacked, and where in the stream it ends."""
-    decompressor = zlib.decompressobj()
+    decompressor = zlib.decompressobj(_ZLIB_OR_GZIP)
     pending, length = b"", 0
     while not decompressor.eof:
         pending = pending or stream.read(_CHUNK)

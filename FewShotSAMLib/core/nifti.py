@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.file_kind import GZIP
+from FewShotSAMLib.core.file_kind import GZIP, PAIR_ENDS
 from FewShotSAMLib.core.files import compound_suffix
-from FewShotSAMLib.core.geometry import Forms, Geometry, perpendicular
-from FewShotSAMLib.core.integrity import MOST_EXPANSION, check_room, drain, refuse_spacing
+from FewShotSAMLib.core.geometry import Forms, Geometry, corners_of, perpendicular
+from FewShotSAMLib.core.integrity import MOST_EXPANSION, drain
 from FewShotSAMLib.core.packages import import_package
-from FewShotSAMLib.core.stored import StoredImage
+from FewShotSAMLib.core.stored import StoredImage, check_room, check_spacing, too_many_dimensions
 
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _LARGEST_HEADER = 540
@@ -61,7 +61,7 @@ def read_mgh(path: Path) -> StoredImage:
         if content[:2] == GZIP:
             content = gzip.decompress(content)
         image = nibabel.MGHImage.from_stream(io.BytesIO(content))
-        voxels = np.asarray(image.dataobj).squeeze()
+        voxels = np.asarray(image.dataobj)
         matrix = np.asarray(image.affine, dtype=np.float64)
     except Exception as error:
         raise BadInputError(
@@ -102,17 +102,17 @@ def _is_orthonormal(matrix: np.ndarray) -> bool:
 def pair_of(path: Path) -> tuple[Path, Path]:
     """Header and data file of what is named; the same one twice for a single file."""
     suffix = compound_suffix(path)
-    if suffix not in (".hdr", ".img", ".img.gz"):
+    if suffix not in (".hdr", ".hdr.gz", ".img", ".img.gz"):
         return path, path
-    stem = path.name[: len(path.name) - len(suffix)]
-    ends = ((".hdr", ".HDR"), (".img", ".img.gz", ".IMG")) if suffix != ".img.gz" else ((".hdr",), (".img.gz",))
+    stem, is_header = path.name[: len(path.name) - len(suffix)], suffix.startswith(".hdr")
     found = []
-    for given, names in zip((suffix == ".hdr", suffix != ".hdr"), ends, strict=True):
+    for given, ends in zip((is_header, not is_header), PAIR_ENDS, strict=True):
+        names = sorted(ends, key=lambda end: end.endswith(".gz") != suffix.endswith(".gz"))  # those alike first
         file = path if given else next((f for end in names if (f := path.with_name(stem + end)).is_file()), None)
         if file is None:
-            what = "data" if suffix == ".hdr" else "header"
+            what = "data" if is_header else "header"
             raise BadInputError(
-                f"{path} has no {what} file: {stem}{names[0]} is not there.", f"Copy it too, to {path.parent}."
+                f"{path} has no {what} file: {stem}{ends[0]} is not there.", f"Copy it too, to {path.parent}."
             )
         found.append(file)
     return found[0], found[1]
@@ -137,7 +137,7 @@ def _header(head: bytes, path: Path) -> Any:
         b"n+2\0": nibabel.Nifti2Header,
         b"ni2\0": nibabel.nifti2.Nifti2PairHeader,
     }
-    kind = kinds.get(head[4:8], kinds.get(head[344:348], nibabel.AnalyzeHeader))
+    kind = kinds.get(head[4:8], kinds.get(head[344:348], nibabel.Spm2AnalyzeHeader))
     if len(head) < kind.template_dtype.itemsize:
         raise EOFError("the header is cut off")
     return kind(head[: kind.template_dtype.itemsize], check=False)
@@ -152,10 +152,7 @@ def _shape(header: Any, path: Path) -> tuple[int, ...]:
     while len(lengths) > 3 and lengths[-1] == 1:
         lengths.pop()
     if len(lengths) > 3:
-        raise BadInputError(
-            f"{path} is a 4D image ({' x '.join(map(str, lengths))}).",
-            "Export one of its 3D volumes to a file of its own.",
-        )
+        raise too_many_dimensions(path, lengths)
     return (*lengths, *[1] * (3 - len(lengths)))
 
 
@@ -221,21 +218,21 @@ def _geometry(header: Any, size: tuple[int, int, int], path: Path) -> tuple[Geom
     if size[2] == 1 and not zooms[2] > 0:
         zooms[2] = 1.0
     if not hasattr(header, "get_sform"):  # Analyze 7.5
-        _check(zooms, path)
+        check_spacing(path, zooms)
         return Geometry(size, (zooms[0], zooms[1], zooms[2])), [_no_orientation(path, "Analyze files do not say it")]
     scale = _MM.get(int(header["xyzt_units"]) & 7, 1.0)
     zooms = [length * scale for length in zooms]
     sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
     sform = _millimetres(header.get_sform(), scale)
     if sform_code <= 0 and qform_code <= 0:
-        _check(zooms, path)
+        check_spacing(path, zooms)
         forms = Forms(_matrix(sform), 0, _matrix(_millimetres(_qform(header, path), scale)), 0)
         return Geometry(size, (zooms[0], zooms[1], zooms[2]), forms=forms), [
             _no_orientation(path, "sform and qform have the code 0")
         ]
     takes_sform = sform_code == _SCANNER or sform_code > 0 >= qform_code
     if not takes_sform or qform_code > 0:
-        _check([float(length) * scale for length in header["pixdim"][1:4]] if size[2] > 1 else zooms, path)
+        check_spacing(path, [float(length) * scale for length in header["pixdim"][1:4]] if size[2] > 1 else zooms)
     qform = _millimetres(_qform(header, path), scale) if qform_code > 0 else _plain(zooms)
     forms = Forms(_matrix(sform), max(sform_code, 0), _matrix(qform), max(qform_code, 0))
     chosen, name = (sform, "sform") if takes_sform else (qform, "qform")
@@ -267,32 +264,17 @@ def _millimetres(matrix: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _matrix(matrix: np.ndarray) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(float(value) for value in row) for row in matrix)
+    return tuple(map(tuple, matrix.tolist()))
 
 
 def _from_matrix(
     matrix: np.ndarray, size: tuple[int, int, int], path: Path, forms: Forms | None = None
 ) -> tuple[Geometry, list[str]]:
     """The grid of a matrix from (i, j, k) to RAS mm, with perpendicular axes, and what had to be changed for them."""
-    lps = _TO_LPS @ matrix
-    if not np.isfinite(lps).all():
+    if not np.isfinite(matrix).all():
         raise BadInputError(f"The orientation of {path} holds values that are no numbers.", "Correct its header.")
-    spacing = [float(length) for length in np.linalg.norm(lps[:3, :3], axis=0)]
-    _check(spacing, path)
-    direction = lps[:3, :3] / spacing
-    stored = Geometry(
-        size,
-        (spacing[0], spacing[1], spacing[2]),
-        (float(lps[0, 3]), float(lps[1, 3]), float(lps[2, 3])),
-        tuple(direction.ravel().tolist()),
-        forms,
-    )
-    return perpendicular(stored, path)
-
-
-def _check(spacing: list[float], path: Path) -> None:
-    if not all(math.isfinite(length) and length > 0 for length in spacing):
-        refuse_spacing(path, spacing)
+    check_spacing(path, np.linalg.norm(matrix[:3, :3], axis=0).tolist())
+    return perpendicular(Geometry.of_ras(matrix, size, forms), path)
 
 
 def _no_orientation(path: Path, why: str) -> str:
@@ -303,15 +285,7 @@ def _no_orientation(path: Path, why: str) -> str:
 
 
 def _disagreement(sform: np.ndarray, qform: np.ndarray, geometry: Geometry, used: str, path: Path) -> list[str]:
-    corners = np.array(
-        [
-            [i, j, k, 1]
-            for i in (0, geometry.size[0] - 1)
-            for j in (0, geometry.size[1] - 1)
-            for k in (0, geometry.size[2] - 1)
-        ],
-        dtype=np.float64,
-    )
+    corners = np.column_stack([corners_of(geometry.size), np.ones(8)])
     apart = float(np.linalg.norm((corners @ (sform - qform).T)[:, :3], axis=1).max())
     if apart < _NOTICEABLE * min(geometry.spacing):
         return []

@@ -1,7 +1,8 @@
 """Notices paint that cannot be meant: the image as its own annotation, nothing left to predict, a slice half done."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,12 +32,37 @@ def check_is_paint(segmentation: Segmentation, volume: Volume) -> None:
     for layer in segmentation.layers:
         if not volume.is_rgb and np.array_equal(layer, volume.voxels):
             raise BadInputError("The annotation is the volume itself.", _HINT)
-    labelled = sum(int(np.count_nonzero(plane.any(axis=0))) for plane in np.moveaxis(segmentation.layers, 1, 0))
-    if labelled >= _EVERYWHERE * segmentation.layers[0].size and volume.geometry.size[2] > 1:
-        raise BadInputError(
-            "The annotation is labelled everywhere, on every slice: there is nothing to predict.",
-            f"{_HINT} What belongs to no segment stays 0.",
-        )
+    if volume.geometry.size[2] > 1:
+        _check_unlabelled(segmentation)
+
+
+def is_everywhere(labelled: int, size: int) -> bool:
+    """Whether labels fill a volume of `size` voxels."""
+    return labelled >= _EVERYWHERE * size
+
+
+def everywhere() -> BadInputError:
+    """The error for labels that fill the volume."""
+    return BadInputError(
+        "The annotation is labelled everywhere, on every slice: there is nothing to predict.",
+        f"{_HINT} What belongs to no segment stays 0.",
+    )
+
+
+def nothing_left(count: int) -> BadInputError:
+    """The error for a volume whose `count` slices are all known."""
+    return BadInputError(
+        f"All {count} slices are painted or declared empty: there is nothing left to predict.", hint("choose-painted")
+    )
+
+
+def told_of_paint(annotation: Annotation) -> list[str]:
+    """All that would be said of an annotation before a run, what ends it as well."""
+    try:
+        _check_unlabelled(annotation.segmentation)
+        return odd_paint(annotation)
+    except BadInputError as error:
+        return [error.message]
 
 
 def odd_paint(annotation: Annotation) -> list[str]:
@@ -46,18 +72,51 @@ def odd_paint(annotation: Annotation) -> list[str]:
     """
     count = annotation.segmentation.geometry.shape[annotation.axis]
     if len(annotation.complete) == count > 1:
-        raise BadInputError(
-            f"All {count} slices are painted or declared empty: there is nothing left to predict.",
-            hint("choose-painted"),
-        )
-    painted = annotation.painted
+        raise nothing_left(count)
+    areas = {index: np.bincount(annotation.classes(index).ravel(), minlength=256) for index in annotation.painted}
+    sought = {index: annotation.sought(index) for index in annotation.painted}
+    return paint_warnings(
+        annotation.painted,
+        [
+            Paint(
+                segment.name,
+                odd_slices({index: int(area[label]) for index, area in areas.items() if area[label]}),
+                [index for index, labels in sought.items() if label in labels],
+            )
+            for label, segment in enumerate(annotation.segmentation.segments, start=1)
+        ],
+    )
+
+
+class Paint(NamedTuple):
+    """Of one segment the slices on which it is odd (`odd_slices`), and those painted for others on which it is looked
+    for."""
+
+    name: str
+    odd: Sequence[int]
+    sought: Sequence[int]
+
+
+def paint_warnings(painted: Sequence[int], segments: Sequence[Paint]) -> list[str]:
+    """What is said of painted slices, sorted, and of the segments on them."""
     warnings = []
     if len(painted) >= _FULL_RUN and painted[-1] - painted[0] + 1 == len(painted):
         warnings.append(
             f"Every slice from {painted[0]} to {painted[-1]} is painted: only what lies beyond them is predicted. If "
             "this is a finished segmentation, choose a few of these slices to learn from."
         )
-    return warnings + _half_done(annotation) + _painted_for_others(annotation)
+    warnings += [
+        f"“{each.name}” is much smaller on slice {_listed(each.odd)} than on the painted slices beside it. If it "
+        "is not painted completely there, complete it, or leave that slice out of those to learn from."
+        for each in segments
+        if each.odd
+    ]
+    return warnings + [
+        f"“{each.name}” is not painted on slice {_listed(each.sought)}, where others are, and is looked for "
+        f"there. Where there is none of it, declare the slice empty of “{each.name}”."
+        for each in segments
+        if each.sought
+    ]
 
 
 def odd_slices(areas: Mapping[int, int]) -> list[int]:
@@ -75,32 +134,11 @@ def odd_slices(areas: Mapping[int, int]) -> list[int]:
     return sorted(odd.union(index for index, area in held if area <= min(_STRAY_PIXELS, _STRAY_SHARE * most)))
 
 
-def _half_done(annotation: Annotation) -> list[str]:
-    """Slices that are odd, for each segment."""
-    warnings = []
-    areas = {index: np.bincount(annotation.classes(index).ravel(), minlength=256) for index in annotation.painted}
-    for label, segment in enumerate(annotation.segmentation.segments, start=1):
-        odd = odd_slices({index: int(area[label]) for index, area in areas.items() if area[label]})
-        if odd:
-            warnings.append(
-                f"“{segment.name}” is much smaller on slice {_listed(odd)} than on the painted slices beside it. If it "
-                "is not painted completely there, complete it, or leave that slice out of those to learn from."
-            )
-    return warnings
+def _check_unlabelled(segmentation: Segmentation) -> None:
+    labelled = sum(int(np.count_nonzero(plane.any(axis=0))) for plane in np.moveaxis(segmentation.layers, 1, 0))
+    if is_everywhere(labelled, segmentation.layers[0].size):
+        raise everywhere()
 
 
-def _painted_for_others(annotation: Annotation) -> list[str]:
-    """Slices painted for some segments on which others have to be looked for."""
-    sought = {index: annotation.sought(index) for index in annotation.painted}
-    warnings = []
-    for label, segment in enumerate(annotation.segmentation.segments, start=1):
-        if slices := [index for index, labels in sought.items() if label in labels]:
-            warnings.append(
-                f"“{segment.name}” is not painted on slice {_listed(slices)}, where others are, and is looked for "
-                f"there. Where there is none of it, declare the slice empty of “{segment.name}”."
-            )
-    return warnings
-
-
-def _listed(slices: list[int], most: int = 5) -> str:
+def _listed(slices: Sequence[int], most: int = 5) -> str:
     return ", ".join(map(str, slices[:most])) + (", ..." if len(slices) > most else "")

@@ -3,6 +3,7 @@
 import colorsys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -100,3 +101,8 @@ def segments_of_labels(values: Sequence[int]) -> tuple[Segment, ...]:
         Segment(f"Segment_{value}", f"Segment {value}", default_color(value), value, color_auto_generated=True)
         for value in values
     )
+
+
+def no_paint(path: Path) -> BadInputError:
+    """The error for a segmentation without a voxel."""
+    return BadInputError(f"{path} holds no painted voxel.", "Paint the structure on a few slices and save it again.")

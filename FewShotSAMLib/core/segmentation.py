@@ -17,6 +17,7 @@ from FewShotSAMLib.core.segment import (
     LARGEST_LABEL,
     Segment,
     Segmentation,
+    no_paint,
     segments_of_labels,
 )
 from FewShotSAMLib.core.slicer_nrrd import has_segments, parse_fields, parse_segments, write_seg_nrrd
@@ -62,7 +63,7 @@ def read_segmentation(path: Path | str) -> Segmentation:
         segments = segments_of_labels([int(value) for value in np.flatnonzero(seen[0])])
     layers, warnings = _without_strangers(layers, seen, segments)
     if not any(seen[segment.layer, segment.label_value] for segment in segments):
-        raise BadInputError(f"{path} holds no painted voxel.", "Paint the structure on a few slices and save it again.")
+        raise no_paint(path)
     return Segmentation(layers, stored.geometry, segments, parse_fields(stored.metadata), stored.warnings + warnings)
 
 

@@ -1,12 +1,16 @@
-"""What an image file holds, as the readers hand it on."""
+"""What an image file holds, as the readers hand it on, and what they all say of one that cannot be right."""
 
+import math
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.geometry import Geometry
 
 MODALITY_KEY = "0008|0060"
@@ -34,3 +38,43 @@ def modality_of(text: str | None) -> str:
     """DICOM's modality as somebody wrote it down; "" where it is none."""
     text = (text or "").strip()
     return text if _CODE_STRING.fullmatch(text) else ""
+
+
+def check_room(path: Path, length: int) -> int:
+    """The length, in bytes. Raises BadInputError where that is more than all of the computer's memory."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # Windows
+        return length
+    if length > memory > 0:
+        raise BadInputError(
+            f"{path} holds {length / 1e9:.4g} GB, more than this computer's memory of {memory / 1e9:.3g} GB.",
+            "Crop or resample it, or read it on a larger computer.",
+        )
+    return length
+
+
+def check_spacing(path: Path, spacing: Sequence[float]) -> None:
+    """Raise BadInputError for a voxel size that is 0, negative, infinite or no number."""
+    if all(math.isfinite(length) and length > 0 for length in spacing):
+        return
+    shown = ", ".join(f"{length:g}" for length in spacing)
+    raise BadInputError(
+        f"The spacing of {path} is {shown}, so that its voxels have no size.",
+        "Correct it in the file's header, or in 3D Slicer: module Volumes, Volume Information, Image Spacing.",
+    )
+
+
+def no_spacing_warning(path: Path, taken: Sequence[float] = (1.0, 1.0, 1.0)) -> str:
+    """What is said of a file without voxel size, for which `taken` mm stand."""
+    size = " x ".join(f"{length:.4g}" for length in taken)
+    return (
+        f"{path.name} does not say how large its voxels are; {size} mm was taken. Sizes in mm and ml are not to be "
+        "trusted: save it as .nrrd with its voxel size."
+    )
+
+
+def too_many_dimensions(path: Path, sizes: Sequence[int]) -> BadInputError:
+    """The error for a file of several volumes."""
+    what = " x ".join(map(str, sizes))
+    return BadInputError(f"{path} is a 4D image ({what}).", "Export one of its 3D volumes to a file of its own.")

@@ -14,6 +14,8 @@ from FewShotSAMLib.core.files import check_name, compound_suffix
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.image_io import FORMATS_HINT, StoredImage, read_image
 
+_NO_RGB = ("HSV-color", "XYZ-color", "3-normal", "covariant-vector", "point", "quaternion")
+
 
 @dataclass(frozen=True, eq=False)
 class Volume:
@@ -84,7 +86,7 @@ def _scalar_or_rgb(stored: StoredImage, path: Path) -> np.ndarray:
             f"{path} holds {voxels.shape[3]} volumes in one file (4D, such as time points or echoes).",
             "Export one of them to a file of its own.",
         )
-    if voxels.shape[3] in (3, 4) and voxels.dtype == np.uint8:
+    if voxels.shape[3] in (3, 4) and voxels.dtype == np.uint8 and kind not in _NO_RGB:
         return voxels[..., :3]
     raise BadInputError(
         f"{path} holds {voxels.shape[3]} values of type {voxels.dtype} per voxel, neither a grey nor a colour volume.",

@@ -299,7 +299,7 @@ class WebApp:
             "several": self.several.contents(),
             "has_model": self.session.learned_model is not None,
             "leftovers": leftover_rows(self.session.kept.left),
-            "facts": facts_contents(self.facts.look(session.target, session.axis, session.painted, self.volume)),
+            "facts": facts_contents(self.facts.look(session.target, session.found, self.volume)),
             "segments": segment_rows(segments),
             "active_segment": self.segments.chosen,
             "painted": painted_rows(self.session.painted, self.thumbnails.picture, segments),

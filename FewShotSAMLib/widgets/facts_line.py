@@ -25,7 +25,7 @@ class FactsLine:
     def update(self) -> None:
         """Show what is known now."""
         session = self._services.session
-        facts = self._facts.look(session.target, session.axis, session.painted)
+        facts = self._facts.look(session.target, session.found)
         if facts is None:
             self._show("", "")
             return

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.core.facts import Facts, volume_facts
+from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.plane import slice_plane
+from FewShotSAMLib.core.plausibility import Paint, everywhere, is_everywhere, nothing_left, paint_warnings
 from FewShotSAMLib.core.volume import Volume, volume_of
-from FewShotSAMLib.workflow.painted_slices import PaintedSlice
+from FewShotSAMLib.workflow.painted_slices import Found, PaintedSlice
 from FewShotSAMLib.workflow.scene import Scene, SceneVolume, Target
 
 
@@ -34,13 +37,11 @@ class InputFacts:
         self._is_told = True
         return True
 
-    def look(
-        self, target: Target | None, axis: int | None, painted: Sequence[PaintedSlice], read: Volume | None = None
-    ) -> Facts | None:
+    def look(self, target: Target | None, found: Found, read: Volume | None = None) -> Facts | None:
         """The facts; None while they are not known, and where there is no volume that could be used.
 
-        axis, painted: what the session found of the segmentation. read: the volume as it was read from its file, where
-        more is known of it than the scene holds.
+        found: of the segmentation. read: the volume as it was read from its file, where more is known of it than the
+        scene holds.
         """
         if target is None:
             self._stamp = self._found = None
@@ -54,7 +55,8 @@ class InputFacts:
             names = {each.id: each.name for each in self._scene.segments(target)}
         except FewShotSAMError:  # why it cannot be used is said where it is tried
             return None
-        return facts | _painted(names, painted) | _along(volume, axis)
+        warnings = [*facts["warnings"], *_told_of_paint(names, found, volume.geometry)]
+        return facts | _painted(names, found.slices) | _along(volume, found.axis) | {"warnings": warnings}
 
     def _begin(self, volume: SceneVolume, read: Volume | None) -> None:
         stamp = (volume.id, volume.version, volume.voxels.nbytes)
@@ -70,11 +72,38 @@ def _of_volume(volume: SceneVolume, read: Volume | None) -> Facts:
 
 
 def _painted(names: dict[str, str], painted: Sequence[PaintedSlice]) -> Facts:
-    """The segments, and on which ticked slices each is painted."""
-    slices = {
-        segment: [each.index for each in painted if each.ticked and segment in each.segment_ids] for segment in names
+    """The segments, on which ticked slices each is painted, and on which it is unknown."""
+    ticked = [each for each in painted if each.ticked]
+    return {
+        "segments": [
+            {
+                "name": name,
+                "painted_slices": [each.index for each in ticked if segment in each.segment_ids],
+                "unknown_slices": [each.index for each in ticked if segment in each.unknown_ids],
+            }
+            for segment, name in names.items()
+        ]
     }
-    return {"segments": [{"name": name, "painted_slices": slices[segment]} for segment, name in names.items()]}
+
+
+def _told_of_paint(names: dict[str, str], found: Found, geometry: Geometry) -> list[str]:
+    """What `core.facts` says of the same paint in a file."""
+    if found.axis is None:
+        return [found.problem] if found.problem else []
+    ticked, count = [each for each in found.slices if each.ticked], geometry.shape[found.axis]
+    if is_everywhere(found.fills, math.prod(geometry.size)):
+        return [*found.warnings, everywhere().message]
+    if sum((each.empty or bool(each.segment_ids)) and not each.unknown_ids for each in ticked) == count > 1:
+        return [*found.warnings, nothing_left(count).message]
+    paint = [
+        Paint(
+            name,
+            [each.index for each in ticked if segment in each.odd_ids],
+            [each.index for each in ticked if segment in each.unknown_ids],
+        )
+        for segment, name in names.items()
+    ]
+    return [*found.warnings, *paint_warnings([each.index for each in ticked if each.segment_ids], paint)]
 
 
 def _along(volume: SceneVolume, axis: int | None) -> Facts:

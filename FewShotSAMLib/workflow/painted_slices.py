@@ -10,7 +10,7 @@ import numpy as np
 from FewShotSAMLib.core.annotation import known_on_painted
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.painted_axis import AXIS_NAMES, check_one_axis, find_painted_axis
-from FewShotSAMLib.core.plausibility import odd_slices
+from FewShotSAMLib.core.plausibility import is_everywhere, odd_slices
 from FewShotSAMLib.workflow.fingerprints import Fingerprints, fingerprints, marks_on
 from FewShotSAMLib.workflow.notes import Notes
 from FewShotSAMLib.workflow.scene import SceneSegment
@@ -43,7 +43,8 @@ class Found:
     """What a look at the segments showed. axis is None while nothing is painted; problem: "" or what is wrong.
 
     fingerprints: of all segments, hidden ones too, where results were applied. predicted: slices that hold nothing of
-    the visible segments but what was applied there, which may be nothing.
+    the visible segments but what was applied there, which may be nothing. fills: voxels with a label, where these fill
+    all of the box around them and nothing was applied; else 0.
     """
 
     axis: int | None
@@ -52,6 +53,7 @@ class Found:
     predicted: frozenset[int] = frozenset()
     problem: str = ""
     warnings: tuple[str, ...] = ()
+    fills: int = 0
 
 
 def find_painted_slices(
@@ -82,7 +84,8 @@ def find_painted_slices(
     slices += [PaintedSlice(index, (), True, True) for index in notes.empty if index not in holders]
     slices = with_unknown(with_absent(slices, ids, notes), ids)
     slices = _with_odd(slices, {each.index: areas[each.index] for each in slices if each.segment_ids})
-    return Found(axis, tuple(slices), prints, frozenset(own), "", tuple(warnings))
+    fills = 0 if own else _filling(visible, sum(sum(each.values()) for each in areas.values()))
+    return Found(axis, tuple(slices), prints, frozenset(own), "", tuple(warnings), fills)
 
 
 def with_absent(slices: Iterable[PaintedSlice], ids: Sequence[str], notes: Notes) -> list[PaintedSlice]:
@@ -178,15 +181,28 @@ def _areas(segments: Iterable[SceneSegment], axis: int) -> dict[int, dict[str, i
     return dict(sorted(areas.items()))
 
 
-def _occupied(segments: Sequence[SceneSegment]) -> np.ndarray:
-    """Where any segment has a label, (k, j, i) bool of the box around all stored parts."""
+def _filling(segments: Sequence[SceneSegment], most: int) -> int:
+    """The voxels with a label, at most `most`, or 0 where they leave much of the box around them."""
+    low, high = _box(segments)
+    return int(np.count_nonzero(_occupied(segments))) if is_everywhere(most, int(np.prod(high - low))) else 0
+
+
+def _box(segments: Sequence[SceneSegment]) -> tuple[np.ndarray, np.ndarray]:
+    """First index and end (k, j, i) of the box around all stored parts."""
     stored = [segment for segment in segments if segment.labels.size]
     if not stored:
-        return np.zeros((0, 0, 0), bool)
-    low = np.min([segment.offset for segment in stored], axis=0)
+        return np.zeros(3, int), np.zeros(3, int)
     high = np.max([np.add(segment.offset, segment.labels.shape) for segment in stored], axis=0)
+    return np.min([segment.offset for segment in stored], axis=0), high
+
+
+def _occupied(segments: Sequence[SceneSegment]) -> np.ndarray:
+    """Where any segment has a label, (k, j, i) bool of the box around all stored parts."""
+    low, high = _box(segments)
     occupied = np.zeros(tuple(high - low), bool)
-    for segment in stored:
+    for segment in segments:
+        if not segment.labels.size:
+            continue
         place = tuple(
             slice(start, start + length)
             for start, length in zip(np.subtract(segment.offset, low), segment.labels.shape, strict=True)

@@ -18,7 +18,6 @@ from FewShotSAMLib.workflow.job import PREPARING, Job
 from FewShotSAMLib.workflow.job_folder import JobFolder
 from FewShotSAMLib.workflow.message import CANCELLED, INFO, WARNING, Message, message_of, message_of_unexpected, told
 from FewShotSAMLib.workflow.models import MODEL_SAVED, ModelEntry, ModelLibrary
-from FewShotSAMLib.workflow.painted_slices import PaintedSlice
 from FewShotSAMLib.workflow.recovery import Recovery
 from FewShotSAMLib.workflow.requests import Requests
 from FewShotSAMLib.workflow.review import Review
@@ -28,11 +27,11 @@ from FewShotSAMLib.workflow.settings import Settings
 from FewShotSAMLib.workflow.signal import Signal
 from FewShotSAMLib.workflow.state import BUSY, State, why_inputs_change
 from FewShotSAMLib.workflow.thumbnails import thumbnail
-from FewShotSAMLib.workflow.tracker import PaintingTracker, why_no_exemplars
+from FewShotSAMLib.workflow.tracker import PaintingTracker, Tracked, why_no_exemplars
 from FewShotSAMLib.workflow.work import Learned, learns_like, work_of
 
 
-class Session(Asking):
+class Session(Asking, Tracked):
     """One volume, one segmentation, one background process. All methods are for the main thread, and none waits.
 
     A view connects to the signals, calls `poll` every 50 ms or so, and shows what the attributes say. What goes wrong
@@ -72,21 +71,6 @@ class Session(Asking):
         self._applying: Applying | None = None
         self._learned: Learned | None = None
         self._is_wanted, self._is_whole, self._failure, self._incomplete = False, False, "", []
-
-    @property
-    def painted(self) -> tuple[PaintedSlice, ...]:
-        """Painted and empty slices, sorted."""
-        return self._tracker.found.slices
-
-    @property
-    def axis(self) -> int | None:
-        """The array axis along which is painted, None while unknown."""
-        return self._tracker.found.axis
-
-    @property
-    def chosen_axis(self) -> int | None:
-        """The axis that the user chose, None where it is found from what is painted."""
-        return self._tracker.notes.axis
 
     @property
     def preview(self) -> ScenePreview | None:

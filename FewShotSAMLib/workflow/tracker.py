@@ -294,3 +294,29 @@ def why_no_exemplars(found: Found, range_: tuple[int, int] | None) -> str:
     if range_ is not None and range_[0] > range_[1]:
         return "The slice range ends before it begins. Correct it."
     return ""
+
+
+class Tracked:
+    """A part of `Session`: what is painted, as far as it was found."""
+
+    _tracker: PaintingTracker
+
+    @property
+    def found(self) -> Found:
+        """What the last look at the segments showed."""
+        return self._tracker.found
+
+    @property
+    def painted(self) -> tuple[PaintedSlice, ...]:
+        """Painted and empty slices, sorted."""
+        return self._tracker.found.slices
+
+    @property
+    def axis(self) -> int | None:
+        """The array axis along which is painted, None while unknown."""
+        return self._tracker.found.axis
+
+    @property
+    def chosen_axis(self) -> int | None:
+        """The axis that the user chose, None where it is found from what is painted."""
+        return self._tracker.notes.axis

@@ -212,6 +212,21 @@ def test_compressed_series(tmp_path: Path, voxels: np.ndarray, how: str) -> None
     assert volume.voxels.dtype == np.int16
 
 
+def test_what_gdcm_decodes_is_as_it_was_stored(tmp_path: Path, voxels: np.ndarray) -> None:
+    """By itself it inverts MONOCHROME1, and scales all frames by the slope of the first."""
+    series = files.write_series(tmp_path, np.abs(voxels).astype(np.uint16))
+    for number, file in enumerate(sorted(series.iterdir())):
+        writer = SimpleITK.ImageFileWriter()
+        writer.SetFileName(str(file)), writer.SetUseCompression(True), writer.SetCompressor("JPEG")
+        writer.KeepOriginalImageUIDOn()
+        writer.Execute(SimpleITK.ReadImage(str(file)))
+        dataset = pydicom.dcmread(file)
+        dataset.PhotometricInterpretation = "MONOCHROME1"
+        dataset.RescaleSlope, dataset.RescaleIntercept = 0.37 + number, -5.3
+        dataset.save_as(file)
+    check(read_volume(tmp_path), np.abs(voxels) * (0.37 + np.arange(6)[:, None, None]) - 5.3)
+
+
 def test_two_kinds_of_phases_at_once(tmp_path: Path, voxels: np.ndarray) -> None:
     """Two acquisitions with two echoes each: one of the four volumes, and which."""
     for acquisition in (1, 2):

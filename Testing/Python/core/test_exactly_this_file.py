@@ -10,6 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK
+from PIL import Image
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.geometry import Geometry
@@ -155,6 +156,21 @@ def test_a_spacing_that_is_not_given_is_told(tmp_path: Path, ramp: np.ndarray, s
     )
     (tmp_path / "e.nrrd").write_bytes(units.encode() + ramp.tobytes())
     assert "in um" in read_volume(tmp_path / "e.nrrd").warnings[0]
+
+
+def test_pictures_of_several_pages(tmp_path: Path, ramp: np.ndarray) -> None:
+    pages = [Image.fromarray(plane) for plane in (ramp + 100).astype(np.uint16)]
+    told = "ImageJ=1.54f\nimages={}\nslices=5\n"
+    for number, compression in enumerate((None, "tiff_lzw", "tiff_deflate", "packbits")):
+        path, description = tmp_path / f"{number}.tif", told.format(5)
+        pages[0].save(path, save_all=True, append_images=pages[1:], compression=compression, description=description)
+        volume = read_volume(path)
+        assert np.array_equal(volume.voxels, ramp + 100) and "how large its voxels are" in volume.warnings[0]
+    pages[0].save(path, description=told.format(5))
+    with pytest.raises(BadInputError, match="5 slices in ImageJ's own way"):
+        read_volume(path)
+    pages[0].save(tmp_path / "a.jp2", irreversible=False)
+    assert "how large its voxels are" in read_volume(tmp_path / "a.jp2").warnings[0]
 
 
 def test_a_list_of_three_volumes_is_no_colour_volume(tmp_path: Path) -> None:

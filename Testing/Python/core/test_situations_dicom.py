@@ -1,5 +1,6 @@
 """One situation a row: what a DICOM folder or file can be, and the right result or the refusal in one line."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,14 @@ import pydicom
 import pytest
 from core.dicom_files import CT, MR, NORMAL, PET, SPACING, header, item, place, save, write_multiframe, write_series
 from core.dicom_files import write_slice as one_slice
+from PIL import Image
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
     RLELossless,
     generate_uid,
 )
@@ -37,8 +42,8 @@ def _syntax(folder: Path, syntax: str) -> Made:
     write_series(folder, VOXELS)
     for path in folder.iterdir():
         dataset = pydicom.dcmread(path)
-        if syntax == RLELossless:
-            dataset.compress(RLELossless)
+        if syntax in (RLELossless, JPEGLSLossless):
+            dataset.compress(syntax)
         elif syntax == ExplicitVRBigEndian:
             dataset.PixelData = dataset.pixel_array.astype(">i2").tobytes()
             dataset = pydicom.Dataset(dataset)
@@ -118,6 +123,46 @@ def _eight_bits(folder: Path) -> Made:
     return folder, stored
 
 
+def _bits(folder: Path, signed: bool = False, shift: int = 0, above: int = 0) -> Made:
+    """12 bits of 16, `shift` bits above the lowest, and others (`above`) where none of the pixel's are."""
+    write_series(folder, VOXELS)
+    values = VOXELS if signed else VOXELS + 1000
+    for number, path in enumerate(sorted(folder.iterdir())):
+        dataset = pydicom.dcmread(path)
+        dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 12, 11 + shift, int(signed)
+        stored = ((values[number].astype(np.int32) & 0xFFF) << shift) | above
+        dataset.PixelData = stored.astype("<u2").tobytes()
+        dataset.save_as(path)
+    return folder, values
+
+
+def _table(folder: Path) -> Made:
+    """Values by a table, in place of slope and intercept."""
+    write_series(folder, (VOXELS + 1000).astype(np.uint16))
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        table = item(LUTDescriptor=[2048, 0, 16], ModalityLUTType="US", LUTData=np.arange(2048, dtype="<u2") * 3)
+        table.LUTData = table.LUTData.tobytes()
+        table["LUTDescriptor"].VR, table["LUTData"].VR = "US", "OW"
+        dataset.ModalityLUTSequence = [table]
+        dataset.save_as(path)
+    return folder, (VOXELS.astype(np.int32) + 1000) * 3
+
+
+def _jpeg_2000(folder: Path, box: bool) -> Made:
+    """Without loss, in a JP2 file's boxes or not. Smooth, as Pillow makes it of few pixels wrongly otherwise."""
+    values = np.add.outer(np.add.outer(np.arange(5) * 30, np.arange(32) * 20), np.arange(40) * 10).astype(np.uint16)
+    write_series(folder, values)
+    for path in folder.iterdir():
+        dataset, stream = pydicom.dcmread(path), io.BytesIO()
+        Image.fromarray(dataset.pixel_array).save(stream, "JPEG2000", irreversible=False, no_jp2=not box)
+        dataset.PixelData = encapsulate([stream.getvalue()])
+        dataset["PixelData"].VR = "OB"
+        dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless
+        dataset.save_as(path)
+    return folder, values
+
+
 def _set(**values: Any) -> Callable[[pydicom.Dataset, int], None]:
     def change(dataset: pydicom.Dataset, number: int) -> None:
         for name, value in values.items():
@@ -176,6 +221,15 @@ RIGHT: dict[str, tuple[Callable[[Path], Made], str]] = {
     "slopes and an intercept": (lambda d: _slopes(d, -3.0), ""),
     "12 of 16 bits": (_twelve_bits, ""),
     "8 bits": (_eight_bits, ""),
+    "12 bits, signed": (lambda d: _bits(d, signed=True), ""),
+    "12 bits, an overlay in the others": (lambda d: _bits(d, above=0xA000), ""),
+    "12 bits, signed, an overlay in the others": (lambda d: _bits(d, signed=True, above=0xA000), ""),
+    "12 bits, the upper ones": (lambda d: _bits(d, shift=4), ""),
+    "12 bits, signed, the upper ones": (lambda d: _bits(d, signed=True, shift=4), ""),
+    "a table of values": (_table, ""),
+    "JPEG 2000": (lambda d: _jpeg_2000(d, box=False), ""),
+    "JPEG 2000 in boxes": (lambda d: _jpeg_2000(d, box=True), ""),
+    "JPEG-LS": (lambda d: _syntax(d, JPEGLSLossless), ""),
     "MONOCHROME1 keeps its numbers": (
         lambda d: _changed(d, _set(PhotometricInterpretation="MONOCHROME1")), ""),
     "padding that is named": (lambda d: _changed(d, lambda data, n: data.add_new(0x00280120, "SS", -2000)), ""),
@@ -228,6 +282,51 @@ def _frames(path: Path, order: list[int], **more: Any) -> Made:
     return path, VOXELS
 
 
+Change = Callable[[pydicom.Dataset, int], None]
+
+
+def _two(path: Path, change: Change, **more: Any) -> Made:
+    """Two images at each place, which `change` tells apart: it gets each frame's groups and 0 or 1."""
+    write_multiframe(path, np.concatenate([VOXELS, VOXELS + 40]), [*range(5)] * 2)
+    dataset = pydicom.dcmread(path)
+    for number, groups in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        change(groups, number // 5)
+    for name, value in more.items():
+        setattr(dataset, name, value)
+    dataset.save_as(path)
+    return path, VOXELS
+
+
+def _content(**values: tuple[Any, Any]) -> Change:
+    def change(groups: pydicom.Dataset, which: int) -> None:
+        for name, both in values.items():
+            setattr(groups.FrameContentSequence[0], name, both[which])
+
+    return change
+
+
+def _group(sequence: str, **values: tuple[Any, Any]) -> Change:
+    def change(groups: pydicom.Dataset, which: int) -> None:
+        setattr(groups, sequence, [item(**{name: both[which] for name, both in values.items()})])
+
+    return change
+
+
+def _stacks(path: Path) -> Made:
+    """A second stack across the first, in the same file."""
+    made = _two(path, _content(StackID=("1", "2")))
+    dataset = pydicom.dcmread(path)
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    for number, groups in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        groups.PlaneOrientationSequence = shared.PlaneOrientationSequence
+        if number >= 5:
+            groups.PlaneOrientationSequence = [item(ImageOrientationPatient=[0.0, 1, 0, 0, 0, -1])]
+            groups.PlanePositionSequence[0].ImagePositionPatient = [2.5 * number, 0, 0]
+    del shared.PlaneOrientationSequence
+    dataset.save_as(path)
+    return made
+
+
 def _gap(folder: Path, kept: list[int]) -> Made:
     for number in kept:
         one_slice(folder / f"{number}.dcm", VOXELS[number], number)
@@ -256,6 +355,20 @@ OTHERS: dict[str, tuple[Callable[[Path], Made], str]] = {
     "two phases in one file": (
         lambda d: (write_multiframe(d / "m.dcm", np.concatenate([VOXELS, VOXELS + 40]), [*range(5)] * 2,
                                     [0] * 5 + [1] * 5), VOXELS), "0020,9128"),
+    "two time points": (lambda d: _two(d / "m.dcm", _content(TemporalPositionIndex=(1, 2))), "0020,9128"),
+    "two stacks at one place": (lambda d: _two(d / "m.dcm", _content(StackID=("1", "2"))), "0020,9056"),
+    "two stacks across each other": (lambda d: _stacks(d / "m.dcm"), "5 slices of m.dcm lie otherwise"),
+    "two echoes": (lambda d: _two(d / "m.dcm", _group("MREchoSequence", EffectiveEchoTime=(10.0, 20.0))), "0018,9082"),
+    "two weights of diffusion": (
+        lambda d: _two(d / "m.dcm", _group("MRDiffusionSequence", DiffusionBValue=(0.0, 800.0))), "0018,9087"),
+    "magnitude and phase in one file": (
+        lambda d: _two(d / "m.dcm", _group("MRImageFrameTypeSequence", FrameType=(["M"], ["M"]),
+                                           ComplexImageComponent=("MAGNITUDE", "PHASE"))), "0008,9208"),
+    "two offsets in time": (
+        lambda d: _two(d / "m.dcm", _group("TemporalPositionSequence", TemporalPositionTimeOffset=(0.0, 1.5))),
+        "0020,930d"),
+    "what only the dimensions tell": (
+        lambda d: _two(d / "m.dcm", _content(DimensionIndexValues=([1, 7], [2, 7]))), "0020,9157) value 1 = 1"),
     "a frame that is missing": (
         lambda d: (write_multiframe(d / "m.dcm", VOXELS[[0, 1, 3, 4]], [0, 1, 3, 4]), VOXELS[[0, 1, 3, 4]]),
         "not evenly spaced"),
@@ -303,6 +416,15 @@ def _object(folder: Path, sop_class: str, modality: str) -> Path:
     return folder
 
 
+def _film(folder: Path) -> Path:
+    _jpeg_2000(folder, box=False)
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.102"
+        dataset.save_as(path)
+    return folder
+
+
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a radiograph": (_radiograph, "no DICOM image that can be a volume"),
@@ -317,6 +439,15 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a slope of 0": (lambda d: _made_wrong(d, RescaleSlope=0), "slope"),
     "a spacing of 0": (lambda d: _made_wrong(d, PixelSpacing=[0, 0]), "spacing"),
     "an orientation of zeros": (lambda d: _made_wrong(d, ImageOrientationPatient=[0] * 6), "orientation"),
+    "axes that are not perpendicular": (
+        lambda d: _made_wrong(d, ImageOrientationPatient=[1, 0, 0, 0.3, 0.8, 0.52]), "perpendicular"),
+    "no rows": (lambda d: _changed(d, _set(Rows=0))[0], "0 rows"),
+    "a mosaic": (
+        lambda d: _made_wrong(d, ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]), "mosaic.*dcm2niix"),
+    "more descriptions than frames": (
+        lambda d: _two(d / "m.dcm", _content(), NumberOfFrames=4)[0].parent, "4 frames, but 10 descriptions"),
+    "nothing that tells images apart": (lambda d: _two(d / "m.dcm", _content())[0].parent, "same position"),
+    "a film": (lambda d: _film(d), "compression is MPEG-4"),
     "an empty folder": (lambda d: (d.mkdir(), d)[1], "empty"),
 }  # fmt: skip
 

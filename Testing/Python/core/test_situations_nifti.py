@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -230,6 +231,55 @@ def test_header_and_data_apart(tmp_path: Path, magic: bytes, order: str, named: 
 def test_packed_data_beside_a_plain_header(tmp_path: Path, named: str) -> None:
     _pair(tmp_path, b"ni1", packed=True)
     np.testing.assert_array_equal(read_volume(tmp_path / named).voxels, RAMP)
+
+
+@pytest.mark.parametrize("named", ["p.hdr.gz", "p.img.gz"])
+def test_both_packed(tmp_path: Path, named: str) -> None:
+    """And the one that belongs to it, where another image of the same name lies beside it."""
+    _pair(tmp_path, b"ni1", packed=True)
+    (tmp_path / "p.hdr.gz").write_bytes(gzip.compress((tmp_path / "p.hdr").read_bytes()))
+    (tmp_path / "p.hdr").write_bytes(header(magic=b"ni1", vox_offset=0, qoffset=(0, 0, 0)))
+    (tmp_path / "p.img").write_bytes(bytes(RAMP.size * 2))
+    volume = read_volume(tmp_path / named)
+    np.testing.assert_array_equal(volume.voxels, RAMP)
+    np.testing.assert_allclose(volume.geometry.origin, (20, 30, -40))
+
+
+def test_the_scale_of_analyze_files_of_spm(tmp_path: Path) -> None:
+    image = nibabel.Spm2AnalyzeImage(RAMP.T * 0.5, np.diag([*SPACING, 1]))
+    image.set_data_dtype(np.int16)
+    nibabel.save(image, tmp_path / "p.img")
+    np.testing.assert_allclose(read_volume(tmp_path / "p.hdr").voxels, RAMP * 0.5, atol=0.01)
+
+
+def test_packed_in_parts_or_damaged(tmp_path: Path) -> None:
+    content = one_file(tmp_path / "a.nii").read_bytes()
+    (tmp_path / "b.nii.gz").write_bytes(gzip.compress(content[:500]) + gzip.compress(content[500:]))
+    np.testing.assert_array_equal(read_volume(tmp_path / "b.nii.gz").voxels, RAMP)
+    packed = bytearray(gzip.compress(content))
+    packed[-6] ^= 1  # of the checksum
+    (tmp_path / "c.nii.gz").write_bytes(packed)
+    with pytest.raises(BadInputError, match="damaged"):
+        read_volume(tmp_path / "c.nii.gz")
+
+
+FREESURFER = np.array([[-1.5, 0, 0, 20], [0, -0.5, 0, 30], [0, 0, 4.0, -40], [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int32, np.float32])
+@pytest.mark.parametrize("part", [slice(None), np.s_[:1], np.s_[:, :1], np.s_[:, :, :1]])
+def test_freesurfer_of_every_type_and_single_slices(tmp_path: Path, kind: type, part: Any) -> None:
+    voxels = RAMP[part].astype(kind)
+    nibabel.save(nibabel.MGHImage(voxels.T, FREESURFER), tmp_path / "a.mgz")
+    volume = read_volume(tmp_path / "a.mgz")
+    np.testing.assert_array_equal(volume.voxels, voxels)
+    np.testing.assert_allclose(volume.geometry.index_to_physical()[:3], np.diag([-1, -1, 1]) @ FREESURFER[:3])
+
+
+def test_freesurfer_of_several_frames_is_refused(tmp_path: Path) -> None:
+    nibabel.save(nibabel.MGHImage(np.stack([SHORT.T] * 2, -1), FREESURFER), tmp_path / "a.mgz")
+    with pytest.raises(BadInputError, match="not 3D"):
+        read_volume(tmp_path / "a.mgz")
 
 
 def _labels(change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

@@ -89,6 +89,27 @@ def test_encodings(tmp_path: Path, name: str) -> None:
     check(nrrd(tmp_path / "a.nrrd", PACKED[name](RAMP.astype("<i2")), encoding=name))
 
 
+RAW = RAMP.astype("<i2").tobytes()
+BEHIND: dict[str, tuple[dict[str, str], bytes]] = {
+    "a line": ({"line_skip": "1"}, b"a line\n" + RAW),
+    "bytes": ({"byte_skip": "7"}, b"1234567" + RAW),
+    "a line and bytes": ({"line_skip": "1", "byte_skip": "2"}, b"a line\nxy" + RAW),
+    "bytes of any number": ({"byte_skip": "-1"}, b"whatever" + RAW),
+    "packed, from the end": ({"byte_skip": "-1", "encoding": "gzip"}, gzip.compress(RAW)),
+    "packed with bytes": ({"byte_skip": "3", "encoding": "gzip"}, gzip.compress(b"abc" + RAW)),
+    "a line before packed ones": ({"line_skip": "1", "encoding": "gzip"}, b"a line\n" + gzip.compress(RAW)),
+    "a line before numbers": ({"line_skip": "1", "encoding": "ascii"}, b"1 2 3\n" + _text(RAMP)),
+    "packed in two parts": ({"encoding": "gzip"}, gzip.compress(RAW[:99]) + gzip.compress(RAW[99:])),
+    "more than is needed": ({"encoding": "gzip"}, gzip.compress(RAW + b"more")),
+}
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_voxels_behind_something_else(tmp_path: Path, name: str) -> None:
+    fields, data = BEHIND[name]
+    check(nrrd(tmp_path / "a.nrrd", data, **fields))
+
+
 def _flipped(*axes: int) -> np.ndarray:
     return np.diag([-1.0 if axis in axes else 1.0 for axis in range(3)]) @ LPS
 
@@ -122,7 +143,19 @@ SPACES: dict[str, tuple[dict[str, Any], np.ndarray, str]] = {
         np.eye(4)[:3],
         "how large its voxels are",
     ),
+    "no voxel size along k": (
+        {"space": None, "space_directions": None, "space_origin": None, "spacings": "1.5 0.5 nan"},
+        np.diag([1.5, 0.5, 1.0, 0])[:3],
+        "1.5 x 0.5 x 1 mm was taken",
+    ),
     "no origin": ({"space_origin": None}, LPS * [1, 1, 1, 0], ""),
+    "a scanner's own space": ({"space": "scanner-xyz"}, LPS, ""),
+    "names in capitals": ({"space": "Left-Posterior-Superior"}, LPS, ""),
+    "slanted": (
+        {"space_directions": "(1.5,0,0) (0,0.5,0) (0,0.2,4)"},
+        np.array([LPS[0].tolist(), [0, 0.5, 0.2, 30], LPS[2].tolist()]),
+        "",
+    ),
     "units of mm": ({"space_units": '"mm" "mm" "mm"'}, LPS, ""),
     "units of cm": ({"space_units": '"cm" "cm" "cm"'}, LPS, "in cm"),
     "kinds of domains": ({"kinds": "domain domain domain"}, LPS, ""),
@@ -244,6 +277,22 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "text that is too short": ({"encoding": "text", "data": b"1 2 3"}, "cannot be read|truncated"),
     "numbered files, one of them missing": ({"data_file": "s%02d.raw 0 4 1 2", "data": b""}, "s00.raw is not there"),
     "an encoding that is none": ({"encoding": "zrle"}, "cannot be read"),
+    "numbers with commas between them": ({"encoding": "ascii", "data": _text(RAMP).replace(b" ", b",")}, "damaged"),
+    "words for numbers": ({"encoding": "ascii", "data": b"liver " * 400}, "couldn't parse element 1"),
+    "no byte order": ({"endian": None}, "require endian info"),
+    "a space of no name": ({"space": "LPI"}, "couldn't parse space"),
+    "a space with time": ({"space": "RAST"}, "space dimension is 4"),
+    "a field that is there twice": ({"encoding": "raw\nsizes: 9 7 5"}, "already set field sizes"),
+    "time points first": ({"dimension": "4", "sizes": "2 9 7 5", "kinds": "time domain domain domain",
+                           "space_directions": "none (1.5,0,0) (0,0.5,0) (0,0,4)", "data": RAW * 2}, "4D"),
+    **{
+        f"three numbers a voxel, {kind}": (
+            {"type": "uchar", "dimension": "4", "sizes": "3 9 7 5", "kinds": f"{kind} domain domain domain",
+             "space_directions": "none (1.5,0,0) (0,0.5,0) (0,0,4)", "data": bytes(range(252)) * 4},
+            "3 values of type uint8",
+        )
+        for kind in ("HSV-color", "XYZ-color", "3-normal", "covariant-vector", "point")
+    },
 }  # fmt: skip
 
 
@@ -320,9 +369,26 @@ def test_places_of_meta_image(tmp_path: Path, name: str) -> None:
     check(meta(tmp_path / "a.mha", **fields), matrix=matrix, told=told)
 
 
+@pytest.mark.parametrize("pack", [zlib.compress, gzip.compress])
+def test_packed_data_of_meta_image(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    """ITK takes memory as it is for the voxels where the header does not say how long they are packed."""
+    data, fields = pack(RAW), {"CompressedData": "True"}
+    stated = {**fields, "CompressedDataSize": str(len(data))}
+    check(meta(tmp_path / "a.mha", data, **stated))
+    check(meta(tmp_path / "b.mha", data + b"more", **stated))
+    with pytest.raises(BadInputError, match=f"Add the line CompressedDataSize = {len(data)} "):
+        read_volume(meta(tmp_path / "c.mha", data, **fields))
+    (tmp_path / "v.zraw").write_bytes(data)
+    check(meta(tmp_path / "d.mhd", b"", ElementDataFile="v.zraw", **fields))
+    (tmp_path / "v.zraw").write_bytes(data + b"more")
+    check(meta(tmp_path / "d.mhd", b"", ElementDataFile="v.zraw", **stated))
+    with pytest.raises(BadInputError, match="damaged"):
+        read_volume(meta(tmp_path / "d.mhd", b"", ElementDataFile="v.zraw", **fields))
+
+
 @pytest.mark.parametrize("name", ["relative", "in a folder", "packed", "list", "pattern", "header before it", "text"])
 def test_data_of_meta_image_elsewhere(tmp_path: Path, name: str) -> None:
-    data, fields = RAMP.astype("<i2").tobytes(), {}
+    data, fields = RAW, {}
     (tmp_path / "sub").mkdir()
     if name == "list":
         rest = "\n".join(_parts(tmp_path, "s%d.raw")).encode()
@@ -358,6 +424,13 @@ META_WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a list with a file that is missing": ({"ElementDataFile": "LIST", "data": b"s0.raw\ns1.raw\n"}, "s0.raw is not"),
     "a list that is too short": ({"ElementDataFile": "LIST", "data": b"a.mha\n" * 4}, "lists 4 files of data, not 5"),
     "numbered files that are missing": ({"ElementDataFile": "s%03d.raw 1 5 1", "data": b""}, "s001.raw is not there"),
+    "a list of a whole volume": ({"ElementDataFile": "LIST 3", "data": b"a.mha\n"}, "whole volumes"),
+    "values that are scaled": ({"ElementToIntensityFunctionSlope": "2"}, "scales its values"),
+    "values that are shifted": ({"ElementToIntensityFunctionOffset": "-1024"}, "scales its values"),
+    "bytes to skip in its own file": ({"HeaderSize": "4", "data": b"1234" + RAW}, "HeaderSize"),
+    "an offset of two numbers": ({"Offset": "-20 30"}, "offset has 2 numbers"),
+    "a spacing of two numbers": ({"ElementSpacing": "1.5 0.5"}, "elementspacing has 2 numbers"),
+    "a matrix of four numbers": ({"TransformMatrix": "1 0 0 1"}, "transformmatrix has 4 numbers"),
     "packed data longer than it says": (
         {"CompressedData": "True", "CompressedDataSize": "20", "data": zlib.compress(RAMP.astype("<i2").tobytes())},
         "damaged",

@@ -75,6 +75,13 @@ def test_what_was_understood_is_shown(start_server: Callable, open_page: Callabl
     page.page.click("#facts summary")
     shown = page.page.locator("#facts dl").inner_text()
     assert "CT (DICOM modality CT)" in shown and "no painted slices" in shown
+    page.page.mouse.move(*page.place(100, 100))
+    page.take("paint", 30)
+    for index, end in ((8, (400, 400)), (10, (202, 202)), (12, (400, 400))):
+        page.go_to(index)
+        page.stroke((200, 200), end)
+        page.wait(lambda index=index: index in page.painted())
+    page.wait(lambda: "is much smaller on slice 10" in page.page.locator("#facts dl").inner_text())
 
 
 def long_volume(path: Path) -> None:

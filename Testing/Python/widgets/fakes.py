@@ -24,6 +24,7 @@ from FewShotSAMLib.workflow import (
     State,
     Target,
 )
+from FewShotSAMLib.workflow.painted_slices import Found
 from FewShotSAMLib.workflow.scene import SceneVolume
 from FewShotSAMLib.workflow.work import work_of
 
@@ -111,6 +112,10 @@ class FakeSession:
         self.calls: list[tuple[Any, ...]] = []
         self.fails_with: BadInputError | None = None
         self.polls = 0
+
+    @property
+    def found(self) -> Found:
+        return Found(self.axis, self.painted)
 
     def go(self, **values: Any) -> None:
         for name, value in values.items():

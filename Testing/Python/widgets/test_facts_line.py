@@ -7,6 +7,7 @@ import pytest
 
 from FewShotSAMLib.core.facts import Row
 from FewShotSAMLib.widgets import translation, workflow_texts
+from FewShotSAMLib.workflow import PaintedSlice
 
 
 def test_what_was_understood_is_told_without_a_change_of_width(panel: Any, ct: Any) -> None:
@@ -21,7 +22,15 @@ def test_what_was_understood_is_told_without_a_change_of_width(panel: Any, ct: A
         assert text in label.toolTip
     panel.go(axis=0, painted=fakes.painted(10, 20))
     panel.wait(24)
-    assert "liver, 2 painted slices: 10, 20" in label.toolTip
+    assert "liver, 2 painted slices: 10, 20" in label.toolTip and "Warning" not in label.toolTip
+    odd = PaintedSlice(15, ("s1",), unknown_ids=("s2",), odd_ids=("s1",))
+    panel.go(painted=(*fakes.painted(10), odd, *fakes.painted(20)))
+    panel.wait(24)
+    for text in ("“liver” is much smaller on slice 15", "is not painted on slice 15, where others are"):
+        assert text in label.toolTip
+    panel.go(painted=fakes.painted(*range(20)))
+    panel.wait(24)
+    assert "Every slice from 0 to 19 is painted" in label.toolTip
     assert panel.root.minimumSizeHint.width() == width
 
 
