@@ -107,7 +107,7 @@ class PanelUnderTest:
 
         from FewShotSAMLib.widgets.parameters import SceneParameters
         from FewShotSAMLib.widgets.services import Services
-        from FewShotSAMLib.widgets.settings_store import SettingsStore
+        from FewShotSAMLib.widgets.services import SettingsStore
 
         self.store = SettingsStore()
         widget.makeServices = lambda segmentEditor: Services(

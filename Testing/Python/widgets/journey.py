@@ -17,7 +17,7 @@ from FewShotSAMLib.core import Geometry
 from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.widgets.parameters import SceneParameters
 from FewShotSAMLib.widgets.services import Services
-from FewShotSAMLib.widgets.settings_store import SettingsStore
+from FewShotSAMLib.widgets.services import SettingsStore
 from FewShotSAMLib.widgets.views import SliceViews
 from FewShotSAMLib.worker import WorkerClient
 from FewShotSAMLib.worker.protocol import Event

@@ -8,7 +8,7 @@ import pytest
 from harness.binding import QtCore, QtGui
 
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.widgets.images import toPixmap
+from FewShotSAMLib.widgets.display import toPixmap
 from FewShotSAMLib.widgets.painted_list import squared
 from FewShotSAMLib.widgets.strip_image import MIDDLE, SURE, UNSURE, confidenceColors, stripImage
 from FewShotSAMLib.workflow import PaintedSlice, State
