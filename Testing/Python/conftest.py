@@ -2,9 +2,11 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from warm import WarmClient
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: as in the background process, see worker/process.py
 
@@ -32,6 +34,23 @@ def shared_data() -> Path:
 def worker_python() -> str:
     """The Python of the background process, where the one that runs the tests has no torch, as Slicer's has none."""
     return os.environ.get("FEWSHOTSAM_TEST_WORKER", sys.executable)
+
+
+@pytest.fixture(scope="session")
+def warm_process(tmp_path_factory: pytest.TempPathFactory, worker_python: str) -> Iterator[WarmClient]:
+    """The background process of all tests that need none of their own."""
+    made = WarmClient(worker_python, tmp_path_factory.mktemp("home"))
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def warm_client(warm_process: WarmClient, request: pytest.FixtureRequest) -> Iterator[WarmClient]:
+    """It, started; a run takes the file's STEPS of learning, where it has such."""
+    warm_process.steps = getattr(request.module, "STEPS", None)
+    warm_process.start()
+    yield warm_process
+    warm_process.close()
 
 
 @pytest.fixture(autouse=True)
