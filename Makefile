@@ -23,7 +23,7 @@ demo: $(STAMP)
 test: lint $(SLICER_STAMP)
 	OMP_NUM_THREADS=1 FEWSHOTSAM_TEST_SLICER=$(abspath $(SLICER_VENV))/bin/python \
 		$(BIN)/python -m pytest -m "not quiet" -n 2 --dist loadfile --no-loadscope-reorder
-	$(BIN)/python -m pytest -m quiet
+	$(BIN)/python -m pytest -m quiet $$(grep -rl mark.quiet --include='test_*.py' Testing)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
