@@ -308,7 +308,7 @@ def measure(page: Page, free: int, shift: int, during_runs: bool) -> tuple[list[
     """Strokes on a free slice and turns of the wheel in ms, at least twenty each.
 
     shift: of the strokes in pixels, where there are strokes already. during_runs: a run is begun whenever none is under
-    way, and what outlasted it does not count. Each turn follows a stroke, since a run over what has not changed is short.
+    way, and what outlasted it does not count. Each turn follows a stroke, since a run over what is unchanged is short.
     """
     strokes, wheels = list[float](), list[float]()
     for number in range(3 * TIMES):
