@@ -13,12 +13,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: as in the b
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-LONGEST_FIRST = ("test_in_pyqt5.py", "test_in_pyside6.py", "test_interruptions.py", "test_session.py")
+LONGEST_FIRST = (
+    *("test_in_pyqt5.py", "test_in_pyside6.py", "test_faults.py", "test_interruptions.py", "test_session.py"),
+    *("test_guided.py", "test_methods.py"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take minutes begin first, so that no process waits for another at the end (`make test`)."""
-    items.sort(key=lambda item: item.path.name not in LONGEST_FIRST)
+    place = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
 @pytest.fixture(scope="session")
