@@ -14,10 +14,12 @@ from FewShotSAMLib.worker.server import Server
 
 class BriefServer(Server):
     def _job(self, command):
-        from FewShotSAMLib.bundled import fusion_head
-        from FewShotSAMLib.methods.interface import Schedule, Training
-        fusion_head.FOREIGN_TRAINING = Training(Schedule(steps=2, learning_rate=1e-3))
-        return super()._job(command)
+        job = super()._job(command)
+        if self._jobs is not None:  # the engine is there
+            from FewShotSAMLib.bundled import fusion_head
+            from FewShotSAMLib.methods.interface import Schedule, Training
+            fusion_head.FOREIGN_TRAINING = Training(Schedule(steps=2, learning_rate=1e-3))
+        return job
 
 sys.exit(BriefServer().run())
 """
