@@ -53,7 +53,7 @@ class Case:
         """Propagate in this process, with some parameters changed."""
         return propagate({**self.parameters, **changes}, context or JobContext())
 
-    def painted_as(self, segmentation: Segmentation, name: str = "other.seg.nrrd") -> dict[str, str]:
+    def painted_as(self, segmentation: Segmentation, name: str = "annotation.seg.nrrd") -> dict[str, str]:
         """Another annotation, as a change of the parameters."""
         write_segmentation(segmentation, self.folder / name)
         return {"annotation": str(self.folder / name)}
