@@ -50,9 +50,8 @@ def warm_process(tmp_path_factory: pytest.TempPathFactory, worker_python: str) -
 
 @pytest.fixture
 def warm_client(warm_process: WarmClient, request: pytest.FixtureRequest) -> Iterator[WarmClient]:
-    """It, started; a run takes the file's STEPS of learning, where it has such."""
+    """It; a run takes the file's STEPS of learning, where it has such."""
     warm_process.steps = getattr(request.module, "STEPS", None)
-    warm_process.start()
     yield warm_process
     warm_process.close()
 
