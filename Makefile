@@ -14,21 +14,25 @@ SLICER_STAMP  := $(SLICER_VENV)/.installed
 WEB_VENV   ?= .venv-web
 WEB_STAMP  := $(WEB_VENV)/.installed
 
-.PHONY: demo test lint faults format benchmark web web-test clean
+.PHONY: demo test together lint faults format benchmark web web-test clean
 
 demo: $(STAMP)
 	$(BIN)/fewshotsam demo --output demo-output
 
+# What lint reads takes a minute of one processor, so it is read beside the tests; those of times come last, alone.
+test: $(STAMP) $(SLICER_STAMP)
+	$(MAKE) -j2 lint together
+	$(BIN)/python -m pytest -m quiet $$(grep -rl mark.quiet --include='test_*.py' Testing)
+
 # Two processes of one thread; the tests of a file stay together, since many share a background process.
-test: lint $(SLICER_STAMP)
+together: $(STAMP) $(SLICER_STAMP)
 	OMP_NUM_THREADS=1 FEWSHOTSAM_TEST_SLICER=$(abspath $(SLICER_VENV))/bin/python \
 		$(BIN)/python -m pytest -m "not quiet" -n 2 --dist loadfile --no-loadscope-reorder
-	$(BIN)/python -m pytest -m quiet
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	nice $(BIN)/mypy
 
 # Kills, errors of the disk and mutated files in great numbers; hours. As an unprivileged user.
 faults: $(STAMP)

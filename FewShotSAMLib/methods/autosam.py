@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from segment_anything.modeling import MaskDecoder, PromptEncoder
-from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom
 from torch import Tensor, nn
 
 from FewShotSAMLib.methods.fine_levels import FineLevels, upscale
@@ -18,6 +16,7 @@ from FewShotSAMLib.methods.head import Head, HeadMethod
 from FewShotSAMLib.methods.interface import Parts
 from FewShotSAMLib.methods.loss import squared_dice_loss
 from FewShotSAMLib.methods.promptless import PromptlessHead, fine_levels
+from FewShotSAMLib.sam.modeling import MaskDecoder, PositionEmbeddingRandom, PromptEncoder
 
 TOKENS_PER_CLASS = 2
 """Mask tokens of each class in the published structure; only the first one's mask is used."""

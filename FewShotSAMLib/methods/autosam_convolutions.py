@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from segment_anything.modeling import MaskDecoder
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,6 +11,7 @@ from FewShotSAMLib.methods.fine_levels import FineLevels, Skips, upscale
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.interface import Parts
 from FewShotSAMLib.methods.promptless import fine_levels
+from FewShotSAMLib.sam.modeling import MaskDecoder
 
 EMBEDDING = 256
 TOP_CHANNELS = 64

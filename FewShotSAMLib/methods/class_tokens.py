@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from segment_anything.modeling import MaskDecoder, PromptEncoder
 from torch import Tensor, nn
 
 from FewShotSAMLib.methods.fine_levels import FineLevels, upscale
@@ -14,6 +13,7 @@ from FewShotSAMLib.methods.head import Head, HeadMethod
 from FewShotSAMLib.methods.interface import Parts
 from FewShotSAMLib.methods.promptless import PromptlessHead, fine_levels
 from FewShotSAMLib.sam.lora import RANK, LoraFactors, new_factors
+from FewShotSAMLib.sam.modeling import MaskDecoder, PromptEncoder
 
 
 @dataclass(frozen=True)

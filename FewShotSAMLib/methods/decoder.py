@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from segment_anything.modeling import MaskDecoder, PromptEncoder
 from torch import Tensor, nn
+
+from FewShotSAMLib.sam.modeling import MaskDecoder, PromptEncoder
 
 
 @dataclass(frozen=True)

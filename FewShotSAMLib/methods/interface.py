@@ -17,10 +17,10 @@ from FewShotSAMLib.sam.registry import Architecture
 
 if TYPE_CHECKING:
     import torch
-    from segment_anything.modeling import MaskDecoder, PromptEncoder
 
     from FewShotSAMLib.sam.framing import Framing
     from FewShotSAMLib.sam.lora import LoraFactors
+    from FewShotSAMLib.sam.modeling import MaskDecoder, PromptEncoder
 
 
 @dataclass(frozen=True)

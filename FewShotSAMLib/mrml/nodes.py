@@ -1,10 +1,14 @@
-"""Finds nodes in the scene and says clearly which one is gone."""
+"""Finds nodes in the scene and says clearly which one is gone; stores a text with a segmentation node."""
 
 from __future__ import annotations
+
+from urllib.parse import quote, unquote
 
 import slicer
 
 from FewShotSAMLib.core.errors import BadInputError
+
+ATTRIBUTE = "FewShotSAM"
 
 
 def volumeNode(scene: slicer.vtkMRMLScene, volumeId: str) -> slicer.vtkMRMLVolumeNode:
@@ -21,3 +25,16 @@ def segmentationNode(scene: slicer.vtkMRMLScene, segmentationId: str) -> slicer.
     if not isinstance(node, slicer.vtkMRMLSegmentationNode):
         raise BadInputError("The segmentation is no longer in the scene.", "Choose another one, or create a new one.")
     return node
+
+
+def readNote(node: slicer.vtkMRMLSegmentationNode) -> str:
+    """What `writeNote` stored, "" at first."""
+    return unquote(node.GetAttribute(ATTRIBUTE) or "")
+
+
+def writeNote(node: slicer.vtkMRMLSegmentationNode, text: str) -> None:
+    """Store a text of any characters; "" takes it away.
+
+    It is escaped, because scene files separate attributes by ";" and ":" and older Slicers do not escape these.
+    """
+    node.SetAttribute(ATTRIBUTE, quote(text, safe="") or None)

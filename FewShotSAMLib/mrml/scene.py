@@ -13,8 +13,7 @@ from FewShotSAMLib.mrml.commit import Commit, Place
 from FewShotSAMLib.mrml.create import addSegmentation, createSegmentation, fillSegmentation
 from FewShotSAMLib.mrml.editor import Editor, SegmentEditor
 from FewShotSAMLib.mrml.export import exportSegments
-from FewShotSAMLib.mrml.nodes import segmentationNode, volumeNode
-from FewShotSAMLib.mrml.notes import readNote, writeNote
+from FewShotSAMLib.mrml.nodes import readNote, segmentationNode, volumeNode, writeNote
 from FewShotSAMLib.mrml.places import segmentationToVolume
 from FewShotSAMLib.mrml.preview import SegmentationPreview
 from FewShotSAMLib.mrml.segments import chosenSegments, sceneSegments

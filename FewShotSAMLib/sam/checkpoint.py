@@ -13,12 +13,12 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
-from segment_anything.modeling import Sam
 from torch import Tensor
 
 from FewShotSAMLib.core.errors import BadInputError, MemoryShortageError
 from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.sam import model_files
+from FewShotSAMLib.sam.modeling import Sam
 from FewShotSAMLib.sam.registry import PIXEL_MEAN, PIXEL_STD, EncoderSpec, all_specs, build_sam
 
 Warn = Callable[[str], None]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam
 from torch import Tensor, nn
 
 from FewShotSAMLib.core.errors import MemoryShortageError, is_memory_shortage
@@ -18,6 +17,7 @@ from FewShotSAMLib.sam.checkpoint import load_sam
 from FewShotSAMLib.sam.family import FastNetwork, family_of
 from FewShotSAMLib.sam.fast.calibration import REQUIRED_COSINE, calibrate, cosine, in_float, synthetic_slice, use_float
 from FewShotSAMLib.sam.memory import batch_size
+from FewShotSAMLib.sam.modeling import MaskDecoder, PromptEncoder, Sam
 from FewShotSAMLib.sam.precision import DTYPES, pick_device, pick_precision
 from FewShotSAMLib.sam.registry import PIXEL_MEAN, PIXEL_STD, EncoderSpec
 

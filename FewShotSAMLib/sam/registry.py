@@ -14,7 +14,7 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.resources import resource_path
 
 if TYPE_CHECKING:
-    from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam
+    from FewShotSAMLib.sam.modeling import MaskDecoder, PromptEncoder, Sam
 
 EMBEDDING_CHANNELS = 256
 """Channels of every embedding; SAM's prompt encoder and mask decoder are built for it."""
@@ -129,9 +129,8 @@ def build_sam(spec: EncoderSpec) -> Sam:
     The layout of the state dict is that of the official checkpoints; where an encoder comes with decoder layers of its
     own, their weights are in `fusion` besides.
     """
-    from segment_anything.modeling import Sam
-
     from FewShotSAMLib.sam.family import family_of
+    from FewShotSAMLib.sam.modeling import Sam
 
     family = family_of(spec.architecture)
     prompt_encoder, mask_decoder = build_decoder_parts(spec)
@@ -149,7 +148,7 @@ def build_sam(spec: EncoderSpec) -> Sam:
 
 def build_decoder_parts(spec: EncoderSpec) -> tuple[PromptEncoder, MaskDecoder]:
     """SAM's prompt encoder and mask decoder for embeddings of this encoder, weights as torch initialises them."""
-    from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
+    from FewShotSAMLib.sam.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 
     size, mlp_dim = spec.architecture.embedding_size, spec.architecture.decoder_mlp_dim
     prompt_encoder = PromptEncoder(

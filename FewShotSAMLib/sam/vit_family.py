@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from segment_anything.modeling import ImageEncoderViT
 
 from FewShotSAMLib.sam.fast.vit import FastViT
 from FewShotSAMLib.sam.lora import BlockFactors
+from FewShotSAMLib.sam.modeling import ImageEncoderViT
 from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS, Architecture
 
 FEW_SHOT = ""

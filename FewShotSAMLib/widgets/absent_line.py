@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from FewShotSAMLib.core.errors import FewShotSAMError
+from FewShotSAMLib.widgets.display import escaped
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
-from FewShotSAMLib.widgets.texts import escaped
 from FewShotSAMLib.widgets.translation import _
 from FewShotSAMLib.workflow import PaintedSlice
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import qt
 
-from FewShotSAMLib.widgets.images import toPixmap
+from FewShotSAMLib.widgets.display import toPixmap
 from FewShotSAMLib.widgets.strip_image import Color, columnSlices, stripImage
 from FewShotSAMLib.widgets.translation import _
 from FewShotSAMLib.workflow import Review, SliceReview

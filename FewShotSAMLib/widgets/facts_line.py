@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from FewShotSAMLib.core.facts import facts_rows, facts_sentence
+from FewShotSAMLib.widgets.display import escaped
 from FewShotSAMLib.widgets.services import Services
-from FewShotSAMLib.widgets.texts import escaped
 from FewShotSAMLib.widgets.workflow_texts import factWords
 from FewShotSAMLib.workflow.facts import InputFacts
 

@@ -12,8 +12,8 @@ import slicer.util
 
 from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.core.hints import hint_words
+from FewShotSAMLib.widgets.display import PROBLEM_COLOR, WARNING_COLOR, colored, escaped
 from FewShotSAMLib.widgets.hints import PANEL_WORDS
-from FewShotSAMLib.widgets.texts import PROBLEM_COLOR, WARNING_COLOR, colored, escaped
 from FewShotSAMLib.widgets.translation import _
 from FewShotSAMLib.widgets.workflow_texts import translated
 from FewShotSAMLib.workflow import Message

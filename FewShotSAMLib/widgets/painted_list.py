@@ -11,10 +11,9 @@ import qt
 
 from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.widgets.absent_line import hexColor
-from FewShotSAMLib.widgets.images import toPixmap
+from FewShotSAMLib.widgets.display import WARNING_COLOR, colored, escaped, shortened, toPixmap
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
-from FewShotSAMLib.widgets.texts import WARNING_COLOR, colored, escaped, shortened
 from FewShotSAMLib.widgets.translation import _
 from FewShotSAMLib.workflow import PaintedSlice
 

@@ -6,14 +6,15 @@ from typing import Any
 
 import slicer
 
-from FewShotSAMLib.widgets.cost import costText
+from FewShotSAMLib.core.pace import Work
+from FewShotSAMLib.widgets.display import PROBLEM_COLOR, colored, escaped
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
-from FewShotSAMLib.widgets.texts import escaped
 from FewShotSAMLib.widgets.translation import _
 from FewShotSAMLib.widgets.workflow_texts import translated
 from FewShotSAMLib.workflow import Progress, State
 from FewShotSAMLib.workflow.amounts import format_seconds
+from FewShotSAMLib.workflow.cost import cost_of
 from FewShotSAMLib.workflow.scene import ScenePreview
 from FewShotSAMLib.workflow.state import BUSY
 
@@ -161,3 +162,23 @@ class PropagateSection:
         if self._services.session.preview is not None:
             with self._messages.busy(_MAKING_SURFACE if shown else ""):
                 self._services.session.preview.set_shown_in_3d(shown)
+
+
+def work(services: Services) -> Work | None:
+    """What a run would have to do; None while that is not known."""
+    session = services.session
+    if session.target is None or session.axis is None:
+        return None
+    return session.work(services.views.sliceCount(session.target.volume, session.axis))
+
+
+def costText(services: Services) -> str:
+    """Rich text: how long it takes, and in red what memory is short; "" while nothing is known."""
+    session = services.session
+    cost = cost_of(session.machine, session.settings, work(services))
+    if cost is None:
+        return ""
+    lines = [] if cost.time is None else [escaped(translated(cost.time.text))]
+    if cost.memory.is_problem:
+        lines.append(colored(translated(cost.memory.text), PROBLEM_COLOR))
+    return "<br>".join(lines)

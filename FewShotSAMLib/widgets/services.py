@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import qt
 import slicer
 
 from FewShotSAMLib.widgets.dialogs import Dialogs
 from FewShotSAMLib.widgets.parameters import SceneParameters
-from FewShotSAMLib.widgets.settings_store import SettingsStore
 from FewShotSAMLib.widgets.views import SliceViews
 from FewShotSAMLib.widgets.workflow_texts import translated
-from FewShotSAMLib.workflow import Scene, Session
+from FewShotSAMLib.workflow import Scene, Session, Settings
+
+_KEY = "FewShotSAM/Settings"
 
 
 class Dependencies(Protocol):
@@ -27,6 +30,29 @@ class Dependencies(Protocol):
 
     def installFromFolder(self, folder: str) -> bool:
         """Install it from a folder of wheels, with the user's consent."""
+
+
+class SettingsStore:
+    """Reads and writes `Settings` in Slicer's settings file, not in the scene: they belong to the computer.
+
+    dropped: names of what `load` could not use.
+    """
+
+    def __init__(self) -> None:
+        self.dropped: list[str] = []
+
+    def load(self) -> Settings:
+        """What was saved last; the defaults at first, and where the entry is damaged."""
+        try:
+            values = json.loads(str(qt.QSettings().value(_KEY) or "{}"))
+        except (ValueError, RecursionError):
+            values = {}
+        settings, self.dropped = Settings.from_json(values if isinstance(values, dict) else {})
+        return settings
+
+    def save(self, settings: Settings) -> None:
+        """Keep them for the next start."""
+        qt.QSettings().setValue(_KEY, json.dumps(settings.to_json()))
 
 
 @dataclass

@@ -9,8 +9,7 @@ from FewShotSAMLib.workflow.review import Review, SliceReview
 from FewShotSAMLib.workflow.scene import Scene, ScenePreview, SceneSegment, SceneVolume, Target
 from FewShotSAMLib.workflow.session import Session
 from FewShotSAMLib.workflow.settings import Settings
-from FewShotSAMLib.workflow.signal import Signal
-from FewShotSAMLib.workflow.state import State
+from FewShotSAMLib.workflow.state import Signal, State
 
 __all__ = [
     "ERROR",

@@ -10,8 +10,7 @@ from FewShotSAMLib.workflow.machine import Machine
 from FewShotSAMLib.workflow.message import told
 from FewShotSAMLib.workflow.requests import Requests
 from FewShotSAMLib.workflow.settings import Settings
-from FewShotSAMLib.workflow.signal import Signal
-from FewShotSAMLib.workflow.state import State
+from FewShotSAMLib.workflow.state import Signal, State
 
 Take = Callable[[dict[str, Any]], None]
 ASKED = ("download", "read_volume")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from FewShotSAMLib.core.pace import Work
 from FewShotSAMLib.workflow.amounts import format_bytes, format_seconds
-from FewShotSAMLib.workflow.duration import run_seconds
 from FewShotSAMLib.workflow.machine import Device, EncoderState, Machine
 from FewShotSAMLib.workflow.settings import Settings
 
@@ -44,6 +43,16 @@ def chosen_device(machine: Machine, settings: Settings) -> Device | None:
     """The device that will compute; None where the chosen one is not there."""
     name = machine.best_device if settings.device == "auto" else settings.device
     return next((device for device in machine.devices if device.name == name), None)
+
+
+def run_seconds(machine: Machine, settings: Settings, work: Work) -> float | None:
+    """Roughly the seconds of a run; None where there is no estimate: for an encoder or a
+    method that is not known, or another device than the best, which the estimates are for."""
+    encoder = machine.encoder(settings.encoder)
+    if encoder is None or settings.device not in ("auto", machine.best_device):
+        return None
+    pace = encoder.paces.get(settings.method)
+    return None if pace is None else encoder.start_seconds * work.starts + pace.seconds(work)
 
 
 def _time(device: Device, machine: Machine, settings: Settings, work: Work | None) -> CostLine | None:

@@ -24,8 +24,7 @@ from FewShotSAMLib.workflow.review import Review
 from FewShotSAMLib.workflow.run import Run, RunFiles, ask, take_written
 from FewShotSAMLib.workflow.scene import Scene, ScenePreview, Target, export_all, gone_nodes
 from FewShotSAMLib.workflow.settings import Settings
-from FewShotSAMLib.workflow.signal import Signal
-from FewShotSAMLib.workflow.state import BUSY, State, why_inputs_change
+from FewShotSAMLib.workflow.state import BUSY, Signal, State, why_inputs_change
 from FewShotSAMLib.workflow.thumbnails import thumbnail
 from FewShotSAMLib.workflow.tracker import PaintingTracker, Tracked, why_no_exemplars
 from FewShotSAMLib.workflow.work import Learned, learns_like, work_of

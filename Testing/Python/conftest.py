@@ -2,21 +2,27 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from warm import WarmClient
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: as in the background process, see worker/process.py
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-LONGEST_FIRST = ("test_in_pyqt5.py", "test_in_pyside6.py", "test_interruptions.py", "test_session.py")
+LONGEST_FIRST = (
+    *("test_in_pyqt5.py", "test_in_pyside6.py", "test_faults.py", "test_interruptions.py", "test_session.py"),
+    *("test_guided.py", "test_methods.py"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take minutes begin first, so that no process waits for another at the end (`make test`)."""
-    items.sort(key=lambda item: item.path.name not in LONGEST_FIRST)
+    place = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +38,22 @@ def shared_data() -> Path:
 def worker_python() -> str:
     """The Python of the background process, where the one that runs the tests has no torch, as Slicer's has none."""
     return os.environ.get("FEWSHOTSAM_TEST_WORKER", sys.executable)
+
+
+@pytest.fixture(scope="session")
+def warm_process(tmp_path_factory: pytest.TempPathFactory, worker_python: str) -> Iterator[WarmClient]:
+    """The background process of all tests that need none of their own."""
+    made = WarmClient(worker_python, tmp_path_factory.mktemp("home"))
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def warm_client(warm_process: WarmClient, request: pytest.FixtureRequest) -> Iterator[WarmClient]:
+    """It; a run takes the file's STEPS of learning, where it has such."""
+    warm_process.steps = getattr(request.module, "STEPS", None)
+    yield warm_process
+    warm_process.close()
 
 
 @pytest.fixture(autouse=True)

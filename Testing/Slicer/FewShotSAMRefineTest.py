@@ -113,8 +113,7 @@ class FewShotSAMRefineTest(SelfTestCase):
     def test_a_correction_changes_what_lies_beside_it_and_all_can_be_propagated_again(self) -> None:
         before = self.troubleInLog()
         truth = self.loadPhantom()
-        self.propagate()
-        self.apply()
+        self.propagateAndApply()
         self.assertFalse(self.ui.wholeButton.visible)
         applied = self.segmentArray()
         corrected = applied.copy()
@@ -122,9 +121,7 @@ class FewShotSAMRefineTest(SelfTestCase):
         corrected[9, 38:42, 38:42] = 0  # so that it is an edit in any case
         slicer.util.updateSegmentBinaryLabelmapFromArray(corrected, self.segmentation, self.segmentId, self.volume)
         self.waitFor(lambda: 9 in [each.index for each in self.session.painted], "the corrected slice")
-        self.propagate()
-        self.apply()
-        after = self.segmentArray()
+        after = self.propagateAndApply()
         far = [index for index in range(len(truth)) if not PAINTED[0] < index < PAINTED[1]]
         np.testing.assert_array_equal(after[far], applied[far])
         np.testing.assert_array_equal(after[9], corrected[9])
@@ -138,8 +135,7 @@ class FewShotSAMRefineTest(SelfTestCase):
 
     def test_a_model_is_applied_to_several_volumes_and_a_table_tells_how_they_went(self) -> None:
         truth = self.loadPhantom()
-        self.propagate()
-        self.apply()
+        self.propagateAndApply()
         models = self.session.models
         self.addCleanup(lambda: [models.delete(each) for each in models.entries() if each.name == MODEL])
         self.session.save_model(MODEL)

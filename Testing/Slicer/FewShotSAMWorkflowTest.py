@@ -70,8 +70,7 @@ class FewShotSAMPropagationTest(SelfTestCase):
         editor_node = self.editor.mrmlSegmentEditorNode()
         editor_node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedOutsideAllSegments)
         editor_node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteNone)
-        self.propagate()
-        self.apply()
+        self.propagateAndApply()
         after = slicer.util.arrayFromSegmentBinaryLabelmap(self.segmentation, other, self.volume)
         np.testing.assert_array_equal(after.astype(bool), block.astype(bool))
 
@@ -115,9 +114,7 @@ class FewShotSAMPropagationTest(SelfTestCase):
         np.testing.assert_array_equal(drawn[list(PAINTED)], truth[list(PAINTED)])
         for index in EMPTY:
             self.session.set_empty(index, True)
-        self.propagate()
-        self.apply()
-        self.assertGreater(dice(self.segmentArray(), truth), 0.85)
+        self.assertGreater(dice(self.propagateAndApply(), truth), 0.85)
 
     def test_discard_leaves_no_trace(self) -> None:
         self.loadPhantom()
@@ -132,8 +129,7 @@ class FewShotSAMPropagationTest(SelfTestCase):
     def test_cancel_while_running(self) -> None:
         self.loadPhantom()
         before = self.segmentArray()
-        self.ui.propagateButton.click()
-        self.waitFor(lambda: self.state == "running", "the run", seconds=60)
+        self.startRun()
         self.ui.propagateButton.click()  # it reads Cancel now
         self.waitFor(lambda: self.state == "idle", "cancelling", seconds=10)
         np.testing.assert_array_equal(self.segmentArray(), before)
@@ -141,8 +137,7 @@ class FewShotSAMPropagationTest(SelfTestCase):
 
     def test_scene_closed_while_running(self) -> None:
         self.loadPhantom()
-        self.ui.propagateButton.click()
-        self.waitFor(lambda: self.state == "running", "the run", seconds=60)
+        self.startRun()
         slicer.mrmlScene.Clear(0)
         self.waitFor(lambda: self.state == "idle", "forgetting the scene", seconds=10)
         self.assertIsNone(self.session.target)
@@ -152,8 +147,7 @@ class FewShotSAMPropagationTest(SelfTestCase):
 
     def test_reload_while_running(self) -> None:
         self.loadPhantom()
-        self.ui.propagateButton.click()
-        self.waitFor(lambda: self.state == "running", "the run", seconds=60)
+        self.startRun()
         self.widget.onReload()
         slicer.util.selectModule("FewShotSAM")
         self.useWidget()
@@ -161,9 +155,7 @@ class FewShotSAMPropagationTest(SelfTestCase):
 
     def test_export_is_read_by_slicer_as_it_was_written(self) -> None:
         self.loadPhantom()
-        self.propagate()
-        self.apply()
-        applied = self.segmentArray()
+        applied = self.propagateAndApply()
         with tempfile.TemporaryDirectory(prefix="Ü") as folder:
             for name in ("result.seg.nrrd", "result.nrrd", "result.nii.gz"):
                 path = Path(folder) / name

@@ -150,6 +150,17 @@ class SelfTestCase(unittest.TestCase):
         self.assertNotEqual(self.state, "idle")
         self.waitFor(lambda: self.state == "preview", "the preview", seconds=300)
 
+    def startRun(self) -> None:
+        """Press Propagate and wait until the background process works."""
+        self.ui.propagateButton.click()
+        self.waitFor(lambda: self.state == "running", "the run", seconds=60)
+
+    def propagateAndApply(self) -> np.ndarray:
+        """Press Propagate, wait, press Apply; the segment as it is then."""
+        self.propagate()
+        self.apply()
+        return self.segmentArray()
+
     def apply(self) -> None:
         """Press Apply and wait until it is done."""
         self.ui.applyButton.click()

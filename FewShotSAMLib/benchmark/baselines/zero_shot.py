@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy import ndimage
-from segment_anything.modeling import MaskDecoder, PromptEncoder
 from torch import Tensor
 
 from FewShotSAMLib.benchmark.baselines.interface import Painted, SliceSource, class_count_of, with_painted
 from FewShotSAMLib.benchmark.baselines.shape_interpolation import interpolate_shapes
 from FewShotSAMLib.core.annotation import IGNORE
 from FewShotSAMLib.sam.framing import Framing
+from FewShotSAMLib.sam.modeling import MaskDecoder, PromptEncoder
 from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS
 
 NEVER = -100.0

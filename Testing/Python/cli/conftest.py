@@ -1,20 +1,15 @@
 """A command line whose background process runs jobs made for the tests."""
 
-import contextlib
 import functools
-import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
+import made_jobs
 import pytest
+from warm import WarmClient
 
-from FewShotSAMLib.cli import cohort as cli_cohort
 from FewShotSAMLib.cli import run as cli_run
-from FewShotSAMLib.cohort import pool
-from FewShotSAMLib.worker import WorkerClient
-from FewShotSAMLib.worker.process import worker_environment
 
 JOBS_SCRIPT = """
 import json, os, sys, time
@@ -68,16 +63,6 @@ if __name__ == "__main__":
     sys.exit(Server(jobs={"propagate": propagate, "apply": apply, "describe": describe}).run())
 """
 
-COMMAND_LINE_SCRIPT = """
-import functools, sys
-from FewShotSAMLib.cli import cohort, main, run
-from FewShotSAMLib.cohort import pool
-from FewShotSAMLib.worker import WorkerClient
-for module in (run, cohort, pool):
-    module.WorkerClient = functools.partial(WorkerClient, arguments=[sys.argv[1]])
-sys.exit(main(sys.argv[2:]))
-"""
-
 
 @pytest.fixture
 def jobs_script(tmp_path: Path) -> Path:
@@ -90,37 +75,16 @@ def jobs_script(tmp_path: Path) -> Path:
 @pytest.fixture
 def with_test_jobs(jobs_script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`main` in this process uses the test jobs."""
-    for module in (cli_run, cli_cohort, pool):
-        monkeypatch.setattr(module, "WorkerClient", functools.partial(WorkerClient, arguments=[str(jobs_script)]))
+    made_jobs.use(jobs_script, monkeypatch)
 
 
 @pytest.fixture
 def start_command_line(jobs_script: Path) -> Callable[..., subprocess.Popen[str]]:
     """`start_command_line(*arguments)`: the command line as a process of its own, with the test jobs."""
-
-    def start(*arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", COMMAND_LINE_SCRIPT, str(jobs_script), *arguments]
-        environment = worker_environment(os.environ)
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=-1, stderr=-1, env=environment, text=True, encoding="utf-8"
-        )
-
-    return start
-
-
-@pytest.fixture(scope="module")
-def kept_client() -> Iterator[WorkerClient]:
-    """One real background process for all tests of a file: starting one takes longer than most of them."""
-    with WorkerClient() as client:
-        yield client
+    return functools.partial(made_jobs.start_command_line, jobs_script)
 
 
 @pytest.fixture
-def in_kept_process(kept_client: WorkerClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`main` in this process sends its jobs to the kept background process."""
-
-    def keep() -> contextlib.AbstractContextManager[WorkerClient]:
-        kept_client.start()
-        return contextlib.nullcontext(kept_client)
-
-    monkeypatch.setattr(cli_run, "WorkerClient", keep)
+def in_kept_process(warm_client: WarmClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`main` in this process sends its jobs to the background process that is there."""
+    monkeypatch.setattr(cli_run, "WorkerClient", lambda: warm_client)

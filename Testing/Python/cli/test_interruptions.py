@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from warm import WarmClient
 
 from FewShotSAMLib.core.errors import CancelledError
 from FewShotSAMLib.core.image_io import write_image
@@ -41,6 +42,7 @@ def parameters(tmp_path: Path) -> dict[str, Any]:
         "device": "cpu",
         "steps": 3,
         "augmented_copies": 1,
+        "model_as_is": True,  # else each run learns for a minute what these tests do not look at
     }
 
 
@@ -90,9 +92,11 @@ sys.exit(Server().run())
 """
 
 
-def test_kill_9_in_the_middle_of_writing_leaves_what_was_there(parameters: dict[str, Any], tmp_path: Path) -> None:
+def test_kill_9_in_the_middle_of_writing_leaves_what_was_there(
+    parameters: dict[str, Any], tmp_path: Path, warm_client: WarmClient
+) -> None:
     folder = Path(parameters["output"]).parent
-    with WorkerClient() as client:
+    with warm_client as client:
         client.wait(client.request("propagate", parameters))
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     script = tmp_path / "slow_writer.py"
@@ -142,7 +146,9 @@ def test_two_processes_on_one_volume_are_both_right(parameters: dict[str, Any]) 
     np.testing.assert_array_equal(results[0], results[1])
 
 
-def test_previews_show_slices_before_the_end(parameters: dict[str, Any], tmp_path: Path) -> None:
+def test_previews_show_slices_before_the_end(
+    parameters: dict[str, Any], tmp_path: Path, warm_client: WarmClient
+) -> None:
     seen: dict[int, np.ndarray] = {}
 
     def listen(event: Any) -> None:
@@ -150,7 +156,7 @@ def test_previews_show_slices_before_the_end(parameters: dict[str, Any], tmp_pat
             for index, classes in zip(event["slices"], np.load(event["path"]), strict=True):
                 seen[index] = classes
 
-    with WorkerClient() as client:
+    with warm_client as client:
         client.wait(client.request("propagate", {**parameters, "job_folder": str(tmp_path)}), listen)
     result = read_segmentation(Path(parameters["output"])).layers[0]
     values = np.array([0, *(segment.label_value for segment in read_segmentation(parameters["output"]).segments)])

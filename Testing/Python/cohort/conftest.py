@@ -1,20 +1,13 @@
 """Rows, and background processes whose jobs cost nothing."""
 
-import functools
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import made_jobs
 import pytest
-
-from FewShotSAMLib.cli import cohort as cli_cohort
-from FewShotSAMLib.cohort import pool
-from FewShotSAMLib.worker import WorkerClient
-from FewShotSAMLib.worker.process import worker_environment
 
 JOBS_SCRIPT = """
 import json, os, signal, sys, time
@@ -84,22 +77,10 @@ def jobs_script(tmp_path: Path) -> Path:
     return script
 
 
-COMMAND_LINE_SCRIPT = """
-import functools, sys
-from FewShotSAMLib.cli import cohort, main
-from FewShotSAMLib.cohort import pool
-from FewShotSAMLib.worker import WorkerClient
-for module in (cohort, pool):
-    module.WorkerClient = functools.partial(WorkerClient, arguments=[sys.argv[1]])
-sys.exit(main(sys.argv[2:]))
-"""
-
-
 @pytest.fixture
 def with_test_jobs(jobs_script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`main` in this process uses the test jobs."""
-    for module in (cli_cohort, pool):
-        monkeypatch.setattr(module, "WorkerClient", functools.partial(WorkerClient, arguments=[str(jobs_script)]))
+    made_jobs.use(jobs_script, monkeypatch)
 
 
 @pytest.fixture
@@ -108,10 +89,8 @@ def start_command_line(jobs_script: Path) -> Iterator[Callable[..., subprocess.P
     started = []
 
     def start(*arguments: object) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", COMMAND_LINE_SCRIPT, str(jobs_script), *map(str, arguments)]
-        process = subprocess.Popen(command, stdout=-1, stderr=-1, env=worker_environment(os.environ), text=True)
-        started.append(process)
-        return process
+        started.append(made_jobs.start_command_line(jobs_script, *arguments))
+        return started[-1]
 
     yield start
     for process in started:

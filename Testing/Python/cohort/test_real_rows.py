@@ -6,18 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from warm import BriefClient
 
 from FewShotSAMLib.cli import main
 from FewShotSAMLib.core.image_io import write_image
 from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.phantom import ct_phantom
 from FewShotSAMLib.core.segmentation import read_segmentation, write_segmentation
-from FewShotSAMLib.worker import WorkerClient
 
 pytest.importorskip("torch")
 
 
-def test_rows_are_what_the_commands_give_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_what_the_commands_give_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker_python: str
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     for name, seed in (("a", 0), ("b", 1)):
         volume, truth = ct_phantom((12, 40, 48), seed)
@@ -26,7 +28,7 @@ def test_rows_are_what_the_commands_give_one_by_one(tmp_path: Path, monkeypatch:
     shutil.copy(tmp_path / "a.nii.gz", tmp_path / "cut.nii.gz")
     (tmp_path / "cut.nii.gz").write_bytes((tmp_path / "a.nii.gz").read_bytes()[:2000])
     common = {"steps": 0, "no_cache": True, "annotation": str(tmp_path / "a-painted.seg.nrrd")}
-    with WorkerClient() as client:
+    with BriefClient(worker_python, tmp_path / "home", None) as client:  # with the threads of this test
 
         def run(command: str, **parameters: object) -> dict:
             return client.wait(client.request(command, parameters))

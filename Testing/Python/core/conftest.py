@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import SimpleITK
 
+from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.volume import read_volume
 
 
 def rotation(x: float, y: float, z: float) -> np.ndarray:
@@ -20,6 +22,14 @@ def rotation(x: float, y: float, z: float) -> np.ndarray:
         step[first, second], step[second, first] = -np.sin(angle), np.sin(angle)
         matrix = matrix @ step
     return matrix
+
+
+def check_refused(path: Path, word: str) -> str:
+    """The volume is bad input, told in one line with this word; returns that line."""
+    with pytest.raises(BadInputError, match=word) as caught:
+        read_volume(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 DIRECTIONS = {

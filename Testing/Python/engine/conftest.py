@@ -53,6 +53,11 @@ class Case:
         """Propagate in this process, with some parameters changed."""
         return propagate({**self.parameters, **changes}, context or JobContext())
 
+    def painted_as(self, segmentation: Segmentation, name: str = "annotation.seg.nrrd") -> dict[str, str]:
+        """Another annotation, as a change of the parameters."""
+        write_segmentation(segmentation, self.folder / name)
+        return {"annotation": str(self.folder / name)}
+
 
 class StopAt(JobContext):
     """Is cancelled when a stage begins."""

@@ -69,11 +69,13 @@ def test_files_images_and_arrays_give_the_same(phantom: Any, tmp_path: Path) -> 
     np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(tmp_path / "result.nii.gz")), found)
 
 
-def test_the_background_process_gives_the_same_and_its_model_goes_on(phantom: Any, tmp_path: Path) -> None:
+def test_the_background_process_gives_the_same_and_its_model_goes_on(
+    phantom: Any, tmp_path: Path, warm_client: Any
+) -> None:
     volume, labels, _ = phantom
     here = fss.propagate(volume, labels, **OPTIONS)
     heard: list[tuple[str, int, int]] = []
-    with fss.WorkerClient() as worker:
+    with warm_client as worker:
         there = fss.propagate(volume, labels, **OPTIONS, background=worker, progress=lambda *stage: heard.append(stage))
         np.testing.assert_array_equal(there.segmentation.layers, here.segmentation.layers)
         np.testing.assert_array_equal(there.confidence, here.confidence)
@@ -133,13 +135,13 @@ def test_paint_outside_the_window_is_told(phantom: Any) -> None:
 
 
 def test_a_dicom_series_keeps_its_modality_in_the_background_and_gets_a_dicom_segmentation(
-    phantom: Any, tmp_path: Path
+    phantom: Any, tmp_path: Path, warm_client: Any
 ) -> None:
     volume, labels, _ = phantom
     voxels = volume.voxels.astype(np.int16)
     series = dicom_files.write_series(tmp_path / "mr", voxels, sop_class=dicom_files.MR, modality="MR")
     here = fss.propagate(series, labels, **OPTIONS)
-    there = fss.propagate(series, labels, **OPTIONS, background=True)
+    there = fss.propagate(series, labels, **OPTIONS, background=warm_client)
     assert "MR" in here.report["normalisation"]["why"] and there.report["normalisation"] == here.report["normalisation"]
     for result in (here, there):
         result.save(tmp_path / "result.dcm")

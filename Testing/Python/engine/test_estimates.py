@@ -9,7 +9,7 @@ from FewShotSAMLib.engine.estimates import Speed, encoder_estimate, inspect
 from FewShotSAMLib.methods.registry import METHOD_NAMES
 from FewShotSAMLib.sam.registry import get_spec
 from FewShotSAMLib.workflow import Machine, Settings
-from FewShotSAMLib.workflow.duration import run_seconds
+from FewShotSAMLib.workflow.cost import run_seconds
 
 SPEED = Speed(1e11, 0.03)
 TEN, HUNDRED = (Work((1,) * count, count, starts=True) for count in (10, 100))

@@ -1,6 +1,5 @@
 """Propagation from files to files: nothing painted is lost, all is reported, the same seed gives the same result."""
 
-import dataclasses
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -76,10 +75,7 @@ def test_a_warm_start_with_one_more_slice_encodes_nothing(case: Any) -> None:
     context = JobContext()
     case.run(context, save_model=model, steps=5)
     more = keep_slices(case.truth, 0, (4, 6, 8), ("liver", "spleen"))
-    write_segmentation(more, case.folder / "more.seg.nrrd")
-    report = case.run(
-        context, annotation=str(case.folder / "more.seg.nrrd"), warm_start=model, augmented_copies=None, steps=None
-    )
+    report = case.run(context, **case.painted_as(more), warm_start=model, augmented_copies=None, steps=None)
     assert report["encoder"]["slices_encoded"] == 0
     assert not any("cache" in warning for warning in report["warnings"])
     assert report["training"]["warm"] and report["training"]["steps"] < 200
@@ -90,8 +86,7 @@ def test_a_warm_start_with_one_more_slice_encodes_nothing(case: Any) -> None:
 @pytest.mark.parametrize("axis", [1, 2])
 def test_the_other_axes(case: Any, axis: int) -> None:
     painted = keep_slices(case.truth, axis, (16, 22), ("liver", "spleen"))
-    write_segmentation(painted, case.folder / "other.seg.nrrd")
-    report = case.run(annotation=str(case.folder / "other.seg.nrrd"), empty_slices=[], no_cache=True, range=[15, 23])
+    report = case.run(**case.painted_as(painted), empty_slices=[], no_cache=True, range=[15, 23])
     assert report["axis"] == axis, "found by itself"
     result = read_segmentation(case.folder / "result.seg.nrrd")
     here = (slice(None),) * (axis + 1) + ([16, 22],)
@@ -144,11 +139,11 @@ def test_overlapping_segments_keep_their_overlap(case: Any) -> None:
     drawn = case.drawn
     layers = np.concatenate([drawn.layers, drawn.layers[:, :, ::-1] // 2])
     extra = Segment("extra", "extra", (1.0, 0.0, 0.0), drawn.segments[0].label_value // 2, layer=1)
-    both = dataclasses.replace(drawn, layers=layers, segments=(*drawn.segments, extra))
+    both = replace(drawn, layers=layers, segments=(*drawn.segments, extra))
     assert (both.mask(extra) & both.mask(drawn.segments[0])).any()
-    write_segmentation(both, case.folder / "overlap.seg.nrrd")
-    stored = read_segmentation(case.folder / "overlap.seg.nrrd")
-    case.run(annotation=str(case.folder / "overlap.seg.nrrd"))
+    annotation = case.painted_as(both)
+    stored = read_segmentation(annotation["annotation"])
+    case.run(**annotation)
     result = read_segmentation(case.folder / "result.seg.nrrd")
     for before, after in zip(stored.segments, result.segments, strict=True):
         for index in case.painted:
@@ -185,13 +180,8 @@ def test_one_slice_colour_and_float_volumes(case: Any) -> None:
         write_image(voxels, geometry, case.folder / f"{name}.nrrd")
         mask = drawn if len(voxels) == 3 else drawn[1:2]
         annotation = Segmentation(mask[None], geometry, (Segment("a", "größe", (1.0, 0, 0), 1),))
-        write_segmentation(annotation, case.folder / f"{name}.seg.nrrd")
-        report = case.run(
-            volume=str(case.folder / f"{name}.nrrd"),
-            annotation=str(case.folder / f"{name}.seg.nrrd"),
-            empty_slices=[],
-            axis=0,
-        )
+        volume = str(case.folder / f"{name}.nrrd")
+        report = case.run(volume=volume, **case.painted_as(annotation), empty_slices=[], axis=0)
         result = read_segmentation(case.folder / "result.seg.nrrd")
         assert result.segments[0].name == "größe"
         assert result.geometry.is_same_as(geometry)
@@ -207,26 +197,21 @@ def test_a_cancelled_run_writes_nothing(case: Any, stage: str) -> None:
     assert sorted(case.folder.iterdir()) == before
 
 
-def _geometry_of_another_scan(case: Any) -> dict[str, Any]:
-    geometry = dataclasses.replace(case.volume.geometry, spacing=(3.0, 3.0, 3.0))
-    write_segmentation(dataclasses.replace(case.drawn, geometry=geometry), case.folder / "else.seg.nrrd")
-    return {"annotation": str(case.folder / "else.seg.nrrd")}
+def _geometry_of_another_scan(case: Any) -> dict[str, str]:
+    return case.painted_as(replace(case.drawn, geometry=replace(case.volume.geometry, spacing=(3.0, 3.0, 3.0))))
 
 
-def _two_axes(case: Any) -> dict[str, Any]:
-    layers = case.truth.layers.copy()
-    keep = np.zeros(layers.shape, bool)
+def _two_axes(case: Any) -> dict[str, str]:
+    keep = np.zeros(case.truth.layers.shape, bool)
     keep[:, [4, 8]] = True
     keep[:, :, 20] = True
-    write_segmentation(dataclasses.replace(case.truth, layers=layers * keep), case.folder / "two.seg.nrrd")
-    return {"annotation": str(case.folder / "two.seg.nrrd")}
+    return case.painted_as(replace(case.truth, layers=case.truth.layers * keep))
 
 
-def _covering_segments(case: Any) -> dict[str, Any]:
+def _covering_segments(case: Any) -> dict[str, str]:
     layers = np.repeat(case.drawn.layers > 0, 2, axis=0).astype(np.uint8)
     both = tuple(Segment(name, name, (1.0, 0, 0), 1, layer) for layer, name in enumerate("ab"))
-    write_segmentation(Segmentation(layers, case.drawn.geometry, both), case.folder / "covered.seg.nrrd")
-    return {"annotation": str(case.folder / "covered.seg.nrrd")}
+    return case.painted_as(Segmentation(layers, case.drawn.geometry, both))
 
 
 def _no_model(case: Any) -> dict[str, Any]:
@@ -315,11 +300,8 @@ def test_a_segment_inside_another_is_told_of(case: Any) -> None:
     inner[:, :, ::2] = False
     layers = np.concatenate([case.drawn.layers, inner[None].astype(np.uint8)])
     segments = (*case.drawn.segments, Segment("tumour", "tumour", (1.0, 0, 0), 1, 1))
-    write_segmentation(
-        dataclasses.replace(case.drawn, layers=layers, segments=segments), case.folder / "inside.seg.nrrd"
-    )
     context = JobContext()
-    case.run(context, annotation=str(case.folder / "inside.seg.nrrd"), steps=1)
+    case.run(context, **case.painted_as(replace(case.drawn, layers=layers, segments=segments)), steps=1)
     assert any("tumour" in warning and "covered" in warning for warning in context.warnings)
 
 

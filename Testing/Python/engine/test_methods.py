@@ -11,7 +11,7 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.hints import Hint
 from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.painting import keep_slices
-from FewShotSAMLib.core.segmentation import read_segmentation, write_segmentation
+from FewShotSAMLib.core.segmentation import read_segmentation
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.jobs import apply
 from FewShotSAMLib.methods.registry import METHOD_NAMES
@@ -137,9 +137,9 @@ def test_a_warm_start_from_another_method_or_other_segments_is_refused(case: Any
     case.run(method="autosam-linear", steps=1, save_model=model)
     with pytest.raises(BadInputError, match="--method autosam-linear"):
         case.run(warm_start=model)
-    write_segmentation(keep_slices(case.truth, 0, (4, 8), ("liver",)), case.folder / "one.seg.nrrd")
+    one = keep_slices(case.truth, 0, (4, 8), ("liver",))
     with pytest.raises(BadInputError, match="2 segment"):
-        case.run(method="autosam-linear", warm_start=model, annotation=str(case.folder / "one.seg.nrrd"))
+        case.run(method="autosam-linear", warm_start=model, **case.painted_as(one))
 
 
 def test_an_unknown_method_lists_all_and_a_damaged_model_is_told(case: Any) -> None:

@@ -17,7 +17,7 @@ from FewShotSAMLib.methods.registry import get_method
 from FewShotSAMLib.sam.registry import get_spec
 from FewShotSAMLib.worker import WorkerClient
 from FewShotSAMLib.workflow import Machine, Settings
-from FewShotSAMLib.workflow.duration import run_seconds
+from FewShotSAMLib.workflow.cost import run_seconds
 
 SECONDS = {"read": 1.0, "load": 2.0, "encode": 4.0, "priors": 1.0, "learn": 6.0, "predict": 2.0, "total": 16.0}
 BUNDLED, SPEED = get_spec("tiny").architecture, Speed(1e11, 0.03)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from FewShotSAMLib import methods, options
+from FewShotSAMLib.bundled import few_shot
 from FewShotSAMLib.core.segmentation import read_segmentation
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.jobs import apply
@@ -22,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[3]
 LONGEST_EXERCISE = 40
 
 
-def test_the_notebook_goes_from_painting_to_picture() -> None:
+def test_the_notebook_goes_from_painting_to_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(few_shot, "SCHEDULE", replace(few_shot.SCHEDULE, steps=60))  # for the time it may take
     notebook = json.loads((ROOT / "docs" / "propagate.ipynb").read_text(encoding="utf-8"))
     matplotlib.use("agg")
     names: dict[str, Any] = {}

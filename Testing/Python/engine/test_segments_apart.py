@@ -9,7 +9,7 @@ import pytest
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.painting import keep_slices
-from FewShotSAMLib.core.segmentation import Segmentation, read_segmentation, write_segmentation
+from FewShotSAMLib.core.segmentation import Segmentation, read_segmentation
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.jobs import apply
 from FewShotSAMLib.engine.model_file import load_model
@@ -20,9 +20,7 @@ LIVER, SPLEEN = (5, 8), (6, 9)
 @pytest.fixture
 def apart(guided: Any) -> Any:
     """Liver and spleen painted on slices of their own, in the files of the case."""
-    write_segmentation(drawn(guided), guided.folder / "apart.seg.nrrd")
-    parameters = {**guided.parameters, "annotation": str(guided.folder / "apart.seg.nrrd"), "steps": 0}
-    return replace(guided, parameters=parameters)
+    return replace(guided, parameters={**guided.parameters, **guided.painted_as(drawn(guided)), "steps": 0})
 
 
 def drawn(case: Any) -> Segmentation:
@@ -75,8 +73,7 @@ def test_the_slices_of_one_teach_it_alone(apart: Any) -> None:
     apart.run()
     together = found(apart)["liver"][7]
     alone = keep_slices(apart.truth, 0, LIVER, ("liver",))
-    write_segmentation(alone, apart.folder / "alone.seg.nrrd")
-    apart.run(annotation=str(apart.folder / "alone.seg.nrrd"))
+    apart.run(**apart.painted_as(alone, "alone.seg.nrrd"))
     assert dice(found(apart)["liver"][7], together) > 0.98
 
 

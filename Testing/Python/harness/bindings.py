@@ -4,6 +4,7 @@ They run in a Python like Slicer's, 3.12 and without torch, where FEWSHOTSAM_TES
 process is then one of the Python that runs this file.
 """
 
+import functools
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ SLICER_PYTHON = os.environ.get("FEWSHOTSAM_TEST_SLICER", sys.executable)
 PATIENCE_S = 1800
 
 
+@functools.cache
 def need(name: str) -> None:
     """Skip where this binding, or slicer-core, is not installed, or lacks a system library."""
     code = f"import slicer, vtk; from {name} import QtWidgets; QtWidgets.QApplication([])"

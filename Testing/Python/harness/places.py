@@ -18,6 +18,9 @@ TURN = np.block([[np.reshape(_ROTATION, (3, 3)), np.zeros((3, 1))], [np.zeros(3)
 SHIFT = np.array([[1, 0, 0, 13.3], [0, 1, 0, -7.7], [0, 0, 1, 21.9], [0, 0, 0, 1]])
 SCALING = np.diag([1.3, 0.8, 1.1, 1.0])  # shears the axes of an oblique volume
 
+OBLIQUE = SimpleITK.Euler3DTransform((0, 0, 0), 0.3, -0.5, 0.8).GetMatrix()
+GRID = Geometry((13, 11, 9), (0.7, 1.1, 4.0), (-12.5, 30.25, -801.125), OBLIQUE)
+
 LINEAR: dict[str, list[np.ndarray]] = {  # each under the next
     "no transform": [],
     "shift": [SHIFT],

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 
 from FewShotSAMLib.methods.decoder import TokenDecoder
+from FewShotSAMLib.sam.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 from FewShotSAMLib.sam.registry import Architecture, EncoderSpec, build_sam, get_spec
 
 

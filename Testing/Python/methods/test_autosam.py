@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from segment_anything.modeling import MaskDecoder, PromptEncoder
 
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.interface import Parts
 from FewShotSAMLib.methods.loss import segmentation_loss, squared_dice_loss
 from FewShotSAMLib.methods.registry import METHODS, get_method
+from FewShotSAMLib.sam.modeling import MaskDecoder, PromptEncoder
 from FewShotSAMLib.sam.registry import build_decoder_parts, get_spec
 
 FAITHFUL = {"code_faithful": True}

@@ -1,10 +1,10 @@
 """The decoder with a token per class: all classes in one sequence, LoRA's factors saved along with it."""
 
 import torch
-from segment_anything.modeling import MaskDecoder, PromptEncoder
 
 from FewShotSAMLib.methods.interface import Parts
 from FewShotSAMLib.methods.registry import get_method
+from FewShotSAMLib.sam.modeling import MaskDecoder, PromptEncoder
 from FewShotSAMLib.sam.registry import get_spec
 
 ARCHITECTURE = get_spec("vit_b").architecture

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from segment_anything.modeling import MaskDecoder, PromptEncoder
 
 from FewShotSAMLib.methods.decoder import Prompts, TokenDecoder
 from FewShotSAMLib.methods.few_shot import FewShotHead
 from FewShotSAMLib.methods.tokens import NEVER, FewShotSettings, Token, pool_tokens
+from FewShotSAMLib.sam.modeling import MaskDecoder, PromptEncoder
 
 
 def token(label: int, slice_index: int, copy: int = 0, value: float | None = None) -> Token:

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 import torch
-from segment_anything.modeling import MaskDecoder, PromptEncoder
 
 from FewShotSAMLib.bundled.compact import FOLDED_CHANNELS, Pyramid
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.interface import Parts
 from FewShotSAMLib.methods.registry import get_method
+from FewShotSAMLib.sam.modeling import MaskDecoder, PromptEncoder
 from FewShotSAMLib.sam.registry import get_spec
 
 AUTOSAM = ("autosam-vit", "autosam-cnn", "autosam-linear")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK
 import slicer
 import vtk
 from harness.places import (
+    GRID,
     LINEAR,
     SHIFT,
     TURN,
@@ -23,12 +23,10 @@ from harness.places import (
 )
 from harness.scene import RAS, add_segmentation, add_volume, labelmap, new_scene, paint, store, stored, vtk_matrix
 
-from FewShotSAMLib.core import BadInputError, Geometry, Segment, Segmentation, read_segmentation
+from FewShotSAMLib.core import BadInputError, Segment, Segmentation, read_segmentation
 from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.workflow.scene import Target
 
-OBLIQUE = SimpleITK.Euler3DTransform((0, 0, 0), 0.3, -0.5, 0.8).GetMatrix()
-GRID = Geometry((13, 11, 9), (0.7, 1.1, 4.0), (-12.5, 30.25, -801.125), OBLIQUE)
 PAINTED = {0: [2, 6], 1: [3, 7], 2: [4, 9]}
 CLASSES = np.random.default_rng(0).integers(0, 3, GRID.shape, np.uint8)
 

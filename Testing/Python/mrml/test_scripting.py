@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import slicer
 from harness.scene import EditorWidget, add_segmentation, add_volume, paint, stored, voxels
+from warm import BriefClient, WarmClient
 
 from FewShotSAMLib.core import Geometry, dice, read_segmentation
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError
@@ -23,29 +24,7 @@ from FewShotSAMLib.workflow.notes import Notes
 PAINTED, EMPTY = [3, 6, 9], [0, 12]
 GEOMETRY = Geometry((64, 56, 13), (0.8, 0.8, 5.0), (-12.5, 30.25, -80.0))
 PATIENCE_S = 120
-
-
-class QuickClient(WorkerClient):
-    """Learning takes few steps: these tests are about what a script sees."""
-
-    def request(self, command: str, parameters: Any = None) -> str:
-        more = {"steps": 2} if command == "propagate" else {}
-        return super().request(command, {**(parameters or {}), **more})
-
-
-class WarmClient(QuickClient):
-    """One process for the tests that do not look at its end; starting one takes longest."""
-
-    def close(self, grace_s: float = 2.0) -> None:
-        for request in list(self._open):
-            self.cancel(request, grace_s=60)
-
-
-@pytest.fixture(scope="module")
-def warm_client(worker_python: str) -> Iterator[WarmClient]:
-    made = WarmClient(worker_python)
-    yield made
-    QuickClient.close(made)
+STEPS = 2  # these tests are about what a script sees
 
 
 class HandTimer:
@@ -125,9 +104,9 @@ def desk(scene: slicer.vtkMRMLScene, warm_client: WarmClient) -> Iterator[Desk]:
 
 
 @pytest.fixture
-def own_desk(scene: slicer.vtkMRMLScene, worker_python: str) -> Iterator[Desk]:
+def own_desk(scene: slicer.vtkMRMLScene, worker_python: str, tmp_path: Path) -> Iterator[Desk]:
     """A desk whose background processes are its own."""
-    made = Desk(scene, lambda: QuickClient(worker_python))
+    made = Desk(scene, lambda: BriefClient(worker_python, tmp_path / "home", STEPS))
     yield made
     made.scripting.close()
 

@@ -1,10 +1,9 @@
 """The workflow on Slicer's real classes, with the real background process, on a real volume."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import nrrd
 import numpy as np
@@ -12,22 +11,15 @@ import pytest
 import SimpleITK
 import slicer
 from harness.scene import EditorWidget, add_segmentation, add_volume, paint, stored, voxels
+from warm import WarmClient
 
 from FewShotSAMLib.core import Geometry, dice, read_segmentation, read_volume
 from FewShotSAMLib.core.painting import slices_of, slices_to_paint
 from FewShotSAMLib.mrml import MRMLScene
-from FewShotSAMLib.worker import WorkerClient
 from FewShotSAMLib.workflow import Message, Session, State
 
 LEFT, RIGHT = "Hippocampe antérieur", "後部"
-
-
-class QuickClient(WorkerClient):
-    """Learning takes few steps: these tests are about where results go."""
-
-    def request(self, command: str, parameters: Mapping[str, Any] | None = None) -> str:
-        more = {"steps": 2} if command == "propagate" else {}
-        return super().request(command, {**(parameters or {}), **more})
+STEPS = 2  # these tests are about where results go
 
 
 @dataclass
@@ -59,7 +51,7 @@ class Journey:
 
 
 @pytest.fixture
-def journey(scene: slicer.vtkMRMLScene, shared_data: Path, worker_python: str) -> Iterator[Journey]:
+def journey(scene: slicer.vtkMRMLScene, shared_data: Path, warm_client: WarmClient) -> Iterator[Journey]:
     volume = read_volume(shared_data / "mr-hippocampus-001" / "image.nii.gz")
     labels = read_segmentation(shared_data / "mr-hippocampus-001" / "labels.nii.gz")
     truth = {name: labels.mask(s) for name, s in zip((LEFT, RIGHT), labels.segments, strict=True)}
@@ -71,7 +63,7 @@ def journey(scene: slicer.vtkMRMLScene, shared_data: Path, worker_python: str) -
         drawn[:, painted] = mask[:, painted]
         paint(segmentation, name, drawn, volume.geometry)
     editor = EditorWidget(scene, segmentation)
-    session = Session(MRMLScene(scene, editor), QuickClient(worker_python))
+    session = Session(MRMLScene(scene, editor), warm_client)
     made = Journey(session, editor, segmentation, volume.geometry, truth, painted)
     session.said.connect(made.said.append)
     session.set_inputs(node.GetID(), segmentation.GetID())

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from segment_anything.modeling import Sam
 
 from FewShotSAMLib.core.errors import CancelledError, MemoryShortageError
 from FewShotSAMLib.sam import encoder as encoder_module
@@ -15,6 +14,7 @@ from FewShotSAMLib.sam.encoder import Encoder, load_encoder
 from FewShotSAMLib.sam.family import FastNetwork
 from FewShotSAMLib.sam.fast.calibration import REQUIRED_COSINE, cosine, synthetic_slice
 from FewShotSAMLib.sam.fast.linear import FLOAT, INT8, INT8_SPLIT, integer_products_work
+from FewShotSAMLib.sam.modeling import Sam
 from FewShotSAMLib.sam.registry import EncoderSpec, build_sam, get_spec
 
 CPU = torch.device("cpu")

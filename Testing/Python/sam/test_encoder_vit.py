@@ -4,12 +4,12 @@ from functools import partial
 
 import pytest
 import torch
-from segment_anything.modeling import ImageEncoderViT
 
 from FewShotSAMLib.sam.fast.attention import RelativePositions, attend, attend_folded
 from FewShotSAMLib.sam.fast.calibration import cosine
 from FewShotSAMLib.sam.fast.parallel import one_thread_each
 from FewShotSAMLib.sam.fast.vit import FastViT
+from FewShotSAMLib.sam.modeling import ImageEncoderViT
 
 CPU = torch.device("cpu")
 

@@ -5,10 +5,10 @@ import inspect
 import re
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 import torch
-from segment_anything import sam_model_registry
 
 from FewShotSAMLib.bundled.compact import FINE, FOLDED_CHANNELS, SAM_CHANNELS
 from FewShotSAMLib.core.errors import BadInputError
@@ -16,29 +16,32 @@ from FewShotSAMLib.methods.registry import get_method
 from FewShotSAMLib.sam.family import family_of
 from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS, PIXEL_MEAN, PIXEL_STD, all_specs, build_sam, get_spec
 
-# The package's attribute of that name is a function that hides the module.
-build_sam_module = importlib.import_module("segment_anything.build_sam")
+
+@pytest.fixture(scope="module")
+def official() -> ModuleType:
+    """segment_anything's builders; the package's attribute of that name is a function that hides the module."""
+    return importlib.import_module("segment_anything.build_sam")
 
 
 @pytest.mark.parametrize("name", ["vit_b", "vit_l", "vit_h", "medsam"])
-def test_same_network_as_the_official_builder(name: str) -> None:
+def test_same_network_as_the_official_builder(official: ModuleType, name: str) -> None:
     with torch.device("meta"):
         ours = build_sam(get_spec(name))
-        official = sam_model_registry["vit_b" if name == "medsam" else name]()
+        theirs = official.sam_model_registry["vit_b" if name == "medsam" else name]()
     assert {key: value.shape for key, value in ours.state_dict().items()} == {
-        key: value.shape for key, value in official.state_dict().items()
+        key: value.shape for key, value in theirs.state_dict().items()
     }
     windows = [block.window_size for block in ours.image_encoder.blocks]
-    assert windows == [block.window_size for block in official.image_encoder.blocks]
-    assert ours.image_encoder.img_size == official.image_encoder.img_size
+    assert windows == [block.window_size for block in theirs.image_encoder.blocks]
+    assert ours.image_encoder.img_size == theirs.image_encoder.img_size
     assert [m.eps for m in ours.modules() if hasattr(m, "eps")] == [
-        m.eps for m in official.modules() if hasattr(m, "eps")
+        m.eps for m in theirs.modules() if hasattr(m, "eps")
     ]
     assert not ours.training
 
 
-def test_pixel_statistics_are_the_official_ones() -> None:
-    source = inspect.getsource(build_sam_module)
+def test_pixel_statistics_are_the_official_ones(official: ModuleType) -> None:
+    source = inspect.getsource(official)
     assert str(list(PIXEL_MEAN)) in source and str(list(PIXEL_STD)) in source
     assert build_sam(get_spec("tiny")).pixel_mean.flatten().tolist() == pytest.approx(PIXEL_MEAN)
 

@@ -106,8 +106,7 @@ class PanelUnderTest:
         """Called for each Python widget before its `setup`."""
 
         from FewShotSAMLib.widgets.parameters import SceneParameters
-        from FewShotSAMLib.widgets.services import Services
-        from FewShotSAMLib.widgets.settings_store import SettingsStore
+        from FewShotSAMLib.widgets.services import Services, SettingsStore
 
         self.store = SettingsStore()
         widget.makeServices = lambda segmentEditor: Services(
@@ -178,13 +177,3 @@ def screenshots() -> Path | None:
     path = Path(folder) / BINDING
     path.mkdir(parents=True, exist_ok=True)
     return path
-
-
-@pytest.fixture(scope="module")
-def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, worker_python: str) -> Iterator:
-    """A real background process for the tests of a file; each of its runs takes the file's STEPS of learning."""
-    from journey import WarmClient
-
-    made = WarmClient(worker_python, tmp_path_factory.mktemp("home"), steps=request.module.STEPS)
-    yield made
-    made.end()

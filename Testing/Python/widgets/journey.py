@@ -1,8 +1,7 @@
 """The module in its window with the real session, scene and background process, as a user goes through it."""
 
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,9 @@ from harness.scene import add_volume, paint, stored, voxels
 from FewShotSAMLib.core import Geometry
 from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.widgets.parameters import SceneParameters
-from FewShotSAMLib.widgets.services import Services
-from FewShotSAMLib.widgets.settings_store import SettingsStore
+from FewShotSAMLib.widgets.services import Services, SettingsStore
 from FewShotSAMLib.widgets.views import SliceViews
 from FewShotSAMLib.worker import WorkerClient
-from FewShotSAMLib.worker.protocol import Event
 from FewShotSAMLib.workflow import Message, Progress, Session, State
 
 MODULE = Path(__file__).resolve().parents[3] / "FewShotSAM" / "FewShotSAM.py"
@@ -28,47 +25,6 @@ SHAPE = (32, 64, 64)
 PAINTED = (7, 15, 24)
 STRAIGHT = Geometry((64, 64, 32), (1.0, 1.0, 3.0), (-32.0, -20.0, 7.0))
 LONGEST_TURN_S = 0.1
-
-
-class BriefClient(WorkerClient):
-    """Its runs take `steps` of learning: few of them where a test is not about the result."""
-
-    def __init__(self, python: str, home: Path, steps: int) -> None:
-        folders = {"FEWSHOTSAM_HOME": str(home), "FEWSHOTSAM_CACHE": str(home / "cache")}
-        super().__init__(python, {**os.environ, **folders})
-        self.steps = steps
-
-    def request(self, command: str, parameters: Mapping[str, Any] | None = None) -> str:
-        """A job; learning takes fewer steps."""
-        more = {"steps": self.steps} if command == "propagate" else {}
-        return super().request(command, {**(parameters or {}), **more})
-
-
-class WarmClient(BriefClient):
-    """Keeps its process when a session closes it, so that the tests of a file share one; `end` ends it."""
-
-    def __init__(self, python: str, home: Path, steps: int) -> None:
-        super().__init__(python, home, steps)
-        self.reports: list[dict[str, Any]] = []
-
-    def poll(self, timeout_s: float = 0.0) -> list[Event]:
-        """As always; the reports of finished jobs are kept."""
-        events = super().poll(timeout_s)
-        self.reports += [dict(event["report"]) for event in events if event["type"] == "result"]
-        return events
-
-    def close(self, grace_s: float = 2.0) -> None:
-        """Nothing of the session goes on."""
-        for request in list(self._open):
-            self.cancel(request)
-        while self._open and self.running:
-            self.poll(0.1)
-        self._open = {}
-        self.poll()
-
-    def end(self) -> None:
-        """End the process."""
-        super().close()
 
 
 class Journey:

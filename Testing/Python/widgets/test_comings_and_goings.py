@@ -1,11 +1,16 @@
-"""The module is opened, left, reloaded; the scene is closed or loaded; nodes are removed; Slicer quits."""
+"""The module is opened, left and reloaded; Slicer quits."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import fakes
 import pytest
+import qt
+import slicer
+import slicer.util
 from harness import application, scripted
 from harness.binding import QtWidgets
 
@@ -14,10 +19,17 @@ from FewShotSAMLib.workflow import State
 MODULE = Path(__file__).resolve().parents[3] / "FewShotSAM" / "FewShotSAM.py"
 
 
+@pytest.fixture
+def reloadable(panel: Any) -> Iterator[Any]:
+    """The panel, in whose tests the module and the library may be read again."""
+    before = dict(sys.modules)
+    yield panel
+    scripted.closeModule("FewShotSAM")
+    sys.modules.update(before)
+
+
 def _press(panel: Any, key: str) -> None:
     """What Qt does when the key of a shortcut is pressed."""
-    import qt
-
     wanted = qt.QKeySequence(key)
     for child in panel.root.native.findChildren(qt.QShortcut.nativeClass):
         if child.key() == wanted and child.isEnabled():
@@ -38,8 +50,6 @@ def test_shortcuts_are_there_only_while_the_module_is_open(panel: Any) -> None:
 
 
 def test_shortcuts_go_to_the_next_slice_and_declare_empty(panel: Any, scene: Any) -> None:
-    import fakes
-
     panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
     panel.go(axis=0, review=fakes.review())
     panel.widget.enter()
@@ -102,8 +112,6 @@ def test_what_is_missing_is_told_until_it_is_installed(panel: Any, source: str) 
 
 @pytest.mark.parametrize("need", ["painted", "advanced"])
 def test_the_background_process_starts_with_the_first_need_and_not_with_the_panel(panel: Any, need: str) -> None:
-    import fakes
-
     panel.dependencies.text = "PyTorch is missing. Press Install."
     panel.widget.enter()
     panel.go(axis=0, painted=fakes.painted(10))
@@ -122,8 +130,6 @@ def test_the_background_process_starts_with_the_first_need_and_not_with_the_pane
 
 
 def test_the_panel_opens_with_the_volume_that_is_shown(panel: Any, scene: Any) -> None:
-    import slicer
-
     assert panel.session.called("set_inputs")[-1][0] == scene.volume.GetID()
     panel.widget.exit()
     slicer.mrmlScene.Clear(0)
@@ -142,8 +148,6 @@ def test_the_panel_opens_with_the_volume_that_is_shown(panel: Any, scene: Any) -
 
 def test_nothing_is_made_or_shown_while_another_module_is_open(panel: Any, scene: Any) -> None:
     """A scene that is loaded there must not change the views, nor the scene."""
-    import slicer
-
     editor = panel.ui.editorFrame.layout().itemAt(0).widget()
     panel.widget.exit()
     slicer.mrmlScene.Clear(0)
@@ -179,9 +183,6 @@ def test_the_timer_rests_while_another_module_is_open_unless_a_run_goes_on(panel
 def test_a_preview_that_stays_on_screen_is_told_and_can_be_dropped_on_return(
     panel: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import fakes
-    import slicer.util
-
     said: list[str] = []
     monkeypatch.setattr(slicer.util, "showStatusMessage", lambda text, duration=0: said.append(text))
     panel.widget.exit()
@@ -196,8 +197,6 @@ def test_a_preview_that_stays_on_screen_is_told_and_can_be_dropped_on_return(
 
 
 def test_effects_that_are_registered_later_are_shown_until_the_panel_is_closed(panel: Any) -> None:
-    import slicer
-
     editor = panel.ui.editorFrame.layout().itemAt(0).widget()
     factory = slicer.qSlicerSegmentEditorEffectFactory.instance()
     editor.calls.clear()
@@ -209,45 +208,7 @@ def test_effects_that_are_registered_later_are_shown_until_the_panel_is_closed(p
     assert editor.calls == []
 
 
-def test_closing_the_scene_forgets_it_and_its_nodes(panel: Any, scene: Any) -> None:
-    import slicer
-
-    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
-    panel.go(state=State.RUNNING)
-    slicer.mrmlScene.Clear(0)
-    assert panel.session.called("forget_scene") == [()]
-    assert panel.session.called("set_inputs")[-1] == (None, None)
-    panel.go(state=State.IDLE)
-    assert panel.ui.volumeSelector.currentNodeID == ""
-
-
-def test_a_removed_volume_is_taken_from_the_session(panel: Any, scene: Any) -> None:
-    import slicer
-
-    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
-    slicer.mrmlScene.RemoveNode(scene.volume)
-    assert panel.session.called("set_inputs")[-1][0] is None
-
-
-@pytest.mark.parametrize("removed", ["volume", "segmentation"])
-def test_nothing_is_chosen_in_place_of_a_removed_node(panel: Any, scene: Any, removed: str) -> None:
-    """Slicer's selector takes the next one before the chosen one is gone."""
-    import slicer
-
-    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
-    chosen = dict(zip(("volume", "segmentation"), panel.session.called("set_inputs")[-1], strict=True))
-    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
-    panel.widget.panel.services.scene.create_segmentation(scene.volume.GetID())
-    panel.session.calls.clear()
-    slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetNodeByID(chosen.pop(removed)))
-    assert panel.session.called("set_inputs") == [(chosen.get("volume"), chosen.get("segmentation"))]
-    assert getattr(panel.ui, f"{removed}Selector").currentNodeID == ""
-    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == (2 if removed == "volume" else 1)
-
-
 def test_opening_the_module_again_leaves_the_views_as_they_are(panel: Any, scene: Any) -> None:
-    import slicer
-
     slicer.mrmlScene.RemoveNode(scene.volume)
     panel.widget.exit()
     other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
@@ -258,78 +219,8 @@ def test_opening_the_module_again_leaves_the_views_as_they_are(panel: Any, scene
     assert views and [view.GetBackgroundVolumeID() for view in views] == before
 
 
-def test_what_a_loaded_scene_does_to_the_selectors_is_nobodys_choice(panel: Any, scene: Any) -> None:
-    """They list all nodes again, and lose what was chosen."""
-    import slicer
-
-    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
-    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
-    chosen = panel.session.called("set_inputs")[-1]
-    panel.session.calls.clear()
-    slicer.mrmlScene.StartState(slicer.mrmlScene.ImportState)
-    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
-    slicer.mrmlScene.EndState(slicer.mrmlScene.ImportState)
-    assert set(panel.session.called("set_inputs")) == {chosen}
-    assert panel.ui.volumeSelector.currentNodeID == scene.volume.GetID()
-
-
-def test_edits_of_the_segmentation_reach_the_session_and_those_of_another_do_not(panel: Any, scene: Any) -> None:
-    import slicer
-
-    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
-    first = slicer.mrmlScene.GetNodeByID(panel.session.target.segmentation)
-    panel.session.calls.clear()
-    first.GetSegmentation().GetSegment("s1").SetName("Liver")
-    first.GetSegmentation().AddEmptySegment("s9", "new")
-    heard = len(panel.session.called("mark_modified"))
-    assert heard >= 2
-    panel.wait(2)
-    panel.ui.newSegmentationButton.click()
-    panel.session.calls.clear()
-    first.GetSegmentation().AddEmptySegment("s10", "newer")
-    assert panel.session.called("mark_modified") == []
-
-
-def test_a_segment_that_is_hidden_or_shown_reaches_the_session(panel: Any, scene: Any) -> None:
-    """A hidden one takes no part; its voxels do not change by that."""
-    import slicer
-
-    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
-    node = slicer.mrmlScene.GetNodeByID(panel.session.target.segmentation)
-    node.CreateDefaultDisplayNodes()
-    for visible in (False, True):
-        panel.session.calls.clear()
-        node.GetDisplayNode().SetSegmentVisibility("s1", visible)
-        assert panel.session.called("mark_modified")
-    panel.wait(2)
-    panel.ui.newSegmentationButton.click()
-    panel.session.calls.clear()
-    node.GetDisplayNode().SetSegmentVisibility("s1", False)
-    assert panel.session.called("mark_modified") == []
-
-
-def test_a_loaded_scene_brings_inputs_and_range_back(panel: Any, scene: Any, tmp_path: Path) -> None:
-    import slicer
-
-    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
-    panel.go(axis=1)
-    panel.ui.rangeCheck.click()
-    panel.ui.lastSlice.setValue(9)
-    saved = slicer.mrmlScene.GetSingletonNode("FewShotSAM", "vtkMRMLScriptedModuleNode")
-    assert saved.GetNodeReferenceID("volume") == scene.volume.GetID()
-    assert saved.GetAttribute("ModuleName") == "FewShotSAM"
-    panel.session.calls.clear()
-    panel.session.range = None
-    slicer.mrmlScene.StartState(slicer.mrmlScene.ImportState)
-    slicer.mrmlScene.EndState(slicer.mrmlScene.ImportState)
-    assert panel.session.range == (0, 9)
-    assert panel.session.called("set_inputs")[-1][0] == scene.volume.GetID()
-
-
 @pytest.mark.parametrize("way", ["cleanup", "quit"])
 def test_the_end_closes_the_session_once_and_stops_the_timer(panel: Any, way: str) -> None:
-    import slicer
-
     panel.widget.enter()
     if way == "quit":
         slicer.app.native.aboutToQuit.emit()
@@ -343,51 +234,33 @@ def test_the_end_closes_the_session_once_and_stops_the_timer(panel: Any, way: st
 
 
 @pytest.mark.parametrize("entered", [True, False])
-def test_after_reload_the_panel_is_as_it_was_opened(panel: Any, entered: bool) -> None:
+def test_after_reload_the_panel_is_as_it_was_opened(reloadable: Any, entered: bool) -> None:
     """Slicer calls `setup` of the new one only."""
-    import qt
-
-    before = dict(sys.modules)
-    try:
-        if not entered:
-            panel.representation.exit()
-        panel.widget.onReload()
-        application.processEvents()
-        assert len(panel.root.native.findChildren(qt.QShortcut.nativeClass)) == (3 if entered else 0)
-        assert panel.widget.panel._driver._timer.active == entered
-        _press(panel, "Ctrl+Shift+P")
-        assert panel.session.called("propagate") == ([()] if entered else [])
-    finally:
-        scripted.closeModule("FewShotSAM")
-        sys.modules.update(before)
+    if not entered:
+        reloadable.representation.exit()
+    reloadable.widget.onReload()
+    application.processEvents()
+    assert len(reloadable.root.native.findChildren(qt.QShortcut.nativeClass)) == (3 if entered else 0)
+    assert reloadable.widget.panel._driver._timer.active == entered
+    _press(reloadable, "Ctrl+Shift+P")
+    assert reloadable.session.called("propagate") == ([()] if entered else [])
 
 
-def test_reload_reads_the_library_anew(panel: Any) -> None:
-    before, old = dict(sys.modules), panel.widget
-    try:
-        panel.widget.onReload()
-        assert panel.widget is not old and old.panel is None
-        name = "FewShotSAMLib.widgets.panel"
-        assert sys.modules[name] is not before[name]
-        assert panel.session.called("close") == [()]
-    finally:
-        scripted.closeModule("FewShotSAM")
-        sys.modules.update(before)
+def test_reload_reads_the_library_anew(reloadable: Any) -> None:
+    name = "FewShotSAMLib.widgets.panel"
+    before, old = sys.modules[name], reloadable.widget
+    reloadable.widget.onReload()
+    assert reloadable.widget is not old and old.panel is None
+    assert sys.modules[name] is not before
+    assert reloadable.session.called("close") == [()]
 
 
-def test_nothing_of_the_old_panel_is_left_after_a_reload(panel: Any) -> None:
+def test_nothing_of_the_old_panel_is_left_after_a_reload(reloadable: Any) -> None:
     """Slicer hides what was there and leaves it in place, where it would be found by its name."""
-    import slicer.util
-
-    before = dict(sys.modules)
-    try:
-        panel.widget.onReload()
-        application.processEvents()
-        assert len(slicer.util.findChildren(panel.root, name="propagateButton")) == 1
-        assert len(slicer.util.findChildren(panel.root, className="qMRMLSegmentEditorWidget")) == 1
-    finally:
-        scripted.closeModule("FewShotSAM")
-        sys.modules.update(before)
+    reloadable.widget.onReload()
+    application.processEvents()
+    assert len(slicer.util.findChildren(reloadable.root, name="propagateButton")) == 1
+    assert len(slicer.util.findChildren(reloadable.root, className="qMRMLSegmentEditorWidget")) == 1
 
 
 def test_module_says_what_it_is_and_offers_sample_data(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -399,8 +272,6 @@ def test_module_says_what_it_is_and_offers_sample_data(monkeypatch: pytest.Monke
             registered.append(source["nodeNames"])
 
     monkeypatch.setitem(sys.modules, "SampleData", SimpleNamespace(SampleDataLogic=SampleDataLogic))
-    import slicer
-
     scripted.loadModule(MODULE)
     module = slicer.modules.fewshotsam
     assert (module.title, module.categories) == ("FewShotSAM", ["Segmentation"])
@@ -410,21 +281,7 @@ def test_module_says_what_it_is_and_offers_sample_data(monkeypatch: pytest.Monke
     assert "MRHead" in registered
 
 
-def test_another_volume_is_predicted_in_full(panel: Any, scene: Any) -> None:
-    import slicer
-
-    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
-    panel.go(axis=0)
-    panel.ui.rangeCheck.click()
-    assert panel.session.range == (0, 39)
-    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
-    panel.ui.volumeSelector.setCurrentNodeID(other.GetID())
-    assert panel.session.range is None
-
-
 def test_a_slicer_without_its_python_says_so(scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import slicer.util
-
     from FewShotSAMLib.core.errors import FewShotSAMError
 
     shown = []
@@ -443,50 +300,6 @@ def test_a_slicer_without_its_python_says_so(scene: Any, monkeypatch: pytest.Mon
     assert shown == ["PythonSlicer was not found. Install 3D Slicer again."]
 
 
-def test_the_editors_undo_takes_back_what_was_saved_before(panel: Any, scene: Any) -> None:
-    """What `MRMLScene` relies on when it commits results."""
-    import numpy as np
-    import slicer
-    import slicer.util
-
-    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
-    editor = panel.ui.editorFrame.layout().itemAt(0).widget()
-    segmentation = slicer.mrmlScene.GetNodeByID(panel.session.target.segmentation)
-    assert editor.mrmlSegmentEditorNode().GetSegmentationNode() is segmentation
-    editor.saveStateForUndo()
-    segmentation.GetSegmentation().RemoveAllSegments()
-    editor.undo()
-    assert segmentation.GetSegmentation().GetSegmentIDs() == ("s1",)
-    assert np.array_equal(slicer.util.arrayFromVolume(scene.volume), np.zeros((40, 30, 20)))
-
-
-def test_the_last_word_after_closing_a_scene_is_that_nothing_is_chosen(panel: Any, scene: Any) -> None:
-    """Even where the selectors hear of it after the panel and still show the old nodes."""
-    import slicer
-
-    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
-    old = panel.session.called("set_inputs")[-1]
-    panel.session.calls.clear()
-    slicer.mrmlScene.Clear(0)
-    assert old not in panel.session.called("set_inputs")
-
-
-def test_the_editor_lets_go_of_a_closing_scene_and_watches_the_views_of_the_next(panel: Any, scene: Any) -> None:
-    import slicer
-
-    editor = panel.ui.editorFrame.layout().itemAt(0).widget()
-    panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
-    panel.widget.enter()
-    editor.calls.clear()
-    slicer.mrmlScene.Clear(0)
-    names = [call[0] for call in editor.calls]
-    assert names.index("removeViewObservations") < names.index("setupViewObservations")
-    assert ("setSegmentationNode", None) in editor.calls
-    panel.widget.cleanup()
-    assert editor.mrmlSegmentEditorNode() is None
-    assert editor.calls[-1] == ("removeViewObservations",)
-
-
 def test_the_panel_ticks_faster_while_a_thread_works(panel: Any) -> None:
     timer = panel.widget.panel._driver._timer
     usual = timer.interval
@@ -496,15 +309,6 @@ def test_the_panel_ticks_faster_while_a_thread_works(panel: Any) -> None:
     panel.session.wait = lambda seconds: False
     panel.wait(1)
     assert timer.interval == usual
-
-
-def test_a_damaged_range_in_the_scene_is_none(panel: Any, scene: Any) -> None:
-    parameters = panel.widget.panel.services.parameters
-    parameters.sliceRange = (3, 5)
-    assert parameters.sliceRange == (3, 5)
-    for text in ("3,five", "3", ",,", "3;5"):
-        parameters._node().SetParameter("range", text)
-        assert parameters.sliceRange is None
 
 
 def test_the_self_test_of_an_installed_extension_says_that_it_has_none(

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import SimpleITK
 import slicer
 from harness import qmrml_widgets
 from harness.places import (
+    GRID,
     LINEAR,
     add_in_editor,
     add_transform,
@@ -24,13 +24,10 @@ from harness.places import (
 from harness.scene import RAS, add_segmentation, add_volume, labelmap, paint, store, voxels
 from journey import Journey, nodeNames
 
-from FewShotSAMLib.core import Geometry
 from FewShotSAMLib.mrml.choice import defaultVolumeId, segmentationsOf
 from FewShotSAMLib.mrml.volumes import volumeGeometry
 from FewShotSAMLib.workflow import State
 
-OBLIQUE = SimpleITK.Euler3DTransform((0, 0, 0), 0.3, -0.5, 0.8).GetMatrix()
-GRID = Geometry((13, 11, 9), (0.7, 1.1, 4.0), (-12.5, 30.25, -801.125), OBLIQUE)
 PAINTED = {0: [2, 4, 6], 1: [3, 5, 7], 2: [4, 6, 9]}
 TRUTH = np.zeros(GRID.shape, bool)
 TRUTH[1:8, 2:9, 3:11] = True

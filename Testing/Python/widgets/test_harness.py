@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
+import qt
+import slicer
+import slicer.util
 from harness import application, problems
 
 
 def test_properties_are_attributes_and_no_methods() -> None:
-    import qt
-
     button = qt.QPushButton("go")
     assert (button.text, button.enabled) == ("go", True)
     with pytest.raises(TypeError):
@@ -18,8 +19,6 @@ def test_properties_are_attributes_and_no_methods() -> None:
 
 
 def test_unknown_attributes_raise_on_plain_widgets() -> None:
-    import qt
-
     button = qt.QPushButton()
     with pytest.raises(AttributeError):
         button.colour = "red"
@@ -33,22 +32,16 @@ def test_unknown_attributes_raise_on_plain_widgets() -> None:
 
 @pytest.mark.parametrize("name", ["QThread", "Signal", "pyqtSignal", "QTextCodec", "QNoSuchThing"])
 def test_what_pythonqt_lacks_is_absent(name: str) -> None:
-    import qt
-
     with pytest.raises(AttributeError):
         getattr(qt, name)
 
 
 def test_a_signal_that_does_not_exist_is_a_problem() -> None:
-    import qt
-
     with problems.expected("no signal cliked(bool)"):
         assert not qt.QPushButton().connect("cliked(bool)", print)
 
 
 def test_an_exception_in_a_slot_is_a_problem() -> None:
-    import qt
-
     button = qt.QPushButton()
     button.connect("clicked()", lambda: 1 / 0)
     with problems.expected("ZeroDivisionError"):
@@ -56,8 +49,6 @@ def test_an_exception_in_a_slot_is_a_problem() -> None:
 
 
 def test_a_slot_gets_no_more_arguments_than_it_takes() -> None:
-    import qt
-
     heard = []
     button = qt.QPushButton()
     button.setCheckable(True)
@@ -71,7 +62,6 @@ def test_a_slot_gets_no_more_arguments_than_it_takes() -> None:
 
 
 def test_vtk_and_qt_messages_are_problems() -> None:
-    import slicer
     from harness.binding import QtCore
 
     with problems.expected("VTK ErrorEvent"):
@@ -81,8 +71,6 @@ def test_vtk_and_qt_messages_are_problems() -> None:
 
 
 def test_a_widget_without_a_stand_in_fails_to_load(tmp_path: Path) -> None:
-    import slicer.util
-
     source = Path(__file__).resolve().parents[3] / "FewShotSAM" / "Resources" / "UI" / "FewShotSAM.ui"
     copy = tmp_path / "x.ui"
     copy.write_text(source.read_text(encoding="utf-8").replace("ctkCollapsibleButton", "ctkNoSuch"), encoding="utf-8")

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
-from journey import PAINTED, STRAIGHT, Journey, WarmClient, ellipsoid, imageOf, nodeNames
+from journey import PAINTED, STRAIGHT, Journey, ellipsoid, imageOf, nodeNames
+from warm import WarmClient
 
 from FewShotSAMLib.core import Geometry
 from FewShotSAMLib.workflow import State
@@ -20,9 +21,9 @@ GROWTH_BYTES = 20_000_000
 
 
 @pytest.fixture
-def journey(scene: Any, tmp_path: Path, client: WarmClient) -> Iterator[Journey]:
+def journey(scene: Any, tmp_path: Path, warm_client: WarmClient) -> Iterator[Journey]:
     """Three slices painted; a short range, so that runs are quick."""
-    made = Journey(tmp_path / "models", client)
+    made = Journey(tmp_path / "models", warm_client)
     truth = ellipsoid()
     made.open(STRAIGHT, imageOf(truth))
     made.paint(truth, 0, PAINTED)
@@ -136,12 +137,12 @@ def observers(journey: Journey) -> int:
     os.environ.get("FEWSHOTSAM_QT") == "PyQt5", reason="what may grow does not depend on the binding; it takes a minute"
 )
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads Linux's /proc")
-def test_twenty_runs_in_a_row(scene: Any, tmp_path: Path, client: WarmClient) -> None:
+def test_twenty_runs_in_a_row(scene: Any, tmp_path: Path, warm_client: WarmClient) -> None:
     """A volume of 3 MB, so that one copy of it left behind by each run would be seen."""
     shape = (24, 256, 256)
     truth = ellipsoid(shape)
-    client.steps = 1
-    journey = Journey(tmp_path / "models", client)
+    warm_client.steps = 1
+    journey = Journey(tmp_path / "models", warm_client)
     try:
         journey.open(Geometry((256, 256, 24), (1.0, 1.0, 3.0), (0.0, 0.0, 0.0)), imageOf(truth))
         journey.paint(truth, 0, (5, 11, 18))

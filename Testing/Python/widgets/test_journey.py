@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
-from journey import LONGEST_TURN_S, PAINTED, STRAIGHT, BriefClient, Journey, ellipsoid, imageOf
+from journey import LONGEST_TURN_S, PAINTED, STRAIGHT, Journey, ellipsoid, imageOf
+from warm import BriefClient
 
 from FewShotSAMLib.core import dice
 from FewShotSAMLib.workflow import State

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from journey import LONGEST_TURN_S, BriefClient, Journey, ellipsoid
+from journey import LONGEST_TURN_S, Journey, ellipsoid
+from warm import BriefClient
 
 from FewShotSAMLib.core import Geometry, dice
 from FewShotSAMLib.workflow import State

@@ -39,9 +39,9 @@ class Case:
 
 
 @pytest.fixture
-def case(client: Any, monkeypatch: pytest.MonkeyPatch) -> Case:
+def case(warm_client: Any, monkeypatch: pytest.MonkeyPatch) -> Case:
     monkeypatch.setattr(Dependencies, "missing", lambda self: [])
-    monkeypatch.setattr(scripting, "createWorkerClient", lambda: client)
+    monkeypatch.setattr(scripting, "createWorkerClient", lambda: warm_client)
     return Case()
 
 

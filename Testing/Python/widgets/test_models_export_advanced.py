@@ -7,6 +7,8 @@ from typing import Any
 
 import fakes
 import pytest
+import qt
+import slicer
 
 from FewShotSAMLib.engine.request import PropagateRequest
 from FewShotSAMLib.sam.registry import get_spec
@@ -82,9 +84,6 @@ def test_a_file_that_is_no_model_is_told(models: Any) -> None:
 
 
 def test_a_model_is_applied_to_the_ticked_volumes(models: Any, scene: Any) -> None:
-    import qt
-    import slicer
-
     slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")  # no volume to segment
     models.go()
     listed = models.ui.volumeList
@@ -205,16 +204,12 @@ def test_a_choice_of_an_earlier_start_stays_before_the_computer_is_looked_at(pan
 
 
 def test_damaged_settings_are_the_defaults(panel: Any) -> None:
-    import qt
-
     qt.QSettings().setValue("FewShotSAM/Settings", "{]")
     assert panel.store.load() == Settings()
 
 
 def test_wrong_values_of_earlier_versions_are_understood_or_told(panel: Any) -> None:
     """The panel once offered “float16”, which no job took, and kept it."""
-    import qt
-
     kept = {"precision": "float16", "device": "gpu", "smooth_mm": 400.0, "method": "lora", "fill_holes": True, "new": 1}
     qt.QSettings().setValue("FewShotSAM/Settings", json.dumps(kept))
     settings = panel.store.load()

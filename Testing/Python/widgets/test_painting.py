@@ -5,10 +5,11 @@ from typing import Any
 import fakes
 import numpy as np
 import pytest
+import qt
 from harness.binding import QtCore, QtGui
 
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.widgets.images import toPixmap
+from FewShotSAMLib.widgets.display import toPixmap
 from FewShotSAMLib.widgets.painted_list import squared
 from FewShotSAMLib.widgets.strip_image import MIDDLE, SURE, UNSURE, confidenceColors, stripImage
 from FewShotSAMLib.workflow import PaintedSlice, State
@@ -30,8 +31,6 @@ def rows(panel: Any) -> list[Any]:
 
 
 def test_the_list_shows_numbers_ticks_and_segments(painting: Any) -> None:
-    import qt
-
     assert [item.text(0) for item in rows(painting)] == ["Slice 3", "Slice 10", "Slice 20", "Slice 30"]
     assert all(item.checkState(0) == qt.Qt.Checked for item in rows(painting))
     labels = [painting.ui.paintedList.itemWidget(item, 1).text for item in rows(painting)]
@@ -65,8 +64,6 @@ def test_a_click_jumps(painting: Any, scene: Any) -> None:
 
 
 def test_ticks_and_deletion_reach_the_session(painting: Any) -> None:
-    import qt
-
     rows(painting)[1].setCheckState(0, qt.Qt.Unchecked)
     assert painting.session.called("set_ticked") == [(10, False)]
     assert not painting.ui.deleteSliceButton.enabled

@@ -1,9 +1,13 @@
 """The panel as a whole: it loads, and follows the session from state to state."""
 
+import time
 from typing import Any
 
 import fakes
 import pytest
+import qt
+import slicer
+import slicer.util
 from harness import application
 
 from FewShotSAMLib.core.errors import BadInputError
@@ -11,8 +15,6 @@ from FewShotSAMLib.workflow import Message, Progress, State
 
 
 def test_it_loads_and_hands_over_the_volume_with_a_new_segmentation(panel: Any, scene: Any) -> None:
-    import slicer
-
     panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
     created = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
     assert panel.session.called("set_inputs")[-1] == (scene.volume.GetID(), created.GetID())
@@ -99,8 +101,6 @@ def test_errors_of_the_session_are_messages(panel: Any) -> None:
 
 
 def test_the_log_can_be_copied(panel: Any) -> None:
-    import qt
-
     panel.say("logged", "epoch 1")
     panel.say("logged", "epoch 2")
     panel.ui.copyLogButton.click()
@@ -134,9 +134,6 @@ def test_the_timer_ticks_until_the_panel_is_closed(panel: Any) -> None:
 
 def _watchBusy(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[tuple[str, bool]]:
     """What the status bar named, and whether the cursor was busy, at each call."""
-    import qt
-    import slicer.util
-
     said, seen = [""], []
     monkeypatch.setattr(slicer.util, "showStatusMessage", lambda text, duration=0: said.append(text))
 
@@ -149,8 +146,6 @@ def _watchBusy(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[t
 
 
 def test_long_steps_have_a_name_and_a_busy_cursor(panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import qt
-
     preview = fakes.FakePreview()
     panel.go(state=State.RUNNING, preview=preview)
     panel.go(state=State.PREVIEW, review=fakes.review())
@@ -168,8 +163,6 @@ def test_long_steps_have_a_name_and_a_busy_cursor(panel: Any, monkeypatch: pytes
 
 
 def test_what_was_seen_in_3d_is_seen_after_apply(panel: Any) -> None:
-    import slicer
-
     node = slicer.mrmlScene.GetNodeByID(panel.session.target.segmentation)
     surface = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
     panel.session.apply = lambda: panel.session.go(state=State.IDLE, preview=None)
@@ -182,8 +175,6 @@ def test_what_was_seen_in_3d_is_seen_after_apply(panel: Any) -> None:
 
 
 def test_a_result_that_was_not_applied_makes_no_surface(panel: Any) -> None:
-    import slicer
-
     node = slicer.mrmlScene.GetNodeByID(panel.session.target.segmentation)
     panel.go(state=State.PREVIEW, preview=fakes.FakePreview())
     panel.ui.show3DButton.setChecked(True)
@@ -212,8 +203,6 @@ def test_the_brush_is_taken_when_asked(panel: Any) -> None:
 
 
 def _letTimeoutsPass() -> None:
-    import time
-
     end = time.monotonic() + 0.2
     while time.monotonic() < end:
         application.processEvents()

@@ -11,7 +11,8 @@ import pytest
 import SimpleITK
 import slicer
 import slicer.util
-from journey import LONGEST_TURN_S, Journey, WarmClient
+from journey import LONGEST_TURN_S, Journey
+from warm import WarmClient
 
 from FewShotSAMLib.core import Geometry, dice, read_segmentation, read_volume
 from FewShotSAMLib.core.painting import slices_of, slices_to_paint
@@ -23,8 +24,8 @@ STEPS = 0  # the first answer: of two steps nothing good is learned
 
 
 @pytest.fixture
-def journey(scene: Any, tmp_path: Path, client: WarmClient) -> Iterator[Journey]:
-    made = Journey(tmp_path / "models", client)
+def journey(scene: Any, tmp_path: Path, warm_client: WarmClient) -> Iterator[Journey]:
+    made = Journey(tmp_path / "models", warm_client)
     yield made
     made.close()
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import qt
 import slicer
 import slicer.util
 import vtk
@@ -193,8 +194,6 @@ def test_leaving_and_entering_is_told_by_the_parent(panel: Any) -> None:
 
 
 def test_the_developers_buttons_are_there_in_developer_mode_only(scene: Any) -> None:
-    import qt
-
     for wanted in (False, True):
         qt.QSettings().setValue("Developer/DeveloperMode", "true" if wanted else "false")
         widget = slicer.ScriptedLoadableModule.ScriptedLoadableModuleWidget(slicer.qMRMLWidget())

@@ -109,6 +109,8 @@ def test_imports_point_downward() -> None:
         ),
         (("api", "core.volume", "core.segmentation"), HEAVY | READERS),
         (("cli", "cli.run", "cli.models", "cli.cache", "cli.doctor", "cli.benchmark"), HEAVY),
+        # They would take longer than all other imports before the first answer.
+        (("engine.jobs", "bundled.fusion"), {"torchvision", "torch._dynamo"}),
     ],
 )
 def test_no_heavy_package_is_loaded(modules: tuple[str, ...], absent: set[str]) -> None:

@@ -4,15 +4,14 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from warm import WarmClient
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.segment import Segmentation
-from FewShotSAMLib.worker import WorkerClient
 from FewShotSAMLib.workflow import Message, SceneSegment, SceneVolume, Session, State, Target
 
 STEPS = 2
@@ -157,6 +156,16 @@ class Stage:
         """Until the painted slices are known."""
         self.until(lambda: self.session._tracker.is_up_to_date)
 
+    def edited(self) -> None:
+        """The segmentation has changed; until the painted slices are known again."""
+        self.session.mark_modified()
+        self.settle()
+
+    def start(self) -> None:
+        """A run, until the background process works."""
+        self.session.propagate()
+        self.until(lambda: self.session.state is State.RUNNING)
+
     def propagate(self, whole: bool = False) -> None:
         """A run, up to the preview."""
         self.session.propagate(whole)
@@ -168,14 +177,6 @@ class Stage:
         return [str(message) for message in self.messages if message.level == "error"]
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[WorkerClient]:
-    """One warm background process for all tests of a file."""
-    client = WorkerClient()
-    yield client
-    client.close()
-
-
 @pytest.fixture
 def scene() -> ArrayScene:
     """Nothing is painted."""
@@ -183,32 +184,16 @@ def scene() -> ArrayScene:
 
 
 @pytest.fixture
-def stage(client: WorkerClient, tmp_path: Path) -> Iterator[Stage]:
-    """Three slices of segment "a" are painted; nothing runs."""
+def stage(warm_client: WarmClient, tmp_path: Path) -> Iterator[Stage]:
+    """Three slices of segment "a" are painted; nothing runs. These tests are not about what is learned."""
     scene = ArrayScene()
     for index in (7, 12, 17):
         scene.paint(index)
-    session = Session(scene, _Unclosed(client), folder=tmp_path / "models")
+    warm_client.steps = STEPS
+    session = Session(scene, warm_client, folder=tmp_path / "models")
     made = Stage(scene, session, [])
     session.said.connect(made.messages.append)
     session.set_inputs("v", "s")
     made.settle()
     yield made
     session.close()
-
-
-class _Unclosed:
-    """The shared process outlives a test's session, and learns in few steps: these tests are not about the result."""
-
-    def __init__(self, client: WorkerClient) -> None:
-        self._client = client
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._client, name)
-
-    def request(self, command: str, parameters: dict[str, Any]) -> str:
-        more = {"steps": STEPS} if command == "propagate" else {}
-        return self._client.request(command, {**parameters, **more})
-
-    def close(self) -> None:
-        self._client.poll(0.0)

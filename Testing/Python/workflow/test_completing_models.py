@@ -8,7 +8,7 @@ import pytest
 from FewShotSAMLib.workflow.asking import Asking
 from FewShotSAMLib.workflow.requests import Requests
 from FewShotSAMLib.workflow.settings import Settings
-from FewShotSAMLib.workflow.signal import Signal
+from FewShotSAMLib.workflow.state import Signal
 
 
 class Client:

@@ -4,7 +4,7 @@ import pytest
 
 from FewShotSAMLib.core.pace import Pace, Work
 from FewShotSAMLib.workflow import Device, EncoderState, Machine, Settings
-from FewShotSAMLib.workflow.duration import run_seconds
+from FewShotSAMLib.workflow.cost import run_seconds
 
 PACES = {
     "few-shot": Pace(6.0, 2.0, 0.1, 0.4, learning_share=0.5, segment_share=0.5),

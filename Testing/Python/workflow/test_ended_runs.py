@@ -1,14 +1,17 @@
-"""Runs that the user ends: with the first answer, or without any."""
+"""Runs that end early: the user takes the first answer or none; process, preview, volume or scene are gone."""
 
+import os
+import signal
 import time
 
 import pytest
+from warm import WarmClient
 
 from FewShotSAMLib.workflow import State
 
 
-def test_the_first_answer_can_be_taken_as_it_is(stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(type(stage.session._requests._client).request.__globals__, "STEPS", 5000)
+def test_the_first_answer_can_be_taken_as_it_is(stage) -> None:
+    stage.session._requests._client.steps = 5000
     fractions: list[float] = []
 
     def hear(progress) -> None:
@@ -45,3 +48,35 @@ def test_cancel_in_every_stage(stage, moment: str) -> None:
     assert (stage.scene.labels == before).all() and all(each.is_removed for each in stage.scene.previews)
     assert any("cancelled" in message.text for message in stage.messages) and not stage.errors
     stage.propagate()  # and nothing stands in the way of the next
+
+
+@pytest.mark.parametrize("state", [State.RUNNING, State.PREVIEW])
+def test_a_preview_that_is_deleted_is_a_result_that_is_dropped(stage, state: State) -> None:
+    """A user can do so in the scene's list of nodes."""
+    session = stage.session
+    stage.start()
+    session.state = state
+    session.preview.is_removed = True
+    session.poll()
+    assert (session.state, session.preview) == (State.IDLE, None)
+    assert "preview was removed" in stage.messages[-1].text
+
+
+def test_a_killed_process_is_a_message_and_the_next_run_works(stage, warm_client: WarmClient) -> None:
+    stage.start()
+    os.kill(warm_client.pid, signal.SIGKILL)
+    stage.until(lambda: stage.session.state is State.IDLE)
+    assert stage.errors and "background process" in stage.errors[0].lower()
+    stage.propagate()
+
+
+def test_closing_the_scene_and_removing_a_node(stage) -> None:
+    stage.start()
+    stage.session.forget_scene()
+    assert stage.session.state is State.IDLE and stage.session.target is None and stage.scene.previews[-1].is_removed
+    stage.session.set_inputs("v", "s")
+    stage.settle()
+    stage.start()
+    stage.scene.nodes.remove("v")
+    stage.until(lambda: stage.session.target is None)
+    assert "removed" in stage.messages[-1].text and stage.session.state is State.IDLE

@@ -144,8 +144,7 @@ def test_a_segment_is_written_beside_another_that_is_painted(stage: Any) -> None
     session, scene = stage.session, stage.scene
     for index in (7, 17):
         scene.labels[index, 30:36, 10:30] = 2
-    session.mark_modified()
-    stage.settle()
+    stage.edited()
     assert session.painted[1].unknown_ids == ("b",)
     painted = scene.labels.copy()
     stage.propagate()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from warm import WarmClient
 
-from FewShotSAMLib.worker import WorkerClient
-from FewShotSAMLib.workflow import Session, Settings, State
+from FewShotSAMLib.workflow import ModelEntry, Session, Settings, State
 
 
 def test_paint_propagate_apply_correct_and_again(stage) -> None:
@@ -64,8 +64,7 @@ def test_paint_propagate_apply_correct_and_again(stage) -> None:
     session.discard()
     stage.settle()
     scene.labels = scene.undo.pop()  # Undo of the second Apply
-    session.mark_modified()
-    stage.settle()
+    stage.edited()
     assert [each.index for each in session.painted] == sorted([2, 7, 12, 17, 22, advice])
     assert not stage.errors
     # 50 ms is what a user may feel; this machine's cores are shared with the background process.
@@ -77,12 +76,11 @@ def test_undone_results_do_not_count_as_painted(stage) -> None:
     stage.session.apply()
     stage.settle()
     stage.scene.labels = stage.scene.undo.pop()
-    stage.session.mark_modified()
-    stage.settle()
+    stage.edited()
     assert [each.index for each in stage.session.painted] == [7, 12, 17]
 
 
-def test_what_was_known_of_slices_comes_back_with_the_scene(stage, client: WorkerClient) -> None:
+def test_what_was_known_of_slices_comes_back_with_the_scene(stage, warm_client: WarmClient) -> None:
     stage.session.set_empty(2, True)
     stage.session.set_ticked(12, False)
     stage.propagate()
@@ -91,19 +89,17 @@ def test_what_was_known_of_slices_comes_back_with_the_scene(stage, client: Worke
     known = stage.session.painted
     # What was partly painted on 12 gave way to the result; a correction there would be complete.
     assert [(each.index, each.ticked) for each in known] == [(2, True), (7, True), (17, True)]
-    again = Session(stage.scene, client)
+    again = Session(stage.scene, warm_client)
     again.set_inputs("v", "s")
     while not again._tracker.is_up_to_date:
         again.poll()
         time.sleep(0.01)
     assert again.painted == known
-    again._requests.close = lambda: None
     again.close()
 
 
 def test_a_slice_painted_during_the_run_is_not_overwritten(stage) -> None:
-    stage.session.propagate()
-    stage.until(lambda: stage.session.state is State.RUNNING)
+    stage.start()
     stage.scene.paint(10)
     stage.scene.labels[10, :5] = 1
     painted = stage.scene.labels[10].copy()
@@ -130,8 +126,7 @@ def test_a_range_and_a_hidden_segment(stage) -> None:
 def test_propagate_looks_again_although_nothing_was_told(stage) -> None:
     """A segment was hidden: on the slices that only it is painted on, the other is not known to be absent."""
     stage.scene.paint(4, value=2)
-    stage.session.mark_modified()
-    stage.settle()
+    stage.edited()
     assert [each.index for each in stage.session.painted] == [4, 7, 12, 17]
     stage.scene.visible["b"] = False
     stage.session.propagate()
@@ -159,26 +154,12 @@ def test_a_result_waits_where_slices_of_another_axis_were_painted_since(stage) -
     assert session.state is State.IDLE and stage.scene.labels[10].any()
 
 
-@pytest.mark.parametrize("state", [State.RUNNING, State.PREVIEW])
-def test_a_preview_that_is_deleted_is_a_result_that_is_dropped(stage, state: State) -> None:
-    """A user can do so in the scene's list of nodes."""
-    session = stage.session
-    session.propagate()
-    stage.until(lambda: session.state is State.RUNNING)
-    session.state = state
-    session.preview.is_removed = True
-    session.poll()
-    assert (session.state, session.preview) == (State.IDLE, None)
-    assert "preview was removed" in stage.messages[-1].text
-
-
-def test_a_window_that_is_busy_meanwhile_loses_no_run(stage, client: WorkerClient, monkeypatch) -> None:
+def test_a_window_that_is_busy_meanwhile_loses_no_run(stage, warm_client: WarmClient, monkeypatch) -> None:
     """All events come at once: two passes showed the same slices, and a preview is gone before it is looked at."""
     held: list[dict] = []
-    poll = client.poll
-    monkeypatch.setattr(client, "poll", lambda timeout_s=0.0: [])
-    stage.session.propagate()
-    stage.until(lambda: stage.session.state is State.RUNNING)
+    poll = warm_client.poll
+    monkeypatch.setattr(warm_client, "poll", lambda timeout_s=0.0: [])
+    stage.start()
     request = stage.session._requests.run.request_id
     end = time.monotonic() + 120
     while not any(event["type"] in ("result", "error") for event in held):
@@ -187,7 +168,7 @@ def test_a_window_that_is_busy_meanwhile_loses_no_run(stage, client: WorkerClien
     previews = [event["path"] for event in held if event["type"] == "preview"]
     assert len(previews) > 1 and len(set(previews)) == len(previews)
     again = {"type": "preview", "id": request, "path": previews[0] + ".gone", "slices": [1], "axis": 0}
-    monkeypatch.setattr(client, "poll", lambda timeout_s=0.0: [again, *held] if held else [])
+    monkeypatch.setattr(warm_client, "poll", lambda timeout_s=0.0: [again, *held] if held else [])
     stage.session.poll()
     held.clear()
     stage.until(lambda: stage.session.state is not State.RUNNING)
@@ -223,32 +204,6 @@ def test_a_second_propagate_is_refused_while_one_runs(stage) -> None:
     assert "under way" in stage.messages[-1].text and "under way" in stage.session.why_not()
     stage.until(lambda: stage.session.state is State.PREVIEW)
     assert len(stage.scene.previews) == 1
-
-
-def test_a_killed_process_is_a_message_and_the_next_run_works(stage, client: WorkerClient) -> None:
-    stage.session.propagate()
-    stage.until(lambda: stage.session.state is State.RUNNING)
-    import os
-    import signal
-
-    os.kill(client.pid, signal.SIGKILL)
-    stage.until(lambda: stage.session.state is State.IDLE)
-    assert stage.errors and "background process" in stage.errors[0].lower()
-    stage.propagate()
-
-
-def test_closing_the_scene_and_removing_a_node(stage) -> None:
-    stage.session.propagate()
-    stage.until(lambda: stage.session.state is State.RUNNING)
-    stage.session.forget_scene()
-    assert stage.session.state is State.IDLE and stage.session.target is None and stage.scene.previews[-1].is_removed
-    stage.session.set_inputs("v", "s")
-    stage.settle()
-    stage.session.propagate()
-    stage.until(lambda: stage.session.state is State.RUNNING)
-    stage.scene.nodes.remove("v")
-    stage.until(lambda: stage.session.target is None)
-    assert "removed" in stage.messages[-1].text and stage.session.state is State.IDLE
 
 
 def test_an_unexpected_error_is_a_message_once_and_nothing_goes_on(stage) -> None:
@@ -324,14 +279,20 @@ def test_a_deleted_slice_is_erased_and_gone(stage) -> None:
     assert [each.index for each in stage.session.painted] == [7, 17]
 
 
+def learned(stage, name: str) -> ModelEntry:
+    """The only model of the library, saved after a run."""
+    stage.propagate()
+    stage.session.discard()
+    stage.session.save_model(name)
+    (entry,) = stage.session.models.entries()
+    return entry
+
+
 def test_saving_a_model_and_applying_it(stage) -> None:
     stage.session.settings = Settings(method="autosam-linear")  # a model of few-shot takes a minute to be led
     stage.session.save_model("before any run")
     assert "Propagate first" in stage.errors[0]
-    stage.propagate()
-    stage.session.discard()
-    stage.session.save_model("Ellipsoid π")
-    (entry,) = stage.session.models.entries()
+    entry = learned(stage, "Ellipsoid π")
     assert (entry.name, entry.encoder, entry.plane) == ("Ellipsoid π", "tiny", "axial")
     assert [segment.name for segment in entry.segments] == ["Segment a"]
     stage.session.apply_model(entry, ["v", "v"])
@@ -346,10 +307,7 @@ def test_saving_a_model_and_applying_it(stage) -> None:
 
 def test_a_volume_that_fails_stops_no_other_and_is_in_the_table(stage, monkeypatch: pytest.MonkeyPatch) -> None:
     stage.session.settings = Settings(method="autosam-linear")
-    stage.propagate()
-    stage.session.discard()
-    stage.session.save_model("m")
-    (entry,) = stage.session.models.entries()
+    entry = learned(stage, "m")
     good = stage.scene.volume("v")
     bad = replace(good, id="w", voxels=np.zeros_like(good.voxels))
     monkeypatch.setattr(stage.scene, "volume", {"v": good, "w": bad}.get)
@@ -373,8 +331,7 @@ def test_what_a_model_adds_to_the_painted_segmentation_does_not_count_as_painted
     stage.settle()
     assert [each.index for each in stage.session.painted] == before
     stage.scene.labels[3] = 1
-    stage.session.mark_modified()
-    stage.settle()
+    stage.edited()
     assert [each.index for each in stage.session.painted] == sorted({3, *before})
 
 

@@ -1,0 +1,37 @@
+"""A command line whose background process runs jobs made for the tests."""
+
+import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from FewShotSAMLib.cli import cohort, run
+from FewShotSAMLib.cohort import pool
+from FewShotSAMLib.worker import WorkerClient
+from FewShotSAMLib.worker.process import worker_environment
+
+COMMAND_LINE = """
+import functools, sys
+from FewShotSAMLib.cli import cohort, main, run
+from FewShotSAMLib.cohort import pool
+from FewShotSAMLib.worker import WorkerClient
+for module in (run, cohort, pool):
+    module.WorkerClient = functools.partial(WorkerClient, arguments=[sys.argv[1]])
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def use(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`main` in this process uses the jobs that the script serves."""
+    for module in (run, cohort, pool):
+        monkeypatch.setattr(module, "WorkerClient", functools.partial(WorkerClient, arguments=[str(script)]))
+
+
+def start_command_line(script: Path, *arguments: object) -> subprocess.Popen[str]:
+    """The command line as a process of its own, with these jobs."""
+    command = [sys.executable, "-c", COMMAND_LINE, str(script), *map(str, arguments)]
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, **streams, env=worker_environment(os.environ), text=True, encoding="utf-8")

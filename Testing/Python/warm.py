@@ -1,0 +1,67 @@
+"""One background process for many tests: starting one takes longer than most of them."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from FewShotSAMLib.worker import WorkerClient
+from FewShotSAMLib.worker.protocol import Event
+
+SERVER = """
+import sys
+from FewShotSAMLib.worker.server import Server
+
+class BriefServer(Server):
+    def _job(self, command):
+        job = super()._job(command)
+        if self._jobs is not None:  # the engine is there
+            from FewShotSAMLib.bundled import fusion_head
+            from FewShotSAMLib.methods.interface import Schedule, Training
+            fusion_head.FOREIGN_TRAINING = Training(Schedule(steps=2, learning_rate=1e-3))
+        return job
+
+sys.exit(BriefServer().run())
+"""
+"""What a saved model learns for other volumes would take a minute; a test of that has a process of its own."""
+
+
+class BriefClient(WorkerClient):
+    """Its runs take `steps` of learning: few where a test is not about the result; None for as many as asked."""
+
+    def __init__(self, python: str, home: Path, steps: int | None) -> None:
+        folders = {"FEWSHOTSAM_HOME": str(home), "FEWSHOTSAM_CACHE": str(home / "cache")}
+        super().__init__(python, {**os.environ, **folders}, arguments=("-P", "-c", SERVER))
+        self.steps = steps
+
+    def request(self, command: str, parameters: Mapping[str, Any] | None = None) -> str:
+        """A job; learning takes fewer steps."""
+        more = {"steps": self.steps} if command == "propagate" and self.steps is not None else {}
+        return super().request(command, {**(parameters or {}), **more})
+
+
+class WarmClient(BriefClient):
+    """Keeps its process when a session closes it, so that tests share one; `end` ends it."""
+
+    def __init__(self, python: str, home: Path) -> None:
+        super().__init__(python, home, None)
+        self.reports: list[dict[str, Any]] = []
+
+    def poll(self, timeout_s: float = 0.0) -> list[Event]:
+        """As always; the reports of finished jobs are kept."""
+        events = super().poll(timeout_s)
+        self.reports += [dict(event["report"]) for event in events if event["type"] == "result"]
+        return events
+
+    def close(self, grace_s: float = 60.0) -> None:
+        """Nothing of the session goes on."""
+        for request in list(self._open):
+            self.cancel(request, grace_s)
+        while self._open and self.running:
+            super().poll(0.1)
+        self._open = {}
+        super().poll()
+
+    def end(self) -> None:
+        """End the process."""
+        super().close()
