@@ -88,12 +88,7 @@ def place_on(segmentation: Segmentation, geometry: Geometry) -> tuple[Segmentati
             f"Annotation: {segmentation.geometry.describe()}. Volume: {geometry.describe()}.",
             "Resample the annotation to the volume (in 3D Slicer: export it with the volume as reference).",
         )
-    warnings = []
-    if lattice.apart > _TOLD:
-        warnings.append(
-            f"The annotation's grid is off the volume's by up to {lattice.apart:.2g} voxels; it was taken to be the "
-            "same."
-        )
+    warnings = told_apart(lattice.apart)
     if segmentation.geometry.size == geometry.size and lattice.is_identity:
         return replace(segmentation, geometry=geometry), warnings
     first = lattice.first_index(segmentation.geometry.size)
@@ -114,6 +109,13 @@ def place_on(segmentation: Segmentation, geometry: Geometry) -> tuple[Segmentati
     if lost:
         warnings.append(f"{lost} labelled voxels lie outside the volume and were left out.")
     return replace(segmentation, layers=layers, geometry=geometry), warnings
+
+
+def told_apart(apart: float) -> list[str]:
+    """What is said of an annotation whose grid is off the volume's by so many voxels."""
+    if apart <= _TOLD:
+        return []
+    return [f"The annotation's grid is off the volume's by up to {apart:.2g} voxels; it was taken to be the same."]
 
 
 def write_segmentation(segmentation: Segmentation, path: Path | str, source: Sequence[Any] = ()) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import slicer
 
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.geometry import Geometry, LatticeMap
+from FewShotSAMLib.core.geometry import SLIGHT, Geometry, LatticeMap
 from FewShotSAMLib.mrml.editor import Editor
 from FewShotSAMLib.mrml.grids import geometryOfMatrix, imageOfArray, imageToRas, rasMatrix
 from FewShotSAMLib.mrml.masking import Masking, drawOn
@@ -197,7 +197,7 @@ def _latticeMap(latticeToRas: np.ndarray, box: Geometry) -> LatticeMap | None:
         lattice = geometryOfMatrix(latticeToRas, (1, 1, 1))
     except BadInputError:  # axes that are not at right angles to the volume's
         return None
-    return lattice.lattice_map(box)
+    return lattice.lattice_map(box, SLIGHT)
 
 
 def _latticeOf(node: slicer.vtkMRMLSegmentationNode, segmentId: str) -> np.ndarray | None:

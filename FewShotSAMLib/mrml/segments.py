@@ -9,7 +9,7 @@ import slicer
 import vtk
 
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.geometry import SLIGHT, Geometry
 from FewShotSAMLib.mrml.grids import geometryOfImage, isEmpty, viewOfImage
 from FewShotSAMLib.workflow.scene import SceneSegment
 
@@ -44,13 +44,13 @@ def sceneSegments(node: slicer.vtkMRMLSegmentationNode, geometry: Geometry, toVo
     """
     checkLabelmaps(node)
     display = node.GetDisplayNode()
-    parts: dict[int, tuple[np.ndarray, tuple[int, int, int]]] = {}
+    parts: dict[int, tuple[np.ndarray, tuple[int, int, int], float]] = {}
     found = []
     for segmentId in segmentIds(node):
         image = labelmapOf(node, segmentId)
         if id(image) not in parts:
             parts[id(image)] = _partOn(geometry, image, node, toVolume)
-        labels, offset = parts[id(image)]
+        labels, offset, apart = parts[id(image)]
         segment = node.GetSegmentation().GetSegment(segmentId)
         visible = display is None or bool(display.GetSegmentVisibility(segmentId))
         found.append(
@@ -64,6 +64,7 @@ def sceneSegments(node: slicer.vtkMRMLSegmentationNode, geometry: Geometry, toVo
                 visible=visible,
                 tags=_tags(segment),
                 owner=image,
+                apart=apart,
             )
         )
     return found
@@ -98,16 +99,17 @@ def _partOn(
     image: slicer.vtkOrientedImageData | None,
     node: slicer.vtkMRMLSegmentationNode,
     toVolume: np.ndarray,
-) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """View of the voxels of a labelmap that lie inside the volume, and the volume's index (k, j, i) of the first."""
-    nothing = np.zeros((0, 0, 0), np.uint8), (0, 0, 0)
+) -> tuple[np.ndarray, tuple[int, int, int], float]:
+    """View of the voxels of a labelmap that lie inside the volume, the volume's index (k, j, i) of the first, and the
+    share of a voxel by which they lie beside the volume's."""
+    nothing = np.zeros((0, 0, 0), np.uint8), (0, 0, 0), 0.0
     if image is None:
         return nothing
     try:
         stored = geometryOfImage(image, toVolume)
     except BadInputError as error:  # the axes of the two are not at right angles to each other
         raise _otherGrid(node, "Their axes are sheared against each other.") from error
-    lattice = geometry.lattice_map(stored)
+    lattice = geometry.lattice_map(stored, SLIGHT)
     if lattice is None:
         raise _otherGrid(node, f"Segmentation: {stored.describe()}. Volume: {geometry.describe()}.")
     turned = lattice.turn(viewOfImage(image))
@@ -118,7 +120,7 @@ def _partOn(
         return nothing
     inside = tuple(slice(low - index, high - index) for low, high, index in zip(start, stop, first, strict=True))
     k, j, i = start
-    return turned[inside], (k, j, i)
+    return turned[inside], (k, j, i), lattice.apart
 
 
 def _otherGrid(node: slicer.vtkMRMLSegmentationNode, details: str) -> BadInputError:

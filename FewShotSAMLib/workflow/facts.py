@@ -12,6 +12,7 @@ from FewShotSAMLib.core.facts import Facts, volume_facts
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.plane import slice_plane
 from FewShotSAMLib.core.plausibility import Paint, everywhere, is_everywhere, nothing_left, paint_warnings
+from FewShotSAMLib.core.segmentation import told_apart
 from FewShotSAMLib.core.volume import Volume, volume_of
 from FewShotSAMLib.workflow.painted_slices import Found, PaintedSlice
 from FewShotSAMLib.workflow.scene import Scene, SceneVolume, Target
@@ -52,10 +53,12 @@ class InputFacts:
             if self._found is None or not self._found.done():
                 return None
             facts = self._found.result()
-            names = {each.id: each.name for each in self._scene.segments(target)}
+            segments = self._scene.segments(target)
         except FewShotSAMError:  # why it cannot be used is said where it is tried
             return None
-        warnings = [*facts["warnings"], *_told_of_paint(names, found, volume.geometry)]
+        names = {each.id: each.name for each in segments}
+        apart = told_apart(max((each.apart for each in segments), default=0.0))
+        warnings = [*facts["warnings"], *apart, *_told_of_paint(names, found, volume.geometry)]
         return facts | _painted(names, found.slices) | _along(volume, found.axis) | {"warnings": warnings}
 
     def _begin(self, volume: SceneVolume, read: Volume | None) -> None:

@@ -40,7 +40,8 @@ class SceneSegment:
     """A segment as it lies in the scene, on the volume's grid: the voxels of `labels` that hold `label_value`.
 
     labels: view (k, j, i) of the part that is stored; several segments may share it, and it may have no voxel at all.
-    offset: index (k, j, i) in the volume of its first voxel; the part lies within the volume.
+    offset: index (k, j, i) in the volume of its first voxel; the part lies within the volume. apart: share of a voxel
+    by which the grid that it is stored on is off the volume's.
     """
 
     id: str
@@ -52,6 +53,7 @@ class SceneSegment:
     visible: bool = True
     tags: Mapping[str, str] = field(default_factory=dict)
     owner: Any = None
+    apart: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Volume and segmentation under whatever transforms: painted slices and results lie where they are in the world."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from harness.places import (
 from harness.scene import RAS, add_segmentation, add_volume, labelmap, new_scene, paint, store, stored, vtk_matrix
 
 from FewShotSAMLib.core import BadInputError, Segment, Segmentation, read_segmentation
+from FewShotSAMLib.core.segmentation import told_apart
 from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.workflow.scene import Target
 
@@ -270,3 +271,21 @@ def test_a_transform_that_makes_the_volume_flat_is_told(scene: slicer.vtkMRMLSce
     case.volume.SetAndObserveTransformNodeID(parent.GetID())
     with pytest.raises(BadInputError, match="flat"):
         MRMLScene(scene).segments(case.target)
+
+
+def test_what_is_off_by_less_than_a_quarter_of_a_voxel_is_on_the_same_grid(scene: slicer.vtkMRMLScene) -> None:
+    """As on the command line; further off it is on another."""
+    case = make_case(scene, "no transform")
+    for share, is_same in ((0.1, True), (0.3, False)):
+        near = replace(GRID, origin=tuple(GRID.index_to_physical() @ [share, 0, 0, 1])[:3])
+        case.segmentation = add_segmentation(scene, case.volume, ["A", "B"])
+        paint(case.segmentation, "A", CLASSES == 1, near)
+        if not is_same:
+            with pytest.raises(BadInputError, match="another grid"):
+                MRMLScene(scene).segments(case.target)
+            continue
+        segments = MRMLScene(scene).segments(case.target)
+        assert segments[0].apart == pytest.approx(share, abs=0.01)
+        assert (seen(MRMLScene(scene), case.target) == (CLASSES == 1)).all()
+        (told,) = told_apart(segments[0].apart)
+        assert "by up to 0.1 voxels" in told

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -151,3 +152,11 @@ def test_a_slanted_volume_is_told() -> None:
     scene.volumes["v"] = SceneVolume("v", "CT", scene.read.voxels, slanted)
     (warning,) = found(InputFacts(scene), TARGET, NOTHING)["warnings"]
     assert "not perpendicular" in warning and warning in volume_facts(Volume(scene.read.voxels, slanted))["warnings"]
+
+
+def test_a_segmentation_slightly_beside_the_volume_is_told() -> None:
+    scene = OneVolume()
+    beside, there = scene.segments(TARGET)
+    scene.segments = lambda target: [there, replace(beside, apart=0.1)]  # type: ignore[method-assign]
+    (warning,) = found(InputFacts(scene), TARGET, NOTHING)["warnings"]
+    assert "off the volume's by up to 0.1 voxels" in warning
