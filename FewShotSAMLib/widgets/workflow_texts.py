@@ -91,7 +91,6 @@ def _ofRuns(_: Callable[[str], str]) -> tuple[str, ...]:
         _("{0} cannot be written ({1})."),
         _("Free some space on the disk or choose another folder."),
         _("Choose another folder, or close the program that has the file open."),
-        _("{0} could not be written ({1})."),
         _("Preparing the volume"),
         _("Reading the volume"),
         _("Loading the encoder"),
