@@ -36,7 +36,7 @@ STRANGE, FAMILIAR, LEAST_TRUST = 0.7, 0.82, 0.25
 """Likeness to the decoder at which networks count least, and fully (docs/benchmark.md tells how it was chosen)."""
 LEAST = 1e-6
 """Probability that counts as none."""
-SCHEDULE = Schedule(steps=200, batch=4, learning_rate=2e-3, warm_up=30)
+SCHEDULE = Schedule(steps=300, batch=4, learning_rate=2e-3, warm_up=30)
 WARM_STEPS = 100
 """After a correction, going on from what was learned before."""
 
