@@ -88,12 +88,13 @@ def make_plan(
     counts: Sequence[int],
     settings: Settings,
     segmentations: Path | None = None,
+    ends: bool = True,
 ) -> Plan:
-    """Choose the slices, once for all methods, and list the rows.
+    """Choose the slices, once for all methods, and list the rows. ends: whether slices beyond them are declared empty.
 
     Raises BadInputError where an image or its labels cannot be read, do not fit, or hold none of the values.
     """
-    chosen, left_out = choose(tasks, data, counts)
+    chosen, left_out = choose(tasks, data, counts, ends)
     jobs = []
     for method in methods:
         for encoder in encoders if method.needs_encoder else (None,):
@@ -111,7 +112,7 @@ def make_plan(
 
 
 def choose(
-    tasks: Sequence[Task], data: Path, counts: Sequence[Count]
+    tasks: Sequence[Task], data: Path, counts: Sequence[Count], ends: bool = True
 ) -> tuple[dict[tuple[str, Count], Painting], list[str]]:
     """The slices to paint, by name of the task and their number, and what had to be left out.
 
@@ -126,7 +127,7 @@ def choose(
         truth = read_truth(task, data, grids[task.image])
         mask = truth.mask(truth.segments[0])
         for count in counts:
-            painting = choose_slices(mask, task.axis, count)
+            painting = choose_slices(mask, task.axis, count, ends)
             if painting is None:
                 left_out.append(f"{task.name} with k = {count}: all slices of the structure would be painted")
             else:

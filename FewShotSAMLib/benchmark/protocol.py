@@ -54,13 +54,14 @@ class Scores:
         return asdict(self)
 
 
-def choose_slices(truth: np.ndarray, axis: int, count: Count) -> Painting | None:
-    """The slices to give for a truth (K, J, I); None where a number would be all that hold the structure."""
+def choose_slices(truth: np.ndarray, axis: int, count: Count, ends: bool = True) -> Painting | None:
+    """The slices to give for a truth (K, J, I), with the empty ones at its ends unless those are to be found; None
+    where a number would be all that hold the structure."""
     held = slices_of(truth, axis)
     painted = slices_to_paint(truth, axis, len(held) if isinstance(count, str) else count)
     if count != ALL and len(painted) == len(held):
         return None
-    return Painting(tuple(painted), tuple(empty_neighbours(truth, axis)))
+    return Painting(tuple(painted), tuple(empty_neighbours(truth, axis)) if ends else ())
 
 
 def paint(truth: Segmentation, axis: int, painting: Painting) -> Annotation:

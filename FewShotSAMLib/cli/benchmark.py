@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -108,7 +109,7 @@ def _plan(options: argparse.Namespace, folder: Path) -> Plan:
     settings = Settings(None, options.seed, options.device or "auto", options.precision or "auto", cache)
     segmentations = folder.absolute() / "segmentations" if options.keep_segmentations else None
     tasks = read_tasks(tasks_file, data, options.only or ())
-    make = make_plan_across if options.across else make_plan
+    make = make_plan_across if options.across else partial(make_plan, ends=not options.no_ends)
     plan = make(tasks, data.absolute(), methods, options.encoders, options.k, settings, segmentations)
     if not plan.jobs:
         raise BadInputError(f"There is nothing to measure: {'; '.join(plan.left_out)}.", "Choose otherwise.")

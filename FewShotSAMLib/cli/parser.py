@@ -238,14 +238,16 @@ def _add_benchmark(commands: argparse._SubParsersAction[Parser]) -> None:
         default=["few-shot", "fill-between-slices", "grow-from-seeds"],
         help="few-shot, few-shot-instant, autosam-vit, autosam-cnn, autosam-linear, synthesis, lora, cheap-lunch, "
         "pixel-classifier, sam-1-point, sam-5-points, sam-box (these three also with -given, prompted from the truth "
-        "of every slice), u-net, fill-between-slices, fill-in-slicer, grow-from-seeds "
+        "of every slice), u-net, fill-between-slices, fill-in-slicer, grow-from-seeds, biomedisa "
         "(default: few-shot,fill-between-slices,grow-from-seeds)",
     )
-    parser.add_argument(
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
         "--across",
         action="store_true",
         help="learn on one volume, with k painted slices and with all, and segment the others that show the same",
     )
+    kind.add_argument("--no-ends", action="store_true", help="declare no slice empty: ends are to be found")
     parser.add_argument("--encoders", type=_names, metavar="A,B", default=["tiny"], help="(default: tiny)")
     parser.add_argument("--k", type=_painted, metavar="3,5", default=[1, 3, 5, 7], help="(default: 1,3,5,7)")
     parser.add_argument("--seed", type=_count, metavar="N", default=0, help="(default: 0)")

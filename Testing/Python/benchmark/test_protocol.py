@@ -27,6 +27,10 @@ def test_a_structure_cut_off_by_the_volume_has_no_empty_slice_there() -> None:
     assert choose_slices(bar()[10:], 0, 3) == Painting((2, 20, 38), (41,))
 
 
+def test_ends_can_be_left_to_be_found() -> None:
+    assert choose_slices(bar()[10:], 0, 3, ends=False) == Painting((2, 20, 38), ())
+
+
 def test_nothing_to_predict_where_all_slices_would_be_painted() -> None:
     mask = np.zeros((9, 4, 4), bool)
     mask[3:6, 1:3, 1:3] = True
