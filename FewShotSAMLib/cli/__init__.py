@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from FewShotSAMLib.cli.parser import build_parser
-from FewShotSAMLib.core.errors import CancelledError
+from FewShotSAMLib.core.errors import BadInputError, CancelledError
 from FewShotSAMLib.worker.failures import BUG_HINT, as_known_error
 from FewShotSAMLib.worker.logs import write_traceback
 
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         with _interruptible():
+            _check_is_named(options)
             return _command(options.command)(options)
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -67,6 +68,13 @@ def _interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _check_is_named(options: argparse.Namespace) -> None:
+    """Raise BadInputError for an empty argument, as an unset variable of a shell gives: it would be the folder here."""
+    for name, given in vars(options).items():
+        if "" in (given if isinstance(given, list) else [given]):
+            raise BadInputError(f"The argument {name} is empty.", "Check the variable that it came from.")
 
 
 def _command(name: str) -> Callable[[argparse.Namespace], int]:

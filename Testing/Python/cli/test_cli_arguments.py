@@ -1,5 +1,6 @@
 """What the command line says to wrong arguments, and its help."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -126,3 +127,9 @@ def test_a_missing_package_names_the_next_step(
     monkeypatch.setattr("FewShotSAMLib.cli.models.list_models", fail)
     assert main(["models", "list"]) == 2
     assert "pip install 'fewshotsam[engine]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["inspect ''", "propagate '' b -o c", "propagate a '' -o c", "web ''"])
+def test_an_unset_variable_is_not_this_folder(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(shlex.split(command)) == 2
+    assert "is empty" in capsys.readouterr().err

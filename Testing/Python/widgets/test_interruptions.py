@@ -134,7 +134,8 @@ def observers(journey: Journey) -> int:
 
 
 @pytest.mark.skipif(
-    os.environ.get("FEWSHOTSAM_QT") == "PySide6", reason="what may grow does not depend on the binding; it takes a minute"
+    os.environ.get("FEWSHOTSAM_QT") == "PySide6",
+    reason="what may grow is the same with both; it takes a minute",
 )
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads Linux's /proc")
 def test_twenty_runs_in_a_row(scene: Any, tmp_path: Path, warm_client: WarmClient) -> None:
