@@ -2,17 +2,21 @@
 
 # signal itself: what it imports to be pleasant to use takes its time.
 import _signal as signal  # type: ignore[import-not-found]
+import mmap
 import os
 import sys
 
 MEMORY_WORDS = ("failed to map segment", "cannot allocate memory", "out of memory", "can't start new thread")
 """How the system says that a library finds no room."""
+LIBRARIES_TAKE = 256 << 20
+"""Bytes of addresses that must be there: numpy's OpenBLAS ends the process itself where it finds too few."""
 
 
 def main() -> int:
     """Run the command line and return its exit code."""
     signal.signal(signal.SIGINT, _stop)
     try:
+        mmap.mmap(-1, LIBRARIES_TAKE).close()
         from FewShotSAMLib.cli import main as command_line  # seconds on a slow disk
     except (MemoryError, ImportError, OSError) as error:
         if not _tells_of_memory(error):
