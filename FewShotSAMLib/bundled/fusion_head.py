@@ -86,7 +86,8 @@ class FusionHead(Head):
         with task.seeded():
             network = copy.deepcopy(self.network) or VolumeNetworks(self.class_count, lesson.members)
         with task.stage("learn"):
-            loss = learn_volume(network.to(task.device), lesson, task)
+            goes_on = self.network is not None
+            loss = learn_volume(network.to(task.device), replace(lesson, goes_on=goes_on), task)
         if loss is None:
             return False
         task.record(lesson.schedule.steps, loss)

@@ -7,6 +7,7 @@ mislead a network that knows three of them.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,8 @@ WIDTHS = (16, 32, 64, 96)
 """Channels at a half, a quarter, an eighth and a sixteenth of the slice's side."""
 STRIDE = 2
 """Pixels of the slice per pixel of the logits."""
+LEAST_SIDE = 16
+"""A slice's side is a multiple of it."""
 MEMBERS, MEMBERS_OF_REGIONS = 4, 2
 """Networks of a volume, and of each of several regions in it, for the time that they take."""
 SEEDS_APART = 1_000_003
@@ -41,6 +44,9 @@ SCHEDULE = Schedule(steps=300, batch=4, learning_rate=2e-3, warm_up=30)
 WARM_STEPS = 100
 """After a correction, going on from what was learned before."""
 
+COARSE_SHARE, COARSE = 0.5, 2
+"""The first part of the steps sees slices of half as many pixels across, which takes a quarter of the time and costs
+nothing (docs/benchmark.md)."""
 PAINTED_SHARE = 0.8
 """Chance that a step's slice is one that shows a segment, rather than any exemplar."""
 ROTATION = math.radians(15)
@@ -106,12 +112,19 @@ class _TwiceAsFine(torch.autograd.Function):
 @dataclass(frozen=True)
 class Lesson:
     """What a network learns from: exemplars, for how long, and what gives framed slices (n, S, S) in 0..1 by index;
-    part: its number among the regions of this volume, and how many there are."""
+    part: its number among the regions of this volume, and how many there are; goes_on: with networks that have learned
+    before."""
 
     exemplars: tuple[Exemplar, ...]
     schedule: Schedule
     slices: Callable[[Sequence[int]], Tensor]
     part: tuple[int, int] = (0, 1)
+    goes_on: bool = False
+
+    @property
+    def coarse_steps(self) -> float:
+        """How many steps, the first ones, see coarse slices."""
+        return 0 if self.goes_on else COARSE_SHARE * self.schedule.steps
 
     @property
     def members(self) -> int:
@@ -248,23 +261,25 @@ def _views(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, list[tuple[int, ...]]]]:
     """Augmented batches without end: slices, targets (B, C + 1, h, w), weights (B, h, w) and unknown segments."""
     exemplars, count = lesson.exemplars, lesson.schedule.batch
-    slices = lesson.slices([exemplar.slice_index for exemplar in exemplars]).to(device)
+    slices = lesson.slices([exemplar.slice_index for exemplar in exemplars]).to(device).unsqueeze(1)
     targets = torch.stack([exemplar.target for exemplar in exemplars]).to(device).float()
-    weights = torch.stack([exemplar.weight for exemplar in exemplars]).to(device).float()
+    weights = torch.stack([exemplar.weight for exemplar in exemplars]).to(device).float().unsqueeze(1)
     every = list(range(len(exemplars)))
     painted = [number for number in every if bool((targets[number, 1:] > 0).any())] or every
-    while True:
+    fine = [slices, targets, weights]
+    coarse = [F.avg_pool2d(each, COARSE) for each in fine] if slices.shape[-1] % (COARSE * LEAST_SIDE) == 0 else fine
+    for step in itertools.count():
+        slices, targets, weights = coarse if step < lesson.coarse_steps else fine
         rows = []
         for _ in range(count):
             among = painted if float(torch.rand((), generator=generator)) < PAINTED_SHARE else every
             rows.append(among[int(torch.randint(len(among), (), generator=generator))])
         places = _bent_places(count, slices.shape[-1], generator).to(device)
-        coarse = F.avg_pool2d(places.movedim(-1, 1), STRIDE).movedim(1, -1)
-        images = F.grid_sample(slices[rows].unsqueeze(1), places, padding_mode="border", align_corners=False)
-        moved = F.grid_sample(targets[rows], coarse, padding_mode="border", align_corners=False)
-        weight = F.grid_sample(weights[rows].unsqueeze(1), coarse, padding_mode="zeros", align_corners=False)[:, 0]
-        unknown = [exemplars[row].unknown for row in rows]
-        yield _recoloured(images, generator), moved, weight, unknown
+        moved = F.avg_pool2d(places.movedim(-1, 1), STRIDE).movedim(1, -1)
+        images = F.grid_sample(slices[rows], places, padding_mode="border", align_corners=False)
+        target = F.grid_sample(targets[rows], moved, padding_mode="border", align_corners=False)
+        weight = F.grid_sample(weights[rows], moved, padding_mode="zeros", align_corners=False)[:, 0]
+        yield _recoloured(images, generator), target, weight, [exemplars[row].unknown for row in rows]
 
 
 def _bent_places(count: int, side: int, generator: torch.Generator) -> Tensor:
@@ -285,7 +300,9 @@ def _bent_places(count: int, side: int, generator: torch.Generator) -> Tensor:
 @lru_cache
 def _bicubic(cells: int, side: int) -> Tensor:
     """(side, cells): what a row of cells is multiplied with to be interpolated; ten times as fast as on an image."""
-    return F.interpolate(torch.eye(cells)[:, None, :, None], (side, 1), mode="bicubic", align_corners=True)[:, 0, :, 0].T
+    return F.interpolate(torch.eye(cells)[:, None, :, None], (side, 1), mode="bicubic", align_corners=True)[
+        :, 0, :, 0
+    ].T
 
 
 def _recoloured(images: Tensor, generator: torch.Generator) -> Tensor:

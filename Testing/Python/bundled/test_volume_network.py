@@ -18,6 +18,7 @@ from FewShotSAMLib.bundled.volume_network import (
     Likeness,
     VolumeNetworks,
     _TwiceAsFine,
+    _views,
     joined,
     learn_volume,
 )
@@ -102,6 +103,18 @@ def test_a_slice_painted_for_one_segment_says_nothing_against_the_other() -> Non
     image, shares = scene(4)
     found = network.probabilities(image[None]).mean(0)[0].argmax(0)
     assert overlap(found == 1, shares[1] > 0.5) > 0.7 and overlap(found == 2, shares[2] > 0.5) > 0.7
+
+
+@pytest.mark.parametrize(("goes_on", "coarse"), [(False, 4), (True, 0)])
+def test_what_was_never_learned_is_seen_coarsely_first(goes_on: bool, coarse: int) -> None:
+    asked = replace(lesson(exemplar(0), exemplar(8), steps=8), goes_on=goes_on)
+    drawn = [next(views) for views in [_views(asked, torch.device("cpu"), torch.Generator())] * 8]
+    sides = [SIDE // 2] * coarse + [SIDE] * (8 - coarse)
+    assert [images.shape[-1] for images, *_ in drawn] == sides
+    assert [(targets.shape[-1], weights.shape[-1]) for _, targets, weights, _ in drawn] == [
+        (s // 2, s // 2) for s in sides
+    ]
+    torch.testing.assert_close(drawn[0][1].sum(1), torch.ones(4, sides[0] // 2, sides[0] // 2))
 
 
 def test_it_stops_when_the_user_takes_the_first_answer() -> None:
