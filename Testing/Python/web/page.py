@@ -48,6 +48,15 @@ _MEASURE_WHEEL = """() => {
 }"""
 
 
+_COUNT_PICTURES = """() => {
+  const image = document.querySelector('[data-view=axial]').closest('.layout-grid-item').querySelector('img');
+  window.counted = 0;
+  let before = image.src;
+  const look = () => { if (image.src !== before) { before = image.src; window.counted += 1; } setTimeout(look, 2); };
+  look();
+}"""
+
+
 _PIXEL = """([x, y]) => {
   const img = document.querySelector('[data-view=axial]').closest('.layout-grid-item').querySelector('img');
   const canvas = new OffscreenCanvas(1, 1), context = canvas.getContext('2d'), box = img.getBoundingClientRect();
@@ -239,3 +248,13 @@ class Page:
         self.page.evaluate(_MEASURE_WHEEL)
         self.page.mouse.wheel(0, -120 * steps)
         return float(self.page.evaluate("() => window.measured"))
+
+    def pictures_a_second(self, seconds: float) -> float:
+        """How many pictures of the axial view are shown while the wheel is turned, further at each picture."""
+        self.page.mouse.move(*self.place(60, 60))
+        self.page.wait_for_timeout(350)
+        self.page.evaluate(_COUNT_PICTURES)
+        start = time.monotonic()
+        while (passed := time.monotonic() - start) < seconds:
+            self.page.mouse.wheel(0, -120)
+        return float(self.page.evaluate("() => window.counted")) / passed
