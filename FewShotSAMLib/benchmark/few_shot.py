@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from FewShotSAMLib.benchmark.outcome import Outcome, Settings
+from FewShotSAMLib.bundled.voices import omitting
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.volume import Volume
 
@@ -28,6 +29,12 @@ def forget_embeddings() -> None:
 def few_shot(volume: Volume, annotation: Annotation, settings: Settings, **options: Any) -> Outcome:
     """`fewshotsam propagate` with its defaults but for `options`, parameters of the job."""
     return _outcome(_propagate(volume, annotation, settings, options))
+
+
+def few_shot_without(voice: str, volume: Volume, annotation: Annotation, settings: Settings, **options: Any) -> Outcome:
+    """The same without one of `bundled.voices.VOICES`."""
+    with omitting(voice):
+        return few_shot(volume, annotation, settings, **options)
 
 
 def learn(

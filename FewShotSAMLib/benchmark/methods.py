@@ -22,8 +22,9 @@ from FewShotSAMLib.benchmark.classical import (
     grow_from_seeds,
     smart_interpolation,
 )
-from FewShotSAMLib.benchmark.few_shot import few_shot
+from FewShotSAMLib.benchmark.few_shot import few_shot, few_shot_without
 from FewShotSAMLib.benchmark.outcome import Outcome
+from FewShotSAMLib.bundled.voices import OF_FIRST_ANSWER, VOICES
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.methods import registry
 
@@ -33,6 +34,7 @@ ENGINE = ("torch", "torchvision", "segment_anything", "h5py", "safetensors")
 U_NET = ("torch", "segment_anything", "monai")
 ITK_INTERPOLATION = ("itk", "itk.itkMorphologicalContourInterpolatorPython")
 SLICER = ("vtk", "slicer")
+INSTANT = {"steps": 0, "augmented_copies": 0}
 BIOMEDISA = ("biomedisa", "mpi4py", "pyopencl", "numba", "cv2", "medpy")
 
 
@@ -65,6 +67,14 @@ def _of_engine(name: str, title: str, **options: Any) -> Contender:
     return Contender(name, title, partial(few_shot, **options), True, ENGINE, "engine", options=options)
 
 
+def _without(voice: str) -> Contender:
+    """Voices of the first answer are missed there, as learning would make up for some of it."""
+    options = INSTANT if voice in OF_FIRST_ANSWER else {}
+    title = f"FewShotSAM{', no training steps,' if options else ''} without {voice}"
+    run = partial(few_shot_without, voice, **options)
+    return Contender(f"few-shot-without-{voice}", title, run, True, ENGINE, "engine")
+
+
 def _zero_shot(name: str, title: str, given: bool = False, **prompt: Any) -> Contender:
     run = partial(sam, **prompt)
     return Contender(name, title, run, True, ENGINE, "engine", needs_prompts=True, sees_truth=given)
@@ -75,7 +85,7 @@ METHODS: dict[str, Contender] = {
     for method in (
         _of_engine("few-shot", "FewShotSAM"),
         replace(
-            _of_engine("few-shot-instant", "FewShotSAM, no training steps", steps=0, augmented_copies=0),
+            _of_engine("few-shot-instant", "FewShotSAM, no training steps", **INSTANT),
             within_only="on another volume there is no shape to go by, so that even this one has to be trained there",
         ),
         *(
@@ -83,6 +93,7 @@ METHODS: dict[str, Contender] = {
             for each in registry.METHODS
             if each.name != registry.DEFAULT_METHOD
         ),
+        *map(_without, VOICES),
         _zero_shot("sam-1-point", "SAM, 1 point", points=1),
         _zero_shot("sam-5-points", "SAM, 5 points", points=5),
         _zero_shot("sam-box", "SAM, box", box=True),

@@ -13,6 +13,7 @@ from FewShotSAMLib.bundled.conditioning import ForeignConditioning, VolumeCondit
 from FewShotSAMLib.bundled.fusion import NEARBY, STRIDE, FusionDecoder, Queries, Support
 from FewShotSAMLib.bundled.priors import Flows
 from FewShotSAMLib.bundled.segmentwise import SegmentwiseConditioning
+from FewShotSAMLib.bundled.voices import is_heard
 from FewShotSAMLib.bundled.volume_network import Lesson, Likeness, VolumeNetworks, computing, joined, learn_volume
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.methods.head import Head
@@ -21,6 +22,9 @@ from FewShotSAMLib.methods.tokens import BACKGROUND, NEVER
 
 NOTHING = 0.05
 """A slice where the first pass is nowhere this sure of a segment, nor beside it, is not asked about again."""
+SURE = 0.2
+"""A slice where there is less doubt for the area found keeps the first pass's answer: there the second is worth 0.0004
+Dice (docs/benchmark.md), for up to a third of the time."""
 SECOND_PASS_SHARE = 0.5
 AT_ONCE = 16
 """Slices that the volume's networks are asked about at once."""
@@ -236,10 +240,10 @@ class FusionHead(Head):
 
     def _second_pass(self, asked: Asked, indices: list[int]) -> Tensor:
         logits = torch.stack([self._found[index] for index in indices]).to(asked.queries[0].priors)
-        for label in asked.recalled:
+        for label in asked.recalled if is_heard("second-pass") else ():
             earlier = torch.stack([self._earlier(index, label) for index in indices]).to(logits)
             rows = torch.tensor([self._is_sought(label, index) for index in indices], device=logits.device)
-            rows &= earlier.amax((1, 2, 3)) > NOTHING
+            rows &= (earlier.amax((1, 2, 3)) > NOTHING) & (_doubt(earlier) > SURE)
             if bool(rows.any()):
                 logits[rows, label] = self._ask(asked, label, asked.queries[label - 1].again(earlier), rows)
         return logits
@@ -310,6 +314,11 @@ class FusionHead(Head):
         if self.conditioning is None:
             raise RuntimeError("the head is not conditioned yet")
         return self.conditioning
+
+
+def _doubt(earlier: Tensor) -> Tensor:
+    """(B,): how much of what was found on slices, (B, NEARBY, h, w) in 0..1, is neither there nor not."""
+    return (4 * earlier * (1 - earlier)).sum((1, 2, 3)) / earlier.sum((1, 2, 3)).clamp_min(1)
 
 
 def _fits(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> bool:

@@ -17,6 +17,7 @@ from torch import Tensor
 from FewShotSAMLib.bundled.flow import slice_flow, warp
 from FewShotSAMLib.bundled.fusion import KINDS
 from FewShotSAMLib.bundled.geodesic import geodesic_prior
+from FewShotSAMLib.bundled.voices import is_heard
 
 FADE = 0.5
 """Pixels by which a shape shrinks at least per pixel of way beyond the outermost painted slice."""
@@ -134,6 +135,8 @@ class Priors:
             geodesic = gap.geodesic[:, index - gap.first].float()
         else:
             moved, geodesic = still, torch.full_like(still, -1.0)
+        moved = moved if is_heard("transport") else still
+        geodesic = geodesic if is_heard("geodesic") else (still / SCALE).clamp(-1, 1)
         maps = {"interpolation": still / SCALE, "transport": moved / SCALE, "geodesic": 3 * geodesic}
         return torch.stack([maps[kind] for kind in KINDS], dim=1)
 
@@ -197,6 +200,8 @@ class Priors:
         places = [abs(self.painted.slices[n] - self.painted.slices[order[0]]) * self.painted.slice_step for n in order]
         areas = self.painted.masks[list(order)].float().sum((-2, -1)).cpu()
         gone = torch.zeros_like(radius)
+        if not is_heard("ends"):
+            return gone
         for label, shrinks in enumerate(shrinking(of, places) for of in areas.T.tolist()):
             if shrinks is not None:
                 share, end = shrinks

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from FewShotSAMLib.bundled.compact import Residual, convolution
+from FewShotSAMLib.bundled.voices import is_heard
 from FewShotSAMLib.methods.interface import Exemplar, Schedule, Task
 from FewShotSAMLib.methods.loss import merged_unknown, segmentation_loss
 from FewShotSAMLib.methods.repeatable import repeatable
@@ -224,9 +225,14 @@ def joined(first: Tensor, members: Tensor, likeness: Tensor) -> Tensor:
     doubt = (4 * surest * (1 - surest)).sqrt()
     agreement = 1 - 2 * members.std(0, correction=0).amax(dim=1, keepdim=True)
     trust = ((likeness - STRANGE) / (FAMILIAR - STRANGE)).clamp(LEAST_TRUST, 1)
+    if not is_heard("likeness"):
+        trust = torch.ones_like(trust)
     share = (first + second)[:, 1:].clamp_min(LEAST)
     weight = (share * trust.view(1, -1, 1, 1)).sum(1, keepdim=True) / share.sum(1, keepdim=True)
-    logits = (first + weight * doubt * agreement * (second - first)).clamp_min(LEAST).log()
+    counting = weight * doubt * agreement if is_heard("doubt") else weight / 2
+    logits = (first + counting * (second - first)).clamp_min(LEAST).log()
+    if not is_heard("threshold"):
+        return logits
     threshold = likeness.clamp_min(STRANGE) / 2
     logits[:, 1:] += (1 / threshold - 1).log().view(1, -1, 1, 1)
     return logits

@@ -236,9 +236,10 @@ def _add_benchmark(commands: argparse._SubParsersAction[Parser]) -> None:
         type=_names,
         metavar="A,B",
         default=["few-shot", "fill-between-slices", "grow-from-seeds"],
-        help="few-shot, few-shot-instant, autosam-vit, autosam-cnn, autosam-linear, synthesis, lora, cheap-lunch, "
-        "pixel-classifier, sam-1-point, sam-5-points, sam-box (these three also with -given, prompted from the truth "
-        "of every slice), u-net, fill-between-slices, fill-in-slicer, grow-from-seeds, biomedisa "
+        help="few-shot, few-shot-instant, few-shot-without-VOICE (one part of it is left out: second-pass, transport, "
+        "geodesic, ends, doubt, likeness, threshold), autosam-vit, autosam-cnn, autosam-linear, synthesis, lora, "
+        "cheap-lunch, pixel-classifier, sam-1-point, sam-5-points, sam-box (these three also with -given, prompted "
+        "from the truth of every slice), u-net, fill-between-slices, fill-in-slicer, grow-from-seeds, biomedisa "
         "(default: few-shot,fill-between-slices,grow-from-seeds)",
     )
     kind = parser.add_mutually_exclusive_group()

@@ -1,12 +1,16 @@
 """Every method that learns can be compared: on the slices that were painted, and from one volume to another."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from FewShotSAMLib.benchmark import METHODS, Contender, Plan, RowFile, Settings, Task, make_plan, read_tasks, run_plan
 from FewShotSAMLib.benchmark import across as across_module
@@ -16,11 +20,14 @@ from FewShotSAMLib.benchmark.baselines.zero_shot import ZeroShotSam
 from FewShotSAMLib.benchmark.few_shot import STATE, few_shot
 from FewShotSAMLib.benchmark.forecast import long_training
 from FewShotSAMLib.benchmark.measure import compute_row
+from FewShotSAMLib.benchmark.methods import INSTANT
 from FewShotSAMLib.benchmark.outcome import Outcome
 from FewShotSAMLib.benchmark.plan import content_hash
 from FewShotSAMLib.benchmark.results import summarise_across
 from FewShotSAMLib.benchmark.runner import IN_THIS_PROCESS
 from FewShotSAMLib.benchmark.tasks import read_image_of, read_truth
+from FewShotSAMLib.bundled.fusion_head import FusionHead
+from FewShotSAMLib.bundled.voices import OF_FIRST_ANSWER, VOICES, omitting
 from FewShotSAMLib.cli import main
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.errors import BadInputError
@@ -101,6 +108,30 @@ def test_methods_of_the_engine(name: str, case: tuple[Volume, Annotation, np.nda
     volume, annotation, truth, settings = case
     options = {**(METHODS[name].options or {}), **QUICK}
     check(few_shot(volume, annotation, settings, **options), annotation, truth)
+
+
+@pytest.mark.parametrize("voice", VOICES)
+def test_each_voice_can_be_left_out(voice: str, case: tuple[Volume, Annotation, np.ndarray, Settings]) -> None:
+    """Nothing is declared empty and slices get smaller, so that there are ends to be foretold."""
+    volume, annotation, truth, settings = case
+    ending = Annotation(keep_slices(liver(3)[1], 0, (2, 4), ["liver"]), 0, (2, 4))
+    heard, missed = [], []
+    for answers, context in ((heard, nullcontext()), (missed, omitting(voice))):
+        keep = partial(_keep_sums, answers, FusionHead.logits)
+        with context, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(FusionHead, "logits", lambda head, *given, keep=keep: keep(head, *given))
+            few_shot(volume, ending, settings, **(INSTANT if voice in OF_FIRST_ANSWER else QUICK))
+    assert len(heard) == len(missed) and heard != missed
+    run = METHODS[f"few-shot-without-{voice}"].run
+    check(run(volume, annotation, settings, **({} if voice in OF_FIRST_ANSWER else QUICK)), annotation, truth)
+    with pytest.raises(KeyError), omitting("nobody"):
+        pass
+
+
+def _keep_sums(kept: list[float], ask: Callable[..., torch.Tensor], *given: Any) -> torch.Tensor:
+    answer = ask(*given)
+    kept.append(float(answer.double().softmax(1).square().sum()))
+    return answer
 
 
 def test_the_pixel_classifier_shares_the_embeddings(case: tuple[Volume, Annotation, np.ndarray, Settings]) -> None:

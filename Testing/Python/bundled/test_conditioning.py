@@ -151,3 +151,18 @@ def test_a_corrected_head_answers_again_only_what_changed(
         torch.testing.assert_close(new[0, 1], whole[0, 1], rtol=1e-4, atol=1e-3)
         torch.testing.assert_close(new[1, 1], whole[1, 1], rtol=1e-4, atol=1e-3)
         assert not torch.allclose(old[0, 1], new[0, 1], atol=1e-3)
+
+
+def test_a_sure_answer_is_left_at_the_first_pass(
+    head: FusionHead, shown: ExemplarFeatures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fusion_head, "_doubt", lambda earlier: torch.tensor([0.1, 0.9])[: len(earlier)])
+    head.condition(guide_of(shown))
+    with torch.inference_mode():
+        sure, unsure = zip(*(head.logits(embeddings(2), [3, 4], number)[:, 1] for number in (0, 1)), strict=True)
+    assert torch.equal(sure[0].half(), sure[1].half()) and not torch.allclose(*unsure, atol=1e-3)
+
+
+def test_doubt_is_how_much_of_the_area_found_is_unsure() -> None:
+    sure, torn, nothing = torch.ones(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.5), torch.zeros(1, 3, 4, 4)
+    assert fusion_head._doubt(torch.cat([sure, torn, nothing])).tolist() == [0.0, 2.0, 0.0]

@@ -1,0 +1,35 @@
+"""The voices of the bundled model's answer, and how `fewshotsam benchmark` leaves one out to see what it is worth."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+OF_FIRST_ANSWER = {
+    "second-pass": "what the first pass found on the slices beside",
+    "transport": "outlines carried along with the image",
+    "geodesic": "ways through the image from painted pixels",
+    "ends": "ends foretold by how fast painted slices get smaller",
+}
+OF_LEARNED_ANSWER = {
+    "doubt": "networks count where the decoder is in doubt and they agree, else one half everywhere",
+    "likeness": "networks count by their likeness to the decoder, else fully",
+    "threshold": "a threshold by that likeness, else 0.5",
+}
+VOICES = OF_FIRST_ANSWER | OF_LEARNED_ANSWER
+_omitted: ContextVar[str] = ContextVar("omitted", default="")
+
+
+@contextmanager
+def omitting(voice: str) -> Iterator[None]:
+    """Answer without one of VOICES within this block. Raises KeyError where there is no such voice."""
+    assert VOICES[voice]
+    token = _omitted.set(voice)
+    try:
+        yield
+    finally:
+        _omitted.reset(token)
+
+
+def is_heard(voice: str) -> bool:
+    """Whether a voice takes part: always, but within `omitting`. Raises KeyError where there is no such voice."""
+    return bool(VOICES[voice]) and _omitted.get() != voice
