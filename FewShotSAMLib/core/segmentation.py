@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from FewShotSAMLib.core.dicom import is_dicom
 from FewShotSAMLib.core.dicom_seg import SEG_SUFFIX, check_source, read_dicom_seg, with_reference, write_dicom_seg
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.file_kind import DICOM, file_kind
 from FewShotSAMLib.core.files import check_name, check_writable, compound_suffix
 from FewShotSAMLib.core.geometry import SAME_TOLERANCE, SLIGHT, Geometry
 from FewShotSAMLib.core.image_io import WRITABLE_SUFFIXES, check_grid, check_suffix, read_image, write_image
@@ -47,7 +47,7 @@ def read_segmentation(path: Path | str) -> Segmentation:
     check_name(path)
     if path.is_dir():
         path = _only_file(path)
-    if path.is_file() and is_dicom(path):
+    if file_kind(path) == DICOM:
         return read_dicom_seg(path)
     stored = read_image(path)
     described = has_segments(stored.metadata)
@@ -153,7 +153,7 @@ def check_fits(path: Path | str, geometry: Geometry, source: Sequence[Any] = ())
 
 def _only_file(folder: Path) -> Path:
     """The file of a folder that holds a single one, as exports of a DICOM SEG do."""
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and not file.name.startswith(".")]
     if len(files) != 1:
         raise BadInputError(f"{folder} is a folder.", "Give a label map, a .seg.nrrd file or the file of a DICOM SEG.")
     return files[0]

@@ -1,6 +1,8 @@
 """One situation a row: what a DICOM folder or file can be, and the right result or the refusal in one line."""
 
+import gzip
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,20 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from core.dicom_files import CT, MR, NORMAL, PET, SPACING, header, item, place, save, write_multiframe, write_series
+from core.dicom_files import (
+    CAPTURE,
+    CT,
+    MR,
+    NORMAL,
+    PET,
+    SPACING,
+    header,
+    item,
+    place,
+    save,
+    write_multiframe,
+    write_series,
+)
 from core.dicom_files import write_slice as one_slice
 from PIL import Image
 from pydicom.encaps import encapsulate
@@ -25,6 +40,7 @@ from pydicom.uid import (
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.volume import read_volume
 
+STORAGE = "1.2.840.10008.5.1.4.1.1."
 VOXELS = np.random.default_rng(0).integers(-900, 900, (5, 7, 9)).astype(np.int16)
 Made = tuple[Path, np.ndarray]
 
@@ -55,6 +71,11 @@ def _syntax(folder: Path, syntax: str) -> Made:
             dataset.file_meta.TransferSyntaxUID = syntax
         dataset.save_as(path, enforce_file_format=True)
     return folder, VOXELS
+
+
+def _last(folder: Path, **values: Any) -> Made:
+    """The last slice is changed, and left out."""
+    return _changed(folder, lambda data, n: _set(**values)(data, n) if n == 4 else None, VOXELS[:4])
 
 
 def _named(folder: Path, name: Callable[[int], str]) -> Made:
@@ -251,7 +272,23 @@ RIGHT: dict[str, tuple[Callable[[Path], Made], str]] = {
     "localisers beside it": (lambda d: _beside(d, _localiser), "several DICOM series"),
     "a DICOMDIR beside it": (lambda d: _beside(d, _dicomdir), ""),
     "text files beside it": (lambda d: _beside(d, lambda f: (f / "README.txt").write_text("II*")), ""),
-    "an empty file beside it": (lambda d: _beside(d, lambda f: (f / "empty.dcm").touch()), ""),
+    "an empty file beside it": (lambda d: _beside(d, lambda f: (f / "empty.dcm").touch()), "no DICOM: 1, such as e"),
+    "a file of zeros beside it": (
+        lambda d: _beside(d, lambda f: (f / "z.dcm").write_bytes(bytes(2000))), "no DICOM: 1, such as z.dcm"),
+    "a slice cut in its header": (
+        lambda d: (_beside(d, lambda f: os.truncate(f / "004.dcm", 300))[0], VOXELS[:4]), "no DICOM: 1, such as 0"),
+    "a slice without a place": (lambda d: _last(d, ImagePositionPatient=None), "were left out: 1"),
+    "a slice without a pixel size": (lambda d: _last(d, PixelSpacing=None), "were left out: 1"),
+    "a slice of another pixel size": (lambda d: _last(d, PixelSpacing=[0.8, 1.5]), "size, direction or pixels"),
+    "captures that say where they lie": (
+        lambda d: _changed(d, _set(SOPClassUID=CAPTURE, Modality="OT")), "unusual kind: secondary capture"),
+    "a private kind": (lambda d: _changed(d, _set(SOPClassUID="1.3.46.670589.11.0.0.12.1")), "kind: 1.3.46.670"),
+    "an ultrasound of slices": (
+        lambda d: _changed(d, _set(SOPClassUID=STORAGE + "6.1", Modality="US")), "kind: Ultrasound Image Storage (US)"),
+    "names that are no UTF-8": (lambda d: _named(d, lambda n: os.fsdecode(b"\xff\xe9%d.dcm" % n)), ""),
+    "a link to its own folder": (lambda d: _beside(d, lambda f: (f / "loop").symlink_to(f)), ""),
+    "a link to nothing beside it": (lambda d: _beside(d, lambda f: (f / "x.dcm").symlink_to(f / "gone")), ""),
+    "a pipe beside it": (lambda d: _beside(d, lambda f: os.mkfifo(f / "pipe.dcm")), ""),
     "files that macOS leaves": (lambda d: _beside(d, lambda f: (f / "._000.dcm").write_bytes(b"\0\5\26\7" * 50)), ""),
     "echo numbers": (lambda d: _phases(d, EchoNumbers=[1, 2]), "0018,0086"),
     "echo times": (lambda d: _phases(d, EchoTime=[2.4, 4.9]), "0018,0081"),
@@ -425,7 +462,6 @@ def _film(folder: Path) -> Path:
     return folder
 
 
-STORAGE = "1.2.840.10008.5.1.4.1.1."
 WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a radiograph": (_radiograph, "no DICOM image that can be a volume"),
     "a structure set": (lambda d: _object(d, STORAGE + "481.3", "RTSTRUCT"), "RTSTRUCT"),
@@ -444,12 +480,43 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "no rows": (lambda d: _changed(d, _set(Rows=0))[0], "0 rows"),
     "a mosaic": (
         lambda d: _made_wrong(d, ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]), "mosaic.*dcm2niix"),
+    "images without a place": (
+        lambda d: _changed(d, _set(ImagePositionPatient=None))[0], "5 DICOM images that do not say where they lie"),
+    "a frame without a place": (
+        lambda d: _two(d / "m.dcm", _nowhere)[0].parent, "5 of its frames do not say where they lie"),
+    "projections of a gamma camera": (
+        lambda d: _changed(d, _set(SOPClassUID=STORAGE + "20", ImageType=["DERIVED", "PRIMARY", "TOMO"]))[0],
+        "5 x projection of a gamma camera"),
+    "an image of radiotherapy": (
+        lambda d: _changed(d, _set(SOPClassUID=STORAGE + "481.1", Modality="RTIMAGE"))[0], "RT Image Storage"),
+    "slices that are packed one by one": (lambda d: _packed(d), "Unpack it"),
+    "a Zarr store": (lambda d: _text(d / "0" / ".zarray"), "is a Zarr store"),
+    "other volumes": (lambda d: _text(d / "a.nii.gz"), r"other files \(.nii.gz\)"),
     "more descriptions than frames": (
         lambda d: _two(d / "m.dcm", _content(), NumberOfFrames=4)[0].parent, "4 frames, but 10 descriptions"),
     "nothing that tells images apart": (lambda d: _two(d / "m.dcm", _content())[0].parent, "same position"),
     "a film": (lambda d: _film(d), "compression is MPEG-4"),
     "an empty folder": (lambda d: (d.mkdir(), d)[1], "empty"),
 }  # fmt: skip
+
+
+def _nowhere(groups: pydicom.Dataset, which: int) -> None:
+    if which:
+        del groups.PlanePositionSequence
+
+
+def _packed(folder: Path) -> Path:
+    write_series(folder, VOXELS)
+    for path in list(folder.iterdir()):
+        path.with_suffix(".dcm.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    return folder
+
+
+def _text(path: Path) -> Path:
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    return path.parents[1] if path.name == ".zarray" else path.parent
 
 
 def _made_wrong(folder: Path, **more: Any) -> Path:
@@ -466,13 +533,23 @@ def test_refusals(tmp_path: Path, name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_what_the_detector_of_nuclear_medicine_says(tmp_path: Path) -> None:
-    """Frames without functional groups: the place of the first and a step."""
-    dataset = header(STORAGE + "20", "NM", NumberOfFrames=5, PixelSpacing=[SPACING[1], SPACING[0]])
-    dataset.SpacingBetweenSlices = SPACING[2]
+@pytest.mark.parametrize("against", [False, True])
+@pytest.mark.parametrize("gates", [1, 2])
+def test_what_the_detector_of_nuclear_medicine_says(tmp_path: Path, against: bool, gates: int) -> None:
+    """Frames without functional groups: the place of the first and a step, which may lead against the normal."""
+    dataset = header(STORAGE + "20", "NM", NumberOfFrames=5 * gates, PixelSpacing=[SPACING[1], SPACING[0]])
+    dataset.SpacingBetweenSlices = -SPACING[2] if against else SPACING[2]
     rows = pydicom.dcmread(one_slice(tmp_path / "t.dcm", VOXELS[0], 0)).ImageOrientationPatient
-    dataset.DetectorInformationSequence = [item(ImagePositionPatient=place(0), ImageOrientationPatient=rows)]
-    volume = read_volume(save(dataset, tmp_path / "nm" / "a.dcm", VOXELS))
+    dataset.DetectorInformationSequence = [
+        item(ImagePositionPatient=place(4 if against else 0), ImageOrientationPatient=rows)
+    ]
+    frames = VOXELS[::-1] if against else VOXELS
+    if gates > 1:
+        dataset.SliceVector, dataset.TimeSlotVector = [*range(1, 6)] * 2, [1] * 5 + [2] * 5
+        frames = np.concatenate([frames, frames + 40])
+    volume = read_volume(save(dataset, tmp_path / "nm" / "a.dcm", frames))
     np.testing.assert_array_equal(volume.voxels, VOXELS)
     np.testing.assert_allclose(volume.geometry.spacing, SPACING, atol=1e-3)
+    np.testing.assert_allclose(volume.geometry.origin, place(0), atol=1e-3)
     assert volume.modality == "NM" and CT != MR
+    assert ["0054,0070" in told for told in volume.warnings] == [True] * (gates - 1)
