@@ -18,7 +18,7 @@ from FewShotSAMLib.core.painted_axis import AXIS_NAMES
 from FewShotSAMLib.core.plane import anatomical_axes, slice_plane
 from FewShotSAMLib.core.plausibility import told_of_paint
 from FewShotSAMLib.core.segment import Segmentation
-from FewShotSAMLib.core.segmentation import read_segmentation
+from FewShotSAMLib.core.segmentation import files_in, read_segmentation
 from FewShotSAMLib.core.slicer_nrrd import has_segments
 from FewShotSAMLib.core.volume import Volume, read_volume
 
@@ -184,7 +184,8 @@ def _segment_rows(segments: Sequence[Facts]) -> list[Row]:
 
 def _is_segmentation(path: Path) -> bool:
     if path.is_dir():
-        return False
+        files = files_in(path)
+        return len(files) == 1 and _is_segmentation(files[0])
     kind = file_kind(path)
     if kind == DICOM:
         header = read_header(path)

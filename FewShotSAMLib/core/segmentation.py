@@ -46,7 +46,10 @@ def read_segmentation(path: Path | str) -> Segmentation:
     path = Path(path)
     check_name(path)
     if path.is_dir():
-        path = _only_file(path)
+        if len(files := files_in(path)) != 1:
+            hint = "Give a label map, a .seg.nrrd file or the file of a DICOM SEG."
+            raise BadInputError(f"{path} is a folder.", hint)
+        path = files[0]
     if file_kind(path) == DICOM:
         return read_dicom_seg(path)
     stored = read_image(path)
@@ -151,12 +154,9 @@ def check_fits(path: Path | str, geometry: Geometry, source: Sequence[Any] = ())
         check_source(source, geometry)
 
 
-def _only_file(folder: Path) -> Path:
-    """The file of a folder that holds a single one, as exports of a DICOM SEG do."""
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and not file.name.startswith(".")]
-    if len(files) != 1:
-        raise BadInputError(f"{folder} is a folder.", "Give a label map, a .seg.nrrd file or the file of a DICOM SEG.")
-    return files[0]
+def files_in(folder: Path) -> list[Path]:
+    """The files of a folder, but for hidden ones; exports of a DICOM SEG hold a single one."""
+    return [file for file in sorted(folder.rglob("*")) if file.is_file() and not file.name.startswith(".")]
 
 
 def _to_labels(voxels: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray]:
