@@ -82,19 +82,14 @@ def read_dicom_file(path: Path, step: Step = no_step) -> StoredImage:
     found = _found_in([path, *(file for file in sorted(path.parent.iterdir()) if file != path)], path.parent, step)
     series = [frame for frame in found.frames if frame.series == own[0].series]
     stored = _volume(replace(found, frames=[frame for frame in series if _is_alike(frame, own[0])]), path, step)
-    count, across = len(stored.voxels), sum(not _is_alike(frame, own[0]) for frame in own)
-    told = [f"{across} slices of {path.name} lie otherwise than its first, and were left out."] if across else []
-    warning = "It is a single slice of a DICOM series: there is no other slice of it in its folder."
+    count, across, told = len(stored.voxels), sum(not _is_alike(frame, own[0]) for frame in own), []
+    if across:
+        told = [f"{across} slices of {path.name} lie otherwise than its first, and were left out."]
     if len(series) > len(own):
-        warning = f"{path.name} is one file of a DICOM series; {count} slices of it were read from its folder."
-    return StoredImage(
-        stored.voxels,
-        stored.geometry,
-        {},
-        (*stored.warnings, *told, *([warning] if len(series) > len(own) or count == 1 else [])),
-        stored.modality,
-        stored.source,
-    )
+        told += [f"{path.name} is one file of a DICOM series; {count} slices of it were read from its folder."]
+    elif count == 1:
+        told += ["It is a single slice of a DICOM series: there is no other slice of it in its folder."]
+    return replace(stored, warnings=(*stored.warnings, *told))
 
 
 def is_dicom(path: Path) -> bool:
@@ -157,29 +152,27 @@ def _nothing_there(folder: Path, found: _Found) -> BadInputError:
         return BadInputError(f"{folder} holds no DICOM image that can be a volume, only {what}.", "Add the CT or MR.")
     if any(file.name in _ZARR for file in found.files):
         return BadInputError(f"{folder} is a Zarr store.", "Save one of its levels with its voxel size as .nrrd.")
-    kinds = Counter(compound_suffix(file) for file in found.files if not file.name.startswith("."))
-    suffix, count = kinds.most_common(1)[0] if kinds else ("", 0)
+    visible = [file for file in found.files if not file.name.startswith(".")]
+    if not visible:
+        return BadInputError(f"{folder} holds no DICOM image: it is empty.", "Give the folder of one DICOM series.")
+    suffix, count = Counter(map(compound_suffix, visible)).most_common(1)[0]
     if suffix in _PICTURES:
         return BadInputError(
             f"{folder} holds {count} {suffix} pictures, no DICOM image; they do not tell their voxel size.",
             "In 3D Slicer, load them with ImageStacks (extension SlicerMorph), give the voxel size and save as .nrrd.",
         )
-    if not kinds:
-        return BadInputError(
-            f"{folder} holds no DICOM image: it is empty.", "Give the folder of one DICOM series or a volume file."
-        )
     hint: Hint | str = "Give one of them, or a DICOM folder."
     try:
-        file_kind(next(file for file in found.files if compound_suffix(file) == suffix))
+        file_kind(next(file for file in visible if compound_suffix(file) == suffix))
     except BadInputError as error:
         hint = error.hint
-    return BadInputError(f"{folder} holds no DICOM image, but {len(found.files)} other files ({suffix}).", hint)
+    return BadInputError(f"{folder} holds no DICOM image, but {len(visible)} other files ({suffix}).", hint)
 
 
 def _volume(found: _Found, where: Path, step: Step) -> StoredImage:
     """The largest stack of the frames as a volume; of unusual kinds only where there are no others."""
-    every = {frame.identity: frame for frame in found.frames}.values()
-    single = [frame for frame in every if not frame.odd] or list(every)
+    every = {frame.identity: frame for frame in reversed(found.frames)}.values()  # of two the first, the named file's
+    single = [frame for frame in reversed(every) if not frame.odd] or list(every)
     by_series = _grouped(single, lambda frame: frame.series)
     stack = max((stack for series in by_series for stack in _stacks(series)), key=len)
     warnings: list[str] = []

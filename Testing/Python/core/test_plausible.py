@@ -176,6 +176,9 @@ def test_facts_of_files(tmp_path: Path) -> None:
     lines = facts_lines(facts)
     assert any("painted slices: 4, 8" in line for line in lines) and len(lines) < 40
     assert facts_lines(file_facts(tmp_path / "ct.nrrd"))[0] == "ct: volume"
+    (tmp_path / "export").mkdir()
+    (tmp_path / "a.seg.nrrd").rename(tmp_path / "export" / "a.seg.nrrd")
+    assert file_facts(tmp_path / "export")["kind"] == "segmentation"
 
 
 def test_normalisations_keep_their_reason() -> None:
