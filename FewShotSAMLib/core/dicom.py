@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from FewShotSAMLib.core.dicom_frames import (
-    RT_HINT,
     Frame,
+    another_kind,
     frames_of,
     is_image,
     pixels_of,
@@ -70,9 +70,7 @@ def read_dicom_file(path: Path, step: Step = no_step) -> StoredImage:
     """
     header = read_header(path)
     if header is None or not is_image(header):
-        what = "no DICOM file" if header is None else f"a DICOM {what_it_is(header)}, not an image"
-        hint = RT_HINT if header is not None and "RTSTRUCT" in what_it_is(header) else "Give the folder of the images."
-        raise BadInputError(f"{path} is {what}.", hint)
+        raise another_kind(path, header, "an image", "Give the folder of the images.")
     own = frames_of(header, path)
     if not own:
         raise BadInputError(
@@ -120,9 +118,11 @@ def _found_in(files: Iterable[Path], folder: Path, step: Step) -> _Found:
     found = _Found([], Counter(), Counter(), [], listed)
     for number, file in enumerate(listed):
         step(number, 2 * len(listed))
-        header = read_header(file) if is_dicom(file) else None
-        if header is None:
-            found.damaged.extend([file] if _claims_dicom(file) else [])
+        begins = is_dicom(file)
+        header = read_header(file) if begins else None
+        if header is None:  # macOS leaves small files that begin with "._" of its own
+            named = compound_suffix(file) in _DICOM_SUFFIXES and not file.name.startswith("._")
+            found.damaged.extend([file] if begins or named else [])
         elif not is_image(header):
             found.others[what_it_is(header)] += 1
         elif own := frames_of(header, file):
@@ -130,15 +130,6 @@ def _found_in(files: Iterable[Path], folder: Path, step: Step) -> _Found:
         else:
             found.nowhere[str(header.get("SeriesInstanceUID", ""))] += 1
     return found
-
-
-def _claims_dicom(file: Path) -> bool:
-    """Whether the name or the mark of a file says DICOM; macOS leaves small files that begin with "._" of its own."""
-    try:
-        named = compound_suffix(file) in _DICOM_SUFFIXES and not file.name.startswith("._")
-        return named or head_of(file)[0][128:132] == b"DICM"
-    except OSError:
-        return True
 
 
 def _nothing_there(folder: Path, found: _Found) -> BadInputError:
@@ -311,11 +302,7 @@ def _stacked_geometry(stack: list[Frame]) -> tuple[Geometry, list[str]]:
     elif step is None:
         step = 1.0
         warnings.append("The slice does not say how thick it is; 1 mm was taken.")
-    x, y, z = (float(value) for value in first.position)
-    direction = np.column_stack([first.axes[0], first.axes[1], first.normal])
-    spacing = (first.spacing[0], first.spacing[1], float(step or 1.0))
-    geometry = Geometry((*first.size, count), spacing, (x, y, z), tuple(direction.ravel().tolist()))
-    geometry, slanted = perpendicular(geometry, first.path)
+    geometry, slanted = perpendicular(first.grid(count, float(step or 1.0)), first.path)
     return geometry, [*warnings, *slanted]
 
 

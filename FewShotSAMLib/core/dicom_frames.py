@@ -4,6 +4,7 @@ A classic file is one frame; an enhanced multi-frame file tells each frame's fac
 (DICOM PS3.3 C.7.6.16), a nuclear medicine file in its detector's.
 """
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,9 @@ import numpy as np
 import SimpleITK
 
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.packages import import_package
+from FewShotSAMLib.core.stored import modality_of
 
 SEGMENTATION, LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
 MOST_FRAMES = 100_000
@@ -75,6 +78,7 @@ _NO_SLICES = {
     "MOSAIC": "mosaic of slices (Siemens), which dcm2niix converts",
     **dict.fromkeys(("STATIC", "DYNAMIC", "GATED", "WHOLE BODY", "TOMO", "GATED TOMO"), "projection of a gamma camera"),
 }
+_UID = re.compile(r"[0-9.]{1,64}")
 _VECTORS = ("EnergyWindowVector", "DetectorVector", "PhaseVector", "RRIntervalVector", "TimeSlotVector")
 """By what the frames of nuclear medicine at one position differ, each with a value for every frame."""
 
@@ -106,6 +110,12 @@ class Frame:
         """Unit vector across the slice."""
         across = np.cross(self.axes[0], self.axes[1])
         return np.asarray(across / np.linalg.norm(across))
+
+    def grid(self, count: int, step: float) -> Geometry:
+        """The grid of so many slices, `step` mm from each other, of which this is the first."""
+        x, y, z = self.position.tolist()
+        direction = np.column_stack([*self.axes, self.normal])
+        return Geometry((*self.size, count), (*self.spacing, step), (x, y, z), tuple(direction.ravel().tolist()))
 
 
 @contextmanager
@@ -146,9 +156,16 @@ def is_image(header: Any) -> bool:
 
 def what_it_is(header: Any) -> str:
     """The kind of a DICOM object in words."""
-    uid, modality = sop_class(header), str(header.get("Modality", "")) or "of unknown modality"
+    uid, modality = sop_class(header), modality_of(str(header.get("Modality", ""))) or "object of unknown modality"
     known = _no_slices(header) or NAMES.get(uid)
-    return known or (f"{import_package('pydicom').uid.UID(uid).name} ({modality})" if uid else modality)
+    named = import_package("pydicom").uid.UID(uid).name if _UID.fullmatch(uid) else ""
+    return known or (f"{named} ({modality})" if named else modality)
+
+
+def another_kind(path: Path, header: Any | None, wanted: str, hint: str) -> BadInputError:
+    """The error for a file that is something else than `wanted`."""
+    what = "no DICOM object" if header is None else f"a DICOM {what_it_is(header)}, not {wanted}"
+    return BadInputError(f"{path} is {what}.", RT_HINT if "RTSTRUCT" in what else hint)
 
 
 def _no_slices(header: Any) -> str:

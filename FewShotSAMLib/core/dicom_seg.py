@@ -13,16 +13,15 @@ import numpy as np
 from FewShotSAMLib import __version__
 from FewShotSAMLib.core.dicom_frames import (
     LABEL_MAP,
-    RT_HINT,
     SEGMENTATION,
     Frame,
+    another_kind,
     frames_of,
     lenient,
     pixels_of,
     read_header,
     sop_class,
     unreadable,
-    what_it_is,
 )
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path
@@ -51,9 +50,7 @@ def read_dicom_seg(path: Path) -> Segmentation:
     """
     header = read_header(path)
     if header is None or sop_class(header) not in (SEGMENTATION, LABEL_MAP):
-        what = "no DICOM segmentation" if header is None else f"a DICOM {what_it_is(header)}, not a segmentation"
-        is_contours = header is not None and "RTSTRUCT" in what_it_is(header)
-        raise BadInputError(f"{path} is {what}.", RT_HINT if is_contours else "Give a .seg.nrrd, SEG or label map.")
+        raise another_kind(path, header, "a segmentation", "Give a .seg.nrrd, SEG or label map.")
     if header.get("NumberOfFrames") == 0:
         raise no_paint(path)
     frames = frames_of(header, path)
@@ -110,10 +107,7 @@ def _grid(frames: Sequence[Frame], path: Path) -> tuple[Geometry, dict[int, int]
     count = int(slices.max()) + 1
     if count > _MOST_SLICES or count * first.size[0] * first.size[1] > _MOST_VOXELS:
         raise unreadable(path, ValueError(f"{count} slices"))
-    x, y, z = (float(value) for value in first.position)
-    direction = tuple(np.column_stack([first.axes[0], first.axes[1], first.normal]).ravel().tolist())
-    geometry = Geometry((*first.size, count), (*first.spacing, step), (x, y, z), direction)
-    return geometry, {frame.number: int(index) for frame, index in zip(frames, slices, strict=True)}
+    return first.grid(count, step), {frame.number: int(index) for frame, index in zip(frames, slices, strict=True)}
 
 
 def _step(frames: Sequence[Frame], places: np.ndarray) -> float | None:

@@ -29,14 +29,16 @@ _MOST_FILES = 100_000
 MOST_EXPANSION = 1032
 """How much longer than its packed form data can be; the limit of the deflate format."""
 _NRRD_BYTES = {
-    **dict.fromkeys(("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t"), 1),
-    **dict.fromkeys(("short", "short int", "signed short", "signed short int", "int16", "int16_t"), 2),
-    **dict.fromkeys(("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"), 2),
-    **dict.fromkeys(("int", "signed int", "int32", "int32_t", "uint", "unsigned int", "uint32", "uint32_t"), 4),
-    **dict.fromkeys(("longlong", "long long", "long long int", "signed long long", "signed long long int"), 8),
-    **dict.fromkeys(("int64", "int64_t", "ulonglong", "unsigned long long", "unsigned long long int"), 8),
-    **dict.fromkeys(("uint64", "uint64_t", "double"), 8),
-    "float": 4,
+    name: size
+    for size, names in (
+        (1, "signed char, int8, int8_t, uchar, unsigned char, uint8, uint8_t"),
+        (2, "short, short int, signed short, signed short int, int16, int16_t"),
+        (2, "ushort, unsigned short, unsigned short int, uint16, uint16_t"),
+        (4, "int, signed int, int32, int32_t, uint, unsigned int, uint32, uint32_t, float"),
+        (8, "longlong, long long, long long int, signed long long, signed long long int, int64, int64_t, double"),
+        (8, "ulonglong, unsigned long long, unsigned long long int, uint64, uint64_t"),
+    )
+    for name in names.split(", ")
 }
 _IN_SPACE = ("domain", "space", "???", "none")
 """Kinds of axes along which voxels have a size."""
