@@ -9,7 +9,7 @@ import numpy as np
 
 from FewShotSAMLib.core.dicom_seg import SEG_SUFFIX, check_source, read_dicom_seg, with_reference, write_dicom_seg
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.file_kind import DICOM, file_kind
+from FewShotSAMLib.core.file_kind import DICOM, file_kind, head_of
 from FewShotSAMLib.core.files import check_name, check_writable, compound_suffix
 from FewShotSAMLib.core.geometry import SAME_TOLERANCE, SLIGHT, Geometry
 from FewShotSAMLib.core.image_io import WRITABLE_SUFFIXES, check_grid, check_suffix, read_image, write_image
@@ -52,6 +52,8 @@ def read_segmentation(path: Path | str) -> Segmentation:
         path = files[0]
     if file_kind(path) == DICOM:
         return read_dicom_seg(path)
+    if head_of(path)[0].startswith(b"\xff\xd8\xff"):
+        raise BadInputError(f"{path} is a JPEG picture, which does not keep labels as they were.", "Save it as .png.")
     stored = read_image(path)
     described = has_segments(stored.metadata)
     voxels = stored.voxels[np.newaxis] if stored.voxels.ndim == 3 else np.moveaxis(stored.voxels, -1, 0)

@@ -156,6 +156,7 @@ NOT: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a link to nothing": (lambda d: _link(d / "a.nrrd", d / "gone.nrrd"), "does not exist"),
     "a folder of several files": (
         lambda d: (image(d / "a.nrrd", LABELS), image(d / "b.nrrd", LABELS), d)[2], "is a folder"),
+    "a JPEG picture": (lambda d: _jpeg(d / "a.jpg"), "does not keep labels"),
     "two segments of one label value": (
         lambda d: seg_nrrd(d / "a.seg.nrrd", IJK, TWO | {"Segment1_LabelValue": "1"}),
         "and another one have the label value"),
@@ -170,6 +171,11 @@ NOT: dict[str, tuple[Callable[[Path], Path], str]] = {
 
 def _text(path: Path, content: str) -> Path:
     path.write_text(content)
+    return path
+
+
+def _jpeg(path: Path) -> Path:
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(LABELS[0] * 9), str(path))
     return path
 
 
