@@ -68,16 +68,11 @@ def read_dicom_file(path: Path, step: Step = no_step) -> StoredImage:
 
     Raises BadInputError for a file that is no image, and as `read_dicom_folder` does.
     """
-    header = read_header(path)
-    if header is None or not is_image(header):
-        raise another_kind(path, header, "an image", "Give the folder of the images.")
-    own = frames_of(header, path)
-    if not own:
-        raise BadInputError(
-            f"{path} is a DICOM image that does not say where it lies, such as a radiograph or a screen shot.",
-            "Give the folder of a CT, MR or PET series.",
-        )
     found = _found_in([path, *(file for file in sorted(path.parent.iterdir()) if file != path)], path.parent, step)
+    own = [frame for frame in found.frames if frame.path == path]
+    if not own:
+        wanted = "an image that says where it lies"
+        raise another_kind(path, read_header(path), wanted, "Give the folder of a CT, MR or PET series.")
     series = [frame for frame in found.frames if frame.series == own[0].series]
     stored = _volume(replace(found, frames=[frame for frame in series if _is_alike(frame, own[0])]), path, step)
     count, across, told = len(stored.voxels), sum(not _is_alike(frame, own[0]) for frame in own), []

@@ -42,12 +42,13 @@ from FewShotSAMLib.core.volume import read_volume
 
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 VOXELS = np.random.default_rng(0).integers(-900, 900, (5, 7, 9)).astype(np.int16)
+STORED = (VOXELS + 1000).astype(np.uint16)
 Made = tuple[Path, np.ndarray]
 
 
-def every(folder: Path, change: Callable[[pydicom.Dataset, int], None], **more: Any) -> None:
+def every(folder: Path, change: Callable[[pydicom.Dataset, int], None], voxels: np.ndarray) -> None:
     """A series whose datasets are changed one by one before they are written again."""
-    write_series(folder, VOXELS, **more)
+    write_series(folder, voxels)
     for number, path in enumerate(sorted(folder.iterdir())):
         dataset = pydicom.dcmread(path)
         change(dataset, number)
@@ -96,20 +97,19 @@ def _no_preamble(folder: Path) -> Made:
     return folder, VOXELS
 
 
-def _changed(folder: Path, change: Callable[[pydicom.Dataset, int], None], values: np.ndarray = VOXELS) -> Made:
-    every(folder, change)
+def _changed(
+    folder: Path,
+    change: Callable[[pydicom.Dataset, int], None],
+    values: np.ndarray = VOXELS,
+    stored: np.ndarray = VOXELS,
+) -> Made:
+    every(folder, change, stored)
     return folder, values
 
 
 def _beside(folder: Path, add: Callable[[Path], object]) -> Made:
     write_series(folder, VOXELS)
     add(folder)
-    return folder, VOXELS
-
-
-def _unsigned(folder: Path) -> Made:
-    stored = (VOXELS + 1024).astype(np.uint16)
-    write_series(folder, stored, RescaleIntercept=-1024, RescaleSlope=1)
     return folder, VOXELS
 
 
@@ -121,27 +121,10 @@ def _slopes(folder: Path, intercept: float = 0.0) -> Made:
     return folder, VOXELS * np.array(slopes)[:, None, None] + intercept
 
 
-def _twelve_bits(folder: Path) -> Made:
-    stored = (VOXELS + 1000).astype(np.uint16)
-
-    write_series(folder, stored)
-    for path in folder.iterdir():
-        dataset = pydicom.dcmread(path)
-        dataset.BitsStored, dataset.HighBit = 12, 11
-        dataset.save_as(path)
-    return folder, stored
-
-
-def _eight_bits(folder: Path) -> Made:
-    stored = (VOXELS % 256).astype(np.uint8)
-    write_series(folder, VOXELS)
-    for number, path in enumerate(sorted(folder.iterdir())):
-        dataset = pydicom.dcmread(path)
-        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
-        dataset.PixelData = stored[number].tobytes() + b"\0"
-        dataset["PixelData"].VR = "OB"
-        dataset.save_as(path)
-    return folder, stored
+def _eight_bits(dataset: pydicom.Dataset, number: int) -> None:
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
+    dataset.PixelData = (VOXELS[number] % 256).astype(np.uint8).tobytes() + b"\0"
+    dataset["PixelData"].VR = "OB"
 
 
 def _bits(folder: Path, signed: bool = False, shift: int = 0, above: int = 0) -> Made:
@@ -157,17 +140,13 @@ def _bits(folder: Path, signed: bool = False, shift: int = 0, above: int = 0) ->
     return folder, values
 
 
-def _table(folder: Path) -> Made:
+def _table(dataset: pydicom.Dataset, number: int) -> None:
     """Values by a table, in place of slope and intercept."""
-    write_series(folder, (VOXELS + 1000).astype(np.uint16))
-    for path in folder.iterdir():
-        dataset = pydicom.dcmread(path)
-        table = item(LUTDescriptor=[2048, 0, 16], ModalityLUTType="US", LUTData=np.arange(2048, dtype="<u2") * 3)
-        table.LUTData = table.LUTData.tobytes()
-        table["LUTDescriptor"].VR, table["LUTData"].VR = "US", "OW"
-        dataset.ModalityLUTSequence = [table]
-        dataset.save_as(path)
-    return folder, (VOXELS.astype(np.int32) + 1000) * 3
+    table = item(
+        LUTDescriptor=[2048, 0, 16], ModalityLUTType="US", LUTData=(np.arange(2048, dtype="<u2") * 3).tobytes()
+    )
+    table["LUTDescriptor"].VR, table["LUTData"].VR = "US", "OW"
+    dataset.ModalityLUTSequence = [table]
 
 
 def _jpeg_2000(folder: Path, box: bool) -> Made:
@@ -237,17 +216,18 @@ RIGHT: dict[str, tuple[Callable[[Path], Made], str]] = {
     "names that are UIDs": (lambda d: _named(d, lambda n: f"1.2.840.{n}"), ""),
     "a folder for each slice": (lambda d: _named(d, lambda n: f"s {n}/I.dcm"), ""),
     "names with words of other languages": (lambda d: _named(d, lambda n: f"Größe π {n}.dcm"), ""),
-    "unsigned with an intercept": (_unsigned, ""),
+    "unsigned with an intercept": (
+        lambda d: (write_series(d, STORED, RescaleIntercept=-1000, RescaleSlope=1), VOXELS), ""),
     "a slope for each slice": (_slopes, ""),
     "slopes and an intercept": (lambda d: _slopes(d, -3.0), ""),
-    "12 of 16 bits": (_twelve_bits, ""),
-    "8 bits": (_eight_bits, ""),
+    "12 of 16 bits": (lambda d: _changed(d, _set(BitsStored=12, HighBit=11), STORED, STORED), ""),
+    "8 bits": (lambda d: _changed(d, _eight_bits, VOXELS % 256), ""),
     "12 bits, signed": (lambda d: _bits(d, signed=True), ""),
     "12 bits, an overlay in the others": (lambda d: _bits(d, above=0xA000), ""),
     "12 bits, signed, an overlay in the others": (lambda d: _bits(d, signed=True, above=0xA000), ""),
     "12 bits, the upper ones": (lambda d: _bits(d, shift=4), ""),
     "12 bits, signed, the upper ones": (lambda d: _bits(d, signed=True, shift=4), ""),
-    "a table of values": (_table, ""),
+    "a table of values": (lambda d: _changed(d, _table, STORED.astype(np.int32) * 3, STORED), ""),
     "JPEG 2000": (lambda d: _jpeg_2000(d, box=False), ""),
     "JPEG 2000 in boxes": (lambda d: _jpeg_2000(d, box=True), ""),
     "JPEG-LS": (lambda d: _syntax(d, JPEGLSLossless), ""),
@@ -430,11 +410,6 @@ def _radiograph(folder: Path) -> Path:
     return save(dataset, folder / "x.dcm", VOXELS[0]).parent
 
 
-def _flat(folder: Path) -> Path:
-    write_series(folder, np.zeros_like(VOXELS))
-    return folder
-
-
 def _cut(folder: Path) -> Path:
     write_series(folder, VOXELS)
     path = folder / "002.dcm"
@@ -469,17 +444,17 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a report": (lambda d: _object(d, STORAGE + "88.33", "SR"), "SR"),
     "a presentation state": (lambda d: _object(d, STORAGE + "11.1", "PR"), "PR"),
     "a PDF": (lambda d: _object(d, STORAGE + "104.1", "DOC"), "PDF"),
-    "constant": (_flat, "constant"),
+    "constant": (lambda d: write_series(d, np.zeros_like(VOXELS)), "constant"),
     "a slice that is cut off": (_cut, "002.dcm"),
     "slices at one place": (_same_place, "same position"),
-    "a slope of 0": (lambda d: _made_wrong(d, RescaleSlope=0), "slope"),
-    "a spacing of 0": (lambda d: _made_wrong(d, PixelSpacing=[0, 0]), "spacing"),
-    "an orientation of zeros": (lambda d: _made_wrong(d, ImageOrientationPatient=[0] * 6), "orientation"),
+    "a slope of 0": (lambda d: write_series(d, VOXELS, RescaleSlope=0), "slope"),
+    "a spacing of 0": (lambda d: write_series(d, VOXELS, PixelSpacing=[0, 0]), "spacing"),
+    "an orientation of zeros": (lambda d: write_series(d, VOXELS, ImageOrientationPatient=[0] * 6), "orientation"),
     "axes that are not perpendicular": (
-        lambda d: _made_wrong(d, ImageOrientationPatient=[1, 0, 0, 0.3, 0.8, 0.52]), "perpendicular"),
+        lambda d: write_series(d, VOXELS, ImageOrientationPatient=[1, 0, 0, 0.3, 0.8, 0.52]), "perpendicular"),
     "no rows": (lambda d: _changed(d, _set(Rows=0))[0], "0 rows"),
     "a mosaic": (
-        lambda d: _made_wrong(d, ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]), "mosaic.*dcm2niix"),
+        lambda d: write_series(d, VOXELS, ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]), "mosaic.*dcm2niix"),
     "images without a place": (
         lambda d: _changed(d, _set(ImagePositionPatient=None))[0], "5 DICOM images that do not say where they lie"),
     "a frame without a place": (
@@ -519,11 +494,6 @@ def _text(path: Path) -> Path:
     path.parent.mkdir(parents=True)
     path.write_text("{}")
     return path.parents[1] if path.name == ".zarray" else path.parent
-
-
-def _made_wrong(folder: Path, **more: Any) -> Path:
-    write_series(folder, VOXELS, **more)
-    return folder
 
 
 @pytest.mark.parametrize("name", WRONG)
