@@ -33,7 +33,8 @@ _ALIKE = 0.1
 """Voxels by which the grids of two slices of a stack may differ at their corners."""
 _SAME_PLACE = 0.01
 """Share of the distance between slices below which two of them lie at one position."""
-_UNEVEN = 0.05
+_UNEVEN, _FAR = 0.05, 5
+"""Of the usual distance between slices: from which on one is uneven, and beyond which it parts slabs."""
 _SMALL_CLAIM = 64 << 20
 """Pixels of a file; so many do no harm, however few bytes they come from."""
 _COVERED = 0.9
@@ -177,10 +178,11 @@ def _volume(found: _Found, where: Path, step: Step) -> StoredImage:
         told = f"Files beside the slices are damaged or no DICOM: {len(found.damaged)}, such as {found.damaged[0].name}"
         warnings.append(f"{told}. Slices may be missing.")
     stack, more = _one_phase(_sorted(stack), where)
+    stack, apart = _one_slab(stack)
     geometry, uneven = _stacked_geometry(stack)
     _check_claims(stack)
     voxels = _pixels(stack, where, step)
-    return StoredImage(voxels, geometry, {}, (*warnings, *more, *uneven), stack[0].modality, tuple(stack))
+    return StoredImage(voxels, geometry, {}, (*warnings, *more, *apart, *uneven), stack[0].modality, tuple(stack))
 
 
 def _grouped(frames: Iterable[Frame], key: Callable[[Frame], Hashable]) -> list[list[Frame]]:
@@ -264,6 +266,18 @@ def _narrower(stack: list[Frame], positions: int, used: set[str]) -> tuple[str, 
                 return name, phase
             choices.append((name, phase))
     return min(choices, key=lambda choice: len(choice[1]), default=("", []))
+
+
+def _one_slab(stack: list[Frame]) -> tuple[list[Frame], list[str]]:
+    """The most slices of a sorted stack without a gap as wide as many of them between."""
+    gaps = np.diff(_places(stack))
+    far = gaps > _FAR * np.median(gaps) if len(gaps) else gaps > 0
+    slabs = np.split(np.array(stack, dtype=object), np.flatnonzero(far) + 1)
+    most = max(slabs, key=len)
+    told = (
+        f"{len(slabs)} groups of slices lie up to {gaps.max(initial=0):.3g} mm apart; used the largest, {len(most)} of"
+    )
+    return most.tolist(), [f"{told} {len(stack)}."] if len(slabs) > 1 else []
 
 
 def _tag(name: str) -> str:

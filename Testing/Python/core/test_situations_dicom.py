@@ -346,8 +346,8 @@ def _stacks(path: Path) -> Made:
 
 def _gap(folder: Path, kept: list[int]) -> Made:
     for number in kept:
-        one_slice(folder / f"{number}.dcm", VOXELS[number], number)
-    return folder, VOXELS[kept]
+        one_slice(folder / f"{number:02}.dcm", VOXELS[number % 5], number)
+    return folder, VOXELS[np.array(kept) % 5]
 
 
 def _tilted(folder: Path, shift: float) -> Made:
@@ -390,6 +390,8 @@ OTHERS: dict[str, tuple[Callable[[Path], Made], str]] = {
         lambda d: (write_multiframe(d / "m.dcm", VOXELS[[0, 1, 3, 4]], [0, 1, 3, 4]), VOXELS[[0, 1, 3, 4]]),
         "not evenly spaced"),
     "a single slice": (lambda d: _frame_of(d / "a.dcm"), "single slice"),
+    "two slabs, far apart": (
+        lambda d: (_gap(d / "s", [0, 1, 2, 40, 41])[0], VOXELS[:3]), "lie up to 95 mm apart; used the largest, 3 of 5"),
     "a slice that is missing": (lambda d: _gap(d / "s", [0, 1, 2, 4]), "not evenly spaced"),
     "every second slice": (lambda d: _gap(d / "s", [0, 2, 4]), ""),
     "a tilted gantry": (lambda d: _tilted(d / "s", 0.7), "tilted"),
