@@ -22,6 +22,8 @@ NOBODY = 65534
 SIDE = 24
 PAIRS = ("pair.nhdr", "pair.mhd", "pair.hdr")
 """Headers whose voxels lie in a file beside them."""
+OTHERS = ("a.vtk", "a.gipl", "a.mrc", "a.h5", "a.mnc")
+"""What is left to SimpleITK as a whole."""
 
 
 def originals(folder: Path) -> dict[str, Path]:
@@ -50,12 +52,12 @@ def originals(folder: Path) -> dict[str, Path]:
     write_segmentation(drawn, folder / "a.seg.nrrd")
     write_segmentation(drawn, folder / "seg.dcm", volume.source)
     names = ["two.nii", "a.mgz", "slice.dcm", "frames.dcm", "a.seg.nrrd", "seg.dcm", *compressed(folder)]
-    for name in ("pair.nhdr", "pair.mhd", "pair.hdr", "pair.img", "a.vtk"):
+    for name in ("pair.nhdr", "pair.mhd", "pair.hdr", "pair.img", *OTHERS):
         SimpleITK.WriteImage(image, str(folder / name), False)
     SimpleITK.WriteImage(drawn_as_picture(voxels), str(folder / "a.png"))
     for name in ("a.tif", "a.jpg", "a.bmp"):
         SimpleITK.WriteImage(drawn_as_picture(voxels), str(folder / name))
-    return found | {name: folder / name for name in (*names, *PAIRS, "a.vtk", "a.png", "a.tif", "a.jpg", "a.bmp")}
+    return found | {name: folder / name for name in (*names, *PAIRS, *OTHERS, "a.png", "a.tif", "a.jpg", "a.bmp")}
 
 
 def compressed(folder: Path) -> list[str]:
