@@ -21,7 +21,7 @@ from FewShotSAMLib.core.dicom_frames import (
 )
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.file_kind import file_kind, head_of, is_dicom_head
-from FewShotSAMLib.core.files import compound_suffix
+from FewShotSAMLib.core.files import compound_suffix, shown_name
 from FewShotSAMLib.core.geometry import Geometry, perpendicular
 from FewShotSAMLib.core.hints import Hint
 from FewShotSAMLib.core.integrity import MOST_EXPANSION
@@ -175,8 +175,8 @@ def _volume(found: _Found, where: Path, step: Step) -> StoredImage:
     if lost := found.nowhere[stack[0].series]:
         warnings.append(f"Images of the series that do not say where they lie were left out: {lost}.")
     if found.damaged:
-        told = f"Files beside the slices are damaged or no DICOM: {len(found.damaged)}, such as {found.damaged[0].name}"
-        warnings.append(f"{told}. Slices may be missing.")
+        told = f"Files beside the slices are damaged or no DICOM: {len(found.damaged)}, such as "
+        warnings.append(f"{told}{shown_name(Path(found.damaged[0].name))}. Slices may be missing.")
     stack, more = _one_phase(_sorted(stack), where)
     stack, apart = _one_slab(stack)
     geometry, uneven = _stacked_geometry(stack)

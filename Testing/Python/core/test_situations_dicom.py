@@ -255,6 +255,8 @@ RIGHT: dict[str, tuple[Callable[[Path], Made], str]] = {
     "an empty file beside it": (lambda d: _beside(d, lambda f: (f / "empty.dcm").touch()), "no DICOM: 1, such as e"),
     "a file of zeros beside it": (
         lambda d: _beside(d, lambda f: (f / "z.dcm").write_bytes(bytes(2000))), "no DICOM: 1, such as z.dcm"),
+    "one whose name is no UTF-8": (
+        lambda d: _beside(d, lambda f: (f / os.fsdecode(b"\xff.dcm")).touch()), "no DICOM: 1, such as \ufffd.dcm"),
     "a slice cut in its header": (
         lambda d: (_beside(d, lambda f: os.truncate(f / "004.dcm", 300))[0], VOXELS[:4]), "no DICOM: 1, such as 0"),
     "a slice without a place": (lambda d: _last(d, ImagePositionPatient=None), "were left out: 1"),
@@ -448,6 +450,8 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a PDF": (lambda d: _object(d, STORAGE + "104.1", "DOC"), "PDF"),
     "constant": (lambda d: write_series(d, np.zeros_like(VOXELS)), "constant"),
     "a slice that is cut off": (_cut, "002.dcm"),
+    "one whose name is no UTF-8": (
+        lambda d: (_cut(d), (d / "002.dcm").rename(d / os.fsdecode(b"\xff.dcm")), d)[2], "\ufffd.dcm cannot be read"),
     "slices at one place": (_same_place, "same position"),
     "a slope of 0": (lambda d: write_series(d, VOXELS, RescaleSlope=0), "slope"),
     "a spacing of 0": (lambda d: write_series(d, VOXELS, PixelSpacing=[0, 0]), "spacing"),
@@ -504,7 +508,7 @@ def test_refusals(tmp_path: Path, name: str) -> None:
     folder = make(tmp_path / "series")
     with pytest.raises(BadInputError, match=word) as caught:
         read_volume(folder)
-    assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
+    assert "\n" not in str(caught.value) and len(str(caught.value).encode()) < 600
 
 
 @pytest.mark.parametrize("against", [False, True])
