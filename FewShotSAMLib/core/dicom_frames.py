@@ -74,11 +74,8 @@ _GROUPS = {
     "ReferencedSegmentNumber": "SegmentIdentificationSequence",
 }
 _FRAME_TYPES = ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence", "PETFrameTypeSequence")
-# Images that show no slices, by a value of their ImageType; a gamma camera's slices are of the type RECON TOMO.
-_NO_SLICES = {
-    "MOSAIC": "mosaic of slices (Siemens), which dcm2niix converts",
-    **dict.fromkeys(("STATIC", "DYNAMIC", "GATED", "WHOLE BODY", "TOMO", "GATED TOMO"), "projection of a gamma camera"),
-}
+# By their ImageType; a gamma camera's slices are of the type RECON TOMO.
+_NUCLEAR_MEDICINE, _PROJECTIONS = _STORAGE + "20", {"STATIC", "DYNAMIC", "GATED", "WHOLE BODY", "TOMO", "GATED TOMO"}
 _UID = re.compile(r"[0-9.]{1,64}")
 _VECTORS = ("EnergyWindowVector", "DetectorVector", "PhaseVector", "RRIntervalVector", "TimeSlotVector")
 """By what the frames of nuclear medicine at one position differ, each with a value for every frame."""
@@ -151,8 +148,8 @@ def is_image(header: Any) -> bool:
     uid = sop_class(header)
     if _no_slices(header) or uid in IMAGE_CLASSES:
         return not _no_slices(header)
-    is_grey = header.get("SamplesPerPixel", 1) == 1 and "ImagePositionPatient" in header
-    return is_grey and str(header.get("Modality", "")) not in _NO_IMAGES and uid not in NAMES.keys() - {_CAPTURE}
+    is_placed = (not uid or header.get("SamplesPerPixel", 1) == 1) and "ImagePositionPatient" in header
+    return is_placed and str(header.get("Modality", "")) not in _NO_IMAGES and uid not in NAMES.keys() - {_CAPTURE}
 
 
 def what_it_is(header: Any) -> str:
@@ -172,7 +169,10 @@ def another_kind(path: Path, header: Any | None, wanted: str, hint: str) -> BadI
 def _no_slices(header: Any) -> str:
     """What an image is that shows no slices; "" for others."""
     kinds = header.get("ImageType") or ()
-    return next((_NO_SLICES[kind] for kind in ([kinds] if isinstance(kinds, str) else kinds) if kind in _NO_SLICES), "")
+    if "MOSAIC" in kinds:
+        return "mosaic of slices (Siemens), which dcm2niix converts"
+    is_projection = sop_class(header) == _NUCLEAR_MEDICINE and not _PROJECTIONS.isdisjoint(kinds)
+    return "projection of a gamma camera" if is_projection else ""
 
 
 def frames_of(header: Any, path: Path) -> list[Frame]:

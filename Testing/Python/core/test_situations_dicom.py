@@ -240,6 +240,8 @@ RIGHT: dict[str, tuple[Callable[[Path], Made], str]] = {
     "no thickness": (lambda d: _changed(d, _set(SliceThickness=None)), ""),
     "a thickness that is another": (lambda d: _changed(d, _set(SliceThickness=7.5)), ""),
     "an empty slope": (lambda d: _changed(d, _set(RescaleSlope="", RescaleIntercept="")), ""),
+    "a type that is one of nuclear medicine's": (
+        lambda d: _changed(d, _set(ImageType=["ORIGINAL", "PRIMARY", "AXIAL", "DYNAMIC"])), ""),
     "blank UIDs": (lambda d: _changed(d, _set(SOPInstanceUID="", SeriesInstanceUID="", StudyInstanceUID="")), ""),
     "one instance UID for all": (lambda d: _changed(d, _set(SOPInstanceUID="1.2.3")), ""),
     "private tags": (lambda d: _changed(d, lambda data, n: data.add_new(0x00091001, "LO", "x" * 60)), ""),
