@@ -44,7 +44,7 @@ def _changes_everywhere(layer: np.ndarray) -> bool:
     """Whether most labelled voxels have another label than the labelled voxel beside them, as intensities have."""
     first, second = layer[..., :-1], layer[..., 1:]
     both = (first > 0) & (second > 0)
-    return np.count_nonzero(both & (first == second)) < _SELDOM * np.count_nonzero(both)
+    return bool(np.count_nonzero(both & (first == second)) < _SELDOM * np.count_nonzero(both))
 
 
 def is_everywhere(labelled: int, size: int) -> bool:
