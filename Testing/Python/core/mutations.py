@@ -22,7 +22,8 @@ NOBODY = 65534
 SIDE = 24
 PAIRS = ("pair.nhdr", "pair.mhd", "pair.hdr")
 """Headers whose voxels lie in a file beside them."""
-OTHERS = ("a.vtk", "a.gipl", "a.mrc", "a.h5", "a.mnc")
+HDF5 = ("a.h5", "a.mnc")
+OTHERS = ("a.vtk", "a.gipl", "a.mrc", *HDF5)
 """What is left to SimpleITK as a whole."""
 
 
