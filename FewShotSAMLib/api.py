@@ -165,7 +165,7 @@ def propagate(
         return _in_background(
             "propagate", shown, segmentation, start, given | _file_of(volume), progress, cancel, background
         )
-    with _here(progress, cancel) as context:
+    with _here(progress, cancel, shown.warnings) as context:
         from FewShotSAMLib.engine.context import StageTimer
         from FewShotSAMLib.engine.model_file import parse_model
         from FewShotSAMLib.engine.propagation import propagate_volume
@@ -189,7 +189,7 @@ def apply(
     shown, learned = _volume(volume), _model(model)
     if background:
         return _in_background("apply", shown, None, learned, options | _file_of(volume), progress, cancel, background)
-    with _here(progress, cancel) as context:
+    with _here(progress, cancel, shown.warnings) as context:
         from FewShotSAMLib.engine.context import StageTimer
         from FewShotSAMLib.engine.model_file import parse_model
         from FewShotSAMLib.engine.propagation import apply_to_volume
@@ -252,12 +252,17 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _here(progress: Progress | None, cancel: threading.Event | None) -> Iterator[JobContext]:
-    """The context of a job in this process; errors come as FewShotSAM's own."""
+def _here(
+    progress: Progress | None, cancel: threading.Event | None, warnings: Iterable[str] = ()
+) -> Iterator[JobContext]:
+    """The context of a job in this process, with what was odd about its volume; errors come as FewShotSAM's own."""
     try:
         from FewShotSAMLib.engine.context import JobContext
 
-        yield JobContext(_listener(progress), cancel, state=_STATE)
+        context = JobContext(_listener(progress), cancel, state=_STATE)
+        for warning in warnings:
+            context.warning(warning)
+        yield context
     except Exception as error:
         known = as_known_error(error)
         if known is None or known is error:
@@ -316,6 +321,7 @@ def _in_background(
         parameters = _plain({**options, **files})
         with nullcontext(background) if isinstance(background, WorkerClient) else WorkerClient() as client:
             report = _wait(client, client.request(job, parameters), progress, cancel)
+        report["warnings"] = list(dict.fromkeys([*volume.warnings, *report["warnings"]]))
         learned = Model.load(files["save_model"]) if annotation is not None else None
         segmentation = _written(files["output"], report, volume.geometry)
         confidence = np.array(read_image(files["confidence"]).voxels)

@@ -3,14 +3,15 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from FewShotSAMLib.core.dicom_frames import (
-    RT_HINT,
     Frame,
+    another_kind,
     frames_of,
     is_image,
     pixels_of,
@@ -19,8 +20,10 @@ from FewShotSAMLib.core.dicom_frames import (
     what_it_is,
 )
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.file_kind import head_of, is_dicom_head
+from FewShotSAMLib.core.file_kind import file_kind, head_of, is_dicom_head
+from FewShotSAMLib.core.files import compound_suffix, shown_name
 from FewShotSAMLib.core.geometry import Geometry, perpendicular
+from FewShotSAMLib.core.hints import Hint
 from FewShotSAMLib.core.integrity import MOST_EXPANSION
 from FewShotSAMLib.core.packages import import_package
 from FewShotSAMLib.core.stored import StoredImage
@@ -30,12 +33,15 @@ _ALIKE = 0.1
 """Voxels by which the grids of two slices of a stack may differ at their corners."""
 _SAME_PLACE = 0.01
 """Share of the distance between slices below which two of them lie at one position."""
-_UNEVEN = 0.05
+_UNEVEN, _FAR = 0.05, 5
+"""Of the usual distance between slices: from which on one is uneven, and beyond which it parts slabs."""
 _SMALL_CLAIM = 64 << 20
 """Pixels of a file; so many do no harm, however few bytes they come from."""
 _COVERED = 0.9
 """A phase holds a slice at nearly all of the positions; what has fewer is no phase."""
-_PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
+_PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".bmp")
+_DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
+_ZARR = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
 
 Step = Callable[[int, int], None]
@@ -52,8 +58,10 @@ def read_dicom_folder(folder: Path, step: Step = no_step) -> StoredImage:
     Only images can be the volume. Files without a series UID count as one series. Raises BadInputError where there is
     no series, the pixel data are damaged, or several slices lie at one position and nothing tells them apart.
     """
-    files = sorted(islice(folder.rglob("*"), MOST_FILES * 2))
-    return _volume(_frames_in(files, folder, step=step), folder, step)
+    found = _found_in(sorted(islice(folder.rglob("*"), MOST_FILES * 2)), folder, step)
+    if not found.frames:
+        raise _nothing_there(folder, found)
+    return _volume(found, folder, step)
 
 
 def read_dicom_file(path: Path, step: Step = no_step) -> StoredImage:
@@ -61,99 +69,120 @@ def read_dicom_file(path: Path, step: Step = no_step) -> StoredImage:
 
     Raises BadInputError for a file that is no image, and as `read_dicom_folder` does.
     """
-    header = read_header(path)
-    if header is None or not is_image(header):
-        what = "no DICOM file" if header is None else f"a DICOM {what_it_is(header)}, not an image"
-        hint = RT_HINT if header is not None and "RTSTRUCT" in what_it_is(header) else "Give the folder of the images."
-        raise BadInputError(f"{path} is {what}.", hint)
-    own = frames_of(header, path)
+    found = _found_in([path, *(file for file in sorted(path.parent.iterdir()) if file != path)], path.parent, step)
+    own = [frame for frame in found.frames if frame.path == path]
     if not own:
-        raise BadInputError(
-            f"{path} is a DICOM image that does not say where it lies, such as a radiograph or a screen shot.",
-            "Give the folder of a CT, MR or PET series.",
-        )
-    siblings = [file for file in sorted(path.parent.iterdir()) if file != path]
-    others = [frame for frame in _frames_in(siblings, path.parent, [path], step) if frame.series == own[0].series]
-    stored = _volume([frame for frame in own + others if _is_alike(frame, own[0])], path, step)
-    count, across = len(stored.voxels), sum(not _is_alike(frame, own[0]) for frame in own)
-    told = [f"{across} slices of {path.name} lie otherwise than its first, and were left out."] if across else []
-    warning = "It is a single slice of a DICOM series: there is no other slice of it in its folder."
-    if others:
-        warning = f"{path.name} is one file of a DICOM series; {count} slices of it were read from its folder."
-    return StoredImage(
-        stored.voxels,
-        stored.geometry,
-        {},
-        (*stored.warnings, *told, *([warning] if others or count == 1 else [])),
-        stored.modality,
-        stored.source,
-    )
+        wanted = "an image that says where it lies"
+        raise another_kind(path, read_header(path), wanted, "Give the folder of a CT, MR or PET series.")
+    series = [frame for frame in found.frames if frame.series == own[0].series]
+    stored = _volume(replace(found, frames=[frame for frame in series if _is_alike(frame, own[0])]), path, step)
+    count, across, told = len(stored.voxels), sum(not _is_alike(frame, own[0]) for frame in own), []
+    if across:
+        told = [f"{across} slices of {path.name} lie otherwise than its first, and were left out."]
+    if len(series) > len(own):
+        told += [f"{path.name} is one file of a DICOM series; {count} slices of it were read from its folder."]
+    elif count == 1:
+        told += ["It is a single slice of a DICOM series: there is no other slice of it in its folder."]
+    return replace(stored, warnings=(*stored.warnings, *told))
 
 
 def is_dicom(path: Path) -> bool:
     """Whether a file begins as DICOM does."""
     try:
-        return is_dicom_head(head_of(path)[0])
+        head, packed = head_of(path)
+        return not packed and is_dicom_head(head)
     except OSError:
         return False
 
 
-def _frames_in(files: Iterable[Path], folder: Path, besides: Sequence[Path] = (), step: Step = no_step) -> list[Frame]:
-    """The frames of all images among files. Raises BadInputError, naming what is there, where there is none."""
+@dataclass(frozen=True)
+class _Found:
+    """What lies in a folder: the frames of its images, how many images of each series do not say where they lie, other
+    DICOM objects by their kinds, files that should be DICOM and are not, and all files."""
+
+    frames: list[Frame]
+    nowhere: Counter[str]
+    others: Counter[str]
+    damaged: list[Path]
+    files: list[Path]
+
+
+def _found_in(files: Iterable[Path], folder: Path, step: Step) -> _Found:
     listed = list(islice((file for file in files if file.is_file()), MOST_FILES + 1))
     if len(listed) > MOST_FILES:
         raise BadInputError(f"{folder} holds more than {MOST_FILES} files.", "Give the folder of one DICOM series.")
-    frames: list[Frame] = []
-    found: Counter[str] = Counter()
+    found = _Found([], Counter(), Counter(), [], listed)
     for number, file in enumerate(listed):
         step(number, 2 * len(listed))
-        header = read_header(file) if is_dicom(file) else None
-        if header is None:
-            continue
-        own = frames_of(header, file) if is_image(header) else []
-        found[what_it_is(header) if not is_image(header) else "image without a place in space"] += not own
-        frames += own
-    if not frames and not besides:
-        raise _nothing_there(folder, listed, +found)
-    return frames
+        begins = is_dicom(file)
+        header = read_header(file) if begins else None
+        if header is None:  # macOS leaves small files that begin with "._" of its own
+            named = compound_suffix(file) in _DICOM_SUFFIXES and not file.name.startswith("._")
+            found.damaged.extend([file] if begins or named else [])
+        elif not is_image(header):
+            found.others[what_it_is(header)] += 1
+        elif own := frames_of(header, file):
+            found.frames.extend(own)
+        else:
+            found.nowhere[str(header.get("SeriesInstanceUID", ""))] += 1
+    return found
 
 
-def _nothing_there(folder: Path, files: Sequence[Path], found: Counter[str]) -> BadInputError:
-    if found:
-        what = ", ".join(f"{count} x {name}" for name, count in found.most_common(4))
+def _nothing_there(folder: Path, found: _Found) -> BadInputError:
+    if count := found.nowhere.total():
+        return BadInputError(
+            f"{folder} holds {count} DICOM images that do not say where they lie or how large their pixels are.",
+            "Load them in 3D Slicer, check the voxel size, and save the volume as .nrrd.",
+        )
+    if found.others:
+        what = ", ".join(f"{count} x {name}" for name, count in found.others.most_common(4))
         return BadInputError(f"{folder} holds no DICOM image that can be a volume, only {what}.", "Add the CT or MR.")
-    kinds = Counter(file.suffix.lower() for file in files)
-    suffix, count = kinds.most_common(1)[0] if kinds else ("", 0)
+    if any(file.name in _ZARR for file in found.files):
+        return BadInputError(f"{folder} is a Zarr store.", "Save one of its levels with its voxel size as .nrrd.")
+    visible = [file for file in found.files if not file.name.startswith(".")]
+    if not visible:
+        return BadInputError(f"{folder} holds no DICOM image: it is empty.", "Give the folder of one DICOM series.")
+    suffix, count = Counter(map(compound_suffix, visible)).most_common(1)[0]
     if suffix in _PICTURES:
         return BadInputError(
             f"{folder} holds {count} {suffix} pictures, no DICOM image; they do not tell their voxel size.",
             "In 3D Slicer, load them with ImageStacks (extension SlicerMorph), give the voxel size and save as .nrrd.",
         )
-    if files:
-        what = f"{len(files)} other files ({suffix})"
-        return BadInputError(f"{folder} holds no DICOM image, but {what}.", "Give one of them, or a DICOM folder.")
-    return BadInputError(
-        f"{folder} holds no DICOM image: it is empty.", "Give the folder of one DICOM series or a volume file."
-    )
+    hint: Hint | str = "Give one of them, or a DICOM folder."
+    try:
+        file_kind(next(file for file in visible if compound_suffix(file) == suffix))
+    except BadInputError as error:
+        hint = error.hint
+    return BadInputError(f"{folder} holds no DICOM image, but {len(visible)} other files ({suffix}).", hint)
 
 
-def _volume(frames: list[Frame], where: Path, step: Step) -> StoredImage:
-    """The largest stack of the frames as a volume."""
-    single = list({frame.identity: frame for frame in frames}.values())
+def _volume(found: _Found, where: Path, step: Step) -> StoredImage:
+    """The largest stack of the frames as a volume; of unusual kinds only where there are no others."""
+    every = {frame.identity: frame for frame in reversed(found.frames)}.values()  # of two the first, the named file's
+    single = [frame for frame in reversed(every) if not frame.odd] or list(every)
     by_series = _grouped(single, lambda frame: frame.series)
     stack = max((stack for series in by_series for stack in _stacks(series)), key=len)
-    warnings = []
+    warnings: list[str] = []
     if len(stack) < len(single):
-        what = stack[0].description or "the largest"
-        warnings.append(
-            f"{where.name} holds several DICOM series; used {what!r} with {len(stack)} of {len(single)} slices. "
-            "Give a file of another one to use that."
-        )
+        told = f"{where.name} holds several DICOM series"
+        if len(by_series) == 1:
+            told = f"The slices of {where.name} differ in size, direction or pixels"
+        used = repr(stack[0].description) if stack[0].description else "the largest group"
+        told += f"; used {used} with {len(stack)} of {len(single)} slices. Give a file of another one to use that."
+        warnings.append(told)
+    if stack[0].odd:
+        warnings.append(f"The volume is of an unusual kind: {stack[0].odd}. Check that it is the right one.")
+    if lost := found.nowhere[stack[0].series]:
+        warnings.append(f"Images of the series that do not say where they lie were left out: {lost}.")
+    if found.damaged:
+        told = f"Files beside the slices are damaged or no DICOM: {len(found.damaged)}, such as "
+        warnings.append(f"{told}{shown_name(Path(found.damaged[0].name))}. Slices may be missing.")
     stack, more = _one_phase(_sorted(stack), where)
-    geometry, odd = _stacked_geometry(stack)
+    stack, apart = _one_slab(stack)
+    geometry, uneven = _stacked_geometry(stack)
     _check_claims(stack)
     voxels = _pixels(stack, where, step)
-    return StoredImage(voxels, geometry, {}, (*warnings, *more, *odd), stack[0].modality, tuple(stack))
+    return StoredImage(voxels, geometry, {}, (*warnings, *more, *apart, *uneven), stack[0].modality, tuple(stack))
 
 
 def _grouped(frames: Iterable[Frame], key: Callable[[Frame], Hashable]) -> list[list[Frame]]:
@@ -239,6 +268,18 @@ def _narrower(stack: list[Frame], positions: int, used: set[str]) -> tuple[str, 
     return min(choices, key=lambda choice: len(choice[1]), default=("", []))
 
 
+def _one_slab(stack: list[Frame]) -> tuple[list[Frame], list[str]]:
+    """The most slices of a sorted stack without a gap as wide as many of them between."""
+    gaps = np.diff(_places(stack))
+    far = gaps > _FAR * np.median(gaps) if len(gaps) else gaps > 0
+    slabs = np.split(np.array(stack, dtype=object), np.flatnonzero(far) + 1)
+    most = max(slabs, key=len)
+    told = (
+        f"{len(slabs)} groups of slices lie up to {gaps.max(initial=0):.3g} mm apart; used the largest, {len(most)} of"
+    )
+    return most.tolist(), [f"{told} {len(stack)}."] if len(slabs) > 1 else []
+
+
 def _tag(name: str) -> str:
     """A tag's number, and which of its values where the name ends with that."""
     keyword, *which = name.split()
@@ -270,11 +311,7 @@ def _stacked_geometry(stack: list[Frame]) -> tuple[Geometry, list[str]]:
     elif step is None:
         step = 1.0
         warnings.append("The slice does not say how thick it is; 1 mm was taken.")
-    x, y, z = (float(value) for value in first.position)
-    direction = np.column_stack([first.axes[0], first.axes[1], first.normal])
-    spacing = (first.spacing[0], first.spacing[1], float(step or 1.0))
-    geometry = Geometry((*first.size, count), spacing, (x, y, z), tuple(direction.ravel().tolist()))
-    geometry, slanted = perpendicular(geometry, first.path)
+    geometry, slanted = perpendicular(first.grid(count, float(step or 1.0)), first.path)
     return geometry, [*warnings, *slanted]
 
 

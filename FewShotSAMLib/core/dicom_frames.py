@@ -4,6 +4,7 @@ A classic file is one frame; an enhanced multi-frame file tells each frame's fac
 (DICOM PS3.3 C.7.6.16), a nuclear medicine file in its detector's.
 """
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,10 @@ import numpy as np
 import SimpleITK
 
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.files import shown_name
+from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.packages import import_package
+from FewShotSAMLib.core.stored import modality_of
 
 SEGMENTATION, LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
 MOST_FRAMES = 100_000
@@ -44,7 +48,7 @@ RT_HINT = (
     "In 3D Slicer with the extension SlicerRT, load it with its images, convert it to a segmentation of binary label "
     "maps and save that as .seg.nrrd."
 )
-_NO_IMAGES = {"SEG", "RTDOSE", "RTSTRUCT", "RTPLAN", "SR", "PR", "KO", "DOC", "OT", "REG"}
+_NO_IMAGES = {"SEG", "RTDOSE", "RTSTRUCT", "RTPLAN", "RTIMAGE", "SR", "PR", "KO", "DOC", "REG"}
 # By what images at one position differ: stack, time, acquisition, echo, diffusion, phase of the heart, kind of image.
 PHASE_TAGS = (
     *("ImageType", "AcquisitionNumber", "EchoNumbers", "TemporalPositionIdentifier", "TriggerTime"),
@@ -70,13 +74,17 @@ _GROUPS = {
     "ReferencedSegmentNumber": "SegmentIdentificationSequence",
 }
 _FRAME_TYPES = ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence", "PETFrameTypeSequence")
-_MOSAIC = "mosaic of slices (Siemens), which dcm2niix converts"
+# By their ImageType; a gamma camera's slices are of the type RECON TOMO.
+_NUCLEAR_MEDICINE, _PROJECTIONS = _STORAGE + "20", {"STATIC", "DYNAMIC", "GATED", "WHOLE BODY", "TOMO", "GATED TOMO"}
+_UID = re.compile(r"[0-9.]{1,64}")
+_VECTORS = ("EnergyWindowVector", "DetectorVector", "PhaseVector", "RRIntervalVector", "TimeSlotVector")
+"""By what the frames of nuclear medicine at one position differ, each with a value for every frame."""
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One slice of a DICOM file. position: centre of its first pixel, LPS mm; axes: (2, 3) unit vectors along a row
-    and down a column; spacing: mm along a row and down a column."""
+    and down a column; spacing: mm along a row and down a column; odd: what it is if no kind that makes volumes."""
 
     path: Path
     number: int
@@ -93,12 +101,19 @@ class Frame:
     identity: tuple[Any, ...]
     phase: dict[str, str] = field(default_factory=dict)
     segment: int | None = None
+    odd: str = ""
 
     @property
     def normal(self) -> np.ndarray:
         """Unit vector across the slice."""
         across = np.cross(self.axes[0], self.axes[1])
         return np.asarray(across / np.linalg.norm(across))
+
+    def grid(self, count: int, step: float) -> Geometry:
+        """The grid of so many slices, `step` mm from each other, of which this is the first."""
+        x, y, z = self.position.tolist()
+        direction = np.column_stack([*self.axes, self.normal])
+        return Geometry((*self.size, count), (*self.spacing, step), (x, y, z), tuple(direction.ravel().tolist()))
 
 
 @contextmanager
@@ -128,25 +143,36 @@ def sop_class(header: Any) -> str:
 
 
 def is_image(header: Any) -> bool:
-    """Whether a dataset can be part of a volume."""
+    """Whether a dataset can be part of a volume: it is of a class whose images make volumes, or else a grey image that
+    says where it lies, as some microscanners and programs write them."""
     uid = sop_class(header)
-    if _is_mosaic(header):
-        return False
-    if uid:
-        return uid in IMAGE_CLASSES
-    return str(header.get("Modality", "")) not in _NO_IMAGES and "ImagePositionPatient" in header
+    if _no_slices(header) or uid in IMAGE_CLASSES:
+        return not _no_slices(header)
+    is_placed = (not uid or header.get("SamplesPerPixel", 1) == 1) and "ImagePositionPatient" in header
+    return is_placed and str(header.get("Modality", "")) not in _NO_IMAGES and uid not in NAMES.keys() - {_CAPTURE}
 
 
 def what_it_is(header: Any) -> str:
     """The kind of a DICOM object in words."""
-    if _is_mosaic(header):
-        return _MOSAIC
-    return NAMES.get(sop_class(header)) or str(header.get("Modality", "")) or "object without a kind"
+    uid, modality = sop_class(header), modality_of(str(header.get("Modality", ""))) or "object of unknown modality"
+    known = _no_slices(header) or NAMES.get(uid)
+    named = import_package("pydicom").uid.UID(uid).name if _UID.fullmatch(uid) else ""
+    return known or (f"{named} ({modality})" if named else modality)
 
 
-def _is_mosaic(header: Any) -> bool:
-    """Whether all slices of a volume are tiles of one picture, which says the place of none."""
-    return "MOSAIC" in (header.get("ImageType") or ())
+def another_kind(path: Path, header: Any | None, wanted: str, hint: str) -> BadInputError:
+    """The error for a file that is something else than `wanted`."""
+    what = "no DICOM object" if header is None else f"a DICOM {what_it_is(header)}, not {wanted}"
+    return BadInputError(f"{path} is {what}.", RT_HINT if "RTSTRUCT" in what else hint)
+
+
+def _no_slices(header: Any) -> str:
+    """What an image is that shows no slices; "" for others."""
+    kinds = header.get("ImageType") or ()
+    if "MOSAIC" in kinds:
+        return "mosaic of slices (Siemens), which dcm2niix converts"
+    is_projection = sop_class(header) == _NUCLEAR_MEDICINE and not _PROJECTIONS.isdisjoint(kinds)
+    return "projection of a gamma camera" if is_projection else ""
 
 
 def frames_of(header: Any, path: Path) -> list[Frame]:
@@ -161,10 +187,13 @@ def frames_of(header: Any, path: Path) -> list[Frame]:
             raise ValueError(f"{count} frames, but {len(per_frame or ())} descriptions of frames")
         if count > 1 and per_frame is None and "DetectorInformationSequence" not in header:
             return []
-        found = [_frame(header, path, number) for number in range(count)]
+        frames = [_frame(header, path, number) for number in range(count)]
+        found = [frame for frame in frames if frame is not None]
+        if found and len(found) < count:
+            raise ValueError(f"{count - len(found)} of its frames do not say where they lie")
     except Exception as error:
         raise unreadable(path, error) from error
-    return [frame for frame in found if frame is not None]
+    return found
 
 
 def _frame(header: Any, path: Path, number: int) -> Frame | None:
@@ -200,6 +229,7 @@ def _frame(header: Any, path: Path, number: int) -> Frame | None:
         identity=(uid, number, *np.round(numbers[6:9], 3).tolist()) if uid else (str(path), number),
         phase=_phase(header, number),
         segment=None if segment is None else int(segment),
+        odd="" if sop_class(header) in {*IMAGE_CLASSES, ""} else what_it_is(header),
     )
 
 
@@ -210,7 +240,8 @@ def _place(header: Any, number: int) -> tuple[Any, Any]:
     if (position is None or orientation is None) and header.get("DetectorInformationSequence"):
         detector = header.DetectorInformationSequence[0]
         position, orientation = detector.get("ImagePositionPatient"), detector.get("ImageOrientationPatient")
-        step = _positive(header.get("SpacingBetweenSlices")) or _positive(header.get("SliceThickness"))
+        # Below 0 where the slices follow each other against the normal (PS3.3 C.8.4.15).
+        step = float(header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 0)
         if position and orientation and step:
             axes = np.asarray(orientation, dtype=np.float64).reshape(2, 3)
             slices = header.get("SliceVector", list(range(1, int(header.NumberOfFrames) + 1)))
@@ -248,7 +279,8 @@ def _phase(header: Any, number: int) -> dict[str, str]:
     # By these a multi-frame file tells all of its frames apart, whatever they differ in.
     indices = _value(header, number, "DimensionIndexValues")
     values = [] if indices is None else np.atleast_1d(indices).tolist()
-    return phase | {f"DimensionIndexValues {n}": str(value) for n, value in enumerate(values, start=1)}
+    phase |= {f"DimensionIndexValues {n}": str(value) for n, value in enumerate(values, start=1)}
+    return phase | {name: str(np.atleast_1d(header[name].value)[number]) for name in _VECTORS if header.get(name)}
 
 
 def _positive(value: Any) -> float | None:
@@ -326,7 +358,7 @@ def _decoded_by_gdcm(dataset: Any) -> np.ndarray:
 def unreadable(path: Path, error: Exception) -> BadInputError:
     """The error for a DICOM file that pydicom cannot make sense of."""
     why = " ".join(str(error).split())[:160] or type(error).__name__
+    what = f"it is damaged or truncated, or its compression is not known ({why})"
     return BadInputError(
-        f"The DICOM file {path} cannot be read: it is damaged or truncated, or its compression is not known ({why}).",
-        "Export the series again, uncompressed.",
+        f"The DICOM file {shown_name(path)} cannot be read: {what}.", "Export the series again, uncompressed."
     )

@@ -13,16 +13,15 @@ import numpy as np
 from FewShotSAMLib import __version__
 from FewShotSAMLib.core.dicom_frames import (
     LABEL_MAP,
-    RT_HINT,
     SEGMENTATION,
     Frame,
+    another_kind,
     frames_of,
     lenient,
     pixels_of,
     read_header,
     sop_class,
     unreadable,
-    what_it_is,
 )
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path
@@ -51,9 +50,7 @@ def read_dicom_seg(path: Path) -> Segmentation:
     """
     header = read_header(path)
     if header is None or sop_class(header) not in (SEGMENTATION, LABEL_MAP):
-        what = "no DICOM segmentation" if header is None else f"a DICOM {what_it_is(header)}, not a segmentation"
-        is_contours = header is not None and "RTSTRUCT" in what_it_is(header)
-        raise BadInputError(f"{path} is {what}.", RT_HINT if is_contours else "Give a .seg.nrrd, SEG or label map.")
+        raise another_kind(path, header, "a segmentation", "Give a .seg.nrrd, SEG or label map.")
     if header.get("NumberOfFrames") == 0:
         raise no_paint(path)
     frames = frames_of(header, path)
@@ -110,10 +107,7 @@ def _grid(frames: Sequence[Frame], path: Path) -> tuple[Geometry, dict[int, int]
     count = int(slices.max()) + 1
     if count > _MOST_SLICES or count * first.size[0] * first.size[1] > _MOST_VOXELS:
         raise unreadable(path, ValueError(f"{count} slices"))
-    x, y, z = (float(value) for value in first.position)
-    direction = tuple(np.column_stack([first.axes[0], first.axes[1], first.normal]).ravel().tolist())
-    geometry = Geometry((*first.size, count), (*first.spacing, step), (x, y, z), direction)
-    return geometry, {frame.number: int(index) for frame, index in zip(frames, slices, strict=True)}
+    return first.grid(count, step), {frame.number: int(index) for frame, index in zip(frames, slices, strict=True)}
 
 
 def _step(frames: Sequence[Frame], places: np.ndarray) -> float | None:
@@ -204,7 +198,8 @@ def _codes(entry: str) -> list[tuple[str, ...] | None]:
 
 
 def check_source(source: Sequence[Frame], geometry: Geometry) -> None:
-    """Raise BadInputError where a DICOM segmentation cannot refer to the volume's source."""
+    """Raise BadInputError where a DICOM segmentation cannot refer to the volume's source: one of its first slice is
+    made, for what highdicom may miss in it."""
     import_package("highdicom")
     if len(source) != geometry.size[2]:
         raise BadInputError(
@@ -212,11 +207,14 @@ def check_source(source: Sequence[Frame], geometry: Geometry) -> None:
             f"Give the DICOM folder as the volume, or {_AS_NRRD[0].lower()}{_AS_NRRD[1:]}",
         )
     headers = [read_header(path) for path in dict.fromkeys(frame.path for frame in source)]
-    for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+    for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID"):
         if any(header is None or not header.get(name) for header in headers):
             raise BadInputError(
                 f"A DICOM segmentation refers to its images by their UIDs; in these the {name} is blank.", _AS_NRRD
             )
+    first = replace(geometry, size=(*geometry.size[:2], 1), forms=None)
+    segment = Segment("Segment_1", "Segment 1", default_color(1), 1)
+    _dataset(Segmentation(np.ones((1, *first.shape), np.uint8), first, (segment,)), (segment,), source[:1])
 
 
 def with_reference(segmentation: Segmentation, source: Sequence[Frame]) -> Segmentation:
@@ -232,20 +230,27 @@ def write_dicom_seg(segmentation: Segmentation, path: Path, source: Sequence[Fra
     Raises BadInputError where the source lacks what a SEG must state, the folder is not writable or the disk full.
     """
     check_source(source, segmentation.geometry)
-    highdicom = import_package("highdicom")
     held = [segment for segment in segmentation.segments if segmentation.mask(segment).any()]
     left_out = [segment.name for segment in segmentation.segments if segment not in held]
     warnings = [f"{', '.join(left_out[:5])}: without a voxel, and left out of the DICOM file."] if left_out else []
     if not held:
         raise BadInputError("The result holds no voxel, and DICOM knows no empty segmentation.", _AS_NRRD)
-    with lenient() as pydicom, atomic_path(path) as temporary:
+    with lenient(), atomic_path(path) as temporary:
+        _dataset(segmentation, held, source).save_as(temporary)
+    return warnings
+
+
+def _dataset(segmentation: Segmentation, held: Sequence[Segment], source: Sequence[Frame]) -> Any:
+    """The DICOM object of the segments that hold a voxel."""
+    highdicom = import_package("highdicom")
+    with lenient() as pydicom:
         images = [pydicom.dcmread(file, stop_before_pixels=True) for file in dict.fromkeys(f.path for f in source)]
         for image in images:
             for name in _BLANKS:
                 if name not in image:
                     setattr(image, name, "")
         try:
-            dataset = highdicom.seg.Segmentation(
+            return highdicom.seg.Segmentation(
                 source_images=images if "PerFrameFunctionalGroupsSequence" not in images[0] else images[:1],
                 pixel_array=_numbered(segmentation, held),
                 segmentation_type="BINARY",
@@ -269,13 +274,10 @@ def write_dicom_seg(segmentation: Segmentation, path: Path, source: Sequence[Fra
                 ),
                 specific_character_set="ISO_IR 192",
             )
-            dataset.save_as(temporary)
         except (AttributeError, TypeError, ValueError, KeyError) as error:
             why = " ".join(str(error).split())[:160]
-            raise BadInputError(
-                f"{path} cannot be written: the source series lacks what it needs ({why}).", _AS_NRRD
-            ) from error
-    return warnings
+            message = f"This series lacks what a DICOM segmentation needs, or has it wrong ({why})."
+            raise BadInputError(message, _AS_NRRD) from error
 
 
 def _numbered(segmentation: Segmentation, held: Sequence[Segment]) -> np.ndarray:

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from FewShotSAMLib.core.annotation import Annotation, annotate
-from FewShotSAMLib.core.dicom import Step, is_dicom, no_step
+from FewShotSAMLib.core.dicom import Step, no_step
 from FewShotSAMLib.core.dicom_frames import LABEL_MAP, SEGMENTATION, read_header, sop_class
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.file_kind import file_kind
+from FewShotSAMLib.core.file_kind import DICOM, NRRD, file_kind
 from FewShotSAMLib.core.geometry import SLIGHT, Geometry
 from FewShotSAMLib.core.image_io import read_image
 from FewShotSAMLib.core.intensity import PRESETS, is_ct, parse_normalisation
@@ -18,7 +18,7 @@ from FewShotSAMLib.core.painted_axis import AXIS_NAMES
 from FewShotSAMLib.core.plane import anatomical_axes, slice_plane
 from FewShotSAMLib.core.plausibility import told_of_paint
 from FewShotSAMLib.core.segment import Segmentation
-from FewShotSAMLib.core.segmentation import read_segmentation
+from FewShotSAMLib.core.segmentation import files_in, read_segmentation
 from FewShotSAMLib.core.slicer_nrrd import has_segments
 from FewShotSAMLib.core.volume import Volume, read_volume
 
@@ -184,11 +184,13 @@ def _segment_rows(segments: Sequence[Facts]) -> list[Row]:
 
 def _is_segmentation(path: Path) -> bool:
     if path.is_dir():
-        return False
-    if path.is_file() and is_dicom(path):
+        files = files_in(path)
+        return len(files) == 1 and _is_segmentation(files[0])
+    kind = file_kind(path)
+    if kind == DICOM:
         header = read_header(path)
         return header is not None and sop_class(header) in (SEGMENTATION, LABEL_MAP)
-    return file_kind(path) == "NRRD" and has_segments(read_image(path).metadata)
+    return kind == NRRD and has_segments(read_image(path).metadata)
 
 
 def _looks_like_labels(volume: Volume) -> bool:

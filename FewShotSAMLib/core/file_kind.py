@@ -76,11 +76,11 @@ def file_kind(path: Path) -> str:
     suffix = compound_suffix(path)
     if not head and not packed:
         raise BadInputError(f"{path} is empty: it is damaged or was never written.", "Copy or export it again.")
-    if is_nifti_header(head) or (suffix in (".img", ".img.gz") and _header_beside(path) is not None):
+    kind = _plain_kind(head)
+    if is_nifti_header(head) or (suffix in (".img", ".img.gz") and (kind == OTHER or _has_header(path))):
         return NIFTI
     if _is_mgh(head) or suffix in (".mgz", ".mgh"):
         return MGH
-    kind = _plain_kind(head)
     if packed:
         _refuse_packed(path, kind, head)
     _refuse_foreign(path, head, suffix)
@@ -92,7 +92,7 @@ def _plain_kind(head: bytes) -> str:
         return NRRD
     if is_dicom_head(head):
         return DICOM
-    if re.search(rb"^\s*NDims\s*=", head, re.MULTILINE) and re.search(rb"^\s*\w+\s*=", head):
+    if re.search(rb"^\s*NDims\s*[=:]", head, re.MULTILINE):
         return META_IMAGE
     return OTHER
 
@@ -116,11 +116,10 @@ def _is_mgh(head: bytes) -> bool:
     return version == 1 and kind in (0, 1, 3, 4, 10) and all(0 < size < 1 << 16 for size in sizes)
 
 
-def _header_beside(path: Path) -> Path | None:
-    """The header file of a NIfTI or Analyze data file."""
+def _has_header(path: Path) -> bool:
+    """Whether beside a NIfTI or Analyze data file, which may begin with any bytes, lies its header."""
     stem = path.name[: len(path.name) - len(compound_suffix(path))]
-    beside = (path.with_name(f"{stem}{end}") for end in PAIR_ENDS[0])
-    return next((file for file in beside if file.is_file()), None)
+    return any(path.with_name(f"{stem}{end}").is_file() for end in PAIR_ENDS[0])
 
 
 def itk_reader(path: Path, kind: str) -> str:
@@ -134,20 +133,22 @@ def itk_reader(path: Path, kind: str) -> str:
 
 
 def has_no_spacing(path: Path) -> bool:
-    """Whether a file is a picture, which tells nothing of the size of its voxels in mm."""
+    """Whether a file does not tell the size of its voxels in mm: a picture, or MRC, which has it in ångström."""
     head, _ = head_of(path)
-    return head[:2] == b"BM" or any(head.startswith(mark) for mark, reader in _ITK_BY_CONTENT if reader[:3] != "VTK")
+    pictures = (mark for mark, reader in _ITK_BY_CONTENT if reader[:3] != "VTK")
+    return head[:2] == b"BM" or head[208:211] == b"MAP" or any(map(head.startswith, pictures))
 
 
 def _refuse_packed(path: Path, kind: str, head: bytes) -> None:
     if not head:
         raise BadInputError(f"{path} is damaged: it is no whole gzip file.", "Copy, download or export it again.")
-    what = "an archive (.tar.gz)" if head[257:262] == b"ustar" else f"packed with gzip as a whole ({kind} inside)"
+    inside = {OTHER: ""}.get(kind, f" ({kind} inside)")
+    what = "an archive (.tar.gz)" if head[257:262] == b"ustar" else f"packed with gzip as a whole{inside}"
     raise BadInputError(f"{path} is {what}.", "Unpack it and give the file or folder that it holds.")
 
 
 def _refuse_foreign(path: Path, head: bytes, suffix: str) -> None:
-    start = head.lstrip(b"\xef\xbb\xbf \r\n\t")
+    start = re.sub(rb"^[\xef\xbb\xbf\s]*(<\?xml[^>]*>\s*)?", b"", head)
     for mark, what, hint in _FOREIGN:
         if start[: len(mark)].lower() == mark.lower():
             if suffix == ".mrb":

@@ -47,6 +47,11 @@ def plain_name(path: Path) -> str:
         ) from error
 
 
+def shown_name(path: Path) -> str:
+    """The path as text that can be shown everywhere, whatever its bytes are."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
 def check_name(path: Path) -> None:
     """Raise BadInputError where a file cannot have this name: its bytes are no UTF-8, or it is too long."""
     if "\0" in str(path):

@@ -84,7 +84,7 @@ def _read_with_itk(path: Path, io: str) -> SimpleITK.Image:
             reader.SetExtractSize([*size[:3], *[0] * (len(size) - 3)])
         return reader.Execute()
     except RuntimeError as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, error, is_known=bool(io)) from error
 
 
 def _read_list(header: bytes) -> SimpleITK.Image:
@@ -209,7 +209,7 @@ def check_suffix(path: Path, allowed: tuple[str, ...]) -> None:
         raise BadInputError(f"{path.name} has no suffix that can be written.", f"Use one of {', '.join(allowed)}.")
 
 
-def _unreadable(path: Path, error: Exception) -> BadInputError:
+def _unreadable(path: Path, error: Exception, is_known: bool) -> BadInputError:
     suffix = compound_suffix(path)
     text, why = str(error), ""
     if "bad_alloc" in text or "allocat" in text.lower():
@@ -217,6 +217,8 @@ def _unreadable(path: Path, error: Exception) -> BadInputError:
     if told := re.search(r"\[nrrd\] \w+: ([^\n]+)\s*$", text):  # the last of its causes is the first one
         why = f" ({told[1]})"
     kind = f"as {suffix}" if suffix else "as any image"
+    if not is_known and not re.search(rb"[^\t-\r -~]", head_of(path)[0]):
+        why = " (it is a text file)"
     return BadInputError(
         f"{path} cannot be read {kind}: it is damaged, or no image of a kind known here{why}.", FORMATS_HINT
     )

@@ -29,14 +29,16 @@ _MOST_FILES = 100_000
 MOST_EXPANSION = 1032
 """How much longer than its packed form data can be; the limit of the deflate format."""
 _NRRD_BYTES = {
-    **dict.fromkeys(("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t"), 1),
-    **dict.fromkeys(("short", "short int", "signed short", "signed short int", "int16", "int16_t"), 2),
-    **dict.fromkeys(("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"), 2),
-    **dict.fromkeys(("int", "signed int", "int32", "int32_t", "uint", "unsigned int", "uint32", "uint32_t"), 4),
-    **dict.fromkeys(("longlong", "long long", "long long int", "signed long long", "signed long long int"), 8),
-    **dict.fromkeys(("int64", "int64_t", "ulonglong", "unsigned long long", "unsigned long long int"), 8),
-    **dict.fromkeys(("uint64", "uint64_t", "double"), 8),
-    "float": 4,
+    name: size
+    for size, names in (
+        (1, "signed char, int8, int8_t, uchar, unsigned char, uint8, uint8_t"),
+        (2, "short, short int, signed short, signed short int, int16, int16_t"),
+        (2, "ushort, unsigned short, unsigned short int, uint16, uint16_t"),
+        (4, "int, signed int, int32, int32_t, uint, unsigned int, uint32, uint32_t, float"),
+        (8, "longlong, long long, long long int, signed long long, signed long long int, int64, int64_t, double"),
+        (8, "ulonglong, unsigned long long, unsigned long long int, uint64, uint64_t"),
+    )
+    for name in names.split(", ")
 }
 _IN_SPACE = ("domain", "space", "???", "none")
 """Kinds of axes along which voxels have a size."""
@@ -141,7 +143,10 @@ def data_file_of(path: Path, is_nrrd: bool) -> tuple[Path, ...]:
         numbers = range(first, last + (1 if step > 0 else -1), step or 1)[:_MOST_FILES]
         return (path, *(_beside(path, numbered[1] % number) for number in numbers))
     if "%" in name:
-        raise BadInputError(f"{path} names its data files by a pattern, {name[:80]!r}, which is not understood.", _COPY)
+        raise BadInputError(
+            f"{path} names its data files by a pattern, {name[:80]!r}, which is not understood.",
+            "If it is one file, rename it without the percent sign, here and in the header.",
+        )
     is_own = not name or (not is_nrrd and name.upper() == "LOCAL")
     return (path,) if is_own else (path, _beside(path, name))
 
@@ -156,19 +161,20 @@ def _check_nrrd_grid(path: Path, fields: Mapping[str, str], sizes: Sequence[int]
     directions = re.findall(r"none|\([^)]*\)", fields.get("space directions", ""))
     lengths: list[float | None] = []
     if directions:
-        vectors = [[] if text == "none" else _numbers(text, float, path, "space directions") for text in directions]
+        vectors = [[] if text == "none" else _vector(text, path, "space directions") for text in directions]
         lengths = [math.hypot(*vector) if vector else None for vector in vectors]
     elif "spacings" in fields:
         given = _numbers(fields["spacings"], float, path, "spacings")
         lengths = [None if math.isnan(value) else abs(value) for value in given]
     check_spacing(path, [length for length in lengths if length is not None])
     origin = fields.get("space origin", "")
-    if origin and not all(map(math.isfinite, _numbers(origin, float, path, "space origin"))):
+    if origin and not all(map(math.isfinite, _vector(origin, path, "space origin"))):
         raise BadInputError(f"The origin of {path} is {origin}: it lies nowhere.", "Correct its header.")
     warnings = []
     units = set(re.findall(r'"([^"]*)"', fields.get("space units", ""))) - {"mm", "millimeter", "millimeters", ""}
     if units:
-        warnings.append(f"{path.name} gives its voxel size in {', '.join(sorted(units))}; it was read as mm, as usual.")
+        named = ", ".join(sorted(units)).encode(errors="replace").decode()
+        warnings.append(f"{path.name} gives its voxel size in {named}; it was read as mm, as usual.")
     kinds = fields.get("kinds", "").split() or ["domain"] * len(sizes)
     spatial = min(3, sum(kind in _IN_SPACE for kind in kinds))
     if sum(length is not None for length in lengths) < min(spatial, sum(size > 1 for size in sizes)):
@@ -190,7 +196,7 @@ def check_meta_image(path: Path) -> list[str]:
             raise BadInputError(f"{path} is damaged: its header lacks the size, the type or the data's place.", _COPY)
         channels = _whole(fields.get("elementnumberofchannels", "1")) or 1
         expected = check_room(path, math.prod(sizes) * _META_BYTES[kind] * channels)
-        packed = fields.get("compresseddata", "").lower() == "true"
+        packed = fields.get("compresseddata", "")[:1] in ("T", "t", "1")
         stated = _whole(fields.get("compresseddatasize", "")) if packed else None
         try:
             if where.upper() == "LOCAL":
@@ -208,8 +214,6 @@ def check_meta_image(path: Path) -> list[str]:
                 _check_total(path, files[1:], 0 if packed else expected)
         except (EOFError, OSError, zlib.error) as error:
             raise _damaged(path) from error
-    spacing = fields.get("elementspacing", fields.get("elementsize", ""))
-    check_spacing(path, _numbers(spacing, float, path, "spacing"))
     scale = [fields.get(f"elementtointensityfunction{name}", "") for name in ("slope", "offset")]
     if any(
         _numbers(text, float, path, "scale") not in ([], [usual]) for text, usual in zip(scale, (1, 0), strict=True)
@@ -224,6 +228,8 @@ def check_meta_image(path: Path) -> list[str]:
             raise BadInputError(f"The {name} of {path} is {fields[name]}: it lies nowhere.", "Correct its header.")
         if len(numbers) not in (0, len(sizes) ** (2 if name in _MATRICES else 1)):
             raise BadInputError(f"{path} is damaged: its {name} has {len(numbers)} numbers.", _COPY)
+    spacing = fields.get("elementspacing", fields.get("elementsize", ""))
+    check_spacing(path, _numbers(spacing, float, path, "spacing"))
     return [] if spacing else [no_spacing_warning(path)]
 
 
@@ -288,8 +294,8 @@ def _meta_fields(stream: BinaryIO, path: Path) -> dict[str, str]:
     """The header's fields by their names in lower case, up to ElementDataFile, the last before the data."""
     fields: dict[str, str] = {}
     for line in _header_lines(stream, path):
-        key, _, value = line.partition("=")
-        fields[key.strip().lower()] = value.strip()
+        key, *value = re.split("[=:]", line, maxsplit=1)
+        fields[key.strip().lower()] = "".join(value).strip()
         if "elementdatafile" in fields:
             break
     return fields
@@ -311,9 +317,13 @@ def _header_lines(stream: BinaryIO, path: Path) -> Iterator[str]:
 
 def _numbers(text: str, convert: type[Number], path: Path, what: str) -> list[Number]:
     try:
-        return [convert(part) for part in re.split(r"[\s,]+", text.strip(" ()")) if part]
+        return [convert(part) for part in text.split()]
     except ValueError as error:
         raise BadInputError(f"{path} is damaged: its {what} is {text!r}.", _COPY) from error
+
+
+def _vector(text: str, path: Path, what: str) -> list[float]:
+    return _numbers(text.strip(" ()").replace(",", " "), float, path, what)
 
 
 def _whole(text: str) -> int | None:
@@ -343,12 +353,12 @@ def gunzipped_length(stream: BinaryIO) -> int:
         return drain(content)
 
 
-def drain(content: BinaryIO | gzip.GzipFile) -> int:
-    """Read to the end, which verifies a gzip file's checksum, and return the bytes; what follows it is passed over."""
-    total, buffer = 0, bytearray(_CHUNK)
+def drain(content: gzip.GzipFile) -> int:
+    """Read to the end, which verifies the checksum, and return the bytes; what follows it is passed over."""
+    total = 0
     try:
-        while count := content.readinto(buffer):  # type: ignore[union-attr]
-            total += count
+        while chunk := content.read1(_CHUNK):  # read1 alone keeps what comes before such an end
+            total += len(chunk)
     except gzip.BadGzipFile as error:
         if not (total or content.tell()) or "Not a gzipped file" not in str(error):
             raise

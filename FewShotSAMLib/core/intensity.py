@@ -31,6 +31,8 @@ _FLOAT32_STEP = 1e-4
 """Windows beyond these, or this narrow for their distance from 0, need float64."""
 _AIR, _SOFT_TISSUE = -700, (-150, 250)
 _LEAST_AIR, _LEAST_SOFT = 0.001, 0.05
+_LEAST_RANGE = 20
+"""Hounsfield units between the darkest and the brightest voxel; CT of less was scaled, as to the range from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,8 @@ def _automatic(volume: Volume) -> Normalisation:
 
 def is_ct(volume: Volume) -> tuple[bool, str]:
     """Whether a grey volume is a CT in Hounsfield units, and why."""
+    if volume.modality == "CT" and not volume.is_rgb and np.ptp(sample(volume).astype(np.float64)) < _LEAST_RANGE:
+        return False, "DICOM modality CT, but not in Hounsfield units"
     if volume.modality:
         return volume.modality == "CT", f"DICOM modality {volume.modality}"
     if _looks_like_ct(sample(volume)):

@@ -8,6 +8,7 @@ both, so that other programs see it at the same place as the volume.
 import gzip
 import io
 import math
+import struct
 import zlib
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,11 @@ from FewShotSAMLib.core.files import compound_suffix
 from FewShotSAMLib.core.geometry import Forms, Geometry, corners_of, perpendicular
 from FewShotSAMLib.core.integrity import MOST_EXPANSION, drain
 from FewShotSAMLib.core.packages import import_package
-from FewShotSAMLib.core.stored import StoredImage, check_room, check_spacing, too_many_dimensions
+from FewShotSAMLib.core.stored import StoredImage, check_room, check_spacing, no_spacing_warning, too_many_dimensions
 
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _LARGEST_HEADER = 540
+_GOOD_RAS = 28  # where a FreeSurfer header says whether it knows voxel size and orientation
 _MM = {1: 1e3, 3: 1e-3}  # the header's codes for metres and micrometres
 _SCANNER = 1  # the code of a matrix in scanner coordinates
 _NOTICEABLE = 0.05  # voxels between sform and qform from which on a user is told
@@ -72,6 +74,8 @@ def read_mgh(path: Path) -> StoredImage:
             f"{path} is not 3D but {voxels.shape}.", "Extract one frame of it, for example with mri_convert."
         )
     geometry, warnings = _from_matrix(matrix, (voxels.shape[0], voxels.shape[1], voxels.shape[2]), path)
+    if struct.unpack_from(">h", content, _GOOD_RAS)[0] < 1:  # nibabel says 1 after taking FreeSurfer's defaults
+        warnings += [_no_orientation(path, "its goodRASFlag is 0"), no_spacing_warning(path)]
     return StoredImage(_native(voxels.T), geometry, {}, tuple(warnings))
 
 
@@ -129,15 +133,11 @@ def _bytes_of(path: Path, count: int) -> bytes:
 
 
 def _header(head: bytes, path: Path) -> Any:
-    """nibabel's header of the right version; its magic decides."""
+    """nibabel's header of the right version: its length tells NIfTI-2, its magic NIfTI-1 from Analyze."""
     nibabel = import_package("nibabel")
-    kinds = {
-        b"n+1\0": nibabel.Nifti1Header,
-        b"ni1\0": nibabel.nifti1.Nifti1PairHeader,
-        b"n+2\0": nibabel.Nifti2Header,
-        b"ni2\0": nibabel.nifti2.Nifti2PairHeader,
-    }
-    kind = kinds.get(head[4:8], kinds.get(head[344:348], nibabel.Spm2AnalyzeHeader))
+    kind = nibabel.Nifti1Header if head[344:347] in (b"n+1", b"ni1") else nibabel.Spm2AnalyzeHeader
+    if 540 in struct.unpack_from("<i", head) + struct.unpack_from(">i", head):
+        kind = nibabel.Nifti2Header
     if len(head) < kind.template_dtype.itemsize:
         raise EOFError("the header is cut off")
     return kind(head[: kind.template_dtype.itemsize], check=False)

@@ -13,6 +13,7 @@ from FewShotSAMLib.core.segment import Segmentation
 from FewShotSAMLib.core.volume import Volume
 
 _EVERYWHERE = 0.98
+_MANY, _SELDOM = 20, 0.5
 _FULL_RUN = 8
 """Painted slices in a row without a gap from which on the paint looks like a finished segmentation."""
 _FAR_LESS = 0.25
@@ -32,8 +33,18 @@ def check_is_paint(segmentation: Segmentation, volume: Volume) -> None:
     for layer in segmentation.layers:
         if not volume.is_rgb and np.array_equal(layer, volume.voxels):
             raise BadInputError("The annotation is the volume itself.", _HINT)
+        if len(segmentation.segments) > _MANY and _changes_everywhere(layer):
+            what = f"{len(segmentation.segments)} label values that change from voxel to voxel"
+            raise BadInputError(f"The annotation is an image, not labels: it holds {what}.", _HINT)
     if volume.geometry.size[2] > 1:
         _check_unlabelled(segmentation)
+
+
+def _changes_everywhere(layer: np.ndarray) -> bool:
+    """Whether most labelled voxels have another label than the labelled voxel beside them, as intensities have."""
+    first, second = layer[..., :-1], layer[..., 1:]
+    both = (first > 0) & (second > 0)
+    return bool(np.count_nonzero(both & (first == second)) < _SELDOM * np.count_nonzero(both))
 
 
 def is_everywhere(labelled: int, size: int) -> bool:

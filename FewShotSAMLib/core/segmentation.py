@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from FewShotSAMLib.core.dicom import is_dicom
 from FewShotSAMLib.core.dicom_seg import SEG_SUFFIX, check_source, read_dicom_seg, with_reference, write_dicom_seg
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.file_kind import DICOM, file_kind, head_of
 from FewShotSAMLib.core.files import check_name, check_writable, compound_suffix
 from FewShotSAMLib.core.geometry import SAME_TOLERANCE, SLIGHT, Geometry
 from FewShotSAMLib.core.image_io import WRITABLE_SUFFIXES, check_grid, check_suffix, read_image, write_image
@@ -46,9 +46,14 @@ def read_segmentation(path: Path | str) -> Segmentation:
     path = Path(path)
     check_name(path)
     if path.is_dir():
-        path = _only_file(path)
-    if path.is_file() and is_dicom(path):
+        if len(files := files_in(path)) != 1:
+            hint = "Give a label map, a .seg.nrrd file or the file of a DICOM SEG."
+            raise BadInputError(f"{path} is a folder.", hint)
+        path = files[0]
+    if file_kind(path) == DICOM:
         return read_dicom_seg(path)
+    if head_of(path)[0].startswith(b"\xff\xd8\xff"):
+        raise BadInputError(f"{path} is a JPEG picture, which does not keep labels as they were.", "Save it as .png.")
     stored = read_image(path)
     described = has_segments(stored.metadata)
     voxels = stored.voxels[np.newaxis] if stored.voxels.ndim == 3 else np.moveaxis(stored.voxels, -1, 0)
@@ -151,12 +156,9 @@ def check_fits(path: Path | str, geometry: Geometry, source: Sequence[Any] = ())
         check_source(source, geometry)
 
 
-def _only_file(folder: Path) -> Path:
-    """The file of a folder that holds a single one, as exports of a DICOM SEG do."""
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
-    if len(files) != 1:
-        raise BadInputError(f"{folder} is a folder.", "Give a label map, a .seg.nrrd file or the file of a DICOM SEG.")
-    return files[0]
+def files_in(folder: Path) -> list[Path]:
+    """The files of a folder, but for hidden ones; exports of a DICOM SEG hold a single one."""
+    return [file for file in sorted(folder.rglob("*")) if file.is_file() and not file.name.startswith(".")]
 
 
 def _to_labels(voxels: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray]:

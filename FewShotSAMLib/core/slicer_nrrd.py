@@ -5,6 +5,7 @@ Fields as in Slicer's vtkMRMLSegmentationStorageNode; file format: https://teem.
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -47,6 +48,12 @@ def parse_segments(metadata: Mapping[str, str], layer_count: int) -> tuple[Segme
         raise BadInputError(
             f"The segments' header fields are damaged ({error}).", "Save it again in 3D Slicer."
         ) from error
+    taken = Counter((each.layer, each.label_value) for each in segments)
+    if twice := next((each for each in segments if taken[each.layer, each.label_value] > 1), None):
+        raise BadInputError(
+            f"The segment “{twice.name}” and another one have the label value {twice.label_value} in the same layer.",
+            "Save it again in 3D Slicer.",
+        )
     odd = next((each for each in segments if each.layer >= layer_count), None)
     if odd is not None:
         raise BadInputError(

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from FewShotSAMLib.core.dicom import Step, is_dicom, no_step, read_dicom_file, read_dicom_folder
+from FewShotSAMLib.core.dicom import Step, no_step, read_dicom_file, read_dicom_folder
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.file_kind import DICOM, file_kind
 from FewShotSAMLib.core.files import check_name, compound_suffix
 from FewShotSAMLib.core.geometry import Geometry
-from FewShotSAMLib.core.image_io import FORMATS_HINT, StoredImage, read_image
+from FewShotSAMLib.core.image_io import StoredImage, read_image
 
 _NO_RGB = ("HSV-color", "XYZ-color", "3-normal", "covariant-vector", "point", "quaternion")
 
@@ -63,7 +64,7 @@ def read_volume(path: Path | str, step: Step = no_step) -> Volume:
     if path.is_dir():
         stored = read_dicom_folder(path, step)
     else:
-        stored = read_dicom_file(path, step) if path.is_file() and is_dicom(path) else read_image(path)
+        stored = read_dicom_file(path, step) if file_kind(path) == DICOM else read_image(path)
     voxels = _scalar_or_rgb(stored, path)
     voxels, warnings = _checked_range(voxels, path)
     name = volume_name(path.resolve())
@@ -90,7 +91,7 @@ def _scalar_or_rgb(stored: StoredImage, path: Path) -> np.ndarray:
         return voxels[..., :3]
     raise BadInputError(
         f"{path} holds {voxels.shape[3]} values of type {voxels.dtype} per voxel, neither a grey nor a colour volume.",
-        FORMATS_HINT,
+        "Save one of them as a volume; colours with 8 bits each.",
     )
 
 

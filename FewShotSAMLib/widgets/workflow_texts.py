@@ -224,6 +224,7 @@ def _ofFacts(_: Callable[[str], str]) -> tuple[str, ...]:
     """What decided for a volume's modality and window."""
     return (
         _("DICOM modality {0}"),
+        _("DICOM modality CT, but not in Hounsfield units"),
         _("looks like CT: air and soft tissue in Hounsfield units"),
         _("does not look like CT in Hounsfield units"),
         _("colour volume"),

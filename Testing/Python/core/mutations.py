@@ -3,6 +3,7 @@
 python -m core.mutations 500 [a.nii ...] (in Testing/Python): reads that many of each format, each in a limited process.
 """
 
+import io
 import json
 import os
 import random
@@ -21,6 +22,9 @@ NOBODY = 65534
 SIDE = 24
 PAIRS = ("pair.nhdr", "pair.mhd", "pair.hdr")
 """Headers whose voxels lie in a file beside them."""
+HDF5 = ("a.h5", "a.mnc")
+OTHERS = ("a.vtk", "a.gipl", "a.mrc", *HDF5)
+"""What is left to SimpleITK as a whole."""
 
 
 def originals(folder: Path) -> dict[str, Path]:
@@ -48,13 +52,33 @@ def originals(folder: Path) -> dict[str, Path]:
     drawn = Segmentation(layers, volume.geometry, (Segment("a", "a", (1, 0, 0), 1),))
     write_segmentation(drawn, folder / "a.seg.nrrd")
     write_segmentation(drawn, folder / "seg.dcm", volume.source)
-    names = ["two.nii", "a.mgz", "slice.dcm", "frames.dcm", "a.seg.nrrd", "seg.dcm"]
-    for name in ("pair.nhdr", "pair.mhd", "pair.hdr", "pair.img", "a.vtk"):
+    names = ["two.nii", "a.mgz", "slice.dcm", "frames.dcm", "a.seg.nrrd", "seg.dcm", *compressed(folder)]
+    for name in ("pair.nhdr", "pair.mhd", "pair.hdr", "pair.img", *OTHERS):
         SimpleITK.WriteImage(image, str(folder / name), False)
     SimpleITK.WriteImage(drawn_as_picture(voxels), str(folder / "a.png"))
     for name in ("a.tif", "a.jpg", "a.bmp"):
         SimpleITK.WriteImage(drawn_as_picture(voxels), str(folder / name))
-    return found | {name: folder / name for name in (*names, *PAIRS, "a.vtk", "a.png", "a.tif", "a.jpg", "a.bmp")}
+    return found | {name: folder / name for name in (*names, *PAIRS, *OTHERS, "a.png", "a.tif", "a.jpg", "a.bmp")}
+
+
+def compressed(folder: Path) -> list[str]:
+    """The DICOM slice with each kind of compression whose decoder is a library of its own."""
+    import pydicom
+    from PIL import Image
+    from pydicom.encaps import encapsulate
+
+    syntaxes = {"rle.dcm": "RLELossless", "jls.dcm": "JPEGLSLossless", "j2k.dcm": "JPEG2000Lossless"}
+    for name, syntax in syntaxes.items():
+        dataset, uid = pydicom.dcmread(folder / "slice.dcm"), getattr(pydicom.uid, syntax)
+        if name == "j2k.dcm":
+            stream = io.BytesIO()
+            Image.fromarray(dataset.pixel_array.astype(np.uint16)).save(stream, "JPEG2000", no_jp2=True)
+            dataset.PixelData, dataset.PixelRepresentation = encapsulate([stream.getvalue()]), 0
+            dataset["PixelData"].VR, dataset.file_meta.TransferSyntaxUID = "OB", uid
+        else:
+            dataset.compress(uid)
+        dataset.save_as(folder / name)
+    return list(syntaxes)
 
 
 def drawn_as_picture(voxels: np.ndarray) -> SimpleITK.Image:
@@ -91,8 +115,12 @@ def mutated(content: bytes, seed: int) -> bytes:
 
 
 def placed(original: Path, folder: Path, content: bytes, seed: int) -> Path:
-    """A mutation as a file, with its voxels beside it where it is a header that finds them by its own name."""
-    path = folder / f"m-{original.name}"
+    """A mutation as a file, with its voxels beside it where it is a header that finds them by its own name; a DICOM
+    file in a folder of its own, as others are taken for slices of its series."""
+    path = folder / ("alone" if original.suffix == ".dcm" else "") / f"m-{original.name}"
+    path.parent.mkdir(exist_ok=True)
+    for other in path.parent.glob("*.dcm") if path.parent != folder else ():
+        other.unlink()
     path.write_bytes(mutated(content, seed))
     if original.suffix == ".hdr":
         path.with_suffix(".img").write_bytes(original.with_suffix(".img").read_bytes())

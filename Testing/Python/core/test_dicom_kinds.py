@@ -146,6 +146,13 @@ def test_doses_captures_and_reports_are_no_volume(tmp_path: Path, voxels: np.nda
         read_volume(tmp_path / "rest" / "contours.dcm")
 
 
+def test_of_two_copies_the_named_one_counts(tmp_path: Path, voxels: np.ndarray) -> None:
+    files.write_series(tmp_path, voxels, SOPInstanceUID="1.2.3")
+    files.write_slice(tmp_path / "000-copy.dcm", voxels[0] + 5, 0, SOPInstanceUID="1.2.3")
+    for name, more in (("000.dcm", 0), ("000-copy.dcm", 5)):
+        assert np.array_equal(read_volume(tmp_path / name).voxels[0], voxels[0] + more)
+
+
 def test_one_file_stands_for_its_series(tmp_path: Path, voxels: np.ndarray) -> None:
     files.write_series(tmp_path, voxels)
     files.write_series(tmp_path, voxels + 1, [f"x{k}" for k in range(6)], SeriesInstanceUID="1.2.77")

@@ -112,12 +112,18 @@ def test_what_cannot_be_a_dicom_result_is_told_before_the_work(volume: Volume, t
     with pytest.raises(BadInputError, match="from no such series"):
         check_fits(tmp_path / "a.dcm", volume.geometry, ())
     check_fits(tmp_path / "a.dcm", volume.geometry, volume.source)
-    for file in {frame.path for frame in volume.source}:
-        dataset = pydicom.dcmread(file)
-        dataset.StudyInstanceUID = ""
-        dataset.save_as(file)
-    with pytest.raises(BadInputError, match="StudyInstanceUID is blank"):
-        check_fits(tmp_path / "a.dcm", volume.geometry, volume.source)
+    for name, value, word in (
+        ("PatientBirthDate", "1.1.1970", "lacks what a DICOM segmentation needs, or has it wrong"),
+        ("FrameOfReferenceUID", "", "FrameOfReferenceUID is blank"),
+        ("StudyInstanceUID", "", "StudyInstanceUID is blank"),
+    ):
+        for file in {frame.path for frame in volume.source}:
+            dataset = pydicom.dcmread(file)
+            with pydicom.config.disable_value_validation():
+                setattr(dataset, name, value)
+                dataset.save_as(file)
+        with pytest.raises(BadInputError, match=word):
+            check_fits(tmp_path / "a.dcm", volume.geometry, volume.source)
 
 
 def test_an_empty_result_is_no_dicom_file(volume: Volume, segmentation: Segmentation, tmp_path: Path) -> None:

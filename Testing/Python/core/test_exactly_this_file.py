@@ -158,6 +158,10 @@ def test_a_spacing_that_is_not_given_is_told(tmp_path: Path, ramp: np.ndarray, s
     assert "in um" in read_volume(tmp_path / "e.nrrd").warnings[0]
 
 
+def test_angstrom_are_no_millimetres(save: Callable, ramp: np.ndarray) -> None:
+    assert "does not say how large" in read_volume(save(ramp, "a.mrc")).warnings[0]
+
+
 def test_pictures_of_several_pages(tmp_path: Path, ramp: np.ndarray) -> None:
     pages = [Image.fromarray(plane) for plane in (ramp + 100).astype(np.uint16)]
     told = "ImageJ=1.54f\nimages={}\nslices=5\n"

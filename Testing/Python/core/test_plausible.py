@@ -65,6 +65,20 @@ def test_the_volume_as_its_own_annotation(tmp_path: Path, ball: np.ndarray) -> N
         check_two_files(tmp_path / "a.nrrd", tmp_path / "b.nrrd")
 
 
+def test_an_image_as_annotation_is_refused_and_an_atlas_is_not(ball: np.ndarray) -> None:
+    noise = np.random.default_rng(0).integers(1, 200, ball.shape).astype(np.uint8)
+    atlas = np.broadcast_to(np.arange(40) // 4 + 10 * (np.arange(36) // 5)[:, None] + 1, ball.shape)
+    for labels, is_image in ((noise, True), (atlas, False)):
+        layers = np.where(ball, labels, 0).astype(np.uint8)[np.newaxis]
+        segments = tuple(Segment(f"s{n}", f"s{n}", (1, 0, 0), int(n)) for n in np.unique(layers) if n)
+        segmentation = Segmentation(layers, GRID, segments)
+        if not is_image:
+            check_is_paint(segmentation, body(ball, 120, 40))
+            continue
+        with pytest.raises(BadInputError, match="an image, not labels"):
+            check_is_paint(segmentation, body(ball, 120, 40))
+
+
 def test_a_finished_segmentation_leaves_nothing_to_predict(ball: np.ndarray) -> None:
     everything = np.ones_like(ball)
     everything[:, 0] = False
@@ -106,6 +120,14 @@ def test_ct_is_known_by_its_values_and_by_dicom(ball: np.ndarray) -> None:
     assert is_ct(replace(ct, modality="MR")) == (False, "DICOM modality MR")
     assert parse_normalisation("auto", replace(ct, modality="PT")).kind == "percentile"
     assert "CT" in parse_normalisation("auto", ct).why
+
+
+def test_ct_that_was_scaled_is_not_seen_in_hounsfield_units(ball: np.ndarray) -> None:
+    scaled = replace(body(ball, 120, 40), modality="CT")
+    assert is_ct(scaled)[0]
+    scaled = replace(scaled, voxels=(scaled.voxels + 1024) / np.float32(2000))
+    assert is_ct(scaled) == (False, "DICOM modality CT, but not in Hounsfield units")
+    assert parse_normalisation("auto", scaled).kind == "percentile"
 
 
 def test_what_is_painted_outside_the_window_gets_another(ball: np.ndarray) -> None:
@@ -176,6 +198,9 @@ def test_facts_of_files(tmp_path: Path) -> None:
     lines = facts_lines(facts)
     assert any("painted slices: 4, 8" in line for line in lines) and len(lines) < 40
     assert facts_lines(file_facts(tmp_path / "ct.nrrd"))[0] == "ct: volume"
+    (tmp_path / "export").mkdir()
+    (tmp_path / "a.seg.nrrd").rename(tmp_path / "export" / "a.seg.nrrd")
+    assert file_facts(tmp_path / "export")["kind"] == "segmentation"
 
 
 def test_normalisations_keep_their_reason() -> None:

@@ -1,6 +1,8 @@
 """One situation a row: what a DICOM folder or file can be, and the right result or the refusal in one line."""
 
+import gzip
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,20 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from core.dicom_files import CT, MR, NORMAL, PET, SPACING, header, item, place, save, write_multiframe, write_series
+from core.dicom_files import (
+    CAPTURE,
+    CT,
+    MR,
+    NORMAL,
+    PET,
+    SPACING,
+    header,
+    item,
+    place,
+    save,
+    write_multiframe,
+    write_series,
+)
 from core.dicom_files import write_slice as one_slice
 from PIL import Image
 from pydicom.encaps import encapsulate
@@ -25,13 +40,15 @@ from pydicom.uid import (
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.volume import read_volume
 
+STORAGE = "1.2.840.10008.5.1.4.1.1."
 VOXELS = np.random.default_rng(0).integers(-900, 900, (5, 7, 9)).astype(np.int16)
+STORED = (VOXELS + 1000).astype(np.uint16)
 Made = tuple[Path, np.ndarray]
 
 
-def every(folder: Path, change: Callable[[pydicom.Dataset, int], None], **more: Any) -> None:
+def every(folder: Path, change: Callable[[pydicom.Dataset, int], None], voxels: np.ndarray) -> None:
     """A series whose datasets are changed one by one before they are written again."""
-    write_series(folder, VOXELS, **more)
+    write_series(folder, voxels)
     for number, path in enumerate(sorted(folder.iterdir())):
         dataset = pydicom.dcmread(path)
         change(dataset, number)
@@ -57,6 +74,11 @@ def _syntax(folder: Path, syntax: str) -> Made:
     return folder, VOXELS
 
 
+def _last(folder: Path, **values: Any) -> Made:
+    """The last slice is changed, and left out."""
+    return _changed(folder, lambda data, n: _set(**values)(data, n) if n == 4 else None, VOXELS[:4])
+
+
 def _named(folder: Path, name: Callable[[int], str]) -> Made:
     write_series(folder, VOXELS, [f"t{number}" for number in range(5)])
     for number in range(5):
@@ -75,20 +97,19 @@ def _no_preamble(folder: Path) -> Made:
     return folder, VOXELS
 
 
-def _changed(folder: Path, change: Callable[[pydicom.Dataset, int], None], values: np.ndarray = VOXELS) -> Made:
-    every(folder, change)
+def _changed(
+    folder: Path,
+    change: Callable[[pydicom.Dataset, int], None],
+    values: np.ndarray = VOXELS,
+    stored: np.ndarray = VOXELS,
+) -> Made:
+    every(folder, change, stored)
     return folder, values
 
 
 def _beside(folder: Path, add: Callable[[Path], object]) -> Made:
     write_series(folder, VOXELS)
     add(folder)
-    return folder, VOXELS
-
-
-def _unsigned(folder: Path) -> Made:
-    stored = (VOXELS + 1024).astype(np.uint16)
-    write_series(folder, stored, RescaleIntercept=-1024, RescaleSlope=1)
     return folder, VOXELS
 
 
@@ -100,27 +121,10 @@ def _slopes(folder: Path, intercept: float = 0.0) -> Made:
     return folder, VOXELS * np.array(slopes)[:, None, None] + intercept
 
 
-def _twelve_bits(folder: Path) -> Made:
-    stored = (VOXELS + 1000).astype(np.uint16)
-
-    write_series(folder, stored)
-    for path in folder.iterdir():
-        dataset = pydicom.dcmread(path)
-        dataset.BitsStored, dataset.HighBit = 12, 11
-        dataset.save_as(path)
-    return folder, stored
-
-
-def _eight_bits(folder: Path) -> Made:
-    stored = (VOXELS % 256).astype(np.uint8)
-    write_series(folder, VOXELS)
-    for number, path in enumerate(sorted(folder.iterdir())):
-        dataset = pydicom.dcmread(path)
-        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
-        dataset.PixelData = stored[number].tobytes() + b"\0"
-        dataset["PixelData"].VR = "OB"
-        dataset.save_as(path)
-    return folder, stored
+def _eight_bits(dataset: pydicom.Dataset, number: int) -> None:
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
+    dataset.PixelData = (VOXELS[number] % 256).astype(np.uint8).tobytes() + b"\0"
+    dataset["PixelData"].VR = "OB"
 
 
 def _bits(folder: Path, signed: bool = False, shift: int = 0, above: int = 0) -> Made:
@@ -136,17 +140,13 @@ def _bits(folder: Path, signed: bool = False, shift: int = 0, above: int = 0) ->
     return folder, values
 
 
-def _table(folder: Path) -> Made:
+def _table(dataset: pydicom.Dataset, number: int) -> None:
     """Values by a table, in place of slope and intercept."""
-    write_series(folder, (VOXELS + 1000).astype(np.uint16))
-    for path in folder.iterdir():
-        dataset = pydicom.dcmread(path)
-        table = item(LUTDescriptor=[2048, 0, 16], ModalityLUTType="US", LUTData=np.arange(2048, dtype="<u2") * 3)
-        table.LUTData = table.LUTData.tobytes()
-        table["LUTDescriptor"].VR, table["LUTData"].VR = "US", "OW"
-        dataset.ModalityLUTSequence = [table]
-        dataset.save_as(path)
-    return folder, (VOXELS.astype(np.int32) + 1000) * 3
+    table = item(
+        LUTDescriptor=[2048, 0, 16], ModalityLUTType="US", LUTData=(np.arange(2048, dtype="<u2") * 3).tobytes()
+    )
+    table["LUTDescriptor"].VR, table["LUTData"].VR = "US", "OW"
+    dataset.ModalityLUTSequence = [table]
 
 
 def _jpeg_2000(folder: Path, box: bool) -> Made:
@@ -216,17 +216,18 @@ RIGHT: dict[str, tuple[Callable[[Path], Made], str]] = {
     "names that are UIDs": (lambda d: _named(d, lambda n: f"1.2.840.{n}"), ""),
     "a folder for each slice": (lambda d: _named(d, lambda n: f"s {n}/I.dcm"), ""),
     "names with words of other languages": (lambda d: _named(d, lambda n: f"Größe π {n}.dcm"), ""),
-    "unsigned with an intercept": (_unsigned, ""),
+    "unsigned with an intercept": (
+        lambda d: (write_series(d, STORED, RescaleIntercept=-1000, RescaleSlope=1), VOXELS), ""),
     "a slope for each slice": (_slopes, ""),
     "slopes and an intercept": (lambda d: _slopes(d, -3.0), ""),
-    "12 of 16 bits": (_twelve_bits, ""),
-    "8 bits": (_eight_bits, ""),
+    "12 of 16 bits": (lambda d: _changed(d, _set(BitsStored=12, HighBit=11), STORED, STORED), ""),
+    "8 bits": (lambda d: _changed(d, _eight_bits, VOXELS % 256), ""),
     "12 bits, signed": (lambda d: _bits(d, signed=True), ""),
     "12 bits, an overlay in the others": (lambda d: _bits(d, above=0xA000), ""),
     "12 bits, signed, an overlay in the others": (lambda d: _bits(d, signed=True, above=0xA000), ""),
     "12 bits, the upper ones": (lambda d: _bits(d, shift=4), ""),
     "12 bits, signed, the upper ones": (lambda d: _bits(d, signed=True, shift=4), ""),
-    "a table of values": (_table, ""),
+    "a table of values": (lambda d: _changed(d, _table, STORED.astype(np.int32) * 3, STORED), ""),
     "JPEG 2000": (lambda d: _jpeg_2000(d, box=False), ""),
     "JPEG 2000 in boxes": (lambda d: _jpeg_2000(d, box=True), ""),
     "JPEG-LS": (lambda d: _syntax(d, JPEGLSLossless), ""),
@@ -239,6 +240,8 @@ RIGHT: dict[str, tuple[Callable[[Path], Made], str]] = {
     "no thickness": (lambda d: _changed(d, _set(SliceThickness=None)), ""),
     "a thickness that is another": (lambda d: _changed(d, _set(SliceThickness=7.5)), ""),
     "an empty slope": (lambda d: _changed(d, _set(RescaleSlope="", RescaleIntercept="")), ""),
+    "a type that is one of nuclear medicine's": (
+        lambda d: _changed(d, _set(ImageType=["ORIGINAL", "PRIMARY", "AXIAL", "DYNAMIC"])), ""),
     "blank UIDs": (lambda d: _changed(d, _set(SOPInstanceUID="", SeriesInstanceUID="", StudyInstanceUID="")), ""),
     "one instance UID for all": (lambda d: _changed(d, _set(SOPInstanceUID="1.2.3")), ""),
     "private tags": (lambda d: _changed(d, lambda data, n: data.add_new(0x00091001, "LO", "x" * 60)), ""),
@@ -251,7 +254,25 @@ RIGHT: dict[str, tuple[Callable[[Path], Made], str]] = {
     "localisers beside it": (lambda d: _beside(d, _localiser), "several DICOM series"),
     "a DICOMDIR beside it": (lambda d: _beside(d, _dicomdir), ""),
     "text files beside it": (lambda d: _beside(d, lambda f: (f / "README.txt").write_text("II*")), ""),
-    "an empty file beside it": (lambda d: _beside(d, lambda f: (f / "empty.dcm").touch()), ""),
+    "an empty file beside it": (lambda d: _beside(d, lambda f: (f / "empty.dcm").touch()), "no DICOM: 1, such as e"),
+    "a file of zeros beside it": (
+        lambda d: _beside(d, lambda f: (f / "z.dcm").write_bytes(bytes(2000))), "no DICOM: 1, such as z.dcm"),
+    "one whose name is no UTF-8": (
+        lambda d: _beside(d, lambda f: (f / os.fsdecode(b"\xff.dcm")).touch()), "no DICOM: 1, such as \ufffd.dcm"),
+    "a slice cut in its header": (
+        lambda d: (_beside(d, lambda f: os.truncate(f / "004.dcm", 300))[0], VOXELS[:4]), "no DICOM: 1, such as 0"),
+    "a slice without a place": (lambda d: _last(d, ImagePositionPatient=None), "were left out: 1"),
+    "a slice without a pixel size": (lambda d: _last(d, PixelSpacing=None), "were left out: 1"),
+    "a slice of another pixel size": (lambda d: _last(d, PixelSpacing=[0.8, 1.5]), "size, direction or pixels"),
+    "captures that say where they lie": (
+        lambda d: _changed(d, _set(SOPClassUID=CAPTURE, Modality="OT")), "unusual kind: secondary capture"),
+    "a private kind": (lambda d: _changed(d, _set(SOPClassUID="1.3.46.670589.11.0.0.12.1")), "kind: 1.3.46.670"),
+    "an ultrasound of slices": (
+        lambda d: _changed(d, _set(SOPClassUID=STORAGE + "6.1", Modality="US")), "kind: Ultrasound Image Storage (US)"),
+    "names that are no UTF-8": (lambda d: _named(d, lambda n: os.fsdecode(b"\xff\xe9%d.dcm" % n)), ""),
+    "a link to its own folder": (lambda d: _beside(d, lambda f: (f / "loop").symlink_to(f)), ""),
+    "a link to nothing beside it": (lambda d: _beside(d, lambda f: (f / "x.dcm").symlink_to(f / "gone")), ""),
+    "a pipe beside it": (lambda d: _beside(d, lambda f: os.mkfifo(f / "pipe.dcm")), ""),
     "files that macOS leaves": (lambda d: _beside(d, lambda f: (f / "._000.dcm").write_bytes(b"\0\5\26\7" * 50)), ""),
     "echo numbers": (lambda d: _phases(d, EchoNumbers=[1, 2]), "0018,0086"),
     "echo times": (lambda d: _phases(d, EchoTime=[2.4, 4.9]), "0018,0081"),
@@ -329,8 +350,8 @@ def _stacks(path: Path) -> Made:
 
 def _gap(folder: Path, kept: list[int]) -> Made:
     for number in kept:
-        one_slice(folder / f"{number}.dcm", VOXELS[number], number)
-    return folder, VOXELS[kept]
+        one_slice(folder / f"{number:02}.dcm", VOXELS[number % 5], number)
+    return folder, VOXELS[np.array(kept) % 5]
 
 
 def _tilted(folder: Path, shift: float) -> Made:
@@ -373,6 +394,8 @@ OTHERS: dict[str, tuple[Callable[[Path], Made], str]] = {
         lambda d: (write_multiframe(d / "m.dcm", VOXELS[[0, 1, 3, 4]], [0, 1, 3, 4]), VOXELS[[0, 1, 3, 4]]),
         "not evenly spaced"),
     "a single slice": (lambda d: _frame_of(d / "a.dcm"), "single slice"),
+    "two slabs, far apart": (
+        lambda d: (_gap(d / "s", [0, 1, 2, 40, 41])[0], VOXELS[:3]), "lie up to 95 mm apart; used the largest, 3 of 5"),
     "a slice that is missing": (lambda d: _gap(d / "s", [0, 1, 2, 4]), "not evenly spaced"),
     "every second slice": (lambda d: _gap(d / "s", [0, 2, 4]), ""),
     "a tilted gantry": (lambda d: _tilted(d / "s", 0.7), "tilted"),
@@ -391,11 +414,6 @@ def test_other_places(tmp_path: Path, name: str) -> None:
 def _radiograph(folder: Path) -> Path:
     dataset = header("1.2.840.10008.5.1.4.1.1.1.1", "DX")
     return save(dataset, folder / "x.dcm", VOXELS[0]).parent
-
-
-def _flat(folder: Path) -> Path:
-    write_series(folder, np.zeros_like(VOXELS))
-    return folder
 
 
 def _cut(folder: Path) -> Path:
@@ -425,7 +443,6 @@ def _film(folder: Path) -> Path:
     return folder
 
 
-STORAGE = "1.2.840.10008.5.1.4.1.1."
 WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a radiograph": (_radiograph, "no DICOM image that can be a volume"),
     "a structure set": (lambda d: _object(d, STORAGE + "481.3", "RTSTRUCT"), "RTSTRUCT"),
@@ -433,17 +450,33 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a report": (lambda d: _object(d, STORAGE + "88.33", "SR"), "SR"),
     "a presentation state": (lambda d: _object(d, STORAGE + "11.1", "PR"), "PR"),
     "a PDF": (lambda d: _object(d, STORAGE + "104.1", "DOC"), "PDF"),
-    "constant": (_flat, "constant"),
+    "constant": (lambda d: write_series(d, np.zeros_like(VOXELS)), "constant"),
     "a slice that is cut off": (_cut, "002.dcm"),
+    "one whose name is no UTF-8": (
+        lambda d: (_cut(d), (d / "002.dcm").rename(d / os.fsdecode(b"\xff.dcm")), d)[2], "\ufffd.dcm cannot be read"),
     "slices at one place": (_same_place, "same position"),
-    "a slope of 0": (lambda d: _made_wrong(d, RescaleSlope=0), "slope"),
-    "a spacing of 0": (lambda d: _made_wrong(d, PixelSpacing=[0, 0]), "spacing"),
-    "an orientation of zeros": (lambda d: _made_wrong(d, ImageOrientationPatient=[0] * 6), "orientation"),
+    "a slope of 0": (lambda d: write_series(d, VOXELS, RescaleSlope=0), "slope"),
+    "a spacing of 0": (lambda d: write_series(d, VOXELS, PixelSpacing=[0, 0]), "spacing"),
+    "an orientation of zeros": (lambda d: write_series(d, VOXELS, ImageOrientationPatient=[0] * 6), "orientation"),
     "axes that are not perpendicular": (
-        lambda d: _made_wrong(d, ImageOrientationPatient=[1, 0, 0, 0.3, 0.8, 0.52]), "perpendicular"),
+        lambda d: write_series(d, VOXELS, ImageOrientationPatient=[1, 0, 0, 0.3, 0.8, 0.52]), "perpendicular"),
     "no rows": (lambda d: _changed(d, _set(Rows=0))[0], "0 rows"),
     "a mosaic": (
-        lambda d: _made_wrong(d, ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]), "mosaic.*dcm2niix"),
+        lambda d: write_series(d, VOXELS, ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]), "mosaic.*dcm2niix"),
+    "images without a place": (
+        lambda d: _changed(d, _set(ImagePositionPatient=None))[0], "5 DICOM images that do not say where they lie"),
+    "a frame without a place": (
+        lambda d: _two(d / "m.dcm", _nowhere)[0].parent, "5 of its frames do not say where they lie"),
+    "projections of a gamma camera": (
+        lambda d: _changed(d, _set(SOPClassUID=STORAGE + "20", ImageType=["DERIVED", "PRIMARY", "TOMO"]))[0],
+        "5 x projection of a gamma camera"),
+    "a class that is no number": (
+        lambda d: _changed(d, _set(SOPClassUID="x" * 1999, ImagePositionPatient=None))[0], r"only 5 x CT\."),
+    "an image of radiotherapy": (
+        lambda d: _changed(d, _set(SOPClassUID=STORAGE + "481.1", Modality="RTIMAGE"))[0], "RT Image Storage"),
+    "slices that are packed one by one": (lambda d: _packed(d), "Unpack it"),
+    "a Zarr store": (lambda d: _text(d / "0" / ".zarray"), "is a Zarr store"),
+    "other volumes": (lambda d: _text(d / "a.nii.gz"), r"other files \(.nii.gz\)"),
     "more descriptions than frames": (
         lambda d: _two(d / "m.dcm", _content(), NumberOfFrames=4)[0].parent, "4 frames, but 10 descriptions"),
     "nothing that tells images apart": (lambda d: _two(d / "m.dcm", _content())[0].parent, "same position"),
@@ -452,9 +485,23 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
 }  # fmt: skip
 
 
-def _made_wrong(folder: Path, **more: Any) -> Path:
-    write_series(folder, VOXELS, **more)
+def _nowhere(groups: pydicom.Dataset, which: int) -> None:
+    if which:
+        del groups.PlanePositionSequence
+
+
+def _packed(folder: Path) -> Path:
+    write_series(folder, VOXELS)
+    for path in list(folder.iterdir()):
+        path.with_suffix(".dcm.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
     return folder
+
+
+def _text(path: Path) -> Path:
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    return path.parents[1] if path.name == ".zarray" else path.parent
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -463,16 +510,26 @@ def test_refusals(tmp_path: Path, name: str) -> None:
     folder = make(tmp_path / "series")
     with pytest.raises(BadInputError, match=word) as caught:
         read_volume(folder)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and len(str(caught.value).encode()) < 600
 
 
-def test_what_the_detector_of_nuclear_medicine_says(tmp_path: Path) -> None:
-    """Frames without functional groups: the place of the first and a step."""
-    dataset = header(STORAGE + "20", "NM", NumberOfFrames=5, PixelSpacing=[SPACING[1], SPACING[0]])
-    dataset.SpacingBetweenSlices = SPACING[2]
+@pytest.mark.parametrize("against", [False, True])
+@pytest.mark.parametrize("gates", [1, 2])
+def test_what_the_detector_of_nuclear_medicine_says(tmp_path: Path, against: bool, gates: int) -> None:
+    """Frames without functional groups: the place of the first and a step, which may lead against the normal."""
+    dataset = header(STORAGE + "20", "NM", NumberOfFrames=5 * gates, PixelSpacing=[SPACING[1], SPACING[0]])
+    dataset.SpacingBetweenSlices = -SPACING[2] if against else SPACING[2]
     rows = pydicom.dcmread(one_slice(tmp_path / "t.dcm", VOXELS[0], 0)).ImageOrientationPatient
-    dataset.DetectorInformationSequence = [item(ImagePositionPatient=place(0), ImageOrientationPatient=rows)]
-    volume = read_volume(save(dataset, tmp_path / "nm" / "a.dcm", VOXELS))
+    dataset.DetectorInformationSequence = [
+        item(ImagePositionPatient=place(4 if against else 0), ImageOrientationPatient=rows)
+    ]
+    frames = VOXELS[::-1] if against else VOXELS
+    if gates > 1:
+        dataset.SliceVector, dataset.TimeSlotVector = [*range(1, 6)] * 2, [1] * 5 + [2] * 5
+        frames = np.concatenate([frames, frames + 40])
+    volume = read_volume(save(dataset, tmp_path / "nm" / "a.dcm", frames))
     np.testing.assert_array_equal(volume.voxels, VOXELS)
     np.testing.assert_allclose(volume.geometry.spacing, SPACING, atol=1e-3)
+    np.testing.assert_allclose(volume.geometry.origin, place(0), atol=1e-3)
     assert volume.modality == "NM" and CT != MR
+    assert ["0054,0070" in told for told in volume.warnings] == [True] * (gates - 1)

@@ -77,6 +77,7 @@ READ: dict[str, Callable[[Path], Path]] = {
     "of floats": lambda d: image(d / "a.nii.gz", LABELS.astype(np.float32)),
     "a segmentation of one layer": lambda d: seg_nrrd(d / "a.seg.nrrd", IJK, TWO),
     "a segmentation cut to what is painted": lambda d: _cropped(d / "a.seg.nrrd"),
+    "a folder with hidden files": lambda d: (image(d / "a.nrrd", LABELS), _text(d / ".DS_Store", "x"), d)[2],
     "a segmentation without its suffix": lambda d: seg_nrrd(d / "a.nrrd", IJK, TWO),
     "a segmentation in 16 bits": lambda d: seg_nrrd(d / "a.seg.nrrd", IJK.astype(np.uint16), TWO),
     "a voxel size that is rounded": lambda d: image(d / "a.nrrd", LABELS, scale=1 + 1e-5),
@@ -155,8 +156,14 @@ NOT: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a link to nothing": (lambda d: _link(d / "a.nrrd", d / "gone.nrrd"), "does not exist"),
     "a folder of several files": (
         lambda d: (image(d / "a.nrrd", LABELS), image(d / "b.nrrd", LABELS), d)[2], "is a folder"),
+    "a JPEG picture": (lambda d: _jpeg(d / "a.jpg"), "does not keep labels"),
+    "two segments of one label value": (
+        lambda d: seg_nrrd(d / "a.seg.nrrd", IJK, TWO | {"Segment1_LabelValue": "1"}),
+        "and another one have the label value"),
+    "surfaces": (lambda d: _text(d / "a.seg.vtm", '<?xml version="1.0"?>\n<VTKFile type="x">'), "is a VTK XML file"),
+    "names of labels": (lambda d: _text(d / "l.txt", '# ITK-SnAP Label Description File\n 1 255'), "text file"),
     "a text file": (lambda d: _text(d / "a.nrrd", "no labels"), "cannot be read"),
-    "JSON": (lambda d: _text(d / "a.json", '{"labels": []}'), "cannot be read"),
+    "JSON": (lambda d: _text(d / "a.json", '{"labels": []}'), "cannot be read.*it is a text file"),
     "a table": (lambda d: _text(d / "a.csv", "i,j,k,label\n1,2,3,1\n"), "cannot be read"),
     "a surface": (lambda d: _text(d / "a.stl", "solid liver\nendsolid"), "surface"),
 }  # fmt: skip
@@ -164,6 +171,11 @@ NOT: dict[str, tuple[Callable[[Path], Path], str]] = {
 
 def _text(path: Path, content: str) -> Path:
     path.write_text(content)
+    return path
+
+
+def _jpeg(path: Path) -> Path:
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(LABELS[0] * 9), str(path))
     return path
 
 

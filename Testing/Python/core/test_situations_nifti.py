@@ -251,6 +251,25 @@ def test_the_scale_of_analyze_files_of_spm(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_volume(tmp_path / "p.hdr").voxels, RAMP * 0.5, atol=0.01)
 
 
+def test_data_that_begin_as_dicom_does(tmp_path: Path) -> None:
+    _pair(tmp_path, b"ni1")
+    (tmp_path / "p.img").write_bytes((SHORT + 8).tobytes())
+    np.testing.assert_array_equal(read_volume(tmp_path / "p.img").voxels, RAMP + 8)
+    (tmp_path / "p.hdr").unlink()
+    (tmp_path / "p.img").write_bytes(bytes(99))
+    check_refused(tmp_path / "p.img", "has no header file: p.hdr is not there")
+
+
+@pytest.mark.parametrize("magic", [b"\0" * 4, b"n+1\0", b"ni2\0"])
+def test_nifti_2_by_the_length_of_its_header(tmp_path: Path, magic: bytes) -> None:
+    nibabel.save(nibabel.Nifti2Image(SHORT.T, FREESURFER), tmp_path / "a.nii")
+    content = (tmp_path / "a.nii").read_bytes()
+    (tmp_path / "a.nii").write_bytes(content[:4] + magic + content[8:])
+    volume = read_volume(tmp_path / "a.nii")
+    np.testing.assert_array_equal(volume.voxels, RAMP)
+    assert volume.geometry.spacing == SPACING and not volume.warnings
+
+
 def test_packed_in_parts_or_damaged(tmp_path: Path) -> None:
     content = one_file(tmp_path / "a.nii").read_bytes()
     (tmp_path / "b.nii.gz").write_bytes(gzip.compress(content[:500]) + gzip.compress(content[500:]))
@@ -273,6 +292,16 @@ def test_freesurfer_of_every_type_and_single_slices(tmp_path: Path, kind: type, 
     volume = read_volume(tmp_path / "a.mgz")
     np.testing.assert_array_equal(volume.voxels, voxels)
     np.testing.assert_allclose(volume.geometry.index_to_physical()[:3], np.diag([-1, -1, 1]) @ FREESURFER[:3])
+
+
+def test_freesurfer_without_a_place_is_told(tmp_path: Path) -> None:
+    nibabel.save(nibabel.MGHImage(SHORT.T, FREESURFER), tmp_path / "a.mgh")
+    content = bytearray((tmp_path / "a.mgh").read_bytes())
+    content[28:30] = b"\0\0"
+    (tmp_path / "a.mgh").write_bytes(content)
+    volume = read_volume(tmp_path / "a.mgh")
+    assert volume.geometry.spacing == (1, 1, 1), "as FreeSurfer does"
+    assert "goodRASFlag" in volume.warnings[0] and "how large" in volume.warnings[1]
 
 
 def test_freesurfer_of_several_frames_is_refused(tmp_path: Path) -> None:

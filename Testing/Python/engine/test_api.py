@@ -86,6 +86,16 @@ def test_the_background_process_gives_the_same_and_its_model_goes_on(
         assert warm.report["training"]["warm"] and not warm.warnings
 
 
+def test_what_was_odd_about_a_volume_is_told(phantom: Any, warm_client: Any) -> None:
+    volume, labels, _ = phantom
+    odd = volume.voxels.astype(np.float32)
+    odd[0, 0, 0] = np.nan
+    with warm_client as worker:
+        for background in (False, worker):
+            told = fss.propagate((odd, volume.geometry), labels, **OPTIONS, background=background).warnings
+            assert sum("NaN or infinite" in warning for warning in told) == 1, told
+
+
 def test_a_model_is_applied(phantom: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     volume, labels, _ = phantom
     options = {"device": "cpu", "no_cache": True}
