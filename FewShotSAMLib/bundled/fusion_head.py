@@ -23,7 +23,7 @@ from FewShotSAMLib.methods.tokens import BACKGROUND, NEVER
 NOTHING = 0.05
 """A slice where the first pass is nowhere this sure of a segment, nor beside it, is not asked about again."""
 SURE = 0.2
-"""A slice where there is less doubt for the area found keeps the first pass's answer: there the second is worth 0.0004
+"""A slice where there is less doubt for the area found keeps the first pass's answer: there the second is worth 0.0001
 Dice (docs/benchmark.md), for up to a third of the time."""
 SECOND_PASS_SHARE = 0.5
 AT_ONCE = 16

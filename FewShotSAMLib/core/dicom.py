@@ -41,6 +41,7 @@ _COVERED = 0.9
 """A phase holds a slice at nearly all of the positions; what has fewer is no phase."""
 _PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".bmp")
 _DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
+_OF_OTHER_KIND = "Give the CT, MR or PET series; or load it in 3D Slicer, check its voxel size and save it as .nrrd."
 _ZARR = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
 
@@ -136,7 +137,7 @@ def _nothing_there(folder: Path, found: _Found) -> BadInputError:
         )
     if found.others:
         what = ", ".join(f"{count} x {name}" for name, count in found.others.most_common(4))
-        return BadInputError(f"{folder} holds no DICOM image that can be a volume, only {what}.", "Add the CT or MR.")
+        return BadInputError(f"{folder} holds no DICOM image that can be a volume, only {what}.", _OF_OTHER_KIND)
     if any(file.name in _ZARR for file in found.files):
         return BadInputError(f"{folder} is a Zarr store.", "Save one of its levels with its voxel size as .nrrd.")
     visible = [file for file in found.files if not file.name.startswith(".")]
@@ -157,9 +158,9 @@ def _nothing_there(folder: Path, found: _Found) -> BadInputError:
 
 
 def _volume(found: _Found, where: Path, step: Step) -> StoredImage:
-    """The largest stack of the frames as a volume; of unusual kinds only where there are no others."""
+    """The largest stack of the frames as a volume."""
     every = {frame.identity: frame for frame in reversed(found.frames)}.values()  # of two the first, the named file's
-    single = [frame for frame in reversed(every) if not frame.odd] or list(every)
+    single = list(reversed(every))
     by_series = _grouped(single, lambda frame: frame.series)
     stack = max((stack for series in by_series for stack in _stacks(series)), key=len)
     warnings: list[str] = []
@@ -170,8 +171,6 @@ def _volume(found: _Found, where: Path, step: Step) -> StoredImage:
         used = repr(stack[0].description) if stack[0].description else "the largest group"
         told += f"; used {used} with {len(stack)} of {len(single)} slices. Give a file of another one to use that."
         warnings.append(told)
-    if stack[0].odd:
-        warnings.append(f"The volume is of an unusual kind: {stack[0].odd}. Check that it is the right one.")
     if lost := found.nowhere[stack[0].series]:
         warnings.append(f"Images of the series that do not say where they lie were left out: {lost}.")
     if found.damaged:

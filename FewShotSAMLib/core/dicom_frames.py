@@ -48,7 +48,7 @@ RT_HINT = (
     "In 3D Slicer with the extension SlicerRT, load it with its images, convert it to a segmentation of binary label "
     "maps and save that as .seg.nrrd."
 )
-_NO_IMAGES = {"SEG", "RTDOSE", "RTSTRUCT", "RTPLAN", "RTIMAGE", "SR", "PR", "KO", "DOC", "REG"}
+_NO_IMAGES = {"SEG", "RTDOSE", "RTSTRUCT", "RTPLAN", "RTIMAGE", "SR", "PR", "KO", "DOC", "OT", "REG"}
 # By what images at one position differ: stack, time, acquisition, echo, diffusion, phase of the heart, kind of image.
 PHASE_TAGS = (
     *("ImageType", "AcquisitionNumber", "EchoNumbers", "TemporalPositionIdentifier", "TriggerTime"),
@@ -84,7 +84,7 @@ _VECTORS = ("EnergyWindowVector", "DetectorVector", "PhaseVector", "RRIntervalVe
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One slice of a DICOM file. position: centre of its first pixel, LPS mm; axes: (2, 3) unit vectors along a row
-    and down a column; spacing: mm along a row and down a column; odd: what it is if no kind that makes volumes."""
+    and down a column; spacing: mm along a row and down a column."""
 
     path: Path
     number: int
@@ -101,7 +101,6 @@ class Frame:
     identity: tuple[Any, ...]
     phase: dict[str, str] = field(default_factory=dict)
     segment: int | None = None
-    odd: str = ""
 
     @property
     def normal(self) -> np.ndarray:
@@ -143,13 +142,12 @@ def sop_class(header: Any) -> str:
 
 
 def is_image(header: Any) -> bool:
-    """Whether a dataset can be part of a volume: it is of a class whose images make volumes, or else a grey image that
-    says where it lies, as some microscanners and programs write them."""
-    uid = sop_class(header)
-    if _no_slices(header) or uid in IMAGE_CLASSES:
-        return not _no_slices(header)
-    is_placed = (not uid or header.get("SamplesPerPixel", 1) == 1) and "ImagePositionPatient" in header
-    return is_placed and str(header.get("Modality", "")) not in _NO_IMAGES and uid not in NAMES.keys() - {_CAPTURE}
+    """Whether a dataset can be part of a volume: of a class whose images make volumes, or of none but with a place."""
+    if _no_slices(header):
+        return False
+    if uid := sop_class(header):
+        return uid in IMAGE_CLASSES
+    return str(header.get("Modality", "")) not in _NO_IMAGES and "ImagePositionPatient" in header
 
 
 def what_it_is(header: Any) -> str:
@@ -229,7 +227,6 @@ def _frame(header: Any, path: Path, number: int) -> Frame | None:
         identity=(uid, number, *np.round(numbers[6:9], 3).tolist()) if uid else (str(path), number),
         phase=_phase(header, number),
         segment=None if segment is None else int(segment),
-        odd="" if sop_class(header) in {*IMAGE_CLASSES, ""} else what_it_is(header),
     )
 
 

@@ -264,11 +264,6 @@ RIGHT: dict[str, tuple[Callable[[Path], Made], str]] = {
     "a slice without a place": (lambda d: _last(d, ImagePositionPatient=None), "were left out: 1"),
     "a slice without a pixel size": (lambda d: _last(d, PixelSpacing=None), "were left out: 1"),
     "a slice of another pixel size": (lambda d: _last(d, PixelSpacing=[0.8, 1.5]), "size, direction or pixels"),
-    "captures that say where they lie": (
-        lambda d: _changed(d, _set(SOPClassUID=CAPTURE, Modality="OT")), "unusual kind: secondary capture"),
-    "a private kind": (lambda d: _changed(d, _set(SOPClassUID="1.3.46.670589.11.0.0.12.1")), "kind: 1.3.46.670"),
-    "an ultrasound of slices": (
-        lambda d: _changed(d, _set(SOPClassUID=STORAGE + "6.1", Modality="US")), "kind: Ultrasound Image Storage (US)"),
     "names that are no UTF-8": (lambda d: _named(d, lambda n: os.fsdecode(b"\xff\xe9%d.dcm" % n)), ""),
     "a link to its own folder": (lambda d: _beside(d, lambda f: (f / "loop").symlink_to(f)), ""),
     "a link to nothing beside it": (lambda d: _beside(d, lambda f: (f / "x.dcm").symlink_to(f / "gone")), ""),
@@ -444,6 +439,12 @@ def _film(folder: Path) -> Path:
 
 
 WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "captures that say where they lie": (
+        lambda d: _changed(d, _set(SOPClassUID=CAPTURE, Modality="OT"))[0], "5 x secondary capture"),
+    "a private kind": (
+        lambda d: _changed(d, _set(SOPClassUID="1.3.46.670589.11.0.0.12.1"))[0], "5 x 1.3.46.670589"),
+    "an ultrasound of slices": (
+        lambda d: _changed(d, _set(SOPClassUID=STORAGE + "6.1", Modality="US"))[0], "5 x Ultrasound Image"),
     "a radiograph": (_radiograph, "no DICOM image that can be a volume"),
     "a structure set": (lambda d: _object(d, STORAGE + "481.3", "RTSTRUCT"), "RTSTRUCT"),
     "a plan": (lambda d: _object(d, STORAGE + "481.5", "RTPLAN"), "RTPLAN"),
