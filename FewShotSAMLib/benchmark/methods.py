@@ -69,7 +69,7 @@ def _of_engine(name: str, title: str, **options: Any) -> Contender:
 
 def _without(voice: str) -> Contender:
     """Voices of the first answer are missed there, as learning would make up for some of it."""
-    options = INSTANT if voice in OF_FIRST_ANSWER else {}
+    options: dict[str, Any] = INSTANT if voice in OF_FIRST_ANSWER else {}
     title = f"FewShotSAM{', no training steps,' if options else ''} without {voice}"
     run = partial(few_shot_without, voice, **options)
     return Contender(f"few-shot-without-{voice}", title, run, True, ENGINE, "engine")
