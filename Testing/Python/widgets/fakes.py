@@ -1,7 +1,6 @@
 """A session without a worker, and what else surrounds the panel; tests decide what they say and see what they hear."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from FewShotSAMLib.workflow import (
     Target,
 )
 from FewShotSAMLib.workflow.painted_slices import Found
-from FewShotSAMLib.workflow.scene import SceneVolume
+from FewShotSAMLib.workflow.scene import SceneSegment, SceneVolume
 from FewShotSAMLib.workflow.work import work_of
 
 
@@ -199,8 +198,10 @@ class FakeScene:
     def volume(self, volume_id: str) -> SceneVolume:
         return sceneVolume(slicer.mrmlScene.GetNodeByID(volume_id))
 
-    def segments(self, target: Target) -> list[Any]:
-        return [SimpleNamespace(id=each, name=name, color=color) for each, (name, color) in self.named.items()]
+    def segments(self, target: Target) -> list[SceneSegment]:
+        nothing = np.zeros((0, 0, 0), np.uint8)
+        named = self.named.items()
+        return [SceneSegment(each, name, color, nothing, (0, 0, 0), 1) for each, (name, color) in named]
 
 
 class FakeViews:
