@@ -6,7 +6,10 @@ import mmap
 import os
 import sys
 
-MEMORY_WORDS = ("failed to map segment", "cannot allocate memory", "out of memory", "can't start new thread")
+MEMORY_WORDS = (
+    *("failed to map segment", "cannot allocate memory", "out of memory", "can't start new thread"),
+    "paging file is too small",
+)
 """How the system says that a library finds no room."""
 LIBRARIES_TAKE = 256 << 20
 """Bytes of addresses that must be there: numpy's OpenBLAS ends the process itself where it finds too few."""

@@ -11,6 +11,7 @@ from FewShotSAMLib.widgets.workflow_texts import factWords
 from FewShotSAMLib.workflow.facts import InputFacts
 
 _INFORMATION = "\N{INFORMATION SOURCE}"  # which DejaVu has, too; the letter in a circle is in few fonts of Linux
+_WARNING = "\N{WARNING SIGN}"
 
 
 class FactsLine:
@@ -34,7 +35,8 @@ class FactsLine:
             f"<tr><td>{escaped(label)}:&nbsp;</td><td>{escaped(text)}</td></tr>"
             for label, text in map(factWords, facts_rows(facts))
         )
-        self._show(f"{_INFORMATION} {sentence}", f"<b>{escaped(facts['name'])}</b><table>{rows}</table>")
+        mark = _WARNING if facts["warnings"] else _INFORMATION
+        self._show(f"{mark} {sentence}", f"<b>{escaped(facts['name'])}</b><table>{rows}</table>")
 
     def tick(self) -> None:
         """Facts come some time after the volume was chosen, and nobody else tells of them."""

@@ -166,6 +166,7 @@ class Run:
     _classes_path: Path = field(init=False)
     _to_show: list[tuple[np.ndarray, list[int], list[int]]] = field(default_factory=list)
     _seen: set[int] = field(default_factory=set)
+    _painted: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Choose names for what it will write."""
@@ -173,7 +174,7 @@ class Run:
 
     def write_inputs(self, executor: Executor) -> None:
         """Begin to write volume and painted slices in another thread."""
-        self.writing = executor.submit(_write, self.question, self.files)
+        self.writing = executor.submit(self._write)
 
     def learned(self, before: Learned | None) -> Learned:
         """What it learned, once the result is there. before: the same of the run before."""
@@ -216,9 +217,10 @@ class Run:
         except OSError:
             return  # the result will show these slices
         discard(path)
-        for start in range(0, len(slices), SLICES_AT_ONCE):
-            indices = [int(index) for index in event["slices"][start : start + SLICES_AT_ONCE]]
-            self._to_show.append((slices, list(range(start, start + len(indices))), indices))
+        if self._painted is not None:
+            self._wait_to_show(self._painted, range(len(self._painted)), tuple(self.question.painted))
+            self._painted = None
+        self._wait_to_show(slices, range(len(slices)), [int(index) for index in event["slices"]])
 
     def take_result(self, report: Mapping[str, Any]) -> None:
         """The final result replaces all that was shown before."""
@@ -236,11 +238,8 @@ class Run:
                 self.partly[int(row["index"])] = tuple(ids[label - 1] for label in labels)
         along = np.moveaxis(self.classes, self.question.axis, 0)
         self._to_show = []
-        # The painted slices, too: without them the surface in 3D would be cut to pieces.
         for wanted in (tuple(self.question.painted), self.predicted):
-            for start in range(0, len(wanted), SLICES_AT_ONCE):
-                indices = list(wanted[start : start + SLICES_AT_ONCE])
-                self._to_show.append((along, indices, indices))
+            self._wait_to_show(along, wanted, wanted)
 
     def show_some(self) -> bool:
         """Show slices that wait for it, for a moment; True where none is left."""
@@ -252,6 +251,20 @@ class Run:
                 self._seen.update(np.flatnonzero(np.bincount(slices.ravel(), minlength=256)).tolist())
             self.preview.show(slices, self.question.axis, indices)
         return not self._to_show
+
+    def _wait_to_show(self, along: np.ndarray, places: Sequence[int], indices: Sequence[int]) -> None:
+        """Slices at these places of an array, to be shown at these indices, some at once. The painted ones are among
+        what is shown: without them the surface in 3D would be cut to pieces."""
+        for start in range(0, len(indices), SLICES_AT_ONCE):
+            some = slice(start, start + SLICES_AT_ONCE)
+            self._to_show.append((along, list(places[some]), list(indices[some])))
+
+    def _write(self) -> None:
+        question = self.question
+        self.files.keep_volume(question.volume)
+        annotation = build_annotation(question.segments, question.volume.geometry, question.axis, question.painted)
+        self._painted = np.moveaxis(annotation.layers, question.axis + 1, 1)[:, list(question.painted)].max(axis=0)
+        write_annotation(annotation, self.files.annotation)
 
     def segmentation(self) -> Segmentation:
         """The final result, painted slices too."""
@@ -282,9 +295,3 @@ def discard(path: Path) -> None:
     """Delete a file of the job folder; one that somebody still has open under Windows goes with the folder."""
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
-
-
-def _write(question: Question, files: RunFiles) -> None:
-    files.keep_volume(question.volume)
-    annotation = build_annotation(question.segments, question.volume.geometry, question.axis, question.painted)
-    write_annotation(annotation, files.annotation)

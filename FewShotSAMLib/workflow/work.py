@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,34 +50,34 @@ def work_of(
     continues = is_alike and learned is not None and segments == set(learned.segment_ids)
     corrects = continues and learned is not None and bool(learned.painted)
     if corrects and learned is not None:
-        near = _beside_what_changed(slices, learned.painted, count)
-        asked = {index: segments_there for index, segments_there in asked.items() if index in near}
+        changed = {each.index for each in {*slices} ^ {*learned.painted}}
+        asked = dict(_asked(worked_on, limits or (0, count - 1), changed))
     return Work(tuple(asked.values()), len(encoded), len(segments), continues, starts, corrects)
 
 
-def _beside_what_changed(now: Sequence[PaintedSlice], before: Sequence[PaintedSlice], count: int) -> set[int]:
-    """The slices that a correction asks again, about: those between the unchanged ones around each that changed."""
-    same = sorted(each.index for each in {*now} & {*before})
-    found: set[int] = set()
-    for changed in {*now} ^ {*before}:
-        below = max((index for index in same if index < changed.index), default=-1)
-        above = min((index for index in same if index > changed.index), default=count)
-        found.update(range(below + 1, above))
-    return found
-
-
-def _asked(slices: Sequence[PaintedSlice], limits: tuple[int, int]) -> Iterator[tuple[int, int]]:
+def _asked(
+    slices: Sequence[PaintedSlice], limits: tuple[int, int], changed: Collection[int] | None = None
+) -> Iterator[tuple[int, int]]:
     """The slices that are predicted, and how many segments are looked for there (`Annotation.sought`).
 
     Where a segment is on neither of the slices beside on which it is known, it is not looked for. While nothing is
-    painted yet, one segment can be anywhere.
+    painted yet, one segment can be anywhere. changed: where something else is painted than in the run that is
+    corrected; each segment is asked again between the other slices around them on which it is known.
     """
     known = [dict(_known(slices, segment)) for segment in painted_by_segment(slices)]
     for index in range(limits[0], limits[1] + 1):
         if not slices:
             yield index, 1
-        elif found := sum(_is_sought(index, each) for each in known):
+        elif found := sum(_is_sought(index, each) and _is_beside(index, each, changed) for each in known):
             yield index, found
+
+
+def _is_beside(index: int, known: Mapping[int, bool], changed: Collection[int] | None) -> bool:
+    """Whether no unchanged slice on which a segment is known lies between a slice and a changed one."""
+    if changed is None:
+        return True
+    fixed = [one for one in known if one not in changed]
+    return any(not any(min(index, one) < each < max(index, one) for each in fixed) for one in changed)
 
 
 def _known(slices: Sequence[PaintedSlice], segment: str) -> Iterator[tuple[int, bool]]:

@@ -58,6 +58,7 @@ class FewShotSAMKnownTest(SelfTestCase):
     def test_the_strip_is_as_high_as_its_message(self) -> None:
         from FewShotSAMLib.workflow import Message
 
+        slicer.util.mainWindow().resize(1280, 800)  # whatever size it has without a window manager
         self.loadPhantom()
         show = self.widget.panel._messages.show
         for words in (5, 60, 20, 5, 90, 5):

@@ -17,6 +17,7 @@ def test_what_was_understood_is_told_without_a_change_of_width(panel: Any, ct: A
     assert label.text == "" and label.toolTip == ""
     panel.ui.volumeSelector.setCurrentNodeID(ct.volume.GetID())
     panel.waitForFacts()
+    assert label.text.startswith("\N{INFORMATION SOURCE}")
     assert label.text.endswith("CT, 20 x 30 x 40, 1 x 1 x 3 mm, window -150..250 (abdomen)")
     for text in ("CT abdomen", "looks like CT", "-150 to 250", "liver, no painted slices", "1 x 1 x 3 mm"):
         assert text in label.toolTip
@@ -28,6 +29,7 @@ def test_what_was_understood_is_told_without_a_change_of_width(panel: Any, ct: A
     panel.wait(24)
     for text in ("“liver” is much smaller on slice 15", "is not painted on slice 15, where others are"):
         assert text in label.toolTip
+    assert label.text.startswith("\N{WARNING SIGN}"), "a tool tip is seen by nobody who has no reason to look"
     panel.go(painted=fakes.painted(*range(20)))
     panel.wait(24)
     assert "Every slice from 0 to 19 is painted" in label.toolTip

@@ -123,3 +123,17 @@ def test_a_correction_asks_only_beside_what_changed() -> None:
     pace = Pace(learning=30.0, continuing=10.0, encoding=1.0, predicting=0.5)
     assert pace.seconds(work) == 0.5
     assert not work_of(more, None, 10, (2,), learned).corrects, "other settings"
+
+
+def test_a_correction_asks_each_segment_up_to_its_own_slices() -> None:
+    """A slice that is painted for another segment alone ends nothing: 14 slices were told, and 20 asked again."""
+    slices = [
+        PaintedSlice(2, ("a",), unknown_ids=("b",)),
+        PaintedSlice(3, ("b",), unknown_ids=("a",)),
+        PaintedSlice(5, ("a", "b")),
+        PaintedSlice(7, ("b",), unknown_ids=("a",)),
+        PaintedSlice(11, ("a",), unknown_ids=("b",)),
+    ]
+    learned = Learned((1,), ("a", "b"), frozenset(range(14)), tuple(slices))
+    now = [*slices[:3], PaintedSlice(6, ("a", "b")), *slices[3:]]
+    assert work_of(now, None, 14, (1,), learned).asked == (1,) * 4, "7 to 10, for a; b ends at 7"

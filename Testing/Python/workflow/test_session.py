@@ -154,6 +154,17 @@ def test_a_result_waits_where_slices_of_another_axis_were_painted_since(stage) -
     assert session.state is State.IDLE and stage.scene.labels[10].any()
 
 
+def test_the_first_answer_is_whole_while_more_is_learned(stage) -> None:
+    """What is painted is among what is shown, from the first slices on: the surface in 3D had gaps while learning."""
+    painted = stage.scene.labels.copy()
+    stage.start()
+    stage.until(lambda: stage.scene.previews and stage.scene.previews[-1].updates > 0)
+    assert stage.session.state is State.RUNNING
+    assert (stage.scene.previews[-1].shown[[7, 12, 17]] == painted[[7, 12, 17]]).all()
+    stage.session.cancel()
+    stage.until(lambda: stage.session.state is State.IDLE)
+
+
 def test_a_window_that_is_busy_meanwhile_loses_no_run(stage, warm_client: WarmClient, monkeypatch) -> None:
     """All events come at once: two passes showed the same slices, and a preview is gone before it is looked at."""
     held: list[dict] = []
