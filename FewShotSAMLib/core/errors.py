@@ -46,11 +46,22 @@ class CancelledError(FewShotSAMError):
     exit_code = 4
 
 
+def is_memory_limited() -> bool:
+    """Whether processes may have so much memory only (ulimit -v): libraries crash where they are refused more."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return False
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+
+
 _MEMORY_PHRASES = (
     *("allocate memory", "not enough memory", "out of memory", "unable to allocate"),
     *("failed to map segment", "can't start new thread", "bad_alloc", "paging file is too small"),
 )
 """How torch's RuntimeErrors tell of it (Linux, Windows, CUDA and Metal), and the loading of libraries."""
+_ONEDNN = "could not create a primitive"
+"""oneDNN's whole words; with more behind them they are of something that it cannot compute."""
 
 
 def is_memory_shortage(error: BaseException) -> bool:
@@ -65,5 +76,9 @@ def is_memory_shortage(error: BaseException) -> bool:
         text = str(error).lower()
         if getattr(error, "errno", None) == errno.ENOMEM or any(phrase in text for phrase in _MEMORY_PHRASES):
             return True
+        if text == _ONEDNN:
+            return True
+    if isinstance(error, SystemError) and is_memory_limited():
+        return True  # compiled code that failed and did not say why
     behind = error.__cause__ or error.__context__
     return isinstance(error, ImportError) and behind is not None and is_memory_shortage(behind)

@@ -19,14 +19,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError, MemoryShortageError
+from FewShotSAMLib.core.errors import (
+    BadInputError,
+    CancelledError,
+    FewShotSAMError,
+    MemoryShortageError,
+    is_memory_limited,
+)
 from FewShotSAMLib.core.hints import Hint
 from FewShotSAMLib.worker.deaths import (
     MEMORY_RAN_OUT,
     RESTART_HINT,
     blamed_file,
     describe_death,
-    is_memory_limited,
     memory_kills,
 )
 from FewShotSAMLib.worker.process import kill_group, start_process, worker_environment

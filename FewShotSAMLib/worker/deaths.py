@@ -20,7 +20,7 @@ MEMORY_HINT = "Close other programs or choose a smaller encoder. " + RESTART_HIN
 MEMORY_RAN_OUT = "The background process was ended as memory ran out."
 KILLS_FILE = Path("/proc/vmstat")
 _MEMORY_WORDS = re.compile(
-    r"bad_alloc|MemoryError|out of memory|cannot allocate memory|failed to map segment", re.IGNORECASE
+    r"bad_alloc|MemoryError|out of memory|cannot allocate memory|memory allocation|failed to map segment", re.IGNORECASE
 )
 _CRASH = re.compile(r"Fatal Python error: (.+)")
 """faulthandler's words."""
@@ -35,15 +35,6 @@ def memory_kills() -> int:
     except OSError:
         return 0
     return int(found[1]) if found else 0
-
-
-def is_memory_limited() -> bool:
-    """Whether processes may have so much memory only (ulimit -v): libraries crash where they are refused more."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return False
-    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def describe_death(

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from FewShotSAMLib.core import errors
 from FewShotSAMLib.core.errors import BadInputError, is_memory_shortage
 from FewShotSAMLib.sam import memory, precision
 from FewShotSAMLib.sam.family import family_of
@@ -67,10 +68,15 @@ def test_batches_follow_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None
         assert memory.batch_size(architecture, 2, CPU) == expected
 
 
-def test_what_running_out_of_memory_looks_like() -> None:
+def test_what_running_out_of_memory_looks_like(monkeypatch: pytest.MonkeyPatch) -> None:
     shortages = ["[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ...", "CUDA out of memory."]
     assert all(is_memory_shortage(RuntimeError(text)) for text in shortages)
-    assert is_memory_shortage(MemoryError())
+    assert is_memory_shortage(MemoryError()) and is_memory_shortage(RuntimeError("could not create a primitive"))
+    assert not is_memory_shortage(RuntimeError("could not create a primitive descriptor for a matmul"))
     assert not is_memory_shortage(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert not is_memory_shortage(ValueError("out of memory"))
+    failed = SystemError("<function _find_and_load> returned NULL without setting an exception")
+    for limited in (True, False):
+        monkeypatch.setattr(errors, "is_memory_limited", lambda limited=limited: limited)
+        assert is_memory_shortage(failed) is limited
     assert memory.free_memory(CPU) is None or memory.free_memory(CPU) > 0

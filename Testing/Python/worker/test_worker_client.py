@@ -239,6 +239,12 @@ def test_behind_slicers_launcher_a_death_is_told_by_its_traces(
     assert said in Path(caught.value.log).read_text(encoding="utf-8")
 
 
+def test_a_library_that_ends_the_process_for_memory() -> None:
+    said = "OpenBLAS error: Memory allocation still failed after 10 retries, giving up."
+    assert deaths.describe_death(1, [said], "")[0] == deaths.MEMORY_RAN_OUT
+    assert deaths.describe_death(1, ["ImportError: no torch"], "")[0] != deaths.MEMORY_RAN_OUT
+
+
 def test_scarce_memory_of_a_control_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A container's own limit, where the computer has memory to spare; pages of files that can be dropped are free."""
     (tmp_path / "meminfo").write_text(meminfo(available=8_000_000))
