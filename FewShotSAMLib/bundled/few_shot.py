@@ -41,7 +41,7 @@ class BundledFewShot(HeadMethod):
     corrects = True
     splits = True
     slice_cost = 8.0  # encoding, priors, two passes of the decoder
-    learning_cost = 5000.0  # of the networks on two cores, however many segments
+    learning_cost = 3300.0  # of the networks on two cores, however many segments
     segment_share = 0.8  # the decoder is asked once per segment
 
     def plan(self, architecture: Architecture, faithful: bool, warm: bool, steps: int | None) -> Training:
