@@ -257,4 +257,8 @@ class Page:
         start = time.monotonic()
         while (passed := time.monotonic() - start) < seconds:
             self.page.mouse.wheel(0, -120)
-        return float(self.page.evaluate("() => window.counted")) / passed
+        counted = float(self.page.evaluate("() => window.counted"))
+        at = None
+        while at != (at := self.state("at_axial")):  # turns that wait to be shown would undo what comes next
+            self.page.wait_for_timeout(700)
+        return counted / passed
