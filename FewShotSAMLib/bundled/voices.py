@@ -22,8 +22,7 @@ _omitted: ContextVar[str] = ContextVar("omitted", default="")
 @contextmanager
 def omitting(voice: str) -> Iterator[None]:
     """Answer without one of VOICES within this block. Raises KeyError where there is no such voice."""
-    assert VOICES[voice]
-    token = _omitted.set(voice)
+    token = _omitted.set(_known(voice))
     try:
         yield
     finally:
@@ -32,4 +31,10 @@ def omitting(voice: str) -> Iterator[None]:
 
 def is_heard(voice: str) -> bool:
     """Whether a voice takes part: always, but within `omitting`. Raises KeyError where there is no such voice."""
-    return bool(VOICES[voice]) and _omitted.get() != voice
+    return _omitted.get() != _known(voice)
+
+
+def _known(voice: str) -> str:
+    if voice not in VOICES:
+        raise KeyError(voice)
+    return voice
