@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,24 +21,28 @@ def geodesic_prior(image: Tensor, inside: Tensor, outside: Tensor, slice_step: f
     """How much nearer each voxel is to the structure's painted pixels than to others: (D, H, W) in -1..1.
 
     image (D, H, W) in 0..1; inside and outside (C, D, H, W) are the painted pixels in and around each of C structures;
-    slice_step is the distance of slices in pixels. Returns (C, D, H, W); 0 where neither can be reached.
+    slice_step is the distance of slices in pixels. All on the CPU. Returns (C, D, H, W); 0 where neither can be
+    reached.
 
     Grow from seeds (Zhu et al., An effective interactive medical image segmentation method using fast GrowCut, 2014)
     labels voxels by the same comparison; here the difference itself is kept, as a hint of how sure it is. Sweeps over
     the axes replace the priority queue (Toivanen, New geodesic distance transforms for gray-scale images, 1996).
     """
-    seeds = torch.cat([inside, outside])
-    distance = torch.where(seeds, 0.0, FAR)
+    distance = torch.where(torch.cat([inside, outside]), 0.0, FAR)
     for _ in range(ROUNDS):
         for axis, step in ((1, slice_step), (2, 1.0), (3, 1.0)):
-            _sweep(distance, image, axis, step)
+            _sweep(distance.numpy(), image.numpy(), axis, step)
     near, far = distance.chunk(2)
     return ((far - near) / (far + near).clamp_min(1e-6)).clamp(-1, 1)
 
 
-def _sweep(distance: Tensor, image: Tensor, axis: int, step: float) -> None:
-    """Relax `distance` (N, D, H, W) in place along one axis, forwards and backwards, straight and diagonally."""
-    planes, greys = distance.movedim(axis, 0), image.movedim(axis - 1, 0)
+def _sweep(distance: np.ndarray, image: np.ndarray, axis: int, step: float) -> None:
+    """Relax `distance` (N, D, H, W) in place along one axis, forwards and backwards, straight and diagonally.
+
+    Planes are small, so that NumPy is faster than torch; they are laid one after the other first.
+    """
+    planes = np.ascontiguousarray(np.moveaxis(distance, axis, 0))
+    greys = np.ascontiguousarray(np.moveaxis(image, axis - 1, 0))
     shifts = _shifts(axis, step)
     # A way to the next plane costs the same in both directions: computed once for the whole volume.
     costs = [_costs(greys, shift, length) for shift, length in shifts]
@@ -44,6 +51,7 @@ def _sweep(distance: Tensor, image: Tensor, axis: int, step: float) -> None:
         _relax(planes[index], planes[index - 1], [cost[index - 1] for cost in costs], shifts, forwards=True)
     for index in range(count - 2, -1, -1):
         _relax(planes[index], planes[index + 1], [cost[index] for cost in costs], shifts, forwards=False)
+    np.moveaxis(distance, axis, 0)[...] = planes
 
 
 def _shifts(axis: int, step: float) -> list[tuple[tuple[int, int], float]]:
@@ -56,17 +64,17 @@ def _shifts(axis: int, step: float) -> list[tuple[tuple[int, int], float]]:
     return [((0, across), (1.0 + across**2) ** 0.5) for across in (-1, 0, 1)]
 
 
-def _costs(greys: Tensor, shift: tuple[int, int], length: float) -> Tensor:
+def _costs(greys: np.ndarray, shift: tuple[int, int], length: float) -> np.ndarray:
     """Cost of the way from pixel p of plane i to pixel p + shift of plane i + 1, where both are in the image."""
     here, there = _overlap(shift, greys.shape[-2:])
-    change = (greys[(slice(1, None), *there)] - greys[(slice(None, -1), *here)]).abs_()
-    return change.mul_(INTENSITY_WEIGHT).add_(STEP_COST * length)
+    change = np.abs(greys[(slice(1, None), *there)] - greys[(slice(None, -1), *here)])
+    return np.float32(INTENSITY_WEIGHT) * change + np.float32(STEP_COST * length)
 
 
 def _relax(
-    target: Tensor,
-    source: Tensor,
-    costs: list[Tensor],
+    target: np.ndarray,
+    source: np.ndarray,
+    costs: list[np.ndarray],
     shifts: list[tuple[tuple[int, int], float]],
     forwards: bool,
 ) -> None:
@@ -75,10 +83,10 @@ def _relax(
         here, there = _overlap(shift, target.shape[-2:])
         since, to = (here, there) if forwards else (there, here)
         reached = target[(slice(None), *to)]
-        torch.minimum(reached, source[(slice(None), *since)] + cost, out=reached)
+        np.minimum(reached, source[(slice(None), *since)] + cost, out=reached)
 
 
-def _overlap(shift: tuple[int, int], shape: torch.Size) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+def _overlap(shift: tuple[int, int], shape: Sequence[int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     """The pixels p for which p + shift is in the image, too; and these p + shift."""
     (rows, columns), (down, across) = shape, shift
     here = slice(max(-down, 0), rows - max(down, 0)), slice(max(-across, 0), columns - max(across, 0))

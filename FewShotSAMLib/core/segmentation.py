@@ -176,7 +176,8 @@ def _to_labels(voxels: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray]:
         for plane, raw in zip(layer, stored, strict=True):
             if layers is not voxels:
                 plane[...] = np.rint(raw) if raw.dtype.kind == "f" else raw
-            present[plane] = True
+            if plane.any():  # most slices of an annotation are not painted
+                present[np.flatnonzero(np.bincount(plane.ravel()))] = True
     seen[:, 0] = False
     return layers, seen
 

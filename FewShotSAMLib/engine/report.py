@@ -87,7 +87,8 @@ def segment_report(segmentation: Segmentation, annotation: Annotation | None) ->
     voxel_ml = float(np.prod(segmentation.geometry.spacing)) / 1000.0
     rows = []
     for label, segment in enumerate(segmentation.segments):
-        voxels = int(np.count_nonzero(segmentation.layers[segment.layer] == segment.label_value))
+        layer = segmentation.layers[segment.layer]
+        voxels = sum(int(np.count_nonzero(plane == segment.label_value)) for plane in layer)  # no copy of the volume
         rows.append(
             {
                 "name": segment.name,
