@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from types import EllipsisType
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ STEP_COST = 0.01
 ROUNDS = 2
 """Sweeps along every axis, there and back. Ways that turn back more often are found too long, never too short."""
 FAR = 1e4
+
+Pixels = tuple[EllipsisType, slice, slice]
 
 
 def geodesic_prior(image: Tensor, inside: Tensor, outside: Tensor, slice_step: float) -> Tensor:
@@ -43,14 +45,17 @@ def _sweep(distance: np.ndarray, image: np.ndarray, axis: int, step: float) -> N
     """
     planes = np.ascontiguousarray(np.moveaxis(distance, axis, 0))
     greys = np.ascontiguousarray(np.moveaxis(image, axis - 1, 0))
-    shifts = _shifts(axis, step)
     # A way to the next plane costs the same in both directions: computed once for the whole volume.
-    costs = [_costs(greys, shift, length) for shift, length in shifts]
+    ways = [_way(greys, shift, length) for shift, length in _shifts(axis, step)]
     count = len(planes)
     for index in range(1, count):
-        _relax(planes[index], planes[index - 1], [cost[index - 1] for cost in costs], shifts, forwards=True)
+        for here, there, costs in ways:
+            reached = planes[index][there]
+            np.minimum(reached, planes[index - 1][here] + costs[index - 1], out=reached)
     for index in range(count - 2, -1, -1):
-        _relax(planes[index], planes[index + 1], [cost[index] for cost in costs], shifts, forwards=False)
+        for here, there, costs in ways:
+            reached = planes[index][here]
+            np.minimum(reached, planes[index + 1][there] + costs[index], out=reached)
     np.moveaxis(distance, axis, 0)[...] = planes
 
 
@@ -64,31 +69,14 @@ def _shifts(axis: int, step: float) -> list[tuple[tuple[int, int], float]]:
     return [((0, across), (1.0 + across**2) ** 0.5) for across in (-1, 0, 1)]
 
 
-def _costs(greys: np.ndarray, shift: tuple[int, int], length: float) -> np.ndarray:
-    """Cost of the way from pixel p of plane i to pixel p + shift of plane i + 1, where both are in the image."""
-    here, there = _overlap(shift, greys.shape[-2:])
-    change = np.abs(greys[(slice(1, None), *there)] - greys[(slice(None, -1), *here)])
-    return np.float32(INTENSITY_WEIGHT) * change + np.float32(STEP_COST * length)
+def _way(greys: np.ndarray, shift: tuple[int, int], length: float) -> tuple[Pixels, Pixels, np.ndarray]:
+    """The pixels p of a plane for which p + shift is in the next, too; these p + shift; and what the way costs from
+    each plane to the next."""
+    rows, columns = (
+        (slice(max(-by, 0), side - max(by, 0)), slice(max(by, 0), side + min(by, 0)))
+        for by, side in zip(shift, greys.shape[-2:], strict=True)
+    )
+    here, there = ((..., row, column) for row, column in zip(rows, columns, strict=True))
+    change = np.abs(greys[1:][there] - greys[:-1][here])
+    return here, there, np.float32(INTENSITY_WEIGHT) * change + np.float32(STEP_COST * length)
 
-
-def _relax(
-    target: np.ndarray,
-    source: np.ndarray,
-    costs: list[np.ndarray],
-    shifts: list[tuple[tuple[int, int], float]],
-    forwards: bool,
-) -> None:
-    """Shorten the distances of one plane (N, A, B) by ways over its neighbour."""
-    for (shift, _), cost in zip(shifts, costs, strict=True):
-        here, there = _overlap(shift, target.shape[-2:])
-        since, to = (here, there) if forwards else (there, here)
-        reached = target[(slice(None), *to)]
-        np.minimum(reached, source[(slice(None), *since)] + cost, out=reached)
-
-
-def _overlap(shift: tuple[int, int], shape: Sequence[int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """The pixels p for which p + shift is in the image, too; and these p + shift."""
-    (rows, columns), (down, across) = shape, shift
-    here = slice(max(-down, 0), rows - max(down, 0)), slice(max(-across, 0), columns - max(across, 0))
-    there = slice(max(down, 0), rows + min(down, 0)), slice(max(across, 0), columns + min(across, 0))
-    return here, there

@@ -34,6 +34,8 @@ PLANE = 160
 KINDS = ("solid", "tube", "ring", "sheet", "parts", "organ")
 """What the wanted structure may be: compact; long or branching; a wall or what it encloses; flat; many small parts;
 wall, contents and gas together."""
+BRANCHING = "branching"
+"""Of tubes those that branch."""
 OFTEN = (0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5)
 """Kinds as often as they are drawn."""
 FINER = 2
@@ -80,10 +82,10 @@ class Tissues:
         return Tissues(means.clamp(0, 1), self.deviations * dice.log_uniform(0.7, 1.4), self.inverted, self.like)
 
 
-def synthesise(dice: Dice, pair: bool = False) -> SyntheticVolume:
-    """One random volume, with another body where a pair is asked for; tries until the target spans enough slices to be
-    propagated."""
-    kind = KINDS[OFTEN[dice.integer(0, len(OFTEN) - 1)]]
+def synthesise(dice: Dice, pair: bool = False, kind: str | None = None) -> SyntheticVolume:
+    """One random volume, of a random kind unless one of KINDS or BRANCHING is asked for, with another body where a pair
+    is; tries until the target spans enough slices to be propagated."""
+    kind = kind or KINDS[OFTEN[dice.integer(0, len(OFTEN) - 1)]]
     while True:
         slice_step = dice.log_uniform(0.8, 10.0)
         depth = max(7, min(40, round(dice.uniform(70, 190) / slice_step)))
@@ -176,8 +178,8 @@ def _object(dice: Dice, space: Space, slice_step: float, kind: str) -> list[tupl
     size = dice.log_uniform(9, 50)
     if kind == "solid":
         return [(_compact(dice, space, size, slice_step), True)]
-    if kind == "tube":
-        if dice.chance(0.3):
+    if kind in ("tube", BRANCHING):
+        if kind == BRANCHING or dice.chance(0.3):
             return [(branching(dice, space, max(4.0, size / 4)), True)]
         return [(tube(dice, space, max(4.0, size / 2.5)), True)]
     if kind == "sheet":
