@@ -79,4 +79,3 @@ def _way(greys: np.ndarray, shift: tuple[int, int], length: float) -> tuple[Pixe
     here, there = ((..., row, column) for row, column in zip(rows, columns, strict=True))
     change = np.abs(greys[1:][there] - greys[:-1][here])
     return here, there, np.float32(INTENSITY_WEIGHT) * change + np.float32(STEP_COST * length)
-

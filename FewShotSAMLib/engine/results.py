@@ -96,11 +96,11 @@ def fill_in(
     so are segments known on these."""
     layers = segmentation.layers.copy()
     classes = np.moveaxis(prediction.classes, axis, 0)
-    for label, segment in enumerate(segmentation.segments, start=1):
-        layer = np.moveaxis(layers[segment.layer], axis, 0)
-        for index in indices:
+    for index in [index for index in indices if classes[index].any()]:
+        for label, segment in enumerate(segmentation.segments, start=1):
             if annotation is None or label in annotation.unknown(index):
-                np.copyto(layer[index], segment.label_value, where=classes[index] == label)
+                layer = np.moveaxis(layers[segment.layer], axis, 0)[index]
+                np.copyto(layer, segment.label_value, where=classes[index] == label)
     return replace(segmentation, layers=layers)
 
 

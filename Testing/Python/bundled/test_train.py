@@ -1,10 +1,13 @@
 """Synthetic anatomy, episodes, and training that can be stopped and goes on."""
 
+import runpy
 from pathlib import Path
 
 import pytest
 import torch
 
+from FewShotSAMLib.benchmark.protocol import choose_slices
+from FewShotSAMLib.benchmark.tasks import read_image_of, read_tasks, read_truth
 from FewShotSAMLib.bundled.train.anatomy import KINDS, synthesise
 from FewShotSAMLib.bundled.train.episodes import SIDES, make_episode
 from FewShotSAMLib.bundled.train.library import VALIDATION_FIRST, EpisodeLibrary
@@ -14,6 +17,7 @@ from FewShotSAMLib.bundled.train.trainer import Recipe, Trainer, paired, summary
 from FewShotSAMLib.sam.checkpoint import load_sam
 from FewShotSAMLib.sam.registry import get_spec
 
+SYNTHETIC_TASKS = Path(__file__).parents[2] / "Benchmark" / "synthetic_tasks.py"
 EPISODES = 2
 RECIPE = Recipe(seed=3, steps=4, batch=1, window=EPISODES, uses=100, queries=2)
 
@@ -134,3 +138,16 @@ def test_exported_weights_load_as_the_registered_encoder(library: EpisodeLibrary
     mine = dict(trainer.averaged.encoder.named_parameters())
     for name, parameter in sam.image_encoder.named_parameters():
         torch.testing.assert_close(parameter, mine[name], rtol=1e-3, atol=1e-3)
+
+
+def test_synthetic_tasks_are_there_for_the_benchmark_the_same_each_time(tmp_path: Path) -> None:
+    make_tasks = runpy.run_path(str(SYNTHETIC_TASKS))["make_tasks"]
+    tasks = read_tasks(make_tasks(tmp_path / "made", 1), tmp_path / "made")
+    assert [task.structure for task in tasks] == ["scattered", "branching", "hollow"]
+    for task in tasks:
+        volume = read_image_of(task, tmp_path / "made")
+        truth = read_truth(task, tmp_path / "made", volume.geometry)
+        assert choose_slices(truth.mask(truth.segments[0]), task.axis, 3) is not None
+    make_tasks(tmp_path / "again", 1)
+    for path in (tmp_path / "made").iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()

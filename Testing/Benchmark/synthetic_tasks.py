@@ -1,0 +1,66 @@
+"""Tasks for `fewshotsam benchmark` of what the bundled model finds hard: scattered, branching and hollow structures.
+
+    python Testing/Benchmark/synthetic_tasks.py FOLDER
+    fewshotsam benchmark --tasks FOLDER/tasks.toml --methods few-shot,grow-from-seeds --k 3 --output results
+
+The generator is that of the pretraining, with seeds that it never draws. The same numbers give the same volumes.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from FewShotSAMLib.bundled.train.anatomy import BRANCHING, synthesise
+from FewShotSAMLib.bundled.train.shapes import Dice
+from FewShotSAMLib.core import write_image
+from FewShotSAMLib.core.geometry import Geometry
+
+FIRST_SEED = 9_000_000_000
+"""Beyond the seeds of the pretraining."""
+KINDS = {"scattered": "parts", "branching": BRANCHING, "hollow": "ring"}
+"""What the generator calls them."""
+GREY = 1000
+"""Grey values from 0 to this."""
+TASK = """[[task]]
+name = "{name}"
+image = "{name}-image.nrrd"
+labels = "{name}-labels.nrrd"
+values = [1]
+axis = 0
+modality = "{like}"
+structure = "{structure}"
+
+"""
+
+
+def make_tasks(folder: Path, count: int) -> Path:
+    """Write so many volumes of each structure with their labels, and the tasks file, whose path comes back."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tasks = []
+    for row, (structure, kind) in enumerate(KINDS.items()):
+        for number in range(count):
+            dice = Dice(torch.Generator().manual_seed(FIRST_SEED + 1000 * row + number))
+            volume, name = synthesise(dice, kind=kind), f"{structure}-{number + 1:02d}"
+            size = (volume.image.shape[2], volume.image.shape[1], volume.image.shape[0])
+            geometry = Geometry(size, (1.0, 1.0, volume.slice_step))
+            image = (volume.image * GREY).round().numpy().astype(np.int16)
+            write_image(image, geometry, folder / f"{name}-image.nrrd")
+            write_image(volume.target.numpy().astype(np.uint8), geometry, folder / f"{name}-labels.nrrd")
+            tasks.append(TASK.format(name=name, like=volume.like, structure=structure))
+    (folder / "tasks.toml").write_text("".join(tasks))
+    return folder / "tasks.toml"
+
+
+def main() -> None:
+    """Make them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--count", type=int, default=10, help="volumes of each structure")
+    options = parser.parse_args()
+    print(make_tasks(options.folder, options.count))
+
+
+if __name__ == "__main__":
+    main()
