@@ -21,11 +21,14 @@ from FewShotSAMLib.bundled.voices import is_heard
 
 FADE = 0.5
 """Pixels by which a shape shrinks at least per pixel of way beyond the outermost painted slice."""
-FADE_ALONE = 0.25
+FADE_ALONE = 0.1
 """The same where the segment is painted on a single slice: that lies in the middle of it rather than near its end.
 Between the two where several are painted that lie closer together than the segment's radius."""
-FARTHEST = 6.0
-"""Beyond the outermost exemplar that shows it, a structure is looked for over this many times its radius there."""
+FADE_TOLD = 0.05
+"""And where its other end was declared: this one would have been, too, were it in the volume."""
+FARTHEST = 3.0
+"""Beyond the outermost exemplar that shows it, a structure is looked for over this many times the way on which a shape
+of its radius there fades away."""
 LEAST_WAY = 32.0
 """But at least over this many pixels."""
 FLOWS_AT_ONCE = 64
@@ -107,6 +110,7 @@ class Priors:
         self._flows = flows
         self._spreads = (painted.spreads() if spreads is None else spreads).view(-1, 1, 1)
         self._is_declared_empty = painted.ends().cpu()
+        self._alone = torch.where(self._is_declared_empty.any(0), FADE_TOLD, FADE_ALONE).view(-1, 1, 1)
         self._distances = torch.stack([torch.stack([signed_distance(m) for m in masks]) for masks in painted.masks])
         self._radii = self._distances.amax((-2, -1)).clamp_min(0)
         self._gaps: dict[tuple[int | None, int | None], Gap] = {}
@@ -120,7 +124,7 @@ class Priors:
         if radius <= 0:
             return False
         way = abs(index - self.painted.slices[sides[0]]) * self.painted.slice_step
-        return len(sides) == 2 or way <= max(LEAST_WAY, FARTHEST * radius)
+        return len(sides) == 2 or way <= float(self._reach(sides[0])[label - 1])
 
     def maps(self, index: int) -> Tensor:
         """(C, len(KINDS), H, W) of one slice, each about -4..4, positive inside."""
@@ -148,8 +152,8 @@ class Priors:
 
     def _explored(self, around: Neighbours) -> Gap:
         """The gap between these exemplars, which belong to it."""
-        known, radius = self.painted.slices, float(self._radii[_sides(around)].max())
-        reach = math.ceil(max(LEAST_WAY, FARTHEST * radius) / self.painted.slice_step)
+        known = self.painted.slices
+        reach = math.ceil(float(self._reach(_sides(around)[0]).max()) / self.painted.slice_step)
         first = max(0, known[_only(around)] - reach) if around.below is None else known[around.below]
         last = min(self.depth - 1, known[_only(around)] + reach) if around.above is None else known[around.above]
         carried: dict[tuple[int, int], Tensor] = {}
@@ -181,8 +185,8 @@ class Priors:
             (side,) = _sides(around)
             way = abs(index - self.painted.slices[side]) * self.painted.slice_step
             radius = shapes[0].amax((-2, -1), keepdim=True).clamp_min(1)
-            fade = FADE + (FADE_ALONE - FADE) * _closeness(self._spreads, radius)
-            return (shapes[0] - torch.maximum(fade * way, self._foretold(around, radius, way))).clamp(-REACH, REACH)
+            shrunk = torch.maximum(self._fade(radius) * way, self._foretold(around, radius, way))
+            return (shapes[0] - shrunk).clamp(-REACH, REACH)
         below, above = shapes
         first, last = _sides(around)
         gap = (self.painted.slices[last] - self.painted.slices[first]) * self.painted.slice_step
@@ -191,6 +195,15 @@ class Priors:
         blended = torch.where(ends, self._ending(below, around.share, gap, last), blended)
         blended = torch.where(begins, self._ending(above, 1 - around.share, gap, first), blended)
         return blended.clamp(-REACH, REACH)
+
+    def _fade(self, radius: Tensor) -> Tensor:
+        """Pixels (C, 1, 1) by which shapes of a radius shrink per pixel of way beyond the outermost exemplar."""
+        return FADE + (self._alone - FADE) * _closeness(self._spreads, radius)
+
+    def _reach(self, side: int) -> Tensor:
+        """Pixels (C,) of way beyond an outermost exemplar over which segments are looked for."""
+        radius = self._radii[side].view(-1, 1, 1)
+        return (FARTHEST * radius / self._fade(radius.clamp_min(1))).clamp_min(LEAST_WAY).flatten()
 
     def _foretold(self, around: Neighbours, radius: Tensor, way: float) -> Tensor:
         """Pixels (C, 1, 1) by which shapes of a radius shrink on a way beyond the outermost exemplar, going by how fast

@@ -139,7 +139,17 @@ def test_beyond_a_single_painted_slice_a_shape_fades_more_slowly() -> None:
     assert 0.85 * area(alone) < area(close) < area(alone)
     empty_beside = masks.clone()
     empty_beside[2] = False
-    assert area(priors_of(image, painted(empty_beside, (2, 4)))) == area(alone)
+    told = priors_of(image, painted(empty_beside, (2, 4)))  # the other end would have been declared as well
+    assert area(alone) < area(told) <= int(masks[0].sum())
+    other = Painted((2, 4), empty_beside[[2, 4]].float().unsqueeze(1), 2.0, torch.zeros(2, 1, dtype=torch.bool))
+    assert area(priors_of(image, other)) == area(alone)
+
+
+def test_beyond_a_single_painted_slice_a_structure_is_looked_for_as_far_as_its_shape_goes() -> None:
+    masks = disc(24, 24, 6).expand(60, -1, -1)
+    priors = priors_of(torch.full((60, SIDE, SIDE), 0.5), painted(masks, (5,)))
+    held = [index for index in range(60) if of_kind(priors.maps(index), "interpolation").any()]
+    assert held[-1] > 25 and priors.may_contain(1, held[-1])
 
 
 @pytest.mark.parametrize("centre", [20.0, 23.0])
