@@ -13,8 +13,10 @@ import slicer
 from harness.scene import EditorWidget, add_segmentation, add_volume, paint, stored, voxels
 from warm import BriefClient, WarmClient
 
-from FewShotSAMLib.core import Geometry, dice, read_segmentation
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.metrics import dice
+from FewShotSAMLib.core.segmentation import read_segmentation
 from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.mrml.scripting import Application, Result, Scripting
 from FewShotSAMLib.worker import WorkerClient

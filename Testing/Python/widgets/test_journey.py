@@ -11,7 +11,7 @@ import slicer
 from journey import LONGEST_TURN_S, PAINTED, STRAIGHT, Journey, ellipsoid, imageOf
 from warm import BriefClient
 
-from FewShotSAMLib.core import dice
+from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.workflow import State
 
 

@@ -10,7 +10,8 @@ import pytest
 from journey import LONGEST_TURN_S, Journey, ellipsoid
 from warm import BriefClient
 
-from FewShotSAMLib.core import Geometry, dice
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.workflow import State
 
 SHAPE = (300, 512, 512)
