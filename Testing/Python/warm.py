@@ -14,16 +14,13 @@ from FewShotSAMLib.worker.server import Server
 
 class BriefServer(Server):
     def _job(self, command):
-        job = super()._job(command)
-        if self._jobs is not None:  # the engine is there
-            from FewShotSAMLib.bundled import fusion_head
-            from FewShotSAMLib.methods.interface import Schedule, Training
-            fusion_head.FOREIGN_TRAINING = Training(Schedule(steps=2, learning_rate=1e-3))
-        return job
+        if command != "read_volume" and "brief" not in sys.modules:
+            import brief
+            brief.be_brief()
+        return super()._job(command)
 
 sys.exit(BriefServer().run())
 """
-"""What a saved model learns for other volumes would take a minute; a test of that has a process of its own."""
 
 
 class BriefClient(WorkerClient):
@@ -31,7 +28,8 @@ class BriefClient(WorkerClient):
 
     def __init__(self, python: str, home: Path, steps: int | None) -> None:
         folders = {"FEWSHOTSAM_HOME": str(home), "FEWSHOTSAM_CACHE": str(home / "cache")}
-        super().__init__(python, {**os.environ, **folders}, arguments=("-P", "-c", SERVER))
+        environment = {**os.environ, **folders, "PYTHONPATH": str(Path(__file__).parent)}
+        super().__init__(python, environment, arguments=("-P", "-c", SERVER))
         self.steps = steps
 
     def request(self, command: str, parameters: Mapping[str, Any] | None = None) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from brief import brief_specs
 
 from FewShotSAMLib.benchmark.tasks import read_image_of, read_tasks, read_truth
 from FewShotSAMLib.bundled import fusion_head
@@ -120,8 +121,8 @@ def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small_vit(small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Parameters of a job on a small network of the official classes with vit_b's layout and random weights."""
-    known = registry.all_specs()
-    monkeypatch.setattr(registry, "all_specs", lambda: (*known, SMALL))
+    specs = (*brief_specs(), SMALL)
+    monkeypatch.setattr(registry, "all_specs", lambda: specs)
     return {"encoder": "small", "checkpoint": str(small_checkpoint), "precision": "fp32"}
 
 

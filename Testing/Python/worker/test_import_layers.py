@@ -107,7 +107,8 @@ A_RUN = """
 import FewShotSAMLib
 from FewShotSAMLib.core import painting, phantom
 volume, truth = phantom.ct_phantom((6, 40, 48), seed=3)
-FewShotSAMLib.propagate(volume, painting.keep_slices(truth, 0, (2, 4), ("liver",)), steps=1, no_cache=True, device="cpu")
+painted = painting.keep_slices(truth, 0, (2, 4), ("liver",))
+FewShotSAMLib.propagate(volume, painted, steps=1, no_cache=True, device="cpu")
 """
 
 
