@@ -56,6 +56,14 @@ def warm_client(warm_process: WarmClient, request: pytest.FixtureRequest) -> Ite
     warm_process.close()
 
 
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs in this process are brief: see there."""
+    from brief import be_brief
+
+    be_brief(monkeypatch.setattr)
+
+
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No test reads or fills the user's own caches, models and logs."""

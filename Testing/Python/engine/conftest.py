@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from brief import brief_specs
 
 from FewShotSAMLib.benchmark.tasks import read_image_of, read_tasks, read_truth
-from FewShotSAMLib.bundled import fusion_head
 from FewShotSAMLib.core.annotation import Annotation, annotate
 from FewShotSAMLib.core.errors import CancelledError
 from FewShotSAMLib.core.geometry import Geometry
@@ -24,7 +22,6 @@ from FewShotSAMLib.engine.context import JobContext, StageTimer
 from FewShotSAMLib.engine.jobs import propagate
 from FewShotSAMLib.engine.request import ComputeOptions
 from FewShotSAMLib.engine.volume_run import VolumeRun
-from FewShotSAMLib.methods.interface import Schedule, Training
 from FewShotSAMLib.sam import registry
 from FewShotSAMLib.sam.encoder import Encoder, load_encoder
 from FewShotSAMLib.sam.registry import Architecture, build_sam, get_spec
@@ -73,9 +70,8 @@ class StopAt(JobContext):
 
 
 @pytest.fixture(autouse=True)
-def brief_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a saved model learns for other volumes takes two steps; a test that needs more sets it."""
-    monkeypatch.setattr(fusion_head, "FOREIGN_TRAINING", Training(Schedule(steps=2, learning_rate=1e-3)))
+def quality(brief: None) -> None:
+    """Runs are brief; tests of how good answers are have another fixture of this name."""
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +117,7 @@ def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small_vit(small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Parameters of a job on a small network of the official classes with vit_b's layout and random weights."""
-    specs = (*brief_specs(), SMALL)
+    specs = (*registry.all_specs(), SMALL)
     monkeypatch.setattr(registry, "all_specs", lambda: specs)
     return {"encoder": "small", "checkpoint": str(small_checkpoint), "precision": "fp32"}
 
