@@ -5,31 +5,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import brief
+
 from FewShotSAMLib.worker import WorkerClient
 from FewShotSAMLib.worker.protocol import Event
 
-SERVER = """
-import sys
-from FewShotSAMLib.worker.server import Server
-
-class BriefServer(Server):
-    def _job(self, command):
-        if command != "read_volume" and "brief" not in sys.modules:
-            import brief
-            brief.be_brief()
-        return super()._job(command)
-
-sys.exit(BriefServer().run())
-"""
-
 
 class BriefClient(WorkerClient):
-    """Its runs take `steps` of learning: few where a test is not about the result; None for as many as asked."""
+    """Its runs are brief, see there, and take `steps` of learning; None for as many as asked."""
 
     def __init__(self, python: str, home: Path, steps: int | None) -> None:
         folders = {"FEWSHOTSAM_HOME": str(home), "FEWSHOTSAM_CACHE": str(home / "cache")}
-        environment = {**os.environ, **folders, "PYTHONPATH": str(Path(__file__).parent)}
-        super().__init__(python, environment, arguments=("-P", "-c", SERVER))
+        super().__init__(python, {**os.environ, **folders}, arguments=("-P", brief.__file__))
         self.steps = steps
 
     def request(self, command: str, parameters: Mapping[str, Any] | None = None) -> str:
