@@ -60,8 +60,11 @@ $(SLICER_STAMP): pyproject.toml
 web: $(STAMP) $(WEB_STAMP)
 	@echo "Start it: $(WEB_VENV)/bin/fewshotsam web VOLUME"
 
+# Each test has a server and a browser's window of its own, so that two can run beside each other.
 web-test: web
-	FEWSHOTSAM_PYTHON=$(abspath $(BIN)/python) $(WEB_VENV)/bin/python -m pytest Testing/Python/web
+	OMP_NUM_THREADS=1 FEWSHOTSAM_PYTHON=$(abspath $(BIN)/python) \
+		$(WEB_VENV)/bin/python -m pytest -m "not quiet" -n 2 --dist worksteal Testing/Python/web
+	FEWSHOTSAM_PYTHON=$(abspath $(BIN)/python) $(WEB_VENV)/bin/python -m pytest -m quiet Testing/Python/web
 
 $(WEB_STAMP): pyproject.toml
 	$(PYTHON) -m venv $(WEB_VENV)
