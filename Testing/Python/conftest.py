@@ -14,8 +14,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 LONGEST_FIRST = (
-    *("test_in_pyqt5.py", "test_in_pyside6.py", "test_faults.py", "test_interruptions.py", "test_session.py"),
-    *("test_guided.py", "test_methods.py"),
+    *("test_in_pyqt5.py", "test_in_pyside6.py", "test_faults.py", "test_jobs.py", "test_pretended_cuda.py"),
+    *("test_guided.py", "test_learned.py", "test_interruptions.py", "test_session.py", "test_train.py"),
 )
 
 

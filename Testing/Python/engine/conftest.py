@@ -69,9 +69,16 @@ class StopAt(JobContext):
             raise CancelledError("stopped")
 
 
+@pytest.fixture
+def full_size() -> None:
+    """For tests of how good answers are: runs are not brief."""
+
+
 @pytest.fixture(autouse=True)
-def quality(brief: None) -> None:
-    """Runs are brief; tests of how good answers are have another fixture of this name."""
+def mostly_brief(request: pytest.FixtureRequest) -> None:
+    """Runs are brief but for those tests."""
+    if "full_size" not in request.fixturenames:
+        request.getfixturevalue("brief")
 
 
 @pytest.fixture(scope="session")
