@@ -10,6 +10,9 @@ SLICER_PYTHON ?= $(firstword $(shell for each in python3.12 $(HOME)/.pyenv/versi
 SLICER_VENV   ?= .venv-slicer
 SLICER_STAMP  := $(SLICER_VENV)/.installed
 
+# How many processes test the browser app, 0 for this one.
+WEB_PROCESSES ?= 0
+
 # trame-slicer pins its own slicer-core and vtk. There is no torch in it: the background process has that of VENV.
 WEB_VENV   ?= .venv-web
 WEB_STAMP  := $(WEB_VENV)/.installed
@@ -60,8 +63,11 @@ $(SLICER_STAMP): pyproject.toml
 web: $(STAMP) $(WEB_STAMP)
 	@echo "Start it: $(WEB_VENV)/bin/fewshotsam web VOLUME"
 
+# Each test has a server and a browser's window of its own, so that several can run beside each other: WEB_PROCESSES=2.
 web-test: web
-	FEWSHOTSAM_PYTHON=$(abspath $(BIN)/python) $(WEB_VENV)/bin/python -m pytest Testing/Python/web
+	OMP_NUM_THREADS=1 FEWSHOTSAM_PYTHON=$(abspath $(BIN)/python) \
+		$(WEB_VENV)/bin/python -m pytest -m "not quiet" -n $(WEB_PROCESSES) --dist worksteal Testing/Python/web
+	FEWSHOTSAM_PYTHON=$(abspath $(BIN)/python) $(WEB_VENV)/bin/python -m pytest -m quiet Testing/Python/web
 
 $(WEB_STAMP): pyproject.toml
 	$(PYTHON) -m venv $(WEB_VENV)

@@ -24,6 +24,7 @@ from FewShotSAMLib.bundled.compact import Residual, convolution
 from FewShotSAMLib.bundled.voices import is_heard
 from FewShotSAMLib.methods.interface import Exemplar, Schedule, Task
 from FewShotSAMLib.methods.loss import merged_unknown, segmentation_loss
+from FewShotSAMLib.methods.optimiser import ScheduledAdamW
 from FewShotSAMLib.methods.repeatable import repeatable
 from FewShotSAMLib.sam.finite import finite_loss
 from FewShotSAMLib.sam.precision import processor_has
@@ -174,9 +175,7 @@ def _steps(network: nn.Module, lesson: Lesson, task: Task, number: int) -> Itera
     """The loss of each step, as it is made."""
     schedule = lesson.schedule
     generator = torch.Generator().manual_seed(task.seed + number * SEEDS_APART)
-    rate, decay = schedule.learning_rate, schedule.weight_decay
-    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay, fused=True)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule.factor)
+    optimiser = ScheduledAdamW([(network.parameters(), 1.0)], schedule, fused=True)
     draw = _views(lesson, task.device, generator)
     while True:
         images, targets, weights, unknown = next(draw)
@@ -184,11 +183,10 @@ def _steps(network: nn.Module, lesson: Lesson, task: Task, number: int) -> Itera
             logits = network(images)
         loss = segmentation_loss(merged_unknown(logits.float(), unknown), targets, weights)
         value = finite_loss(float(loss.detach()))
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), schedule.max_gradient)
         optimiser.step()
-        scheduler.step()
         yield value
 
 

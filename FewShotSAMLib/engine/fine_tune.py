@@ -8,6 +8,7 @@ from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.interface import Exemplar, Schedule
 from FewShotSAMLib.methods.loss import merged_unknown
+from FewShotSAMLib.methods.optimiser import ScheduledAdamW
 from FewShotSAMLib.methods.repeatable import repeatable
 from FewShotSAMLib.sam.finite import finite_loss
 
@@ -42,9 +43,7 @@ def fine_tune(
     device = next(head.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     parameters = head.trainable()
-    groups = [{"params": group, "lr": pace * schedule.learning_rate} for group, pace in head.paces()]
-    optimiser = torch.optim.AdamW(groups, weight_decay=schedule.weight_decay)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule.factor)
+    optimiser = ScheduledAdamW(head.paces(), schedule)
     losses: list[float] = []
     before, total = part or (0, schedule.steps)
     head.train()
@@ -54,12 +53,11 @@ def fine_tune(
             batch = draw(generator) if draw else draw_views(exemplars, schedule.batch, generator)
             loss = _loss(head, batch, generator, device)
             context.check()  # a step may take a second on a busy computer
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad()
             loss.backward()
             context.check()
             torch.nn.utils.clip_grad_norm_(parameters, schedule.max_gradient)
             optimiser.step()
-            scheduler.step()
             losses.append(finite_loss(float(loss.detach())))
             if step % REPORT_EVERY == 0:
                 context.metric("loss", losses[-1])

@@ -154,8 +154,13 @@ def _check_fits(spec: EncoderSpec, path: Path, state: StateDict) -> None:
 
 
 def _shapes(spec: EncoderSpec) -> dict[str, tuple[int, ...]]:
-    with torch.device("meta"):
-        return {name: tuple(tensor.shape) for name, tensor in build_sam(spec).state_dict().items()}
+    return {name: tuple(tensor.shape) for name, tensor in _outline(spec).state_dict().items()}
+
+
+def _outline(spec: EncoderSpec) -> Sam:
+    """The network, with no memory for its image encoder's weights; no random numbers are drawn."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        return build_sam(spec)
 
 
 def _difference(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> str:
@@ -205,8 +210,7 @@ def _check_finite(path: Path, state: StateDict) -> None:
 
 def _assemble(spec: EncoderSpec, state: StateDict) -> Sam:
     """The network around the loaded tensors, which become its parameters: no second copy, no random numbers drawn."""
-    with torch.device("meta"):
-        sam = build_sam(spec)
+    sam = _outline(spec)
     sam.load_state_dict({name: tensor.to(torch.float32).contiguous() for name, tensor in state.items()}, assign=True)
     # The two constants that Sam keeps out of its state dict.
     sam.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(-1, 1, 1), persistent=False)

@@ -129,11 +129,14 @@ def build_sam(spec: EncoderSpec) -> Sam:
     The layout of the state dict is that of the official checkpoints; where an encoder comes with decoder layers of its
     own, their weights are in `fusion` besides.
     """
+    import torch
+
     from FewShotSAMLib.sam.family import family_of
     from FewShotSAMLib.sam.modeling import Sam
 
     family = family_of(spec.architecture)
-    prompt_encoder, mask_decoder = build_decoder_parts(spec)
+    with torch.device("cpu"):  # small; without memory ("meta") torch would load its compiler to fill them: two seconds
+        prompt_encoder, mask_decoder = build_decoder_parts(spec)
     sam = Sam(
         image_encoder=family.image_encoder(spec.architecture),
         prompt_encoder=prompt_encoder,

@@ -23,18 +23,13 @@ import numpy as np
 
 from FewShotSAMLib.benchmark.classical import grow_from_seeds
 from FewShotSAMLib.benchmark.outcome import Settings
-from FewShotSAMLib.core import (
-    ct_phantom,
-    dice,
-    place_on,
-    read_segmentation,
-    read_volume,
-    write_image,
-    write_segmentation,
-)
 from FewShotSAMLib.core.annotation import annotate
+from FewShotSAMLib.core.image_io import write_image
+from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.painting import empty_neighbours, keep_slices, slices_to_paint
-from FewShotSAMLib.core.segmentation import Segmentation
+from FewShotSAMLib.core.phantom import ct_phantom
+from FewShotSAMLib.core.segmentation import Segmentation, place_on, read_segmentation, write_segmentation
+from FewShotSAMLib.core.volume import read_volume
 from FewShotSAMLib.worker.client import WorkerClient
 
 ORGANS = ("liver", "spleen", "left kidney")

@@ -14,8 +14,8 @@ import torch
 
 from FewShotSAMLib.bundled.train.anatomy import BRANCHING, synthesise
 from FewShotSAMLib.bundled.train.shapes import Dice
-from FewShotSAMLib.core import write_image
 from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.image_io import write_image
 
 FIRST_SEED = 9_000_000_000
 """Beyond the seeds of the pretraining."""

@@ -14,8 +14,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 LONGEST_FIRST = (
-    *("test_in_pyqt5.py", "test_in_pyside6.py", "test_faults.py", "test_interruptions.py", "test_session.py"),
-    *("test_guided.py", "test_methods.py"),
+    *("test_in_pyqt5.py", "test_in_pyside6.py", "test_faults.py", "test_jobs.py", "test_pretended_cuda.py"),
+    *("test_guided.py", "test_learned.py", "test_interruptions.py", "test_session.py", "test_train.py"),
 )
 
 
@@ -54,6 +54,14 @@ def warm_client(warm_process: WarmClient, request: pytest.FixtureRequest) -> Ite
     warm_process.steps = getattr(request.module, "STEPS", None)
     yield warm_process
     warm_process.close()
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs in this process are brief: see there."""
+    from brief import be_brief
+
+    be_brief(monkeypatch.setattr)
 
 
 @pytest.fixture(autouse=True)

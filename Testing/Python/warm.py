@@ -5,33 +5,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import brief
+
 from FewShotSAMLib.worker import WorkerClient
 from FewShotSAMLib.worker.protocol import Event
 
-SERVER = """
-import sys
-from FewShotSAMLib.worker.server import Server
-
-class BriefServer(Server):
-    def _job(self, command):
-        job = super()._job(command)
-        if self._jobs is not None:  # the engine is there
-            from FewShotSAMLib.bundled import fusion_head
-            from FewShotSAMLib.methods.interface import Schedule, Training
-            fusion_head.FOREIGN_TRAINING = Training(Schedule(steps=2, learning_rate=1e-3))
-        return job
-
-sys.exit(BriefServer().run())
-"""
-"""What a saved model learns for other volumes would take a minute; a test of that has a process of its own."""
-
 
 class BriefClient(WorkerClient):
-    """Its runs take `steps` of learning: few where a test is not about the result; None for as many as asked."""
+    """Its runs are brief, see there, and take `steps` of learning; None for as many as asked."""
 
     def __init__(self, python: str, home: Path, steps: int | None) -> None:
         folders = {"FEWSHOTSAM_HOME": str(home), "FEWSHOTSAM_CACHE": str(home / "cache")}
-        super().__init__(python, {**os.environ, **folders}, arguments=("-P", "-c", SERVER))
+        super().__init__(python, {**os.environ, **folders}, arguments=("-P", brief.__file__))
         self.steps = steps
 
     def request(self, command: str, parameters: Mapping[str, Any] | None = None) -> str:

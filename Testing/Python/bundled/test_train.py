@@ -1,6 +1,7 @@
 """Synthetic anatomy, episodes, and training that can be stopped and goes on."""
 
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from FewShotSAMLib.sam.registry import get_spec
 
 SYNTHETIC_TASKS = Path(__file__).parents[2] / "Benchmark" / "synthetic_tasks.py"
 EPISODES = 2
+SEEDS = {"tube": 0, "ring": 1, "solid": 3, "sheet": 15, "organ": 22, "parts": 23}
+"""The first that give a structure of each kind."""
 RECIPE = Recipe(seed=3, steps=4, batch=1, window=EPISODES, uses=100, queries=2)
 
 
@@ -34,16 +37,13 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> EpisodeLibrary:
     return made
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_a_synthetic_volume_holds_a_structure_worth_propagating(seed: int) -> None:
-    volume = synthesise(dice(seed))
-    assert volume.image.shape == volume.target.shape
-    assert float(volume.image.min()) >= 0 and float(volume.image.max()) <= 1 and float(volume.image.std()) > 0.01
-    assert int(volume.target.flatten(1).any(1).sum()) >= min(6, len(volume.target) - 1)
-
-
-def test_every_kind_of_structure_comes_up() -> None:
-    assert {synthesise(dice(seed)).kind for seed in range(24)} == set(KINDS)
+def test_synthetic_volumes_of_every_kind_hold_a_structure_worth_propagating() -> None:
+    assert SEEDS.keys() == set(KINDS)
+    for kind, seed in SEEDS.items():
+        volume = synthesise(dice(seed))
+        assert volume.kind == kind and volume.image.shape == volume.target.shape
+        assert float(volume.image.min()) >= 0 and float(volume.image.max()) <= 1 and float(volume.image.std()) > 0.01
+        assert int(volume.target.flatten(1).any(1).sum()) >= min(6, len(volume.target) - 1)
 
 
 def test_a_pair_shows_the_same_structure_in_two_bodies() -> None:
@@ -56,8 +56,9 @@ def test_a_pair_shows_the_same_structure_in_two_bodies() -> None:
 
 def test_a_trainer_lets_go_of_episodes_that_were_used(tmp_path: Path) -> None:
     made = EpisodeLibrary(tmp_path / "episodes", seed=3)
-    for number in range(4):
-        made.make(number)
+    made.make(0)
+    for number in range(1, 4):
+        shutil.copy(made.path(0), made.path(number))
     Trainer(Recipe(seed=3, steps=4, batch=2, window=2, uses=1.0, queries=2), made, tmp_path, torch.device("cpu"))
     made.forget_before(2)
     assert sorted(path.name for path in made.folder.iterdir()) == ["000000002.episode", "000000003.episode"]

@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+import brief
+import made_jobs
 import numpy as np
 import pytest
 from warm import BriefClient
@@ -21,6 +23,7 @@ def test_rows_are_what_the_commands_give_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker_python: str
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    made_jobs.use(Path(brief.__file__), monkeypatch)
     for name, seed in (("a", 0), ("b", 1)):
         volume, truth = ct_phantom((12, 40, 48), seed)
         write_image(volume.voxels, volume.geometry, tmp_path / f"{name}.nii.gz")

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from FewShotSAMLib.benchmark.tasks import read_image_of, read_tasks, read_truth
-from FewShotSAMLib.bundled import fusion_head
 from FewShotSAMLib.core.annotation import Annotation, annotate
 from FewShotSAMLib.core.errors import CancelledError
 from FewShotSAMLib.core.geometry import Geometry
@@ -23,7 +22,6 @@ from FewShotSAMLib.engine.context import JobContext, StageTimer
 from FewShotSAMLib.engine.jobs import propagate
 from FewShotSAMLib.engine.request import ComputeOptions
 from FewShotSAMLib.engine.volume_run import VolumeRun
-from FewShotSAMLib.methods.interface import Schedule, Training
 from FewShotSAMLib.sam import registry
 from FewShotSAMLib.sam.encoder import Encoder, load_encoder
 from FewShotSAMLib.sam.registry import Architecture, build_sam, get_spec
@@ -71,10 +69,16 @@ class StopAt(JobContext):
             raise CancelledError("stopped")
 
 
+@pytest.fixture
+def full_size() -> None:
+    """For tests of how good answers are: runs are not brief."""
+
+
 @pytest.fixture(autouse=True)
-def brief_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a saved model learns for other volumes takes two steps; a test that needs more sets it."""
-    monkeypatch.setattr(fusion_head, "FOREIGN_TRAINING", Training(Schedule(steps=2, learning_rate=1e-3)))
+def mostly_brief(request: pytest.FixtureRequest) -> None:
+    """Runs are brief but for those tests."""
+    if "full_size" not in request.fixturenames:
+        request.getfixturevalue("brief")
 
 
 @pytest.fixture(scope="session")
@@ -120,8 +124,8 @@ def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small_vit(small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Parameters of a job on a small network of the official classes with vit_b's layout and random weights."""
-    known = registry.all_specs()
-    monkeypatch.setattr(registry, "all_specs", lambda: (*known, SMALL))
+    specs = (*registry.all_specs(), SMALL)
+    monkeypatch.setattr(registry, "all_specs", lambda: specs)
     return {"encoder": "small", "checkpoint": str(small_checkpoint), "precision": "fp32"}
 
 

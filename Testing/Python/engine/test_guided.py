@@ -118,7 +118,7 @@ def test_a_volume_that_is_not_alike_is_told_and_asked_about(guided: Any, monkeyp
 
 @pytest.mark.timeout(900)  # half a minute of one core
 def test_a_model_without_the_image_segments_another_volume(guided: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fusion_head, "FOREIGN_TRAINING", Training(Schedule(steps=80, learning_rate=1e-3)))
+    monkeypatch.setattr(fusion_head, "FOREIGN_TRAINING", Training(Schedule(steps=40, learning_rate=1e-3)))
     model, painted = str(guided.folder / "organs.fewshot"), str(guided.folder / "liver.seg.nrrd")
     write_segmentation(keep_slices(guided.truth, 0, guided.painted, ("liver",)), Path(painted))
     stages: list[str] = []

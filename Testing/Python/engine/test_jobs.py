@@ -152,7 +152,7 @@ def test_overlapping_segments_keep_their_overlap(case: Any) -> None:
 
 def test_a_model_finds_its_plane_in_a_turned_volume(case: Any) -> None:
     model = str(case.folder / "organs.fewshot")
-    case.run(save_model=model, steps=150)
+    case.run(save_model=model, method="pixel-classifier", steps=None, augmented_copies=None)
     common = {"model": model, **{name: case.parameters[name] for name in ("checkpoint", "precision", "cache")}}
     straight = {"volume": case.parameters["volume"], "output": str(case.folder / "straight.nrrd")}
     apply({**common, **straight}, JobContext())

@@ -28,6 +28,7 @@ REACHED = {
 the seeds 0 to 3: how its few steps through the encoder end depends on which pairs they see."""
 
 
+@pytest.mark.usefixtures("full_size")
 @pytest.mark.parametrize("method", REACHED)
 def test_the_liver_is_found_between_two_painted_slices(method: str, tmp_path: Path) -> None:
     volume, truth = ct_phantom((16, 78, 96), seed=2)

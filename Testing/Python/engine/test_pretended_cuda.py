@@ -18,9 +18,9 @@ def device() -> Iterator[None]:
 
 
 def run(case: Any, context: JobContext | None = None, **changes: Any) -> dict[str, Any]:
-    """A job on the pretended device."""
-    model = str(case.folder / "m.fewshot")
-    report = case.run(context, device="cuda", cache=None, no_cache=True, save_model=model, **changes)
+    """A job on the pretended device, about two slices that are not painted."""
+    given = {"range": [3, 5], "device": "cuda", "cache": None, "no_cache": True}
+    report = case.run(context, **given, save_model=str(case.folder / "m.fewshot"), **changes)
     assert report["encoder"]["device"] == "cuda:0" and report["encoder"]["slices_encoded"] > 0 and report["slices"]
     return report
 
@@ -29,22 +29,22 @@ def run_elsewhere(case: Any) -> None:
     """Another volume by the model that the last job made."""
     model = str(case.folder / "m.fewshot")
     given = {key: case.parameters[key] for key in ("volume", "output", "checkpoint") if key in case.parameters}
-    done = apply({**given, "model": model, "device": "cuda", "no_cache": True}, JobContext())
+    done = apply({**given, "model": model, "device": "cuda", "no_cache": True, "range": [3, 5]}, JobContext())
     assert done["slices"]
 
 
 def test_the_bundled_model_its_network_and_a_correction(guided: Any) -> None:
     """Both passes of the decoder, training and predictions of the volume's network, one that goes on from another's."""
     context = JobContext()
-    run(guided, context, steps=2)
-    run(guided, context, steps=2, empty_slices=[0, 1])
+    run(guided, context, steps=1)
+    run(guided, context, steps=1, empty_slices=[0, 1])
     run_elsewhere(guided)
     run(guided, steps=1, warm_start=str(guided.folder / "m.fewshot"))
 
 
 def test_regions_of_their_own(guided: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("FewShotSAMLib.core.region.FINER", 0)
-    run(guided, steps=2)
+    run(guided, steps=1)
 
 
 def test_lora_on_the_bundled_encoder(guided: Any) -> None:

@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from FewShotSAMLib.core import Geometry, dice, read_segmentation, write_image, write_segmentation
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.image_io import write_image
+from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.segment import Segment, Segmentation
+from FewShotSAMLib.core.segmentation import read_segmentation, write_segmentation
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.jobs import apply, propagate
 from FewShotSAMLib.engine.model_file import load_model

@@ -68,6 +68,7 @@ def test_beyond_the_range_painted_slices_are_as_painted(apart: Any) -> None:
     assert not found(apart)["spleen"][list(LIVER)].any()
 
 
+@pytest.mark.usefixtures("full_size")
 def test_the_slices_of_one_teach_it_alone(apart: Any) -> None:
     """The liver comes out as if the spleen's slices had not been painted, where they are far from the spleen's."""
     apart.run()

@@ -10,7 +10,7 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
-from FewShotSAMLib.core import Geometry
+from FewShotSAMLib.core.geometry import Geometry
 from harness.scene import LABELMAP, RAS, add_segmentation, vtk_matrix
 
 _ROTATION = SimpleITK.VersorTransform((0.3, -0.5, 0.8), 0.6).GetMatrix()

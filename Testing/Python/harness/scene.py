@@ -14,7 +14,7 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
-from FewShotSAMLib.core import Geometry
+from FewShotSAMLib.core.geometry import Geometry
 
 RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 LABELMAP = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()

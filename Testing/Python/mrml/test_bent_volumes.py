@@ -9,7 +9,10 @@ import slicer
 from harness.places import add_in_editor, bend, paint_in_world, points_in_world, points_of, same_places
 from harness.scene import RAS, add_segmentation, add_volume, paint, voxels
 
-from FewShotSAMLib.core import BadInputError, Geometry, Segment, Segmentation, dice
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.metrics import dice
+from FewShotSAMLib.core.segment import Segment, Segmentation
 from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.mrml.harden import hardenTransforms
 from FewShotSAMLib.mrml.places import worldMatrix

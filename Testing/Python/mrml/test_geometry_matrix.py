@@ -23,8 +23,9 @@ from harness.places import (
 )
 from harness.scene import RAS, add_segmentation, add_volume, labelmap, new_scene, paint, store, stored, vtk_matrix
 
-from FewShotSAMLib.core import BadInputError, Segment, Segmentation, read_segmentation
-from FewShotSAMLib.core.segmentation import told_apart
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.segment import Segment, Segmentation
+from FewShotSAMLib.core.segmentation import read_segmentation, told_apart
 from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.workflow.scene import Target
 

@@ -24,7 +24,8 @@ from harness.scene import (
     vtk_matrix,
 )
 
-from FewShotSAMLib.core import Geometry, read_segmentation
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.segmentation import read_segmentation
 from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.workflow.scene import Target
 

@@ -8,7 +8,7 @@ import slicer
 from harness.scene import RAS, EditorWidget, add_segmentation, add_volume, labelmap, paint, stored, voxels
 from vtk.util.numpy_support import vtk_to_numpy
 
-from FewShotSAMLib.core import Geometry
+from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.mrml.commit import _cropped
 from FewShotSAMLib.mrml.masking import Masking

@@ -11,7 +11,7 @@ import vtk
 from harness.scene import add_segmentation, add_volume, new_scene, paint, stored, voxels
 from harness.views import SliceView
 
-from FewShotSAMLib.core import Geometry
+from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.mrml.choice import temporaryIds
 from FewShotSAMLib.workflow.scene import Target

@@ -10,15 +10,11 @@ import slicer
 import vtk
 from harness.scene import RAS, add_segmentation, add_volume, labelmap, new_scene, paint, store, voxels, vtk_matrix
 
-from FewShotSAMLib.core import (
-    BadInputError,
-    Geometry,
-    Segment,
-    Segmentation,
-    place_on,
-    read_segmentation,
-    read_volume,
-)
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.segment import Segment, Segmentation
+from FewShotSAMLib.core.segmentation import place_on, read_segmentation
+from FewShotSAMLib.core.volume import read_volume
 from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.workflow.scene import Target
 

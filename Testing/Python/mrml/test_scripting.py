@@ -13,8 +13,10 @@ import slicer
 from harness.scene import EditorWidget, add_segmentation, add_volume, paint, stored, voxels
 from warm import BriefClient, WarmClient
 
-from FewShotSAMLib.core import Geometry, dice, read_segmentation
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.metrics import dice
+from FewShotSAMLib.core.segmentation import read_segmentation
 from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.mrml.scripting import Application, Result, Scripting
 from FewShotSAMLib.worker import WorkerClient
@@ -104,9 +106,10 @@ def desk(scene: slicer.vtkMRMLScene, warm_client: WarmClient) -> Iterator[Desk]:
 
 
 @pytest.fixture
-def own_desk(scene: slicer.vtkMRMLScene, worker_python: str, tmp_path: Path) -> Iterator[Desk]:
-    """A desk whose background processes are its own."""
-    made = Desk(scene, lambda: BriefClient(worker_python, tmp_path / "home", STEPS))
+def own_desk(scene: slicer.vtkMRMLScene, worker_python: str, tmp_path: Path, warm_client: WarmClient) -> Iterator[Desk]:
+    """A desk whose first background process is its own; after it comes the shared one."""
+    clients = iter([BriefClient(worker_python, tmp_path / "home", STEPS), warm_client])
+    made = Desk(scene, lambda: next(clients))
     yield made
     made.scripting.close()
 

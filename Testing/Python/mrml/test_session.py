@@ -13,8 +13,11 @@ import slicer
 from harness.scene import EditorWidget, add_segmentation, add_volume, paint, stored, voxels
 from warm import WarmClient
 
-from FewShotSAMLib.core import Geometry, dice, read_segmentation, read_volume
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.painting import slices_of, slices_to_paint
+from FewShotSAMLib.core.segmentation import read_segmentation
+from FewShotSAMLib.core.volume import read_volume
 from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.workflow import Message, Session, State
 

@@ -5,7 +5,7 @@ import pytest
 import slicer
 import vtk
 
-from FewShotSAMLib.core import Geometry
+from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.mrml.grids import geometryOfImage, imageOfArray, rasMatrix, viewOfImage
 from FewShotSAMLib.mrml.segments import LABELMAP
 from FewShotSAMLib.mrml.surfaces import SURFACE, forView, makeSurfaces

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from harness.scene import add_volume
 
-from FewShotSAMLib.core import Geometry
+from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.mrml import MRMLScene
 
 GEOMETRY = Geometry((4, 3, 2), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))

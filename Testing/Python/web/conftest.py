@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import brief
 import pytest
 from web.page import Page
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.web.options import worker_python
+from FewShotSAMLib.worker.client import WORKER_ARGUMENTS
 from FewShotSAMLib.worker.process import worker_environment
 
 START_S = 200
@@ -69,18 +71,31 @@ class WebServer:
 
 
 @pytest.fixture
-def start_server(own_folders: Path) -> Iterator[Callable[..., WebServer]]:
-    """Start servers with these arguments; all are ended afterwards."""
-    needs_trame_slicer()
+def computing_python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of the background process, whose runs are brief (see there) but where times are promised."""
     try:
         python = worker_python(None)
     except BadInputError as error:
         pytest.skip(str(error))
+    if os.name != "posix" or request.node.get_closest_marker("quiet"):
+        return python
+    launcher = tmp_path_factory.mktemp("bin") / "python"
+    launcher.write_text(
+        f'#!/bin/sh\n[ "$*" = "{" ".join(WORKER_ARGUMENTS)}" ] && set -- -P "{brief.__file__}"\nexec "{python}" "$@"\n'
+    )
+    launcher.chmod(0o755)
+    return launcher
+
+
+@pytest.fixture
+def start_server(own_folders: Path, computing_python: Path) -> Iterator[Callable[..., WebServer]]:
+    """Start servers with these arguments; all are ended afterwards."""
+    needs_trame_slicer()
     started = []
 
     def start(*arguments: str | Path) -> WebServer:
         command = [sys.executable, "-m", "FewShotSAMLib", "web", *map(str, arguments)]
-        command += ["--port", "0", "--no-browser", "--python", str(python)]
+        command += ["--port", "0", "--no-browser", "--python", str(computing_python)]
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=worker_environment()
         )

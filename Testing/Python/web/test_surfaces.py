@@ -10,7 +10,7 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 from harness.scene import add_segmentation, add_volume, paint, watched_scene  # noqa: E402
 
-from FewShotSAMLib.core import Geometry  # noqa: E402
+from FewShotSAMLib.core.geometry import Geometry  # noqa: E402
 from FewShotSAMLib.web.surfaces import QUIET_S, Surfaces  # noqa: E402
 from FewShotSAMLib.workflow import State  # noqa: E402
 

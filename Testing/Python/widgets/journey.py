@@ -12,7 +12,7 @@ import slicer.util
 from harness import application, qmrml_widgets, scripted
 from harness.scene import add_volume, paint, stored, voxels
 
-from FewShotSAMLib.core import Geometry
+from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.widgets.parameters import SceneParameters
 from FewShotSAMLib.widgets.services import Services, SettingsStore

@@ -10,7 +10,7 @@ import qt
 import slicer
 from harness.scene import add_segmentation, add_volume, paint, voxels
 
-from FewShotSAMLib.core import Geometry
+from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.widgets.segment_editor import SegmentEditor
 from FewShotSAMLib.workflow.scene import Target

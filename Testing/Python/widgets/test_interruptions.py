@@ -12,7 +12,7 @@ import slicer
 from journey import PAINTED, STRAIGHT, Journey, ellipsoid, imageOf, nodeNames
 from warm import WarmClient
 
-from FewShotSAMLib.core import Geometry
+from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.workflow import State
 
 STEPS = 2

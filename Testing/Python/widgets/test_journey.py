@@ -11,13 +11,13 @@ import slicer
 from journey import LONGEST_TURN_S, PAINTED, STRAIGHT, Journey, ellipsoid, imageOf
 from warm import BriefClient
 
-from FewShotSAMLib.core import dice
+from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.workflow import State
 
 
 @pytest.fixture
 def journey(scene: Any, tmp_path: Path, worker_python: str) -> Iterator[Journey]:
-    made = Journey(tmp_path / "models", BriefClient(worker_python, tmp_path / "home", steps=20))
+    made = Journey(tmp_path / "models", BriefClient(worker_python, tmp_path / "home", steps=4))
     yield made
     made.close()
     assert not made.client.running

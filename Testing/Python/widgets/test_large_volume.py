@@ -8,21 +8,23 @@ from typing import Any
 import numpy as np
 import pytest
 from journey import LONGEST_TURN_S, Journey, ellipsoid
-from warm import BriefClient
+from warm import WarmClient
 
-from FewShotSAMLib.core import Geometry, dice
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.workflow import State
 
 SHAPE = (300, 512, 512)
 pytestmark = pytest.mark.skipif(
     os.environ.get("FEWSHOTSAM_QT") == "PySide6", reason="as test_journey.py but for the size, whatever the binding"
 )
+STEPS = 0
 GRID = Geometry(SHAPE[::-1], (0.8, 0.8, 1.5))
 
 
 @pytest.fixture
-def journey(scene: Any, tmp_path: Path, worker_python: str) -> Iterator[Journey]:
-    made = Journey(tmp_path / "models", BriefClient(worker_python, tmp_path / "home", steps=0))
+def journey(scene: Any, tmp_path: Path, warm_client: WarmClient) -> Iterator[Journey]:
+    made = Journey(tmp_path / "models", warm_client)
     yield made
     made.close()
 

@@ -14,8 +14,9 @@ import slicer.util
 from harness import application, problems
 from harness.scene import add_segmentation, add_volume, paint, voxels
 
-from FewShotSAMLib.core import Geometry, dice
 from FewShotSAMLib.core.errors import FewShotSAMError
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.widgets import scripting
 from FewShotSAMLib.widgets.dependencies import Dependencies
 

@@ -14,8 +14,11 @@ import slicer.util
 from journey import LONGEST_TURN_S, Journey
 from warm import WarmClient
 
-from FewShotSAMLib.core import Geometry, dice, read_segmentation, read_volume
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.painting import slices_of, slices_to_paint
+from FewShotSAMLib.core.segmentation import read_segmentation
+from FewShotSAMLib.core.volume import read_volume
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("FEWSHOTSAM_QT") == "PySide6", reason="as test_journey.py but for the data, whatever the binding"

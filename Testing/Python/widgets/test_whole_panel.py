@@ -14,7 +14,8 @@ from harness.scene import RAS, labelmap, paint, voxels
 from journey import PAINTED, SHAPE, STRAIGHT, Journey, ellipsoid, imageOf
 from warm import WarmClient
 
-from FewShotSAMLib.core import Geometry, dice
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.workflow import State
 
 pytestmark = pytest.mark.skipif(

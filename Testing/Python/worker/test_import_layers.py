@@ -52,7 +52,7 @@ MAY_IMPORT = {
 MAY_IMPORT_HEAVY = {
     *("sam", "bundled", "bundled/train", "methods", "methods/interface", "engine", "benchmark/baselines"),
 }
-INTERFACE = {f"methods.{name}" for name in ("interface", "head", "loss", "repeatable", "tokens")}
+INTERFACE = {f"methods.{name}" for name in ("interface", "head", "loss", "optimiser", "repeatable", "tokens")}
 
 
 def layer(module: str) -> str:
@@ -103,23 +103,35 @@ def test_imports_point_downward() -> None:
     assert [offence for path in SOURCES for offence in offences(path)] == []
 
 
+A_RUN = """
+import FewShotSAMLib
+from FewShotSAMLib.core import painting, phantom
+volume, truth = phantom.ct_phantom((6, 40, 48), seed=3)
+painted = painting.keep_slices(truth, 0, (2, 4), ("liver",))
+FewShotSAMLib.propagate(volume, painted, steps=1, no_cache=True, device="cpu")
+"""
+
+
 @pytest.mark.parametrize(
-    ("modules", "absent"),
+    ("modules", "absent", "work"),
     [
         # Slicer's Python has none of the last three either, and the background process must tell so.
         (
             ("core", "worker", "worker.client", "worker.protocol", "worker.server"),
             HEAVY | {"platformdirs", "rich", "filelock"},
+            "",
         ),
-        (("api", "core.volume", "core.segmentation"), HEAVY | READERS),
-        (("cli", "cli.run", "cli.models", "cli.cache", "cli.doctor", "cli.benchmark"), HEAVY),
+        (("api", "core.volume", "core.segmentation"), HEAVY | READERS, ""),
+        (("cli.run", "cli.models", "cli.cache", "cli.doctor", "cli.benchmark"), HEAVY, ""),
+        # `fewshotsam --help` and the background process are there at once.
+        (("start", "cli", "worker.server"), {"numpy", "scipy", "SimpleITK", "rich"}, ""),
         # They would take longer than all other imports before the first answer.
-        (("engine.jobs", "bundled.fusion"), {"torchvision", "torch._dynamo"}),
+        (("engine.jobs", "bundled.fusion"), {"torchvision", "torch._dynamo", "sympy"}, A_RUN),
     ],
 )
-def test_no_heavy_package_is_loaded(modules: tuple[str, ...], absent: set[str]) -> None:
+def test_no_heavy_package_is_loaded(modules: tuple[str, ...], absent: set[str], work: str) -> None:
     names = [f"FewShotSAMLib.{module}" for module in modules]
-    code = f"import sys, {', '.join(names)}; print(*sys.modules, sep='\\n')"
+    code = f"import sys, {', '.join(names)}\n{work}\nprint(*sys.modules, sep='\\n')"
     loaded = subprocess.run(
         [sys.executable, "-c", code], env=worker_environment(), capture_output=True, text=True, check=True
     ).stdout.split()

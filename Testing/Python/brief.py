@@ -1,0 +1,42 @@
+"""What makes runs of the bundled model brief, for tests that are not about how good its answers are.
+
+As a program: the background process, in which they are.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from FewShotSAMLib.sam import registry
+from FewShotSAMLib.worker.server import Job, Server
+
+SIDE = 96
+"""Slices are seen at half of the bundled encoder's size: a quarter of the work."""
+MEMBERS = 2
+"""Networks of a volume, half as many; and what a saved model learns for other volumes takes two steps."""
+
+
+def be_brief(change: Callable[[Any, str, Any], None] = setattr) -> None:
+    """In this process runs are brief from now on; `change` may be pytest's monkeypatch.setattr."""
+    from FewShotSAMLib.bundled import fusion_head, volume_network
+    from FewShotSAMLib.methods.interface import Schedule, Training
+
+    bundled, *others = registry.all_specs()
+    specs = replace(bundled, architecture=replace(bundled.architecture, image_size=SIDE)), *others
+    change(registry, "all_specs", lambda: specs)
+    change(volume_network, "MEMBERS", MEMBERS)
+    change(fusion_head, "FOREIGN_TRAINING", Training(Schedule(steps=2, learning_rate=1e-3)))
+
+
+class BriefServer(Server):
+    """Begins to be brief with the first request that needs the engine."""
+
+    def _job(self, command: str) -> Job:
+        if command != "read_volume" and self._jobs is None:
+            be_brief()
+        return super()._job(command)
+
+
+if __name__ == "__main__":
+    sys.exit(BriefServer().run())
