@@ -1,6 +1,6 @@
 """Label efficiency across volumes: what is learned on one volume segments the others of its group.
 
-Tasks belong to a group by their entry `group`, or else by structure and modality. Each volume of a group is painted in
+Some slices of the other volume can be painted besides; its other slices are counted then. Tasks belong to a group by their entry `group`, or else by structure and modality. Each volume of a group is painted in
 turn, and every slice of every other one is counted. A model is learned once and applied to all of them.
 """
 
@@ -18,7 +18,7 @@ from FewShotSAMLib.benchmark.few_shot import learn
 from FewShotSAMLib.benchmark.methods import Contender
 from FewShotSAMLib.benchmark.outcome import Settings
 from FewShotSAMLib.benchmark.plan import Plan, RowJob, choose, file_name, folder_name
-from FewShotSAMLib.benchmark.protocol import ALL, Painting, paint
+from FewShotSAMLib.benchmark.protocol import ALL, Count, Painting, paint
 from FewShotSAMLib.benchmark.tasks import Task, read_image_of, read_truth
 from FewShotSAMLib.core.errors import BadInputError
 
@@ -43,8 +43,11 @@ def make_plan_across(
     counts: Sequence[int],
     settings: Settings,
     segmentations: Path | None = None,
+    painted_here: int = 0,
 ) -> Plan:
     """List the rows: each pair of volumes of a group, with these numbers of painted slices and with all of them.
+
+    painted_here: how many slices of the volume that is segmented are painted, too; no end of it is declared.
 
     Raises BadInputError where there is no pair, and as `make_plan` does.
     """
@@ -56,10 +59,19 @@ def make_plan_across(
         )
     sources = list(dict.fromkeys(source for source, _ in pairs))
     chosen, left_out = choose(sources, data, (*counts, ALL))
+    besides: dict[tuple[str, Count], Painting] = {}
+    if painted_here:
+        besides, more = choose(
+            list({target.name: target for _, target in pairs}.values()), data, (painted_here,), False
+        )
+        left_out += more
     jobs = []
     for method in methods:
         if method.options is None:
             left_out.append(f"{method.name}: it leaves no model that another volume could be segmented with")
+            continue
+        if painted_here and not method.transfers:
+            left_out.append(f"{method.name}: it cannot use a model of another volume beside painted slices")
             continue
         if method.within_only:
             left_out.append(f"{method.name}: {method.within_only}")
@@ -68,7 +80,10 @@ def make_plan_across(
             own = replace(settings, encoder=encoder)
             for (source, count), painting in chosen.items():
                 for target in (target for each, target in pairs if each.name == source):
-                    job = RowJob(method, own, count, target, painting, data, None, _named(tasks, source))
+                    here = besides.get((target.name, painted_here))
+                    if painted_here and here is None:
+                        continue
+                    job = RowJob(method, own, count, target, painting, data, None, _named(tasks, source), here)
                     jobs.append(replace(job, segmentation=_path(segmentations, job)))
     return Plan(tuple(jobs), tuple(left_out))
 
@@ -101,5 +116,9 @@ def _named(tasks: Sequence[Task], name: str) -> Task:
 def _path(segmentations: Path | None, job: RowJob) -> Path | None:
     if segmentations is None or job.source is None:
         return None
-    folder = segmentations / folder_name(job.method, job.settings.encoder) / f"across-k{job.k}"
+    folder = (
+        segmentations
+        / folder_name(job.method, job.settings.encoder)
+        / f"across-k{job.k}{f'-and-{len(job.here.painted)}' if job.here else ''}"
+    )
     return folder / f"{file_name(job.source.name)}-to-{file_name(job.task.name)}.seg.nrrd"

@@ -253,6 +253,13 @@ def _add_benchmark(commands: argparse._SubParsersAction[Parser]) -> None:
         help="learn on one volume, with k painted slices and with all, and segment the others that show the same",
     )
     kind.add_argument("--no-ends", action="store_true", help="declare no slice empty: ends are to be found")
+    parser.add_argument(
+        "--painted-here",
+        type=_count,
+        metavar="N",
+        default=0,
+        help="with --across: paint N slices of the volume that is segmented, too (default: 0)",
+    )
     parser.add_argument("--encoders", type=_names, metavar="A,B", default=["tiny"], help="(default: tiny)")
     parser.add_argument("--k", type=_painted, metavar="3,5", default=[1, 3, 5, 7], help="(default: 1,3,5,7)")
     parser.add_argument("--seed", type=_count, metavar="N", default=0, help="(default: 0)")
