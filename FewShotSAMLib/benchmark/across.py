@@ -1,7 +1,8 @@
 """Label efficiency across volumes: what is learned on one volume segments the others of its group.
 
-Some slices of the other volume can be painted besides; its other slices are counted then. Tasks belong to a group by their entry `group`, or else by structure and modality. Each volume of a group is painted in
-turn, and every slice of every other one is counted. A model is learned once and applied to all of them.
+Tasks belong to a group by their entry `group`, or else by structure and modality. Each volume of a group is painted in
+turn, and every slice of every other one is counted. A model is learned once and applied to all of them. Some slices of
+the others can be painted besides; those are not counted then.
 """
 
 from __future__ import annotations

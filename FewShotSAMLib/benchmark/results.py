@@ -81,7 +81,7 @@ def summarise_across(rows: Iterable[Row]) -> list[dict[str, Any]]:
             "group": group,
             "method": own[0]["method"],
             "encoder": own[0]["encoder"],
-            "title": title,
+            "title": f"{title}, {here} painted here" if here else title,
             "k": k,
             "painted_here": here,
             "pairs": len(own),
@@ -171,10 +171,10 @@ def _across(done: Sequence[Row], summary: Sequence[dict[str, Any]]) -> list[str]
     if not done:
         return []
     own = ("empty results", "seconds of learning", *_memory_head(summary))
-    head = ("group", "method", "k", "painted here", "pairs", *MEASURES, "seconds", *own)
+    head = ("group", "method", "k", "pairs", *MEASURES, "seconds", *own)
     means = [
         (
-            *(each[name] for name in ("group", "title", "k", "painted_here", "pairs")),
+            *(each[name] for name in ("group", "title", "k", "pairs")),
             *_figures(each),
             each["empty_results"],
             f"{each['learning_seconds']:.1f}",

@@ -143,8 +143,7 @@ def _summary(results: Mapping[str, Any], folder: Path) -> list[str]:
         for each in results["summary"]
     ]
     lines += [
-        f"{each['title']}  across volumes, {each['group']}, k = {each['k']}"
-        f"{', painted here: ' + str(each['painted_here']) if each['painted_here'] else ''}: Dice {each['dice']:.3f}, "
+        f"{each['title']}  across volumes, {each['group']}, k = {each['k']}: Dice {each['dice']:.3f}, "
         f"{each['pairs']} pairs"
         for each in results["across"]
     ]
