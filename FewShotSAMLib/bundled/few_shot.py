@@ -95,7 +95,8 @@ class BundledFewShot(HeadMethod):
         else:
             head = head.corrected(_conditioning(task, exemplars, head.flows), changed)
         slices = partial(task.embeddings.plain, side=task.embeddings.framing.size)
-        head.prepare(Lesson(tuple(exemplars), self._schedule(head, task, part[1]), slices, part))
+        given = tuple(each for each in exemplars if each.slice_index not in task.annotation.assumed)
+        head.prepare(Lesson(given, self._schedule(head, task, part[1]), slices, part))
         head.remember(lambda: _as_another_volume_has_them(whole))
         return head
 

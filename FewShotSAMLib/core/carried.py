@@ -21,7 +21,7 @@ TRUSTED = 0.5
 INSETS = (0.05, 0.275, 0.725, 0.95)
 """Shares of the extent along the axis at which a registered label may stand for a painted slice: with the middle
 painted, as far apart as five painted slices would be."""
-LEAST_WAY, LEAST_GAP = 0.2, 0.5
+LEAST_WAY, LEAST_GAP = 0.15, 0.5
 """Shares of the extent: it does where no painted slice is as near, and not between two that lie closer together."""
 BEYOND = 0.02
 """Share of the extent beyond the label's ends from which on there is nothing of it, at least a slice."""
