@@ -48,7 +48,8 @@ def make_plan_across(
 ) -> Plan:
     """List the rows: each pair of volumes of a group, with these numbers of painted slices and with all of them.
 
-    painted_here: how many slices of the volume that is segmented are painted, too; no end of it is declared.
+    painted_here: how many slices of the volume that is segmented are painted, too, where no end is declared; the
+    source has these numbers of them alone then.
 
     Raises BadInputError where there is no pair, and as `make_plan` does.
     """
@@ -59,7 +60,7 @@ def make_plan_across(
             "Give them the same structure and modality in the tasks file, or the same group.",
         )
     sources = list(dict.fromkeys(source for source, _ in pairs))
-    chosen, left_out = choose(sources, data, (*counts, ALL))
+    chosen, left_out = choose(sources, data, counts if painted_here else (*counts, ALL))
     besides: dict[tuple[str, Count], Painting] = {}
     if painted_here:
         besides, more = choose(
@@ -92,17 +93,23 @@ def make_plan_across(
 def learned(job: RowJob) -> SourceModel:
     """The model of a job's source volume; the one that was asked for last is kept."""
     assert job.source is not None and job.method.options is not None
-    return _learned(job.source, job.data, job.painting, job.settings, tuple(job.method.options.items()))
+    options = tuple(job.method.options.items())
+    return _learned(job.source, job.data, job.painting, job.settings, options, job.here is None)
 
 
 @lru_cache(maxsize=1)
 def _learned(
-    source: Task, data: Path, painting: Painting, settings: Settings, options: tuple[tuple[str, Any], ...]
+    source: Task,
+    data: Path,
+    painting: Painting,
+    settings: Settings,
+    options: tuple[tuple[str, Any], ...],
+    for_others: bool,
 ) -> SourceModel:
     volume = read_image_of(source, data)
     annotation = paint(read_truth(source, data, volume.geometry), source.axis, painting)
     started = time.perf_counter()
-    model, report = learn(volume, annotation, settings, **dict(options))
+    model, report = learn(volume, annotation, settings, for_others, **dict(options))
     return SourceModel(model, round(time.perf_counter() - started, 3), tuple(report["warnings"]))
 
 

@@ -38,16 +38,17 @@ def few_shot_without(voice: str, volume: Volume, annotation: Annotation, setting
 
 
 def learn(
-    volume: Volume, annotation: Annotation, settings: Settings, **options: Any
+    volume: Volume, annotation: Annotation, settings: Settings, for_others: bool = True, **options: Any
 ) -> tuple[FewShotModel, Mapping[str, Any]]:
-    """`fewshotsam propagate --save-model`: the few-shot model, and the report."""
+    """`fewshotsam propagate --save-model`: the few-shot model, and the report; for_others: with what it needs where
+    nothing is painted and the volumes are not alike."""
     done = _propagate(volume, annotation, settings, options)
     assert done.model is not None
     from FewShotSAMLib.engine.context import JobContext
-    from FewShotSAMLib.engine.learning import for_others
+    from FewShotSAMLib.engine import learning
     from FewShotSAMLib.engine.model_file import model_bytes, parse_model
 
-    model = for_others(done.model(), done.run.encoder, JobContext())
+    model = learning.for_others(done.model(), done.run.encoder, JobContext()) if for_others else done.model()
     return parse_model(model_bytes(model)), done.report()  # as a file would hold it, and let go of the volume
 
 
