@@ -44,8 +44,8 @@ def learn(
     nothing is painted and the volumes are not alike."""
     done = _propagate(volume, annotation, settings, options)
     assert done.model is not None
-    from FewShotSAMLib.engine.context import JobContext
     from FewShotSAMLib.engine import learning
+    from FewShotSAMLib.engine.context import JobContext
     from FewShotSAMLib.engine.model_file import model_bytes, parse_model
 
     model = learning.for_others(done.model(), done.run.encoder, JobContext()) if for_others else done.model()
