@@ -75,7 +75,7 @@ def make_plan_across(
         if painted_here and not method.transfers:
             left_out.append(f"{method.name}: it cannot use a model of another volume beside painted slices")
             continue
-        if method.within_only:
+        if method.within_only and not painted_here:
             left_out.append(f"{method.name}: {method.within_only}")
             continue
         for encoder in encoders:
