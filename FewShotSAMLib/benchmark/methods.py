@@ -47,7 +47,8 @@ class Contender:
     be one whose decoder answers points and boxes. sees_truth: whether it is prompted on every slice from the truth, as
     a person would, so that it is no fair match for the others. options: what the engine is asked for, where the method
     is one of its own; only these leave a few-shot model that can be applied to another volume. within_only: why one of
-    them is not measured so all the same, unless slices are painted there, too. transfers: whether it can use a model of another volume beside painted slices.
+    them is not measured so all the same, unless slices are painted there, too. transfers: whether it can use a model of
+    another volume beside painted slices.
     """
 
     name: str
