@@ -25,6 +25,8 @@ LEAST_WAY, LEAST_GAP = 0.15, 0.5
 """Shares of the extent: it does where no painted slice is as near, and not between two that lie closer together."""
 BEYOND = 0.02
 """Share of the extent beyond the label's ends from which on there is nothing of it, at least a slice."""
+HALF = 128
+"""Of 255: a share from which on a voxel belongs to a registered label."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,9 @@ class Known:
 
 
 def agreement(shares: np.ndarray, known: Known) -> float:
-    """Dice of a registered label, shares (D, H, W) in 0..1, and what is painted, over the slices on which it is known;
+    """Dice of a registered label, shares (D, H, W) of 255, and what is painted, over the slices on which it is known;
     0 where neither shows anything."""
-    found = np.stack([shares[index] >= 0.5 for index in known.masks])
+    found = np.stack([shares[index] >= HALF for index in known.masks])
     given = np.stack(list(known.masks.values()))
     total = int(found.sum()) + int(given.sum())
     return 2 * int((found & given).sum()) / total if total else 0.0

@@ -24,7 +24,9 @@ from FewShotSAMLib.methods.registry import get_method
 SHARPNESS = 4
 """Power of the agreement by which several models' labels are weighed."""
 NOT_USED = "The few-shot model “{0}” was not used: {1}."
-NO_IMAGE = "it was saved without the image around its segments, or holds none that can be registered"
+NO_IMAGE = (
+    "it was saved without the image around its segments, or this volume is too thin or in colour, to be registered"
+)
 NO_SEGMENT = "none of its segments is called as one that is painted"
 NOT_ALIKE = "this volume does not resemble the one that it was learned on (correlation {0:.2f})"
 DISAGREES = "its labels agree too little with what is painted (Dice {0:.2f}, {1} is needed)"
@@ -49,7 +51,7 @@ class Assumed:
 
 @dataclass
 class _Brought:
-    """A model's labels on this volume: shares (D, H, W) by segment 1 to C painted here, and their agreement."""
+    """A model's labels on this volume: shares (D, H, W) of 255 by segment 1 to C painted here, and their agreement."""
 
     report: dict[str, Any]
     shares: dict[int, np.ndarray]
@@ -74,15 +76,45 @@ def assume(run: VolumeRun, annotation: Annotation, earlier: Sequence[Earlier], m
     weights = _weights(brought)
     spacing = run.volume.geometry.spacing_kji
     along = [spacing[run.axis], *(mm for other, mm in enumerate(spacing) if other != run.axis)]
-    guesses = {
-        label: np.sum([w * put_right(brought[n].shares[label], known[label], along) for n, w in of.items()], axis=0)
-        for label, of in weights.items()
-    }
+    guesses = {}
+    for label, of in weights.items():
+        weighed = [(brought[number].shares[label], weight) for number, weight in of.items()]
+        guesses[label] = _guess(weighed, known[label], along)
     report = [
         {**each.report, "weights": _named(annotation, {k: round(w[n], 3) for k, w in weights.items() if n in w})}
         for n, each in enumerate(brought)
     ]
-    return Assumed(_with_guesses(annotation, known, guesses), report)
+    return Assumed(_with_guesses(annotation, guesses), report)
+
+
+@dataclass(frozen=True)
+class _Guess:
+    """Where a segment is assumed: masks' shares (H, W) by slice; and slices without it beyond its ends."""
+
+    shares: dict[int, np.ndarray]
+    ends: list[int]
+
+
+def _guess(weighed: Sequence[tuple[np.ndarray, float]], known: Known, along: Sequence[float]) -> _Guess:
+    """What several labels, shares (D, H, W) of 255 with their weights, say once each is put right by what is painted;
+    along: spacing in mm."""
+    shown = np.logical_or.reduce([share.any(axis=0) for share, _ in weighed] + list(known.masks.values()))
+    box = tuple(_with_margin(np.flatnonzero(shown.any(axis))) for axis in (1, 0))
+    inside = Known({index: mask[box] for index, mask in known.masks.items()})
+    every = (slice(None), *box)
+    parts = [weight * put_right(share[every].astype(np.float32) / 255, inside, along) for share, weight in weighed]
+    joint = np.sum(parts, axis=0)
+    slices, ends = places(joint, inside)
+    found = {index: np.zeros(shown.shape, np.float32) for index in slices}
+    for index, share in found.items():
+        share[box] = joint[index]
+    return _Guess(found, ends)
+
+
+def _with_margin(held: np.ndarray) -> slice:
+    """From the first to the last of these indices, and half as much on either side for what moves and grows."""
+    margin = (int(held[-1]) - int(held[0]) + 2) // 2
+    return slice(max(0, int(held[0]) - margin), int(held[-1]) + margin + 1)
 
 
 def _known(annotation: Annotation) -> dict[int, Known]:
@@ -112,7 +144,7 @@ def _bring(run: VolumeRun, annotation: Annotation, known: Mapping[int, Known], e
     if not found.is_alike:
         report["why"] = NOT_ALIKE.format(found.likeness)
         return nothing
-    shares = {k: np.moveaxis(found.shares[n - 1], run.axis, 0).astype(np.float32) / 255 for k, n in theirs.items()}
+    shares = {k: np.moveaxis(found.shares[n - 1], run.axis, 0) for k, n in theirs.items()}
     agrees = {label: agreement(share, known[label]) for label, share in shares.items()}
     report["agreement"] = _named(annotation, {label: round(value, 3) for label, value in agrees.items()})
     kept = {label: share for label, share in shares.items() if agrees[label] >= TRUSTED}
@@ -146,18 +178,16 @@ def _weights(brought: Sequence[_Brought]) -> dict[int, dict[int, float]]:
     return {label: {number: value / sum(of.values()) for number, value in of.items()} for label, of in weights.items()}
 
 
-def _with_guesses(annotation: Annotation, known: Mapping[int, Known], guesses: Mapping[int, np.ndarray]) -> Annotation:
-    """The annotation, with guessed labels, shares (D, H, W), on slices of which nothing is known yet."""
+def _with_guesses(annotation: Annotation, guesses: Mapping[int, _Guess]) -> Annotation:
+    """The annotation, with guessed labels on slices of which nothing is known yet."""
     taken = {*annotation.exemplars}
     count = len(annotation.segmentation.segments)
     painted: dict[int, set[int]] = {}
     absent = [set(annotation.absent[n]) if annotation.absent else set[int]() for n in range(count)]
-    for label, share in guesses.items():
-        slices, ends = places(share, known[label])
-        for index in slices:
-            if index not in taken:
-                painted.setdefault(index, set()).add(label)
-        absent[label - 1] |= {index for index in ends if index not in taken}
+    for label, guess in guesses.items():
+        for index in guess.shares.keys() - taken:
+            painted.setdefault(index, set()).add(label)
+        absent[label - 1] |= {*guess.ends} - taken
     added = sorted({*painted, *(index for each in absent for index in each)} - taken)
     if not added:
         return annotation
@@ -167,7 +197,7 @@ def _with_guesses(annotation: Annotation, known: Mapping[int, Known], guesses: M
     )
     layers = annotation.segmentation.layers.copy()
     for index, labels in painted.items():
-        _paint(layers, annotation, index, {label: guesses[label][index] for label in labels})
+        _paint(layers, annotation, index, {label: guesses[label].shares[index] for label in labels})
     return Annotation(
         replace(annotation.segmentation, layers=layers),
         annotation.axis,

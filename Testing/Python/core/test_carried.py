@@ -25,11 +25,11 @@ def painted(truth: np.ndarray, *slices: int) -> Known:
 
 def test_agreement_is_that_on_the_painted_slices() -> None:
     truth = ball()
-    assert agreement(truth.astype(np.float32), painted(truth, 16, 20, 2)) == 1.0
-    assert agreement(ball(y=70).astype(np.float32), painted(truth, 20)) == 0.0
-    wrong_end = np.concatenate([truth[4:], truth[:4]]).astype(np.float32)
+    assert agreement(truth.astype(np.uint8) * 255, painted(truth, 16, 20, 2)) == 1.0
+    assert agreement(ball(y=70).astype(np.uint8) * 255, painted(truth, 20)) == 0.0
+    wrong_end = np.concatenate([truth[4:], truth[:4]]).astype(np.uint8) * 255
     assert agreement(wrong_end, painted(truth, 5, 20)) < agreement(wrong_end, painted(truth, 20))
-    assert agreement(np.zeros(SHAPE, np.float32), painted(truth, 2)) == 0.0
+    assert agreement(np.zeros(SHAPE, np.uint8), painted(truth, 2)) == 0.0
 
 
 @pytest.mark.parametrize(("shown", "gain"), [((20,), 0.04), ((12, 28), 0.06)])

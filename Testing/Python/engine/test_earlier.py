@@ -15,13 +15,17 @@ from FewShotSAMLib.core.annotation import annotate
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.image_io import write_image
+from FewShotSAMLib.core.intensity import parse_normalisation
 from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.segmentation import Segmentation, read_segmentation, write_segmentation
-from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.core.volume import read_volume
+from FewShotSAMLib.engine.context import JobContext, StageTimer
 from FewShotSAMLib.engine.earlier import Earlier, assume
 from FewShotSAMLib.engine.model_file import load_model, save_model
+from FewShotSAMLib.engine.request import ComputeOptions
 from FewShotSAMLib.engine.volume_run import VolumeRun
+from FewShotSAMLib.engine.warm import warm_encoder
 
 PAINTED = 6
 SHIFT = 3
@@ -133,16 +137,18 @@ def test_no_result_goes_over_a_model(next_patient: Any) -> None:
         next_patient.run(models="organs.fewshot")
 
 
-def test_segments_with_slices_of_their_own_get_labels_of_their_own(next_patient: Any, run: VolumeRun) -> None:
+def test_segments_with_slices_of_their_own_get_labels_of_their_own(next_patient: Any) -> None:
     """What is painted for one segment stays unknown for the other, and slices with paint are left alone."""
     apart = keep_slices(next_patient.truth, 0, (5,), ["liver"])
     spleen = keep_slices(next_patient.truth, 0, (7,), ["spleen"])
     both = replace(apart, layers=np.maximum(apart.layers, spleen.layers), segments=next_patient.truth.segments)
     annotation, _ = annotate(both, 0, empty_of={"spleen": [0]})
-    volume = fss.read_volume(next_patient.folder / "next.nrrd")
-    here = VolumeRun(volume, 0, run.normalisation, run.encoder, run.compute, JobContext(), run.timer)
-    found = assume(here, annotation, [Earlier("a", load_model(next_patient.folder / "organs.fewshot"))], "few-shot")
-    got = found.annotation
+    volume, compute = read_volume(next_patient.folder / "next.nrrd"), ComputeOptions("tiny", device="cpu")
+    encoder, context = warm_encoder(compute, JobContext()), JobContext()
+    here = VolumeRun(volume, 0, parse_normalisation("auto", volume), encoder, compute, context, StageTimer())
+    got = assume(
+        here, annotation, [Earlier("a", load_model(next_patient.folder / "organs.fewshot"))], "few-shot"
+    ).annotation
     assert got.assumed and not {*got.assumed} & {*annotation.exemplars}
     for label in (1, 2):
         assert {*annotation.known[label - 1]} <= {*got.known[label - 1]}
@@ -150,6 +156,8 @@ def test_segments_with_slices_of_their_own_get_labels_of_their_own(next_patient:
         np.testing.assert_array_equal(got.classes(index), annotation.classes(index))
         assert got.unknown(index) == annotation.unknown(index)
     assert 0 in got.absent[1]
+    next_patient.run(**model(next_patient), **next_patient.painted_as(both), empty_of={"spleen": [0]})
+    assert mean_dice(next_patient) > 0.8
 
 
 def test_from_python_in_either_process(next_patient: Any) -> None:
