@@ -83,10 +83,10 @@ def places(share: np.ndarray, known: Known) -> tuple[list[int], list[int]]:
     shown = [i for i in wanted if share[i].max() >= 0.5 and _is_far(i, known, LEAST_WAY * extent)]
     kept = [i for i in shown if not any(a < i < b and b - a < LEAST_GAP * extent for a, b in pairwise(painted))]
     beyond = max(1, round(BEYOND * extent))
-    ends = [first - beyond, last + beyond]
     told = [i for i in known.masks if i not in painted]
     is_open = [all(i > painted[0] for i in told), all(i < painted[-1] for i in told)]
-    return kept, [end for end, is_it in zip(ends, is_open, strict=True) if is_it and 0 <= end < len(share)]
+    ends = [end for end, is_it in zip((first - beyond, last + beyond), is_open, strict=True) if is_it]
+    return kept, [i for i in ends if 0 <= i < len(share) and min(abs(i - p) for p in painted) > LEAST_WAY * extent]
 
 
 def _is_far(index: int, known: Known, way: float) -> bool:

@@ -149,7 +149,8 @@ def propagate_volume(
     segmentation = fill_in(annotation.segmentation, result, annotation.axis, indices, annotation)
     is_warm, every = warm_start is not None, len(annotation.segmentation.segments)
     training = {"method": options.method, **learned.training, "warm": is_warm}
-    training |= {"models": assumed.report} if earlier else {}
+    if earlier:
+        training |= {"models": assumed.report, "assumed_slices": list(assumed.annotation.assumed)}
     work = Work(tuple(len(annotation.sought(index)) for index in asked), run.encoded, every, is_warm)
     corrected = None if correction is None else again
     return Segmented(run, segmentation, result, annotation, training, asked, work, model, corrected)

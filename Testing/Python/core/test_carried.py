@@ -60,9 +60,9 @@ def test_where_a_label_stands_for_paint() -> None:
     label = ball().astype(np.float32)
     inside, ends = places(label, painted(ball(), 20))
     assert inside == [9, 15, 25, 31] and ends == [7, 33]
-    assert places(label, painted(ball(), 9, 20, 31)) == ([], [7, 33])
-    inside, ends = places(label, painted(ball(), 9, 31))
-    assert inside == [15, 25] and ends == [7, 33]
+    assert places(label, painted(ball(), 9, 20, 31)) == ([], [])
+    assert places(label, painted(ball(), 9, 31)) == ([15, 25], [])
+    assert places(label, painted(ball(), 14)) == ([9, 25, 31], [7, 33])
     declared = places(label, painted(ball(), 20, 28, 5, 36))
     assert declared[1] == [] and 31 not in declared[0]
     assert places(label, Known({3: np.zeros(SHAPE[1:], bool)})) == ([], [])

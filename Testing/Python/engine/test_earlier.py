@@ -17,7 +17,7 @@ from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.image_io import write_image
 from FewShotSAMLib.core.intensity import parse_normalisation
 from FewShotSAMLib.core.metrics import dice
-from FewShotSAMLib.core.painting import keep_slices
+from FewShotSAMLib.core.painting import keep_slices, slices_to_paint
 from FewShotSAMLib.core.segmentation import Segmentation, read_segmentation, write_segmentation
 from FewShotSAMLib.core.volume import read_volume
 from FewShotSAMLib.engine.context import JobContext, StageTimer
@@ -82,9 +82,20 @@ def test_an_earlier_patient_and_a_painted_slice_are_better_than_the_slice_alone(
     (told,) = report["training"]["models"]
     assert told["used"] and told["name"] == "organs" and not report["warnings"]
     assert told["weights"] == dict.fromkeys(told["agreement"], 1.0) and min(told["agreement"].values()) > 0.5
-    assert report["can_be_corrected"] is False
+    assert report["can_be_corrected"] is False and len(report["training"]["assumed_slices"]) > 2
     origin = {row["index"]: row["origin"] for row in report["slices"]}
     assert [index for index, what in origin.items() if what == "painted"] == [PAINTED]
+
+
+def test_where_enough_is_painted_nothing_is_added(next_patient: Any) -> None:
+    (liver,) = [each for each in next_patient.truth.segments if each.name == "liver"]
+    slices = slices_to_paint(next_patient.truth.mask(liver), 0, 3)
+    more = next_patient.painted_as(keep_slices(next_patient.truth, 0, slices, ["liver"]))
+    next_patient.run(**more)
+    expected = result(next_patient).layers
+    told = next_patient.run(**more, **model(next_patient))["training"]
+    assert told["models"][0]["used"] and told["assumed_slices"] == []
+    np.testing.assert_array_equal(result(next_patient).layers, expected)
 
 
 def test_models_count_by_how_they_agree_with_what_is_painted(next_patient: Any) -> None:
