@@ -22,7 +22,8 @@ INSETS = (0.05, 0.275, 0.725, 0.95)
 """Shares of the extent along the axis at which a registered label may stand for a painted slice: with the middle
 painted, as far apart as five painted slices would be."""
 LEAST_WAY, LEAST_GAP = 0.15, 0.5
-"""Shares of the extent: it does where no painted slice is as near, and not between two that lie closer together."""
+"""Shares of the extent: it does where no painted slice is as near, nor as near as the structure's radius there, and
+not between two that lie closer together."""
 BEYOND = 0.02
 """Share of the extent beyond the label's ends from which on there is nothing of it, at least a slice."""
 HALF = 128
@@ -63,30 +64,36 @@ def put_right(shares: np.ndarray, known: Known, spacing: Sequence[float]) -> np.
     for index, along in enumerate(_spread(shifts, len(shares), spacing[0] / (FAR * extent))):
         if np.abs(along).max() > 1e-3:
             distances[index] = ndimage.shift(distances[index], along, order=1, mode="nearest")
-    radius = float(np.sqrt(max(known.masks[i].sum() for i in known.painted) * plane.prod() / np.pi))
-    most = MOST_MOVED * radius
+    most = MOST_MOVED * _radius(known, spacing)
     rest = {i: np.clip(_distance(mask, plane) - distances[i], -most, most) for i, mask in known.masks.items()}
     distances += np.stack(list(_spread(rest, len(shares), spacing[0] / (NEAR * extent), fades=True)))
     return np.clip(distances / plane.mean() + 0.5, 0, 1).astype(np.float32)
 
 
-def places(share: np.ndarray, known: Known) -> tuple[list[int], list[int]]:
-    """The slices on which a label, shares (D, H, W), is to stand for a painted slice, and those beyond its ends on
-    which there is nothing of it: where what is known is too far to tell."""
+def places(share: np.ndarray, known: Known, spacing: Sequence[float]) -> tuple[list[int], list[int]]:
+    """The slices on which a label, shares (D, H, W) in 0..1, is to stand for a painted slice, and those beyond its ends
+    on which there is nothing of it: where what is known is too far to tell. spacing as for `put_right`."""
     held = np.flatnonzero((share >= 0.5).any(axis=(1, 2)))
     painted = known.painted
     if not len(held) or not painted:
         return [], []
     first, last = min(int(held[0]), painted[0]), max(int(held[-1]), painted[-1])
     extent = last - first + 1
+    way = max(LEAST_WAY * extent, _radius(known, spacing) / spacing[0])
     wanted = dict.fromkeys(round(first + inset * (extent - 1)) for inset in INSETS)
-    shown = [i for i in wanted if share[i].max() >= 0.5 and _is_far(i, known, LEAST_WAY * extent)]
+    shown = [i for i in wanted if share[i].max() >= 0.5 and _is_far(i, known, way)]
     kept = [i for i in shown if not any(a < i < b and b - a < LEAST_GAP * extent for a, b in pairwise(painted))]
     beyond = max(1, round(BEYOND * extent))
     told = [i for i in known.masks if i not in painted]
     is_open = [all(i > painted[0] for i in told), all(i < painted[-1] for i in told)]
     ends = [end for end, is_it in zip((first - beyond, last + beyond), is_open, strict=True) if is_it]
     return kept, [i for i in ends if 0 <= i < len(share) and min(abs(i - p) for p in painted) > LEAST_WAY * extent]
+
+
+def _radius(known: Known, spacing: Sequence[float]) -> float:
+    """Of a disc as large as the largest painted slice, mm."""
+    largest = max(int(known.masks[index].sum()) for index in known.painted)
+    return float(np.sqrt(largest * spacing[1] * spacing[2] / np.pi))
 
 
 def _is_far(index: int, known: Known, way: float) -> bool:

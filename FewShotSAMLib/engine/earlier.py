@@ -104,7 +104,7 @@ def _guess(weighed: Sequence[tuple[np.ndarray, float]], known: Known, along: Seq
     every = (slice(None), *box)
     parts = [weight * put_right(share[every].astype(np.float32) / 255, inside, along) for share, weight in weighed]
     joint = np.sum(parts, axis=0)
-    slices, ends = places(joint, inside)
+    slices, ends = places(joint, inside, along)
     found = {index: np.zeros(shown.shape, np.float32) for index in slices}
     for index, share in found.items():
         share[box] = joint[index]

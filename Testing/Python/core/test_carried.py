@@ -57,12 +57,13 @@ def test_nothing_to_go_by_changes_nothing() -> None:
 
 
 def test_where_a_label_stands_for_paint() -> None:
+    """Its radius is as long as half of its extent, or a quarter where slices are thick."""
     label = ball().astype(np.float32)
-    inside, ends = places(label, painted(ball(), 20))
-    assert inside == [9, 15, 25, 31] and ends == [7, 33]
-    assert places(label, painted(ball(), 9, 20, 31)) == ([], [])
-    assert places(label, painted(ball(), 9, 31)) == ([15, 25], [])
-    assert places(label, painted(ball(), 14)) == ([9, 25, 31], [7, 33])
-    declared = places(label, painted(ball(), 20, 28, 5, 36))
+    assert places(label, painted(ball(), 20), (4.0, 1.0, 1.0)) == ([9, 15, 25, 31], [7, 33])
+    assert places(label, painted(ball(), 20), (1.1, 1.0, 1.0)) == ([9, 31], [7, 33])
+    assert places(label, painted(ball(), 9, 20, 31), (4.0, 1.0, 1.0)) == ([], [])
+    assert places(label, painted(ball(), 9, 31), (4.0, 1.0, 1.0)) == ([15, 25], [])
+    assert places(label, painted(ball(), 14), (4.0, 1.0, 1.0)) == ([9, 25, 31], [7, 33])
+    declared = places(label, painted(ball(), 20, 28, 5, 36), (4.0, 1.0, 1.0))
     assert declared[1] == [] and 31 not in declared[0]
-    assert places(label, Known({3: np.zeros(SHAPE[1:], bool)})) == ([], [])
+    assert places(label, Known({3: np.zeros(SHAPE[1:], bool)}), SPACING) == ([], [])
