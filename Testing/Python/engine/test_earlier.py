@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import FewShotSAMLib as fss  # noqa: N813 - as users have it
-from FewShotSAMLib.core import atlas
+from FewShotSAMLib.core import atlas, carried
 from FewShotSAMLib.core.annotation import annotate
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.geometry import Geometry
@@ -77,7 +77,7 @@ def test_an_earlier_patient_and_a_painted_slice_are_better_than_the_slice_alone(
     next_patient.run()
     alone = mean_dice(next_patient)
     report = next_patient.run(**model(next_patient))
-    assert mean_dice(next_patient) > alone + 0.1 and mean_dice(next_patient) > 0.85
+    assert mean_dice(next_patient) > alone + 0.05 and mean_dice(next_patient) > 0.93
     np.testing.assert_array_equal(result(next_patient).layers[:, PAINTED], next_patient.drawn.layers[:, PAINTED])
     (told,) = report["training"]["models"]
     assert told["used"] and told["name"] == "organs" and not report["warnings"]
@@ -148,8 +148,13 @@ def test_no_result_goes_over_a_model(next_patient: Any) -> None:
         next_patient.run(models="organs.fewshot")
 
 
-def test_segments_with_slices_of_their_own_get_labels_of_their_own(next_patient: Any) -> None:
-    """What is painted for one segment stays unknown for the other, and slices with paint are left alone."""
+def test_segments_with_slices_of_their_own_get_labels_of_their_own(
+    next_patient: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is painted for one segment stays unknown for the other, and slices with paint are left alone; here, labels
+    may stand for paint next to it."""
+    monkeypatch.setattr(carried, "LEAST_GAP", 0.0)
+    monkeypatch.setattr(carried, "_is_far", lambda index, known, way: index not in known.masks)
     apart = keep_slices(next_patient.truth, 0, (5, 9), ["liver"])
     spleen = keep_slices(next_patient.truth, 0, (7,), ["spleen"])
     both = replace(apart, layers=np.maximum(apart.layers, spleen.layers), segments=next_patient.truth.segments)
@@ -168,10 +173,10 @@ def test_segments_with_slices_of_their_own_get_labels_of_their_own(next_patient:
         assert got.unknown(index) == annotation.unknown(index)
     assert 0 in got.absent[1]
     drawn = {**next_patient.painted_as(both), "empty_of": {"spleen": [0]}}
-    next_patient.run(**drawn)
-    alone = mean_dice(next_patient)
     next_patient.run(**model(next_patient), **drawn)
-    assert mean_dice(next_patient) > alone
+    assert mean_dice(next_patient) > 0.8
+    found, shown = result(next_patient), [(label, i) for label in (1, 2) for i in got.assumed if got.shows(label, i)]
+    assert shown and all(found.mask(found.segments[label - 1])[i].any() for label, i in shown)
 
 
 def test_from_python_in_either_process(next_patient: Any) -> None:
