@@ -138,6 +138,7 @@ def propagate(
     empty_of: Mapping[str, Iterable[int]] | None = None,
     painted_slices: Iterable[int] | None = None,
     warm_start: Model | Path | str | None = None,
+    models: Iterable[Model | Path | str] = (),
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
     background: bool | WorkerClient = False,
@@ -146,7 +147,8 @@ def propagate(
     """Learn from the painted slices of a volume and segment its other slices.
 
     Slice numbers are 0-based along the array axis `axis`; None finds it. `empty_slices` hold none of the segments,
-    `empty_of` none of the segment of that name. `cancel` stops the run when it is set. With
+    `empty_of` none of the segment of that name. `models` are of earlier volumes; they count as far as they agree with
+    what is painted. `cancel` stops the run when it is set. With
     `background` it computes in a background process: one for this call, or a `WorkerClient` that stays warm. options:
     those of the command line `fewshotsam propagate`, with `_` for `-`, such as method, encoder, device, steps, seed.
     Raises BadInputError, CancelledError, MemoryShortageError, each with what to do.
@@ -161,19 +163,23 @@ def propagate(
     if painted_slices is not None:
         given["painted_slices"] = list(painted_slices)
     start = None if warm_start is None else _model(warm_start)
+    others = {_name_of(each, number): _model(each) for number, each in enumerate(models, start=1)}
     if background:
         return _in_background(
-            "propagate", shown, segmentation, start, given | _file_of(volume), progress, cancel, background
+            "propagate", shown, segmentation, start, given | _file_of(volume), progress, cancel, background, others
         )
     with _here(progress, cancel, shown.warnings) as context:
         from FewShotSAMLib.engine.context import StageTimer
+        from FewShotSAMLib.engine.earlier import Earlier
         from FewShotSAMLib.engine.model_file import parse_model
         from FewShotSAMLib.engine.propagation import propagate_volume
         from FewShotSAMLib.engine.request import PropagateOptions
 
         request = PropagateOptions.from_parameters(_plain(given))
-        earlier = None if start is None else parse_model(start.content)
-        return _result(propagate_volume(shown, segmentation, request, context, StageTimer(), earlier))
+        begun = None if start is None else parse_model(start.content)
+        earlier = [Earlier(name, parse_model(each.content)) for name, each in others.items()]
+        done = propagate_volume(shown, segmentation, request, context, StageTimer(), begun, earlier=earlier)
+        return _result(done)
 
 
 def apply(
@@ -243,6 +249,11 @@ def _model(given: Model | Path | str) -> Model:
     return given if isinstance(given, Model) else Model.load(given)
 
 
+def _name_of(given: Model | Path | str, number: int) -> str:
+    """What an earlier volume's model is called in the report, its number among others in front."""
+    return f"{number}" if isinstance(given, Model) else f"{number} {Path(given).stem}"
+
+
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
     """As a request has it: paths are texts, tuples lists."""
     return {
@@ -301,6 +312,7 @@ def _in_background(
     progress: Progress | None,
     cancel: threading.Event | None,
     background: bool | WorkerClient,
+    earlier: Mapping[str, Model] | None = None,
 ) -> Result:
     """The same job of a background process, through files in a folder that goes afterwards."""
     with tempfile.TemporaryDirectory(prefix="fewshotsam-") as name:
@@ -318,7 +330,10 @@ def _in_background(
         if model is not None:
             files["model" if annotation is None else "warm_start"] = folder / "given.fewshot"
             (folder / "given.fewshot").write_bytes(model.content)
-        parameters = _plain({**options, **files})
+        for name, each in (earlier or {}).items():
+            (folder / f"{name}.fewshot").write_bytes(each.content)
+        names = [str(folder / f"{name}.fewshot") for name in earlier or {}]
+        parameters = _plain({**options, **files, **({"models": names} if names else {})})
         with nullcontext(background) if isinstance(background, WorkerClient) else WorkerClient() as client:
             report = _wait(client, client.request(job, parameters), progress, cancel)
         report["warnings"] = list(dict.fromkeys([*volume.warnings, *report["warnings"]]))

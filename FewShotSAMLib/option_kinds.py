@@ -33,6 +33,15 @@ def _path(value: Any) -> Path:
     return Path(value)
 
 
+def _paths(value: Any) -> tuple[Path, ...]:
+    if not isinstance(value, list | tuple):
+        raise TypeError("a list of paths")
+    try:
+        return tuple(_path(item) for item in value)
+    except TypeError as error:
+        raise TypeError("a list of paths") from error
+
+
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError("a number")
@@ -105,6 +114,11 @@ def read_slices(text: str) -> list[int]:
     return sorted(numbers)
 
 
+def _read_paths(text: str) -> list[str]:
+    """Paths with `;` between them."""
+    return [part.strip() for part in text.split(";") if part.strip()]
+
+
 def _read_slices_of(text: str) -> dict[str, list[int]]:
     """Slice numbers by the segment's name, of a text such as `Spleen=3,40`, several of them with `;` between."""
     found: dict[str, list[int]] = {}
@@ -135,6 +149,7 @@ def _read_flag(text: str) -> bool:
 
 
 PATH, TEXT, FLAG = Kind("a path", _path), Kind("a text", _text), Kind("true or false", _flag, _read_flag)
+PATHS = Kind("paths", _paths, _read_paths)
 INTEGER, NUMBER = Kind("a whole number", _integer, int), Kind("a number", _number, float)
 SLICES = Kind("a list of slice numbers such as 3,40 or 10-12", _integers, read_slices)
 SLICES_OF = Kind("a segment and slice numbers, such as Spleen=3,40", _slices_of, _read_slices_of)

@@ -22,6 +22,7 @@ from FewShotSAMLib.option_kinds import (
     LARGEST_INTEGER,
     NUMBER,
     PATH,
+    PATHS,
     RANGE,
     SLICES,
     SLICES_OF,
@@ -220,6 +221,11 @@ OPTIONS = (
     Option(
         "warm_start", PATH, "start from this few-shot model instead of afresh", (PROPAGATE,),
         metavar="M.fewshot", group=METHOD_GROUP,
+    ),
+    Option(
+        "models", PATHS,
+        "few-shot models of earlier volumes: what they say counts beside the painted slices, as far as it agrees",
+        (PROPAGATE,), metavar="M.fewshot", group=METHOD_GROUP,
     ),
     Option(
         "save_model", PATH, "keep what was learned for “fewshotsam apply”", (PROPAGATE,), EVERYWHERE,

@@ -1,7 +1,8 @@
 """Label efficiency across volumes: what is learned on one volume segments the others of its group.
 
 Tasks belong to a group by their entry `group`, or else by structure and modality. Each volume of a group is painted in
-turn, and every slice of every other one is counted. A model is learned once and applied to all of them.
+turn, and every slice of every other one is counted. A model is learned once and applied to all of them. Some slices of
+the others can be painted besides; those are not counted then.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from FewShotSAMLib.benchmark.few_shot import learn
 from FewShotSAMLib.benchmark.methods import Contender
 from FewShotSAMLib.benchmark.outcome import Settings
 from FewShotSAMLib.benchmark.plan import Plan, RowJob, choose, file_name, folder_name
-from FewShotSAMLib.benchmark.protocol import ALL, Painting, paint
+from FewShotSAMLib.benchmark.protocol import ALL, Count, Painting, paint
 from FewShotSAMLib.benchmark.tasks import Task, read_image_of, read_truth
 from FewShotSAMLib.core.errors import BadInputError
 
@@ -43,8 +44,12 @@ def make_plan_across(
     counts: Sequence[int],
     settings: Settings,
     segmentations: Path | None = None,
+    painted_here: int = 0,
 ) -> Plan:
     """List the rows: each pair of volumes of a group, with these numbers of painted slices and with all of them.
+
+    painted_here: how many slices of the volume that is segmented are painted, too, where no end is declared; the
+    source has these numbers of them alone then.
 
     Raises BadInputError where there is no pair, and as `make_plan` does.
     """
@@ -55,20 +60,32 @@ def make_plan_across(
             "Give them the same structure and modality in the tasks file, or the same group.",
         )
     sources = list(dict.fromkeys(source for source, _ in pairs))
-    chosen, left_out = choose(sources, data, (*counts, ALL))
+    chosen, left_out = choose(sources, data, counts if painted_here else (*counts, ALL))
+    besides: dict[tuple[str, Count], Painting] = {}
+    if painted_here:
+        besides, more = choose(
+            list({target.name: target for _, target in pairs}.values()), data, (painted_here,), False
+        )
+        left_out += more
     jobs = []
     for method in methods:
         if method.options is None:
             left_out.append(f"{method.name}: it leaves no model that another volume could be segmented with")
             continue
-        if method.within_only:
+        if painted_here and not method.transfers:
+            left_out.append(f"{method.name}: it cannot use a model of another volume beside painted slices")
+            continue
+        if method.within_only and not painted_here:
             left_out.append(f"{method.name}: {method.within_only}")
             continue
         for encoder in encoders:
             own = replace(settings, encoder=encoder)
             for (source, count), painting in chosen.items():
                 for target in (target for each, target in pairs if each.name == source):
-                    job = RowJob(method, own, count, target, painting, data, None, _named(tasks, source))
+                    here = besides.get((target.name, painted_here))
+                    if painted_here and here is None:
+                        continue
+                    job = RowJob(method, own, count, target, painting, data, None, _named(tasks, source), here)
                     jobs.append(replace(job, segmentation=_path(segmentations, job)))
     return Plan(tuple(jobs), tuple(left_out))
 
@@ -76,17 +93,23 @@ def make_plan_across(
 def learned(job: RowJob) -> SourceModel:
     """The model of a job's source volume; the one that was asked for last is kept."""
     assert job.source is not None and job.method.options is not None
-    return _learned(job.source, job.data, job.painting, job.settings, tuple(job.method.options.items()))
+    options = tuple(job.method.options.items())
+    return _learned(job.source, job.data, job.painting, job.settings, options, job.here is None)
 
 
 @lru_cache(maxsize=1)
 def _learned(
-    source: Task, data: Path, painting: Painting, settings: Settings, options: tuple[tuple[str, Any], ...]
+    source: Task,
+    data: Path,
+    painting: Painting,
+    settings: Settings,
+    options: tuple[tuple[str, Any], ...],
+    for_others: bool,
 ) -> SourceModel:
     volume = read_image_of(source, data)
     annotation = paint(read_truth(source, data, volume.geometry), source.axis, painting)
     started = time.perf_counter()
-    model, report = learn(volume, annotation, settings, **dict(options))
+    model, report = learn(volume, annotation, settings, for_others, **dict(options))
     return SourceModel(model, round(time.perf_counter() - started, 3), tuple(report["warnings"]))
 
 
@@ -101,5 +124,9 @@ def _named(tasks: Sequence[Task], name: str) -> Task:
 def _path(segmentations: Path | None, job: RowJob) -> Path | None:
     if segmentations is None or job.source is None:
         return None
-    folder = segmentations / folder_name(job.method, job.settings.encoder) / f"across-k{job.k}"
+    folder = (
+        segmentations
+        / folder_name(job.method, job.settings.encoder)
+        / f"across-k{job.k}{f'-and-{len(job.here.painted)}' if job.here else ''}"
+    )
     return folder / f"{file_name(job.source.name)}-to-{file_name(job.task.name)}.seg.nrrd"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from FewShotSAMLib.benchmark.outcome import Outcome, Settings
@@ -38,16 +38,17 @@ def few_shot_without(voice: str, volume: Volume, annotation: Annotation, setting
 
 
 def learn(
-    volume: Volume, annotation: Annotation, settings: Settings, **options: Any
+    volume: Volume, annotation: Annotation, settings: Settings, for_others: bool = True, **options: Any
 ) -> tuple[FewShotModel, Mapping[str, Any]]:
-    """`fewshotsam propagate --save-model`: the few-shot model, and the report."""
+    """`fewshotsam propagate --save-model`: the few-shot model, and the report; for_others: with what it needs where
+    nothing is painted and the volumes are not alike."""
     done = _propagate(volume, annotation, settings, options)
     assert done.model is not None
+    from FewShotSAMLib.engine import learning
     from FewShotSAMLib.engine.context import JobContext
-    from FewShotSAMLib.engine.learning import for_others
     from FewShotSAMLib.engine.model_file import model_bytes, parse_model
 
-    model = for_others(done.model(), done.run.encoder, JobContext())
+    model = learning.for_others(done.model(), done.run.encoder, JobContext()) if for_others else done.model()
     return parse_model(model_bytes(model)), done.report()  # as a file would hold it, and let go of the volume
 
 
@@ -61,15 +62,30 @@ def apply_model(volume: Volume, model: FewShotModel, settings: Settings) -> Outc
     return _outcome(apply_to_volume(model, volume, options, JobContext(state=STATE), StageTimer(), False))
 
 
-def _propagate(volume: Volume, annotation: Annotation, settings: Settings, options: Mapping[str, Any]) -> Segmented:
+def few_shot_besides(
+    volume: Volume, annotation: Annotation, model: FewShotModel, settings: Settings, **options: Any
+) -> Outcome:
+    """`fewshotsam propagate --models`: painted slices, and a model of another volume."""
+    return _outcome(_propagate(volume, annotation, settings, options, [model]))
+
+
+def _propagate(
+    volume: Volume,
+    annotation: Annotation,
+    settings: Settings,
+    options: Mapping[str, Any],
+    models: Sequence[FewShotModel] = (),
+) -> Segmented:
     from FewShotSAMLib.engine.context import JobContext, StageTimer
+    from FewShotSAMLib.engine.earlier import Earlier
     from FewShotSAMLib.engine.propagation import propagate_volume
     from FewShotSAMLib.engine.request import PropagateOptions
 
     own = {"axis": annotation.axis, "empty_slices": list(annotation.empty), "seed": settings.seed}
     request = PropagateOptions.from_parameters({**own, **_common(settings), **options})
     context = JobContext(state=STATE)
-    return propagate_volume(volume, annotation.segmentation, request, context, StageTimer(), want_confidence=False)
+    earlier = [Earlier(f"{number}", model) for number, model in enumerate(models, start=1)]
+    return propagate_volume(volume, annotation.segmentation, request, context, StageTimer(), None, False, earlier)
 
 
 def _common(settings: Settings) -> dict[str, Any]:
@@ -92,5 +108,6 @@ def _outcome(done: Segmented) -> Outcome:
         "precision": encoder["precision"],
         "weights": encoder["weights_hash"],
         "warnings": report["warnings"],
+        **({"models": report["training"]["models"]} if "models" in report["training"] else {}),
     }
     return Outcome(result.mask(result.segments[0]), details)

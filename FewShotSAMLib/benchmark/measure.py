@@ -14,7 +14,7 @@ import numpy as np
 
 from FewShotSAMLib.benchmark.across import learned
 from FewShotSAMLib.benchmark.environment import describe_machine
-from FewShotSAMLib.benchmark.few_shot import apply_model, forget_embeddings
+from FewShotSAMLib.benchmark.few_shot import apply_model, few_shot_besides, forget_embeddings
 from FewShotSAMLib.benchmark.methods import load_packages
 from FewShotSAMLib.benchmark.outcome import Outcome
 from FewShotSAMLib.benchmark.plan import RowJob
@@ -105,6 +105,10 @@ def _prepare(
         return partial(job.method.run, volume, annotation, job.settings, **seen), job.painting, {}
     source = learned(job)
     note = {"learning_seconds": source.seconds, "warnings": source.warnings}
+    if job.here is not None:
+        annotation = paint(truth, job.task.axis, job.here)
+        options = job.method.options or {}
+        return partial(few_shot_besides, volume, annotation, source.model, job.settings, **options), job.here, note
     return partial(apply_model, volume, source.model, job.settings), Painting((), ()), note
 
 

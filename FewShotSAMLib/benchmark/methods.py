@@ -47,7 +47,8 @@ class Contender:
     be one whose decoder answers points and boxes. sees_truth: whether it is prompted on every slice from the truth, as
     a person would, so that it is no fair match for the others. options: what the engine is asked for, where the method
     is one of its own; only these leave a few-shot model that can be applied to another volume. within_only: why one of
-    them is not measured so all the same.
+    them is not measured so all the same, unless slices are painted there, too. transfers: whether it can use a model of
+    another volume beside painted slices.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Contender:
     sees_truth: bool = False
     options: Mapping[str, Any] | None = None
     within_only: str = ""
+    transfers: bool = False
 
 
 def _of_engine(name: str, title: str, **options: Any) -> Contender:
@@ -83,9 +85,10 @@ def _zero_shot(name: str, title: str, given: bool = False, **prompt: Any) -> Con
 METHODS: dict[str, Contender] = {
     method.name: method
     for method in (
-        _of_engine("few-shot", "FewShotSAM"),
+        replace(_of_engine("few-shot", "FewShotSAM"), transfers=True),
         replace(
             _of_engine("few-shot-instant", "FewShotSAM, no training steps", **INSTANT),
+            transfers=True,
             within_only="on another volume there is no shape to go by, so that even this one has to be trained there",
         ),
         *(

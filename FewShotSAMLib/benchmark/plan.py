@@ -22,7 +22,8 @@ from FewShotSAMLib.sam.registry import get_spec
 class RowJob:
     """One row to compute. segmentation: where the result is kept, None for nowhere.
 
-    source: the volume that `painting` is of, where that is another one than the task's.
+    source: the volume that `painting` is of, where that is another one than the task's; here: what is painted on the
+    task's volume besides.
     """
 
     method: Contender
@@ -33,6 +34,7 @@ class RowJob:
     data: Path
     segmentation: Path | None = None
     source: Task | None = None
+    here: Painting | None = None
 
     @property
     def key(self) -> str:
@@ -48,6 +50,7 @@ class RowJob:
             "settings": self.settings.to_json(),
             "version": __version__,
             **({"source": _identity(self.source, self.data)} if self.source else {}),
+            **({"here": asdict(self.here)} if self.here else {}),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -67,6 +70,7 @@ class RowJob:
             "axis": self.task.axis,
             "painted": list(self.painting.painted),
             "empty": list(self.painting.empty),
+            "painted_here": list(self.here.painted) if self.here else [],
             "settings": self.settings.to_json(),
             "version": __version__,
         }

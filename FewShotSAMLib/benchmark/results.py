@@ -16,6 +16,7 @@ from FewShotSAMLib.core.files import atomic_path
 COLUMNS = (
     *("method", "encoder", "k", "task", "source", "modality", "structure", "status", "dice", "hd95_mm", "assd_mm"),
     *("counted_slices", "seconds", "peak_memory_bytes", "peak_gpu_memory_bytes", "gpu", "axis", "painted", "empty"),
+    "painted_here",
     *("version", "finished", "error"),
 )
 RULES = (
@@ -27,7 +28,8 @@ RULES = (
 
 RULES_ACROSS = (
     "k slices of one volume (or all that hold the structure) are painted, the first slice beyond each end is declared "
-    "empty; the model learned of them segments the other volumes of the group, and all slices of those are counted. A "
+    "empty; the model learned of them segments the other volumes of the group, and all slices of those are counted but "
+    "for those painted here: evenly spaced ones of that volume, on which no end is declared. A "
     "result without a voxel has Dice 0 and no distance; distances are means over the others. Seconds and memory: of "
     "applying."
 )
@@ -71,16 +73,17 @@ def summarise_across(rows: Iterable[Row]) -> list[dict[str, Any]]:
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         if is_done(row):
-            groups.setdefault((row["group"], title_of(row), row["k"]), []).append(row)
-    titles = list(dict.fromkeys(title for _, title, _ in groups))
-    order = sorted(groups, key=lambda place: (place[0], titles.index(place[1]), isinstance(place[2], str), place[2]))
+            groups.setdefault((row["group"], title_of(row), _here(row), row["k"]), []).append(row)
+    titles = list(dict.fromkeys(title for _, title, *_ in groups))
+    order = sorted(groups, key=lambda of: (of[0], titles.index(of[1]), of[2], isinstance(of[3], str), of[3]))
     return [
         {
             "group": group,
             "method": own[0]["method"],
             "encoder": own[0]["encoder"],
-            "title": title,
+            "title": f"{title}, {here} painted here" if here else title,
             "k": k,
+            "painted_here": here,
             "pairs": len(own),
             "dice": fmean(row["dice"] for row in own),
             **{name: _mean_of_known(row[name] for row in own) for name in ("hd95_mm", "assd_mm")},
@@ -89,8 +92,8 @@ def summarise_across(rows: Iterable[Row]) -> list[dict[str, Any]]:
             "learning_seconds": fmean(row["details"]["learning_seconds"] for row in own),
             **_memory(own),
         }
-        for group, title, k in order
-        for own in [groups[group, title, k]]
+        for group, title, here, k in order
+        for own in [groups[group, title, here, k]]
     ]
 
 
@@ -180,9 +183,14 @@ def _across(done: Sequence[Row], summary: Sequence[dict[str, Any]]) -> list[str]
         for each in summary
     ]
     lines = ["", "## Learned on one volume, applied to another", "", RULES_ACROSS, "", *_table(head, means)]
-    each_row = [(_where(row), title_of(row), row["k"], *_figures(row)) for row in done]
-    table = _table(("pair", "method", "k", *MEASURES, "seconds"), each_row)
+    each_row = [(_where(row), title_of(row), row["k"], _here(row), *_figures(row)) for row in done]
+    table = _table(("pair", "method", "k", "painted here", *MEASURES, "seconds"), each_row)
     return [*lines, "", "### Every pair, worst first", "", *table]
+
+
+def _here(row: Row) -> int:
+    """How many slices of the volume that was segmented were painted besides."""
+    return len(row.get("painted_here") or ())
 
 
 def _where(row: Row) -> str:
@@ -204,7 +212,7 @@ def _machines(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 
 def _place(row: Row) -> tuple[Any, ...]:
-    return row["method"], row.get("encoder"), row["k"], row["task"], row.get("source")
+    return row["method"], row.get("encoder"), row["k"], row["task"], row.get("source"), _here(row)
 
 
 def _figures(values: Row) -> tuple[str, ...]:
@@ -249,5 +257,5 @@ def _write_csv(rows: Iterable[Row], path: Path) -> None:
         writer = csv.DictWriter(stream, COLUMNS, extrasaction="ignore", restval="")
         writer.writeheader()
         for row in rows:
-            lists = {name: " ".join(map(str, row.get(name, ()))) for name in ("painted", "empty")}
+            lists = {name: " ".join(map(str, row.get(name, ()))) for name in ("painted", "empty", "painted_here")}
             writer.writerow({**row, **lists})

@@ -95,14 +95,15 @@ class BundledFewShot(HeadMethod):
         else:
             head = head.corrected(_conditioning(task, exemplars, head.flows), changed)
         slices = partial(task.embeddings.plain, side=task.embeddings.framing.size)
-        head.prepare(Lesson(tuple(exemplars), self._schedule(head, task, part[1]), slices, part))
+        given = tuple(each for each in exemplars if each.slice_index not in task.annotation.assumed)
+        head.prepare(Lesson(given, self._schedule(head, task, part[1]), slices, part))
         head.remember(lambda: _as_another_volume_has_them(whole))
         return head
 
     def _schedule(self, head: FusionHead, task: Task, count: int) -> Schedule:
         warm = task.warm_start is not None and head.network is not None
         # From a single slice a network learns too little: it made five structures worse by 0.02 in the mean.
-        steps = task.steps if len(task.annotation.painted) > 1 else 0
+        steps = task.steps if len({*task.annotation.painted} - {*task.annotation.assumed}) > 1 else 0
         if steps is None and count > 1:
             steps = min(SCHEDULE.steps, max(LEAST_STEPS, ALL_STEPS // count))
         schedule = self.plan(task.architecture, False, warm, steps).on_cache
@@ -126,19 +127,21 @@ def _conditioning(
     step = min(THICKEST, task.step_mm / (task.embeddings.framing.pixel_mm * STRIDE))
     known = tuple(exemplar.slice_index for exemplar in ordered)
     flows = Flows(partial(task.embeddings.plain, side=task.embeddings.framing.size // STRIDE), earlier)
-    return conditioning_of(flows, task.depth, known, shown, step, _declared(task.annotation))
+    annotation = task.annotation
+    return conditioning_of(flows, task.depth, known, shown, step, _declared(annotation), annotation.assumed)
 
 
 def _as_another_volume_has_them(task: Task) -> ExemplarFeatures:
     """The exemplars as they look in the body box, which is what another volume has to offer."""
     annotation = task.annotation
+    own = [index for index in annotation.exemplars if index not in annotation.assumed]
     with task.whole_body() as embeddings:
-        embeddings.ensure(annotation.exemplars)
-        features = embeddings.slices(annotation.exemplars)
-        maps = [np.ascontiguousarray(embeddings.framing.cut(annotation.classes(i))) for i in annotation.exemplars]
+        embeddings.ensure(own)
+        features = embeddings.slices(own)
+        maps = [np.ascontiguousarray(embeddings.framing.cut(annotation.classes(index))) for index in own]
         count = len(annotation.segmentation.segments)
         masks = [embeddings.framing.target(classes, count, STRIDE)[0][1:] for classes in maps]
-    known = known_on([annotation.unknown(index) for index in annotation.exemplars], count)
+    known = known_on([annotation.unknown(index) for index in own], count)
     return ExemplarFeatures(features, torch.stack(masks).half(), known)
 
 

@@ -27,17 +27,20 @@ def conditioning_of(
     shown: ExemplarFeatures,
     slice_step: float,
     declared: Tensor | None,
+    assumed: Collection[int] = (),
 ) -> VolumeConditioning | SegmentwiseConditioning:
-    """Exemplars and priors of one volume; arguments as for `VolumeConditioning`, segments unknown on some slices."""
-    kind = VolumeConditioning if shown.known is None else SegmentwiseConditioning
-    return kind(flows, depth, known, shown, slice_step, declared)
+    """Exemplars and priors of one volume; arguments as for `VolumeConditioning`, segments unknown on some slices;
+    assumed: those that are no more than likely, and are to be asked about as well."""
+    if shown.known is None:
+        return VolumeConditioning(flows, depth, known, shown, slice_step, declared)
+    return SegmentwiseConditioning(flows, depth, known, shown, slice_step, declared, assumed)
 
 
 class SegmentwiseConditioning:
     """A `VolumeConditioning` for each group of segments that are known on the same exemplars.
 
     Another segment's paint on a slice where a group is unknown says at least that there is none of the group. Arguments
-    as for `VolumeConditioning`, known being the slices of which anything is known.
+    as for `conditioning_of`, known being the slices of which anything is known.
     """
 
     def __init__(
@@ -48,8 +51,10 @@ class SegmentwiseConditioning:
         shown: ExemplarFeatures,
         slice_step: float,
         declared: Tensor | None,
+        assumed: Collection[int] = (),
     ) -> None:
         self.flows, self.shown = flows, shown
+        self._assumed = frozenset(assumed)
         count = shown.masks.shape[1]
         members: dict[tuple[int, ...], list[int]] = {}
         for label in range(1, count + 1):
@@ -70,7 +75,8 @@ class SegmentwiseConditioning:
     def may_contain(self, label: int, index: int) -> bool:
         """Whether segment `label` can be on a slice at all, and is to be looked for there."""
         group, position = self._groups[label]
-        return index not in group.known and group.may_contain(position + 1, index)
+        is_open = index not in group.known or index in self._assumed
+        return is_open and group.may_contain(position + 1, index)
 
     def said(self, index: int, label: int) -> Tensor | None:
         """The share (S/2, S/2) of each pixel that segment `label` has on a slice; None where that is unknown."""

@@ -109,7 +109,10 @@ def _plan(options: argparse.Namespace, folder: Path) -> Plan:
     settings = Settings(None, options.seed, options.device or "auto", options.precision or "auto", cache)
     segmentations = folder.absolute() / "segmentations" if options.keep_segmentations else None
     tasks = read_tasks(tasks_file, data, options.only or ())
-    make = make_plan_across if options.across else partial(make_plan, ends=not options.no_ends)
+    if options.painted_here and not options.across:
+        raise BadInputError("Slices are painted here beside those of another volume.", "Give --across, too.")
+    within = partial(make_plan, ends=not options.no_ends)
+    make = partial(make_plan_across, painted_here=options.painted_here) if options.across else within
     plan = make(tasks, data.absolute(), methods, options.encoders, options.k, settings, segmentations)
     if not plan.jobs:
         raise BadInputError(f"There is nothing to measure: {'; '.join(plan.left_out)}.", "Choose otherwise.")

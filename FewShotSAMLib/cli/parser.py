@@ -16,6 +16,7 @@ from FewShotSAMLib.options import (
     CLI,
     COHORT,
     FLAG,
+    PATHS,
     PROPAGATE,
     RESULT,
     SLICES_OF,
@@ -35,6 +36,7 @@ Methods:
 Examples:
   fewshotsam propagate ct.nrrd painted.seg.nrrd -o liver.seg.nrrd
   fewshotsam propagate dicom-folder painted.nrrd -o out.nii.gz --axis 0 --empty-slices 3,40 --save-model liver.fewshot
+  fewshotsam propagate next.nrrd one-slice.seg.nrrd -o next.seg.nrrd --models liver.fewshot second.fewshot
 
 {EXIT_CODES}"""
 APPLY_EXAMPLES = f"""With several volumes OUT is a folder, made if need be, and each result is called as its volume.
@@ -169,6 +171,8 @@ def _add_option(place: argparse._ActionsContainer, known: Option, command: str =
         place.add_argument(known.name, metavar=known.metavar, help=known.help)
     elif known.kind is FLAG:
         place.add_argument(known.flag, action="store_true", help=known.help)
+    elif known.kind is PATHS:
+        place.add_argument(known.flag, nargs="+", action="extend", metavar=known.metavar, help=known.help)
     else:
         default = "" if known.default is None else f" (default: {known.default})"
         place.add_argument(
@@ -249,6 +253,13 @@ def _add_benchmark(commands: argparse._SubParsersAction[Parser]) -> None:
         help="learn on one volume, with k painted slices and with all, and segment the others that show the same",
     )
     kind.add_argument("--no-ends", action="store_true", help="declare no slice empty: ends are to be found")
+    parser.add_argument(
+        "--painted-here",
+        type=_count,
+        metavar="N",
+        default=0,
+        help="with --across: paint N slices of the volume that is segmented, too (default: 0)",
+    )
     parser.add_argument("--encoders", type=_names, metavar="A,B", default=["tiny"], help="(default: tiny)")
     parser.add_argument("--k", type=_painted, metavar="3,5", default=[1, 3, 5, 7], help="(default: 1,3,5,7)")
     parser.add_argument("--seed", type=_count, metavar="N", default=0, help="(default: 0)")

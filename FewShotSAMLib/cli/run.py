@@ -16,11 +16,11 @@ from FewShotSAMLib.cli.progress import ProgressDisplay
 from FewShotSAMLib.cli.summary import summary_lines
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path, check_writable
-from FewShotSAMLib.options import OPTIONS, PATH, option
+from FewShotSAMLib.options import OPTIONS, PATH, PATHS, option
 from FewShotSAMLib.worker.client import WorkerClient, error_of, follow
 from FewShotSAMLib.worker.protocol import Event, encode
 
-PATHS = frozenset(each.name for each in OPTIONS if each.kind is PATH)
+PATH_NAMES = frozenset(each.name for each in OPTIONS if each.kind in (PATH, PATHS))
 NAMES = frozenset(each.name for each in OPTIONS)
 
 
@@ -50,7 +50,7 @@ def demo(options: argparse.Namespace) -> int:
 def run_and_tell(command: str, options: argparse.Namespace) -> int:
     """Run the job that the options describe, and say how it went."""
     parameters = job_parameters(options)
-    check_report(options, {Path(path): name for name, path in parameters.items() if name in PATHS})
+    check_report(options, _files_of(parameters))
     if options.json not in (None, "-"):
         parameters["report"] = str(Path(options.json).absolute())
     with ProgressDisplay(options.quiet) as display:
@@ -96,15 +96,24 @@ def event_listener(options: argparse.Namespace, display: ProgressDisplay) -> Cal
 def job_parameters(options: argparse.Namespace) -> dict[str, Any]:
     """The job's parameters: what was given on the command line, paths made absolute."""
     given = {name: value for name, value in vars(options).items() if value is not None and value is not False}
-    return {name: _absolute(value) if name in PATHS else value for name, value in given.items() if name in NAMES}
+    return {
+        name: _absolute(name, value) if name in PATH_NAMES else value for name, value in given.items() if name in NAMES
+    }
 
 
-def _absolute(given: str | list[str]) -> str | list[str]:
-    """A path made absolute; where several can be given and one is, that one."""
+def _absolute(name: str, given: str | list[str]) -> str | list[str]:
+    """A path made absolute; where several volumes can be given and one is, that one."""
     if isinstance(given, str):
         return str(Path(given).absolute())
     paths = [str(Path(each).absolute()) for each in given]
-    return paths if len(paths) > 1 else paths[0]
+    return paths if len(paths) > 1 or option(name).kind is PATHS else paths[0]
+
+
+def _files_of(parameters: Mapping[str, Any]) -> dict[Path, str]:
+    """What each file of a job is to it."""
+    named = {name: value for name, value in parameters.items() if name in PATH_NAMES}
+    every = {name: value if isinstance(value, list) else [value] for name, value in named.items()}
+    return {Path(path): name for name, paths in every.items() for path in paths}
 
 
 def run_job(command: str, parameters: Mapping[str, Any], listen: Callable[[Event], None]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ class Annotation:
 
     axis: array axis 0 = k, 1 = j, 2 = i. painted, empty: sorted slice indices; on the empty ones there is no segment.
     absent: for each segment the slices that were declared to hold none of it, sorted; () where none were for any.
-    given: what `known` is where it follows from segments that are left out here, `of`.
+    given: what `known` is where it does not follow from the rest: where segments are left out, `of`, or for the slices
+    `assumed`, of which nobody said anything: a label that was registered stands there for paint, or for its absence.
     """
 
     segmentation: Segmentation
@@ -31,6 +32,7 @@ class Annotation:
     empty: tuple[int, ...] = ()
     absent: tuple[tuple[int, ...], ...] = ()
     given: tuple[tuple[int, ...], ...] | None = None
+    assumed: tuple[int, ...] = ()
 
     def of(self, labels: Sequence[int]) -> "Annotation":
         """The same for some of the segments 1 to C alone, with all that is known of them by the others' paint: without
@@ -44,7 +46,7 @@ class Annotation:
         absent = tuple(kept(self.absent[label - 1]) if self.absent else () for label in labels)
         segments = tuple(self.segmentation.segments[label - 1] for label in labels)
         part = replace(self.segmentation, segments=segments)
-        return Annotation(part, self.axis, kept(self.painted), kept(self.empty), absent, known)
+        return Annotation(part, self.axis, kept(self.painted), kept(self.empty), absent, known, kept(self.assumed))
 
     def _tells(self, label: int, index: int) -> bool:
         """Whether a slice shows a segment, or that it has ended since a known slice beside it."""

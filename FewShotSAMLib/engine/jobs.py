@@ -15,6 +15,7 @@ from FewShotSAMLib.engine import estimates
 from FewShotSAMLib.engine.context import JobContext, StageTimer
 from FewShotSAMLib.engine.corrections import last_run
 from FewShotSAMLib.engine.describe import describe
+from FewShotSAMLib.engine.earlier import Earlier
 from FewShotSAMLib.engine.learning import completed, for_others
 from FewShotSAMLib.engine.model_file import FewShotModel, load_model, save_model
 from FewShotSAMLib.engine.outputs import check_fit, check_outputs, write_outputs
@@ -36,6 +37,7 @@ def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, A
     timer = StageTimer()
     check_outputs(request)
     warm_start = load_model(request.warm_start) if request.warm_start else None
+    earlier = [Earlier(path.stem, load_model(path)) for path in request.models]
     with timer.stage("read"):
         context.progress("read", 0, 1)
         volume = warm_volume(request.volume, context)
@@ -45,7 +47,8 @@ def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, A
         painted = read_segmentation(request.annotation)
         context.reading(None)
     with _telling_what_was_written(context):
-        done = propagate_volume(volume, painted, request, context, timer, warm_start, request.confidence is not None)
+        wanted = request.confidence is not None
+        done = propagate_volume(volume, painted, request, context, timer, warm_start, wanted, earlier)
         # A correction has no model of its own yet: the job `save_model` makes it, should it be wanted.
         is_saved = request.save_model is not None and done.corrected is None
         model = done.model() if done.model is not None and is_saved else None
@@ -168,6 +171,7 @@ def _of_propagating(
 def _pace(request: PropagateRequest, done: Segmented, report: Mapping[str, Any]) -> dict[str, Any] | None:
     """How fast the run was, for the next estimate; None where its steps were not the usual ones or cut short."""
     unusual = request.steps is not None or request.augmented_copies is not None or request.fresh_augmentation
+    unusual = unusual or bool(request.models)
     if unusual or request.code_faithful or done.corrected is not None or done.run.context.is_enough():
         return None
     return pace_of(report, done.work, get_method(request.method).load(), done.run.encoder.spec.architecture)

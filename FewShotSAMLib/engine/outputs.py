@@ -50,6 +50,7 @@ def _inputs(request: PropagateRequest | ApplyRequest) -> dict[str, Path]:
     inputs = {"volume": request.volume}
     if isinstance(request, PropagateRequest):
         inputs["annotation"] = request.annotation
+        inputs |= {f"few-shot model {path.name}": path for path in request.models}
     else:
         inputs["few-shot model"] = request.model
     if request.compute.checkpoint is not None:

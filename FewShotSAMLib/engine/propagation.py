@@ -7,16 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from FewShotSAMLib.core.annotation import Annotation, annotate
-from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.intensity import Normalisation, parse_normalisation
+from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.pace import Work
 from FewShotSAMLib.core.plane import axis_of_plane, slice_plane
-from FewShotSAMLib.core.plausibility import check_is_paint, odd_paint
 from FewShotSAMLib.core.region import Box, Region, regions
-from FewShotSAMLib.core.segmentation import Segmentation, place_on
+from FewShotSAMLib.core.segmentation import Segmentation
 from FewShotSAMLib.core.volume import Volume
-from FewShotSAMLib.core.window_fit import fitted
 from FewShotSAMLib.engine.context import JobContext, StageTimer
 from FewShotSAMLib.engine.corrections import (
     Correction,
@@ -25,10 +21,10 @@ from FewShotSAMLib.engine.corrections import (
     correction_of,
     forget,
     keep,
-    kept_normalisation,
     likeness,
     only,
 )
+from FewShotSAMLib.engine.earlier import Earlier, assume
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.image_training import adapted_run
 from FewShotSAMLib.engine.learning import (
@@ -42,6 +38,7 @@ from FewShotSAMLib.engine.learning import (
 )
 from FewShotSAMLib.engine.model_file import FewShotModel
 from FewShotSAMLib.engine.predict import Prediction, predict
+from FewShotSAMLib.engine.preparation import annotation_of, normalisation_for
 from FewShotSAMLib.engine.report import job_report
 from FewShotSAMLib.engine.request import ApplyOptions, ComputeOptions, PropagateOptions
 from FewShotSAMLib.engine.results import (
@@ -105,11 +102,15 @@ def propagate_volume(
     timer: StageTimer,
     warm_start: FewShotModel | None = None,
     want_confidence: bool = True,
+    earlier: Sequence[Earlier] = (),
 ) -> Segmented:
-    """Learn from the painted slices of a volume and segment its other slices. Raises FewShotSAMError."""
+    """Learn from the painted slices of a volume, and from earlier volumes' models, and segment its other slices.
+
+    Raises FewShotSAMError.
+    """
     with timer.stage("read"):
-        annotation = _annotation(painted, volume, options, context)
-        normalisation = _normalisation(options, volume, annotation, warm_start, context)
+        annotation = annotation_of(painted, volume, options, context)
+        normalisation = normalisation_for(options, volume, annotation, warm_start, context)
     indices = predicted_slices(volume, annotation.axis, options.range, annotation.complete)
     if warm_start is not None:
         plane = slice_plane(volume.geometry, annotation.axis)
@@ -123,7 +124,8 @@ def propagate_volume(
         restored(warm_start, encoder)
     run = VolumeRun(volume, annotation.axis, normalisation, encoder, options.compute, context, timer)
     asked = _asked(options, annotation, indices)
-    correction = correction_of(run, options, annotation)
+    assumed = assume(run, annotation, earlier, options.method)
+    correction = None if earlier else correction_of(run, options, annotation)
     if correction is None:
         forget(context)
         prediction, again = blank_prediction(volume.geometry.shape, want_confidence), indices
@@ -132,19 +134,23 @@ def propagate_volume(
         prediction = blank(correction.kept.prediction, run.axis, again)
     insert_exemplars(prediction, annotation, asked)
     parts = (again, [index for index in asked if index in again])
-    shown = _shown(run, options, annotation, warm_start, correction)
-    run, learned, crop = _learn_and_predict(run, options, annotation, parts, warm_start, prediction, correction, shown)
+    shown = _shown(run, options, assumed.annotation, warm_start, correction)
+    run, learned, crop = _learn_and_predict(
+        run, options, (annotation, assumed.annotation), parts, warm_start, prediction, correction, shown
+    )
     result = refined(prediction, options.post_processing, volume.geometry, annotation)
     if correction is not None and result is not prediction:
         result = only(correction.kept.result, result, run.axis, {*again, *annotation.exemplars})
     model = partial(_model_of, learned, run, result, options)
-    like = likeness(run, options, annotation)
-    keep(
-        run, options, Kept(like, annotation, crop, shown[1], options.normalisation, learned, prediction, result, model)
-    )
+    if not earlier:  # what they add would have to be found again once more is painted
+        like = likeness(run, options, annotation)
+        kept = Kept(like, annotation, crop, shown[1], options.normalisation, learned, prediction, result, model)
+        keep(run, options, kept)
     segmentation = fill_in(annotation.segmentation, result, annotation.axis, indices, annotation)
     is_warm, every = warm_start is not None, len(annotation.segmentation.segments)
     training = {"method": options.method, **learned.training, "warm": is_warm}
+    if earlier:
+        training |= {"models": assumed.report, "assumed_slices": list(assumed.annotation.assumed)}
     work = Work(tuple(len(annotation.sought(index)) for index in asked), run.encoded, every, is_warm)
     corrected = None if correction is None else again
     return Segmented(run, segmentation, result, annotation, training, asked, work, model, corrected)
@@ -223,7 +229,7 @@ def _model_of(learned: Learned, run: VolumeRun, prediction: Prediction, options:
 def _learn_and_predict(
     run: VolumeRun,
     options: PropagateOptions,
-    annotation: Annotation,
+    annotations: tuple[Annotation, Annotation],
     indices: tuple[Sequence[int], Sequence[int]],
     warm_start: FewShotModel | None,
     prediction: Prediction,
@@ -232,16 +238,18 @@ def _learn_and_predict(
 ) -> tuple[VolumeRun, Learned, Box]:
     """Fill in the prediction. The run comes back: adapting the encoder makes it another one; and the region shown.
 
-    indices: all slices to fill in, and those of them to encode and predict; shown: as `_shown` gives it.
+    annotations: what is painted, and what is learned from; indices: all slices to fill in, and those of them to encode
+    and predict; shown: as `_shown` gives it.
     """
+    painted_here, annotation = annotations
     adapts = get_method(options.method).load().adapts_encoder
-    settled_on = partial(_settled, annotation, options.code_faithful)
+    settled_on = partial(_settled, painted_here, options.code_faithful)
     wanted, asked = indices
     settled = sorted({*wanted} - {*asked})
     settle(prediction, run.axis, settled)
     if settled:
         Previewer(prediction, run.axis, run.context)(settled)
-    painted = partial(_partly_painted, annotation)
+    painted = partial(_partly_painted, painted_here)
     fill = partial(_predict, indices=asked, prediction=prediction, ruled_out=settled_on, painted=painted)
     with run.embeddings(annotation, *shown) as embeddings:
         crop = embeddings.framing.crop
@@ -330,58 +338,6 @@ def _predict(
     show = Previewer(prediction, run.axis, run.context)
     with run.timer.stage("predict"):
         predict(predictor, embeddings, indices, prediction, run.context, show, ruled_out, painted, passes)
-
-
-def _annotation(painted: Segmentation, volume: Volume, options: PropagateOptions, context: JobContext) -> Annotation:
-    placed, placing = place_on(painted, volume.geometry)
-    check_is_paint(placed, volume)
-    annotation, choosing = annotate(
-        placed, options.axis, options.empty_slices, options.painted_slices, options.empty_of
-    )
-    for warning in (*painted.warnings, *placing, *choosing, *odd_paint(annotation)):
-        context.warning(warning)
-    _check_segments(annotation, context)
-    return annotation
-
-
-def _check_segments(annotation: Annotation, context: JobContext) -> None:
-    """Warn of segments that there is nothing to learn of; raises BadInputError where that is so for all of them."""
-    shown = set(np.unique(np.concatenate([annotation.classes(index).ravel() for index in annotation.painted])).tolist())
-    silent = [s for label, s in enumerate(annotation.segmentation.segments, start=1) if label not in shown]
-    if len(silent) == len(annotation.segmentation.segments):
-        raise BadInputError(
-            "The painted segments cover each other everywhere.", "Paint a part of each alone, or run them one by one."
-        )
-    for segment in silent:
-        if annotation.segmentation.mask(segment).any():
-            context.warning(
-                f"The segment “{segment.name}” is covered by others wherever it is painted and stays empty elsewhere. "
-                "Paint a part of it alone, or run it by itself."
-            )
-        else:
-            context.warning(f"The segment “{segment.name}” is not painted on any slice and stays empty.")
-
-
-def _normalisation(
-    options: PropagateOptions,
-    volume: Volume,
-    annotation: Annotation,
-    warm_start: FewShotModel | None,
-    context: JobContext,
-) -> Normalisation:
-    """As asked for; else as the model to start from learned it; else chosen by the volume and what is painted."""
-    chosen = options.normalisation not in (None, "auto")
-    if options.normalisation is None and warm_start is not None:
-        normalisation, chosen = replace(warm_start.normalisation, why="as the model learned it"), True
-    else:
-        normalisation = parse_normalisation(options.normalisation or "auto", volume)
-    kept = kept_normalisation(volume, options, context)
-    if kept is not None and not fitted(kept, volume, annotation, True)[1]:
-        return kept
-    normalisation, warnings = fitted(normalisation, volume, annotation, chosen)
-    for warning in warnings:
-        context.warning(warning)
-    return normalisation
 
 
 def _compute(compute: ComputeOptions, model: FewShotModel | None) -> ComputeOptions:

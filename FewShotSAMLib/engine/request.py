@@ -62,14 +62,15 @@ class PropagateRequest(PropagateOptions):
     """The same from files to files.
 
     classes: a `.npy` for the result as one array (K, J, I) uint8, 0 background, 1 to C the segments in their order.
-    strip: a picture of some slices (.jpg). record: the report (.json), with `made_of` in it. model_as_is: do not learn
-    for the model's file what other volumes need.
+    models: of earlier volumes, to be used beside what is painted. strip: a picture of some slices (.jpg). record: the
+    report (.json), with `made_of` in it. model_as_is: do not learn for the model's file what other volumes need.
     """
 
     volume: Path
     annotation: Path
     output: Path
     warm_start: Path | None = None
+    models: tuple[Path, ...] = ()
     save_model: Path | None = None
     model_as_is: bool = False
     confidence: Path | None = None
@@ -156,6 +157,7 @@ def _checked(option: Option, value: Any) -> Any:
     except ValueError as error:
         shown = repr(value) if len(repr(value)) <= _LONGEST_SHOWN else f"{repr(value)[:_LONGEST_SHOWN]}..."
         raise BadInputError(f"{option.name} is {shown}.", f"It must be {error}.") from error
-    if isinstance(checked, Path):
-        check_name(checked)
+    for path in checked if isinstance(checked, tuple) else (checked,):
+        if isinstance(path, Path):
+            check_name(path)
     return checked

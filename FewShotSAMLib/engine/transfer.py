@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from FewShotSAMLib.core.atlas import Atlas, Transferred, transfer
+from FewShotSAMLib.core.intensity import IntensityWindow, Normalisation
 from FewShotSAMLib.engine.confidence import percent, slice_confidence
 from FewShotSAMLib.engine.predict import Prediction
 from FewShotSAMLib.engine.results import Previewer
@@ -14,18 +15,22 @@ from FewShotSAMLib.engine.volume_run import VolumeRun
 
 def atlas_of(run: VolumeRun, prediction: Prediction) -> Atlas | None:
     """What a model keeps of a volume that is segmented all through; None where there is nothing to register."""
-    return None if run.volume.is_rgb else Atlas.of(_grey(run), prediction.classes, run.volume.geometry)
+    return None if run.volume.is_rgb else Atlas.of(_grey(run, run.window), prediction.classes, run.volume.geometry)
 
 
-def registered(run: VolumeRun, atlas: Atlas, count: int) -> Transferred | None:
-    """An atlas's segments on the run's volume; None for a volume that cannot be registered."""
+def registered(
+    run: VolumeRun, atlas: Atlas, count: int, normalisation: Normalisation | None = None
+) -> Transferred | None:
+    """An atlas's segments on the run's volume, seen through the atlas's window where that is another one than the
+    run's; None for a volume that cannot be registered."""
+    window = run.window if normalisation is None else normalisation.resolve(run.volume)
     if run.volume.is_rgb or min(run.volume.geometry.shape) < 4:
         return None
     with run.timer.stage("register"):
         return transfer(
             atlas,
             count,
-            _grey(run),
+            _grey(run, window),
             run.volume.geometry,
             lambda done, total: run.context.progress("register", done, total),
         )
@@ -53,10 +58,10 @@ def fill_in_registered(run: VolumeRun, found: Transferred, indices: Sequence[int
     Previewer(prediction, run.axis, run.context)(indices)
 
 
-def _grey(run: VolumeRun) -> np.ndarray:
-    """The volume (K, J, I) through the window, uint8."""
+def _grey(run: VolumeRun, window: IntensityWindow) -> np.ndarray:
+    """The volume (K, J, I) through a window, uint8."""
     voxels = run.volume.voxels
     grey = np.empty(voxels.shape, np.uint8)
     for number, plane in enumerate(voxels):
-        grey[number] = (run.window.apply(plane) * 255).round()
+        grey[number] = (window.apply(plane) * 255).round()
     return grey

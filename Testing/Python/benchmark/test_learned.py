@@ -265,6 +265,33 @@ def test_from_one_volume_to_another(
     assert results["summary"] == [] and [each["k"] for each in results["across"]] == [1, "all"]
 
 
+def test_with_slices_painted_on_the_other_volume_too(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("FewShotSAMLib.cli.benchmark.run_plan", in_this_process)
+    command = ["benchmark", "--tasks", str(cohort), "--methods", "few-shot-instant,pixel-classifier", "--device", "cpu"]
+    command += ["--k", "2", "--painted-here", "1", "--output", str(tmp_path / "out"), "--keep-segmentations"]
+    assert main(command) == 2 and "Give --across" in capsys.readouterr().err
+    assert main([*command, "--across"]) == 0
+    told = capsys.readouterr().out
+    assert (
+        "no training steps, tiny, 1 painted here  across volumes" in told
+        and "pixel-classifier: it cannot use a model" in told
+    )
+    rows = RowFile(tmp_path / "out").read()
+    assert [(row["source"], row["task"], row["k"]) for row in rows] == [("a", "b", 2), ("b", "a", 2)]
+    for row in rows:
+        assert row["status"] == "done" and row["counted_slices"] == 5 and len(row["painted_here"]) == 1, row
+        assert row["details"]["models"][0]["name"] == "1"
+        kept = tmp_path / "out" / "segmentations" / "few-shot-instant-tiny" / "across-k2-and-1"
+        found = read_image(kept / f"{row['source']}-to-{row['task']}.seg.nrrd").voxels
+        truth = read_image(cohort.parent / f"{row['task']}-labels.nrrd").voxels
+        np.testing.assert_array_equal(found[row["painted_here"]] > 0, truth[row["painted_here"]] > 0)
+    tasks = read_tasks(cohort, cohort.parent)
+    plain = make_plan_across(tasks, cohort.parent, [METHODS["few-shot"]], ["tiny"], [2], Settings("tiny"))
+    assert not {row["key"] for row in rows} & {job.key for job in plain.jobs}
+
+
 def test_long_training_is_told_of_beforehand(
     cohort: Path, case: tuple[Volume, Annotation, np.ndarray, Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:

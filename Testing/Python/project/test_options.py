@@ -125,3 +125,13 @@ def test_the_page_in_the_browser_has_the_bounds_of_the_table() -> None:
 
 def test_the_page_of_the_docs_is_the_table() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "run: python Testing/Python/project/options_page.py"
+
+
+def test_several_models_are_given_one_after_the_other() -> None:
+    arguments = [PROPAGATE, *POSITIONAL[PROPAGATE], "-o", "o.nrrd", "--models", "a.fewshot", "b.fewshot"]
+    parameters = job_parameters(build_parser().parse_args([*arguments, "--models", "c.fewshot"]))
+    assert parameters["models"] == [str(Path(name).absolute()) for name in ("a.fewshot", "b.fewshot", "c.fewshot")]
+    assert PropagateRequest.from_parameters(parameters).models == tuple(map(Path, parameters["models"]))
+    assert option("models").read("a.fewshot; b.fewshot") == ["a.fewshot", "b.fewshot"]
+    single = job_parameters(build_parser().parse_args([*arguments[:-1]]))
+    assert single["models"] == [str(Path("a.fewshot").absolute())]

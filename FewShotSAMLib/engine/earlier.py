@@ -1,0 +1,218 @@
+"""Earlier volumes' labels beside the slices that are painted here: what is assumed where nothing is painted.
+
+The atlas of each few-shot model is registered to the volume. A label is used as far as it agrees with what is painted,
+and only once it was put right by that; then it stands for painted slices on a few slices far from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from FewShotSAMLib.core.annotation import IGNORE, Annotation
+from FewShotSAMLib.core.carried import TRUSTED, Known, agreement, places, put_right
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.segment import Segment
+from FewShotSAMLib.engine.model_file import FewShotModel
+from FewShotSAMLib.engine.transfer import registered
+from FewShotSAMLib.engine.volume_run import VolumeRun
+from FewShotSAMLib.methods.registry import get_method
+
+SHARPNESS = 4
+"""Power of the agreement by which several models' labels are weighed."""
+NOT_USED = "The few-shot model “{0}” was not used: {1}."
+NO_IMAGE = (
+    "it was saved without the image around its segments, or this volume is too thin or in colour, to be registered"
+)
+NO_SEGMENT = "none of its segments is called as one that is painted"
+NOT_ALIKE = "this volume does not resemble the one that it was learned on (correlation {0:.2f})"
+DISAGREES = "its labels agree too little with what is painted (Dice {0:.2f}, {1} is needed)"
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A few-shot model of another volume, and what it is called."""
+
+    name: str
+    model: FewShotModel
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """annotation: what is painted and, on its slices `assumed`, what stands for more of it; report: of each model its
+    name, whether it was used and why not, likeness, and by segment agreement and weight."""
+
+    annotation: Annotation
+    report: list[dict[str, Any]]
+
+
+@dataclass
+class _Brought:
+    """A model's labels on this volume: shares (D, H, W) of 255 by segment 1 to C painted here, and their agreement."""
+
+    report: dict[str, Any]
+    shares: dict[int, np.ndarray]
+    agreement: dict[int, float]
+
+
+def assume(run: VolumeRun, annotation: Annotation, earlier: Sequence[Earlier], method: str) -> Assumed:
+    """What earlier volumes' models add to an annotation; the annotation itself where none of them is of use, of which
+    the user is warned. Raises BadInputError where the method has no use for any."""
+    if not earlier:
+        return Assumed(annotation, [])
+    if not get_method(method).load().for_encoder(run.encoder.spec.architecture).transfers:
+        raise BadInputError(
+            f"The method “{method}” on the encoder {run.encoder.spec.name} learns from painted slices alone.",
+            "Omit models, or choose the method few-shot on the encoder tiny.",
+        )
+    known = _known(annotation)
+    brought = [_bring(run, annotation, known, each) for each in earlier]
+    for each in brought:
+        if not each.shares:
+            run.context.warning(NOT_USED.format(each.report["name"], each.report["why"]))
+    weights = _weights(brought)
+    spacing = run.volume.geometry.spacing_kji
+    along = [spacing[run.axis], *(mm for other, mm in enumerate(spacing) if other != run.axis)]
+    guesses = {}
+    for label, of in weights.items():
+        weighed = [(brought[number].shares[label], weight) for number, weight in of.items()]
+        guesses[label] = _guess(weighed, known[label], along)
+    report = [
+        {**each.report, "weights": _named(annotation, {k: round(w[n], 3) for k, w in weights.items() if n in w})}
+        for n, each in enumerate(brought)
+    ]
+    return Assumed(_with_guesses(annotation, guesses), report)
+
+
+@dataclass(frozen=True)
+class _Guess:
+    """Where a segment is assumed: masks' shares (H, W) by slice; and slices without it beyond its ends."""
+
+    shares: dict[int, np.ndarray]
+    ends: list[int]
+
+
+def _guess(weighed: Sequence[tuple[np.ndarray, float]], known: Known, along: Sequence[float]) -> _Guess:
+    """What several labels, shares (D, H, W) of 255 with their weights, say once each is put right by what is painted;
+    along: spacing in mm."""
+    shown = np.logical_or.reduce([share.any(axis=0) for share, _ in weighed] + list(known.masks.values()))
+    box = tuple(_with_margin(np.flatnonzero(shown.any(axis))) for axis in (1, 0))
+    inside = Known({index: mask[box] for index, mask in known.masks.items()})
+    every = (slice(None), *box)
+    parts = [weight * put_right(share[every].astype(np.float32) / 255, inside, along) for share, weight in weighed]
+    joint = np.sum(parts, axis=0)
+    slices, ends = places(joint, inside, along)
+    found = {index: np.zeros(shown.shape, np.float32) for index in slices}
+    for index, share in found.items():
+        share[box] = joint[index]
+    return _Guess(found, ends)
+
+
+def _with_margin(held: np.ndarray) -> slice:
+    """From the first to the last of these indices, and half as much on either side for what moves and grows."""
+    margin = (int(held[-1]) - int(held[0]) + 2) // 2
+    return slice(max(0, int(held[0]) - margin), int(held[-1]) + margin + 1)
+
+
+def _known(annotation: Annotation) -> dict[int, Known]:
+    """What is painted of each segment that is painted at all."""
+    found = {}
+    for label, indices in enumerate(annotation.known, start=1):
+        known = Known({index: annotation.classes(index) == label for index in indices})
+        if known.painted:
+            found[label] = known
+    return found
+
+
+def _bring(run: VolumeRun, annotation: Annotation, known: Mapping[int, Known], earlier: Earlier) -> _Brought:
+    model = earlier.model
+    theirs = _same_segments(annotation.segmentation.segments, model.segments)
+    theirs = {label: number for label, number in theirs.items() if label in known}
+    report: dict[str, Any] = {"name": earlier.name, "used": False, "why": ""}
+    nothing = _Brought(report, {}, {})
+    if not theirs:
+        report["why"] = NO_SEGMENT
+        return nothing
+    found = registered(run, model.atlas, len(model.segments), model.normalisation) if model.atlas else None
+    if found is None:
+        report["why"] = NO_IMAGE
+        return nothing
+    report["likeness"] = round(found.likeness, 3)
+    if not found.is_alike:
+        report["why"] = NOT_ALIKE.format(found.likeness)
+        return nothing
+    shares = {k: np.moveaxis(found.shares[n - 1], run.axis, 0) for k, n in theirs.items()}
+    agrees = {label: agreement(share, known[label]) for label, share in shares.items()}
+    report["agreement"] = _named(annotation, {label: round(value, 3) for label, value in agrees.items()})
+    kept = {label: share for label, share in shares.items() if agrees[label] >= TRUSTED}
+    report["used"] = bool(kept)
+    if not kept:
+        report["why"] = DISAGREES.format(max(agrees.values()), TRUSTED)
+    return _Brought(report, kept, agrees)
+
+
+def _named(annotation: Annotation, values: Mapping[int, float]) -> dict[str, float]:
+    segments = annotation.segmentation.segments
+    return {segments[label - 1].name: value for label, value in values.items()}
+
+
+def _same_segments(ours: Sequence[Segment], theirs: Sequence[Segment]) -> dict[int, int]:
+    """Segments 1 to C painted here and those of a model that are called the same, whatever the case; or the only one of
+    both."""
+    if len(ours) == len(theirs) == 1:
+        return {1: 1}
+    numbers = {segment.name.casefold(): number for number, segment in reversed(list(enumerate(theirs, start=1)))}
+    named = [(label, segment.name.casefold()) for label, segment in enumerate(ours, start=1)]
+    return {label: numbers[name] for label, name in named if name in numbers}
+
+
+def _weights(brought: Sequence[_Brought]) -> dict[int, dict[int, float]]:
+    """For each segment the weights of the models that tell of it, by their place; they add up to 1."""
+    weights: dict[int, dict[int, float]] = {}
+    for number, each in enumerate(brought):
+        for label in each.shares:
+            weights.setdefault(label, {})[number] = each.agreement[label] ** SHARPNESS
+    return {label: {number: value / sum(of.values()) for number, value in of.items()} for label, of in weights.items()}
+
+
+def _with_guesses(annotation: Annotation, guesses: Mapping[int, _Guess]) -> Annotation:
+    """The annotation, with guessed labels on slices of which nothing is known yet."""
+    taken = {*annotation.exemplars}
+    count = len(annotation.segmentation.segments)
+    painted: dict[int, set[int]] = {}
+    absent = [set(annotation.absent[n]) if annotation.absent else set[int]() for n in range(count)]
+    for label, guess in guesses.items():
+        for index in guess.shares.keys() - taken:
+            painted.setdefault(index, set()).add(label)
+        absent[label - 1] |= {*guess.ends} - taken
+    added = sorted({*painted, *(index for each in absent for index in each)} - taken)
+    if not added:
+        return annotation
+    given = tuple(
+        tuple(sorted({*annotation.known[n], *absent[n], *(i for i, labels in painted.items() if n + 1 in labels)}))
+        for n in range(count)
+    )
+    layers = annotation.segmentation.layers.copy()
+    for index, labels in painted.items():
+        _paint(layers, annotation, index, {label: guesses[label].shares[index] for label in labels})
+    return Annotation(
+        replace(annotation.segmentation, layers=layers),
+        annotation.axis,
+        tuple(sorted({*annotation.painted, *painted})),
+        annotation.empty,
+        tuple(tuple(sorted(each)) for each in absent),
+        given,
+        tuple(added),
+    )
+
+
+def _paint(layers: np.ndarray, annotation: Annotation, index: int, shares: Mapping[int, np.ndarray]) -> None:
+    """Put labels on a slice, each pixel to the one with the largest share, in place."""
+    labels, stack = list(shares), np.stack(list(shares.values()))
+    best = np.where(stack.max(axis=0) >= 0.5, stack.argmax(axis=0), IGNORE)
+    for number, label in enumerate(labels):
+        segment = annotation.segmentation.segments[label - 1]
+        np.moveaxis(layers[segment.layer], annotation.axis, 0)[index][best == number] = segment.label_value

@@ -1,0 +1,70 @@
+"""What a propagation begins with: what is painted, and how the volume is to be normalised."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from FewShotSAMLib.core.annotation import Annotation, annotate
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.intensity import Normalisation, parse_normalisation
+from FewShotSAMLib.core.plausibility import check_is_paint, odd_paint
+from FewShotSAMLib.core.segmentation import Segmentation, place_on
+from FewShotSAMLib.core.volume import Volume
+from FewShotSAMLib.core.window_fit import fitted
+from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.corrections import kept_normalisation
+from FewShotSAMLib.engine.model_file import FewShotModel
+from FewShotSAMLib.engine.request import PropagateOptions
+
+
+def annotation_of(painted: Segmentation, volume: Volume, options: PropagateOptions, context: JobContext) -> Annotation:
+    """What is painted, on the volume's grid; what is odd about it is warned of. Raises BadInputError."""
+    placed, placing = place_on(painted, volume.geometry)
+    check_is_paint(placed, volume)
+    annotation, choosing = annotate(
+        placed, options.axis, options.empty_slices, options.painted_slices, options.empty_of
+    )
+    for warning in (*painted.warnings, *placing, *choosing, *odd_paint(annotation)):
+        context.warning(warning)
+    _check_segments(annotation, context)
+    return annotation
+
+
+def _check_segments(annotation: Annotation, context: JobContext) -> None:
+    """Warn of segments that there is nothing to learn of; raises BadInputError where that is so for all of them."""
+    shown = set(np.unique(np.concatenate([annotation.classes(index).ravel() for index in annotation.painted])).tolist())
+    silent = [s for label, s in enumerate(annotation.segmentation.segments, start=1) if label not in shown]
+    if len(silent) == len(annotation.segmentation.segments):
+        raise BadInputError(
+            "The painted segments cover each other everywhere.", "Paint a part of each alone, or run them one by one."
+        )
+    for segment in silent:
+        if annotation.segmentation.mask(segment).any():
+            context.warning(
+                f"The segment “{segment.name}” is covered by others wherever it is painted and stays empty elsewhere. "
+                "Paint a part of it alone, or run it by itself."
+            )
+        else:
+            context.warning(f"The segment “{segment.name}” is not painted on any slice and stays empty.")
+
+
+def normalisation_for(
+    options: PropagateOptions,
+    volume: Volume,
+    annotation: Annotation,
+    warm_start: FewShotModel | None,
+    context: JobContext,
+) -> Normalisation:
+    """As asked for; else as the model to start from learned it; else chosen by the volume and what is painted."""
+    chosen = options.normalisation not in (None, "auto")
+    if options.normalisation is None and warm_start is not None:
+        normalisation, chosen = replace(warm_start.normalisation, why="as the model learned it"), True
+    else:
+        normalisation = parse_normalisation(options.normalisation or "auto", volume)
+    kept = kept_normalisation(volume, options, context)
+    if kept is not None and not fitted(kept, volume, annotation, True)[1]:
+        return kept
+    normalisation, warnings = fitted(normalisation, volume, annotation, chosen)
+    for warning in warnings:
+        context.warning(warning)
+    return normalisation

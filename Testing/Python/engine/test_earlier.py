@@ -1,0 +1,190 @@
+"""Earlier volumes' models beside the slices that are painted here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import FewShotSAMLib as fss  # noqa: N813 - as users have it
+from FewShotSAMLib.core import atlas, carried
+from FewShotSAMLib.core.annotation import annotate
+from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.image_io import write_image
+from FewShotSAMLib.core.intensity import parse_normalisation
+from FewShotSAMLib.core.metrics import dice
+from FewShotSAMLib.core.painting import keep_slices, slices_to_paint
+from FewShotSAMLib.core.segmentation import Segmentation, read_segmentation, write_segmentation
+from FewShotSAMLib.core.volume import read_volume
+from FewShotSAMLib.engine.context import JobContext, StageTimer
+from FewShotSAMLib.engine.earlier import Earlier, assume
+from FewShotSAMLib.engine.model_file import load_model, save_model
+from FewShotSAMLib.engine.request import ComputeOptions
+from FewShotSAMLib.engine.volume_run import VolumeRun
+from FewShotSAMLib.engine.warm import warm_encoder
+
+PAINTED = 6
+SHIFT = 3
+
+
+@pytest.fixture
+def next_patient(guided: Any) -> Any:
+    """The phantom's organs on another grid, moved, with other noise, painted on one slice; and an earlier patient's
+    model `organs.fewshot`, of the phantom as it was, with the truth for a result."""
+    geometry = guided.volume.geometry
+    guided.run(save_model=str(guided.folder / "organs.fewshot"), steps=0)
+    known = load_model(guided.folder / "organs.fewshot")
+    classes = sum(
+        label * guided.truth.mask(each).astype(np.uint8) for label, each in enumerate(guided.truth.segments, start=1)
+    )
+    assert known.atlas is not None
+    window = known.normalisation.resolve(guided.volume)
+    grey = (window.apply(guided.volume.voxels) * 255).round().astype(np.uint8)
+    save_model(replace(known, atlas=atlas.Atlas.of(grey, classes, geometry)), guided.folder / "organs.fewshot")
+    moved = Geometry(geometry.size, geometry.spacing, (40.0, -10.0, 300.0), geometry.direction)
+    noise = np.random.default_rng(7).normal(0, 12, geometry.shape)
+    voxels = (np.roll(guided.volume.voxels, SHIFT, axis=2) + noise).astype(np.int16)
+    truth = replace(guided.truth, layers=np.roll(guided.truth.layers, SHIFT, axis=3), geometry=moved)
+    drawn = keep_slices(truth, 0, (PAINTED,), [each.name for each in truth.segments])
+    write_image(voxels, moved, guided.folder / "next.nrrd")
+    write_segmentation(drawn, guided.folder / "next-painted.seg.nrrd")
+    files = {"volume": "next.nrrd", "annotation": "next-painted.seg.nrrd"}
+    parameters = {**guided.parameters, **{name: str(guided.folder / file) for name, file in files.items()}}
+    return replace(
+        guided, truth=truth, drawn=drawn, painted=(PAINTED,), parameters={**parameters, "empty_slices": [], "steps": 0}
+    )
+
+
+def model(case: Any, name: str = "organs.fewshot") -> dict[str, Any]:
+    return {"models": [str(case.folder / name)]}
+
+
+def result(case: Any) -> Segmentation:
+    return read_segmentation(case.folder / "result.seg.nrrd")
+
+
+def mean_dice(case: Any) -> float:
+    found, rest = result(case), [index for index in range(12) if index != PAINTED]
+    masks = zip(found.segments, case.truth.segments, strict=True)
+    return float(np.mean([dice(found.mask(ours)[rest], case.truth.mask(truth)[rest]) for ours, truth in masks]))
+
+
+def test_an_earlier_patient_and_a_painted_slice_are_better_than_the_slice_alone(next_patient: Any) -> None:
+    next_patient.run()
+    alone = mean_dice(next_patient)
+    report = next_patient.run(**model(next_patient))
+    assert mean_dice(next_patient) > alone + 0.05 and mean_dice(next_patient) > 0.93
+    np.testing.assert_array_equal(result(next_patient).layers[:, PAINTED], next_patient.drawn.layers[:, PAINTED])
+    (told,) = report["training"]["models"]
+    assert told["used"] and told["name"] == "organs" and not report["warnings"]
+    assert told["weights"] == dict.fromkeys(told["agreement"], 1.0) and min(told["agreement"].values()) > 0.5
+    assert report["can_be_corrected"] is False and len(report["training"]["assumed_slices"]) > 2
+    origin = {row["index"]: row["origin"] for row in report["slices"]}
+    assert [index for index, what in origin.items() if what == "painted"] == [PAINTED]
+
+
+def test_where_enough_is_painted_nothing_is_added(next_patient: Any) -> None:
+    (liver,) = [each for each in next_patient.truth.segments if each.name == "liver"]
+    slices = slices_to_paint(next_patient.truth.mask(liver), 0, 3)
+    more = next_patient.painted_as(keep_slices(next_patient.truth, 0, slices, ["liver"]))
+    next_patient.run(**more)
+    expected = result(next_patient).layers
+    told = next_patient.run(**more, **model(next_patient))["training"]
+    assert told["models"][0]["used"] and told["assumed_slices"] == []
+    np.testing.assert_array_equal(result(next_patient).layers, expected)
+
+
+def test_models_count_by_how_they_agree_with_what_is_painted(next_patient: Any) -> None:
+    known = load_model(next_patient.folder / "organs.fewshot")
+    assert known.atlas is not None
+    smaller = np.where(np.roll(known.atlas.classes, 4, axis=1) == known.atlas.classes, known.atlas.classes, 0)
+    worse = replace(known, atlas=replace(known.atlas, classes=smaller.astype(np.uint8)))
+    save_model(worse, next_patient.folder / "worse.fewshot")
+    both = [str(next_patient.folder / f"{name}.fewshot") for name in ("worse", "organs")]
+    bad, good = next_patient.run(models=both)["training"]["models"]
+    for name in good["weights"]:
+        assert good["weights"][name] > bad["weights"].get(name, 0.0)
+        assert good["weights"][name] + bad["weights"].get(name, 0.0) == pytest.approx(1.0, abs=0.002)
+
+
+@pytest.mark.parametrize("why", ["not alike", "elsewhere", "other segments", "no image"])
+def test_a_model_of_no_use_changes_nothing_and_is_told(
+    next_patient: Any, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = load_model(next_patient.folder / "organs.fewshot")
+    assert known.atlas is not None
+    if why == "not alike":
+        monkeypatch.setattr(atlas, "ALIKE", 1.1)
+    elif why == "elsewhere":
+        elsewhere = np.roll(known.atlas.classes, known.atlas.classes.shape[2] // 2, axis=2)
+        known = replace(known, atlas=replace(known.atlas, classes=elsewhere))
+    elif why == "other segments":
+        known = replace(known, segments=tuple(replace(each, name=f"new {each.name}") for each in known.segments))
+    else:
+        known = replace(known, atlas=None)
+    save_model(known, next_patient.folder / "useless.fewshot")
+    next_patient.run()
+    expected = result(next_patient).layers
+    report = next_patient.run(**model(next_patient, "useless.fewshot"))
+    np.testing.assert_array_equal(result(next_patient).layers, expected)
+    words = {"not alike": "resemble", "elsewhere": "agree too little", "other segments": "called", "no image": "image"}
+    (warning,) = [text for text in report["warnings"] if "was not used" in text]
+    assert words[why] in warning and "useless" in warning and not report["training"]["models"][0]["used"]
+
+
+def test_other_methods_have_no_use_for_models(next_patient: Any) -> None:
+    with pytest.raises(BadInputError, match="painted slices alone"):
+        next_patient.run(**model(next_patient), method="pixel-classifier", steps=None)
+
+
+def test_no_result_goes_over_a_model(next_patient: Any) -> None:
+    with pytest.raises(BadInputError, match="overwrite the few-shot model"):
+        next_patient.run(**model(next_patient), save_model=str(next_patient.folder / "organs.fewshot"))
+    with pytest.raises(BadInputError, match="a list of paths"):
+        next_patient.run(models="organs.fewshot")
+
+
+def test_segments_with_slices_of_their_own_get_labels_of_their_own(
+    next_patient: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is painted for one segment stays unknown for the other, and slices with paint are left alone; here, labels
+    may stand for paint next to it."""
+    monkeypatch.setattr(carried, "LEAST_GAP", 0.0)
+    monkeypatch.setattr(carried, "_is_far", lambda index, known, way: index not in known.masks)
+    apart = keep_slices(next_patient.truth, 0, (5, 9), ["liver"])
+    spleen = keep_slices(next_patient.truth, 0, (7,), ["spleen"])
+    both = replace(apart, layers=np.maximum(apart.layers, spleen.layers), segments=next_patient.truth.segments)
+    annotation, _ = annotate(both, 0, empty_of={"spleen": [0]})
+    volume, compute = read_volume(next_patient.folder / "next.nrrd"), ComputeOptions("tiny", device="cpu")
+    encoder, context = warm_encoder(compute, JobContext()), JobContext()
+    here = VolumeRun(volume, 0, parse_normalisation("auto", volume), encoder, compute, context, StageTimer())
+    got = assume(
+        here, annotation, [Earlier("a", load_model(next_patient.folder / "organs.fewshot"))], "few-shot"
+    ).annotation
+    assert got.assumed and not {*got.assumed} & {*annotation.exemplars}
+    for label in (1, 2):
+        assert {*annotation.known[label - 1]} <= {*got.known[label - 1]}
+    for index in annotation.exemplars:
+        np.testing.assert_array_equal(got.classes(index), annotation.classes(index))
+        assert got.unknown(index) == annotation.unknown(index)
+    assert 0 in got.absent[1]
+    drawn = {**next_patient.painted_as(both), "empty_of": {"spleen": [0]}}
+    next_patient.run(**model(next_patient), **drawn)
+    assert mean_dice(next_patient) > 0.8
+    found, shown = result(next_patient), [(label, i) for label in (1, 2) for i in got.assumed if got.shows(label, i)]
+    assert shown and all(found.mask(found.segments[label - 1])[i].any() for label, i in shown)
+
+
+def test_from_python_in_either_process(next_patient: Any) -> None:
+    options = {"device": "cpu", "no_cache": True, "steps": 0, "range": (8, 9)}
+    volume, painted = next_patient.folder / "next.nrrd", next_patient.folder / "next-painted.seg.nrrd"
+    path = next_patient.folder / "organs.fewshot"
+    here = fss.propagate(volume, painted, models=[path], **options)
+    there = fss.propagate(volume, painted, models=[fss.Model.load(path)], background=True, **options)
+    np.testing.assert_array_equal(here.segmentation.layers, there.segmentation.layers)
+    names = [each.report["training"]["models"][0]["name"] for each in (here, there)]
+    assert names == ["1 organs", "1"] and Path(path).is_file()
