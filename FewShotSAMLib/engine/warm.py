@@ -44,7 +44,7 @@ class _Kept:
 def warm_encoder(options: ComputeOptions, context: JobContext) -> Encoder:
     """The encoder of an earlier job of this process if it is the same one, else a new one in its place."""
     spec = choose_encoder(options)
-    source = (spec.name, options.checkpoint, options.device, options.precision)
+    source = (spec, options.checkpoint, options.device, options.precision)
     kept = cast(_Kept | None, context.state.get("encoder"))
     if kept is None or kept.source != source or not kept.file.is_same():
         context.state.pop("encoder", None)  # frees the memory of the old one first

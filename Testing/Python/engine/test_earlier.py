@@ -73,6 +73,7 @@ def mean_dice(case: Any) -> float:
     return float(np.mean([dice(found.mask(ours)[rest], case.truth.mask(truth)[rest]) for ours, truth in masks]))
 
 
+@pytest.mark.usefixtures("full_size")
 def test_an_earlier_patient_and_a_painted_slice_are_better_than_the_slice_alone(next_patient: Any) -> None:
     next_patient.run()
     alone = mean_dice(next_patient)

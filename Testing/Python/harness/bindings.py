@@ -30,8 +30,8 @@ def need(name: str) -> None:
         pytest.skip(f"no {name} with slicer-core in {SLICER_PYTHON}: {done.stderr.strip().splitlines()[-1:]}")
 
 
-def check_panel(binding: str, *left_out: str) -> None:
-    """All tests of the folder widgets, with this binding; left_out: files of which none depends on it."""
+def check_panel(binding: str, *left_out: str, only: str = "") -> None:
+    """The tests of the folder widgets, with this binding, but for some files; or those of one file."""
     environment = {**os.environ, "FEWSHOTSAM_QT": binding, "QT_QPA_PLATFORM": "offscreen"}
     environment.setdefault("FEWSHOTSAM_TEST_WORKER", sys.executable)
     command = [
@@ -42,7 +42,7 @@ def check_panel(binding: str, *left_out: str) -> None:
         "-p",
         "no:cacheprovider",
         *(f"--ignore={FOLDER / name}" for name in left_out),
-        str(FOLDER),
+        str(FOLDER / only),
     ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

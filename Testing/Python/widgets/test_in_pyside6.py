@@ -7,7 +7,7 @@ from harness.bindings import PATIENCE_S, check_library_is_found, check_panel, ne
 
 OF_SCENE_AND_PROCESS = (
     *("test_geometry.py", "test_interruptions.py", "test_logic.py", "test_real_services.py", "test_real_volume.py"),
-    *("test_table.py", "test_whole_panel.py"),
+    *("test_table.py", "test_whole_panel.py", "test_large_volume.py"),
 )
 """About nodes and the background process behind the same widgets; run with PyQt5."""
 
