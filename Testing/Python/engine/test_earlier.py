@@ -36,7 +36,7 @@ def next_patient(guided: Any) -> Any:
     """The phantom's organs on another grid, moved, with other noise, painted on one slice; and an earlier patient's
     model `organs.fewshot`, of the phantom as it was, with the truth for a result."""
     geometry = guided.volume.geometry
-    guided.run(save_model=str(guided.folder / "organs.fewshot"), steps=0)
+    guided.run(save_model=str(guided.folder / "organs.fewshot"), steps=0, model_as_is=True)
     known = load_model(guided.folder / "organs.fewshot")
     classes = sum(
         label * guided.truth.mask(each).astype(np.uint8) for label, each in enumerate(guided.truth.segments, start=1)
@@ -180,6 +180,7 @@ def test_segments_with_slices_of_their_own_get_labels_of_their_own(
     assert shown and all(found.mask(found.segments[label - 1])[i].any() for label, i in shown)
 
 
+@pytest.mark.usefixtures("full_size")
 def test_from_python_in_either_process(next_patient: Any) -> None:
     options = {"device": "cpu", "no_cache": True, "steps": 0, "range": (8, 9)}
     volume, painted = next_patient.folder / "next.nrrd", next_patient.folder / "next-painted.seg.nrrd"
