@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from brief import be_brief
 from engine.conftest import StopAt
 from safetensors import safe_open
 from safetensors.torch import load, save
@@ -31,7 +32,9 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
     volume, truth = ct_phantom((8, 40, 48), seed=3)
     painted = keep_slices(truth, 0, (2, 5), ("liver",))
-    result = FewShotSAMLib.propagate(volume, painted, steps=2, no_cache=True, device="cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        be_brief(patch.setattr)
+        result = FewShotSAMLib.propagate(volume, painted, steps=2, no_cache=True, device="cpu")
     return result.model.content
 
 
