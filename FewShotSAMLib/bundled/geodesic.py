@@ -17,6 +17,7 @@ ROUNDS = 2
 FAR = 1e4
 
 Pixels = tuple[EllipsisType, slice, slice]
+"""An index of some pixels of every plane."""
 
 
 def geodesic_prior(image: Tensor, inside: Tensor, outside: Tensor, slice_step: float) -> Tensor:

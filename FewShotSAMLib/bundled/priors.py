@@ -25,7 +25,8 @@ FADE_ALONE = 0.1
 """The same where the segment is painted on a single slice: that lies in the middle of it rather than near its end.
 Between the two where several are painted that lie closer together than the segment's radius."""
 FADE_TOLD = 0.05
-"""And where its other end was declared: this one would have been, too, were it in the volume."""
+"""And where its other end was declared (or an earlier volume's label assumes it): so would this one be, were it in the
+volume."""
 FARTHEST = 3.0
 """Beyond the outermost exemplar that shows it, a structure is looked for over this many times the way on which a shape
 of its radius there fades away."""
