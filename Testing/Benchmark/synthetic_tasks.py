@@ -7,6 +7,7 @@ The generator is that of the pretraining, with seeds that it never draws. The sa
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,9 @@ from FewShotSAMLib.core.image_io import write_image
 
 FIRST_SEED = 9_000_000_000
 """Beyond the seeds of the pretraining."""
-KINDS = {"scattered": "parts", "branching": BRANCHING, "hollow": "ring"}
-"""What the generator calls them."""
+KINDS = {"scattered": "parts", "branching": BRANCHING, "hollow": "ring", "mixed": None}
+"""What the generator calls them; mixed: as the pretraining draws them."""
+HARD = ("scattered", "branching", "hollow")
 GREY = 1000
 """Grey values from 0 to this."""
 TASK = """[[task]]
@@ -35,14 +37,15 @@ structure = "{structure}"
 """
 
 
-def make_tasks(folder: Path, count: int) -> Path:
+def make_tasks(folder: Path, count: int, structures: Sequence[str] = HARD) -> Path:
     """Write so many volumes of each structure with their labels, and the tasks file, whose path comes back."""
     folder.mkdir(parents=True, exist_ok=True)
     tasks = []
-    for row, (structure, kind) in enumerate(KINDS.items()):
+    for structure in structures:
+        first = FIRST_SEED + 1000 * list(KINDS).index(structure)
         for number in range(count):
-            dice = Dice(torch.Generator().manual_seed(FIRST_SEED + 1000 * row + number))
-            volume, name = synthesise(dice, kind=kind), f"{structure}-{number + 1:02d}"
+            dice = Dice(torch.Generator().manual_seed(first + number))
+            volume, name = synthesise(dice, kind=KINDS[structure]), f"{structure}-{number + 1:02d}"
             size = (volume.image.shape[2], volume.image.shape[1], volume.image.shape[0])
             geometry = Geometry(size, (1.0, 1.0, volume.slice_step))
             image = (volume.image * GREY).round().numpy().astype(np.int16)
@@ -58,8 +61,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=10, help="volumes of each structure")
+    parser.add_argument("--structures", nargs="+", choices=KINDS, default=HARD)
     options = parser.parse_args()
-    print(make_tasks(options.folder, options.count))
+    print(make_tasks(options.folder, options.count, options.structures))
 
 
 if __name__ == "__main__":
