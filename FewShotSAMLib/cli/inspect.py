@@ -24,11 +24,12 @@ def inspect(options: argparse.Namespace) -> int:
 
 def model_lines(facts: Mapping[str, Any]) -> list[str]:
     """A few-shot model in words."""
-    window = facts["normalisation"]
+    window, kept = facts["normalisation"], facts["volumes_kept"]
     return [
         f"{facts['name']}: few-shot model",
         f"  Method:   {facts['method']}, encoder {facts['encoder']}",
         f"  Slices:   {facts['plane']}",
         f"  Window:   {window['kind']} {window['low']:g} to {window['high']:g} {window['why']}".rstrip(),
         *(f"  Segment {segment['label_value']}: {segment['name']}" for segment in facts["segments"]),
+        f"  Images:   of {kept} volume{'' if kept == 1 else 's'}" if kept else "  Images:   none kept",
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -16,6 +17,7 @@ import SimpleITK as sitk  # noqa: N813
 from scipy import ndimage
 
 from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.intensity import Normalisation
 
 MARGIN_MM = 30.0
 """Of the image around the segments that is kept."""
@@ -45,13 +47,15 @@ AROUND = 5
 
 @dataclass(frozen=True)
 class Atlas:
-    """The image around finished segments: grey (K, J, I) uint8 through the model's window; classes (K, J, I) uint8, 1
-    to C; place: where its centre lies in the body, as shares of its extent along LPS."""
+    """The image around finished segments: grey (K, J, I) uint8 through a window; classes (K, J, I) uint8, 1 to C;
+    place: where its centre lies in the body, as shares of its extent along LPS; normalisation: how that window is
+    found, None for the model's own."""
 
     grey: np.ndarray
     classes: np.ndarray
     geometry: Geometry
     place: tuple[float, float, float]
+    normalisation: Normalisation | None = None
 
     @classmethod
     def of(cls, grey: np.ndarray, classes: np.ndarray, geometry: Geometry) -> Self | None:
@@ -76,11 +80,13 @@ class Atlas:
 @dataclass(frozen=True)
 class Transferred:
     """An atlas's labels on another volume: shares (C, K, J, I) uint8, how much of each voxel, of 255, is a segment;
-    likeness: correlation of both images around them, -1 to 1; scale: the atlas's volume as a share of that found."""
+    likeness: correlation of both images around them, -1 to 1; scale: the atlas's volume as a share of that found;
+    grey: the atlas's image there, (K, J, I) uint8, where it was asked for."""
 
     shares: np.ndarray
     likeness: float
     scale: float = 1.0
+    grey: np.ndarray | None = None
 
     @property
     def is_alike(self) -> bool:
@@ -110,7 +116,12 @@ class _Progress:
 
 
 def transfer(
-    atlas: Atlas, count: int, grey: np.ndarray, geometry: Geometry, progress: Callable[[int, int], None]
+    atlas: Atlas,
+    count: int,
+    grey: np.ndarray,
+    geometry: Geometry,
+    progress: Callable[[int, int], None],
+    with_image: bool = False,
 ) -> Transferred:
     """Bring the labels 1 to `count` of an atlas to another volume, grey (K, J, I) uint8 through the same window.
 
@@ -131,9 +142,11 @@ def transfer(
     bend = _demons(fixed, moving, told)
     whole = sitk.CompositeTransform([back, bend])
     likeness = _correlation(fixed, moving, _found(atlas, back, grid))
-    shares = np.stack([_share(atlas, label, whole, grid, volume) for label in range(1, count + 1)])
+    there = partial(_there, atlas.geometry, whole=whole, grid=grid, volume=volume)
+    shares = np.stack([there(255.0 * (atlas.classes == label)) for label in range(1, count + 1)])
+    image = there(atlas.grey) if with_image else None
     told.end()
-    return Transferred(shares, likeness, abs(float(np.linalg.det(np.reshape(affine.GetMatrix(), (3, 3))))))
+    return Transferred(shares, likeness, abs(float(np.linalg.det(np.reshape(affine.GetMatrix(), (3, 3))))), image)
 
 
 def _affine(
@@ -243,11 +256,13 @@ def _found(atlas: Atlas, whole: sitk.Transform, grid: sitk.Image) -> np.ndarray:
     return sitk.GetArrayFromImage(sitk.Resample(every, grid, whole, sitk.sitkNearestNeighbor)) > 0
 
 
-def _share(atlas: Atlas, label: int, whole: sitk.Transform, grid: sitk.Image, volume: sitk.Image) -> np.ndarray:
-    own = _image((atlas.classes == label).astype(np.float32), atlas.geometry)
-    there = sitk.Resample(own, grid, whole, sitk.sitkLinear, 0.0)
+def _there(
+    geometry: Geometry, values: np.ndarray, whole: sitk.Transform, grid: sitk.Image, volume: sitk.Image
+) -> np.ndarray:
+    """Values 0 to 255 of an atlas on the volume's grid, uint8."""
+    there = sitk.Resample(_image(values.astype(np.float32), geometry), grid, whole, sitk.sitkLinear, 0.0)
     found = sitk.GetArrayFromImage(sitk.Resample(there, volume, sitk.Transform(), sitk.sitkLinear, 0.0))
-    return np.rint(found * 255).astype(np.uint8)
+    return np.rint(found).astype(np.uint8)
 
 
 def _correlation(first: sitk.Image, second: sitk.Image, labels: np.ndarray) -> float:

@@ -28,5 +28,6 @@ def describe(parameters: Mapping[str, Any], context: JobContext) -> dict[str, An
         "plane": model.plane,
         "normalisation": model.normalisation.to_json(),
         "segments": [{"name": segment.name, "label_value": segment.label_value} for segment in model.segments],
+        "volumes_kept": len(model.atlases),
         "warnings": [],
     }

@@ -1,18 +1,19 @@
 """Earlier volumes' labels beside the slices that are painted here: what is assumed where nothing is painted.
 
-The atlas of each few-shot model is registered to the volume. A label is used as far as it agrees with what is painted,
+Each atlas of each few-shot model is registered to the volume. A label is used as far as it agrees with what is painted,
 and only once it was put right by that; then it stands for painted slices on a few slices far from them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from FewShotSAMLib.core.annotation import IGNORE, Annotation
+from FewShotSAMLib.core.atlas import Atlas, Transferred
 from FewShotSAMLib.core.carried import TRUSTED, Known, agreement, places, put_right
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.segment import Segment
@@ -22,7 +23,7 @@ from FewShotSAMLib.engine.volume_run import VolumeRun
 from FewShotSAMLib.methods.registry import get_method
 
 SHARPNESS = 4
-"""Power of the agreement by which several models' labels are weighed."""
+"""Power of the agreement by which several volumes' labels are weighed."""
 NOT_USED = "The few-shot model “{0}” was not used: {1}."
 NO_IMAGE = (
     "it was saved without the image around its segments, or this volume is too thin or in colour, to be registered"
@@ -42,20 +43,24 @@ class Earlier:
 
 @dataclass(frozen=True)
 class Assumed:
-    """annotation: what is painted and, on its slices `assumed`, what stands for more of it; report: of each model its
-    name, whether it was used and why not, likeness, and by segment agreement and weight."""
+    """annotation: what is painted and, on its slices `assumed`, what stands for more of it; report: of each volume of
+    each model its name, whether it was used and why not, likeness, and by segment agreement and weight; atlases: those
+    that were used, with the classes painted here."""
 
     annotation: Annotation
     report: list[dict[str, Any]]
+    atlases: tuple[Atlas, ...] = ()
 
 
 @dataclass
 class _Brought:
-    """A model's labels on this volume: shares (D, H, W) of 255 by segment 1 to C painted here, and their agreement."""
+    """Labels of one of a model's volumes on this one: shares (D, H, W) of 255 by segment 1 to C painted here, and their
+    agreement; atlas: what they come from, with the classes painted here."""
 
     report: dict[str, Any]
-    shares: dict[int, np.ndarray]
-    agreement: dict[int, float]
+    shares: dict[int, np.ndarray] = field(default_factory=dict)
+    agreement: dict[int, float] = field(default_factory=dict)
+    atlas: Atlas | None = None
 
 
 def assume(run: VolumeRun, annotation: Annotation, earlier: Sequence[Earlier], method: str) -> Assumed:
@@ -69,10 +74,11 @@ def assume(run: VolumeRun, annotation: Annotation, earlier: Sequence[Earlier], m
             "Omit models, or choose the method few-shot on the encoder tiny.",
         )
     known = _known(annotation)
-    brought = [_bring(run, annotation, known, each) for each in earlier]
-    for each in brought:
-        if not each.shares:
-            run.context.warning(NOT_USED.format(each.report["name"], each.report["why"]))
+    brought = []
+    for model in earlier:
+        brought += (of_model := _bring(run, annotation, known, model))
+        if not any(each.shares for each in of_model):
+            run.context.warning(NOT_USED.format(model.name, of_model[0].report["why"]))
     weights = _weights(brought)
     spacing = run.volume.geometry.spacing_kji
     along = [spacing[run.axis], *(mm for other, mm in enumerate(spacing) if other != run.axis)]
@@ -84,7 +90,8 @@ def assume(run: VolumeRun, annotation: Annotation, earlier: Sequence[Earlier], m
         {**each.report, "weights": _named(annotation, {k: round(w[n], 3) for k, w in weights.items() if n in w})}
         for n, each in enumerate(brought)
     ]
-    return Assumed(_with_guesses(annotation, guesses), report)
+    kept = tuple(each.atlas for each in brought if each.atlas is not None)
+    return Assumed(_with_guesses(annotation, guesses), report, kept)
 
 
 @dataclass(frozen=True)
@@ -127,31 +134,54 @@ def _known(annotation: Annotation) -> dict[int, Known]:
     return found
 
 
-def _bring(run: VolumeRun, annotation: Annotation, known: Mapping[int, Known], earlier: Earlier) -> _Brought:
+def _bring(run: VolumeRun, annotation: Annotation, known: Mapping[int, Known], earlier: Earlier) -> list[_Brought]:
+    """What each of a model's volumes says of this one; one that says nothing where none can be asked."""
     model = earlier.model
     theirs = _same_segments(annotation.segmentation.segments, model.segments)
-    theirs = {label: number for label, number in theirs.items() if label in known}
-    report: dict[str, Any] = {"name": earlier.name, "used": False, "why": ""}
-    nothing = _Brought(report, {}, {})
-    if not theirs:
-        report["why"] = NO_SEGMENT
-        return nothing
-    found = registered(run, model.atlas, len(model.segments), model.normalisation) if model.atlas else None
-    if found is None:
-        report["why"] = NO_IMAGE
-        return nothing
-    report["likeness"] = round(found.likeness, 3)
+    if not known.keys() & theirs.keys():
+        return [_Brought({"name": earlier.name, "used": False, "why": NO_SEGMENT})]
+    found = registered(run, model.atlases, len(model.segments), model.normalisation)
+    if not found:
+        return [_Brought({"name": earlier.name, "used": False, "why": NO_IMAGE})]
+    several = len(found) > 1
+    brought = []
+    for number, (atlas, each) in enumerate(zip(model.atlases, found, strict=True), start=1):
+        name = f"{earlier.name} ({number} of {len(found)})" if several else earlier.name
+        labels = _as_painted(replace(atlas, normalisation=atlas.normalisation or model.normalisation), theirs)
+        shares = {k: np.moveaxis(each.shares[n - 1], run.axis, 0) for k, n in theirs.items() if k in known}
+        brought.append(_judged(annotation, known, name, each, shares, labels))
+    return brought
+
+
+def _judged(
+    annotation: Annotation,
+    known: Mapping[int, Known],
+    name: str,
+    found: Transferred,
+    shares: Mapping[int, np.ndarray],
+    labels: Atlas,
+) -> _Brought:
+    """What is kept of a registered atlas: nothing unless both volumes are alike, else the segments that agree."""
+    report: dict[str, Any] = {"name": name, "used": False, "why": "", "likeness": round(found.likeness, 3)}
     if not found.is_alike:
         report["why"] = NOT_ALIKE.format(found.likeness)
-        return nothing
-    shares = {k: np.moveaxis(found.shares[n - 1], run.axis, 0) for k, n in theirs.items()}
+        return _Brought(report)
     agrees = {label: agreement(share, known[label]) for label, share in shares.items()}
     report["agreement"] = _named(annotation, {label: round(value, 3) for label, value in agrees.items()})
     kept = {label: share for label, share in shares.items() if agrees[label] >= TRUSTED}
     report["used"] = bool(kept)
     if not kept:
         report["why"] = DISAGREES.format(max(agrees.values()), TRUSTED)
-    return _Brought(report, kept, agrees)
+        return _Brought(report)
+    return _Brought(report, kept, agrees, labels)
+
+
+def _as_painted(atlas: Atlas, theirs: Mapping[int, int]) -> Atlas:
+    """An atlas with the classes of what is painted here, nothing where it has others."""
+    own = np.zeros(256, np.uint8)
+    for label, number in theirs.items():
+        own[number] = label
+    return replace(atlas, classes=own[atlas.classes])
 
 
 def _named(annotation: Annotation, values: Mapping[int, float]) -> dict[str, float]:

@@ -38,9 +38,11 @@ from FewShotSAMLib.methods.registry import get_method
 from FewShotSAMLib.methods.tokens import Token
 from FewShotSAMLib.sam.finite import require_finite
 
-FORMAT_VERSION = 3
-"""3 where what other volumes need is there, 2 where exemplars are known for some segments only, or an atlas is there:
-earlier versions cannot read it; else 1."""
+FORMAT_VERSION = 4
+"""4 where images of several volumes are there; 3 where what other volumes need is; 2 where one volume's image is, or
+exemplars are known for some segments only: earlier versions cannot read it; else 1."""
+MOST_ATLASES = 8
+"""Volumes whose image is kept; registering each takes its time."""
 _LONGEST_REASON = 300
 
 
@@ -50,8 +52,8 @@ class FewShotModel:
 
     plane is "axial", "coronal" or "sagittal"; settings are those of the method; region: the part of the slices that it
     was learned on, where the encoder sees a region; look: of the volume that it was learned on, None in models of
-    earlier versions; atlas: the image around the completed segments, where it is kept; digest: SHA-256 of the file that
-    it was read from, "" for none.
+    earlier versions; atlases: the image around the completed segments, where it is kept, and those of earlier volumes
+    that helped, the last one first; digest: SHA-256 of the file that it was read from, "" for none.
     """
 
     method: str
@@ -64,17 +66,16 @@ class FewShotModel:
     state: State
     region: Box | None = None
     look: Look | None = None
-    atlas: Atlas | None = None
+    atlases: tuple[Atlas, ...] = ()
     digest: str = ""
 
 
 def model_bytes(model: FewShotModel) -> bytes:
     """What a model's file holds."""
     state = model.state
-    has_unknown = state.shown is not None and state.shown.known is not None
     header = {
         "has_digest": True,
-        "version": FORMAT_VERSION if state.for_others else 2 if model.atlas or has_unknown else 1,
+        "version": _version_of(model),
         "method": model.method,
         "encoder": model.encoder,
         "weights_hash": model.weights_hash,
@@ -94,15 +95,30 @@ def model_bytes(model: FewShotModel) -> bytes:
         tensors["shown.masks"] = state.shown.masks.cpu().contiguous()
         if state.shown.known is not None:
             tensors["shown.known"] = state.shown.known.cpu().contiguous()
-    if model.atlas is not None:
-        header["atlas"] = {"geometry": model.atlas.geometry.to_json(), "place": model.atlas.place}
-        tensors["atlas.grey"] = torch.from_numpy(np.ascontiguousarray(model.atlas.grey))
-        tensors["atlas.classes"] = torch.from_numpy(np.ascontiguousarray(model.atlas.classes))
+    for name, atlas in zip(_atlas_names(len(model.atlases)), model.atlases, strict=True):
+        header[name] = _atlas_to_json(atlas)
+        tensors[f"{name}.grey"] = torch.from_numpy(np.ascontiguousarray(atlas.grey))
+        tensors[f"{name}.classes"] = torch.from_numpy(np.ascontiguousarray(atlas.classes))
     for name, tensor in tensors.items():
         require_finite(tensor, f"The part {name} of the few-shot model")
     header = json.loads(json.dumps(header, allow_nan=False))
     header[DIGEST_KEY] = digest_of(save(tensors, metadata={METADATA_KEY: ""}), header)
     return save(tensors, metadata={METADATA_KEY: json.dumps(header)})
+
+
+def _version_of(model: FewShotModel) -> int:
+    """The first version that can read it."""
+    shown = model.state.shown
+    if len(model.atlases) > 1:
+        return 4
+    if model.state.for_others:
+        return 3
+    return 2 if model.atlases or (shown is not None and shown.known is not None) else 1
+
+
+def _atlas_names(count: int) -> list[str]:
+    """What the atlases are called in a file; the first one as where there is no other."""
+    return ["atlas", *(f"atlas{number}" for number in range(2, count + 1))][:count]
 
 
 def save_model(model: FewShotModel, path: Path) -> None:
@@ -150,7 +166,10 @@ def _model_from(header: dict[str, Any], tensors: dict[str, torch.Tensor], digest
     check_finite(tensors)
     vectors = tensors.pop("tokens", torch.empty(0))
     features, masks, known = (tensors.pop(f"shown.{name}", None) for name in ("features", "masks", "known"))
-    grey, classes = (tensors.pop(f"atlas.{name}", None) for name in ("grey", "classes"))
+    names = [name for name in _atlas_names(MOST_ATLASES) if name in header]
+    atlases = tuple(
+        _atlas(header[name], *(tensors.pop(f"{name}.{part}").numpy() for part in ("grey", "classes"))) for name in names
+    )
     shown = None if features is None or masks is None else ExemplarFeatures(features, masks, known)
     check_shapes(shown, vectors, len(header["segments"]))
     return FewShotModel(
@@ -168,7 +187,7 @@ def _model_from(header: dict[str, Any], tensors: dict[str, torch.Tensor], digest
         ),
         region=region_of(header.get("region")),
         look=Look.from_json(header.get("look")),
-        atlas=None if grey is None or classes is None else _atlas(header["atlas"], grey.numpy(), classes.numpy()),
+        atlases=atlases,
         digest=digest,
     )
 
@@ -178,7 +197,13 @@ def _atlas(header: Mapping[str, Any], grey: np.ndarray, classes: np.ndarray) -> 
     geometry = Geometry.from_json(header["geometry"])
     if not (grey.shape == classes.shape == geometry.shape and grey.dtype == classes.dtype == np.uint8):
         raise ValueError("the atlas does not fit its grid")
-    return Atlas(grey, classes, geometry, (x, y, z))
+    own = header.get("normalisation")
+    return Atlas(grey, classes, geometry, (x, y, z), None if own is None else Normalisation.from_json(own))
+
+
+def _atlas_to_json(atlas: Atlas) -> dict[str, Any]:
+    own = {} if atlas.normalisation is None else {"normalisation": atlas.normalisation.to_json()}
+    return {"geometry": atlas.geometry.to_json(), "place": atlas.place, **own}
 
 
 def _tokens(entries: Sequence[dict[str, int]], vectors: torch.Tensor) -> tuple[Token, ...]:

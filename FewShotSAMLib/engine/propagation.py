@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from FewShotSAMLib.core.annotation import Annotation
+from FewShotSAMLib.core.atlas import Atlas
 from FewShotSAMLib.core.pace import Work
 from FewShotSAMLib.core.plane import axis_of_plane, slice_plane
 from FewShotSAMLib.core.region import Box, Region, regions
@@ -36,7 +37,7 @@ from FewShotSAMLib.engine.learning import (
     learn,
     restored,
 )
-from FewShotSAMLib.engine.model_file import FewShotModel
+from FewShotSAMLib.engine.model_file import MOST_ATLASES, FewShotModel
 from FewShotSAMLib.engine.predict import Prediction, predict
 from FewShotSAMLib.engine.preparation import annotation_of, normalisation_for
 from FewShotSAMLib.engine.report import job_report
@@ -51,7 +52,7 @@ from FewShotSAMLib.engine.results import (
     refined,
     settle,
 )
-from FewShotSAMLib.engine.transfer import atlas_of, fill_in_registered, registered
+from FewShotSAMLib.engine.transfer import atlas_of, fill_in_registered, labels_from
 from FewShotSAMLib.engine.volume_run import VolumeRun, predicted_slices
 from FewShotSAMLib.engine.warm import warm_encoder
 from FewShotSAMLib.methods.interface import Predictor
@@ -141,7 +142,7 @@ def propagate_volume(
     result = refined(prediction, options.post_processing, volume.geometry, annotation)
     if correction is not None and result is not prediction:
         result = only(correction.kept.result, result, run.axis, {*again, *annotation.exemplars})
-    model = partial(_model_of, learned, run, result, options)
+    model = partial(_model_of, learned, run, result, options, assumed.atlases)
     if not earlier:  # what they add would have to be found again once more is painted
         like = likeness(run, options, annotation)
         kept = Kept(like, annotation, crop, shown[1], options.normalisation, learned, prediction, result, model)
@@ -174,8 +175,8 @@ def apply_to_volume(
     restored(model, encoder)
     run = VolumeRun(volume, axis, model.normalisation, encoder, options.compute, context, timer)
     prediction = blank_prediction(volume.geometry.shape, want_confidence)
-    found = None if model.atlas is None else registered(run, model.atlas, len(model.segments))
-    if found is not None and found.is_alike:
+    found, alike = labels_from(run, model.atlases, len(model.segments))
+    if found is not None and alike:
         fill_in_registered(run, found, indices, prediction)
     else:
         if found is not None:
@@ -187,7 +188,8 @@ def apply_to_volume(
     work = Work((len(model.segments),) * len(indices), run.encoded, len(model.segments))
     training: dict[str, Any] = {"method": model.method}
     if found is not None:
-        training["registration"] = {"likeness": round(found.likeness, 3), "used": found.is_alike}
+        volumes = {"volumes": len(model.atlases), "alike": alike}
+        training["registration"] = {"likeness": round(found.likeness, 3), "used": alike > 0, **volumes}
     return Segmented(run, result, prediction, None, training, indices, work)
 
 
@@ -216,14 +218,17 @@ def _complete(model: FewShotModel, run: VolumeRun) -> FewShotModel:
     return complete
 
 
-def _model_of(learned: Learned, run: VolumeRun, prediction: Prediction, options: PropagateOptions) -> FewShotModel:
-    """What was learned; with the image around the segments, unless it is to be left out or was not segmented all
-    through."""
+def _model_of(
+    learned: Learned, run: VolumeRun, prediction: Prediction, options: PropagateOptions, earlier: Sequence[Atlas]
+) -> FewShotModel:
+    """What was learned; with the image around the segments and those of earlier volumes that were of use, unless they
+    are to be left out or the volume was not segmented all through."""
     model = learned.model()
     keeps = get_method(options.method).load().for_encoder(run.encoder.spec.architecture).transfers
     if not keeps or options.leave_out_image or options.range is not None:
         return model
-    return replace(model, atlas=atlas_of(run, prediction))
+    own = atlas_of(run, prediction)
+    return model if own is None else replace(model, atlases=(own, *earlier)[:MOST_ATLASES])
 
 
 def _learn_and_predict(

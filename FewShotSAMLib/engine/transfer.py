@@ -1,12 +1,14 @@
 """Segments a volume by registering it to the one that a model was learned on."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
 
 from FewShotSAMLib.core.atlas import Atlas, Transferred, transfer
 from FewShotSAMLib.core.intensity import IntensityWindow, Normalisation
+from FewShotSAMLib.core.label_fusion import joined
 from FewShotSAMLib.engine.confidence import percent, slice_confidence
 from FewShotSAMLib.engine.predict import Prediction
 from FewShotSAMLib.engine.results import Previewer
@@ -15,25 +17,36 @@ from FewShotSAMLib.engine.volume_run import VolumeRun
 
 def atlas_of(run: VolumeRun, prediction: Prediction) -> Atlas | None:
     """What a model keeps of a volume that is segmented all through; None where there is nothing to register."""
-    return None if run.volume.is_rgb else Atlas.of(_grey(run, run.window), prediction.classes, run.volume.geometry)
+    return None if run.volume.is_rgb else Atlas.of(seen(run, run.window), prediction.classes, run.volume.geometry)
 
 
 def registered(
-    run: VolumeRun, atlas: Atlas, count: int, normalisation: Normalisation | None = None
-) -> Transferred | None:
-    """An atlas's segments on the run's volume, seen through the atlas's window where that is another one than the
-    run's; None for a volume that cannot be registered."""
-    window = run.window if normalisation is None else normalisation.resolve(run.volume)
+    run: VolumeRun, atlases: Sequence[Atlas], count: int, normalisation: Normalisation, with_images: bool = False
+) -> list[Transferred]:
+    """Each atlas's segments on the run's volume, seen through the atlas's window, `normalisation` where it has none of
+    its own; none for a volume that cannot be registered."""
     if run.volume.is_rgb or min(run.volume.geometry.shape) < 4:
-        return None
+        return []
+    found = []
     with run.timer.stage("register"):
-        return transfer(
-            atlas,
-            count,
-            _grey(run, window),
-            run.volume.geometry,
-            lambda done, total: run.context.progress("register", done, total),
-        )
+        for number, atlas in enumerate(atlases):
+            grey = seen(run, (atlas.normalisation or normalisation).resolve(run.volume))
+            progress = partial(_tell, run, number, len(atlases))
+            found.append(transfer(atlas, count, grey, run.volume.geometry, progress, with_images))
+    return found
+
+
+def _tell(run: VolumeRun, number: int, count: int, done: int, total: int) -> None:
+    run.context.progress("register", number * total + done, count * total)
+
+
+def labels_from(run: VolumeRun, atlases: Sequence[Atlas], count: int) -> tuple[Transferred | None, int]:
+    """What those atlases say together that are like the run's volume, and how many they are; where there is none, what
+    the most alike one says; None where none can be registered."""
+    found = registered(run, atlases, count, run.normalisation, len(atlases) > 1)
+    if alike := [each for each in found if each.is_alike]:
+        return joined(alike, seen(run, run.window), run.volume.geometry.spacing_kji), len(alike)
+    return max(found, key=lambda each: each.likeness, default=None), 0
 
 
 def fill_in_registered(run: VolumeRun, found: Transferred, indices: Sequence[int], prediction: Prediction) -> None:
@@ -58,7 +71,7 @@ def fill_in_registered(run: VolumeRun, found: Transferred, indices: Sequence[int
     Previewer(prediction, run.axis, run.context)(indices)
 
 
-def _grey(run: VolumeRun, window: IntensityWindow) -> np.ndarray:
+def seen(run: VolumeRun, window: IntensityWindow) -> np.ndarray:
     """The volume (K, J, I) through a window, uint8."""
     voxels = run.volume.voxels
     grey = np.empty(voxels.shape, np.uint8)

@@ -22,6 +22,7 @@ from FewShotSAMLib.core.segmentation import Segmentation, read_segmentation, wri
 from FewShotSAMLib.core.volume import read_volume
 from FewShotSAMLib.engine.context import JobContext, StageTimer
 from FewShotSAMLib.engine.earlier import Earlier, assume
+from FewShotSAMLib.engine.jobs import apply
 from FewShotSAMLib.engine.model_file import load_model, save_model
 from FewShotSAMLib.engine.request import ComputeOptions
 from FewShotSAMLib.engine.volume_run import VolumeRun
@@ -41,10 +42,10 @@ def next_patient(guided: Any) -> Any:
     classes = sum(
         label * guided.truth.mask(each).astype(np.uint8) for label, each in enumerate(guided.truth.segments, start=1)
     )
-    assert known.atlas is not None
+    assert known.atlases
     window = known.normalisation.resolve(guided.volume)
     grey = (window.apply(guided.volume.voxels) * 255).round().astype(np.uint8)
-    save_model(replace(known, atlas=atlas.Atlas.of(grey, classes, geometry)), guided.folder / "organs.fewshot")
+    save_model(replace(known, atlases=(atlas.Atlas.of(grey, classes, geometry),)), guided.folder / "organs.fewshot")
     moved = Geometry(geometry.size, geometry.spacing, (40.0, -10.0, 300.0), geometry.direction)
     noise = np.random.default_rng(7).normal(0, 12, geometry.shape)
     voxels = (np.roll(guided.volume.voxels, SHIFT, axis=2) + noise).astype(np.int16)
@@ -101,9 +102,11 @@ def test_where_enough_is_painted_nothing_is_added(next_patient: Any) -> None:
 
 def test_models_count_by_how_they_agree_with_what_is_painted(next_patient: Any) -> None:
     known = load_model(next_patient.folder / "organs.fewshot")
-    assert known.atlas is not None
-    smaller = np.where(np.roll(known.atlas.classes, 4, axis=1) == known.atlas.classes, known.atlas.classes, 0)
-    worse = replace(known, atlas=replace(known.atlas, classes=smaller.astype(np.uint8)))
+    assert known.atlases
+    smaller = np.where(
+        np.roll(known.atlases[0].classes, 4, axis=1) == known.atlases[0].classes, known.atlases[0].classes, 0
+    )
+    worse = replace(known, atlases=(replace(known.atlases[0], classes=smaller.astype(np.uint8)),))
     save_model(worse, next_patient.folder / "worse.fewshot")
     both = [str(next_patient.folder / f"{name}.fewshot") for name in ("worse", "organs")]
     bad, good = next_patient.run(models=both)["training"]["models"]
@@ -117,16 +120,16 @@ def test_a_model_of_no_use_changes_nothing_and_is_told(
     next_patient: Any, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = load_model(next_patient.folder / "organs.fewshot")
-    assert known.atlas is not None
+    assert known.atlases
     if why == "not alike":
         monkeypatch.setattr(atlas, "ALIKE", 1.1)
     elif why == "elsewhere":
-        elsewhere = np.roll(known.atlas.classes, known.atlas.classes.shape[2] // 2, axis=2)
-        known = replace(known, atlas=replace(known.atlas, classes=elsewhere))
+        elsewhere = np.roll(known.atlases[0].classes, known.atlases[0].classes.shape[2] // 2, axis=2)
+        known = replace(known, atlases=(replace(known.atlases[0], classes=elsewhere),))
     elif why == "other segments":
         known = replace(known, segments=tuple(replace(each, name=f"new {each.name}") for each in known.segments))
     else:
-        known = replace(known, atlas=None)
+        known = replace(known, atlases=())
     save_model(known, next_patient.folder / "useless.fewshot")
     next_patient.run()
     expected = result(next_patient).layers
@@ -135,6 +138,29 @@ def test_a_model_of_no_use_changes_nothing_and_is_told(
     words = {"not alike": "resemble", "elsewhere": "agree too little", "other segments": "called", "no image": "image"}
     (warning,) = [text for text in report["warnings"] if "was not used" in text]
     assert words[why] in warning and "useless" in warning and not report["training"]["models"][0]["used"]
+
+
+def test_a_model_is_extended_by_one_more_patient(next_patient: Any) -> None:
+    """Its file holds both patients' images: the next one's labels come from both, and so do those painted beside."""
+    both = next_patient.folder / "both.fewshot"
+    next_patient.run(**model(next_patient), save_model=str(both), model_as_is=True)
+    kept = load_model(both)
+    own, first = kept.atlases
+    assert own.normalisation is None and first.normalisation is not None, "through the window that it was saved with"
+    assert set(np.unique(first.classes)) == {0, 1, 2}
+    entries = next_patient.run(**model(next_patient, "both.fewshot"))["training"]["models"]
+    assert [each["name"] for each in entries] == ["both (1 of 2)", "both (2 of 2)"]
+    assert all(each["used"] for each in entries) and sum(each["weights"]["liver"] for each in entries) == pytest.approx(
+        1
+    )
+    save_model(replace(kept, atlases=(own, replace(first, classes=first.classes * (first.classes != 1)))), both)
+    done = {**next_patient.parameters, "model": str(both)}
+    report = apply({name: done[name] for name in ("model", "volume", "output", "device")}, JobContext())
+    found = report["training"]["registration"]
+    assert found["used"] and (found["volumes"], found["alike"]) == (2, 2)
+    assert mean_dice(next_patient) > 0.9, "on a segment only those vote that know of it"
+    next_patient.run(**model(next_patient), save_model=str(both), model_as_is=True, leave_out_image=True)
+    assert load_model(both).atlases == ()
 
 
 def test_other_methods_have_no_use_for_models(next_patient: Any) -> None:

@@ -130,7 +130,7 @@ def test_a_model_without_the_image_segments_another_volume(guided: Any, monkeypa
     guided.run(new_process(), save_model=model, **how)
     assert "adapt" in stages
     stages.clear()
-    assert load_model(guided.folder / "organs.fewshot").atlas is None
+    assert load_model(guided.folder / "organs.fewshot").atlases == ()
     report = applied(guided, model, new_process())
     assert report["encoder"]["name"] == "tiny" and not report["warnings"]
     assert (found := liver_dice(guided, "other.seg.nrrd", list(range(3, 10)))) > 0.2, found
