@@ -3,8 +3,8 @@ that of the second, which was painted beside the first one's model and holds bot
 
     python Testing/Benchmark/growing_model.py TASKS.toml --only NAME NAME NAME ... [--k 5] [--then 1]
 
-The first volume is painted on `k` slices, with both ends declared empty; the second on `then` slices; the third on none,
-where all slices count, or on one, which does not. Nothing is trained. Every order of every three volumes is a row.
+The first volume is painted on `k` slices, with both ends declared empty; the second on `then` of them; the third on
+one (not counted) or none. Nothing is trained. Every order of every three volumes is a row.
 """
 
 import argparse
