@@ -14,7 +14,15 @@ from FewShotSAMLib.bundled.fusion import NEARBY, STRIDE, FusionDecoder, Queries,
 from FewShotSAMLib.bundled.priors import Flows
 from FewShotSAMLib.bundled.segmentwise import SegmentwiseConditioning
 from FewShotSAMLib.bundled.voices import is_heard
-from FewShotSAMLib.bundled.volume_network import Lesson, Likeness, VolumeNetworks, computing, joined, learn_volume
+from FewShotSAMLib.bundled.volume_network import (
+    Lesson,
+    Likeness,
+    VolumeNetworks,
+    computing,
+    extents,
+    joined,
+    learn_volume,
+)
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.interface import Exemplar, ExemplarFeatures, Schedule, State, Task, Teacher, Training
@@ -103,12 +111,14 @@ class FusionHead(Head):
     def _weigh(self, lesson: Lesson) -> None:
         """Ask the networks about all slices that were answered, and see how alike their answers are."""
         likeness, indices = Likeness(self.class_count), sorted(self._answered)
+        held = extents(lesson.exemplars, self._answered)
         self._second = {}
         for start in range(0, len(indices), AT_ONCE):
             part = indices[start : start + AT_ONCE]
             answered = torch.stack([self._answered[index] for index in part])
+            counted = torch.tensor([[index in extent for extent in held] for index in part])
             with torch.inference_mode():
-                likeness.add(answered.float().softmax(1), self._found_by_networks(part, lesson).mean(0))
+                likeness.add(answered.float().softmax(1), self._found_by_networks(part, lesson).mean(0), counted)
         self._likeness = likeness.dice()
 
     def _found_by_networks(self, indices: list[int], lesson: Lesson) -> Tensor:

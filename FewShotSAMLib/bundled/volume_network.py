@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -40,6 +40,8 @@ MEMBERS, MEMBERS_OF_REGIONS = 4, 2
 SEEDS_APART = 1_000_003
 STRANGE, FAMILIAR, LEAST_TRUST = 0.7, 0.82, 0.25
 """Likeness to the decoder at which networks count least, and fully (docs/benchmark.md tells how it was chosen)."""
+HELD = 0.5
+"""Probability from which on the first answer shows a segment."""
 LEAST = 1e-6
 """Probability that counts as none."""
 SCHEDULE = Schedule(steps=300, batch=4, learning_rate=2e-3, warm_up=30)
@@ -236,15 +238,26 @@ def joined(first: Tensor, members: Tensor, likeness: Tensor) -> Tensor:
     return logits
 
 
+def extents(exemplars: Sequence[Exemplar], answered: Mapping[int, Tensor]) -> list[range]:
+    """For each segment the slices from the first to the last that shows it: painted, or by the first answer, logits
+    (C + 1, h, w) by slice. Beyond, where nobody declared that there is none, networks that know nothing of what lies
+    there tell little of what they are worth within."""
+    held = {index: (logits.float().softmax(0) >= HELD).flatten(1).any(1) for index, logits in answered.items()}
+    held |= {each.slice_index: (each.target > 0).flatten(1).any(1) for each in exemplars}
+    shown = [[i for i, holds in held.items() if holds[label]] for label in range(1, len(exemplars[0].target))]
+    return [range(min(indices), max(indices) + 1) if indices else range(0) for indices in shown]
+
+
 class Likeness:
-    """How alike what decoder and networks find of each segment is, over all slices: Dice of their probabilities."""
+    """How alike what decoder and networks find of each segment is, over slices: Dice of their probabilities."""
 
     def __init__(self, class_count: int) -> None:
         self._both, self._each = torch.zeros(class_count), torch.zeros(class_count)
 
-    def add(self, first: Tensor, second: Tensor) -> None:
-        """Some slices' probabilities (B, C + 1, h, w)."""
-        one, other = first[:, 1:].float().cpu(), second[:, 1:].float().cpu()
+    def add(self, first: Tensor, second: Tensor, counted: Tensor) -> None:
+        """Some slices' probabilities (B, C + 1, h, w); counted (B, C) bool: for which segments they count."""
+        own = counted[:, :, None, None].float()
+        one, other = first[:, 1:].float().cpu() * own, second[:, 1:].float().cpu() * own
         self._both += 2 * (one * other).sum((0, 2, 3))
         self._each += (one**2 + other**2).sum((0, 2, 3))
 

@@ -19,6 +19,7 @@ from FewShotSAMLib.bundled.volume_network import (
     VolumeNetworks,
     _TwiceAsFine,
     _views,
+    extents,
     joined,
     learn_volume,
 )
@@ -173,8 +174,24 @@ def test_likeness_is_the_dice_of_what_both_find() -> None:
     first[:, 1, :5], first[:, 2, 5:] = 1, 1
     second[:, 1, :5], second[:, 2, 5:, :4] = 1, 1
     likeness = Likeness(2)
-    likeness.add(first, second)
+    likeness.add(first, second, torch.tensor([[True, True]]))
+    likeness.add(torch.zeros_like(second), second, torch.tensor([[False, False]]))
     assert likeness.dice().tolist() == [1.0, pytest.approx(2 * 20 / 70)]
+
+
+def test_networks_are_judged_where_the_structure_is() -> None:
+    """What they find far beyond the ends, of which they were told nothing, says little of what they find within."""
+
+    def exemplar(index: int, label: int) -> Exemplar:
+        target = torch.zeros(3, 4, 4)
+        target[label] = 1
+        return Exemplar(index, 0, torch.empty(0), target, torch.ones(4, 4), torch.empty(0))
+
+    nothing, second = torch.full((3, 4, 4), -9.0), torch.full((3, 4, 4), -9.0)
+    nothing[0], second[2] = 9.0, 9.0
+    answered = {3: nothing, 6: second, 7: nothing, 8: second, 9: nothing}
+    assert extents([exemplar(4, 1), exemplar(5, 1), exemplar(2, 0)], answered) == [range(4, 6), range(6, 9)]
+    assert extents([exemplar(4, 0)], {3: nothing}) == [range(0), range(0)]
 
 
 def test_interpolation_is_that_of_torch() -> None:
