@@ -14,8 +14,10 @@ import numpy as np
 
 from FewShotSAMLib.core.annotation import IGNORE, Annotation
 from FewShotSAMLib.core.carried import TRUSTED, Known, agreement, places, put_right
+from FewShotSAMLib.core.contributions import NOT_USED
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.segment import Segment
+from FewShotSAMLib.core.hints import hint
+from FewShotSAMLib.core.segment import same_names
 from FewShotSAMLib.engine.model_file import FewShotModel
 from FewShotSAMLib.engine.transfer import registered
 from FewShotSAMLib.engine.volume_run import VolumeRun
@@ -23,7 +25,6 @@ from FewShotSAMLib.methods.registry import get_method
 
 SHARPNESS = 4
 """Power of the agreement by which several models' labels are weighed."""
-NOT_USED = "The few-shot model “{0}” was not used: {1}."
 NO_IMAGE = (
     "it was saved without the image around its segments, or this volume is too thin or in colour, to be registered"
 )
@@ -66,7 +67,7 @@ def assume(run: VolumeRun, annotation: Annotation, earlier: Sequence[Earlier], m
     if not get_method(method).load().for_encoder(run.encoder.spec.architecture).transfers:
         raise BadInputError(
             f"The method “{method}” on the encoder {run.encoder.spec.name} learns from painted slices alone.",
-            "Omit models, or choose the method few-shot on the encoder tiny.",
+            hint("no-earlier"),
         )
     known = _known(annotation)
     brought = [_bring(run, annotation, known, each) for each in earlier]
@@ -129,7 +130,8 @@ def _known(annotation: Annotation) -> dict[int, Known]:
 
 def _bring(run: VolumeRun, annotation: Annotation, known: Mapping[int, Known], earlier: Earlier) -> _Brought:
     model = earlier.model
-    theirs = _same_segments(annotation.segmentation.segments, model.segments)
+    ours, names = ([each.name for each in some] for some in (annotation.segmentation.segments, model.segments))
+    theirs = same_names(ours, names)
     theirs = {label: number for label, number in theirs.items() if label in known}
     report: dict[str, Any] = {"name": earlier.name, "used": False, "why": ""}
     nothing = _Brought(report, {}, {})
@@ -157,16 +159,6 @@ def _bring(run: VolumeRun, annotation: Annotation, known: Mapping[int, Known], e
 def _named(annotation: Annotation, values: Mapping[int, float]) -> dict[str, float]:
     segments = annotation.segmentation.segments
     return {segments[label - 1].name: value for label, value in values.items()}
-
-
-def _same_segments(ours: Sequence[Segment], theirs: Sequence[Segment]) -> dict[int, int]:
-    """Segments 1 to C painted here and those of a model that are called the same, whatever the case; or the only one of
-    both."""
-    if len(ours) == len(theirs) == 1:
-        return {1: 1}
-    numbers = {segment.name.casefold(): number for number, segment in reversed(list(enumerate(theirs, start=1)))}
-    named = [(label, segment.name.casefold()) for label, segment in enumerate(ours, start=1)]
-    return {label: numbers[name] for label, name in named if name in numbers}
 
 
 def _weights(brought: Sequence[_Brought]) -> dict[int, dict[int, float]]:
