@@ -22,5 +22,6 @@ def refusals(training: Mapping[str, Any]) -> list[str]:
 
 def _contribution(model: Mapping[str, Any]) -> str:
     agreement, weights = model["agreement"], model["weights"]
-    parts = [f"{name} {agreement[name]:.2f} (weight {weight:.2f})" for name, weight in weights.items()]
+    share = {name: f" (weight {weight:.2f})" if weight < 1 else "" for name, weight in weights.items()}
+    parts = [f"{name} {agreement[name]:.2f}{share[name]}" for name in weights]
     return f"The few-shot model “{model['name']}” was used; Dice with what is painted: {', '.join(parts)}."
