@@ -32,7 +32,7 @@ class EarlierList:
         self._ui.earlierList.setEnabled(not session.is_busy)
         if session.is_busy or self._ui.paintedSection.collapsed:
             return
-        models = session.earlier_models()
+        models = session.earlier_models(session.models.entries())
         if models != self._shown:
             self._fill(models)
 

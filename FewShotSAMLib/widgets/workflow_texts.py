@@ -131,7 +131,7 @@ def _ofRuns(_: Callable[[str], str]) -> tuple[str, ...]:
 def _ofEarlierPatients(_: Callable[[str], str]) -> tuple[str, ...]:
     """Their models beside what is painted."""
     return (
-        _("It is no longer there. Untick it, or bring it back."),
+        _("It is no longer there, or damaged. Untick it, or bring it back."),
         _("It was saved without the image around its segments, so other volumes cannot be registered to it."),
         _("None of its segments ({0}) has the name of one here ({1})."),
         _("The few-shot model “{0}” is no longer there. Untick it under Earlier patients, or bring it back."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from FewShotSAMLib.workflow.painted_slices import painted_by_segment
 from FewShotSAMLib.workflow.scene import Scene, Target
 from FewShotSAMLib.workflow.state import Signal
 
-GONE = "It is no longer there. Untick it, or bring it back."
+GONE = "It is no longer there, or damaged. Untick it, or bring it back."
 WITHOUT_IMAGE = "It was saved without the image around its segments, so other volumes cannot be registered to it."
 
 
@@ -44,26 +45,21 @@ class WithEarlier:
         self.earlier = (*others, name) if chosen else others
         self.changed.emit()
 
-    def earlier_models(self) -> list[EarlierModel]:
-        """All of the library, the newest first, and those that are chosen but gone."""
-        entries, ours = self.models.entries(), self._names()
+    def earlier_models(self, entries: Iterable[ModelEntry]) -> list[EarlierModel]:
+        """These models of the library, and those that are chosen but not among them."""
+        ours = self._names()
         found = [self._earlier(each, ours) for each in entries]
-        return found + [EarlierModel(name, (), True, GONE) for name in self._gone(entries)]
+        known = {each.name for each in found}
+        return found + [EarlierModel(name, (), True, GONE) for name in self.earlier if name not in known]
 
     def earlier_paths(self) -> tuple[Path, ...]:
         """The files of the chosen models, as far as they are there."""
-        paths = {each.name: each.path for each in self.models.entries()} if self.earlier else {}
-        return tuple(paths[name] for name in self.earlier if name in paths)
+        return tuple(path for name in self.earlier if (path := self.models.find(name)) is not None)
 
     def _why_not_earlier(self) -> str:
-        gone = self._gone(self.models.entries()) if self.earlier else []
-        if not gone:
-            return ""
-        return f"The few-shot model “{gone[0]}” is no longer there. Untick it under Earlier patients, or bring it back."
-
-    def _gone(self, entries: list[ModelEntry]) -> list[str]:
-        known = {each.name for each in entries}
-        return [name for name in self.earlier if name not in known]
+        gone = next((each for each in self.earlier if self.models.find(each) is None), "")
+        text = f"The few-shot model “{gone}” is no longer there. Untick it under Earlier patients, or bring it back."
+        return text if gone else ""
 
     def _earlier(self, entry: ModelEntry, ours: list[str]) -> EarlierModel:
         theirs, why_not = tuple(segment.name for segment in entry.segments), ""

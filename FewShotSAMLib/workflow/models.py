@@ -103,6 +103,11 @@ class ModelLibrary:
         self._known = found
         return sorted(found.values(), key=lambda entry: -entry.saved)
 
+    def find(self, name: str) -> Path | None:
+        """The file of the model of this name, None where there is none in the folder."""
+        path = self.folder / f"{name}{SUFFIX}"
+        return path if path.name == f"{name}{SUFFIX}" and path.is_file() else None
+
     def path_for(self, name: str) -> Path:
         """Where a model of this name lies, or would. Raises BadInputError for a name that no file can have."""
         plain = name.strip().removesuffix(SUFFIX).strip(" .")

@@ -50,13 +50,13 @@ def quality(stage: Stage) -> float:
 
 def test_an_earlier_patient_stands_beside_what_is_painted(next_patient: Stage, warm_client: WarmClient) -> None:
     session = next_patient.session
-    (offered,) = session.earlier_models()
+    (offered,) = session.earlier_models(session.models.entries())
     assert (offered.name, offered.is_chosen, offered.why_not) == ("first", False, "")
     next_patient.propagate()
     alone = quality(next_patient)
     assert session.review is not None and not session.review.earlier
     session.choose_earlier("first")
-    assert session.earlier_models()[0].is_chosen and not session.work(24).continues
+    assert session.earlier_models(session.models.entries())[0].is_chosen and not session.work(24).continues
     next_patient.propagate()
     assert quality(next_patient) > alone + 0.1 and quality(next_patient) > 0.85
     assert "from the start" in session.review.summary
@@ -82,9 +82,10 @@ def test_a_model_of_no_use_says_so(next_patient: Stage, monkeypatch: pytest.Monk
     others = tuple(replace(each, name=f"{name} of another") for each in known.segments for name in "ab")
     made = [replace(known, name="blank", has_image=False), replace(known, name="others", segments=others)]
     monkeypatch.setattr(session.models, "entries", lambda: made)
+    monkeypatch.setattr(session.models, "find", lambda name: None if name == "lost" else known.path)
     session.choose_earlier("blank")
     session.choose_earlier("lost")
-    blank, elsewhere, lost = session.earlier_models()
+    blank, elsewhere, lost = session.earlier_models(session.models.entries())
     assert (blank.why_not, lost.why_not) == (WITHOUT_IMAGE, GONE) and lost.name == "lost"
     assert "a of another, b of another" in elsewhere.why_not and "Segment a" in elsewhere.why_not
     assert "“lost” is no longer there" in session.why_not() and "Untick" in session.why_not()
@@ -100,7 +101,7 @@ def test_what_is_saved_after_a_range_is_told_to_be_of_no_use_for_it(next_patient
     next_patient.propagate()
     session.save_model("part")
     assert "without the image" in next_patient.messages[-1].text and "all slices" in str(next_patient.messages[-1].hint)
-    part, _ = session.earlier_models()
+    part, _ = session.earlier_models(session.models.entries())
     assert part.why_not == WITHOUT_IMAGE
 
 
