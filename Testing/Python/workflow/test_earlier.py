@@ -11,7 +11,7 @@ from workflow.conftest import STEPS, ArrayScene, Stage
 
 from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.segment import same_names
-from FewShotSAMLib.workflow import Session
+from FewShotSAMLib.workflow import Review, Session
 from FewShotSAMLib.workflow.earlier import GONE, WITHOUT_IMAGE
 
 
@@ -118,3 +118,19 @@ def test_a_method_without_use_for_them_says_what_to_choose(next_patient: Stage) 
 def test_names_are_the_same_whatever_the_case_or_where_there_is_one_of_each() -> None:
     assert same_names(["Liver", "spleen"], ["SPLEEN", "liver", "Liver"]) == {1: 2, 2: 1}
     assert same_names(["Segment_1"], ["liver"]) == {1: 1} and same_names(["x"], ["a", "b"]) == {}
+
+
+def test_why_a_model_was_not_used_stands_in_the_review() -> None:
+    models = [{"name": "x", "used": False, "why": "none of its segments is called as one that is painted"}]
+    report = {
+        "axis": 0,
+        "slices": [],
+        "next_slices": [],
+        "mean_confidence": None,
+        "corrected": [],
+        "seconds": {"total": 1},
+    }
+    review = Review.from_report({**report, "training": {"models": models, "assumed_slices": []}})
+    assert review.earlier == (
+        "The few-shot model “x” was not used: none of its segments is called as one that is painted.",
+    )
