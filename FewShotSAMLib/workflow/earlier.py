@@ -30,9 +30,11 @@ class EarlierModel:
 
 
 class WithEarlier:
-    """A part of `Session`. earlier: names of the chosen models of its library; what is chosen need not be there."""
+    """A part of `Session`. earlier: names of the chosen models of its library; what is chosen need not be there.
+    earlier_files: further models, from anywhere."""
 
     earlier: tuple[str, ...] = ()
+    earlier_files: tuple[Path, ...] = ()
     models: ModelLibrary
     scene: Scene
     target: Target | None
@@ -54,7 +56,8 @@ class WithEarlier:
 
     def earlier_paths(self) -> tuple[Path, ...]:
         """The files of the chosen models, as far as they are there."""
-        return tuple(path for name in self.earlier if (path := self.models.find(name)) is not None)
+        found = (self.models.find(name) for name in self.earlier)
+        return (*(path for path in found if path is not None), *self.earlier_files)
 
     def _why_not_earlier(self) -> str:
         gone = next((each for each in self.earlier if self.models.find(each) is None), "")
