@@ -160,7 +160,8 @@ class FewShotSAMLogic(ScriptedLoadableModuleLogic):
         emptySlices: slices that hold none of the segments, besides those declared in the panel; emptyOf: none of one
         segment, by its name, as in {"Spleen": [3, 40]}. axis: 0, 1 or 2 of the array (k, j, i) along which is painted;
         else as chosen in the panel, or found. sliceRange: first and last slice
-        to predict. asNewSegmentation: leave `segmentationNode` as it is. All other options are those of the command
+        to predict. asNewSegmentation: leave `segmentationNode` as it is. models: files of earlier patients' few-shot
+        models, used beside what is painted. All other options are those of the command
         line: method, encoder, checkpoint, device, precision, largest_island, fill_holes, smooth_mm, cache_limit_gb.
         onProgress(progress): hears text, fraction and remaining_s. onFinished(result, error): called at the end, and
         this returns None at once; without it this blocks while Slicer goes on working.

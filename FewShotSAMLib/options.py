@@ -225,7 +225,7 @@ OPTIONS = (
     Option(
         "models", PATHS,
         "few-shot models of earlier volumes: what they say counts beside the painted slices, as far as it agrees",
-        (PROPAGATE,), metavar="M.fewshot", group=METHOD_GROUP,
+        LEARNING, EVERYWHERE, metavar="M.fewshot", group=METHOD_GROUP,
     ),
     Option(
         "save_model", PATH, "keep what was learned for “fewshotsam apply”", (PROPAGATE,), EVERYWHERE,

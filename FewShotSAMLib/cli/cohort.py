@@ -24,7 +24,7 @@ from FewShotSAMLib.options import AUTO, AUTOMATIC_ENCODER, COHORT, JOBS, option,
 from FewShotSAMLib.worker.client import WorkerClient
 from FewShotSAMLib.worker.protocol import Event, encode
 
-_OF_ROWS = frozenset(each.name for each in options_of(COHORT) if set(each.commands) & set(JOBS)) - {"model"}
+_OF_ROWS = frozenset(each.name for each in options_of(COHORT) if set(each.commands) & set(JOBS)) - {"model", "models"}
 """Options that are handed on to the rows' jobs."""
 
 
@@ -37,10 +37,11 @@ def cohort(options: argparse.Namespace) -> int:
         options.pattern or "",
         options.annotation_pattern or "",
         options.dicom_names,
+        tuple(Path(each).absolute() for each in options.models or ()),
     )
     rows = read_plan(Path(options.plan).absolute(), wanted, places.folder)
     given = {name: value for name, value in job_parameters(options).items() if name in _OF_ROWS}
-    check_rows(rows, places.folder, given)
+    check_rows(rows, places.folder, [*given, *(["models"] if wanted.models else [])])
     taken = {path: name for row in rows for name, path in row.inputs.items()}
     places.make()
     check_report(options, {**taken, Path(options.plan): "plan", places.table: "table", places.page: "page"})
@@ -98,13 +99,13 @@ def _run(work: Cohort, options: argparse.Namespace) -> int:
 
 
 def _backend(work: Cohort, options: argparse.Namespace) -> Backend:
-    """What computes the rows. A damaged model that all of them share is told once, before any work."""
+    """What computes the rows. Damaged models that all of them share are told once, before any work."""
     threads = options.cores_per_process or int(option("cores_per_process").default)
     seat = Seat(threads)
     first = WorkerClient(environment=seat.environment)
     try:
-        models = {task.row.model for task in work.missing}
-        if len(models) == 1 and (model := models.pop()) is not None and model.suffix.lower() == ".fewshot":
+        shared = set.intersection(*({task.row.model, *task.row.models} for task in work.missing))
+        for model in sorted(each for each in shared if each is not None and each.suffix.lower() == ".fewshot"):
             check_model(first, model)
         if options.ray is not None:
             first.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from FewShotSAMLib.core.contributions import contributions
+
 
 def summary_lines(report: Mapping[str, Any], warnings_shown: Sequence[str] = ()) -> list[str]:
     """Lines for the terminal. Parts that the report lacks are left out; warnings shown before are only counted."""
@@ -17,7 +19,7 @@ def summary_lines(report: Mapping[str, Any], warnings_shown: Sequence[str] = ())
     if window and window.get("window"):
         why = f" ({window['why']})" if window.get("why") else ""
         lines.append(f"Window: {window['window'][0]:.4g} to {window['window'][1]:.4g}{why}")
-    lines += [_model_line(model) for model in report.get("training", {}).get("models", [])]
+    lines += contributions(report.get("training", {}))
     confidence = report.get("mean_confidence")
     if confidence is not None:
         lines.append(f"Mean confidence of the predicted slices: {confidence:.2f}")
@@ -38,15 +40,6 @@ def _segment_line(segment: Mapping[str, Any]) -> str:
         volume = segment["volume_ml"]
         parts.append(f"{volume:.1f} ml" if volume >= 1 else f"{volume:.3g} ml")
     return f"  {segment['name']}: {', '.join(parts)}" if parts else f"  {segment['name']}"
-
-
-def _model_line(model: Mapping[str, Any]) -> str:
-    if not model["used"]:
-        return f"Few-shot model {model['name']}: not used"
-    parts = [
-        f"{name} {model['agreement'][name]:.2f} (weight {weight:.2f})" for name, weight in model["weights"].items()
-    ]
-    return f"Few-shot model {model['name']}, Dice with what is painted: {', '.join(parts)}"
 
 
 def _index(entry: Any) -> Any:

@@ -63,7 +63,8 @@ def _rows_in(folder: Path, wanted: Wanted, besides: Path) -> list[Row]:
         name = (
             name_of(volume, folder, wanted.dicom_names) if is_bids else place_name(volume, folder, wanted.dicom_names)
         )
-        rows.append(Row(name, volume, annotation, wanted.model if annotation is None else None, wanted.suffix))
+        with_ = {"model": wanted.model} if annotation is None else {"models": wanted.models}
+        rows.append(Row(name, volume, annotation, suffix=wanted.suffix, **with_))
     return rows
 
 

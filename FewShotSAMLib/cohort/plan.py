@@ -13,32 +13,34 @@ from typing import Any
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import check_name, compound_suffix
 from FewShotSAMLib.core.volume import volume_name
-from FewShotSAMLib.options import APPLY, COHORT, PATH, PROPAGATE, Option, option, options_of
+from FewShotSAMLib.options import APPLY, COHORT, PATH, PATHS, PROPAGATE, Option, option, options_of
 
 TABLES = (".csv", ".tsv", ".txt")
 _NOT_A_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 _LONGEST_NAME = 180
 """Bytes: suffixes and the names of files being written must fit, too."""
-_OWN_COLUMNS = ("volume", "annotation", "model", "output", "name")
+_OWN_COLUMNS = ("volume", "annotation", "model", "models", "output", "name")
 _EXAMPLE = "Begin it with a line such as: volume,annotation,model,output"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the plan itself does not say: `model` and `suffix` for rows without, the patterns of a folder, whether DICOM
-    series are called as their folders."""
+    """What the plan itself does not say: `model`, `models` and `suffix` for rows without, the patterns of a folder,
+    whether DICOM series are called as their folders."""
 
     model: Path | None = None
     suffix: str = ".seg.nrrd"
     pattern: str = ""
     annotation_pattern: str = ""
     dicom_names: bool = False
+    models: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
 class Row:
     """One volume: propagated where there is an annotation (from the model on, if there is one, too), else the model is
-    applied. name: of its files. options: by their names in a request. kept: further columns of the plan."""
+    applied. name: of its files. options: by their names in a request. kept: further columns of the plan. models: of
+    earlier volumes, which stand beside the annotation."""
 
     name: str
     volume: Path
@@ -47,6 +49,7 @@ class Row:
     suffix: str = ".seg.nrrd"
     options: Mapping[str, Any] = field(default_factory=dict)
     kept: Mapping[str, str] = field(default_factory=dict)
+    models: tuple[Path, ...] = ()
 
     @property
     def command(self) -> str:
@@ -55,7 +58,12 @@ class Row:
 
     @property
     def inputs(self) -> dict[str, Path]:
-        """Its files, by what the job calls them."""
+        """Its files, by what they are to it."""
+        return {**self._named, **{f"earlier_model_{n}": path for n, path in enumerate(self.models, start=1)}}
+
+    @property
+    def _named(self) -> dict[str, Path]:
+        """Those that the job has a name for."""
         names = {"volume": self.volume, "annotation": self.annotation}
         names["model" if self.annotation is None else "warm_start"] = self.model
         return {name: path for name, path in names.items() if path is not None}
@@ -69,14 +77,15 @@ class Row:
         and the row's own."""
         known = {each.name for each in options_of(self.command)}
         shared = {name: value for name, value in common.items() if name in known}
-        return {**shared, **self.options, **{name: str(path) for name, path in self.inputs.items()}}
+        models = {"models": [str(path) for path in self.models]} if self.models else {}
+        return {**shared, **self.options, **{name: str(path) for name, path in self._named.items()}, **models}
 
 
 def read_table(path: Path, wanted: Wanted) -> list[Row]:
     """The rows of a CSV or TSV file; paths in it begin at its folder.
 
-    Columns: volume; annotation or model; output, what the result is called; options such as empty_slices; any others
-    are kept. Raises BadInputError, naming the line, for what cannot be meant.
+    Columns: volume; annotation or model; models beside an annotation; output, what the result is called; options such
+    as empty_slices; any others are kept. Raises BadInputError, naming the line, for what cannot be meant.
     """
     lines = _lines(path)
     header = [name.strip() for name in lines[0][1]]
@@ -127,6 +136,12 @@ def _row(path: Path, number: int, texts: Mapping[str, str], kept: Mapping[str, s
     model = model or (wanted.model if annotation is None else None)
     if annotation is None and model is None:
         raise _wrong(path, number, "has neither an annotation nor a model", "Fill in one of them, or use --model.")
+    named = [_path(path, text) for text in option("models").read(texts.get("models", ""))]
+    own = tuple(each for each in named if each is not None)
+    if own and annotation is None:
+        hint = "Fill in the column “annotation”, or apply one of them in the column “model”."
+        raise _wrong(path, number, "has models, but no annotation that they stand beside", hint)
+    models = () if annotation is None else own or wanted.models
     given = texts.get("output") or texts.get("name") or ""
     suffix = next((each for each in option("format").choices if given.lower().endswith(each)), "")
     name = given[: len(given) - len(suffix)] if given else name_of(volume, path.parent, wanted.dicom_names)
@@ -138,7 +153,7 @@ def _row(path: Path, number: int, texts: Mapping[str, str], kept: Mapping[str, s
                 options[each.name] = each.read(text)
             except ValueError as error:
                 raise _wrong(path, number, f"has the {each.name} “{text}”", f"It must be {error}.") from error
-    return Row(name, volume, annotation, model, suffix or wanted.suffix, options, kept)
+    return Row(name, volume, annotation, model, suffix or wanted.suffix, options, kept, models)
 
 
 def _wrong(path: Path, number: int, what: str, hint: str) -> BadInputError:
@@ -151,7 +166,7 @@ def _path(table: Path, text: str) -> Path | None:
 
 def _column_options(command: str) -> Iterable[Option]:
     """Those that a row may have of its own."""
-    return (each for each in options_of(command) if each.shown and each.kind is not PATH)
+    return (each for each in options_of(command) if each.shown and each.kind not in (PATH, PATHS))
 
 
 def _is_own(name: str) -> bool:
@@ -167,9 +182,9 @@ def name_of(volume: Path, top: Path, dicom_names: bool) -> str:
     return f"dicom-{hashlib.blake2b(place.as_posix().encode('utf-8', 'surrogateescape'), digest_size=5).hexdigest()}"
 
 
-def check_rows(rows: Sequence[Row], folder: Path, common: Mapping[str, Any]) -> None:
+def check_rows(rows: Sequence[Row], folder: Path, common: Iterable[str]) -> None:
     """Raise BadInputError, before any work, where results would have impossible names, replace each other or a file
-    that a row reads, or where an option is given that no row knows."""
+    that a row reads, or where an option is given that no row knows. common: names of those for all rows."""
     named: dict[str, Row] = {}
     inputs = {path.absolute() for row in rows for path in row.inputs.values()}
     for row in rows:

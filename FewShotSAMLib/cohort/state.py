@@ -21,7 +21,7 @@ ROWS = "cohort-rows"
 MISSING, DONE, OTHER = "missing", "done", "other"
 """Of a result: not there; there; there, but made of other files or options, or not by a cohort."""
 _HAPPENS_TO_BE = frozenset(
-    {"device", "cache", "cache_limit_gb", "no_cache", "volume", "annotation", "model", "warm_start"}
+    {"device", "cache", "cache_limit_gb", "no_cache", "volume", "annotation", "model", "warm_start", "models"}
 )
 """Parameters that do not tell results apart: where it was computed and, as contents count, where files lie."""
 _IN_PARTS = (".nhdr", ".mhd", ".hdr", ".img")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from FewShotSAMLib.core.contributions import contributions, refusals
 from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.core.files import atomic_path, cannot_write
 
@@ -33,7 +34,7 @@ _ODD = 3.5
 _LEAST_SPREAD = 0.05
 """Spread of a volume below which nothing is unusual, as a share of it."""
 _COLUMNS = ("name", "state", "look_at", "confidence", "least_confidence", "least_sure_slice", "likeness")
-_AFTER = ("warnings", "seconds", "error", "message", "hint")
+_AFTER = ("warnings", "earlier_models", "seconds", "error", "message", "hint")
 _PATH_LIKE = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][^\\/\s“”\"':;,()]+){2,}[\\/]?")
 
 
@@ -41,7 +42,7 @@ _PATH_LIKE = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][^\\/\s“”\"':;,()]+){2,}[\\/
 class Entry:
     """What the table says of a row. Confidence 0 to 1: of all predicted slices, and of the least sure one; likeness -1
     to 1: correlation with the volume that the model was learned on; volumes_ml: by segment; error: kind, message, hint;
-    shown: slices of its picture."""
+    shown: slices of its picture; models: what those of earlier volumes contributed, by their numbers in the row."""
 
     name: str
     state: str
@@ -57,6 +58,7 @@ class Entry:
     shown: Sequence[int] = ()
     kept: Mapping[str, str] = field(default_factory=dict)
     look_at: Sequence[str] = ()
+    models: Sequence[str] = ()
 
     @property
     def urgency(self) -> tuple[int, float, str]:
@@ -81,7 +83,9 @@ def entry_of(
         return Entry(name, FAILED if told else MISSING, error=told or None, kept=own)
     sure = [(each["confidence"], each["index"]) for each in report["slices"] if each["origin"] == "predicted"]
     least = min(sure, default=(None, None))
-    registration = report["training"].get("registration", {})
+    training = report["training"]
+    registration, numbered = training.get("registration", {}), _numbered(training)
+    unused = dict(zip(refusals(training), refusals(numbered), strict=True))
     return Entry(
         name,
         DONE,
@@ -91,12 +95,19 @@ def entry_of(
         registration.get("likeness"),
         registration.get("used") is False,
         {each["name"]: each["volume_ml"] for each in report["segments"]},
-        [plain(text, paths or {}) for text in report["warnings"]],
+        [plain(unused.get(text, text), paths or {}) for text in report["warnings"]],
         report["seconds"]["total"],
         None,
         report.get("shown", ()),
         own,
+        models=contributions(numbered),
     )
+
+
+def _numbered(training: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a report tells of earlier volumes' models, without the names of their files."""
+    models = [{**each, "name": str(number)} for number, each in enumerate(training.get("models", ()), start=1)]
+    return {**training, "models": models}
 
 
 def plain(text: str, paths: Mapping[str, Path]) -> str:
@@ -171,7 +182,7 @@ def write_table(entries: Sequence[Entry], path: Path) -> None:
     for entry in entries:
         numbers = [entry.confidence, entry.least_confidence, entry.least_sure_slice, entry.likeness]
         volumes = [entry.volumes_ml.get(name) for name in segments]
-        rest = [" | ".join(entry.warnings), entry.seconds, *(entry.error or ("", "", ""))]
+        rest = [" | ".join(entry.warnings), " | ".join(entry.models), entry.seconds, *(entry.error or ("", "", ""))]
         further = [entry.kept.get(name, "") for name in kept]
         table.writerow([entry.name, entry.state, "; ".join(entry.look_at), *numbers, *volumes, *rest, *further])
     try:

@@ -31,6 +31,7 @@ CLI_WORDS = {
     "free-gpu-memory": "Close other programs or choose a smaller encoder, or use --device cpu.",
     "encoder-of-model": "Use --encoder {encoder} with the same checkpoint, or learn again without the model.",
     "method-of-model": "Use --method {method}, or learn again without the model.",
+    "no-earlier": "Omit --models, or use --method few-shot with --encoder tiny.",
     "install-packages": "Run: pip install 'fewshotsam[{extra}]'",
     "install-reader": "Run: pip install {package}",
     "choose-painted": "If this is a finished segmentation, name the slices to learn from with --painted-slices.",

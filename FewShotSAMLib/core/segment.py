@@ -103,6 +103,16 @@ def segments_of_labels(values: Sequence[int]) -> tuple[Segment, ...]:
     )
 
 
+def same_names(ours: Sequence[str], theirs: Sequence[str]) -> dict[int, int]:
+    """Numbers, from 1, of those of our segments that are called as one of theirs, whatever the case, and of that one;
+    or of the only one of both."""
+    if len(ours) == len(theirs) == 1:
+        return {1: 1}
+    numbers = {name.casefold(): number for number, name in reversed(list(enumerate(theirs, start=1)))}
+    named = [(label, name.casefold()) for label, name in enumerate(ours, start=1)]
+    return {label: numbers[name] for label, name in named if name in numbers}
+
+
 def no_paint(path: Path) -> BadInputError:
     """The error for a segmentation without a voxel."""
     return BadInputError(f"{path} holds no painted voxel.", "Paint the structure on a few slices and save it again.")

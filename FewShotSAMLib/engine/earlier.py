@@ -15,8 +15,10 @@ import numpy as np
 from FewShotSAMLib.core.annotation import IGNORE, Annotation
 from FewShotSAMLib.core.atlas import Atlas, Transferred
 from FewShotSAMLib.core.carried import TRUSTED, Known, agreement, places, put_right
+from FewShotSAMLib.core.contributions import NOT_USED
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.segment import Segment
+from FewShotSAMLib.core.hints import hint
+from FewShotSAMLib.core.segment import same_names
 from FewShotSAMLib.engine.model_file import FewShotModel
 from FewShotSAMLib.engine.transfer import registered
 from FewShotSAMLib.engine.volume_run import VolumeRun
@@ -24,7 +26,6 @@ from FewShotSAMLib.methods.registry import get_method
 
 SHARPNESS = 4
 """Power of the agreement by which several volumes' labels are weighed."""
-NOT_USED = "The few-shot model “{0}” was not used: {1}."
 NO_IMAGE = (
     "it was saved without the image around its segments, or this volume is too thin or in colour, to be registered"
 )
@@ -71,14 +72,14 @@ def assume(run: VolumeRun, annotation: Annotation, earlier: Sequence[Earlier], m
     if not get_method(method).load().for_encoder(run.encoder.spec.architecture).transfers:
         raise BadInputError(
             f"The method “{method}” on the encoder {run.encoder.spec.name} learns from painted slices alone.",
-            "Omit models, or choose the method few-shot on the encoder tiny.",
+            hint("no-earlier"),
         )
     known = _known(annotation)
     brought = []
     for model in earlier:
         brought += (of_model := _bring(run, annotation, known, model))
         if not any(each.shares for each in of_model):
-            run.context.warning(NOT_USED.format(model.name, of_model[0].report["why"]))
+            run.context.warning(NOT_USED.format(*(of_model[0].report[part] for part in ("name", "why"))))
     weights = _weights(brought)
     spacing = run.volume.geometry.spacing_kji
     along = [spacing[run.axis], *(mm for other, mm in enumerate(spacing) if other != run.axis)]
@@ -137,7 +138,8 @@ def _known(annotation: Annotation) -> dict[int, Known]:
 def _bring(run: VolumeRun, annotation: Annotation, known: Mapping[int, Known], earlier: Earlier) -> list[_Brought]:
     """What each of a model's volumes says of this one; one that says nothing where none can be asked."""
     model = earlier.model
-    theirs = _same_segments(annotation.segmentation.segments, model.segments)
+    ours, names = ([each.name for each in some] for some in (annotation.segmentation.segments, model.segments))
+    theirs = same_names(ours, names)
     if not known.keys() & theirs.keys():
         return [_Brought({"name": earlier.name, "used": False, "why": NO_SEGMENT})]
     found = registered(run, model.atlases, len(model.segments), model.normalisation)
@@ -187,16 +189,6 @@ def _as_painted(atlas: Atlas, theirs: Mapping[int, int]) -> Atlas:
 def _named(annotation: Annotation, values: Mapping[int, float]) -> dict[str, float]:
     segments = annotation.segmentation.segments
     return {segments[label - 1].name: value for label, value in values.items()}
-
-
-def _same_segments(ours: Sequence[Segment], theirs: Sequence[Segment]) -> dict[int, int]:
-    """Segments 1 to C painted here and those of a model that are called the same, whatever the case; or the only one of
-    both."""
-    if len(ours) == len(theirs) == 1:
-        return {1: 1}
-    numbers = {segment.name.casefold(): number for number, segment in reversed(list(enumerate(theirs, start=1)))}
-    named = [(label, segment.name.casefold()) for label, segment in enumerate(ours, start=1)]
-    return {label: numbers[name] for label, name in named if name in numbers}
 
 
 def _weights(brought: Sequence[_Brought]) -> dict[int, dict[int, float]]:

@@ -125,6 +125,7 @@ class Scripting:
         axis: int | None = None,
         sliceRange: tuple[int, int] | None = None,
         asNewSegmentation: bool = False,
+        models: Sequence[str | Path] = (),
         onProgress: OnProgress | None = None,
         onFinished: OnFinished | None = None,
         **options: Any,
@@ -134,7 +135,7 @@ class Scripting:
         target = Target(_idOf(volume, "volume"), _idOf(segmentation, "segmentation"))
         empty: dict[str | None, Sequence[int]] = {None: emptySlices}
         empty.update((emptyOf or {}).items())
-        steps = self._propagating(target, empty, axis, sliceRange, asNewSegmentation)
+        steps = self._propagating(target, empty, axis, sliceRange, asNewSegmentation, [*map(Path, models)])
         return self._run(steps, settings, segmentation, onProgress, onFinished)
 
     def applyModel(
@@ -265,6 +266,7 @@ class Scripting:
         axis: int | None,
         sliceRange: tuple[int, int] | None,
         asNewSegmentation: bool,
+        models: Sequence[Path],
     ) -> Iterator[Result | None]:
         """The steps of a propagation, None each; the last is its result. Raises FewShotSAMError."""
         session = self._openSession()
@@ -274,7 +276,7 @@ class Scripting:
         session.look_now()
         for segment, indices in empty.items():
             self._declareEmpty(session, target, indices, segment)
-        session.range = sliceRange
+        session.range, session.earlier_files = sliceRange, tuple(read_entry(each).path for each in models)
         if reason := session.why_not():
             raise BadInputError(reason)
         session.propagate(whole=True)

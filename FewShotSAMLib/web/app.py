@@ -35,7 +35,7 @@ from FewShotSAMLib.web.contents import (
 )
 from FewShotSAMLib.web.contents import session_contents as contents_of
 from FewShotSAMLib.web.folder import SEGMENTATION_SUFFIX, ServedFolder, WrittenFiles
-from FewShotSAMLib.web.models import ModelList
+from FewShotSAMLib.web.models import ModelList, earlier_rows
 from FewShotSAMLib.web.painting import Painter
 from FewShotSAMLib.web.scene import WebScene
 from FewShotSAMLib.web.segments import SegmentList
@@ -296,6 +296,7 @@ class WebApp:
             **contents_of(self.session, self.views.count(plane) if self.volume else 0),
             **choices_contents(self.session, geometry, self.work_axis, self.extra["refusals"]),
             "models": self.models.rows(),
+            "earlier": earlier_rows(session.earlier_models(self.models.entries())),
             "several": self.several.contents(),
             "has_model": self.session.learned_model is not None,
             "leftovers": leftover_rows(self.session.kept.left),

@@ -60,7 +60,8 @@ def _machine_choices(machine: Machine | None) -> Contents:
 def _cost(session: Session, count: int) -> Contents:
     """One line; what memory is needed is told where it is short."""
     is_known = session.target is not None and session.axis is not None
-    cost = cost_of(session.machine, session.settings, session.work(count) if is_known else None)
+    work = session.work(count) if is_known else None
+    cost = cost_of(session.machine, session.settings, work, bool(session.earlier))
     if cost is None:
         return {"text": "", "is_problem": False}
     lines = [each for each in (cost.time, cost.memory if cost.memory.is_problem else None) if each is not None]

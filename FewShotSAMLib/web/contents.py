@@ -110,6 +110,7 @@ def session_contents(session: Session, slices: int) -> Contents:
         "review": {
             "strip": "" if review is None or not slices else confidence_strip(review, slices),
             "summary": "" if review is None else review.summary,
+            "earlier": [] if review is None else list(review.earlier),
             "corrected": review is not None and review.can_be_bettered,
             "count": slices,
         },
@@ -161,7 +162,7 @@ FIRST_STATE: Contents = {
     "busy": False,
     "why_not": "",
     "next_slice": None,
-    "review": {"strip": "", "summary": "", "corrected": False, "count": 0},
+    "review": {"strip": "", "summary": "", "earlier": [], "corrected": False, "count": 0},
     "progress": {"text": "", "percent": None, "left": "", "can_finish": False},
     "choices": {"methods": [], "encoders": [], "devices": []},
     "settings": {
@@ -181,6 +182,7 @@ FIRST_STATE: Contents = {
     "refusals": 0,
     "cost": {"text": "", "is_problem": False},
     "models": [],
+    "earlier": [],
     "has_model": False,
     "model_name": "",
     "doomed_model": "",

@@ -24,6 +24,7 @@ BROWSER_WORDS = {
     "free-gpu-memory": "Choose a smaller encoder, or the CPU as device, under Settings.",
     "encoder-of-model": "Choose the encoder {encoder} under Settings, or learn again from painted slices.",
     "method-of-model": "Choose the method {method} under Settings, or learn again from painted slices.",
+    "no-earlier": "Untick the earlier patients, or choose few-shot decoder and Automatic as encoder under Settings.",
     "install-packages": f"Choose another method under Settings, or {_OPERATOR} to install the package.",
     "install-reader": f"Save the file as .nrrd and open that, or {_OPERATOR} to install the package.",
     "choose-painted": "If this is a finished segmentation, untick slices in the list of painted slices.",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.web.contents import Contents
 from FewShotSAMLib.web.folder import ServedFolder
 from FewShotSAMLib.web.triggers import Triggers
 from FewShotSAMLib.workflow import ModelEntry, ModelLibrary
 from FewShotSAMLib.workflow.amounts import format_bytes
+from FewShotSAMLib.workflow.earlier import EarlierModel
 
 
 class ModelList:
@@ -48,8 +51,27 @@ class ModelList:
         ]
 
 
+def earlier_rows(models: Iterable[EarlierModel]) -> list[Contents]:
+    """Those of earlier patients, to be ticked; the reason where one is of no use."""
+    return [
+        {
+            "name": each.name,
+            "chosen": each.is_chosen,
+            "usable": not each.why_not,
+            "details": each.why_not or f"Knows {', '.join(each.segments)}.",
+        }
+        for each in models
+    ]
+
+
 class ModelActions(Triggers):
     """What the section asks for."""
+
+    def use_model(self, name: str, used: bool) -> None:
+        """Let an earlier patient's model stand beside what is painted, or no longer."""
+        self._need_rest()
+        known = str(name) if not used else self._app.models.entry(str(name)).name
+        self._app.session.choose_earlier(known, bool(used))
 
     def save_model(self, name: str) -> None:
         """Keep what the last run learned."""

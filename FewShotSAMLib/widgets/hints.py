@@ -32,6 +32,9 @@ PANEL_WORDS = {
         "Choose the encoder {encoder} and its checkpoint under Advanced, or learn again from painted slices."
     ),
     "method-of-model": _("Choose the method {method} under Advanced, or learn again from painted slices."),
+    "no-earlier": _(
+        "Untick the earlier patients, or choose under Advanced the method few-shot decoder and Automatic as encoder."
+    ),
     "install-packages": _("Open the module again and press Install; without internet, From folder."),
     "install-reader": _("Load the file in 3D Slicer, and use it from there or save it as .nrrd."),
     "choose-painted": _("If this is a finished segmentation, untick slices in the list of painted slices."),

@@ -153,7 +153,7 @@ class InputsSection:
         self._observers.watchVolume(volumeId, self._onMoved)
         session = self._services.session
         self._messages.attempt(session.set_inputs, volumeId or None, segmentationId or None)
-        session.range = self._services.parameters.sliceRange
+        session.range, session.earlier = self._services.parameters.sliceRange, self._services.parameters.earlier
 
     def _remember(self, volumeId: str, segmentationId: str) -> None:
         """Store the choice in the scene. The range belongs to the volume, so another volume is predicted in full."""

@@ -28,7 +28,8 @@ class ModelsSection:
         self._messages = messages
         self._entries: list[ModelEntry] = []
         self._isRead = False
-        ui.saveModelButton.connect("clicked()", self._onSave)
+        for button in (ui.saveModelButton, ui.keepModelButton):
+            button.connect("clicked()", self._onSave)
         ui.loadModelButton.connect("clicked()", self._onLoad)
         ui.renameModelButton.connect("clicked()", self._onRename)
         ui.deleteModelButton.connect("clicked()", self._onDelete)
@@ -111,6 +112,7 @@ class ModelsSection:
         self._ui.saveModelButton.setToolTip(
             _("Keep what the last run learned.") if session.learned_model else _("Propagate first.")
         )
+        self._ui.keepModelButton.setVisible(session.review is not None and session.learned_model is not None)
         self._ui.showTableButton.setVisible(self._page() is not None)
         free = not session.is_busy
         volumes = bool(self._tickedVolumes())

@@ -1,4 +1,4 @@
-"""Section 2: the painted slices, along which axis they lie, and which slices are to be predicted."""
+"""Section 2: the painted slices, along which axis they lie, what stands beside them, and which are to be predicted."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from FewShotSAMLib.widgets.absent_line import AbsentLine
+from FewShotSAMLib.widgets.earlier_list import EarlierList
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.translation import _
@@ -15,7 +16,7 @@ _AXES = (None, 0, 1, 2)  # as the entries of the choice stand in the .ui file: f
 
 
 class PaintedSection:
-    """The list with its buttons, the choice of the axis and the range."""
+    """The list with its buttons, the choice of the axis, the range and earlier patients."""
 
     def __init__(
         self, ui: Any, services: Services, messages: Messages, makeList: Callable[..., Any], onPaint: Callable[[], None]
@@ -27,6 +28,7 @@ class PaintedSection:
         self._updating = False
         self._list = makeList(ui.paintedList, services, messages, self._updateButtons)
         self._absent = AbsentLine(ui.absentLabel, services, messages)
+        self._earlier = EarlierList(ui, services)
         ui.paintButton.connect("clicked()", self._onPaint)
         ui.deleteSliceButton.connect("clicked()", self._onDelete)
         ui.emptySliceButton.connect("clicked()", self.declareEmpty)
@@ -46,6 +48,7 @@ class PaintedSection:
             self._updateRange()
         finally:
             self._updating = False
+        self._earlier.update()
         self._updateButtons()
 
     def tick(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import slicer
@@ -12,7 +14,7 @@ _MODULE = "FewShotSAM"
 class SceneParameters:
     """Values in the module's parameter node, the only one of its kind in the scene.
 
-    A plain vtkMRMLScriptedModuleNode: three values need no parameterNodeWrapper, and tests can use the real class.
+    A plain vtkMRMLScriptedModuleNode: four values need no parameterNodeWrapper, and tests can use the real class.
     """
 
     def _found(self) -> Any:
@@ -69,3 +71,17 @@ class SceneParameters:
     @sliceRange.setter
     def sliceRange(self, limits: tuple[int, int] | None) -> None:
         self._node().SetParameter("range", "" if limits is None else f"{limits[0]},{limits[1]}")
+
+    @property
+    def earlier(self) -> tuple[str, ...]:
+        """Names of earlier patients' few-shot models that stand beside what is painted; none where the scene's text is
+        damaged."""
+        try:
+            names = json.loads(self._value("earlier") or "[]")
+        except (ValueError, RecursionError):
+            return ()
+        return tuple(each for each in names if isinstance(each, str)) if isinstance(names, list) else ()
+
+    @earlier.setter
+    def earlier(self, names: Sequence[str]) -> None:
+        self._node().SetParameter("earlier", json.dumps(list(names)) if names else "")

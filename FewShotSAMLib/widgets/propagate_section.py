@@ -175,7 +175,7 @@ def work(services: Services) -> Work | None:
 def costText(services: Services) -> str:
     """Rich text: how long it takes, and in red what memory is short; "" while nothing is known."""
     session = services.session
-    cost = cost_of(session.machine, session.settings, work(services))
+    cost = cost_of(session.machine, session.settings, work(services), bool(session.earlier))
     if cost is None:
         return ""
     lines = [] if cost.time is None else [escaped(translated(cost.time.text))]

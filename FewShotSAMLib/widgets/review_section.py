@@ -26,11 +26,8 @@ class ReviewSection:
         session = self._services.session
         review = session.review
         following = session.next_slice() if review is not None else None
-        self._ui.summaryLabel.setText(
-            translated(review.summary)
-            if review is not None
-            else _("How sure the result is will stand here after a run.")
-        )
+        lines = [translated(each) for each in (review.summary, *review.earlier)] if review is not None else []
+        self._ui.summaryLabel.setText("\n".join(lines) or _("How sure the result is will stand here after a run."))
         for widget in (self._ui.stripLabel, self._ui.legendLabel):
             widget.setVisible(review is not None)
         self._ui.nextSliceButton.setEnabled(following is not None)
@@ -42,7 +39,9 @@ class ReviewSection:
         reason = self._services.whyNot()
         free = not session.is_busy
         self._ui.againButton.setEnabled(free and not reason and review is not None)
-        self._ui.againButton.setToolTip(reason or _("Ask again where what is painted changed; a second or two."))
+        every = _("Predict all slices again: what earlier patients add is found anew.")
+        again = every if session.earlier else _("Ask again where what is painted changed; a second or two.")
+        self._ui.againButton.setToolTip(reason or again)
         self.tick()
 
     def tick(self) -> None:

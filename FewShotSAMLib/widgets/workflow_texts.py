@@ -84,6 +84,7 @@ def _ofRuns(_: Callable[[str], str]) -> tuple[str, ...]:
         _("About {0} for {1} slices on {2}."),
         _("Memory: needs {0}, {1} free."),
         _("{0} Close other programs, or choose a smaller encoder."),
+        _("{0} Registering earlier patients to this volume comes on top."),
         _("Convert it to numbers."),
         _("The folder for temporary files {0} cannot be written ({1})."),
         _("Free some space on its disk, or choose another folder for temporary files."),
@@ -118,6 +119,32 @@ def _ofRuns(_: Callable[[str], str]) -> tuple[str, ...]:
             "along {3}, take the results back by Undo, or make a new segmentation."
         ),
         _("continued from the last run"),
+        _("The model was saved without the image around the segments."),
+        _(
+            "To use it beside the next patient's slices, propagate all slices by the few-shot decoder, and save it "
+            "again."
+        ),
+        *_ofEarlierPatients(_),
+    )
+
+
+def _ofEarlierPatients(_: Callable[[str], str]) -> tuple[str, ...]:
+    """Their models beside what is painted."""
+    return (
+        _("It is no longer there, or damaged. Untick it, or bring it back."),
+        _("It was saved without the image around its segments, so other volumes cannot be registered to it."),
+        _("None of its segments ({0}) has the name of one here ({1})."),
+        _("The few-shot model “{0}” is no longer there. Untick it under Earlier patients, or bring it back."),
+        _("The few-shot model “{0}” was used; Dice with what is painted: {1}."),
+        _("So much is painted here that few-shot models of earlier volumes added nothing."),
+        _("The few-shot model “{0}” was not used: {1}."),
+        _(
+            "it was saved without the image around its segments, or this volume is too thin or in colour, to be "
+            "registered"
+        ),
+        _("none of its segments is called as one that is painted"),
+        _("this volume does not resemble the one that it was learned on (correlation {0})"),
+        _("its labels agree too little with what is painted (Dice {0}, {1} is needed)"),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from FewShotSAMLib.core.pace import Work
 from FewShotSAMLib.workflow.amounts import format_bytes, format_seconds
@@ -26,17 +26,20 @@ class Cost:
     memory: CostLine
 
 
-def cost_of(machine: Machine | None, settings: Settings, work: Work | None) -> Cost | None:
+def cost_of(machine: Machine | None, settings: Settings, work: Work | None, registers: bool = False) -> Cost | None:
     """The estimate for a run; None while nothing is known of the computer, or the chosen device is not there.
 
-    work: what the run has to do (`Session.work`), None while that is not known.
+    work: what the run has to do (`Session.work`), None while that is not known; registers: earlier patients, too.
     """
     if machine is None:
         return None
     device, encoder = chosen_device(machine, settings), machine.encoder(settings.encoder)
     if device is None or encoder is None:
         return None
-    return Cost(_time(device, machine, settings, work), _memory(device, encoder, machine))
+    time = _time(device, machine, settings, work)
+    if time is not None and registers:
+        time = replace(time, text=f"{time.text} Registering earlier patients to this volume comes on top.")
+    return Cost(time, _memory(device, encoder, machine))
 
 
 def chosen_device(machine: Machine, settings: Settings) -> Device | None:

@@ -15,11 +15,16 @@ from typing import Any
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.core.segment import Segment
-from FewShotSAMLib.workflow.message import INFO, Message
+from FewShotSAMLib.workflow.message import INFO, WARNING, Message
 
 SUFFIX = ".fewshot"
 MODEL_SAVED = Message(
     INFO, "The model was saved, with the image around the segments.", "Share it as you would share the volume."
+)
+SAVED_WITHOUT_IMAGE = Message(
+    WARNING,
+    "The model was saved without the image around the segments.",
+    "To use it beside the next patient's slices, propagate all slices by the few-shot decoder, and save it again.",
 )
 _METADATA_KEY = "fewshotsam"
 _LARGEST_HEADER = 16 << 20
@@ -28,7 +33,8 @@ _NOT_A_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One few-shot model. plane: axial, coronal or sagittal; saved: seconds since 1970."""
+    """One few-shot model. plane: axial, coronal or sagittal; saved: seconds since 1970; has_image: whether it holds the
+    image around its segments, by which other volumes are registered."""
 
     name: str
     path: Path
@@ -38,6 +44,7 @@ class ModelEntry:
     segments: tuple[Segment, ...]
     saved: float
     size_bytes: int
+    has_image: bool
 
 
 def read_entry(path: Path) -> ModelEntry:
@@ -63,6 +70,7 @@ def read_entry(path: Path) -> ModelEntry:
             segments=tuple(_segment(entry) for entry in header["segments"]),
             saved=status.st_mtime,
             size_bytes=status.st_size,
+            has_image=bool(header.get("atlas")),
         )
     except (OSError, struct.error, KeyError, TypeError, ValueError, RecursionError) as error:
         raise BadInputError(
@@ -80,16 +88,25 @@ class ModelLibrary:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._known: dict[tuple[Path, int, int], ModelEntry] = {}
 
     def entries(self) -> list[ModelEntry]:
         """All models, the newest first; files that are none are passed over."""
-        found = []
+        found = {}
         for path in sorted(self.folder.glob(f"*{SUFFIX}")):
             try:
-                found.append(read_entry(path))
-            except BadInputError:
+                status = path.stat()
+                key = (path, status.st_mtime_ns, status.st_size)
+                found[key] = self._known.get(key) or read_entry(path)
+            except (OSError, BadInputError):
                 continue  # someone else's file, or damaged: choosing it by hand says what is wrong
-        return sorted(found, key=lambda entry: -entry.saved)
+        self._known = found
+        return sorted(found.values(), key=lambda entry: -entry.saved)
+
+    def find(self, name: str) -> Path | None:
+        """The file of the model of this name, None where there is none in the folder."""
+        path = self.folder / f"{name}{SUFFIX}"
+        return path if path.name == f"{name}{SUFFIX}" and path.is_file() else None
 
     def path_for(self, name: str) -> Path:
         """Where a model of this name lies, or would. Raises BadInputError for a name that no file can have."""

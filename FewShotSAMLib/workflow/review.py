@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from FewShotSAMLib.core.contributions import contributions, refusals
 from FewShotSAMLib.workflow.painted_slices import PaintedSlice
 
 
@@ -22,7 +23,7 @@ class SliceReview:
 class Review:
     """A finished run along `axis`. next_slices: most useful to paint first; summary: a line for the user. corrected:
     the slices that it asked again, where it was a correction, which left all others as they were; else None. first: it
-    is the first answer, as its user wanted."""
+    is the first answer, as its user wanted. earlier: what became of earlier patients' models, a sentence each."""
 
     axis: int
     slices: tuple[SliceReview, ...]
@@ -31,6 +32,7 @@ class Review:
     summary: str
     corrected: tuple[int, ...] | None = None
     first: bool = False
+    earlier: tuple[str, ...] = ()
 
     @property
     def can_be_bettered(self) -> bool:
@@ -47,7 +49,9 @@ class Review:
         again = report.get("corrected")
         corrected = None if again is None else tuple(map(int, again))
         mean, first = report["mean_confidence"], bool(report.get("first"))
-        return cls(int(report["axis"]), slices, nearest, mean, summary_line(report), corrected, first)
+        training = report.get("training", {})
+        earlier = (*contributions(training), *refusals(training))
+        return cls(int(report["axis"]), slices, nearest, mean, summary_line(report), corrected, first, earlier)
 
     def next_slice(self, painted: Sequence[PaintedSlice]) -> int | None:
         """The first of the advised slices that is not among the ticked ones by now, or is not complete."""

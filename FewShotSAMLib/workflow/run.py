@@ -101,7 +101,8 @@ def take_written(job: Writing) -> bool:
 class Question:
     """What a run learns from and where it goes. segments are those painted on the exemplars, in the result's order.
 
-    painted: ids of the segments on each painted slice; absent: slices that hold none of a segment, by its id.
+    painted: ids of the segments on each painted slice; absent: slices that hold none of a segment, by its id. models:
+    of earlier patients.
     """
 
     target: Target
@@ -114,6 +115,7 @@ class Question:
     range: tuple[int, int] | None
     settings: Settings
     slices: tuple[PaintedSlice, ...] = ()
+    models: tuple[Path, ...] = ()
 
     @property
     def segment_ids(self) -> tuple[str, ...]:
@@ -123,7 +125,7 @@ class Question:
     @property
     def learns_like(self) -> tuple[Any, ...]:
         """See `work.learns_like`."""
-        return learns_like(self.target, self.axis, self.settings)
+        return learns_like(self.target, self.axis, self.settings, self.models)
 
 
 def ask(
@@ -134,6 +136,7 @@ def ask(
     axis: int,
     range_: tuple[int, int] | None,
     settings: Settings,
+    models: tuple[Path, ...] = (),
 ) -> Question:
     """The question that these ticked slices pose. Raises BadInputError where no segment is painted on them."""
     indices, empty = ticked_slices(slices)
@@ -143,7 +146,8 @@ def ask(
     if not taking_part:
         raise BadInputError("No visible segment is painted on the ticked slices.", "Paint one, or tick its slices.")
     absent = {one.id: [each.index for each in slices if one.id in each.absent_ids] for one in taking_part}
-    return Question(target, volume, taking_part, axis, painted, tuple(empty), absent, range_, settings, tuple(slices))
+    known = (axis, painted, tuple(empty), absent, range_)
+    return Question(target, volume, taking_part, *known, settings, tuple(slices), models)
 
 
 @dataclass
@@ -206,6 +210,7 @@ class Run:
             "empty_of": {each: indices for each, indices in question.absent.items() if indices},
             **({} if question.range is None else {"range": list(question.range)}),
             **({"warm_start": str(files.model)} if is_warm else {}),
+            **({"models": [str(each) for each in question.models]} if question.models else {}),
             **question.settings.parameters(),
         }
 

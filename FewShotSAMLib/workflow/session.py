@@ -14,10 +14,11 @@ from FewShotSAMLib.core.pace import Work
 from FewShotSAMLib.worker.client import WorkerClient
 from FewShotSAMLib.workflow.applying import Applying
 from FewShotSAMLib.workflow.asking import ASKED, Asking
+from FewShotSAMLib.workflow.earlier import WithEarlier
 from FewShotSAMLib.workflow.job import PREPARING, Job
 from FewShotSAMLib.workflow.job_folder import JobFolder
 from FewShotSAMLib.workflow.message import CANCELLED, INFO, WARNING, Message, message_of, message_of_unexpected, told
-from FewShotSAMLib.workflow.models import MODEL_SAVED, ModelEntry, ModelLibrary
+from FewShotSAMLib.workflow.models import MODEL_SAVED, SAVED_WITHOUT_IMAGE, ModelEntry, ModelLibrary
 from FewShotSAMLib.workflow.recovery import Recovery
 from FewShotSAMLib.workflow.requests import Requests
 from FewShotSAMLib.workflow.review import Review
@@ -30,7 +31,7 @@ from FewShotSAMLib.workflow.tracker import PaintingTracker, Tracked, why_no_exem
 from FewShotSAMLib.workflow.work import Learned, learns_like, work_of
 
 
-class Session(Asking, Tracked):
+class Session(Asking, Tracked, WithEarlier):
     """One volume, one segmentation, one background process. All methods are for the main thread, and none waits.
 
     A view connects to the signals, calls `poll` every 50 ms or so, and shows what the attributes say. What goes wrong
@@ -88,7 +89,9 @@ class Session(Asking, Tracked):
 
     def why_not(self) -> str:
         """Why Propagate cannot be pressed, and what to do; "" where it can."""
-        return "A run is under way. Wait for it, or cancel it." if self.is_busy else self._tracker.why_not(self.range)
+        if self.is_busy:
+            return "A run is under way. Wait for it, or cancel it."
+        return self._tracker.why_not(self.range) or self._why_not_earlier()
 
     def thumbnail(self, index: int, longest: int) -> np.ndarray:
         """A slice with its segments in colour, (rows, columns, 3) uint8. Raises BadInputError."""
@@ -251,8 +254,9 @@ class Session(Asking, Tracked):
 
     def _add_model(self, path: Path, name: str) -> None:
         self._files.keep_model(path)
-        self._incomplete.append(self.models.add(path, name).path)
-        self.said.emit(MODEL_SAVED)
+        entry = self.models.add(path, name)
+        self._incomplete.append(entry.path)
+        self.said.emit(MODEL_SAVED if entry.has_image else SAVED_WITHOUT_IMAGE)
         self.changed.emit()
 
     def apply_model(self, entry: ModelEntry, volume_ids: Sequence[str]) -> None:
@@ -266,8 +270,8 @@ class Session(Asking, Tracked):
 
     def work(self, count: int) -> Work:
         """What a run would have to do, of `count` slices along the axis."""
-        like, starts = learns_like(self.target, self.axis, self.settings), not self._requests.is_running
-        return work_of(self.painted, self.range, count, like, self._learned, starts)
+        like = learns_like(self.target, self.axis, self.settings, self.earlier_paths())
+        return work_of(self.painted, self.range, count, like, self._learned, not self._requests.is_running)
 
     def export(self, path: Path) -> bool:
         """Write all segments, hidden ones too, on the volume's full geometry: `.seg.nrrd`, or a label map; True where
@@ -286,7 +290,7 @@ class Session(Asking, Tracked):
         """The scene was closed: drop everything that belonged to it. What is asked of the computer goes on."""
         self._drop_run()
         self.kept.forget()
-        self.target, self.review, self.range, self._learned = None, None, None, None
+        self.target, self.review, self.range, self._learned, self.earlier = None, None, None, None, ()
         self._tracker.set_target(None)
         self.changed.emit()
 
@@ -322,7 +326,8 @@ class Session(Asking, Tracked):
         for warning in found.warnings:
             self.said.emit(Message(WARNING, warning))
         volume, segments = self.scene.volume(self.target.volume), self._tracker.visible_segments()
-        question = ask(self.target, volume, segments, found.slices, found.axis, self.range, self.settings)
+        chosen = (self.range, self.settings, self.earlier_paths())
+        question = ask(self.target, volume, segments, found.slices, found.axis, *chosen)
         preview = self.scene.open_preview(self.target, question.segment_ids)
         self._run = Run(question, self._files, preview, self._is_whole)
         self._run.write_inputs(self._executor)
@@ -356,7 +361,8 @@ class Session(Asking, Tracked):
         self._run.take_result(report)
         self._learned = self._run.learned(self._learned)
         self.machine = None if self.machine is None else self.machine.with_pace(report.get("pace"))
-        self.logged.emit(self.review.summary)
+        for line in (self.review.summary, *self.review.earlier):
+            self.logged.emit(line)
         self.changed.emit()
 
     def _take_applied(self, report: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from FewShotSAMLib.core.pace import Work
@@ -12,9 +13,12 @@ from FewShotSAMLib.workflow.scene import Target
 from FewShotSAMLib.workflow.settings import Settings
 
 
-def learns_like(target: Target | None, axis: int | None, settings: Settings) -> tuple[Any, ...]:
-    """What must be equal, besides the segments, for a run to go on from an earlier one's few-shot model."""
-    return (target, axis, settings.method, settings.encoder, settings.checkpoint)
+def learns_like(
+    target: Target | None, axis: int | None, settings: Settings, models: tuple[Path, ...] = ()
+) -> tuple[Any, ...]:
+    """What must be equal, besides the segments, for a run to go on from the few-shot model of the one before. models:
+    of earlier patients, which stand beside what is painted."""
+    return (target, axis, settings.method, settings.encoder, settings.checkpoint, models)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import pytest
 
 from FewShotSAMLib.cohort.find import read_plan
 from FewShotSAMLib.cohort.plan import Row, Wanted, check_rows
+from FewShotSAMLib.cohort.state import key_of
 from FewShotSAMLib.core.errors import BadInputError
 
 MODEL = Path("/m.fewshot")
@@ -55,6 +56,7 @@ def test_a_table_as_excel_writes_it(separator: str, name: str, tmp_path: Path) -
         ("volume,model\na,\n", "Line 2 .* neither an annotation nor a model"),
         ("volume,model\n,m\n", "Line 2 .* names no volume"),
         ("volume,model\na,m\nb,m,x\n", "Line 3 .* more cells"),
+        ("volume,model,models\na,m,x\n", "Line 2 .* no annotation that they stand beside"),
         ("volume,annotation,steps\na,b,many\n", "Line 2 .* has the steps “many”"),
         ("volume,model\n", "has no rows"),
         ("", "is empty"),
@@ -96,6 +98,34 @@ def test_a_folder_by_a_pattern(tmp_path: Path) -> None:
     first, second = read_plan(tmp_path, wanted, tmp_path / "out")
     assert (first.name, first.annotation, first.model) == ("1_ct", tmp_path / "1/painted.seg.nrrd", None)
     assert (second.name, second.annotation, second.model) == ("2_ct", None, MODEL)
+
+
+def test_models_beside_an_annotation_are_the_rows_own_or_those_for_all(tmp_path: Path) -> None:
+    text = (
+        "volume,annotation,model,models,Site\na.nrrd,a-p.nrrd,,x.fewshot; /y.fewshot,1\nb.nrrd,b-p.nrrd,w.fewshot,,2\n"
+    )
+    rows = read_plan(table(tmp_path, text + "c.nrrd,,m.fewshot,,3\n"), Wanted(models=(MODEL,)), tmp_path / "out")
+    own, common, applied = (row.parameters({}) for row in rows)
+    assert own["models"] == [str(tmp_path / "x.fewshot"), "/y.fewshot"] and "warm_start" not in own
+    assert common["models"] == [str(MODEL)] and common["warm_start"] == str(tmp_path / "w.fewshot")
+    assert "models" not in applied and dict(rows[0].kept) == {"Site": "1"}
+    files(tmp_path, "1/ct.nii.gz", "1/painted.seg.nrrd", "2/ct.nii.gz")
+    wanted = Wanted(MODEL, pattern="*/*", annotation_pattern="{folder}/painted.seg.nrrd", models=(Path("/z.fewshot"),))
+    painted, other = read_plan(tmp_path, wanted, tmp_path / "out")
+    assert painted.parameters({})["models"] == ["/z.fewshot"] and "models" not in other.parameters({})
+
+
+def test_a_result_is_made_of_what_is_in_the_models_not_of_where_they_lie(tmp_path: Path) -> None:
+    files(tmp_path, "v.nrrd", "p.nrrd", "a.fewshot", "b.fewshot")
+
+    def key(*models: str) -> str:
+        row = Row("v", tmp_path / "v.nrrd", tmp_path / "p.nrrd", models=tuple(tmp_path / each for each in models))
+        return key_of(row, row.parameters({}))
+
+    first = key("a.fewshot")
+    assert first == key("b.fewshot") != key() and key("a.fewshot", "b.fewshot") != first
+    files(tmp_path, "a.fewshot", content=b"learned anew")
+    assert key("a.fewshot") != first
 
 
 def test_names_of_dicom_folders_stay_where_they_are_unless_asked(tmp_path: Path) -> None:
@@ -140,9 +170,11 @@ def test_a_bids_data_set(tmp_path: Path) -> None:
         ([Row("x" * 300, Path("x"))], {}, "cannot be called"),
         ([Row("a", Path("out/b.nrrd"), suffix=".nrrd"), Row("b", Path("c.nrrd"), suffix=".nrrd")], {}, "would replace"),
         ([Row("a", Path("x"), model=MODEL)], {"steps": 3}, "--steps is for propagate"),
+        ([Row("a", Path("x"), model=MODEL)], ["models"], "--models is for propagate"),
+        ([Row("a", Path("x"), Path("y"), suffix=".nrrd", models=(Path("out/a.nrrd"),))], [], "would replace a file"),
     ],
 )
-def test_rows_that_get_into_each_others_way(rows: list[Row], common: dict, message: str) -> None:
+def test_rows_that_get_into_each_others_way(rows: list[Row], common: dict | list, message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         check_rows(rows, Path("out"), common)
 

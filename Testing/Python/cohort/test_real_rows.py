@@ -1,20 +1,25 @@
 """Rows that are really segmented: the same as one by one, whatever else is in the plan."""
 
+import csv
 import json
 import shutil
 from pathlib import Path
 
 import brief
+import column
 import made_jobs
 import numpy as np
 import pytest
 from warm import BriefClient
 
 from FewShotSAMLib.cli import main
+from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.image_io import write_image
+from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.phantom import ct_phantom
-from FewShotSAMLib.core.segmentation import read_segmentation, write_segmentation
+from FewShotSAMLib.core.segment import segments_of_labels
+from FewShotSAMLib.core.segmentation import Segmentation, read_segmentation, write_segmentation
 
 pytest.importorskip("torch")
 
@@ -55,3 +60,38 @@ def test_rows_are_what_the_commands_give_one_by_one(
     rows = {row["name"]: row for row in json.loads(data)["rows"]}
     assert rows["a"]["shown"] and rows["b"]["shown"]
     assert rows["a"]["picture"] and rows["b"]["picture"] and rows["cut"]["error"][0] == "bad_input"
+
+
+def test_an_earlier_patient_stands_beside_a_painted_slice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker_python: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    made_jobs.use(Path(brief.__file__), monkeypatch)
+    geometry = Geometry(column.SHAPE[::-1], (1.0, 1.0, 3.0))
+    for name, shift, slices in (("first", 0, column.PAINTED), ("next", column.SHIFT, (column.ONLY,))):
+        image, truth = column.patient(shift)
+        write_image(image, geometry, tmp_path / f"{name}.nrrd")
+        whole = Segmentation(truth[None].astype(np.uint8), geometry, segments_of_labels([1]))
+        painted = keep_slices(whole, 0, slices, ("Segment 1",))
+        write_segmentation(painted, tmp_path / f"{name}-painted.seg.nrrd")
+    empty = ",".join(map(str, column.EMPTY))
+    first = [str(tmp_path / name) for name in ("first.nrrd", "first-painted.seg.nrrd")]
+    usual = ["--device", "cpu", "-q"]
+    saved = ["-o", str(tmp_path / "first.seg.nrrd"), "--save-model", str(tmp_path / "m.fewshot"), "--steps", "0"]
+    assert main(["propagate", *first, *saved, "--empty-slices", empty, *usual]) == 0
+    plan = tmp_path / "plan.csv"
+    plan.write_text(
+        "volume,annotation,models,output\n"
+        "next.nrrd,next-painted.seg.nrrd,,alone\nnext.nrrd,next-painted.seg.nrrd,m.fewshot,beside\n"
+    )
+    command = ["cohort", str(plan), "-o", str(tmp_path / "out"), "--processes", "1", *usual]
+    assert main(command) == 0
+    found = {name: read_segmentation(tmp_path / "out" / f"{name}.seg.nrrd") for name in ("alone", "beside")}
+    quality = {name: dice(*map(column.unpainted, (each.mask(each.segments[0]), truth))) for name, each in found.items()}
+    assert quality["beside"] > quality["alone"] + 0.1
+    rows = {
+        row["name"]: row for row in csv.DictReader((tmp_path / "out/cohort.csv").read_text("utf-8-sig").splitlines())
+    }
+    assert "“1” was used" in rows["beside"]["earlier_models"] and not rows["alone"]["earlier_models"]
+    (tmp_path / "m.fewshot").write_bytes(b"another")
+    assert main(command) == 2 and "beside.seg.nrrd already, made of other files" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from FewShotSAMLib.cohort.page import write_page
 from FewShotSAMLib.cohort.table import entry_of, ranked, write_table
+from FewShotSAMLib.core.contributions import ADDED_NOTHING, NOT_USED
 from FewShotSAMLib.core.errors import BadInputError
 
 
@@ -56,6 +57,23 @@ def test_no_name_of_a_file_is_in_the_table(report: Callable[..., dict], tmp_path
         for name in ("Doe", "Roe", "series 1", "/home", "roe", str(tmp_path)):
             assert name not in text, (path.name, name)
         assert "the volume is damaged" in text.replace("/IM0001", "") and "site" in text
+
+
+def test_what_earlier_models_contributed_is_told_by_their_numbers(report: Callable[..., dict], tmp_path: Path) -> None:
+    used = {"name": "Doe John", "used": True, "why": "", "agreement": {"Liver": 0.91}, "weights": {"Liver": 0.6}}
+    other = {"name": "Roe", "used": False, "why": "none of its segments is called as one that is painted"}
+    warning = NOT_USED.format(other["name"], other["why"])
+    training = {"models": [used, other], "assumed_slices": [3]}
+    entry = entry_of("a", report(training=training, warnings=[warning]))
+    assert entry.models == ["The few-shot model “1” was used; Dice with what is painted: Liver 0.91 (weight 0.60)."]
+    assert entry.warnings == [NOT_USED.format(2, other["why"])]
+    write_table([entry], tmp_path / "cohort.csv")
+    write_page([entry], tmp_path / "cohort.html", lambda entry: None)
+    for path in (tmp_path / "cohort.csv", tmp_path / "cohort.html"):
+        text = path.read_text("utf-8-sig")
+        assert "Liver 0.91" in text and "“2” was not used" in text and "Doe" not in text and "Roe" not in text
+    nothing = entry_of("a", report(training={"models": [used], "assumed_slices": []}))
+    assert nothing.models == [ADDED_NOTHING]
 
 
 def test_columns_of_the_plan_are_kept_beside_ours(report: Callable[..., dict], tmp_path: Path) -> None:

@@ -164,6 +164,19 @@ def test_as_a_new_segmentation(desk: Desk) -> None:
     assert found[4:9].any(axis=(1, 2)).all() and not found[10:].any(), "only the range is predicted"
 
 
+def test_earlier_patients_models(desk: Desk, tmp_path: Path) -> None:
+    desk.scripting.propagate(desk.volume, desk.segmentation, asNewSegmentation=True)
+    desk.scripting.saveModel(tmp_path / "m.fewshot")
+    result = desk.scripting.propagate(
+        desk.volume, desk.segmentation, asNewSegmentation=True, models=[tmp_path / "m.fewshot"]
+    )
+    assert result is not None and result.review is not None and len(result.review.earlier) == 1
+    again = desk.scripting.propagate(desk.volume, desk.segmentation, asNewSegmentation=True)
+    assert again is not None and again.review is not None and again.review.earlier == ()
+    with pytest.raises(BadInputError, match="not a few-shot model"):
+        desk.scripting.propagate(desk.volume, desk.segmentation, models=[str(tmp_path / "none.fewshot")])
+
+
 def test_with_a_callback_the_call_returns_at_once(desk: Desk) -> None:
     ends: list[tuple[Result | None, FewShotSAMError | None]] = []
     assert desk.scripting.propagate(desk.volume, desk.segmentation, onFinished=lambda *end: ends.append(end)) is None

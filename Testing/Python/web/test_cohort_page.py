@@ -11,6 +11,9 @@ from FewShotSAMLib.cohort.page import write_page
 from FewShotSAMLib.cohort.table import Entry, entry_of, ranked
 from FewShotSAMLib.core.errors import BadInputError
 
+USED = {"name": "a", "used": True, "why": "", "agreement": {"Liver": 0.9}, "weights": {"Liver": 1.0}}
+EARLIER = {"models": [USED], "assumed_slices": [3]}
+
 
 @pytest.fixture
 def entries() -> list[Entry]:
@@ -20,7 +23,7 @@ def entries() -> list[Entry]:
         report = {
             "mean_confidence": 0.5 + number / 1000,
             "slices": [{"index": 7, "origin": "predicted", "confidence": 0.4}],
-            "training": {"registration": {"likeness": 0.9, "used": True}},
+            "training": {"registration": {"likeness": 0.9, "used": True}, **(EARLIER if number == 20 else {})},
             "warnings": ["The <b>spacing</b> is odd."] if number in (20, 40, 60) else [],
             "segments": [{"name": "Liver", "volume_ml": 0.0 if number == 90 else 1400.0 + number}],
             "seconds": {"total": 2.0},
@@ -52,6 +55,7 @@ def test_the_page_of_a_cohort(browser, entries: list[Entry], tmp_path: Path) -> 
     assert "249 of 250 volumes segmented" in page.inner_text("#summary")
     assert "Copy it again." in page.inner_text("tr[data-name=row-003]")
     assert "The <b>spacing</b> is odd." in page.inner_text("tr[data-name=row-020]"), "shown as text"
+    assert "“1” was used; Dice with what is painted: Liver 0.90" in page.inner_text("tr[data-name=row-020]")
     image = page.locator("tr[data-name=row-020] img")
     assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 226
     assert "least sure: 7" in page.inner_text("tr[data-name=row-020]")

@@ -23,6 +23,7 @@ from FewShotSAMLib.workflow import (
     State,
     Target,
 )
+from FewShotSAMLib.workflow.earlier import WithEarlier
 from FewShotSAMLib.workflow.painted_slices import Found
 from FewShotSAMLib.workflow.scene import SceneSegment, SceneVolume
 from FewShotSAMLib.workflow.work import work_of
@@ -48,7 +49,9 @@ class FakeModels:
 
     def put(self, name: str) -> ModelEntry:
         segments = (Segment("s1", "liver", (0.9, 0.4, 0.3), 1), Segment("s2", "tumour", (0.2, 0.6, 0.9), 2))
-        entry = ModelEntry(name, Path(f"/models/{name}.fewshot"), "few-shot", "tiny", "axial", segments, 0.0, 2_400_000)
+        entry = ModelEntry(
+            name, Path(f"/models/{name}.fewshot"), "few-shot", "tiny", "axial", segments, 0.0, 2_400_000, True
+        )
         self.held.append(entry)
         return entry
 
@@ -88,7 +91,7 @@ class FakeRecovery:
         self.left.remove(left)
 
 
-class FakeSession:
+class FakeSession(WithEarlier):
     """Notes each call in `calls`; `go` changes what it shows."""
 
     def __init__(self) -> None:
@@ -134,6 +137,9 @@ class FakeSession:
     @property
     def is_busy(self) -> bool:
         return self.state in (State.PREPARING, State.RUNNING, State.CANCELLING)
+
+    def _names(self) -> list[str]:
+        return ["Liver"]
 
     def set_axis(self, axis: int | None) -> None:
         self.calls.append(("set_axis", axis))

@@ -1,5 +1,6 @@
 """Pictures of the panel in each state, as Slicer's module panel shows it: nothing is cut off, the strip is in sight."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,17 @@ def apart(panel: Any) -> None:
     panel.go(axis=0, painted=rows, machine=fakes.machine())
 
 
+def earlier(panel: Any) -> None:
+    """One painted slice, and earlier patients: ticked, of no use, gone."""
+    for name in ("liver 2025-11", "liver and hepatic veins of a patient with a very long name of the model", "spleen"):
+        panel.session.models.put(name)
+    held = panel.session.models.held
+    held[2] = replace(held[2], has_image=False)
+    panel.session.earlier = ("liver 2025-11", "lost")
+    panel.go(axis=0, painted=fakes.painted(20), machine=fakes.machine())
+    panel.ui.inputsSection.collapsed = True
+
+
 def learning(panel: Any) -> None:
     paint(panel)
     panel.go(state=State.PREPARING)
@@ -62,7 +74,8 @@ def preview(panel: Any) -> None:
 
 def review(panel: Any) -> None:
     preview(panel)
-    panel.go(state=State.IDLE, preview=None)
+    told = "The few-shot model “liver 2025-11” was used; Dice with what is painted: liver 0.91."
+    panel.go(state=State.IDLE, preview=None, review=replace(fakes.review(), earlier=(told,)), learned_model="x.fewshot")
 
 
 def failure(panel: Any) -> None:
@@ -91,7 +104,7 @@ def advanced(panel: Any) -> None:
     panel.ui.advancedSection.collapsed = False
 
 
-STATES = (start, paint, apart, learning, run, preview, review, failure, models, advanced)
+STATES = (start, paint, apart, earlier, learning, run, preview, review, failure, models, advanced)
 
 
 @pytest.mark.parametrize(("height", "dark"), [(SMALL, False), (USUAL, True)], ids=["small-light", "usual-dark"])
