@@ -22,7 +22,7 @@ SYNTHETIC_TASKS = Path(__file__).parents[2] / "Benchmark" / "synthetic_tasks.py"
 EPISODES = 2
 SEEDS = {"tube": 0, "ring": 1, "solid": 3, "sheet": 15, "organ": 22, "parts": 23}
 """The first that give a structure of each kind."""
-RECIPE = Recipe(seed=3, steps=4, batch=1, window=EPISODES, uses=100, queries=2)
+RECIPE = Recipe(seed=3, steps=2, warm_up=1, batch=1, window=EPISODES, uses=100, queries=2)
 
 
 def dice(seed: int) -> Dice:
@@ -110,13 +110,12 @@ def test_training_goes_on_as_if_it_had_not_been_stopped(library: EpisodeLibrary,
     through = Trainer(RECIPE, library, tmp_path / "through", cpu)
     through.run(validation=1)
     stopped = Trainer(RECIPE, library, tmp_path / "stopped", cpu)
-    for _ in range(2):
-        stopped.train_step()
-        stopped.step += 1
+    stopped.train_step()
+    stopped.step += 1
     stopped.save()
     resumed = Trainer(RECIPE, library, tmp_path / "stopped", cpu)
-    assert resumed.step == 2
-    resumed.run(validation=1)
+    assert resumed.step == 1
+    resumed.train_step()
     for name, tensor in through.averaged.state_dict().items():
         torch.testing.assert_close(tensor, resumed.averaged.state_dict()[name], rtol=1e-3, atol=1e-4, msg=name)
     assert '"second"' in (tmp_path / "through" / "log.jsonl").read_text(encoding="utf-8")
