@@ -12,7 +12,7 @@ SLICER_STAMP  := $(SLICER_VENV)/.installed
 
 # How many processes test together, and how many the browser app: more than two cores, as their tests often wait.
 PROCESSES     ?= 3
-WEB_PROCESSES ?= 3
+WEB_PROCESSES ?= 2
 
 # trame-slicer pins its own slicer-core and vtk. There is no torch in it: the background process has that of VENV.
 WEB_VENV   ?= .venv-web
