@@ -10,7 +10,7 @@ SLICER_PYTHON ?= $(firstword $(shell for each in python3.12 $(HOME)/.pyenv/versi
 SLICER_VENV   ?= .venv-slicer
 SLICER_STAMP  := $(SLICER_VENV)/.installed
 
-# How many processes test together, and how many the browser app: more than two cores, as their tests often wait.
+# How many processes test together, one more than cores as tests often wait; and how many test the browser app.
 PROCESSES     ?= 3
 WEB_PROCESSES ?= 2
 
