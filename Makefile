@@ -10,9 +10,9 @@ SLICER_PYTHON ?= $(firstword $(shell for each in python3.12 $(HOME)/.pyenv/versi
 SLICER_VENV   ?= .venv-slicer
 SLICER_STAMP  := $(SLICER_VENV)/.installed
 
-# How many processes test together, one more than cores as tests often wait; and how many test the browser app.
+# How many processes test together, one more than cores as tests often wait; and the browser app, 0 for this one.
 PROCESSES     ?= 3
-WEB_PROCESSES ?= 2
+WEB_PROCESSES ?= 0
 
 # trame-slicer pins its own slicer-core and vtk. There is no torch in it: the background process has that of VENV.
 WEB_VENV   ?= .venv-web
