@@ -10,12 +10,16 @@ SLICER_PYTHON ?= $(firstword $(shell for each in python3.12 $(HOME)/.pyenv/versi
 SLICER_VENV   ?= .venv-slicer
 SLICER_STAMP  := $(SLICER_VENV)/.installed
 
-# How many processes test the browser app, 0 for this one.
+# How many processes test together, one more than cores as tests often wait; and the browser app, 0 for this one.
+PROCESSES     ?= 3
 WEB_PROCESSES ?= 0
 
 # trame-slicer pins its own slicer-core and vtk. There is no torch in it: the background process has that of VENV.
 WEB_VENV   ?= .venv-web
 WEB_STAMP  := $(WEB_VENV)/.installed
+
+# Tests start many processes: where bytecode is not kept, as in containers, each compiles all of it anew.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: demo test together lint faults format benchmark web web-test clean
 
@@ -27,10 +31,10 @@ test: $(STAMP) $(SLICER_STAMP)
 	$(MAKE) -j2 lint together
 	$(BIN)/python -m pytest -m quiet $$(grep -rl mark.quiet --include='test_*.py' Testing)
 
-# Two processes of one thread; the tests of a file stay together, since many share a background process.
+# Processes of one thread; the tests of a file stay together, since many share a background process.
 together: $(STAMP) $(SLICER_STAMP)
 	OMP_NUM_THREADS=1 FEWSHOTSAM_TEST_SLICER=$(abspath $(SLICER_VENV))/bin/python \
-		$(BIN)/python -m pytest -m "not quiet" -n 2 --dist loadfile --no-loadscope-reorder
+		$(BIN)/python -m pytest -m "not quiet" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -63,7 +67,7 @@ $(SLICER_STAMP): pyproject.toml
 web: $(STAMP) $(WEB_STAMP)
 	@echo "Start it: $(WEB_VENV)/bin/fewshotsam web VOLUME"
 
-# Each test has a server and a browser's window of its own, so that several can run beside each other: WEB_PROCESSES=2.
+# Each test has a server and a browser's window of its own, so that several can run beside each other.
 web-test: web
 	OMP_NUM_THREADS=1 FEWSHOTSAM_PYTHON=$(abspath $(BIN)/python) \
 		$(WEB_VENV)/bin/python -m pytest -m "not quiet" -n $(WEB_PROCESSES) --dist worksteal Testing/Python/web

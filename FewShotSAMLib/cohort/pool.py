@@ -94,11 +94,6 @@ class Pool:
         machine = {**event["report"], "encoder": encoder}
         return cls(seats(machine, processes, threads, device, max(sizes))[: len(sizes)], first, python)
 
-    @property
-    def pids(self) -> list[int]:
-        """Process ids of those that were started."""
-        return [client.pid for client in self.clients if client.pid is not None]
-
     def run(self, tasks: Iterator[Task], listen: Listen, interrupts: Interrupts, alone: bool = False) -> Iterator[Done]:
         """See `Backend`."""
         lock, told = threading.Lock(), queue.SimpleQueue[Done | tuple[Task, Event] | BaseException | None]()

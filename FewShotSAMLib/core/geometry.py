@@ -98,11 +98,6 @@ class Geometry:
         rows, columns = (length for other, length in enumerate(self.shape) if other != axis)
         return rows, columns
 
-    def slice_spacing(self, axis: int) -> tuple[float, float]:
-        """(row, column) spacing in mm of a slice along array axis 0 = k, 1 = j, 2 = i."""
-        rows, columns = (length for other, length in enumerate(self.spacing_kji) if other != axis)
-        return rows, columns
-
     def index_to_physical(self) -> np.ndarray:
         """4 × 4 float64 matrix from (i, j, k, 1) to LPS mm."""
         matrix = np.eye(4)

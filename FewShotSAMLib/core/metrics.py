@@ -1,4 +1,4 @@
-"""Agreement of two masks: Dice, IoU, HD95 and ASSD.
+"""Agreement of two masks: Dice, HD95 and ASSD.
 
 Definitions as in L. Maier-Hein, A. Reinke and others, Metrics reloaded (Nature Methods 2024,
 doi 10.1038/s41592-023-02151-z). The border of a mask are its voxels that have a face neighbour outside it; voxels
@@ -15,14 +15,7 @@ _PERCENT = 95
 def dice(first: np.ndarray, second: np.ndarray) -> float:
     """Twice the overlap over the sum of the sizes, 0 to 1; 1 where both masks are empty."""
     total = np.count_nonzero(first) + np.count_nonzero(second)
-    return 2 * _overlap(first, second) / total if total else 1.0
-
-
-def iou(first: np.ndarray, second: np.ndarray) -> float:
-    """Overlap over union, 0 to 1; 1 where both masks are empty."""
-    overlap = _overlap(first, second)
-    union = np.count_nonzero(first) + np.count_nonzero(second) - overlap
-    return overlap / union if union else 1.0
+    return 2 * int(np.count_nonzero(np.logical_and(first, second))) / total if total else 1.0
 
 
 def hd95(first: np.ndarray, second: np.ndarray, spacing: tuple[float, ...], where: np.ndarray | None = None) -> float:
@@ -59,10 +52,6 @@ def border_distances(
         _nearest(_within(points, first.shape, where) * scale, others * scale),
         _nearest(_within(others, first.shape, where) * scale, points * scale),
     )
-
-
-def _overlap(first: np.ndarray, second: np.ndarray) -> int:
-    return int(np.count_nonzero(np.logical_and(first, second)))
 
 
 def _border(mask: np.ndarray) -> np.ndarray:

@@ -69,7 +69,9 @@ ALONE = """
 import sys
 from collections import Counter
 from pathlib import Path
+import brief
 from Faults import calls, kills, tree, work
+brief.be_brief()
 folder = Path(sys.argv[1])
 jobs = {job.command: job for job in work.jobs(folder)}
 tree.adopt_orphans()

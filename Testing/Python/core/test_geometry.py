@@ -24,7 +24,6 @@ def test_shapes_and_spacings() -> None:
     geometry = Geometry((9, 7, 5), (0.7, 1.1, 4.0))
     assert geometry.shape == (5, 7, 9) and geometry.spacing_kji == (4.0, 1.1, 0.7)
     assert [geometry.slice_shape(axis) for axis in range(3)] == [(7, 9), (5, 9), (5, 7)]
-    assert [geometry.slice_spacing(axis) for axis in range(3)] == [(1.1, 0.7), (4.0, 0.7), (4.0, 1.1)]
 
 
 def test_json_and_same_as(geometry: Geometry) -> None:

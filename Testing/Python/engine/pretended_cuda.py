@@ -58,12 +58,6 @@ class _Pretending(TorchFunctionMode):
         return _call(func, args, kwargs or {})
 
 
-def on_cuda(tensor: torch.Tensor) -> torch.Tensor:
-    """The same tensor on the pretended device."""
-    with torch._C.DisableTorchFunction():
-        return tensor.as_subclass(OnCuda)
-
-
 @contextmanager
 def pretended_cuda() -> Iterator[None]:
     """Within, torch has one CUDA device, of 8 GB."""

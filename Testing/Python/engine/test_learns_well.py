@@ -14,23 +14,24 @@ from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.jobs import propagate
 
 PAINTED, ASKED = (6, 10), [7, 8, 9]
-STEPS = 60
-"""Fewer than by default, for the time that a test may take."""
 REACHED = {
-    "autosam-vit": 0.85,
-    "autosam-cnn": 0.89,
-    "autosam-linear": 0.87,
-    "synthesis": 0.6,
-    "lora": 0.72,
-    "cheap-lunch": 0.68,
+    "autosam-vit": (60, 0.85),
+    "autosam-cnn": (30, 0.89),
+    "autosam-linear": (30, 0.87),
+    "synthesis": (30, 0.6),
+    "lora": (30, 0.72),
+    "cheap-lunch": (30, 0.68),
 }
-"""From SAM's embedding alone the first five reach 0.84, 0.85, 0.82, 0.0 and 0.66. Cheap Lunch reaches 0.77 to 0.82 with
-the seeds 0 to 3: how its few steps through the encoder end depends on which pairs they see."""
+"""In how many steps, fewer than by default for the time that a test may take, and which Dice.
+
+In 60 steps from SAM's embedding alone the first five reach 0.84, 0.85, 0.82, 0.0 and 0.66. Cheap Lunch reaches 0.77 to
+0.82 with the seeds 0 to 3: how its few steps through the encoder end depends on which pairs they see."""
 
 
 @pytest.mark.usefixtures("full_size")
 @pytest.mark.parametrize("method", REACHED)
 def test_the_liver_is_found_between_two_painted_slices(method: str, tmp_path: Path) -> None:
+    steps, wanted = REACHED[method]
     volume, truth = ct_phantom((16, 78, 96), seed=2)
     truth = replace(truth, segments=tuple(segment for segment in truth.segments if segment.name == "liver"))
     write_image(volume.voxels, volume.geometry, tmp_path / "volume.nrrd")
@@ -43,12 +44,12 @@ def test_the_liver_is_found_between_two_painted_slices(method: str, tmp_path: Pa
         "encoder": "tiny",
         "device": "cpu",
         "method": method,
-        "steps": STEPS,
+        "steps": steps,
         "augmented_copies": 3,
         "no_cache": True,
     }
     report = propagate(parameters, JobContext())
-    assert report["training"]["steps"] == STEPS
+    assert report["training"]["steps"] == steps
     found = read_segmentation(tmp_path / "result.seg.nrrd")
     reached = dice(found.mask(found.segments[0])[ASKED], truth.mask(truth.segments[0])[ASKED])
-    assert reached > REACHED[method], f"{reached:.3f}"
+    assert reached > wanted, f"{reached:.3f}"

@@ -1,6 +1,5 @@
 """When surfaces of the segmentation are made again."""
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,38 +16,32 @@ from FewShotSAMLib.workflow import State  # noqa: E402
 GRID = Geometry((20, 18, 12), (1, 1, 2))
 
 
-@pytest.fixture
-def scene() -> Iterator["slicer.vtkMRMLScene"]:
-    """An empty scene; the test fails on any VTK error or warning."""
-    with watched_scene() as made:
-        yield made
-
-
-def test_they_wait_until_the_user_rests(scene: "slicer.vtkMRMLScene") -> None:
+def test_they_wait_until_the_user_rests() -> None:
     """After a change, and again after each use of a view; not while a run keeps the processor busy."""
-    now = 10.0
-    volume = add_volume(scene, np.zeros(GRID.shape, np.int16), GRID)
-    node = add_segmentation(scene, volume, ["A"])
-    surfaces = Surfaces(scene, SimpleNamespace(state=State.IDLE, preview=None), lambda: now)  # type: ignore[arg-type]
-    surfaces.begin(node, volume, 1000)
+    with watched_scene() as scene:
+        now = 10.0
+        volume = add_volume(scene, np.zeros(GRID.shape, np.int16), GRID)
+        node = add_segmentation(scene, volume, ["A"])
+        surfaces = Surfaces(scene, SimpleNamespace(state=State.IDLE, preview=None), lambda: now)  # type: ignore[arg-type]
+        surfaces.begin(node, volume, 1000)
 
-    def made(is_calm: bool = True) -> int:
-        surfaces.poll(is_calm)
-        return surfaces.nodes[0].GetSegmentation().GetNumberOfSegments()
+        def made(is_calm: bool = True) -> int:
+            surfaces.poll(is_calm)
+            return surfaces.nodes[0].GetSegmentation().GetNumberOfSegments()
 
-    surfaces.put_off()
-    now += 10
-    assert made() == 0, "nothing had changed"
-    box = np.zeros(GRID.shape, bool)
-    box[3:9, 4:12, 5:15] = True
-    paint(node, "A", box, GRID)
-    surfaces.look_soon()
-    for _ in range(4):
-        now += 0.9 * QUIET_S
-        assert made() == 0
         surfaces.put_off()
-    now += 1.1 * QUIET_S
-    assert made(is_calm=False) == 0
-    assert made() == 1
-    surfaces.show(False)
-    assert made() == 0
+        now += 10
+        assert made() == 0, "nothing had changed"
+        box = np.zeros(GRID.shape, bool)
+        box[3:9, 4:12, 5:15] = True
+        paint(node, "A", box, GRID)
+        surfaces.look_soon()
+        for _ in range(4):
+            now += 0.9 * QUIET_S
+            assert made() == 0
+            surfaces.put_off()
+        now += 1.1 * QUIET_S
+        assert made(is_calm=False) == 0
+        assert made() == 1
+        surfaces.show(False)
+        assert made() == 0

@@ -169,6 +169,16 @@ def panel(scene: SimpleNamespace) -> Iterator[PanelUnderTest]:
 
 
 @pytest.fixture
+def journey(scene: SimpleNamespace, tmp_path: Path, warm_client: Any) -> Iterator[Any]:
+    """The module in its window with everything real, and the background process that many tests share."""
+    from journey import Journey
+
+    made = Journey(tmp_path / "models", warm_client)
+    yield made
+    made.close()
+
+
+@pytest.fixture
 def screenshots() -> Path | None:
     """Where pictures of the panel are wanted: FEWSHOTSAM_SCREENSHOTS; None for nowhere."""
     folder = os.environ.get("FEWSHOTSAM_SCREENSHOTS")

@@ -2,15 +2,12 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import slicer
 from journey import PAINTED, STRAIGHT, Journey, ellipsoid, imageOf, nodeNames
-from warm import WarmClient
 
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.workflow import State
@@ -21,36 +18,34 @@ GROWTH_BYTES = 20_000_000
 
 
 @pytest.fixture
-def journey(scene: Any, tmp_path: Path, warm_client: WarmClient) -> Iterator[Journey]:
+def ready(journey: Journey) -> Journey:
     """Three slices painted; a short range, so that runs are quick."""
-    made = Journey(tmp_path / "models", warm_client)
     truth = ellipsoid()
-    made.open(STRAIGHT, imageOf(truth))
-    made.paint(truth, 0, PAINTED)
-    made.limit(14, 18)
-    yield made
-    made.close()
+    journey.open(STRAIGHT, imageOf(truth))
+    journey.paint(truth, 0, PAINTED)
+    journey.limit(14, 18)
+    return journey
 
 
-def test_the_process_is_killed_mid_run(journey: Journey) -> None:
-    before = journey.stored()
-    journey.start()
-    journey.until(lambda: "encode" in journey.stages or "predict" in journey.stages)
-    os.kill(journey.client.pid, signal.SIGKILL)
-    journey.until(lambda: journey.session.state is State.IDLE)
-    journey.checkClean()
-    assert "The background process was killed" in journey.message() and "Start again" in journey.message()
-    assert journey.stored() == before
-    journey.propagate()
-    assert journey.message() == ""
-    journey.press("discardButton")
-    journey.checkClean()
+def test_the_process_is_killed_mid_run(ready: Journey) -> None:
+    before = ready.stored()
+    ready.start()
+    ready.until(lambda: "encode" in ready.stages or "predict" in ready.stages)
+    os.kill(ready.client.pid, signal.SIGKILL)
+    ready.until(lambda: ready.session.state is State.IDLE)
+    ready.checkClean()
+    assert "The background process was killed" in ready.message() and "Start again" in ready.message()
+    assert ready.stored() == before
+    ready.propagate()
+    assert ready.message() == ""
+    ready.press("discardButton")
+    ready.checkClean()
 
 
 @pytest.mark.parametrize("stage", ["prepare", "load", "encode", "learn", "predict"])
-def test_cancel_in_each_stage(journey: Journey, stage: str) -> None:
-    slicer.util.updateVolumeFromArray(journey.volume, imageOf(ellipsoid(), seed=len(stage)))  # nothing is cached
-    before, button = journey.stored(), journey.ui.propagateButton
+def test_cancel_in_each_stage(ready: Journey, stage: str) -> None:
+    slicer.util.updateVolumeFromArray(ready.volume, imageOf(ellipsoid(), seed=len(stage)))  # nothing is cached
+    before, button = ready.stored(), ready.ui.propagateButton
     pressed: list[str] = []
 
     def cancel(now: str) -> None:
@@ -59,53 +54,53 @@ def test_cancel_in_each_stage(journey: Journey, stage: str) -> None:
             button.click()
 
     button.click()
-    journey.session.changed.connect(lambda: cancel("prepare"))
-    journey.session.progressed.connect(lambda progress: cancel(progress.stage))
-    journey.widget.panel.update()
-    journey.session.changed.emit()
-    journey.until(lambda: bool(pressed) and journey.session.state is State.IDLE)
+    ready.session.changed.connect(lambda: cancel("prepare"))
+    ready.session.progressed.connect(lambda progress: cancel(progress.stage))
+    ready.widget.panel.update()
+    ready.session.changed.emit()
+    ready.until(lambda: bool(pressed) and ready.session.state is State.IDLE)
     assert pressed == ["Cancel"]
-    journey.checkClean()
-    assert "cancelled" in journey.message()
-    assert journey.stored() == before
+    ready.checkClean()
+    assert "cancelled" in ready.message()
+    assert ready.stored() == before
 
 
-def test_a_second_propagate_while_one_runs(journey: Journey) -> None:
-    journey.start()
-    said = len(journey.said)
-    journey.session.propagate()
-    assert "under way" in journey.said[said].text
-    assert journey.session.state is State.RUNNING
-    journey.until(lambda: journey.session.state is State.PREVIEW)
-    journey.press("againButton")  # a result is there: a new run takes its place
-    journey.until(lambda: journey.session.state is State.PREVIEW)
+def test_a_second_propagate_while_one_runs(ready: Journey) -> None:
+    ready.start()
+    said = len(ready.said)
+    ready.session.propagate()
+    assert "under way" in ready.said[said].text
+    assert ready.session.state is State.RUNNING
+    ready.until(lambda: ready.session.state is State.PREVIEW)
+    ready.press("againButton")  # a result is there: a new run takes its place
+    ready.until(lambda: ready.session.state is State.PREVIEW)
     assert sum("preview" in name for name in nodeNames("vtkMRMLSegmentationNode")) == 1
 
 
 @pytest.mark.parametrize("state", [State.PREPARING, State.RUNNING, State.PREVIEW])
-def test_the_volume_is_removed(journey: Journey, state: State) -> None:
-    journey.ui.propagateButton.click()
-    journey.until(lambda: journey.session.state is state)
-    slicer.mrmlScene.RemoveNode(journey.volume)
-    journey.checkClean()
-    assert journey.session.target is None
-    assert "volume was removed" in journey.message()
-    assert not journey.ui.propagateButton.enabled
-    assert "Choose a volume" in journey.ui.propagateButton.toolTip
+def test_the_volume_is_removed(ready: Journey, state: State) -> None:
+    ready.ui.propagateButton.click()
+    ready.until(lambda: ready.session.state is state)
+    slicer.mrmlScene.RemoveNode(ready.volume)
+    ready.checkClean()
+    assert ready.session.target is None
+    assert "volume was removed" in ready.message()
+    assert not ready.ui.propagateButton.enabled
+    assert "Choose a volume" in ready.ui.propagateButton.toolTip
 
 
-def test_the_segmentation_is_removed(journey: Journey) -> None:
-    journey.start()
-    slicer.mrmlScene.RemoveNode(journey.segmentation)
-    journey.checkClean()
-    assert "segmentation was removed" in journey.message()
+def test_the_segmentation_is_removed(ready: Journey) -> None:
+    ready.start()
+    slicer.mrmlScene.RemoveNode(ready.segmentation)
+    ready.checkClean()
+    assert "segmentation was removed" in ready.message()
 
 
-def test_the_scene_is_closed_under_a_run(journey: Journey) -> None:
-    journey.start()
+def test_the_scene_is_closed_under_a_run(ready: Journey) -> None:
+    ready.start()
     slicer.mrmlScene.Clear(0)
-    journey.checkClean()
-    assert not journey.ui.propagateButton.enabled
+    ready.checkClean()
+    assert not ready.ui.propagateButton.enabled
 
 
 def status(name: str) -> int:
@@ -138,30 +133,26 @@ def observers(journey: Journey) -> int:
     reason="what may grow is the same with both; it takes a minute",
 )
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads Linux's /proc")
-def test_twenty_runs_in_a_row(scene: Any, tmp_path: Path, warm_client: WarmClient) -> None:
+def test_twenty_runs_in_a_row(journey: Journey) -> None:
     """A volume of 3 MB, so that one copy of it left behind by each run would be seen."""
     shape = (24, 256, 256)
     truth = ellipsoid(shape)
-    warm_client.steps = 1
-    journey = Journey(tmp_path / "models", warm_client)
-    try:
-        journey.open(Geometry((256, 256, 24), (1.0, 1.0, 3.0), (0.0, 0.0, 0.0)), imageOf(truth))
-        journey.paint(truth, 0, (5, 11, 18))
-        journey.limit(12, 12)
-        counts = []
-        for number in range(RUNS):
-            journey.propagate()
-            journey.press("applyButton" if number % 2 else "discardButton")
-            if number % 2:
-                journey.editor.undo()
-            journey.checkClean()
-            journey.until(lambda: journey.ui.propagateButton.enabled)
-            nodes = slicer.mrmlScene.GetNumberOfNodes()
-            counts.append((children(), status("Threads"), nodes, observers(journey), status("VmRSS")))
-        found = np.array(counts)
-        assert observers(journey) > 10
-        assert (found[FIRST_RUNS:, :4].max(axis=0) <= found[:FIRST_RUNS, :4].max(axis=0)).all(), found
-        growth = 1024 * (found[-1, 4] - found[FIRST_RUNS - 1, 4])
-        assert growth < GROWTH_BYTES, found
-    finally:
-        journey.close()
+    journey.client.steps = 1
+    journey.open(Geometry((256, 256, 24), (1.0, 1.0, 3.0), (0.0, 0.0, 0.0)), imageOf(truth))
+    journey.paint(truth, 0, (5, 11, 18))
+    journey.limit(12, 12)
+    counts = []
+    for number in range(RUNS):
+        journey.propagate()
+        journey.press("applyButton" if number % 2 else "discardButton")
+        if number % 2:
+            journey.editor.undo()
+        journey.checkClean()
+        journey.until(lambda: journey.ui.propagateButton.enabled)
+        nodes = slicer.mrmlScene.GetNumberOfNodes()
+        counts.append((children(), status("Threads"), nodes, observers(journey), status("VmRSS")))
+    found = np.array(counts)
+    assert observers(journey) > 10
+    assert (found[FIRST_RUNS:, :4].max(axis=0) <= found[:FIRST_RUNS, :4].max(axis=0)).all(), found
+    growth = 1024 * (found[-1, 4] - found[FIRST_RUNS - 1, 4])
+    assert growth < GROWTH_BYTES, found

@@ -1,13 +1,7 @@
 """The panel on a clinical volume with the real background process: it answers the user all the while."""
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import numpy as np
-import pytest
 from journey import LONGEST_TURN_S, Journey, ellipsoid
-from warm import WarmClient
 
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.metrics import dice
@@ -16,13 +10,6 @@ from FewShotSAMLib.workflow import State
 SHAPE = (300, 512, 512)
 STEPS = 0
 GRID = Geometry(SHAPE[::-1], (0.8, 0.8, 1.5))
-
-
-@pytest.fixture
-def journey(scene: Any, tmp_path: Path, warm_client: WarmClient) -> Iterator[Journey]:
-    made = Journey(tmp_path / "models", warm_client)
-    yield made
-    made.close()
 
 
 def test_no_turn_of_the_event_loop_is_long(journey: Journey) -> None:

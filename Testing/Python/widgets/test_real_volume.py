@@ -1,9 +1,7 @@
 """The user's way through the panel on a real volume, to files that other programs read."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import nrrd
 import numpy as np
@@ -12,7 +10,6 @@ import SimpleITK
 import slicer
 import slicer.util
 from journey import LONGEST_TURN_S, Journey
-from warm import WarmClient
 
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.metrics import dice
@@ -24,13 +21,6 @@ pytestmark = pytest.mark.skipif(
     os.environ.get("FEWSHOTSAM_QT") == "PySide6", reason="as test_journey.py but for the data, whatever the binding"
 )
 STEPS = 0  # the first answer: of two steps nothing good is learned
-
-
-@pytest.fixture
-def journey(scene: Any, tmp_path: Path, warm_client: WarmClient) -> Iterator[Journey]:
-    made = Journey(tmp_path / "models", warm_client)
-    yield made
-    made.close()
 
 
 def test_a_real_volume(journey: Journey, shared_data: Path, tmp_path: Path) -> None:

@@ -1,9 +1,7 @@
 """What the whole of panel, scene and background process must hold: masking, other grids, corrections, the preview."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,6 @@ import slicer
 import slicer.util
 from harness.scene import RAS, labelmap, paint, voxels
 from journey import PAINTED, SHAPE, STRAIGHT, Journey, ellipsoid, imageOf
-from warm import WarmClient
 
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.metrics import dice
@@ -25,13 +22,6 @@ pytestmark = pytest.mark.skipif(
 STEPS = 2
 COS, SIN = np.cos(0.3), np.sin(0.3)
 OBLIQUE = replace(STRAIGHT, direction=(COS, 0, SIN, 0, 1, 0, -SIN, 0, COS))
-
-
-@pytest.fixture
-def journey(scene: Any, tmp_path: Path, warm_client: WarmClient) -> Iterator[Journey]:
-    made = Journey(tmp_path / "models", warm_client)
-    yield made
-    made.close()
 
 
 def opened(journey: Journey, geometry: Geometry = STRAIGHT, seed: int = 0) -> np.ndarray:
