@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ SHARPNESS = 4
 NO_IMAGE = (
     "it was saved without the image around its segments, or this volume is too thin or in colour, to be registered"
 )
+SAME = "its volumes are those of another model"
 NO_SEGMENT = "none of its segments is called as one that is painted"
 NOT_ALIKE = "this volume does not resemble the one that it was learned on (correlation {0:.2f})"
 DISAGREES = "its labels agree too little with what is painted (Dice {0:.2f}, {1} is needed)"
@@ -75,9 +77,9 @@ def assume(run: VolumeRun, annotation: Annotation, earlier: Sequence[Earlier], m
             hint("no-earlier"),
         )
     known = _known(annotation)
-    brought = []
+    brought, asked = list[_Brought](), set[bytes]()
     for model in earlier:
-        brought += (of_model := _bring(run, annotation, known, model))
+        brought += (of_model := _bring(run, annotation, known, model, asked))
         if not any(each.shares for each in of_model):
             run.context.warning(NOT_USED.format(*(of_model[0].report[part] for part in ("name", "why"))))
     weights = _weights(brought)
@@ -135,19 +137,27 @@ def _known(annotation: Annotation) -> dict[int, Known]:
     return found
 
 
-def _bring(run: VolumeRun, annotation: Annotation, known: Mapping[int, Known], earlier: Earlier) -> list[_Brought]:
-    """What each of a model's volumes says of this one; one that says nothing where none can be asked."""
+def _bring(
+    run: VolumeRun, annotation: Annotation, known: Mapping[int, Known], earlier: Earlier, asked: set[bytes]
+) -> list[_Brought]:
+    """What each of a model's volumes says of this one; one that says nothing where none can be asked. asked: images of
+    volumes that were asked before, to which these are added: a model that grew holds those of models before it."""
     model = earlier.model
     ours, names = ([each.name for each in some] for some in (annotation.segmentation.segments, model.segments))
     theirs = same_names(ours, names)
     if not known.keys() & theirs.keys():
         return [_Brought({"name": earlier.name, "used": False, "why": NO_SEGMENT})]
-    found = registered(run, model.atlases, len(model.segments), model.normalisation)
+    images = {sha256(atlas.grey).digest(): atlas for atlas in model.atlases}
+    atlases = [atlas for key, atlas in images.items() if key not in asked]
+    asked.update(images)
+    if images and not atlases:
+        return [_Brought({"name": earlier.name, "used": False, "why": SAME})]
+    found = registered(run, atlases, len(model.segments), model.normalisation)
     if not found:
         return [_Brought({"name": earlier.name, "used": False, "why": NO_IMAGE})]
     several = len(found) > 1
     brought = []
-    for number, (atlas, each) in enumerate(zip(model.atlases, found, strict=True), start=1):
+    for number, (atlas, each) in enumerate(zip(atlases, found, strict=True), start=1):
         name = f"{earlier.name} ({number} of {len(found)})" if several else earlier.name
         labels = _as_painted(replace(atlas, normalisation=atlas.normalisation or model.normalisation), theirs)
         shares = {k: np.moveaxis(each.shares[n - 1], run.axis, 0) for k, n in theirs.items() if k in known}

@@ -153,6 +153,9 @@ def test_a_model_is_extended_by_one_more_patient(next_patient: Any) -> None:
     assert all(each["used"] for each in entries) and sum(each["weights"]["liver"] for each in entries) == pytest.approx(
         1
     )
+    again = next_patient.run(models=[str(next_patient.folder / f"{name}.fewshot") for name in ("both", "organs")])
+    assert again["training"]["models"][:2] == entries, "a volume counts once"
+    assert again["training"]["models"][2]["why"] == "its volumes are those of another model"
     save_model(replace(kept, atlases=(own, replace(first, classes=first.classes * (first.classes != 1)))), both)
     done = {**next_patient.parameters, "model": str(both)}
     report = apply({name: done[name] for name in ("model", "volume", "output", "device")}, JobContext())
