@@ -10,9 +10,10 @@ SLICER_PYTHON ?= $(firstword $(shell for each in python3.12 $(HOME)/.pyenv/versi
 SLICER_VENV   ?= .venv-slicer
 SLICER_STAMP  := $(SLICER_VENV)/.installed
 
-# How many processes test together, one more than cores as tests often wait; and the browser app, 0 for this one.
+# How many processes test together, one more than cores as tests often wait; and the browser app, each with a server and
+# a browser's window of its own for every test.
 PROCESSES     ?= 3
-WEB_PROCESSES ?= 0
+WEB_PROCESSES ?= 2
 
 # trame-slicer pins its own slicer-core and vtk. There is no torch in it: the background process has that of VENV.
 WEB_VENV   ?= .venv-web
