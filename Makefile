@@ -10,8 +10,7 @@ SLICER_PYTHON ?= $(firstword $(shell for each in python3.12 $(HOME)/.pyenv/versi
 SLICER_VENV   ?= .venv-slicer
 SLICER_STAMP  := $(SLICER_VENV)/.installed
 
-# How many processes test together, one more than cores as tests often wait; and the browser app, each with a server and
-# a browser's window of its own for every test.
+# How many processes test together, one more than cores as tests often wait; and how many the browser app.
 PROCESSES     ?= 3
 WEB_PROCESSES ?= 2
 
