@@ -21,7 +21,7 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.core.segment import same_names
 from FewShotSAMLib.engine.model_file import FewShotModel
-from FewShotSAMLib.engine.transfer import registered
+from FewShotSAMLib.engine.transfer import registered, room
 from FewShotSAMLib.engine.volume_run import VolumeRun
 from FewShotSAMLib.methods.registry import get_method
 
@@ -30,6 +30,7 @@ SHARPNESS = 4
 NO_IMAGE = (
     "it was saved without the image around its segments, or this volume is too thin or in colour, to be registered"
 )
+NO_ROOM = "labels of so many volumes do not fit into memory on one of this size"
 SAME = "its volumes are those of another model"
 NO_SEGMENT = "none of its segments is called as one that is painted"
 NOT_ALIKE = "this volume does not resemble the one that it was learned on (correlation {0:.2f})"
@@ -148,10 +149,11 @@ def _bring(
     if not known.keys() & theirs.keys():
         return [_Brought({"name": earlier.name, "used": False, "why": NO_SEGMENT})]
     images = {sha256(atlas.grey).digest(): atlas for atlas in model.atlases}
-    atlases = [atlas for key, atlas in images.items() if key not in asked]
-    asked.update(images)
-    if images and not atlases:
-        return [_Brought({"name": earlier.name, "used": False, "why": SAME})]
+    new = [key for key in images if key not in asked][: max(0, room(run, len(model.segments)) - len(asked))]
+    if images and not new:
+        return [_Brought({"name": earlier.name, "used": False, "why": SAME if images.keys() <= asked else NO_ROOM})]
+    asked.update(new)
+    atlases = [images[key] for key in new]
     found = registered(run, atlases, len(model.segments), model.normalisation)
     if not found:
         return [_Brought({"name": earlier.name, "used": False, "why": NO_IMAGE})]

@@ -14,10 +14,18 @@ from FewShotSAMLib.engine.predict import Prediction
 from FewShotSAMLib.engine.results import Previewer
 from FewShotSAMLib.engine.volume_run import VolumeRun
 
+MOST_BYTES = 1 << 30
+"""Of memory for registered labels."""
+
 
 def atlas_of(run: VolumeRun, prediction: Prediction) -> Atlas | None:
     """What a model keeps of a volume that is segmented all through; None where there is nothing to register."""
     return None if run.volume.is_rgb else Atlas.of(seen(run, run.window), prediction.classes, run.volume.geometry)
+
+
+def room(run: VolumeRun, count: int) -> int:
+    """How many volumes' labels 1 to `count` and images may be held on the run's volume at once; one at least."""
+    return max(1, MOST_BYTES // ((count + 1) * run.volume.voxels.size))
 
 
 def registered(
@@ -42,8 +50,9 @@ def _tell(run: VolumeRun, number: int, count: int, done: int, total: int) -> Non
 
 def labels_from(run: VolumeRun, atlases: Sequence[Atlas], count: int) -> tuple[Transferred | None, int]:
     """What those atlases say together that are like the run's volume, and how many they are; where there is none, what
-    the most alike one says; None where none can be registered."""
-    found = registered(run, atlases, count, run.normalisation, len(atlases) > 1)
+    the most alike one says; None where none can be registered. Of more than there is room for, the first ones."""
+    asked = atlases[: room(run, count)]
+    found = registered(run, asked, count, run.normalisation, len(asked) > 1)
     if alike := [each for each in found if each.is_alike]:
         return joined(alike, seen(run, run.window), run.volume.geometry.spacing_kji), len(alike)
     return max(found, key=lambda each: each.likeness, default=None), 0

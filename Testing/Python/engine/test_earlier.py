@@ -20,6 +20,7 @@ from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.painting import keep_slices, slices_to_paint
 from FewShotSAMLib.core.segmentation import Segmentation, read_segmentation, write_segmentation
 from FewShotSAMLib.core.volume import read_volume
+from FewShotSAMLib.engine import transfer
 from FewShotSAMLib.engine.context import JobContext, StageTimer
 from FewShotSAMLib.engine.earlier import Earlier, assume
 from FewShotSAMLib.engine.jobs import apply
@@ -140,7 +141,7 @@ def test_a_model_of_no_use_changes_nothing_and_is_told(
     assert words[why] in warning and "useless" in warning and not report["training"]["models"][0]["used"]
 
 
-def test_a_model_is_extended_by_one_more_patient(next_patient: Any) -> None:
+def test_a_model_is_extended_by_one_more_patient(next_patient: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its file holds both patients' images: the next one's labels come from both, and so do those painted beside."""
     both = next_patient.folder / "both.fewshot"
     next_patient.run(**model(next_patient), save_model=str(both), model_as_is=True)
@@ -156,6 +157,11 @@ def test_a_model_is_extended_by_one_more_patient(next_patient: Any) -> None:
     again = next_patient.run(models=[str(next_patient.folder / f"{name}.fewshot") for name in ("both", "organs")])
     assert again["training"]["models"][:2] == entries, "a volume counts once"
     assert again["training"]["models"][2]["why"] == "its volumes are those of another model"
+    with monkeypatch.context() as small:
+        small.setattr(transfer, "MOST_BYTES", 3 * next_patient.volume.voxels.size)
+        few = next_patient.run(models=[str(next_patient.folder / f"{name}.fewshot") for name in ("organs", "both")])
+    assert [each["used"] for each in few["training"]["models"]] == [True, False]
+    assert "do not fit into memory" in few["training"]["models"][1]["why"]
     save_model(replace(kept, atlases=(own, replace(first, classes=first.classes * (first.classes != 1)))), both)
     done = {**next_patient.parameters, "model": str(both)}
     report = apply({name: done[name] for name in ("model", "volume", "output", "device")}, JobContext())
