@@ -148,7 +148,7 @@ def _bring(
     theirs = same_names(ours, names)
     if not known.keys() & theirs.keys():
         return [_Brought({"name": earlier.name, "used": False, "why": NO_SEGMENT})]
-    images = {sha256(atlas.grey).digest(): atlas for atlas in model.atlases}
+    images = {sha256(atlas.grey.tobytes()).digest(): atlas for atlas in model.atlases}
     new = [key for key in images if key not in asked][: max(0, room(run, len(model.segments)) - len(asked))]
     if images and not new:
         return [_Brought({"name": earlier.name, "used": False, "why": SAME if images.keys() <= asked else NO_ROOM})]
