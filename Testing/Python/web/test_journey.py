@@ -213,6 +213,7 @@ def test_segments(page: Page) -> None:
     page.wait(lambda: len(page.state("segments")) == 2)
 
 
+@pytest.mark.quiet  # the pointer has to move on in time
 @pytest.mark.parametrize("held_ms", [60, 500])
 def test_a_stroke_shows_in_all_views(page: Page, held_ms: float) -> None:
     """In the others once the pointer rests, and in 3D when surfaces are made; not while it moves."""
