@@ -7,9 +7,10 @@ guess than a network that knows one body alone. Source of the registration: affi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from typing import Self
 
 import numpy as np
@@ -75,6 +76,14 @@ class Atlas:
         return cls(
             sitk.GetArrayFromImage(kept), sitk.GetArrayFromImage(found), _geometry_of(kept), tuple(place.tolist())
         )
+
+
+def by_image(atlases: Iterable[Atlas]) -> dict[bytes, Atlas]:
+    """The first atlas of each image, by a digest of that: of a volume that was segmented again, the last answer."""
+    found: dict[bytes, Atlas] = {}
+    for atlas in atlases:
+        found.setdefault(sha256(atlas.grey.tobytes()).digest(), atlas)
+    return found
 
 
 @dataclass(frozen=True)

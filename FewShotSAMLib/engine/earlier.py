@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
 
 from FewShotSAMLib.core.annotation import IGNORE, Annotation
-from FewShotSAMLib.core.atlas import Atlas, Transferred
+from FewShotSAMLib.core.atlas import Atlas, Transferred, by_image
 from FewShotSAMLib.core.carried import TRUSTED, Known, agreement, places, put_right
 from FewShotSAMLib.core.contributions import NOT_USED
 from FewShotSAMLib.core.errors import BadInputError
@@ -148,7 +147,7 @@ def _bring(
     theirs = same_names(ours, names)
     if not known.keys() & theirs.keys():
         return [_Brought({"name": earlier.name, "used": False, "why": NO_SEGMENT})]
-    images = {sha256(atlas.grey.tobytes()).digest(): atlas for atlas in model.atlases}
+    images = by_image(model.atlases)
     new = [key for key in images if key not in asked][: max(0, room(run, len(model.segments)) - len(asked))]
     if images and not new:
         return [_Brought({"name": earlier.name, "used": False, "why": SAME if images.keys() <= asked else NO_ROOM})]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from FewShotSAMLib.core.annotation import Annotation
-from FewShotSAMLib.core.atlas import Atlas
+from FewShotSAMLib.core.atlas import Atlas, by_image
 from FewShotSAMLib.core.pace import Work
 from FewShotSAMLib.core.plane import axis_of_plane, slice_plane
 from FewShotSAMLib.core.region import Box, Region, regions
@@ -228,7 +228,7 @@ def _model_of(
     if not keeps or options.leave_out_image or options.range is not None:
         return model
     own = atlas_of(run, prediction)
-    return model if own is None else replace(model, atlases=(own, *earlier)[:MOST_ATLASES])
+    return model if own is None else replace(model, atlases=(*by_image((own, *earlier)).values(),)[:MOST_ATLASES])
 
 
 def _learn_and_predict(

@@ -87,5 +87,5 @@ class ModelActions(Triggers):
     def delete_model(self, name: str) -> None:
         """Delete the file; there is no way back, so the page asks before."""
         self._need_rest()
-        self._app.session.models.delete(self._app.models.entry(str(name)))
+        self._app.session.delete_model(self._app.models.entry(str(name)))
         self._app.show()

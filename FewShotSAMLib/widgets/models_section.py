@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -147,15 +148,19 @@ class ModelsSection:
             return
         name = self._services.dialogs.askName(_("Rename few-shot model"), _("New name:"), entry.name)
         if name and name != entry.name:
-            self._messages.attempt(self._services.session.models.rename, entry, name)
-            self.update()
+            self._change(self._services.session.rename_model, entry, name)
 
     def _onDelete(self) -> None:
         entry = self._chosen()
         question = _("Delete the few-shot model “{0}”? This cannot be undone.")
         if entry is not None and self._services.dialogs.confirm(question.format(entry.name), _("Delete model")):
-            self._messages.attempt(self._services.session.models.delete, entry)
-            self.update()
+            self._change(self._services.session.delete_model, entry)
+
+    def _change(self, how: Callable[..., None], *arguments: Any) -> None:
+        """Change the library; the choice of earlier patients, which the scene keeps, follows."""
+        self._messages.attempt(how, *arguments)
+        self._services.parameters.earlier = self._services.session.earlier
+        self.update()
 
     def _onExport(self) -> None:
         entry = self._chosen()

@@ -143,6 +143,8 @@ def _ofEarlierPatients(_: Callable[[str], str]) -> tuple[str, ...]:
             "registered"
         ),
         _("none of its segments is called as one that is painted"),
+        _("its volumes are those of another model"),
+        _("labels of so many volumes do not fit into memory on one of this size"),
         _("this volume does not resemble the one that it was learned on (correlation {0})"),
         _("its labels agree too little with what is painted (Dice {0}, {1} is needed)"),
     )

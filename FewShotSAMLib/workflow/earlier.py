@@ -47,6 +47,17 @@ class WithEarlier:
         self.earlier = (*others, name) if chosen else others
         self.changed.emit()
 
+    def rename_model(self, entry: ModelEntry, name: str) -> None:
+        """Give a model of the library another name; it stays chosen. Raises BadInputError."""
+        renamed = self.models.rename(entry, name)
+        self.earlier = tuple(renamed.name if each == entry.name else each for each in self.earlier)
+        self.changed.emit()
+
+    def delete_model(self, entry: ModelEntry) -> None:
+        """Delete a model of the library for good. Raises BadInputError."""
+        self.models.delete(entry)
+        self.choose_earlier(entry.name, False)
+
     def earlier_models(self, entries: Iterable[ModelEntry]) -> list[EarlierModel]:
         """These models of the library, and those that are chosen but not among them."""
         ours = self._names()

@@ -157,6 +157,9 @@ def test_a_model_is_extended_by_one_more_patient(next_patient: Any, monkeypatch:
     again = next_patient.run(models=[str(next_patient.folder / f"{name}.fewshot") for name in ("both", "organs")])
     assert again["training"]["models"][:2] == entries, "a volume counts once"
     assert again["training"]["models"][2]["why"] == "its volumes are those of another model"
+    third = next_patient.folder / "third.fewshot"
+    next_patient.run(**model(next_patient, "both.fewshot"), save_model=str(third), model_as_is=True)
+    assert len(load_model(third).atlases) == 2, "this volume, segmented again, takes its own place"
     with monkeypatch.context() as small:
         small.setattr(transfer, "MOST_BYTES", 3 * next_patient.volume.voxels.size)
         few = next_patient.run(models=[str(next_patient.folder / f"{name}.fewshot") for name in ("organs", "both")])

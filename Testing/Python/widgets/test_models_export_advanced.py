@@ -64,7 +64,9 @@ def test_a_model_is_renamed_deleted_loaded_and_exported(models: Any) -> None:
     assert names(models) == ["liver CT", "spleen MR", "kidney"]
     assert selected(models) == ["kidney"], "what has just come is what one goes on with"
     models.dialogs.answer = "kidney 3 T"
+    models.session.choose_earlier("kidney")
     models.ui.renameModelButton.click()
+    assert models.session.earlier == ("kidney 3 T",) == models.widget.panel.services.parameters.earlier
     assert names(models) == ["liver CT", "spleen MR", "kidney 3 T"]
     assert selected(models) == ["kidney 3 T"]
     assert models.ui.exportModelButton.enabled and models.ui.deleteModelButton.enabled

@@ -68,11 +68,18 @@ def test_an_earlier_patient_stands_beside_what_is_painted(next_patient: Stage, w
     next_patient.propagate()
     assert session.review.corrected is None and not session.review.can_be_bettered
     assert warm_client.reports[-1]["training"]["warm"] and session.review.earlier
+    for name in ("liver of May", "first"):
+        session.rename_model(session.models.entries()[0], name)
+        assert session.earlier == (name,) and not session.why_not(), "it stays chosen"
     session.save_model("second")
     assert [each.has_image for each in session.models.entries()] == [True, True]
     session.choose_earlier("first", False)
     next_patient.propagate()
     assert not session.review.earlier and "from the start" in session.review.summary
+    session.choose_earlier("second")
+    (second,) = [each for each in session.models.entries() if each.name == "second"]
+    session.delete_model(second)
+    assert session.earlier == () and not session.why_not()
     assert not next_patient.errors
 
 
