@@ -131,6 +131,8 @@ def _ofRuns(_: Callable[[str], str]) -> tuple[str, ...]:
 def _ofEarlierPatients(_: Callable[[str], str]) -> tuple[str, ...]:
     """Their models beside what is painted."""
     return (
+        _("The model was saved, with the images around the segments: this patient's and earlier patients', too."),
+        _("Share it as you would share those volumes."),
         _("It is no longer there, or damaged. Untick it, or bring it back."),
         _("It was saved without the image around its segments, so other volumes cannot be registered to it."),
         _("None of its segments ({0}) has the name of one here ({1})."),

@@ -77,7 +77,7 @@ class WithEarlier:
 
     def _earlier(self, entry: ModelEntry, ours: list[str]) -> EarlierModel:
         theirs, why_not = tuple(segment.name for segment in entry.segments), ""
-        if not entry.has_image:
+        if not entry.images:
             why_not = WITHOUT_IMAGE
         elif ours and not same_names(ours, theirs):
             why_not = f"None of its segments ({', '.join(theirs)}) has the name of one here ({', '.join(ours)})."

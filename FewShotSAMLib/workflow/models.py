@@ -21,20 +21,26 @@ SUFFIX = ".fewshot"
 MODEL_SAVED = Message(
     INFO, "The model was saved, with the image around the segments.", "Share it as you would share the volume."
 )
+SAVED_WITH_EARLIER = Message(
+    INFO,
+    "The model was saved, with the images around the segments: this patient's and earlier patients', too.",
+    "Share it as you would share those volumes.",
+)
 SAVED_WITHOUT_IMAGE = Message(
     WARNING,
     "The model was saved without the image around the segments.",
     "To use it beside the next patient's slices, propagate all slices by the few-shot decoder, and save it again.",
 )
 _METADATA_KEY = "fewshotsam"
+_IMAGE = re.compile(r"atlas\d*")
 _LARGEST_HEADER = 16 << 20
 _NOT_A_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One few-shot model. plane: axial, coronal or sagittal; saved: seconds since 1970; has_image: whether it holds the
-    image around its segments, by which other volumes are registered."""
+    """One few-shot model. plane: axial, coronal or sagittal; saved: seconds since 1970; images: of how many volumes
+    it holds the image around its segments, by which others are registered."""
 
     name: str
     path: Path
@@ -44,7 +50,7 @@ class ModelEntry:
     segments: tuple[Segment, ...]
     saved: float
     size_bytes: int
-    has_image: bool
+    images: int
 
 
 def read_entry(path: Path) -> ModelEntry:
@@ -70,7 +76,7 @@ def read_entry(path: Path) -> ModelEntry:
             segments=tuple(_segment(entry) for entry in header["segments"]),
             saved=status.st_mtime,
             size_bytes=status.st_size,
-            has_image=bool(header.get("atlas")),
+            images=sum(_IMAGE.fullmatch(name) is not None for name in header),
         )
     except (OSError, struct.error, KeyError, TypeError, ValueError, RecursionError) as error:
         raise BadInputError(

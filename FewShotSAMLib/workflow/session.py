@@ -18,7 +18,7 @@ from FewShotSAMLib.workflow.earlier import WithEarlier
 from FewShotSAMLib.workflow.job import PREPARING, Job
 from FewShotSAMLib.workflow.job_folder import JobFolder
 from FewShotSAMLib.workflow.message import CANCELLED, INFO, WARNING, Message, message_of, message_of_unexpected, told
-from FewShotSAMLib.workflow.models import MODEL_SAVED, SAVED_WITHOUT_IMAGE, ModelEntry, ModelLibrary
+from FewShotSAMLib.workflow.models import MODEL_SAVED, SAVED_WITH_EARLIER, SAVED_WITHOUT_IMAGE, ModelEntry, ModelLibrary
 from FewShotSAMLib.workflow.recovery import Recovery
 from FewShotSAMLib.workflow.requests import Requests
 from FewShotSAMLib.workflow.review import Review
@@ -256,7 +256,7 @@ class Session(Asking, Tracked, WithEarlier):
         self._files.keep_model(path)
         entry = self.models.add(path, name)
         self._incomplete.append(entry.path)
-        self.said.emit(MODEL_SAVED if entry.has_image else SAVED_WITHOUT_IMAGE)
+        self.said.emit((SAVED_WITHOUT_IMAGE, MODEL_SAVED, SAVED_WITH_EARLIER)[min(entry.images, 2)])
         self.changed.emit()
 
     def apply_model(self, entry: ModelEntry, volume_ids: Sequence[str]) -> None:

@@ -50,7 +50,7 @@ class FakeModels:
     def put(self, name: str) -> ModelEntry:
         segments = (Segment("s1", "liver", (0.9, 0.4, 0.3), 1), Segment("s2", "tumour", (0.2, 0.6, 0.9), 2))
         entry = ModelEntry(
-            name, Path(f"/models/{name}.fewshot"), "few-shot", "tiny", "axial", segments, 0.0, 2_400_000, True
+            name, Path(f"/models/{name}.fewshot"), "few-shot", "tiny", "axial", segments, 0.0, 2_400_000, 1
         )
         self.held.append(entry)
         return entry

@@ -41,7 +41,7 @@ def test_models_are_chosen_and_the_choice_is_kept_in_the_scene(panel: Any, scene
     assert not panel.ui.earlierList.visible and not panel.ui.earlierTitle.visible
     for name in (NAME, "blank"):
         panel.session.models.put(name)
-    panel.session.models.held[1] = replace(panel.session.models.held[1], has_image=False)
+    panel.session.models.held[1] = replace(panel.session.models.held[1], images=0)
     panel.go()
     assert panel.ui.earlierList.visible and not any(map(isTicked, rows(panel.ui).values()))
     assert isEnabled(rows(panel.ui)[NAME]) and "liver, tumour" in rows(panel.ui)[NAME].toolTip()

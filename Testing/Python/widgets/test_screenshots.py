@@ -44,7 +44,7 @@ def earlier(panel: Any) -> None:
     for name in ("liver 2025-11", "liver and hepatic veins of a patient with a very long name of the model", "spleen"):
         panel.session.models.put(name)
     held = panel.session.models.held
-    held[2] = replace(held[2], has_image=False)
+    held[2] = replace(held[2], images=0)
     panel.session.earlier = ("liver 2025-11", "lost")
     panel.go(axis=0, painted=fakes.painted(20), machine=fakes.machine())
     panel.ui.inputsSection.collapsed = True

@@ -72,7 +72,8 @@ def test_an_earlier_patient_stands_beside_what_is_painted(next_patient: Stage, w
         session.rename_model(session.models.entries()[0], name)
         assert session.earlier == (name,) and not session.why_not(), "it stays chosen"
     session.save_model("second")
-    assert [each.has_image for each in session.models.entries()] == [True, True]
+    assert {each.name: each.images for each in session.models.entries()} == {"first": 1, "second": 2}
+    assert "earlier patients', too" in next_patient.messages[-1].text
     session.choose_earlier("first", False)
     next_patient.propagate()
     assert not session.review.earlier and "from the start" in session.review.summary
@@ -87,7 +88,7 @@ def test_a_model_of_no_use_says_so(next_patient: Stage, monkeypatch: pytest.Monk
     session = next_patient.session
     (known,) = session.models.entries()
     others = tuple(replace(each, name=f"{name} of another") for each in known.segments for name in "ab")
-    made = [replace(known, name="blank", has_image=False), replace(known, name="others", segments=others)]
+    made = [replace(known, name="blank", images=0), replace(known, name="others", segments=others)]
     monkeypatch.setattr(session.models, "entries", lambda: made)
     monkeypatch.setattr(session.models, "find", lambda name: None if name == "lost" else known.path)
     session.choose_earlier("blank")
