@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from FewShotSAMLib.sam.fast.linear import Linear
+from FewShotSAMLib.sam.fast.parallel import one_thread_each
 
 SAM_CHANNELS = 256
 PATCH = 16
@@ -116,6 +117,7 @@ class FastCompact:
     """A CompactEncoder ready for inference on one device; the same face as FastViT."""
 
     is_float = True
+    side_by_side = True
 
     def __init__(self, network: CompactEncoder, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
         self.device = device
@@ -125,11 +127,16 @@ class FastCompact:
 
     def __call__(self, images: Tensor, check: Callable[[], None] | None = None) -> Tensor:
         """(B, 3, S, S) normalised float32 on the device -> (B, FOLDED_CHANNELS, S/16, S/16) float32."""
-        if check is not None:
-            check()
-        if self.device.type == "cpu":  # one by one, so that a slice's embedding does not depend on its batch
-            return torch.cat([self._forward(image) for image in images.split(1)])
-        return self._forward(images)
+        if self.device.type != "cpu":
+            return self._forward(images)
+        side = images.shape[-1] // PATCH
+        found = images.new_empty(len(images), FOLDED_CHANNELS, side, side, dtype=torch.float32)
+        with one_thread_each(check) as run:  # one by one, so that a slice's embedding does not depend on its batch
+            run(self._forward_into, zip(found.split(1), images.split(1), strict=True))
+        return found
+
+    def _forward_into(self, found: Tensor, images: Tensor) -> None:
+        found.copy_(self._forward(images))
 
     def _forward(self, images: Tensor) -> Tensor:
         folded: Tensor = self._network(images.to(self.dtype, memory_format=torch.channels_last))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import RLock
 
 import numpy as np
 import torch
@@ -147,8 +148,9 @@ class Priors:
 
     def _gap(self, around: Neighbours) -> Gap:
         key = (around.below, around.above)
-        if key not in self._gaps:
-            self._gaps[key] = self._explored(around)
+        with self._flows.lock:  # slices of a gap are asked about on several cores at once
+            if key not in self._gaps:
+                self._gaps[key] = self._explored(around)
         return self._gaps[key]
 
     def _explored(self, around: Neighbours) -> Gap:
@@ -337,6 +339,7 @@ class Flows:
     """
 
     def __init__(self, slices: Slices, earlier: Flows | None = None) -> None:
+        self.lock = RLock()
         self._slices = slices
         self._made: dict[int, Tensor] = {} if earlier is None else earlier._made
         self._found: dict[tuple[int, int], Tensor] = {} if earlier is None else earlier._found

@@ -70,6 +70,11 @@ class SliceEmbeddings:
         self._used: set[str] = set()
         self._stores, self._others = self._from_last_job()
 
+    @property
+    def device(self) -> torch.device:
+        """The encoder's."""
+        return self._encoder.device
+
     def at(self, window: IntensityWindow, framing: Framing) -> "SliceEmbeddings":
         """The same volume's as another framing and window show it; closed together with these."""
         twin = SliceEmbeddings.__new__(SliceEmbeddings)
@@ -215,8 +220,7 @@ class SliceEmbeddings:
         image_of: Callable[[int], torch.Tensor],
         report: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
-        # The CPU gains nothing from batches, and slice by slice a killed run loses the least.
-        step = 1 if self._encoder.device.type == "cpu" else self._encoder.batch_size
+        step = self._encoder.gainful_batch  # no more, so that a killed run loses little
         for start in range(0, len(missing), step):
             report(start, len(missing))
             batch = store.missing(missing[start : start + step])  # another process may have been faster

@@ -1,6 +1,8 @@
 """Predicts every slice of a volume with what was learned."""
 
-from collections.abc import Callable, Collection, Sequence
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +13,7 @@ from FewShotSAMLib.engine.confidence import SliceConfidence, percent, slice_conf
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.methods.interface import Predictor
+from FewShotSAMLib.sam.fast.parallel import Work, one_thread_each, run_in_turn
 from FewShotSAMLib.sam.finite import require_finite
 from FewShotSAMLib.sam.framing import Framing
 
@@ -18,7 +21,9 @@ CERTAIN_PERCENT = 100
 RULED_OUT = -1e4
 """Logit of a class that cannot be on a slice: far below any other, and finite, for sums with weight 0."""
 BATCH = 4
-"""Slices per pass."""
+"""Slices that a core, or the graphics card, is asked about at once."""
+IN_FLIGHT = 32
+"""Slices that all cores together are asked about at once, at most, for the memory."""
 
 
 @dataclass
@@ -45,33 +50,54 @@ def predict(
     painted: Callable[[int], np.ndarray | None] = lambda index: None,
     passes: Sequence[int] | None = None,
 ) -> None:
-    """Fill in the slices `indices` of the prediction, batch by batch, in all its passes or those given.
+    """Fill in the slices `indices` of the prediction in all its passes or those given, a batch on each core at once.
 
     `on_batch` hears which slices are new, `ruled_out` tells which classes cannot be on a slice, `painted` what is
-    painted on it, if it is painted for some segments only (`Annotation.classes`). A pass follows the one before it by a
-    batch, as it may ask what that found on the slices beside; the last one's answer counts.
+    painted on it, if it is painted for some segments only (`Annotation.classes`). A pass follows the one before it by
+    such a step, as it may ask what that found on the slices beside; the last one's answer counts.
     """
     numbers = list(range(predictor.passes) if passes is None else passes)
-    batches = [indices[start : start + BATCH] for start in range(0, len(indices), BATCH)]
     write = _Writer(embeddings.framing, prediction, ruled_out, painted)
-    loaded: dict[int, torch.Tensor] = {}
-    for step in range(len(batches) + len(numbers) - 1 if batches else 0):
-        context.progress("predict", step, len(batches) + len(numbers) - 1)
-        for late, number in enumerate(numbers):
-            if not 0 <= (place := step - late) < len(batches):
-                continue
-            batch = batches[place]
-            with torch.inference_mode():
-                if late == 0:
-                    loaded[place] = embeddings.slices(batch)
-                logits = predictor.predict(loaded[place], batch, number)
-                if late < len(numbers) - 1:
-                    continue
+
+    def answer(batch: Sequence[int], embedded: torch.Tensor, number: int) -> None:
+        with torch.inference_mode():
+            logits = predictor.predict(embedded, batch, number)
+            if number == numbers[-1]:
                 write(batch, require_finite(logits, "The prediction"))
-            del loaded[place]
-            if on_batch is not None:
-                on_batch(batch)
-    context.progress("predict", len(batches), len(batches))
+
+    loaded: dict[int, list[torch.Tensor]] = {}
+    with _shared_out(embeddings.device) as (run, cores):
+        size = max(1, min(BATCH, IN_FLIGHT // cores, math.ceil(len(indices) / cores)))
+        steps = [_parts(part, size) for part in _parts(indices, size * cores)]
+        for step in range(len(steps) + len(numbers) - 1 if steps else 0):
+            context.progress("predict", step, len(steps) + len(numbers) - 1)
+            for late, number in enumerate(numbers):
+                if not 0 <= (place := step - late) < len(steps):
+                    continue
+                if late == 0:
+                    loaded[place] = [embeddings.slices(batch) for batch in steps[place]]
+                run(answer, [(*each, number) for each in zip(steps[place], loaded[place], strict=True)])
+                if number == numbers[-1]:
+                    del loaded[place]
+                    if on_batch is not None:
+                        on_batch([index for batch in steps[place] for index in batch])
+    context.progress("predict", len(steps), len(steps))
+
+
+@contextmanager
+def _shared_out(device: torch.device) -> Iterator[tuple[Work, int]]:
+    """What runs pieces of work, and how many at once: decoders are so small that two cores are hardly faster than one
+    at the same slice."""
+    cores = torch.get_num_threads()
+    if device.type != "cpu" or cores == 1:
+        yield run_in_turn, 1
+        return
+    with one_thread_each() as run:
+        yield run, cores
+
+
+def _parts(indices: Sequence[int], size: int) -> list[Sequence[int]]:
+    return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
 class _Writer:

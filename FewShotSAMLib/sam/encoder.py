@@ -104,6 +104,14 @@ class Encoder:
         size = batch_size(self.spec.architecture, self._network.dtype.itemsize, self.device)
         return size if self._batch_limit is None else min(size, self._batch_limit)
 
+    @property
+    def gainful_batch(self) -> int:
+        """The fewest slices that are encoded as fast at once as any number: the CPU gains nothing by more than it has
+        cores, or by more than one where all cores work at the same slice."""
+        if self.device.type != "cpu":
+            return self.batch_size
+        return min(self.batch_size, torch.get_num_threads()) if self._network.side_by_side else 1
+
     def sam_parts(self) -> tuple[MaskDecoder, PromptEncoder]:
         """SAM's mask decoder and prompt encoder as the checkpoint has them: fresh float32 copies on the CPU."""
         return copy.deepcopy(self._parts)

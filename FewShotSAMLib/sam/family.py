@@ -22,6 +22,8 @@ class FastNetwork(Protocol):
     device: torch.device
     dtype: torch.dtype
     linears: list[Linear]
+    side_by_side: bool
+    """Whether on the CPU each core has a slice of its own, rather than a piece of the same one."""
 
     @property
     def is_float(self) -> bool:

@@ -1,10 +1,10 @@
 """Runs independent pieces of work on the processor's cores, one thread each.
 
-An encoder pass is thousands of small operations. Spread over all cores one by one, each of them ends with a barrier,
-and whenever anything else runs on the computer (3D Slicer, for one) every barrier waits for a core to come back:
-measured passes took five times as long beside other busy processes. Here each operation stays on one core and whole
-pieces of work are shared out, so that a busy core costs its share and no more. It also makes results independent of
-the number of cores.
+A pass of an encoder or a decoder is thousands of small operations. Spread over all cores one by one, each of them
+ends with a barrier, and whenever anything else runs on the computer (3D Slicer, for one) every barrier waits for a core
+to come back: measured passes took five times as long beside other busy processes. Here each operation stays on one core
+and whole pieces of work are shared out, so that a busy core costs its share and no more. It also makes results
+independent of the number of cores.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any
 
 import torch
@@ -35,11 +36,11 @@ def one_thread_each(check: Callable[[], None] | None = None) -> Iterator[Work]:
     torch's thread count is a setting of the process: nothing else should compute with torch in the meantime.
     """
     threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="encoder")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="piece")
     torch.set_num_threads(1)  # threads started from now on take it over
 
     def run(work: Callable[..., None], arguments: Iterable[tuple[Any, ...]]) -> None:
-        futures = [pool.submit(_without_gradients, work, each) for each in arguments]
+        futures = [pool.submit(copy_context().run, _without_gradients, work, each) for each in arguments]
         pending = set(futures)
         while pending:
             done, pending = wait(pending, _CHECK_SECONDS, return_when=FIRST_EXCEPTION)

@@ -33,6 +33,8 @@ _PIECE_QUERIES = 512
 class FastViT:
     """The image encoder `official` (ImageEncoderViT with relative positions), ready for inference on one device."""
 
+    side_by_side = False
+
     def __init__(self, official: Any, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
         self.device = device
         self.dtype = dtype
