@@ -12,7 +12,6 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.segment import Segment, Segmentation
-from FewShotSAMLib.core.segmentation import write_segmentation
 from FewShotSAMLib.core.stored import MODALITY_KEY
 from FewShotSAMLib.workflow.scene import SceneSegment, SceneVolume
 
@@ -111,11 +110,6 @@ def _free_layer(layers: list[np.ndarray], mask: tuple[np.ndarray, ...], geometry
             return number
     layers.append(np.zeros(geometry.shape, np.uint8))
     return len(layers) - 1
-
-
-def write_annotation(annotation: Segmentation, path: Path) -> None:
-    """Write it as `.seg.nrrd`. Raises BadInputError where the disk is full."""
-    write_segmentation(annotation, path)
 
 
 def segmentation_of(classes: np.ndarray, geometry: Geometry, segments: Sequence[Segment]) -> Segmentation:
