@@ -12,6 +12,7 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.segment import Segment, Segmentation
+from FewShotSAMLib.core.slicer_nrrd import nrrd_header
 from FewShotSAMLib.core.stored import MODALITY_KEY
 from FewShotSAMLib.workflow.scene import SceneSegment, SceneVolume
 
@@ -39,34 +40,12 @@ def write_volume(volume: SceneVolume, path: Path) -> None:
     kind = _TYPES.get(dtype.str)
     if kind is None:
         raise BadInputError(f"The volume “{volume.name}” holds voxels of type {dtype}.", "Convert it to numbers.")
+    colour = (volume.voxels.shape[3], "vector") if volume.voxels.ndim == 4 else None
+    told = [(MODALITY_KEY, volume.modality)] if volume.modality else []
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        stream.write(_header(volume, kind).encode("ascii"))
+        stream.write(nrrd_header(kind, volume.geometry, "raw", colour, told).encode("ascii"))
         for plane in volume.voxels:
             stream.write(np.ascontiguousarray(plane, dtype=dtype).data)
-
-
-def _header(volume: SceneVolume, kind: str) -> str:
-    geometry, channels = volume.geometry, volume.voxels.shape[3:]
-    columns = geometry.index_to_physical()[:3, :3].T
-    colour = bool(channels)
-    lines = [
-        "NRRD0004",
-        f"type: {kind}",
-        f"dimension: {3 + colour}",
-        "space: left-posterior-superior",
-        f"sizes: {' '.join(map(str, (*channels, *geometry.size)))}",
-        f"space directions: {'none ' * colour}{' '.join(map(_vector, columns))}",
-        f"kinds: {'vector ' * colour}domain domain domain",
-        "endian: little",
-        "encoding: raw",
-        f"space origin: {_vector(geometry.origin)}",
-        *([f"{MODALITY_KEY}:={volume.modality}"] if volume.modality else []),
-    ]
-    return "\n".join(lines) + "\n\n"
-
-
-def _vector(values: Iterable[float]) -> str:
-    return f"({','.join(repr(float(value)) for value in values)})"
 
 
 def build_annotation(
