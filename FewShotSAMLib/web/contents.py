@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from FewShotSAMLib.core.facts import Facts, facts_rows, facts_sentence
+from FewShotSAMLib.core.segment import hex_color
 from FewShotSAMLib.web.hints import BROWSER_WORDS
-from FewShotSAMLib.web.pictures import confidence_strip, hex_color
+from FewShotSAMLib.web.pictures import confidence_strip
 from FewShotSAMLib.workflow import INFO, Message, PaintedSlice, Progress, SceneSegment, Session
 from FewShotSAMLib.workflow.autosave import Leftover
+from FewShotSAMLib.workflow.painted_slices import not_painted_on
 
 MOST_MESSAGES = 4
 INFO_S = 7.0
@@ -60,14 +62,11 @@ def painted_rows(
 
 def absent_rows(painted: Sequence[PaintedSlice], index: int, segments: Iterable[SceneSegment]) -> list[Contents]:
     """The segments that are painted somewhere, but not on slice `index`, and whether it was declared to hold none."""
-    row = next((each for each in painted if each.index == index), PaintedSlice(index, ()))
-    somewhere = {one for each in painted for one in each.segment_ids}
-    if row.empty or len(somewhere) < 2:
-        return []
+    absent = not_painted_on(painted, index)
     return [
-        {"id": each.id, "name": each.name, "color": hex_color(each.color), "absent": each.id in row.absent_ids}
+        {"id": each.id, "name": each.name, "color": hex_color(each.color), "absent": absent[each.id]}
         for each in segments
-        if each.id in somewhere and each.id not in row.segment_ids
+        if each.id in absent
     ]
 
 
