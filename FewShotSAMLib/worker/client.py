@@ -88,6 +88,13 @@ def error_of(event: Event) -> FewShotSAMError:
     return error(message, hint, str(event.get("log", "")))
 
 
+def report_of(event: Event) -> dict[str, Any]:
+    """The report of a request that ended with this event. Raises the FewShotSAMError that stands for an error."""
+    if event["type"] == "error":
+        raise error_of(event)
+    return dict(event["report"])
+
+
 class WorkerClient:
     """One background process. Methods are to be called from one thread; as a context manager it closes at the end.
 
@@ -200,10 +207,8 @@ class WorkerClient:
                     event = self._backlog.pop(0)
                     if event.get("id") != request_id:
                         others.append(event)
-                    elif event["type"] == "result":
-                        return dict(event["report"])
-                    elif event["type"] == "error":
-                        raise error_of(event)
+                    elif event["type"] in ("result", "error"):
+                        return report_of(event)
                     elif on_event is not None:
                         on_event(event)
                 if request_id not in self._open:
