@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.geometry import Geometry, slices_of
 from FewShotSAMLib.core.painted_axis import AXIS_NAMES, check_one_axis, find_painted_axis
 from FewShotSAMLib.core.segment import Segmentation
 
@@ -174,7 +174,7 @@ def annotate(
         raise BadInputError("The annotation holds no painted voxel.", "Paint the structure on a few slices.")
     axis, warnings = _decide_axis(occupied, axis, segmentation.geometry, chosen=painted_slices is not None)
     empty = _indices(empty_slices, axis, segmentation.geometry, "empty")
-    labelled = _labelled_slices(occupied, axis)
+    labelled: set[int] = {*slices_of(occupied, axis).tolist()}
     if painted_slices is not None:
         wanted = _indices(painted_slices, axis, segmentation.geometry, "painted")
         empty = empty | (wanted - labelled)
@@ -242,11 +242,6 @@ def _decide_axis(occupied: np.ndarray, axis: int | None, geometry: Geometry, cho
     if not chosen:
         check_one_axis(occupied)
     return (axis, []) if axis is not None else find_painted_axis(occupied, geometry.spacing_kji)
-
-
-def _labelled_slices(occupied: np.ndarray, axis: int) -> set[int]:
-    others = tuple(other for other in range(3) if other != axis)
-    return {int(index) for index in np.flatnonzero(occupied.any(axis=others))}
 
 
 def _indices(indices: Iterable[int], axis: int, geometry: Geometry, what: str) -> set[int]:

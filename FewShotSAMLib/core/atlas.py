@@ -17,7 +17,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from scipy import ndimage
 
-from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.geometry import Geometry, slices_of
 from FewShotSAMLib.core.intensity import Normalisation
 
 MARGIN_MM = 30.0
@@ -304,7 +304,7 @@ def _around(mask: np.ndarray, margins: list[float]) -> list[tuple[int, int]]:
     """First and end index along (k, j, i) of a mask's box with margins in voxels."""
     box = []
     for axis, margin in enumerate(margins):
-        held = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        held = slices_of(mask, axis)
         box.append((max(0, int(held[0] - margin)), min(mask.shape[axis], int(held[-1] + margin) + 1)))
     return box
 

@@ -11,7 +11,7 @@ from FewShotSAMLib.core.dicom import Step, no_step
 from FewShotSAMLib.core.dicom_frames import LABEL_MAP, SEGMENTATION, read_header, sop_class
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.file_kind import DICOM, NRRD, file_kind
-from FewShotSAMLib.core.geometry import SLIGHT, Geometry
+from FewShotSAMLib.core.geometry import SLIGHT, Geometry, slices_of
 from FewShotSAMLib.core.image_io import read_image
 from FewShotSAMLib.core.intensity import PRESETS, is_ct, parse_normalisation
 from FewShotSAMLib.core.painted_axis import AXIS_NAMES
@@ -214,14 +214,12 @@ def _unknown_slices(annotation: Annotation) -> dict[tuple[str, int], list[int]]:
 def _segment_facts(segmentation: Segmentation, number: int, axis: int | None) -> Facts:
     segment = segmentation.segments[number]
     mask = segmentation.mask(segment)
-    others = tuple(other for other in range(3) if other != axis)
-    held = [] if axis is None else [int(index) for index in np.flatnonzero(mask.any(axis=others))]
     return {
         "name": segment.name,
         "label_value": segment.label_value,
         "color": list(segment.color),
         "voxels": int(np.count_nonzero(mask)),
-        "painted_slices": held,
+        "painted_slices": [] if axis is None else slices_of(mask, axis).tolist(),
     }
 
 
