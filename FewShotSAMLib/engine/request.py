@@ -39,7 +39,9 @@ class Options:
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
         """The request that the JSON parameters describe; raises BadInputError for what cannot be."""
-        request: Self = _build(cls, cls.command, parameters)
+        request: Self = _build(cls, parameters)
+        if isinstance(request, PropagateOptions):
+            _check_method(request)
         return request
 
 
@@ -62,13 +64,6 @@ class PropagateOptions(Options):
     contact_sheet: Path | None = None
     leave_out_image: bool = False
     correct: bool = False
-
-    @classmethod
-    def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
-        """Likewise, also for options that the method does not know."""
-        request = super().from_parameters(parameters)
-        _check_method(request)
-        return request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,11 +136,11 @@ def _check_method(request: PropagateOptions) -> None:
         )
 
 
-def _build(cls: type[Any], command: str, parameters: Mapping[str, Any]) -> Any:
+def _build(cls: type[Options], parameters: Mapping[str, Any]) -> Any:
     """An instance of a request class; parameters that are null take their default."""
     groups = {"compute": ComputeOptions, "post_processing": PostProcessing}
     own = {entry.name for group in (cls, *groups.values()) for entry in fields(group)}
-    known = {option.name: option for option in options_of(command) if option.name in own}
+    known = {option.name: option for option in options_of(cls.command) if option.name in own}
     given = {name: value for name, value in parameters.items() if value is not None}
     if unknown := given.keys() - known.keys():
         raise BadInputError(f"Unknown parameter: {', '.join(sorted(unknown))}.", f"Known: {', '.join(sorted(known))}.")
