@@ -20,7 +20,7 @@ import SimpleITK
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.core.geometry import Geometry
-from FewShotSAMLib.core.image_io import read_image, write_image
+from FewShotSAMLib.core.image_io import geometry_of, read_image, write_image
 from FewShotSAMLib.core.plausibility import check_two_files
 from FewShotSAMLib.core.segment import Segment, default_color
 from FewShotSAMLib.core.segmentation import Segmentation, read_segmentation, segmentation_of, write_segmentation
@@ -240,8 +240,7 @@ def _segmentation(given: AnnotationLike, geometry: Geometry) -> Segmentation:
 def _voxels(image: SimpleITK.Image) -> tuple[np.ndarray, Geometry]:
     if image.GetDimension() != 3:
         raise BadInputError(f"The image has {image.GetDimension()} dimensions.", "Give an image of three.")
-    geometry = Geometry(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
-    return SimpleITK.GetArrayFromImage(image), geometry
+    return SimpleITK.GetArrayFromImage(image), geometry_of(image)
 
 
 def _model(given: Model | Path | str) -> Model:

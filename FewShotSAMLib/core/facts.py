@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from FewShotSAMLib.core.annotation import Annotation, annotate
+from FewShotSAMLib.core.annotation import Annotation, annotate, listed
 from FewShotSAMLib.core.dicom import Step, no_step
 from FewShotSAMLib.core.dicom_frames import LABEL_MAP, SEGMENTATION, read_header, sop_class
 from FewShotSAMLib.core.errors import BadInputError
@@ -231,5 +231,4 @@ def _ranges(numbers: list[int]) -> str:
             parts[-1][1] = number
         else:
             parts.append([number, number])
-    text = ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in parts[:12])
-    return text + (", ..." if len(parts) > 12 else "")
+    return listed([f"{first}" if first == last else f"{first}-{last}" for first, last in parts], 12)
