@@ -58,12 +58,8 @@ class RayPool:
             raise BadInputError(
                 "The package ray is not installed.", hint("install-packages", extra="cohort")
             ) from error
-        self._ray, self._processes, self._threads, self._arguments = (
-            ray,
-            processes,
-            threads,
-            list(arguments or WORKER_ARGUMENTS),
-        )
+        self._ray, self._processes, self._threads = ray, processes, threads
+        self._arguments = list(arguments or WORKER_ARGUMENTS)
         self._actors: list[tuple[Any, int]] = []
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)

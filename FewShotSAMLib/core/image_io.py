@@ -23,12 +23,7 @@ from FewShotSAMLib.core.file_kind import (
 from FewShotSAMLib.core.file_kind import itk_reader as itk_reader_of
 from FewShotSAMLib.core.files import atomic_path, cannot_write, check_writable, compound_suffix, plain_name
 from FewShotSAMLib.core.geometry import SLIGHT, Geometry
-from FewShotSAMLib.core.integrity import (
-    check_meta_image,
-    check_nrrd,
-    check_written,
-    finished_list,
-)
+from FewShotSAMLib.core.integrity import check_meta_image, check_nrrd, check_written, finished_list
 from FewShotSAMLib.core.nifti import read_mgh, read_nifti, write_nifti
 from FewShotSAMLib.core.stored import MODALITY_KEY, StoredImage, modality_of, no_spacing_warning, too_many_dimensions
 

@@ -27,13 +27,7 @@ from FewShotSAMLib.core.errors import (
     is_memory_limited,
 )
 from FewShotSAMLib.core.hints import Hint
-from FewShotSAMLib.worker.deaths import (
-    MEMORY_RAN_OUT,
-    RESTART_HINT,
-    blamed_file,
-    describe_death,
-    memory_kills,
-)
+from FewShotSAMLib.worker.deaths import MEMORY_RAN_OUT, RESTART_HINT, blamed_file, describe_death, memory_kills
 from FewShotSAMLib.worker.process import kill_group, start_process, worker_environment
 from FewShotSAMLib.worker.protocol import (
     PROTOCOL_VERSION,
