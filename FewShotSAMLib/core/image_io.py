@@ -27,8 +27,6 @@ from FewShotSAMLib.core.integrity import check_meta_image, check_nrrd, check_wri
 from FewShotSAMLib.core.nifti import read_mgh, read_nifti, write_nifti
 from FewShotSAMLib.core.stored import MODALITY_KEY, StoredImage, modality_of, no_spacing_warning, too_many_dimensions
 
-__all__ = ["FORMATS_HINT", "WRITABLE_SUFFIXES", "StoredImage", "check_image_output", "read_image", "write_image"]
-
 WRITABLE_SUFFIXES = (".nrrd", ".nii", ".nii.gz", ".mha")
 _NIFTI_SUFFIXES = (".nii", ".nii.gz")
 _PICTURE_HEAD = 4096
