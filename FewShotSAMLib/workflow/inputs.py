@@ -16,19 +16,8 @@ from FewShotSAMLib.core.slicer_nrrd import nrrd_header
 from FewShotSAMLib.core.stored import MODALITY_KEY
 from FewShotSAMLib.workflow.scene import SceneSegment, SceneVolume
 
-_TYPES = {
-    "|b1": "uint8",
-    "|u1": "uint8",
-    "|i1": "int8",
-    "<u2": "uint16",
-    "<i2": "int16",
-    "<u4": "uint32",
-    "<i4": "int32",
-    "<u8": "uint64",
-    "<i8": "int64",
-    "<f4": "float",
-    "<f8": "double",
-}
+_TYPES = {"bool": "uint8", "float32": "float", "float64": "double"}
+"""What NRRD calls types that are not called as in numpy."""
 
 
 def write_volume(volume: SceneVolume, path: Path) -> None:
@@ -37,7 +26,7 @@ def write_volume(volume: SceneVolume, path: Path) -> None:
     Raises BadInputError for voxels that are no numbers, and where the disk is full.
     """
     dtype = volume.voxels.dtype.newbyteorder("<")
-    kind = _TYPES.get(dtype.str)
+    kind = _TYPES.get(dtype.name, dtype.name if dtype.kind in "iu" else None)
     if kind is None:
         raise BadInputError(f"The volume “{volume.name}” holds voxels of type {dtype}.", "Convert it to numbers.")
     colour = (volume.voxels.shape[3], "vector") if volume.voxels.ndim == 4 else None
