@@ -34,12 +34,9 @@ def file_facts(path: Path | str, step: Step = no_step) -> Facts:
     Raises BadInputError where it cannot be read, as the jobs do.
     """
     path = Path(path)
-    if _is_segmentation(path):
-        return segmentation_facts(read_segmentation(path), path.name)
-    volume = read_volume(path, step)
-    if _looks_like_labels(volume):
-        return segmentation_facts(read_segmentation(path), path.name)
-    return volume_facts(volume)
+    if not _is_segmentation(path) and not _looks_like_labels(volume := read_volume(path, step)):
+        return volume_facts(volume)
+    return segmentation_facts(read_segmentation(path), path.name)
 
 
 def volume_facts(volume: Volume) -> Facts:
