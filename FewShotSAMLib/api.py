@@ -20,12 +20,12 @@ import SimpleITK
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.core.geometry import Geometry
-from FewShotSAMLib.core.image_io import read_image, write_image
+from FewShotSAMLib.core.image_io import geometry_of, read_image, write_image
 from FewShotSAMLib.core.plausibility import check_two_files
 from FewShotSAMLib.core.segment import Segment, default_color
 from FewShotSAMLib.core.segmentation import Segmentation, read_segmentation, segmentation_of, write_segmentation
 from FewShotSAMLib.core.volume import Volume, read_volume, volume_of
-from FewShotSAMLib.worker.client import WorkerClient, error_of
+from FewShotSAMLib.worker.client import WorkerClient, follow, report_of
 from FewShotSAMLib.worker.failures import as_known_error
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ AnnotationLike = Segmentation | Path | str | SimpleITK.Image | np.ndarray
 Progress = Callable[[str, int, int], None]
 """Hears of each stage's name, and of how many of its steps are done."""
 
-CANCEL_POLL_S = 0.1
 _STATE: dict[str, Any] = {}
 """The encoder and embeddings stay warm from one call to the next, as they do in the background process."""
 
@@ -241,8 +240,7 @@ def _segmentation(given: AnnotationLike, geometry: Geometry) -> Segmentation:
 def _voxels(image: SimpleITK.Image) -> tuple[np.ndarray, Geometry]:
     if image.GetDimension() != 3:
         raise BadInputError(f"The image has {image.GetDimension()} dimensions.", "Give an image of three.")
-    geometry = Geometry(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
-    return SimpleITK.GetArrayFromImage(image), geometry
+    return SimpleITK.GetArrayFromImage(image), geometry_of(image)
 
 
 def _model(given: Model | Path | str) -> Model:
@@ -346,19 +344,9 @@ def _in_background(
 def _wait(
     client: WorkerClient, request: str, progress: Progress | None, cancel: threading.Event | None
 ) -> dict[str, Any]:
-    listen, is_cancelled = _listener(progress), False
-    while True:
-        if cancel is not None and cancel.is_set() and not is_cancelled:
-            client.cancel(request)
-            is_cancelled = True
-        for event in client.poll(CANCEL_POLL_S):
-            if event.get("id") != request:
-                continue
-            if event["type"] == "error":
-                raise error_of(event)
-            if event["type"] == "result":
-                return dict(event["report"])
-            listen(event["type"], event)
+    listen = _listener(progress)
+    wishes = cancel or threading.Event()
+    return report_of(follow(client, request, lambda event: listen(event["type"], event), wishes.is_set))
 
 
 def _written(path: Path, report: Mapping[str, Any], geometry: Geometry) -> Segmentation:

@@ -20,23 +20,6 @@ from FewShotSAMLib.core.errors import BadInputError, CancelledError
 from FewShotSAMLib.worker.failures import BUG_HINT, as_known_error
 from FewShotSAMLib.worker.logs import write_traceback
 
-# Each in a module of its own, imported when it is needed: the commands differ much in what they import.
-COMMANDS = {
-    "propagate": "run:propagate",
-    "apply": "apply:apply",
-    "cohort": "cohort:cohort",
-    "demo": "run:demo",
-    "benchmark": "benchmark:benchmark",
-    "models list": "models:list_models",
-    "models download": "models:download",
-    "models verify": "models:verify",
-    "cache info": "cache:info",
-    "cache clear": "cache:clear",
-    "doctor": "doctor:doctor",
-    "inspect": "inspect:inspect",
-    "web": "web:web",
-}
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
@@ -77,8 +60,9 @@ def _check_is_named(options: argparse.Namespace) -> None:
             raise BadInputError(f"The argument {name} is empty.", "Check the variable that it came from.")
 
 
-def _command(name: str) -> Callable[[argparse.Namespace], int]:
-    module, _, function = COMMANDS[name].partition(":")
+def _command(place: str) -> Callable[[argparse.Namespace], int]:
+    """Each is in a module of its own, imported when it is needed: the commands differ much in what they import."""
+    module, _, function = place.partition(":")
     command: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(f"{__name__}.{module}"), function)
     return command
 

@@ -16,6 +16,7 @@ from FewShotSAMLib.cli.run import (
     interrupts,
     job_parameters,
     run_and_tell,
+    say,
     write_report,
 )
 from FewShotSAMLib.cli.summary import summary_lines
@@ -39,19 +40,15 @@ def apply(options: argparse.Namespace) -> int:
     _check(rows, options)
     with _Display(rows, options) as display:
         _run(rows, options, display)
-    if options.json not in (None, "-"):
-        write_report(display.reports, Path(options.json))
-    if not options.quiet:
-        _say(f"{len(volumes) - len(display.exit_codes)} of {len(volumes)} volumes were segmented.", options)
+    write_report(display.reports, options)
+    say(f"{len(volumes) - len(display.exit_codes)} of {len(volumes)} volumes were segmented.", options)
     return display.exit_codes[0] if display.exit_codes else 0
 
 
 def _run(rows: Sequence[Row], options: argparse.Namespace, display: _Display) -> None:
     """The volumes one after the other; one that fails is told and stops no other."""
-    common, folder = (
-        job_parameters(argparse.Namespace(**{**vars(options), "volume": None, "output": None})),
-        _folder(options),
-    )
+    folder = _folder(options)
+    common = job_parameters(argparse.Namespace(**{**vars(options), "volume": None, "output": None}))
     tasks = [
         Task(row, {**row.parameters(common), "output": str(row.output(folder))}, number)
         for number, row in enumerate(rows)
@@ -88,8 +85,7 @@ class _Display:
         """An event of a volume under way."""
         if task is not self._task:
             self._task, self._display = task, ProgressDisplay(self._options.quiet)
-            if not self._options.quiet:
-                _say(f"Volume {task.number + 1} of {self._total}: {task.row.volume}", self._options)
+            say(f"Volume {task.number + 1} of {self._total}: {task.row.volume}", self._options)
             self._display.__enter__()
         event_listener(self._options, self._display)(event)
 
@@ -101,8 +97,7 @@ class _Display:
             raise error
         if error is None:
             self.reports.append(dict(done.event["report"]))
-            if not self._options.quiet:
-                _say("\n".join(summary_lines(self.reports[-1], self._display.warnings)), self._options)
+            say("\n".join(summary_lines(self.reports[-1], self._display.warnings)), self._options)
             return
         named = str(error) if str(volume) in error.message else f"{volume}: {error}"
         print(" ".join(f"error: {named}".split()), file=sys.stderr)
@@ -150,7 +145,3 @@ def _check(rows: Sequence[Row], options: argparse.Namespace) -> None:
 def _taken(rows: Iterable[Row], outputs: Iterable[Path]) -> Mapping[Path, str]:
     inputs = {path: name for row in rows for name, path in row.inputs.items()}
     return {**inputs, **dict.fromkeys(outputs, "output")}
-
-
-def _say(text: str, options: argparse.Namespace) -> None:
-    print(text, file=sys.stderr if options.json == "-" else sys.stdout)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 import time
@@ -25,10 +24,10 @@ from FewShotSAMLib.benchmark.rows import Row, RowFile, is_done
 from FewShotSAMLib.benchmark.runner import missing, run_plan
 from FewShotSAMLib.benchmark.tasks import read_tasks
 from FewShotSAMLib.cli.progress import ProgressDisplay
+from FewShotSAMLib.cli.run import print_json, report_path, say, write_report
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError, MemoryShortageError
-from FewShotSAMLib.core.files import atomic_path, check_writable
+from FewShotSAMLib.core.files import check_writable
 from FewShotSAMLib.sam.registry import get_spec
-from FewShotSAMLib.worker.protocol import encode
 
 EXIT_CODES = {error.kind: error.exit_code for error in (BadInputError, MemoryShortageError, CancelledError)}
 
@@ -47,19 +46,15 @@ def benchmark(options: argparse.Namespace) -> int:
         raise BadInputError(f"{folder} cannot be made a folder ({error.strerror}).", "Choose another one.") from error
     rows = RowFile(folder)
     check_writable(rows.path)
-    report_file = None if options.json in (None, "-") else Path(options.json)
-    if report_file is not None:
+    if (report_file := report_path(options)) is not None:
         check_writable(report_file)
     with rows.locked(), _stoppable(), ProgressDisplay(options.quiet) as display:
         for text in long_training(missing(plan, rows, options.recompute)):
             display.show({"type": "warning", "message": text})
         own = run_plan(plan, rows, options.jobs, _Reporter(options, display).show, options.recompute)
         results = _write(latest(rows.read(), own), folder, plan.left_out)
-    if report_file is not None:
-        with atomic_path(report_file) as partial:
-            partial.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    if not options.quiet:
-        print("\n".join(_summary(results, folder)), file=sys.stderr if options.json == "-" else sys.stdout)
+    write_report(results, options, indent=1)
+    say("\n".join(_summary(results, folder)), options)
     return _exit_code(own)
 
 
@@ -81,8 +76,7 @@ class _Reporter:
         progress["eta_s"] = round(pace * (total - done), 1)
         if self._json:
             for event in ({"type": "row", **row}, progress):
-                sys.stdout.write(encode(event).decode("ascii"))
-            sys.stdout.flush()
+                print_json(event)
         source = f"{row['source']} to " if row.get("source") else ""
         what = f"{source}{row['task']}, k = {row['k']}, {title_of(row)}"
         if not is_done(row):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +10,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from FewShotSAMLib.cli.progress import RowsDisplay
-from FewShotSAMLib.cli.run import check_report, interrupts, job_parameters, write_report
+from FewShotSAMLib.cli.run import check_report, interrupts, job_parameters, print_json, say, write_report
 from FewShotSAMLib.cohort.find import read_plan
-from FewShotSAMLib.cohort.jobs import Backend, Done, Task, check_model
+from FewShotSAMLib.cohort.jobs import Backend, Done, check_model
 from FewShotSAMLib.cohort.plan import Wanted, check_rows
 from FewShotSAMLib.cohort.pool import Pool, Seat
 from FewShotSAMLib.cohort.ray_pool import RayPool
@@ -22,7 +21,6 @@ from FewShotSAMLib.cohort.state import Places
 from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.options import AUTO, AUTOMATIC_ENCODER, COHORT, JOBS, option, options_of
 from FewShotSAMLib.worker.client import WorkerClient
-from FewShotSAMLib.worker.protocol import Event, encode
 
 _OF_ROWS = frozenset(each.name for each in options_of(COHORT) if set(each.commands) & set(JOBS)) - {"model", "models"}
 """Options that are handed on to the rows' jobs."""
@@ -74,24 +72,21 @@ def _run(work: Cohort, options: argparse.Namespace) -> int:
         def done(ended: Done) -> None:
             display.row_done(ended.task.row.name, ended.error)
             if options.json == "-":
-                sys.stdout.write(encode({**ended.event, "row": ended.task.row.name}).decode("ascii"))
-                sys.stdout.flush()
+                print_json({**ended.event, "row": ended.task.row.name})
 
         if work.missing:
             with interrupts() as received:
                 backend = _backend(work, options)
                 try:
-                    stopped = work.run(backend, _ignore, done, lambda: len(received))
+                    stopped = work.run(backend, done, lambda: len(received))
                 finally:
                     backend.close()
     try:
         entries = work.write_tables()
     except BadInputError as error:
         raise (stopped or error) from None  # a full disk is why both happened
-    if options.json not in (None, "-"):
-        write_report([vars(entry) for entry in entries], Path(options.json))
-    if not options.quiet:
-        _say(work, there, options)
+    write_report([vars(entry) for entry in entries], options)
+    say(_summary(work, there), options)
     if stopped is not None:
         raise stopped
     failed = (work.failures[row.name] for row in work.rows if row.name in work.failures)
@@ -119,16 +114,11 @@ def _backend(work: Cohort, options: argparse.Namespace) -> Backend:
         raise
 
 
-def _ignore(task: Task, event: Event) -> None:
-    """Nobody follows the stages of single rows."""
-
-
-def _say(work: Cohort, there: int, options: argparse.Namespace) -> None:
-    stream = sys.stderr if options.json == "-" else sys.stdout
+def _summary(work: Cohort, there: int) -> str:
     now, failed = len(work.reports) - there, len(work.failures)
     left = len(work.rows) - there - now - failed
     parts = [f"{now} of {len(work.rows)} volumes were segmented"]
     parts += [f"{there} were there"] if there else []
     parts += [f"{failed} failed"] if failed else []
     parts += [f"{left} are left"] if left else []
-    print(f"{', '.join(parts)}.\nTable: {work.places.table}\nPage:  {work.places.page}", file=stream)
+    return f"{', '.join(parts)}.\nTable: {work.places.table}\nPage:  {work.places.page}"

@@ -152,7 +152,7 @@ def _models() -> list[Finding]:
     return [
         Finding(
             f"model {entry.spec.name}",
-            f"{entry.state} {entry.path or ''}",
+            f"{entry.state} {entry.path}",
             "Delete the file and download it again." if entry.state == "wrong size" else "",
         )
         for entry in entries

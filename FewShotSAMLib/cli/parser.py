@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from FewShotSAMLib import __version__
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.methods.registry import METHODS
-from FewShotSAMLib.option_kinds import read_slices
+from FewShotSAMLib.option_kinds import INTEGER, Kind, read_slices
 from FewShotSAMLib.options import (
     APPLY,
     CLI,
@@ -78,6 +78,18 @@ variable FEWSHOTSAM_WEB_SECRET. From another computer, best through a tunnel: ss
 {EXIT_CODES}"""
 
 
+_JOBS = (
+    (PROPAGATE, "segment a volume from a few painted slices", PROPAGATE_EXAMPLES, "run:propagate"),
+    (APPLY, "segment other volumes with a few-shot model", APPLY_EXAMPLES, ""),
+    (
+        COHORT,
+        "segment many volumes, on this computer or on a Ray cluster, and say which results to look at first",
+        COHORT_EXAMPLES,
+        "",
+    ),
+)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose complaint is one line."""
 
@@ -88,7 +100,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser() -> Parser:
-    """The parser of everything; the parsed options say in `command` which command was given."""
+    """The parser of everything; the parsed options say in `command` what runs the one that was given."""
     parser = Parser(
         prog="fewshotsam",
         description="Paint a few slices of a CT or MR volume, get the whole volume segmented.",
@@ -97,26 +109,26 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"fewshotsam {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    _add_propagate(commands)
-    _add_apply(commands)
-    _add_cohort(commands)
+    for command, *described in _JOBS:
+        _add_options(_add_command(commands, command, *described), command)
     _add_models(commands)
     _add_cache(commands)
-    inspect = _add_command(commands, "inspect", "inspect", "say what is understood of a volume, annotation or model")
+    inspect = _add_command(commands, "inspect", "say what is understood of a volume, annotation or model")
     inspect.add_argument("file", metavar="FILE", help="volume, DICOM folder, annotation or few-shot model")
     inspect.add_argument("--json", action="store_true", help="the same as JSON, on stdout")
-    demo = _add_command(commands, "demo", "demo", "run the whole thing on a made-up CT volume")
+    demo = _add_command(commands, "demo", "run the whole thing on a made-up CT volume", function="run:demo")
     demo.add_argument("-o", "--output", default="demo-output", metavar="FOLDER", help="(default: %(default)s)")
     _add_quiet(demo)
     _add_benchmark(commands)
     _add_web(commands)
-    _add_command(commands, "doctor", "doctor", "say what is installed and what is missing; exit code 1 if anything is")
+    _add_command(commands, "doctor", "say what is installed and what is missing; exit code 1 if anything is")
     return parser
 
 
 def _add_command(
-    commands: argparse._SubParsersAction[Parser], name: str, command: str, summary: str, epilog: str = ""
+    commands: argparse._SubParsersAction[Parser], name: str, summary: str, epilog: str = "", function: str = ""
 ) -> Parser:
+    """function: what runs it, as "module:function" within `cli`, unless both are called as the command."""
     parser = commands.add_parser(
         name,
         help=summary,
@@ -125,23 +137,8 @@ def _add_command(
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(command=command)
+    parser.set_defaults(command=function or f"{name}:{name}")
     return parser
-
-
-def _add_propagate(commands: argparse._SubParsersAction[Parser]) -> None:
-    summary = "segment a volume from a few painted slices"
-    _add_options(_add_command(commands, PROPAGATE, PROPAGATE, summary, PROPAGATE_EXAMPLES), PROPAGATE)
-
-
-def _add_apply(commands: argparse._SubParsersAction[Parser]) -> None:
-    summary = "segment other volumes with a few-shot model"
-    _add_options(_add_command(commands, APPLY, APPLY, summary, APPLY_EXAMPLES), APPLY)
-
-
-def _add_cohort(commands: argparse._SubParsersAction[Parser]) -> None:
-    summary = "segment many volumes, on this computer or on a Ray cluster, and say which results to look at first"
-    _add_options(_add_command(commands, COHORT, COHORT, summary, COHORT_EXAMPLES), COHORT)
 
 
 def _add_options(parser: Parser, command: str) -> None:
@@ -210,20 +207,29 @@ def _add_quiet(group: argparse._ActionsContainer) -> None:
 def _add_models(commands: argparse._SubParsersAction[Parser]) -> None:
     parser = commands.add_parser("models", help="list, download and check the encoders' files", allow_abbrev=False)
     actions = parser.add_subparsers(metavar="list|download|verify", required=True)
-    _add_command(actions, "list", "models list", "list the encoders, their size, licence and whether they are here")
-    download = _add_command(actions, "download", "models download", "download an encoder's file; asks first")
+    _add_command(
+        actions,
+        "list",
+        "list the encoders, their size, licence and whether they are here",
+        function="models:list_models",
+    )
+    download = _add_command(actions, "download", "download an encoder's file; asks first", function="models:download")
     download.add_argument("name", metavar="NAME", help="see “fewshotsam models list”")
     download.add_argument("-y", "--yes", action="store_true", help="do not ask (for scripts)")
     summary = "compare files with their published SHA-256"
-    verify = _add_command(actions, "verify", "models verify", summary)
+    verify = _add_command(actions, "verify", summary, function="models:verify")
     verify.add_argument("name", metavar="NAME", nargs="?", help="(default: every file that is here)")
 
 
 def _add_cache(commands: argparse._SubParsersAction[Parser]) -> None:
     parser = commands.add_parser("cache", help="show or clear the cache of encoded slices", allow_abbrev=False)
     actions = parser.add_subparsers(metavar="info|clear", required=True)
-    _add_command(actions, "info", "cache info", "say where the cache is, what it holds and how much room it takes")
-    clear = _add_command(actions, "clear", "cache clear", "remove all encoded slices; they are made again when needed")
+    _add_command(
+        actions, "info", "say where the cache is, what it holds and how much room it takes", function="cache:info"
+    )
+    clear = _add_command(
+        actions, "clear", "remove all encoded slices; they are made again when needed", function="cache:clear"
+    )
     for action in actions.choices.values():
         action.add_argument("--cache", metavar="FOLDER", help="another cache folder than the usual one")
     _add_quiet(clear)
@@ -231,7 +237,7 @@ def _add_cache(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def _add_benchmark(commands: argparse._SubParsersAction[Parser]) -> None:
     summary = "measure methods against each other on labelled volumes"
-    parser = _add_command(commands, "benchmark", "benchmark", summary, BENCHMARK_EXAMPLES)
+    parser = _add_command(commands, "benchmark", summary, BENCHMARK_EXAMPLES)
     parser.add_argument("--tasks", metavar="FILE", help="TOML file of tasks; see docs/benchmark.md")
     parser.add_argument("--data", metavar="FOLDER", help="where its paths begin (default: the tasks file's folder)")
     parser.add_argument("--only", metavar="NAME", nargs="+", help="these tasks only")
@@ -255,17 +261,17 @@ def _add_benchmark(commands: argparse._SubParsersAction[Parser]) -> None:
     kind.add_argument("--no-ends", action="store_true", help="declare no slice empty: ends are to be found")
     parser.add_argument(
         "--painted-here",
-        type=_count,
+        type=_whole(0),
         metavar="N",
         default=0,
         help="with --across: paint N slices of the volume that is segmented, too (default: 0)",
     )
     parser.add_argument("--encoders", type=_names, metavar="A,B", default=["tiny"], help="(default: tiny)")
     parser.add_argument("--k", type=_painted, metavar="3,5", default=[1, 3, 5, 7], help="(default: 1,3,5,7)")
-    parser.add_argument("--seed", type=_count, metavar="N", default=0, help="(default: 0)")
+    parser.add_argument("--seed", type=_whole(0), metavar="N", default=0, help="(default: 0)")
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="rows, tables and figures")
     parser.add_argument("--keep-segmentations", action="store_true", help="keep every result as a .seg.nrrd there, too")
-    parser.add_argument("--jobs", type=_processes, metavar="N", default=1, help="rows at once (default: 1)")
+    parser.add_argument("--jobs", type=_whole(1), metavar="N", default=1, help="rows at once (default: 1)")
     parser.add_argument("--recompute", action="store_true", help="compute the rows that are there already again")
     parser.add_argument("--figure-only", action="store_true", help="write tables and figures again from the rows there")
     for name in ("device", "precision"):
@@ -281,11 +287,12 @@ def _add_benchmark(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def _add_web(commands: argparse._SubParsersAction[Parser]) -> None:
     summary = "paint and propagate in a browser, on this computer or from another one"
-    parser = _add_command(commands, "web", "web", summary, WEB_NOTES)
+    parser = _add_command(commands, "web", summary, WEB_NOTES)
     add = parser.add_argument
     add("volume", metavar="VOLUME", nargs="?", help="NRRD, NIfTI, MHA or a DICOM folder")
     add("--data", metavar="FOLDER", help="volumes to choose from, and where results are saved")
-    add("--port", type=_port, metavar="N", default=8765, help="0: any that is free (default: %(default)s)")
+    port = _whole(0, 65535, "a port")
+    add("--port", type=port, metavar="N", default=8765, help="0: any that is free (default: %(default)s)")
     add("--host", metavar="ADDRESS", default="127.0.0.1", help="0.0.0.0: reachable from other computers")
     add("--python", metavar="FILE", help="the Python that has torch (default: this one, or that of .venv)")
     add("--no-browser", action="store_true", help="open no browser, print the address only")
@@ -325,26 +332,6 @@ def _painted(text: str) -> list[int]:
     return numbers
 
 
-def _processes(text: str) -> int:
-    return int(_number(text, int, 1, "a whole number from 1 up"))
-
-
-def _port(text: str) -> int:
-    number = int(_number(text, int, 0, "a port from 0 to 65535"))
-    if number > 65535:
-        raise argparse.ArgumentTypeError(f"“{text}” is not a port from 0 to 65535")
-    return number
-
-
-def _number(text: str, convert: Callable[[str], float], least: float, words: str) -> float:
-    try:
-        value = convert(text)
-    except ValueError:
-        value = float("nan")
-    if not least <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"“{text}” is not {words}")
-    return value
-
-
-def _count(text: str) -> int:
-    return int(_number(text, int, 0, "a whole number from 0 up"))
+def _whole(least: int, most: int | None = None, words: str = INTEGER.words) -> Callable[[str], Any]:
+    """Reads a whole number within these bounds."""
+    return _reader(Option("", Kind(words, INTEGER.check, int), "", least=least, most=most))

@@ -17,7 +17,7 @@ from FewShotSAMLib.cli.summary import summary_lines
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path, check_writable
 from FewShotSAMLib.options import OPTIONS, PATH, PATHS, option
-from FewShotSAMLib.worker.client import WorkerClient, error_of, follow
+from FewShotSAMLib.worker.client import WorkerClient, follow, report_of
 from FewShotSAMLib.worker.protocol import Event, encode
 
 PATH_NAMES = frozenset(each.name for each in OPTIONS if each.kind in (PATH, PATHS))
@@ -51,21 +51,35 @@ def run_and_tell(command: str, options: argparse.Namespace) -> int:
     """Run the job that the options describe, and say how it went."""
     parameters = job_parameters(options)
     check_report(options, _files_of(parameters))
-    if options.json not in (None, "-"):
-        parameters["report"] = str(Path(options.json).absolute())
+    if (report_file := report_path(options)) is not None:
+        parameters["report"] = str(report_file.absolute())
     with ProgressDisplay(options.quiet) as display:
         report = run_job(command, parameters, event_listener(options, display))
-    if not options.quiet:
-        stream = sys.stderr if options.json == "-" else sys.stdout
-        print("\n".join(summary_lines(report, display.warnings)), file=stream)
+    say("\n".join(summary_lines(report, display.warnings)), options)
     return 0
+
+
+def say(text: str, options: argparse.Namespace) -> None:
+    """Print what somebody who is not to be spared it reads; on stderr where JSON goes to stdout."""
+    if not options.quiet:
+        print(text, file=sys.stderr if options.json == "-" else sys.stdout)
+
+
+def print_json(event: Event) -> None:
+    """Write an event to stdout, one JSON object a line."""
+    sys.stdout.write(encode(event).decode("ascii"))
+    sys.stdout.flush()
+
+
+def report_path(options: argparse.Namespace) -> Path | None:
+    """The file that a report is to be written to, None for none."""
+    return None if options.json in (None, "-") else Path(options.json)
 
 
 def check_report(options: argparse.Namespace, taken: Mapping[Path, str]) -> None:
     """Raise BadInputError where the report that is asked for cannot be written, or would overwrite one of these."""
-    if options.json in (None, "-"):
+    if (report := report_path(options)) is None:
         return
-    report = Path(options.json)
     check_writable(report)
     others = {path.resolve(): name for path, name in taken.items()}
     if report.resolve() in others:
@@ -75,10 +89,11 @@ def check_report(options: argparse.Namespace, taken: Mapping[Path, str]) -> None
         raise BadInputError(f"The report {report} is no .json file.", "Let its name end in .json.")
 
 
-def write_report(report: Any, path: Path) -> None:
-    """Write a report as JSON, whole or not at all."""
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def write_report(report: Any, options: argparse.Namespace, indent: int = 2) -> None:
+    """Write a report as JSON, whole or not at all, where one is asked for."""
+    if (path := report_path(options)) is not None:
+        with atomic_path(path) as partial:
+            partial.write_text(json.dumps(report, indent=indent, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def event_listener(options: argparse.Namespace, display: ProgressDisplay) -> Callable[[Event], None]:
@@ -86,8 +101,7 @@ def event_listener(options: argparse.Namespace, display: ProgressDisplay) -> Cal
 
     def listen(event: Event) -> None:
         if options.json == "-":
-            sys.stdout.write(encode(event).decode("ascii"))
-            sys.stdout.flush()
+            print_json(event)
         display.show(event)
 
     return listen
@@ -123,9 +137,7 @@ def run_job(command: str, parameters: Mapping[str, Any], listen: Callable[[Event
     """
     with interrupts() as received, WorkerClient() as client:
         event = follow(client, client.request(command, parameters), listen, lambda: len(received))
-    if event["type"] == "error":
-        raise error_of(event)
-    return dict(event["report"])
+    return report_of(event)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 
 from FewShotSAMLib.cohort.jobs import Done, Interrupts, Listen, Task, compute
 from FewShotSAMLib.options import AUTO
-from FewShotSAMLib.worker.client import WorkerClient, error_of
+from FewShotSAMLib.worker.client import WorkerClient, report_of
 from FewShotSAMLib.worker.protocol import Event
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
@@ -89,9 +89,7 @@ class Pool:
         """A pool as large as the computer allows for volumes with files of these sizes, one for each row. `first` is a
         background process to begin with, which looks at the computer. Raises FewShotSAMError where it cannot."""
         event, _ = compute(first, "inspect", {}, lambda event: None, lambda: 0)
-        if event["type"] == "error":
-            raise error_of(event)
-        machine = {**event["report"], "encoder": encoder}
+        machine = {**report_of(event), "encoder": encoder}
         return cls(seats(machine, processes, threads, device, max(sizes))[: len(sizes)], first, python)
 
     def run(self, tasks: Iterator[Task], listen: Listen, interrupts: Interrupts, alone: bool = False) -> Iterator[Done]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from FewShotSAMLib.cohort.jobs import Done, Interrupts, Listen, Task, compute
 from FewShotSAMLib.cohort.pool import Seat
-from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.errors import BadInputError, reason_of
 from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.worker.client import WORKER_ARGUMENTS, WorkerClient, WorkerDiedError
 from FewShotSAMLib.worker.protocol import Event, error_event
@@ -58,18 +58,14 @@ class RayPool:
             raise BadInputError(
                 "The package ray is not installed.", hint("install-packages", extra="cohort")
             ) from error
-        self._ray, self._processes, self._threads, self._arguments = (
-            ray,
-            processes,
-            threads,
-            list(arguments or WORKER_ARGUMENTS),
-        )
+        self._ray, self._processes, self._threads = ray, processes, threads
+        self._arguments = list(arguments or WORKER_ARGUMENTS)
         self._actors: list[tuple[Any, int]] = []
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise BadInputError(
-                f"There is no Ray cluster at “{address}” ({' '.join(str(error).split())[:200]}).",
+                f"There is no Ray cluster at “{address}” ({reason_of(error, 200)}).",
                 "Start one with “ray start --head”, or omit --ray.",
             ) from error
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from FewShotSAMLib.cohort.jobs import Backend, Done, Interrupts, Listen, Task
+from FewShotSAMLib.cohort.jobs import Backend, Done, Interrupts, Task
 from FewShotSAMLib.cohort.page import write_page
 from FewShotSAMLib.cohort.plan import Row
 from FewShotSAMLib.cohort.state import DONE, OTHER, Places, check_others, key_of, look
@@ -59,16 +59,14 @@ class Cohort:
             check_others(others, places)
         return cohort
 
-    def run(
-        self, backend: Backend, listen: Listen, on_done: Callable[[Done], None], interrupts: Interrupts
-    ) -> FewShotSAMError | None:
+    def run(self, backend: Backend, on_done: Callable[[Done], None], interrupts: Interrupts) -> FewShotSAMError | None:
         """Compute what is missing; on_done hears of each row that ended for good. Returns why it stopped before the
         end: None, the user's wish, or a full disk."""
         again: list[Task] = []
         for attempt, tasks in ((1, self.missing), (2, again)):
             stopped: list[FewShotSAMError] = []
             left = self._while_room(iter(tasks), stopped)
-            for done in backend.run(left, listen, interrupts, alone=attempt == 2):
+            for done in backend.run(left, lambda task, event: None, interrupts, alone=attempt == 2):
                 error = done.error
                 if isinstance(error, CancelledError):
                     continue

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ _HAPPENS_TO_BE = frozenset(
 """Parameters that do not tell results apart: where it was computed and, as contents count, where files lie."""
 _IN_PARTS = (".nhdr", ".mhd", ".hdr", ".img")
 """Formats whose voxels lie in a file beside."""
-_CHUNK = 1 << 20
 _PIECE, _PIECES = 4096, 8
 
 
@@ -148,11 +147,8 @@ def _escaped(stem: str) -> str:
 @cache
 def _digest_of(path: Path, *known: int) -> str:
     """known: all that the system tells of the file."""
-    digest = hashlib.blake2b(digest_size=16)
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=16)).hexdigest()
 
 
 def _digest(path: Path) -> Any:

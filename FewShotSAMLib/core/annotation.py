@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.geometry import Geometry, slices_of
 from FewShotSAMLib.core.painted_axis import AXIS_NAMES, check_one_axis, find_painted_axis
 from FewShotSAMLib.core.segment import Segmentation
 
@@ -174,7 +174,7 @@ def annotate(
         raise BadInputError("The annotation holds no painted voxel.", "Paint the structure on a few slices.")
     axis, warnings = _decide_axis(occupied, axis, segmentation.geometry, chosen=painted_slices is not None)
     empty = _indices(empty_slices, axis, segmentation.geometry, "empty")
-    labelled = _labelled_slices(occupied, axis)
+    labelled: set[int] = {*slices_of(occupied, axis).tolist()}
     if painted_slices is not None:
         wanted = _indices(painted_slices, axis, segmentation.geometry, "painted")
         empty = empty | (wanted - labelled)
@@ -182,7 +182,7 @@ def annotate(
         warnings, labelled = warnings + more, labelled & (wanted | empty)
     if clash := sorted(labelled & empty):
         raise BadInputError(
-            f"Slices {_listed(clash)} along axis {axis} are declared empty but hold labels.",
+            f"Slices {listed(clash)} along axis {axis} are declared empty but hold labels.",
             "Take them from the empty slices or erase the labels.",
         )
     if not labelled:
@@ -203,8 +203,9 @@ def _absent(wanted: Mapping[str, Iterable[int]], segmentation: Segmentation, axi
         meant = next((each for each in (ids, names, values) if name in each), [])
         numbers = [number for number, each in enumerate(meant) if each == name]
         if not numbers:
-            listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-            raise BadInputError(f"There is no segment “{name}” to be without slices.", f"Choose one of: {listed}.")
+            raise BadInputError(
+                f"There is no segment “{name}” to be without slices.", f"Choose one of: {listed(names)}."
+            )
         for number in numbers:
             found[number] |= _indices(indices, axis, segmentation.geometry, "empty")
     return tuple(tuple(sorted(each)) for each in found) if any(found) else ()
@@ -217,7 +218,7 @@ def _check_absent(annotation: Annotation) -> None:
     ):
         if clash := [index for index in absent if annotation.shows(label, index)]:
             raise BadInputError(
-                f"Slices {_listed(clash)} are declared to hold none of “{segment.name}”, which is painted there.",
+                f"Slices {listed(clash)} are declared to hold none of “{segment.name}”, which is painted there.",
                 "Take them from its empty slices or erase it there.",
             )
 
@@ -244,17 +245,12 @@ def _decide_axis(occupied: np.ndarray, axis: int | None, geometry: Geometry, cho
     return (axis, []) if axis is not None else find_painted_axis(occupied, geometry.spacing_kji)
 
 
-def _labelled_slices(occupied: np.ndarray, axis: int) -> set[int]:
-    others = tuple(other for other in range(3) if other != axis)
-    return {int(index) for index in np.flatnonzero(occupied.any(axis=others))}
-
-
 def _indices(indices: Iterable[int], axis: int, geometry: Geometry, what: str) -> set[int]:
     numbers = {int(index) for index in indices}
     last = geometry.shape[axis] - 1
     if beyond := sorted(index for index in numbers if not 0 <= index <= last):
         raise BadInputError(
-            f"There is no slice {_listed(beyond)} along axis {axis} ({AXIS_NAMES[axis]}).",
+            f"There is no slice {listed(beyond)} along axis {axis} ({AXIS_NAMES[axis]}).",
             f"Give {what} slices from 0 to {last}.",
         )
     return numbers
@@ -274,9 +270,9 @@ def _keep(
     ]
 
 
-def _listed(indices: list[int], most: int = 8) -> str:
-    text = ", ".join(str(index) for index in indices[:most])
-    return text + (", ..." if len(indices) > most else "")
+def listed(items: Sequence[object], most: int = 8) -> str:
+    """The first of them, with commas between."""
+    return ", ".join(map(str, items[:most])) + (", ..." if len(items) > most else "")
 
 
 def _next_to(index: int, known: tuple[int, ...]) -> tuple[int, ...]:

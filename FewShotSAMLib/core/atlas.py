@@ -17,7 +17,8 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from scipy import ndimage
 
-from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.geometry import Geometry, slices_of
+from FewShotSAMLib.core.image_io import geometry_of, itk_image
 from FewShotSAMLib.core.intensity import Normalisation
 
 MARGIN_MM = 30.0
@@ -66,15 +67,15 @@ class Atlas:
             return None
         box = _around(classes > 0, [MARGIN_MM / mm for mm in geometry.spacing_kji])
         cut, labels = (
-            sitk.RegionOfInterest(_image(part, geometry), *_corner_and_size(box)) for part in (grey, classes)
+            sitk.RegionOfInterest(itk_image(part, geometry), *_corner_and_size(box)) for part in (grey, classes)
         )
         grid = _coarser(cut, MOST_VOXELS)
         kept = sitk.Resample(cut, grid, sitk.Transform(), sitk.sitkLinear)
         found = sitk.Resample(labels, grid, sitk.Transform(), sitk.sitkNearestNeighbor)
-        low, high = _body(_image(grey, geometry))
+        low, high = _body(itk_image(grey, geometry))
         place = (_centre(kept) - low) / np.maximum(high - low, 1.0)
         return cls(
-            sitk.GetArrayFromImage(kept), sitk.GetArrayFromImage(found), _geometry_of(kept), tuple(place.tolist())
+            sitk.GetArrayFromImage(kept), sitk.GetArrayFromImage(found), geometry_of(kept), tuple(place.tolist())
         )
 
 
@@ -136,17 +137,17 @@ def transfer(
 
     progress(done, total) is called several times a second, and may raise to stop.
     """
-    told, volume = _Progress(progress), _image(grey, geometry)
-    affine = _affine(_unit(_image(atlas.grey, atlas.geometry)), volume, atlas.place, told)
+    told, volume = _Progress(progress), itk_image(grey, geometry)
+    affine = _affine(_unit(itk_image(atlas.grey, atlas.geometry)), volume, atlas.place, told)
     back = affine.GetInverse()
-    moved = sitk.Resample(_image((atlas.classes > 0).astype(np.uint8), atlas.geometry), volume, back)
+    moved = sitk.Resample(itk_image((atlas.classes > 0).astype(np.uint8), atlas.geometry), volume, back)
     inside = sitk.GetArrayViewFromImage(moved) > 0
     if not inside.any():
         return Transferred(np.zeros((count, *grey.shape), np.uint8), -1.0)
     box = _around(inside, [MARGIN_MM / 2 / mm for mm in geometry.spacing_kji])
     grid = _coarser(sitk.RegionOfInterest(volume, *_corner_and_size(box)), MOST_DEFORMED)
     fixed = _unit(sitk.Resample(volume, grid))
-    moving = _unit(sitk.Resample(_image(atlas.grey, atlas.geometry), grid, back))
+    moving = _unit(sitk.Resample(itk_image(atlas.grey, atlas.geometry), grid, back))
     moving = sitk.Cast(sitk.HistogramMatching(moving, fixed, 256, 15, False), sitk.sitkFloat32)
     bend = _demons(fixed, moving, told)
     whole = sitk.CompositeTransform([back, bend])
@@ -261,7 +262,7 @@ def _field_on(field: sitk.Image, grid: sitk.Image) -> sitk.Image:
 
 
 def _found(atlas: Atlas, whole: sitk.Transform, grid: sitk.Image) -> np.ndarray:
-    every = _image((atlas.classes > 0).astype(np.uint8), atlas.geometry)
+    every = itk_image((atlas.classes > 0).astype(np.uint8), atlas.geometry)
     return sitk.GetArrayFromImage(sitk.Resample(every, grid, whole, sitk.sitkNearestNeighbor)) > 0
 
 
@@ -269,7 +270,7 @@ def _there(
     geometry: Geometry, values: np.ndarray, whole: sitk.Transform, grid: sitk.Image, volume: sitk.Image
 ) -> np.ndarray:
     """Values 0 to 255 of an atlas on the volume's grid, uint8."""
-    there = sitk.Resample(_image(values.astype(np.float32), geometry), grid, whole, sitk.sitkLinear, 0.0)
+    there = sitk.Resample(itk_image(values.astype(np.float32), geometry), grid, whole, sitk.sitkLinear, 0.0)
     found = sitk.GetArrayFromImage(sitk.Resample(there, volume, sitk.Transform(), sitk.sitkLinear, 0.0))
     return np.rint(found).astype(np.uint8)
 
@@ -284,18 +285,6 @@ def _correlation(first: sitk.Image, second: sitk.Image, labels: np.ndarray) -> f
     return float(np.corrcoef(ours, theirs)[0, 1])
 
 
-def _image(array: np.ndarray, geometry: Geometry) -> sitk.Image:
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array))
-    image.SetSpacing(geometry.spacing)
-    image.SetOrigin(geometry.origin)
-    image.SetDirection(geometry.direction)
-    return image
-
-
-def _geometry_of(image: sitk.Image) -> Geometry:
-    return Geometry(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
-
-
 def _unit(image: sitk.Image) -> sitk.Image:
     return sitk.Cast(sitk.Cast(image, sitk.sitkFloat32) / 255.0, sitk.sitkFloat32)
 
@@ -304,7 +293,7 @@ def _around(mask: np.ndarray, margins: list[float]) -> list[tuple[int, int]]:
     """First and end index along (k, j, i) of a mask's box with margins in voxels."""
     box = []
     for axis, margin in enumerate(margins):
-        held = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        held = slices_of(mask, axis)
         box.append((max(0, int(held[0] - margin)), min(mask.shape[axis], int(held[-1] + margin) + 1)))
     return box
 

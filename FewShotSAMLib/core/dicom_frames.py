@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import SimpleITK
 
-from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.errors import BadInputError, reason_of
 from FewShotSAMLib.core.files import shown_name
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.packages import import_package
@@ -354,8 +354,7 @@ def _decoded_by_gdcm(dataset: Any) -> np.ndarray:
 
 def unreadable(path: Path, error: Exception) -> BadInputError:
     """The error for a DICOM file that pydicom cannot make sense of."""
-    why = " ".join(str(error).split())[:160] or type(error).__name__
-    what = f"it is damaged or truncated, or its compression is not known ({why})"
+    what = f"it is damaged or truncated, or its compression is not known ({reason_of(error)})"
     return BadInputError(
         f"The DICOM file {shown_name(path)} cannot be read: {what}.", "Export the series again, uncompressed."
     )

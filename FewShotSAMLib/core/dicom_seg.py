@@ -23,7 +23,7 @@ from FewShotSAMLib.core.dicom_frames import (
     sop_class,
     unreadable,
 )
-from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.errors import BadInputError, reason_of
 from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.core.geometry import SLIGHT, Geometry
 from FewShotSAMLib.core.packages import import_package
@@ -275,8 +275,7 @@ def _dataset(segmentation: Segmentation, held: Sequence[Segment], source: Sequen
                 specific_character_set="ISO_IR 192",
             )
         except (AttributeError, TypeError, ValueError, KeyError) as error:
-            why = " ".join(str(error).split())[:160]
-            message = f"This series lacks what a DICOM segmentation needs, or has it wrong ({why})."
+            message = f"This series lacks what a DICOM segmentation needs, or has it wrong ({reason_of(error)})."
             raise BadInputError(message, _AS_NRRD) from error
 
 

@@ -46,6 +46,11 @@ class CancelledError(FewShotSAMError):
     exit_code = 4
 
 
+def reason_of(error: Exception, most: int = 160) -> str:
+    """What another library says of an error, on one line of at most so many characters."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
 def is_memory_limited() -> bool:
     """Whether processes may have so much memory only (ulimit -v): libraries crash where they are refused more."""
     try:

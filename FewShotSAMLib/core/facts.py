@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from FewShotSAMLib.core.annotation import Annotation, annotate
+from FewShotSAMLib.core.annotation import Annotation, annotate, listed
 from FewShotSAMLib.core.dicom import Step, no_step
 from FewShotSAMLib.core.dicom_frames import LABEL_MAP, SEGMENTATION, read_header, sop_class
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.file_kind import DICOM, NRRD, file_kind
-from FewShotSAMLib.core.geometry import SLIGHT, Geometry
+from FewShotSAMLib.core.geometry import SLIGHT, Geometry, slices_of
 from FewShotSAMLib.core.image_io import read_image
 from FewShotSAMLib.core.intensity import PRESETS, is_ct, parse_normalisation
 from FewShotSAMLib.core.painted_axis import AXIS_NAMES
@@ -34,12 +34,9 @@ def file_facts(path: Path | str, step: Step = no_step) -> Facts:
     Raises BadInputError where it cannot be read, as the jobs do.
     """
     path = Path(path)
-    if _is_segmentation(path):
-        return segmentation_facts(read_segmentation(path), path.name)
-    volume = read_volume(path, step)
-    if _looks_like_labels(volume):
-        return segmentation_facts(read_segmentation(path), path.name)
-    return volume_facts(volume)
+    if not _is_segmentation(path) and not _looks_like_labels(volume := read_volume(path, step)):
+        return volume_facts(volume)
+    return segmentation_facts(read_segmentation(path), path.name)
 
 
 def volume_facts(volume: Volume) -> Facts:
@@ -214,14 +211,12 @@ def _unknown_slices(annotation: Annotation) -> dict[tuple[str, int], list[int]]:
 def _segment_facts(segmentation: Segmentation, number: int, axis: int | None) -> Facts:
     segment = segmentation.segments[number]
     mask = segmentation.mask(segment)
-    others = tuple(other for other in range(3) if other != axis)
-    held = [] if axis is None else [int(index) for index in np.flatnonzero(mask.any(axis=others))]
     return {
         "name": segment.name,
         "label_value": segment.label_value,
         "color": list(segment.color),
         "voxels": int(np.count_nonzero(mask)),
-        "painted_slices": held,
+        "painted_slices": [] if axis is None else slices_of(mask, axis).tolist(),
     }
 
 
@@ -233,5 +228,4 @@ def _ranges(numbers: list[int]) -> str:
             parts[-1][1] = number
         else:
             parts.append([number, number])
-    text = ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in parts[:12])
-    return text + (", ..." if len(parts) > 12 else "")
+    return listed([f"{first}" if first == last else f"{first}-{last}" for first, last in parts], 12)

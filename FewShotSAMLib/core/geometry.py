@@ -189,6 +189,11 @@ class Geometry:
         return np.linalg.solve(other.index_to_physical(), self.index_to_physical())
 
 
+def slices_of(mask: np.ndarray, axis: int) -> np.ndarray:
+    """Indices of the slices along an axis that hold any voxel of a mask (K, J, I)."""
+    return np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+
+
 def perpendicular(geometry: Geometry, path: Path) -> tuple[Geometry, list[str]]:
     """The grid with the nearest perpendicular axes, and a warning that says how far voxels moved.
 

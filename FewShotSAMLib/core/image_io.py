@@ -23,16 +23,9 @@ from FewShotSAMLib.core.file_kind import (
 from FewShotSAMLib.core.file_kind import itk_reader as itk_reader_of
 from FewShotSAMLib.core.files import atomic_path, cannot_write, check_writable, compound_suffix, plain_name
 from FewShotSAMLib.core.geometry import SLIGHT, Geometry
-from FewShotSAMLib.core.integrity import (
-    check_meta_image,
-    check_nrrd,
-    check_written,
-    finished_list,
-)
+from FewShotSAMLib.core.integrity import check_meta_image, check_nrrd, check_written, finished_list
 from FewShotSAMLib.core.nifti import read_mgh, read_nifti, write_nifti
 from FewShotSAMLib.core.stored import MODALITY_KEY, StoredImage, modality_of, no_spacing_warning, too_many_dimensions
-
-__all__ = ["FORMATS_HINT", "WRITABLE_SUFFIXES", "StoredImage", "check_image_output", "read_image", "write_image"]
 
 WRITABLE_SUFFIXES = (".nrrd", ".nii", ".nii.gz", ".mha")
 _NIFTI_SUFFIXES = (".nii", ".nii.gz")
@@ -65,10 +58,10 @@ def read_image(path: Path) -> StoredImage:
     image = _read_list(whole) if whole else _read_with_itk(path, itk_reader_of(path, kind))
     if has_no_spacing(path):
         _check_pages(path, image)
-        warnings = [no_spacing_warning(path, _geometry_of(image).spacing)]
+        warnings = [no_spacing_warning(path, geometry_of(image).spacing)]
     metadata = _metadata(image)
     modality = modality_of(metadata.get(MODALITY_KEY))
-    return StoredImage(_pixels(image, path), _geometry_of(image), metadata, tuple(warnings), modality)
+    return StoredImage(_pixels(image, path), geometry_of(image), metadata, tuple(warnings), modality)
 
 
 def _read_with_itk(path: Path, io: str) -> SimpleITK.Image:
@@ -117,7 +110,7 @@ def _pixels(image: SimpleITK.Image, path: Path) -> np.ndarray:
     return voxels if image.GetDimension() == 3 else voxels[np.newaxis]
 
 
-def _geometry_of(image: SimpleITK.Image) -> Geometry:
+def geometry_of(image: SimpleITK.Image) -> Geometry:
     """Geometry of a 2D or 3D image; a 2D one becomes a slice 1 mm thick."""
     if image.GetDimension() == 3:
         return Geometry(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
@@ -125,6 +118,15 @@ def _geometry_of(image: SimpleITK.Image) -> Geometry:
     direction[:2, :2] = np.reshape(image.GetDirection(), (2, 2))
     (width, height), (x, y), (left, top) = image.GetSize(), image.GetSpacing(), image.GetOrigin()
     return Geometry((width, height, 1), (x, y, 1.0), (left, top, 0.0), tuple(direction.ravel().tolist()))
+
+
+def itk_image(voxels: np.ndarray, geometry: Geometry) -> SimpleITK.Image:
+    """An array (K, J, I) as SimpleITK has it, with its place in the patient."""
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(voxels))
+    image.SetSpacing(geometry.spacing)
+    image.SetOrigin(geometry.origin)
+    image.SetDirection(geometry.direction)
+    return image
 
 
 def write_image(voxels: np.ndarray, geometry: Geometry, path: Path, modality: str = "") -> None:
@@ -147,12 +149,9 @@ def write_image(voxels: np.ndarray, geometry: Geometry, path: Path, modality: st
 
 
 def _write_with_itk(voxels: np.ndarray, geometry: Geometry, path: Path, modality: str) -> None:
-    image = SimpleITK.GetImageFromArray(voxels)
+    image = itk_image(voxels, geometry)
     if modality:
         image.SetMetaData(MODALITY_KEY, modality)
-    image.SetSpacing(geometry.spacing)
-    image.SetOrigin(geometry.origin)
-    image.SetDirection(geometry.direction)
     writer = SimpleITK.ImageFileWriter()
     writer.SetUseCompression(compound_suffix(path) != ".nii")
     writer.SetCompressionLevel(1)  # label maps shrink as well at the fastest level

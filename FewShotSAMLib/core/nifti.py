@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.errors import BadInputError, reason_of
 from FewShotSAMLib.core.file_kind import GZIP, PAIR_ENDS
 from FewShotSAMLib.core.files import compound_suffix
 from FewShotSAMLib.core.geometry import Forms, Geometry, corners_of, perpendicular
@@ -49,7 +49,7 @@ def read_nifti(path: Path) -> StoredImage:
         offset = _offset(header, header_path == data_path)
         content = _data(data_path, offset, math.prod(shape) * dtype.itemsize)
     except (EOFError, OSError, zlib.error, ValueError, KeyError, OverflowError) as error:
-        raise BadInputError(f"{path} is damaged or truncated ({_why(error)}).", _COPY) from error
+        raise BadInputError(f"{path} is damaged or truncated ({reason_of(error, 120)}).", _COPY) from error
     voxels = _scaled(_voxels(content, shape, dtype, path), header)
     geometry, warnings = _geometry(header, (shape[0], shape[1], shape[2]), path)
     return StoredImage(voxels, geometry, {}, tuple(warnings))
@@ -67,7 +67,8 @@ def read_mgh(path: Path) -> StoredImage:
         matrix = np.asarray(image.affine, dtype=np.float64)
     except Exception as error:
         raise BadInputError(
-            f"{path} is no whole FreeSurfer volume (.mgz): {_why(error)}.", "Convert it: mri_convert FILE out.nii.gz."
+            f"{path} is no whole FreeSurfer volume (.mgz): {reason_of(error, 120)}.",
+            "Convert it: mri_convert FILE out.nii.gz.",
         ) from error
     if voxels.ndim != 3:
         raise BadInputError(
@@ -293,7 +294,3 @@ def _disagreement(sform: np.ndarray, qform: np.ndarray, geometry: Geometry, used
         f"{path.name} says twice where its voxels lie, up to {apart:.3g} mm apart; its {used} was taken, as in 3D "
         "Slicer. A result saved as NIfTI carries both, so that it lies on the volume in every program."
     ]
-
-
-def _why(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__

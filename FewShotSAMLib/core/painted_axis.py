@@ -7,6 +7,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.geometry import slices_of
 
 AXIS_NAMES = ("k", "j", "i")
 _CLEAR = 0.5  # a number at most half as large as another is clearly smaller
@@ -63,7 +64,7 @@ def check_one_axis(occupied: np.ndarray) -> None:
 def _cropped(occupied: np.ndarray) -> np.ndarray:
     spans = []
     for axis in range(3):
-        labelled = np.flatnonzero(occupied.any(axis=tuple(other for other in range(3) if other != axis)))
+        labelled = slices_of(occupied, axis)
         spans.append(slice(int(labelled[0]), int(labelled[-1]) + 1))
     return occupied[tuple(spans)]
 

@@ -5,16 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from FewShotSAMLib.core.geometry import slices_of
 from FewShotSAMLib.core.segmentation import Segmentation
 
 INSET = 0.05
 """Share of a structure's extent by which the first and the last painted slice lie inside it."""
-
-
-def slices_of(mask: np.ndarray, axis: int) -> np.ndarray:
-    """Indices of the slices along the axis that hold any voxel of the mask (K, J, I)."""
-    others = tuple(other for other in range(3) if other != axis)
-    return np.flatnonzero(mask.any(axis=others))
 
 
 def slices_to_paint(mask: np.ndarray, axis: int, count: int) -> list[int]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from FewShotSAMLib.core.annotation import Annotation
+from FewShotSAMLib.core.annotation import Annotation, listed
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.core.segment import Segmentation
@@ -117,13 +117,13 @@ def paint_warnings(painted: Sequence[int], segments: Sequence[Paint]) -> list[st
             "this is a finished segmentation, choose a few of these slices to learn from."
         )
     warnings += [
-        f"“{each.name}” is much smaller on slice {_listed(each.odd)} than on the painted slices beside it. If it "
+        f"“{each.name}” is much smaller on slice {listed(each.odd, 5)} than on the painted slices beside it. If it "
         "is not painted completely there, complete it, or leave that slice out of those to learn from."
         for each in segments
         if each.odd
     ]
     return warnings + [
-        f"“{each.name}” is not painted on slice {_listed(each.sought)}, where others are, and is looked for "
+        f"“{each.name}” is not painted on slice {listed(each.sought, 5)}, where others are, and is looked for "
         f"there. Where there is none of it, declare the slice empty of “{each.name}”."
         for each in segments
         if each.sought
@@ -149,7 +149,3 @@ def _check_unlabelled(segmentation: Segmentation) -> None:
     labelled = sum(int(np.count_nonzero(plane.any(axis=0))) for plane in np.moveaxis(segmentation.layers, 1, 0))
     if is_everywhere(labelled, segmentation.layers[0].size):
         raise everywhere()
-
-
-def _listed(slices: Sequence[int], most: int = 5) -> str:
-    return ", ".join(map(str, slices[:most])) + (", ..." if len(slices) > most else "")

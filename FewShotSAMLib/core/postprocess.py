@@ -27,14 +27,9 @@ def largest_island(mask: np.ndarray) -> np.ndarray:
     return np.asarray(islands == sizes.argmax())
 
 
-def fill_holes(mask: np.ndarray, axis: int | None = None) -> np.ndarray:
-    """The mask without holes: cavities closed on all sides in 3D, or, with an axis, in each slice along it."""
-    if axis is None:
-        return ndimage.binary_fill_holes(mask)
-    filled = np.zeros(mask.shape, bool)
-    for target, plane in zip(np.moveaxis(filled, axis, 0), np.moveaxis(mask, axis, 0), strict=True):
-        target[...] = ndimage.binary_fill_holes(plane)
-    return filled
+def fill_holes(mask: np.ndarray) -> np.ndarray:
+    """The mask without holes: cavities closed on all sides in 3D."""
+    return np.asarray(ndimage.binary_fill_holes(mask))
 
 
 def smooth(

@@ -1,7 +1,7 @@
 """Segments and segmentations as they are in memory, whatever file they come from."""
 
 import colorsys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,6 +93,11 @@ class Segmentation:
 def default_color(number: int) -> tuple[float, float, float]:
     """A colour for segment 0, 1, 2 ...; hues follow the golden ratio, so that neighbours differ most."""
     return colorsys.hsv_to_rgb((0.03 + number * 0.618034) % 1.0, (0.65, 0.45, 0.85)[number % 3], 0.9)
+
+
+def hex_color(color: Iterable[float]) -> str:
+    """A colour of three numbers from 0 to 1 as #rrggbb."""
+    return "#" + bytes(round(255 * min(max(part, 0.0), 1.0)) for part in color).hex()
 
 
 def segments_of_labels(values: Sequence[int]) -> tuple[Segment, ...]:

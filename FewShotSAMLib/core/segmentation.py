@@ -13,13 +13,7 @@ from FewShotSAMLib.core.file_kind import DICOM, file_kind, head_of
 from FewShotSAMLib.core.files import check_name, check_writable, compound_suffix
 from FewShotSAMLib.core.geometry import SAME_TOLERANCE, SLIGHT, Geometry
 from FewShotSAMLib.core.image_io import WRITABLE_SUFFIXES, check_grid, check_suffix, read_image, write_image
-from FewShotSAMLib.core.segment import (
-    LARGEST_LABEL,
-    Segment,
-    Segmentation,
-    no_paint,
-    segments_of_labels,
-)
+from FewShotSAMLib.core.segment import LARGEST_LABEL, Segment, Segmentation, no_paint, segments_of_labels
 from FewShotSAMLib.core.slicer_nrrd import has_segments, parse_fields, parse_segments, write_seg_nrrd
 
 __all__ = [

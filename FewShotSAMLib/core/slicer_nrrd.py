@@ -6,7 +6,7 @@ Fields as in Slicer's vtkMRMLSegmentationStorageNode; file format: https://teem.
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path
+from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.segment import Segment, Segmentation, default_color
 
 _SEGMENT_KEY = re.compile(r"Segment(\d+)_")
@@ -75,9 +76,13 @@ def write_seg_nrrd(segmentation: Segmentation, path: Path) -> None:
     zlib works without Python's global lock, and no copy larger than a slice is made.
     """
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        stream.write(_header(segmentation).encode("utf-8", "surrogateescape"))
+        layers = segmentation.layers
+        components = (len(layers), "list") if len(layers) > 1 else None
+        kind = _TYPES[layers.dtype.itemsize]
+        header = nrrd_header(kind, segmentation.geometry, "gzip", components, _fields(segmentation))
+        stream.write(header.encode("utf-8", "surrogateescape"))
         compressor = zlib.compressobj(_FASTEST, zlib.DEFLATED, _GZIP_WINDOW)
-        for plane in _planes(segmentation.layers):
+        for plane in _planes(layers):
             stream.write(compressor.compress(plane))
         stream.write(compressor.flush())
 
@@ -106,22 +111,29 @@ def _parse_tags(text: str) -> dict[str, str]:
     return dict(entry.split(":", 1) for entry in text.split("|") if ":" in entry)
 
 
-def _header(segmentation: Segmentation) -> str:
-    layers, geometry = segmentation.layers, segmentation.geometry
-    has_list = len(layers) > 1
+def nrrd_header(
+    kind: str,
+    geometry: Geometry,
+    encoding: str,
+    components: tuple[int, str] | None,
+    pairs: Iterable[tuple[str, str]] = (),
+) -> str:
+    """The header of a NRRD file of little-endian voxels of this kind. components: how many a voxel has and what they
+    are called, None for one; pairs: further keys and values."""
+    count, inner = components or ("", "")
     columns = geometry.index_to_physical()[:3, :3].T
     lines = [
         "NRRD0004",
-        f"type: {_TYPES[layers.dtype.itemsize]}",
-        f"dimension: {4 if has_list else 3}",
+        f"type: {kind}",
+        f"dimension: {3 if components is None else 4}",
         "space: left-posterior-superior",
-        f"sizes: {f'{len(layers)} ' * has_list}{' '.join(map(str, geometry.size))}",
-        f"space directions: {'none ' * has_list}{' '.join(map(_vector, columns))}",
-        f"kinds: {'list ' * has_list}domain domain domain",
+        f"sizes: {' '.join(map(str, (count, *geometry.size))).lstrip()}",
+        f"space directions: {'' if components is None else 'none '}{' '.join(map(_vector, columns))}",
+        f"kinds: {f'{inner} domain domain domain'.lstrip()}",
         "endian: little",
-        "encoding: gzip",
+        f"encoding: {encoding}",
         f"space origin: {_vector(geometry.origin)}",
-        *(f"{key}:={_escaped(value)}" for key, value in _fields(segmentation)),
+        *(f"{key}:={_escaped(value)}" for key, value in pairs),
     ]
     return "\n".join(lines) + "\n\n"
 

@@ -13,7 +13,8 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.file_kind import DICOM, file_kind
 from FewShotSAMLib.core.files import check_name, compound_suffix
 from FewShotSAMLib.core.geometry import Geometry
-from FewShotSAMLib.core.image_io import StoredImage, read_image
+from FewShotSAMLib.core.image_io import read_image
+from FewShotSAMLib.core.stored import StoredImage
 
 _NO_RGB = ("HSV-color", "XYZ-color", "3-normal", "covariant-vector", "point", "quaternion")
 

@@ -155,11 +155,7 @@ class SliceEmbeddings:
 
         def complete() -> None:
             shown = self.shown(index)
-            self._encode(
-                store,
-                store.missing(wanted),
-                lambda copy: self.framed(self._copy(shown, index, copy + 1)),
-            )
+            self._encode(store, store.missing(wanted), lambda copy: self.framed(self._copy(shown, index, copy + 1)))
 
         complete()
         return self._read(store, wanted, complete)

@@ -134,7 +134,7 @@ def encoder_estimate(
         "title": spec.title,
         "licence": spec.licence,
         "download_bytes": spec.size_bytes if spec.is_downloaded else 0,
-        "present": not spec.is_downloaded or is_downloaded(spec),
+        "present": is_downloaded(spec),
         "start_seconds": START_S,
         "paces": {name: asdict(pace) for name, pace in all_paces.items()},
         "memory_bytes": _WEIGHTS_AND_TORCH + 2 * spec.size_bytes + each,

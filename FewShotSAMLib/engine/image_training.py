@@ -16,7 +16,7 @@ from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.fine_tune import CLEAN_SHARE, Draw, draw_views
 from FewShotSAMLib.engine.synthesise import PairMaker
 from FewShotSAMLib.engine.volume_run import VolumeRun
-from FewShotSAMLib.methods.augmentation import SliceAugmentation
+from FewShotSAMLib.methods.augmentation import SliceAugmentation, below
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.interface import Exemplar, Schedule, Training
 from FewShotSAMLib.methods.synthesis import LabelledSlice
@@ -141,7 +141,7 @@ def mixed_draw(real: Sequence[Exemplar], synthesised: Sequence[Exemplar], real_v
     """Batches of views of `real_views` real exemplars and one synthesised pair."""
 
     def draw(generator: torch.Generator) -> list[Exemplar]:
-        return [*draw_views(real, real_views, generator), synthesised[_below(len(synthesised), generator)]]
+        return [*draw_views(real, real_views, generator), synthesised[below(len(synthesised), generator)]]
 
     return draw
 
@@ -157,7 +157,7 @@ def encoding_draw(
         classes = np.ascontiguousarray(embeddings.framing.cut(annotation.classes(index)))
         if float(torch.rand((), generator=generator)) < CLEAN_SHARE:
             return embeddings.image(index), classes
-        copy, grey = 1 + _below(MANY, generator), embeddings.shown(index)
+        copy, grey = 1 + below(MANY, generator), embeddings.shown(index)
         grey, classes = SliceAugmentation(index, copy).apply(grey, classes, embeddings.framing.aspect)
         return embeddings.framed(grey), classes
 
@@ -166,7 +166,7 @@ def encoding_draw(
         indices = [annotation.exemplars[position] for position in chosen[: real_views if maker else IMAGES_PER_STEP]]
         views = [(index, *real(index, generator)) for index in indices]
         if maker is not None:
-            pair = maker.pair(_below(MANY, generator))
+            pair = maker.pair(below(MANY, generator))
             views.append((SYNTHESISED, embeddings.framed(pair.grey), pair.classes))
         return [
             replace(
@@ -239,10 +239,6 @@ def _exemplar(
     """An exemplar for methods that use no tokens."""
     target, weight = embeddings.framing.target(classes, class_count)
     return Exemplar(index, 0, embedding, target.half(), weight.half(), torch.empty(0))
-
-
-def _below(count: int, generator: torch.Generator) -> int:
-    return int(torch.randint(count, (), generator=generator))
 
 
 def _duration(seconds: float) -> str:

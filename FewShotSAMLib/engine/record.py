@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from FewShotSAMLib.core.files import cannot_write
+from FewShotSAMLib.core.geometry import slices_of
 from FewShotSAMLib.core.image_io import write_picture
 from FewShotSAMLib.core.plain_json import sealed
 from FewShotSAMLib.core.thumbnail import lay_over, samples
@@ -43,7 +44,7 @@ def files_beside(
 def shown_slices(done: Segmented, report: Mapping[str, Any]) -> list[int]:
     """The middle slice of what was found, and those least sure, each once."""
     axis = done.run.axis
-    found = np.flatnonzero(done.prediction.classes.any(axis=tuple(other for other in range(3) if other != axis)))
+    found = slices_of(done.prediction.classes, axis)
     middle = int(found[len(found) // 2]) if len(found) else done.run.volume.geometry.shape[axis] // 2
     unsure = report["next_slices"]
     return list(dict.fromkeys([middle, *unsure[:LEAST_SURE]]))

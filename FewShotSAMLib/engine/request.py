@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import check_name
@@ -28,14 +28,32 @@ class ComputeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PropagateOptions:
+class Options:
+    """How a volume is segmented, whatever by. range: first and last slice to predict; None for all."""
+
+    command: ClassVar[str]
+    range: tuple[int, int] | None = None
+    compute: ComputeOptions = field(default_factory=ComputeOptions)
+    post_processing: PostProcessing = field(default_factory=PostProcessing)
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
+        """The request that the JSON parameters describe; raises BadInputError for what cannot be."""
+        request: Self = _build(cls, parameters)
+        if isinstance(request, PropagateOptions):
+            _check_method(request)
+        return request
+
+
+@dataclass(frozen=True, kw_only=True)
+class PropagateOptions(Options):
     """How to learn from painted slices. Slice numbers are 0-based array indices along `axis`."""
 
+    command = PROPAGATE
     axis: int | None = None
     empty_slices: tuple[int, ...] = ()
     empty_of: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     painted_slices: tuple[int, ...] | None = None
-    range: tuple[int, int] | None = None
     method: str = DEFAULT_METHOD
     code_faithful: bool = False
     fresh_augmentation: bool = False
@@ -46,69 +64,53 @@ class PropagateOptions:
     contact_sheet: Path | None = None
     leave_out_image: bool = False
     correct: bool = False
-    compute: ComputeOptions = field(default_factory=ComputeOptions)
-    post_processing: PostProcessing = field(default_factory=PostProcessing)
-
-    @classmethod
-    def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
-        """The request that the JSON parameters describe; raises BadInputError for what cannot be."""
-        request: Self = _build(cls, PROPAGATE, parameters)
-        _check_method(request)
-        return request
 
 
 @dataclass(frozen=True, kw_only=True)
-class PropagateRequest(PropagateOptions):
-    """The same from files to files.
+class ApplyOptions(Options):
+    """How to apply a few-shot model to another volume."""
+
+    command = APPLY
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """A volume's file and those that a job writes.
 
     classes: a `.npy` for the result as one array (K, J, I) uint8, 0 background, 1 to C the segments in their order.
-    models: of earlier volumes, to be used beside what is painted. strip: a picture of some slices (.jpg). record: the
-    report (.json), with `made_of` in it. model_as_is: do not learn for the model's file what other volumes need.
+    strip: a picture of some slices (.jpg). record: the report (.json), with `made_of` in it.
     """
 
     volume: Path
-    annotation: Path
     output: Path
+    confidence: Path | None = None
+    classes: Path | None = None
+    strip: Path | None = None
+    record: Path | None = None
+    made_of: str = ""
+    report: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PropagateRequest(PropagateOptions, Files):
+    """The same from files to files.
+
+    models: of earlier volumes, to be used beside what is painted. model_as_is: do not learn for the model's file what
+    other volumes need.
+    """
+
+    annotation: Path
     warm_start: Path | None = None
     models: tuple[Path, ...] = ()
     save_model: Path | None = None
     model_as_is: bool = False
-    confidence: Path | None = None
-    classes: Path | None = None
-    strip: Path | None = None
-    record: Path | None = None
-    made_of: str = ""
-    report: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class ApplyOptions:
-    """How to apply a few-shot model to another volume."""
-
-    range: tuple[int, int] | None = None
-    compute: ComputeOptions = field(default_factory=ComputeOptions)
-    post_processing: PostProcessing = field(default_factory=PostProcessing)
-
-    @classmethod
-    def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
-        """The request that the JSON parameters describe; raises BadInputError for what cannot be."""
-        request: Self = _build(cls, APPLY, parameters)
-        return request
-
-
-@dataclass(frozen=True, kw_only=True)
-class ApplyRequest(ApplyOptions):
-    """The same from files to files; `classes`, `strip` and `record` as in `PropagateRequest`."""
+class ApplyRequest(ApplyOptions, Files):
+    """The same from files to files."""
 
     model: Path
-    volume: Path
-    output: Path
-    confidence: Path | None = None
-    classes: Path | None = None
-    strip: Path | None = None
-    record: Path | None = None
-    made_of: str = ""
-    report: Path | None = None
 
 
 def _check_method(request: PropagateOptions) -> None:
@@ -134,11 +136,11 @@ def _check_method(request: PropagateOptions) -> None:
         )
 
 
-def _build(cls: type[Any], command: str, parameters: Mapping[str, Any]) -> Any:
+def _build(cls: type[Options], parameters: Mapping[str, Any]) -> Any:
     """An instance of a request class; parameters that are null take their default."""
     groups = {"compute": ComputeOptions, "post_processing": PostProcessing}
     own = {entry.name for group in (cls, *groups.values()) for entry in fields(group)}
-    known = {option.name: option for option in options_of(command) if option.name in own}
+    known = {option.name: option for option in options_of(cls.command) if option.name in own}
     given = {name: value for name, value in parameters.items() if value is not None}
     if unknown := given.keys() - known.keys():
         raise BadInputError(f"Unknown parameter: {', '.join(sorted(unknown))}.", f"Known: {', '.join(sorted(known))}.")

@@ -7,6 +7,7 @@ import torch
 
 from FewShotSAMLib.core.annotation import IGNORE, Annotation
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
+from FewShotSAMLib.methods.augmentation import below
 from FewShotSAMLib.methods.synthesis import RECIPE, LabelledSlice, Synthesis, widened
 
 KNOWN_HOST_SHARE = 0.5
@@ -71,7 +72,7 @@ class PairMaker:
     def pair(self, number: int) -> LabelledSlice:
         """Pair `number`, from 0 up."""
         generator = torch.Generator().manual_seed((self._seed * 1_000_003 + number) % 2**63)
-        source = self._sources[_index(len(self._sources), generator)]
+        source = self._sources[below(len(self._sources), generator)]
         host = self._host(source, generator)
         synthesis = Synthesis(self._embeddings.framing.aspect, generator)
         return synthesis.pair(self.slice_at(source), self.slice_at(host))
@@ -81,7 +82,7 @@ class PairMaker:
         others = [index for index in range(self._count) if index not in self._known]
         take_known = float(torch.rand((), generator=generator)) < KNOWN_HOST_SHARE
         hosts = (known if take_known else others) or others or known or [source]
-        return hosts[_index(len(hosts), generator)]
+        return hosts[below(len(hosts), generator)]
 
     def _is_beyond(self, index: int) -> bool:
         """Whether an empty slice lies between this one and all painted ones."""
@@ -91,7 +92,3 @@ class PairMaker:
 
 def _shows_segment(classes: np.ndarray) -> bool:
     return bool(((classes > 0) & (classes != IGNORE)).any())
-
-
-def _index(count: int, generator: torch.Generator) -> int:
-    return int(torch.randint(count, (), generator=generator))

@@ -45,15 +45,23 @@ class SliceAugmentation:
         turn, scale, down, across, gamma, brightness, contrast = self._uniform(7)
         rows, columns = classes.shape
         grid = _grid(turn * MAX_ROTATION, math.exp(scale * MAX_LOG_SCALE), down, across, aspect, rows, columns)
-        planes = grey.movedim(-1, 0) if grey.ndim == 3 else grey[None]
-        moved = F.grid_sample(planes[None].float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
         shifted = torch.from_numpy(np.ascontiguousarray(classes)).float()[None, None] - IGNORE
         labels = F.grid_sample(shifted, grid, mode="nearest", padding_mode="zeros", align_corners=False) + IGNORE
-        image = moved[0].clamp(0, 1) ** math.exp(gamma * MAX_LOG_GAMMA)
+        image = sampled(grey, grid).clamp(0, 1) ** math.exp(gamma * MAX_LOG_GAMMA)
         image = (image - 0.5) * math.exp(contrast * MAX_LOG_CONTRAST) + 0.5 + brightness * MAX_BRIGHTNESS
-        image = image.clamp(0, 1)
-        turned = image.movedim(0, -1) if grey.ndim == 3 else image[0]
-        return turned, labels[0, 0].round().to(torch.uint8).numpy()
+        return image.clamp(0, 1), labels[0, 0].round().to(torch.uint8).numpy()
+
+
+def sampled(grey: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """A cut slice (rows, columns[, 3]) at the points of a sampling grid."""
+    planes = grey.movedim(-1, 0) if grey.ndim == 3 else grey[None]
+    moved = F.grid_sample(planes[None].float(), grid, "bilinear", "border", align_corners=False)[0]
+    return moved.movedim(0, -1) if grey.ndim == 3 else moved[0]
+
+
+def below(count: int, generator: torch.Generator) -> int:
+    """A random whole number from 0 up to the last before `count`."""
+    return int(torch.randint(count, (), generator=generator))
 
 
 def _grid(

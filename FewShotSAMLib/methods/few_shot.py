@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from FewShotSAMLib.methods.augmentation import below
 from FewShotSAMLib.methods.decoder import Prompts, TokenDecoder
 from FewShotSAMLib.methods.head import Head, HeadMethod
 from FewShotSAMLib.methods.interface import Exemplar, Method, Parts, State
@@ -94,7 +95,7 @@ class FewShotHead(Head):
             if token.label == label:
                 views[token.slice_index][token.copy].append(token.vector)
         choices = [[index for index in views if index != query] or list(views) for query in slices]
-        count = _random(1, max(len(choice) for choice in choices), generator)
+        count = 1 + below(max(len(choice) for choice in choices), generator)
         drawn = []
         for choice in choices:
             order = torch.randperm(len(choice), generator=generator).tolist()
@@ -104,12 +105,8 @@ class FewShotHead(Head):
 
     def _view(self, label: int, copies: dict[int, list[Tensor]], generator: torch.Generator) -> Tensor:
         """Tokens of one exemplar, always equally many: those of a region with few cells are repeated."""
-        vectors = copies[list(copies)[_random(0, len(copies) - 1, generator)]]
+        vectors = copies[list(copies)[below(len(copies), generator)]]
         return torch.stack([vectors[i % len(vectors)] for i in range(self.settings.tokens_of(label))])
-
-
-def _random(low: int, high: int, generator: torch.Generator) -> int:
-    return int(torch.randint(low, high + 1, (), generator=generator))
 
 
 def tokens_of(exemplars: Sequence[Exemplar], settings: FewShotSettings) -> list[Token]:

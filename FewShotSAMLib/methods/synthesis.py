@@ -17,6 +17,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from FewShotSAMLib.core.annotation import IGNORE
+from FewShotSAMLib.methods.augmentation import below, sampled
 
 MAX_ROTATION = math.radians(40)
 SCALES = (0.5, 1.6)
@@ -75,7 +76,7 @@ class Synthesis:
         """(label, moved image, moved mask) of the segments to paste, in the order of pasting."""
         labels = [int(label) for label in np.unique(exemplar.classes) if label not in (0, IGNORE)]
         if self._uniform(0, 1) >= TOGETHER_SHARE:
-            labels = [labels[self._index(len(labels))]]
+            labels = [labels[below(len(labels), self._generator)]]
         order = torch.randperm(len(labels), generator=self._generator).tolist()
         shown = np.isin(exemplar.classes, labels)
         centre, target = _centre(shown), self._place(host)
@@ -90,7 +91,7 @@ class Synthesis:
             grid = self._grid(turn + own_turn, scale * own_scale, mirror, centre, place, shown.shape)
             mask = torch.from_numpy(exemplar.classes == labels[number]).float()
             moved_mask = F.grid_sample(mask[None, None], grid, "nearest", "zeros", align_corners=False)[0, 0] > 0.5
-            regions.append((labels[number], _sampled(exemplar.grey, grid), moved_mask))
+            regions.append((labels[number], sampled(exemplar.grey, grid), moved_mask))
         return regions
 
     def _place(self, host: LabelledSlice) -> tuple[float, float]:
@@ -98,7 +99,7 @@ class Synthesis:
         brightest = host.grey.amax(dim=-1) if host.grey.ndim == 3 else host.grey
         body = torch.nonzero(brightest > BODY_LEVEL)
         rows, columns = brightest.shape
-        row, column = body[self._index(len(body))].tolist() if len(body) else (rows / 2, columns / 2)
+        row, column = body[below(len(body), self._generator)].tolist() if len(body) else (rows / 2, columns / 2)
         return (2 * (column + 0.5) / columns - 1, 2 * (row + 0.5) / rows - 1)
 
     def _grid(
@@ -140,9 +141,6 @@ class Synthesis:
     def _log_uniform(self, low: float, high: float) -> float:
         return math.exp(self._uniform(math.log(low), math.log(high)))
 
-    def _index(self, count: int) -> int:
-        return int(torch.randint(count, (), generator=self._generator))
-
 
 def widened(mask: np.ndarray) -> np.ndarray:
     """A mask (rows, columns) grown by the width of the rim."""
@@ -154,9 +152,3 @@ def _centre(mask: np.ndarray) -> tuple[float, float]:
     rows, columns = mask.shape
     row, column = (float(value) for value in ndimage.center_of_mass(mask))
     return (2 * (column + 0.5) / columns - 1, 2 * (row + 0.5) / rows - 1)
-
-
-def _sampled(grey: Tensor, grid: Tensor) -> Tensor:
-    planes = grey.movedim(-1, 0) if grey.ndim == 3 else grey[None]
-    moved = F.grid_sample(planes[None].float(), grid, "bilinear", "border", align_corners=False)[0]
-    return moved.movedim(0, -1) if grey.ndim == 3 else moved[0]

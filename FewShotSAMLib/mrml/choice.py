@@ -6,6 +6,7 @@ import numpy as np
 import slicer
 
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.mrml.nodes import nodesOf
 from FewShotSAMLib.mrml.places import segmentationToVolume
 from FewShotSAMLib.mrml.segments import sceneSegments
 from FewShotSAMLib.mrml.volumes import volumeGeometry
@@ -46,11 +47,6 @@ def temporaryIds(scene: slicer.vtkMRMLScene) -> list[str]:
     """The ids of the segmentations that nobody should choose."""
     nodes = nodesOf(scene, "vtkMRMLSegmentationNode")
     return [node.GetID() for node in nodes if node.GetAttribute(_TEMPORARY)]
-
-
-def nodesOf(scene: slicer.vtkMRMLScene, className: str) -> list[slicer.vtkMRMLNode]:
-    """All nodes of a class and its subclasses in their order."""
-    return [scene.GetNthNodeByClass(number, className) for number in range(scene.GetNumberOfNodesByClass(className))]
 
 
 def _isToPaintOn(node: slicer.vtkMRMLSegmentationNode) -> bool:

@@ -7,6 +7,8 @@ from typing import Protocol
 
 import slicer
 
+from FewShotSAMLib.mrml.nodes import nodesOf
+
 _OUR_NODE_TAG = "FewShotSAMCommit"  # one node of ours in the scene, never the panel's, which has the user's settings
 _OUR_UNDO_STATES = 10  # as many as Slicer's own editor keeps
 
@@ -135,7 +137,6 @@ class Editor:
     def _userNode(self, segmentation: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLSegmentEditorNode | None:
         if self._widget is not None and self._widgetShows(segmentation):
             return self._widget.mrmlSegmentEditorNode()
-        count = self._scene.GetNumberOfNodesByClass("vtkMRMLSegmentEditorNode")
-        nodes = [self._scene.GetNthNodeByClass(number, "vtkMRMLSegmentEditorNode") for number in range(count)]
+        nodes = nodesOf(self._scene, "vtkMRMLSegmentEditorNode")
         users = [each for each in nodes if each.GetSingletonTag() != _OUR_NODE_TAG]
         return next((each for each in users if each.GetSegmentationNode() is segmentation), None)

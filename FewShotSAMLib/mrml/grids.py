@@ -98,11 +98,11 @@ def imageOfArray(
     return image
 
 
-def emptyImage(geometry: Geometry, scalarType: int = vtk.VTK_UNSIGNED_CHAR) -> slicer.vtkOrientedImageData:
+def emptyImage(geometry: Geometry) -> slicer.vtkOrientedImageData:
     """A labelmap of zeros on all of a grid."""
     image = slicer.vtkOrientedImageData()
     image.SetImageToWorldMatrix(matrixOfArray(rasMatrix(geometry)))
     image.SetDimensions(*geometry.size)
-    image.AllocateScalars(scalarType, 1)
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
     image.GetPointData().GetScalars().Fill(0)
     return image

@@ -11,6 +11,11 @@ from FewShotSAMLib.core.errors import BadInputError
 ATTRIBUTE = "FewShotSAM"
 
 
+def nodesOf(scene: slicer.vtkMRMLScene, className: str) -> list[slicer.vtkMRMLNode]:
+    """All nodes of a class and its subclasses in their order."""
+    return [scene.GetNthNodeByClass(number, className) for number in range(scene.GetNumberOfNodesByClass(className))]
+
+
 def volumeNode(scene: slicer.vtkMRMLScene, volumeId: str) -> slicer.vtkMRMLVolumeNode:
     """The volume with this id; raises BadInputError where there is none."""
     node = scene.GetNodeByID(volumeId) if volumeId else None

@@ -9,7 +9,7 @@ import slicer
 
 from FewShotSAMLib.mrml.create import newSegmentationNode
 from FewShotSAMLib.mrml.grids import emptyImage, viewOfImage
-from FewShotSAMLib.mrml.segments import LABELMAP
+from FewShotSAMLib.mrml.segments import newSegment
 from FewShotSAMLib.mrml.surfaces import SURFACE, makeSurfaces
 from FewShotSAMLib.mrml.volumes import volumeGeometry
 from FewShotSAMLib.workflow.scene import SceneSegment
@@ -32,7 +32,8 @@ class SegmentationPreview:
         self._voxels = viewOfImage(self._image)
         self._node = newSegmentationNode(scene, volume, "FewShotSAM preview", isTemporary=True)
         for number, segment in enumerate(segments, start=1):
-            self._node.GetSegmentation().AddSegment(self._copyOf(segment, number), segment.id)
+            copy = newSegment(segment.name, segment.color, number, self._image)
+            self._node.GetSegmentation().AddSegment(copy, segment.id)
         self.set_opacity(_FIRST_OPACITY)
 
     @property
@@ -90,11 +91,3 @@ class SegmentationPreview:
             # The application takes the display with the node; taken out twice it would be an error in its log.
             if display is not None and self._scene.IsNodePresent(display):
                 self._scene.RemoveNode(display)
-
-    def _copyOf(self, segment: SceneSegment, number: int) -> slicer.vtkSegment:
-        copy = slicer.vtkSegment()
-        copy.SetName(segment.name)
-        copy.SetColor(*segment.color)
-        copy.SetLabelValue(number)
-        copy.AddRepresentation(LABELMAP, self._image)
-        return copy

@@ -37,6 +37,18 @@ def labelmapOf(node: slicer.vtkMRMLSegmentationNode, segmentId: str) -> slicer.v
     return None if isEmpty(image) else image
 
 
+def newSegment(
+    name: str, color: Sequence[float], labelValue: int, image: slicer.vtkOrientedImageData
+) -> slicer.vtkSegment:
+    """A segment of which `image` holds the voxels, by its label value."""
+    segment = slicer.vtkSegment()
+    segment.SetName(name)
+    segment.SetColor(*color)
+    segment.SetLabelValue(labelValue)
+    segment.AddRepresentation(LABELMAP, image)
+    return segment
+
+
 def sceneSegments(node: slicer.vtkMRMLSegmentationNode, geometry: Geometry, toVolume: np.ndarray) -> list[SceneSegment]:
     """All segments as parts of the grid `geometry` of a volume; toVolume: see `segmentationToVolume`.
 

@@ -9,7 +9,7 @@ import numpy as np
 import slicer
 
 from FewShotSAMLib.mrml.grids import imageOfArray, imageToRas, isEmpty, viewOfImage
-from FewShotSAMLib.mrml.segments import LABELMAP
+from FewShotSAMLib.mrml.segments import LABELMAP, newSegment
 
 SURFACE = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
 MOST_CELLS = 256
@@ -48,12 +48,11 @@ def makeSurfaces(segmentation: slicer.vtkSegmentation) -> None:
     ids = [segmentation.GetNthSegmentID(number) for number in range(segmentation.GetNumberOfSegments())]
     copies: dict[slicer.vtkOrientedImageData, slicer.vtkOrientedImageData] = {}
     for segmentId in ids:
-        segment, twin = segmentation.GetSegment(segmentId), slicer.vtkSegment()
+        segment = segmentation.GetSegment(segmentId)
         image = segment.GetRepresentation(LABELMAP)
         if image not in copies:
             copies[image] = forView(image)
-        twin.SetLabelValue(segment.GetLabelValue())
-        twin.AddRepresentation(LABELMAP, copies[image])
+        twin = newSegment(segment.GetName(), segment.GetColor(), segment.GetLabelValue(), copies[image])
         draft.AddSegment(twin, segmentId)
     if not draft.CreateRepresentation(SURFACE, True):
         return  # Slicer has said why

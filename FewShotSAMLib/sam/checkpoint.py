@@ -26,17 +26,7 @@ StateDict = dict[str, Tensor]
 
 _WRAPPERS = ("model", "state_dict")
 """Keys under which training scripts (MedSAM's among them) store the network beside the optimiser."""
-_UNREADABLE = (
-    RuntimeError,
-    ValueError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    TypeError,
-    EOFError,
-    OSError,
-    ImportError,
-)
+_UNREADABLE = (RuntimeError, ValueError, LookupError, AttributeError, TypeError, EOFError, OSError, ImportError)
 """What torch.load raises for files that are no checkpoint, besides UnpicklingError."""
 
 

@@ -19,7 +19,7 @@ import filelock
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.hints import hint
-from FewShotSAMLib.sam.model_files import model_folder, model_path, partial_path, sha256_of
+from FewShotSAMLib.sam.model_files import is_downloaded, model_folder, model_path, partial_path, sha256_of
 from FewShotSAMLib.sam.registry import EncoderSpec
 
 Progress = Callable[[int, int], None]
@@ -58,7 +58,7 @@ def download(
         raise _cannot_store(folder, error) from error
     path = model_path(spec, folder)
     with _sole_download(spec, folder):
-        if not (_has_size(path, spec.size_bytes) and sha256_of(path, check) == spec.sha256):
+        if not (is_downloaded(spec, folder) and sha256_of(path, check) == spec.sha256):
             _Download(spec, folder, progress or (lambda done, total: None), check or (lambda: None)).run()
     return path
 
@@ -237,10 +237,6 @@ class _Download:
             f"{self.spec.url} cannot be downloaded: {error}.{kept}",
             hint("check-internet", encoder=self.spec.name),
         )
-
-
-def _has_size(path: Path, size: int) -> bool:
-    return path.is_file() and path.stat().st_size == size
 
 
 @contextmanager

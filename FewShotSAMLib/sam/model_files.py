@@ -32,13 +32,12 @@ class ModelStatus:
     """What is known about one encoder's file without reading all of it.
 
     `state` is "built-in" (needs no file), "absent", "partial" (a broken download that can be resumed), "wrong size" or
-    "present"; `bytes_present` counts the bytes on disk.
+    "present".
     """
 
     spec: EncoderSpec
-    path: Path | None
+    path: Path
     state: str
-    bytes_present: int
 
 
 def data_folder() -> Path:
@@ -64,9 +63,9 @@ def partial_path(spec: EncoderSpec, folder: Path | None = None) -> Path:
     return model_path(spec, folder).with_name(spec.filename + ".part")
 
 
-def status(folder: Path | None = None) -> list[ModelStatus]:
+def status() -> list[ModelStatus]:
     """One line per encoder of the registry, by file sizes only; `verify` reads the files."""
-    return [_status_of(spec, folder) for spec in all_specs()]
+    return [_status_of(spec) for spec in all_specs()]
 
 
 def is_downloaded(spec: EncoderSpec, folder: Path | None = None) -> bool:
@@ -74,27 +73,26 @@ def is_downloaded(spec: EncoderSpec, folder: Path | None = None) -> bool:
     return _status_of(spec, folder).state in ("built-in", "present")
 
 
-def _status_of(spec: EncoderSpec, folder: Path | None) -> ModelStatus:
+def _status_of(spec: EncoderSpec, folder: Path | None = None) -> ModelStatus:
+    path = model_path(spec, folder)
     if not spec.is_downloaded:
-        return ModelStatus(spec, model_path(spec), "built-in", spec.size_bytes)
-    path, part = model_path(spec, folder), partial_path(spec, folder)
-    if path.is_file():
-        size = path.stat().st_size
-        return ModelStatus(spec, path, "present" if size == spec.size_bytes else "wrong size", size)
-    if part.is_file():
-        return ModelStatus(spec, path, "partial", part.stat().st_size)
-    return ModelStatus(spec, path, "absent", 0)
+        state = "built-in"
+    elif path.is_file():
+        state = "present" if path.stat().st_size == spec.size_bytes else "wrong size"
+    else:
+        state = "partial" if partial_path(spec, folder).is_file() else "absent"
+    return ModelStatus(spec, path, state)
 
 
-def verify(spec: EncoderSpec, folder: Path | None = None, check: Callable[[], None] | None = None) -> Path:
+def verify(spec: EncoderSpec) -> Path:
     """Read the encoder's file and compare it with the published SHA-256.
 
     Returns its path. Raises BadInputError where it is missing or differs.
     """
-    path = model_path(spec, folder)
+    path = model_path(spec)
     if not path.is_file():
         raise missing_model(spec, path)
-    check_published(spec, path, sha256_of(path, check))
+    check_published(spec, path, sha256_of(path))
     return path
 
 

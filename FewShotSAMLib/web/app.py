@@ -147,7 +147,7 @@ class WebApp:
         self.session.set_inputs(node.GetID(), segmentation.GetID())
         self.show(volume_name=volume.name, window_name="abdomen" if is_ct(volume) else "", is_unsaved=False)
         self.show(save_name=self.folder.free_name(volume.name), opacity=50, volume_file=name)
-        self.session.kept.set_source(name)
+        self.session.kept.source = name
         self.show(windows=[*PRESETS, "auto"] if is_ct(volume) else [])
         self.set_brush(FIRST_PLACE)
         self.messages.clear([INFO, WARNING, ERROR])

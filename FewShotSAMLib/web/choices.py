@@ -58,14 +58,13 @@ def _machine_choices(machine: Machine | None) -> Contents:
 
 
 def _cost(session: Session, count: int) -> Contents:
-    """One line; what memory is needed is told where it is short."""
+    """In one line."""
     is_known = session.target is not None and session.axis is not None
     work = session.work(count) if is_known else None
     cost = cost_of(session.machine, session.settings, work, bool(session.earlier))
     if cost is None:
         return {"text": "", "is_problem": False}
-    lines = [each for each in (cost.time, cost.memory if cost.memory.is_problem else None) if each is not None]
-    return {"text": " ".join(each.text for each in lines), "is_problem": cost.memory.is_problem}
+    return {"text": " ".join(each.text for each in cost.shown), "is_problem": cost.memory.is_problem}
 
 
 def change_setting(session: Session, name: str, value: Any) -> None:

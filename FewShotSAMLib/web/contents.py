@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from FewShotSAMLib.core.facts import Facts, facts_rows, facts_sentence
+from FewShotSAMLib.core.segment import hex_color
 from FewShotSAMLib.web.hints import BROWSER_WORDS
-from FewShotSAMLib.web.pictures import confidence_strip, hex_color
+from FewShotSAMLib.web.pictures import confidence_strip
 from FewShotSAMLib.workflow import INFO, Message, PaintedSlice, Progress, SceneSegment, Session
 from FewShotSAMLib.workflow.autosave import Leftover
+from FewShotSAMLib.workflow.painted_slices import not_painted_on
 
 MOST_MESSAGES = 4
 INFO_S = 7.0
@@ -60,14 +62,11 @@ def painted_rows(
 
 def absent_rows(painted: Sequence[PaintedSlice], index: int, segments: Iterable[SceneSegment]) -> list[Contents]:
     """The segments that are painted somewhere, but not on slice `index`, and whether it was declared to hold none."""
-    row = next((each for each in painted if each.index == index), PaintedSlice(index, ()))
-    somewhere = {one for each in painted for one in each.segment_ids}
-    if row.empty or len(somewhere) < 2:
-        return []
+    absent = not_painted_on(painted, index)
     return [
-        {"id": each.id, "name": each.name, "color": hex_color(each.color), "absent": each.id in row.absent_ids}
+        {"id": each.id, "name": each.name, "color": hex_color(each.color), "absent": absent[each.id]}
         for each in segments
-        if each.id in somewhere and each.id not in row.segment_ids
+        if each.id in absent
     ]
 
 
@@ -159,9 +158,11 @@ def changes(new: Mapping[str, Any], shown: Mapping[str, Any]) -> Contents:
 
 FIRST_STATE: Contents = {
     "state": "idle",
-    "busy": False,
-    "why_not": "",
     "next_slice": None,
+    "layout": "four",
+    "work_plane": "axial",
+    "brush_place": 40,
+    "opacity": 50,
     "review": {"strip": "", "summary": "", "earlier": [], "corrected": False, "count": 0},
     "progress": {"text": "", "percent": None, "left": "", "can_finish": False},
     "choices": {"methods": [], "encoders": [], "devices": []},
@@ -169,58 +170,21 @@ FIRST_STATE: Contents = {
         "method": "few-shot",
         "encoder": "auto",
         "device": "auto",
-        "largest_island": False,
-        "fill_holes": False,
-        "smooth_mm": 0,
         "plane": "",
-        "first": 0,
-        "last": 0,
-        "end": 0,
-        "is_limited": False,
-        "refusals": 0,
+        **dict.fromkeys(("largest_island", "fill_holes", "is_limited"), False),
+        **dict.fromkeys(("smooth_mm", "first", "last", "end", "refusals"), 0),
     },
-    "refusals": 0,
     "cost": {"text": "", "is_problem": False},
-    "models": [],
-    "earlier": [],
-    "has_model": False,
-    "model_name": "",
-    "doomed_model": "",
     "several": {"text": "", "is_running": False, "has_table": False},
-    "several_model": "",
-    "chosen_volumes": [],
-    "show_several": False,
     "facts": {"line": "", "rows": []},
-    "segments": [],
-    "active_segment": "",
-    "painted": [],
-    "absent": [],
-    "work_plane": "axial",
-    "work_slice": 0,
-    "can_mark_empty": False,
-    "tool": "",
-    "brush_place": 40,
-    "brush_mm": 0,
-    "can_undo": False,
-    "can_redo": False,
-    "opacity": 50,
-    "show_3d": False,
-    "layout": "four",
-    "windows": [],
-    "window_name": "",
-    "volume_name": "",
-    "volume_file": "",
-    "volumes": [],
-    "show_volumes": False,
-    "show_keys": False,
-    "is_unsaved": False,
-    "save_name": "",
-    "folder_name": "",
-    "messages": [],
-    "leftovers": [],
-    "doomed_open": "",
-    "doomed_save": "",
-    "free_name": "",
+    **dict.fromkeys(("busy", "has_model", "can_mark_empty", "can_undo", "can_redo", "show_3d", "is_unsaved"), False),
+    **dict.fromkeys(("show_several", "show_volumes", "show_keys"), False),
+    **dict.fromkeys(("why_not", "tool", "window_name", "volume_name", "volume_file", "save_name", "folder_name"), ""),
+    **dict.fromkeys(("active_segment", "model_name", "several_model", "free_name"), ""),
+    **dict.fromkeys(("doomed_model", "doomed_open", "doomed_save"), ""),
+    **{name: [] for name in ("models", "earlier", "chosen_volumes", "segments", "painted", "absent", "windows")},
+    **{name: [] for name in ("volumes", "messages", "leftovers")},
+    **dict.fromkeys(("refusals", "work_slice", "brush_mm"), 0),
     **{f"{kind}_{plane}": 0 for kind in ("at", "last") for plane in ("axial", "coronal", "sagittal")},
 }
 """Everything that the page reads, before a volume is open."""

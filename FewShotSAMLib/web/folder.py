@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote
 
+from FewShotSAMLib.core.dicom import is_dicom
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import compound_suffix
 from FewShotSAMLib.core.identity import FileIdentity
@@ -15,7 +16,6 @@ VOLUME_SUFFIXES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
 SEGMENTATION_SUFFIX = ".seg.nrrd"
 MOST_LISTED = 500
 DEEPEST = 4
-_DICOM_MARK = b"DICM"  # after a preamble of 128 bytes
 _HINT = "Choose a place inside the served folder."
 
 
@@ -84,7 +84,7 @@ class ServedFolder:
             for each in visible:
                 if compound_suffix(Path(each)) in VOLUME_SUFFIXES and self.holds(here / each):
                     yield (here / each).relative_to(self.path).as_posix()
-            if here != self.path and any(_is_dicom(here / each) for each in visible[:3]):
+            if here != self.path and any(is_dicom(here / each) for each in visible[:3]):
                 yield here.relative_to(self.path).as_posix()
 
 
@@ -108,11 +108,3 @@ class WrittenFiles:
 def _leads_away(text: str) -> bool:
     windows, posix = PureWindowsPath(text), PurePosixPath(text)
     return bool(windows.drive or windows.root) or posix.is_absolute() or ".." in windows.parts
-
-
-def _is_dicom(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(132)[128:] == _DICOM_MARK
-    except OSError:
-        return False

@@ -1,4 +1,4 @@
-"""Stands before every request, pages and WebSockets alike, and asks the gate; hands out the download."""
+"""Stands before every request, pages and WebSockets alike, and asks the gate; hands out what is made."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ from FewShotSAMLib.web.security import (
 _log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 DOWNLOAD = "/segmentation.seg.nrrd"
+AS_FILE = {
+    "content_type": "application/octet-stream",
+    "headers": {"Content-Disposition": 'attachment; filename="segmentation.seg.nrrd"'},
+}
 _COOKIE_AGE_S = 30 * 24 * 3600
 _LONGEST_FORM = 4096
 MALFORMED = Verdict(400, "That was no request of a browser.")
@@ -168,26 +172,12 @@ def _page(verdict: Verdict, offered: str = "") -> web.Response:
     return web.Response(status=verdict.status, text=text, content_type="text/html", headers=_HEADERS)
 
 
-def download(make: Callable[[], bytes]) -> Handler:
-    """The route that hands out the segmentation as a file."""
+def route_of(make: Callable[[], bytes], **how: Any) -> Handler:
+    """A route that hands out what is made when somebody asks; how: what `web.Response` is to know besides."""
 
     async def answer(_request: web.Request) -> web.StreamResponse:
         try:
-            body = make()
-        except FewShotSAMError as error:
-            return web.Response(status=409, text=str(error))
-        headers = {"Content-Disposition": 'attachment; filename="segmentation.seg.nrrd"'}
-        return web.Response(body=body, content_type="application/octet-stream", headers=headers)
-
-    return answer
-
-
-def page_of(make: Callable[[], bytes]) -> Handler:
-    """The route of a page that is made elsewhere."""
-
-    async def answer(_request: web.Request) -> web.StreamResponse:
-        try:
-            return web.Response(body=make(), content_type="text/html", charset="utf-8")
+            return web.Response(body=make(), **how)
         except FewShotSAMError as error:
             return web.Response(status=409, text=str(error))
 

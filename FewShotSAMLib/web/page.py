@@ -22,11 +22,7 @@ def build_page(server: Server, views: Views) -> DivLayout:
     """Make the page; it must be kept for as long as the server runs."""
     server.state.update({**FIRST_STATE, "trame__title": TITLE, "key_chords": list(ACTIONS), "keys": help_lines()})
     server.enable_module(
-        {
-            "serve": {_ROUTE: str(STATIC)},
-            "styles": [f"{_ROUTE}/style.css"],
-            "scripts": [f"{_ROUTE}/page.js"],
-        }
+        {"serve": {_ROUTE: str(STATIC)}, "styles": [f"{_ROUTE}/style.css"], "scripts": [f"{_ROUTE}/page.js"]}
     )
     before, _, after = (STATIC / "panel.html").read_text(encoding="utf-8").partition(_VIEWS_HERE)
     with DivLayout(server) as page, html.Div(classes="app"):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
-from collections.abc import Iterable
 
 import numpy as np
 
+from FewShotSAMLib.core.segment import hex_color
 from FewShotSAMLib.workflow import Review, SliceReview
 
 STRIP_HEIGHT = 26
@@ -64,11 +64,6 @@ def _rect(x: int, y: int, height: int, color: str) -> str:
 def confidence_color(confidence: float) -> str:
     """The colour of a confidence, 0 to 1, as #rrggbb."""
     return hex_color(float(np.interp(confidence, _PLACES, channel)) / 255 for channel in _RAMP.T)
-
-
-def hex_color(color: Iterable[float]) -> str:
-    """A colour of three numbers from 0 to 1 as #rrggbb."""
-    return "#" + "".join(f"{round(255 * min(max(value, 0.0), 1.0)):02x}" for value in color)
 
 
 def color_of_hex(text: str) -> tuple[float, float, float]:

@@ -19,7 +19,7 @@ from FewShotSAMLib.web.actions import Actions
 from FewShotSAMLib.web.app import POLL_S, WebApp
 from FewShotSAMLib.web.choices import ChoiceActions
 from FewShotSAMLib.web.connections import Connections, log_in_one_line
-from FewShotSAMLib.web.guard import DOWNLOAD, Guard, download, page_of
+from FewShotSAMLib.web.guard import AS_FILE, DOWNLOAD, Guard, route_of
 from FewShotSAMLib.web.models import ModelActions
 from FewShotSAMLib.web.options import TLS_NOTE, WebOptions
 from FewShotSAMLib.web.page import build_page
@@ -62,8 +62,8 @@ def _prepare(server: Server, app: WebApp, options: WebOptions) -> None:
     def add_routes(wslink: Any) -> None:
         wslink.app.middlewares.append(guard.middleware())
         server.controller.on_server_ready.add(lambda **_: sweeping.append(_keep(_sweep(wslink, guard.connections))))
-        files = [web.get(DOWNLOAD, download(app.segmentation_file)), web.get(TABLE, page_of(app.several.table))]
-        wslink.app.add_routes(files)
+        table = route_of(app.several.table, content_type="text/html", charset="utf-8")
+        wslink.app.add_routes([web.get(DOWNLOAD, route_of(app.segmentation_file, **AS_FILE)), web.get(TABLE, table)])
 
     sweeping: list[Any] = []
     server.controller.on_server_bind.add(add_routes)

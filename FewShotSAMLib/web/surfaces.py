@@ -11,7 +11,7 @@ from collections.abc import Callable
 import slicer
 
 from FewShotSAMLib.mrml.create import newSegmentationNode
-from FewShotSAMLib.mrml.segments import LABELMAP, labelmapOf, segmentIds
+from FewShotSAMLib.mrml.segments import labelmapOf, newSegment, segmentIds
 from FewShotSAMLib.mrml.surfaces import SURFACE, forView
 from FewShotSAMLib.workflow import Session, State
 
@@ -103,16 +103,8 @@ class Surfaces:
                 if image not in copies:
                     copies[image] = forView(image)
                 segment = self._source.GetSegmentation().GetSegment(segment_id)
-                segmentation.AddSegment(_copy(segment, copies[image]), segment_id)
+                look = segment.GetName(), segment.GetColor(), segment.GetLabelValue()
+                segmentation.AddSegment(newSegment(*look, copies[image]), segment_id)
         if segmentation.GetNumberOfSegments():
             segmentation.CreateRepresentation(SURFACE, True)
         self._node.EndModify(was_modifying)
-
-
-def _copy(segment: slicer.vtkSegment, image: slicer.vtkOrientedImageData) -> slicer.vtkSegment:
-    copy = slicer.vtkSegment()
-    copy.SetName(segment.GetName())
-    copy.SetColor(*segment.GetColor())
-    copy.SetLabelValue(segment.GetLabelValue())
-    copy.AddRepresentation(LABELMAP, image)
-    return copy

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from FewShotSAMLib.core.errors import FewShotSAMError
+from FewShotSAMLib.core.segment import hex_color
 from FewShotSAMLib.widgets.display import escaped
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.translation import _
-from FewShotSAMLib.workflow import PaintedSlice
+from FewShotSAMLib.workflow.painted_slices import not_painted_on
 
 _MOST = 8
 """Segments that are offered; a slice on which more are missing is seldom said one by one."""
@@ -37,32 +38,22 @@ class AbsentLine:
         if links and self._label.text != text:
             self._label.setText(text)
 
-    def _row(self, index: int) -> PaintedSlice:
-        found = (entry for entry in self._services.session.painted if entry.index == index)
-        return next(found, PaintedSlice(index, ()))
-
     def _links(self, index: int) -> list[str]:
-        session, row = self._services.session, self._row(index)
-        somewhere = {each for entry in session.painted for each in entry.segment_ids}
-        if row.empty or len(somewhere) < 2 or session.target is None:
+        session = self._services.session
+        absent = not_painted_on(session.painted, index)
+        if not absent or session.target is None:
             return []
         try:
             segments = self._services.scene.segments(session.target)
         except FewShotSAMError:
             return []  # they are gone; the session says so itself
-        free = [each for each in segments if each.id in somewhere and each.id not in row.segment_ids]
         return [
-            f'<a href="{escaped(each.id)}" style="text-decoration:none">{_YES if each.id in row.absent_ids else _NO} '
-            f'<font color="{hexColor(each.color)}">■</font> {escaped(each.name)}</a>'
-            for each in free[:_MOST]
+            f'<a href="{escaped(each.id)}" style="text-decoration:none">{_YES if absent[each.id] else _NO} '
+            f'<font color="{hex_color(each.color)}">■</font> {escaped(each.name)}</a>'
+            for each in [each for each in segments if each.id in absent][:_MOST]
         ]
 
     def _onLink(self, segmentId: str) -> None:
         if self._index is not None and not self._services.session.is_busy:
-            isAbsent = segmentId in self._row(self._index).absent_ids
+            isAbsent = not_painted_on(self._services.session.painted, self._index).get(segmentId, False)
             self._messages.attempt(self._services.session.set_empty, self._index, not isAbsent, segmentId)
-
-
-def hexColor(color: tuple[float, float, float]) -> str:
-    """ "#rrggbb" of a segment's colour."""
-    return "#" + bytes(round(255 * part) for part in color).hex()

@@ -20,9 +20,7 @@ class AdvancedSection:
     """Shows the session's `Settings` and changes them; they are kept for the next start."""
 
     def __init__(self, ui: Any, services: Services, messages: Messages) -> None:
-        self._ui = ui
-        self._services = services
-        self._messages = messages
+        self._ui, self._services, self._messages = ui, services, messages
         self._updating = False
         self._listed: Machine | None = None
         _fill(ui.methodChoice, [(method.title, method.name) for method in METHODS])

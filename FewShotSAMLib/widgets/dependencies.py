@@ -17,7 +17,6 @@ import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from packaging.requirements import Requirement
 
@@ -51,7 +50,7 @@ class Dependencies:
             names=names
         )
 
-    def install(self, parent: Any = None) -> bool:
+    def install(self) -> bool:
         """Ask, then install what is missing from the internet. Returns whether all is there at the end.
 
         What fails is shown to the user. While Slicer tests itself nothing is installed.
@@ -61,20 +60,20 @@ class Dependencies:
             return True
         obstacle = self._obstacle(missing)
         if obstacle:
-            return self._refuse(obstacle, parent)
+            return self._refuse(obstacle)
         source = _(
             "They are downloaded from pypi.org and pytorch.org (PyTorch: 0.2 GB, with support for an NVIDIA graphics "
             "card up to 3 GB) and become part of 3D Slicer's Python. Nothing about you or your images is sent."
         )
-        if not self._consent(missing, source, parent):
+        if not self._consent(missing, source):
             return False
         steps = [lambda: self._installPlain(missing), lambda: self._installPinned(missing, [])]
         if _ofTorch(missing):  # last, as it takes longest and fails most
             steps.append(_installTorch)
         hint = _("Check the internet connection and the log (Ctrl+0), restart 3D Slicer and press Install again.")
-        return self._run(steps, hint, parent)
+        return self._run(steps, hint)
 
-    def installFromFolder(self, folder: str | Path, parent: Any = None) -> bool:
+    def installFromFolder(self, folder: str | Path) -> bool:
         """Ask, then install what is missing from a folder of wheels, for computers without internet. See `install`."""
         missing = self.missing()
         if not missing:
@@ -83,24 +82,24 @@ class Dependencies:
             command=self.downloadCommand()
         )
         if not any(Path(folder).glob("*.whl")):
-            return self._refuse(_("There are no wheels (.whl) in {folder}.").format(folder=folder) + " " + hint, parent)
+            return self._refuse(_("There are no wheels (.whl) in {folder}.").format(folder=folder) + " " + hint)
         damage = _damageOfTorch()
         if damage and _ofTorch(missing):
-            return self._refuse(damage, parent)
+            return self._refuse(damage)
         source = _("They are taken from {folder} and become part of 3D Slicer's Python.").format(folder=folder)
-        if not self._consent(missing, source, parent):
+        if not self._consent(missing, source):
             return False
         offline = ["--no-index", "--find-links", str(folder)]
         plain = [text for text in missing if Requirement(text).name not in self._pinned()]
         steps = [lambda: self._installPinned(missing, offline)]
         if plain:
             steps.append(lambda: _pipInstall([*offline, *plain]))
-        return self._run(steps, hint, parent)
+        return self._run(steps, hint)
 
-    def downloadCommand(self, folder: str = "wheels") -> str:
+    def downloadCommand(self) -> str:
         """The command that fills a folder with all wheels, for a computer with internet and the same Python."""
         wanted = " ".join(f'"{text}"' for text in self._allRequirements())
-        return f"python -m pip download --only-binary=:all: --dest {folder} {wanted}"
+        return f"python -m pip download --only-binary=:all: --dest wheels {wanted}"
 
     def _allRequirements(self) -> list[str]:
         plain = _readRequirements(resource_path("requirements.txt"))
@@ -125,7 +124,7 @@ class Dependencies:
             )
         return ""
 
-    def _consent(self, missing: list[str], source: str, parent: Any) -> bool:
+    def _consent(self, missing: list[str], source: str) -> bool:
         import slicer
 
         if slicer.app.testingEnabled():  # dialogs answer themselves with OK then
@@ -137,16 +136,16 @@ class Dependencies:
         warning = _warningOfLongPath()
         if warning:
             text += "\n\n" + warning
-        return bool(slicer.util.confirmOkCancelDisplay(text, windowTitle=_("Install Python packages"), parent=parent))
+        return bool(slicer.util.confirmOkCancelDisplay(text, windowTitle=_("Install Python packages")))
 
-    def _refuse(self, text: str, parent: Any, details: str = "") -> bool:
+    def _refuse(self, text: str, details: str = "") -> bool:
         import slicer
 
         more = {"detailedText": details} if details else {}
-        slicer.util.errorDisplay(text, windowTitle=_("FewShotSAM was not installed"), parent=parent, **more)
+        slicer.util.errorDisplay(text, windowTitle=_("FewShotSAM was not installed"), **more)
         return False
 
-    def _run(self, steps: list[Callable[[], None]], hint: str, parent: Any) -> bool:
+    def _run(self, steps: list[Callable[[], None]], hint: str) -> bool:
         import slicer
 
         before = _versions()
@@ -158,13 +157,13 @@ class Dependencies:
         except (subprocess.CalledProcessError, RuntimeError, ImportError, OSError, TypeError, ValueError) as error:
             logging.exception("Installing Python packages failed")
             text = _("Python packages could not be installed.") + " " + hint
-            return self._refuse(text, parent, f"{type(error).__name__}: {error}")
+            return self._refuse(text, f"{type(error).__name__}: {error}")
         importlib.invalidate_caches()
         left = self.missing()
         if left:
             text = _("Still missing: {names}.").format(names=", ".join(left)) + " " + hint
-            return self._refuse(text, parent)
-        _offerRestart(before, parent)
+            return self._refuse(text)
+        _offerRestart(before)
         return True
 
     def _installPlain(self, missing: list[str]) -> None:
@@ -242,7 +241,7 @@ def _versions() -> dict[str, str]:
     return {each.name: each.version for each in importlib.metadata.distributions() if each.name}
 
 
-def _offerRestart(before: dict[str, str], parent: Any) -> None:
+def _offerRestart(before: dict[str, str]) -> None:
     """Once all is there: where another version of a package came that Slicer has loaded already, ask for a restart."""
     import slicer
 
@@ -255,7 +254,7 @@ def _offerRestart(before: dict[str, str], parent: Any) -> None:
         "All packages are installed. 3D Slicer has an earlier version of {names} loaded, and may fail until it is "
         "started again.\n\nRestart 3D Slicer now? What is not saved is lost."
     ).format(names=", ".join(loaded))
-    if slicer.util.confirmYesNoDisplay(text, windowTitle=_("Restart 3D Slicer"), parent=parent):
+    if slicer.util.confirmYesNoDisplay(text, windowTitle=_("Restart 3D Slicer")):
         slicer.util.restart()
 
 

@@ -14,9 +14,7 @@ class DependencyLine:
     """Status, and the buttons that install with the user's consent."""
 
     def __init__(self, ui: Any, services: Services, messages: Messages) -> None:
-        self._ui = ui
-        self._services = services
-        self._messages = messages
+        self._ui, self._services, self._messages = ui, services, messages
         self._isInstalling = False
         ui.installButton.connect("clicked()", self._onInstall)
         ui.installFolderButton.connect("clicked()", self._onInstallFromFolder)

@@ -18,8 +18,7 @@ class EarlierList:
     """Lists what can be chosen while the section is unfolded; the choice is kept in the scene."""
 
     def __init__(self, ui: Any, services: Services) -> None:
-        self._ui = ui
-        self._services = services
+        self._ui, self._services = ui, services
         self._shown: list[EarlierModel] = []
         self._updating = False
         ui.earlierList.connect("itemChanged(QListWidgetItem*)", self._onTicked)

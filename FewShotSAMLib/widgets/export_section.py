@@ -19,9 +19,7 @@ class ExportSection:
     """The file type and the button."""
 
     def __init__(self, ui: Any, services: Services, messages: Messages) -> None:
-        self._ui = ui
-        self._services = services
-        self._messages = messages
+        self._ui, self._services, self._messages = ui, services, messages
         ui.exportButton.connect("clicked()", self._onExport)
 
     def update(self) -> None:

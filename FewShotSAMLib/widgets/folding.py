@@ -16,8 +16,7 @@ class Folding:
     """Acts only on a change of state, so that a section which the user folds or unfolds stays so."""
 
     def __init__(self, ui: Any, services: Services) -> None:
-        self._ui = ui
-        self._services = services
+        self._ui, self._services = ui, services
         self._state = State.IDLE
         self._reviewed = False
         for name in _SECTIONS:  # ctkCollapsibleButton takes the width that it would like for the least it can do with

@@ -20,9 +20,7 @@ class InputsSection:
     def __init__(
         self, ui: Any, services: Services, messages: Messages, editor: SegmentEditor, observers: SceneObservers
     ) -> None:
-        self._ui = ui
-        self._services = services
-        self._messages = messages
+        self._ui, self._services, self._messages = ui, services, messages
         self._editor = editor
         self._observers = observers
         self._busy = False

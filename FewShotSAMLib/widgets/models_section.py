@@ -24,9 +24,7 @@ class ModelsSection:
     """The list of models with its buttons, and the volumes that one is applied to."""
 
     def __init__(self, ui: Any, services: Services, messages: Messages) -> None:
-        self._ui = ui
-        self._services = services
-        self._messages = messages
+        self._ui, self._services, self._messages = ui, services, messages
         self._entries: list[ModelEntry] = []
         self._isRead = False
         for button in (ui.saveModelButton, ui.keepModelButton):

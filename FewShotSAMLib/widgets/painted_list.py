@@ -10,7 +10,7 @@ import numpy as np
 import qt
 
 from FewShotSAMLib.core.errors import FewShotSAMError
-from FewShotSAMLib.widgets.absent_line import hexColor
+from FewShotSAMLib.core.segment import hex_color
 from FewShotSAMLib.widgets.display import WARNING_COLOR, colored, escaped, shortened, toPixmap
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
@@ -28,8 +28,7 @@ class PaintedList:
 
     def __init__(self, tree: Any, services: Services, messages: Messages, onSelected: Callable[[], None]) -> None:
         self._tree = tree
-        self._services = services
-        self._messages = messages
+        self._services, self._messages = services, messages
         self._onSelected = onSelected
         self._items: dict[int, Any] = {}
         self._shown: Any = None
@@ -74,7 +73,7 @@ class PaintedList:
             found = self._services.scene.segments(target) if target is not None else []
         except FewShotSAMError:
             return {}  # likewise
-        return {each.id: (each.name, hexColor(each.color)) for each in found}
+        return {each.id: (each.name, hex_color(each.color)) for each in found}
 
     def _fill(self, painted: tuple[PaintedSlice, ...], segments: dict[str, tuple[str, str]]) -> None:
         selected = self.selectedSlice()

@@ -21,9 +21,7 @@ class PaintedSection:
     def __init__(
         self, ui: Any, services: Services, messages: Messages, makeList: Callable[..., Any], onPaint: Callable[[], None]
     ) -> None:
-        self._ui = ui
-        self._services = services
-        self._messages = messages
+        self._ui, self._services, self._messages = ui, services, messages
         self._paint = onPaint
         self._updating = False
         self._list = makeList(ui.paintedList, services, messages, self._updateButtons)

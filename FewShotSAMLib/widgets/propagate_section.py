@@ -6,7 +6,6 @@ from typing import Any
 
 import slicer
 
-from FewShotSAMLib.core.pace import Work
 from FewShotSAMLib.widgets.display import PROBLEM_COLOR, colored, escaped
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
@@ -26,9 +25,7 @@ class PropagateSection:
     """Starts and stops a run and shows how far it is."""
 
     def __init__(self, ui: Any, services: Services, messages: Messages) -> None:
-        self._ui = ui
-        self._services = services
-        self._messages = messages
+        self._ui, self._services, self._messages = ui, services, messages
         self._preview: ScenePreview | None = None  # the one that was shown last, and whether all its slices were there
         self._complete = False
         ui.progressFrame.hide()
@@ -164,21 +161,13 @@ class PropagateSection:
                 self._services.session.preview.set_shown_in_3d(shown)
 
 
-def work(services: Services) -> Work | None:
-    """What a run would have to do; None while that is not known."""
-    session = services.session
-    if session.target is None or session.axis is None:
-        return None
-    return session.work(services.views.sliceCount(session.target.volume, session.axis))
-
-
 def costText(services: Services) -> str:
     """Rich text: how long it takes, and in red what memory is short; "" while nothing is known."""
-    session = services.session
-    cost = cost_of(session.machine, session.settings, work(services), bool(session.earlier))
+    session, work = services.session, None
+    if session.target is not None and session.axis is not None:
+        work = session.work(services.views.sliceCount(session.target.volume, session.axis))
+    cost = cost_of(session.machine, session.settings, work, bool(session.earlier))
     if cost is None:
         return ""
-    lines = [] if cost.time is None else [escaped(translated(cost.time.text))]
-    if cost.memory.is_problem:
-        lines.append(colored(translated(cost.memory.text), PROBLEM_COLOR))
-    return "<br>".join(lines)
+    lines = [(translated(line.text), line is cost.memory) for line in cost.shown]
+    return "<br>".join(colored(text, PROBLEM_COLOR) if isShort else escaped(text) for text, isShort in lines)

@@ -15,8 +15,7 @@ class ReviewSection:
     """The confidence strip, the next slice to paint, and Propagate again."""
 
     def __init__(self, ui: Any, services: Services) -> None:
-        self._ui = ui
-        self._services = services
+        self._ui, self._services = ui, services
         self._strip = ConfidenceStrip(ui.stripLabel, self._onStrip)
         ui.legendLabel.setText(_legend())
         ui.nextSliceButton.connect("clicked()", self.goToNextSlice)

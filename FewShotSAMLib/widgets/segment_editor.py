@@ -6,7 +6,7 @@ from typing import Any
 
 import slicer
 
-from FewShotSAMLib.mrml.choice import nodesOf
+from FewShotSAMLib.mrml.nodes import nodesOf
 
 _TAG = "FewShotSAM"  # an editor node of its own: the effect chosen here is not the one of the Segment Editor module
 _UNDO_STATES = 10

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import qt
 import slicer
 
+from FewShotSAMLib.widgets.dependencies import Dependencies
 from FewShotSAMLib.widgets.dialogs import Dialogs
 from FewShotSAMLib.widgets.parameters import SceneParameters
 from FewShotSAMLib.widgets.views import SliceViews
@@ -17,19 +18,6 @@ from FewShotSAMLib.widgets.workflow_texts import translated
 from FewShotSAMLib.workflow import Scene, Session, Settings
 
 _KEY = "FewShotSAM/Settings"
-
-
-class Dependencies(Protocol):
-    """What must be installed for the background process."""
-
-    def status(self) -> str:
-        """What is missing and the next step, in one line; "" when all is there."""
-
-    def install(self) -> bool:
-        """Install it from the internet, with the user's consent."""
-
-    def installFromFolder(self, folder: str) -> bool:
-        """Install it from a folder of wheels, with the user's consent."""
 
 
 class SettingsStore:
@@ -79,25 +67,19 @@ def makeServices(segmentEditor: Any) -> Services:
     Raises FewShotSAMError where Slicer's Python is not found, or its folder for temporary files cannot be written.
     """
     from FewShotSAMLib.mrml import MRMLScene
-    from FewShotSAMLib.widgets.dependencies import Dependencies as InstalledDependencies
     from FewShotSAMLib.widgets.python import createWorkerClient
 
-    store = SettingsStore()
-    scene = MRMLScene(segmentEditor=segmentEditor)
+    store, scene = SettingsStore(), MRMLScene(segmentEditor=segmentEditor)
+    temporary = Path(slicer.app.temporaryPath)  # where what a crash left is found again
     return Services(
-        session=Session(scene, createWorkerClient(), store.load(), modelFolder(), temporaryFolder(), "panel"),
+        session=Session(scene, createWorkerClient(), store.load(), modelFolder(), temporary, "panel"),
         scene=scene,
         views=SliceViews(),
         parameters=SceneParameters(),
         store=store,
         dialogs=Dialogs(),
-        dependencies=InstalledDependencies(),
+        dependencies=Dependencies(),
     )
-
-
-def temporaryFolder() -> Path:
-    """Where the job folder is made, and what a crash left is found again."""
-    return Path(slicer.app.temporaryPath)
 
 
 def modelFolder() -> Path:

@@ -19,8 +19,7 @@ class TiltLine:
     """A text and a button: to rotate the views, or first of all to harden a transform that bends the slices."""
 
     def __init__(self, ui: Any, services: Services) -> None:
-        self._ui = ui
-        self._services = services
+        self._ui, self._services = ui, services
         self._shown = _TILTED
         self._texts = {
             _TILTED: (ui.tiltLabel.text, ui.rotateViewsButton.text, ui.rotateViewsButton.toolTip),

@@ -9,6 +9,7 @@ import slicer
 import vtk
 
 from FewShotSAMLib.mrml.grids import arrayOfMatrix
+from FewShotSAMLib.mrml.nodes import nodesOf
 from FewShotSAMLib.mrml.places import worldMatrix
 
 _ALIGNED = 0.9  # cosine between a view's normal and the axis from which the view counts as showing slices along it
@@ -65,8 +66,7 @@ class SliceViews:
                 view.RotateToVolumePlane(volume)
 
     def _views(self) -> list[Any]:
-        count = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSliceNode")
-        return [slicer.mrmlScene.GetNthNodeByClass(number, "vtkMRMLSliceNode") for number in range(count)]
+        return nodesOf(slicer.mrmlScene, "vtkMRMLSliceNode")
 
     def _ijkToWorld(self, volumeId: str) -> np.ndarray | None:
         volume = slicer.mrmlScene.GetNodeByID(volumeId)

@@ -27,13 +27,7 @@ from FewShotSAMLib.core.errors import (
     is_memory_limited,
 )
 from FewShotSAMLib.core.hints import Hint
-from FewShotSAMLib.worker.deaths import (
-    MEMORY_RAN_OUT,
-    RESTART_HINT,
-    blamed_file,
-    describe_death,
-    memory_kills,
-)
+from FewShotSAMLib.worker.deaths import MEMORY_RAN_OUT, RESTART_HINT, blamed_file, describe_death, memory_kills
 from FewShotSAMLib.worker.process import kill_group, start_process, worker_environment
 from FewShotSAMLib.worker.protocol import (
     PROTOCOL_VERSION,
@@ -86,6 +80,13 @@ def error_of(event: Event) -> FewShotSAMError:
     died = WorkerMemoryError if message.startswith(MEMORY_RAN_OUT) else WorkerDiedError
     error = died if event.get("kind") == WorkerDiedError.kind else WorkerError
     return error(message, hint, str(event.get("log", "")))
+
+
+def report_of(event: Event) -> dict[str, Any]:
+    """The report of a request that ended with this event. Raises the FewShotSAMError that stands for an error."""
+    if event["type"] == "error":
+        raise error_of(event)
+    return dict(event["report"])
 
 
 class WorkerClient:
@@ -200,10 +201,8 @@ class WorkerClient:
                     event = self._backlog.pop(0)
                     if event.get("id") != request_id:
                         others.append(event)
-                    elif event["type"] == "result":
-                        return dict(event["report"])
-                    elif event["type"] == "error":
-                        raise error_of(event)
+                    elif event["type"] in ("result", "error"):
+                        return report_of(event)
                     elif on_event is not None:
                         on_event(event)
                 if request_id not in self._open:

@@ -43,24 +43,15 @@ def _is_the_hosts(name: str) -> bool:
 
 def start_process(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start a child that leads its own process group, with pipes for its three streams. Raises OSError."""
-    if os.name == "posix":
-        return _popen(command, environment, start_new_session=True)
-    flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
-    return _popen(command, environment, creationflags=flags | NO_WINDOW)
-
-
-def _popen(
-    command: Sequence[str], environment: Mapping[str, str], start_new_session: bool = False, creationflags: int = 0
-) -> subprocess.Popen[bytes]:
-    pipe = subprocess.PIPE
+    pipe, flags = subprocess.PIPE, getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | NO_WINDOW  # of Windows, else 0
     return subprocess.Popen(
         list(command),
         stdin=pipe,
         stdout=pipe,
         stderr=pipe,
         env=dict(environment),
-        start_new_session=start_new_session,
-        creationflags=creationflags,
+        start_new_session=os.name == "posix",
+        creationflags=flags,
     )
 
 

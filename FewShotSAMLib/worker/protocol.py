@@ -86,10 +86,8 @@ def parse_message(line: bytes) -> Message:
         return Shutdown()
     if not isinstance(request_id, str) or not request_id:
         raise MalformedLineError('The message has no "id".')
-    if kind == "cancel":
-        return Cancel(request_id)
-    if kind == "finish":
-        return Finish(request_id)
+    if kind in ("cancel", "finish"):
+        return Cancel(request_id) if kind == "cancel" else Finish(request_id)
     if kind != "request":
         raise MalformedLineError(f"There is no message of type {kind!r}.", request_id)
     command, parameters = content.get("command"), content.get("parameters", {})
@@ -132,7 +130,6 @@ def error_event(
 
     The hint goes as text, in the command line's words, and with its code and values where it has a code.
     """
-    log_text = "" if log is None else str(log)
     coded = {"code": hint.code, "values": dict(hint.values)} if isinstance(hint, Hint) else {}
     return {
         "type": "error",
@@ -140,6 +137,6 @@ def error_event(
         "kind": kind,
         "message": message,
         "hint": str(hint),
-        "log": log_text,
+        "log": "" if log is None else str(log),
         **coded,
     }

@@ -15,9 +15,9 @@ from typing import Any
 from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.core.segment import Segmentation
-from FewShotSAMLib.core.segmentation import read_segmentation
-from FewShotSAMLib.workflow.inputs import build_annotation, write_annotation
-from FewShotSAMLib.workflow.job_folder import AUTOSAVE, Abandoned, abandoned
+from FewShotSAMLib.core.segmentation import read_segmentation, write_segmentation
+from FewShotSAMLib.workflow.inputs import build_annotation
+from FewShotSAMLib.workflow.job_folder import AUTOSAVE, Held, abandoned
 from FewShotSAMLib.workflow.run import Run, discard
 from FewShotSAMLib.workflow.scene import Scene, Target
 
@@ -36,7 +36,7 @@ class Leftover:
     saved: float
     note: str
     files: dict[str, Any]
-    abandoned: Abandoned
+    abandoned: Held
 
     @property
     def id(self) -> str:
@@ -71,7 +71,7 @@ def leftovers(parent: Path | None, place: str) -> list[Leftover]:
     return sorted(found, key=lambda left: -left.saved)
 
 
-def _leftover(found: Abandoned, place: str) -> Leftover | None:
+def _leftover(found: Held, place: str) -> Leftover | None:
     try:
         record = json.loads((found.path / AUTOSAVE / RECORD).read_text(encoding="utf-8"))
         files = {
@@ -188,7 +188,7 @@ class Autosave:
             if kind == "painting" and not segmentation.layers.any() and len(kept) == 1:
                 break
             path = self._folder / f"{kind}-{self._count}.seg.nrrd"
-            write_annotation(segmentation, path)
+            write_segmentation(segmentation, path)
             files[kind] = {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         if files:
             with atomic_path(self._folder / RECORD) as path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from FewShotSAMLib.cohort.find import place_name
-from FewShotSAMLib.cohort.jobs import Done, Task, check_model
+from FewShotSAMLib.cohort.jobs import Done, check_model
 from FewShotSAMLib.cohort.plan import Row, check_rows
 from FewShotSAMLib.cohort.pool import Pool, Seat
 from FewShotSAMLib.cohort.run import Cohort
@@ -16,7 +16,6 @@ from FewShotSAMLib.cohort.state import Places
 from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.options import AUTOMATIC_ENCODER
 from FewShotSAMLib.worker.client import WorkerClient
-from FewShotSAMLib.worker.protocol import Event
 
 THREADS = 1
 
@@ -76,7 +75,7 @@ class CohortJob:
             first.close()
             raise
         try:
-            stopped = self._work.run(pool, _ignore, self._count, lambda: self._stops)
+            stopped = self._work.run(pool, self._count, lambda: self._stops)
         finally:
             pool.close()
         if isinstance(stopped, FewShotSAMError) and not self._stops:
@@ -85,7 +84,3 @@ class CohortJob:
 
     def _count(self, ended: Done) -> None:
         self.done, self.failed = self.done + (ended.error is None), self.failed + (ended.error is not None)
-
-
-def _ignore(task: Task, event: Event) -> None:
-    """Nobody follows the stages of single rows."""

@@ -25,6 +25,11 @@ class Cost:
     time: CostLine | None
     memory: CostLine
 
+    @property
+    def shown(self) -> list[CostLine]:
+        """What a user is told: the memory where it is short."""
+        return [line for line in (self.time, self.memory if self.memory.is_problem else None) if line is not None]
+
 
 def cost_of(machine: Machine | None, settings: Settings, work: Work | None, registers: bool = False) -> Cost | None:
     """The estimate for a run; None while nothing is known of the computer, or the chosen device is not there.

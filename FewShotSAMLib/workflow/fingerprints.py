@@ -21,10 +21,9 @@ def fingerprints(segments: Iterable[SceneSegment], axis: int) -> Fingerprints:
     return {segment.id: _marks_of(segment, axis) for segment in segments}
 
 
-def marks_on(prints: Fingerprints, index: int, segment_ids: Iterable[str] | None = None) -> dict[str, int]:
-    """The marks of a slice: of all segments, or of these only."""
-    ids = prints if segment_ids is None else segment_ids
-    return {each: prints[each][index] for each in ids if index in prints[each]}
+def marks_on(prints: Fingerprints, index: int) -> dict[str, int]:
+    """The marks of a slice."""
+    return {each: marks[index] for each, marks in prints.items() if index in marks}
 
 
 def _marks_of(segment: SceneSegment, axis: int) -> dict[int, int]:

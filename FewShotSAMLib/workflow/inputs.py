@@ -12,23 +12,12 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.segment import Segment, Segmentation
-from FewShotSAMLib.core.segmentation import write_segmentation
+from FewShotSAMLib.core.slicer_nrrd import nrrd_header
 from FewShotSAMLib.core.stored import MODALITY_KEY
 from FewShotSAMLib.workflow.scene import SceneSegment, SceneVolume
 
-_TYPES = {
-    "|b1": "uint8",
-    "|u1": "uint8",
-    "|i1": "int8",
-    "<u2": "uint16",
-    "<i2": "int16",
-    "<u4": "uint32",
-    "<i4": "int32",
-    "<u8": "uint64",
-    "<i8": "int64",
-    "<f4": "float",
-    "<f8": "double",
-}
+_TYPES = {"bool": "uint8", "float32": "float", "float64": "double"}
+"""What NRRD calls types that are not called as in numpy."""
 
 
 def write_volume(volume: SceneVolume, path: Path) -> None:
@@ -37,37 +26,15 @@ def write_volume(volume: SceneVolume, path: Path) -> None:
     Raises BadInputError for voxels that are no numbers, and where the disk is full.
     """
     dtype = volume.voxels.dtype.newbyteorder("<")
-    kind = _TYPES.get(dtype.str)
+    kind = _TYPES.get(dtype.name, dtype.name if dtype.kind in "iu" else None)
     if kind is None:
         raise BadInputError(f"The volume “{volume.name}” holds voxels of type {dtype}.", "Convert it to numbers.")
+    colour = (volume.voxels.shape[3], "vector") if volume.voxels.ndim == 4 else None
+    told = [(MODALITY_KEY, volume.modality)] if volume.modality else []
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        stream.write(_header(volume, kind).encode("ascii"))
+        stream.write(nrrd_header(kind, volume.geometry, "raw", colour, told).encode("ascii"))
         for plane in volume.voxels:
             stream.write(np.ascontiguousarray(plane, dtype=dtype).data)
-
-
-def _header(volume: SceneVolume, kind: str) -> str:
-    geometry, channels = volume.geometry, volume.voxels.shape[3:]
-    columns = geometry.index_to_physical()[:3, :3].T
-    colour = bool(channels)
-    lines = [
-        "NRRD0004",
-        f"type: {kind}",
-        f"dimension: {3 + colour}",
-        "space: left-posterior-superior",
-        f"sizes: {' '.join(map(str, (*channels, *geometry.size)))}",
-        f"space directions: {'none ' * colour}{' '.join(map(_vector, columns))}",
-        f"kinds: {'vector ' * colour}domain domain domain",
-        "endian: little",
-        "encoding: raw",
-        f"space origin: {_vector(geometry.origin)}",
-        *([f"{MODALITY_KEY}:={volume.modality}"] if volume.modality else []),
-    ]
-    return "\n".join(lines) + "\n\n"
-
-
-def _vector(values: Iterable[float]) -> str:
-    return f"({','.join(repr(float(value)) for value in values)})"
 
 
 def build_annotation(
@@ -111,11 +78,6 @@ def _free_layer(layers: list[np.ndarray], mask: tuple[np.ndarray, ...], geometry
             return number
     layers.append(np.zeros(geometry.shape, np.uint8))
     return len(layers) - 1
-
-
-def write_annotation(annotation: Segmentation, path: Path) -> None:
-    """Write it as `.seg.nrrd`. Raises BadInputError where the disk is full."""
-    write_segmentation(annotation, path)
 
 
 def segmentation_of(classes: np.ndarray, geometry: Geometry, segments: Sequence[Segment]) -> Segmentation:

@@ -10,7 +10,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -25,7 +24,30 @@ KEPT_S = 14 * 24 * 3600
 ATTEMPTS = 10
 
 
-class JobFolder:
+class Held:
+    """The folder of a session whose lock this process holds: its own, or that of a process that has died."""
+
+    def __init__(self, lock: Path, stream: IO[bytes]) -> None:
+        self.path = lock.with_name(lock.name.removesuffix(LOCK_SUFFIX))
+        self._lock, self._stream = lock, stream
+
+    def release(self) -> None:
+        """Leave it to others."""
+        self._stream.close()
+
+    def delete(self) -> None:
+        """Delete it with all that is in it, then its lock; what cannot be deleted now is for the next start."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        is_gone = not self.path.exists()
+        if is_gone and sys.platform != "win32":
+            self._lock.unlink(missing_ok=True)
+        self.release()
+        if is_gone and sys.platform == "win32":  # where an open file cannot be deleted
+            with contextlib.suppress(OSError):
+                self._lock.unlink(missing_ok=True)
+
+
+class JobFolder(Held):
     """A new folder in `parent` (None: the system's own for temporary files), for the user's eyes alone.
 
     Beside it lies a file that this process holds locked for as long as it lives: so whoever starts next knows which
@@ -38,8 +60,7 @@ class JobFolder:
             parent.mkdir(parents=True, exist_ok=True)
             clear_abandoned(parent)
             # The lock comes first: a folder whose lock is free has lost its owner, at every moment.
-            self._lock, self._stream = _new_lock(parent)
-            self.path = _folder_of(self._lock)
+            super().__init__(*_new_lock(parent))
             self.path.mkdir(mode=0o700)
         except OSError as error:
             raise BadInputError(
@@ -50,30 +71,13 @@ class JobFolder:
     def close(self, keep_work: bool = False) -> None:
         """Delete the folder with all that is in it; what was kept of the work may stay, for the next session."""
         if keep_work and _holds_work(self.path):
-            self._stream.close()  # `abandoned` finds it, and leaves nothing else in it
+            self.release()  # `abandoned` finds it, and leaves nothing else in it
             clear_abandoned(self.path.parent)
         else:
-            _delete(self._lock, self._stream)
+            self.delete()
 
 
-@dataclass(frozen=True)
-class Abandoned:
-    """The folder of a process that has died, held by this one."""
-
-    path: Path
-    lock: Path
-    stream: IO[bytes]
-
-    def delete(self) -> None:
-        """Delete it with all that is in it."""
-        _delete(self.lock, self.stream)
-
-    def release(self) -> None:
-        """Leave it to others."""
-        self.stream.close()
-
-
-def abandoned(parent: Path | None) -> list[Abandoned]:
+def abandoned(parent: Path | None) -> list[Held]:
     """The folders in `parent` in which a session kept its work before its process died. Nothing else is left in them:
     images of patients least of all."""
     found = []
@@ -95,7 +99,7 @@ def clear_abandoned(parent: Path) -> None:
         each.release()
 
 
-def _abandoned(parent: Path) -> Iterator[Abandoned]:
+def _abandoned(parent: Path) -> Iterator[Held]:
     for lock in parent.glob(f"{PREFIX}*{LOCK_SUFFIX}"):
         try:
             if lock.is_symlink() or not lock.is_file() or (os.name == "posix" and lock.stat().st_uid != os.getuid()):
@@ -104,7 +108,7 @@ def _abandoned(parent: Path) -> Iterator[Abandoned]:
         except OSError:
             continue  # gone by now
         if _take(stream):
-            yield Abandoned(_folder_of(lock), lock, stream)
+            yield Held(lock, stream)
         else:
             stream.close()
 
@@ -133,22 +137,6 @@ def _new_lock(parent: Path) -> tuple[Path, IO[bytes]]:
     stream.write(f"{os.getpid()}\n".encode())
     stream.flush()
     return path, stream
-
-
-def _folder_of(lock: Path) -> Path:
-    return lock.with_name(lock.name.removesuffix(LOCK_SUFFIX))
-
-
-def _delete(lock: Path, stream: IO[bytes]) -> None:
-    """Delete a folder and then its lock, which we hold; what cannot be deleted now is for the next start."""
-    shutil.rmtree(_folder_of(lock), ignore_errors=True)
-    is_gone = not _folder_of(lock).exists()
-    if is_gone and sys.platform != "win32":
-        lock.unlink(missing_ok=True)
-    stream.close()
-    if is_gone and sys.platform == "win32":  # where an open file cannot be deleted
-        with contextlib.suppress(OSError):
-            lock.unlink(missing_ok=True)
 
 
 def _take(stream: IO[bytes]) -> bool:

@@ -25,7 +25,7 @@ class EncoderState:
     """An encoder of the registry, whether its weights are at hand, and estimates for the best device.
 
     A run takes about `start_seconds` where the process has to be started, and what the pace of its method says: see
-    `duration.run_seconds`.
+    `cost.run_seconds`.
     """
 
     name: str
@@ -83,7 +83,3 @@ class Machine:
         """The encoder of this name, or the one that "auto" stands for."""
         name = AUTOMATIC_ENCODER if name == AUTO else name
         return next((each for each in self.encoders if each.name == name), None)
-
-
-def _paces(told: Mapping[str, Mapping[str, Any]]) -> dict[str, Pace]:
-    return {method: Pace(**pace) for method, pace in told.items()}

@@ -8,6 +8,8 @@ import re
 import shutil
 import stat
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,10 +125,11 @@ class ModelLibrary:
 
     def add(self, source: Path, name: str) -> ModelEntry:
         """Copy a model's file into the folder. Raises BadInputError where it is none or the name is taken."""
-        read_entry(source)
-        path = self._free_path(name)
-        self._make_folder()
-        _copy(source, path)
+        entry, path = read_entry(source), self._free_path(name)
+        with _reported("created", self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self.copy_to(entry, path)
+
         return read_entry(path)
 
     def add_file(self, source: Path) -> ModelEntry:
@@ -143,22 +146,19 @@ class ModelLibrary:
         if path == entry.path:
             return entry
         path = self._free_path(name)
-        try:
+        with _reported("renamed", entry.path):
             entry.path.rename(path)
-        except OSError as error:
-            raise _failed("renamed", entry.path, error) from error
         return read_entry(path)
 
     def delete(self, entry: ModelEntry) -> None:
         """Delete a model for good; one that is gone already is fine. Raises BadInputError."""
-        try:
+        with _reported("deleted", entry.path):
             entry.path.unlink(missing_ok=True)
-        except OSError as error:
-            raise _failed("deleted", entry.path, error) from error
 
     def copy_to(self, entry: ModelEntry, path: Path) -> None:
         """Copy a model to a file of the user's choice. Raises BadInputError."""
-        _copy(entry.path, path)
+        with atomic_path(path) as temporary:
+            shutil.copyfile(entry.path, temporary)
 
     def _free_path(self, name: str) -> Path:
         path = self.path_for(name)
@@ -166,19 +166,12 @@ class ModelLibrary:
             raise BadInputError(f"There is a few-shot model “{path.stem}” already.", "Choose another name.")
         return path
 
-    def _make_folder(self) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _failed("created", self.folder, error) from error
 
-
-def _copy(source: Path, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        shutil.copyfile(source, temporary)
-
-
-def _failed(what: str, path: Path, error: OSError) -> BadInputError:
-    return BadInputError(
-        f"{path} could not be {what} ({error.strerror}).", "Check the folder and the disk's free space."
-    )
+@contextmanager
+def _reported(what: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BadInputError(
+            f"{path} could not be {what} ({error.strerror}).", "Check the folder and the disk's free space."
+        ) from error

@@ -217,6 +217,16 @@ def ticked_slices(slices: Iterable[PaintedSlice]) -> tuple[list[int], list[int]]
     return [each.index for each in ticked if each.segment_ids], [each.index for each in ticked if each.empty]
 
 
+def not_painted_on(slices: Sequence[PaintedSlice], index: int) -> dict[str, bool]:
+    """The segments that are painted somewhere, but not on this slice, by their ids, and whether it was declared to hold
+    none of them; none where it is empty, or where there is one segment alone."""
+    row = next((each for each in slices if each.index == index), PaintedSlice(index, ()))
+    somewhere = {one for each in slices for one in each.segment_ids}
+    if row.empty or len(somewhere) < 2:
+        return {}
+    return {one: one in row.absent_ids for one in somewhere.difference(row.segment_ids)}
+
+
 def painted_by_segment(slices: Iterable[PaintedSlice]) -> Mapping[str, int]:
     """Segment id to the number of ticked slices on which it is painted."""
     counts: dict[str, int] = {}

@@ -5,54 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.workflow.autosave import Autosave, Leftover, leftovers
 from FewShotSAMLib.workflow.message import INFO, WARNING, Message, message_of
-from FewShotSAMLib.workflow.run import Run
 from FewShotSAMLib.workflow.scene import Scene, Target
 from FewShotSAMLib.workflow.tracker import PaintingTracker
 
 Say = Callable[[Message], None]
 
 
-class Recovery:
-    """Of one session. left: what earlier sessions of the same place left; source: names the volume for the next one."""
+class Recovery(Autosave):
+    """Of one session. left: what earlier sessions of the same place left."""
 
-    def __init__(self, scene: Scene, job_folder: Path, place: str, tracker: PaintingTracker, say: Say) -> None:
-        self._scene, self._tracker, self._say = scene, tracker, say
-        self._autosave = Autosave(scene, job_folder, place, lambda error: say(message_of(error)))
+    def __init__(self, scene: Scene, job_folder: Path, place: str, tracker: PaintingTracker, tell: Say) -> None:
+        super().__init__(scene, job_folder, place, lambda error: tell(message_of(error)))
+        self._tracker, self._tell = tracker, tell
         self.left: list[Leftover] = leftovers(job_folder.parent, place) if place else []
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether there is something that the next session would offer."""
-        return self._autosave.is_kept
-
-    def set_source(self, source: str) -> None:
-        """Where the volume that is worked on came from."""
-        self._autosave.source = source
-
-    def mark(self) -> None:
-        """Something was changed."""
-        self._autosave.mark()
-
-    def forget(self) -> None:
-        """All is saved elsewhere, or dropped by its user."""
-        self._autosave.forget()
-
-    def poll(self, target: Target | None, preview: Run | None) -> None:
-        """Keep what is due. preview: a result that waits to be applied."""
-        self._autosave.poll(target, self._note, preview)
-
-    def keep_now(self, target: Target | None, preview: Run | None) -> None:
-        """Keep all, and wait for that; a disk that cannot is told."""
-        try:
-            self._autosave.keep_now(target, self._note, preview)
-        except FewShotSAMError as error:
-            self._say(message_of(error))
-
-    def _note(self) -> str:
-        return self._tracker.notes.to_text()
 
     def find(self, left_id: str) -> Leftover | None:
         """What is offered under this id."""
@@ -77,14 +44,14 @@ class Recovery:
             self._tracker.look_now()
             name = f"{left.volume} result"
             self._tracker.add(target.volume, 0, lambda: self._scene.add_segmentation(target.volume, result, name))
-            self._say(Message(WARNING, "The result that was not applied was added as segments of its own."))
+            self._tell(Message(WARNING, "The result that was not applied was added as segments of its own."))
         self.left.remove(left)
-        self._autosave.replaces(left)
-        self._say(Message(INFO, f"What was painted on “{left.volume}” is back."))
+        self.replaces(left)
+        self._tell(Message(INFO, f"What was painted on “{left.volume}” is back."))
         return segmentation
 
     def close(self, keep: bool = False) -> None:
         """Leave to others what was not put back. keep: see `Autosave.close`."""
-        self._autosave.close(keep)
+        super().close(keep)
         for left in self.left:
             left.abandoned.release()

@@ -15,7 +15,8 @@ import numpy as np
 
 from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.core.segment import Segmentation
-from FewShotSAMLib.workflow.inputs import build_annotation, described, segmentation_of, write_annotation, write_volume
+from FewShotSAMLib.core.segmentation import write_segmentation
+from FewShotSAMLib.workflow.inputs import build_annotation, described, segmentation_of, write_volume
 from FewShotSAMLib.workflow.message import WARNING, Message, message_of
 from FewShotSAMLib.workflow.painted_slices import PaintedSlice, ticked_slices
 from FewShotSAMLib.workflow.scene import ScenePreview, SceneSegment, SceneVolume, Target
@@ -28,7 +29,9 @@ SLICES_AT_ONCE = 4
 
 
 class RunFiles:
-    """The files of one job folder. A volume is written once and then again only after it changed.
+    """The files of one job folder: volume and annotation as the background process reads them, the last result as a
+    segmentation. A volume is written once and then again only after it changed.
+
 
     What a run writes has a name of its own: Windows replaces no file that is mapped into memory, and so are the last
     result here and the last few-shot model in the background process. model_is_behind: corrections came after it.
@@ -36,6 +39,8 @@ class RunFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.volume, self.annotation = folder / "volume.nrrd", folder / "annotation.seg.nrrd"
+        self.result = folder / "result.seg.nrrd"
         self.model: Path | None = None
         self.model_is_behind = False
         self._written: tuple[str, int, int] | None = None
@@ -52,21 +57,6 @@ class RunFiles:
         if self.model not in (None, path):
             discard(self.model)
         self.model, self.model_is_behind = path, False
-
-    @property
-    def volume(self) -> Path:
-        """The volume as the background process reads it."""
-        return self.folder / "volume.nrrd"
-
-    @property
-    def annotation(self) -> Path:
-        """What is painted."""
-        return self.folder / "annotation.seg.nrrd"
-
-    @property
-    def result(self) -> Path:
-        """The last result as a segmentation."""
-        return self.folder / "result.seg.nrrd"
 
     def keep_volume(self, volume: SceneVolume) -> None:
         """Write the volume unless it lies there as it is; in any thread."""
@@ -269,7 +259,7 @@ class Run:
         self.files.keep_volume(question.volume)
         annotation = build_annotation(question.segments, question.volume.geometry, question.axis, question.painted)
         self._painted = np.moveaxis(annotation.layers, question.axis + 1, 1)[:, list(question.painted)].max(axis=0)
-        write_annotation(annotation, self.files.annotation)
+        write_segmentation(annotation, self.files.annotation)
 
     def segmentation(self) -> Segmentation:
         """The final result, painted slices too."""

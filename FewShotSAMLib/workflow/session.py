@@ -191,7 +191,7 @@ class Session(Asking, Tracked, WithEarlier):
             if found or was_looking == self._tracker.is_up_to_date:  # also where nothing was found: `why_not` changes
                 self.changed.emit()
             self._step()
-            self.kept.poll(self.target, self._run if self.state is State.PREVIEW else None)
+            self.kept.poll(self.target, self._note, self._run if self.state is State.PREVIEW else None)
             self._failure = ""
         except FewShotSAMError as error:
             self._drop_run()
@@ -297,14 +297,19 @@ class Session(Asking, Tracked, WithEarlier):
     def close(self, keep_work: bool = False) -> None:
         """End the background process and the session, and delete the job folder; `keep_work`: but for unsaved work."""
         if keep_work:
-            self.kept.keep_now(self.target, self._run if self.state is State.PREVIEW else None)
+            with told(self.said.emit):
+                self.kept.keep_now(self.target, self._note, self._run if self.state is State.PREVIEW else None)
         self._drop_run()
         self._requests.close()
         self._executor.shutdown(wait=True, cancel_futures=True)
         self.kept.close(keep_work)
         self._job_folder.close(keep_work)
 
+    def _note(self) -> str:
+        return self._tracker.notes.to_text()
+
     def _set_state(self, state: State) -> None:
+
         self.state = state
         self.changed.emit()
 

@@ -29,7 +29,7 @@ def test_painting_and_notes_come_back(scene: slicer.vtkMRMLScene, tmp_path: Path
     first.look_now()
     first.set_empty(6, True)
     first.mark_modified()
-    first.kept.keep_now(first.target, None)
+    first.kept.keep_now(first.target, first._note, None)
     first._job_folder._stream.close()  # as where Slicer crashes
 
     second = Session(MRMLScene(scene), temporary=tmp_path, place="panel")

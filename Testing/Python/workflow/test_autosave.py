@@ -137,7 +137,7 @@ def test_a_disk_that_cannot_keep_it_is_told_once(tmp_path: Path, monkeypatch: py
     def full(*_: object) -> None:
         raise BadInputError("The disk is full.", "")
 
-    monkeypatch.setattr(autosave, "write_annotation", full)
+    monkeypatch.setattr(autosave, "write_segmentation", full)
     scene, folder, told = OneVolume(), JobFolder(tmp_path), list[Any]()
     saving = kept(scene, folder, told)
     for _ in range(3):
