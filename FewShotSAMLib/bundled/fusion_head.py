@@ -15,8 +15,8 @@ from FewShotSAMLib.bundled.priors import Flows
 from FewShotSAMLib.bundled.segmentwise import SegmentwiseConditioning
 from FewShotSAMLib.bundled.voices import is_heard
 from FewShotSAMLib.bundled.volume_network import (
+    Comparison,
     Lesson,
-    Likeness,
     VolumeNetworks,
     computing,
     extents,
@@ -82,7 +82,7 @@ class FusionHead(Head):
         self._remembered: Callable[[], ExemplarFeatures] | None = None
         self._foreign: dict[str, Tensor] = {}
         self.network: VolumeNetworks | None = None
-        self._likeness = torch.ones(class_count)
+        self._likeness, self._weights = torch.ones(class_count), torch.ones(class_count)
         self._second: dict[int, Tensor] = {}
         self._lesson: Lesson | None = None
 
@@ -110,7 +110,7 @@ class FusionHead(Head):
 
     def _weigh(self, lesson: Lesson) -> None:
         """Ask the networks about all slices that were answered, and see how alike their answers are."""
-        likeness, indices = Likeness(self.class_count), sorted(self._answered)
+        comparison, indices = Comparison(self.class_count), sorted(self._answered)
         held = extents(lesson.exemplars, self._answered)
         self._second = {}
         for start in range(0, len(indices), AT_ONCE):
@@ -118,18 +118,18 @@ class FusionHead(Head):
             answered = torch.stack([self._answered[index] for index in part])
             counted = torch.tensor([[index in extent for extent in held] for index in part])
             with torch.inference_mode():
-                likeness.add(answered.float().softmax(1), self._found_by_networks(part, lesson).mean(0), counted)
-        self._likeness = likeness.dice()
+                comparison.add(answered.float().softmax(1), self._found_by_networks(part, lesson), counted)
+        self._likeness, self._weights = comparison.likeness(), comparison.weights()
 
     def _found_by_networks(self, indices: list[int], lesson: Lesson) -> Tensor:
-        """(members, B, C + 1, h, w): their probabilities, which are kept: what is painted does not change them."""
+        """(B, C + 1, h, w): their probabilities, which are kept: what is painted does not change them."""
         assert self.network is not None
         missing = [index for index in indices if index not in self._second]
         if missing:
             device = next(self.network.parameters()).device
             found = self.network.probabilities(lesson.slices(missing).to(device))
-            self._second |= zip(missing, found.movedim(1, 0).half().cpu(), strict=True)
-        return torch.stack([self._second[index] for index in indices], dim=1).float()
+            self._second |= zip(missing, found.half().cpu(), strict=True)
+        return torch.stack([self._second[index] for index in indices]).float()
 
     def forget_network(self) -> None:
         """Answer as if none had been trained."""
@@ -282,8 +282,9 @@ class FusionHead(Head):
 
     def _joined(self, answered: Tensor, indices: list[int]) -> Tensor:
         assert self._lesson is not None
-        members = self._found_by_networks(indices, self._lesson).to(answered)
-        return joined(answered.softmax(dim=1), members, self._likeness.to(answered))
+        second = self._found_by_networks(indices, self._lesson).to(answered)
+        likeness, weights = (each.to(answered) for each in (self._likeness, self._weights))
+        return joined(answered.softmax(dim=1), second, likeness, weights)
 
     def training_logits(self, embeddings: Tensor, slices: Sequence[int], generator: torch.Generator) -> Tensor:
         """Logits of exemplars, each asked about as if it had not been painted."""

@@ -11,9 +11,9 @@ OF_FIRST_ANSWER = {
     "ends": "ends foretold by how fast painted slices get smaller",
 }
 OF_LEARNED_ANSWER = {
-    "doubt": "networks count where the decoder is in doubt and they agree, else one half everywhere",
-    "likeness": "networks count by their likeness to the decoder, else fully",
-    "threshold": "a threshold by that likeness, else 0.5",
+    "doubt": "networks count where the decoder is not sure, else everywhere",
+    "weight": "networks count by how decoder and networks differ and how sure the decoder is, else one half",
+    "threshold": "a threshold by the networks' likeness to the decoder, else 0.5",
 }
 VOICES = OF_FIRST_ANSWER | OF_LEARNED_ANSWER
 _omitted: ContextVar[str] = ContextVar("omitted", default="")

@@ -38,8 +38,12 @@ LEAST_SIDE = 16
 MEMBERS, MEMBERS_OF_REGIONS = 4, 2
 """Networks of a volume, and of each of several regions in it, for the time that they take."""
 SEEDS_APART = 1_000_003
-STRANGE, FAMILIAR, LEAST_TRUST = 0.7, 0.82, 0.25
-"""Likeness to the decoder at which networks count least, and fully (docs/benchmark.md tells how it was chosen)."""
+LEAST_WEIGHT, MOST_WEIGHT = 0.3, 0.55
+"""Of the networks in the answer that they and the decoder give together."""
+UNSURE = 0.2
+"""Doubt of the decoder, which is that of a probability of 1 %, from which on the networks have their whole weight."""
+STRANGE = 0.6
+"""Likeness to the decoder below which no threshold gets lower."""
 HELD = 0.5
 """Probability from which on the first answer shows a segment."""
 LEAST = 1e-6
@@ -137,8 +141,8 @@ class Lesson:
 
 
 class VolumeNetworks(nn.Module):
-    """Networks that differ in their first weights and in what they are shown: where they agree, they are more often
-    right than one, and where they do not, that tells."""
+    """Networks that differ in their first weights and in what they are shown: together they are more often right than
+    one."""
 
     def __init__(self, class_count: int, count: int = MEMBERS) -> None:
         super().__init__()
@@ -146,8 +150,8 @@ class VolumeNetworks(nn.Module):
         self.members: Sequence[VolumeNetwork] = nn.ModuleList(networks)  # type: ignore[assignment]
 
     def probabilities(self, slices: Tensor) -> Tensor:
-        """(members, B, C + 1, S/2, S/2) of framed slices (B, S, S) in 0..1 as they are."""
-        return torch.stack([member.probabilities(slices) for member in self.members])
+        """(B, C + 1, S/2, S/2) of framed slices (B, S, S) in 0..1 as they are: the members' mean."""
+        return torch.stack([member.probabilities(slices) for member in self.members]).mean(0)
 
 
 def learn_volume(networks: VolumeNetworks, lesson: Lesson, task: Task) -> float | None:
@@ -208,29 +212,25 @@ def _beside_each_other(device: torch.device, count: int) -> Iterator[Callable[..
         torch.set_num_threads(threads)
 
 
-def joined(first: Tensor, members: Tensor, likeness: Tensor) -> Tensor:
-    """Logits (B, C + 1, h, w) from probabilities: the decoder's, `first`, and the networks', `members` (members, B,
-    C + 1, h, w); likeness (C,) of each segment as both find it.
+def joined(first: Tensor, second: Tensor, likeness: Tensor, weights: Tensor) -> Tensor:
+    """Logits (B, C + 1, h, w) from probabilities: the decoder's, `first`, and the networks', `second`; likeness and
+    weights (C,): those of a `Comparison`.
 
-    The networks count where the decoder is in doubt and they agree with each other, and by how far each segment's are
-    to be trusted. Where a structure is plain the decoder is sure and right; its errors lie where its probabilities are
-    between 0.2 and 0.8. So little is lost where networks that know three slices err grossly.
+    A mean, but for where the decoder is sure: networks that know three slices err grossly on others.
 
     Whoever wants the best Dice asks for half of the Dice that can be reached, not for 0.5 (Z. C. Lipton, C. Elkan and
     B. Naryanaswamy, Optimal thresholding of classifiers to maximize F1 measure, 2014). What can be reached is about as
     much as decoder and networks reach with each other.
     """
-    second = members.mean(0)
     surest = first.amax(dim=1, keepdim=True).clamp_min(0.5)
     doubt = (4 * surest * (1 - surest)).sqrt()
-    agreement = 1 - 2 * members.std(0, correction=0).amax(dim=1, keepdim=True)
-    trust = ((likeness - STRANGE) / (FAMILIAR - STRANGE)).clamp(LEAST_TRUST, 1)
-    if not is_heard("likeness"):
-        trust = torch.ones_like(trust)
     share = (first + second)[:, 1:].clamp_min(LEAST)
-    weight = (share * trust.view(1, -1, 1, 1)).sum(1, keepdim=True) / share.sum(1, keepdim=True)
-    counting = weight * doubt * agreement if is_heard("doubt") else weight / 2
-    logits = (first + counting * (second - first)).clamp_min(LEAST).log()
+    weight = (share * weights.view(1, -1, 1, 1)).sum(1, keepdim=True) / share.sum(1, keepdim=True)
+    if not is_heard("weight"):
+        weight = torch.full_like(weight, 0.5)
+    if is_heard("doubt"):
+        weight = weight * (doubt / UNSURE).clamp_max(1)
+    logits = (first + weight * (second - first)).clamp_min(LEAST).log()
     if not is_heard("threshold"):
         return logits
     threshold = likeness.clamp_min(STRANGE) / 2
@@ -248,22 +248,34 @@ def extents(exemplars: Sequence[Exemplar], answered: Mapping[int, Tensor]) -> li
     return [range(min(indices), max(indices) + 1) if indices else range(0) for indices in shown]
 
 
-class Likeness:
-    """How alike what decoder and networks find of each segment is, over slices: Dice of their probabilities."""
+class Comparison:
+    """What decoder and networks find of each of C segments, compared over slices."""
 
     def __init__(self, class_count: int) -> None:
-        self._both, self._each = torch.zeros(class_count), torch.zeros(class_count)
+        self._both, self._each, self._right, self._found = torch.zeros(4, class_count)
 
     def add(self, first: Tensor, second: Tensor, counted: Tensor) -> None:
         """Some slices' probabilities (B, C + 1, h, w); counted (B, C) bool: for which segments they count."""
         own = counted[:, :, None, None].float()
         one, other = first[:, 1:].float().cpu() * own, second[:, 1:].float().cpu() * own
+        held = (one >= HELD).float()
         self._both += 2 * (one * other).sum((0, 2, 3))
         self._each += (one**2 + other**2).sum((0, 2, 3))
+        self._right += 2 * (one * held).sum((0, 2, 3))
+        self._found += (one + held).sum((0, 2, 3))
 
-    def dice(self) -> Tensor:
-        """(C,). Networks that find something quite else than the decoder have seen too little."""
+    def likeness(self) -> Tensor:
+        """(C,): Dice of both's probabilities. Networks that find something quite else than the decoder have seen too
+        little, or it errs."""
         return self._both / self._each.clamp_min(1)
+
+    def weights(self) -> Tensor:
+        """(C,): how much the networks count in a mean of both: the decoder's part in how much they differ, as errors of
+        two that err independently add up. What the decoder thinks that it errs (one less the Dice to be expected if its
+        probabilities are true) is too little where both differ much, and there more is added."""
+        apart = (1 - self.likeness()).clamp_min(LEAST)
+        errs = 1 - self._right / self._found.clamp_min(1)
+        return (errs / apart + apart).clamp(LEAST_WEIGHT, MOST_WEIGHT)
 
 
 def computing(device: torch.device) -> AbstractContextManager[None]:

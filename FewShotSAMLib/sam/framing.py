@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -146,6 +147,7 @@ def _looked_up(planes: torch.Tensor, down: torch.Tensor, across: torch.Tensor) -
     return F.grid_sample(planes, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
+@lru_cache
 def _overlaps(source: int, extent: float, cells: int) -> torch.Tensor:
     """(cells, source) matrix: the part of each cell that each of `source` pixels covers, spread over `extent` cells."""
     edges = torch.linspace(0, extent, source + 1, dtype=torch.float64)

@@ -1,13 +1,14 @@
-"""Times a propagation through the background process: the first answer, cold, and a correction after one more painted
-slice; and Slicer's own Grow from seeds on the same volume in the same minutes.
+"""Times a propagation through the background process: the first answer, cold, and corrections, each after one more
+painted slice; and Slicer's own Grow from seeds on the same volume in the same minutes.
 
     python Testing/Benchmark/propagation.py                          a phantom of 112 slices of 101 x 122
     python Testing/Benchmark/propagation.py --shape 300 512 512      a large one
     python Testing/Benchmark/propagation.py --shape 100 512 512 --names liver
     python Testing/Benchmark/propagation.py --volume V --labels L --values 1 2 4
 
-Three slices of each structure are painted from the truth, the first slice beyond each end is declared empty. A cache
-folder of its own is used, so that the first run is cold. With --steps N the network learns, too (default: 0).
+Three slices of each structure are painted from the truth, the first slice beyond each end is declared empty; then one
+by one the slice that the run before advises, which lies in the widest gap. A cache folder of its own is used, so that
+the first run is cold. With --steps N the network learns, too (default: 0).
 """
 
 import argparse
@@ -16,6 +17,7 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,21 +52,19 @@ def main() -> None:
         common |= {"annotation": str(folder / "painted.seg.nrrd"), "steps": options.steps}
         reports, classes = {}, []
         with WorkerClient() as client:
-            for run in ("first answer", "correction"):
+            for run in ("first answer", *(f"correction {number}" for number in range(1, options.corrections + 1))):
+                if reports:
+                    painted = sorted({*painted, *list(reports.values())[-1]["next_slices"][:1]})
                 drawn = keep_slices(truth, AXIS, painted, names)
                 write_segmentation(drawn, folder / "painted.seg.nrrd")
-                result = {"classes": str(folder / f"{run}.npy"), "painted_slices": painted}
+                result = {"classes": str(folder / "classes.npy"), "painted_slices": painted}
                 reports[run] = client.wait(client.request("propagate", {**common, **result}))
-                classes.append(np.load(folder / f"{run}.npy"))
+                classes.append(np.load(folder / "classes.npy"))
                 if run == "first answer":
                     scores = _scores(folder / "out.seg.nrrd", truth, names, {*painted, *empty})
-                painted = sorted({*painted, *reports[run]["next_slices"][:1]})
-        grown = (
-            None
-            if options.without_grow
-            else _grow(path, truth, names, sorted(set(painted) - set(reports["correction"]["next_slices"][:1])), empty)
-        )
-    _print(reports, scores, grown, [int(index) for index in np.flatnonzero((classes[0] != classes[1]).any((1, 2)))])
+        grown = None if options.without_grow else _grow(path, truth, names, painted, empty)
+    changed = [np.flatnonzero((old != new).any((1, 2))).tolist() for old, new in pairwise(classes)]
+    _print(reports, scores, grown, changed)
     if options.json:
         Path(options.json).write_text(json.dumps({**reports, "dice": scores, "grow_from_seeds": grown}, indent=1))
 
@@ -88,6 +88,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--values", type=int, nargs="+")
     parser.add_argument("--names", nargs="+", default=ORGANS, help="of the phantom's structures")
     parser.add_argument("--steps", type=int, default=0)
+    parser.add_argument("--corrections", type=int, default=3)
     parser.add_argument("--without-grow", action="store_true", help="Grow from seeds takes minutes on a large volume")
     parser.add_argument("--encoder", default="tiny")
     parser.add_argument("--device", default="auto")
@@ -112,7 +113,9 @@ def _scores(path: Path, truth: Segmentation, names: list[str], known: set[int]) 
     return {s.name: dice(result.mask(s)[unseen], wanted[s.name][unseen]) for s in result.segments if s.name in names}
 
 
-def _print(reports: dict[str, Any], scores: dict[str, float], grown: float | None, changed: Sequence[int]) -> None:
+def _print(
+    reports: dict[str, Any], scores: dict[str, float], grown: float | None, changed: Sequence[Sequence[int]]
+) -> None:
     stages = ("read", "load", "encode", "predict", "learn", "write", "total")
     print("| run | slices | " + " | ".join(f"{stage}, s" for stage in stages) + " | encoder calls | peak memory, MB |")
     print("|" + "---|" * (len(stages) + 4))
@@ -121,10 +124,12 @@ def _print(reports: dict[str, Any], scores: dict[str, float], grown: float | Non
         seconds = " | ".join(f"{report['seconds'].get(stage, 0):.1f}" for stage in stages)
         peak = (report["peak_memory_bytes"] or 0) / 1e6
         print(f"| {name} | {len(again)} | {seconds} | {report['encoder']['slices_encoded']} | {peak:.0f} |")
-    first, correction = (reports[name]["seconds"]["total"] for name in ("first answer", "correction"))
-    print(f"A correction takes 1/{first / correction:.1f} of the first answer; slices that changed: {list(changed)}")
+    first, *corrections = (report["seconds"]["total"] for report in reports.values())
+    for seconds, indices in zip(corrections, changed, strict=True):
+        span = f"{len(indices)} of slices {indices[0]} to {indices[-1]}" if indices else "none"
+        print(f"This correction takes 1/{first / seconds:.1f} of the first answer; slices that changed: {span}")
     if grown is not None:
-        ratio = f"{first / grown:.2f} times that, a correction {correction / grown:.2f} times"
+        ratio = f"{first / grown:.2f} times that, corrections {max(corrections, default=0) / grown:.2f} times at most"
         print(f"Grow from seeds, one structure: {grown:.1f} s; the first answer takes {ratio}")
     found = ", ".join(f"{name} {score:.3f}" for name, score in scores.items())
     print(f"Dice on slices neither painted nor declared empty, first answer: {found}")

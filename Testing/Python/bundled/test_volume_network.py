@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from FewShotSAMLib.bundled.volume_network import (
-    MEMBERS,
+    LEAST_WEIGHT,
+    MOST_WEIGHT,
     SCHEDULE,
+    Comparison,
     Lesson,
-    Likeness,
     VolumeNetworks,
     _TwiceAsFine,
     _views,
@@ -84,7 +85,7 @@ def test_it_finds_what_was_painted_on_a_slice_it_has_not_seen() -> None:
     loss = learn_volume(network, lesson(exemplar(0), exemplar(8)), task())
     assert loss is not None and loss < 1.0
     image, shares = scene(4)
-    found = network.probabilities(image[None]).mean(0)[0]
+    found = network.probabilities(image[None])[0]
     torch.testing.assert_close(found.sum(0), torch.ones_like(found[0]))
     for label in (1, 2):
         assert overlap(found.argmax(0) == label, shares[label] > 0.5) > 0.8, label
@@ -102,7 +103,7 @@ def test_a_slice_painted_for_one_segment_says_nothing_against_the_other() -> Non
     network = fresh()
     learn_volume(network, lesson(exemplar(0, unknown=(2,)), exemplar(8, unknown=(1,))), task())
     image, shares = scene(4)
-    found = network.probabilities(image[None]).mean(0)[0].argmax(0)
+    found = network.probabilities(image[None])[0].argmax(0)
     assert overlap(found == 1, shares[1] > 0.5) > 0.7 and overlap(found == 2, shares[2] > 0.5) > 0.7
 
 
@@ -135,29 +136,30 @@ def test_a_loss_that_is_no_number_is_no_lesson() -> None:
         learn_volume(fresh(), lesson(broken, exemplar(8), steps=8), task())
 
 
-def test_networks_count_where_the_decoder_is_in_doubt_and_they_agree() -> None:
-    sure, torn, other = (torch.tensor(pair).view(1, 2, 1, 1) for pair in ([0.999, 0.001], [0.5, 0.5], [0.0, 1.0]))
-    agreed, alike = torch.stack([other] * 4), torch.ones(1)
+def test_both_count_by_their_weight_but_where_the_decoder_is_sure() -> None:
+    sure, torn, other = (torch.tensor(pair).view(1, 2, 1, 1) for pair in ([0.9999, 0.0001], [0.5, 0.5], [0.0, 1.0]))
 
-    def found(first: Tensor, members: Tensor, likeness: Tensor) -> float:
-        return float(joined(first, members, likeness).softmax(1)[0, 1])
+    def found(first: Tensor, second: Tensor, weight: float) -> float:
+        return float(joined(first, second, torch.ones(1), torch.tensor([weight])).softmax(1)[0, 1])
 
-    assert found(sure, agreed, alike) < 0.12
-    assert found(torn, agreed, alike) == pytest.approx(1.0, abs=1e-4)
-    assert found(torn, torch.stack([other, other.flip(1)] * 2), alike) == pytest.approx(0.5)
-    half_agreed = found(torn, torch.stack([other, other, other, torn]), alike)
-    assert 0.5 < half_agreed < 0.8
-    many, members = torch.rand(2, 5, 3, 3).softmax(1), torch.rand(MEMBERS, 2, 5, 3, 3).softmax(2)
-    assert bool(torch.isfinite(joined(many, members, torch.rand(4))).all())
+    assert found(sure, other, 0.5) < 0.06
+    assert found(torn, other, 0.5) == pytest.approx(0.75) and found(torn, other, 0.3) == pytest.approx(0.65)
+    many, second = torch.rand(2, 5, 3, 3).softmax(1), torch.rand(2, 5, 3, 3).softmax(1)
+    assert bool(torch.isfinite(joined(many, second, torch.rand(4), torch.rand(4))).all())
 
 
-@pytest.mark.parametrize(("likeness", "trust", "threshold"), [(1.0, 1.0, 0.5), (0.76, 0.5, 0.38), (0.2, 0.25, 0.35)])
-def test_less_likeness_means_less_trust_and_a_lower_threshold(likeness: float, trust: float, threshold: float) -> None:
+def test_each_segment_brings_its_own_weight() -> None:
+    first, second = torch.tensor([0.2, 0.8, 0.0]).view(1, 3, 1, 1), torch.tensor([0.5, 0.5, 0.0]).view(1, 3, 1, 1)
+    found = joined(first, second, torch.ones(2), torch.tensor([0.4, 0.9])).softmax(1).flatten()
+    assert found.tolist() == pytest.approx([0.32, 0.68, 0.0], abs=1e-4)
+
+
+@pytest.mark.parametrize(("likeness", "threshold"), [(1.0, 0.5), (0.76, 0.38), (0.2, 0.3)])
+def test_less_likeness_means_a_lower_threshold(likeness: float, threshold: float) -> None:
     """Dice is best at half of what can be reached."""
-    torn, other = (torch.tensor(pair).view(1, 2, 1, 1) for pair in ([0.5, 0.5], [1.0, 0.0]))
-    logits = joined(torn, torch.stack([other, other]), torch.tensor([likeness]))
-    share = 0.5 - trust * 0.5
-    odds = max(share, 1e-6) / (1 - share) * (1 - threshold) / threshold
+    torn, other = (torch.tensor(pair).view(1, 2, 1, 1) for pair in ([0.5, 0.5], [0.8, 0.2]))
+    logits = joined(torn, other, torch.tensor([likeness]), torch.tensor([0.5]))
+    odds = 0.35 / 0.65 * (1 - threshold) / threshold
     assert float((logits[0, 1] - logits[0, 0]).exp()) == pytest.approx(odds, rel=1e-3)
 
 
@@ -173,10 +175,25 @@ def test_likeness_is_the_dice_of_what_both_find() -> None:
     first, second = torch.zeros(1, 3, 10, 10), torch.zeros(1, 3, 10, 10)
     first[:, 1, :5], first[:, 2, 5:] = 1, 1
     second[:, 1, :5], second[:, 2, 5:, :4] = 1, 1
-    likeness = Likeness(2)
-    likeness.add(first, second, torch.tensor([[True, True]]))
-    likeness.add(torch.zeros_like(second), second, torch.tensor([[False, False]]))
-    assert likeness.dice().tolist() == [1.0, pytest.approx(2 * 20 / 70)]
+    comparison = Comparison(2)
+    comparison.add(first, second, torch.tensor([[True, True]]))
+    comparison.add(torch.zeros_like(second), second, torch.tensor([[False, False]]))
+    assert comparison.likeness().tolist() == [1.0, pytest.approx(2 * 20 / 70)]
+
+
+def test_networks_that_differ_from_a_sure_decoder_count_less() -> None:
+    """Two that err independently differ by the errors of both, so that the rest of the difference is the networks'."""
+
+    def weight(unsure: float, moved: int) -> float:
+        first, second = torch.zeros(1, 2, 40, 40), torch.zeros(1, 2, 40, 40)
+        first[:, 1, 10:30, 10:30], second[:, 1, 10 + moved : 30 + moved, 10:30] = 1 - unsure, 1
+        comparison = Comparison(1)
+        comparison.add(first, second, torch.tensor([[True]]))
+        return float(comparison.weights())
+
+    assert weight(0.05, 2) == pytest.approx(0.0256 / 0.1012 + 0.1012, rel=5e-3)
+    assert weight(0.02, 2) == pytest.approx(LEAST_WEIGHT) and weight(0.1, 2) == pytest.approx(MOST_WEIGHT)
+    assert weight(0.02, 12) == pytest.approx(MOST_WEIGHT)  # who is wrong cannot be told
 
 
 def test_networks_are_judged_where_the_structure_is() -> None:
