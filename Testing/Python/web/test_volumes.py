@@ -114,6 +114,8 @@ def test_views_that_somebody_zoomed_stay_so(start_server: Callable, open_page: C
     page: Page = open_page(start_server(tmp_path / "long.nrrd"), read_volume(tmp_path / "long.nrrd").geometry)
     for zoomed in (False, True):
         if zoomed:
+            page.page.set_viewport_size({"width": 1440, "height": 900})
+            page.settle()
             x, y = page.place(12, 45)
             page.page.mouse.move(x, y)
             page.page.mouse.down(button="right")
