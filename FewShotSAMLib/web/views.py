@@ -10,8 +10,17 @@ import slicer
 from trame.widgets import html
 from trame_server import Server
 from trame_slicer.core import LayoutManager, SlicerApp
-from trame_slicer.rca_view import register_rca_factories
-from trame_slicer.views import AbstractView, Layout, LayoutDirection, SliceView, ThreeDView, ViewLayoutDefinition
+from trame_slicer.rca_view import RemoteViewFactory
+from trame_slicer.views import (
+    AbstractView,
+    Layout,
+    LayoutDirection,
+    NoScheduleRendering,
+    SliceView,
+    ThreeDView,
+    ViewLayoutDefinition,
+    ViewType,
+)
 from vtkmodules.vtkCommonCore import vtkCommand
 
 from FewShotSAMLib.core.geometry import Geometry
@@ -55,15 +64,21 @@ class Views:
         self._geometry: Geometry | None = None
         self._fitted: dict[str, tuple[float, ...]] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
-        register_rca_factories(
-            app.view_manager,
-            server,
-            slice_view_ui_f=lambda _server, _id, view: html.Div(slice_overlay(view.get_singleton_tag())),
-            three_d_view_ui_f=lambda _server, _id, _view: html.Div(volume_overlay()),
-            rca_encoder="turbo-jpeg",
-            interactive_quality=QUALITY,
-            blur_fps=AWAY_FPS,
-        )
+        for kind, view_type, overlay in (
+            (SliceView, ViewType.SLICE_VIEW, lambda view: slice_overlay(view.get_singleton_tag())),
+            (ThreeDView, ViewType.THREE_D_VIEW, lambda view: volume_overlay()),
+        ):
+            factory = RemoteViewFactory(
+                server,
+                # Until it is there it is not drawn: a view draws whatever is set, some sixty times while it is made.
+                partial(kind, scheduled_render_strategy=NoScheduleRendering()),
+                view_type,
+                populate_view_ui_f=lambda _server, _id, view, overlay=overlay: html.Div(overlay(view)),
+                rca_encoder="turbo-jpeg",
+                interactive_quality=QUALITY,
+                blur_fps=AWAY_FPS,
+            )
+            app.view_manager.register_factory(factory)
         self.layout = LayoutManager(app.scene, app.view_manager, server)
         self.layout.register_layout_dict(_layouts())
         self.layout.set_layout(FOUR)

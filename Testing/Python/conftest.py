@@ -15,9 +15,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 LONGEST_FIRST = (
     *("test_in_pyqt5.py", "test_in_pyside6.py", "test_interruptions.py", "test_earlier.py", "test_jobs.py"),
-    *("test_what_trains.py", "test_regions.py", "test_learns_well.py", "test_scripting.py", "test_guided.py"),
-    *("test_pretended_cuda.py", "test_methods.py", "test_train.py", "test_corrections.py", "test_learned.py"),
-    *("test_faults.py", "test_real_rows.py", "test_ray_pool.py", "test_volume_network.py", "test_segments_apart.py"),
+    *("test_train.py", "test_real_rows.py", "test_guided.py", "test_pretended_cuda.py", "test_learns_well.py"),
+    *("test_what_trains.py", "test_methods.py", "test_learned.py", "test_faults.py", "test_regions.py"),
+    *("test_corrections.py", "test_ray_pool.py", "test_api.py", "test_volume_network.py", "test_session.py"),
+    *("test_segments_apart.py", "test_image_training.py", "test_scripting.py"),
 )
 
 

@@ -1,5 +1,6 @@
 """Synthetic anatomy, episodes, and training that can be stopped and goes on."""
 
+import json
 import runpy
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from FewShotSAMLib.bundled.train.episodes import SIDES, make_episode
 from FewShotSAMLib.bundled.train.library import VALIDATION_FIRST, EpisodeLibrary
 from FewShotSAMLib.bundled.train.model import BundledModel
 from FewShotSAMLib.bundled.train.shapes import Dice
-from FewShotSAMLib.bundled.train.trainer import Recipe, Trainer, paired, summary, unknown
+from FewShotSAMLib.bundled.train.trainer import Recipe, Trainer, paired, unknown
 from FewShotSAMLib.sam.checkpoint import load_sam
 from FewShotSAMLib.sam.registry import get_spec
 
@@ -64,10 +65,16 @@ def test_a_trainer_lets_go_of_episodes_that_were_used(tmp_path: Path) -> None:
     assert sorted(path.name for path in made.folder.iterdir()) == ["000000002.episode", "000000003.episode"]
 
 
-def test_weights_can_be_begun_with(library: EpisodeLibrary, tmp_path: Path) -> None:
+def test_exported_weights_load_as_the_registered_encoder_and_can_be_begun_with(
+    library: EpisodeLibrary, tmp_path: Path
+) -> None:
     torch.manual_seed(1)
     first = Trainer(RECIPE, library, tmp_path / "first", torch.device("cpu"))
     first.export(tmp_path / "w.safetensors")
+    sam, _ = load_sam(get_spec("tiny"), tmp_path / "w.safetensors", verify=False)
+    mine = dict(first.averaged.encoder.named_parameters())
+    for name, parameter in sam.image_encoder.named_parameters():
+        torch.testing.assert_close(parameter, mine[name], rtol=1e-3, atol=1e-3)
     other = Recipe(seed=4, steps=4, batch=1, window=EPISODES, uses=100, queries=2)
     second = Trainer(other, library, tmp_path / "second", torch.device("cpu"), start=tmp_path / "w.safetensors")
     assert isinstance(second.model, BundledModel)
@@ -80,12 +87,6 @@ def test_differences_are_paired_by_episode() -> None:
     better = [{"episode": n, "second": 0.82 + 0.01 * n + 0.001 * n} for n in range(5)]
     mean, error = paired(better, rows[::-1])
     assert mean == pytest.approx(0.022) and error == pytest.approx(0.001581 / 5**0.5, rel=1e-2)
-
-
-def test_validation_is_told_by_strata(library: EpisodeLibrary, tmp_path: Path) -> None:
-    trainer = Trainer(RECIPE, library, tmp_path, torch.device("cpu"))
-    told = summary(trainer.validate(1))
-    assert set(told["like"]) <= {"CT", "MR"} and set(told["kind"]) <= set(KINDS) and 0 <= told["second"] <= 1
 
 
 def test_an_episode_follows_from_its_seed() -> None:
@@ -105,10 +106,13 @@ def test_an_interrupted_library_goes_on(library: EpisodeLibrary, tmp_path: Path)
         library.read(EPISODES + 5, patience_s=0)
 
 
-def test_training_goes_on_as_if_it_had_not_been_stopped(library: EpisodeLibrary, tmp_path: Path) -> None:
+def test_training_changes_what_it_should_and_goes_on_when_stopped(library: EpisodeLibrary, tmp_path: Path) -> None:
     cpu = torch.device("cpu")
     through = Trainer(RECIPE, library, tmp_path / "through", cpu)
+    before = {name: tensor.clone() for name, tensor in through.model.named_parameters()}
     through.run(validation=1)
+    for name, parameter in through.model.named_parameters():  # that of two steps: the last layer starts at zero
+        assert torch.equal(before[name], parameter) != parameter.requires_grad, name
     stopped = Trainer(RECIPE, library, tmp_path / "stopped", cpu)
     stopped.train_step()
     stopped.step += 1
@@ -118,26 +122,8 @@ def test_training_goes_on_as_if_it_had_not_been_stopped(library: EpisodeLibrary,
     resumed.train_step()
     for name, tensor in through.averaged.state_dict().items():
         torch.testing.assert_close(tensor, resumed.averaged.state_dict()[name], rtol=1e-3, atol=1e-4, msg=name)
-    assert '"second"' in (tmp_path / "through" / "log.jsonl").read_text(encoding="utf-8")
-
-
-def test_training_changes_what_it_should(library: EpisodeLibrary, tmp_path: Path) -> None:
-    trainer = Trainer(RECIPE, library, tmp_path, torch.device("cpu"))
-    before = {name: tensor.clone() for name, tensor in trainer.model.named_parameters()}
-    for _ in range(2):  # the last layer starts at zero: what lies before it moves from the second step on
-        trainer.train_step()
-        trainer.step += 1
-    for name, parameter in trainer.model.named_parameters():
-        assert torch.equal(before[name], parameter) != parameter.requires_grad, name
-
-
-def test_exported_weights_load_as_the_registered_encoder(library: EpisodeLibrary, tmp_path: Path) -> None:
-    trainer = Trainer(RECIPE, library, tmp_path / "run", torch.device("cpu"))
-    trainer.export(tmp_path / "own.safetensors")
-    sam, _ = load_sam(get_spec("tiny"), tmp_path / "own.safetensors", verify=False)
-    mine = dict(trainer.averaged.encoder.named_parameters())
-    for name, parameter in sam.image_encoder.named_parameters():
-        torch.testing.assert_close(parameter, mine[name], rtol=1e-3, atol=1e-3)
+    told = json.loads((tmp_path / "through" / "log.jsonl").read_text(encoding="utf-8"))
+    assert set(told["like"]) <= {"CT", "MR"} and set(told["kind"]) <= set(KINDS) and 0 <= told["second"] <= 1
 
 
 def test_synthetic_tasks_are_there_for_the_benchmark_the_same_each_time(tmp_path: Path) -> None:

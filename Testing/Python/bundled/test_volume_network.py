@@ -71,9 +71,10 @@ def task(enough_at: int | None = None) -> Any:
     )
 
 
-def fresh(classes: int = 2) -> VolumeNetworks:
+def fresh(count: int = 2) -> VolumeNetworks:
+    """For two classes."""
     torch.manual_seed(0)
-    return VolumeNetworks(classes)
+    return VolumeNetworks(2, count)
 
 
 def overlap(found: Tensor, truth: Tensor) -> float:
@@ -226,7 +227,7 @@ def test_side_by_side_or_one_after_the_other_they_learn_the_same() -> None:
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            networks = fresh()
+            networks = fresh(3)
             learn_volume(networks, lesson(exemplar(0), exemplar(8), steps=5), task())
             found.append(networks.state_dict())
             assert torch.get_num_threads() == count

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import brief
+import made_jobs
 import numpy as np
 import pytest
 from warm import BriefClient, WarmClient
@@ -100,7 +102,8 @@ def test_after_kill_9_the_next_run_goes_on_and_is_right(
 SLOW_WRITER = """
 import sys, time
 from pathlib import Path
-from FewShotSAMLib.worker.server import Server
+sys.path.append(sys.argv[1])
+from brief import BriefServer
 
 def half_a_file(path, data):
     with path.open("wb") as stream:
@@ -108,7 +111,7 @@ def half_a_file(path, data):
     time.sleep(60)
 
 Path.write_bytes = half_a_file
-sys.exit(Server().run())
+sys.exit(BriefServer().run())
 """
 
 
@@ -129,7 +132,7 @@ def test_kill_9_in_the_middle_of_writing_leaves_what_was_there(
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     script = tmp_path / "slow_writer.py"
     script.write_text(SLOW_WRITER, encoding="utf-8")
-    with WorkerClient(arguments=[str(script)]) as client:
+    with WorkerClient(arguments=[str(script), str(Path(brief.__file__).parent)]) as client:
         job = client.request("propagate", {**parameters, "steps": 0})
         while not holds_half_a_model(folder):
             assert all(event["type"] not in ("error", "result") for event in client.poll(timeout_s=0.05))
@@ -196,9 +199,9 @@ def test_previews_show_slices_before_the_end(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups and SIGKILL are POSIX")
 def test_killing_the_command_takes_the_background_process_with_it(parameters: dict[str, Any]) -> None:
-    command = [sys.executable, "-m", "FewShotSAMLib", "propagate", parameters["volume"], parameters["annotation"]]
-    command += ["-o", parameters["output"], "--steps", "2000", "--encoder", "tiny", "--json", "-"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    inputs = "propagate", parameters["volume"], parameters["annotation"], "-o", parameters["output"]
+    more = "--steps", "2000", "--encoder", "tiny", "--json", "-"
+    process = made_jobs.start_command_line(Path(brief.__file__), *inputs, *more)
     assert process.stdout is not None
     worker = next(pid for line in process.stdout if '"learn"' in line for pid in _children(process.pid))
     process.kill()

@@ -30,6 +30,7 @@ def test_every_method_has_an_estimate_and_lora_in_a_large_encoder_takes_hours() 
     assert training("vit_h")["lora"] > 3 * large["lora"]
 
 
+@pytest.mark.usefixtures("full_size")
 def test_what_is_told_is_understood() -> None:
     report = inspect({}, JobContext())
     machine = Machine.from_report(report)

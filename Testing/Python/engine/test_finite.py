@@ -11,23 +11,21 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.image_io import write_image
 from FewShotSAMLib.core.intensity import IntensityWindow
 from FewShotSAMLib.core.segmentation import read_segmentation
-from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.sam.encoder import Encoder
 from FewShotSAMLib.sam.finite import require_finite
 
 
-@pytest.mark.parametrize("scale", [1e300, 1e-300])
-def test_intensities_of_any_size_give_the_same_result(scale: float, guided: Any) -> None:
+def test_intensities_of_any_size_give_the_same_result(guided: Any) -> None:
     options = {"steps": 0, "normalisation": "percentile:1,99", "no_cache": True, "cache": None}
     guided.run(**options)
     expected = read_segmentation(guided.folder / "result.seg.nrrd").layers
     assert expected.any()
-    write_image(guided.volume.voxels * scale, guided.volume.geometry, guided.folder / "scaled.nrrd")
-    context = JobContext()
-    report = guided.run(context, **options, volume=str(guided.folder / "scaled.nrrd"))
-    found = read_segmentation(guided.folder / "result.seg.nrrd").layers
-    assert np.mean(found != expected) < 0.002
-    assert all(math.isfinite(row["confidence"]) for row in report["slices"])
+    for scale in (1e300, 1e-300):
+        write_image(guided.volume.voxels * scale, guided.volume.geometry, guided.folder / "scaled.nrrd")
+        report = guided.run(**options, volume=str(guided.folder / "scaled.nrrd"))
+        found = read_segmentation(guided.folder / "result.seg.nrrd").layers
+        assert np.mean(found != expected) < 0.002, scale
+        assert all(math.isfinite(row["confidence"]) for row in report["slices"])
 
 
 def test_windows_beyond_float32() -> None:

@@ -66,6 +66,7 @@ def test_every_method_learns_with_the_encoder_that_comes_along(
         assert last < 0.8 * first
 
 
+@pytest.mark.usefixtures("full_size")
 @pytest.mark.parametrize(
     ("encoder", "good"),
     [("guided", {"liver": 0.8, "spleen": 0.7}), ("case", {"liver": 0.65})],  # the spleen is small for random weights

@@ -17,10 +17,10 @@ from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.jobs import apply, propagate
 from FewShotSAMLib.engine.model_file import load_model
 
-SHAPE = (14, 400, 400)
+SHAPE = (14, 280, 280)
 GRID = Geometry(SHAPE[::-1], (0.8, 0.8, 3.0))
 PAINTED = (3, 7, 10)
-CENTRES = {"organ": ((6.5, 150, 150), (6.3, 120, 100)), "node": ((6.5, 350, 360), (6, 14, 11))}
+CENTRES = {"organ": ((6.5, 105, 105), (6.3, 84, 70)), "node": ((6.5, 245, 252), (6, 10, 8))}
 
 Run = Callable[..., tuple[dict[str, Any], np.ndarray]]
 
@@ -88,7 +88,7 @@ def test_a_correction_changes_nothing_beyond_its_gap(run: Run) -> None:
 
 def test_a_correction_needs_no_encoder(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slice that is painted where the node was not looked for says nothing new of it."""
-    monkeypatch.setitem(CENTRES, "node", ((9.5, 350, 360), (2.4, 14, 11)))
+    monkeypatch.setitem(CENTRES, "node", ((9.5, 245, 252), (2.4, 10, 8)))
     report, before = run((2, 7, 9, 12))
     assert report["encoder"]["slices_encoded"] == SHAPE[0] + len(range(7, 13)), "the node's are those around it"
     for painted, asked in (((2, 4, 7, 9, 12), [3, 5, 6]), ((2, 4, 7, 9, 10, 12), [11])):

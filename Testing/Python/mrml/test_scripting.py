@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import slicer
 from harness.scene import EditorWidget, add_segmentation, add_volume, paint, stored, voxels
-from warm import BriefClient, WarmClient
+from warm import WarmClient
 
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError
 from FewShotSAMLib.core.geometry import Geometry
@@ -105,10 +105,25 @@ def desk(scene: slicer.vtkMRMLScene, warm_client: WarmClient) -> Iterator[Desk]:
     made.scripting.close()
 
 
+BUSY = """
+import sys, time
+from FewShotSAMLib.worker.server import Server
+
+def propagate(parameters, context):
+    context.progress("encode", 0, 1)
+    while True:
+        context.check()
+        time.sleep(0.02)
+
+sys.exit(Server(jobs={"propagate": propagate}).run())
+"""
+
+
 @pytest.fixture
 def own_desk(scene: slicer.vtkMRMLScene, worker_python: str, tmp_path: Path, warm_client: WarmClient) -> Iterator[Desk]:
-    """A desk whose first background process is its own; after it comes the shared one."""
-    clients = iter([BriefClient(worker_python, tmp_path / "home", STEPS), warm_client])
+    """A desk whose first background process is its own, and busy until it ends; after it comes the shared one."""
+    (tmp_path / "busy.py").write_text(BUSY)
+    clients = iter([WorkerClient(worker_python, arguments=["-P", str(tmp_path / "busy.py")]), warm_client])
     made = Desk(scene, lambda: next(clients))
     yield made
     made.scripting.close()

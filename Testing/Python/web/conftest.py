@@ -88,9 +88,12 @@ def computing_python(request: pytest.FixtureRequest, tmp_path_factory: pytest.Te
 
 
 @pytest.fixture
-def start_server(own_folders: Path, computing_python: Path) -> Iterator[Callable[..., WebServer]]:
-    """Start servers with these arguments; all are ended afterwards."""
+def start_server(
+    own_folders: Path, computing_python: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., WebServer]]:
+    """Start servers with these arguments; all are killed afterwards, and leave what they keep in the test's folder."""
     needs_trame_slicer()
+    monkeypatch.setenv("TMPDIR", str(own_folders))
     started = []
 
     def start(*arguments: str | Path) -> WebServer:

@@ -84,10 +84,11 @@ class Page:
         self.page, self.geometry = page, geometry
         self._pictures, self._count = pictures, 0
 
-    def picture(self, name: str) -> None:
-        """Keep a screenshot where a folder for them is given."""
+    def picture(self, name: str, after_ms: float = 0) -> None:
+        """Keep a screenshot where a folder for them is given, once what takes a while is to be seen."""
         if self._pictures is not None:
             self._count += 1
+            self.page.wait_for_timeout(after_ms)
             self.page.screenshot(path=self._pictures / f"{self._count:02d}-{name}.png")
 
     def state(self, name: str) -> Any:

@@ -150,8 +150,7 @@ def test_a_few_shot_model_is_saved_applied_and_deleted(page: Page, truth: np.nda
     page.wait(lambda: list(page.painted()) == list(PAINTED))
     looks = [(each["name"], each["color"]) for each in page.state("segments")]
     assert looks[0][0] != looks[1][0] and looks[0][1] != looks[1][1]
-    page.page.wait_for_timeout(800)
-    page.picture("model-applied")
+    page.picture("model-applied", after_ms=800)
     first = page.page.locator(".segments li").nth(0).locator("button").nth(0)
     first.click()
     page.wait(lambda: not page.state("segments")[0]["visible"])

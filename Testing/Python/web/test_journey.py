@@ -71,12 +71,10 @@ def test_whole_journey(page: Page, truth: np.ndarray, folder: Path, capsys: pyte
     assert dice(painted[PAINTED[1]] > 0, truth[PAINTED[1]]) > 0.75
     propagate_and_scroll(page)
     page.go_to(13)
-    page.page.wait_for_timeout(2500)
-    page.picture("preview")
+    page.picture("preview", after_ms=2500)
     assert page.page.locator("#strip svg rect").count() > len(truth)
     page.apply()
-    page.page.wait_for_timeout(1500)
-    page.picture("applied")
+    page.picture("applied", after_ms=1500)
     result = page.save(folder / "result.seg.nrrd")
     with capsys.disabled():
         print(f"\nDice on slices neither painted nor declared empty: {score(result, painted, truth, folder):.3f}")
@@ -190,9 +188,8 @@ def test_reload_and_second_browser(page: Page, truth: np.ndarray, server: WebSer
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
 
 
-def test_segments(page: Page) -> None:
-    page.page.click("#b_add")
-    page.wait(lambda: len(page.state("segments")) == 2)
+def rename_hide_and_delete(page: Page) -> None:
+    """Of two segments, the second was just added."""
     first, second = page.state("segments")
     assert page.state("active_segment") == second["id"] and first["color"] != second["color"]
     name = page.page.locator(".segments .name").nth(1)
@@ -214,22 +211,22 @@ def test_segments(page: Page) -> None:
 
 
 @pytest.mark.quiet  # the pointer has to move on in time
-@pytest.mark.parametrize("held_ms", [60, 500])
-def test_a_stroke_shows_in_all_views(page: Page, held_ms: float) -> None:
+def test_a_stroke_shows_in_all_views(page: Page) -> None:
     """In the others once the pointer rests, and in 3D when surfaces are made; not while it moves."""
     page.page.mouse.move(*page.place(60, 60))
     page.take("paint", 20)
-    page.go_to(SCROLLED)
-    page.settle()
     others = ("coronal", "sagittal", "in3d")
-    before = {view: page.colored(view) for view in others}
-    page.stroke((83, 60), (83, 104), held_ms)
-    for step in range(20):
-        page.page.mouse.move(*page.place(20, 20 + step))
-        page.page.wait_for_timeout(30)
-    assert page.colored("in3d") == before["in3d"]
-    for view in others:
-        page.wait(lambda view=view: page.colored(view) > before[view] + 100)  # type: ignore[misc]
+    for index, held_ms in ((SCROLLED, 60), (FREE[0], 500)):
+        page.go_to(index)
+        page.settle()
+        before = {view: page.colored(view) for view in others}
+        page.stroke((83, 60), (83, 104), held_ms)
+        for step in range(20):
+            page.page.mouse.move(*page.place(20, 20 + step))
+            page.page.wait_for_timeout(30)
+        assert page.colored("in3d") == before["in3d"]
+        for view in others:
+            page.wait(lambda view=view, before=before: page.colored(view) > before[view] + 100)  # type: ignore[misc]
 
 
 def test_segments_keep_what_is_painted_while_surfaces_are_made(page: Page, folder: Path) -> None:
@@ -280,6 +277,7 @@ def test_a_slice_holds_none_of_one_segment(page: Page) -> None:
     page.picture("none-of-one")
     page.page.locator(f"#painted li[data-slice='{EMPTY}'] .icon").click()
     page.wait(lambda: EMPTY not in page.painted())
+    rename_hide_and_delete(page)
 
 
 def test_slices_are_ticked_deleted_and_run_cancelled(page: Page, truth: np.ndarray) -> None:
@@ -347,7 +345,9 @@ def test_latency(page: Page, truth: np.ndarray, capsys: pytest.CaptureFixture[st
 OUTSIDE = ("../secret.nii.gz", "%2e%2e/secret.nii.gz", "..%2fsecret.nii.gz", "fewshotsam/..%2f..%2fserver.py")
 
 
-def test_nothing_outside_the_served_folder(page: Page, server: WebServer, folder: Path) -> None:
+def test_nothing_outside_the_served_folder_and_no_other_page(
+    page: Page, server: WebServer, folder: Path, browser
+) -> None:
     cookies = "; ".join(f"{each['name']}={each['value']}" for each in page.page.context.cookies())
     for path in (*OUTSIDE, "etc/passwd", f"{CASE}.nii.gz"):
         request = urllib.request.Request(f"{server.base}{path}", headers={"Cookie": cookies})
@@ -362,10 +362,11 @@ def test_nothing_outside_the_served_folder(page: Page, server: WebServer, folder
             page.wait(lambda: not page.state("messages"))
     assert sorted(each.name for each in folder.parent.iterdir()) == ["secret.nii.gz", "served"]
     assert page.state("volume_name") == CASE
+    check_socket(page, server, browser)
 
 
-def test_socket_needs_the_cookie_and_the_own_origin(page: Page, server: WebServer, browser) -> None:
-    """A page of another server, even one on this computer, cannot talk to ours."""
+def check_socket(page: Page, server: WebServer, browser) -> None:
+    """It needs the cookie and the own origin: a page of another server on this computer cannot talk to it."""
     connect = """address => new Promise(resolve => {
         const socket = new WebSocket(address);
         socket.onopen = () => resolve(true); socket.onerror = () => resolve(false);

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import pytest
+from web.conftest import needs_trame_slicer
+
 from FewShotSAMLib.web.turns import PAUSE_S, Turns
 
 
@@ -64,3 +67,17 @@ def test_the_pointer_in_another_view_draws_it_at_once() -> None:
     assert views[1].drawn == 1 and drawn(views) == [0, 2, 0]
     turns.end()
     assert drawn(views) == [2, 1, 2]
+
+
+def test_no_view_is_drawn_while_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs_trame_slicer()
+    from trame.app import get_server
+    from trame_slicer.core import SlicerApp
+    from trame_slicer.views import AbstractView
+
+    from FewShotSAMLib.web.views import Views
+
+    drawn: list[AbstractView] = []
+    monkeypatch.setattr(AbstractView, "render", drawn.append)
+    views = Views(SlicerApp(), get_server("views"), lambda: None, lambda: None)
+    assert views.in_3d and not drawn

@@ -1,6 +1,6 @@
 """Earlier patients' models in the panel: to be chosen, kept in the scene, and with the real background process."""
 
-from collections.abc import Iterator
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,13 @@ import pytest
 import qt
 import slicer
 from journey import Journey
-from warm import BriefClient
 
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.workflow import State
 from FewShotSAMLib.workflow.earlier import GONE, WITHOUT_IMAGE
 
+STEPS = 2
 NAME = "Größe; 50 % <&> 腎臓"
 GEOMETRY = Geometry((column.SHAPE[2], column.SHAPE[1], column.SHAPE[0]), (1.0, 1.0, 3.0), (-20.0, -20.0, 7.0))
 
@@ -88,13 +88,6 @@ def test_a_damaged_choice_in_the_scene_is_none(panel: Any, scene: Any) -> None:
         assert parameters.earlier == ()
 
 
-@pytest.fixture
-def journey(scene: Any, tmp_path: Path, worker_python: str) -> Iterator[Journey]:
-    made = Journey(tmp_path / "models", BriefClient(worker_python, tmp_path / "home", steps=2))
-    yield made
-    made.close()
-
-
 def quality(journey: Journey, truth: np.ndarray) -> float:
     journey.press("applyButton")
     found = dice(*map(column.unpainted, (journey.voxels(), truth)))
@@ -103,6 +96,7 @@ def quality(journey: Journey, truth: np.ndarray) -> float:
     return found
 
 
+@pytest.mark.skipif(os.environ.get("FEWSHOTSAM_QT") == "PySide6", reason="what is learned is the same with both")
 def test_a_patient_is_saved_and_stands_beside_one_slice_of_the_next(journey: Journey) -> None:
     image, truth = column.patient()
     journey.open(GEOMETRY, image, "first")

@@ -24,14 +24,11 @@ macro(slicerMacroBuildScriptedModule)
     if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${_file})
       message(FATAL_ERROR "slicerMacroBuildScriptedModule given nonexistent file or directory '${_file}'")
     endif()
-    add_custom_command(
-      OUTPUT ${_destination}/${_file}
-      COMMAND ${CMAKE_COMMAND} -E copy ${CMAKE_CURRENT_SOURCE_DIR}/${_file} ${_destination}/${_file}
-      DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${_file}
-      )
-    list(APPEND _copies ${_destination}/${_file})
+    string(APPEND _copies "configure_file([[${CMAKE_CURRENT_SOURCE_DIR}/${_file}]] [[${_destination}/${_file}]] COPYONLY)\n")
   endforeach()
-  add_custom_target(Copy${MY_NAME}PythonFiles ALL DEPENDS ${_copies})
+  set(_script ${CMAKE_CURRENT_BINARY_DIR}/Copy${MY_NAME}PythonFiles.cmake)
+  file(WRITE ${_script} "${_copies}")
+  add_custom_target(Copy${MY_NAME}PythonFiles ALL COMMAND ${CMAKE_COMMAND} -P ${_script})
   install(DIRECTORY ${_installed} DESTINATION ${Slicer_INSTALL_QTSCRIPTEDMODULES_LIB_DIR})
 
   if(BUILD_TESTING AND MY_WITH_GENERIC_TESTS)
