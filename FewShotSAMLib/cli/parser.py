@@ -27,7 +27,7 @@ from FewShotSAMLib.options import (
 
 EXIT_CODES = "Exit codes: 0 done, 2 bad input, 3 out of memory, 4 cancelled, 1 a bug (with the path of a log)."
 SLICE_NUMBERS = "Slice numbers are array indices along the axis: they begin with 0, as in Slicer's IJK coordinates."
-METHOD_TABLE = "\n".join(f"  {method.name:<16}{method.title}" for method in METHODS)
+METHOD_TABLE = "\n".join(f"  {method.name:<18}{method.title}" for method in METHODS)
 PROPAGATE_EXAMPLES = f"""{SLICE_NUMBERS}
 
 Methods:
