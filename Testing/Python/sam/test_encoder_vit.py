@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 
+from FewShotSAMLib.bundled.voices import is_heard, omitting
 from FewShotSAMLib.sam.fast.attention import RelativePositions, attend, attend_folded
 from FewShotSAMLib.sam.fast.calibration import cosine
 from FewShotSAMLib.sam.fast.parallel import one_thread_each
@@ -106,6 +107,13 @@ def test_errors_in_the_work_come_through_and_threads_are_given_back() -> None:
     with pytest.raises(ValueError, match="from a thread"), one_thread_each() as run:
         run(fail, [(), ()])
     assert torch.get_num_threads() == threads
+
+
+def test_what_holds_for_the_caller_holds_in_the_threads() -> None:
+    heard: list[bool] = []
+    with omitting("doubt"), one_thread_each() as run:
+        run(lambda: heard.append(is_heard("doubt")), [()])
+    assert heard == [False]
 
 
 def test_check_stops_work_under_way(official: ImageEncoderViT, images: torch.Tensor) -> None:
