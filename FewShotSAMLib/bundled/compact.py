@@ -127,6 +127,8 @@ class FastCompact:
 
     def __call__(self, images: Tensor, check: Callable[[], None] | None = None) -> Tensor:
         """(B, 3, S, S) normalised float32 on the device -> (B, FOLDED_CHANNELS, S/16, S/16) float32."""
+        if check is not None:
+            check()
         if self.device.type != "cpu":
             return self._forward(images)
         side = images.shape[-1] // PATCH

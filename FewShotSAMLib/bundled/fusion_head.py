@@ -109,7 +109,7 @@ class FusionHead(Head):
         return True
 
     def _weigh(self, lesson: Lesson) -> None:
-        """Ask the networks about all slices that were answered, and see how alike their answers are."""
+        """Ask the networks about all slices that were answered, and compare their answers: that tells their weights."""
         comparison, indices = Comparison(self.class_count), sorted(self._answered)
         held = extents(lesson.exemplars, self._answered)
         self._second = {}

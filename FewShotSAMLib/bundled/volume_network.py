@@ -266,16 +266,18 @@ class Comparison:
 
     def likeness(self) -> Tensor:
         """(C,): Dice of both's probabilities. Networks that find something quite else than the decoder have seen too
-        little, or it errs."""
-        return self._both / self._each.clamp_min(1)
+        little, or it errs. 1 where neither finds anything on what was compared."""
+        return torch.where(self._each > 0, self._both / self._each.clamp_min(1), 1.0)
 
     def weights(self) -> Tensor:
         """(C,): how much the networks count in a mean of both: the decoder's part in how much they differ, as errors of
         two that err independently add up. What the decoder thinks that it errs (one less the Dice to be expected if its
-        probabilities are true) is too little where both differ much, and there more is added."""
+        probabilities are true) is too little where both differ much, and there more is added. Least where nothing was
+        compared."""
         apart = (1 - self.likeness()).clamp_min(LEAST)
         errs = 1 - self._right / self._found.clamp_min(1)
-        return (errs / apart + apart).clamp(LEAST_WEIGHT, MOST_WEIGHT)
+        weights = (errs / apart + apart).clamp(LEAST_WEIGHT, MOST_WEIGHT)
+        return torch.where(self._each > 0, weights, LEAST_WEIGHT)
 
 
 def computing(device: torch.device) -> AbstractContextManager[None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ class Correction:
 def likeness(run: VolumeRun, options: PropagateOptions, annotation: Annotation) -> tuple[Any, ...]:
     """What must be equal from run to run for a correction."""
     plain = replace(options, empty_slices=(), empty_of={}, painted_slices=None, correct=False)
-    own = [getattr(plain, name) for name in PropagateOptions.__dataclass_fields__]
+    own = [getattr(plain, each.name) for each in fields(PropagateOptions)]
     where = (run.volume.content_hash, run.axis, run.encoder.cache_key, run.window)
     # Names, colours and tags may change from run to run: Slicer notes its progress there.
     return (*where, tuple(segment.id for segment in annotation.segmentation.segments), *own)

@@ -22,7 +22,7 @@ RULED_OUT = -1e4
 """Logit of a class that cannot be on a slice: far below any other, and finite, for sums with weight 0."""
 BATCH = 4
 """Slices that a core, or the graphics card, is asked about at once."""
-IN_FLIGHT = 32
+IN_FLIGHT = 16
 """Slices that all cores together are asked about at once, at most, for the memory."""
 
 
@@ -66,7 +66,7 @@ def predict(
                 write(batch, require_finite(logits, "The prediction"))
 
     loaded: dict[int, list[torch.Tensor]] = {}
-    with _shared_out(embeddings.device) as (run, cores):
+    with _shared_out(embeddings.device, context.check) as (run, cores):
         size = max(1, min(BATCH, IN_FLIGHT // cores, math.ceil(len(indices) / cores)))
         steps = [_parts(part, size) for part in _parts(indices, size * cores)]
         for step in range(len(steps) + len(numbers) - 1 if steps else 0):
@@ -85,15 +85,15 @@ def predict(
 
 
 @contextmanager
-def _shared_out(device: torch.device) -> Iterator[tuple[Work, int]]:
+def _shared_out(device: torch.device, check: Callable[[], None]) -> Iterator[tuple[Work, int]]:
     """What runs pieces of work, and how many at once: decoders are so small that two cores are hardly faster than one
     at the same slice."""
     cores = torch.get_num_threads()
     if device.type != "cpu" or cores == 1:
         yield run_in_turn, 1
         return
-    with one_thread_each() as run:
-        yield run, cores
+    with one_thread_each(check) as run:
+        yield run, min(cores, IN_FLIGHT)
 
 
 def _parts(indices: Sequence[int], size: int) -> list[Sequence[int]]:

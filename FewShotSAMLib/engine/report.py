@@ -78,7 +78,7 @@ def slice_report(slices: Mapping[int, SliceConfidence], annotation: Annotation |
 
 def mean_confidence(slices: Mapping[int, SliceConfidence], exemplars: Sequence[int]) -> float | None:
     """Mean over the predicted slices; None where nothing was left to predict."""
-    predicted = [slice_.confidence for index, slice_ in slices.items() if index not in set(exemplars)]
+    predicted = [found.confidence for index, found in sorted(slices.items()) if index not in set(exemplars)]
     return round(sum(predicted) / len(predicted), 4) if predicted else None
 
 

@@ -235,7 +235,10 @@ class Predictor(ABC):
     @abstractmethod
     def predict(self, embeddings: Tensor, slices: Sequence[int], number: int = 0) -> Tensor:
         """Logits (B, C + 1, H, W) of background and C segments on the framed slices, H x W of any size, from their
-        embeddings (B, channels, h, w), float16; `number` counts passes from 0."""
+        embeddings (B, channels, h, w), float16; `number` counts passes from 0.
+
+        On the CPU batches of a pass are asked about by several threads at once, each with one of torch's; a pass of a
+        batch begins once the pass before is done with it and the batches beside it."""
 
     @abstractmethod
     def state(self) -> State:

@@ -3,7 +3,7 @@
 A pass of an encoder or a decoder is thousands of small operations. Spread over all cores one by one, each of them
 ends with a barrier, and whenever anything else runs on the computer (3D Slicer, for one) every barrier waits for a core
 to come back: measured passes took five times as long beside other busy processes. Here each operation stays on one core
-and whole pieces of work are shared out, so that a busy core costs its share and no more. It also makes results
+and whole pieces of work are shared out, so that a busy core costs its share and no more. It also makes a piece's result
 independent of the number of cores.
 """
 

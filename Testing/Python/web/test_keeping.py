@@ -205,7 +205,7 @@ def test_a_reader_that_dies_harms_no_painting(start_server: Callable, open_page:
         for each in readers(server, large):
             os.kill(each, number)
         page.wait(is_told)
-        page.page.locator(".message button").last.click()
+        page.page.locator(".message", has_text="large.nrrd").locator("button").last.click()
         page.wait(lambda: not is_told())
         assert page.state("volume_file") == "w.nrrd" and server.process.poll() is None
         np.testing.assert_array_equal(downloaded(page), expected)
