@@ -284,7 +284,9 @@ class FusionHead(Head):
         assert self._lesson is not None
         second = self._found_by_networks(indices, self._lesson).to(answered)
         likeness, weights = (each.to(answered) for each in (self._likeness, self._weights))
-        return joined(answered.softmax(dim=1), second, likeness, weights)
+        known = [each.slice_index for each in self._lesson.exemplars]
+        beyond = torch.tensor([not min(known) < index < max(known) for index in indices], device=answered.device)
+        return joined(answered.softmax(dim=1), second, likeness, weights, beyond)
 
     def training_logits(self, embeddings: Tensor, slices: Sequence[int], generator: torch.Generator) -> Tensor:
         """Logits of exemplars, each asked about as if it had not been painted."""

@@ -42,6 +42,8 @@ LEAST_WEIGHT, MOST_WEIGHT = 0.3, 0.55
 """Of the networks in the answer that they and the decoder give together."""
 UNSURE = 0.2
 """Doubt of the decoder, which is that of a probability of 1 %, from which on the networks have their whole weight."""
+BEYOND = 0.5
+"""Share of the decoder's doubt, which is 1 at most, by which they count beyond the outermost slices that are known."""
 STRANGE = 0.6
 """Likeness to the decoder below which no threshold gets lower."""
 HELD = 0.5
@@ -212,11 +214,12 @@ def _beside_each_other(device: torch.device, count: int) -> Iterator[Callable[..
         torch.set_num_threads(threads)
 
 
-def joined(first: Tensor, second: Tensor, likeness: Tensor, weights: Tensor) -> Tensor:
+def joined(first: Tensor, second: Tensor, likeness: Tensor, weights: Tensor, beyond: Tensor) -> Tensor:
     """Logits (B, C + 1, h, w) from probabilities: the decoder's, `first`, and the networks', `second`; likeness and
-    weights (C,): those of a `Comparison`.
+    weights (C,): those of a `Comparison`; beyond (B,) bool: which slices lie beyond all that are known.
 
-    A mean, but for where the decoder is sure: networks that know three slices err grossly on others.
+    A mean, but for where the decoder is sure: networks that know three slices err grossly on others, most of all
+    beyond the outermost of them, where nobody told them what is there.
 
     Whoever wants the best Dice asks for half of the Dice that can be reached, not for 0.5 (Z. C. Lipton, C. Elkan and
     B. Naryanaswamy, Optimal thresholding of classifiers to maximize F1 measure, 2014). What can be reached is about as
@@ -229,7 +232,7 @@ def joined(first: Tensor, second: Tensor, likeness: Tensor, weights: Tensor) -> 
     if not is_heard("weight"):
         weight = torch.full_like(weight, 0.5)
     if is_heard("doubt"):
-        weight = weight * (doubt / UNSURE).clamp_max(1)
+        weight = weight * torch.where(beyond.view(-1, 1, 1, 1), BEYOND * doubt, (doubt / UNSURE).clamp_max(1))
     logits = (first + weight * (second - first)).clamp_min(LEAST).log()
     if not is_heard("threshold"):
         return logits

@@ -140,18 +140,21 @@ def test_a_loss_that_is_no_number_is_no_lesson() -> None:
 def test_both_count_by_their_weight_but_where_the_decoder_is_sure() -> None:
     sure, torn, other = (torch.tensor(pair).view(1, 2, 1, 1) for pair in ([0.9999, 0.0001], [0.5, 0.5], [0.0, 1.0]))
 
-    def found(first: Tensor, second: Tensor, weight: float) -> float:
-        return float(joined(first, second, torch.ones(1), torch.tensor([weight])).softmax(1)[0, 1])
+    def found(first: Tensor, second: Tensor, weight: float, beyond: bool = False) -> float:
+        given = torch.ones(1), torch.tensor([weight]), torch.tensor([beyond])
+        return float(joined(first, second, *given).softmax(1)[0, 1])
 
-    assert found(sure, other, 0.5) < 0.06
+    assert found(sure, other, 0.5) < 0.06 and found(sure, other, 0.5, beyond=True) < 0.006
+    assert found(torn, other, 0.5, beyond=True) == pytest.approx(0.5 + 0.5 * 0.5 * 0.5)
     assert found(torn, other, 0.5) == pytest.approx(0.75) and found(torn, other, 0.3) == pytest.approx(0.65)
     many, second = torch.rand(2, 5, 3, 3).softmax(1), torch.rand(2, 5, 3, 3).softmax(1)
-    assert bool(torch.isfinite(joined(many, second, torch.rand(4), torch.rand(4))).all())
+    given = torch.rand(4), torch.rand(4), torch.tensor([False, True])
+    assert bool(torch.isfinite(joined(many, second, *given)).all())
 
 
 def test_each_segment_brings_its_own_weight() -> None:
     first, second = torch.tensor([0.2, 0.8, 0.0]).view(1, 3, 1, 1), torch.tensor([0.5, 0.5, 0.0]).view(1, 3, 1, 1)
-    found = joined(first, second, torch.ones(2), torch.tensor([0.4, 0.9])).softmax(1).flatten()
+    found = joined(first, second, torch.ones(2), torch.tensor([0.4, 0.9]), torch.tensor([False])).softmax(1).flatten()
     assert found.tolist() == pytest.approx([0.32, 0.68, 0.0], abs=1e-4)
 
 
@@ -159,7 +162,7 @@ def test_each_segment_brings_its_own_weight() -> None:
 def test_less_likeness_means_a_lower_threshold(likeness: float, threshold: float) -> None:
     """Dice is best at half of what can be reached."""
     torn, other = (torch.tensor(pair).view(1, 2, 1, 1) for pair in ([0.5, 0.5], [0.8, 0.2]))
-    logits = joined(torn, other, torch.tensor([likeness]), torch.tensor([0.5]))
+    logits = joined(torn, other, torch.tensor([likeness]), torch.tensor([0.5]), torch.tensor([False]))
     odds = 0.35 / 0.65 * (1 - threshold) / threshold
     assert float((logits[0, 1] - logits[0, 0]).exp()) == pytest.approx(odds, rel=1e-3)
 
