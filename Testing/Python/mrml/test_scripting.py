@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import slicer
 from harness.scene import EditorWidget, add_segmentation, add_volume, paint, stored, voxels
-from warm import WarmClient
+from warm import BriefClient, WarmClient
 
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError
 from FewShotSAMLib.core.geometry import Geometry
@@ -299,12 +299,17 @@ def test_what_is_missing_is_told(desk: Desk, scene: slicer.vtkMRMLScene, tmp_pat
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the process is killed by a signal")
-def test_a_process_that_dies_is_an_error_and_the_next_run_works(own_desk: Desk) -> None:
-    def kill() -> None:
-        if own_desk.events == 30:
-            own_desk.clients[0]._process.kill()
+def test_a_process_that_dies_is_an_error_and_the_next_run_works(
+    scene: slicer.vtkMRMLScene, worker_python: str, tmp_path: Path
+) -> None:
+    desk = Desk(scene, lambda: BriefClient(worker_python, tmp_path / "home", STEPS))
 
-    own_desk.on_events = kill
+    def kill() -> None:
+        if desk.events == 30:
+            desk.clients[0]._process.kill()
+
+    desk.on_events = kill
     with pytest.raises(FewShotSAMError, match="background process"):
-        own_desk.propagate()
-    own_desk.propagate()
+        desk.propagate()
+    desk.propagate()
+    desk.scripting.close()
