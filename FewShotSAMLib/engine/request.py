@@ -40,8 +40,6 @@ class Options:
     def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
         """The request that the JSON parameters describe; raises BadInputError for what cannot be."""
         request: Self = _build(cls, parameters)
-        if isinstance(request, PropagateOptions):
-            _check_method(request)
         return request
 
 
@@ -64,6 +62,13 @@ class PropagateOptions(Options):
     contact_sheet: Path | None = None
     leave_out_image: bool = False
     correct: bool = False
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
+        """The same, for a method that can do what is asked for."""
+        request = super().from_parameters(parameters)
+        _check_method(request)
+        return request
 
 
 @dataclass(frozen=True, kw_only=True)
