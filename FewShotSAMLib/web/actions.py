@@ -22,15 +22,14 @@ class Actions(Triggers):
 
     def list_volumes(self) -> None:
         """Show what can be opened."""
-        self._app.show(volumes=self._app.folder.volumes())
-        self._app.server.state.show_volumes = True  # the page closes it by itself, so it is no content of ours
+        self._app.ask("show_volumes", volumes=self._app.folder.volumes())
 
     def open(self, name: str, drop: bool = False) -> None:
         """Open a volume of the served folder. The page asks before what is not saved is dropped."""
         self._need_rest()
         path = self._app.folder.resolve(str(name))
         if self._app.is_at_risk and drop is not True:
-            self._app.server.state.doomed_open = str(name)  # the page closes it by itself
+            self._app.ask("doomed_open", str(name))
             return
         self._app.open(path)
 
@@ -41,8 +40,7 @@ class Actions(Triggers):
         path = self._app.folder.output(str(name))
         if not self._app.written.may_replace(path) and replace is not True:
             stem = self._app.folder.name_of(path).removesuffix(SEGMENTATION_SUFFIX)
-            self._app.server.state.free_name = self._app.folder.free_name(stem)
-            self._app.server.state.doomed_save = self._app.folder.name_of(path)
+            self._app.ask("doomed_save", self._app.folder.name_of(path), free_name=self._app.folder.free_name(stem))
             return
         if self._app.session.export(path):
             self._app.written.note(path)

@@ -205,6 +205,16 @@ class WebApp:
         self.extra.update(values)
         self._touch()
 
+    def ask(self, dialog: str, subject: object = True, **contents: object) -> None:
+        """Open a dialog with what it lists: never before, so that nobody ticks or picks from the list shown last.
+
+        dialog: the page's value that opens it, none of our contents, as the page closes it by itself. subject: that
+        value. contents: values that the dialog shows.
+        """
+        self.show(**contents)
+        self._refresh()
+        self.server.state[dialog] = subject
+
     def mark_unsaved(self) -> None:
         """There is something that closing would lose."""
         self.show(is_unsaved=True)

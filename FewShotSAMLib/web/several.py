@@ -80,8 +80,7 @@ class SeveralActions(Triggers):
     def choose_several(self, name: str) -> None:
         """Show the volumes of the served folder, to tick those to segment."""
         self._app.models.entry(str(name))
-        self._app.show(volumes=self._app.folder.volumes(), several_model=str(name))
-        self._app.server.state.show_several = True
+        self._app.ask("show_several", volumes=self._app.folder.volumes(), several_model=str(name))
 
     def apply_to_several(self, name: str, volumes: list[str]) -> None:
         """Segment volumes of the served folder, each to a file of its own."""

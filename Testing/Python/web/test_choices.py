@@ -107,8 +107,13 @@ def test_settings_are_used_kept_and_checked(page: Page, truth: np.ndarray) -> No
 def apply_to_several(page: Page, folder: Path) -> None:
     """Two volumes of the served folder, one of which is broken; the table opens, and a second time nothing is done."""
     (folder / "broken.nrrd").write_bytes((folder / "egg.nrrd").read_bytes()[:500])
+    page.page.evaluate("""() => window.trame.state.watch(["show_several"], shown => {
+        if (shown) window.listed = [window.trame.state.get("several_model"), [...window.trame.state.get("volumes")]];
+    })""")
     page.page.locator("#models li button", has_text="Several").click()
     page.page.locator("#b_all_volumes").click()
+    listed = page.page.evaluate("window.listed")  # when the dialog opened: All ticked what was listed before, so nothing
+    assert listed == ["egg ñ", ["broken.nrrd", "egg.nrrd"]]
     page.page.locator("#b_several", has_text="Apply to 2").click()
     page.wait(lambda: page.state("several")["has_table"], RUN_S)
     assert page.state("several")["text"].startswith("1 of 2 volumes segmented, 1 failed.")
