@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 import qt
 
-PROBLEM_COLOR = "#d9432f"  # red that reads on Slicer's light and dark background alike
-WARNING_COLOR = "#c27800"
+_COLORS = {"warning": ("#8a5300", "#f0a030"), "error": ("#c0281a", "#ff8a75")}
+"""Of text on a light and on a dark background: no single colour can be read well on both."""
 
 
-def colored(text: str, color: str) -> str:
-    """Rich text in one colour; `text` is plain."""
-    return f'<span style="color:{color}">{escaped(text)}</span>'
+def colored(text: str, level: str, widget: Any) -> str:
+    """Rich text in the colour that a message's level has on this widget; `text` is plain."""
+    if level not in _COLORS:
+        return escaped(text)
+    ink, paper = (widget.palette.color(role).red() for role in (qt.QPalette.WindowText, qt.QPalette.Window))
+    return f'<span style="color:{_COLORS[level][ink > paper]}">{escaped(text)}</span>'
 
 
 def shortened(text: str, most: int) -> str:

@@ -12,7 +12,7 @@ import slicer.util
 
 from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.core.hints import hint_words
-from FewShotSAMLib.widgets.display import PROBLEM_COLOR, WARNING_COLOR, colored, escaped
+from FewShotSAMLib.widgets.display import colored
 from FewShotSAMLib.widgets.hints import PANEL_WORDS
 from FewShotSAMLib.widgets.translation import _
 from FewShotSAMLib.widgets.workflow_texts import translated
@@ -36,7 +36,7 @@ class Messages:
         """Show what is wrong and what can be done; it stays until it is closed or another comes."""
         hint = translated(hint_words(message.hint, PANEL_WORDS))
         text = " ".join(f"{translated(message.text)} {hint}".split())
-        self._ui.messageLabel.setText(_LOOK[message.level](text))
+        self._ui.messageLabel.setText(colored(text, message.level, self._ui.messageLabel))
         self._ui.messageFrame.show()
         self.status(text)  # in case another module is open
         self.log(text)
@@ -75,10 +75,3 @@ class Messages:
 
     def _copyLog(self) -> None:
         qt.QApplication.clipboard().setText(self._ui.logText.plainText)
-
-
-_LOOK: dict[str, Callable[[str], str]] = {
-    "info": escaped,
-    "warning": lambda text: colored(text, WARNING_COLOR),
-    "error": lambda text: colored(text, PROBLEM_COLOR),
-}

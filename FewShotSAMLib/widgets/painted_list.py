@@ -11,7 +11,7 @@ import qt
 
 from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.core.segment import hex_color
-from FewShotSAMLib.widgets.display import WARNING_COLOR, colored, escaped, shortened, toPixmap
+from FewShotSAMLib.widgets.display import colored, escaped, shortened, toPixmap
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.translation import _
@@ -87,7 +87,7 @@ class PaintedList:
                 item.setSelected(entry.index == selected)
 
     def _label(self, entry: PaintedSlice, segments: dict[str, tuple[str, str]]) -> Any:
-        label = qt.QLabel("<br>".join(_lines(entry, segments)))
+        label = qt.QLabel("<br>".join(_lines(entry, segments, self._tree)))
         label.setToolTip(_tip(entry, segments))
         label.setContentsMargins(0, 2, 0, 2)
         if entry.odd_ids:  # a click beside its link goes to the slice still
@@ -142,8 +142,8 @@ def _item(entry: PaintedSlice) -> Any:
     return item
 
 
-def _lines(entry: PaintedSlice, segments: dict[str, tuple[str, str]]) -> list[str]:
-    """What is known of each segment, a line each."""
+def _lines(entry: PaintedSlice, segments: dict[str, tuple[str, str]], widget: Any) -> list[str]:
+    """What is known of each segment, a line each, as the widget shows it."""
     if entry.empty:
         return [_("declared empty")]
 
@@ -154,7 +154,7 @@ def _lines(entry: PaintedSlice, segments: dict[str, tuple[str, str]]) -> list[st
     lines = []
     for each in entry.segment_ids:
         if each in entry.odd_ids:
-            lines.append(f"{told('{0}', each, _LONGEST_ODD)} {colored(_('very little'), WARNING_COLOR)}")
+            lines.append(f"{told('{0}', each, _LONGEST_ODD)} {colored(_('very little'), 'warning', widget)}")
         else:
             lines.append(told("{0}", each))
     if entry.odd_ids and entry.ticked:

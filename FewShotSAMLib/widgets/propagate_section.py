@@ -6,7 +6,7 @@ from typing import Any
 
 import slicer
 
-from FewShotSAMLib.widgets.display import PROBLEM_COLOR, colored, escaped
+from FewShotSAMLib.widgets.display import colored, escaped
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.translation import _
@@ -88,7 +88,7 @@ class PropagateSection:
         session = self._services.session
         if session.state in BUSY or session.preview is not None or self._services.missing:
             return ""
-        return escaped(reason) or costText(self._services)
+        return escaped(reason) or costText(self._services, self._ui.costLabel)
 
     def _buttonText(self, state: State) -> str:
         if state is State.CANCELLING:
@@ -161,8 +161,8 @@ class PropagateSection:
                 self._services.session.preview.set_shown_in_3d(shown)
 
 
-def costText(services: Services) -> str:
-    """Rich text: how long it takes, and in red what memory is short; "" while nothing is known."""
+def costText(services: Services, label: Any) -> str:
+    """Rich text for a label: how long it takes, and in red what memory is short; "" while nothing is known."""
     session, work = services.session, None
     if session.target is not None and session.axis is not None:
         work = session.work(services.views.sliceCount(session.target.volume, session.axis))
@@ -170,4 +170,4 @@ def costText(services: Services) -> str:
     if cost is None:
         return ""
     lines = [(translated(line.text), line is cost.memory) for line in cost.shown]
-    return "<br>".join(colored(text, PROBLEM_COLOR) if isShort else escaped(text) for text, isShort in lines)
+    return "<br>".join(colored(text, "error" if isShort else "info", label) for text, isShort in lines)

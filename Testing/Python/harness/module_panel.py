@@ -17,6 +17,7 @@ class ModulePanel(QtWidgets.QWidget):
         super().__init__()
         _kept.append(self)
         self.setPalette(palette(dark))
+        QtWidgets.QApplication.setPalette(palette(dark))  # a style's palette is the application's: links read that one
         self.setAutoFillBackground(True)
         layout = QtWidgets.QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -64,24 +65,16 @@ class ModulePanel(QtWidgets.QWidget):
 
 
 def palette(dark: bool) -> Any:
-    """Of Slicer's light or dark style, as far as text and background are concerned."""
+    """Of Slicer's light or dark style, as far as text, links and background are concerned: qSlicerDarkStyle.cxx."""
     made = QtGui.QPalette()
+    roles = ("Window", "Base", "AlternateBase", "Button", "Midlight", "WindowText", "Text", "ButtonText", "Link")
     light_colors, dark_colors = (
-        ("#efefef", "#ffffff", "#000000", "#e5e5e5"),
-        ("#323232", "#262626", "#ffffff", "#464646"),
+        ("#efefef", "#ffffff", "#efefef", "#e5e5e5", "#e5e5e5", "#000000", "#000000", "#000000", "#0000ff"),
+        ("#323232", "#1e1e1e", "#323232", "#323232", "#5a5a5b", "#ffffff", "#ffffff", "#ffffff", "#3ca4ff"),
     )
-    paper, base, ink, button = dark_colors if dark else light_colors
-    for role, color in (
-        (QtGui.QPalette.Window, paper),
-        (QtGui.QPalette.Base, base),
-        (QtGui.QPalette.AlternateBase, paper),
-        (QtGui.QPalette.Button, button),
-        (QtGui.QPalette.Midlight, button),
-        (QtGui.QPalette.WindowText, ink),
-        (QtGui.QPalette.Text, ink),
-        (QtGui.QPalette.ButtonText, ink),
-    ):
-        made.setColor(role, QtGui.QColor(color))
-        if role in (QtGui.QPalette.WindowText, QtGui.QPalette.Text, QtGui.QPalette.ButtonText):
-            made.setColor(QtGui.QPalette.Disabled, role, QtGui.QColor("#808080"))
+    for name, color in zip(roles, dark_colors if dark else light_colors, strict=True):
+        made.setColor(getattr(QtGui.QPalette, name), QtGui.QColor(color))
+    off = ("#6d6d6d", "#6d6d6d", "#b4b4b4") if dark else ("#808080",) * 3
+    for name, color in zip(("WindowText", "Text", "ButtonText"), off, strict=True):
+        made.setColor(QtGui.QPalette.Disabled, getattr(QtGui.QPalette, name), QtGui.QColor(color))
     return made

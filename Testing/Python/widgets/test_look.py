@@ -1,6 +1,7 @@
 """The panel as a radiologist sees it: what is always in sight, its width, its margins, and its colours."""
 
 import itertools
+import re
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from pathlib import Path
@@ -15,7 +16,7 @@ from harness.module_panel import NARROW, SMALL, USUAL, ModulePanel, palette
 from harness.pythonqt import nativeClasses
 from harness.qmrml_widgets import stopFollowing
 
-from FewShotSAMLib.workflow import Message, Progress, State
+from FewShotSAMLib.workflow import Message, PaintedSlice, Progress, Settings, State
 
 SECTIONS = ("inputs", "painted", "review", "models", "export", "advanced", "log")
 UI_FILE = Path(__file__).resolve().parents[3] / "FewShotSAM" / "Resources" / "UI" / "FewShotSAM.ui"
@@ -199,6 +200,25 @@ def test_marks_of_strip_and_legend_can_be_seen(shown: Any, dark: bool) -> None:
     marks = legend.reshape(-1, 3)[np.abs(legend.reshape(-1, 3) - legend[0, 0]).max(1) > 60]
     assert len(marks) and max(contrast(mark, legend[0, 0]) for mark in marks) > 7
     assert shell.isVisible()
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_colours_of_texts_can_be_read(shown: Any, dark: bool) -> None:
+    ModulePanel(shown.root, USUAL, dark)
+    odd = PaintedSlice(10, ("s1",), odd_ids=("s1",))
+    shown.go(painted=(odd,), machine=fakes.machine(free=500_000_000), settings=Settings(encoder="vit_b"))
+    (said,) = [each.text() for each in shown.ui.paintedList.native.findChildren(QtWidgets.QLabel)]
+    texts = [said, shown.ui.costLabel.text]
+    for level in ("warning", "error"):
+        shown.say("said", Message(level, "Something."))
+        texts.append(shown.ui.messageLabel.text)
+    for text in texts:
+        (color,) = re.findall("color:(#.{6})", text)
+        for role in (QtGui.QPalette.Window, QtGui.QPalette.Base):
+            found = [
+                (each.red(), each.green(), each.blue()) for each in (QtGui.QColor(color), palette(dark).color(role))
+            ]
+            assert contrast(*found) > 4.5, (text, role)
 
 
 def test_the_strip_follows_a_change_of_style(shown: Any) -> None:
