@@ -1,8 +1,12 @@
 """A real MRML scene for each test, which fails on anything that VTK or Slicer's C++ code warns of."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
+
+with suppress(ImportError):  # part of torch; both have an LLVM, and after Mesa's has drawn, loading this one crashes
+    import triton  # noqa: F401
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
