@@ -71,7 +71,7 @@ class Option:
     expression of others. least, most: bounds of a number, both included. group: a heading of the command line's help.
     instead_of: an option that cannot be given beside this one. several_in: commands of the command line that take
     several of it. optional_in: those in which it need not be given, and stands behind its name. suffix: how the name of
-    a file has to end.
+    a file has to end. unless: an option that a request may give in place of this one, which is required.
     """
 
     name: str
@@ -89,6 +89,7 @@ class Option:
     aliases: tuple[str, ...] = ()
     instead_of: str = ""
     is_required: bool = False
+    unless: str = ""
     is_positional: bool = False
     several_in: tuple[str, ...] = ()
     optional_in: tuple[str, ...] = ()
@@ -158,7 +159,7 @@ OPTIONS = (
     ),
     Option(
         "output", PATH, "segmentation (.seg.nrrd, DICOM: .dcm) or label map (.nrrd, .nii.gz, .nii, .mha)",
-        metavar="OUT", aliases=("-o",), is_required=True,
+        metavar="OUT", aliases=("-o",), is_required=True, unless="classes",
     ),
     Option(
         "axis", AXIS, "array axis of the painted slices: 0 = k, 1 = j, 2 = i", LEARNING, EVERYWHERE,

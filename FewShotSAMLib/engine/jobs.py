@@ -155,7 +155,7 @@ def _written(
 
     def report() -> dict[str, Any]:
         timer.seconds["write"] = round(timer.total() - begun, 3)
-        told = {"output": str(request.output), **done.report(), **shown}
+        told = {"output": request.output and str(request.output), **done.report(), **shown}
         return {**told, **more(told)}
 
     return write_outputs(done.segmentation, done.prediction, model, request, context, report, volume.source, beside)

@@ -18,13 +18,19 @@ from FewShotSAMLib.engine.model_file import FewShotModel, save_model
 from FewShotSAMLib.engine.predict import Prediction
 from FewShotSAMLib.engine.request import ApplyRequest, PropagateRequest
 
+Beside = Callable[[Path, Path | None], None]
+"""Writes a further file, given its own path and that of the segmentation as it lies there before the end, if at all."""
+
 
 def check_outputs(request: PropagateRequest | ApplyRequest) -> None:
     """Find out before the work whether its results can be written and that they overwrite nothing they came from.
 
     Saving a model over the one started from is meant to be possible: it is how a model grows.
     """
-    check_output(request.output)
+    if request.output is not None:
+        check_output(request.output)
+    elif request.record is not None:
+        raise BadInputError("A record is that of a result.", "Give output, too.")
     save_to, sheet = None, None
     if isinstance(request, PropagateRequest):
         save_to, sheet = request.save_model, request.contact_sheet
@@ -41,7 +47,8 @@ def check_outputs(request: PropagateRequest | ApplyRequest) -> None:
 
 def check_fit(request: PropagateRequest | ApplyRequest, volume: Volume) -> None:
     """Find out, once the volume is known, whether the formats of the outputs can hold a result on its grid."""
-    check_fits(request.output, volume.geometry, volume.source)
+    if request.output is not None:
+        check_fits(request.output, volume.geometry, volume.source)
     if request.confidence is not None:
         check_image_output(request.confidence, volume.geometry)
 
@@ -87,12 +94,12 @@ def write_outputs(
     context: JobContext,
     report: Callable[[], dict[str, Any]],
     source: Sequence[Any] = (),
-    beside: Mapping[Path, Callable[[Path, Path], None]] | None = None,
+    beside: Mapping[Path, Beside] | None = None,
 ) -> dict[str, Any]:
     """Write everything beside its final place first, and only when all is complete put it there, the segmentation last:
     all or nothing. Returns the report, which is made when all else is written.
 
-    beside: what writes further files, given its own path and that of the segmentation as it lies there before the end.
+    beside: what writes further files.
     """
     save_to = request.save_model if isinstance(request, PropagateRequest) and model is not None else None
     wanted = (request.confidence, request.classes, save_to, request.report, *(beside or {}), request.output)
@@ -100,7 +107,8 @@ def write_outputs(
     context.progress("write", 0, 1)
     with atomic_paths(given) as temporaries:
         places = dict(zip(given, temporaries, strict=True))
-        warnings: Iterable[str] = write_segmentation(result, places[request.output], source)
+        output = None if request.output is None else places[request.output]
+        warnings: Iterable[str] = () if output is None else write_segmentation(result, output, source)
         if request.confidence is not None and prediction.confidence is not None:
             write_image(prediction.confidence, result.geometry, places[request.confidence])
         if request.classes is not None:
@@ -109,7 +117,7 @@ def write_outputs(
         if model is not None and save_to is not None:
             save_model(model, places[save_to])
         for beside_it, write in (beside or {}).items():
-            write(places[beside_it], places[request.output])
+            write(places[beside_it], output)
         for warning in warnings:
             context.warning(warning)
         told = report()

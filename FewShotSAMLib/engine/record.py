@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from FewShotSAMLib.core.geometry import slices_of
 from FewShotSAMLib.core.image_io import write_picture
 from FewShotSAMLib.core.plain_json import sealed
 from FewShotSAMLib.core.thumbnail import lay_over, samples
+from FewShotSAMLib.engine.outputs import Beside
 from FewShotSAMLib.engine.propagation import Segmented
 from FewShotSAMLib.engine.request import ApplyRequest, PropagateRequest
 
@@ -26,13 +27,13 @@ _QUALITY = 85
 
 def files_beside(
     request: PropagateRequest | ApplyRequest, done: Segmented
-) -> tuple[dict[Path, Callable[[Path, Path], None]], dict[str, Any]]:
+) -> tuple[dict[Path, Beside], dict[str, Any]]:
     """What writes the strip and the record that a request asks for, as `write_outputs` takes it, and what the report
     says of them: the slices `shown`."""
-    writers: dict[Path, Callable[[Path, Path], None]] = {}
+    writers: dict[Path, Beside] = {}
     if request.strip is None and request.record is None:
         return writers, {}
-    report = {"output": str(request.output), **done.report(), "made_of": request.made_of}
+    report = {"output": request.output and str(request.output), **done.report(), "made_of": request.made_of}
     shown = shown_slices(done, report)
     if request.strip is not None:
         writers[request.strip] = lambda path, _: write_picture(strip(done, shown), path, _QUALITY)
@@ -65,8 +66,9 @@ def strip(done: Segmented, shown: Sequence[int]) -> np.ndarray:
     return np.concatenate(tiles[:-1], axis=1).astype(np.uint8)
 
 
-def _write_record(report: Mapping[str, Any], path: Path, result: Path) -> None:
+def _write_record(report: Mapping[str, Any], path: Path, result: Path | None) -> None:
     """With size and time of the result, by which it is known again: both stay when it is renamed."""
+    assert result is not None  # by `check_outputs`
     status = result.stat()
     written = {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
     try:

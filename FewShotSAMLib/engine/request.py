@@ -82,12 +82,13 @@ class ApplyOptions(Options):
 class Files:
     """A volume's file and those that a job writes.
 
-    classes: a `.npy` for the result as one array (K, J, I) uint8, 0 background, 1 to C the segments in their order.
-    strip: a picture of some slices (.jpg). record: the report (.json), with `made_of` in it.
+    output: the result as a segmentation; None where that is not wanted beside `classes`: a `.npy` for the result as one
+    array (K, J, I) uint8, 0 background, 1 to C the segments in their order. strip: a picture of some slices (.jpg).
+    record: the report (.json), with `made_of` in it.
     """
 
     volume: Path
-    output: Path
+    output: Path | None = None
     confidence: Path | None = None
     classes: Path | None = None
     strip: Path | None = None
@@ -149,7 +150,8 @@ def _build(cls: type[Options], parameters: Mapping[str, Any]) -> Any:
     given = {name: value for name, value in parameters.items() if value is not None}
     if unknown := given.keys() - known.keys():
         raise BadInputError(f"Unknown parameter: {', '.join(sorted(unknown))}.", f"Known: {', '.join(sorted(known))}.")
-    if missing := [name for name, option in known.items() if option.is_required and name not in given]:
+    required = {name: option.unless for name, option in known.items() if option.is_required}
+    if missing := [name for name, unless in required.items() if not {name, unless} & given.keys()]:
         raise BadInputError(f"Missing parameter: {', '.join(missing)}.", "Give all of them.")
     values = {name: _checked(known[name], value) for name, value in given.items()}
     for group, group_class in groups.items():

@@ -65,7 +65,6 @@ class Applying:
         paths = {
             "model": self.entry.path,
             "volume": self.files.volume,
-            "output": self.files.result,
             "classes": self.classes,
             "strip": self._kept(len(self.entries), ".jpg"),
         }

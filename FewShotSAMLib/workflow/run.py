@@ -29,9 +29,8 @@ SLICES_AT_ONCE = 4
 
 
 class RunFiles:
-    """The files of one job folder: volume and annotation as the background process reads them, the last result as a
-    segmentation. A volume is written once and then again only after it changed.
-
+    """The files of one job folder: volume and annotation as the background process reads them. A volume is written once
+    and then again only after it changed.
 
     What a run writes has a name of its own: Windows replaces no file that is mapped into memory, and so are the last
     result here and the last few-shot model in the background process. model_is_behind: corrections came after it.
@@ -40,7 +39,6 @@ class RunFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.volume, self.annotation = folder / "volume.nrrd", folder / "annotation.seg.nrrd"
-        self.result = folder / "result.seg.nrrd"
         self.model: Path | None = None
         self.model_is_behind = False
         self._written: tuple[str, int, int] | None = None
@@ -188,7 +186,6 @@ class Run:
         return {
             "volume": str(files.volume),
             "annotation": str(files.annotation),
-            "output": str(files.result),
             "classes": str(self._classes_path),
             "save_model": str(self._model_path),
             "model_as_is": True,

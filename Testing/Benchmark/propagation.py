@@ -8,7 +8,8 @@ painted slice; and Slicer's own Grow from seeds on the same volume in the same m
 
 Three slices of each structure are painted from the truth, the first slice beyond each end is declared empty; then one
 by one the slice that the run before advises, which lies in the widest gap. A cache folder of its own is used, so that
-the first run is cold. With --steps N the network learns, too (default: 0).
+the first run is cold. As by the panel, the result is asked for as one array. With --steps N the network learns, too
+(default: 0).
 """
 
 import argparse
@@ -30,7 +31,7 @@ from FewShotSAMLib.core.image_io import write_image
 from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.painting import empty_neighbours, keep_slices, slices_to_paint
 from FewShotSAMLib.core.phantom import ct_phantom
-from FewShotSAMLib.core.segmentation import Segmentation, place_on, read_segmentation, write_segmentation
+from FewShotSAMLib.core.segmentation import Segment, Segmentation, place_on, read_segmentation, write_segmentation
 from FewShotSAMLib.core.volume import read_volume
 from FewShotSAMLib.worker.client import WorkerClient
 
@@ -48,7 +49,7 @@ def main() -> None:
         painted = sorted({index for mask in masks for index in slices_to_paint(mask, AXIS, 3)})
         empty = empty_neighbours(np.logical_or.reduce(masks), AXIS)
         common = {"volume": str(path), "empty_slices": empty, "axis": AXIS, "encoder": options.encoder, "correct": True}
-        common |= {"cache": str(folder / "cache"), "device": options.device, "output": str(folder / "out.seg.nrrd")}
+        common |= {"cache": str(folder / "cache"), "device": options.device}
         common |= {"annotation": str(folder / "painted.seg.nrrd"), "steps": options.steps}
         reports, classes = {}, []
         with WorkerClient() as client:
@@ -61,7 +62,7 @@ def main() -> None:
                 reports[run] = client.wait(client.request("propagate", {**common, **result}))
                 classes.append(np.load(folder / "classes.npy"))
                 if run == "first answer":
-                    scores = _scores(folder / "out.seg.nrrd", truth, names, {*painted, *empty})
+                    scores = _scores(classes[0], truth, drawn.segments, {*painted, *empty})
         grown = None if options.without_grow else _grow(path, truth, names, painted, empty)
     changed = [np.flatnonzero((old != new).any((1, 2))).tolist() for old, new in pairwise(classes)]
     _print(reports, scores, grown, changed)
@@ -106,11 +107,11 @@ def _material(options: argparse.Namespace, folder: Path) -> tuple[Path, Segmenta
     return folder / "volume.nrrd", truth, list(options.names)
 
 
-def _scores(path: Path, truth: Segmentation, names: list[str], known: set[int]) -> dict[str, float]:
-    result = read_segmentation(path)
+def _scores(classes: np.ndarray, truth: Segmentation, segments: Sequence[Segment], known: set[int]) -> dict[str, float]:
     unseen = [index for index in range(truth.geometry.shape[AXIS]) if index not in known]
-    wanted = {segment.name: truth.mask(segment) for segment in truth.segments}
-    return {s.name: dice(result.mask(s)[unseen], wanted[s.name][unseen]) for s in result.segments if s.name in names}
+    wanted = {segment.name: truth.mask(segment)[unseen] for segment in truth.segments}
+    found = enumerate(segments, start=1)
+    return {segment.name: dice(classes[unseen] == label, wanted[segment.name]) for label, segment in found}
 
 
 def _print(

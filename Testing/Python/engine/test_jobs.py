@@ -50,6 +50,33 @@ def test_the_report_tells_of_every_slice(case: Any) -> None:
     assert confidence.voxels[5, 0, 0] == 100, "air outside the body"
 
 
+@pytest.mark.parametrize("axis", [0, 2])
+def test_the_result_is_counted_as_it_is_written(case: Any, axis: int) -> None:
+    labels = np.zeros((2, *case.volume.geometry.shape), np.uint16)
+    for layer, label in ((0, 300), (1, 4)):  # two that overlap
+        np.moveaxis(labels[layer], axis, 0)[[4, 8], 4 + layer : 9, 3:8] = label
+    segments = [
+        Segment(name, name, (1.0, 0.0, 0.0), value, n) for n, (name, value) in enumerate([("a", 300), ("b", 4)])
+    ]
+    drawn = case.painted_as(Segmentation(labels, case.volume.geometry, tuple(segments)))
+    report = case.run(**drawn, axis=axis, empty_slices=[])
+    result = read_segmentation(case.folder / "result.seg.nrrd")
+    assert [row["voxels"] for row in report["segments"]] == [int(result.mask(each).sum()) for each in result.segments]
+    known = np.moveaxis(result.layers, axis + 1, 0)[[4, 8]]
+    assert np.array_equal(known > 0, np.moveaxis(labels, axis + 1, 0)[[4, 8]] > 0)
+
+
+def test_an_array_of_classes_is_all_that_is_written_where_that_is_enough(case: Any) -> None:
+    whole = case.run(classes=str(case.folder / "with.npy"))
+    before = {path.name for path in case.folder.iterdir()}
+    report = case.run(output=None, classes=str(case.folder / "without.npy"), strip=str(case.folder / "strip.jpg"))
+    assert report["output"] is None and report["segments"] == whole["segments"]
+    assert {path.name for path in case.folder.iterdir()} - before == {"without.npy", "strip.jpg"}
+    assert np.array_equal(np.load(case.folder / "without.npy"), np.load(case.folder / "with.npy"))
+    with pytest.raises(BadInputError, match="record"):
+        case.run(output=None, classes=str(case.folder / "c.npy"), record=str(case.folder / "record.json"))
+
+
 def test_learning_fits_what_was_painted_and_the_encoder_stays_frozen(case: Any) -> None:
     context = JobContext()
     case.run(context, steps=0)

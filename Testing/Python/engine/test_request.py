@@ -62,6 +62,11 @@ def test_what_is_missing_is_named(name: str) -> None:
         ApplyRequest.from_parameters(parameters)
 
 
+def test_an_array_of_classes_may_stand_for_the_segmentation() -> None:
+    request = ApplyRequest.from_parameters({"volume": "v", "model": "m", "classes": "c.npy"})
+    assert request.output is None and request.classes == Path("c.npy")
+
+
 EXTREMES = (
     *(float("nan"), float("inf"), -float("inf"), 1e308, -1e308, -0.0, 1e-320, 2**31, 2**63, 2**64, 10**400, -(2**63)),
     *("", "x" * 5000, "9" * 5000, "\0", "\udc80", "a\nb", [], [2**63], [float("nan")], [None], {}, {"a": 1}, {"": []}),

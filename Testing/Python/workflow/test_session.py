@@ -205,7 +205,7 @@ def test_no_run_writes_to_files_that_are_still_mapped(stage) -> None:
         assert first[name] != second[name]
     session.discard()
     left = {path.name for path in session._job_folder.path.iterdir() if path.is_file()}
-    assert left == {"volume.nrrd", "annotation.seg.nrrd", "result.seg.nrrd", Path(second["save_model"]).name}
+    assert left == {"volume.nrrd", "annotation.seg.nrrd", Path(second["save_model"]).name}
 
 
 def test_a_second_propagate_is_refused_while_one_runs(stage) -> None:
