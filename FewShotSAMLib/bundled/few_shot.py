@@ -89,7 +89,8 @@ class BundledFewShot(HeadMethod):
     ) -> FusionHead:
         """The head, or its twin for what changed, with the exemplars of a task; whole: that of all regions, of which
         this is number part[0] of part[1]."""
-        exemplars = task.exemplars(0, head.logit_stride)
+        unchanged = [] if changed is None else [each for each in head.exemplars if each.slice_index not in changed]
+        exemplars = task.exemplars(0, head.logit_stride, unchanged)
         if changed is None:
             head.condition(_conditioning(task, exemplars, None))
         else:

@@ -90,6 +90,11 @@ class FusionHead(Head):
         """What the volume's network is to learn from."""
         self._lesson = lesson
 
+    @property
+    def exemplars(self) -> tuple[Exemplar, ...]:
+        """Those that the lesson has."""
+        return () if self._lesson is None else self._lesson.exemplars
+
     def learn_more(self, task: Task) -> bool:
         """Train the volume's network, from where an earlier model left it."""
         lesson = self._lesson

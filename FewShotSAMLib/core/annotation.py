@@ -89,9 +89,9 @@ class Annotation:
         IGNORE where segments overlap.
         """
         layers = self.segmentation.layers[(slice(None),) * (self.axis + 1) + (index,)]
-        classes: np.ndarray = self._tables[0][layers[0]]
+        classes: np.ndarray = np.take(self._tables[0], layers[0])
         for table, labels in zip(self._tables[1:], layers[1:], strict=True):
-            found = table[labels]
+            found = np.take(table, labels)
             np.copyto(classes, np.where(classes > 0, IGNORE, found), where=found > 0)
         return classes
 
@@ -169,7 +169,8 @@ def annotate(
     painted slice that is declared empty, for unknown segments, and for indices outside the volume.
     """
     segmentation, unpainted = _painted_segments(segmentation)
-    occupied = np.asarray(segmentation.layers.any(axis=0))
+    layers = segmentation.layers
+    occupied = layers[0] > 0 if len(layers) == 1 else np.asarray(layers.any(axis=0))  # many times as fast
     if not occupied.any():
         raise BadInputError("The annotation holds no painted voxel.", "Paint the structure on a few slices.")
     axis, warnings = _decide_axis(occupied, axis, segmentation.geometry, chosen=painted_slices is not None)

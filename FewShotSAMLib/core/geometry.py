@@ -194,6 +194,21 @@ def slices_of(mask: np.ndarray, axis: int) -> np.ndarray:
     return np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
 
 
+def held_rows(labels: np.ndarray) -> slice:
+    """The rows from the first to the last that hold any label, of a slice (rows, columns)."""
+    held = np.flatnonzero(labels.any(axis=1))
+    return slice(held[0], held[-1] + 1) if len(held) else slice(0, 0)
+
+
+def sparse_copy(voxels: np.ndarray) -> np.ndarray:
+    """A copy of labels (..., J, I) that takes memory for those k slices alone that hold any: fresh memory is slow."""
+    copy = np.zeros(voxels.shape, voxels.dtype)
+    for index in np.ndindex(voxels.shape[:-2]):
+        if voxels[index].any():
+            copy[index] = voxels[index]
+    return copy
+
+
 def perpendicular(geometry: Geometry, path: Path) -> tuple[Geometry, list[str]]:
     """The grid with the nearest perpendicular axes, and a warning that says how far voxels moved.
 

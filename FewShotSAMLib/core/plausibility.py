@@ -31,7 +31,7 @@ def check_two_files(volume: Path, annotation: Path) -> None:
 def check_is_paint(segmentation: Segmentation, volume: Volume) -> None:
     """Raise BadInputError where labels on the volume's grid are the volume itself, or fill all of it."""
     for layer in segmentation.layers:
-        if not volume.is_rgb and np.array_equal(layer, volume.voxels):
+        if not volume.is_rgb and all(map(np.array_equal, layer, volume.voxels)):  # as a rule the first slice tells
             raise BadInputError("The annotation is the volume itself.", _HINT)
         if len(segmentation.segments) > _MANY and _changes_everywhere(layer):
             what = f"{len(segmentation.segments)} label values that change from voxel to voxel"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from FewShotSAMLib.core.annotation import Annotation
+from FewShotSAMLib.core.geometry import sparse_copy
 from FewShotSAMLib.core.intensity import Normalisation
 from FewShotSAMLib.core.region import Box, Region, region_box, regions
 from FewShotSAMLib.core.volume import Volume
@@ -111,7 +112,7 @@ def forget(context: JobContext) -> None:
 
 def blank(prediction: Prediction, axis: int, indices: Collection[int]) -> Prediction:
     """A copy without anything on these slices."""
-    classes = prediction.classes.copy()
+    classes = sparse_copy(prediction.classes)
     confidence = None if prediction.confidence is None else prediction.confidence.copy()
     for volume in (classes,) if confidence is None else (classes, confidence):
         np.moveaxis(volume, axis, 0)[list(indices)] = 0
@@ -121,7 +122,7 @@ def blank(prediction: Prediction, axis: int, indices: Collection[int]) -> Predic
 
 def only(result: Prediction, refined: Prediction, axis: int, indices: Collection[int]) -> Prediction:
     """`refined` on these slices, and what was there before on all others."""
-    classes = result.classes.copy()
+    classes = sparse_copy(result.classes)
     np.moveaxis(classes, axis, 0)[list(indices)] = np.moveaxis(refined.classes, axis, 0)[list(indices)]
     return replace(refined, classes=classes)
 

@@ -1,5 +1,7 @@
 """Exemplars: painted and empty slices with their embeddings, ready to learn from."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -12,15 +14,22 @@ from FewShotSAMLib.methods.tokens import BACKGROUND
 
 
 def collect_exemplars(
-    annotation: Annotation, embeddings: SliceEmbeddings, copies: int, stride: int, context: JobContext
+    annotation: Annotation,
+    embeddings: SliceEmbeddings,
+    copies: int,
+    stride: int,
+    context: JobContext,
+    unchanged: Sequence[Exemplar] = (),
 ) -> list[Exemplar]:
     """Every slice of which something is known and `copies` augmented copies of each; targets are 1/stride of the image
-    wide."""
+    wide. unchanged: as for `Task.exemplars`."""
     class_count = len(annotation.segmentation.segments)
-    embeddings.ensure(annotation.exemplars)
-    exemplars = []
-    for done, index in enumerate(annotation.exemplars):
-        context.progress("augment", done, len(annotation.exemplars))
+    exemplars = [each for each in unchanged if each.slice_index in annotation.exemplars]
+    made = {each.slice_index for each in exemplars}
+    missing = [index for index in annotation.exemplars if index not in made]
+    embeddings.ensure(missing)
+    for done, index in enumerate(missing):
+        context.progress("augment", done, len(missing))
         classes = np.ascontiguousarray(embeddings.framing.cut(annotation.classes(index)))
         clean = embeddings.slices([index])[0]
         unknown = tuple(sorted(annotation.unknown(index)))
@@ -30,8 +39,8 @@ def collect_exemplars(
             for copy, embedding in enumerate(augmented, start=1):
                 moved = _moved(classes, index, copy, embeddings)
                 exemplars.append(_exemplar(index, copy, embedding, moved, class_count, stride, embeddings, unknown))
-    context.progress("augment", len(annotation.exemplars), len(annotation.exemplars))
-    return exemplars
+    context.progress("augment", len(missing), len(missing))
+    return sorted(exemplars, key=lambda each: each.slice_index)
 
 
 def _moved(classes: np.ndarray, index: int, copy: int, embeddings: SliceEmbeddings) -> np.ndarray:

@@ -32,7 +32,8 @@ def annotation_of(painted: Segmentation, volume: Volume, options: PropagateOptio
 
 def _check_segments(annotation: Annotation, context: JobContext) -> None:
     """Warn of segments that there is nothing to learn of; raises BadInputError where that is so for all of them."""
-    shown = set(np.unique(np.concatenate([annotation.classes(index).ravel() for index in annotation.painted])).tolist())
+    counts = [np.bincount(annotation.classes(index).ravel(), minlength=256) for index in annotation.painted]
+    shown = {*np.flatnonzero(np.sum(counts, axis=0)).tolist()}
     silent = [s for label, s in enumerate(annotation.segmentation.segments, start=1) if label not in shown]
     if len(silent) == len(annotation.segmentation.segments):
         raise BadInputError(

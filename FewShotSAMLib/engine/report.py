@@ -7,6 +7,7 @@ import numpy as np
 
 from FewShotSAMLib import __version__
 from FewShotSAMLib.core.annotation import Annotation
+from FewShotSAMLib.core.geometry import held_rows
 from FewShotSAMLib.core.peak_memory import peak_memory_bytes
 from FewShotSAMLib.core.segmentation import Segment, Segmentation
 from FewShotSAMLib.engine.confidence import CERTAIN, SliceConfidence, next_slices
@@ -85,10 +86,10 @@ def mean_confidence(slices: Mapping[int, SliceConfidence], exemplars: Sequence[i
 def segment_report(segmentation: Segmentation, annotation: Annotation | None) -> list[dict[str, Any]]:
     """Name, label value, painted slices and volume of each segment, and the slices without it, where declared."""
     voxel_ml = float(np.prod(segmentation.geometry.spacing)) / 1000.0
+    counts = [_voxel_counts(layer) for layer in segmentation.layers]
     rows = []
     for label, segment in enumerate(segmentation.segments):
-        layer = segmentation.layers[segment.layer]
-        voxels = sum(int(np.count_nonzero(plane == segment.label_value)) for plane in layer)  # no copy of the volume
+        voxels = int(counts[segment.layer][segment.label_value])
         rows.append(
             {
                 "name": segment.name,
@@ -100,6 +101,14 @@ def segment_report(segmentation: Segmentation, annotation: Annotation | None) ->
             }
         )
     return rows
+
+
+def _voxel_counts(layer: np.ndarray) -> np.ndarray:
+    """How many voxels of a layer have each label value; without a copy of the volume."""
+    counts = np.zeros(np.iinfo(layer.dtype).max + 1, np.int64)
+    for plane in layer:
+        counts += np.bincount(plane[held_rows(plane)].ravel(), minlength=len(counts))
+    return counts
 
 
 def _painted_slices(segment: Segment, annotation: Annotation | None) -> list[int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from FewShotSAMLib.core.annotation import IGNORE, Annotation
-from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.geometry import Geometry, held_rows, sparse_copy
 from FewShotSAMLib.core.postprocess import PostProcessing
 from FewShotSAMLib.core.postprocess import apply as post_process
 from FewShotSAMLib.core.segmentation import Segment, Segmentation
@@ -94,13 +94,15 @@ def fill_in(
 ) -> Segmentation:
     """The segmentation with the predicted slices `indices` filled in; every other slice is untouched, bit by bit, and
     so are segments known on these."""
-    layers = segmentation.layers.copy()
+    layers = sparse_copy(segmentation.layers)
     classes = np.moveaxis(prediction.classes, axis, 0)
-    for index in [index for index in indices if classes[index].any()]:
+    along = np.moveaxis(layers, axis + 1, 1)
+    for index in indices:
+        rows = held_rows(classes[index])
         for label, segment in enumerate(segmentation.segments, start=1):
             if annotation is None or label in annotation.unknown(index):
-                layer = np.moveaxis(layers[segment.layer], axis, 0)[index]
-                np.copyto(layer, segment.label_value, where=classes[index] == label)
+                layer = along[segment.layer, index, rows]
+                np.copyto(layer, segment.label_value, where=classes[index, rows] == label)
     return replace(segmentation, layers=layers)
 
 

@@ -107,10 +107,10 @@ class EngineTask(Task):
         """Report, and raise CancelledError when the user asked to stop."""
         self.run.context.progress(stage, done, total)
 
-    def exemplars(self, copies: int, stride: int) -> list[Exemplar]:
+    def exemplars(self, copies: int, stride: int, unchanged: Sequence[Exemplar] = ()) -> list[Exemplar]:
         """Every painted and empty slice and `copies` augmented copies of each."""
         with self.stage("augment"):
-            return collect_exemplars(self.annotation, self.embeddings, copies, stride, self.run.context)
+            return collect_exemplars(self.annotation, self.embeddings, copies, stride, self.run.context, unchanged)
 
     @contextmanager
     def whole_body(self) -> Iterator[SliceEmbeddings]:

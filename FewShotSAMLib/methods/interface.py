@@ -182,9 +182,9 @@ class Task(Teacher):
         """Count the time of the block for a stage of the report."""
 
     @abstractmethod
-    def exemplars(self, copies: int, stride: int) -> list[Exemplar]:
+    def exemplars(self, copies: int, stride: int, unchanged: Sequence[Exemplar] = ()) -> list[Exemplar]:
         """Every painted and empty slice and `copies` augmented copies of each; targets are 1/stride of the image
-        wide."""
+        wide. unchanged: what this gave before of slices on which the same is known still, to be used again."""
 
     @abstractmethod
     def whole_body(self) -> AbstractContextManager[Embeddings]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.geometry import Geometry, held_rows, sparse_copy
 
 
 def sub_grid(geometry: Geometry, axes: tuple[int, ...], signs: tuple[int, ...], start: tuple[int, ...]) -> Geometry:
@@ -72,3 +72,12 @@ def test_spacing_across_a_single_slice_does_not_matter(geometry: Geometry) -> No
     origin = tuple((geometry.index_to_physical() @ [0, 0, 3, 1])[:3].tolist())
     lattice = geometry.lattice_map(replace(geometry, size=(9, 7, 1), spacing=(0.7, 1.1, 1.3), origin=origin))
     assert lattice is not None and lattice.offset == (0, 0, 3) and lattice.axes == (0, 1, 2)
+
+
+def test_a_copy_of_labels_and_the_rows_they_hold() -> None:
+    labels = np.zeros((2, 4, 5, 6), np.uint16)
+    labels[1, 2, 1:4, 3] = 700
+    copy = sparse_copy(labels)
+    assert copy.dtype == labels.dtype and np.array_equal(copy, labels) and not np.shares_memory(copy, labels)
+    assert held_rows(labels[1, 2]) == slice(1, 4) and held_rows(labels[1, 2].T) == slice(3, 4)
+    assert not labels[0, 0][held_rows(labels[0, 0])].size

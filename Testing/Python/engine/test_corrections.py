@@ -13,6 +13,7 @@ from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.segmentation import write_segmentation
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.corrections import last_run
+from FewShotSAMLib.engine.exemplars import _exemplar
 from FewShotSAMLib.engine.jobs import apply, save_last_model
 from FewShotSAMLib.engine.model_file import load_model
 
@@ -65,6 +66,24 @@ def test_between_its_neighbours_a_correction_answers_as_a_whole_run_would(run: A
     assert np.array_equal(corrected[6:9], whole[6:9])
     fresh, (_, alone) = JobContext(), run((2, 5, 7, 9), JobContext(), correct=False)
     assert last_run(fresh) is None and np.array_equal(alone, whole), "what came before leaves no trace"
+
+
+@pytest.mark.usefixtures("finer")
+def test_a_correction_uses_the_other_exemplars_again(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = list[int]()
+
+    def counted(index: int, *rest: Any) -> Any:
+        made.append(index)
+        return _exemplar(index, *rest)
+
+    monkeypatch.setattr("FewShotSAMLib.engine.exemplars._exemplar", counted)
+    run((2, 5, 9))
+    first, made[:] = set(made), []
+    run((2, 5, 7, 9))
+    assert first >= {5, 9} and set(made) == {7}
+    made.clear()
+    run((2, 5, 9))
+    assert not made
 
 
 def test_what_is_not_painted_is_asked_wholly(run: Any) -> None:
