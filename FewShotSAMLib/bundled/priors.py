@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from threading import RLock
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from FewShotSAMLib.bundled.flow import slice_flow, warp
 from FewShotSAMLib.bundled.fusion import KINDS
 from FewShotSAMLib.bundled.geodesic import geodesic_prior
 from FewShotSAMLib.bundled.voices import is_heard
+from FewShotSAMLib.sam.fast.parallel import Once
 
 FADE = 0.5
 """Pixels by which a shape shrinks at least per pixel of way beyond the outermost painted slice."""
@@ -86,11 +87,17 @@ class Neighbours:
 @dataclass(frozen=True)
 class Gap:
     """What is known of the slices from `first` on between two exemplars, or beyond an outermost one as far as anything
-    can be: geodesic (C, n, H, W); carried (C, H, W), signed distances by (exemplar, slice); both in half precision."""
+    can be: geodesic (C, n, H, W); carried (C, H, W), signed distances by exemplar and slice; both in half precision."""
 
     first: int
-    geodesic: Tensor
-    carried: dict[tuple[int, int], Tensor]
+    geodesic: Once[Tensor]
+    carried: Mapping[int, Once[dict[int, Tensor]]]
+
+    def explore(self) -> None:
+        """Compute it all, or what other threads leave of it: slices of a gap are asked about on several cores."""
+        for part in self.carried.values():
+            part.begin()
+        self.geodesic.begin()
 
 
 class Priors:
@@ -137,8 +144,8 @@ class Priors:
             moved, geodesic = still, 2 * inside.float() - 1
         elif any(self.may_contain(label, index) for label in range(1, len(still) + 1)):
             gap = self._gap(around)
-            moved = self._blend(around, index, [gap.carried[i, index].float() for i in _sides(around)])
-            geodesic = gap.geodesic[:, index - gap.first].float()
+            moved = self._blend(around, index, [gap.carried[i]()[index].float() for i in _sides(around)])
+            geodesic = gap.geodesic()[:, index - gap.first].float()
         else:
             moved, geodesic = still, torch.full_like(still, -1.0)
         moved = moved if is_heard("transport") else still
@@ -147,24 +154,25 @@ class Priors:
         return torch.stack([maps[kind] for kind in KINDS], dim=1)
 
     def _gap(self, around: Neighbours) -> Gap:
+        """The gap between these exemplars, which belong to it."""
         key = (around.below, around.above)
-        with self._flows.lock:  # slices of a gap are asked about on several cores at once
-            if key not in self._gaps:
-                self._gaps[key] = self._explored(around)
+        if key not in self._gaps:
+            self._gaps.setdefault(key, self._unexplored(around))  # one thread's, should several come at once
+        self._gaps[key].explore()
         return self._gaps[key]
 
-    def _explored(self, around: Neighbours) -> Gap:
-        """The gap between these exemplars, which belong to it."""
+    def _unexplored(self, around: Neighbours) -> Gap:
         known = self.painted.slices
         reach = math.ceil(float(self._reach(_sides(around)[0]).max()) / self.painted.slice_step)
         first = max(0, known[_only(around)] - reach) if around.below is None else known[around.below]
         last = min(self.depth - 1, known[_only(around)] + reach) if around.above is None else known[around.above]
-        carried: dict[tuple[int, int], Tensor] = {}
-        for side, way in ((around.below, range(first + 1, last + 1)), (around.above, range(last - 1, first - 1, -1))):
-            if side is not None:
-                flows = self._flows.along(way)
-                carried |= {(side, i): m.half() for i, m in _walk(self._distances[side], way, flows)}
-        return Gap(first, self._geodesic(range(first, last + 1), around).half(), carried)
+        ways = {around.below: range(first + 1, last + 1), around.above: range(last - 1, first - 1, -1)}
+        carried = {side: Once(partial(self._carried, side, way)) for side, way in ways.items() if side is not None}
+        return Gap(first, Once(partial(self._geodesic, range(first, last + 1), around)), carried)
+
+    def _carried(self, side: int, way: range) -> dict[int, Tensor]:
+        moved = _walk(self._distances[side], way, self._flows.along(way))
+        return {index: shape.half() for index, shape in moved}
 
     def _geodesic(self, where: range, around: Neighbours) -> Tensor:
         painted = self.painted
@@ -180,7 +188,7 @@ class Priors:
                 outside[:, index - where.start] |= taken
         result = geodesic_prior(image, inside, outside, painted.slice_step)
         # A segment that neither exemplar shows is nowhere in between.
-        return torch.where(inside.flatten(1).any(1).view(-1, 1, 1, 1), result, -1.0)
+        return torch.where(inside.flatten(1).any(1).view(-1, 1, 1, 1), result, -1.0).half()
 
     def _blend(self, around: Neighbours, index: int, shapes: Sequence[Tensor]) -> Tensor:
         """Signed distances (C, H, W) from those of the exemplars on either side."""
@@ -339,7 +347,6 @@ class Flows:
     """
 
     def __init__(self, slices: Slices, earlier: Flows | None = None) -> None:
-        self.lock = RLock()
         self._slices = slices
         self._made: dict[int, Tensor] = {} if earlier is None else earlier._made
         self._found: dict[tuple[int, int], Tensor] = {} if earlier is None else earlier._found

@@ -24,6 +24,9 @@ BATCH = 4
 """Slices that a core, or the graphics card, is asked about at once."""
 IN_FLIGHT = 16
 """Slices that all cores together are asked about at once, at most, for the memory."""
+LATER = 2
+"""Steps by which a pass follows the one before it: one, so that the slices on either side are through, and another one,
+so that both passes of a step can be computed side by side."""
 
 
 @dataclass
@@ -53,35 +56,36 @@ def predict(
     """Fill in the slices `indices` of the prediction in all its passes or those given, a batch on each core at once.
 
     `on_batch` hears which slices are new, `ruled_out` tells which classes cannot be on a slice, `painted` what is
-    painted on it, if it is painted for some segments only (`Annotation.classes`). A pass follows the one before it by
-    such a step, as it may ask what that found on the slices beside; the last one's answer counts.
+    painted on it, if it is painted for some segments only (`Annotation.classes`). A pass may ask what the one before it
+    found on the slices beside; the last one's answer counts.
     """
     numbers = list(range(predictor.passes) if passes is None else passes)
     write = _Writer(embeddings.framing, prediction, ruled_out, painted)
 
-    def answer(batch: Sequence[int], embedded: torch.Tensor, number: int) -> None:
+    loaded: dict[int, torch.Tensor] = {}
+
+    def answer(batch: Sequence[int], number: int) -> None:
+        if number == numbers[0]:
+            loaded[batch[0]] = embeddings.slices(batch)
         with torch.inference_mode():
-            logits = predictor.predict(embedded, batch, number)
+            logits = predictor.predict(loaded[batch[0]], batch, number)
             if number == numbers[-1]:
                 write(batch, require_finite(logits, "The prediction"))
+                del loaded[batch[0]]
 
-    loaded: dict[int, list[torch.Tensor]] = {}
     with _shared_out(embeddings.device, context.check) as (run, cores):
-        size = max(1, min(BATCH, IN_FLIGHT // cores, math.ceil(len(indices) / cores)))
+        rounds = math.ceil(len(indices) / (cores * max(1, min(BATCH, IN_FLIGHT // cores))))
+        size = max(1, math.ceil(len(indices) / max(1, cores * rounds)))
         steps = [_parts(part, size) for part in _parts(indices, size * cores)]
-        for step in range(len(steps) + len(numbers) - 1 if steps else 0):
-            context.progress("predict", step, len(steps) + len(numbers) - 1)
-            for late, number in enumerate(numbers):
-                if not 0 <= (place := step - late) < len(steps):
-                    continue
-                if late == 0:
-                    loaded[place] = [embeddings.slices(batch) for batch in steps[place]]
-                run(answer, [(*each, number) for each in zip(steps[place], loaded[place], strict=True)])
-                if number == numbers[-1]:
-                    del loaded[place]
-                    if on_batch is not None:
-                        on_batch([index for batch in steps[place] for index in batch])
-    context.progress("predict", len(steps), len(steps))
+        total = len(steps) + LATER * (len(numbers) - 1) if steps else 0
+        for step in range(total):
+            context.progress("predict", step, total)
+            places = [step - LATER * late for late in range(len(numbers))]
+            turns = [(place, number) for place, number in zip(places, numbers, strict=True) if 0 <= place < len(steps)]
+            run(answer, [(batch, number) for place, number in turns for batch in steps[place]])
+            if on_batch is not None and places[-1] >= 0:
+                on_batch([index for batch in steps[places[-1]] for index in batch])
+    context.progress("predict", total, total)
 
 
 @contextmanager

@@ -13,13 +13,40 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import copy_context
-from typing import Any
+from threading import Lock
+from typing import Any, Generic, TypeVar
 
 import torch
 
+T = TypeVar("T")
 Work = Callable[[Callable[..., None], Iterable[tuple[Any, ...]]], None]
 """run(work, arguments): call work(*arguments) for each; returns when all are done, raises what one of them raised."""
 _CHECK_SECONDS = 0.2
+
+
+class Once(Generic[T]):
+    """What is computed once, by whichever thread comes first."""
+
+    def __init__(self, compute: Callable[[], T]) -> None:
+        self._compute, self._found, self._lock = compute, list[T](), Lock()
+
+    def begin(self) -> None:
+        """Compute it, unless another thread is at it."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._ensure()
+            finally:
+                self._lock.release()
+
+    def __call__(self) -> T:
+        """It, as soon as it is there."""
+        with self._lock:
+            self._ensure()
+        return self._found[0]
+
+    def _ensure(self) -> None:
+        if not self._found:
+            self._found.append(self._compute())
 
 
 def run_in_turn(work: Callable[..., None], arguments: Iterable[tuple[Any, ...]]) -> None:

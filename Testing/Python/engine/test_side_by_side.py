@@ -1,8 +1,9 @@
 """Slices are predicted and encoded on all cores at once, each by one: the answers are those of a single core."""
 
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -10,8 +11,15 @@ import torch
 
 from FewShotSAMLib.bundled.fusion_head import FusionHead
 from FewShotSAMLib.core.errors import FewShotSAMError
+from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.plane import slice_plane
 from FewShotSAMLib.engine.context import JobContext
+from FewShotSAMLib.engine.embeddings import SliceEmbeddings
+from FewShotSAMLib.engine.predict import Prediction, predict
+from FewShotSAMLib.methods.interface import Predictor, State
 from FewShotSAMLib.sam.encoder import load_encoder
+from FewShotSAMLib.sam.fast.parallel import Once
+from FewShotSAMLib.sam.framing import Framing
 from FewShotSAMLib.sam.registry import get_spec
 
 _PREDICT = FusionHead.predict
@@ -47,6 +55,82 @@ def test_cores_share_the_slices_and_change_no_answer(guided: Any, cores: Any, mo
         assert len(set(threads)) <= count and report["next_slices"]
     for count in (2, 5):  # how many slices a batch has may change a last bit
         assert np.mean(answers[1] != answers[count]) < 1e-3 and answers[count].any()
+
+
+class Waiting(Predictor):
+    """Answers nothing, and complains where a pass begins before the one before it is through on the slices beside."""
+
+    passes = 3
+
+    def __init__(self, count: int) -> None:
+        self.through: list[set[int]] = [set() for _ in range(self.passes)]
+        self._all = set(range(count))
+
+    def predict(self, embeddings: torch.Tensor, slices: Sequence[int], number: int = 0) -> torch.Tensor:
+        beside = {index + by for index in slices for by in (-1, 0, 1)} & self._all
+        assert embeddings.flatten().tolist() == list(slices)
+        assert number == 0 or beside <= self.through[number - 1], (number, slices)
+        assert not self.through[number] & {*slices}, "each slice once in each pass"
+        self.through[number].update(slices)
+        return torch.zeros(len(slices), 2, 2, 2)
+
+    def state(self) -> State:
+        raise NotImplementedError
+
+
+class Numbered:
+    """Embeddings that say which slices they are of."""
+
+    device, framing = torch.device("cpu"), Framing(slice_plane(Geometry((2, 2, 40)), 0), (0, 2, 0, 2), 4)
+
+    def slices(self, indices: Sequence[int]) -> torch.Tensor:
+        return torch.tensor(indices).float().view(-1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 8, 9, 17, 40])
+@pytest.mark.parametrize("at_once", [1, 2, 5, 20])
+def test_a_pass_follows_the_one_before_it_on_the_slices_beside(count: int, at_once: int, cores: Any) -> None:
+    cores(at_once)
+    predictor, heard = Waiting(count), list[int]()
+    prediction, embeddings = Prediction(np.zeros((count, 2, 2), np.uint8), None, {}), cast(SliceEmbeddings, Numbered())
+    predict(predictor, embeddings, range(count), prediction, JobContext(), heard.extend)
+    assert predictor.through == [set(range(count))] * 3 and heard == sorted(prediction.slices) == list(range(count))
+
+
+def test_what_is_computed_once_is_waited_for_only_where_it_is_needed() -> None:
+    begun, may_end, calls = threading.Event(), threading.Event(), list[int]()
+
+    def compute() -> int:
+        calls.append(threading.get_ident())
+        begun.set()
+        assert may_end.wait(20)
+        return 7
+
+    once = Once(compute)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(once)
+        assert begun.wait(20)
+        once.begin()  # somebody is at it
+        second = pool.submit(once)
+        assert not second.done()
+        may_end.set()
+        assert first.result(20) == second.result(20) == once() == 7
+    once.begin()
+    assert len(calls) == 1
+
+
+def test_what_is_computed_once_is_tried_again_where_it_failed() -> None:
+    answers = iter([ValueError("no"), 3])
+
+    def compute() -> int:
+        if isinstance(answer := next(answers), ValueError):
+            raise answer
+        return answer
+
+    once = Once(compute)
+    with pytest.raises(ValueError, match="no"):
+        once.begin()
+    assert once() == 3
 
 
 def test_what_goes_wrong_on_a_core_is_told(guided: Any, cores: Any, monkeypatch: pytest.MonkeyPatch) -> None:

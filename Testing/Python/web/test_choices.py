@@ -112,9 +112,7 @@ def apply_to_several(page: Page, folder: Path) -> None:
     })""")
     page.page.locator("#models li button", has_text="Several").click()
     page.page.locator("#b_all_volumes").click()
-    listed = page.page.evaluate(
-        "window.listed"
-    )  # when the dialog opened: "All" ticks these
+    listed = page.page.evaluate("window.listed")  # when the dialog opened: "All" ticks these
     assert listed == ["egg ñ", ["broken.nrrd", "egg.nrrd"]]
     page.page.locator("#b_several", has_text="Apply to 2").click()
     page.wait(lambda: page.state("several")["has_table"], RUN_S)
