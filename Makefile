@@ -10,8 +10,8 @@ SLICER_PYTHON ?= $(firstword $(shell for each in python3.12 $(HOME)/.pyenv/versi
 SLICER_VENV   ?= .venv-slicer
 SLICER_STAMP  := $(SLICER_VENV)/.installed
 
-# How many processes test together, one more than cores as tests often wait; and how many the browser app.
-PROCESSES     ?= 3
+# How many processes test together, twice as many as cores as tests often wait; and how many the browser app.
+PROCESSES     ?= 4
 WEB_PROCESSES ?= 2
 
 # trame-slicer pins its own slicer-core and vtk. There is no torch in it: the background process has that of VENV.
@@ -20,6 +20,7 @@ WEB_STAMP  := $(WEB_VENV)/.installed
 
 # Tests start many processes: where bytecode is not kept, as in containers, each compiles all of it anew.
 export PYTHONDONTWRITEBYTECODE =
+export FEWSHOTSAM_TEST_SLICER = $(abspath $(SLICER_VENV))/bin/python
 
 .PHONY: demo test together lint faults format benchmark web web-test clean
 
@@ -33,8 +34,7 @@ test: $(STAMP) $(SLICER_STAMP)
 
 # Processes of one thread; the tests of a file stay together, since many share a background process.
 together: $(STAMP) $(SLICER_STAMP)
-	OMP_NUM_THREADS=1 FEWSHOTSAM_TEST_SLICER=$(abspath $(SLICER_VENV))/bin/python \
-		$(BIN)/python -m pytest -m "not quiet" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not quiet" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -23,6 +23,7 @@ from FewShotSAMLib.sam.registry import PIXEL_MEAN, PIXEL_STD, EncoderSpec, all_s
 
 Warn = Callable[[str], None]
 StateDict = dict[str, Tensor]
+Shapes = dict[str, tuple[int, ...]]
 
 _WRAPPERS = ("model", "state_dict")
 """Keys under which training scripts (MedSAM's among them) store the network beside the optimiser."""
@@ -47,7 +48,8 @@ def load_sam(
     if verify and checkpoint is None:
         model_files.check_published(spec, path, digest)
     state = read_state_dict(path)
-    _check_fits(spec, path, state)
+    sam = _outline(spec)
+    _check_fits(spec, path, state, _shapes(sam))
     if digest != spec.sha256:
         _check_sums(path)
         _check_finite(path, state)
@@ -56,7 +58,7 @@ def load_sam(
                 f"{path} is not the published file of “{spec.name}”; its tensors fit, so it is used as fine-tuned "
                 "weights. Check that this is what you want."
             )
-    return _assemble(spec, state), digest
+    return _assembled(sam, state), digest
 
 
 def read_state_dict(path: Path) -> StateDict:
@@ -125,14 +127,13 @@ def _diagnose(path: Path) -> str:
     return "its contents are of another kind"
 
 
-def _check_fits(spec: EncoderSpec, path: Path, state: StateDict) -> None:
-    """Raise BadInputError unless names and shapes are exactly those of the network that `spec` describes."""
-    expected = _shapes(spec)
+def _check_fits(spec: EncoderSpec, path: Path, state: StateDict, expected: Shapes) -> None:
+    """Raise BadInputError unless names and shapes are exactly those expected of the network that `spec` describes."""
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if found == expected:
         return
     for other in all_specs():
-        if other.architecture != spec.architecture and found == _shapes(other):
+        if other.architecture != spec.architecture and found == _shapes(_outline(other)):
             raise BadInputError(
                 f"{path} holds the network of “{other.name}”, not of “{spec.name}”.",
                 hint("encoder-of-checkpoint", encoder=other.name),
@@ -143,8 +144,8 @@ def _check_fits(spec: EncoderSpec, path: Path, state: StateDict) -> None:
     )
 
 
-def _shapes(spec: EncoderSpec) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in _outline(spec).state_dict().items()}
+def _shapes(sam: Sam) -> Shapes:
+    return {name: tuple(tensor.shape) for name, tensor in sam.state_dict().items()}
 
 
 def _outline(spec: EncoderSpec) -> Sam:
@@ -153,7 +154,7 @@ def _outline(spec: EncoderSpec) -> Sam:
         return build_sam(spec)
 
 
-def _difference(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> str:
+def _difference(expected: Shapes, found: Shapes) -> str:
     """The first and most telling difference between two sets of named shapes."""
     missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
     if missing:
@@ -198,9 +199,8 @@ def _check_finite(path: Path, state: StateDict) -> None:
             )
 
 
-def _assemble(spec: EncoderSpec, state: StateDict) -> Sam:
-    """The network around the loaded tensors, which become its parameters: no second copy, no random numbers drawn."""
-    sam = _outline(spec)
+def _assembled(sam: Sam, state: StateDict) -> Sam:
+    """The network around the loaded tensors, which become its parameters: no second copy."""
     sam.load_state_dict({name: tensor.to(torch.float32).contiguous() for name, tensor in state.items()}, assign=True)
     # The two constants that Sam keeps out of its state dict.
     sam.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(-1, 1, 1), persistent=False)

@@ -106,7 +106,7 @@ FEWER_STEPS = """
 import dataclasses, sys
 from FewShotSAMLib.bundled import few_shot
 from FewShotSAMLib.worker.server import Server
-few_shot.SCHEDULE = dataclasses.replace(few_shot.SCHEDULE, steps=40)
+few_shot.SCHEDULE = dataclasses.replace(few_shot.SCHEDULE, steps=16)
 sys.exit(Server().run())
 """
 """A background process whose usual learning is shorter, for the time that a test may take."""

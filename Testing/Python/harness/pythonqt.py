@@ -162,6 +162,7 @@ def _made(proxy: Proxy, values: list[Any]) -> Any:
     return type(nativeClass.__name__, (nativeClass,), {"eventFilter": eventFilter})(*values)
 
 
+@functools.cache
 def _tabled(nativeClass: type) -> str:
     """The class for which this one stands in, "" for Qt's own."""
     return next((each.__name__ for each in nativeClass.__mro__ if each.__name__ in table.classes), "")

@@ -95,6 +95,7 @@ class PanelUnderTest:
         self.session, self.views, self.dialogs = fakes.FakeSession(), fakes.FakeViews(), fakes.FakeDialogs()
         self.scene = fakes.FakeScene()
         self.dependencies = fakes.FakeDependencies()
+        self._ui: tuple[Any, Any] = None, None
         self.representation = scripted.openModule(REPOSITORY / "FewShotSAM" / "FewShotSAM.py", self._prepare)
         self.module = sys.modules["FewShotSAM"]
         self.root = self.representation
@@ -126,10 +127,12 @@ class PanelUnderTest:
 
     @property
     def ui(self) -> Any:
-        """The widgets by their names."""
+        """The widgets by their names, looked for once in each module widget: a reload makes another."""
         import slicer.util
 
-        return slicer.util.childWidgetVariables(self.root)
+        if self._ui[0] is not self.widget:
+            self._ui = self.widget, slicer.util.childWidgetVariables(self.root)
+        return self._ui[1]
 
     def wait(self, ticks: int = 6) -> None:
         """Let the panel tick, without waiting for its timer."""
