@@ -118,15 +118,14 @@ METHOD = BundledFewShot()
 def _conditioning(
     task: Task, exemplars: Sequence[Exemplar], earlier: Flows | None
 ) -> VolumeConditioning | SegmentwiseConditioning:
-    """Exemplars and priors of the task's volume, of which some flows may be known."""
-    ordered = sorted(exemplars, key=lambda exemplar: exemplar.slice_index)
+    """Exemplars, in their order, and priors of the task's volume, of which some flows may be known."""
     shown = ExemplarFeatures(
-        torch.stack([exemplar.embedding for exemplar in ordered]),
-        torch.stack([exemplar.target[1:] for exemplar in ordered]),
-        known_on([exemplar.unknown for exemplar in ordered], len(task.annotation.segmentation.segments)),
+        torch.stack([exemplar.embedding for exemplar in exemplars]),
+        torch.stack([exemplar.target[1:] for exemplar in exemplars]),
+        known_on([exemplar.unknown for exemplar in exemplars], len(task.annotation.segmentation.segments)),
     )
     step = min(THICKEST, task.step_mm / (task.embeddings.framing.pixel_mm * STRIDE))
-    known = tuple(exemplar.slice_index for exemplar in ordered)
+    known = tuple(exemplar.slice_index for exemplar in exemplars)
     flows = Flows(partial(task.embeddings.plain, side=task.embeddings.framing.size // STRIDE), earlier)
     annotation = task.annotation
     return conditioning_of(flows, task.depth, known, shown, step, _declared(annotation), annotation.assumed)

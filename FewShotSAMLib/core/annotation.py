@@ -95,6 +95,12 @@ class Annotation:
             np.copyto(classes, np.where(classes > 0, IGNORE, found), where=found > 0)
         return classes
 
+    def mask(self, label: int, index: int) -> np.ndarray:
+        """Where a segment 1 to C is on a slice, (rows, columns) bool, whatever overlaps it."""
+        segment = self.segmentation.segments[label - 1]
+        layer = self.segmentation.layers[segment.layer]
+        return np.asarray(np.moveaxis(layer, self.axis, 0)[index] == segment.label_value)
+
     def ruled_out(self, index: int) -> frozenset[int]:
         """Segments 1 to C that cannot be on a slice: those on neither of the slices next to it on which they are known,
         or not on the one there is where it lies beyond all others."""

@@ -143,12 +143,13 @@ def _differing(old: Annotation, new: Annotation) -> list[set[int]]:
     differs: list[set[int]] = [set() for _ in new.segmentation.segments]
     for index in {*old.exemplars, *new.exemplars}:
         before, now = (each.classes(index) for each in (old, new))
-        is_alike = np.array_equal(before, now)
         for label, found in enumerate(differs, start=1):
             is_known, was_known = (index in each.known[label - 1] for each in (new, old))
             is_told = is_known == was_known and _declared(old, label, index) == _declared(new, label, index)
             shapes = (before == label, now == label) if is_known else (before > 0, now > 0)
-            if not is_told or not (is_alike or np.array_equal(*shapes)):
+            # Where segments overlap, which of them do shows in each one's own mask alone.
+            own = (old.mask(label, index), new.mask(label, index))
+            if not (is_told and np.array_equal(*shapes) and (np.array_equal(*own) or not is_known)):
                 found.add(index)
     return differs
 

@@ -26,7 +26,7 @@ IN_FLIGHT = 16
 """Slices that all cores together are asked about at once, at most, for the memory."""
 LATER = 2
 """Steps by which a pass follows the one before it: one, so that the slices on either side are through, and another one,
-so that both passes of a step can be computed side by side."""
+so that all passes of a step can be computed side by side."""
 
 
 @dataclass
@@ -61,7 +61,6 @@ def predict(
     """
     numbers = list(range(predictor.passes) if passes is None else passes)
     write = _Writer(embeddings.framing, prediction, ruled_out, painted)
-
     loaded: dict[int, torch.Tensor] = {}
 
     def answer(batch: Sequence[int], number: int) -> None:
@@ -74,8 +73,8 @@ def predict(
                 del loaded[batch[0]]
 
     with _shared_out(embeddings.device, context.check) as (run, cores):
-        rounds = math.ceil(len(indices) / (cores * max(1, min(BATCH, IN_FLIGHT // cores))))
-        size = max(1, math.ceil(len(indices) / max(1, cores * rounds)))
+        rounds = max(1, math.ceil(len(indices) / (cores * min(BATCH, IN_FLIGHT // cores))))
+        size = max(1, math.ceil(len(indices) / (cores * rounds)))
         steps = [_parts(part, size) for part in _parts(indices, size * cores)]
         total = len(steps) + LATER * (len(numbers) - 1) if steps else 0
         for step in range(total):
@@ -96,7 +95,7 @@ def _shared_out(device: torch.device, check: Callable[[], None]) -> Iterator[tup
     if device.type != "cpu" or cores == 1:
         yield run_in_turn, 1
         return
-    with one_thread_each(check) as run:
+    with one_thread_each(check, IN_FLIGHT) as run:
         yield run, min(cores, IN_FLIGHT)
 
 

@@ -151,7 +151,8 @@ def _build(cls: type[Options], parameters: Mapping[str, Any]) -> Any:
     if unknown := given.keys() - known.keys():
         raise BadInputError(f"Unknown parameter: {', '.join(sorted(unknown))}.", f"Known: {', '.join(sorted(known))}.")
     required = {name: option.unless for name, option in known.items() if option.is_required}
-    if missing := [name for name, unless in required.items() if not {name, unless} & given.keys()]:
+    lacking = {name: unless for name, unless in required.items() if not {name, unless} & given.keys()}
+    if missing := [f"{name} (or {unless})" if unless else name for name, unless in lacking.items()]:
         raise BadInputError(f"Missing parameter: {', '.join(missing)}.", "Give all of them.")
     values = {name: _checked(known[name], value) for name, value in given.items()}
     for group, group_class in groups.items():

@@ -183,8 +183,8 @@ class Task(Teacher):
 
     @abstractmethod
     def exemplars(self, copies: int, stride: int, unchanged: Sequence[Exemplar] = ()) -> list[Exemplar]:
-        """Every painted and empty slice and `copies` augmented copies of each; targets are 1/stride of the image
-        wide. unchanged: what this gave before of slices on which the same is known still, to be used again."""
+        """Every painted and empty slice, in their order, and `copies` augmented copies of each; targets are 1/stride of
+        the image wide. unchanged: what this gave before of slices on which the same is known, to be used again."""
 
     @abstractmethod
     def whole_body(self) -> AbstractContextManager[Embeddings]:

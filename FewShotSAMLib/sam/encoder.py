@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,12 @@ def load_encoder(
         raise _shortage(spec, place) from error
 
 
+_ONE_AT_A_TIME = threading.Lock()
+"""Encoding sets how many threads torch uses, which is a setting of the process."""
+
+
 class Encoder:
-    """SAM's image encoder on one device. One call at a time: `encode` is not for several threads at once.
+    """SAM's image encoder on one device. `encode` takes one thread at a time, the others wait.
 
     Any precision but float32 is checked on the first slice: its embedding must agree with float32 (cosine similarity
     0.999). If it does not, an automatically chosen precision gives way to float32; one asked for is kept; `warn` says
@@ -130,15 +135,16 @@ class Encoder:
         if images.ndim != 4 or tuple(images.shape[1:]) != expected or images.dtype != torch.float32:
             raise ValueError(f"images are {tuple(images.shape)} {images.dtype}, not (B, *{expected}) float32")
         embeddings = torch.empty(len(images), *self.embedding_shape)
-        size = self.batch_size
         done = 0
-        while done < len(images):
-            part = images[done : done + size]
-            if self._encode_into(embeddings[done : done + size], part, check):
-                done += len(part)
-                self.slices_encoded += len(part)
-            else:
-                size = self._smaller_batch(len(part))
+        with _ONE_AT_A_TIME:
+            size = self.batch_size
+            while done < len(images):
+                part = images[done : done + size]
+                if self._encode_into(embeddings[done : done + size], part, check):
+                    done += len(part)
+                    self.slices_encoded += len(part)
+                else:
+                    size = self._smaller_batch(len(part))
         return embeddings
 
     def _encode_into(self, embeddings: Tensor, images: Tensor, check: Check | None) -> bool:

@@ -208,8 +208,8 @@ class WebApp:
     def ask(self, dialog: str, subject: object = True, **contents: object) -> None:
         """Open a dialog with what it lists: never before, so that nobody ticks or picks from the list shown last.
 
-        dialog: the page's value that opens it, none of our contents, as the page closes it by itself. subject: that
-        value. contents: values that the dialog shows.
+        dialog: the value that opens it, one of the page's own, as the page closes it by itself. subject: what it is set
+        to. contents: values that the dialog shows.
         """
         self.show(**contents)
         self._refresh()
@@ -248,7 +248,6 @@ class WebApp:
         if self.surfaces.poll(is_calm=not self.session.is_busy):
             self.views.reset_3d()
         if self._is_stale:
-            self._is_stale = False
             self._refresh()
 
     def _put_views_first(self) -> None:
@@ -292,6 +291,7 @@ class WebApp:
         self.show(progress=progress_row(progress))
 
     def _refresh(self) -> None:
+        self._is_stale = False
         new = changes(self._contents(), self._shown)
         self._shown.update(new)
         with self.server.state as state:

@@ -9,6 +9,7 @@ independent of the number of cores.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -28,7 +29,8 @@ class Once(Generic[T]):
     """What is computed once, by whichever thread comes first."""
 
     def __init__(self, compute: Callable[[], T]) -> None:
-        self._compute, self._found, self._lock = compute, list[T](), Lock()
+        self._compute: Callable[[], T] | None = compute
+        self._found, self._lock = list[T](), Lock()
 
     def begin(self) -> None:
         """Compute it, unless another thread is at it."""
@@ -45,8 +47,9 @@ class Once(Generic[T]):
         return self._found[0]
 
     def _ensure(self) -> None:
-        if not self._found:
+        if self._compute is not None:
             self._found.append(self._compute())
+            self._compute = None  # it may hold whoever holds this
 
 
 def run_in_turn(work: Callable[..., None], arguments: Iterable[tuple[Any, ...]]) -> None:
@@ -56,14 +59,14 @@ def run_in_turn(work: Callable[..., None], arguments: Iterable[tuple[Any, ...]])
 
 
 @contextmanager
-def one_thread_each(check: Callable[[], None] | None = None) -> Iterator[Work]:
+def one_thread_each(check: Callable[[], None] | None = None, most: int = sys.maxsize) -> Iterator[Work]:
     """A `Work` over as many threads as torch is set to use; meanwhile torch itself uses one thread per operation.
 
-    `check` is called a few times per second while work is under way; what it raises ends the run.
+    most: threads. `check` is called a few times per second while work is under way; what it raises ends the run.
     torch's thread count is a setting of the process: nothing else should compute with torch in the meantime.
     """
     threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="piece")
+    pool = ThreadPoolExecutor(min(threads, most), thread_name_prefix="piece")
     torch.set_num_threads(1)  # threads started from now on take it over
 
     def run(work: Callable[..., None], arguments: Iterable[tuple[Any, ...]]) -> None:

@@ -1,6 +1,8 @@
 """Shape priors: interpolation, what carries shapes along with the anatomy, and geodesic distances."""
 
+import gc
 import math
+import weakref
 
 import pytest
 import torch
@@ -39,6 +41,19 @@ def of_kind(maps: Tensor, kind: str) -> Tensor:
 
 def priors_of(image: Tensor, given: Painted, *more: Tensor) -> Priors:
     return Priors(Flows(image.__getitem__), len(image), given, *more)
+
+
+def test_priors_that_were_explored_hold_nothing_in_a_circle() -> None:
+    image, masks = drifting(5, 1.0)
+    made = priors_of(image, painted(masks, (0, 4)))
+    made.maps(2)
+    held = weakref.ref(made)
+    gc.disable()  # the last volume's would stay until it comes
+    try:
+        del made
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from engine.conftest import StopAt
 
 from FewShotSAMLib.core.errors import BadInputError, CancelledError
 from FewShotSAMLib.core.painting import keep_slices
-from FewShotSAMLib.core.segmentation import write_segmentation
+from FewShotSAMLib.core.segmentation import Segment, Segmentation, write_segmentation
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.corrections import last_run
 from FewShotSAMLib.engine.exemplars import _exemplar
@@ -84,6 +84,32 @@ def test_a_correction_uses_the_other_exemplars_again(run: Any, monkeypatch: pyte
     made.clear()
     run((2, 5, 9))
     assert not made
+
+
+@pytest.mark.usefixtures("finer")
+@pytest.mark.parametrize("loses", [(0,), (1,), (0, 1)], ids=["one", "the other", "both"])
+def test_a_slice_painted_otherwise_teaches_what_it_shows_now(guided: Any, loses: tuple[int, ...]) -> None:
+    """Two segments that overlap, of which one or both lose the overlap on a slice; then another slice is painted."""
+    labels = np.zeros((2, *guided.volume.geometry.shape), np.uint8)
+    shapes = (slice(8, 28), slice(8, 30)), (slice(24, 34), slice(12, 24))
+    segments = tuple(Segment(name, name, (1.0, 0.0, 0.0), 1, layer) for layer, name in enumerate("ab"))
+    context, whole = JobContext(), []
+
+    def answered(painted: tuple[int, ...], asked: slice) -> None:
+        for layer, shape in enumerate(shapes):
+            labels[layer, list(painted), *shape] = 1
+        for layer in loses if len(whole) > 0 else ():
+            labels[layer, 5, 24:28, 12:24] = 0
+        write_segmentation(Segmentation(labels, guided.volume.geometry, segments), guided.folder / "painted.seg.nrrd")
+        for given in (context, JobContext()):
+            guided.run(given, steps=0, correct=True, classes=str(guided.folder / "classes.npy"), empty_slices=[])
+            whole.append(np.load(guided.folder / "classes.npy"))
+        assert np.array_equal(whole[-2][asked], whole[-1][asked]), "as the whole run of another process"
+
+    answered((2, 5, 9), slice(None))
+    answered((2, 5, 9), slice(3, 9))
+    assert not np.array_equal(whole[-1], whole[0])
+    answered((2, 5, 7, 9), slice(6, 9))
 
 
 def test_what_is_not_painted_is_asked_wholly(run: Any) -> None:

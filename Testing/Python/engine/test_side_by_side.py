@@ -1,8 +1,10 @@
 """Slices are predicted and encoded on all cores at once, each by one: the answers are those of a single core."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -15,7 +17,7 @@ from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.plane import slice_plane
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
-from FewShotSAMLib.engine.predict import Prediction, predict
+from FewShotSAMLib.engine.predict import IN_FLIGHT, Prediction, predict
 from FewShotSAMLib.methods.interface import Predictor, State
 from FewShotSAMLib.sam.encoder import load_encoder
 from FewShotSAMLib.sam.fast.parallel import Once
@@ -64,6 +66,7 @@ class Waiting(Predictor):
 
     def __init__(self, count: int) -> None:
         self.through: list[set[int]] = [set() for _ in range(self.passes)]
+        self.most, self._at_work = 0, 0
         self._all = set(range(count))
 
     def predict(self, embeddings: torch.Tensor, slices: Sequence[int], number: int = 0) -> torch.Tensor:
@@ -71,6 +74,10 @@ class Waiting(Predictor):
         assert embeddings.flatten().tolist() == list(slices)
         assert number == 0 or beside <= self.through[number - 1], (number, slices)
         assert not self.through[number] & {*slices}, "each slice once in each pass"
+        self._at_work += len(slices)
+        self.most = max(self.most, self._at_work)
+        time.sleep(0.001)
+        self._at_work -= len(slices)
         self.through[number].update(slices)
         return torch.zeros(len(slices), 2, 2, 2)
 
@@ -81,19 +88,20 @@ class Waiting(Predictor):
 class Numbered:
     """Embeddings that say which slices they are of."""
 
-    device, framing = torch.device("cpu"), Framing(slice_plane(Geometry((2, 2, 40)), 0), (0, 2, 0, 2), 4)
+    device, framing = torch.device("cpu"), Framing(slice_plane(Geometry((2, 2, 100)), 0), (0, 2, 0, 2), 4)
 
     def slices(self, indices: Sequence[int]) -> torch.Tensor:
         return torch.tensor(indices).float().view(-1, 1, 1, 1)
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 3, 8, 9, 17, 40])
-@pytest.mark.parametrize("at_once", [1, 2, 5, 20])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 8, 9, 17, 40, 100])
+@pytest.mark.parametrize("at_once", [1, 2, 5, 40])
 def test_a_pass_follows_the_one_before_it_on_the_slices_beside(count: int, at_once: int, cores: Any) -> None:
     cores(at_once)
     predictor, heard = Waiting(count), list[int]()
     prediction, embeddings = Prediction(np.zeros((count, 2, 2), np.uint8), None, {}), cast(SliceEmbeddings, Numbered())
     predict(predictor, embeddings, range(count), prediction, JobContext(), heard.extend)
+    assert predictor.most <= IN_FLIGHT
     assert predictor.through == [set(range(count))] * 3 and heard == sorted(prediction.slices) == list(range(count))
 
 
@@ -142,6 +150,41 @@ def test_what_goes_wrong_on_a_core_is_told(guided: Any, cores: Any, monkeypatch:
     with pytest.raises(FewShotSAMError, match="prediction"):
         guided.run(JobContext(), steps=0)
     assert torch.get_num_threads() == 2
+
+
+def test_slices_damaged_before_they_are_read_are_encoded_again(
+    guided: Any, cores: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the threads that predict, one at a time: on the first slice the encoder's precision is checked."""
+    cores(3)
+    options = {"steps": 0, "cache": str(tmp_path / "cache"), "classes": str(guided.folder / "classes.npy")}
+    guided.run(JobContext(), **options)
+    expected = np.load(guided.folder / "classes.npy")
+
+    def damaging(*given: Any, **named: Any) -> None:
+        for file in (tmp_path / "cache").rglob("*.h5"):
+            data = bytearray(file.read_bytes())
+            for position in range(len(data) // 8, len(data), 1 << 12):
+                data[position] ^= 255
+            file.write_bytes(bytes(data))
+        predict(*given, **named)
+
+    monkeypatch.setattr("FewShotSAMLib.engine.propagation.predict", damaging)
+    for _ in range(3):
+        context = JobContext()
+        report = guided.run(context, **options)
+        assert report["encoder"]["slices_encoded"] > 0 and any("damaged" in each for each in context.warnings)
+        assert np.array_equal(np.load(guided.folder / "classes.npy"), expected)
+
+
+def test_an_encoder_takes_one_thread_at_a_time(cores: Any) -> None:
+    cores(1)
+    for _ in range(4):
+        encoder = load_encoder(get_spec("tiny"), device="cpu", precision="bf16")
+        images = torch.rand(1, 3, encoder.image_size, encoder.image_size) * 255
+        with ThreadPoolExecutor(4) as pool:
+            found = [each.result() for each in [pool.submit(encoder.encode, images) for _ in range(4)]]
+        assert all(torch.equal(each, found[0]) for each in found)
 
 
 def test_as_many_slices_as_cores_are_encoded_at_once(cores: Any) -> None:
