@@ -30,8 +30,9 @@ def need(name: str) -> None:
         pytest.skip(f"no {name} with slicer-core in {SLICER_PYTHON}: {done.stderr.strip().splitlines()[-1:]}")
 
 
-def check_panel(binding: str, *left_out: str, only: str = "") -> None:
-    """The tests of the folder widgets, with this binding, but for some files; or those of one file."""
+def check_panel(binding: str, *left_out: str, only: str = "", tries: int = 1) -> None:
+    """The tests of the folder widgets, with this binding, but for some files; or those of one file. One of the tries
+    has to pass: memory that a virtual machine gives for the first time costs 0.2 s for a volume of 512 x 512 x 300."""
     environment = {**os.environ, "FEWSHOTSAM_QT": binding, "QT_QPA_PLATFORM": "offscreen"}
     environment.setdefault("FEWSHOTSAM_TEST_WORKER", sys.executable)
     command = [
@@ -44,7 +45,10 @@ def check_panel(binding: str, *left_out: str, only: str = "") -> None:
         *(f"--ignore={FOLDER / name}" for name in left_out),
         str(FOLDER / only),
     ]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    for _ in range(tries):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        if done.returncode == 0:
+            break
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert " passed" in done.stdout
 
