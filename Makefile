@@ -10,7 +10,7 @@ SLICER_PYTHON ?= $(firstword $(shell for each in python3.12 $(HOME)/.pyenv/versi
 SLICER_VENV   ?= .venv-slicer
 SLICER_STAMP  := $(SLICER_VENV)/.installed
 
-# How many processes test together, twice as many as two cores as tests often wait; and how many the browser app.
+# How many processes test together, more than two cores could compute for, as tests often wait; and the browser app.
 PROCESSES     ?= 4
 WEB_PROCESSES ?= 2
 
