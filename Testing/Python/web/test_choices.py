@@ -145,6 +145,8 @@ def test_a_few_shot_model_is_saved_applied_and_deleted(page: Page, truth: np.nda
     page.wait(lambda: [each["name"] for each in page.state("models")] == ["egg ñ"])
     assert (tmp_path / "egg ñ.fewshot").is_file()
     assert "autosam-linear" in page.state("models")[0]["details"]
+    name = page.page.locator("#models .model b")
+    assert name.evaluate("each => each.scrollWidth <= each.clientWidth"), "it is not cut off"
     page.apply()
     result = page.save(tmp_path / "result.seg.nrrd")
     assert {int(k) for k in np.flatnonzero(result.any(axis=(1, 2)))} <= set(range(RANGE[0], RANGE[1] + 1))
