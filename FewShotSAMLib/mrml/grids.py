@@ -96,13 +96,3 @@ def imageOfArray(
     scalars.SetName("ImageScalars")  # as vtkImageData names what it allocates
     image.GetPointData().SetScalars(scalars)
     return image
-
-
-def emptyImage(geometry: Geometry) -> slicer.vtkOrientedImageData:
-    """A labelmap of zeros on all of a grid."""
-    image = slicer.vtkOrientedImageData()
-    image.SetImageToWorldMatrix(matrixOfArray(rasMatrix(geometry)))
-    image.SetDimensions(*geometry.size)
-    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
-    image.GetPointData().GetScalars().Fill(0)
-    return image

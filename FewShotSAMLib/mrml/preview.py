@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Thread
 
 import numpy as np
 import slicer
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
 
 from FewShotSAMLib.mrml.create import newSegmentationNode
-from FewShotSAMLib.mrml.grids import emptyImage, viewOfImage
+from FewShotSAMLib.mrml.grids import isEmpty, matrixOfArray, rasMatrix, viewOfImage
 from FewShotSAMLib.mrml.segments import newSegment
 from FewShotSAMLib.mrml.surfaces import SURFACE, makeSurfaces
 from FewShotSAMLib.mrml.volumes import volumeGeometry
@@ -22,14 +25,23 @@ class SegmentationPreview:
 
     The node is a visible one, as those of Slicer's own effects: the application lists it in the module Data, and
     logs an error at every change of a segmentation that it does not list.
+
+    The labelmap is empty until the first slices come. Its zeros are laid in a thread: where the system has to find
+    memory for a large volume, that takes longer than a user interface may stand still.
     """
 
     def __init__(
         self, scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLVolumeNode, segments: Sequence[SceneSegment]
     ) -> None:
-        self._scene = scene
-        self._image = emptyImage(volumeGeometry(volume))
-        self._voxels = viewOfImage(self._image)
+        geometry = volumeGeometry(volume)
+        self._scene, self._size = scene, geometry.size
+        self._image = slicer.vtkOrientedImageData()
+        self._image.SetImageToWorldMatrix(matrixOfArray(rasMatrix(geometry)))
+        self._image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)  # none, but of a type, as in Slicer's empty segments
+        self._scalars = vtk.vtkUnsignedCharArray()
+        self._scalars.SetNumberOfValues(geometry.shape[0] * geometry.shape[1] * geometry.shape[2])
+        self._laying = Thread(target=vtk_to_numpy(self._scalars).fill, args=(0,), name="FewShotSAM preview")
+        self._laying.start()
         self._node = newSegmentationNode(scene, volume, "FewShotSAM preview", isTemporary=True)
         for number, segment in enumerate(segments, start=1):
             copy = newSegment(segment.name, segment.color, number, self._image)
@@ -53,7 +65,11 @@ class SegmentationPreview:
         """
         if not (self.is_there and len(indices)):
             return
-        slices = np.moveaxis(self._voxels, axis, 0)
+        if isEmpty(self._image):
+            self._laying.join()
+            self._image.SetDimensions(*self._size)
+            self._image.GetPointData().SetScalars(self._scalars)
+        slices = np.moveaxis(viewOfImage(self._image), axis, 0)
         if list(indices) == list(range(indices[0], indices[0] + len(indices))):
             slices[indices[0] : indices[0] + len(indices)] = classes  # along i six times as fast as one by one
         else:

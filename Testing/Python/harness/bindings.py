@@ -32,7 +32,7 @@ def need(name: str) -> None:
 
 def check_panel(binding: str, *left_out: str, only: str = "", tries: int = 1) -> None:
     """The tests of the folder widgets, with this binding, but for some files; or those of one file. One of the tries
-    has to pass: memory that a virtual machine gives for the first time costs 0.2 s for a volume of 512 x 512 x 300."""
+    has to pass: where times are held, a virtual machine's own pauses are among them."""
     environment = {**os.environ, "FEWSHOTSAM_QT": binding, "QT_QPA_PLATFORM": "offscreen"}
     environment.setdefault("FEWSHOTSAM_TEST_WORKER", sys.executable)
     command = [

@@ -95,6 +95,9 @@ def test_the_surface_stays_until_it_is_made_anew(scene: slicer.vtkMRMLScene) -> 
         surface = preview.node.GetSegmentation().GetSegment("A").GetRepresentation("Closed surface")
         return surface.GetNumberOfPoints() if surface else 0
 
+    preview.set_shown_in_3d(True)  # of no slice yet
+    assert points() == 0
+    preview.set_shown_in_3d(False)
     square = np.zeros((4, *GRID.slice_shape(0)), np.uint8)
     square[:, 4:9, 4:9] = 1
     preview.show(square, 0, [3, 4, 5, 6])
