@@ -158,7 +158,7 @@ def _written(
         told = {"output": request.output and str(request.output), **done.report(), **shown}
         return {**told, **more(told)}
 
-    return write_outputs(done.segmentation, done.prediction, model, request, context, report, volume.source, beside)
+    return write_outputs(done.filled, done.prediction, model, request, context, report, volume.source, beside)
 
 
 def _of_propagating(

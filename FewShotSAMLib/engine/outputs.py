@@ -11,12 +11,13 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path, atomic_paths, check_writable
 from FewShotSAMLib.core.image_io import check_image_output, write_image
 from FewShotSAMLib.core.plain_json import plain
-from FewShotSAMLib.core.segmentation import Segmentation, check_fits, check_output, write_segmentation
+from FewShotSAMLib.core.segmentation import check_fits, check_output, write_segmentation
 from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.model_file import FewShotModel, save_model
 from FewShotSAMLib.engine.predict import Prediction
 from FewShotSAMLib.engine.request import ApplyRequest, PropagateRequest
+from FewShotSAMLib.engine.results import Filled
 
 Beside = Callable[[Path, Path | None], None]
 """Writes a further file, given its own path and that of the segmentation as it lies there before the end, if at all."""
@@ -87,7 +88,7 @@ def _number(path: Path) -> tuple[int, int] | None:
 
 
 def write_outputs(
-    result: Segmentation,
+    result: Filled,
     prediction: Prediction,
     model: FewShotModel | None,
     request: PropagateRequest | ApplyRequest,
@@ -108,9 +109,9 @@ def write_outputs(
     with atomic_paths(given) as temporaries:
         places = dict(zip(given, temporaries, strict=True))
         output = None if request.output is None else places[request.output]
-        warnings: Iterable[str] = () if output is None else write_segmentation(result, output, source)
+        warnings: Iterable[str] = () if output is None else write_segmentation(result.whole(), output, source)
         if request.confidence is not None and prediction.confidence is not None:
-            write_image(prediction.confidence, result.geometry, places[request.confidence])
+            write_image(prediction.confidence, result.segmentation.geometry, places[request.confidence])
         if request.classes is not None:
             with atomic_path(places[request.classes]) as path, path.open("wb") as stream:
                 np.save(stream, prediction.classes, allow_pickle=False)

@@ -1,9 +1,9 @@
 """Predicts every slice of a volume with what was learned."""
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from threading import Event
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from FewShotSAMLib.engine.confidence import SliceConfidence, percent, slice_conf
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.methods.interface import Predictor
-from FewShotSAMLib.sam.fast.parallel import Work, one_thread_each, run_in_turn
+from FewShotSAMLib.sam.fast.parallel import one_thread_each
 from FewShotSAMLib.sam.finite import require_finite
 from FewShotSAMLib.sam.framing import Framing
 
@@ -24,9 +24,6 @@ BATCH = 4
 """Slices that a core, or the graphics card, is asked about at once."""
 IN_FLIGHT = 16
 """Slices that all cores together are asked about at once, at most, for the memory."""
-LATER = 2
-"""Steps by which a pass follows the one before it: one, so that the slices on either side are through, and another one,
-so that all passes of a step can be computed side by side."""
 
 
 @dataclass
@@ -53,7 +50,7 @@ def predict(
     painted: Callable[[int], np.ndarray | None] = lambda index: None,
     passes: Sequence[int] | None = None,
 ) -> None:
-    """Fill in the slices `indices` of the prediction in all its passes or those given, a batch on each core at once.
+    """Fill in the slices `indices`, ascending, of the prediction in all its passes or those given.
 
     `on_batch` hears which slices are new, `ruled_out` tells which classes cannot be on a slice, `painted` what is
     painted on it, if it is painted for some segments only (`Annotation.classes`). A pass may ask what the one before it
@@ -61,42 +58,63 @@ def predict(
     """
     numbers = list(range(predictor.passes) if passes is None else passes)
     write = _Writer(embeddings.framing, prediction, ruled_out, painted)
+    cores = torch.get_num_threads() if embeddings.device.type == "cpu" else 1
+    batches = _parts(indices, _even(len(indices), cores))
+    order = _order(len(batches), len(numbers), cores + 1)
+    ended = {piece: Event() for piece in order}
     loaded: dict[int, torch.Tensor] = {}
+    answered: list[tuple[int, int]] = []
+    shown = 0
 
-    def answer(batch: Sequence[int], number: int) -> None:
-        if number == numbers[0]:
-            loaded[batch[0]] = embeddings.slices(batch)
-        with torch.inference_mode():
-            logits = predictor.predict(loaded[batch[0]], batch, number)
-            if number == numbers[-1]:
-                write(batch, require_finite(logits, "The prediction"))
-                del loaded[batch[0]]
+    def answer(place: int, late: int) -> None:
+        try:
+            for beside in (place - 1, place, place + 1):
+                if (event := ended.get((beside, late - 1))) is not None:
+                    event.wait()
+            batch = batches[place]
+            if late == 0:
+                loaded[place] = embeddings.slices(batch)
+            with torch.inference_mode():
+                logits = predictor.predict(loaded[place], batch, numbers[late])
+                if late == len(numbers) - 1:
+                    write(batch, require_finite(logits, "The prediction"))
+                    del loaded[place]
+            answered.append((place, late))
+        finally:
+            ended[place, late].set()
 
-    with _shared_out(embeddings.device, context.check) as (run, cores):
-        rounds = max(1, math.ceil(len(indices) / (cores * min(BATCH, IN_FLIGHT // cores))))
-        size = max(1, math.ceil(len(indices) / (cores * rounds)))
-        steps = [_parts(part, size) for part in _parts(indices, size * cores)]
-        total = len(steps) + LATER * (len(numbers) - 1) if steps else 0
-        for step in range(total):
-            context.progress("predict", step, total)
-            places = [step - LATER * late for late in range(len(numbers))]
-            turns = [(place, number) for place, number in zip(places, numbers, strict=True) if 0 <= place < len(steps)]
-            run(answer, [(batch, number) for place, number in turns for batch in steps[place]])
-            if on_batch is not None and places[-1] >= 0:
-                on_batch([index for batch in steps[places[-1]] for index in batch])
-    context.progress("predict", total, total)
+    def tell() -> None:
+        nonlocal shown
+        context.progress("predict", len(answered), len(order))
+        first, there = shown, {place for place, late in answered if late == len(numbers) - 1}
+        while shown in there:
+            shown += 1
+        if on_batch is not None and shown > first:
+            on_batch([index for batch in batches[first:shown] for index in batch])
+
+    context.progress("predict", 0, len(order))
+    if cores == 1:
+        for piece in order:
+            answer(*piece)
+            tell()
+    else:  # decoders are so small that two cores are hardly faster than one at the same slice
+        with one_thread_each(tell, IN_FLIGHT) as run:
+            run(answer, order)
+        tell()
 
 
-@contextmanager
-def _shared_out(device: torch.device, check: Callable[[], None]) -> Iterator[tuple[Work, int]]:
-    """What runs pieces of work, and how many at once: decoders are so small that two cores are hardly faster than one
-    at the same slice."""
-    cores = torch.get_num_threads()
-    if device.type != "cpu" or cores == 1:
-        yield run_in_turn, 1
-        return
-    with one_thread_each(check, IN_FLIGHT) as run:
-        yield run, min(cores, IN_FLIGHT)
+def _even(count: int, cores: int) -> int:
+    """How many slices go into a batch, so that all cores have about as much to do."""
+    rounds = max(1, math.ceil(count / (cores * max(1, min(BATCH, IN_FLIGHT // cores)))))
+    return max(1, math.ceil(count / (cores * rounds)))
+
+
+def _order(batches: int, passes: int, later: int) -> list[tuple[int, int]]:
+    """All pieces of work, a batch in a pass each: a pass follows the one before it so much later that it seldom has to
+    wait for what that finds on the slices beside, and all that a piece waits for comes before it."""
+    steps = range(batches + later * (passes - 1))
+    turns = [(step - later * late, late) for step in steps for late in range(passes)]
+    return [(place, late) for place, late in turns if 0 <= place < batches]
 
 
 def _parts(indices: Sequence[int], size: int) -> list[Sequence[int]]:

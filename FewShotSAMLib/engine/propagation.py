@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -43,11 +43,11 @@ from FewShotSAMLib.engine.preparation import annotation_of, normalisation_for
 from FewShotSAMLib.engine.report import job_report
 from FewShotSAMLib.engine.request import ApplyOptions, ComputeOptions, PropagateOptions
 from FewShotSAMLib.engine.results import (
+    Filled,
     Previewer,
     blank_prediction,
     doubt_stranger,
     empty_segmentation,
-    fill_in,
     insert_exemplars,
     refined,
     settle,
@@ -80,7 +80,7 @@ class Segmented:
     """
 
     run: VolumeRun
-    segmentation: Segmentation
+    filled: Filled
     prediction: Prediction
     annotation: Annotation | None
     training: Mapping[str, Any]
@@ -89,9 +89,14 @@ class Segmented:
     model: Callable[[], FewShotModel] | None = field(default=None)
     corrected: Sequence[int] | None = None
 
+    @cached_property
+    def segmentation(self) -> Segmentation:
+        """The result as a whole; made when it is asked for, which a correction in a front end never does."""
+        return self.filled.whole()
+
     def report(self) -> dict[str, Any]:
         """All that is worth knowing, ready for JSON; times and memory are those until now."""
-        report = job_report(self.run, self.segmentation, self.prediction, self.annotation, self.training, self.asked)
+        report = job_report(self.run, self.filled, self.prediction, self.annotation, self.training, self.asked)
         return {**report, "corrected": None if self.corrected is None else list(self.corrected)}
 
 
@@ -147,14 +152,14 @@ def propagate_volume(
         like = likeness(run, options, annotation)
         kept = Kept(like, annotation, crop, shown[1], options.normalisation, learned, prediction, result, model)
         keep(run, options, kept)
-    segmentation = fill_in(annotation.segmentation, result, annotation.axis, indices, annotation)
+    filled = Filled(annotation.segmentation, result, annotation.axis, indices, annotation)
     is_warm, every = warm_start is not None, len(annotation.segmentation.segments)
     training = {"method": options.method, **learned.training, "warm": is_warm}
     if earlier:
         training |= {"models": assumed.report, "assumed_slices": list(assumed.annotation.assumed)}
     work = Work(tuple(len(annotation.sought(index)) for index in asked), run.encoded, every, is_warm)
     corrected = None if correction is None else again
-    return Segmented(run, segmentation, result, annotation, training, asked, work, model, corrected)
+    return Segmented(run, filled, result, annotation, training, asked, work, model, corrected)
 
 
 def apply_to_volume(
@@ -184,13 +189,13 @@ def apply_to_volume(
         run = _ask(model, run, indices, prediction)
     doubt_stranger(model, run, prediction)
     prediction = refined(prediction, options.post_processing, volume.geometry)
-    result = fill_in(empty_segmentation(model.segments, volume.geometry), prediction, axis, indices)
+    filled = Filled(empty_segmentation(model.segments, volume.geometry), prediction, axis, indices)
     work = Work((len(model.segments),) * len(indices), run.encoded, len(model.segments))
     training: dict[str, Any] = {"method": model.method}
     if found is not None:
         volumes = {"volumes": len(model.atlases), "alike": alike}
         training["registration"] = {"likeness": round(found.likeness, 3), "used": alike > 0, **volumes}
-    return Segmented(run, result, prediction, None, training, indices, work)
+    return Segmented(run, filled, prediction, None, training, indices, work)
 
 
 def _ask(model: FewShotModel, run: VolumeRun, indices: Sequence[int], prediction: Prediction) -> VolumeRun:

@@ -7,11 +7,11 @@ import numpy as np
 
 from FewShotSAMLib import __version__
 from FewShotSAMLib.core.annotation import Annotation
-from FewShotSAMLib.core.geometry import held_rows
 from FewShotSAMLib.core.peak_memory import peak_memory_bytes
-from FewShotSAMLib.core.segmentation import Segment, Segmentation
+from FewShotSAMLib.core.segmentation import Segment
 from FewShotSAMLib.engine.confidence import CERTAIN, SliceConfidence, next_slices
 from FewShotSAMLib.engine.predict import Prediction
+from FewShotSAMLib.engine.results import Filled
 from FewShotSAMLib.engine.volume_run import VolumeRun
 from FewShotSAMLib.sam.encoder import Encoder
 
@@ -21,7 +21,7 @@ SUGGESTED_SLICES = 5
 
 def job_report(
     run: VolumeRun,
-    result: Segmentation,
+    result: Filled,
     prediction: Prediction,
     annotation: Annotation | None,
     training: Mapping[str, Any],
@@ -83,13 +83,11 @@ def mean_confidence(slices: Mapping[int, SliceConfidence], exemplars: Sequence[i
     return round(sum(predicted) / len(predicted), 4) if predicted else None
 
 
-def segment_report(segmentation: Segmentation, annotation: Annotation | None) -> list[dict[str, Any]]:
+def segment_report(result: Filled, annotation: Annotation | None) -> list[dict[str, Any]]:
     """Name, label value, painted slices and volume of each segment, and the slices without it, where declared."""
-    voxel_ml = float(np.prod(segmentation.geometry.spacing)) / 1000.0
-    counts = [_voxel_counts(layer) for layer in segmentation.layers]
+    voxel_ml = float(np.prod(result.segmentation.geometry.spacing)) / 1000.0
     rows = []
-    for label, segment in enumerate(segmentation.segments):
-        voxels = int(counts[segment.layer][segment.label_value])
+    for label, (segment, voxels) in enumerate(zip(result.segmentation.segments, result.voxel_counts(), strict=True)):
         rows.append(
             {
                 "name": segment.name,
@@ -101,14 +99,6 @@ def segment_report(segmentation: Segmentation, annotation: Annotation | None) ->
             }
         )
     return rows
-
-
-def _voxel_counts(layer: np.ndarray) -> np.ndarray:
-    """How many voxels of a layer have each label value; without a copy of the volume."""
-    counts = np.zeros(np.iinfo(layer.dtype).max + 1, np.int64)
-    for plane in layer:
-        counts += np.bincount(plane[held_rows(plane)].ravel(), minlength=len(counts))
-    return counts
 
 
 def _painted_slices(segment: Segment, annotation: Annotation | None) -> list[int]:

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -85,25 +85,47 @@ def doubt_stranger(model: FewShotModel, run: VolumeRun, prediction: Prediction) 
         prediction.slices[index] = replace(found, confidence=round(found.confidence / 2, 4))
 
 
-def fill_in(
-    segmentation: Segmentation,
-    prediction: Prediction,
-    axis: int,
-    indices: Sequence[int],
-    annotation: Annotation | None = None,
-) -> Segmentation:
-    """The segmentation with the predicted slices `indices` filled in; every other slice is untouched, bit by bit, and
-    so are segments known on these."""
-    layers = sparse_copy(segmentation.layers)
-    classes = np.moveaxis(prediction.classes, axis, 0)
-    along = np.moveaxis(layers, axis + 1, 1)
-    for index in indices:
-        rows = held_rows(classes[index])
-        for label, segment in enumerate(segmentation.segments, start=1):
-            if annotation is None or label in annotation.unknown(index):
-                layer = along[segment.layer, index, rows]
-                np.copyto(layer, segment.label_value, where=classes[index, rows] == label)
-    return replace(segmentation, layers=layers)
+@dataclass(frozen=True)
+class Filled:
+    """A segmentation with the predicted slices `indices` filled in; every other slice is untouched, bit by bit, and so
+    are segments known on these."""
+
+    segmentation: Segmentation
+    prediction: Prediction
+    axis: int
+    indices: Sequence[int]
+    annotation: Annotation | None = None
+
+    def whole(self) -> Segmentation:
+        """The segmentation, in memory of its own."""
+        layers = sparse_copy(self.segmentation.layers)
+        for index in self.indices:
+            self._fill(np.moveaxis(layers, self.axis + 1, 1)[:, index], index)
+        return replace(self.segmentation, layers=layers)
+
+    def voxel_counts(self) -> list[int]:
+        """How many voxels each segment has; slice by slice, as the whole takes memory and time."""
+        along = np.moveaxis(self.segmentation.layers, self.axis + 1, 1)
+        classes = np.moveaxis(self.prediction.classes, self.axis, 0)
+        counts = np.zeros((len(along), np.iinfo(along.dtype).max + 1), np.int64)
+        predicted = {*self.indices}
+        for index in range(along.shape[1]):
+            if not (along[:, index].any() or (index in predicted and classes[index].any())):
+                continue
+            layers = along[:, index].copy()
+            if index in predicted:
+                self._fill(layers, index)
+            for layer, count in zip(layers, counts, strict=True):
+                count += np.bincount(layer[held_rows(layer)].ravel(), minlength=counts.shape[1])
+        return [int(counts[segment.layer, segment.label_value]) for segment in self.segmentation.segments]
+
+    def _fill(self, layers: np.ndarray, index: int) -> None:
+        """Fill in one slice of all layers (L, rows, columns), in place."""
+        classes = np.moveaxis(self.prediction.classes, self.axis, 0)[index]
+        rows = held_rows(classes)
+        for label, segment in enumerate(self.segmentation.segments, start=1):
+            if self.annotation is None or label in self.annotation.unknown(index):
+                np.copyto(layers[segment.layer, rows], segment.label_value, where=classes[rows] == label)
 
 
 def empty_segmentation(segments: Sequence[Segment], geometry: Geometry) -> Segmentation:
