@@ -52,16 +52,19 @@ format: $(STAMP)
 benchmark: $(STAMP)
 	$(BIN)/python Testing/Benchmark/encoder_throughput.py
 
+# Without bytecode of all that is installed, a minute of the processor: imports compile the little that they need.
+PIP_INSTALL := pip install --quiet --no-compile
+
 # segment-anything comes first and by its hash, so that nothing but the reviewed wheel is ever taken.
 $(STAMP): pyproject.toml Resources/requirements-segment-anything.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --require-hashes --no-deps -r Resources/requirements-segment-anything.txt
-	$(BIN)/pip install --quiet --editable '.[engine,demo,benchmark,test]'
+	$(BIN)/$(PIP_INSTALL) --require-hashes --no-deps -r Resources/requirements-segment-anything.txt
+	$(BIN)/$(PIP_INSTALL) --editable '.[engine,demo,benchmark,test]'
 	touch $@
 
 $(SLICER_STAMP): pyproject.toml
 	$(SLICER_PYTHON) -m venv $(SLICER_VENV)
-	$(SLICER_VENV)/bin/pip install --quiet --editable '.[test-slicer]'
+	$(SLICER_VENV)/bin/$(PIP_INSTALL) --editable '.[test-slicer]'
 	touch $@
 
 web: $(STAMP) $(WEB_STAMP)
@@ -75,7 +78,7 @@ web-test: web
 
 $(WEB_STAMP): pyproject.toml
 	$(PYTHON) -m venv $(WEB_VENV)
-	$(WEB_VENV)/bin/pip install --quiet --editable '.[web,test-web]'
+	$(WEB_VENV)/bin/$(PIP_INSTALL) --editable '.[web,test-web]'
 	touch $@
 
 clean:

@@ -60,8 +60,12 @@ class VolumeConditioning:
         if not self._support:
             features = Pyramid.unfold(self.shown.features.to(embeddings))
             position = torch.tensor(self.known, device=embeddings.device) * self.slice_step
-            self._support = [Support(features, mask, position) for mask in self.shown.masks.to(embeddings).unbind(1)]
+            masks = self.shown.masks.to(embeddings).unbind(1)
+            self._support = [Support(features, mask, position, self._names(mask)) for mask in masks]
         return self._support
+
+    def _names(self, masks: Tensor) -> tuple[int, ...]:
+        return tuple(hash((n, mask.cpu().numpy().tobytes())) for n, mask in zip(self.known, masks, strict=True))
 
 
 class ForeignConditioning:

@@ -32,11 +32,12 @@ STRIDE = 2
 @dataclass(frozen=True)
 class Support:
     """n exemplars: their features, the share (n, S/2, S/2) that the structure has of each pixel, and their slices (n,)
-    measured in pixels of that grid along the slice axis."""
+    measured in pixels of that grid along the slice axis. names: of slice and mask, as far as anyone asks for them."""
 
     features: Pyramid
     masks: Tensor
     position: Tensor
+    names: tuple[int, ...] = ()
 
     def without(self, number: int) -> Support:
         """All exemplars but one."""
@@ -66,6 +67,8 @@ class Queries:
 
     def select(self, rows: Tensor) -> Queries:
         """Some of the slices; rows (B,) bool."""
+        if bool(rows.all()):
+            return self
         earlier = None if self.earlier is None else self.earlier[rows]
         return Queries(
             self.features[rows],

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from FewShotSAMLib.bundled.conditioning import ForeignConditioning, VolumeConditioning
 from FewShotSAMLib.bundled.fusion import NEARBY, STRIDE, FusionDecoder, Queries, Support
+from FewShotSAMLib.bundled.memory import Sums
 from FewShotSAMLib.bundled.priors import Flows
 from FewShotSAMLib.bundled.segmentwise import SegmentwiseConditioning
 from FewShotSAMLib.bundled.voices import is_heard
@@ -77,6 +78,7 @@ class FusionHead(Head):
         self._found: dict[int, Tensor] = {}
         self._answered: dict[int, Tensor] = {}
         self._waiting: dict[tuple[int, ...], Asked] = {}
+        self._sums: dict[tuple[int, int], Sums] = {}
         self._changed: Mapping[int, frozenset[int]] | None = None
         self._stands: frozenset[int] = frozenset()
         self._remembered: Callable[[], ExemplarFeatures] | None = None
@@ -151,6 +153,7 @@ class FusionHead(Head):
         self._found = {}
         self._answered = {}
         self._waiting = {}
+        self._sums = {}
 
     def corrected(self, conditioning: Conditioning, changed: Mapping[int, frozenset[int]]) -> FusionHead:
         """Another head with the same weights and answers that looks only for what `changed`, by other exemplars."""
@@ -158,6 +161,7 @@ class FusionHead(Head):
         twin._modules = dict(self._modules)
         twin.conditioning = conditioning
         twin._found, twin._answered, twin._waiting = dict(self._found), dict(self._answered), {}
+        twin._sums = dict(self._sums)
         twin._changed, twin._stands = changed, frozenset(self._answered)
         return twin
 
@@ -240,9 +244,19 @@ class FusionHead(Head):
         recalled: dict[int, Tensor] = {}
         for labels in alike.values():
             with computing(embeddings.device):
-                found = self.decoder.layers.memory(queries[labels[0] - 1], [supports[label - 1] for label in labels])
+                found = self._recall(queries[labels[0] - 1], [supports[label - 1] for label in labels], indices)
             recalled |= zip(labels, found, strict=True)
         return Asked(queries, supports, recalled)
+
+    def _recall(self, queries: Queries, supports: list[Support], indices: list[int]) -> list[Tensor]:
+        """What the memory finds. Its sums are kept: to them a correction adds what is new among the exemplars."""
+        if not supports[0].names:  # another volume's
+            found: list[Tensor] = self.decoder.layers.memory(queries, supports)
+            return found
+        kept = [self._sums.get((index, len(supports))) for index in indices]
+        found = self.decoder.layers.memory(queries, supports, kept)
+        self._sums |= {(index, len(supports)): each for index, each in zip(indices, kept, strict=True) if each}
+        return found
 
     def _first_pass(self, asked: Asked, indices: list[int]) -> Tensor:
         logits = self._blank(asked.queries[0].priors)

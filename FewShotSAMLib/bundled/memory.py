@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +18,16 @@ KEY = 28
 """Features of a memory key; four more numbers carry the place where the fused kernel is asked."""
 BLOCK = 1152
 """Cells asked about at once, so that their scores stay in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What was summed up for the cells of a slice: total (h w, V) over the exemplars of these names, of which the one
+    that lies next has the weight exp(-nearest) of which all are multiples."""
+
+    names: frozenset[tuple[int, ...]]
+    nearest: float
+    total: Tensor
 
 
 class Memory(nn.Module):
@@ -34,20 +46,26 @@ class Memory(nn.Module):
         self.axial = nn.Parameter(torch.tensor(-3.0))
         self.channels = 2 * (values + 1)
 
-    def forward(self, queries: Queries, supports: Sequence[Support]) -> list[Tensor]:
+    def forward(
+        self, queries: Queries, supports: Sequence[Support], sums: list[Sums | None] | None = None
+    ) -> list[Tensor]:
         """For each structure (B, channels, S/8, S/8): what was found of it, and of the rest.
 
         supports: one for each structure, which differ in their masks alone. Where exemplars look is the same for all.
+        sums: those of each slice for some of the exemplars, as far as there are any; the present ones come there.
         """
         features = supports[0].features.eighth
         value = F.pad(self.value(features), (0, 0, 0, 0, 1, 0), value=1.0)  # (n, 1 + values, h, w)
         shares = [F.interpolate(s.masks.unsqueeze(1), size=features.shape[-2:], mode="area") for s in supports]
         parts = torch.cat([value, *(value * share for share in shares)], dim=1).movedim(1, -1).flatten(1, 2)
-        all_, *inside = self._found(queries, supports[0], parts).split(value.shape[1], dim=1)
+        all_, *inside = self._found(queries, supports, parts, sums).split(value.shape[1], dim=1)
         return [torch.cat([part, all_ - part], dim=1) for part in inside]
 
-    def _found(self, queries: Queries, support: Support, values: Tensor) -> Tensor:
+    def _found(
+        self, queries: Queries, supports: Sequence[Support], values: Tensor, sums: list[Sums | None] | None
+    ) -> Tensor:
         """(B, V, h, w): the values (n, h w, V) of the exemplars' cells, weighted by the scores' softmax."""
+        support = supports[0]
         mine, theirs = (
             F.normalize(self.key(part), dim=1) for part in (queries.features.eighth, support.features.eighth)
         )
@@ -59,7 +77,8 @@ class Memory(nn.Module):
         way = (queries.position.view(-1, 1) - support.position.view(1, -1)).abs()
         behind = -self.axial.exp() * (torch.zeros_like(way) if queries.foreign else way)  # (B, n)
         if _by_blocks(mine):
-            found = _blockwise(ask, key, -near * torch.cdist(place, place).square(), behind, values)
+            names = list(zip(*(each.names for each in supports), strict=True))
+            found = _blockwise(ask, key, -near * torch.cdist(place, place).square(), behind, values, names, sums)
         else:
             found = _fused(ask, key, place, near, behind, values)
         return found.transpose(1, 2).unflatten(2, size)
@@ -77,18 +96,33 @@ def _by_blocks(like: Tensor) -> bool:
     return like.device.type == "cpu" and half and not torch.is_grad_enabled()
 
 
-def _blockwise(ask: Tensor, key: Tensor, near: Tensor, behind: Tensor, values: Tensor) -> Tensor:
+def _blockwise(
+    ask: Tensor,
+    key: Tensor,
+    near: Tensor,
+    behind: Tensor,
+    values: Tensor,
+    names: Sequence[tuple[int, ...]],
+    sums: list[Sums | None] | None,
+) -> Tensor:
     """(B, h w, V): exemplar by exemplar. Scores are bounded by the keys' length, so that no maximum need be known."""
     keys, parts, bias = (part.bfloat16() for part in (key.transpose(1, 2), values, near))
-    weights = (behind - behind.amax(dim=1, keepdim=True)).exp()  # (B, n)
+    nearest = behind.amax(dim=1)
+    weights = (behind - nearest.unsqueeze(1)).exp()  # (B, n)
     total = values.new_zeros(*ask.shape[:2], values.shape[2], dtype=torch.float32)
     cells = len(near)
     for row, asked in enumerate(ask.bfloat16()):
+        numbers = [*range(len(keys))]
+        if sums is not None:
+            if (known := sums[row]) is not None and known.names.issubset(names):
+                numbers = [number for number in numbers if names[number] not in known.names]
+                total[row] = known.total * math.exp(known.nearest - float(nearest[row]))
+            sums[row] = Sums(frozenset(names), float(nearest[row]), total[row])
         for start in range(0, cells, BLOCK):
             block = slice(start, start + BLOCK)
-            for number, weight in enumerate(weights[row]):
+            for number in numbers:
                 scores = torch.addmm(bias[block], asked[block], keys[number]).exp_()
-                total[row, block] += weight * (scores @ parts[number])
+                total[row, block] += weights[row, number] * (scores @ parts[number])
     return total / total[:, :, :1]  # the first value is 1 everywhere
 
 
