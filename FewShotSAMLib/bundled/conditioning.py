@@ -38,6 +38,10 @@ class VolumeConditioning:
         painted = Painted(known, shown.masks.float(), slice_step, declared, others or {})
         self._priors = Priors(flows, depth, painted)
         self._support: list[Support] = []
+        shapes = painted.masks.cpu().numpy().swapaxes(0, 1)
+        self._names = [
+            tuple(hash((index, mask.tobytes())) for index, mask in zip(known, masks, strict=True)) for masks in shapes
+        ]
 
     def said(self, index: int, label: int) -> Tensor | None:
         """The share (S/2, S/2) of each pixel that segment `label` has on a slice; None where that is unknown."""
@@ -60,12 +64,9 @@ class VolumeConditioning:
         if not self._support:
             features = Pyramid.unfold(self.shown.features.to(embeddings))
             position = torch.tensor(self.known, device=embeddings.device) * self.slice_step
-            masks = self.shown.masks.to(embeddings).unbind(1)
-            self._support = [Support(features, mask, position, self._names(mask)) for mask in masks]
+            masks = zip(self.shown.masks.to(embeddings).unbind(1), self._names, strict=True)
+            self._support = [Support(features, mask, position, names) for mask, names in masks]
         return self._support
-
-    def _names(self, masks: Tensor) -> tuple[int, ...]:
-        return tuple(hash((n, mask.cpu().numpy().tobytes())) for n, mask in zip(self.known, masks, strict=True))
 
 
 class ForeignConditioning:

@@ -32,7 +32,8 @@ STRIDE = 2
 @dataclass(frozen=True)
 class Support:
     """n exemplars: their features, the share (n, S/2, S/2) that the structure has of each pixel, and their slices (n,)
-    measured in pixels of that grid along the slice axis. names: of slice and mask, as far as anyone asks for them."""
+    measured in pixels of that grid along the slice axis. names: what tells slice and mask from others; none of another
+    volume."""
 
     features: Pyramid
     masks: Tensor

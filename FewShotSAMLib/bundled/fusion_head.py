@@ -37,6 +37,8 @@ Dice (docs/benchmark.md), for up to a third of the time."""
 SECOND_PASS_SHARE = 0.5
 AT_ONCE = 16
 """Slices that the volume's networks are asked about at once."""
+MOST_SUMMED = 3
+"""Segments in one region of which the memory's sums are kept: 37 kB a slice for each of them, and as much again."""
 NETWORK = "network."
 """How the names of the volume network's weights begin in a state."""
 DECODER, FOREIGN = "decoder.", "foreign."
@@ -78,7 +80,7 @@ class FusionHead(Head):
         self._found: dict[int, Tensor] = {}
         self._answered: dict[int, Tensor] = {}
         self._waiting: dict[tuple[int, ...], Asked] = {}
-        self._sums: dict[tuple[int, int], Sums] = {}
+        self._sums: dict[tuple[int, ...], Sums] = {}
         self._changed: Mapping[int, frozenset[int]] | None = None
         self._stands: frozenset[int] = frozenset()
         self._remembered: Callable[[], ExemplarFeatures] | None = None
@@ -244,18 +246,22 @@ class FusionHead(Head):
         recalled: dict[int, Tensor] = {}
         for labels in alike.values():
             with computing(embeddings.device):
-                found = self._recall(queries[labels[0] - 1], [supports[label - 1] for label in labels], indices)
+                own = [supports[label - 1] for label in labels]
+                found = self._recall(queries[labels[0] - 1], own, labels, indices)
             recalled |= zip(labels, found, strict=True)
         return Asked(queries, supports, recalled)
 
-    def _recall(self, queries: Queries, supports: list[Support], indices: list[int]) -> list[Tensor]:
-        """What the memory finds. Its sums are kept: to them a correction adds what is new among the exemplars."""
-        if not supports[0].names:  # another volume's
+    def _recall(
+        self, queries: Queries, supports: Sequence[Support], labels: list[int], indices: list[int]
+    ) -> list[Tensor]:
+        """What the memory finds of segments. Its sums are kept: to them a correction adds what is new among the
+        exemplars."""
+        if len(labels) > MOST_SUMMED or not supports[0].names:
             found: list[Tensor] = self.decoder.layers.memory(queries, supports)
             return found
-        kept = [self._sums.get((index, len(supports))) for index in indices]
+        kept = [self._sums.get((index, *labels)) for index in indices]
         found = self.decoder.layers.memory(queries, supports, kept)
-        self._sums |= {(index, len(supports)): each for index, each in zip(indices, kept, strict=True) if each}
+        self._sums |= {(index, *labels): each for index, each in zip(indices, kept, strict=True) if each}
         return found
 
     def _first_pass(self, asked: Asked, indices: list[int]) -> Tensor:

@@ -22,11 +22,10 @@ BLOCK = 1152
 
 @dataclass(frozen=True)
 class Sums:
-    """What was summed up for the cells of a slice: total (h w, V) over the exemplars of these names, of which the one
-    that lies next has the weight exp(-nearest) of which all are multiples."""
+    """What a slice's cells found: total (h w, V), the sum over the exemplars of these names, divided by exp(scale)."""
 
     names: frozenset[tuple[int, ...]]
-    nearest: float
+    scale: float
     total: Tensor
 
 
@@ -52,7 +51,8 @@ class Memory(nn.Module):
         """For each structure (B, channels, S/8, S/8): what was found of it, and of the rest.
 
         supports: one for each structure, which differ in their masks alone. Where exemplars look is the same for all.
-        sums: those of each slice for some of the exemplars, as far as there are any; the present ones come there.
+        sums: for each slice what was summed up before over some of the exemplars, or None; now over all of them: the
+        list is changed. The supports need names then.
         """
         features = supports[0].features.eighth
         value = F.pad(self.value(features), (0, 0, 0, 0, 1, 0), value=1.0)  # (n, 1 + values, h, w)
@@ -116,7 +116,7 @@ def _blockwise(
         if sums is not None:
             if (known := sums[row]) is not None and known.names.issubset(names):
                 numbers = [number for number in numbers if names[number] not in known.names]
-                total[row] = known.total * math.exp(known.nearest - float(nearest[row]))
+                total[row] = known.total * math.exp(known.scale - float(nearest[row]))
             sums[row] = Sums(frozenset(names), float(nearest[row]), total[row])
         for start in range(0, cells, BLOCK):
             block = slice(start, start + BLOCK)

@@ -111,7 +111,7 @@ def write_outputs(
         output = None if request.output is None else places[request.output]
         warnings: Iterable[str] = () if output is None else write_segmentation(result.whole(), output, source)
         if request.confidence is not None and prediction.confidence is not None:
-            write_image(prediction.confidence, result.segmentation.geometry, places[request.confidence])
+            write_image(prediction.confidence, result.before.geometry, places[request.confidence])
         if request.classes is not None:
             with atomic_path(places[request.classes]) as path, path.open("wb") as stream:
                 np.save(stream, prediction.classes, allow_pickle=False)

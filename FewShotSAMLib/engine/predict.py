@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from threading import Event
 
 import numpy as np
@@ -58,63 +59,84 @@ def predict(
     """
     numbers = list(range(predictor.passes) if passes is None else passes)
     write = _Writer(embeddings.framing, prediction, ruled_out, painted)
-    cores = torch.get_num_threads() if embeddings.device.type == "cpu" else 1
+    cores = min(torch.get_num_threads(), IN_FLIGHT) if embeddings.device.type == "cpu" else 1
     batches = _parts(indices, _even(len(indices), cores))
-    order = _order(len(batches), len(numbers), cores + 1)
-    ended = {piece: Event() for piece in order}
+    pieces = Pieces(len(batches), len(numbers), cores + 1)
     loaded: dict[int, torch.Tensor] = {}
-    answered: list[tuple[int, int]] = []
     shown = 0
 
     def answer(place: int, late: int) -> None:
-        try:
-            for beside in (place - 1, place, place + 1):
-                if (event := ended.get((beside, late - 1))) is not None:
-                    event.wait()
-            batch = batches[place]
-            if late == 0:
-                loaded[place] = embeddings.slices(batch)
-            with torch.inference_mode():
-                logits = predictor.predict(loaded[place], batch, numbers[late])
-                if late == len(numbers) - 1:
-                    write(batch, require_finite(logits, "The prediction"))
-                    del loaded[place]
-            answered.append((place, late))
-        finally:
-            ended[place, late].set()
+        batch = batches[place]
+        if late == 0:
+            loaded[place] = embeddings.slices(batch)
+        with torch.inference_mode():
+            logits = predictor.predict(loaded[place], batch, numbers[late])
+            if late == len(numbers) - 1:
+                write(batch, require_finite(logits, "The prediction"))
+                del loaded[place]
 
     def tell() -> None:
         nonlocal shown
-        context.progress("predict", len(answered), len(order))
-        first, there = shown, {place for place, late in answered if late == len(numbers) - 1}
-        while shown in there:
+        context.progress("predict", len(pieces.done), len(pieces.order))
+        first = shown
+        while (shown, len(numbers) - 1) in pieces.done:
             shown += 1
         if on_batch is not None and shown > first:
             on_batch([index for batch in batches[first:shown] for index in batch])
 
-    context.progress("predict", 0, len(order))
+    tell()
     if cores == 1:
-        for piece in order:
-            answer(*piece)
+        for piece in pieces.order:
+            pieces.do(answer, *piece)
             tell()
-    else:  # decoders are so small that two cores are hardly faster than one at the same slice
-        with one_thread_each(tell, IN_FLIGHT) as run:
-            run(answer, order)
-        tell()
+        return
+    with one_thread_each(tell, cores) as run:  # decoders are so small that two are hardly faster at the same slice
+        try:
+            run(partial(pieces.do, answer), pieces.order)
+        except BaseException:
+            pieces.stop()
+            raise
+
+
+class Pieces:
+    """Batches in passes, to be done by several threads: a pass follows the one before it so much `later` that it seldom
+    has to wait for that to be through with a batch and those beside it. order: (batch, pass), all that a piece waits
+    for comes before it; done: those that were answered."""
+
+    def __init__(self, batches: int, passes: int, later: int) -> None:
+        steps = range(batches + later * (passes - 1))
+        turns = [(step - later * late, late) for step in steps for late in range(passes)]
+        self.order = [(place, late) for place, late in turns if 0 <= place < batches]
+        self.done: set[tuple[int, int]] = set()
+        self._may_go_on = {piece: Event() for piece in self.order}
+        self._is_stopped = False
+
+    def do(self, work: Callable[[int, int], None], place: int, late: int) -> None:
+        """Do a piece of work once it can be done; nothing after `stop`. An error stops all."""
+        for beside in (place - 1, place, place + 1):
+            if (event := self._may_go_on.get((beside, late - 1))) is not None:
+                event.wait()
+        if self._is_stopped:
+            return
+        try:
+            work(place, late)
+        except BaseException:
+            self.stop()
+            raise
+        self.done.add((place, late))
+        self._may_go_on[place, late].set()
+
+    def stop(self) -> None:
+        """Let nobody wait any more: what they wait for may never be done."""
+        self._is_stopped = True
+        for event in self._may_go_on.values():
+            event.set()
 
 
 def _even(count: int, cores: int) -> int:
     """How many slices go into a batch, so that all cores have about as much to do."""
-    rounds = max(1, math.ceil(count / (cores * max(1, min(BATCH, IN_FLIGHT // cores)))))
+    rounds = max(1, math.ceil(count / (cores * min(BATCH, IN_FLIGHT // cores))))
     return max(1, math.ceil(count / (cores * rounds)))
-
-
-def _order(batches: int, passes: int, later: int) -> list[tuple[int, int]]:
-    """All pieces of work, a batch in a pass each: a pass follows the one before it so much later that it seldom has to
-    wait for what that finds on the slices beside, and all that a piece waits for comes before it."""
-    steps = range(batches + later * (passes - 1))
-    turns = [(step - later * late, late) for step in steps for late in range(passes)]
-    return [(place, late) for place, late in turns if 0 <= place < batches]
 
 
 def _parts(indices: Sequence[int], size: int) -> list[Sequence[int]]:

@@ -53,7 +53,7 @@ def shown_slices(done: Segmented, report: Mapping[str, Any]) -> list[int]:
 
 def strip(done: Segmented, shown: Sequence[int]) -> np.ndarray:
     """(rows, columns, 3) uint8: slices side by side, through the run's window, with the segments over them."""
-    run, colors = done.run, [segment.color for segment in done.filled.segmentation.segments]
+    run, colors = done.run, [segment.color for segment in done.filled.before.segments]
     rows, columns = samples(run.plane.shape, run.plane.spacing, TILE)
     tiles = []
     for index in shown:

@@ -85,9 +85,9 @@ def mean_confidence(slices: Mapping[int, SliceConfidence], exemplars: Sequence[i
 
 def segment_report(result: Filled, annotation: Annotation | None) -> list[dict[str, Any]]:
     """Name, label value, painted slices and volume of each segment, and the slices without it, where declared."""
-    voxel_ml = float(np.prod(result.segmentation.geometry.spacing)) / 1000.0
+    voxel_ml = float(np.prod(result.before.geometry.spacing)) / 1000.0
     rows = []
-    for label, (segment, voxels) in enumerate(zip(result.segmentation.segments, result.voxel_counts(), strict=True)):
+    for label, (segment, voxels) in enumerate(zip(result.before.segments, result.voxel_counts(), strict=True)):
         rows.append(
             {
                 "name": segment.name,

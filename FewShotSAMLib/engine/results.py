@@ -87,10 +87,10 @@ def doubt_stranger(model: FewShotModel, run: VolumeRun, prediction: Prediction) 
 
 @dataclass(frozen=True)
 class Filled:
-    """A segmentation with the predicted slices `indices` filled in; every other slice is untouched, bit by bit, and so
-    are segments known on these."""
+    """A segmentation as it was `before`, with the predicted slices `indices` filled in; every other slice is untouched,
+    bit by bit, and so are segments known on these."""
 
-    segmentation: Segmentation
+    before: Segmentation
     prediction: Prediction
     axis: int
     indices: Sequence[int]
@@ -98,34 +98,41 @@ class Filled:
 
     def whole(self) -> Segmentation:
         """The segmentation, in memory of its own."""
-        layers = sparse_copy(self.segmentation.layers)
-        for index in self.indices:
-            self._fill(np.moveaxis(layers, self.axis + 1, 1)[:, index], index)
-        return replace(self.segmentation, layers=layers)
+        layers, where = sparse_copy(self.before.layers), self._where()
+        for number in range(layers.shape[1]):
+            self._fill(layers[:, number], number, where)
+        return replace(self.before, layers=layers)
 
     def voxel_counts(self) -> list[int]:
-        """How many voxels each segment has; slice by slice, as the whole takes memory and time."""
-        along = np.moveaxis(self.segmentation.layers, self.axis + 1, 1)
-        classes = np.moveaxis(self.prediction.classes, self.axis, 0)
-        counts = np.zeros((len(along), np.iinfo(along.dtype).max + 1), np.int64)
-        predicted = {*self.indices}
-        for index in range(along.shape[1]):
-            if not (along[:, index].any() or (index in predicted and classes[index].any())):
-                continue
-            layers = along[:, index].copy()
-            if index in predicted:
-                self._fill(layers, index)
-            for layer, count in zip(layers, counts, strict=True):
-                count += np.bincount(layer[held_rows(layer)].ravel(), minlength=counts.shape[1])
-        return [int(counts[segment.layer, segment.label_value]) for segment in self.segmentation.segments]
+        """How many voxels each segment has; plane by plane, as the whole takes memory and time."""
+        layers, where = self.before.layers, self._where()
+        counts = np.zeros((len(layers), np.iinfo(layers.dtype).max + 1), np.int64)
+        for number, classes in enumerate(self.prediction.classes):
+            if classes.any() or layers[:, number].any():
+                plane = layers[:, number].copy()
+                self._fill(plane, number, where)
+                for layer, count in zip(plane, counts, strict=True):
+                    count += np.bincount(layer[held_rows(layer)].ravel(), minlength=counts.shape[1])
+        return [int(counts[segment.layer, segment.label_value]) for segment in self.before.segments]
 
-    def _fill(self, layers: np.ndarray, index: int) -> None:
-        """Fill in one slice of all layers (L, rows, columns), in place."""
-        classes = np.moveaxis(self.prediction.classes, self.axis, 0)[index]
+    def _where(self) -> list[np.ndarray]:
+        """For each segment the voxels (K, J, I) that are predicted, as a view of the slices on which it is."""
+        shape, found = self.prediction.classes.shape, []
+        predicted = np.zeros((len(self.before.segments), shape[self.axis]), bool)
+        for index in self.indices:
+            unknown = None if self.annotation is None else self.annotation.unknown(index)
+            predicted[:, index] = [unknown is None or label in unknown for label in range(1, len(predicted) + 1)]
+        for slices in predicted:
+            found.append(np.broadcast_to(np.expand_dims(slices, [n for n in range(3) if n != self.axis]), shape))
+        return found
+
+    def _fill(self, layers: np.ndarray, number: int, where: Sequence[np.ndarray]) -> None:
+        """Fill in plane k = `number` of all layers (L, J, I), in place."""
+        classes = self.prediction.classes[number]
         rows = held_rows(classes)
-        for label, segment in enumerate(self.segmentation.segments, start=1):
-            if self.annotation is None or label in self.annotation.unknown(index):
-                np.copyto(layers[segment.layer, rows], segment.label_value, where=classes[rows] == label)
+        for label, segment in enumerate(self.before.segments, start=1):
+            found = (classes[rows] == label) & where[label - 1][number, rows]
+            np.copyto(layers[segment.layer, rows], segment.label_value, where=found)
 
 
 def empty_segmentation(segments: Sequence[Segment], geometry: Geometry) -> Segmentation:

@@ -11,7 +11,7 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from FewShotSAMLib.mrml.create import newSegmentationNode
-from FewShotSAMLib.mrml.grids import isEmpty, matrixOfArray, rasMatrix, viewOfImage
+from FewShotSAMLib.mrml.grids import matrixOfArray, rasMatrix
 from FewShotSAMLib.mrml.segments import newSegment
 from FewShotSAMLib.mrml.surfaces import SURFACE, makeSurfaces
 from FewShotSAMLib.mrml.volumes import volumeGeometry
@@ -34,13 +34,15 @@ class SegmentationPreview:
         self, scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLVolumeNode, segments: Sequence[SceneSegment]
     ) -> None:
         geometry = volumeGeometry(volume)
-        self._scene, self._size = scene, geometry.size
+        self._scene, self._size, self._isLaid = scene, geometry.size, False
         self._image = slicer.vtkOrientedImageData()
         self._image.SetImageToWorldMatrix(matrixOfArray(rasMatrix(geometry)))
         self._image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)  # none, but of a type, as in Slicer's empty segments
         self._scalars = vtk.vtkUnsignedCharArray()
+        self._scalars.SetName("ImageScalars")  # as vtkImageData names what it allocates
         self._scalars.SetNumberOfValues(geometry.shape[0] * geometry.shape[1] * geometry.shape[2])
-        self._laying = Thread(target=vtk_to_numpy(self._scalars).fill, args=(0,), name="FewShotSAM preview")
+        self._voxels = vtk_to_numpy(self._scalars).reshape(geometry.shape)
+        self._laying = Thread(target=self._voxels.fill, args=(0,), name="FewShotSAM preview", daemon=True)
         self._laying.start()
         self._node = newSegmentationNode(scene, volume, "FewShotSAM preview", isTemporary=True)
         for number, segment in enumerate(segments, start=1):
@@ -65,17 +67,18 @@ class SegmentationPreview:
         """
         if not (self.is_there and len(indices)):
             return
-        if isEmpty(self._image):
+        if not self._isLaid:
             self._laying.join()
-            self._image.SetDimensions(*self._size)
             self._image.GetPointData().SetScalars(self._scalars)
-        slices = np.moveaxis(viewOfImage(self._image), axis, 0)
+            self._image.SetDimensions(*self._size)  # this tells observers, who want voxels
+            self._isLaid = True
+        slices = np.moveaxis(self._voxels, axis, 0)
         if list(indices) == list(range(indices[0], indices[0] + len(indices))):
             slices[indices[0] : indices[0] + len(indices)] = classes  # along i six times as fast as one by one
         else:
             slices[list(indices)] = classes
         # Only the array says that it changed: if the labelmap did, Slicer would drop the closed surface.
-        self._image.GetPointData().GetScalars().Modified()
+        self._scalars.Modified()
         segmentation = self._node.GetSegmentation()
         segmentation.InvokeEvent(slicer.vtkSegmentation.SourceRepresentationModified)
         segmentation.InvokeEvent(slicer.vtkSegmentation.RepresentationModified)

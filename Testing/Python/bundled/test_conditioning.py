@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from FewShotSAMLib.bundled import fusion_head
+from FewShotSAMLib.bundled import fusion_head, memory
 from FewShotSAMLib.bundled.compact import FOLDED_CHANNELS
 from FewShotSAMLib.bundled.conditioning import ForeignConditioning, VolumeConditioning
 from FewShotSAMLib.bundled.fusion import FusionDecoder, FusionLayers
@@ -42,9 +42,9 @@ def head() -> FusionHead:
     return FusionHead(FusionDecoder(decoder, prompts, layers), 2).eval()
 
 
-def guide_of(shown: ExemplarFeatures) -> VolumeConditioning:
+def guide_of(shown: ExemplarFeatures, known: tuple[int, ...] = KNOWN) -> VolumeConditioning:
     torch.manual_seed(2)
-    return VolumeConditioning(Flows(torch.rand(DEPTH, GRID, GRID).__getitem__), DEPTH, KNOWN, shown, slice_step=2.0)
+    return VolumeConditioning(Flows(torch.rand(DEPTH, GRID, GRID).__getitem__), DEPTH, known, shown, slice_step=2.0)
 
 
 def embeddings(count: int) -> Tensor:
@@ -122,12 +122,18 @@ def test_each_segment_is_asked_about_with_its_own_exemplars(shown: ExemplarFeatu
     assert isinstance(conditioning_of(Flows(image().__getitem__), DEPTH, KNOWN, shown, 2.0, None), VolumeConditioning)
 
 
-def test_on_another_volume_each_segment_has_its_own_support(head: FusionHead, partly: ExemplarFeatures) -> None:
+def test_on_another_volume_each_segment_has_its_own_support(
+    head: FusionHead, partly: ExemplarFeatures, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given = ForeignConditioning(partly)
     assert [len(support.masks) for support in given.support(embeddings(1))] == [3, 4]
     head.condition(given)
     logits = head.training_logits(embeddings(1), [2], torch.Generator().manual_seed(0))
     assert (logits[:, 1] == NEVER).all() and (logits[:, 2] != NEVER).all()
+    for halved in (nullcontext(), torch.autocast("cpu", torch.bfloat16)):
+        monkeypatch.setattr(fusion_head, "computing", lambda device, halved=halved: halved)
+        with torch.inference_mode():
+            assert (head.logits(embeddings(2), [0, 1])[:, 1:] != NEVER).all()
 
 
 def test_a_corrected_head_answers_again_only_what_changed(
@@ -151,6 +157,31 @@ def test_a_corrected_head_answers_again_only_what_changed(
         torch.testing.assert_close(new[0, 1], whole[0, 1], rtol=1e-4, atol=1e-3)
         torch.testing.assert_close(new[1, 1], whole[1, 1], rtol=1e-4, atol=1e-3)
         assert not torch.allclose(old[0, 1], new[0, 1], atol=1e-3)
+
+
+def test_a_corrected_head_looks_at_the_new_exemplar_alone(
+    head: FusionHead, shown: ExemplarFeatures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what the memory summed up before, which stays as it is for the head that may be corrected once more."""
+    monkeypatch.setattr(fusion_head, "computing", lambda device: torch.autocast("cpu", torch.bfloat16))
+    scored, plain = [], torch.addmm
+    monkeypatch.setattr(memory.torch, "addmm", lambda *given: [scored.append(1), plain(*given)][1])
+    slices = [3, 4]
+
+    def looked_at(head: FusionHead) -> int:
+        scored.clear()
+        with torch.inference_mode():
+            for number in (0, 1):
+                head.logits(embeddings(len(slices)), slices, number)
+        return len(scored) // len(slices)
+
+    three = ExemplarFeatures(shown.features[:3], shown.masks[:3])
+    head.condition(guide_of(three, KNOWN[:3]))
+    assert looked_at(head) == 3
+    for _ in range(2):
+        assert looked_at(head.corrected(guide_of(shown), {index: frozenset({1, 2}) for index in slices})) == 1
+    head.condition(guide_of(shown))
+    assert looked_at(head) == 4, "another volume or region may have the same masks"
 
 
 def test_a_sure_answer_is_left_at_the_first_pass(

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from FewShotSAMLib.bundled.fusion_head import FusionHead
-from FewShotSAMLib.core.errors import FewShotSAMError
+from FewShotSAMLib.core.errors import CancelledError, FewShotSAMError
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.plane import slice_plane
 from FewShotSAMLib.engine.context import JobContext
@@ -103,6 +103,67 @@ def test_a_pass_follows_the_one_before_it_on_the_slices_beside(count: int, at_on
     predict(predictor, embeddings, range(count), prediction, JobContext(), heard.extend)
     assert predictor.most <= IN_FLIGHT
     assert predictor.through == [set(range(count))] * 3 and heard == sorted(prediction.slices) == list(range(count))
+
+
+class Enough(JobContext):
+    """Cancelled once so many slices were announced."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number, self.heard = number, list[int]()
+
+    def hear(self, indices: Sequence[int]) -> None:
+        self.heard.extend(indices)
+
+    def check(self) -> None:
+        if len(self.heard) >= self.number:
+            raise CancelledError("enough")
+
+
+@pytest.mark.timeout(60)
+def test_a_cancelled_prediction_ends(cores: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the pool is emptied, a thread may take a piece of work whose predecessors never come."""
+    monkeypatch.setattr("FewShotSAMLib.sam.fast.parallel._CHECK_SECONDS", 0.01)
+    monkeypatch.setattr("FewShotSAMLib.engine.predict.BATCH", 1)
+    cores(4)
+    embeddings = cast(SliceEmbeddings, Numbered())
+    for number in range(1, 11):
+        context = Enough(number)
+        with pytest.raises(CancelledError):
+            predict(_Idle(), embeddings, range(2000), _blank(2000), context, context.hear)
+        assert context.heard == list(range(len(context.heard))) != list(range(2000))
+
+
+@pytest.mark.parametrize("broken", range(3))
+def test_what_went_wrong_is_told_and_not_what_came_of_it(broken: int, cores: Any) -> None:
+    cores(4)
+    for place in (0, 7, 39):
+        predictor, heard = _Idle((place, broken)), list[int]()
+        with pytest.raises(ZeroDivisionError):
+            predict(predictor, cast(SliceEmbeddings, Numbered()), range(40), _blank(40), JobContext(), heard.extend)
+        assert place not in heard
+
+
+class _Idle(Predictor):
+    """Three passes in which nothing is found; fails at one slice in one of them."""
+
+    passes = 3
+
+    def __init__(self, broken: tuple[int, int] | None = None) -> None:
+        self.broken = broken
+
+    def predict(self, embeddings: torch.Tensor, slices: Sequence[int], number: int = 0) -> torch.Tensor:
+        if self.broken is not None and number == self.broken[1] and self.broken[0] in slices:
+            time.sleep(0.02)
+            raise ZeroDivisionError
+        return torch.zeros(len(slices), 2, 2, 2)
+
+    def state(self) -> State:
+        raise NotImplementedError
+
+
+def _blank(count: int) -> Prediction:
+    return Prediction(np.zeros((count, 2, 2), np.uint8), None, {})
 
 
 def test_what_is_computed_once_is_waited_for_only_where_it_is_needed() -> None:

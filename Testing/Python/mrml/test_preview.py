@@ -47,11 +47,22 @@ def test_slices_appear_where_they_belong(scene: slicer.vtkMRMLScene, axis: int, 
 
 def test_views_hear_of_every_slice(scene: slicer.vtkMRMLScene) -> None:
     _, _, _, preview = opened(scene)
-    heard = []
+    heard, voxels = [], set()
     preview.node.AddObserver(slicer.vtkSegmentation.RepresentationModified, lambda *_: heard.append(True))
     image = preview.node.GetSegmentation().GetSegment("A").GetRepresentation("Binary labelmap")
+
+    def look(*_: object) -> None:
+        voxels.add((image.GetNumberOfPoints(), image.GetPointData().GetScalars().GetNumberOfTuples()))
+
+    for watched, event in (
+        (preview.node, slicer.vtkSegmentation.SourceRepresentationModified),
+        (preview.node.GetSegmentation(), vtk.vtkCommand.AnyEvent),
+        (image, vtk.vtkCommand.ModifiedEvent),
+    ):
+        watched.AddObserver(event, look)
     modified = image.GetMTime()
     preview.show(np.ones((1, *GRID.slice_shape(0)), np.uint8), 0, [3])
+    assert voxels == {(np.prod(GRID.shape),) * 2}, "nobody is shown a grid without its voxels"
     assert heard and image.GetMTime() > modified  # what makes a view's pipeline run again
 
 
