@@ -38,7 +38,7 @@ class RegionalHead(Predictor):
         return any(head.learned_more for head in self.heads)
 
     def predict(self, embeddings: Tensor, slices: Sequence[int], number: int = 0) -> Tensor:
-        """Logits (B, C + 1, H, W), as fine as the smallest region's."""
+        """Logits (B, C + 1, H, W), as fine as the smallest region's; those of the first pass are not put together."""
         side = self._side()
         device = next(self.heads[0].parameters()).device
         found = torch.full((len(slices), self.class_count + 1, side, side), NEVER, device=device)
@@ -49,6 +49,8 @@ class RegionalHead(Predictor):
             if not rows:
                 continue
             logits = head.predict(part[rows], [slices[row] for row in rows], number)
+            if number == 0:
+                continue  # the next pass alone asks for it, and the head has kept it
             # Each head knows only its own segments; what all have in common is the background.
             down, across, values = moved(
                 logits[:, 1:] - logits[:, :1], region.task.embeddings.framing, self.framing, side
