@@ -59,12 +59,33 @@ def test_cores_share_the_slices_and_change_no_answer(guided: Any, cores: Any, mo
         assert np.mean(answers[1] != answers[count]) < 1e-3 and answers[count].any()
 
 
-class Waiting(Predictor):
-    """Answers nothing, and complains where a pass begins before the one before it is through on the slices beside."""
+def _blank(count: int) -> Prediction:
+    return Prediction(np.zeros((count, 2, 2), np.uint8), None, {})
+
+
+class Idle(Predictor):
+    """Three passes in which nothing is found; fails at one slice in one of them."""
 
     passes = 3
 
+    def __init__(self, broken: tuple[int, int] | None = None) -> None:
+        self.broken = broken
+
+    def predict(self, embeddings: torch.Tensor, slices: Sequence[int], number: int = 0) -> torch.Tensor:
+        if self.broken is not None and number == self.broken[1] and self.broken[0] in slices:
+            time.sleep(0.02)
+            raise ZeroDivisionError
+        return torch.zeros(len(slices), 2, 2, 2)
+
+    def state(self) -> State:
+        raise NotImplementedError
+
+
+class Waiting(Idle):
+    """Answers nothing, and complains where a pass begins before the one before it is through on the slices beside."""
+
     def __init__(self, count: int) -> None:
+        super().__init__()
         self.through: list[set[int]] = [set() for _ in range(self.passes)]
         self.most, self._at_work = 0, 0
         self._all = set(range(count))
@@ -79,10 +100,7 @@ class Waiting(Predictor):
         time.sleep(0.001)
         self._at_work -= len(slices)
         self.through[number].update(slices)
-        return torch.zeros(len(slices), 2, 2, 2)
-
-    def state(self) -> State:
-        raise NotImplementedError
+        return super().predict(embeddings, slices, number)
 
 
 class Numbered:
@@ -99,7 +117,7 @@ class Numbered:
 def test_a_pass_follows_the_one_before_it_on_the_slices_beside(count: int, at_once: int, cores: Any) -> None:
     cores(at_once)
     predictor, heard = Waiting(count), list[int]()
-    prediction, embeddings = Prediction(np.zeros((count, 2, 2), np.uint8), None, {}), cast(SliceEmbeddings, Numbered())
+    prediction, embeddings = _blank(count), cast(SliceEmbeddings, Numbered())
     predict(predictor, embeddings, range(count), prediction, JobContext(), heard.extend)
     assert predictor.most <= IN_FLIGHT
     assert predictor.through == [set(range(count))] * 3 and heard == sorted(prediction.slices) == list(range(count))
@@ -130,7 +148,7 @@ def test_a_cancelled_prediction_ends(cores: Any, monkeypatch: pytest.MonkeyPatch
     for number in range(1, 11):
         context = Enough(number)
         with pytest.raises(CancelledError):
-            predict(_Idle(), embeddings, range(2000), _blank(2000), context, context.hear)
+            predict(Idle(), embeddings, range(2000), _blank(2000), context, context.hear)
         assert context.heard == list(range(len(context.heard))) != list(range(2000))
 
 
@@ -138,32 +156,10 @@ def test_a_cancelled_prediction_ends(cores: Any, monkeypatch: pytest.MonkeyPatch
 def test_what_went_wrong_is_told_and_not_what_came_of_it(broken: int, cores: Any) -> None:
     cores(4)
     for place in (0, 7, 39):
-        predictor, heard = _Idle((place, broken)), list[int]()
+        predictor, heard = Idle((place, broken)), list[int]()
         with pytest.raises(ZeroDivisionError):
             predict(predictor, cast(SliceEmbeddings, Numbered()), range(40), _blank(40), JobContext(), heard.extend)
         assert place not in heard
-
-
-class _Idle(Predictor):
-    """Three passes in which nothing is found; fails at one slice in one of them."""
-
-    passes = 3
-
-    def __init__(self, broken: tuple[int, int] | None = None) -> None:
-        self.broken = broken
-
-    def predict(self, embeddings: torch.Tensor, slices: Sequence[int], number: int = 0) -> torch.Tensor:
-        if self.broken is not None and number == self.broken[1] and self.broken[0] in slices:
-            time.sleep(0.02)
-            raise ZeroDivisionError
-        return torch.zeros(len(slices), 2, 2, 2)
-
-    def state(self) -> State:
-        raise NotImplementedError
-
-
-def _blank(count: int) -> Prediction:
-    return Prediction(np.zeros((count, 2, 2), np.uint8), None, {})
 
 
 def test_what_is_computed_once_is_waited_for_only_where_it_is_needed() -> None:
