@@ -49,7 +49,7 @@ _ENDS = {".png": b"IEND\xaeB`\x82", ".jpg": b"\xff\xd9"}
 """How pictures end."""
 _NIFTI_HEAD = 352
 _ZLIB_OR_GZIP = 47
-_COPY = "Copy, download or export it again."
+COPY_AGAIN = "Copy, download or export it again."
 
 
 def check_nrrd(path: Path) -> list[str]:
@@ -62,9 +62,9 @@ def check_nrrd(path: Path) -> list[str]:
         sizes = _numbers(fields.get("sizes", ""), int, path, "sizes")
         kind = fields.get("type", "").lower()
         if kind not in _NRRD_BYTES:
-            raise BadInputError(f"{path} is damaged: it holds voxels of type {kind!r}, which does not exist.", _COPY)
+            raise _damaged(path, f"it holds voxels of type {kind!r}, which does not exist")
         if len(sizes) != _whole(fields.get("dimension", "")) or min(sizes, default=0) <= 0:
-            raise BadInputError(f"{path} is damaged: its sizes are {fields.get('sizes', 'not given')}.", _COPY)
+            raise _damaged(path, f"its sizes are {fields.get('sizes', 'not given')}")
         expected = check_room(path, math.prod(sizes) * _NRRD_BYTES[kind])
         detached = fields.get("data file", fields.get("datafile", ""))
         encoding = fields.get("encoding", "").lower()
@@ -191,9 +191,9 @@ def check_meta_image(path: Path) -> list[str]:
         kind = fields.get("elementtype", "").upper().removeprefix("MET_").removesuffix("_ARRAY")
         if _whole(fields.get("ndims", "")) != len(sizes) or len(sizes) > _MOST_DIMENSIONS:
             shown = f"{fields.get('ndims', '')[:20]!r} with {len(sizes)} sizes"
-            raise BadInputError(f"{path} is damaged: its number of dimensions is {shown}.", _COPY)
+            raise _damaged(path, f"its number of dimensions is {shown}")
         if not where or not sizes or min(sizes) <= 0 or kind not in _META_BYTES:
-            raise BadInputError(f"{path} is damaged: its header lacks the size, the type or the data's place.", _COPY)
+            raise _damaged(path, "its header lacks the size, the type or the data's place")
         channels = _whole(fields.get("elementnumberofchannels", "1")) or 1
         expected = check_room(path, math.prod(sizes) * _META_BYTES[kind] * channels)
         packed = fields.get("compresseddata", "")[:1] in ("T", "t", "1")
@@ -227,7 +227,7 @@ def check_meta_image(path: Path) -> list[str]:
         if not all(map(math.isfinite, numbers)):
             raise BadInputError(f"The {name} of {path} is {fields[name]}: it lies nowhere.", "Correct its header.")
         if len(numbers) not in (0, len(sizes) ** (2 if name in _MATRICES else 1)):
-            raise BadInputError(f"{path} is damaged: its {name} has {len(numbers)} numbers.", _COPY)
+            raise _damaged(path, f"its {name} has {len(numbers)} numbers")
     spacing = fields.get("elementspacing", fields.get("elementsize", ""))
     check_spacing(path, _numbers(spacing, float, path, "spacing"))
     return [] if spacing else [no_spacing_warning(path)]
@@ -260,7 +260,7 @@ def _check_meta_list(path: Path, where: str, files: Sequence[Path], sizes: Seque
     if dimensions >= len(sizes):
         raise BadInputError(f"{path} lists files of whole volumes.", "Name the file itself in ElementDataFile.")
     if len(files) < wanted:
-        raise BadInputError(f"{path} lists {len(files)} files of data, not {wanted}.", _COPY)
+        raise BadInputError(f"{path} lists {len(files)} files of data, not {wanted}.", COPY_AGAIN)
 
 
 def finished_list(path: Path) -> bytes:
@@ -285,7 +285,7 @@ def _nrrd_fields(stream: BinaryIO, path: Path) -> dict[str, str]:
         key, colon, value = line.partition(": ")
         if colon and not line.startswith("#"):
             if len(line) > _LONGEST_FIELD and key.lower() != "content":
-                raise BadInputError(f"{path} is damaged: the field {key[:20]!r} of its header is too long.", _COPY)
+                raise _damaged(path, f"the field {key[:20]!r} of its header is too long")
             fields[key.strip().lower()] = value.strip()
     return fields
 
@@ -312,14 +312,14 @@ def _header_lines(stream: BinaryIO, path: Path) -> Iterator[str]:
         if total > _MOST_HEADER or len(line) == _CHUNK:
             break
         yield line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
-    raise BadInputError(f"{path} is damaged: there is no end to its header.", _COPY)
+    raise _damaged(path, "there is no end to its header")
 
 
 def _numbers(text: str, convert: type[Number], path: Path, what: str) -> list[Number]:
     try:
         return [convert(part) for part in text.split()]
     except ValueError as error:
-        raise BadInputError(f"{path} is damaged: its {what} is {text!r}.", _COPY) from error
+        raise _damaged(path, f"its {what} is {text!r}") from error
 
 
 def _vector(text: str, path: Path, what: str) -> list[float]:
@@ -378,5 +378,5 @@ def _verify_zlib(stream: BinaryIO) -> tuple[int, int]:
     return length, stream.tell() - len(pending) - len(decompressor.unused_data)
 
 
-def _damaged(path: Path) -> BadInputError:
-    return BadInputError(f"{path} is damaged or truncated.", _COPY)
+def _damaged(path: Path, why: str = "") -> BadInputError:
+    return BadInputError(f"{path} is damaged{f': {why}' if why else ' or truncated'}.", COPY_AGAIN)

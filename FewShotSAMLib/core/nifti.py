@@ -19,7 +19,7 @@ from FewShotSAMLib.core.errors import BadInputError, reason_of
 from FewShotSAMLib.core.file_kind import GZIP, PAIR_ENDS
 from FewShotSAMLib.core.files import compound_suffix
 from FewShotSAMLib.core.geometry import Forms, Geometry, corners_of, perpendicular
-from FewShotSAMLib.core.integrity import MOST_EXPANSION, drain
+from FewShotSAMLib.core.integrity import COPY_AGAIN, MOST_EXPANSION, drain
 from FewShotSAMLib.core.packages import import_package
 from FewShotSAMLib.core.stored import StoredImage, check_room, check_spacing, no_spacing_warning, too_many_dimensions
 
@@ -30,7 +30,6 @@ _MM = {1: 1e3, 3: 1e-3}  # the header's codes for metres and micrometres
 _SCANNER = 1  # the code of a matrix in scanner coordinates
 _NOTICEABLE = 0.05  # voxels between sform and qform from which on a user is told
 _ROUNDING = 1e-6  # of float32
-_COPY = "Copy, download or export it again."
 
 
 def read_nifti(path: Path) -> StoredImage:
@@ -49,7 +48,7 @@ def read_nifti(path: Path) -> StoredImage:
         offset = _offset(header, header_path == data_path)
         content = _data(data_path, offset, math.prod(shape) * dtype.itemsize)
     except (EOFError, OSError, zlib.error, ValueError, KeyError, OverflowError) as error:
-        raise BadInputError(f"{path} is damaged or truncated ({reason_of(error, 120)}).", _COPY) from error
+        raise BadInputError(f"{path} is damaged or truncated ({reason_of(error, 120)}).", COPY_AGAIN) from error
     voxels = _scaled(_voxels(content, shape, dtype, path), header)
     geometry, warnings = _geometry(header, (shape[0], shape[1], shape[2]), path)
     return StoredImage(voxels, geometry, {}, tuple(warnings))
