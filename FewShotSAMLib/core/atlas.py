@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from itertools import product
 from typing import Self
 
 import numpy as np
@@ -138,25 +139,26 @@ def transfer(
     progress(done, total) is called several times a second, and may raise to stop.
     """
     told, volume = _Progress(progress), itk_image(grey, geometry)
-    affine = _affine(_unit(itk_image(atlas.grey, atlas.geometry)), volume, atlas.place, told)
+    image, labels = (itk_image(part, atlas.geometry) for part in (atlas.grey, (atlas.classes > 0).astype(np.uint8)))
+    affine = _affine(_unit(image), volume, atlas.place, told)
     back = affine.GetInverse()
-    moved = sitk.Resample(itk_image((atlas.classes > 0).astype(np.uint8), atlas.geometry), volume, back)
-    inside = sitk.GetArrayViewFromImage(moved) > 0
+    inside = sitk.GetArrayFromImage(sitk.Resample(labels, volume, back)) > 0
     if not inside.any():
         return Transferred(np.zeros((count, *grey.shape), np.uint8), -1.0)
     box = _around(inside, [MARGIN_MM / 2 / mm for mm in geometry.spacing_kji])
     grid = _coarser(sitk.RegionOfInterest(volume, *_corner_and_size(box)), MOST_DEFORMED)
     fixed = _unit(sitk.Resample(volume, grid))
-    moving = _unit(sitk.Resample(itk_image(atlas.grey, atlas.geometry), grid, back))
+    moving = _unit(sitk.Resample(image, grid, back))
     moving = sitk.Cast(sitk.HistogramMatching(moving, fixed, 256, 15, False), sitk.sitkFloat32)
     bend = _demons(fixed, moving, told)
     whole = sitk.CompositeTransform([back, bend])
-    likeness = _correlation(fixed, moving, _found(atlas, back, grid))
+    found = sitk.GetArrayFromImage(sitk.Resample(labels, grid, back, sitk.sitkNearestNeighbor)) > 0
+    likeness = _correlation(fixed, moving, found)
     there = partial(_there, atlas.geometry, whole=whole, grid=grid, volume=volume)
     shares = np.stack([there(255.0 * (atlas.classes == label)) for label in range(1, count + 1)])
-    image = there(atlas.grey) if with_image else None
+    grey_there = there(atlas.grey) if with_image else None
     told.end()
-    return Transferred(shares, likeness, abs(float(np.linalg.det(np.reshape(affine.GetMatrix(), (3, 3))))), image)
+    return Transferred(shares, likeness, abs(float(np.linalg.det(np.reshape(affine.GetMatrix(), (3, 3))))), grey_there)
 
 
 def _affine(
@@ -165,15 +167,12 @@ def _affine(
     """From the atlas's points to those of the volume: the best of several places to begin with."""
     factors = [max(1, int(own / its)) for own, its in zip(fixed.GetSpacing(), volume.GetSpacing(), strict=True)]
     moving = _unit(sitk.Shrink(volume, factors))
-    best: tuple[float, sitk.Transform] | None = None
+    tried = []
     for start in _starts(fixed, volume, place):
         told.step()
-        measured, found = _optimised(fixed, moving, start, (4, 2), told)
-        if best is None or measured < best[0]:
-            best = (measured, found)
-    assert best is not None
+        tried.append(_optimised(fixed, moving, start, (4, 2), told))
     told.step()
-    rigid = sitk.Euler3DTransform(best[1])
+    rigid = sitk.Euler3DTransform(min(tried, key=lambda each: each[0])[1])
     affine = sitk.AffineTransform(rigid.GetMatrix(), rigid.GetTranslation(), rigid.GetCenter())
     return sitk.AffineTransform(_optimised(fixed, moving, affine, (2, 1), told)[1])
 
@@ -261,11 +260,6 @@ def _field_on(field: sitk.Image, grid: sitk.Image) -> sitk.Image:
     return sitk.Resample(field, grid, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkVectorFloat64)
 
 
-def _found(atlas: Atlas, whole: sitk.Transform, grid: sitk.Image) -> np.ndarray:
-    every = itk_image((atlas.classes > 0).astype(np.uint8), atlas.geometry)
-    return sitk.GetArrayFromImage(sitk.Resample(every, grid, whole, sitk.sitkNearestNeighbor)) > 0
-
-
 def _there(
     geometry: Geometry, values: np.ndarray, whole: sitk.Transform, grid: sitk.Image, volume: sitk.Image
 ) -> np.ndarray:
@@ -330,9 +324,7 @@ def _body(image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
     tissue = sitk.GetArrayViewFromImage(image) > TISSUE
     box = _around(tissue if tissue.any() else np.ones_like(tissue), [0.0, 0.0, 0.0])
     corners = [
-        image.TransformContinuousIndexToPhysicalPoint([float(x), float(y), float(z)])
-        for z in (box[0][0], box[0][1] - 1)
-        for y in (box[1][0], box[1][1] - 1)
-        for x in (box[2][0], box[2][1] - 1)
+        image.TransformContinuousIndexToPhysicalPoint([float(index) for index in reversed(corner)])
+        for corner in product(*((first, end - 1) for first, end in box))
     ]
     return np.min(corners, axis=0), np.max(corners, axis=0)
