@@ -8,13 +8,10 @@ from FewShotSAMLib.core.volume import Volume
 
 FOREGROUND_LEVEL = 0.1
 """Normalised intensity above which a pixel counts as tissue."""
-
 FOREGROUND_SHARE = 0.02
 """A row or column belongs to the body when this share of its pixels is tissue in at least one slice."""
-
 MARGIN = 0.03
 """Added on every side, as a share of the slice's side."""
-
 SAMPLED_SLICES = 64
 """Slices looked at, evenly spread; enough to see the body's outline."""
 

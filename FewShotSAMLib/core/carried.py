@@ -12,6 +12,8 @@ from itertools import pairwise
 import numpy as np
 from scipy import ndimage
 
+from FewShotSAMLib.core.metrics import dice
+
 FAR, NEAR = 0.6, 0.15
 """Shares of the label's extent along the axis after which 1/e of a shift, and of an outline's difference, is left."""
 MOST_MOVED = 0.5
@@ -47,8 +49,7 @@ def agreement(shares: np.ndarray, known: Known) -> float:
     0 where neither shows anything."""
     found = np.stack([shares[index] >= HALF for index in known.masks])
     given = np.stack(list(known.masks.values()))
-    total = int(found.sum()) + int(given.sum())
-    return 2 * int((found & given).sum()) / total if total else 0.0
+    return dice(found, given) if found.any() or given.any() else 0.0
 
 
 def put_right(shares: np.ndarray, known: Known, spacing: Sequence[float]) -> np.ndarray:

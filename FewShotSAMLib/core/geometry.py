@@ -16,6 +16,7 @@ LATTICE_TOLERANCE = 1e-2
 SLIGHT = 0.25
 """Voxels. Grids that differ by less than this anywhere are the same, with a word to the user: public labels are
 rounded by up to a tenth of a voxel, and half a voxel would be another voxel."""
+_NUMBERS = ("size", "spacing", "origin", "direction")
 
 
 @dataclass(frozen=True)
@@ -167,18 +168,13 @@ class Geometry:
 
     def to_json(self) -> dict[str, Any]:
         """The numbers as lists, for a JSON file."""
-        return {
-            "size": list(self.size),
-            "spacing": list(self.spacing),
-            "origin": list(self.origin),
-            "direction": list(self.direction),
-        }
+        return {name: list(getattr(self, name)) for name in _NUMBERS}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
         """What `to_json` gave; raises BadInputError where something is missing."""
         try:
-            size, spacing, origin, direction = (values[key] for key in ("size", "spacing", "origin", "direction"))
+            size, spacing, origin, direction = (values[name] for name in _NUMBERS)
             i, j, k = (int(value) for value in size)
             return cls((i, j, k), _floats(spacing), _floats(origin), tuple(float(value) for value in direction))
         except (KeyError, TypeError, ValueError) as error:

@@ -15,7 +15,6 @@ from FewShotSAMLib.core.nifti import pair_of
 
 YOUNG_NS = 3_000_000_000
 """A file changed this shortly ago may change again without another time: FAT counts in steps of two seconds."""
-_CHUNK = 4 << 20
 
 Facts = tuple[tuple[str, int, int, int, int, int], ...]
 
@@ -78,20 +77,14 @@ def files_of_volume(path: Path) -> tuple[Path, ...] | None:
 
 
 def _facts(paths: Sequence[Path]) -> Facts:
-    found = []
-    for path in paths:
-        facts = path.stat()
-        found.append(
-            (str(path.resolve()), facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
-        )
-    return tuple(found)
+    found = ((str(path.resolve()), path.stat()) for path in paths)
+    return tuple((name, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for name, s in found)
 
 
 def _digest(paths: Sequence[Path]) -> bytes:
     digest = hashlib.blake2b(digest_size=20)
     for path in paths:
         with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
+            hashlib.file_digest(stream, lambda: digest)
         digest.update(b"\0end of file\0")
     return digest.digest()

@@ -1,7 +1,5 @@
 """Finds the axis along which slices were painted, and notices when slices of two axes were."""
 
-from itertools import permutations
-
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
@@ -44,9 +42,7 @@ def check_one_axis(occupied: np.ndarray) -> None:
     does not, so what the rows leave over must also look like slices of axis b, and the other way round.
     """
     cropped = _cropped(occupied)
-    for axis, other, third in permutations(range(3)):
-        if axis > other:
-            continue
+    for axis, other, third in ((0, 1, 2), (0, 2, 1), (1, 2, 0)):
         labels = np.moveaxis(_without_sheets(cropped, third), (axis, other, third), (0, 1, 2))
         projected = np.asarray(labels.any(axis=2))
         rows, columns = _cover(projected)
@@ -62,11 +58,8 @@ def check_one_axis(occupied: np.ndarray) -> None:
 
 
 def _cropped(occupied: np.ndarray) -> np.ndarray:
-    spans = []
-    for axis in range(3):
-        labelled = slices_of(occupied, axis)
-        spans.append(slice(int(labelled[0]), int(labelled[-1]) + 1))
-    return occupied[tuple(spans)]
+    labelled = [slices_of(occupied, axis) for axis in range(3)]
+    return occupied[tuple(slice(int(held[0]), int(held[-1]) + 1) for held in labelled)]
 
 
 def _mean_run(labels: np.ndarray, axis: int) -> float:

@@ -11,11 +11,7 @@ PLANE_NAMES = ("sagittal", "coronal", "axial")
 """Plane whose normal is the left (0), posterior (1) or superior (2) axis of LPS space."""
 
 # Conventional display per plane: (anatomical axis down the rows, sign), (axis along the columns, sign) in LPS.
-_DISPLAY = {
-    "axial": ((1, 1), (0, 1)),
-    "coronal": ((2, -1), (0, 1)),
-    "sagittal": ((2, -1), (1, 1)),
-}
+_DISPLAY = {"axial": ((1, 1), (0, 1)), "coronal": ((2, -1), (0, 1)), "sagittal": ((2, -1), (1, 1))}
 
 
 @dataclass(frozen=True)
@@ -35,14 +31,14 @@ class SlicePlane:
 
     def orient(self, array: np.ndarray) -> np.ndarray:
         """Turn a slice (rows, columns, ...) as stored into display orientation; a view."""
-        if self.transpose:
-            array = array.swapaxes(0, 1)
-        return array[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
+        return self._flipped(array.swapaxes(0, 1) if self.transpose else array)
 
     def restore(self, array: np.ndarray) -> np.ndarray:
         """Undo `orient`; a view."""
-        array = array[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
-        return array.swapaxes(0, 1) if self.transpose else array
+        return self._flipped(array).swapaxes(0, 1) if self.transpose else self._flipped(array)
+
+    def _flipped(self, array: np.ndarray) -> np.ndarray:
+        return array[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
 
 
 def anatomical_axes(geometry: Geometry) -> list[tuple[int, int]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from FewShotSAMLib.core.annotation import IGNORE, Annotation
+from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.plane import SlicePlane
 
 Box = tuple[int, int, int, int]
@@ -73,13 +73,12 @@ def region_box(annotation: Annotation, plane: SlicePlane, earlier: Box | None = 
     if earlier is not None and _holds(earlier, painted, LEAST_MARGIN * longer, plane):
         return earlier
     side = max(longer * (1 + 2 * MARGIN), LEAST_SIDE * min(down, across))
-    first_row, end_row = _span(painted[0], painted[1], side / down, plane.shape[0])
-    first_column, end_column = _span(painted[2], painted[3], side / across, plane.shape[1])
-    return first_row, end_row, first_column, end_column
+    rows_around = _span(painted[0], painted[1], side / down, plane.shape[0])
+    return (*rows_around, *_span(painted[2], painted[3], side / across, plane.shape[1]))
 
 
 def _extent(maps: Iterable[np.ndarray]) -> Box:
-    shown = np.logical_or.reduce([(classes > 0) | (classes == IGNORE) for classes in maps])
+    shown = np.logical_or.reduce([classes > 0 for classes in maps])
     rows, columns = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
     return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 

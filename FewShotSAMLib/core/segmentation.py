@@ -16,17 +16,6 @@ from FewShotSAMLib.core.image_io import WRITABLE_SUFFIXES, check_grid, check_suf
 from FewShotSAMLib.core.segment import LARGEST_LABEL, Segment, Segmentation, no_paint, segments_of_labels
 from FewShotSAMLib.core.slicer_nrrd import has_segments, parse_fields, parse_segments, write_seg_nrrd
 
-__all__ = [
-    "SEGMENTATION_SUFFIXES",
-    "Segment",
-    "Segmentation",
-    "check_fits",
-    "check_output",
-    "place_on",
-    "read_segmentation",
-    "write_segmentation",
-]
-
 SEGMENTATION_SUFFIXES = (".seg.nrrd", *WRITABLE_SUFFIXES, SEG_SUFFIX)
 _TOLD = 0.01  # voxels between annotation and volume from which on a user is told
 _WHOLE_TOLERANCE = 0.01  # labels stored as scaled floats come back as 2.9999
