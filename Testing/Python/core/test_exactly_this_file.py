@@ -2,7 +2,6 @@
 
 import gzip
 import shutil
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,9 +40,8 @@ def test_twins_are_not_taken_for_each_other(tmp_path: Path, ramp: np.ndarray, na
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
-def test_nifti_of_both_versions_and_byte_orders(tmp_path: Path, ramp: np.ndarray, kind: type, order: str) -> None:
-    image = kind(ramp.T, AFFINE, kind.header_class(endianness=order))
+def test_nifti_2_of_both_byte_orders(tmp_path: Path, ramp: np.ndarray, order: str) -> None:
+    image = nibabel.Nifti2Image(ramp.T, AFFINE, nibabel.Nifti2Header(endianness=order))
     image.set_data_dtype(np.int16)
     nibabel.save(image, tmp_path / "a.nii.gz")
     volume = read_volume(tmp_path / "a.nii.gz")
@@ -68,14 +66,6 @@ def test_bytes_behind_a_gzip_file_do_no_harm(tmp_path: Path, ramp: np.ndarray, s
         path = save(ramp, "a.nii.gz")
         path.write_bytes(path.read_bytes() + tail)
         assert np.array_equal(read_volume(path).voxels, ramp)
-
-
-def test_freesurfer(tmp_path: Path, ramp: np.ndarray) -> None:
-    for name in ("a.mgz", "a.mgh"):
-        nibabel.save(nibabel.MGHImage(ramp.T.astype(np.int32), AFFINE), tmp_path / name)
-        volume = read_volume(tmp_path / name)
-        assert np.array_equal(volume.voxels, ramp)
-        np.testing.assert_allclose(volume.geometry.origin, (-20, -30, -40))
 
 
 FOREIGN = {
@@ -103,63 +93,11 @@ def test_other_kinds_are_named_with_the_way_out(tmp_path: Path, name: str) -> No
         assert all(word in text for word in words), text
 
 
-def test_missing_data_files_are_named(tmp_path: Path, ramp: np.ndarray, save: Callable) -> None:
-    for header, data in (("a.mhd", "a.raw"), ("b.nhdr", "b.raw"), ("c.hdr", "c.img")):
-        save(ramp, header)
-        for file in tmp_path.glob(f"{header[0]}.*"):
-            if file.name != header:
-                file.unlink()
-        with pytest.raises(BadInputError, match=data.replace(".", r"\.")):
-            read_volume(tmp_path / header)
-
-
-META = (
-    "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n{spacing}"
-    "DimSize = 9 7 5\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
-)
-NRRD = "NRRD0004\ntype: short\ndimension: 3\n{spacing}sizes: 9 7 5\nendian: little\nencoding: raw\n\n"
-
-
-@pytest.mark.parametrize("value", ["1 1 0", "1 nan 1", "inf 1 1"])
-def test_a_spacing_that_is_none_is_refused(tmp_path: Path, ramp: np.ndarray, value: str) -> None:
-    numbers = value.split()
-    vectors = " ".join(f"({','.join(numbers[n] if m == n else '0' for m in range(3))})" for n in range(3))
-    texts = {
-        "a.mha": META.format(spacing=f"ElementSpacing = {value}\n"),
-        "b.nrrd": NRRD.format(spacing=f"space: left-posterior-superior\nspace directions: {vectors}\n"),
-    }
-    for name, text in texts.items():
-        (tmp_path / name).write_bytes(text.encode() + ramp.tobytes())
-        with pytest.raises(BadInputError, match="spacing"):
-            read_volume(tmp_path / name)
-    image = nibabel.Nifti1Image(ramp.T, None)
-    image.header["pixdim"][1:4] = [float(number) for number in numbers]
-    image.header["qform_code"] = 1
-    nibabel.save(image, tmp_path / "c.nii")
-    content = bytearray((tmp_path / "c.nii").read_bytes())
-    struct.pack_into("<3f", content, 80, *map(float, numbers))
-    (tmp_path / "c.nii").write_bytes(content)
-    with pytest.raises(BadInputError, match="spacing"):
-        read_volume(tmp_path / "c.nii")
-
-
-def test_a_spacing_that_is_not_given_is_told(tmp_path: Path, ramp: np.ndarray, save: Callable) -> None:
-    (tmp_path / "a.mha").write_bytes(META.format(spacing="").encode() + ramp.tobytes())
-    (tmp_path / "b.nrrd").write_bytes(NRRD.format(spacing="").encode() + ramp.tobytes())
-    save((ramp[0] + 100).astype(np.uint8), "c.png")
-    save((ramp + 100).astype(np.uint16), "d.tif")
-    for name in ("a.mha", "b.nrrd", "c.png", "d.tif"):
-        assert "how large its voxels are" in "".join(read_volume(tmp_path / name).warnings), name
-    units = NRRD.format(
-        spacing="space: left-posterior-superior\nspace directions: (1,0,0) (0,1,0) (0,0,1)\n"
-        'space units: "um" "um" "um"\n'
-    )
-    (tmp_path / "e.nrrd").write_bytes(units.encode() + ramp.tobytes())
-    assert "in um" in read_volume(tmp_path / "e.nrrd").warnings[0]
-
-
-def test_angstrom_are_no_millimetres(save: Callable, ramp: np.ndarray) -> None:
-    assert "does not say how large" in read_volume(save(ramp, "a.mrc")).warnings[0]
+def test_a_spacing_that_is_not_given_is_told(ramp: np.ndarray, save: Callable) -> None:
+    """An MRC file gives it in ångström."""
+    pictures = save((ramp[0] + 100).astype(np.uint8), "c.png"), save((ramp + 100).astype(np.uint16), "d.tif")
+    for path in (*pictures, save(ramp, "a.mrc")):
+        assert "does not say how large its voxels are" in "".join(read_volume(path).warnings), path
 
 
 def test_pictures_of_several_pages(tmp_path: Path, ramp: np.ndarray) -> None:
@@ -257,13 +195,6 @@ def test_a_link_is_followed_and_stays(tmp_path: Path, ramp: np.ndarray) -> None:
     link.symlink_to(target)
     write_image(ramp, Geometry((9, 7, 5)), link)
     assert link.is_symlink() and np.array_equal(read_volume(target).voxels, ramp)
-
-
-@pytest.mark.parametrize("name", ["A.NRRD", "B.NII", "C.NII.GZ", "D.Mha"])
-def test_suffixes_in_capitals(tmp_path: Path, ramp: np.ndarray, name: str) -> None:
-    write_image(ramp, Geometry((9, 7, 5)), tmp_path / name)
-    assert [file.name for file in tmp_path.iterdir()] == [name]
-    assert np.array_equal(read_volume(tmp_path / name).voxels, ramp)
 
 
 def test_names_that_no_file_can_have(tmp_path: Path, ramp: np.ndarray, save: Callable) -> None:

@@ -215,7 +215,7 @@ def test_segments_that_overlap(tmp_path: Path) -> None:
     assert [int(segmentation.mask(segment).sum()) for segment in segmentation.segments] == [9, 15]
 
 
-SUFFIXES = ["seg.nrrd", "nrrd", "nii", "nii.gz", "mha", "SEG.NRRD", "Nii.Gz", "NRRD"]
+SUFFIXES = ["seg.nrrd", "nrrd", "nii", "nii.gz", "mha", "SEG.NRRD", "Nii.Gz", "NRRD", "NII", "Mha"]
 NAMES = ["a", "with blanks", "Größe 肝臓", "v1.2.3", "a#b%20&c;'", "-o", ".hidden", "b" * 200]
 
 

@@ -33,7 +33,7 @@ def meta(path: Path, data: bytes | None = None, **fields: str | None) -> Path:
     where = fields.pop("ElementDataFile", "LOCAL")
     merged = {key: value for key, value in {**META, **fields}.items() if value is not None and key != "ElementDataFile"}
     text = "".join(f"{key} = {value}\n" for key, value in merged.items()) + f"ElementDataFile = {where}\n"
-    path.write_bytes(text.encode() + (RAMP.astype("<i2").tobytes() if data is None else data))
+    path.write_bytes(text.encode() + (RAW if data is None else data))
     return path
 
 
@@ -136,6 +136,8 @@ META_WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a size of 0": ({"DimSize": "9 0 5"}, "lacks"),
     "a spacing of 0": ({"ElementSpacing": "0 1 1"}, "spacing"),
     "a spacing below 0": ({"ElementSpacing": "-1 1 1"}, "spacing"),
+    "a spacing that is no number": ({"ElementSpacing": "1 nan 1"}, "spacing"),
+    "a spacing without end": ({"ElementSpacing": "inf 1 1"}, "spacing"),
     "an offset that is none": ({"Offset": "nan 0 0"}, "lies nowhere"),
     "a matrix of zeros": ({"TransformMatrix": "0 0 0 0 0 0 0 0 0"}, "flat|cannot be read"),
     "cut off": ({"data": b"\0" * 99}, "truncated"),
@@ -153,14 +155,8 @@ META_WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an offset of two numbers": ({"Offset": "-20 30"}, "offset has 2 numbers"),
     "a spacing of two numbers": ({"ElementSpacing": "1.5 0.5"}, "elementspacing has 2 numbers"),
     "a matrix of four numbers": ({"TransformMatrix": "1 0 0 1"}, "transformmatrix has 4 numbers"),
-    "packed data longer than it says": (
-        {"CompressedData": "True", "CompressedDataSize": "20", "data": zlib.compress(RAMP.astype("<i2").tobytes())},
-        "damaged",
-    ),
-    "packed data of fewer voxels": (
-        {"CompressedData": "True", "data": zlib.compress(RAMP[:4].astype("<i2").tobytes())},
-        "damaged",
-    ),
+    "packed data longer than stated": ({"CompressedData": "True", "CompressedDataSize": "20", "data": ZLIB}, "damaged"),
+    "packed data of fewer voxels": ({"CompressedData": "True", "data": zlib.compress(RAW[: 4 * 7 * 9 * 2])}, "damaged"),
     "two time points": ({"NDims": "4", "DimSize": "9 7 5 2", "ElementSpacing": "1 1 1 1", "Offset": "0 0 0 0",
                          "TransformMatrix": None, "data": b"\1\0" * 630}, "4D"),
 }  # fmt: skip

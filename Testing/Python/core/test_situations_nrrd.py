@@ -34,7 +34,7 @@ def nrrd_header(fields: Fields, magic: str = "NRRD0004", end: str = "\n") -> byt
 def nrrd(path: Path, data: bytes | None = None, magic: str = "NRRD0004", end: str = "\n", **fields: str | None) -> Path:
     """A NRRD file; underscores in names stand for spaces."""
     named = {name.replace("_", " "): value for name, value in fields.items()}
-    path.write_bytes(nrrd_header(named, magic, end) + (RAMP.astype("<i2").tobytes() if data is None else data))
+    path.write_bytes(nrrd_header(named, magic, end) + (RAW if data is None else data))
     return path
 
 
@@ -93,6 +93,9 @@ def test_voxels_behind_something_else(tmp_path: Path, name: str) -> None:
     check(nrrd(tmp_path / "a.nrrd", data, **fields))
 
 
+NOWHERE: dict[str, Any] = {"space": None, "space_directions": None, "space_origin": None}
+
+
 def _flipped(*axes: int) -> np.ndarray:
     return np.diag([-1.0 if axis in axes else 1.0 for axis in range(3)]) @ LPS
 
@@ -105,40 +108,20 @@ SPACES: dict[str, tuple[dict[str, Any], np.ndarray, str]] = {
     "LAS": ({"space": "LAS"}, _flipped(1), ""),
     "left-anterior-superior": ({"space": "left-anterior-superior"}, _flipped(1), ""),
     "no such name": ({"space": None, "space_dimension": "3"}, LPS, ""),
-    "left-handed": (
-        {"space_directions": "(-1.5,0,0) (0,0.5,0) (0,0,4)"},
-        np.array([[-1.5, 0, 0, -20], *LPS[1:].tolist()]),
-        "",
-    ),
+    "left-handed": ({"space_directions": "(-1.5,0,0) (0,0.5,0) (0,0,4)"}, LPS * [[-1, 1, 1, 1], [1] * 4, [1] * 4], ""),
     "permuted": (
         {"space_directions": "(0,0,1.5) (0.5,0,0) (0,4,0)"},
-        np.array([[0, 0.5, 0, -20], [0, 0, 4, 30], [1.5, 0, 0, -40]]),
-        "",
-    ),
+        np.array([[0, 0.5, 0, -20], [0, 0, 4, 30], [1.5, 0, 0, -40]]), ""),
     "exponents and blanks": ({"space_directions": "( 15e-1, 0.0 ,0) (0,5.0E-1,0)  (0,0,4.)"}, LPS, ""),
-    "spacings alone": (
-        {"space": None, "space_directions": None, "space_origin": None, "spacings": "1.5 0.5 4"},
-        np.diag([1.5, 0.5, 4.0, 0])[:3],
-        "",
-    ),
-    "nothing": (
-        {"space": None, "space_directions": None, "space_origin": None},
-        np.eye(4)[:3],
-        "how large its voxels are",
-    ),
+    "spacings alone": (NOWHERE | {"spacings": "1.5 0.5 4"}, np.diag([1.5, 0.5, 4.0, 0])[:3], ""),
+    "nothing": (NOWHERE, np.eye(4)[:3], "how large its voxels are"),
     "no voxel size along k": (
-        {"space": None, "space_directions": None, "space_origin": None, "spacings": "1.5 0.5 nan"},
-        np.diag([1.5, 0.5, 1.0, 0])[:3],
-        "1.5 x 0.5 x 1 mm was taken",
-    ),
+        NOWHERE | {"spacings": "1.5 0.5 nan"}, np.diag([1.5, 0.5, 1.0, 0])[:3], "1.5 x 0.5 x 1 mm was taken"),
     "no origin": ({"space_origin": None}, LPS * [1, 1, 1, 0], ""),
     "a scanner's own space": ({"space": "scanner-xyz"}, LPS, ""),
     "names in capitals": ({"space": "Left-Posterior-Superior"}, LPS, ""),
     "slanted": (
-        {"space_directions": "(1.5,0,0) (0,0.5,0) (0,0.2,4)"},
-        np.array([LPS[0].tolist(), [0, 0.5, 0.2, 30], LPS[2].tolist()]),
-        "",
-    ),
+        {"space_directions": "(1.5,0,0) (0,0.5,0) (0,0.2,4)"}, np.array([LPS[0], [0, 0.5, 0.2, 30], LPS[2]]), ""),
     "units of mm": ({"space_units": '"mm" "mm" "mm"'}, LPS, ""),
     "units of cm": ({"space_units": '"cm" "cm" "cm"'}, LPS, "in cm"),
     "units in Latin 1": ({"space_units": '"\udcb5m" "\udcb5m" "\udcb5m"'}, LPS, "in ?m"),
@@ -147,23 +130,16 @@ SPACES: dict[str, tuple[dict[str, Any], np.ndarray, str]] = {
     "cells": ({"centerings": "cell cell cell"}, LPS, ""),
     "a frame of measurement": ({"measurement_frame": "(1,0,0) (0,1,0) (0,0,1)"}, LPS, ""),
     "lines that end as on Windows": ({"end": "\r\n"}, LPS, ""),
-    "version 1": ({"magic": "NRRD0001", "space": None, "space_directions": None, "space_origin": None,
-                   "spacings": "1.5 0.5 4"}, np.diag([1.5, 0.5, 4.0, 0])[:3], ""),
+    "version 1": (NOWHERE | {"magic": "NRRD0001", "spacings": "1.5 0.5 4"}, np.diag([1.5, 0.5, 4.0, 0])[:3], ""),
     "version 5": ({"magic": "NRRD0005"}, LPS, ""),
     "comments and keys": ({"end": "\n# a comment\nkey:=value\n", "magic": "NRRD0005"}, LPS, ""),
     "old names": ({"min": None, "content": "a word"}, LPS, ""),
     "a list of one": (
         {"dimension": "4", "sizes": "1 9 7 5", "kinds": "list domain domain domain",
-         "space_directions": "none (1.5,0,0) (0,0.5,0) (0,0,4)"},
-        LPS,
-        "",
-    ),
+         "space_directions": "none (1.5,0,0) (0,0.5,0) (0,0,4)"}, LPS, ""),
     "one volume at the end": (
         {"dimension": "4", "sizes": "9 7 5 1", "kinds": "domain domain domain list",
-         "space_directions": "(1.5,0,0) (0,0.5,0) (0,0,4) none"},
-        LPS,
-        "",
-    ),
+         "space_directions": "(1.5,0,0) (0,0.5,0) (0,0,4) none"}, LPS, ""),
 }  # fmt: skip
 
 
@@ -172,7 +148,7 @@ def test_spaces(tmp_path: Path, name: str) -> None:
     fields, matrix, told = SPACES[name]
     if name == "comments and keys":
         content = nrrd_header({}, "NRRD0005").replace(b"\nendian", b"\n# a comment\nkey:=value: of more\nendian")
-        (tmp_path / "a.nrrd").write_bytes(content + RAMP.astype("<i2").tobytes())
+        (tmp_path / "a.nrrd").write_bytes(content + RAW)
         check(tmp_path / "a.nrrd")
     else:
         check(nrrd(tmp_path / "a.nrrd", **fields), matrix=matrix, told=told)
@@ -196,10 +172,9 @@ APART: dict[str, tuple[str, bytes, dict[str, str | None]]] = {
 @pytest.mark.parametrize("name", APART)
 def test_data_in_files_of_their_own(tmp_path: Path, name: str) -> None:
     file, before, fields = APART[name]
-    data = RAMP.astype("<i2").tobytes()
     (tmp_path / "sub dir").mkdir()
     if file:
-        (tmp_path / file).write_bytes(before + (gzip.compress(data) if name == "packed" else data))
+        (tmp_path / file).write_bytes(before + (gzip.compress(RAW) if name == "packed" else RAW))
     parts = [] if file else in_parts(tmp_path, "s%02d.raw")
     given = {key: value and value.format(folder=tmp_path) for key, value in fields.items()}
     header = nrrd(tmp_path / "v.nhdr", b"", **given)
@@ -217,14 +192,16 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "cut off": ({"data": b"\0" * 100}, "truncated"),
     "gzip that is none": ({"encoding": "gzip"}, "damaged"),
     "a direction of 0": ({"space_directions": "(0,0,0) (0,0.5,0) (0,0,4)"}, "spacing"),
-    "a spacing of 0": ({"space": None, "space_directions": None, "spacings": "0 1 1", "space_origin": None}, "spacing"),
+    "a direction that is no number": ({"space_directions": "(1,0,0) (0,nan,0) (0,0,1)"}, "spacing"),
+    "a direction without end": ({"space_directions": "(inf,0,0) (0,1,0) (0,0,1)"}, "spacing"),
+    "a spacing of 0": (NOWHERE | {"spacings": "0 1 1"}, "spacing"),
     "an origin that is none": ({"space_origin": "(nan,0,0)"}, "lies nowhere"),
     "slices that are sheared, and flat": ({"space_directions": "(1.5,0,0) (1.5,0,0) (0,0,4)"}, "flat|cannot be read"),
     "time points": ({"dimension": "4", "sizes": "9 7 5 2", "kinds": "domain domain domain time",
                      "space_directions": "(1.5,0,0) (0,0.5,0) (0,0,4) none", "data": b"\1\0" * 315 + b"\2\0" * 315},
                     "4D"),
     "a file of data that is missing": ({"data_file": "gone.raw", "data": b""}, "gone.raw is not there"),
-    "packed with bzip2": ({"encoding": "bzip2", "data": bz2.compress(RAMP.astype("<i2").tobytes())}, "bzip2"),
+    "packed with bzip2": ({"encoding": "bzip2", "data": bz2.compress(RAW)}, "bzip2"),
     "text that is too short": ({"encoding": "text", "data": b"1 2 3"}, "cannot be read|truncated"),
     "numbered files, one of them missing": ({"data_file": "s%02d.raw 0 4 1 2", "data": b""}, "s00.raw is not there"),
     "an encoding that is none": ({"encoding": "zrle"}, "cannot be read"),
