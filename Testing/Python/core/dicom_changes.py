@@ -30,12 +30,7 @@ def every(folder: Path, change: Change, voxels: np.ndarray) -> None:
         dataset.save_as(path, enforce_file_format=True)
 
 
-def changed(
-    folder: Path,
-    change: Change,
-    values: np.ndarray = VOXELS,
-    stored: np.ndarray = VOXELS,
-) -> Made:
+def changed(folder: Path, change: Change, values: np.ndarray = VOXELS, stored: np.ndarray = VOXELS) -> Made:
     every(folder, change, stored)
     return folder, values
 

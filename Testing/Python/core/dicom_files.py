@@ -20,7 +20,7 @@ NORMAL = np.cross(*AXES)
 
 def place(index: float) -> list[float]:
     """Position of slice `index` of the grid that all these files share."""
-    return [float(value) for value in ORIGIN + NORMAL * SPACING[2] * index]
+    return (ORIGIN + NORMAL * SPACING[2] * index).tolist()
 
 
 def header(sop_class: str, modality: str, **more: Any) -> Dataset:
@@ -56,13 +56,11 @@ def write_slice(
     path: Path, pixels: np.ndarray, index: float, sop_class: str = CT, modality: str = "CT", **more: Any
 ) -> Path:
     """One classic slice at place `index`."""
-    dataset = header(sop_class, modality, InstanceNumber=int(index) + 1)
-    dataset.ImagePositionPatient = place(index)
-    dataset.ImageOrientationPatient = [float(value) for value in AXES.ravel()]
-    dataset.PixelSpacing, dataset.SliceThickness = [SPACING[1], SPACING[0]], SPACING[2]
-    for name, value in more.items():
-        setattr(dataset, name, value)
-    return save(dataset, path, pixels)
+    where = {"ImagePositionPatient": place(index), "ImageOrientationPatient": AXES.ravel().tolist()}
+    size = {"PixelSpacing": [SPACING[1], SPACING[0]], "SliceThickness": SPACING[2]}
+    return save(
+        header(sop_class, modality, **{"InstanceNumber": int(index) + 1, **where, **size, **more}), path, pixels
+    )
 
 
 def write_series(folder: Path, voxels: np.ndarray, names: Sequence[str] = (), **more: Any) -> Path:
@@ -91,7 +89,7 @@ def write_multiframe(
     """An enhanced CT with a frame for each of `indices`; frames (F, J, I) are stored as they are."""
     dataset = header(ENHANCED_CT, "CT", NumberOfFrames=len(frames), ImageType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"])
     measures = item(PixelSpacing=[SPACING[1], SPACING[0]], SliceThickness=SPACING[2])
-    orientation = item(ImageOrientationPatient=[float(value) for value in AXES.ravel()])
+    orientation = item(ImageOrientationPatient=AXES.ravel().tolist())
     dataset.SharedFunctionalGroupsSequence = [
         item(PixelMeasuresSequence=[measures], PlaneOrientationSequence=[orientation])
     ]

@@ -22,6 +22,7 @@ NOBODY = 65534
 SIDE = 24
 PAIRS = ("pair.nhdr", "pair.mhd", "pair.hdr")
 """Headers whose voxels lie in a file beside them."""
+PICTURES = ("a.png", "a.tif", "a.jpg", "a.bmp")
 HDF5 = ("a.h5", "a.mnc")
 OTHERS = ("a.vtk", "a.gipl", "a.mrc", *HDF5)
 """What is left to SimpleITK as a whole."""
@@ -38,10 +39,9 @@ def originals(folder: Path) -> dict[str, Path]:
     voxels = np.random.default_rng(0).integers(-900, 900, (6, SIDE, SIDE), dtype=np.int16)
     image = SimpleITK.GetImageFromArray(voxels)
     image.SetSpacing((1.5, 1.5, 4.0))
-    found = {}
-    for name in ("a.nrrd", "a.nii", "a.nii.gz", "a.mha", "raw.mha", "raw.nrrd"):
+    names = ["a.nrrd", "a.nii", "a.nii.gz", "a.mha", "raw.mha", "raw.nrrd"]
+    for name in names:
         SimpleITK.WriteImage(image, str(folder / name), not name.startswith("raw"))
-        found[name] = folder / name
     nibabel.save(nibabel.Nifti2Image(voxels.T, np.diag([1.5, 1.5, 4, 1])), folder / "two.nii")
     nibabel.save(nibabel.MGHImage(voxels.T, np.diag([1.5, 1.5, 4, 1])), folder / "a.mgz")
     dicom_files.write_slice(folder / "slice.dcm", voxels[0], 0)
@@ -52,13 +52,13 @@ def originals(folder: Path) -> dict[str, Path]:
     drawn = Segmentation(layers, volume.geometry, (Segment("a", "a", (1, 0, 0), 1),))
     write_segmentation(drawn, folder / "a.seg.nrrd")
     write_segmentation(drawn, folder / "seg.dcm", volume.source)
-    names = ["two.nii", "a.mgz", "slice.dcm", "frames.dcm", "a.seg.nrrd", "seg.dcm", *compressed(folder)]
+    names += ["two.nii", "a.mgz", "slice.dcm", "frames.dcm", "a.seg.nrrd", "seg.dcm", *compressed(folder)]
     for name in ("pair.nhdr", "pair.mhd", "pair.hdr", "pair.img", *OTHERS):
         SimpleITK.WriteImage(image, str(folder / name), False)
-    SimpleITK.WriteImage(drawn_as_picture(voxels), str(folder / "a.png"))
-    for name in ("a.tif", "a.jpg", "a.bmp"):
-        SimpleITK.WriteImage(drawn_as_picture(voxels), str(folder / name))
-    return found | {name: folder / name for name in (*names, *PAIRS, *OTHERS, "a.png", "a.tif", "a.jpg", "a.bmp")}
+    picture = SimpleITK.GetImageFromArray(((voxels[0] + 900) // 8).astype(np.uint8))
+    for name in PICTURES:
+        SimpleITK.WriteImage(picture, str(folder / name))
+    return {name: folder / name for name in (*names, *PAIRS, *OTHERS, *PICTURES)}
 
 
 def compressed(folder: Path) -> list[str]:
@@ -79,11 +79,6 @@ def compressed(folder: Path) -> list[str]:
             dataset.compress(uid)
         dataset.save_as(folder / name)
     return list(syntaxes)
-
-
-def drawn_as_picture(voxels: np.ndarray) -> SimpleITK.Image:
-    """A slice in shades of grey."""
-    return SimpleITK.GetImageFromArray(((voxels[0] + 900) // 8).astype(np.uint8))
 
 
 def mutated(content: bytes, seed: int) -> bytes:

@@ -16,7 +16,7 @@ from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.phantom import ct_phantom
 from FewShotSAMLib.core.plausibility import check_is_paint, check_two_files, odd_paint
 from FewShotSAMLib.core.segmentation import Segment, Segmentation, place_on, write_segmentation
-from FewShotSAMLib.core.volume import Volume, read_volume
+from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.core.window_fit import Look, fitted
 
 GRID = Geometry((40, 36, 20), (1.0, 1.0, 3.0))
@@ -208,10 +208,3 @@ def test_normalisations_keep_their_reason() -> None:
     assert Normalisation.from_json(chosen.to_json()).why == "asked for"
     older = {"kind": "window", "low": 0, "high": 1}
     assert Normalisation.from_json(older) == chosen
-
-
-def test_read_again(tmp_path: Path, ball: np.ndarray) -> None:
-    """The reason and the modality live in memory only: a volume that is written and read looks the same."""
-    ct = body(ball, 120, 40)
-    write_image(ct.voxels, GRID, tmp_path / "a.nrrd")
-    assert is_ct(read_volume(tmp_path / "a.nrrd"))[0]

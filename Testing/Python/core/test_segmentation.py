@@ -55,33 +55,6 @@ def test_large_label_values_take_16_bits(save: Callable, labels: np.ndarray) -> 
     assert segmentation.layers.dtype == np.uint16 and segmentation.segments[0].label_value == 65535
 
 
-def test_labels_that_are_none_are_refused(save: Callable, labels: np.ndarray, ramp: np.ndarray, tmp_path: Path) -> None:
-    vectors = np.zeros((3, 4, 5, 2), np.uint8)
-    cases = {
-        "no painted voxel": save(labels * 0, "empty.nrrd"),
-        "-100 to": save(ramp, "image.nrrd"),
-        "to 65536": save(labels.astype(np.int32) + 65336, "large.nrrd"),
-        "whole numbers": save(labels / 7, "probability.nrrd"),
-        "is a folder": tmp_path,
-        "2 values per voxel": save(vectors, "vectors.nrrd", isVector=True),
-    }
-    nan = labels.astype(np.float32)
-    nan[0, 0, 0] = np.nan
-    cases["no whole"] = save(nan, "nan.nrrd")
-    for message, path in cases.items():
-        with pytest.raises(BadInputError, match=message):
-            read_segmentation(path)
-
-
-@pytest.mark.parametrize("suffix", [".nrrd", ".nii", ".nii.gz", ".mha"])
-def test_label_map_round_trip(tmp_path: Path, labels: np.ndarray, geometry: Geometry, suffix: str) -> None:
-    segments = (Segment("a", "A", (1, 0, 0), 3), Segment("b", "B", (0, 1, 0), 200))
-    path = tmp_path / f"Niere ä{suffix}"
-    assert write_segmentation(Segmentation(labels[np.newaxis], geometry, segments), path) == []
-    assert np.array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))), labels)
-    assert read_segmentation(path).geometry.is_same_as(geometry)
-
-
 def test_colliding_values_and_overlaps_in_a_label_map(tmp_path: Path, labels: np.ndarray) -> None:
     layers = np.stack([np.where(labels == 3, 3, 0), np.where(labels == 200, 3, 0)]).astype(np.uint8)
     layers[1, 1, 2, 3] = 3

@@ -93,6 +93,7 @@ OTHERS: dict[str, tuple[Callable[[Path], Made], str]] = {
     "two slabs, far apart": (
         lambda d: (_gap(d / "s", [0, 1, 2, 40, 41])[0], VOXELS[:3]), "lie up to 95 mm apart; used the largest, 3 of 5"),
     "a slice that is missing": (lambda d: _gap(d / "s", [0, 1, 2, 4]), "not evenly spaced"),
+    "two slices that are missing": (lambda d: _gap(d / "s", [0, 2, 3, 5]), "from their place"),
     "every second slice": (lambda d: _gap(d / "s", [0, 2, 4]), ""),
     "a tilted gantry": (lambda d: _tilted(d / "s", 0.7), "tilted"),
 }  # fmt: skip
@@ -183,6 +184,7 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda d: two(d / "m.dcm", content(), NumberOfFrames=4)[0].parent, "4 frames, but 10 descriptions"),
     "nothing that tells images apart": (lambda d: two(d / "m.dcm", content())[0].parent, "same position"),
     "a film": (lambda d: _film(d), "compression is MPEG-4"),
+    "pictures": (lambda d: (_text(d / "0.tif"), _text(d / "1.tif"), _text(d / "2.tif"))[0], r"3 \.tif.*ImageStacks"),
     "an empty folder": (lambda d: (d.mkdir(), d)[1], "empty"),
 }  # fmt: skip
 
@@ -201,7 +203,7 @@ def _packed(folder: Path) -> Path:
 
 
 def _text(path: Path) -> Path:
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("{}")
     return path.parents[1] if path.name == ".zarray" else path.parent
 
