@@ -19,8 +19,8 @@ from FewShotSAMLib.core.file_kind import (
     file_kind,
     has_no_spacing,
     head_of,
+    itk_reader,
 )
-from FewShotSAMLib.core.file_kind import itk_reader as itk_reader_of
 from FewShotSAMLib.core.files import atomic_path, cannot_write, check_writable, compound_suffix, plain_name
 from FewShotSAMLib.core.geometry import SLIGHT, Geometry
 from FewShotSAMLib.core.integrity import check_meta_image, check_nrrd, check_written, finished_list
@@ -55,7 +55,7 @@ def read_image(path: Path) -> StoredImage:
         return read_mgh(path)
     warnings = check_nrrd(path) if kind == NRRD else check_meta_image(path) if kind == META_IMAGE else []
     whole = finished_list(path) if kind == META_IMAGE else b""
-    image = _read_list(whole) if whole else _read_with_itk(path, itk_reader_of(path, kind))
+    image = _read_list(whole) if whole else _read_with_itk(path, itk_reader(path, kind))
     if has_no_spacing(path):
         _check_pages(path, image)
         warnings = [no_spacing_warning(path, geometry_of(image).spacing)]

@@ -24,6 +24,16 @@ def rotation(x: float, y: float, z: float) -> np.ndarray:
     return matrix
 
 
+def itk_image(array: np.ndarray, geometry: Geometry | None = None, **options: bool) -> SimpleITK.Image:
+    """An array (K, J, I) on a grid, made by SimpleITK alone."""
+    image = SimpleITK.GetImageFromArray(array, **options)
+    if geometry is not None:
+        image.SetSpacing(geometry.spacing)
+        image.SetOrigin(geometry.origin)
+        image.SetDirection(geometry.direction)
+    return image
+
+
 def check_refused(path: Path, word: str) -> str:
     """The volume is bad input, told in one line with this word; returns that line."""
     with pytest.raises(BadInputError, match=word) as caught:
@@ -55,12 +65,7 @@ def save(tmp_path: Path) -> Callable[..., Path]:
     """Writes an array (K, J, I) as an image file with SimpleITK alone."""
 
     def write(array: np.ndarray, name: str = "image.nrrd", geometry: Geometry | None = None, **options: bool) -> Path:
-        image = SimpleITK.GetImageFromArray(array, **options)
-        if geometry is not None:
-            image.SetSpacing(geometry.spacing)
-            image.SetOrigin(geometry.origin)
-            image.SetDirection(geometry.direction)
-        SimpleITK.WriteImage(image, str(tmp_path / name))
+        SimpleITK.WriteImage(itk_image(array, geometry, **options), tmp_path / name)
         return tmp_path / name
 
     return write

@@ -7,7 +7,7 @@ import nrrd
 import numpy as np
 import pytest
 import SimpleITK
-from core.conftest import rotation
+from core.conftest import itk_image, rotation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,12 +66,9 @@ def write(voxels: np.ndarray, grid: Geometry, path: Path, writer: str) -> None:
     """A file made without our own writers."""
     if writer == "nibabel":
         affine = np.diag([-1, -1, 1, 1]) @ grid.index_to_physical()
-        image = nibabel.Nifti1Image(voxels.T, affine)
-        nibabel.save(image, path)
-        return
-    image = SimpleITK.GetImageFromArray(voxels)
-    image.SetSpacing(grid.spacing), image.SetOrigin(grid.origin), image.SetDirection(grid.direction)
-    SimpleITK.WriteImage(image, str(path))
+        nibabel.save(nibabel.Nifti1Image(voxels.T, affine), path)
+    else:
+        SimpleITK.WriteImage(itk_image(voxels, grid), path)
 
 
 @settings(max_examples=40, deadline=None)

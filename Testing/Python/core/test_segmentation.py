@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
+from core.conftest import itk_image
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.geometry import Geometry
@@ -76,9 +77,8 @@ def test_outputs_that_cannot_be_written(tmp_path: Path, labels: np.ndarray) -> N
 
 def test_a_smaller_turned_segmentation_is_placed_exactly(labels: np.ndarray, geometry: Geometry) -> None:
     """Crop, flip and permute with SimpleITK, which knows where the voxels lie; then place it back."""
-    image = SimpleITK.GetImageFromArray(labels)
-    image.SetSpacing(geometry.spacing), image.SetOrigin(geometry.origin), image.SetDirection(geometry.direction)
-    part = SimpleITK.Flip(SimpleITK.PermuteAxes(image[1:8, 1:7, 1:4], [2, 0, 1]), [True, False, True])
+    cropped = itk_image(labels, geometry)[1:8, 1:7, 1:4]
+    part = SimpleITK.Flip(SimpleITK.PermuteAxes(cropped, [2, 0, 1]), [True, False, True])
     size, spacing, origin = part.GetSize(), part.GetSpacing(), part.GetOrigin()
     small = Segmentation(
         SimpleITK.GetArrayFromImage(part)[np.newaxis],

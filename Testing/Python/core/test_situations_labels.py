@@ -10,6 +10,7 @@ import nrrd
 import numpy as np
 import pytest
 import SimpleITK
+from core.conftest import itk_image
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.geometry import Geometry
@@ -22,14 +23,14 @@ LABELS = np.zeros(GRID.shape, np.uint8)
 LABELS[2, 2:5, 3:6], LABELS[4, 1:3, 6:9] = 1, 7
 
 
-def image(path: Path, labels: np.ndarray, geometry: Geometry = GRID, scale: float = 1.0) -> Path:
+def image(path: Path, labels: np.ndarray, geometry: Geometry | None = GRID, **options: bool) -> Path:
     """A label map that SimpleITK writes."""
-    written = SimpleITK.GetImageFromArray(labels)
-    written.SetSpacing([length * scale for length in geometry.spacing])
-    written.SetOrigin(geometry.origin)
-    written.SetDirection(geometry.direction)
-    SimpleITK.WriteImage(written, str(path))
+    SimpleITK.WriteImage(itk_image(labels, geometry, **options), path)
     return path
+
+
+def _scaled(by: float) -> Geometry:
+    return replace(GRID, spacing=tuple(length * by for length in GRID.spacing))
 
 
 def seg_nrrd(path: Path, array: np.ndarray, fields: dict[str, str], origin: tuple[float, ...] = GRID.origin) -> Path:
@@ -80,7 +81,7 @@ READ: dict[str, Callable[[Path], Path]] = {
     "a folder with hidden files": lambda d: (image(d / "a.nrrd", LABELS), _text(d / ".DS_Store", "x"), d)[2],
     "a segmentation without its suffix": lambda d: seg_nrrd(d / "a.nrrd", IJK, TWO),
     "a segmentation in 16 bits": lambda d: seg_nrrd(d / "a.seg.nrrd", IJK.astype(np.uint16), TWO),
-    "a voxel size that is rounded": lambda d: image(d / "a.nrrd", LABELS, scale=1 + 1e-5),
+    "a voxel size that is rounded": lambda d: image(d / "a.nrrd", LABELS, _scaled(1 + 1e-5)),
     **{
         f"axes {axes}, backwards {flips}": lambda d, axes=axes, flips=flips: _turned(d / "a.nrrd", axes, flips)
         for axes, flips in zip(ORDERS, [(0,), (1,), (2,), (0, 1), (0, 2), (0, 1, 2)], strict=True)
@@ -99,6 +100,11 @@ READ: dict[str, Callable[[Path], Path]] = {
     "a link in another folder": lambda d: _link(d / "sub" / "b.nrrd", image(d / "a.nrrd", LABELS)),
     "read-only": lambda d: _mode(image(d / "a.nrrd", LABELS), 0o444),
 }
+
+
+def _text(path: Path, content: str) -> Path:
+    path.write_text(content)
+    return path
 
 
 def _link(path: Path, target: Path) -> Path:
@@ -125,29 +131,23 @@ def _shifted(voxels: float) -> Geometry:
     return replace(GRID, origin=(GRID.origin[0] + voxels * GRID.spacing[0], *GRID.origin[1:]))
 
 
-def _layers(*layers: np.ndarray) -> np.ndarray:
-    return np.stack([layer.T for layer in layers])
-
-
 TOLD: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "off by a tenth of a voxel": (
-        lambda d: image(d / "a.nrrd", LABELS, _shifted(0.1)),
-        "off the volume's by up to 0.1",
-    ),
+    "off by a tenth of a voxel": (lambda d: image(d / "a.nrrd", LABELS, _shifted(0.1)), "volume's by up to 0.1"),
     "partly outside": (lambda d: image(d / "a.nrrd", LABELS, _shifted(3.0)), "lie outside"),
     "a value of no segment": (lambda d: seg_nrrd(d / "a.seg.nrrd", IJK, ONE), "belong to no segment"),
 }
 NOT: dict[str, tuple[Callable[[Path], Path], str]] = {
     "off by a third of a voxel": (lambda d: image(d / "a.nrrd", LABELS, _shifted(0.34)), "another grid"),
-    "another voxel size": (lambda d: image(d / "a.nrrd", LABELS, scale=1.2), "another grid"),
-    "half the voxel size": (lambda d: image(d / "a.nrrd", np.repeat(LABELS, 2, 2), scale=0.5), "another grid"),
+    "another voxel size": (lambda d: image(d / "a.nrrd", LABELS, _scaled(1.2)), "another grid"),
+    "half the voxel size": (lambda d: image(d / "a.nrrd", np.repeat(LABELS, 2, 2), _scaled(0.5)), "another grid"),
     "far away": (lambda d: image(d / "a.nrrd", LABELS, _shifted(500.0)), "outside the volume"),
     "nothing painted": (lambda d: image(d / "a.nrrd", LABELS * 0), "no painted voxel"),
     "a segmentation with nothing painted": (lambda d: seg_nrrd(d / "a.seg.nrrd", IJK * 0, TWO), "no painted voxel"),
     "labels below 0": (lambda d: image(d / "a.nrrd", -LABELS.astype(np.int16)), "-7"),
     "labels beyond 65535": (lambda d: image(d / "a.nrrd", LABELS.astype(np.int32) * 10_000), "70000"),
     "probabilities": (lambda d: image(d / "a.nrrd", LABELS * np.float32(0.1)), "whole numbers"),
-    "colours": (lambda d: _colours(d / "a.nrrd"), "values per voxel and no segments"),
+    "colours": (
+        lambda d: image(d / "a.nrrd", np.stack([LABELS] * 3, -1), isVector=True), "values per voxel and no segments"),
     "a segment of a layer that is not there": (
         lambda d: seg_nrrd(d / "a.seg.nrrd", IJK, ONE | {"Segment0_Layer": "3"}), "layer|damaged"),
     "a label that is no number": (
@@ -156,7 +156,7 @@ NOT: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a link to nothing": (lambda d: _link(d / "a.nrrd", d / "gone.nrrd"), "does not exist"),
     "a folder of several files": (
         lambda d: (image(d / "a.nrrd", LABELS), image(d / "b.nrrd", LABELS), d)[2], "is a folder"),
-    "a JPEG picture": (lambda d: _jpeg(d / "a.jpg"), "does not keep labels"),
+    "a JPEG picture": (lambda d: image(d / "a.jpg", LABELS[0] * 9, None), "does not keep labels"),
     "two segments of one label value": (
         lambda d: seg_nrrd(d / "a.seg.nrrd", IJK, TWO | {"Segment1_LabelValue": "1"}),
         "and another one have the label value"),
@@ -167,21 +167,6 @@ NOT: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a table": (lambda d: _text(d / "a.csv", "i,j,k,label\n1,2,3,1\n"), "cannot be read"),
     "a surface": (lambda d: _text(d / "a.stl", "solid liver\nendsolid"), "surface"),
 }  # fmt: skip
-
-
-def _text(path: Path, content: str) -> Path:
-    path.write_text(content)
-    return path
-
-
-def _jpeg(path: Path) -> Path:
-    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(LABELS[0] * 9), str(path))
-    return path
-
-
-def _colours(path: Path) -> Path:
-    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.stack([LABELS] * 3, -1), isVector=True), str(path))
-    return path
 
 
 @pytest.mark.parametrize("name", TOLD)
@@ -208,8 +193,7 @@ def test_a_file_without_permission(tmp_path: Path) -> None:
 
 
 def test_segments_that_overlap(tmp_path: Path) -> None:
-    whole = (LABELS > 0).astype(np.uint8)
-    path = seg_nrrd(tmp_path / "a.seg.nrrd", _layers((LABELS == 1).astype(np.uint8), whole), OVER)
+    path = seg_nrrd(tmp_path / "a.seg.nrrd", np.stack([IJK == 1, IJK > 0]).astype(np.uint8), OVER)
     segmentation = read_segmentation(path)
     assert [segment.name for segment in segmentation.segments] == ["liver", "all"]
     assert [int(segmentation.mask(segment).sum()) for segment in segmentation.segments] == [9, 15]
