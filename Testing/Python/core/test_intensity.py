@@ -37,9 +37,7 @@ def test_real_volumes_are_told_apart(shared_data: Path) -> None:
 
 def test_percentiles_ignore_padding_and_outliers(mr: Volume) -> None:
     window = parse_normalisation("auto", mr).resolve(mr)
-    assert window.low == pytest.approx(500 - 2.576 * 100, abs=15) and window.high == pytest.approx(
-        500 + 2.576 * 100, abs=15
-    )
+    assert (window.low, window.high) == pytest.approx((500 - 2.576 * 100, 500 + 2.576 * 100), abs=15)
 
 
 def test_nearly_constant_foreground_takes_the_whole_range() -> None:
@@ -86,8 +84,11 @@ def test_unknown_normalisations(text: str, mr: Volume) -> None:
 
 
 def test_json(mr: Volume) -> None:
-    for normalisation in (parse_normalisation("auto", mr), Normalisation("rgb")):
-        assert Normalisation.from_json(json.loads(json.dumps(normalisation.to_json()))) == normalisation
+    for normalisation in (parse_normalisation("auto", mr), Normalisation("rgb", why="asked for")):
+        again = Normalisation.from_json(json.loads(json.dumps(normalisation.to_json())))
+        assert again == normalisation and again.why == normalisation.why != ""
+    older = {"kind": "window", "low": 0, "high": 1}
+    assert Normalisation.from_json(older) == Normalisation("window", 0, 1, "asked for")
     with pytest.raises(BadInputError):
         Normalisation.from_json({"kind": "window", "low": "x", "high": 1})
 

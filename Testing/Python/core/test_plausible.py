@@ -11,7 +11,7 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.facts import facts_lines, file_facts
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.image_io import write_image
-from FewShotSAMLib.core.intensity import Normalisation, is_ct, parse_normalisation, preset
+from FewShotSAMLib.core.intensity import is_ct, parse_normalisation, preset
 from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.phantom import ct_phantom
 from FewShotSAMLib.core.plausibility import check_is_paint, check_two_files, odd_paint
@@ -201,10 +201,3 @@ def test_facts_of_files(tmp_path: Path) -> None:
     (tmp_path / "export").mkdir()
     (tmp_path / "a.seg.nrrd").rename(tmp_path / "export" / "a.seg.nrrd")
     assert file_facts(tmp_path / "export")["kind"] == "segmentation"
-
-
-def test_normalisations_keep_their_reason() -> None:
-    chosen = Normalisation("window", 0, 1, "asked for")
-    assert Normalisation.from_json(chosen.to_json()).why == "asked for"
-    older = {"kind": "window", "low": 0, "high": 1}
-    assert Normalisation.from_json(older) == chosen

@@ -40,10 +40,8 @@ def test_label_maps_of_any_type(
     save: Callable, labels: np.ndarray, geometry: Geometry, dtype: type, suffix: str
 ) -> None:
     segmentation = read_segmentation(save(labels.astype(dtype), f"labels.{suffix}", geometry))
-    assert [(s.name, s.label_value, s.layer) for s in segmentation.segments] == [
-        ("Segment 3", 3, 0),
-        ("Segment 200", 200, 0),
-    ]
+    expected = [("Segment 3", 3, 0), ("Segment 200", 200, 0)]
+    assert [(s.name, s.label_value, s.layer) for s in segmentation.segments] == expected
     assert segmentation.layers.dtype == np.uint8 and segmentation.layers.shape == (1, 5, 7, 9)
     for segment in segmentation.segments:
         assert np.array_equal(segmentation.mask(segment), labels == segment.label_value)
