@@ -31,16 +31,7 @@ class qSlicerApplication(QtWidgets.QApplication):
 
     slicerHome = _ofValues("slicerHome")
     slicerUserSettingsFilePath = _ofValues("slicerUserSettingsFilePath")
-    majorVersion = Property(int, lambda self: 5)
-    minorVersion = Property(int, lambda self: 10)
-
-    def _temporaryPath(self) -> str:
-        return str(values["temporaryPath"])
-
-    def setTemporaryPath(self, path: str) -> None:  # a plain method of C++: not there for Python
-        values["temporaryPath"] = path
-
-    temporaryPath = Property(str, _temporaryPath, setTemporaryPath)
+    temporaryPath = _ofValues("temporaryPath")
 
     def testingEnabled(self) -> bool:
         return bool(values["testingEnabled"])
@@ -59,18 +50,6 @@ class qSlicerApplication(QtWidgets.QApplication):
 
     def mrmlScene(self) -> Any:
         return slicer.mrmlScene
-
-    def userSettings(self) -> Any:
-        return QtCore.QSettings()
-
-    def setRenderPaused(self, paused: bool) -> None:
-        """Nothing is drawn anyway."""
-
-    def pauseRender(self) -> None:
-        """Nothing is drawn anyway."""
-
-    def resumeRender(self) -> None:
-        """Nothing is drawn anyway."""
 
 
 def start(settingsFolder: Path) -> None:
@@ -109,13 +88,6 @@ def _makeScene() -> None:
     parts["segmentations"] = slicer.vtkSlicerSegmentationsModuleLogic()  # registers its nodes
     parts["segmentations"].SetMRMLApplicationLogic(parts["logic"])
     parts["segmentations"].SetMRMLScene(scene)
-
-
-def loadModule(path: Path) -> Any:
-    """See `scripted.loadModule`."""
-    from harness import scripted
-
-    return scripted.loadModule(path)
 
 
 def processEvents() -> None:

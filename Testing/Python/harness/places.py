@@ -52,6 +52,7 @@ def matrix_of(matrices: list[np.ndarray]) -> np.ndarray:
 def bend(volume: slicer.vtkMRMLVolumeNode, vectors: np.ndarray) -> slicer.vtkMRMLTransformNode:
     """Put a volume under a grid transform, as Slicer's DICOM reader does for gantry tilt and irregular spacing.
 
+    See DICOMScalarVolumePlugin.py: the volume keeps a regular grid, and the transform takes it to where its slices lie.
     vectors: (K, 3) mm RAS by which each slice is moved; four corners of each slice carry them, in the volume's axes.
     """
     columns, rows, slices = volume.GetImageData().GetDimensions()

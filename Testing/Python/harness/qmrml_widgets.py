@@ -9,10 +9,8 @@ import vtk
 from harness.binding import Property, QtCore, QtGui, QtWidgets, Signal, Slot, isDeleted
 from harness.pythonqt import nativeClasses, proxyClass, standIn
 
-_following: list[tuple[Any, int]] = []  # (object, observer's tag) of the widgets of all panels
-
-
 Followed = tuple[Any, int]
+_following: list[Followed] = []  # (object, observer's tag) of the widgets of all panels
 
 
 def follow(widget: Any, watched: Any, event: int, call: Callable[..., None], priority: float = 0.0) -> Followed:
@@ -120,19 +118,14 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
     """
 
     currentNodeIDChanged = Signal(str)
-    _changed, _present, _activated, _added = Signal(object), Signal(bool), Signal(object), Signal(object)
-    overloads = {  # noqa: RUF012 - read only
-        "currentNodeChanged(vtkMRMLNode*)": "_changed",
-        "currentNodeChanged(bool)": "_present",
-        "nodeActivated(vtkMRMLNode*)": "_activated",
-        "nodeAdded(vtkMRMLNode*)": "_added",
-    }
+    _changed = Signal(object)
+    overloads = {"currentNodeChanged(vtkMRMLNode*)": "_changed"}  # noqa: RUF012 - read only
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._classes: dict[str, list[str]] = {"nodeTypes": [], "hideChildNodeTypes": []}
         self._flags = {"noneEnabled": False, "addEnabled": True, "removeEnabled": True, "renameEnabled": False}
-        self._flags.update(editEnabled=False, showHidden=False, showChildNodeTypes=True)
+        self._flags.update(showHidden=False, showChildNodeTypes=True)
         self._switching = False
         self._followed: dict[str, Followed] = {}
         self._filter = nativeClasses["qMRMLSortFilterProxyModel"](self)
@@ -145,7 +138,6 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
         layout.addWidget(self._box)
         self.setFocusProxy(self._box)
         self._box.currentTextChanged.connect(self._onRow)
-        self._box.activated.connect(self._onActivated)
         self.setEnabled(False)
 
     def setMRMLScene(self, scene: Any) -> None:
@@ -195,7 +187,6 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
         if self._scene.IsImporting() or not self._accepts(node):
             return
         self._insert(self._flags["noneEnabled"] + self._accepted().index(node), node)
-        self._added.emit(node)
 
     def _onRemoved(self, node: Any) -> None:
         self._letGo(node)
@@ -228,7 +219,7 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
             self._insert(row, node)
 
     def _actions(self) -> list[str]:
-        words = {"rename": "Rename", "edit": "Edit", "add": "Create new", "remove": "Delete"}
+        words = {"rename": "Rename", "add": "Create new", "remove": "Delete"}
         actions = [word for name, word in words.items() if self._flags[f"{name}Enabled"]]
         return ["separator", *actions] if actions else []
 
@@ -269,13 +260,7 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
                 self._choose(self._idOf(last))
             return
         self._changed.emit(node)
-        self._present.emit(node is not None)
         self.currentNodeIDChanged.emit(node.GetID() if node is not None else "")
-
-    def _onActivated(self, row: int) -> None:
-        node = self.currentNode()
-        if node is not None or (self._flags["noneEnabled"] and row == 0):
-            self._activated.emit(node)
 
     def currentNode(self) -> Any:
         nodeId = self._idOf(self._box.currentIndex())
@@ -313,15 +298,12 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
     addEnabled = Property(bool, *_flag("addEnabled"))
     removeEnabled = Property(bool, *_flag("removeEnabled"))
     renameEnabled = Property(bool, *_flag("renameEnabled"))
-    editEnabled = Property(bool, *_flag("editEnabled"))
     showHidden = Property(bool, *_flag("showHidden"))
     showChildNodeTypes = Property(bool, *_flag("showChildNodeTypes"))
     setNoneEnabled = _flag("noneEnabled")[1]
     setAddEnabled = _flag("addEnabled")[1]
     setRemoveEnabled = _flag("removeEnabled")[1]
     setRenameEnabled = _flag("renameEnabled")[1]
-    setEditEnabled = _flag("editEnabled")[1]
-    setShowHidden = _flag("showHidden")[1]
     setShowChildNodeTypes = _flag("showChildNodeTypes")[1]
 
 

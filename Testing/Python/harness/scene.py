@@ -20,39 +20,6 @@ RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 LABELMAP = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
 
 
-class VtkMessages:
-    """Collects what VTK and Slicer's C++ code warn of, as (kind, text)."""
-
-    def __init__(self) -> None:
-        self.found: list[tuple[str, str]] = []
-        self.window = vtk.vtkOutputWindow()
-        self.window.SetDisplayModeToNever()
-        for kind in ("ErrorEvent", "WarningEvent"):
-            self.window.AddObserver(kind, self._observer(kind))
-
-    def _observer(self, kind: str) -> Any:
-        def observe(_caller: vtk.vtkObject, _event: str, text: str) -> None:
-            self.found.append((kind, text))
-
-        observe.CallDataType = vtk.VTK_STRING  # type: ignore[attr-defined]
-        return observe
-
-
-@contextmanager
-def watched() -> Iterator[VtkMessages]:
-    """Collect VTK's messages while the block runs; they are not printed."""
-    before = vtk.vtkOutputWindow.GetInstance()
-    verbosity = vtk.vtkLogger.GetCurrentVerbosityCutoff()
-    messages = VtkMessages()
-    vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)
-    vtk.vtkOutputWindow.SetInstance(messages.window)
-    try:
-        yield messages
-    finally:
-        vtk.vtkOutputWindow.SetInstance(before)
-        vtk.vtkLogger.SetStderrVerbosity(verbosity)
-
-
 def new_scene() -> slicer.vtkMRMLScene:
     """A scene that knows the nodes of Slicer's modules; the logics live as long as it does."""
     scene = slicer.vtkMRMLScene()
@@ -67,15 +34,31 @@ def new_scene() -> slicer.vtkMRMLScene:
 
 @contextmanager
 def watched_scene() -> Iterator[slicer.vtkMRMLScene]:
-    """An empty scene for a block, after which nothing may be found that VTK or Slicer warned of."""
-    with watched() as messages:
+    """An empty scene for a block. VTK and Slicer print no warning or error in it, and none may be found at its end."""
+    found: list[tuple[str, str]] = []
+
+    def observe(_caller: vtk.vtkObject, event: str, text: str) -> None:
+        found.append((event, text))
+
+    observe.CallDataType = vtk.VTK_STRING  # type: ignore[attr-defined]
+    before, verbosity = vtk.vtkOutputWindow.GetInstance(), vtk.vtkLogger.GetCurrentVerbosityCutoff()
+    window = vtk.vtkOutputWindow()
+    window.SetDisplayModeToNever()
+    for kind in ("ErrorEvent", "WarningEvent"):
+        window.AddObserver(kind, observe)
+    vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)
+    vtk.vtkOutputWindow.SetInstance(window)
+    try:
         made = new_scene()
         yield made
         # What the application's plug-ins do as nodes go; else a later node at the same address finds their items.
         if (hierarchy := made.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")) is not None:
             hierarchy.RemoveAllItems()
         made.Clear(True)
-    assert messages.found == []
+    finally:
+        vtk.vtkOutputWindow.SetInstance(before)
+        vtk.vtkLogger.SetStderrVerbosity(verbosity)
+    assert found == []
 
 
 def add_volume(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import slicer
 import slicer.util
-from harness import application, problems
+from harness import application, problems, scripted
 from harness.scene import add_segmentation, add_volume, paint, voxels
 
 from FewShotSAMLib.core.errors import FewShotSAMError
@@ -29,7 +29,7 @@ class Case:
     """A volume with a painted segmentation, and the module's file as Slicer loads it."""
 
     def __init__(self) -> None:
-        self.module = application.loadModule(REPOSITORY / "FewShotSAM" / "FewShotSAM.py")
+        self.module = scripted.loadModule(REPOSITORY / "FewShotSAM" / "FewShotSAM.py")
         axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in GEOMETRY.shape), indexing="ij")
         truth = axes[0] ** 2 + axes[1] ** 2 * 3 + axes[2] ** 2 * 3 < 0.8
         self.volume = add_volume(slicer.mrmlScene, (truth * 200).astype(np.int16), GEOMETRY)
