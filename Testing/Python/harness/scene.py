@@ -129,6 +129,13 @@ def paint(
     assert logic.SetBinaryLabelmapToSegment(image, node, name, logic.MODE_MERGE_MASK, image.GetExtent(), False, others)
 
 
+def only(array: np.ndarray, axis: int, indices: Sequence[int]) -> np.ndarray:
+    """A copy of an array (K, J, I) on these slices, 0 on the others."""
+    found = np.zeros_like(array)
+    np.moveaxis(found, axis, 0)[list(indices)] = np.moveaxis(array, axis, 0)[list(indices)]
+    return found
+
+
 def voxels(node: slicer.vtkMRMLSegmentationNode, name: str, geometry: Geometry) -> np.ndarray:
     """(K, J, I) bool: a segment on a grid, by Slicer's own resampling."""
     found = slicer.vtkOrientedImageData()

@@ -99,7 +99,7 @@ def test_names_colours_and_opacity(scene: slicer.vtkMRMLScene) -> None:
     assert {display.GetOpacity2DFill(), display.GetOpacity2DOutline(), display.GetOpacity3D()} == {0.25}
 
 
-def test_the_surface_stays_until_it_is_made_anew(scene: slicer.vtkMRMLScene) -> None:
+def test_the_surface_stays_until_it_is_made_again(scene: slicer.vtkMRMLScene) -> None:
     _, _, _, preview = opened(scene)
 
     def points() -> int:

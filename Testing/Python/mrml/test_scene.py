@@ -8,7 +8,7 @@ import pytest
 import SimpleITK
 import slicer
 import vtk
-from harness.scene import RAS, add_segmentation, add_volume, labelmap, new_scene, paint, store, voxels, vtk_matrix
+from harness.scene import RAS, add_segmentation, add_volume, labelmap, new_scene, only, paint, store, voxels, vtk_matrix
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.geometry import Geometry
@@ -260,8 +260,7 @@ def test_a_real_volume(scene: slicer.vtkMRMLScene, shared_data: Path, tmp_path: 
     mask = truth.mask(truth.segments[0])
     slices = np.flatnonzero(mask.any(axis=(1, 2)))
     painted = [int(slices[len(slices) * n // 4]) for n in (1, 2, 3)]
-    sparse = np.zeros_like(mask)
-    sparse[painted] = mask[painted]
+    sparse = only(mask, 0, painted)
     segmentation = scene.GetNodeByID(target.segmentation)
     paint(segmentation, segment.id, sparse, image.geometry)
     begin = time.perf_counter()

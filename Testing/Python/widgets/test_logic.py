@@ -12,7 +12,7 @@ import pytest
 import slicer
 import slicer.util
 from harness import application, problems, scripted
-from harness.scene import add_segmentation, add_volume, paint, voxels
+from harness.scene import add_segmentation, add_volume, only, paint, voxels
 
 from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.core.geometry import Geometry
@@ -34,9 +34,7 @@ class Case:
         truth = axes[0] ** 2 + axes[1] ** 2 * 3 + axes[2] ** 2 * 3 < 0.8
         self.volume = add_volume(slicer.mrmlScene, (truth * 200).astype(np.int16), GEOMETRY)
         self.segmentation = add_segmentation(slicer.mrmlScene, self.volume, ["A"])
-        drawn = np.zeros(GEOMETRY.shape, bool)
-        drawn[[4, 7, 10]] = truth[[4, 7, 10]]
-        paint(self.segmentation, "A", drawn, GEOMETRY)
+        paint(self.segmentation, "A", only(truth, 0, [4, 7, 10]), GEOMETRY)
 
 
 @pytest.fixture

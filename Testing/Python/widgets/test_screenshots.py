@@ -12,6 +12,12 @@ from harness.module_panel import SMALL, USUAL, ModulePanel
 from FewShotSAMLib.workflow import Message, PaintedSlice, Progress, State
 
 
+def unfold(panel: Any, *sections: str) -> None:
+    """These, and fold what comes before them."""
+    for name in ("inputs", "painted", "review", *sections):
+        getattr(panel.ui, f"{name}Section").collapsed = name not in sections
+
+
 def start(panel: Any) -> None:
     panel.dependencies.text = "PyTorch is missing. Press Install; about 200 MB are downloaded."
     panel.widget.enter()
@@ -50,17 +56,19 @@ def earlier(panel: Any) -> None:
     panel.ui.inputsSection.collapsed = True
 
 
-def learning(panel: Any) -> None:
+def running(panel: Any) -> None:
     paint(panel)
     panel.go(state=State.PREPARING)
     panel.go(state=State.RUNNING, preview=fakes.FakePreview())
+
+
+def learning(panel: Any) -> None:
+    running(panel)
     panel.say("progressed", Progress("learn", "Learning this volume, step 120 of 300", 0.4, 3725.0))
 
 
 def run(panel: Any) -> None:
-    paint(panel)
-    panel.go(state=State.PREPARING)
-    panel.go(state=State.RUNNING, preview=fakes.FakePreview())
+    running(panel)
     panel.say("progressed", Progress("predict", "Predicting slices, 34 of 112", 0.3, 75.0))
     panel.ui.logSection.collapsed = False
     panel.say("logged", "encoder tiny on cpu")
@@ -88,20 +96,13 @@ def models(panel: Any) -> None:
     for name in ("liver CT", "spleen and kidneys of the MR cohort"):
         panel.session.models.put(name)
     panel.go(axis=0, review=fakes.review())
-    for name in ("inputs", "painted", "review"):
-        getattr(panel.ui, f"{name}Section").collapsed = True
-    for name in ("models", "export"):
-        getattr(panel.ui, f"{name}Section").collapsed = False
+    unfold(panel, "models", "export")
     panel.ui.modelList.topLevelItem(0).setSelected(True)
 
 
 def advanced(panel: Any) -> None:
-    import dataclasses
-
-    panel.go(axis=0, machine=fakes.machine(), settings=dataclasses.replace(panel.session.settings, encoder="vit_b"))
-    for name in ("inputs", "painted", "review"):
-        getattr(panel.ui, f"{name}Section").collapsed = True
-    panel.ui.advancedSection.collapsed = False
+    panel.go(axis=0, machine=fakes.machine(), settings=replace(panel.session.settings, encoder="vit_b"))
+    unfold(panel, "advanced")
 
 
 STATES = (start, paint, apart, earlier, learning, run, preview, review, failure, models, advanced)

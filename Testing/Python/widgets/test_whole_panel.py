@@ -1,6 +1,5 @@
 """What the whole of panel, scene and background process must hold: masking, other grids, corrections, the preview."""
 
-import os
 from dataclasses import replace
 from typing import Any
 
@@ -8,17 +7,13 @@ import numpy as np
 import pytest
 import slicer
 import slicer.util
-from harness.scene import RAS, labelmap, paint, voxels
+from harness.scene import RAS, labelmap, only, paint, voxels
 from journey import PAINTED, SHAPE, STRAIGHT, Journey, ellipsoid, imageOf
 
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.workflow import State
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("FEWSHOTSAM_QT") == "PySide6",
-    reason="scene and background process: they do not depend on the binding",
-)
 STEPS = 2
 COS, SIN = np.cos(0.3), np.sin(0.3)
 OBLIQUE = replace(STRAIGHT, direction=(COS, 0, SIN, 0, 1, 0, -SIN, 0, COS))
@@ -61,8 +56,7 @@ def test_an_oblique_volume_and_a_segmentation_smaller_than_it(journey: Journey) 
     truth = ellipsoid()
     journey.open(OBLIQUE, imageOf(truth))
     box = (slice(5, 26), slice(10, 58), slice(12, 60))
-    drawn = np.zeros(SHAPE, bool)
-    drawn[list(PAINTED)] = truth[list(PAINTED)]
+    drawn = only(truth, 0, PAINTED)
     assert not np.delete(drawn, np.s_[box[0]], 0).any()
     part = labelmap(drawn[box], RAS @ OBLIQUE.index_to_physical(), [edge.start for edge in box])
     segment = journey.segmentation.GetSegmentation().GetSegment(journey.segmentIds()[0])
