@@ -14,9 +14,9 @@ from FewShotSAMLib.widgets import python
 from FewShotSAMLib.widgets.python import createWorkerClient, slicerPython
 
 
-def program(path: Path, text: str = "#!/bin/sh\n") -> Path:
+def program(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text("#!/bin/sh\n")
     path.chmod(0o755)
     return path
 

@@ -10,7 +10,7 @@ import slicer
 import vtk
 
 from harness import error_log
-from harness.binding import Property, QtCore, QtWidgets
+from harness.binding import Property, QtCore, QtWidgets, Signal
 from harness.pythonqt import standIn
 from harness.qmrml_widgets import _OfScene, follow, offer
 
@@ -246,4 +246,18 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
         self.calls.append(("uninstallKeyboardShortcuts",))
 
 
-offer("qMRMLSegmentEditorWidget")
+@standIn
+class qSlicerSegmentEditorEffectFactory(QtCore.QObject):
+    """As in qSlicerSegmentEditorEffectFactory.h of Slicer 5.10 to 5.13: one instance, one signal."""
+
+    effectRegistered = Signal(str)
+    _one: Any = None
+
+    @classmethod
+    def instance(cls) -> Any:
+        if cls._one is None:
+            cls._one = cls()
+        return cls._one
+
+
+offer("qMRMLSegmentEditorWidget", "qSlicerSegmentEditorEffectFactory")

@@ -31,7 +31,6 @@ if BINDING:
 
     SETTINGS = tempfile.TemporaryDirectory()
     application.start(Path(SETTINGS.name))  # now: the test modules import `qt`
-    from harness import slicer_objects  # noqa: F401 - they register themselves
 
     class _Unexpected(logging.Handler):
         """The panel goes on after an error that nobody foresaw; a test does not."""

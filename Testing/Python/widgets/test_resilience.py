@@ -108,26 +108,6 @@ def pressed(name: str) -> Callable[[Any], None]:
     return lambda panel: getattr(panel.ui, name).click()
 
 
-def chosenAxis(panel: Any) -> None:
-    panel.ui.axisChoice.setCurrentIndex(2)
-
-
-def clickedSlice(panel: Any) -> None:
-    panel.ui.paintedList.native.itemClicked.emit(panel.ui.paintedList.topLevelItem(0), 0)
-
-
-def clickedStrip(panel: Any) -> None:
-    panel.widget.panel._review._strip._onClicked(3)
-
-
-def chosenVolume(panel: Any) -> None:
-    panel.ui.volumeSelector.setCurrentNodeID("")
-
-
-def edited(panel: Any) -> None:
-    panel.ui.fillHolesCheck.click()
-
-
 # What of the session or the views is broken, and what the user does.
 SLOTS: list[tuple[str, Callable[[Any], None]]] = [
     ("session.propagate", pressed("propagateButton")),
@@ -135,16 +115,19 @@ SLOTS: list[tuple[str, Callable[[Any], None]]] = [
     ("session.apply", pressed("applyButton")),
     ("session.discard", pressed("discardButton")),
     ("session.set_empty", pressed("emptySliceButton")),
-    ("session.set_axis", chosenAxis),
-    ("session.set_inputs", chosenVolume),
+    ("session.set_axis", lambda panel: panel.ui.axisChoice.setCurrentIndex(2)),
+    ("session.set_inputs", lambda panel: panel.ui.volumeSelector.setCurrentNodeID("")),
     ("scene.create_segmentation", pressed("newSegmentationButton")),
     ("session.save_model", pressed("saveModelButton")),
     ("dialogs.saveFile", pressed("exportButton")),
     ("session.inspect", pressed("inspectButton")),
-    ("store.save", edited),
+    ("store.save", pressed("fillHolesCheck")),
     ("views.rotateTo", pressed("rotateViewsButton")),
-    ("views.jumpTo", clickedSlice),
-    ("views.jumpTo", clickedStrip),
+    (
+        "views.jumpTo",
+        lambda panel: panel.ui.paintedList.native.itemClicked.emit(panel.ui.paintedList.topLevelItem(0), 0),
+    ),
+    ("views.jumpTo", lambda panel: panel.widget.panel._review._strip._onClicked(3)),
     ("views.jumpTo", pressed("nextSliceButton")),
     ("dependencies.install", pressed("installButton")),
 ]
