@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 
 import slicer
 from self_test import MODULE, SelfTestCase
@@ -98,11 +97,7 @@ class FewShotSAMModuleTest(SelfTestCase):
         client = createWorkerClient()
         client.start()
         self.addCleanup(client.close)
-        deadline = time.monotonic() + 60
-        types: list[str] = []
-        while "ready" not in types and time.monotonic() < deadline:
-            types += [event["type"] for event in client.poll(timeout_s=0.5)]
-        self.assertIn("ready", types)
+        self.waitFor(lambda: "ready" in [event["type"] for event in client.poll(timeout_s=0.5)], "the start", 60)
         client.close()
         self.assertFalse(client.running)
 

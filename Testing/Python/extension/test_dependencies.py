@@ -317,12 +317,11 @@ def test_a_path_too_long_for_windows_is_told_before(computer: Computer, monkeypa
     assert [long in question for question in computer.asked] == [False, True]
 
 
-def folderOfWheels(computer: Computer, without: str = "") -> Path:
+def folderOfWheels(computer: Computer) -> Path:
     folder = computer.site.parent / "räder und mehr"
     folder.mkdir(exist_ok=True)
     for name, version in VERSIONS.items():
-        if name != without:
-            wheels.makeWheel(folder, name, version)
+        wheels.makeWheel(folder, name, version)
     return folder
 
 

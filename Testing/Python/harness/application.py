@@ -1,6 +1,8 @@
 """The Slicer application around the module: `qt`, `ctk`, `slicer.app`, scripted modules; the MRML is the real one."""
 
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +97,12 @@ def processEvents() -> None:
     for _ in range(3):
         parts["app"].processEvents()
     parts["app"].sendPostedEvents(None, QtCore.QEvent.DeferredDelete)
+
+
+def until(condition: Callable[[], Any]) -> None:
+    """Let Qt's event loop turn until something is so."""
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end
+        processEvents()
+        time.sleep(0.001)

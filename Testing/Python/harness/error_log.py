@@ -46,8 +46,3 @@ def start() -> Any:
     problems.onReport(_model._append)
     logging.getLogger().addHandler(_FromLogging(logging.WARNING))
     return _model
-
-
-def critical(text: str) -> None:
-    """What qCritical() does in Slicer's C++ code."""
-    problems.report(text)

@@ -59,6 +59,9 @@ class qMRMLWidget(_OfScene, QtWidgets.QWidget):
     """A plain widget that knows the scene."""
 
 
+_FLAGS = ("noneEnabled", "addEnabled", "removeEnabled", "renameEnabled", "showChildNodeTypes")
+
+
 def _flag(name: str) -> Any:
     """Getter and setter of a property that is a plain bool."""
 
@@ -69,19 +72,6 @@ def _flag(name: str) -> Any:
         if self._flags[name] != value:
             self._flags[name] = bool(value)
             self._refill()
-
-    return get, put
-
-
-def _types(name: str) -> Any:
-    """The same for a list of class names."""
-
-    def get(self: Any) -> list[str]:
-        return list(self._classes[name])
-
-    def put(self: Any, value: list[str]) -> None:
-        self._classes[name] = [each for each in value if each]
-        self._refill()
 
     return get, put
 
@@ -99,14 +89,11 @@ class qMRMLSortFilterProxyModel(QtCore.QSortFilterProxyModel):
         super().__init__(parent)
         self._hidden: list[str] = []
 
-    def _hiddenNodeIDs(self) -> list[str]:
-        return self._hidden
-
     def _setHiddenNodeIDs(self, nodeIds: list[str]) -> None:
         self._hidden = list(nodeIds)
         self._hiddenChanged.emit()
 
-    hiddenNodeIDs = Property("QStringList", _hiddenNodeIDs, _setHiddenNodeIDs)
+    hiddenNodeIDs = Property("QStringList", lambda self: self._hidden, _setHiddenNodeIDs)
 
 
 @standIn
@@ -123,9 +110,8 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
-        self._classes: dict[str, list[str]] = {"nodeTypes": [], "hideChildNodeTypes": []}
-        self._flags = {"noneEnabled": False, "addEnabled": True, "removeEnabled": True, "renameEnabled": False}
-        self._flags.update(showHidden=False, showChildNodeTypes=True)
+        self._classes: list[str] = []
+        self._flags = {**dict.fromkeys(_FLAGS, True), "noneEnabled": False, "renameEnabled": False}
         self._switching = False
         self._followed: dict[str, Followed] = {}
         self._filter = nativeClasses["qMRMLSortFilterProxyModel"](self)
@@ -155,20 +141,14 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
         self.setEnabled(True)
 
     def _accepts(self, node: Any) -> bool:
-        if node.GetHideFromEditors() and not self._flags["showHidden"]:
+        if node.GetHideFromEditors() or node.GetID() in self._filter.hiddenNodeIDs:
             return False
-        if node.GetID() in self._filter.hiddenNodeIDs:
-            return False
-        for name in self._classes["nodeTypes"]:
-            if node.IsA(name) and (self._flags["showChildNodeTypes"] or name == node.GetClassName()):
-                hidden = self._classes["hideChildNodeTypes"] if self._flags["showChildNodeTypes"] else ()
-                return not any(node.IsA(each) for each in hidden)
-        return False
+        if self._flags["showChildNodeTypes"]:
+            return any(node.IsA(name) for name in self._classes)
+        return node.GetClassName() in self._classes
 
     def _accepted(self) -> list[Any]:
-        nodes = self._scene.GetNodes()
-        every = [nodes.GetItemAsObject(number) for number in range(nodes.GetNumberOfItems())]
-        return [node for node in every if self._accepts(node)]
+        return [node for node in self._scene.GetNodes() if self._accepts(node)]
 
     def _insert(self, row: int, node: Any) -> None:
         item = QtGui.QStandardItem(node.GetName())
@@ -288,23 +268,19 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
         self._choose(nodeId)
 
     currentNodeID = Property(str, _currentNodeID, setCurrentNodeID)
-    # The setters are plain methods of C++: there for .ui files, not for Python.
-    getNodeTypes, setNodeTypes = _types("nodeTypes")
-    nodeTypes = Property("QStringList", getNodeTypes, setNodeTypes)
-    getHideChildNodeTypes, setHideChildNodeTypes = _types("hideChildNodeTypes")
-    hideChildNodeTypes = Property("QStringList", getHideChildNodeTypes, setHideChildNodeTypes)
-    del getNodeTypes, getHideChildNodeTypes
-    noneEnabled = Property(bool, *_flag("noneEnabled"))
-    addEnabled = Property(bool, *_flag("addEnabled"))
-    removeEnabled = Property(bool, *_flag("removeEnabled"))
-    renameEnabled = Property(bool, *_flag("renameEnabled"))
-    showHidden = Property(bool, *_flag("showHidden"))
-    showChildNodeTypes = Property(bool, *_flag("showChildNodeTypes"))
-    setNoneEnabled = _flag("noneEnabled")[1]
-    setAddEnabled = _flag("addEnabled")[1]
-    setRemoveEnabled = _flag("removeEnabled")[1]
-    setRenameEnabled = _flag("renameEnabled")[1]
-    setShowChildNodeTypes = _flag("showChildNodeTypes")[1]
+
+    # The setters below are plain methods of C++: there for .ui files, not for Python.
+    def setNodeTypes(self, names: list[str]) -> None:
+        self._classes = [each for each in names if each]
+        self._refill()
+
+    nodeTypes = Property("QStringList", lambda self: self._classes, setNodeTypes)
+    noneEnabled, addEnabled, removeEnabled, renameEnabled, showChildNodeTypes = (
+        Property(bool, *_flag(name)) for name in _FLAGS
+    )
+    setNoneEnabled, setAddEnabled, setRemoveEnabled, setRenameEnabled, setShowChildNodeTypes = (
+        _flag(name)[1] for name in _FLAGS
+    )
 
 
 def offer(*names: str) -> None:

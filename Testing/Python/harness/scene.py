@@ -124,8 +124,7 @@ def paint(
     """Paint voxels (K, J, I) bool with Slicer's own logic; other segments there are overwritten, or stay as well."""
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     image = labelmap(mask, RAS @ geometry.index_to_physical())
-    everybody = [node.GetSegmentation().GetNthSegmentID(n) for n in range(node.GetSegmentation().GetNumberOfSegments())]
-    others = [each for each in everybody if each != name and overwrites]
+    others = [each for each in node.GetSegmentation().GetSegmentIDs() if each != name and overwrites]
     assert logic.SetBinaryLabelmapToSegment(image, node, name, logic.MODE_MERGE_MASK, image.GetExtent(), False, others)
 
 
@@ -154,8 +153,7 @@ def stored(node: slicer.vtkMRMLSegmentationNode) -> dict[str, tuple[Any, ...]]:
     """All that a segmentation stores, bit for bit, to compare before and after."""
     segmentation = node.GetSegmentation()
     found = {}
-    for number in range(segmentation.GetNumberOfSegments()):
-        name = segmentation.GetNthSegmentID(number)
+    for name in segmentation.GetSegmentIDs():
         segment = segmentation.GetSegment(name)
         image = segment.GetRepresentation(LABELMAP)
         scalars = image.GetPointData().GetScalars()

@@ -19,7 +19,7 @@ import slicer.util
 from harness.binding import Property, QtCore, QtWidgets, Signal
 from harness.pythonqt import standIn, wrap
 
-PROPERTIES = ("title", "categories", "dependencies", "contributors", "helpText", "acknowledgementText", "icon")
+PROPERTIES = ("title", "categories", "dependencies", "contributors", "helpText", "acknowledgementText")
 _LISTS = ("categories", "dependencies", "contributors")
 
 beforeSetup: list[Callable[[Any], None]] = []  # a test's own services: called with each new Python widget
@@ -31,11 +31,8 @@ class ScriptedLoadableModule:
     def __init__(self, parent: Any) -> None:
         self.parent = parent
         self.moduleName = type(self).__name__
-        for name in PROPERTIES[:-1]:
+        for name in PROPERTIES:
             setattr(parent, name, [] if name in _LISTS else "")
-
-    def resourcePath(self, filename: str) -> str:
-        return str(Path(self.parent.path).parent / "Resources" / filename)
 
 
 class ScriptedLoadableModuleWidget:
@@ -137,7 +134,6 @@ class qSlicerScriptedLoadableModule(QtCore.QObject):
 
     title, helpText, acknowledgementText = (_value(name, str) for name in ("title", "helpText", "acknowledgementText"))
     categories, dependencies, contributors = (_value(name, "QStringList") for name in _LISTS)
-    icon = _value("icon", "QVariant")
     name = Property(str, lambda self: self._path.stem)
     path = Property(str, lambda self: str(self._path))
 

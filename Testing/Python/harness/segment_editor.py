@@ -9,7 +9,7 @@ from typing import Any
 import slicer
 import vtk
 
-from harness import error_log
+from harness import problems
 from harness.binding import Property, QtCore, QtWidgets, Signal
 from harness.pythonqt import standIn
 from harness.qmrml_widgets import _OfScene, follow, offer
@@ -159,18 +159,14 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
     def setAutoShowSourceVolumeNode(self, autoShow: bool) -> None:
         self._autoShow = autoShow
 
-    def showSourceVolumeInSliceViewers(self, forceShowInBackground: bool = False, fitSlice: bool = False) -> None:
-        logics = slicer.app.layoutManager().mrmlSliceLogics()
-        for number in range(logics.GetNumberOfItems()):
-            logic = logics.GetItemAsObject(number)
-            composite, volumeId = logic.GetSliceCompositeNode(), self._node.GetSourceVolumeNode().GetID()
-            shown = (composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID())
-            if volumeId not in shown or forceShowInBackground:
+    def showSourceVolumeInSliceViewers(self) -> None:
+        volumeId = self._node.GetSourceVolumeNode().GetID()
+        for logic in slicer.app.layoutManager().mrmlSliceLogics():
+            composite = logic.GetSliceCompositeNode()
+            if volumeId not in (composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID()):
                 composite.SetBackgroundVolumeID(volumeId)
                 composite.SetForegroundVolumeID(None)
                 composite.SetLabelVolumeID(None)
-            if fitSlice:
-                logic.FitSliceToBackground(True)
 
     def setSegmentationNode(self, node: Any) -> None:
         self.calls.append(("setSegmentationNode", node))
@@ -205,7 +201,7 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
         if self._node is not None:
             self._node.SetActiveEffectName(effect._name if effect is not None else "")
         elif effect is not None:
-            error_log.critical("setActiveEffect: Invalid segment editor parameter set node")
+            problems.report("setActiveEffect: Invalid segment editor parameter set node")
 
     def setMaximumNumberOfUndoStates(self, count: int) -> None:
         self._logic.SetMaximumNumberOfUndoStates(count)
@@ -219,9 +215,8 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
     def setupViewObservations(self) -> None:
         self.calls.append(("setupViewObservations",))
         self._letGo()
-        logics = slicer.app.layoutManager().mrmlSliceLogics()
-        for number in range(logics.GetNumberOfItems()):
-            node = logics.GetItemAsObject(number).GetSliceNode()
+        for logic in slicer.app.layoutManager().mrmlSliceLogics():
+            node = logic.GetSliceNode()
             self._observed.append((node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: None)))
 
     def removeViewObservations(self) -> None:

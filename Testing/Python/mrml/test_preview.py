@@ -210,16 +210,6 @@ def test_a_closed_scene_does_no_harm(scene: slicer.vtkMRMLScene) -> None:
     preview.remove()
 
 
-def test_it_follows_the_volume_under_its_transform(scene: slicer.vtkMRMLScene) -> None:
-    volume = add_volume(scene, np.zeros(GRID.shape, np.int16), GRID)
-    node = add_segmentation(scene, volume, ["A"])
-    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
-    for each in (volume, node):
-        each.SetAndObserveTransformNodeID(transform.GetID())
-    preview = MRMLScene(scene).open_preview(Target(volume.GetID(), node.GetID()), ["A"])
-    assert preview.node.GetParentTransformNode() is transform
-
-
 @pytest.mark.parametrize("axis", [0, 2])
 def test_eight_slices_of_a_large_volume_take_no_time(scene: slicer.vtkMRMLScene, axis: int) -> None:
     grid = Geometry((512, 512, 160), (0.7, 0.7, 2.0))

@@ -175,14 +175,3 @@ def journey(scene: SimpleNamespace, tmp_path: Path, warm_client: Any) -> Iterato
     made = Journey(tmp_path / "models", warm_client)
     yield made
     made.close()
-
-
-@pytest.fixture
-def screenshots() -> Path | None:
-    """Where pictures of the panel are wanted: FEWSHOTSAM_SCREENSHOTS; None for nowhere."""
-    folder = os.environ.get("FEWSHOTSAM_SCREENSHOTS")
-    if not folder:
-        return None
-    path = Path(folder) / BINDING
-    path.mkdir(parents=True, exist_ok=True)
-    return path

@@ -93,8 +93,7 @@ class Journey:
         return self.ui.editorFrame.layout().itemAt(0).widget()
 
     def segmentIds(self) -> list[str]:
-        segmentation = self.segmentation.GetSegmentation()
-        return [segmentation.GetNthSegmentID(number) for number in range(segmentation.GetNumberOfSegments())]
+        return list(self.segmentation.GetSegmentation().GetSegmentIDs())
 
     def paint(self, truth: np.ndarray, axis: int, indices: Sequence[int], number: int = 0) -> None:
         """A segment, complete on these slices, as the Segment Editor stores it; wait until the panel lists them."""
@@ -132,6 +131,11 @@ class Journey:
         assert self.session.state is State.PREVIEW, self.said
         self.rest()
 
+    def untilPreview(self) -> None:
+        """Wait for the result of a run."""
+        self.until(lambda: self.session.state is State.PREVIEW)
+        self.rest()
+
     def press(self, name: str) -> None:
         """Click a button that must be enabled."""
         button = getattr(self.ui, name)
@@ -155,9 +159,7 @@ class Journey:
 
 def nodeNames(className: str) -> list[str]:
     """Names of the scene's nodes of a class."""
-    scene = slicer.mrmlScene
-    count = scene.GetNumberOfNodesByClass(className)
-    return [scene.GetNthNodeByClass(number, className).GetName() for number in range(count)]
+    return [node.GetName() for node in slicer.util.getNodesByClass(className)]
 
 
 def ellipsoid(shape: tuple[int, int, int] = SHAPE) -> np.ndarray:

@@ -26,7 +26,6 @@ from journey import Journey, nodeNames
 
 from FewShotSAMLib.mrml.choice import defaultVolumeId, segmentationsOf
 from FewShotSAMLib.mrml.volumes import volumeGeometry
-from FewShotSAMLib.workflow import State
 
 PAINTED = {0: [2, 4, 6], 1: [3, 5, 7], 2: [4, 6, 9]}
 TRUTH = np.zeros(GRID.shape, bool)
@@ -131,7 +130,7 @@ def test_painted_seen_propagated_applied_and_taken_back(
     journey.until(lambda: len(journey.session.painted) == 3)
     assert (journey.session.axis, [each.index for each in journey.session.painted]) == (axis, PAINTED[axis])
     journey.ui.propagateButton.click()
-    journey.until(lambda: journey.session.state is State.PREVIEW)
+    journey.untilPreview()
     assert same_places(points_in_world(journey.session.preview.node, segment), points_of(TRUTH, toWorld))
     journey.press("applyButton")
     assert same_places(points_in_world(journey.segmentation, segment), points_of(TRUTH, toWorld))
@@ -182,7 +181,7 @@ def test_a_bent_volume_is_told_once_and_hardened_to_a_right_result(
     client.answer = lambda: seen.astype(np.uint8)
     before = voxels(journey.segmentation, segment, geometry)
     journey.ui.propagateButton.click()
-    journey.until(lambda: journey.session.state is State.PREVIEW)
+    journey.untilPreview()
     journey.press("applyButton")
     expected = seen.copy()
     for each in journey.session.painted:
@@ -284,8 +283,7 @@ def test_the_preview_is_in_no_selector_and_is_never_chosen(opened: Callable[[], 
     paint(journey.segmentation, *journey.segmentIds(), only(TRUTH, 0, PAINTED[0]), GRID)
     journey.until(lambda: len(journey.session.painted) == 3)
     journey.ui.propagateButton.click()
-    journey.until(lambda: journey.session.state is State.PREVIEW)
-    journey.rest()
+    journey.untilPreview()
     selector, preview = journey.ui.segmentationSelector, journey.session.preview.node
     offered = [selector.nodeFromIndex(row).GetID() for row in range(selector.nodeCount())]
     assert preview.GetID() not in offered and journey.segmentation.GetID() in offered

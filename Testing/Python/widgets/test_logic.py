@@ -2,7 +2,6 @@
 
 import gc
 import runpy
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -44,14 +43,6 @@ def case(warm_client: Any, monkeypatch: pytest.MonkeyPatch) -> Case:
     return Case()
 
 
-def until(condition: Any) -> None:
-    end = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < end
-        application.processEvents()
-        time.sleep(0.01)
-
-
 def test_blocking_then_with_a_callback_from_qts_timer(case: Case) -> None:
     logic = case.module.FewShotSAMLogic()
     result = logic.propagate(case.volume, case.segmentation, emptySlices=[0, 14])
@@ -62,7 +53,7 @@ def test_blocking_then_with_a_callback_from_qts_timer(case: Case) -> None:
     ends: list[tuple[Any, Any]] = []
     logic.propagate(case.volume, case.segmentation, onFinished=lambda *end: ends.append(end))
     assert logic.isRunning and not ends
-    until(lambda: ends)
+    application.until(lambda: ends)
     assert ends[0][1] is None and ends[0][0].segmentation is case.segmentation
     logic.close()
 
@@ -80,7 +71,7 @@ def test_a_mistake_in_the_callback_is_not_swallowed_and_ends_the_run(case: Case)
     logic.propagate(
         case.volume, case.segmentation, onProgress=mistaken, onFinished=lambda result, error: ends.append(error)
     )
-    until(lambda: ends)
+    application.until(lambda: ends)
     assert isinstance(ends[0].__cause__, ZeroDivisionError) and not logic.isRunning
     logic.close()
 
@@ -90,11 +81,11 @@ def test_a_logic_that_nobody_holds_is_closed_in_the_middle_of_its_run(case: Case
     ends: list[tuple[Any, Any]] = []
     logic.propagate(case.volume, case.segmentation, onFinished=lambda *end: ends.append(end))
     folder = logic._scripting._session._job_folder.path
-    until(lambda: (folder / "volume.nrrd").exists())
+    application.until(lambda: (folder / "volume.nrrd").exists())
     del logic
     gc.collect()
     assert not folder.exists()
-    until(lambda: ends)
+    application.until(lambda: ends)
     assert ends[0][0] is None and ends[0][1].kind == "cancelled"
 
 

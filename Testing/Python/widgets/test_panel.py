@@ -204,6 +204,4 @@ def test_the_brush_is_taken_when_asked(panel: Any) -> None:
 
 def _letTimeoutsPass() -> None:
     end = time.monotonic() + 0.2
-    while time.monotonic() < end:
-        application.processEvents()
-        time.sleep(0.01)
+    application.until(lambda: time.monotonic() > end)

@@ -1,15 +1,19 @@
 """Pictures of the panel in each state, as Slicer's module panel shows it: nothing is cut off, the strip is in sight."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import fakes
 import pytest
-from harness.binding import QtWidgets
+from harness.binding import NAME, QtWidgets
 from harness.module_panel import SMALL, USUAL, ModulePanel
 
 from FewShotSAMLib.workflow import Message, PaintedSlice, Progress, State
+
+SCREENSHOTS = os.environ.get("FEWSHOTSAM_SCREENSHOTS")
+"""Folder in which pictures of the panel are wanted."""
 
 
 def unfold(panel: Any, *sections: str) -> None:
@@ -110,7 +114,7 @@ STATES = (start, paint, apart, earlier, learning, run, preview, review, failure,
 
 @pytest.mark.parametrize(("height", "dark"), [(SMALL, False), (USUAL, True)], ids=["small-light", "usual-dark"])
 @pytest.mark.parametrize("prepare", STATES, ids=lambda prepare: prepare.__name__)
-def test_panel_fits(panel: Any, ct: Any, screenshots: Path | None, prepare: Any, height: int, dark: bool) -> None:
+def test_panel_fits(panel: Any, ct: Any, prepare: Any, height: int, dark: bool) -> None:
     panel.ui.volumeSelector.setCurrentNodeID(ct.volume.GetID())
     shell = ModulePanel(panel.root, height, dark)
     panel.wait(1)  # the first tick settles the width once and for all
@@ -119,9 +123,10 @@ def test_panel_fits(panel: Any, ct: Any, screenshots: Path | None, prepare: Any,
     panel.waitForFacts()
     prepare(panel)
     panel.wait(24)
-    if screenshots is not None:
-        name = f"{prepare.__name__}-{height}-{'dark' if dark else 'light'}.png"
-        assert shell.grab().save(str(screenshots / name))
+    if SCREENSHOTS:
+        path = Path(SCREENSHOTS, NAME, f"{prepare.__name__}-{height}-{'dark' if dark else 'light'}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert shell.grab().save(str(path))
     assert shell.narrowest() == width, "the slice views would jump"
     assert not shell.scrolls() and shell.sees(panel.ui.runStrip) and shell.sees(panel.ui.propagateButton)
     contents = panel.ui.sectionsContents.native

@@ -77,8 +77,6 @@ def test_hidden_nodes_and_child_types_are_left_out_as_asked() -> None:
     everything = [VOLUME, "vtkMRMLLabelMapVolumeNode", "vtkMRMLVectorVolumeNode"]
     assert listed(selectorOf(VOLUME)) == everything
     assert listed(selectorOf(VOLUME, showChildNodeTypes=False)) == [VOLUME]
-    assert listed(selectorOf(VOLUME, hideChildNodeTypes=["vtkMRMLLabelMapVolumeNode"])) == everything[::2]
-    assert listed(selectorOf(VOLUME, showChildNodeTypes=False, showHidden=True)) == [VOLUME, "hidden"]
     selector, node = selectorOf(SEGMENTATION), add(SEGMENTATION, "seen")
     node.SetHideFromEditors(True)
     assert listed(selector) == []

@@ -31,20 +31,12 @@ def test_a_jump_shows_the_slice_and_leaves_the_other_views(scene: Any, axis: int
     assert views.sliceCount(scene.volume.GetID(), axis) == last + 1
 
 
-def test_an_oblique_volume(scene: Any) -> None:
-    rotated(scene.volume, 20)
-    views = SliceViews()
-    views.jumpTo(scene.volume.GetID(), 0, 11)
-    assert views.currentSlice(scene.volume.GetID(), 0) is not None
-    scene.views[0].RotateToVolumePlane(scene.volume)
-    views.jumpTo(scene.volume.GetID(), 0, 11)
-    assert views.currentSlice(scene.volume.GetID(), 0) == 11
-
-
 @pytest.mark.parametrize("degrees", [-20, 3, 40])
 def test_a_tilted_volume_is_noticed_and_the_views_are_rotated(scene: Any, degrees: float) -> None:
     views, volumeId = SliceViews(), scene.volume.GetID()
     rotated(scene.volume, degrees)
+    views.jumpTo(volumeId, 0, 11)
+    assert (views.currentSlice(volumeId, 0) is not None) == (degrees < 30), "a view may be a little askew"
     for shown in (0, 1):
         for view in scene.views:
             view.SetMappedInLayout(shown)
@@ -108,23 +100,19 @@ def test_a_bent_volume_has_no_slices_in_the_views_and_nobody_is_asked_for_its_ma
     assert views.currentSlice(volumeId, 0) == 8
 
 
-def test_a_flat_transform_has_no_slices_either(scene: Any) -> None:
+def test_no_slice_is_shown_of_a_volume_that_is_elsewhere_flat_gone_or_without_voxels(scene: Any) -> None:
+    views, volumeId = SliceViews(), scene.volume.GetID()
+    before = scene.views[0].GetSliceOffset()
+    scene.views[0].SetSliceOffset(500)
+    assert views.currentSlice(volumeId, 0) is None
+    scene.views[0].SetSliceOffset(before)
     parent = add_transform(slicer.mrmlScene, [np.diag([1.0, 1.0, 0.0, 1.0])])
     scene.volume.SetAndObserveTransformNodeID(parent.GetID())
-    assert SliceViews().currentSlice(scene.volume.GetID(), 0) is None
-
-
-def test_outside_the_volume_no_slice_is_shown(scene: Any) -> None:
-    scene.views[0].SetSliceOffset(500)
-    assert SliceViews().currentSlice(scene.volume.GetID(), 0) is None
-
-
-def test_a_volume_that_is_gone_or_without_voxels(scene: Any) -> None:
-    views = SliceViews()
-    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
-    assert views.sliceCount(empty.GetID(), 0) == 0
+    assert views.currentSlice(volumeId, 0) is None
     assert views.currentSlice("vtkMRMLScalarVolumeNode99", 0) is None
     views.jumpTo("vtkMRMLScalarVolumeNode99", 0, 1)
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    assert views.sliceCount(empty.GetID(), 0) == 0
 
 
 def test_the_view_that_looks_most_directly_counts(scene: Any) -> None:

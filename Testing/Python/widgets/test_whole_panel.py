@@ -12,7 +12,6 @@ from journey import PAINTED, SHAPE, STRAIGHT, Journey, ellipsoid, imageOf
 
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.metrics import dice
-from FewShotSAMLib.workflow import State
 
 STEPS = 2
 COS, SIN = np.cos(0.3), np.sin(0.3)
@@ -90,8 +89,7 @@ def test_opacity_and_surface_of_the_preview(journey: Journey) -> None:
     ui.show3DButton.setChecked(False)
     assert segment.GetRepresentation(surface) is None
     journey.press("againButton")
-    journey.until(lambda: journey.session.state is State.PREVIEW)
-    journey.rest()
+    journey.untilPreview()
     opacity = preview().GetDisplayNode().GetOpacity2DFill()
     assert opacity == pytest.approx(ui.opacitySlider.value / 100), "the slider shows what the new preview has"
 
@@ -102,8 +100,7 @@ def test_a_surface_that_is_shown_from_the_beginning_holds_all_slices_in_the_end(
     journey.start()
     journey.until(lambda: journey.ui.show3DButton.enabled)
     journey.ui.show3DButton.setChecked(True)
-    journey.until(lambda: journey.session.state is State.PREVIEW)
-    journey.rest()
+    journey.untilPreview()
     surface = preview().GetSegmentation().GetNthSegment(0).GetRepresentation("Closed surface")
     bounds = surface.GetBounds()
     assert (bounds[5] - bounds[4]) / 3 == pytest.approx(18, abs=1)
@@ -118,7 +115,7 @@ def test_the_first_answer_can_be_taken_while_more_is_learned(journey: Journey, m
     journey.until(lambda: journey.ui.firstAnswerButton.visible)
     assert journey.stages[-1] == "learn" and journey.session.preview is not None
     journey.press("firstAnswerButton")
-    journey.until(lambda: journey.session.state is State.PREVIEW)
+    journey.untilPreview()
     assert not journey.ui.firstAnswerButton.visible and journey.ui.applyButton.enabled
     assert journey.ui.wholeButton.visible, "without a change, it alone learns more"
 
@@ -141,14 +138,12 @@ def test_a_correction_after_apply_goes_on_from_what_was_learned(journey: Journey
     journey.paint(corrected, 0, [following])
     drawn = journey.voxels()[[*PAINTED, following]]
     journey.press("againButton")
-    journey.until(lambda: journey.session.state is State.PREVIEW)
-    journey.rest()
+    journey.untilPreview()
     assert "asked again" in journey.ui.summaryLabel.text and journey.ui.wholeButton.visible
     again = journey.client.reports[-1]["encoder"]["slices_encoded"]
     assert again <= 2 < first, "those of the first run are kept"
     journey.press("applyButton")
     assert np.array_equal(journey.voxels()[[*PAINTED, following]], drawn)
     journey.ui.wholeButton.click()
-    journey.until(lambda: journey.session.state is State.PREVIEW)
-    journey.rest()
+    journey.untilPreview()
     assert "continued from the last run" in journey.ui.summaryLabel.text and not journey.ui.wholeButton.visible
