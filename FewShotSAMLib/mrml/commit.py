@@ -76,9 +76,8 @@ class Commit:
 
         Raises BadInputError where a segment is gone, or the segmentation does not fit the volume.
         """
-        segments = self._segments()
-        chosenSegments(segments, ids)
-        masking = Masking(self._settings, segments, self._volume.voxels)
+        chosenSegments(self._segments(), ids)
+        masking = self._masking()
         self._editor.saveState(self._node)
         wasModifying = self._node.StartModify()  # so that views are drawn once
         surfaces = SurfaceUpdate(self._node.GetSegmentation())
@@ -126,7 +125,7 @@ class Commit:
 
     def _erased(self, segment: SceneSegment, number: int, classes: np.ndarray, masking: Masking) -> _Voxels | None:
         """Where a segment holds voxels that are not of class `number` any more, and may be erased."""
-        mask = self._noVoxels()
+        mask = np.zeros(self._volume.geometry.shape, bool)
         planes, pixels = self._visited(segment.id)
         for k in planes:
             if drawOn(mask[k], segment, k):
@@ -138,7 +137,7 @@ class Commit:
         """Where each segment is to be painted, and may be; not where it is already."""
         found, segments = [], self._segments()
         for number, own in enumerate(chosenSegments(segments, ids), start=1):
-            mask = self._noVoxels()
+            mask = np.zeros(self._volume.geometry.shape, bool)
             planes, pixels = self._visited(own.id)
             beside = [each for each in segments if each.owner is not own.owner]
             for k in planes:
@@ -148,9 +147,6 @@ class Commit:
                     mask[k] &= _lacks(own, beside, k, mask[k].shape)
             found.append(_cropped(mask))
         return found
-
-    def _noVoxels(self) -> np.ndarray:
-        return np.zeros(self._volume.geometry.shape, bool)
 
     def _labelmap(self, voxels: _Voxels, segmentId: str) -> slicer.vtkOrientedImageData:
         """The voxels as a labelmap on the segment's own lattice; on any other Slicer would resample the segment."""

@@ -94,28 +94,18 @@ class Editor:
         overwriteMode: int,
     ) -> None:
         """Paint a segment where `labelmap` is not 0."""
-        mode = slicer.vtkSlicerSegmentEditorLogic.ModificationModeAdd
-        self._modify(segmentation, segmentId, labelmap, mode, overwriteMode)
+        self._ownNode(segmentation).SetOverwriteMode(overwriteMode)
+        mode, extent = slicer.vtkSlicerSegmentEditorLogic.ModificationModeAdd, labelmap.GetExtent()
+        self._logic.ModifySegmentByLabelmap(segmentation, segmentId, labelmap, mode, extent, False, False)
 
     def remove(
         self, segmentation: slicer.vtkMRMLSegmentationNode, segmentId: str, labelmap: slicer.vtkOrientedImageData
     ) -> None:
         """Erase a segment where `labelmap` is not 0; no other segment changes."""
+        self._ownNode(segmentation).SetOverwriteMode(OVERWRITE_ALL)
         # With any other mode the logic would first move the segment to a labelmap of its own.
-        mode = slicer.vtkSlicerSegmentEditorLogic.ModificationModeRemove
-        self._modify(segmentation, segmentId, labelmap, mode, OVERWRITE_ALL)
-
-    def _modify(
-        self,
-        segmentation: slicer.vtkMRMLSegmentationNode,
-        segmentId: str,
-        labelmap: slicer.vtkOrientedImageData,
-        mode: int,
-        overwriteMode: int,
-    ) -> None:
-        node = self._ownNode(segmentation)
-        node.SetOverwriteMode(overwriteMode)
-        self._logic.ModifySegmentByLabelmap(segmentation, segmentId, labelmap, mode, labelmap.GetExtent(), False, False)
+        mode, extent = slicer.vtkSlicerSegmentEditorLogic.ModificationModeRemove, labelmap.GetExtent()
+        self._logic.ModifySegmentByLabelmap(segmentation, segmentId, labelmap, mode, extent, False, False)
 
     def _ownNode(self, segmentation: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLSegmentEditorNode:
         """Our settings node: nothing masked, as masks are applied before; no source volume, so nothing moves."""

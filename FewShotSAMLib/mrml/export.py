@@ -54,23 +54,17 @@ def coreSegmentation(segments: Sequence[SceneSegment], geometry: Geometry) -> Se
 
 def _layersOf(segments: Sequence[SceneSegment]) -> list[int]:
     """The layer of each segment: one per labelmap; a segment without voxels goes where its label value is free."""
-    keys: list[int] = []
-    taken: set[tuple[int, int]] = set()
-    places: dict[int, int] = {}
+    labelmaps: dict[int, int] = {}  # layer of each, by the id of the image
     for segment in segments:
         if segment.owner is not None:
-            place = places[id(segment)] = _place(id(segment.owner), keys)
-            taken.add((place, segment.label_value))
+            labelmaps.setdefault(id(segment.owner), len(labelmaps))
+    taken = {(labelmaps[id(each.owner)], each.label_value) for each in segments if each.owner is not None}
+    count, places = len(labelmaps), list[int]()
     for segment in segments:
-        if segment.owner is None:
-            free = next((n for n in range(len(keys)) if (n, segment.label_value) not in taken), None)
-            place = places[id(segment)] = _place(id(segment), keys) if free is None else free
+        place = labelmaps.get(id(segment.owner))
+        if place is None:
+            place = next(n for n in range(count + 1) if (n, segment.label_value) not in taken)
+            count = max(count, place + 1)
             taken.add((place, segment.label_value))
-    return [places[id(segment)] for segment in segments]
-
-
-def _place(key: int, keys: list[int]) -> int:
-    """Position of `key` in `keys`, to which it is added where it is new."""
-    if key not in keys:
-        keys.append(key)
-    return keys.index(key)
+        places.append(place)
+    return places

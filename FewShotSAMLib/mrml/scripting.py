@@ -76,13 +76,11 @@ class _EditorInUse:
         return None if widget is None else widget.mrmlSegmentEditorNode()
 
     def saveStateForUndo(self) -> None:
-        widget = self._widget()
-        if widget is not None:
+        if (widget := self._widget()) is not None:
             widget.saveStateForUndo()
 
     def undo(self) -> None:
-        widget = self._widget()
-        if widget is not None:
+        if (widget := self._widget()) is not None:
             widget.undo()
 
     def _widget(self) -> SegmentEditor | None:
@@ -312,9 +310,7 @@ class Scripting:
         if self._mistake is not None:
             raise self._mistake
 
-    def _declareEmpty(
-        self, session: Session, target: Target, indices: Sequence[int], segment: str | None = None
-    ) -> None:
+    def _declareEmpty(self, session: Session, target: Target, indices: Sequence[int], segment: str | None) -> None:
         """Slices that hold none of the segments, or of the one with this name or id."""
         if not indices:
             return

@@ -23,13 +23,14 @@ class AdvancedSection:
         self._ui, self._services, self._messages = ui, services, messages
         self._updating = False
         self._listed: Machine | None = None
+        self._choices = {name: getattr(ui, f"{name}Choice") for name in ("method", "encoder", "device", "precision")}
         _fill(ui.methodChoice, [(method.title, method.name) for method in METHODS])
         precisions = [(_PRECISION_TITLES.get(name, name), name) for name in PRECISIONS if name != AUTO]
         _fill(ui.precisionChoice, [(_("Automatic"), AUTO), *precisions])
         _bound(ui.smoothing, "smooth_mm")
         _bound(ui.cacheLimit, "cache_limit_gb")
         self._listMachine(None)
-        for choice in (ui.methodChoice, ui.encoderChoice, ui.deviceChoice, ui.precisionChoice):
+        for choice in self._choices.values():
             choice.connect("currentIndexChanged(int)", self._onEdited)
         for box in (ui.largestIslandCheck, ui.fillHolesCheck):
             box.connect("toggled(bool)", self._onEdited)
@@ -63,8 +64,7 @@ class AdvancedSection:
     def _listMachine(self, machine: Machine | None) -> None:
         self._listed = machine
         wasUpdating, self._updating = self._updating, True
-        encoders = machine.encoders if machine is not None else ()
-        devices = machine.devices if machine is not None else ()
+        encoders, devices = (machine.encoders, machine.devices) if machine is not None else ((), ())
         titles = [
             (_("{0} ({1} free)").format(each.title, format_bytes(each.free_bytes)), each.name) for each in devices
         ]
@@ -74,17 +74,14 @@ class AdvancedSection:
 
     def _showSettings(self) -> None:
         settings = self._services.session.settings
-        _choose(self._ui.methodChoice, settings.method)
-        _choose(self._ui.encoderChoice, settings.encoder)
-        _choose(self._ui.deviceChoice, settings.device)
-        _choose(self._ui.precisionChoice, settings.precision)
+        for name, choice in self._choices.items():
+            _choose(choice, getattr(settings, name))
         self._ui.checkpointPath.setText(settings.checkpoint)
         self._ui.largestIslandCheck.setChecked(settings.largest_island)
         self._ui.fillHolesCheck.setChecked(settings.fill_holes)
         self._ui.smoothing.setValue(settings.smooth_mm)
         self._ui.cacheLimit.setValue(settings.cache_limit_gb or 0)
-        free = not self._services.session.is_busy
-        self._ui.settingsFrame.setEnabled(free)
+        self._ui.settingsFrame.setEnabled(not self._services.session.is_busy)
 
     def _encoder(self) -> EncoderState | None:
         machine = self._services.session.machine
@@ -119,10 +116,7 @@ class AdvancedSection:
             return
         ui = self._ui
         self._change(
-            method=_chosen(ui.methodChoice),
-            encoder=_chosen(ui.encoderChoice),
-            device=_chosen(ui.deviceChoice),
-            precision=_chosen(ui.precisionChoice),
+            **{name: str(choice.itemData(choice.currentIndex)) for name, choice in self._choices.items()},
             checkpoint=ui.checkpointPath.text.strip(),
             largest_island=ui.largestIslandCheck.checked,
             fill_holes=ui.fillHolesCheck.checked,
@@ -182,7 +176,3 @@ def _choose(choice: Any, value: str) -> None:
         choice.addItem(value, value)
         position = choice.findData(value)
     choice.setCurrentIndex(position)
-
-
-def _chosen(choice: Any) -> str:
-    return str(choice.itemData(choice.currentIndex))

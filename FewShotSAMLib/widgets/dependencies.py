@@ -16,7 +16,6 @@ import sys
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 from packaging.requirements import Requirement
 
@@ -24,7 +23,6 @@ from FewShotSAMLib.core.packages import installed_version, modules_of
 from FewShotSAMLib.core.resources import resource_path
 from FewShotSAMLib.widgets.translation import _
 
-REQUESTER = "FewShotSAM"
 TORCH_PAIR = ("torch>=2.4", "torchvision>=0.19")
 # The longest path within torch's wheel has about 120 characters, and Windows allows 260 in all.
 LONGEST_PACKAGES_FOLDER = 130
@@ -67,7 +65,8 @@ class Dependencies:
         )
         if not self._consent(missing, source):
             return False
-        steps = [lambda: self._installPlain(missing), lambda: self._installPinned(missing, [])]
+        light = [text for text in missing if text not in TORCH_PAIR]
+        steps = [lambda: self._installPlain(light, []), lambda: self._installPinned(light, [])]
         if _ofTorch(missing):  # last, as it takes longest and fails most
             steps.append(_installTorch)
         hint = _("Check the internet connection and the log (Ctrl+0), restart 3D Slicer and press Install again.")
@@ -90,11 +89,9 @@ class Dependencies:
         if not self._consent(missing, source):
             return False
         offline = ["--no-index", "--find-links", str(folder)]
-        plain = [text for text in missing if Requirement(text).name not in self._pinned()]
-        steps = [lambda: self._installPinned(missing, offline)]
-        if plain:
-            steps.append(lambda: _pipInstall([*offline, *plain]))
-        return self._run(steps, hint)
+        return self._run(
+            [lambda: self._installPinned(missing, offline), lambda: self._installPlain(missing, offline)], hint
+        )
 
     def downloadCommand(self) -> str:
         """The command that fills a folder with all wheels, for a computer with internet and the same Python."""
@@ -166,15 +163,15 @@ class Dependencies:
         _offerRestart(before)
         return True
 
-    def _installPlain(self, missing: list[str]) -> None:
-        """What is neither torch nor pinned, from the internet.
+    def _installPlain(self, missing: list[str], options: list[str]) -> None:
+        """What is not pinned.
 
         Not by Slicer's pip_ensure: it offers a restart when it is done, and torch comes after it.
         """
         pinned = self._pinned()
-        plain = [text for text in missing if text not in TORCH_PAIR and Requirement(text).name not in pinned]
+        plain = [text for text in missing if Requirement(text).name not in pinned]
         if plain:
-            _pipInstall(plain)
+            _pipInstall([*options, *plain])
 
     def _installPinned(self, missing: list[str], options: list[str]) -> None:
         """segment-anything: the very wheel that was reviewed, without what it asks for, or none."""
@@ -258,22 +255,15 @@ def _offerRestart(before: dict[str, str]) -> None:
         slicer.util.restart()
 
 
-def _slicerPackaging() -> ModuleType | None:
-    """Slicer's module for installing packages; None before Slicer 5.12."""
-    try:
-        return importlib.import_module("slicer.packaging")
-    except ImportError:
-        return None
-
-
 def _pipInstall(arguments: list[str]) -> None:
     import slicer
 
-    packaging = _slicerPackaging()
-    if packaging is None:
+    try:
+        packaging = importlib.import_module("slicer.packaging")
+    except ImportError:  # before Slicer 5.12
         slicer.util.pip_install(arguments)
     else:
-        packaging.pip_install(arguments, requester=REQUESTER)
+        packaging.pip_install(arguments, requester="FewShotSAM")
 
 
 def _installTorch() -> None:

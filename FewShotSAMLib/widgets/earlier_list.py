@@ -22,7 +22,7 @@ class EarlierList:
         self._shown: list[EarlierModel] = []
         self._updating = False
         ui.earlierList.connect("itemChanged(QListWidgetItem*)", self._onTicked)
-        ui.paintedSection.connect("contentsCollapsed(bool)", self._onCollapsed)
+        ui.paintedSection.connect("contentsCollapsed(bool)", self.update)
         self._fill([])
 
     def update(self) -> None:
@@ -58,6 +58,3 @@ class EarlierList:
         name, chosen = self._shown[self._ui.earlierList.row(item)].name, item.checkState() == qt.Qt.Checked
         session.choose_earlier(name, chosen)
         self._services.parameters.earlier = session.earlier
-
-    def _onCollapsed(self, collapsed: bool) -> None:
-        self.update()

@@ -26,11 +26,8 @@ class ExportSection:
         """There must be something to export."""
         ready = self._services.session.target is not None
         self._ui.exportButton.setEnabled(ready)
-        self._ui.exportButton.setToolTip(
-            _("Write all segments, hidden ones too, on the volume's full geometry.")
-            if ready
-            else _("Choose a volume and a segmentation first.")
-        )
+        what = _("Write all segments, hidden ones too, on the volume's full geometry.")
+        self._ui.exportButton.setToolTip(what if ready else _("Choose a volume and a segmentation first."))
 
     def _onExport(self) -> None:
         target = self._services.session.target

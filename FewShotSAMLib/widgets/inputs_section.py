@@ -25,7 +25,7 @@ class InputsSection:
         self._observers = observers
         self._busy = False
         self._kept: tuple[str, str] | None = None  # what was chosen, while one of it leaves the scene
-        observers.watchRemovals(self._onRemoving, self._onRemoved)
+        observers.watchNodes(self._onRemoving, self._onRemoved, self._onMoved)
         for selector in (ui.volumeSelector, ui.segmentationSelector):
             selector.setMRMLScene(slicer.mrmlScene)
         ui.volumeSelector.connect("currentNodeIDChanged(QString)", self._onVolume)
@@ -51,8 +51,7 @@ class InputsSection:
         """The scene is being closed: let go of its nodes."""
         self._busy = True
         self._editor.detach()
-        self._observers.watchSegmentation("")
-        self._observers.watchVolume("", self._onMoved)
+        self._observers.watch("", "")
 
     def hold(self) -> None:
         """A scene is being loaded, until `attach`: what the selectors lose by that is nobody's choice."""
@@ -147,8 +146,7 @@ class InputsSection:
         volumeId, segmentationId = self._chosen(self._ui.volumeSelector), self._chosen(self._ui.segmentationSelector)
         self._remember(volumeId, segmentationId)
         self._editor.setInputs(volumeId, segmentationId, show)
-        self._observers.watchSegmentation(segmentationId)
-        self._observers.watchVolume(volumeId, self._onMoved)
+        self._observers.watch(volumeId, segmentationId)
         session = self._services.session
         self._messages.attempt(session.set_inputs, volumeId or None, segmentationId or None)
         session.range, session.earlier = self._services.parameters.sliceRange, self._services.parameters.earlier

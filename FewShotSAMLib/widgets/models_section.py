@@ -37,10 +37,10 @@ class ModelsSection:
         ui.showTableButton.connect("clicked()", self._onShowTable)
         ui.modelList.connect("itemSelectionChanged()", self._updateButtons)
         ui.volumeList.connect("itemChanged(QListWidgetItem*)", self._onVolumeTicked)
-        ui.modelsSection.connect("contentsCollapsed(bool)", self._onCollapsed)
-        ui.modelList.header().setSectionResizeMode(0, qt.QHeaderView.Stretch)
-        ui.modelList.header().setSectionResizeMode(1, qt.QHeaderView.ResizeToContents)
-        ui.modelList.header().setSectionResizeMode(2, qt.QHeaderView.ResizeToContents)
+        ui.modelsSection.connect("contentsCollapsed(bool)", self.update)
+        stretch, toContents = qt.QHeaderView.Stretch, qt.QHeaderView.ResizeToContents
+        for column, mode in enumerate((stretch, toContents, toContents)):
+            ui.modelList.header().setSectionResizeMode(column, mode)
 
     def update(self) -> None:
         """Show what is in the folder and in the scene; the folder is read only while the section is unfolded."""
@@ -48,9 +48,6 @@ class ModelsSection:
             self._fillModels()
             self._fillVolumes()
         self._updateButtons()
-
-    def _onCollapsed(self, collapsed: bool) -> None:
-        self.update()
 
     def _fillModels(self) -> None:
         entries = self._services.session.models.entries()
@@ -108,19 +105,14 @@ class ModelsSection:
         for button in (self._ui.renameModelButton, self._ui.deleteModelButton, self._ui.exportModelButton):
             button.setEnabled(chosen)
         self._ui.saveModelButton.setEnabled(session.learned_model is not None)
-        self._ui.saveModelButton.setToolTip(
-            _("Keep what the last run learned.") if session.learned_model else _("Propagate first.")
-        )
+        kept = _("Keep what the last run learned.")
+        self._ui.saveModelButton.setToolTip(kept if session.learned_model else _("Propagate first."))
         self._ui.keepModelButton.setVisible(session.review is not None and session.learned_model is not None)
         self._ui.showTableButton.setVisible(self._page() is not None)
-        free = not session.is_busy
-        volumes = bool(self._tickedVolumes())
-        self._ui.applyModelButton.setEnabled(chosen and free and volumes)
-        self._ui.applyModelButton.setToolTip(
-            _("Each volume gets a new segmentation.")
-            if chosen and volumes
-            else _("Choose a model above and tick the volumes to segment.")
-        )
+        ready = chosen and bool(self._tickedVolumes())
+        self._ui.applyModelButton.setEnabled(ready and not session.is_busy)
+        missing = _("Choose a model above and tick the volumes to segment.")
+        self._ui.applyModelButton.setToolTip(_("Each volume gets a new segmentation.") if ready else missing)
 
     def _onVolumeTicked(self, item: Any) -> None:
         self._updateButtons()

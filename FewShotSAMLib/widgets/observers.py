@@ -9,67 +9,56 @@ import slicer
 import vtk
 from slicer.util import VTKObservationMixin
 
+Call = Callable[[], None]
 _LAST = -100.0  # priority: after Slicer's selectors, which fill their lists again at the same events
 
 
 class SceneObservers(VTKObservationMixin):
     """Passes the scene's events on, until `stop`."""
 
-    def __init__(
-        self,
-        onClosing: Callable[[], None],
-        onImporting: Callable[[], None],
-        onReplaced: Callable[[], None],
-        onEdited: Callable[[], None],
-    ) -> None:
+    def __init__(self, onClosing: Call, onImporting: Call, onReplaced: Call, onEdited: Call) -> None:
         super().__init__()
         self._onEdited = onEdited
         self._onRemoving: Callable[[str], None] | None = None
-        self._onMoved: Callable[[], None] | None = None
-        self._watched: list[tuple[Any, int]] = []
-        self._volume: Any = None
+        self._onMoved: Call | None = None
+        self._watched: list[tuple[Any, int, Callable[..., None]]] = []
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, lambda caller, event: onClosing())
         self.addObserver(scene, scene.StartImportEvent, lambda caller, event: onImporting())
         self.addObserver(scene, scene.EndCloseEvent, lambda caller, event: onReplaced(), priority=_LAST)
         self.addObserver(scene, scene.EndImportEvent, lambda caller, event: onReplaced(), priority=_LAST)
 
-    def watchRemovals(self, onRemoving: Callable[[str], None], onRemoved: Callable[[], None]) -> None:
+    def watchNodes(self, onRemoving: Callable[[str], None], onRemoved: Call, onMoved: Call) -> None:
         """Tell of the id of each node before it leaves the scene and before the selectors know, and once it has left.
 
-        Slicer's selectors choose another node before the chosen one is gone.
+        Slicer's selectors choose another node before the chosen one is gone. onMoved: see `watch`.
         """
-        self._onRemoving = onRemoving
+        self._onRemoving, self._onMoved = onRemoving, onMoved
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._onNodeLeaves)
         self.addObserver(scene, scene.NodeRemovedEvent, lambda caller, event: onRemoved(), priority=_LAST)
 
-    def watchSegmentation(self, nodeId: str) -> None:
-        """Tell of edits of this segmentation from now on, and of segments shown or hidden; "" for none."""
-        node = slicer.mrmlScene.GetNodeByID(nodeId) if nodeId else None
-        watched = _eventsOf(node)
+    def watch(self, volumeId: str, segmentationId: str) -> None:
+        """Tell of these nodes from now on; "" for none.
+
+        Of edits of the segmentation, and of segments shown or hidden; when the volume comes to lie elsewhere in the
+        world, or its transform is hardened.
+        """
+        volume, node = (slicer.mrmlScene.GetNodeByID(each) if each else None for each in (volumeId, segmentationId))
+        watched = [(thing, event, self._onModified) for thing, event in _eventsOf(node)]
+        if volume is not None:
+            watched.append((volume, volume.TransformModifiedEvent, self._onTransformed))
         if watched == self._watched:
             return
-        for thing, event in self._watched:
-            self.removeObserver(thing, event, self._onModified)
+        for each in self._watched:
+            self.removeObserver(*each)
+        for each in watched:
+            self.addObserver(*each)
         self._watched = watched
-        for thing, event in watched:
-            self.addObserver(thing, event, self._onModified)
-
-    def watchVolume(self, nodeId: str, onMoved: Callable[[], None]) -> None:
-        """Tell when this volume comes to lie elsewhere in the world, or its transform is hardened; "" for none."""
-        self._onMoved = onMoved
-        node = slicer.mrmlScene.GetNodeByID(nodeId) if nodeId else None
-        if node is self._volume:
-            return
-        for watched, change in ((self._volume, self.removeObserver), (node, self.addObserver)):
-            if watched is not None:
-                change(watched, watched.TransformModifiedEvent, self._onTransformed)
-        self._volume = node
 
     def stop(self) -> None:
         """Observe nothing any more."""
-        self._watched, self._volume = [], None
+        self._watched = []
         self.removeObservers()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)

@@ -60,14 +60,9 @@ class Panel:
         )
         ui.againButton.connect("clicked()", self._propagate.propagateOrCancel)
         ui.advancedSection.connect("contentsCollapsed(bool)", self._onChanged)
-        self._ticks = 0
-        self._stale = False
-        self._entered = False
-        self._attached = False
-        self._inspected = False
-        self._isWidthSettled = False
-        self._stripHeight = 0
-        self._closed = False
+        self._entered = self._attached = self._inspected = self._closed = False
+        self._stale = self._isWidthSettled = False
+        self._ticks = self._stripHeight = 0
         self._connectSession()
         self._driver = Driver(self.tick, self._failures.ofAction)
         self.update()
@@ -75,8 +70,7 @@ class Panel:
     def _makeSections(self, ui: Any) -> None:
         services, messages, guarded = self.services, self._messages, self._failures.guarded
         self._inputs = guarded(InputsSection)(ui, services, messages, self._editor, self._observers)
-        painted = guarded(PaintedList), self._onPaint
-        self._painted = guarded(PaintedSection)(ui, services, messages, *painted)
+        self._painted = guarded(PaintedSection)(ui, services, messages, guarded(PaintedList), self._onPaint)
         self._propagate = guarded(PropagateSection)(ui, services, messages)
         self._review = guarded(ReviewSection)(ui, services)
         self._dependencies = guarded(DependencyLine)(ui, services, messages)

@@ -108,14 +108,12 @@ class PropagateSection:
         self._ui.opacitySlider.setEnabled(shown)
         self._ui.show3DButton.setEnabled(shown)
         self._adjust(session.preview, complete)
-        self._ui.discardButton.setEnabled(complete)
-        self._ui.applyButton.setEnabled(complete)
-        waiting = _("Wait until all slices are there, or cancel.")
-        self._ui.applyButton.setToolTip(_("Write the result into the segmentation; one Undo takes it back."))
-        self._ui.discardButton.setToolTip(_("Drop the result; the segmentation stays as it is."))
-        if not complete:
-            self._ui.applyButton.setToolTip(waiting)
-            self._ui.discardButton.setToolTip(waiting)
+        for button, what in (
+            (self._ui.applyButton, _("Write the result into the segmentation; one Undo takes it back.")),
+            (self._ui.discardButton, _("Drop the result; the segmentation stays as it is.")),
+        ):
+            button.setEnabled(complete)
+            button.setToolTip(what if complete else _("Wait until all slices are there, or cancel."))
 
     def _adjust(self, preview: ScenePreview | None, complete: bool) -> None:
         """Give a new preview the opacity of the slider, and a complete one its surface again, with all slices."""

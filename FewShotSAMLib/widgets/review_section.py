@@ -16,7 +16,7 @@ class ReviewSection:
 
     def __init__(self, ui: Any, services: Services) -> None:
         self._ui, self._services = ui, services
-        self._strip = ConfidenceStrip(ui.stripLabel, self._onStrip)
+        self._strip = ConfidenceStrip(ui.stripLabel, self.jumpTo)
         ui.legendLabel.setText(_legend())
         ui.nextSliceButton.connect("clicked()", self.goToNextSlice)
 
@@ -36,8 +36,7 @@ class ReviewSection:
             else _("There is no proposal: propagate first.")
         )
         reason = self._services.whyNot()
-        free = not session.is_busy
-        self._ui.againButton.setEnabled(free and not reason and review is not None)
+        self._ui.againButton.setEnabled(not session.is_busy and not reason and review is not None)
         every = _("Predict all slices again: what earlier patients add is found anew.")
         again = every if session.earlier else _("Ask again where what is painted changed; a second or two.")
         self._ui.againButton.setToolTip(reason or again)
@@ -55,12 +54,10 @@ class ReviewSection:
         """Show the slice on which painting helps most; does nothing where there is no proposal."""
         following = self._services.session.next_slice()
         if following is not None:
-            self._jumpTo(following)
+            self.jumpTo(following)
 
-    def _onStrip(self, index: int) -> None:
-        self._jumpTo(index)
-
-    def _jumpTo(self, index: int) -> None:
+    def jumpTo(self, index: int) -> None:
+        """Show a slice, along the axis of the review."""
         session = self._services.session
         axis = session.review.axis if session.review is not None else session.axis
         if session.target is not None and axis is not None:
@@ -72,12 +69,6 @@ def _legend() -> str:
     def square(color: tuple[int, int, int]) -> str:
         return f'<font color="#{bytes(color).hex()}">■</font>'
 
-    return "&nbsp; ".join(
-        (
-            f"{square(SURE)}&nbsp;{_('sure')}",
-            f"{square(UNSURE)}&nbsp;{_('unsure')}",
-            f"▀&nbsp;{_('painted')}",
-            f"▂&nbsp;{_('empty')}",
-            f"│&nbsp;{_('shown now')}",
-        )
-    )
+    marks = {square(SURE): _("sure"), square(UNSURE): _("unsure"), "▀": _("painted"), "▂": _("empty")}
+    marks["│"] = _("shown now")
+    return "&nbsp; ".join(f"{mark}&nbsp;{meaning}" for mark, meaning in marks.items())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from FewShotSAMLib.widgets.translation import _
 
 CATEGORY = "FewShotSAM"
@@ -11,35 +9,11 @@ CATEGORY = "FewShotSAM"
 HOST = "https://github.com/Slicer/SlicerTestingData/releases/download/SHA256/"
 
 
-@dataclass(frozen=True)
-class SampleVolume:
-    """One of Slicer's own sample volumes: the file's name is Slicer's, too, so that it is downloaded once only."""
-
-    name: str
-    node: str
-    file: str
-    sha256: str
-
-
+# Title, node, file and SHA-256 of Slicer's own volumes, under Slicer's names for their files: each is downloaded once.
 SAMPLE_VOLUMES = (
-    SampleVolume(
-        "FewShotSAM abdominal CT",
-        "CTLiver",
-        "CTLiver.nrrd",
-        "e16eae0ae6fefa858c5c11e58f0f1bb81834d81b7102e021571056324ef6f37e",
-    ),
-    SampleVolume(
-        "FewShotSAM chest CT",
-        "CTChest",
-        "CT-chest.nrrd",
-        "4507b664690840abb6cb9af2d919377ffc4ef75b167cb6fd0f747befdb12e38e",
-    ),
-    SampleVolume(
-        "FewShotSAM head MR",
-        "MRHead",
-        "MR-head.nrrd",
-        "cc211f0dfd9a05ca3841ce1141b292898b2dd2d3f08286affadf823a7e58df93",
-    ),
+    ("abdominal CT", "CTLiver", "CTLiver.nrrd", "e16eae0ae6fefa858c5c11e58f0f1bb81834d81b7102e021571056324ef6f37e"),
+    ("chest CT", "CTChest", "CT-chest.nrrd", "4507b664690840abb6cb9af2d919377ffc4ef75b167cb6fd0f747befdb12e38e"),
+    ("head MR", "MRHead", "MR-head.nrrd", "cc211f0dfd9a05ca3841ce1141b292898b2dd2d3f08286affadf823a7e58df93"),
 )
 
 
@@ -54,12 +28,12 @@ def registerSampleData() -> None:
     logic = SampleData.SampleDataLogic
     if hasattr(logic, "registerCustomSampleDataCategory"):  # not in Slicer 5.10
         logic.registerCustomSampleDataCategory(CATEGORY, title=_("FewShotSAM: paint a few slices, get the volume"))
-    for volume in SAMPLE_VOLUMES:
+    for title, node, file, sha256 in SAMPLE_VOLUMES:
         logic.registerCustomSampleDataSource(
             category=CATEGORY,
-            sampleName=volume.name,
-            uris=HOST + volume.sha256,
-            fileNames=volume.file,
-            nodeNames=volume.node,
-            checksums=f"SHA256:{volume.sha256}",
+            sampleName=f"FewShotSAM {title}",
+            uris=HOST + sha256,
+            fileNames=file,
+            nodeNames=node,
+            checksums=f"SHA256:{sha256}",
         )

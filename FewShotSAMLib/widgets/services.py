@@ -71,15 +71,8 @@ def makeServices(segmentEditor: Any) -> Services:
 
     store, scene = SettingsStore(), MRMLScene(segmentEditor=segmentEditor)
     temporary = Path(slicer.app.temporaryPath)  # where what a crash left is found again
-    return Services(
-        session=Session(scene, createWorkerClient(), store.load(), modelFolder(), temporary, "panel"),
-        scene=scene,
-        views=SliceViews(),
-        parameters=SceneParameters(),
-        store=store,
-        dialogs=Dialogs(),
-        dependencies=Dependencies(),
-    )
+    session = Session(scene, createWorkerClient(), store.load(), modelFolder(), temporary, "panel")
+    return Services(session, scene, SliceViews(), SceneParameters(), store, Dialogs(), Dependencies())
 
 
 def modelFolder() -> Path:

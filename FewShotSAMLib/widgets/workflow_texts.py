@@ -8,11 +8,197 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
 from string import Formatter
 
 from FewShotSAMLib.core.facts import Row
 from FewShotSAMLib.widgets import translation
+
+
+def _(text: str) -> str:
+    """Marks a text for Slicer's tools. It is translated when it is shown. {0}, {1}: values, in order."""
+    return text
+
+
+TEXTS = (
+    # Costs, progress, models.
+    _("{0} min"),
+    _("{0} h {1} min"),
+    _("No graphics card is used: about {0} for {1} slices on the processor."),
+    _("No graphics card is used: the processor computes, which is slower."),
+    _("About {0} for {1} slices on {2}."),
+    _("Memory: needs {0}, {1} free."),
+    _("{0} Close other programs, or choose a smaller encoder."),
+    _("{0} Registering earlier patients to this volume comes on top."),
+    _("Convert it to numbers."),
+    _("The folder for temporary files {0} cannot be written ({1})."),
+    _("Free some space on its disk, or choose another folder for temporary files."),
+    _("The volume “{0}” holds voxels of type {1}."),
+    _("{0} cannot be written ({1})."),
+    _("Free some space on the disk or choose another folder."),
+    _("Choose another folder, or close the program that has the file open."),
+    _("Preparing the volume"),
+    _("Reading the volume"),
+    _("Loading the encoder"),
+    _("Encoding slices"),
+    _("Encoding augmented copies"),
+    _("Learning from the painted slices"),
+    _("Improving the first answer"),
+    _("Registering to the volume that was learned from"),
+    _("Predicting slices"),
+    _("Writing the result"),
+    _("Looking at this computer"),
+    _("{0}, {1} of {2} MB"),
+    _("Try again. If that does not help, save your work, start again, and report it with the text of the log."),
+    _("An unexpected error ended what was under way: {0}."),
+    _("Choose a .fewshot file that FewShotSAM saved."),
+    _("{0} is not a few-shot model ({1})."),
+    _("A few-shot model cannot be called “{0}”."),
+    _("Use letters, digits and spaces."),
+    _("Choose another name."),
+    _("There is a few-shot model “{0}” already."),
+    _("Check the folder and the disk's free space."),
+    _("{0} could not be {1} ({2})."),
+    _(
+        "Axis {0} is chosen, but results were applied along axis {1}. Choose {2} or automatic; to paint "
+        "along {3}, take the results back by Undo, or make a new segmentation."
+    ),
+    _("continued from the last run"),
+    _("The model was saved without the image around the segments."),
+    _("To use it beside the next patient's slices, propagate all slices by the few-shot decoder, and save it again."),
+    # Models of earlier patients beside what is painted.
+    _("The model was saved, with the images around the segments: this patient's and earlier patients', too."),
+    _("Share it as you would share those volumes."),
+    _("It is no longer there, or damaged. Untick it, or bring it back."),
+    _("It was saved without the image around its segments, so other volumes cannot be registered to it."),
+    _("None of its segments ({0}) has the name of one here ({1})."),
+    _("The few-shot model “{0}” is no longer there. Untick it under Earlier patients, or bring it back."),
+    _("The few-shot model “{0}” was used; Dice with what is painted: {1}."),
+    _("So much is painted here that few-shot models of earlier volumes added nothing."),
+    _("The few-shot model “{0}” was not used: {1}."),
+    _("it was saved without the image around its segments, or this volume is too thin or in colour, to be registered"),
+    _("none of its segments is called as one that is painted"),
+    _("its volumes are those of another model"),
+    _("labels of so many volumes do not fit into memory on one of this size"),
+    _("this volume does not resemble the one that it was learned on (correlation {0})"),
+    _("its labels agree too little with what is painted (Dice {0}, {1} is needed)"),
+    # What is painted, propagated and applied.
+    _("from the start"),
+    _("the first answer"),
+    _("Mean confidence {0}\u00a0%."),
+    _("with the encoder {0} on {1}"),
+    _("{0} slices in {1} s {2}, {3}.{4}"),
+    _("{0} slices were asked again in {1}; all others stay as they were."),
+    _("No visible segment is painted on the ticked slices."),
+    _("Paint one, or tick its slices."),
+    _("No voxel of {0} was found on {1} slices."),
+    _("Paint one or two slices more between the painted ones."),
+    _("Nothing was changed."),
+    _("The run was cancelled."),
+    _("The model was saved, with the image around the segments."),
+    _("Share it as you would share the volume."),
+    _("A run is under way. Wait for it, or cancel it."),
+    _("Choose a volume and a segmentation first."),
+    _("Looking for painted slices."),
+    _("Choose volume and segmentation, and propagate again."),
+    _("Undo takes them back."),
+    _("{0} slices were written."),
+    _("What was painted on “{0}” is back."),
+    _("The result that was not applied was added as segments of its own."),
+    _("What is painted cannot be kept for a crash. {0}"),
+    _("Save it soon."),
+    _("{0} cannot be read ({1})."),
+    _("{0} is damaged."),
+    _("Nothing else was kept."),
+    _("Propagate first."),
+    _("There is no few-shot model yet."),
+    _("There is no result to keep."),
+    _("The preview was removed, and with it the result."),
+    _("There is nothing to export."),
+    _("Exported to {0}."),
+    _("The segments of “{0}” were added."),
+    _("its preview"),
+    _("the run"),
+    _("The {0} was removed, so {1} was dropped."),
+    _("With the inputs {0} was dropped."),
+    _("{0} slices with applied results were changed at once. They still count as predicted, not as painted."),
+    _("The next result replaces them. To have slices learned from, correct them a few at a time."),
+    _("{0} slices with applied results count as painted now, because of a segment that was hidden."),
+    _("Hide it again, or untick slices on which the other segments are not complete."),
+    _("What is painted now lies along another axis than the result ({0})."),
+    _("The result was not applied: {0}"),
+    _("Undo what was painted since, choose axis {0}, or discard."),
+    _("Paint the structure on a few slices first; three spread over its extent are a good start."),
+    _("All painted slices are unticked. Tick those that are complete."),
+    _("The slice range ends before it begins. Correct it."),
+    _("Propagate again."),
+    _("The result holds no segments."),
+    # What the scene adapter says of nodes.
+    _("Choose at least one segment to export."),
+    _("No segment is chosen."),
+    _(
+        "{0} lies where the file of volume '{1}' lies, without the transform '{2}'. Harden the transform "
+        "of the volume and export again to include it."
+    ),
+    _("The axes of the volume are not at right angles to each other."),
+    _("Resample it, in 3D Slicer with the module Resample Scalar Volume, or choose another volume."),
+    _("Choose another volume, or load it again."),
+    _("The volume is no longer in the scene."),
+    _("Choose another one, or create a new one."),
+    _("The segmentation is no longer in the scene."),
+    _(
+        "Press Harden transform in the panel, or open the module Data, right-click the transform beside "
+        "it and choose Harden transform; then choose the volume again."
+    ),
+    _("Correct it."),
+    _("The transform '{0}' makes the volume flat."),
+    _("{0} of the segments are no longer in the segmentation."),
+    _("Undo their removal, or choose the segments again."),
+    _("Segmentation '{0}' is stored as '{1}', not as voxels."),
+    _(
+        "Select it in the Segment Editor and agree to its conversion, or make Binary labelmap the source "
+        "representation in the module Segmentations."
+    ),
+    _("Their axes are sheared against each other."),
+    _("Segmentation: {0}. Volume: {1}."),
+    _("Segmentation '{0}' lies on another grid than the volume. {1}"),
+    _(
+        "Make a new segmentation for this volume, or choose the volume that the segmentation was made "
+        "on. To keep what is painted, open the module Segment Editor, choose Specify geometry (the grid "
+        "icon beside the source volume) and take this volume as source geometry."
+    ),
+    _("Load it again, or choose another volume."),
+    _("Volume '{0}' has no voxels."),
+    _("Volume '{0}' holds {1} values per voxel and is no colour volume."),
+    _("Choose a volume with one value per voxel; of a time series, extract one volume first."),
+    # What decided for a volume's modality and window.
+    _("DICOM modality {0}"),
+    _("DICOM modality CT, but not in Hounsfield units"),
+    _("looks like CT: air and soft tissue in Hounsfield units"),
+    _("does not look like CT in Hounsfield units"),
+    _("colour volume"),
+    _("MR or other"),
+    _("Segment {0}"),
+)
+FACT_TEXTS = (
+    *(_("Size"), _("Spacing"), _("Origin"), _("Orientation"), _("Values"), _("Modality"), _("Window")),
+    *(_("Segments"), _("Painted"), _("Warning")),
+    _("{0} voxels (i, j, k)"),
+    _("{0} mm"),
+    _("{0} mm (LPS)"),
+    _("{0}, oblique"),
+    _("{0}, {1} to {2}"),
+    _("{0} ({1})"),
+    _("{0} to {1}, {2} ({3})"),
+    *(_("{0}, {1} painted slice: {2}"), _("{0}, {1} painted slices: {2}")),
+    _("{0}, {1} painted slice: {2}; unknown on {3}, painted for others"),
+    _("{0}, {1} painted slices: {2}; unknown on {3}, painted for others"),
+    _("{0}, {1} voxels"),
+    _("{0}, no painted slices"),
+    _("and {0} more"),
+    _("along axis {0} ({1}), {2} slices"),
+    _("{0}, {1}, {2} mm, window {3}..{4} ({5})"),
+)
+"""Labels and texts of the facts, which are looked up as they stand: most of them would fit anything."""
 
 
 def translated(text: str) -> str:
@@ -26,239 +212,20 @@ def translated(text: str) -> str:
 
 def factWords(row: Row) -> tuple[str, str]:
     """Label and text of a fact, in the user's language."""
-    known = dict(zip(factTexts(str), factTexts(translation._), strict=True))
-    text = known.get(row.text, row.text).format(*(translated(value) for value in row.values))
-    return known.get(row.label) or translated(row.label), text
+    text = translation._(row.text) if row.text in FACT_TEXTS else row.text
+    label = translation._(row.label) if row.label in FACT_TEXTS else translated(row.label)
+    return label, text.format(*(translated(value) for value in row.values))
 
 
 @functools.cache
 def _translations() -> list[tuple[re.Pattern[str], str]]:
     """What to look for, the longest text first, and what to say instead; none where Slicer speaks English."""
-    originals, others = templates(str), templates(translation._)
-    pairs = [(each, other) for each, other in zip(originals, others, strict=True)]
-    if all(each == other for each, other in pairs):
+    pairs = [(text, translation._(text)) for text in sorted(TEXTS, key=len, reverse=True)]
+    if all(text == other for text, other in pairs):
         return []
-    return [(_pattern(each), other) for each, other in sorted(pairs, key=lambda pair: -len(pair[0]))]
+    return [(_pattern(text), other) for text, other in pairs]
 
 
 def _pattern(template: str) -> re.Pattern[str]:
     parts = ((re.escape(text), name is not None) for text, name, _format, _conversion in Formatter().parse(template))
     return re.compile("".join(text + "(.*?)" * hasValue for text, hasValue in parts), re.DOTALL)
-
-
-def templates(_: Callable[[str], str]) -> tuple[str, ...]:
-    """All texts, each given to `_`, which is either that of Slicer or changes nothing. {0}, {1}: values, in order."""
-    return (*_ofRuns(_), *_ofPainting(_), *_ofScenes(_), *_ofFacts(_))
-
-
-def factTexts(_: Callable[[str], str]) -> tuple[str, ...]:
-    """Labels and texts of the facts, which are looked up as they stand: most of them would fit anything."""
-    return (
-        *(_("Size"), _("Spacing"), _("Origin"), _("Orientation"), _("Values"), _("Modality"), _("Window")),
-        *(_("Segments"), _("Painted"), _("Warning")),
-        _("{0} voxels (i, j, k)"),
-        _("{0} mm"),
-        _("{0} mm (LPS)"),
-        _("{0}, oblique"),
-        _("{0}, {1} to {2}"),
-        _("{0} ({1})"),
-        _("{0} to {1}, {2} ({3})"),
-        *(_("{0}, {1} painted slice: {2}"), _("{0}, {1} painted slices: {2}")),
-        _("{0}, {1} painted slice: {2}; unknown on {3}, painted for others"),
-        _("{0}, {1} painted slices: {2}; unknown on {3}, painted for others"),
-        _("{0}, {1} voxels"),
-        _("{0}, no painted slices"),
-        _("and {0} more"),
-        _("along axis {0} ({1}), {2} slices"),
-        _("{0}, {1}, {2} mm, window {3}..{4} ({5})"),
-    )
-
-
-def _ofRuns(_: Callable[[str], str]) -> tuple[str, ...]:
-    """Costs, progress, models."""
-    return (
-        _("{0} min"),
-        _("{0} h {1} min"),
-        _("No graphics card is used: about {0} for {1} slices on the processor."),
-        _("No graphics card is used: the processor computes, which is slower."),
-        _("About {0} for {1} slices on {2}."),
-        _("Memory: needs {0}, {1} free."),
-        _("{0} Close other programs, or choose a smaller encoder."),
-        _("{0} Registering earlier patients to this volume comes on top."),
-        _("Convert it to numbers."),
-        _("The folder for temporary files {0} cannot be written ({1})."),
-        _("Free some space on its disk, or choose another folder for temporary files."),
-        _("The volume “{0}” holds voxels of type {1}."),
-        _("{0} cannot be written ({1})."),
-        _("Free some space on the disk or choose another folder."),
-        _("Choose another folder, or close the program that has the file open."),
-        _("Preparing the volume"),
-        _("Reading the volume"),
-        _("Loading the encoder"),
-        _("Encoding slices"),
-        _("Encoding augmented copies"),
-        _("Learning from the painted slices"),
-        _("Improving the first answer"),
-        _("Registering to the volume that was learned from"),
-        _("Predicting slices"),
-        _("Writing the result"),
-        _("Looking at this computer"),
-        _("{0}, {1} of {2} MB"),
-        _("Try again. If that does not help, save your work, start again, and report it with the text of the log."),
-        _("An unexpected error ended what was under way: {0}."),
-        _("Choose a .fewshot file that FewShotSAM saved."),
-        _("{0} is not a few-shot model ({1})."),
-        _("A few-shot model cannot be called “{0}”."),
-        _("Use letters, digits and spaces."),
-        _("Choose another name."),
-        _("There is a few-shot model “{0}” already."),
-        _("Check the folder and the disk's free space."),
-        _("{0} could not be {1} ({2})."),
-        _(
-            "Axis {0} is chosen, but results were applied along axis {1}. Choose {2} or automatic; to paint "
-            "along {3}, take the results back by Undo, or make a new segmentation."
-        ),
-        _("continued from the last run"),
-        _("The model was saved without the image around the segments."),
-        _(
-            "To use it beside the next patient's slices, propagate all slices by the few-shot decoder, and save it "
-            "again."
-        ),
-        *_ofEarlierPatients(_),
-    )
-
-
-def _ofEarlierPatients(_: Callable[[str], str]) -> tuple[str, ...]:
-    """Their models beside what is painted."""
-    return (
-        _("The model was saved, with the images around the segments: this patient's and earlier patients', too."),
-        _("Share it as you would share those volumes."),
-        _("It is no longer there, or damaged. Untick it, or bring it back."),
-        _("It was saved without the image around its segments, so other volumes cannot be registered to it."),
-        _("None of its segments ({0}) has the name of one here ({1})."),
-        _("The few-shot model “{0}” is no longer there. Untick it under Earlier patients, or bring it back."),
-        _("The few-shot model “{0}” was used; Dice with what is painted: {1}."),
-        _("So much is painted here that few-shot models of earlier volumes added nothing."),
-        _("The few-shot model “{0}” was not used: {1}."),
-        _(
-            "it was saved without the image around its segments, or this volume is too thin or in colour, to be "
-            "registered"
-        ),
-        _("none of its segments is called as one that is painted"),
-        _("its volumes are those of another model"),
-        _("labels of so many volumes do not fit into memory on one of this size"),
-        _("this volume does not resemble the one that it was learned on (correlation {0})"),
-        _("its labels agree too little with what is painted (Dice {0}, {1} is needed)"),
-    )
-
-
-def _ofPainting(_: Callable[[str], str]) -> tuple[str, ...]:
-    """What is painted, propagated and applied."""
-    return (
-        _("from the start"),
-        _("the first answer"),
-        _("Mean confidence {0}\u00a0%."),
-        _("with the encoder {0} on {1}"),
-        _("{0} slices in {1} s {2}, {3}.{4}"),
-        _("{0} slices were asked again in {1}; all others stay as they were."),
-        _("No visible segment is painted on the ticked slices."),
-        _("Paint one, or tick its slices."),
-        _("No voxel of {0} was found on {1} slices."),
-        _("Paint one or two slices more between the painted ones."),
-        _("Nothing was changed."),
-        _("The run was cancelled."),
-        _("The model was saved, with the image around the segments."),
-        _("Share it as you would share the volume."),
-        _("A run is under way. Wait for it, or cancel it."),
-        _("Choose a volume and a segmentation first."),
-        _("Looking for painted slices."),
-        _("Choose volume and segmentation, and propagate again."),
-        _("Undo takes them back."),
-        _("{0} slices were written."),
-        _("What was painted on “{0}” is back."),
-        _("The result that was not applied was added as segments of its own."),
-        _("What is painted cannot be kept for a crash. {0}"),
-        _("Save it soon."),
-        _("{0} cannot be read ({1})."),
-        _("{0} is damaged."),
-        _("Nothing else was kept."),
-        _("Propagate first."),
-        _("There is no few-shot model yet."),
-        _("There is no result to keep."),
-        _("The preview was removed, and with it the result."),
-        _("There is nothing to export."),
-        _("Exported to {0}."),
-        _("The segments of “{0}” were added."),
-        _("its preview"),
-        _("the run"),
-        _("The {0} was removed, so {1} was dropped."),
-        _("With the inputs {0} was dropped."),
-        _("{0} slices with applied results were changed at once. They still count as predicted, not as painted."),
-        _("The next result replaces them. To have slices learned from, correct them a few at a time."),
-        _("{0} slices with applied results count as painted now, because of a segment that was hidden."),
-        _("Hide it again, or untick slices on which the other segments are not complete."),
-        _("What is painted now lies along another axis than the result ({0})."),
-        _("The result was not applied: {0}"),
-        _("Undo what was painted since, choose axis {0}, or discard."),
-        _("Paint the structure on a few slices first; three spread over its extent are a good start."),
-        _("All painted slices are unticked. Tick those that are complete."),
-        _("The slice range ends before it begins. Correct it."),
-        _("Propagate again."),
-        _("The result holds no segments."),
-    )
-
-
-def _ofScenes(_: Callable[[str], str]) -> tuple[str, ...]:
-    """What the scene adapter says of nodes."""
-    return (
-        _("Choose at least one segment to export."),
-        _("No segment is chosen."),
-        _(
-            "{0} lies where the file of volume '{1}' lies, without the transform '{2}'. Harden the transform "
-            "of the volume and export again to include it."
-        ),
-        _("The axes of the volume are not at right angles to each other."),
-        _("Resample it, in 3D Slicer with the module Resample Scalar Volume, or choose another volume."),
-        _("Choose another volume, or load it again."),
-        _("The volume is no longer in the scene."),
-        _("Choose another one, or create a new one."),
-        _("The segmentation is no longer in the scene."),
-        _(
-            "Press Harden transform in the panel, or open the module Data, right-click the transform beside "
-            "it and choose Harden transform; then choose the volume again."
-        ),
-        _("Correct it."),
-        _("The transform '{0}' makes the volume flat."),
-        _("{0} of the segments are no longer in the segmentation."),
-        _("Undo their removal, or choose the segments again."),
-        _("Segmentation '{0}' is stored as '{1}', not as voxels."),
-        _(
-            "Select it in the Segment Editor and agree to its conversion, or make Binary labelmap the source "
-            "representation in the module Segmentations."
-        ),
-        _("Their axes are sheared against each other."),
-        _("Segmentation: {0}. Volume: {1}."),
-        _("Segmentation '{0}' lies on another grid than the volume. {1}"),
-        _(
-            "Make a new segmentation for this volume, or choose the volume that the segmentation was made "
-            "on. To keep what is painted, open the module Segment Editor, choose Specify geometry (the grid "
-            "icon beside the source volume) and take this volume as source geometry."
-        ),
-        _("Load it again, or choose another volume."),
-        _("Volume '{0}' has no voxels."),
-        _("Volume '{0}' holds {1} values per voxel and is no colour volume."),
-        _("Choose a volume with one value per voxel; of a time series, extract one volume first."),
-    )
-
-
-def _ofFacts(_: Callable[[str], str]) -> tuple[str, ...]:
-    """What decided for a volume's modality and window."""
-    return (
-        _("DICOM modality {0}"),
-        _("DICOM modality CT, but not in Hounsfield units"),
-        _("looks like CT: air and soft tissue in Hounsfield units"),
-        _("does not look like CT in Hounsfield units"),
-        _("colour volume"),
-        _("MR or other"),
-        _("Segment {0}"),
-    )

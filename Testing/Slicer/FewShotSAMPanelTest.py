@@ -115,11 +115,7 @@ class FewShotSAMPanelTest(SelfTestCase):
         self.assertIn("arden", told)
         self.assertEqual(self.troubleInLog()[len(before) :], [], "it is polled in vain")
         slicer.modules.transforms.logic().hardenTransform(self.volume)
-        self.ui.volumeSelector.setCurrentNode(None)
-        self.ui.volumeSelector.setCurrentNode(self.volume)
-        self.waitFor(lambda: self.ui.segmentationSelector.currentNode() is not None, "a segmentation")
-        self.segmentation = self.ui.segmentationSelector.currentNode()
-        self.segmentId = self.segmentation.GetSegmentation().GetNthSegmentID(0)
+        self.chooseVolume()
         shape = slicer.util.arrayFromVolume(self.volume).shape
         painted = np.zeros(shape, np.uint8)
         painted[8, 20:40, 20:40] = 1

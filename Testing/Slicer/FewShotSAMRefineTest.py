@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,12 +72,7 @@ class FewShotSAMKnownTest(SelfTestCase):
         painted = self.segmentArray()
         self.letRun(1.0)
         self.waitFor(lambda: self.session.kept.is_kept, "keeping what is painted")
-        left = Path(f"{self.session.scratch}-crashed")
-        shutil.copytree(self.session.scratch / "autosave", left / "autosave")
-        left.with_name(left.name + ".lock").touch()  # which nobody holds
-        slicer.mrmlScene.Clear(0)
-        self.widget.onReload()
-        self.useWidget()
+        left = self.crash()
         self.waitFor(lambda: self.ui.recoveryFrame.visible, "the offer")
         self.assertIn("Phantom Ä", self.ui.recoveryLabel.text)
         np.testing.assert_array_equal(self.loadPhantom(paint=False), truth)

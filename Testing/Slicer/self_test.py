@@ -8,6 +8,7 @@ import tempfile
 import time
 import unittest
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ class SelfTestCase(unittest.TestCase):
             time.sleep(0.01)
 
     def useFreshTemporaryFolder(self) -> None:
-        """Open the panel anew with an empty folder for temporary files: what a crash left is not for a test."""
+        """Open the panel again, with an empty folder for temporary files: what a crash left is not for a test."""
         before, folder = slicer.app.temporaryPath, tempfile.mkdtemp(prefix="FewShotSAM-self-test-")
 
         def goBack() -> None:
@@ -136,6 +137,24 @@ class SelfTestCase(unittest.TestCase):
             for index in EMPTY:
                 self.session.set_empty(index, True)
         return truth
+
+    def chooseVolume(self) -> None:
+        """Choose the volume in the panel, which makes `self.segmentation` for it."""
+        self.ui.volumeSelector.setCurrentNode(None)
+        self.ui.volumeSelector.setCurrentNode(self.volume)
+        self.waitFor(lambda: self.ui.segmentationSelector.currentNode() is not None, "a segmentation")
+        self.segmentation = self.ui.segmentationSelector.currentNode()
+        self.segmentId = self.segmentation.GetSegmentation().GetNthSegmentID(0)
+
+    def crash(self) -> Path:
+        """Let Slicer end without being asked, as far as the panel can tell; the folder that is left of it."""
+        left = Path(f"{self.session.scratch}-crashed")
+        shutil.copytree(self.session.scratch / "autosave", left / "autosave")
+        left.with_name(left.name + ".lock").touch()  # which nobody holds
+        slicer.mrmlScene.Clear(0)
+        self.widget.onReload()
+        self.useWidget()
+        return left
 
     def segmentArray(self, node: Any = None) -> np.ndarray:
         """The segment on the volume's grid, (k, j, i) uint8. Slicer makes a display node for it in the scene."""

@@ -9,7 +9,6 @@ The volume is a synthetic phantom. Needs the engine in Slicer's Python.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import traceback
 from pathlib import Path
@@ -57,7 +56,9 @@ class Tour(SelfTestCase):
         self.take("tutorial-6-again", "reviewSection")
         self.keep()
         self.take("tutorial-7-keep", "modelsSection", "exportSection")
+        self.letRun(5.0)  # as long as it may take until the last change is kept
         self.crash()
+        self.openPhantom()
         self.take("tutorial-8-recovery", "inputsSection")
 
     def openPhantom(self) -> None:
@@ -78,9 +79,7 @@ class Tour(SelfTestCase):
         self.volume.GetDisplayNode().SetAutoWindowLevel(False)
         self.volume.GetDisplayNode().SetWindowLevelMinMax(-120, 220)
         slicer.util.setSliceViewerLayers(background=self.volume, fit=True)
-        self.ui.volumeSelector.setCurrentNode(self.volume)
-        self.waitFor(lambda: self.ui.segmentationSelector.currentNode() is not None, "a segmentation")
-        self.segmentation = self.ui.segmentationSelector.currentNode()
+        self.chooseVolume()
         self.waitFor(lambda: "Looking" not in self.session.why_not(), "looking for painted slices")
         self.lookAt(self.painted[1])
 
@@ -128,17 +127,6 @@ class Tour(SelfTestCase):
         self.session.save_model(MODEL)
         self.ui.closeMessageButton.click()
         self.letRun(1.0)
-
-    def crash(self) -> None:
-        """What is offered after Slicer ended amid the work, with the volume open again."""
-        self.letRun(5.0)  # as long as it may take until the last change is kept
-        left = Path(f"{self.session.scratch}-crashed")
-        shutil.copytree(self.session.scratch / "autosave", left / "autosave")
-        left.with_name(left.name + ".lock").touch()
-        slicer.mrmlScene.Clear(0)
-        self.widget.onReload()
-        self.useWidget()
-        self.openPhantom()
 
     def lookAt(self, index: int) -> None:
         """The axial view on a slice, the others on the middle of liver and spleen."""

@@ -1,6 +1,8 @@
 """The Slicer application around the module: `qt`, `ctk`, `slicer.app`, scripted modules; the MRML is the real one."""
 
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +33,7 @@ class qSlicerApplication(QtWidgets.QApplication):
 
     slicerHome = _ofValues("slicerHome")
     slicerUserSettingsFilePath = _ofValues("slicerUserSettingsFilePath")
-    majorVersion = Property(int, lambda self: 5)
-    minorVersion = Property(int, lambda self: 10)
-
-    def _temporaryPath(self) -> str:
-        return str(values["temporaryPath"])
-
-    def setTemporaryPath(self, path: str) -> None:  # a plain method of C++: not there for Python
-        values["temporaryPath"] = path
-
-    temporaryPath = Property(str, _temporaryPath, setTemporaryPath)
+    temporaryPath = _ofValues("temporaryPath")
 
     def testingEnabled(self) -> bool:
         return bool(values["testingEnabled"])
@@ -59,18 +52,6 @@ class qSlicerApplication(QtWidgets.QApplication):
 
     def mrmlScene(self) -> Any:
         return slicer.mrmlScene
-
-    def userSettings(self) -> Any:
-        return QtCore.QSettings()
-
-    def setRenderPaused(self, paused: bool) -> None:
-        """Nothing is drawn anyway."""
-
-    def pauseRender(self) -> None:
-        """Nothing is drawn anyway."""
-
-    def resumeRender(self) -> None:
-        """Nothing is drawn anyway."""
 
 
 def start(settingsFolder: Path) -> None:
@@ -111,15 +92,17 @@ def _makeScene() -> None:
     parts["segmentations"].SetMRMLScene(scene)
 
 
-def loadModule(path: Path) -> Any:
-    """See `scripted.loadModule`."""
-    from harness import scripted
-
-    return scripted.loadModule(path)
-
-
 def processEvents() -> None:
     """Let Qt deliver what is pending, also what was to be deleted."""
     for _ in range(3):
         parts["app"].processEvents()
     parts["app"].sendPostedEvents(None, QtCore.QEvent.DeferredDelete)
+
+
+def until(condition: Callable[[], Any]) -> None:
+    """Let Qt's event loop turn until something is so."""
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end
+        processEvents()
+        time.sleep(0.001)

@@ -15,8 +15,6 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[3]
 FOLDER = REPOSITORY / "Testing" / "Python" / "widgets"
 SLICER_PYTHON = os.environ.get("FEWSHOTSAM_TEST_SLICER", sys.executable)
-
-
 PATIENCE_S = 1800
 
 
@@ -35,16 +33,8 @@ def check_panel(binding: str, *left_out: str, only: str = "", tries: int = 1) ->
     has to pass: where times are held, a virtual machine's own pauses are among them."""
     environment = {**os.environ, "FEWSHOTSAM_QT": binding, "QT_QPA_PLATFORM": "offscreen"}
     environment.setdefault("FEWSHOTSAM_TEST_WORKER", sys.executable)
-    command = [
-        SLICER_PYTHON,
-        "-m",
-        "pytest",
-        "-x",
-        "-p",
-        "no:cacheprovider",
-        *(f"--ignore={FOLDER / name}" for name in left_out),
-        str(FOLDER / only),
-    ]
+    ignored = [f"--ignore={FOLDER / name}" for name in left_out]
+    command = [SLICER_PYTHON, "-m", "pytest", "-x", "-p", "no:cacheprovider", *ignored, str(FOLDER / only)]
     for _ in range(tries):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         if done.returncode == 0:
@@ -55,18 +45,18 @@ def check_panel(binding: str, *left_out: str, only: str = "", tries: int = 1) ->
 
 def check_library_is_found(binding: str, tmp_path: Path) -> None:
     """As with Slicer's --additional-module-paths; in a process without this repository on its path."""
-    repository = REPOSITORY
     code = f"""
 import sys
 from pathlib import Path
 sys.path[:] = [entry for entry in sys.path if not (Path(entry) / "FewShotSAMLib" / "__init__.py").is_file()]
-sys.path.append({str(repository / "Testing" / "Python")!r})
+sys.path.append({str(REPOSITORY / "Testing" / "Python")!r})
 from harness import application
 application.start(Path({str(tmp_path)!r}))
 sys.excepthook = sys.__excepthook__
 import importlib.util
 assert getattr(importlib.util.find_spec("FewShotSAMLib"), "origin", None) is None
-application.loadModule(Path({str(repository / "FewShotSAM" / "FewShotSAM.py")!r}))
+from harness import scripted
+scripted.loadModule(Path({str(REPOSITORY / "FewShotSAM" / "FewShotSAM.py")!r}))
 import FewShotSAMLib.widgets.panel
 heavy = {{"torch", "torchvision", "h5py", "safetensors", "segment_anything", "sklearn"}} & set(sys.modules)
 assert not heavy, heavy
@@ -78,4 +68,4 @@ print(FewShotSAMLib.__file__)
         [SLICER_PYTHON, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[-1].startswith(str(repository))
+    assert done.stdout.split()[-1].startswith(str(REPOSITORY))

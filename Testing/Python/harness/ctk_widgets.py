@@ -20,7 +20,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
-        self._folded, self._forcing = False, False
+        self._folded, self._forcing, self._collapsedHeight = False, False, 0
         self._heightBefore = self.maximumHeight()
         self.setCheckable(True)
         self.setChecked(True)
@@ -91,18 +91,12 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         painter.drawText(header.adjusted(6, 0, 0, 0), QtCore.Qt.AlignVCenter, "▸" if self._folded else "▾")
         painter.end()
 
-    def _collapsed(self) -> bool:
-        return self._folded
-
     def setCollapsed(self, collapsed: bool) -> None:  # a plain method of C++: there for .ui files, not for Python
         self.setChecked(not collapsed)
 
-    collapsed = Property(bool, _collapsed, setCollapsed)
-
-    def _collapsedHeight(self) -> int:
-        return int(self.property("harnessCollapsedHeight") or 0)
+    collapsed = Property(bool, lambda self: self._folded, setCollapsed)
 
     def setCollapsedHeight(self, height: int) -> None:
-        self.setProperty("harnessCollapsedHeight", height)
+        self._collapsedHeight = height
 
-    collapsedHeight = Property(int, _collapsedHeight, setCollapsedHeight)
+    collapsedHeight = Property(int, lambda self: self._collapsedHeight, setCollapsedHeight)

@@ -9,16 +9,13 @@ import logging
 from typing import Any
 
 from harness import problems
-from harness.binding import QtCore, Signal
+from harness.binding import QtCore
 from harness.pythonqt import standIn
 
 
 @standIn
 class ctkErrorLogModel(QtCore.QSortFilterProxyModel):
     """Lists the lines; `slicer.app.errorLogModel()`."""
-
-    _added = Signal(int)
-    overloads = {"entryAdded(ctkErrorLogLevel::LogLevel)": "_added"}  # noqa: RUF012 - read only
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
@@ -30,12 +27,8 @@ class ctkErrorLogModel(QtCore.QSortFilterProxyModel):
     def logEntryDescription(self, row: int) -> str:
         return self._lines[row]
 
-    def clear(self) -> None:
-        self._lines.clear()
-
     def _append(self, text: str) -> None:
         self._lines.append(text)
-        self._added.emit(0x40)  # ctkErrorLogLevel.Error
 
 
 class _FromLogging(logging.Handler):
@@ -53,8 +46,3 @@ def start() -> Any:
     problems.onReport(_model._append)
     logging.getLogger().addHandler(_FromLogging(logging.WARNING))
     return _model
-
-
-def critical(text: str) -> None:
-    """What qCritical() does in Slicer's C++ code."""
-    problems.report(text)

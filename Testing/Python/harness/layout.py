@@ -8,79 +8,12 @@ from typing import Any
 import slicer
 import vtk
 
-from harness.binding import Property, QtCore, QtWidgets, Signal
+from harness.binding import Property, QtCore, QtWidgets
 from harness.pythonqt import standIn
 from harness.qmrml_widgets import _OfScene, offer
 
 ORIENTATIONS = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal"}
 _THREE_D = ("1", "2")
-
-
-class _View(QtWidgets.QWidget):
-    """What all views have; tests read `calls` of the native object."""
-
-    def __init__(self, node: Any) -> None:
-        super().__init__()
-        self._node = node
-        self.calls: list[tuple[Any, ...]] = []
-
-    def scheduleRender(self) -> None:
-        self.calls.append(("scheduleRender",))
-
-    def forceRender(self) -> None:
-        self.calls.append(("forceRender",))
-
-
-@standIn
-class qMRMLSliceView(_View):
-    """A slice view without the controls above it."""
-
-    def mrmlSliceNode(self) -> Any:
-        return self._node
-
-
-@standIn
-class qMRMLThreeDView(_View):
-    """A 3D view without the controls above it."""
-
-    def mrmlViewNode(self) -> Any:
-        return self._node
-
-    def resetFocalPoint(self) -> None:
-        self.calls.append(("resetFocalPoint",))
-
-    def resetCamera(self, *values: Any) -> None:
-        self.calls.append(("resetCamera", *values))
-
-    def rotateToViewAxis(self, axis: Any) -> None:
-        self.calls.append(("rotateToViewAxis", axis))
-
-
-@standIn
-class qMRMLSliceControllerWidget(_OfScene, QtWidgets.QWidget):
-    """The bar above a slice view."""
-
-    def __init__(self, logic: Any) -> None:
-        super().__init__()
-        self._logic = logic
-
-    def mrmlSliceNode(self) -> Any:
-        return self._logic.GetSliceNode()
-
-    def mrmlSliceCompositeNode(self) -> Any:
-        return self._logic.GetSliceCompositeNode()
-
-    def sliceLogic(self) -> Any:
-        return self._logic
-
-    def fitSliceToBackground(self) -> None:
-        self._logic.FitSliceToBackground()
-
-    def setSliceOffsetValue(self, offset: float) -> None:
-        self._logic.SetSliceOffset(offset)
-
-    def rotateSliceToLowestVolumeAxes(self) -> None:
-        self._logic.RotateSliceToLowestVolumeAxes()
 
 
 @standIn
@@ -90,27 +23,12 @@ class qMRMLSliceWidget(_OfScene, QtWidgets.QWidget):
     def __init__(self, logic: Any) -> None:
         super().__init__()
         self._logic = logic
-        self._view, self._bar = qMRMLSliceView(logic.GetSliceNode()), qMRMLSliceControllerWidget(logic)
-
-    sliceViewName = Property(str, lambda self: self._logic.GetSliceNode().GetLayoutName())
-
-    def sliceLogic(self) -> Any:
-        return self._logic
 
     def mrmlSliceNode(self) -> Any:
         return self._logic.GetSliceNode()
 
     def mrmlSliceCompositeNode(self) -> Any:
         return self._logic.GetSliceCompositeNode()
-
-    def sliceView(self) -> Any:
-        return self._view
-
-    def sliceController(self) -> Any:
-        return self._bar
-
-    def fitSliceToBackground(self) -> None:
-        self._logic.FitSliceToBackground()
 
 
 @standIn
@@ -119,25 +37,19 @@ class qMRMLThreeDWidget(_OfScene, QtWidgets.QWidget):
 
     def __init__(self, node: Any) -> None:
         super().__init__()
-        self._node, self._view = node, qMRMLThreeDView(node)
+        self._node = node
 
     def mrmlViewNode(self) -> Any:
         return self._node
 
-    def threeDView(self) -> Any:
-        return self._view
-
 
 @standIn
 class qSlicerLayoutManager(_OfScene, QtCore.QObject):
-    """All views; `slicer.app.layoutManager()`. The layout is a number only: all views are in each."""
-
-    _changed = Signal(int)
-    overloads = {"layoutChanged(int)": "_changed"}  # noqa: RUF012 - read only
+    """All views; `slicer.app.layoutManager()`. There is one layout, with all of them in it."""
 
     def __init__(self, scene: Any, applicationLogic: Any) -> None:
         super().__init__()
-        self._scene, self._layout = scene, slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+        self._scene = scene
         self._logics = vtk.vtkCollection()
         applicationLogic.SetSliceLogics(self._logics)
         self._slices = {name: self._sliceWidget(name, applicationLogic) for name in ORIENTATIONS}
@@ -182,23 +94,6 @@ class qSlicerLayoutManager(_OfScene, QtCore.QObject):
 
     def mrmlSliceLogics(self) -> Any:
         return self._logics
-
-    def resetSliceViews(self) -> None:
-        for widget in self._slices.values():
-            widget.fitSliceToBackground()
-
-    def resetThreeDViews(self) -> None:
-        for widget in self._threeD:
-            widget.threeDView().resetFocalPoint()
-
-    def _getLayout(self) -> int:
-        return int(self._layout)
-
-    def setLayout(self, layout: int) -> None:
-        self._layout = layout
-        self._changed.emit(layout)
-
-    layout = Property(int, _getLayout, setLayout)
 
 
 offer("qMRMLSliceWidget", "qMRMLThreeDWidget", "qSlicerLayoutManager")

@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK
 import slicer
 import vtk
+from scipy.spatial import KDTree
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from FewShotSAMLib.core.geometry import Geometry
@@ -52,6 +53,7 @@ def matrix_of(matrices: list[np.ndarray]) -> np.ndarray:
 def bend(volume: slicer.vtkMRMLVolumeNode, vectors: np.ndarray) -> slicer.vtkMRMLTransformNode:
     """Put a volume under a grid transform, as Slicer's DICOM reader does for gantry tilt and irregular spacing.
 
+    See DICOMScalarVolumePlugin.py: the volume keeps a regular grid, and the transform takes it to where its slices lie.
     vectors: (K, 3) mm RAS by which each slice is moved; four corners of each slice carry them, in the volume's axes.
     """
     columns, rows, slices = volume.GetImageData().GetDimensions()
@@ -106,10 +108,9 @@ def paint_in_world(
     logic.SetSegmentEditorNode(editor)
     assert logic.ResetModifierLabelmapToDefault()
     image = logic.GetModifierLabelmap()
-    points = points_of(mask, to_world) @ (to_node := _from_world(node))[:3, :3].T + to_node[:3, 3]
     image.GetWorldToImageMatrix(matrix := vtk.vtkMatrix4x4())
-    to_index = _array(matrix)
-    indices = np.rint(points @ to_index[:3, :3].T + to_index[:3, 3]).astype(int) - image.GetExtent()[::2]
+    to_index = _array(matrix) @ _from_world(node) @ to_world
+    indices = np.rint(points_of(mask, to_index)).astype(int) - image.GetExtent()[::2]
     indices = indices[((indices >= 0) & (indices < image.GetDimensions())).all(axis=1)]
     scalars = image.GetPointData().GetScalars()
     vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1])[tuple(indices[:, ::-1].T)] = 1
@@ -126,7 +127,7 @@ def _from_world(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
 
 
 def _array(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
-    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+    return np.reshape(matrix.GetData(), (4, 4))
 
 
 def index_to_world(geometry: Geometry, matrices: list[np.ndarray]) -> np.ndarray:
@@ -135,44 +136,28 @@ def index_to_world(geometry: Geometry, matrices: list[np.ndarray]) -> np.ndarray
 
 
 def points_of(mask: np.ndarray, to_world: np.ndarray) -> np.ndarray:
-    """(N, 3) mm, sorted: where the voxels of a mask (K, J, I) lie in the world."""
-    return _sorted(np.argwhere(mask)[:, ::-1] @ to_world[:3, :3].T + to_world[:3, 3])
+    """(N, 3) mm: where the voxels of a mask (K, J, I) lie in the world."""
+    return np.argwhere(mask)[:, ::-1] @ to_world[:3, :3].T + to_world[:3, 3]
 
 
 def points_in_world(node: slicer.vtkMRMLSegmentationNode, name: str) -> np.ndarray:
-    """(N, 3) mm, sorted: where the stored voxels of a segment lie in the world, each through its transforms."""
+    """(N, 3) mm: where the stored voxels of a segment lie in the world, each through its transforms."""
     segment = node.GetSegmentation().GetSegment(name)
     image = segment.GetRepresentation(LABELMAP)
     scalars = image.GetPointData().GetScalars() if image is not None else None
     if scalars is None:
         return np.zeros((0, 3))
     voxels = vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1]) == segment.GetLabelValue()
-    to_node = vtk.vtkMatrix4x4()
-    image.GetImageToWorldMatrix(to_node)
-    extent, found = image.GetExtent(), []
-    for k, j, i in np.argwhere(voxels):
-        point = to_node.MultiplyPoint((i + extent[0], j + extent[2], k + extent[4], 1.0))[:3]
-        moved = [0.0, 0.0, 0.0]
-        node.TransformPointToWorld(point, moved)
-        found.append(moved)
-    return _sorted(np.array(found).reshape(-1, 3))
-
-
-def _sorted(points: np.ndarray) -> np.ndarray:
-    rounded = np.round(points, 2)
-    return points[np.lexsort(rounded.T)]
+    image.GetImageToWorldMatrix(to_node := vtk.vtkMatrix4x4())
+    found = np.zeros((np.count_nonzero(voxels), 3))
+    for moved, index in zip(found, np.argwhere(voxels)[:, ::-1] + image.GetExtent()[::2], strict=True):
+        node.TransformPointToWorld(to_node.MultiplyPoint((*index, 1.0))[:3], moved)
+    return found
 
 
 def same_places(first: np.ndarray, second: np.ndarray, tolerance: float = 0.01) -> bool:
-    """Whether two sets of points are the same, mm; sorted order can differ where coordinates are nearly equal."""
+    """Whether two sets of points are the same, mm, in whatever order."""
     if first.shape != second.shape or not len(first):
         return first.shape == second.shape
-    tree = vtk.vtkStaticPointLocator()
-    data, points = vtk.vtkPolyData(), vtk.vtkPoints()
-    points.SetDataTypeToDouble()
-    points.SetData(numpy_to_vtk(np.ascontiguousarray(second), deep=True))
-    data.SetPoints(points)
-    tree.SetDataSet(data)
-    tree.BuildLocator()
-    near = np.array([second[tree.FindClosestPoint(point)] for point in first]).reshape(-1, 3)
-    return bool(len(np.unique(near, axis=0)) == len(first) and np.abs(near - first).max(initial=0) <= tolerance)
+    distances, nearest = KDTree(second).query(first, p=np.inf)
+    return bool(len(set(nearest)) == len(first) and distances.max() <= tolerance)

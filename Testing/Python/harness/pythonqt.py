@@ -92,11 +92,14 @@ class Proxy(metaclass=ProxyType):
         if _hasProperty(native, name):
             return wrap(native.property(name))
         known = _tabled(type(native))
-        if known:
-            return _calling(_ofTable(native, known, name), name)
         stem = name[2].lower() + name[3:] if name.startswith("is") and len(name) > 2 else ""
+        isHidden = name == "exec" or (stem and _hasProperty(native, stem))
+        if known and (isHidden or not table.isCallable(known, name)):
+            raise AttributeError(f"PythonQt: {table.whyNot(known, name)}")
         method = getattr(native, name.removesuffix("_") if name == "exec_" else name, None)
-        if name == "exec" or not callable(method) or (stem and _hasProperty(native, stem)):
+        if known and not callable(method):
+            raise NotImplementedError(f"the stand-in of {known} has no {name} yet")
+        if isHidden or not callable(method):
             raise AttributeError(f"PythonQt's {type(native).__name__} has no {name}")
         return _calling(method, name)
 
@@ -168,17 +171,6 @@ def _tabled(nativeClass: type) -> str:
     return next((each.__name__ for each in nativeClass.__mro__ if each.__name__ in table.classes), "")
 
 
-def _ofTable(native: Any, known: str, name: str) -> Callable[..., Any]:
-    """A method that the real class has; AttributeError where it has none, NotImplementedError where only we do not."""
-    stem = name[2].lower() + name[3:] if name.startswith("is") and len(name) > 2 else ""
-    if name == "exec" or not table.isCallable(known, name) or (stem and table.isProperty(known, stem)):
-        raise AttributeError(f"PythonQt: {table.whyNot(known, name)}")
-    method = getattr(native, name.removesuffix("_") if name == "exec_" else name, None)
-    if not callable(method):
-        raise NotImplementedError(f"the stand-in of {known} has no {name} yet")
-    return method  # type: ignore[no-any-return]
-
-
 def _hasProperty(native: Any, name: str) -> bool:
     known = _tabled(type(native))
     if known:
@@ -191,33 +183,19 @@ def _hasProperty(native: Any, name: str) -> bool:
 
 
 def _signal(native: Any, signature: str) -> Any:
-    name, _, rest = signature.partition("(")
-    known = _tabled(type(native))
-    if known:
-        return _signalOfTable(native, known, signature)
-    if native.metaObject().indexOfSignal(signature) < 0:
-        problems.report(f"no signal {signature} on {type(native).__name__}")
-        return None
-    bound = getattr(native, name)
-    if rest == ")":
-        return bound
-    try:
-        return bound[rest.rstrip(")")]
-    except (KeyError, IndexError, TypeError):
-        return bound
-
-
-def _signalOfTable(native: Any, known: str, signature: str) -> Any:
     """Stand-ins that overload a signal say in `overloads` which attribute stands for which signature."""
-    if not table.isSignal(known, signature):
-        problems.report(f"no signal {signature} on {known}")
+    known, (name, _, rest) = _tabled(type(native)), signature.partition("(")
+    isOfQt = native.metaObject().indexOfSignal(signature) >= 0
+    if not (table.isSignal(known, signature) if known else isOfQt):
+        problems.report(f"no signal {signature} on {known or type(native).__name__}")
         return None
-    name = getattr(native, "overloads", {}).get(signature, signature.partition("(")[0])
-    bound = getattr(native, name, None)
+    bound = getattr(native, getattr(native, "overloads", {}).get(signature, name), None)
     if bound is None:
         raise NotImplementedError(f"the stand-in of {known} has no signal {signature} yet")
-    rest = signature.partition("(")[2].rstrip(")")
-    return bound[rest] if rest and native.metaObject().indexOfSignal(signature) >= 0 else bound
+    try:
+        return bound[rest.rstrip(")")] if rest != ")" and isOfQt else bound
+    except (KeyError, IndexError, TypeError):
+        return bound
 
 
 def _guarded(slot: Callable[..., Any], count: int) -> Callable[..., None]:

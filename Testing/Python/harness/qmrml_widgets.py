@@ -9,10 +9,8 @@ import vtk
 from harness.binding import Property, QtCore, QtGui, QtWidgets, Signal, Slot, isDeleted
 from harness.pythonqt import nativeClasses, proxyClass, standIn
 
-_following: list[tuple[Any, int]] = []  # (object, observer's tag) of the widgets of all panels
-
-
 Followed = tuple[Any, int]
+_following: list[Followed] = []  # (object, observer's tag) of the widgets of all panels
 
 
 def follow(widget: Any, watched: Any, event: int, call: Callable[..., None], priority: float = 0.0) -> Followed:
@@ -61,6 +59,9 @@ class qMRMLWidget(_OfScene, QtWidgets.QWidget):
     """A plain widget that knows the scene."""
 
 
+_FLAGS = ("noneEnabled", "addEnabled", "removeEnabled", "renameEnabled", "showChildNodeTypes")
+
+
 def _flag(name: str) -> Any:
     """Getter and setter of a property that is a plain bool."""
 
@@ -71,19 +72,6 @@ def _flag(name: str) -> Any:
         if self._flags[name] != value:
             self._flags[name] = bool(value)
             self._refill()
-
-    return get, put
-
-
-def _types(name: str) -> Any:
-    """The same for a list of class names."""
-
-    def get(self: Any) -> list[str]:
-        return list(self._classes[name])
-
-    def put(self: Any, value: list[str]) -> None:
-        self._classes[name] = [each for each in value if each]
-        self._refill()
 
     return get, put
 
@@ -101,14 +89,11 @@ class qMRMLSortFilterProxyModel(QtCore.QSortFilterProxyModel):
         super().__init__(parent)
         self._hidden: list[str] = []
 
-    def _hiddenNodeIDs(self) -> list[str]:
-        return self._hidden
-
     def _setHiddenNodeIDs(self, nodeIds: list[str]) -> None:
         self._hidden = list(nodeIds)
         self._hiddenChanged.emit()
 
-    hiddenNodeIDs = Property("QStringList", _hiddenNodeIDs, _setHiddenNodeIDs)
+    hiddenNodeIDs = Property("QStringList", lambda self: self._hidden, _setHiddenNodeIDs)
 
 
 @standIn
@@ -120,19 +105,13 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
     """
 
     currentNodeIDChanged = Signal(str)
-    _changed, _present, _activated, _added = Signal(object), Signal(bool), Signal(object), Signal(object)
-    overloads = {  # noqa: RUF012 - read only
-        "currentNodeChanged(vtkMRMLNode*)": "_changed",
-        "currentNodeChanged(bool)": "_present",
-        "nodeActivated(vtkMRMLNode*)": "_activated",
-        "nodeAdded(vtkMRMLNode*)": "_added",
-    }
+    _changed = Signal(object)
+    overloads = {"currentNodeChanged(vtkMRMLNode*)": "_changed"}  # noqa: RUF012 - read only
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
-        self._classes: dict[str, list[str]] = {"nodeTypes": [], "hideChildNodeTypes": []}
-        self._flags = {"noneEnabled": False, "addEnabled": True, "removeEnabled": True, "renameEnabled": False}
-        self._flags.update(editEnabled=False, showHidden=False, showChildNodeTypes=True)
+        self._classes: list[str] = []
+        self._flags = {**dict.fromkeys(_FLAGS, True), "noneEnabled": False, "renameEnabled": False}
         self._switching = False
         self._followed: dict[str, Followed] = {}
         self._filter = nativeClasses["qMRMLSortFilterProxyModel"](self)
@@ -145,7 +124,6 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
         layout.addWidget(self._box)
         self.setFocusProxy(self._box)
         self._box.currentTextChanged.connect(self._onRow)
-        self._box.activated.connect(self._onActivated)
         self.setEnabled(False)
 
     def setMRMLScene(self, scene: Any) -> None:
@@ -163,20 +141,14 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
         self.setEnabled(True)
 
     def _accepts(self, node: Any) -> bool:
-        if node.GetHideFromEditors() and not self._flags["showHidden"]:
+        if node.GetHideFromEditors() or node.GetID() in self._filter.hiddenNodeIDs:
             return False
-        if node.GetID() in self._filter.hiddenNodeIDs:
-            return False
-        for name in self._classes["nodeTypes"]:
-            if node.IsA(name) and (self._flags["showChildNodeTypes"] or name == node.GetClassName()):
-                hidden = self._classes["hideChildNodeTypes"] if self._flags["showChildNodeTypes"] else ()
-                return not any(node.IsA(each) for each in hidden)
-        return False
+        if self._flags["showChildNodeTypes"]:
+            return any(node.IsA(name) for name in self._classes)
+        return node.GetClassName() in self._classes
 
     def _accepted(self) -> list[Any]:
-        nodes = self._scene.GetNodes()
-        every = [nodes.GetItemAsObject(number) for number in range(nodes.GetNumberOfItems())]
-        return [node for node in every if self._accepts(node)]
+        return [node for node in self._scene.GetNodes() if self._accepts(node)]
 
     def _insert(self, row: int, node: Any) -> None:
         item = QtGui.QStandardItem(node.GetName())
@@ -195,7 +167,6 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
         if self._scene.IsImporting() or not self._accepts(node):
             return
         self._insert(self._flags["noneEnabled"] + self._accepted().index(node), node)
-        self._added.emit(node)
 
     def _onRemoved(self, node: Any) -> None:
         self._letGo(node)
@@ -228,7 +199,7 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
             self._insert(row, node)
 
     def _actions(self) -> list[str]:
-        words = {"rename": "Rename", "edit": "Edit", "add": "Create new", "remove": "Delete"}
+        words = {"rename": "Rename", "add": "Create new", "remove": "Delete"}
         actions = [word for name, word in words.items() if self._flags[f"{name}Enabled"]]
         return ["separator", *actions] if actions else []
 
@@ -269,13 +240,7 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
                 self._choose(self._idOf(last))
             return
         self._changed.emit(node)
-        self._present.emit(node is not None)
         self.currentNodeIDChanged.emit(node.GetID() if node is not None else "")
-
-    def _onActivated(self, row: int) -> None:
-        node = self.currentNode()
-        if node is not None or (self._flags["noneEnabled"] and row == 0):
-            self._activated.emit(node)
 
     def currentNode(self) -> Any:
         nodeId = self._idOf(self._box.currentIndex())
@@ -303,26 +268,19 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
         self._choose(nodeId)
 
     currentNodeID = Property(str, _currentNodeID, setCurrentNodeID)
-    # The setters are plain methods of C++: there for .ui files, not for Python.
-    getNodeTypes, setNodeTypes = _types("nodeTypes")
-    nodeTypes = Property("QStringList", getNodeTypes, setNodeTypes)
-    getHideChildNodeTypes, setHideChildNodeTypes = _types("hideChildNodeTypes")
-    hideChildNodeTypes = Property("QStringList", getHideChildNodeTypes, setHideChildNodeTypes)
-    del getNodeTypes, getHideChildNodeTypes
-    noneEnabled = Property(bool, *_flag("noneEnabled"))
-    addEnabled = Property(bool, *_flag("addEnabled"))
-    removeEnabled = Property(bool, *_flag("removeEnabled"))
-    renameEnabled = Property(bool, *_flag("renameEnabled"))
-    editEnabled = Property(bool, *_flag("editEnabled"))
-    showHidden = Property(bool, *_flag("showHidden"))
-    showChildNodeTypes = Property(bool, *_flag("showChildNodeTypes"))
-    setNoneEnabled = _flag("noneEnabled")[1]
-    setAddEnabled = _flag("addEnabled")[1]
-    setRemoveEnabled = _flag("removeEnabled")[1]
-    setRenameEnabled = _flag("renameEnabled")[1]
-    setEditEnabled = _flag("editEnabled")[1]
-    setShowHidden = _flag("showHidden")[1]
-    setShowChildNodeTypes = _flag("showChildNodeTypes")[1]
+
+    # The setters below are plain methods of C++: there for .ui files, not for Python.
+    def setNodeTypes(self, names: list[str]) -> None:
+        self._classes = [each for each in names if each]
+        self._refill()
+
+    nodeTypes = Property("QStringList", lambda self: self._classes, setNodeTypes)
+    noneEnabled, addEnabled, removeEnabled, renameEnabled, showChildNodeTypes = (
+        Property(bool, *_flag(name)) for name in _FLAGS
+    )
+    setNoneEnabled, setAddEnabled, setRemoveEnabled, setRenameEnabled, setShowChildNodeTypes = (
+        _flag(name)[1] for name in _FLAGS
+    )
 
 
 def offer(*names: str) -> None:

@@ -20,39 +20,6 @@ RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 LABELMAP = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
 
 
-class VtkMessages:
-    """Collects what VTK and Slicer's C++ code warn of, as (kind, text)."""
-
-    def __init__(self) -> None:
-        self.found: list[tuple[str, str]] = []
-        self.window = vtk.vtkOutputWindow()
-        self.window.SetDisplayModeToNever()
-        for kind in ("ErrorEvent", "WarningEvent"):
-            self.window.AddObserver(kind, self._observer(kind))
-
-    def _observer(self, kind: str) -> Any:
-        def observe(_caller: vtk.vtkObject, _event: str, text: str) -> None:
-            self.found.append((kind, text))
-
-        observe.CallDataType = vtk.VTK_STRING  # type: ignore[attr-defined]
-        return observe
-
-
-@contextmanager
-def watched() -> Iterator[VtkMessages]:
-    """Collect VTK's messages while the block runs; they are not printed."""
-    before = vtk.vtkOutputWindow.GetInstance()
-    verbosity = vtk.vtkLogger.GetCurrentVerbosityCutoff()
-    messages = VtkMessages()
-    vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)
-    vtk.vtkOutputWindow.SetInstance(messages.window)
-    try:
-        yield messages
-    finally:
-        vtk.vtkOutputWindow.SetInstance(before)
-        vtk.vtkLogger.SetStderrVerbosity(verbosity)
-
-
 def new_scene() -> slicer.vtkMRMLScene:
     """A scene that knows the nodes of Slicer's modules; the logics live as long as it does."""
     scene = slicer.vtkMRMLScene()
@@ -67,15 +34,31 @@ def new_scene() -> slicer.vtkMRMLScene:
 
 @contextmanager
 def watched_scene() -> Iterator[slicer.vtkMRMLScene]:
-    """An empty scene for a block, after which nothing may be found that VTK or Slicer warned of."""
-    with watched() as messages:
+    """An empty scene for a block. VTK and Slicer print no warning or error in it, and none may be found at its end."""
+    found: list[tuple[str, str]] = []
+
+    def observe(_caller: vtk.vtkObject, event: str, text: str) -> None:
+        found.append((event, text))
+
+    observe.CallDataType = vtk.VTK_STRING  # type: ignore[attr-defined]
+    before, verbosity = vtk.vtkOutputWindow.GetInstance(), vtk.vtkLogger.GetCurrentVerbosityCutoff()
+    window = vtk.vtkOutputWindow()
+    window.SetDisplayModeToNever()
+    for kind in ("ErrorEvent", "WarningEvent"):
+        window.AddObserver(kind, observe)
+    vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)
+    vtk.vtkOutputWindow.SetInstance(window)
+    try:
         made = new_scene()
         yield made
         # What the application's plug-ins do as nodes go; else a later node at the same address finds their items.
         if (hierarchy := made.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")) is not None:
             hierarchy.RemoveAllItems()
         made.Clear(True)
-    assert messages.found == []
+    finally:
+        vtk.vtkOutputWindow.SetInstance(before)
+        vtk.vtkLogger.SetStderrVerbosity(verbosity)
+    assert found == []
 
 
 def add_volume(
@@ -141,9 +124,15 @@ def paint(
     """Paint voxels (K, J, I) bool with Slicer's own logic; other segments there are overwritten, or stay as well."""
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     image = labelmap(mask, RAS @ geometry.index_to_physical())
-    everybody = [node.GetSegmentation().GetNthSegmentID(n) for n in range(node.GetSegmentation().GetNumberOfSegments())]
-    others = [each for each in everybody if each != name and overwrites]
+    others = [each for each in node.GetSegmentation().GetSegmentIDs() if each != name and overwrites]
     assert logic.SetBinaryLabelmapToSegment(image, node, name, logic.MODE_MERGE_MASK, image.GetExtent(), False, others)
+
+
+def only(array: np.ndarray, axis: int, indices: Sequence[int]) -> np.ndarray:
+    """A copy of an array (K, J, I) on these slices, 0 on the others."""
+    found = np.zeros_like(array)
+    np.moveaxis(found, axis, 0)[list(indices)] = np.moveaxis(array, axis, 0)[list(indices)]
+    return found
 
 
 def voxels(node: slicer.vtkMRMLSegmentationNode, name: str, geometry: Geometry) -> np.ndarray:
@@ -164,8 +153,7 @@ def stored(node: slicer.vtkMRMLSegmentationNode) -> dict[str, tuple[Any, ...]]:
     """All that a segmentation stores, bit for bit, to compare before and after."""
     segmentation = node.GetSegmentation()
     found = {}
-    for number in range(segmentation.GetNumberOfSegments()):
-        name = segmentation.GetNthSegmentID(number)
+    for name in segmentation.GetSegmentIDs():
         segment = segmentation.GetSegment(name)
         image = segment.GetRepresentation(LABELMAP)
         scalars = image.GetPointData().GetScalars()

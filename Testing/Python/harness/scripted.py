@@ -5,7 +5,6 @@ those of qSlicerScriptedLoadableModule and its widget. `slicer.util.reloadScript
 `getModuleLogic` are Slicer's own and run on them.
 """
 
-import importlib
 import importlib.util
 import sys
 import types
@@ -20,7 +19,7 @@ import slicer.util
 from harness.binding import Property, QtCore, QtWidgets, Signal
 from harness.pythonqt import standIn, wrap
 
-PROPERTIES = ("title", "categories", "dependencies", "contributors", "helpText", "acknowledgementText", "icon")
+PROPERTIES = ("title", "categories", "dependencies", "contributors", "helpText", "acknowledgementText")
 _LISTS = ("categories", "dependencies", "contributors")
 
 beforeSetup: list[Callable[[Any], None]] = []  # a test's own services: called with each new Python widget
@@ -32,18 +31,8 @@ class ScriptedLoadableModule:
     def __init__(self, parent: Any) -> None:
         self.parent = parent
         self.moduleName = type(self).__name__
-        for name in PROPERTIES[:-1]:
+        for name in PROPERTIES:
             setattr(parent, name, [] if name in _LISTS else "")
-
-    def resourcePath(self, filename: str) -> str:
-        return str(Path(self.parent.path).parent / "Resources" / filename)
-
-    def getDefaultModuleDocumentationLink(self, docPage: str | None = None) -> str:
-        return "For more information, see the online documentation."
-
-    def runTest(self, msec: int = 100, **kwargs: Any) -> None:
-        module = importlib.import_module(type(self).__module__)
-        getattr(module, f"{self.moduleName}Test")().runTest(**kwargs)
 
 
 class ScriptedLoadableModuleWidget:
@@ -102,29 +91,6 @@ class ScriptedLoadableModuleLogic:
 
     def __init__(self, parent: Any = None) -> None:
         self.moduleName = type(self).__name__.removesuffix("Logic")
-        self.isSingletonParameterNode = True
-
-    def getParameterNode(self) -> Any:
-        node = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
-        if self.isSingletonParameterNode and node:
-            if node.GetAttribute("ModuleName") != self.moduleName:  # closing a scene takes it away
-                node.SetAttribute("ModuleName", self.moduleName)
-            return node
-        found = [] if self.isSingletonParameterNode else self.getAllParameterNodes()
-        return found[0] if found else slicer.mrmlScene.AddNode(self.createParameterNode())
-
-    def getAllParameterNodes(self) -> list[Any]:
-        nodes = slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode")
-        return [node for node in nodes if node.GetAttribute("ModuleName") == self.moduleName]
-
-    def createParameterNode(self) -> Any:
-        node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
-        node.UnRegister(None)
-        if self.isSingletonParameterNode:
-            node.SetSingletonTag(self.moduleName)
-        node.SetAttribute("ModuleName", self.moduleName)
-        node.SetName(slicer.mrmlScene.GenerateUniqueName(self.moduleName))
-        return node
 
 
 class ScriptedLoadableModuleTest(unittest.TestCase):
@@ -135,7 +101,6 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
 class qSlicerModuleManager(QtCore.QObject):
     """Knows the modules that were loaded with `loadModule`."""
 
-    moduleLoaded = Signal(str)
     moduleAboutToBeUnloaded = Signal(str)
 
     def __init__(self) -> None:
@@ -144,9 +109,6 @@ class qSlicerModuleManager(QtCore.QObject):
 
     def module(self, name: str) -> Any:
         return self._modules.get(name)
-
-    def modulesNames(self) -> list[str]:
-        return list(self._modules)
 
 
 def _value(name: str, kind: Any) -> Any:
@@ -172,7 +134,6 @@ class qSlicerScriptedLoadableModule(QtCore.QObject):
 
     title, helpText, acknowledgementText = (_value(name, str) for name in ("title", "helpText", "acknowledgementText"))
     categories, dependencies, contributors = (_value(name, "QStringList") for name in _LISTS)
-    icon = _value("icon", "QVariant")
     name = Property(str, lambda self: self._path.stem)
     path = Property(str, lambda self: str(self._path))
 
@@ -180,7 +141,7 @@ class qSlicerScriptedLoadableModule(QtCore.QObject):
         if self._representation is None:
             self._representation = qSlicerScriptedLoadableModuleWidget(self._path)
             self._representation._instantiate()
-            self._representation._setup()
+            self._representation._call("setup")
             self._representation.setMRMLScene(slicer.mrmlScene)  # after `setup`, as in Slicer
         return self._representation
 
@@ -211,9 +172,6 @@ class qSlicerScriptedLoadableModuleWidget(QtWidgets.QWidget):
         for prepare in beforeSetup:
             prepare(self._instance)
 
-    def _setup(self) -> None:
-        self._call("setup")
-
     def _call(self, name: str) -> None:
         method = getattr(self._instance, name, None)  # a module need not have them
         if method is not None:
@@ -226,7 +184,7 @@ class qSlicerScriptedLoadableModuleWidget(QtWidgets.QWidget):
         """A new Python widget and its `setup`; never its `enter`."""
         if self._path.is_file():
             self._instantiate()
-            self._setup()
+            self._call("setup")
 
     def enter(self) -> None:
         self._isEntered = True

@@ -9,7 +9,7 @@ from typing import Any
 import slicer
 import vtk
 
-from harness import error_log
+from harness import problems
 from harness.binding import Property, QtCore, QtWidgets, Signal
 from harness.pythonqt import standIn
 from harness.qmrml_widgets import _OfScene, follow, offer
@@ -40,7 +40,6 @@ class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
             self._frame.layout().addWidget(line)
 
     name = Property(str, lambda self: self._name)
-    title = Property(str, lambda self: self._name)
 
     def optionsFrame(self) -> Any:
         return self._frame
@@ -56,29 +55,10 @@ class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
     def active(self) -> bool:
         return self._active
 
-    def parameterSetNode(self) -> Any:
-        return self._editor.mrmlSegmentEditorNode()
-
-    def scene(self) -> Any:
-        return self._editor.mrmlScene()
-
-    def setParameter(self, name: str, value: Any) -> None:
-        self.parameterSetNode().SetAttribute(f"{self._name}.{name}", str(value))
-
-    def parameter(self, name: str) -> str:
-        return self.parameterSetNode().GetAttribute(f"{self._name}.{name}") or ""
-
 
 @standIn
 class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
     """Tests read `calls` of the native object."""
-
-    currentSegmentIDChanged = Signal(str)
-    _segmentationChanged, _sourceChanged = Signal(object), Signal(object)
-    overloads = {  # noqa: RUF012 - read only
-        "segmentationNodeChanged(vtkMRMLSegmentationNode*)": "_segmentationChanged",
-        "sourceVolumeNodeChanged(vtkMRMLVolumeNode*)": "_sourceChanged",
-    }
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
@@ -87,7 +67,7 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
         self._node: Any = None
         self._segmentation: Any = None
         self._source: Any = None
-        self._segmentId, self._updating, self._autoShow = "", False, True
+        self._updating, self._autoShow = False, True
         self._effects = [qSlicerSegmentEditorAbstractEffect(name, self) for name in EFFECTS]
         self._active: Any = None
         self._observed: list[tuple[Any, int]] = []
@@ -135,7 +115,6 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
         try:
             self._updateSegmentation()
             self._updateSource()
-            self._updateSegmentId()
             self._updateEffect()
         finally:
             self._updating = False
@@ -155,7 +134,6 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
                 display.SetPreferredDisplayRepresentationName2D(LABELMAP)
             if segmentation.GetNumberOfSegments():
                 self._node.SetSelectedSegmentID(segmentation.GetNthSegmentID(0))
-        self._segmentationChanged.emit(node)
 
     def _updateSource(self) -> None:
         node = self._logic.GetSourceVolumeNode()
@@ -164,12 +142,6 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
         self._source = node
         if node is not None and self._autoShow:
             self.showSourceVolumeInSliceViewers()
-        self._sourceChanged.emit(node)
-
-    def _updateSegmentId(self) -> None:
-        if self._segmentId != self.currentSegmentID():
-            self._segmentId = self.currentSegmentID()
-            self.currentSegmentIDChanged.emit(self._segmentId)
 
     def _updateEffect(self) -> None:
         wanted = self.effectByName(self._node.GetActiveEffectName() or "")
@@ -187,21 +159,14 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
     def setAutoShowSourceVolumeNode(self, autoShow: bool) -> None:
         self._autoShow = autoShow
 
-    def showSourceVolumeInSliceViewers(self, forceShowInBackground: bool = False, fitSlice: bool = False) -> None:
-        logics = slicer.app.layoutManager().mrmlSliceLogics()
-        for number in range(logics.GetNumberOfItems()):
-            logic = logics.GetItemAsObject(number)
-            composite, volumeId = logic.GetSliceCompositeNode(), self._node.GetSourceVolumeNode().GetID()
-            shown = (composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID())
-            if volumeId not in shown or forceShowInBackground:
+    def showSourceVolumeInSliceViewers(self) -> None:
+        volumeId = self._node.GetSourceVolumeNode().GetID()
+        for logic in slicer.app.layoutManager().mrmlSliceLogics():
+            composite = logic.GetSliceCompositeNode()
+            if volumeId not in (composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID()):
                 composite.SetBackgroundVolumeID(volumeId)
                 composite.SetForegroundVolumeID(None)
                 composite.SetLabelVolumeID(None)
-            if fitSlice:
-                logic.FitSliceToBackground(True)
-
-    def segmentationNode(self) -> Any:
-        return self._segmentation
 
     def setSegmentationNode(self, node: Any) -> None:
         self.calls.append(("setSegmentationNode", node))
@@ -219,18 +184,8 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
     def currentSegmentID(self) -> str:
         return (self._node.GetSelectedSegmentID() or "") if self._node is not None else ""
 
-    def setCurrentSegmentID(self, segmentId: str) -> None:
-        if self._node is not None:
-            self._node.SetSelectedSegmentID(segmentId)
-
-    def availableEffectNames(self) -> list[str]:
-        return [effect._name for effect in self._effects]
-
     def updateEffectList(self) -> None:
         self.calls.append(("updateEffectList",))
-
-    def effectCount(self) -> int:
-        return len(self._effects)
 
     def effectByName(self, name: str) -> Any:
         return next((effect for effect in self._effects if effect._name == name), None)
@@ -246,7 +201,7 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
         if self._node is not None:
             self._node.SetActiveEffectName(effect._name if effect is not None else "")
         elif effect is not None:
-            error_log.critical("setActiveEffect: Invalid segment editor parameter set node")
+            problems.report("setActiveEffect: Invalid segment editor parameter set node")
 
     def setMaximumNumberOfUndoStates(self, count: int) -> None:
         self._logic.SetMaximumNumberOfUndoStates(count)
@@ -257,15 +212,11 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
     def undo(self) -> None:
         self._logic.Undo()
 
-    def redo(self) -> None:
-        self._logic.Redo()
-
     def setupViewObservations(self) -> None:
         self.calls.append(("setupViewObservations",))
         self._letGo()
-        logics = slicer.app.layoutManager().mrmlSliceLogics()
-        for number in range(logics.GetNumberOfItems()):
-            node = logics.GetItemAsObject(number).GetSliceNode()
+        for logic in slicer.app.layoutManager().mrmlSliceLogics():
+            node = logic.GetSliceNode()
             self._observed.append((node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: None)))
 
     def removeViewObservations(self) -> None:
@@ -277,6 +228,12 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
             node.RemoveObserver(tag)
         self._observed.clear()
 
+    def setSegmentationNodeSelectorVisible(self, visible: bool) -> None:
+        """There is no such selector here."""
+
+    def setSourceVolumeNodeSelectorVisible(self, visible: bool) -> None:
+        """Nor such a one."""
+
     def installKeyboardShortcuts(self, parent: Any = None) -> None:
         self.calls.append(("installKeyboardShortcuts",))
 
@@ -284,22 +241,18 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
         self.calls.append(("uninstallKeyboardShortcuts",))
 
 
-def _setter(name: str) -> Any:
-    def put(self: Any, value: Any) -> None:
-        self.calls.append((name, value))
+@standIn
+class qSlicerSegmentEditorEffectFactory(QtCore.QObject):
+    """As in qSlicerSegmentEditorEffectFactory.h of Slicer 5.10 to 5.13: one instance, one signal."""
 
-    return put
+    effectRegistered = Signal(str)
+    _one: Any = None
+
+    @classmethod
+    def instance(cls) -> Any:
+        if cls._one is None:
+            cls._one = cls()
+        return cls._one
 
 
-for _name in (
-    *(
-        "setSegmentationNodeSelectorVisible",
-        "setSourceVolumeNodeSelectorVisible",
-        "setSwitchToSegmentationsButtonVisible",
-    ),
-    *("setAddRemoveSegmentButtonsVisible", "setShow3DButtonVisible", "setSpecifyGeometryButtonVisible"),
-    *("setMaskingSectionVisible", "setUndoEnabled", "setReadOnly", "setEffectColumnCount", "setEffectNameOrder"),
-    *("setJumpToSelectedSegmentEnabled", "setEffectButtonStyle"),
-):
-    setattr(qMRMLSegmentEditorWidget, _name, _setter(_name))
-offer("qMRMLSegmentEditorWidget")
+offer("qMRMLSegmentEditorWidget", "qSlicerSegmentEditorEffectFactory")

@@ -10,7 +10,7 @@ from typing import Any
 import slicer
 import vtk
 
-from harness import error_log
+from harness import problems
 
 _WATCHED = (
     slicer.vtkSegmentation.SegmentAdded,
@@ -67,8 +67,7 @@ class Plugins:
             self._hierarchy.RemoveItem(item, False, False)
 
     def _onImported(self, _: Any) -> None:
-        nodes = self._scene.GetNodes()
-        for node in [nodes.GetItemAsObject(number) for number in range(nodes.GetNumberOfItems())]:
+        for node in list(self._scene.GetNodes()):
             if not node.IsA("vtkMRMLSubjectHierarchyNode"):
                 self._list(node)
 
@@ -76,9 +75,7 @@ class Plugins:
         if node.GetScene() is None or self._scene.IsImporting() or self._scene.IsClosing():
             return
         if not self._hierarchy.GetItemByDataNode(node):
-            error_log.critical(
-                f"Unable to find subject hierarchy item for segmentation node {node.GetName()} ({event})"
-            )
+            problems.report(f"Unable to find subject hierarchy item for segmentation node {node.GetName()} ({event})")
             return
         self._listSegments(node)
 

@@ -13,16 +13,14 @@ from typing import Any
 
 from harness.binding import QtCore, QtGui, QtWidgets
 
+_FACTS = Path(__file__).parent / "facts"
 _CALLABLE = ("slots", "invokables", "decorated")
 
 
-def _read(name: str) -> dict[str, Any]:
-    path = Path(__file__).parent / "facts" / f"{name}.json"
-    return dict(json.loads(path.read_text(encoding="utf-8")))
-
-
 classes: dict[str, dict[str, Any]] = {
-    name: entry for library in ("ctk", "qmrml", "slicer") for name, entry in _read(library)["classes"].items()
+    name: entry
+    for library in ("ctk", "qmrml", "slicer")
+    for name, entry in json.loads((_FACTS / f"{library}.json").read_text(encoding="utf-8"))["classes"].items()
 }
 
 

@@ -11,13 +11,14 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")  # needs no display
 
+_SIZE = 200  # pixels, high and wide
 _MANAGER = "vtkMRMLSegmentationsDisplayableManager2D"
 
 
 class SliceView:
-    """An axial view of segmentations, `size` pixels high and wide."""
+    """An axial view of segmentations."""
 
-    def __init__(self, scene: slicer.vtkMRMLScene, size: int = 200, name: str = "Red") -> None:
+    def __init__(self, scene: slicer.vtkMRMLScene) -> None:
         application = scene.logics[0]
         if application.GetSliceLogics() is None:
             application.SetSliceLogics(vtk.vtkCollection())
@@ -29,12 +30,7 @@ class SliceView:
         self.logic = slicer.vtkMRMLSliceLogic()
         self.logic.SetMRMLApplicationLogic(application)
         self.logic.SetMRMLScene(scene)
-        node = scene.GetNodeByID(f"vtkMRMLSliceNode{name}")  # the application's, where it is one
-        if node is None:
-            node = self.logic.AddSliceNode(name)
-        else:
-            self.logic.SetSliceNode(node)
-            self.logic.SetSliceCompositeNode(scene.GetNodeByID(f"vtkMRMLSliceCompositeNode{name}"))
+        node = self.logic.AddSliceNode("Red")
         node.SetOrientation("Axial")
         node.SetMappedInLayout(1)
         self._renderer, self._window = vtk.vtkRenderer(), vtk.vtkRenderWindow()
@@ -42,11 +38,11 @@ class SliceView:
         self._window.AddRenderer(self._renderer)
         self._interactor = vtk.vtkRenderWindowInteractor()
         self._interactor.SetRenderWindow(self._window)
-        self._window.SetSize(size, size)
+        self._window.SetSize(_SIZE, _SIZE)
         self._group = slicer.vtkMRMLDisplayableManagerGroup()
         self._group.Initialize(factory, self._renderer)
         self._group.SetMRMLDisplayableNode(node)
-        self.logic.ResizeSliceNode(size, size)
+        self.logic.ResizeSliceNode(_SIZE, _SIZE)
 
     def look_at(self, volume: slicer.vtkMRMLVolumeNode, offset: float) -> None:
         """Fit a volume into the view and go to a position along its normal, mm RAS."""

@@ -23,14 +23,12 @@ FOLDERS = {
     "scikit-learn": ("sklearn", "scikit_learn.libs"),
     "segment-anything": ("segment_anything",),
 }
-_MUST_NOT_RUN = "raise AssertionError('imported')\n"
 
 
-def files(name: str, version: str, code: str = _MUST_NOT_RUN) -> dict[str, str]:
-    """All files of a distribution and what is in them; its packages must not be imported unless `code` says so."""
-    found = {}
-    for folder in FOLDERS[name]:
-        found[f"{folder}/libgomp.so" if folder.endswith(".libs") else f"{folder}/__init__.py"] = code
+def files(name: str, version: str) -> dict[str, str]:
+    """All files of a distribution and what is in them; its packages must not be imported."""
+    paths = (f"{each}/libgomp.so" if each.endswith(".libs") else f"{each}/__init__.py" for each in FOLDERS[name])
+    found = dict.fromkeys(paths, "raise AssertionError('imported')\n")
     info = f"{name.replace('-', '_')}-{version}.dist-info"
     found[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     found[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -54,10 +52,9 @@ def install(site: Path, name: str, version: str) -> None:
     importlib.invalidate_caches()
 
 
-def makeWheel(folder: Path, name: str, version: str) -> Path:
+def makeWheel(folder: Path, name: str, version: str) -> None:
     """Write a real wheel, which pip installs."""
     made = folder / f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(made, "w") as archive:
         for path, text in files(name, version).items():
             archive.writestr(path, text)
-    return made

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK
 import slicer
-from harness.places import add_in_editor, bend, paint_in_world, points_in_world, points_of, same_places
-from harness.scene import RAS, add_segmentation, add_volume, paint, voxels
+from harness.places import OBLIQUE, add_in_editor, bend, paint_in_world, points_in_world, points_of, same_places
+from harness.scene import RAS, add_segmentation, add_volume, only, paint, voxels
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.geometry import Geometry
@@ -19,7 +18,6 @@ from FewShotSAMLib.mrml.places import worldMatrix
 from FewShotSAMLib.mrml.volumes import volumeGeometry
 from FewShotSAMLib.workflow.scene import Target
 
-OBLIQUE = SimpleITK.Euler3DTransform((0, 0, 0), 0.3, -0.5, 0.8).GetMatrix()
 STRAIGHT = Geometry((30, 28, 20), (1.0, 1.1, 3.0), (-12.5, 30.25, -801.125))
 GRIDS = {"straight": STRAIGHT, "oblique": Geometry(STRAIGHT.size, STRAIGHT.spacing, STRAIGHT.origin, OBLIQUE)}
 _K = np.arange(20.0)
@@ -54,11 +52,6 @@ def index_to_ras(volume: slicer.vtkMRMLVolumeNode) -> np.ndarray:
     """Of a volume under no transform: to the world."""
     assert volume.GetParentTransformNode() is None
     return RAS @ volumeGeometry(volume).index_to_physical()
-
-
-def names(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLSegmentationNode) -> list[str]:
-    ids = node.GetSegmentation()
-    return [ids.GetNthSegmentID(number) for number in range(ids.GetNumberOfSegments())]
 
 
 def check_result(
@@ -101,11 +94,9 @@ def test_hardened_first_and_segmented_then(scene: slicer.vtkMRMLScene, grid: str
     volume = bent(scene, grid, bending)
     volume.HardenTransform()  # in the module Data
     node = scene.GetNodeByID(MRMLScene(scene).create_segmentation(volume.GetID()))
-    (name,) = names(scene, node)
+    name = node.GetSegmentation().GetNthSegmentID(0)
     seen = bright(scene, volume)
-    drawn = np.zeros_like(seen)
-    drawn[[7, 9, 11]] = seen[[7, 9, 11]]
-    paint_in_world(node, volume, name, drawn, index_to_ras(volume))
+    paint_in_world(node, volume, name, only(seen, 0, [7, 9, 11]), index_to_ras(volume))
     (segment,) = MRMLScene(scene).segments(Target(volume.GetID(), node.GetID()))
     assert sorted({int(k) + segment.offset[0] for k in np.argwhere(segment.labels)[:, 0]}) == [7, 9, 11]
     check_result(scene, volume, node, name)

@@ -21,7 +21,7 @@ from harness.places import (
     points_of,
     same_places,
 )
-from harness.scene import RAS, add_segmentation, add_volume, labelmap, new_scene, paint, store, stored, vtk_matrix
+from harness.scene import RAS, add_segmentation, add_volume, labelmap, new_scene, only, paint, store, stored, vtk_matrix
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.segment import Segment, Segmentation
@@ -145,13 +145,6 @@ MAKERS = [
     loaded_beside_the_volumes_file,
     only_a_part_is_stored,
 ]
-
-
-def only(classes: np.ndarray, axis: int, indices: list[int]) -> np.ndarray:
-    """The classes on these slices, 0 elsewhere."""
-    found = np.zeros_like(classes)
-    np.moveaxis(found, axis, 0)[indices] = np.moveaxis(classes, axis, 0)[indices]
-    return found
 
 
 def seen(adapter: MRMLScene, target: Target) -> np.ndarray:

@@ -10,6 +10,7 @@ import pytest
 import SimpleITK
 import slicer
 import vtk
+from harness.places import OBLIQUE, SHIFT, TURN, add_transform
 from harness.scene import (
     LABELMAP,
     RAS,
@@ -17,11 +18,11 @@ from harness.scene import (
     add_segmentation,
     add_volume,
     labelmap,
+    only,
     paint,
     store,
     stored,
     voxels,
-    vtk_matrix,
 )
 
 from FewShotSAMLib.core.geometry import Geometry
@@ -30,14 +31,13 @@ from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.workflow.scene import Target
 
 COUNT = 14  # slices along every axis that is committed on
-ROTATION = SimpleITK.Euler3DTransform((0, 0, 0), 0.3, -0.5, 0.8).GetMatrix()
 AXIAL = Geometry((22, 18, COUNT), (0.7, 1.1, 4.0), (-12.5, 30.25, -801.125))
 GEOMETRIES = {
     "axial": AXIAL,
     "coronal": replace(AXIAL, direction=(1, 0, 0, 0, 0, 1, 0, -1, 0)),
     "sagittal": replace(AXIAL, direction=(0, 0, 1, 1, 0, 0, 0, 1, 0)),
-    "oblique": replace(AXIAL, direction=ROTATION),
-    "oblique left-handed": replace(AXIAL, direction=tuple(np.reshape(ROTATION, (3, 3))[:, ::-1].ravel().tolist())),
+    "oblique": replace(AXIAL, direction=OBLIQUE),
+    "oblique left-handed": replace(AXIAL, direction=tuple(np.reshape(OBLIQUE, (3, 3))[:, ::-1].ravel().tolist())),
 }
 
 
@@ -78,12 +78,9 @@ def make_case(scene: slicer.vtkMRMLScene, geometry: Geometry, name: str = "volum
 
 def paint_slices(case: Case, axis: int, indices: list[int]) -> None:
     """The truth on a few slices."""
-    classes = truth(case.geometry)
+    classes = only(truth(case.geometry), axis, indices)
     for number, name in enumerate("AB", start=1):
-        mask = np.zeros(classes.shape, bool)
-        chosen = (slice(None),) * axis + (indices,)
-        mask[chosen] = classes[chosen] == number
-        paint(case.segmentation, name, mask, case.geometry)
+        paint(case.segmentation, name, classes == number, case.geometry)
 
 
 def check_journey(case: Case, axis: int, painted: list[int], folder: Path) -> None:
@@ -158,7 +155,7 @@ def test_a_non_ascii_name(scene: slicer.vtkMRMLScene, tmp_path: Path) -> None:
 
 def share_cropped(case: Case) -> None:
     """One labelmap for both segments that stores but a part of the grid, its own index 0 elsewhere, values 7 and 9."""
-    classes = np.where(np.isin(np.arange(COUNT), [3, 7, 10])[:, None, None], truth(case.geometry), 0)
+    classes = only(truth(case.geometry), 0, [3, 7, 10])
     values = np.array([0, 7, 9], np.uint8)[classes][2:12, 1:17]
     to_ras = RAS @ case.geometry.index_to_physical()
     to_ras[:3, 3] = (to_ras @ [2, 3, 4, 1])[:3]  # its index (0, 0, 0) is (2, 3, 4) of the volume
@@ -167,7 +164,7 @@ def share_cropped(case: Case) -> None:
 
 def share_turned(case: Case) -> None:
     """The same with the axes in another order and direction: voxel for voxel on the same lattice."""
-    classes = np.where(np.isin(np.arange(COUNT), [3, 7, 10])[:, None, None], truth(case.geometry), 0)
+    classes = only(truth(case.geometry), 0, [3, 7, 10])
     values = classes.transpose(1, 0, 2)[:, ::-1]  # j, k backwards, i
     turn = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, COUNT - 1], [0, 0, 0, 1]], float)  # (i, k', j) to (i, j, k)
     store(case.segmentation, labelmap(values, RAS @ case.geometry.index_to_physical() @ turn), {"A": 1, "B": 2})
@@ -175,7 +172,7 @@ def share_turned(case: Case) -> None:
 
 def store_apart(case: Case) -> None:
     """A labelmap for each, B with a value that needs 16 bits."""
-    classes = np.where(np.isin(np.arange(COUNT), [3, 7, 10])[:, None, None], truth(case.geometry), 0)
+    classes = only(truth(case.geometry), 0, [3, 7, 10])
     to_ras = RAS @ case.geometry.index_to_physical()
     store(case.segmentation, labelmap(classes == 1, to_ras), {"A": 1})
     store(case.segmentation, labelmap(np.where(classes == 2, 300, 0).astype(np.uint16), to_ras), {"B": 300})
@@ -199,7 +196,7 @@ def lattice_of(case: Case, name: str) -> list[float]:
     """Index to RAS of the labelmap in which a segment is stored."""
     matrix = vtk.vtkMatrix4x4()
     case.segmentation.GetSegmentation().GetSegment(name).GetRepresentation(LABELMAP).GetImageToWorldMatrix(matrix)
-    return [matrix.GetElement(row, column) for row in range(4) for column in range(4)]
+    return list(matrix.GetData())
 
 
 @pytest.mark.parametrize("value", [1, 300])  # 300: beyond the 8 bits of a mask
@@ -212,17 +209,13 @@ def test_a_segment_without_voxels(scene: slicer.vtkMRMLScene, tmp_path: Path, va
 
 def test_a_volume_under_a_transform(scene: slicer.vtkMRMLScene, tmp_path: Path) -> None:
     case = make_case(scene, GEOMETRIES["oblique"])
-    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "turn")
-    turned = np.eye(4)
-    turned[:3, :3] = np.reshape(ROTATION, (3, 3))
-    turned[:3, 3] = 10, 20, 30
-    transform.SetMatrixTransformToParent(vtk_matrix(turned))
+    transform = add_transform(scene, [SHIFT @ TURN])
     case.volume.SetAndObserveTransformNodeID(transform.GetID())
     case.segmentation.SetAndObserveTransformNodeID(transform.GetID())
     paint_slices(case, 0, [3, 7, 10])
     check_journey(case, 0, [3, 7, 10], tmp_path)
     warnings = MRMLScene(scene).export(case.target, ["A"], tmp_path / "a.seg.nrrd")
-    assert len(warnings) == 1 and "'turn'" in warnings[0]
+    assert len(warnings) == 1 and "'transform'" in warnings[0]
 
 
 def test_the_users_own_undo_steps_back(scene: slicer.vtkMRMLScene) -> None:

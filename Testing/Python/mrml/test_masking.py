@@ -16,17 +16,6 @@ from FewShotSAMLib.workflow.scene import Target
 
 GRID = Geometry((16, 14, 10), (0.8, 0.8, 3.0), (5, -7, 11))
 NODE, EDITOR = slicer.vtkMRMLSegmentationNode, slicer.vtkMRMLSegmentEditorNode
-MASK_MODES = {
-    name: getattr(NODE, f"EditAllowed{name}")
-    for name in (
-        "Everywhere",
-        "InsideAllSegments",
-        "InsideVisibleSegments",
-        "OutsideAllSegments",
-        "OutsideVisibleSegments",
-        "InsideSingleSegment",
-    )
-}
 
 
 def box(k: slice, j: slice, i: slice) -> np.ndarray:
@@ -88,6 +77,7 @@ ALLOWED = {
     "OutsideVisibleSegments": ~OTHER,
     "InsideSingleSegment": OTHER,
 }
+MASK_MODES = {name: getattr(NODE, f"EditAllowed{name}") for name in ALLOWED}
 OVERWRITTEN = {
     EDITOR.OverwriteAllSegments: {"other", "hidden"},
     EDITOR.OverwriteVisibleSegments: {"other"},

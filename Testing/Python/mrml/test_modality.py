@@ -42,7 +42,7 @@ def test_a_series_from_the_dicom_module(scene: slicer.vtkMRMLScene, tmp_path: Pa
     assert guessed.modality == "" and not is_ct(guessed)[0]
     before = MRMLScene(scene).volume(node.GetID()).version
     noted_by_dicom_reader(scene, node, "CT")
-    assert MRMLScene(scene).volume(node.GetID()).version != before, "or the file would not be written anew"
+    assert MRMLScene(scene).volume(node.GetID()).version != before, "or the file would not be written again"
     known = handed_over(scene, node.GetID(), tmp_path / "after.nrrd")
     assert is_ct(known) == (True, "DICOM modality CT")
     np.testing.assert_array_equal(known.voxels, INSIDE_THE_BODY)

@@ -99,7 +99,7 @@ def test_names_colours_and_opacity(scene: slicer.vtkMRMLScene) -> None:
     assert {display.GetOpacity2DFill(), display.GetOpacity2DOutline(), display.GetOpacity3D()} == {0.25}
 
 
-def test_the_surface_stays_until_it_is_made_anew(scene: slicer.vtkMRMLScene) -> None:
+def test_the_surface_stays_until_it_is_made_again(scene: slicer.vtkMRMLScene) -> None:
     _, _, _, preview = opened(scene)
 
     def points() -> int:
@@ -208,16 +208,6 @@ def test_a_closed_scene_does_no_harm(scene: slicer.vtkMRMLScene) -> None:
     preview.set_opacity(1)
     preview.set_shown_in_3d(True)
     preview.remove()
-
-
-def test_it_follows_the_volume_under_its_transform(scene: slicer.vtkMRMLScene) -> None:
-    volume = add_volume(scene, np.zeros(GRID.shape, np.int16), GRID)
-    node = add_segmentation(scene, volume, ["A"])
-    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
-    for each in (volume, node):
-        each.SetAndObserveTransformNodeID(transform.GetID())
-    preview = MRMLScene(scene).open_preview(Target(volume.GetID(), node.GetID()), ["A"])
-    assert preview.node.GetParentTransformNode() is transform
 
 
 @pytest.mark.parametrize("axis", [0, 2])

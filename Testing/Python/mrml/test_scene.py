@@ -8,7 +8,7 @@ import pytest
 import SimpleITK
 import slicer
 import vtk
-from harness.scene import RAS, add_segmentation, add_volume, labelmap, new_scene, paint, store, voxels, vtk_matrix
+from harness.scene import RAS, add_segmentation, add_volume, labelmap, new_scene, only, paint, store, voxels, vtk_matrix
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.geometry import Geometry
@@ -23,6 +23,13 @@ GRID = Geometry((10, 9, 8), (0.8, 0.9, 3.0), (5, -7, 11), (0, 0, 1, 1, 0, 0, 0, 
 
 def ramp(shape: tuple[int, ...] = GRID.shape, dtype: str = "int16") -> np.ndarray:
     return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+
+
+def segmented(scene: slicer.vtkMRMLScene, *names: str) -> tuple[slicer.vtkMRMLSegmentationNode, Target, MRMLScene]:
+    """A segmentation with empty segments, of a volume that holds the ramp."""
+    volume = add_volume(scene, ramp(), GRID)
+    node = add_segmentation(scene, volume, names)
+    return node, Target(volume.GetID(), node.GetID()), MRMLScene(scene)
 
 
 def test_a_volume_is_a_view(scene: slicer.vtkMRMLScene) -> None:
@@ -69,57 +76,51 @@ def test_volumes_that_cannot_be_used(scene: slicer.vtkMRMLScene) -> None:
 
 
 def test_segments_as_they_are(scene: slicer.vtkMRMLScene) -> None:
-    volume = add_volume(scene, ramp(), GRID)
-    node = add_segmentation(scene, volume, ["A", "B", "empty"])
+    node, target, adapter = segmented(scene, "A", "B", "empty")
     store(node, labelmap(np.full((2, 3, 4), 5, np.uint8), RAS @ GRID.index_to_physical(), (3, 2, 1)), {"A": 5})
     node.GetSegmentation().GetSegment("A").SetTag("TerminologyEntry", "Liver~^~")
     node.GetSegmentation().GetSegment("A").SetName("Łeber")
     node.GetDisplayNode().SetSegmentVisibility("A", False)
-    first, second, empty = MRMLScene(scene).segments(Target(volume.GetID(), node.GetID()))
+    first, second, empty = adapter.segments(target)
     assert (first.id, first.name, first.offset, first.labels.shape) == ("A", "Łeber", (3, 2, 1), (2, 3, 4))
     assert first.label_value == 5 and not first.visible and first.tags["TerminologyEntry"] == "Liver~^~"
     assert second.visible and second.labels.size == 0 and empty.labels.size == 0
-    assert np.shares_memory(first.labels, MRMLScene(scene).segments(Target(volume.GetID(), node.GetID()))[0].labels)
+    assert np.shares_memory(first.labels, adapter.segments(target)[0].labels)
 
 
 def test_a_labelmap_that_sticks_out_is_cropped(scene: slicer.vtkMRMLScene) -> None:
-    volume = add_volume(scene, ramp(), GRID)
-    node = add_segmentation(scene, volume, ["A", "outside"])
+    node, target, adapter = segmented(scene, "A", "outside")
     to_ras = RAS @ GRID.index_to_physical()
     values = np.arange(1, 5 * 9 * 10 + 1, dtype=np.uint16).reshape(5, 9, 10)
     store(node, labelmap(values, to_ras, (-2, 0, 0)), {"A": values[2, 3, 4]})
     store(node, labelmap(values, to_ras, (-20, 0, 0)), {"outside": 1})
-    inside, outside = MRMLScene(scene).segments(Target(volume.GetID(), node.GetID()))
+    inside, outside = adapter.segments(target)
     assert inside.offset == (0, 0, 0) and np.array_equal(inside.labels, values[2:])
     assert outside.labels.size == 0
 
 
 def test_another_grid_is_refused_with_both_geometries(scene: slicer.vtkMRMLScene) -> None:
-    volume = add_volume(scene, ramp(), GRID)
-    node = add_segmentation(scene, volume, ["A"])
+    node, target, adapter = segmented(scene, "A")
     other = Geometry((10, 9, 8), (0.85, 0.9, 3.0))
     store(node, labelmap(np.ones(other.shape, np.uint8), RAS @ other.index_to_physical()), {"A": 1})
     with pytest.raises(BadInputError) as caught:
-        MRMLScene(scene).segments(Target(volume.GetID(), node.GetID()))
+        adapter.segments(target)
     assert other.describe() in str(caught.value) and GRID.describe() in str(caught.value)
     assert "Make a new segmentation" in caught.value.hint and "module Segment Editor" in caught.value.hint
 
 
 def test_surfaces_are_refused_before_work_is_put_into_them(scene: slicer.vtkMRMLScene) -> None:
-    volume = add_volume(scene, ramp(), GRID)
-    node = add_segmentation(scene, volume, [])
+    node, target, adapter = segmented(scene)
     node.GetSegmentation().SetSourceRepresentationName("Closed surface")
     sphere = vtk.vtkSphereSource()
     sphere.Update()
     assert node.AddSegmentFromClosedSurfaceRepresentation(sphere.GetOutput(), "A", [1, 0, 0])
     with pytest.raises(BadInputError, match="Binary labelmap"):
-        MRMLScene(scene).segments(Target(volume.GetID(), node.GetID()))
+        adapter.segments(target)
 
 
 def test_what_is_gone_is_said(scene: slicer.vtkMRMLScene, tmp_path: Path) -> None:
-    volume = add_volume(scene, ramp(), GRID)
-    node = add_segmentation(scene, volume, ["A"])
-    target, adapter = Target(volume.GetID(), node.GetID()), MRMLScene(scene)
+    node, target, adapter = segmented(scene, "A")
     classes = np.ones(GRID.shape, np.uint8)
     with pytest.raises(BadInputError, match="no longer"):
         adapter.commit(target, ["A", "gone"], classes, 0, [1])
@@ -178,11 +179,9 @@ def test_a_finished_segmentation_becomes_a_node(scene: slicer.vtkMRMLScene, tmp_
 
 
 def test_exported_labels_are_stable_and_slicer_reads_the_file(scene: slicer.vtkMRMLScene, tmp_path: Path) -> None:
-    volume = add_volume(scene, ramp(), GRID)
-    node = add_segmentation(scene, volume, ["A", "B", "empty", "left out"])
+    node, target, adapter = segmented(scene, "A", "B", "empty", "left out")
     for number, name in enumerate(("A", "B", "left out")):
         paint(node, name, ramp() % 4 == number, GRID)
-    adapter, target = MRMLScene(scene), Target(volume.GetID(), node.GetID())
     values = {each.id: each.label_value for each in adapter.segments(target)}
     assert adapter.export(target, ["A", "B", "empty"], tmp_path / "labels.nrrd") == []
     labels = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / "labels.nrrd")))
@@ -198,12 +197,11 @@ def test_exported_labels_are_stable_and_slicer_reads_the_file(scene: slicer.vtkM
 
 def test_segments_without_voxels_stay_apart_in_a_file(scene: slicer.vtkMRMLScene, tmp_path: Path) -> None:
     """In one layer with one label value, painting on one would paint on both."""
-    volume = add_volume(scene, ramp(), GRID)
-    node = add_segmentation(scene, volume, ["A", "B", "C"])
+    node, target, adapter = segmented(scene, "A", "B", "C")
     store(node, labelmap((ramp() % 2 == 0).astype(np.uint8), RAS @ GRID.index_to_physical()), {"C": 1})
     for name in "AB":
         store(node, slicer.vtkOrientedImageData(), {name: 1})
-    MRMLScene(scene).export(Target(volume.GetID(), node.GetID()), ["A", "B", "C"], tmp_path / "out.seg.nrrd")
+    adapter.export(target, ["A", "B", "C"], tmp_path / "out.seg.nrrd")
     written = read_segmentation(tmp_path / "out.seg.nrrd")
     assert [each.id for each in written.segments] == ["A", "B", "C"]
     assert len({(each.layer, each.label_value) for each in written.segments}) == 3
@@ -228,8 +226,7 @@ def test_a_note_is_saved_with_the_scene(scene: slicer.vtkMRMLScene, tmp_path: Pa
 
 
 def test_a_shown_surface_follows_a_commit_and_its_undo(scene: slicer.vtkMRMLScene) -> None:
-    volume = add_volume(scene, ramp(), GRID)
-    node = add_segmentation(scene, volume, ["A", "B"])
+    node, target, adapter = segmented(scene, "A", "B")
     block = np.zeros(GRID.shape, bool)
     block[2:6, 2:6, 2:6] = True
     paint(node, "B", block, GRID)
@@ -242,8 +239,7 @@ def test_a_shown_surface_follows_a_commit_and_its_undo(scene: slicer.vtkMRMLScen
     before = points("B")
     editor = scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")  # its default: all segments are overwritten
     editor.SetAndObserveSegmentationNode(node)
-    adapter = MRMLScene(scene)
-    adapter.commit(Target(volume.GetID(), node.GetID()), ["A"], block.astype(np.uint8), 0, [3, 4, 5])
+    adapter.commit(target, ["A"], block.astype(np.uint8), 0, [3, 4, 5])
     assert points("A") > 0 and 0 < points("B") < before
     adapter.undo()
     assert points("A") == 0 and points("B") == before
@@ -260,8 +256,7 @@ def test_a_real_volume(scene: slicer.vtkMRMLScene, shared_data: Path, tmp_path: 
     mask = truth.mask(truth.segments[0])
     slices = np.flatnonzero(mask.any(axis=(1, 2)))
     painted = [int(slices[len(slices) * n // 4]) for n in (1, 2, 3)]
-    sparse = np.zeros_like(mask)
-    sparse[painted] = mask[painted]
+    sparse = only(mask, 0, painted)
     segmentation = scene.GetNodeByID(target.segmentation)
     paint(segmentation, segment.id, sparse, image.geometry)
     begin = time.perf_counter()

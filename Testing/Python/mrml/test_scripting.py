@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
-from harness.scene import EditorWidget, add_segmentation, add_volume, paint, stored, voxels
+from harness.scene import EditorWidget, add_segmentation, add_volume, only, paint, stored, voxels
 from warm import BriefClient, WarmClient
 
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError
@@ -63,9 +63,7 @@ class Desk:
         noise = np.random.default_rng(3).normal(0, 15, GEOMETRY.shape)
         self.volume = add_volume(self.scene, (np.where(self.truth, 120, -60) + noise).astype(np.int16), GEOMETRY)
         self.segmentation = add_segmentation(self.scene, self.volume, ["Ellipsoid"])
-        drawn = np.zeros(GEOMETRY.shape, bool)
-        drawn[PAINTED] = self.truth[PAINTED]
-        paint(self.segmentation, "Ellipsoid", drawn, GEOMETRY)
+        paint(self.segmentation, "Ellipsoid", only(self.truth, 0, PAINTED), GEOMETRY)
         self.scripting = Scripting(
             Application(self._session, self._process_events, self._timer, lambda: self.editors), self.scene
         )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK
 import slicer
-from harness.scene import EditorWidget, add_segmentation, add_volume, paint, stored, voxels
+from harness.scene import EditorWidget, add_segmentation, add_volume, only, paint, stored, voxels
 from warm import WarmClient
 
 from FewShotSAMLib.core.geometry import Geometry
@@ -62,9 +62,7 @@ def journey(scene: slicer.vtkMRMLScene, shared_data: Path, warm_client: WarmClie
     segmentation = add_segmentation(scene, node, list(truth))
     painted = sorted({index for mask in truth.values() for index in slices_to_paint(mask, 1, 3)})
     for name, mask in truth.items():
-        drawn = np.zeros(mask.shape, bool)
-        drawn[:, painted] = mask[:, painted]
-        paint(segmentation, name, drawn, volume.geometry)
+        paint(segmentation, name, only(mask, 1, painted), volume.geometry)
     editor = EditorWidget(scene, segmentation)
     session = Session(MRMLScene(scene, editor), warm_client)
     made = Journey(session, editor, segmentation, volume.geometry, truth, painted)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+MODULE = REPOSITORY / "FewShotSAM" / "FewShotSAM.py"
 BINDING = os.environ.get("FEWSHOTSAM_QT", "")
 
 
@@ -30,7 +31,6 @@ if BINDING:
 
     SETTINGS = tempfile.TemporaryDirectory()
     application.start(Path(SETTINGS.name))  # now: the test modules import `qt`
-    from harness import slicer_objects  # noqa: F401 - they register themselves
 
     class _Unexpected(logging.Handler):
         """The panel goes on after an error that nobody foresaw; a test does not."""
@@ -96,29 +96,20 @@ class PanelUnderTest:
         self.scene = fakes.FakeScene()
         self.dependencies = fakes.FakeDependencies()
         self._ui: tuple[Any, Any] = None, None
-        self.representation = scripted.openModule(REPOSITORY / "FewShotSAM" / "FewShotSAM.py", self._prepare)
+        self.root = self.representation = scripted.openModule(MODULE, self._prepare)
         self.module = sys.modules["FewShotSAM"]
-        self.root = self.representation
         self.representation.enter()
         self.root.resize(400, 1000)
         self.root.show()
 
     def _prepare(self, widget: Any) -> None:
         """Called for each Python widget before its `setup`."""
-
         from FewShotSAMLib.widgets.parameters import SceneParameters
         from FewShotSAMLib.widgets.services import Services, SettingsStore
 
         self.store = SettingsStore()
-        widget.makeServices = lambda segmentEditor: Services(
-            self.session,
-            self.scene,
-            self.views,
-            SceneParameters(),
-            self.store,
-            self.dialogs,
-            self.dependencies,
-        )
+        around = self.views, SceneParameters(), self.store, self.dialogs, self.dependencies
+        widget.makeServices = lambda segmentEditor: Services(self.session, self.scene, *around)
 
     @property
     def widget(self) -> Any:
@@ -133,6 +124,11 @@ class PanelUnderTest:
         if self._ui[0] is not self.widget:
             self._ui = self.widget, slicer.util.childWidgetVariables(self.root)
         return self._ui[1]
+
+    @property
+    def editor(self) -> Any:
+        """The embedded Segment Editor."""
+        return self.ui.editorFrame.layout().itemAt(0).widget()
 
     def wait(self, ticks: int = 6) -> None:
         """Let the panel tick, without waiting for its timer."""
@@ -179,14 +175,3 @@ def journey(scene: SimpleNamespace, tmp_path: Path, warm_client: Any) -> Iterato
     made = Journey(tmp_path / "models", warm_client)
     yield made
     made.close()
-
-
-@pytest.fixture
-def screenshots() -> Path | None:
-    """Where pictures of the panel are wanted: FEWSHOTSAM_SCREENSHOTS; None for nowhere."""
-    folder = os.environ.get("FEWSHOTSAM_SCREENSHOTS")
-    if not folder:
-        return None
-    path = Path(folder) / BINDING
-    path.mkdir(parents=True, exist_ok=True)
-    return path

@@ -10,7 +10,7 @@ import numpy as np
 import slicer
 import slicer.util
 from harness import application, qmrml_widgets, scripted
-from harness.scene import add_volume, paint, stored, voxels
+from harness.scene import add_volume, only, paint, stored, voxels
 
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.mrml import MRMLScene
@@ -18,7 +18,7 @@ from FewShotSAMLib.widgets.parameters import SceneParameters
 from FewShotSAMLib.widgets.services import Services, SettingsStore
 from FewShotSAMLib.widgets.views import SliceViews
 from FewShotSAMLib.worker import WorkerClient
-from FewShotSAMLib.workflow import Message, Progress, Session, State
+from FewShotSAMLib.workflow import Message, Session, State
 
 MODULE = Path(__file__).resolve().parents[3] / "FewShotSAM" / "FewShotSAM.py"
 SHAPE = (32, 64, 64)
@@ -52,10 +52,7 @@ class Journey:
         self.said: list[Message] = []
         self.stages: list[str] = []
         self.session.said.connect(self.said.append)
-        self.session.progressed.connect(self._onProgress)
-
-    def _onProgress(self, progress: Progress) -> None:
-        self.stages.append(progress.stage)
+        self.session.progressed.connect(lambda progress: self.stages.append(progress.stage))
 
     def close(self) -> None:
         """As when Slicer quits."""
@@ -96,14 +93,12 @@ class Journey:
         return self.ui.editorFrame.layout().itemAt(0).widget()
 
     def segmentIds(self) -> list[str]:
-        segmentation = self.segmentation.GetSegmentation()
-        return [segmentation.GetNthSegmentID(number) for number in range(segmentation.GetNumberOfSegments())]
+        return list(self.segmentation.GetSegmentation().GetSegmentIDs())
 
     def paint(self, truth: np.ndarray, axis: int, indices: Sequence[int], number: int = 0) -> None:
         """A segment, complete on these slices, as the Segment Editor stores it; wait until the panel lists them."""
-        drawn = np.zeros(truth.shape, bool)
-        np.moveaxis(drawn, axis, 0)[list(indices)] = np.moveaxis(truth, axis, 0)[list(indices)]
-        paint(self.segmentation, self.segmentIds()[number], drawn | self.voxels(number), self.geometry)
+        drawn = only(truth, axis, indices) | self.voxels(number)
+        paint(self.segmentation, self.segmentIds()[number], drawn, self.geometry)
         expected = {int(index) for index in indices if np.moveaxis(truth, axis, 0)[index].any()}
         self.until(lambda: expected <= {each.index for each in self.session.painted})
         self.until(lambda: self.ui.propagateButton.enabled)
@@ -136,6 +131,11 @@ class Journey:
         assert self.session.state is State.PREVIEW, self.said
         self.rest()
 
+    def untilPreview(self) -> None:
+        """Wait for the result of a run."""
+        self.until(lambda: self.session.state is State.PREVIEW)
+        self.rest()
+
     def press(self, name: str) -> None:
         """Click a button that must be enabled."""
         button = getattr(self.ui, name)
@@ -159,9 +159,7 @@ class Journey:
 
 def nodeNames(className: str) -> list[str]:
     """Names of the scene's nodes of a class."""
-    scene = slicer.mrmlScene
-    count = scene.GetNumberOfNodesByClass(className)
-    return [scene.GetNthNodeByClass(number, className).GetName() for number in range(count)]
+    return [node.GetName() for node in slicer.util.getNodesByClass(className)]
 
 
 def ellipsoid(shape: tuple[int, int, int] = SHAPE) -> np.ndarray:

@@ -60,7 +60,7 @@ def test_shortcuts_go_to_the_next_slice_and_declare_empty(panel: Any, scene: Any
 
 
 def test_the_segment_editor_watches_the_views_only_while_the_module_is_open(panel: Any) -> None:
-    editor = panel.ui.editorFrame.layout().itemAt(0).widget()
+    editor = panel.editor
     panel.widget.enter()
     panel.widget.exit()
     names = [call[0] for call in editor.calls]
@@ -148,7 +148,7 @@ def test_the_panel_opens_with_the_volume_that_is_shown(panel: Any, scene: Any) -
 
 def test_nothing_is_made_or_shown_while_another_module_is_open(panel: Any, scene: Any) -> None:
     """A scene that is loaded there must not change the views, nor the scene."""
-    editor = panel.ui.editorFrame.layout().itemAt(0).widget()
+    editor = panel.editor
     panel.widget.exit()
     slicer.mrmlScene.Clear(0)
     editor.calls.clear()
@@ -197,7 +197,7 @@ def test_a_preview_that_stays_on_screen_is_told_and_can_be_dropped_on_return(
 
 
 def test_effects_that_are_registered_later_are_shown_until_the_panel_is_closed(panel: Any) -> None:
-    editor = panel.ui.editorFrame.layout().itemAt(0).widget()
+    editor = panel.editor
     factory = slicer.qSlicerSegmentEditorEffectFactory.instance()
     editor.calls.clear()
     factory.native.effectRegistered.emit("Grow")
@@ -246,18 +246,14 @@ def test_after_reload_the_panel_is_as_it_was_opened(reloadable: Any, entered: bo
     assert reloadable.session.called("propagate") == ([()] if entered else [])
 
 
-def test_reload_reads_the_library_anew(reloadable: Any) -> None:
+def test_reload_reads_the_library_again_and_leaves_nothing_of_the_old_panel(reloadable: Any) -> None:
+    """Slicer hides what was there and leaves it in place, where it would be found by its name."""
     name = "FewShotSAMLib.widgets.panel"
     before, old = sys.modules[name], reloadable.widget
     reloadable.widget.onReload()
     assert reloadable.widget is not old and old.panel is None
     assert sys.modules[name] is not before
     assert reloadable.session.called("close") == [()]
-
-
-def test_nothing_of_the_old_panel_is_left_after_a_reload(reloadable: Any) -> None:
-    """Slicer hides what was there and leaves it in place, where it would be found by its name."""
-    reloadable.widget.onReload()
     application.processEvents()
     assert len(slicer.util.findChildren(reloadable.root, name="propagateButton")) == 1
     assert len(slicer.util.findChildren(reloadable.root, className="qMRMLSegmentEditorWidget")) == 1
@@ -290,10 +286,7 @@ def test_a_slicer_without_its_python_says_so(scene: Any, monkeypatch: pytest.Mon
     def fail(editor: Any) -> None:
         raise FewShotSAMError("PythonSlicer was not found.", "Install 3D Slicer again.")
 
-    def prepare(widget: Any) -> None:
-        widget.makeServices = fail
-
-    representation = scripted.openModule(MODULE, prepare)
+    representation = scripted.openModule(MODULE, lambda widget: setattr(widget, "makeServices", fail))
     representation.enter()
     representation.exit()
     scripted.closeModule("FewShotSAM")

@@ -73,15 +73,6 @@ def test_both_segments_are_written_outside_segments_only(embedded: Embedded, mod
     assert np.array_equal(embedded.voxels("second"), np.where(ON, smaller == 2, SECOND))
 
 
-def test_segments_swap_places_inside_segments_only(embedded: Embedded) -> None:
-    embedded.user.SetMaskMode(NODE.EditAllowedInsideAllSegments)
-    embedded.user.SetOverwriteMode(EDITOR.OverwriteAllSegments)
-    swapped = np.where(FIRST, 2, np.where(SECOND, 1, 0)).astype(np.uint8)
-    embedded.scene.commit(embedded.target, ["first", "second"], swapped, 0, INDICES)
-    assert np.array_equal(embedded.voxels("first"), np.where(ON, SECOND, FIRST))
-    assert np.array_equal(embedded.voxels("second"), np.where(ON, FIRST, SECOND))
-
-
 @pytest.mark.parametrize("mode", ["OverwriteNone", "OverwriteVisibleSegments"])
 def test_the_users_settings_are_left_as_they_are(embedded: Embedded, mode: str) -> None:
     """Else the next stroke of who allows overlap would cut other segments."""

@@ -129,8 +129,7 @@ def test_a_patient_is_saved_and_stands_beside_one_slice_of_the_next(journey: Jou
     drawn[15, 19:21, 15:30] = True  # so that it is no result that was undone
     journey.paint(drawn, 0, [column.ONLY, 15])
     journey.ui.againButton.click()
-    journey.until(lambda: journey.session.state is State.PREVIEW)
-    journey.rest()
+    journey.untilPreview()
     assert "asked again" not in journey.ui.summaryLabel.text and "was used" in journey.ui.summaryLabel.text
     journey.press("discardButton")
     journey.session.models.delete(journey.session.models.entries()[0])

@@ -3,10 +3,7 @@
 from typing import Any
 
 import fakes
-import pytest
 
-from FewShotSAMLib.core.facts import Row
-from FewShotSAMLib.widgets import translation, workflow_texts
 from FewShotSAMLib.workflow import PaintedSlice
 
 
@@ -34,25 +31,3 @@ def test_what_was_understood_is_told_without_a_change_of_width(panel: Any, ct: A
     panel.wait(24)
     assert "Every slice from 0 to 19 is painted" in label.toolTip
     assert panel.root.minimumSizeHint.width() == width
-
-
-def test_facts_are_told_in_the_users_language(monkeypatch: pytest.MonkeyPatch) -> None:
-    german = {
-        "Modality": "Modalität",
-        "colour volume": "Farbbild",
-        "{0} ({1})": "{0}: {1}",
-        "Segment {0}": "Segment Nr. {0}",
-    }
-    monkeypatch.setattr(translation, "_", lambda text: german.get(text, text))
-    workflow_texts._translations.cache_clear()
-    try:
-        assert workflow_texts.factWords(Row("Modality", "{0} ({1})", ("RGB", "colour volume"))) == (
-            "Modalität",
-            "RGB: Farbbild",
-        )
-        assert workflow_texts.factWords(Row("Segment 3", "{0}, {1} voxels", ("x", "9"))) == (
-            "Segment Nr. 3",
-            "x, 9 voxels",
-        )
-    finally:
-        workflow_texts._translations.cache_clear()

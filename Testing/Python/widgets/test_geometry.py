@@ -21,12 +21,11 @@ from harness.places import (
     points_of,
     same_places,
 )
-from harness.scene import RAS, add_segmentation, add_volume, labelmap, paint, store, voxels
+from harness.scene import RAS, add_segmentation, add_volume, labelmap, only, paint, store, voxels
 from journey import Journey, nodeNames
 
 from FewShotSAMLib.mrml.choice import defaultVolumeId, segmentationsOf
 from FewShotSAMLib.mrml.volumes import volumeGeometry
-from FewShotSAMLib.workflow import State
 
 PAINTED = {0: [2, 4, 6], 1: [3, 5, 7], 2: [4, 6, 9]}
 TRUTH = np.zeros(GRID.shape, bool)
@@ -51,7 +50,7 @@ class AnsweringClient:
         if command == "propagate":
             classes, axis = self.answer(), parameters["axis"]
             np.save(parameters["classes"], classes)
-            known = {**dict.fromkeys(parameters["painted_slices"], "painted")}
+            known = dict.fromkeys(parameters["painted_slices"], "painted")
             slices = [
                 {"index": n, "origin": known.get(n, "predicted"), "confidence": 1.0} for n in range(classes.shape[axis])
             ]
@@ -126,13 +125,12 @@ def test_painted_seen_propagated_applied_and_taken_back(
     assert journey.ui.volumeSelector.currentNodeID == volume.GetID()
     assert made is None or journey.segmentation is made, "the volume's own is chosen, and none is made"
     toWorld, (segment,) = index_to_world(GRID, LINEAR[name]), journey.segmentIds()
-    drawn = np.zeros_like(TRUTH)
-    np.moveaxis(drawn, axis, 0)[PAINTED[axis]] = np.moveaxis(TRUTH, axis, 0)[PAINTED[axis]]
+    drawn = only(TRUTH, axis, PAINTED[axis])
     paint_in_world(journey.segmentation, volume, segment, drawn, toWorld)
     journey.until(lambda: len(journey.session.painted) == 3)
     assert (journey.session.axis, [each.index for each in journey.session.painted]) == (axis, PAINTED[axis])
     journey.ui.propagateButton.click()
-    journey.until(lambda: journey.session.state is State.PREVIEW)
+    journey.untilPreview()
     assert same_places(points_in_world(journey.session.preview.node, segment), points_of(TRUTH, toWorld))
     journey.press("applyButton")
     assert same_places(points_in_world(journey.segmentation, segment), points_of(TRUTH, toWorld))
@@ -152,9 +150,7 @@ def test_a_bent_volume_is_told_once_and_hardened_to_a_right_result(
     made = None
     if isPainted:
         made = add_in_editor(slicer.mrmlScene, volume, ["A"])
-        drawn = np.zeros_like(TRUTH)
-        drawn[PAINTED[0]] = TRUTH[PAINTED[0]]
-        paint_in_world(made, volume, "A", drawn, RAS @ GRID.index_to_physical())
+        paint_in_world(made, volume, "A", only(TRUTH, 0, PAINTED[0]), RAS @ GRID.index_to_physical())
     journey = opened()
     journey.rest(0.6)
     ui = journey.ui
@@ -175,24 +171,21 @@ def test_a_bent_volume_is_told_once_and_hardened_to_a_right_result(
         assert "another grid" in journey.said[-1].text and "Specify geometry" in journey.said[-1].hint
         return
     geometry = volumeGeometry(volume)
-    seen = slicer.util.arrayFromVolume(volume) > 500
+    toWorld, seen = RAS @ geometry.index_to_physical(), slicer.util.arrayFromVolume(volume) > 500
     (segment,) = journey.segmentIds()
     if isPainted:
         assert journey.segmentation is made
     else:
-        drawn = np.zeros_like(seen)
-        drawn[PAINTED[0]] = seen[PAINTED[0]]
-        paint_in_world(journey.segmentation, volume, segment, drawn, RAS @ geometry.index_to_physical())
+        paint_in_world(journey.segmentation, volume, segment, only(seen, 0, PAINTED[0]), toWorld)
     journey.until(lambda: len(journey.session.painted) == 3)
     client.answer = lambda: seen.astype(np.uint8)
     before = voxels(journey.segmentation, segment, geometry)
     journey.ui.propagateButton.click()
-    journey.until(lambda: journey.session.state is State.PREVIEW)
+    journey.untilPreview()
     journey.press("applyButton")
     expected = seen.copy()
     for each in journey.session.painted:
         expected[each.index] = before[each.index]
-    toWorld = RAS @ geometry.index_to_physical()
     assert same_places(points_in_world(journey.segmentation, segment), points_of(expected, toWorld))
 
 
@@ -287,14 +280,10 @@ def test_a_segmentation_that_the_user_chooses_stays_chosen(opened: Callable[[], 
 def test_the_preview_is_in_no_selector_and_is_never_chosen(opened: Callable[[], Journey]) -> None:
     volume = volumeUnder("no transform")
     journey = opened()
-    (segment,) = journey.segmentIds()
-    drawn = np.zeros_like(TRUTH)
-    drawn[PAINTED[0]] = TRUTH[PAINTED[0]]
-    paint(journey.segmentation, segment, drawn, GRID)
+    paint(journey.segmentation, *journey.segmentIds(), only(TRUTH, 0, PAINTED[0]), GRID)
     journey.until(lambda: len(journey.session.painted) == 3)
     journey.ui.propagateButton.click()
-    journey.until(lambda: journey.session.state is State.PREVIEW)
-    journey.rest()
+    journey.untilPreview()
     selector, preview = journey.ui.segmentationSelector, journey.session.preview.node
     offered = [selector.nodeFromIndex(row).GetID() for row in range(selector.nodeCount())]
     assert preview.GetID() not in offered and journey.segmentation.GetID() in offered
@@ -311,10 +300,7 @@ def test_moving_the_volume_moves_what_counts_as_painted(opened: Callable[[], Jou
     volume = volumeUnder("no transform")
     journey = opened()
     journey.segmentation.SetAndObserveTransformNodeID(None)
-    (segment,) = journey.segmentIds()
-    drawn = np.zeros_like(TRUTH)
-    drawn[PAINTED[0]] = TRUTH[PAINTED[0]]
-    paint(journey.segmentation, segment, drawn, GRID)
+    paint(journey.segmentation, *journey.segmentIds(), only(TRUTH, 0, PAINTED[0]), GRID)
     journey.until(lambda: [each.index for each in journey.session.painted] == PAINTED[0])
     step = np.eye(4)
     step[:3, 3] = (RAS @ GRID.index_to_physical())[:3, 2]

@@ -128,10 +128,6 @@ def observers(journey: Journey) -> int:
     return sum(str(each).count("vtkObserver (") for each in watched) + sum(len(each._observers) for each in signals)
 
 
-@pytest.mark.skipif(
-    os.environ.get("FEWSHOTSAM_QT") == "PySide6",
-    reason="what may grow is the same with both; it takes a minute",
-)
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads Linux's /proc")
 def test_twenty_runs_in_a_row(journey: Journey) -> None:
     """A volume of 3 MB, so that one copy of it left behind by each run would be seen."""

@@ -2,7 +2,6 @@
 
 import gc
 import runpy
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +10,8 @@ import numpy as np
 import pytest
 import slicer
 import slicer.util
-from harness import application, problems
-from harness.scene import add_segmentation, add_volume, paint, voxels
+from harness import application, problems, scripted
+from harness.scene import add_segmentation, add_volume, only, paint, voxels
 
 from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.core.geometry import Geometry
@@ -29,14 +28,12 @@ class Case:
     """A volume with a painted segmentation, and the module's file as Slicer loads it."""
 
     def __init__(self) -> None:
-        self.module = application.loadModule(REPOSITORY / "FewShotSAM" / "FewShotSAM.py")
+        self.module = scripted.loadModule(REPOSITORY / "FewShotSAM" / "FewShotSAM.py")
         axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in GEOMETRY.shape), indexing="ij")
         truth = axes[0] ** 2 + axes[1] ** 2 * 3 + axes[2] ** 2 * 3 < 0.8
         self.volume = add_volume(slicer.mrmlScene, (truth * 200).astype(np.int16), GEOMETRY)
         self.segmentation = add_segmentation(slicer.mrmlScene, self.volume, ["A"])
-        drawn = np.zeros(GEOMETRY.shape, bool)
-        drawn[[4, 7, 10]] = truth[[4, 7, 10]]
-        paint(self.segmentation, "A", drawn, GEOMETRY)
+        paint(self.segmentation, "A", only(truth, 0, [4, 7, 10]), GEOMETRY)
 
 
 @pytest.fixture
@@ -44,14 +41,6 @@ def case(warm_client: Any, monkeypatch: pytest.MonkeyPatch) -> Case:
     monkeypatch.setattr(Dependencies, "missing", lambda self: [])
     monkeypatch.setattr(scripting, "createWorkerClient", lambda: warm_client)
     return Case()
-
-
-def until(condition: Any) -> None:
-    end = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < end
-        application.processEvents()
-        time.sleep(0.01)
 
 
 def test_blocking_then_with_a_callback_from_qts_timer(case: Case) -> None:
@@ -64,7 +53,7 @@ def test_blocking_then_with_a_callback_from_qts_timer(case: Case) -> None:
     ends: list[tuple[Any, Any]] = []
     logic.propagate(case.volume, case.segmentation, onFinished=lambda *end: ends.append(end))
     assert logic.isRunning and not ends
-    until(lambda: ends)
+    application.until(lambda: ends)
     assert ends[0][1] is None and ends[0][0].segmentation is case.segmentation
     logic.close()
 
@@ -82,7 +71,7 @@ def test_a_mistake_in_the_callback_is_not_swallowed_and_ends_the_run(case: Case)
     logic.propagate(
         case.volume, case.segmentation, onProgress=mistaken, onFinished=lambda result, error: ends.append(error)
     )
-    until(lambda: ends)
+    application.until(lambda: ends)
     assert isinstance(ends[0].__cause__, ZeroDivisionError) and not logic.isRunning
     logic.close()
 
@@ -92,11 +81,11 @@ def test_a_logic_that_nobody_holds_is_closed_in_the_middle_of_its_run(case: Case
     ends: list[tuple[Any, Any]] = []
     logic.propagate(case.volume, case.segmentation, onFinished=lambda *end: ends.append(end))
     folder = logic._scripting._session._job_folder.path
-    until(lambda: (folder / "volume.nrrd").exists())
+    application.until(lambda: (folder / "volume.nrrd").exists())
     del logic
     gc.collect()
     assert not folder.exists()
-    until(lambda: ends)
+    application.until(lambda: ends)
     assert ends[0][0] is None and ends[0][1].kind == "cancelled"
 
 

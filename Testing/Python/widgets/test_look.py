@@ -58,15 +58,8 @@ def test_what_acts_is_always_in_sight(shown: Any, height: int, helped: bool) -> 
         getattr(ui, f"{name}Section").collapsed = False
     shown.say("progressed", Progress("predict", "Predicting slices, 34 of 112", 0.3, 75.0))
     application.processEvents()
-    for widget in (
-        ui.propagateButton,
-        ui.progressBar,
-        ui.stageLabel,
-        ui.applyButton,
-        ui.discardButton,
-        ui.messageLabel,
-    ):
-        assert shell.sees(widget), widget.name
+    acting = (ui.propagateButton, ui.progressBar, ui.stageLabel, ui.applyButton, ui.discardButton, ui.messageLabel)
+    assert [widget.name for widget in acting if not shell.sees(widget)] == []
     assert not shell.scrolls()
     assert ui.sectionsArea.native.verticalScrollBar().maximum() > 0
     shell.resize(shell.width(), NARROW)
@@ -86,9 +79,7 @@ def test_the_panels_width_never_changes(shown: Any) -> None:
     """Whatever is folded: with each change Slicer would make the views beside it wider or narrower."""
     shell = ModulePanel(shown.root, USUAL)
     widths = set()
-    for folded in itertools.chain(
-        [()], itertools.combinations(SECTIONS, 1), itertools.combinations(SECTIONS, 6), [SECTIONS]
-    ):
+    for folded in itertools.chain(*(itertools.combinations(SECTIONS, count) for count in (0, 1, 6, 7))):
         for name in SECTIONS:
             getattr(shown.ui, f"{name}Section").collapsed = name in folded
         application.processEvents()
@@ -104,9 +95,8 @@ def test_painting_makes_the_panel_no_wider(shown: Any) -> None:
     shell = ModulePanel(shown.root, USUAL)
     shown.wait(1)
     shell.resize(shell.narrowest(), USUAL)
-    editor = shown.ui.editorFrame.layout().itemAt(0).widget()
     for name in ("", "Paint", "Draw", "Threshold"):
-        editor.setActiveEffectByName(name)
+        shown.editor.setActiveEffectByName(name)
         application.processEvents()
         assert shown.ui.sectionsArea.native.horizontalScrollBar().maximum() == 0, name
 
@@ -136,8 +126,8 @@ def test_the_panel_is_wide_enough_for_the_segment_editor(panel: Any, monkeypatch
 
 
 def test_there_is_no_dead_space_under_the_segment_editor(panel: Any) -> None:
-    editor = panel.ui.editorFrame.layout().itemAt(0).widget()
-    springs = [editor.layout().itemAt(number).spacerItem() for number in range(editor.layout().count())]
+    layout = panel.editor.layout()
+    springs = [layout.itemAt(number).spacerItem() for number in range(layout.count())]
     assert [spring.sizeHint().height() for spring in springs if spring is not None] == [0]
 
 
@@ -154,9 +144,8 @@ def test_nothing_touches_the_edge(shown: Any) -> None:
 
 
 def test_names_in_the_ui_file_are_unique() -> None:
-    names = [
-        each.get("name") for each in ElementTree.parse(UI_FILE).iter() if each.tag in ("widget", "layout", "spacer")
-    ]
+    tags = ("widget", "layout", "spacer")
+    names = [each.get("name") for each in ElementTree.parse(UI_FILE).iter() if each.tag in tags]
     assert [name for name, count in Counter(names).items() if count > 1] == []
 
 
@@ -215,10 +204,8 @@ def test_colours_of_texts_can_be_read(shown: Any, dark: bool) -> None:
     for text in texts:
         (color,) = re.findall("color:(#.{6})", text)
         for role in (QtGui.QPalette.Window, QtGui.QPalette.Base):
-            found = [
-                (each.red(), each.green(), each.blue()) for each in (QtGui.QColor(color), palette(dark).color(role))
-            ]
-            assert contrast(*found) > 4.5, (text, role)
+            ground = palette(dark).color(role)
+            assert contrast(QtGui.QColor(color).getRgb(), ground.getRgb()) > 4.5, (text, role)
 
 
 def test_the_strip_follows_a_change_of_style(shown: Any) -> None:

@@ -73,7 +73,7 @@ def test_ticks_and_deletion_reach_the_session(painting: Any) -> None:
     assert painting.session.called("delete_slice") == [(30,)]
 
 
-def test_the_list_is_not_made_anew_while_nothing_changes(painting: Any) -> None:
+def test_the_list_is_not_made_again_while_nothing_changes(painting: Any) -> None:
     rows(painting)[3].setSelected(True)
     before = rows(painting)
     painting.go(state=State.RUNNING)

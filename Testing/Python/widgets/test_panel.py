@@ -19,7 +19,7 @@ def test_it_loads_and_hands_over_the_volume_with_a_new_segmentation(panel: Any, 
     created = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
     assert panel.session.called("set_inputs")[-1] == (scene.volume.GetID(), created.GetID())
     assert panel.ui.segmentationSelector.currentNodeID == created.GetID()
-    editor = [call for call in _editor(panel).calls if call[0] in ("setSegmentationNode", "setSourceVolumeNode")]
+    editor = [call for call in panel.editor.calls if call[0] in ("setSegmentationNode", "setSourceVolumeNode")]
     assert editor[-2:] == [("setSegmentationNode", created), ("setSourceVolumeNode", scene.volume)]
 
 
@@ -192,11 +192,11 @@ def test_why_nothing_can_be_propagated_stands_above_the_button(panel: Any) -> No
 
 
 def test_the_brush_is_taken_when_asked(panel: Any) -> None:
-    assert _editor(panel).activeEffect() is None
+    assert panel.editor.activeEffect() is None
     assert panel.ui.paintButton.visible and panel.ui.paintButton.enabled
     panel.ui.inputsSection.collapsed = True
     panel.ui.paintButton.click()
-    assert _editor(panel).activeEffect().name == "Paint"
+    assert panel.editor.activeEffect().name == "Paint"
     assert not panel.ui.inputsSection.collapsed
     panel.go(axis=0, painted=fakes.painted(10))
     assert not panel.ui.paintButton.visible, "whoever has painted knows how"
@@ -204,10 +204,4 @@ def test_the_brush_is_taken_when_asked(panel: Any) -> None:
 
 def _letTimeoutsPass() -> None:
     end = time.monotonic() + 0.2
-    while time.monotonic() < end:
-        application.processEvents()
-        time.sleep(0.01)
-
-
-def _editor(panel: Any) -> Any:
-    return panel.ui.editorFrame.layout().itemAt(0).widget()
+    application.until(lambda: time.monotonic() > end)

@@ -1,11 +1,9 @@
 """The user's way through the panel on a real volume, to files that other programs read."""
 
-import os
 from pathlib import Path
 
 import nrrd
 import numpy as np
-import pytest
 import SimpleITK
 import slicer
 import slicer.util
@@ -17,9 +15,6 @@ from FewShotSAMLib.core.painting import slices_of, slices_to_paint
 from FewShotSAMLib.core.segmentation import read_segmentation
 from FewShotSAMLib.core.volume import read_volume
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("FEWSHOTSAM_QT") == "PySide6", reason="as test_journey.py but for the data, whatever the binding"
-)
 STEPS = 0  # the first answer: of two steps nothing good is learned
 
 

@@ -114,7 +114,7 @@ def test_another_volume_is_predicted_in_full(panel: Any, scene: Any) -> None:
 def test_the_editors_undo_takes_back_what_was_saved_before(panel: Any, scene: Any) -> None:
     """What `MRMLScene` relies on when it commits results."""
     panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
-    editor = panel.ui.editorFrame.layout().itemAt(0).widget()
+    editor = panel.editor
     segmentation = slicer.mrmlScene.GetNodeByID(panel.session.target.segmentation)
     assert editor.mrmlSegmentEditorNode().GetSegmentationNode() is segmentation
     editor.saveStateForUndo()
@@ -134,7 +134,7 @@ def test_the_last_word_after_closing_a_scene_is_that_nothing_is_chosen(panel: An
 
 
 def test_the_editor_lets_go_of_a_closing_scene_and_watches_the_views_of_the_next(panel: Any, scene: Any) -> None:
-    editor = panel.ui.editorFrame.layout().itemAt(0).widget()
+    editor = panel.editor
     panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
     panel.widget.enter()
     editor.calls.clear()

@@ -1,15 +1,25 @@
 """Pictures of the panel in each state, as Slicer's module panel shows it: nothing is cut off, the strip is in sight."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import fakes
 import pytest
-from harness.binding import QtWidgets
+from harness.binding import NAME, QtWidgets
 from harness.module_panel import SMALL, USUAL, ModulePanel
 
 from FewShotSAMLib.workflow import Message, PaintedSlice, Progress, State
+
+SCREENSHOTS = os.environ.get("FEWSHOTSAM_SCREENSHOTS")
+"""Folder in which pictures of the panel are wanted."""
+
+
+def unfold(panel: Any, *sections: str) -> None:
+    """These, and fold what comes before them."""
+    for name in ("inputs", "painted", "review", *sections):
+        getattr(panel.ui, f"{name}Section").collapsed = name not in sections
 
 
 def start(panel: Any) -> None:
@@ -50,17 +60,19 @@ def earlier(panel: Any) -> None:
     panel.ui.inputsSection.collapsed = True
 
 
-def learning(panel: Any) -> None:
+def running(panel: Any) -> None:
     paint(panel)
     panel.go(state=State.PREPARING)
     panel.go(state=State.RUNNING, preview=fakes.FakePreview())
+
+
+def learning(panel: Any) -> None:
+    running(panel)
     panel.say("progressed", Progress("learn", "Learning this volume, step 120 of 300", 0.4, 3725.0))
 
 
 def run(panel: Any) -> None:
-    paint(panel)
-    panel.go(state=State.PREPARING)
-    panel.go(state=State.RUNNING, preview=fakes.FakePreview())
+    running(panel)
     panel.say("progressed", Progress("predict", "Predicting slices, 34 of 112", 0.3, 75.0))
     panel.ui.logSection.collapsed = False
     panel.say("logged", "encoder tiny on cpu")
@@ -88,20 +100,13 @@ def models(panel: Any) -> None:
     for name in ("liver CT", "spleen and kidneys of the MR cohort"):
         panel.session.models.put(name)
     panel.go(axis=0, review=fakes.review())
-    for name in ("inputs", "painted", "review"):
-        getattr(panel.ui, f"{name}Section").collapsed = True
-    for name in ("models", "export"):
-        getattr(panel.ui, f"{name}Section").collapsed = False
+    unfold(panel, "models", "export")
     panel.ui.modelList.topLevelItem(0).setSelected(True)
 
 
 def advanced(panel: Any) -> None:
-    import dataclasses
-
-    panel.go(axis=0, machine=fakes.machine(), settings=dataclasses.replace(panel.session.settings, encoder="vit_b"))
-    for name in ("inputs", "painted", "review"):
-        getattr(panel.ui, f"{name}Section").collapsed = True
-    panel.ui.advancedSection.collapsed = False
+    panel.go(axis=0, machine=fakes.machine(), settings=replace(panel.session.settings, encoder="vit_b"))
+    unfold(panel, "advanced")
 
 
 STATES = (start, paint, apart, earlier, learning, run, preview, review, failure, models, advanced)
@@ -109,7 +114,7 @@ STATES = (start, paint, apart, earlier, learning, run, preview, review, failure,
 
 @pytest.mark.parametrize(("height", "dark"), [(SMALL, False), (USUAL, True)], ids=["small-light", "usual-dark"])
 @pytest.mark.parametrize("prepare", STATES, ids=lambda prepare: prepare.__name__)
-def test_panel_fits(panel: Any, ct: Any, screenshots: Path | None, prepare: Any, height: int, dark: bool) -> None:
+def test_panel_fits(panel: Any, ct: Any, prepare: Any, height: int, dark: bool) -> None:
     panel.ui.volumeSelector.setCurrentNodeID(ct.volume.GetID())
     shell = ModulePanel(panel.root, height, dark)
     panel.wait(1)  # the first tick settles the width once and for all
@@ -118,9 +123,10 @@ def test_panel_fits(panel: Any, ct: Any, screenshots: Path | None, prepare: Any,
     panel.waitForFacts()
     prepare(panel)
     panel.wait(24)
-    if screenshots is not None:
-        name = f"{prepare.__name__}-{height}-{'dark' if dark else 'light'}.png"
-        assert shell.grab().save(str(screenshots / name))
+    if SCREENSHOTS:
+        path = Path(SCREENSHOTS, NAME, f"{prepare.__name__}-{height}-{'dark' if dark else 'light'}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert shell.grab().save(str(path))
     assert shell.narrowest() == width, "the slice views would jump"
     assert not shell.scrolls() and shell.sees(panel.ui.runStrip) and shell.sees(panel.ui.propagateButton)
     contents = panel.ui.sectionsContents.native

@@ -1,6 +1,5 @@
 """What the whole of panel, scene and background process must hold: masking, other grids, corrections, the preview."""
 
-import os
 from dataclasses import replace
 from typing import Any
 
@@ -8,17 +7,12 @@ import numpy as np
 import pytest
 import slicer
 import slicer.util
-from harness.scene import RAS, labelmap, paint, voxels
+from harness.scene import RAS, labelmap, only, paint, voxels
 from journey import PAINTED, SHAPE, STRAIGHT, Journey, ellipsoid, imageOf
 
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.metrics import dice
-from FewShotSAMLib.workflow import State
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("FEWSHOTSAM_QT") == "PySide6",
-    reason="scene and background process: they do not depend on the binding",
-)
 STEPS = 2
 COS, SIN = np.cos(0.3), np.sin(0.3)
 OBLIQUE = replace(STRAIGHT, direction=(COS, 0, SIN, 0, 1, 0, -SIN, 0, COS))
@@ -61,8 +55,7 @@ def test_an_oblique_volume_and_a_segmentation_smaller_than_it(journey: Journey) 
     truth = ellipsoid()
     journey.open(OBLIQUE, imageOf(truth))
     box = (slice(5, 26), slice(10, 58), slice(12, 60))
-    drawn = np.zeros(SHAPE, bool)
-    drawn[list(PAINTED)] = truth[list(PAINTED)]
+    drawn = only(truth, 0, PAINTED)
     assert not np.delete(drawn, np.s_[box[0]], 0).any()
     part = labelmap(drawn[box], RAS @ OBLIQUE.index_to_physical(), [edge.start for edge in box])
     segment = journey.segmentation.GetSegmentation().GetSegment(journey.segmentIds()[0])
@@ -96,8 +89,7 @@ def test_opacity_and_surface_of_the_preview(journey: Journey) -> None:
     ui.show3DButton.setChecked(False)
     assert segment.GetRepresentation(surface) is None
     journey.press("againButton")
-    journey.until(lambda: journey.session.state is State.PREVIEW)
-    journey.rest()
+    journey.untilPreview()
     opacity = preview().GetDisplayNode().GetOpacity2DFill()
     assert opacity == pytest.approx(ui.opacitySlider.value / 100), "the slider shows what the new preview has"
 
@@ -108,8 +100,7 @@ def test_a_surface_that_is_shown_from_the_beginning_holds_all_slices_in_the_end(
     journey.start()
     journey.until(lambda: journey.ui.show3DButton.enabled)
     journey.ui.show3DButton.setChecked(True)
-    journey.until(lambda: journey.session.state is State.PREVIEW)
-    journey.rest()
+    journey.untilPreview()
     surface = preview().GetSegmentation().GetNthSegment(0).GetRepresentation("Closed surface")
     bounds = surface.GetBounds()
     assert (bounds[5] - bounds[4]) / 3 == pytest.approx(18, abs=1)
@@ -124,7 +115,7 @@ def test_the_first_answer_can_be_taken_while_more_is_learned(journey: Journey, m
     journey.until(lambda: journey.ui.firstAnswerButton.visible)
     assert journey.stages[-1] == "learn" and journey.session.preview is not None
     journey.press("firstAnswerButton")
-    journey.until(lambda: journey.session.state is State.PREVIEW)
+    journey.untilPreview()
     assert not journey.ui.firstAnswerButton.visible and journey.ui.applyButton.enabled
     assert journey.ui.wholeButton.visible, "without a change, it alone learns more"
 
@@ -147,14 +138,12 @@ def test_a_correction_after_apply_goes_on_from_what_was_learned(journey: Journey
     journey.paint(corrected, 0, [following])
     drawn = journey.voxels()[[*PAINTED, following]]
     journey.press("againButton")
-    journey.until(lambda: journey.session.state is State.PREVIEW)
-    journey.rest()
+    journey.untilPreview()
     assert "asked again" in journey.ui.summaryLabel.text and journey.ui.wholeButton.visible
     again = journey.client.reports[-1]["encoder"]["slices_encoded"]
     assert again <= 2 < first, "those of the first run are kept"
     journey.press("applyButton")
     assert np.array_equal(journey.voxels()[[*PAINTED, following]], drawn)
     journey.ui.wholeButton.click()
-    journey.until(lambda: journey.session.state is State.PREVIEW)
-    journey.rest()
+    journey.untilPreview()
     assert "continued from the last run" in journey.ui.summaryLabel.text and not journey.ui.wholeButton.visible
