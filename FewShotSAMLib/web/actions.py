@@ -9,7 +9,7 @@ from FewShotSAMLib.web.keyboard import ACTIONS
 from FewShotSAMLib.web.pictures import color_of_hex
 from FewShotSAMLib.web.triggers import Triggers, integer, one_of
 from FewShotSAMLib.web.views import FOUR, PLANES
-from FewShotSAMLib.web.volumes import set_automatic_window, set_window, window_of
+from FewShotSAMLib.web.volumes import set_window, window_of
 from FewShotSAMLib.workflow import ERROR, INFO, WARNING
 
 TOOLS = ("window", "paint", "erase", "")
@@ -95,8 +95,9 @@ class Actions(Triggers):
     def set_window(self, name: str) -> None:
         """A CT window by name, or `auto`."""
         self._need_volume()
+        assert self._app.volume_node is not None
         if name == "auto":
-            set_automatic_window(self._app.volume_node)
+            self._app.volume_node.GetDisplayNode().SetAutoWindowLevel(True)  # from the histogram
         else:
             set_window(self._app.volume_node, *window_of(name))
         self._app.show(window_name=name)

@@ -20,20 +20,10 @@ from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.core.intensity import PRESETS
 from FewShotSAMLib.core.plane import slice_plane
 from FewShotSAMLib.core.volume import Volume
+from FewShotSAMLib.web import contents as told
 from FewShotSAMLib.web.brush import FIRST_PLACE, PLACES, BrushScale, shown
 from FewShotSAMLib.web.choices import choices_contents
-from FewShotSAMLib.web.contents import (
-    Contents,
-    Messages,
-    absent_rows,
-    changes,
-    facts_contents,
-    leftover_rows,
-    painted_rows,
-    progress_row,
-    segment_rows,
-)
-from FewShotSAMLib.web.contents import session_contents as contents_of
+from FewShotSAMLib.web.contents import Contents
 from FewShotSAMLib.web.folder import SEGMENTATION_SUFFIX, ServedFolder, WrittenFiles
 from FewShotSAMLib.web.models import ModelList, earlier_rows
 from FewShotSAMLib.web.painting import Painter
@@ -43,7 +33,7 @@ from FewShotSAMLib.web.several import Several
 from FewShotSAMLib.web.surfaces import Surfaces
 from FewShotSAMLib.web.thumbnails import Thumbnails
 from FewShotSAMLib.web.views import PLANES, Views
-from FewShotSAMLib.web.volumes import add_volume, is_ct, remove_nodes, show_painting, take_volume
+from FewShotSAMLib.web.volumes import FILL_OPACITY, add_volume, is_ct, remove_nodes, take_volume
 from FewShotSAMLib.web.vtk_log import log_vtk_to_file
 from FewShotSAMLib.worker.client import WorkerClient
 from FewShotSAMLib.workflow import ERROR, INFO, WARNING, Message, Progress, Session
@@ -74,7 +64,7 @@ class WebApp:
         self.models, self.several = ModelList(folder, self.session.models), Several(folder.path, python)
         self.segments = SegmentList(self._slicer.segmentation_editor)
         self.thumbnails, self.surfaces = Thumbnails(self.session), Surfaces(self._slicer.scene, self.session)
-        self.messages, self.facts = Messages(), InputFacts(scene)
+        self.messages, self.facts = told.Messages(), InputFacts(scene)
         self.volume: Volume | None = None
         self.volume_node: slicer.vtkMRMLVolumeNode | None = None
         self.brush = BrushScale(1.0, 30.0)
@@ -137,7 +127,7 @@ class WebApp:
         node = add_volume(self._slicer.scene, volume)
         self.views.show(node, volume.geometry)  # first: what is drawn before the image hides it
         segmentation = self._slicer.scene.GetNodeByID(self.session.scene.create_segmentation(node.GetID()))
-        show_painting(segmentation)
+        segmentation.GetDisplayNode().SetOpacity2DFill(FILL_OPACITY)  # the image shines through
         self.surfaces.begin(segmentation, node, math.prod(volume.geometry.size))
         self.volume, self.volume_node, self._nodes = volume, node, [*self.surfaces.nodes, segmentation, node]
         self.painter.set_nodes(segmentation, node)
@@ -288,11 +278,11 @@ class WebApp:
         self.views.redraw()
 
     def _show_progress(self, progress: Progress) -> None:
-        self.show(progress=progress_row(progress))
+        self.show(progress=told.progress_row(progress))
 
     def _refresh(self) -> None:
         self._is_stale = False
-        new = changes(self._contents(), self._shown)
+        new = told.changes(self._contents(), self._shown)
         self._shown.update(new)
         with self.server.state as state:
             state.update(new)
@@ -303,18 +293,18 @@ class WebApp:
         segments = self._scene_segments()
         lasts = {f"last_{each}": max(0, self.views.count(each) - 1) for each in PLANES}
         return {
-            **contents_of(self.session, self.views.count(plane) if self.volume else 0),
+            **told.session_contents(session, self.views.count(plane) if self.volume else 0),
             **choices_contents(self.session, geometry, self.work_axis, self.extra["refusals"]),
             "models": self.models.rows(),
             "earlier": earlier_rows(session.earlier_models(self.models.entries())),
             "several": self.several.contents(),
             "has_model": self.session.learned_model is not None,
-            "leftovers": leftover_rows(self.session.kept.left),
-            "facts": facts_contents(self.facts.look(session.target, session.found, self.volume)),
-            "segments": segment_rows(segments),
+            "leftovers": told.leftover_rows(self.session.kept.left),
+            "facts": told.facts_contents(self.facts.look(session.target, session.found, self.volume)),
+            "segments": told.segment_rows(segments),
             "active_segment": self.segments.chosen,
-            "painted": painted_rows(self.session.painted, self.thumbnails.picture, segments),
-            "absent": absent_rows(self.session.painted, places[f"at_{plane}"], segments),
+            "painted": told.painted_rows(self.session.painted, self.thumbnails.picture, segments),
+            "absent": told.absent_rows(self.session.painted, places[f"at_{plane}"], segments),
             "work_plane": plane,
             "work_slice": places[f"at_{plane}"],
             "can_mark_empty": bool(self.session.painted),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -59,20 +60,13 @@ class ServedFolder:
 
     def free_name(self, stem: str) -> str:
         """A name for a segmentation that no file in the folder has."""
-        name, number = f"{stem}{SEGMENTATION_SUFFIX}", 1
-        while os.path.lexists(self.path / name):
-            number += 1
-            name = f"{stem}-{number}{SEGMENTATION_SUFFIX}"
-        return name
+        stems = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        names = (f"{each}{SEGMENTATION_SUFFIX}" for each in stems)
+        return next(name for name in names if not os.path.lexists(self.path / name))
 
     def volumes(self) -> list[str]:
         """Names of the volumes: files of 3D Slicer's formats, and folders that hold DICOM files."""
-        found = []
-        for name in self._walk():
-            found.append(name)
-            if len(found) == MOST_LISTED:
-                break
-        return sorted(found, key=str.casefold)
+        return sorted(itertools.islice(self._walk(), MOST_LISTED), key=str.casefold)
 
     def _walk(self) -> Iterator[str]:
         for folder, below, files in os.walk(self.path, followlinks=False):

@@ -120,8 +120,7 @@ class Guard:
             return _page(MALFORMED)
         except (ValueError, LookupError, AssertionError, TimeoutError):  # what it says of a body that is no form
             return _malformed(request, "no form")
-        offered = form.get("token")
-        takes_over = form.get("take") == "1"
+        offered, takes_over = form.get("token"), form.get("take") == "1"
         offered = offered if isinstance(offered, str) else None
         verdict = self._gate.enter(offered, request.cookies, takes_over)
         if verdict.status != 200:

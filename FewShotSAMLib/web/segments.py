@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -97,8 +98,6 @@ class SegmentList:
         return self._editor.get_segment(segment_id)
 
     def _free_name(self) -> str:
-        names = set(self._editor.get_segment_names())
-        number = len(names) + 1
-        while f"Segment_{number}" in names:
-            number += 1
-        return f"Segment_{number}"
+        taken = set(self._editor.get_segment_names())
+        names = (f"Segment_{number}" for number in itertools.count(len(taken) + 1))
+        return next(name for name in names if name not in taken)

@@ -61,16 +61,14 @@ def _prepare(server: Server, app: WebApp, options: WebOptions) -> None:
 
     def add_routes(wslink: Any) -> None:
         wslink.app.middlewares.append(guard.middleware())
-        server.controller.on_server_ready.add(lambda **_: sweeping.append(_keep(_sweep(wslink, guard.connections))))
+        server.controller.on_server_ready.add(
+            lambda **_: tasks.append(asyncio.create_task(_sweep(wslink, guard.connections)))
+        )
         table = route_of(app.several.table, content_type="text/html", charset="utf-8")
         wslink.app.add_routes([web.get(DOWNLOAD, route_of(app.segmentation_file, **AS_FILE)), web.get(TABLE, table)])
 
-    sweeping: list[Any] = []
+    tasks: list[Any] = []  # asyncio itself keeps none
     server.controller.on_server_bind.add(add_routes)
-
-
-def _keep(work: Any) -> Any:
-    return asyncio.get_running_loop().create_task(work)
 
 
 async def _sweep(wslink: Any, connections: Connections) -> None:
@@ -91,7 +89,7 @@ def _run(server: Server, app: WebApp, options: WebOptions, announce: Callable[[s
         if options.is_public:
             announce(TLS_NOTE.format(port=server.port))
         announce("Ctrl-C ends the server.")
-        tasks.append(asyncio.get_running_loop().create_task(_poll(app)))
+        tasks.append(asyncio.create_task(_poll(app)))
         if options.open_browser and not options.is_public:
             webbrowser.open(address)
 

@@ -11,7 +11,6 @@ from FewShotSAMLib.workflow import Session
 LONGEST = 96
 QUIET_S = 0.35
 """They wait until painting has paused for so long."""
-_NONE = ""
 
 
 class Thumbnails:
@@ -43,5 +42,5 @@ class Thumbnails:
             try:
                 self._pictures[index] = png_uri(self._session.thumbnail(index, LONGEST))
             except FewShotSAMError:  # the session says what is wrong; a list without a picture is still a list
-                return _NONE
+                return ""
         return self._pictures[index]

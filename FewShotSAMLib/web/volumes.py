@@ -23,6 +23,7 @@ FIRST_CT_WINDOW = "abdomen"
 ALL_COLORS = (255.0, 127.5)
 """Width and level with which a photograph is shown as it is."""
 FILL_OPACITY = 0.4
+"""Of painted segments."""
 
 
 def take_volume(report: Mapping[str, Any], output: Path) -> Volume:
@@ -75,16 +76,6 @@ def set_window(node: slicer.vtkMRMLVolumeNode, width: float, level: float) -> No
     display = node.GetDisplayNode()
     display.SetAutoWindowLevel(False)
     display.SetWindowLevel(width, level)
-
-
-def set_automatic_window(node: slicer.vtkMRMLVolumeNode) -> None:
-    """Show what Slicer finds from the histogram."""
-    node.GetDisplayNode().SetAutoWindowLevel(True)
-
-
-def show_painting(node: slicer.vtkMRMLSegmentationNode) -> None:
-    """Show painted segments with the image shining through."""
-    node.GetDisplayNode().SetOpacity2DFill(FILL_OPACITY)
 
 
 def remove_nodes(scene: slicer.vtkMRMLScene, nodes: Iterable[slicer.vtkMRMLDisplayableNode]) -> None:

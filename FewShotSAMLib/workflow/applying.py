@@ -5,7 +5,7 @@ What came of all of them is shown as that of a cohort: see `cohort.table` and `c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,8 @@ from FewShotSAMLib.workflow.tracker import PaintingTracker
 class Applying:
     """A model on its way through volumes.
 
-    results: ids of the segmentations that came of it. page: the table of all volumes for a browser, once all are done.
+    left: ids of the volumes still to be segmented. results: ids of the segmentations that came of it. page: the table
+    of all volumes for a browser, once all are done.
     """
 
     entry: ModelEntry
@@ -41,11 +42,6 @@ class Applying:
     writing: Future[None] | None = None
     page: Path | None = None
     entries: list[Entry] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, entry: ModelEntry, volume_ids: Sequence[str], files: RunFiles) -> Applying:
-        """A model and the volumes still to be segmented."""
-        return cls(entry, list(volume_ids), files)
 
     @property
     def classes(self) -> Path:
@@ -66,7 +62,7 @@ class Applying:
             "model": self.entry.path,
             "volume": self.files.volume,
             "classes": self.classes,
-            "strip": self._kept(len(self.entries), ".jpg"),
+            "strip": self._picture(len(self.entries)),
         }
         return {**{name: str(path) for name, path in paths.items()}, **settings.computing()}
 
@@ -91,13 +87,13 @@ class Applying:
 
     def write_page(self) -> None:
         """Show how all volumes went, those to look at first on top. Raises BadInputError."""
-        pictures = {each.name: self._kept(number, ".jpg") for number, each in enumerate(self.entries)}
+        pictures = {each.name: self._picture(number) for number, each in enumerate(self.entries)}
         path = self.files.folder / "applied.html"
         write_page(ranked(self.entries), path, lambda each: pictures[each.name])
         self.page = path
 
-    def _kept(self, number: int, suffix: str) -> Path:
-        return self.files.folder / f"applied-{number}{suffix}"
+    def _picture(self, number: int) -> Path:
+        return self.files.folder / f"applied-{number}.jpg"
 
     def _row_name(self) -> str:
         """The volume's name, numbered where it is taken."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -129,16 +130,13 @@ class ModelLibrary:
         with _reported("created", self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         self.copy_to(entry, path)
-
         return read_entry(path)
 
     def add_file(self, source: Path) -> ModelEntry:
         """Copy a model from elsewhere under its own name, numbered where that is taken. Raises BadInputError."""
-        name, number = source.name.removesuffix(SUFFIX), 1
-        while self.path_for(name).exists():
-            number += 1
-            name = f"{source.name.removesuffix(SUFFIX)} {number}"
-        return self.add(source, name)
+        own = source.name.removesuffix(SUFFIX)
+        names = itertools.chain([own], (f"{own} {number}" for number in itertools.count(2)))
+        return self.add(source, next(name for name in names if not self.path_for(name).exists()))
 
     def rename(self, entry: ModelEntry, name: str) -> ModelEntry:
         """Give a model another name. Raises BadInputError where that is taken or impossible."""

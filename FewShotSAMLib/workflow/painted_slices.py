@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -229,9 +230,4 @@ def not_painted_on(slices: Sequence[PaintedSlice], index: int) -> dict[str, bool
 
 def painted_by_segment(slices: Iterable[PaintedSlice]) -> Mapping[str, int]:
     """Segment id to the number of ticked slices on which it is painted."""
-    counts: dict[str, int] = {}
-    for each in slices:
-        if each.ticked:
-            for segment_id in each.segment_ids:
-                counts[segment_id] = counts.get(segment_id, 0) + 1
-    return counts
+    return Counter(one for each in slices if each.ticked for one in each.segment_ids)

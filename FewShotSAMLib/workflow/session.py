@@ -265,7 +265,7 @@ class Session(Asking, Tracked, WithEarlier):
             self.said.emit(Message(WARNING, self.why_not()))
             return
         self.discard()
-        self._applying = self.applied = Applying.of(entry, volume_ids, self._files)
+        self._applying = self.applied = Applying(entry, list(volume_ids), self._files)
         self._set_state(State.PREPARING)
 
     def work(self, count: int) -> Work:
@@ -309,7 +309,6 @@ class Session(Asking, Tracked, WithEarlier):
         return self._tracker.notes.to_text()
 
     def _set_state(self, state: State) -> None:
-
         self.state = state
         self.changed.emit()
 

@@ -47,16 +47,14 @@ def work_of(
     worked_on = [each for each in slices if each.ticked]
     asked = dict(_asked(worked_on, limits or (0, count - 1)))
     segments = set(painted_by_segment(slices))
-    is_alike = learned is not None and learned.like == like
-    encoded = {*asked, *(each.index for each in worked_on)} - (
-        learned.slices if is_alike and learned is not None else frozenset()
-    )
-    continues = is_alike and learned is not None and segments == set(learned.segment_ids)
-    corrects = continues and learned is not None and bool(learned.painted)
-    if corrects and learned is not None:
-        changed = {each.index for each in {*slices} ^ {*learned.painted}}
+    before = learned if learned is not None and learned.like == like else None
+    encoded = {*asked, *(each.index for each in worked_on)}.difference(before.slices if before else ())
+    continues = before is not None and segments == set(before.segment_ids)
+    corrected = before.painted if before is not None and continues else ()
+    if corrected:
+        changed = {each.index for each in {*slices} ^ {*corrected}}
         asked = dict(_asked(worked_on, limits or (0, count - 1), changed))
-    return Work(tuple(asked.values()), len(encoded), len(segments), continues, starts, corrects)
+    return Work(tuple(asked.values()), len(encoded), len(segments), continues, starts, bool(corrected))
 
 
 def _asked(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import brief
 import pytest
-from web.page import Page
+from web.page import Page, new_page
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.geometry import Geometry
@@ -24,13 +24,8 @@ from FewShotSAMLib.worker.process import worker_environment
 
 START_S = 200
 CHROMIUM_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
+    *("--no-sandbox", "--no-first-run", "--disable-gpu", "--disable-quic", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
 ]
 
 
@@ -128,9 +123,8 @@ def open_page(browser) -> Iterator[Callable[..., Page]]:
         Path(pictures).mkdir(parents=True, exist_ok=True)
 
     def open_(server: WebServer, geometry: Geometry | None = None, is_doomed: bool = False) -> Page:
-        context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
-        contexts.append(context)
-        opened = context.new_page()
+        opened = new_page(browser)
+        contexts.append(opened.context)
         if not is_doomed:  # its server will be killed, which it may complain about
             opened.on("pageerror", lambda error: _note(str(error), errors))
         opened.goto(server.address)

@@ -14,67 +14,61 @@ from FewShotSAMLib.core.plane import SlicePlane, axis_of_plane, slice_plane
 
 PATIENCE_S = 120.0
 RUN_S = 240
-# A picture element of the axial view in which blue outweighs red is painted: images are grey, the brush is yellow.
+# For every page: the picture of a view, the colour of a place of the axial one, and milliseconds from an event until
+# something is so. What begins with the event may take note of how all was before.
+IN_THE_PAGE = """
+const canvas = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
+const imageOf = view => document.querySelector(`[data-view=${view}]`).closest('.layout-grid-item').querySelector('img');
+const colorAt = (x, y) => {
+  const img = imageOf('axial'), box = img.getBoundingClientRect(), scale = img.naturalWidth / box.width;
+  canvas.drawImage(img, (x - box.left) * scale, (y - box.top) * scale, 1, 1, 0, 0, 1, 1);
+  return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+};
+const measure = (event, begin) => {
+  window.measured = new Promise((resolve, reject) => {
+    setTimeout(() => reject(new Error('nothing changed in ten seconds')), 10000);
+    window.addEventListener(event, () => {
+      const start = performance.now(), isSo = begin();
+      const look = () => isSo() ? resolve(performance.now() - start) : setTimeout(look, 4);
+      look();
+    }, { once: true, capture: true });
+  });
+};
+Object.assign(window, { imageOf, colorAt, measure });
+"""
+# A place in which blue outweighs red is painted: images are grey, the brush is yellow.
 _MEASURE = """([x, y]) => {
-  const item = document.querySelector('[data-view=axial]').closest('.layout-grid-item');
-  const canvas = new OffscreenCanvas(1, 1), context = canvas.getContext('2d', { willReadFrequently: true });
-  const isBlue = () => {
-    const img = item.querySelector('img'), box = img.getBoundingClientRect();
-    const scale = img.naturalWidth / box.width;
-    context.drawImage(img, (x - box.left) * scale, (y - box.top) * scale, 1, 1, 0, 0, 1, 1);
-    const [red, , blue] = context.getImageData(0, 0, 1, 1).data;
-    return blue > red + 20;
-  };
+  const isBlue = () => { const [red, , blue] = colorAt(x, y); return blue > red + 20; };
   if (isBlue()) throw new Error('painted already');
-  window.measured = new Promise((resolve, reject) => {
-    setTimeout(() => reject(new Error('nothing changed in ten seconds')), 10000);
-    window.addEventListener('pointerup', () => {
-      const start = performance.now();
-      const look = () => isBlue() ? resolve(performance.now() - start) : setTimeout(look, 4);
-      look();
-    }, { once: true, capture: true });
-  });
+  measure('pointerup', () => isBlue);
 }"""
-_MEASURE_WHEEL = """() => {
-  const item = document.querySelector('[data-view=axial]').closest('.layout-grid-item');
-  window.measured = new Promise((resolve, reject) => {
-    setTimeout(() => reject(new Error('nothing changed in ten seconds')), 10000);
-    window.addEventListener('wheel', () => {
-      const start = performance.now(), source = () => item.querySelector('img').src, before = source();
-      const look = () => source() !== before ? resolve(performance.now() - start) : setTimeout(look, 4);
-      look();
-    }, { once: true, capture: true });
-  });
-}"""
-
-
+_MEASURE_WHEEL = """() => measure('wheel', () => {
+  const before = imageOf('axial').src;
+  return () => imageOf('axial').src !== before;
+})"""
 _COUNT_PICTURES = """() => {
-  const image = document.querySelector('[data-view=axial]').closest('.layout-grid-item').querySelector('img');
+  const image = imageOf('axial');
   window.counted = 0;
   let before = image.src;
   const look = () => { if (image.src !== before) { before = image.src; window.counted += 1; } setTimeout(look, 2); };
   look();
 }"""
-
-
-_PIXEL = """([x, y]) => {
-  const img = document.querySelector('[data-view=axial]').closest('.layout-grid-item').querySelector('img');
-  const canvas = new OffscreenCanvas(1, 1), context = canvas.getContext('2d'), box = img.getBoundingClientRect();
-  const scale = img.naturalWidth / box.width;
-  context.drawImage(img, (x - box.left) * scale, (y - box.top) * scale, 1, 1, 0, 0, 1, 1);
-  return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
-}"""
-
-
 _PAINTED = """view => {
-  const img = document.querySelector(`[data-view=${view}]`).closest('.layout-grid-item').querySelector('img');
-  const canvas = new OffscreenCanvas(img.naturalWidth, img.naturalHeight), context = canvas.getContext('2d');
+  const img = imageOf(view), canvas = new OffscreenCanvas(img.naturalWidth, img.naturalHeight);
+  const context = canvas.getContext('2d');
   context.drawImage(img, 0, 0);
   const colors = context.getImageData(0, 0, canvas.width, canvas.height).data;
   let count = 0;
   for (let i = 0; i < colors.length; i += 4) count += Math.abs(colors[i + 2] - colors[i]) > 20;
   return count;
 }"""
+
+
+def new_page(browser: Any) -> Any:
+    """A page in a browser of its own; closing its context closes both."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    context.add_init_script(IN_THE_PAGE)
+    return context.new_page()
 
 
 class Page:
@@ -101,6 +95,14 @@ class Page:
         while not is_so():
             assert time.monotonic() < end, f"not so after {patience_s} s: {self.painted()} {self.state('messages')}"
             self.page.wait_for_timeout(40)
+
+    def wait_for_message(self, text: str) -> None:
+        """Wait until a message with this text is shown."""
+        self.wait(lambda: any(text in each["text"] for each in self.state("messages")))
+
+    def trigger(self, name: str, *values: object) -> None:
+        """Ask the server as the page would."""
+        self.page.evaluate("([name, values]) => window.trame.trigger(name, values)", [name, list(values)])
 
     def wait_for_views(self) -> None:
         """Wait until the slice views show something."""
@@ -140,6 +142,18 @@ class Page:
         self.page.wait_for_timeout(held_ms)
         mouse.up()
 
+    def stroke_on(self, index: int, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Go to a slice, drag over it, and wait until it is in the list."""
+        self.go_to(index)
+        self.stroke(start, end)
+        self.wait(lambda: index in self.painted())
+
+    def add_segment(self) -> None:
+        """Add a segment, which is painted from then on."""
+        before = len(self.state("segments"))
+        self.page.click("#b_add")
+        self.wait(lambda: len(self.state("segments")) == before + 1)
+
     def paint(self, mask: np.ndarray, brush_mm: float) -> None:
         """Paint a structure (rows, columns) as stored, in lines that stay inside by half a brush."""
         plane = self._axial()
@@ -154,11 +168,15 @@ class Page:
                 self.stroke((row, columns[0]), (row, columns[-1]))
         self.settle()
 
-    def open_volume(self, name: str, geometry: Geometry) -> None:
-        """Open a volume of the served folder by the dialog."""
+    def choose_volume(self, name: str) -> None:
+        """Choose a volume of the served folder in the dialog."""
         self.page.click("#b_open")
-        is_unsaved = self.state("is_unsaved")
         self.page.locator("#volumes li button", has_text=name).click()
+
+    def open_volume(self, name: str, geometry: Geometry) -> None:
+        """Open a volume of the served folder, and drop what is not saved."""
+        is_unsaved = self.state("is_unsaved")
+        self.choose_volume(name)
         if is_unsaved:
             self.page.click("#b_drop")
         self.geometry = geometry
@@ -166,7 +184,8 @@ class Page:
         self.wait_for_views()
 
     def take(self, tool: str, brush_mm: float) -> None:
-        """Take paint or erase, with a brush of about this size."""
+        """Take paint or erase, with a brush of about this size; keys are for the view that the pointer is over."""
+        self.page.mouse.move(*self.place(0, 0))
         self.page.keyboard.press(tool[0])
         self.wait(lambda: self.state("tool") == tool)
         self._press_until("]", lambda: self.state("brush_mm") >= brush_mm)
@@ -180,12 +199,9 @@ class Page:
 
     def settle(self) -> None:
         """Wait until the server has caught up with all strokes: the picture stays as it is."""
-        script = (
-            "() => document.querySelector('[data-view=axial]').closest('.layout-grid-item').querySelector('img').src"
-        )
         before, since = None, time.monotonic()
         while time.monotonic() - since < 1.5:
-            now = self.page.evaluate(script)
+            now = self.page.evaluate("() => imageOf('axial').src")
             if now != before:
                 before, since = now, time.monotonic()
             self.page.wait_for_timeout(60)
@@ -198,7 +214,7 @@ class Page:
 
     def pixel(self, row: float, column: float) -> tuple[int, int, int]:
         """Red, green and blue of a place of the axial view."""
-        red, green, blue = self.page.evaluate(_PIXEL, list(self.place(row, column)))
+        red, green, blue = self.page.evaluate("([x, y]) => colorAt(x, y)", list(self.place(row, column)))
         return red, green, blue
 
     def colored(self, view: str) -> int:
@@ -207,7 +223,6 @@ class Page:
 
     def paint_slices(self, truth: np.ndarray, indices: Iterable[int], brush_mm: float) -> None:
         """Paint a structure (K, J, I) on axial slices, with a brush of about this size."""
-        self.page.mouse.move(*self.place(0, 0))
         self.take("paint", brush_mm)
         for index in indices:
             self.go_to(index)
@@ -233,6 +248,13 @@ class Page:
         self.wait(path.is_file)
         self.page.wait_for_timeout(300)
         return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+
+    def download(self) -> np.ndarray:
+        """What is painted now, (K, J, I); downloading saves nothing in the folder."""
+        with self.page.expect_download() as downloading:
+            self.page.click("#download")
+        path = str(downloading.value.path())
+        return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(path, imageIO="NrrdImageIO"))
 
     def paint_latency(self, place: tuple[float, float]) -> float:
         """Milliseconds from the end of a short stroke until it is in the picture."""

@@ -48,8 +48,8 @@ def unfold(page: Page) -> None:
 def refused(page: Page, text: str, trigger: str, *values: object) -> None:
     """Ask for something that the page would not; it is refused with a message that holds `text`."""
     before = page.state("settings") | {"refusals": None}
-    page.page.evaluate("([trigger, values]) => window.trame.trigger(trigger, values)", [trigger, list(values)])
-    page.wait(lambda: any(text in each["text"] for each in page.state("messages")))
+    page.trigger(trigger, *values)
+    page.wait_for_message(text)
     page.page.locator(".message button").last.click()
     page.wait(lambda: not any(text in each["text"] for each in page.state("messages")))
     assert page.state("settings") | {"refusals": None} == before
@@ -86,18 +86,14 @@ def test_settings_are_used_kept_and_checked(page: Page, truth: np.ndarray) -> No
     assert form.locator("#c_method").input_value() == "autosam-cnn"
     form.fill("#c_last", "40")
     form.press("#c_last", "Tab")
-    page.wait(lambda: any("no range" in each["text"] for each in page.state("messages")))
+    page.wait_for_message("no range")
     page.wait(lambda: form.locator("#c_last").input_value() == "9")
     form.locator(".message button").last.click()
     refused(page, "not on this computer", "set_choice", "encoder", "vit_b")
     refused(page, "not possible", "set_choice", "smooth_mm", 99)
-    for name, value in (
-        ("method", "magic"),
-        ("device", "cuda:7"),
-        ("fill_holes", "yes"),
-        ("checkpoint", "/etc/passwd"),
-    ):
-        refused(page, "did not understand", "set_choice", name, value)
+    wrong = {"method": "magic", "device": "cuda:7", "fill_holes": "yes", "checkpoint": "/etc/passwd"}
+    for choice in wrong.items():
+        refused(page, "did not understand", "set_choice", *choice)
     refused(page, "did not understand", "set_plane", "oblique")
     refused(page, "did not understand", "set_range", "0", None)
     page.page.click("#b_all")
@@ -133,8 +129,8 @@ def test_a_few_shot_model_is_saved_applied_and_deleted(page: Page, truth: np.nda
     unfold(page)
     assert page.page.locator("#model_name").is_disabled()
     page.page.select_option("#c_method", "autosam-linear")  # that of few-shot would be applied for a minute
-    for trigger, values in (("set_plane", ["axial"]), ("set_range", list(RANGE))):
-        page.page.evaluate("([trigger, values]) => window.trame.trigger(trigger, values)", [trigger, values])
+    page.trigger("set_plane", "axial")
+    page.trigger("set_range", *RANGE)
     page.paint_slices(truth, PAINTED, 8)
     page.page.click("#b_propagate")
     page.wait(lambda: page.state("busy"))

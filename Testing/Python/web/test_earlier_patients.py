@@ -75,6 +75,6 @@ def test_a_patient_is_saved_and_stands_beside_one_slice_of_the_next(
     page.picture("gone")
     page.page.uncheck("#earlier input")
     page.wait(lambda: page.state("earlier") == [] and page.state("why_not") == "")
-    page.page.evaluate("() => window.trame.trigger('use_model', ['../first patient', true])")
-    page.wait(lambda: any("There is no few-shot model" in each["text"] for each in page.state("messages")))
+    page.trigger("use_model", "../first patient", True)
+    page.wait_for_message("There is no few-shot model")
     assert page.state("earlier") == []

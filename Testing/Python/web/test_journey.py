@@ -80,10 +80,7 @@ def test_whole_journey(page: Page, truth: np.ndarray, folder: Path, capsys: pyte
         print(f"\nDice on slices neither painted nor declared empty: {score(result, painted, truth, folder):.3f}")
     undo_and_redo(page, painted, result, folder)
     go_about(page, len(truth))
-    with page.page.expect_download() as downloading:
-        page.page.click("#download")
-    downloaded = SimpleITK.ReadImage(str(downloading.value.path()), imageIO="NrrdImageIO")
-    assert np.array_equal(SimpleITK.GetArrayFromImage(downloaded), result)
+    assert np.array_equal(page.download(), result)
 
 
 def check_small_window(page: Page) -> None:
@@ -163,9 +160,7 @@ def go_about(page: Page, count: int) -> None:
 def test_reload_and_second_browser(page: Page, truth: np.ndarray, server: WebServer, browser) -> None:
     page.page.keyboard.press("p")
     page.wait(lambda: page.state("tool") == "paint")
-    page.go_to(PAINTED[0])
-    page.stroke((80, 60), (90, 80))
-    page.wait(lambda: PAINTED[0] in page.painted())
+    page.stroke_on(PAINTED[0], (80, 60), (90, 80))
     page.page.reload()
     page.wait_for_views()
     assert page.painted() == {PAINTED[0]: False}
@@ -213,7 +208,6 @@ def rename_hide_and_delete(page: Page) -> None:
 @pytest.mark.quiet  # the pointer has to move on in time
 def test_a_stroke_shows_in_all_views(page: Page) -> None:
     """In the others once the pointer rests, and in 3D when surfaces are made; not while it moves."""
-    page.page.mouse.move(*page.place(60, 60))
     page.take("paint", 20)
     others = ("coronal", "sagittal", "in3d")
     for index, held_ms in ((SCROLLED, 60), (FREE[0], 500)):
@@ -231,17 +225,14 @@ def test_a_stroke_shows_in_all_views(page: Page) -> None:
 
 def test_segments_keep_what_is_painted_while_surfaces_are_made(page: Page, folder: Path) -> None:
     """Two segments in one labelmap; their surfaces are made again twice and dropped."""
-    page.page.mouse.move(*page.place(60, 60))
     page.take("paint", 9)
-    page.go_to(PAINTED[0])
-    page.stroke((40, 40), (40, 60))
-    page.page.click("#b_add")
-    page.wait(lambda: len(page.state("segments")) == 2)
+    page.stroke_on(PAINTED[0], (40, 40), (40, 60))
+    page.add_segment()
     for row in (80, 100):
         page.stroke((row, 40), (row, 60))
         page.page.wait_for_timeout(2000)
     page.picture("two-segments")
-    page.page.evaluate("() => window.trame.trigger('toggle_3d')")
+    page.trigger("toggle_3d")
     page.wait(lambda: not page.state("show_3d"))
     sizes = np.bincount(page.save(folder / "two.seg.nrrd").ravel())
     assert len(sizes) == 3 and 1.5 * sizes[1] < sizes[2] < 2.5 * sizes[1]
@@ -249,17 +240,12 @@ def test_segments_keep_what_is_painted_while_surfaces_are_made(page: Page, folde
 
 def test_a_slice_holds_none_of_one_segment(page: Page) -> None:
     """Two segments on two slices, the first alone between them: it is told, and a click says that nothing is there."""
-    page.page.mouse.move(*page.place(60, 60))
     page.take("paint", 9)
     for index in PAINTED:
-        page.go_to(index)
-        page.stroke((40, 40), (40, 60))
-        page.wait(lambda index=index: index in page.painted())
-    page.page.click("#b_add")
-    page.wait(lambda: len(page.state("segments")) == 2)
+        page.stroke_on(index, (40, 40), (40, 60))
+    page.add_segment()
     for index in (PAINTED[0], PAINTED[2]):
-        page.go_to(index)
-        page.stroke((80, 40), (80, 60))
+        page.stroke_on(index, (80, 40), (80, 60))
 
     def kinds() -> list[list[str]]:
         return [[mark["kind"] for mark in row["marks"]] for row in page.state("painted")]
@@ -356,8 +342,8 @@ def test_nothing_outside_the_served_folder_and_no_other_page(
         assert refused.value.code in (403, 404)
     for name in (*OUTSIDE[:3], "..\\secret.nii.gz", "/etc/passwd"):
         for action in ("open", "save"):
-            page.page.evaluate("([action, name]) => window.trame.trigger(action, [name])", [action, name])
-            page.wait(lambda: any("served folder" in each["text"] for each in page.state("messages")))
+            page.trigger(action, name)
+            page.wait_for_message("served folder")
             page.page.locator(".message button").first.click()
             page.wait(lambda: not page.state("messages"))
     assert sorted(each.name for each in folder.parent.iterdir()) == ["secret.nii.gz", "served"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK
 from web.conftest import WebServer
-from web.page import Page
+from web.page import Page, new_page
 
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.image_io import write_image
@@ -39,25 +39,14 @@ def geometry(folder: Path) -> Geometry:
 
 def paint(page: Page) -> None:
     """Strokes on two slices, and one of a second segment."""
-    page.page.mouse.move(*page.place(5, 5))
     page.take("paint", 8)
-    for index, start, end in ((3, (20, 20), (20, 40)), (7, (30, 20), (36, 30))):
-        page.go_to(index)
-        page.stroke(start, end)
-        page.wait(lambda index=index: index in page.painted())  # type: ignore[misc]
-    page.page.click("#b_add")
-    page.wait(lambda: len(page.state("segments")) == 2)
+    page.stroke_on(3, (20, 20), (20, 40))
+    page.stroke_on(7, (30, 20), (36, 30))
+    page.add_segment()
     before = page.colored("axial")
     page.stroke((45, 40), (45, 50))
     page.wait(lambda: page.colored("axial") != before)
     page.settle()
-
-
-def downloaded(page: Page) -> np.ndarray:
-    """What is painted now; downloading saves nothing in the folder."""
-    with page.page.expect_download() as downloading:
-        page.page.click("#download")
-    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(downloading.value.path()), imageIO="NrrdImageIO"))
 
 
 def records(folder: Path) -> list[Path]:
@@ -77,7 +66,7 @@ def test_strokes_survive_a_kill_and_ctrl_c(start_server: Callable, open_page: Ca
     server: WebServer = start_server(folder / "w.nrrd")
     page: Page = open_page(server, geometry(folder), is_doomed=True)
     paint(page)
-    expected = downloaded(page)
+    expected = page.download()
     assert set(np.unique(expected)) == {0, 1, 2}
     page.wait(lambda: bool(records(folder)))
     page.page.wait_for_timeout(2500)  # the last stroke is kept, too
@@ -91,7 +80,7 @@ def test_strokes_survive_a_kill_and_ctrl_c(start_server: Callable, open_page: Ca
     restored(page)
     page.wait_for_views()
     page.picture("restored")
-    np.testing.assert_array_equal(downloaded(page), expected)
+    np.testing.assert_array_equal(page.download(), expected)
     assert [each["name"] for each in page.state("segments")] == ["Segment_1", "Segment_2"]
     assert page.state("is_unsaved") and page.state("volume_file") == "w.nrrd"
     assert server.interrupt() == 0 and any("not saved is kept" in line for line in server.lines)
@@ -99,7 +88,7 @@ def test_strokes_survive_a_kill_and_ctrl_c(start_server: Callable, open_page: Ca
     server = start_server(folder / "w.nrrd")
     page = open_page(server, geometry(folder))
     restored(page)
-    np.testing.assert_array_equal(downloaded(page), expected)
+    np.testing.assert_array_equal(page.download(), expected)
     saved = page.save(folder / "mine.seg.nrrd")
     np.testing.assert_array_equal(saved, expected)
     page.wait(lambda: not records(folder))
@@ -136,8 +125,7 @@ def test_no_file_and_no_paint_goes_without_being_asked(
     page.stroke((12, 10), (12, 14))
     page.wait(lambda: page.state("is_unsaved"))
     slices = page.painted()
-    page.page.click("#b_open")
-    page.page.locator("#volumes li button", has_text="other.nrrd").click()
+    page.choose_volume("other.nrrd")
     page.page.wait_for_selector("#drop")
     page.picture("drop")
     page.page.click("#b_keep")
@@ -146,9 +134,8 @@ def test_no_file_and_no_paint_goes_without_being_asked(
     page.open_volume("other.nrrd", geometry(folder))
     assert page.painted() == {}
     (folder / "bad.nrrd").write_bytes((folder / "w.nrrd").read_bytes()[:900])
-    page.page.click("#b_open")
-    page.page.locator("#volumes li button", has_text="bad.nrrd").click()
-    page.wait(lambda: any("damaged" in each["text"] for each in page.state("messages")))
+    page.choose_volume("bad.nrrd")
+    page.wait_for_message("damaged")
     assert page.state("volume_file") == "other.nrrd" and not page.state("busy")
 
 
@@ -158,17 +145,16 @@ def test_the_owner_takes_the_work_over_in_another_browser(
     server: WebServer = start_server(folder / "w.nrrd")
     first: Page = open_page(server, geometry(folder), is_doomed=True)
     paint(first)
-    expected = downloaded(first)
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
-    second = context.new_page()
+    expected = first.download()
+    second = new_page(browser)
     assert second.goto(f"{server.base}?token=guessed").status == 403
     assert second.goto(server.address).status == 409
     second.click("#b_take")
     page = Page(second, geometry(folder), None)
     page.wait_for_views()
-    np.testing.assert_array_equal(downloaded(page), expected)
+    np.testing.assert_array_equal(page.download(), expected)
     first.page.wait_for_function("() => !window.trame || document.querySelector('.lost')")
-    context.close()
+    second.context.close()
 
 
 def readers(server: WebServer, path: Path) -> list[int]:
@@ -192,14 +178,13 @@ def test_a_reader_that_dies_harms_no_painting(start_server: Callable, open_page:
     server: WebServer = start_server(folder / "w.nrrd")
     page: Page = open_page(server, geometry(folder))
     paint(page)
-    expected = downloaded(page)
+    expected = page.download()
 
     def is_told() -> bool:
         return any(each["level"] == "error" and "large.nrrd" in each["text"] for each in page.state("messages"))
 
     for number in (signal.SIGKILL, signal.SIGSEGV):
-        page.page.click("#b_open")
-        page.page.locator("#volumes li button", has_text="large.nrrd").click()
+        page.choose_volume("large.nrrd")
         page.page.click("#b_drop")
         page.wait(lambda: bool(readers(server, large)))
         for each in readers(server, large):
@@ -208,7 +193,7 @@ def test_a_reader_that_dies_harms_no_painting(start_server: Callable, open_page:
         page.page.locator(".message", has_text="large.nrrd").locator("button").last.click()
         page.wait(lambda: not is_told())
         assert page.state("volume_file") == "w.nrrd" and server.process.poll() is None
-        np.testing.assert_array_equal(downloaded(page), expected)
+        np.testing.assert_array_equal(page.download(), expected)
     page.open_volume("other.nrrd", geometry(folder))
     assert not any("Traceback" in line for line in server.lines)
     assert server.interrupt() == 0

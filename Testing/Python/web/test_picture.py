@@ -37,8 +37,7 @@ def picture() -> Path:
 def paint_organ(page: Page, number: int, mask: np.ndarray) -> None:
     """Paint an organ (K, J, I) into a segment of its own."""
     if number:
-        page.page.click("#b_add")
-        page.wait(lambda: len(page.state("segments")) == number + 1)
+        page.add_segment()
     name = page.page.locator(".segments .name").nth(number)
     name.fill(NAMES[number])
     name.press("Enter")

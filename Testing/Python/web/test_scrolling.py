@@ -44,12 +44,9 @@ def page(start_server: Callable, open_page: Callable, tmp_path: Path) -> Page:
 @pytest.mark.timeout(900)
 def test_pictures_a_second(page: Page, capsys: pytest.CaptureFixture[str]) -> None:
     """At rest and during a run. On a computer that others share one of five rounds has to be fast enough."""
-    page.page.mouse.move(*page.place(0, 0))
     page.take("paint", 30)
     for index in PAINTED:
-        page.go_to(index)
-        page.stroke((240, 230), (240, 290))
-        page.wait(lambda index=index: index in page.painted())  # type: ignore[misc]
+        page.stroke_on(index, (240, 230), (240, 290))
     page.page.keyboard.press("Escape")
     for when in ("at rest", "during a run"):
         if when != "at rest":

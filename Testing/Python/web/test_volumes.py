@@ -35,14 +35,11 @@ def test_one_volume_after_the_other(start_server: Callable, open_page: Callable,
     page: Page = open_page(start_server("--data", folder))
     page.open_volume("part.nrrd", read_volume(folder / "part.nrrd").geometry)
     assert page.state("last_axial") == 9
-    page.page.mouse.move(*page.place(20, 20))
     page.take("paint", 6)
-    page.go_to(3)
-    page.stroke((30, 30), (40, 50))
-    page.wait(lambda: 3 in page.painted() and page.state("can_undo"))
-    page.page.click("#b_add")
-    page.wait(lambda: len(page.state("segments")) == 2)
-    page.page.evaluate("() => window.trame.trigger('set_range', [1, 5])")
+    page.stroke_on(3, (30, 30), (40, 50))
+    page.wait(lambda: page.state("can_undo"))
+    page.add_segment()
+    page.trigger("set_range", 1, 5)
     page.page.click("#b_open")
     page.page.wait_for_selector("#volumes .warning")
     page.page.locator("#volumes h2 button").click()
@@ -54,11 +51,9 @@ def test_one_volume_after_the_other(start_server: Callable, open_page: Callable,
     assert not any(page.state(name) for name in ("can_undo", "can_redo", "is_unsaved", "messages"))
     assert not page.state("settings")["is_limited"] and page.state("tool") == ""
     page.picture("dicom")
-    page.page.mouse.move(*page.place(100, 100))
     page.take("paint", 30)
-    page.go_to(12)
-    page.stroke((200, 200), (230, 260))
-    page.wait(lambda: list(page.painted()) == [12])
+    page.stroke_on(12, (200, 200), (230, 260))
+    assert list(page.painted()) == [12]
     saved = page.save(folder / "series.seg.nrrd")
     assert saved.shape == series.shape and saved[12, 215, 230] and not saved[12, 100, 100]
     assert np.flatnonzero(saved.any(axis=(1, 2))).tolist() == [12]
@@ -75,12 +70,9 @@ def test_what_was_understood_is_shown(start_server: Callable, open_page: Callabl
     page.page.click("#facts summary")
     shown = page.page.locator("#facts dl").inner_text()
     assert "CT (DICOM modality CT)" in shown and "no painted slices" in shown
-    page.page.mouse.move(*page.place(100, 100))
     page.take("paint", 30)
     for index, end in ((8, (400, 400)), (10, (202, 202)), (12, (400, 400))):
-        page.go_to(index)
-        page.stroke((200, 200), end)
-        page.wait(lambda index=index: index in page.painted())
+        page.stroke_on(index, (200, 200), end)
     page.wait(lambda: "is much smaller on slice 10" in page.page.locator("#facts dl").inner_text())
 
 

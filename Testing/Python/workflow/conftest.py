@@ -173,8 +173,22 @@ class Stage:
         assert self.session.state is State.PREVIEW, self.messages
 
     @property
+    def painted(self) -> list[int]:
+        """Indices of painted and empty slices."""
+        return [each.index for each in self.session.painted]
+
+    @property
     def errors(self) -> list[str]:
         return [str(message) for message in self.messages if message.level == "error"]
+
+
+def opened(scene: ArrayScene, client: WarmClient, folder: Path) -> Stage:
+    """A session on a scene, once its painted slices are known."""
+    made = Stage(scene, Session(scene, client, folder=folder), [])
+    made.session.said.connect(made.messages.append)
+    made.session.set_inputs("v", "s")
+    made.settle()
+    return made
 
 
 @pytest.fixture
@@ -190,10 +204,6 @@ def stage(warm_client: WarmClient, tmp_path: Path) -> Iterator[Stage]:
     for index in (7, 12, 17):
         scene.paint(index)
     warm_client.steps = STEPS
-    session = Session(scene, warm_client, folder=tmp_path / "models")
-    made = Stage(scene, session, [])
-    session.said.connect(made.messages.append)
-    session.set_inputs("v", "s")
-    made.settle()
+    made = opened(scene, warm_client, tmp_path / "models")
     yield made
-    session.close()
+    made.session.close()

@@ -8,34 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from workflow.conftest import ArrayScene
 
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.workflow import autosave
 from FewShotSAMLib.workflow.autosave import Autosave, leftovers
 from FewShotSAMLib.workflow.job_folder import AUTOSAVE, JobFolder
-from FewShotSAMLib.workflow.scene import SceneSegment, SceneVolume, Target
+from FewShotSAMLib.workflow.scene import Target
 
-TARGET = Target("volume", "segmentation")
-
-
-class OneVolume:
-    """A scene with a volume and a segment that is painted on."""
-
-    def __init__(self) -> None:
-        self.labels = np.zeros((4, 5, 6), np.uint8)
-
-    def volume(self, volume_id: str) -> SceneVolume:
-        """The volume."""
-        voxels = np.arange(120, dtype=np.int16).reshape(4, 5, 6)
-        return SceneVolume(volume_id, "CT of somebody", voxels, Geometry((6, 5, 4)), 1)
-
-    def segments(self, target: Target) -> list[SceneSegment]:
-        """The segment."""
-        return [SceneSegment("a", "Liver", (1.0, 0.0, 0.0), self.labels, (0, 0, 0), 1)]
+TARGET = Target("v", "s")
+SHAPE = (4, 5, 6)
 
 
-def kept(scene: OneVolume, folder: JobFolder, told: list[Any], place: str = "here") -> Autosave:
+def kept(scene: ArrayScene, folder: JobFolder, told: list[Any], place: str = "here") -> Autosave:
     """What keeps the work, with something to keep."""
     made = Autosave(scene, folder.path, place, told.append)  # type: ignore[arg-type]
     made.source = "ct.nrrd"
@@ -50,7 +35,7 @@ def died(folder: JobFolder) -> None:
 
 
 def test_work_is_offered_once_after_a_crash(tmp_path: Path) -> None:
-    scene, folder, told = OneVolume(), JobFolder(tmp_path), list[Any]()
+    scene, folder, told = ArrayScene(SHAPE), JobFolder(tmp_path), list[Any]()
     saving = kept(scene, folder, told)
     (folder.path / "volume.nrrd").write_text("a patient")
     saving.keep_now(TARGET, lambda: "a note", None)
@@ -63,7 +48,7 @@ def test_work_is_offered_once_after_a_crash(tmp_path: Path) -> None:
     assert leftovers(tmp_path, "elsewhere") == []
     (left,) = leftovers(tmp_path, "here")
     assert leftovers(tmp_path, "here") == [], "it is this process's now"
-    assert (left.volume, left.source, left.note) == ("CT of somebody", "ct.nrrd", "a later note")
+    assert (left.volume, left.source, left.note) == ("Volume", "ct.nrrd", "a later note")
     painting, preview = left.read()
     np.testing.assert_array_equal(painting.mask(painting.segments[0]), scene.labels > 0)
     assert preview is None and painting.segments[0].id == "a"
@@ -77,7 +62,7 @@ def test_work_is_offered_once_after_a_crash(tmp_path: Path) -> None:
 
 def test_what_is_due_is_kept_by_polling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(autosave, "QUIET_S", 0.0)
-    scene, folder = OneVolume(), JobFolder(tmp_path)
+    scene, folder = ArrayScene(SHAPE), JobFolder(tmp_path)
     saving = kept(scene, folder, [])
     saving.poll(TARGET, lambda: "", None)
     saving.close()
@@ -86,7 +71,7 @@ def test_what_is_due_is_kept_by_polling(tmp_path: Path, monkeypatch: pytest.Monk
     run = SimpleNamespace(
         classes=result,
         segmentation=lambda: autosave.build_annotation(
-            scene.segments(TARGET), Geometry((6, 5, 4)), 0, {index: ["a"] for index in range(4)}
+            scene.segments(TARGET), scene.geometry, 0, {index: ["a"] for index in range(4)}
         ),
     )
     other = JobFolder(tmp_path)
@@ -99,7 +84,7 @@ def test_what_is_due_is_kept_by_polling(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("change", ["forget", "empty", "no place"])
 def test_nothing_is_kept_that_nobody_would_miss(change: str, tmp_path: Path) -> None:
-    scene, folder = OneVolume(), JobFolder(tmp_path)
+    scene, folder = ArrayScene(SHAPE), JobFolder(tmp_path)
     saving = kept(scene, folder, [], "" if change == "no place" else "here")
     if change == "empty":
         scene.labels[:] = 0
@@ -111,7 +96,7 @@ def test_nothing_is_kept_that_nobody_would_miss(change: str, tmp_path: Path) -> 
 
 
 def test_what_is_damaged_is_refused(tmp_path: Path) -> None:
-    scene, folder = OneVolume(), JobFolder(tmp_path)
+    scene, folder = ArrayScene(SHAPE), JobFolder(tmp_path)
     kept(scene, folder, []).keep_now(TARGET, lambda: "", None)
     died(folder)
     (left,) = leftovers(tmp_path, "here")
@@ -126,7 +111,7 @@ def test_what_is_damaged_is_refused(tmp_path: Path) -> None:
 
 
 def test_old_work_goes(tmp_path: Path) -> None:
-    scene, folder = OneVolume(), JobFolder(tmp_path)
+    scene, folder = ArrayScene(SHAPE), JobFolder(tmp_path)
     kept(scene, folder, []).keep_now(TARGET, lambda: "", None)
     died(folder)
     os.utime(folder.path / AUTOSAVE / "record.json", (0, 0))
@@ -138,7 +123,7 @@ def test_a_disk_that_cannot_keep_it_is_told_once(tmp_path: Path, monkeypatch: py
         raise BadInputError("The disk is full.", "")
 
     monkeypatch.setattr(autosave, "write_segmentation", full)
-    scene, folder, told = OneVolume(), JobFolder(tmp_path), list[Any]()
+    scene, folder, told = ArrayScene(SHAPE), JobFolder(tmp_path), list[Any]()
     saving = kept(scene, folder, told)
     for _ in range(3):
         saving.mark()

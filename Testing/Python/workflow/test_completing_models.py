@@ -39,12 +39,11 @@ class Client:
 class Saving(Asking):
     """The part of a session that completes models."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, *models: Path) -> None:
         self.settings, self.said, self.is_busy = Settings(device="cpu", method="lora"), Signal(), False
-        self._incomplete: list[Path] = []
-        self.errors: list[Any] = []
-        told = (lambda progress: None, lambda message: None, lambda line: None)
-        self._requests = Requests(cast(Any, client), *told, lambda job, error: self.errors.append(error))
+        self._incomplete, self.client, self.errors = [*models], Client(), list[Any]()
+        told = [lambda _: None] * 3
+        self._requests = Requests(cast(Any, self.client), *told, lambda job, error: self.errors.append(error))
 
     def begin(self) -> None:
         self._requests.submit("propagate", {}, lambda report: None, is_run=True)
@@ -64,9 +63,8 @@ def models(tmp_path: Path) -> list[Path]:
 
 
 def test_one_by_one_and_once(models: list[Path]) -> None:
-    client = Client()
-    session = Saving(client)
-    session._incomplete += models
+    session = Saving(*models)
+    client = session.client
     for _ in range(3):
         session.go()
     assert client.asked == [("complete_model", {"model": str(models[0]), "device": "cpu"})]
@@ -80,9 +78,8 @@ def test_one_by_one_and_once(models: list[Path]) -> None:
 
 
 def test_a_run_goes_first(models: list[Path]) -> None:
-    client = Client()
-    session = Saving(client)
-    session._incomplete.append(models[0])
+    session = Saving(models[0])
+    client = session.client
     session.go()
     session.begin()
     assert client.cancelled == ["1"]
@@ -95,9 +92,7 @@ def test_a_run_goes_first(models: list[Path]) -> None:
 
 
 def test_a_model_that_was_deleted_is_passed_over(models: list[Path]) -> None:
-    client = Client()
-    session = Saving(client)
-    session._incomplete.append(models[0])
+    session = Saving(models[0])
     models[0].unlink()
     session.go()
-    assert not client.asked and not session._incomplete
+    assert not session.client.asked and not session._incomplete

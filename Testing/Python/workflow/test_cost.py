@@ -1,26 +1,27 @@
-"""What a run will cost, before it starts."""
+"""What a run will cost, before it starts: its duration follows the method, the encoder and the number of slices."""
 
 import pytest
 
 from FewShotSAMLib.core.pace import Pace, Work
 from FewShotSAMLib.workflow import Device, EncoderState, Machine, PaintedSlice, Settings
 from FewShotSAMLib.workflow.amounts import format_bytes, format_seconds
-from FewShotSAMLib.workflow.cost import cost_of
+from FewShotSAMLib.workflow.cost import cost_of, run_seconds
 from FewShotSAMLib.workflow.scene import Target
 from FewShotSAMLib.workflow.work import Learned, learns_like, work_of
 
 CPU = Device("cpu", "Processor, 8 cores", 16_000_000_000, None)
 GPU = Device("cuda:0", "NVIDIA RTX 4070", 12_000_000_000, 1_500_000_000)
+PACES = {
+    "few-shot": Pace(6.0, 2.0, 0.1, 0.4, learning_share=0.5, segment_share=0.5),
+    "autosam-linear": Pace(2.0, 1.0, 0.1, 0.0),
+    "lora": Pace(5000.0, 900.0, 0.1, 0.0),
+}
+LARGE_PACES = {"few-shot": Pace(15.0, 5.0, 1.9, 0.1), "lora": Pace(7200.0, 900.0, 1.9, 0.1)}
 ENCODERS = (
-    EncoderState("tiny", "small", "Apache-2.0", 0, True, 900_000_000, 4.0, {"few-shot": Pace(6.0, 2.0, 0.1, 0.4)}),
-    EncoderState(
-        *("vit_b", "large", "Apache-2.0", 375_000_000, True, 2_900_000_000, 5.0),
-        paces={"few-shot": Pace(15.0, 5.0, 1.9, 0.1), "lora": Pace(7200.0, 900.0, 1.9, 0.1)},
-    ),
+    EncoderState("tiny", "small", "Apache-2.0", 0, True, 900_000_000, 4.0, PACES),
+    EncoderState("vit_b", "large", "Apache-2.0", 375_000_000, True, 2_900_000_000, 5.0, LARGE_PACES),
 )
-
-
-FORTY = Work(asked=(1,) * 40, encoded=40, starts=True)
+FORTY, TWENTY = (Work(asked=(1,) * count, encoded=count, starts=True) for count in (40, 20))
 
 
 def machine(*devices: Device, free: int | None = 6_000_000_000) -> Machine:
@@ -137,3 +138,42 @@ def test_a_correction_asks_each_segment_up_to_its_own_slices() -> None:
     learned = Learned((1,), ("a", "b"), frozenset(range(14)), tuple(slices))
     now = [*slices[:3], PaintedSlice(6, ("a", "b")), *slices[3:]]
     assert work_of(now, None, 14, (1,), learned).asked == (1,) * 4, "7 to 10, for a; b ends at 7"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (Settings(), 4 + 6 + 20 * 0.5),
+        (Settings(method="lora"), 4 + 5000 + 20 * 0.1),
+        (Settings(method="autosam-linear", device="cuda:0"), 4 + 2 + 20 * 0.1),
+        (Settings(encoder="vit_b"), 5 + 15 + 20 * 2.0),
+        (Settings(method="unheard-of"), None),
+        (Settings(device="cpu"), None),
+        (Settings(encoder="unheard-of"), None),
+    ],
+)
+def test_seconds_of_a_run(settings: Settings, expected: float | None) -> None:
+    assert run_seconds(machine(GPU, CPU), settings, TWENTY) == expected
+
+
+@pytest.mark.parametrize(
+    ("work", "expected"),
+    [
+        (Work((1,) * 20, 23), 6 + 2.3 + 8),
+        (Work((1,) * 20, 0, continues=True), 2 + 8),
+        (Work((1,) * 19, 1, continues=True), 2 + 0.1 + 19 * 0.4),
+        (Work((3, 3, 1), 0, segments=3, continues=True), 2 * 2 + (2 + 2 + 1) * 0.4),
+    ],
+)
+def test_a_run_takes_what_it_has_to_do(work: Work, expected: float) -> None:
+    """A run that goes on from the last one was told to take as long as that: 28 s told, 17 s taken."""
+    assert run_seconds(machine(GPU, CPU), Settings(), work) == pytest.approx(expected)
+
+
+def test_after_a_run_its_own_pace_is_the_estimate() -> None:
+    known = machine(GPU, CPU)
+    pace = {"method": "few-shot", "encoder": "tiny", "device": "cuda:0", "learning": 3.0, "predicting": 0.05}
+    assert run_seconds(known.with_pace(pace), Settings(), TWENTY) == pytest.approx(4 + 3 + 20 * (0.1 + 0.05))
+    assert run_seconds(known.with_pace(pace), Settings(method="lora"), TWENTY) == 4 + 5000 + 20 * 0.1
+    for unlike in (None, pace | {"device": "cpu"}, pace | {"encoder": "vit_h"}):
+        assert known.with_pace(unlike) == known

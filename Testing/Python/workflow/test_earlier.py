@@ -7,31 +7,27 @@ from pathlib import Path
 import column
 import pytest
 from warm import WarmClient
-from workflow.conftest import STEPS, ArrayScene, Stage
+from workflow.conftest import STEPS, ArrayScene, Stage, opened
 
 from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.segment import same_names
-from FewShotSAMLib.workflow import Review, Session
+from FewShotSAMLib.workflow import Review
 from FewShotSAMLib.workflow.earlier import GONE, WITHOUT_IMAGE
 
 
-def opened(shift: int, client: WarmClient, folder: Path) -> Stage:
+def patient(shift: int, client: WarmClient, folder: Path) -> Stage:
     scene = ArrayScene(column.SHAPE)
     scene.voxels, scene.truth = column.patient(shift)
     for index in column.PAINTED if not shift else (column.ONLY,):
         scene.paint(index)
-    made = Stage(scene, Session(scene, client, folder=folder), [])
-    made.session.said.connect(made.messages.append)
-    made.session.set_inputs("v", "s")
-    made.settle()
-    return made
+    return opened(scene, client, folder)
 
 
 @pytest.fixture
 def next_patient(warm_client: WarmClient, tmp_path: Path) -> Iterator[Stage]:
     """The first one is segmented and saved as “first”; of the next one a slice is painted."""
     warm_client.steps = STEPS
-    first = opened(0, warm_client, tmp_path)
+    first = patient(0, warm_client, tmp_path)
     for index in column.EMPTY:
         first.session.set_empty(index, True)
     first.settle()
@@ -39,7 +35,7 @@ def next_patient(warm_client: WarmClient, tmp_path: Path) -> Iterator[Stage]:
     first.session.save_model("first")
     assert "with the image" in first.messages[-1].text
     first.session.close()
-    made = opened(column.SHIFT, warm_client, tmp_path)
+    made = patient(column.SHIFT, warm_client, tmp_path)
     yield made
     made.session.close()
 
@@ -130,15 +126,7 @@ def test_names_are_the_same_whatever_the_case_or_where_there_is_one_of_each() ->
 
 def test_why_a_model_was_not_used_stands_in_the_review() -> None:
     models = [{"name": "x", "used": False, "why": "none of its segments is called as one that is painted"}]
-    report = {
-        "axis": 0,
-        "slices": [],
-        "next_slices": [],
-        "mean_confidence": None,
-        "corrected": [],
-        "seconds": {"total": 1},
-    }
-    review = Review.from_report({**report, "training": {"models": models, "assumed_slices": []}})
-    assert review.earlier == (
-        "The few-shot model “x” was not used: none of its segments is called as one that is painted.",
-    )
+    training = {"models": models, "assumed_slices": []}
+    nothing = {"slices": [], "next_slices": [], "corrected": [], "mean_confidence": None, "seconds": {"total": 1}}
+    (sentence,) = Review.from_report({"axis": 0, "training": training, **nothing}).earlier
+    assert sentence == "The few-shot model “x” was not used: none of its segments is called as one that is painted."
