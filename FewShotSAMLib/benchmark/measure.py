@@ -47,12 +47,7 @@ def failure(error: Exception) -> Row:
     if known is not None:
         return {"status": "failed", "kind": known.kind, "error": without_folders(str(known))}
     text = " ".join(f"{type(error).__name__}: {error}".split())
-    return {
-        "status": "failed",
-        "kind": "bug",
-        "error": without_folders(text),
-        "log": str(write_traceback(error) or ""),
-    }
+    return {"status": "failed", "kind": "bug", "error": without_folders(text), "log": str(write_traceback(error) or "")}
 
 
 def without_folders(text: str) -> str:

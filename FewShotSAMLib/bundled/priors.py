@@ -107,13 +107,7 @@ class Priors:
     they are not to be seen from `painted`.
     """
 
-    def __init__(
-        self,
-        flows: Flows,
-        depth: int,
-        painted: Painted,
-        spreads: Tensor | None = None,
-    ) -> None:
+    def __init__(self, flows: Flows, depth: int, painted: Painted, spreads: Tensor | None = None) -> None:
         self.painted = painted
         self.depth = depth
         self._flows = flows
