@@ -127,7 +127,6 @@ def run(folder: Path, options: argparse.Namespace) -> None:
         text=True,
         env={**os.environ, "FEWSHOTSAM_MEASURED": str(os.getpid())},
     )
-    assert child.stdout is not None
     rows = []
     for line in child.stdout:
         rows.append(json.loads(line))

@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import painted
 import pytest
 import SimpleITK
 import torch
 
 from FewShotSAMLib.cli import main
 from FewShotSAMLib.core.image_io import write_image
-from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.phantom import ct_phantom
 from FewShotSAMLib.core.segmentation import write_segmentation
 
@@ -20,10 +20,8 @@ Arguments = dict[str, str]
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    """A folder with volume.nrrd and painted.seg.nrrd that go together."""
-    volume, truth = ct_phantom((6, 40, 48), seed=2)
-    write_image(volume.voxels, volume.geometry, tmp_path / "volume.nrrd")
-    write_segmentation(keep_slices(truth, 0, (3,), ("liver", "spleen")), tmp_path / "painted.seg.nrrd")
+    """A folder with volume.nrrd and volume-painted.seg.nrrd that go together."""
+    painted.write(tmp_path, (3,), ("liver", "spleen"), depth=6, seed=2)
     return tmp_path
 
 
@@ -93,7 +91,7 @@ def itself(folder: Path) -> Arguments:
 
 def tilted(folder: Path) -> Arguments:
     """A grid that NIfTI cannot hold."""
-    for name in ("volume.nrrd", "painted.seg.nrrd"):
+    for name in ("volume.nrrd", "volume-painted.seg.nrrd"):
         content = (folder / name).read_bytes()
         head, _, rest = content.partition(b"space directions: ")
         vectors, _, rest = rest.partition(b"\n")
@@ -152,7 +150,12 @@ def test_bad_input_is_one_line_and_exit_code_2(
         pytest.skip("there is CUDA")
     make, words = CASES[case]
     monkeypatch.chdir(files)
-    given = {"VOLUME": "volume.nrrd", "ANNOTATION": "painted.seg.nrrd", "--output": "out.seg.nrrd", **make(files)}
+    given = {
+        "VOLUME": "volume.nrrd",
+        "ANNOTATION": "volume-painted.seg.nrrd",
+        "--output": "out.seg.nrrd",
+        **make(files),
+    }
     before = sorted(files.iterdir())
     positional = [given.pop("VOLUME"), given.pop("ANNOTATION")]
     options = [part for pair in given.items() for part in pair]
@@ -171,7 +174,13 @@ def test_voxels_that_are_no_numbers_are_accepted_with_a_warning(
     voxels = volume.voxels.astype(np.float32)
     voxels[2, 5, 5], voxels[4, 6, 6] = np.nan, np.inf
     write_image(voxels, volume.geometry, files / "nan.nrrd")
-    command = ["propagate", str(files / "nan.nrrd"), str(files / "painted.seg.nrrd"), "-o", str(files / "out.seg.nrrd")]
+    command = [
+        "propagate",
+        str(files / "nan.nrrd"),
+        str(files / "volume-painted.seg.nrrd"),
+        "-o",
+        str(files / "out.seg.nrrd"),
+    ]
     assert main([*command, "--steps", "0", "--quiet"]) == 0
     assert "NaN" in capsys.readouterr().err
     assert (files / "out.seg.nrrd").is_file()

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from processes import wait_until
 
 from FewShotSAMLib.cli import main
 
@@ -130,7 +131,6 @@ def test_an_interrupt_cancels_and_leaves_nothing(
 ) -> None:
     """Ctrl-C asks; a second one does not wait for a job that does not listen."""
     with start_command_line("propagate", f"{job}.nrrd", "b", "-o", str(tmp_path / "o.nrrd"), "--json", "-") as process:
-        assert process.stdout is not None
         while len(list(tmp_path.glob("o.partial-*"))) == 0:
             time.sleep(0.02)
         start = time.monotonic()
@@ -142,10 +142,7 @@ def test_an_interrupt_cancels_and_leaves_nothing(
     assert time.monotonic() - start < 8
     assert errors.splitlines()[-1].startswith("error: The run was cancelled")
     assert json.loads(output.splitlines()[-1])["kind"] == "cancelled"
-    deadline = time.monotonic() + 2
-    while list(tmp_path.iterdir()) != [jobs_script] and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert list(tmp_path.iterdir()) == [jobs_script]
+    assert wait_until(lambda: list(tmp_path.iterdir()) == [jobs_script], 2)
 
 
 def test_the_demo_runs_through_the_background_process(

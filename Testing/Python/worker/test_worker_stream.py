@@ -18,7 +18,6 @@ def converse(script: Path, *lines: bytes, answers: int | None = None) -> list[di
     )
     output: list[bytes] = []
     with process:
-        assert process.stdin is not None and process.stdout is not None
         process.stdin.write(b"".join(lines))
         ended = 0
         while ended < (answers or len(lines)):
