@@ -11,8 +11,7 @@ there alone, and every method gets the same slices.
   mask, and the slices that were given add no zeros.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -48,10 +47,6 @@ class Scores:
     hd95_mm: float
     assd_mm: float
     counted_slices: int
-
-    def to_json(self) -> dict[str, Any]:
-        """As numbers for a row."""
-        return asdict(self)
 
 
 def choose_slices(truth: np.ndarray, axis: int, count: Count, ends: bool = True) -> Painting | None:

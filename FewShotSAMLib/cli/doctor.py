@@ -165,11 +165,7 @@ def _cache() -> Finding:
 
         cache = EmbeddingCache()
         used = cache.usage()
-        free = shutil.disk_usage(_existing(cache.folder)).free
+        free = shutil.disk_usage(next(each for each in (cache.folder, *cache.folder.parents) if each.exists())).free
     except (ImportError, OSError, FewShotSAMError) as error:
         return Finding("cache", f"cannot be read ({error}).", "Install what is missing above, or run with --no-cache.")
     return Finding("cache", f"{used / 1e9:.2f} GB in {cache.folder}, {free / 1e9:.0f} GB free on that disk")
-
-
-def _existing(folder: Path) -> Path:
-    return next(candidate for candidate in (folder, *folder.parents) if candidate.exists())

@@ -235,7 +235,7 @@ class WorkerClient:
                 self._process.wait(patience)
                 break
             except subprocess.TimeoutExpired:
-                self._close_stdin()
+                self._finalizer()  # closes its stdin
         self._clear_away()
         self._backlog, self._open = [], {}
 
@@ -307,7 +307,7 @@ class WorkerClient:
         kill_group(self._process)
         for thread in self._threads:
             thread.join(2)
-        self._close_stdin()
+        self._finalizer()
         for stream in (self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()
@@ -315,9 +315,6 @@ class WorkerClient:
         if self._memory_was_scarce:
             with contextlib.suppress(OSError):
                 memory_note(self.log).unlink(missing_ok=True)
-
-    def _close_stdin(self) -> None:
-        self._finalizer()
 
 
 def follow(

@@ -300,16 +300,6 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return means
 
 
-def paired(
-    rows: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]], name: str = "second"
-) -> tuple[float, float]:
-    """Mean difference of two lists of rows on the same episodes, and its standard error."""
-    before = {row["episode"]: row for row in others}
-    pairs = [(row[name], before[row["episode"]][name]) for row in rows if name in row]
-    differences = torch.tensor([mine - theirs for mine, theirs in pairs], dtype=torch.float64)
-    return float(differences.mean()), float(differences.std() / len(differences) ** 0.5)
-
-
 def _mean(values: Sequence[float]) -> float | None:
     return round(sum(values) / len(values), 4) if values else None
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmark.conftest import row
 
 from FewShotSAMLib.benchmark import METHODS, Contender, Plan, RowFile, Settings, run_plan, write_results
 from FewShotSAMLib.benchmark.results import latest, summarise
@@ -22,12 +23,6 @@ from FewShotSAMLib.core.volume import Volume
 
 def threshold(volume: Volume, annotation: Annotation, settings: Settings) -> np.ndarray:
     return np.asarray(volume.voxels > 170)
-
-
-def row(task: str, dice: float, k: int = 3, **more: Any) -> dict[str, Any]:
-    scores = {"dice": dice, "hd95_mm": 2.0, "assd_mm": 1.0, "seconds": 4.0, "peak_memory_bytes": 5 * 10**6}
-    place = {"key": f"{task}{k}", "method": "m", "title": "M", "encoder": None, "k": k, "task": task}
-    return {**place, "status": "done", **scores, **more}
 
 
 def test_means_are_those_of_method_and_k() -> None:

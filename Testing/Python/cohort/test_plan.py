@@ -124,7 +124,7 @@ def test_a_result_is_made_of_what_is_in_the_models_not_of_where_they_lie(tmp_pat
 
     first = key("a.fewshot")
     assert first == key("b.fewshot") != key() and key("a.fewshot", "b.fewshot") != first
-    files(tmp_path, "a.fewshot", content=b"learned anew")
+    files(tmp_path, "a.fewshot", content=b"learned again")
     assert key("a.fewshot") != first
 
 
