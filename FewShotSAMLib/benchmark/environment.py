@@ -25,7 +25,7 @@ def describe_machine() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": usable_cores(),
         "memory_gb": _memory_gb(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -40,7 +40,8 @@ def machine_line(machine: dict[str, Any]) -> str:
     return f"{machine['processor']}, {machine['cores']} cores{memory}, {machine['system']}; {versions}."
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What it is called."""
     names = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from FewShotSAMLib.benchmark.across import learned
 from FewShotSAMLib.benchmark.environment import describe_machine
-from FewShotSAMLib.benchmark.few_shot import apply_model, few_shot_besides, forget_embeddings
+from FewShotSAMLib.benchmark.few_shot import apply_model, few_shot, forget_embeddings
 from FewShotSAMLib.benchmark.methods import load_packages
 from FewShotSAMLib.benchmark.outcome import Outcome
 from FewShotSAMLib.benchmark.plan import RowJob
@@ -101,7 +101,7 @@ def _prepare(
     if job.here is not None:
         annotation = paint(truth, job.task.axis, job.here)
         options = job.method.options or {}
-        return partial(few_shot_besides, volume, annotation, source.model, job.settings, **options), job.here, note
+        return partial(few_shot, volume, annotation, job.settings, [source.model], **options), job.here, note
     return partial(apply_model, volume, source.model, job.settings), Painting((), ()), note
 
 

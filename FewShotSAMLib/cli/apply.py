@@ -23,7 +23,7 @@ from FewShotSAMLib.cli.summary import summary_lines
 from FewShotSAMLib.cohort.jobs import Done, Task, check_model
 from FewShotSAMLib.cohort.plan import Row, check_rows
 from FewShotSAMLib.cohort.pool import Pool, Seat
-from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError
+from FewShotSAMLib.core.errors import BadInputError, CancelledError
 from FewShotSAMLib.core.files import check_writable
 from FewShotSAMLib.core.volume import volume_name
 from FewShotSAMLib.options import APPLY
@@ -102,17 +102,13 @@ class _Display:
         named = str(error) if str(volume) in error.message else f"{volume}: {error}"
         print(" ".join(f"error: {named}".split()), file=sys.stderr)
         self.exit_codes.append(error.exit_code)
-        self.reports.append(_failure(volume, error))
+        told = {"kind": error.kind, "message": error.message, "hint": str(error.hint)}
+        self.reports.append({"volume": {"name": volume_name(volume), "path": str(volume)}, "error": told})
 
     def _close(self) -> None:
         if self._task is not None:
             self._display.__exit__(None, None, None)
             self._task = None
-
-
-def _failure(volume: Path, error: FewShotSAMError) -> dict[str, Any]:
-    told = {"kind": error.kind, "message": error.message, "hint": str(error.hint)}
-    return {"volume": {"name": volume_name(volume), "path": str(volume)}, "error": told}
 
 
 def _check(rows: Sequence[Row], folder: Path, options: argparse.Namespace) -> None:

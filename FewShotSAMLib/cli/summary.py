@@ -8,8 +8,8 @@ from typing import Any
 from FewShotSAMLib.core.contributions import contributions
 
 
-def summary_lines(report: Mapping[str, Any], warnings_shown: Sequence[str] = ()) -> list[str]:
-    """Lines for the terminal. Parts that the report lacks are left out; warnings shown before are only counted."""
+def summary_lines(report: Mapping[str, Any], warnings_shown: Sequence[str]) -> list[str]:
+    """Lines for the terminal. Parts that the report lacks are omitted; warnings shown before are only counted."""
     lines = [f"Written: {report['output']}"] if report.get("output") else []
     lines += [_segment_line(segment) for segment in report.get("segments", [])]
     encoder = report.get("encoder")

@@ -111,12 +111,8 @@ class Cohort:
         spare = _SPARE_BYTES + _SPARE_PER_ROW * len(self.rows)
         for task in tasks:
             if shutil.disk_usage(self.places.folder).free < 2 * self._largest + spare:
-                stopped.append(
-                    BadInputError(
-                        f"The disk of {self.places.folder} is full.",
-                        "Free some space; the same command then goes on where it stopped.",
-                    )
-                )
+                hint = "Free some space; the same command then goes on where it stopped."
+                stopped.append(BadInputError(f"The disk of {self.places.folder} is full.", hint))
                 return
             yield task
 

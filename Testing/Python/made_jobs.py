@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -28,9 +29,9 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
-def use(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`main` in this process uses the jobs that the script serves."""
-    for module in (run, cohort, pool):
+def use(script: Path, monkeypatch: pytest.MonkeyPatch, *more: ModuleType) -> None:
+    """`main` in this process, and more modules, use the jobs that the script serves."""
+    for module in (run, cohort, pool, *more):
         monkeypatch.setattr(module, "WorkerClient", functools.partial(WorkerClient, arguments=[str(script)]))
 
 

@@ -24,14 +24,11 @@ SIDE = 40
 
 
 class EncodedVolume:
-    """Embeddings straight from the encoder, one slice at a time; spacing in mm along k, j, i."""
+    """Embeddings straight from the encoder, one slice at a time."""
 
-    def __init__(
-        self, encoder: Encoder, grey: np.ndarray, axis: int, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    ) -> None:
-        rows, columns = (other for other in range(3) if other != axis)
-        shape, sides = (grey.shape[rows], grey.shape[columns]), (spacing[rows], spacing[columns])
-        plane = SlicePlane(axis, "as stored", False, False, False, shape, sides)
+    def __init__(self, encoder: Encoder, grey: np.ndarray, axis: int) -> None:
+        shape = tuple(side for other, side in enumerate(grey.shape) if other != axis)
+        plane = SlicePlane(axis, "as stored", False, False, False, shape, (1.0, 1.0))
         self.framing = whole_slice(plane, encoder.image_size)
         self._encoder, self._slices = encoder, np.moveaxis(grey, axis, 0)
 
@@ -177,9 +174,3 @@ def test_neighbouring_classes_do_not_cover_each_other() -> None:
     assert class_count_of(painted) == shapes.max()
     unseen = [3, 4, 6, 7]
     assert dice(shapes[unseen] > 0, classes[unseen] > 0) > 0.75
-
-
-def test_spacing_reaches_the_framing(encoder: Encoder) -> None:
-    volume = EncodedVolume(encoder, np.zeros((4, 20, 40), np.float32), 0, (5.0, 2.0, 1.0))
-    assert volume.framing.content == (128, 128)
-    assert volume.slices([0, 3]).shape == (2, 256, 8, 8)
