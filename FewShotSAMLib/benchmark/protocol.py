@@ -61,9 +61,8 @@ def choose_slices(truth: np.ndarray, axis: int, count: Count, ends: bool = True)
 
 def paint(truth: Segmentation, axis: int, painting: Painting) -> Annotation:
     """What a user would hand over: the painted slices of the truth, nothing elsewhere."""
-    return Annotation(
-        keep_slices(truth, axis, painting.painted, [SEGMENT.name]), axis, painting.painted, painting.empty
-    )
+    drawn = keep_slices(truth, axis, painting.painted, [SEGMENT.name])
+    return Annotation(drawn, axis, painting.painted, painting.empty)
 
 
 def score(result: np.ndarray, truth: np.ndarray, axis: int, painting: Painting, spacing: tuple[float, ...]) -> Scores:

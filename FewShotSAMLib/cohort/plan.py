@@ -200,9 +200,8 @@ def check_rows(rows: Sequence[Row], folder: Path, common: Iterable[str]) -> None
                 "Rename one of them, or name the results in a column “output” of the plan.",
             )
         if row.output(folder).absolute() in inputs:
-            raise BadInputError(
-                f"The result {row.output(folder)} would replace a file of the plan.", "Choose another folder."
-            )
+            message = f"The result {row.output(folder)} would replace a file of the plan."
+            raise BadInputError(message, "Choose another folder.")
     commands = {row.command for row in rows}
     for name in common:
         wants = set(option(name).commands) - {COHORT}

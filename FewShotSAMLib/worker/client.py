@@ -269,9 +269,8 @@ class WorkerClient:
         message = f"The background process was ended: {self._kill_reason}."
         hint: Hint | str = RESTART_HINT
         if not self._kill_reason:
-            message, hint = describe_death(
-                self._process.returncode, list(self._stderr), self.log, self._memory_ran_out()
-            )
+            code, said = self._process.returncode, list(self._stderr)
+            message, hint = describe_death(code, said, self.log, self._memory_ran_out())
             message += f" It was reading {self._reading}." if self._reading else ""
         events = []
         blame = None if self._kill_reason else blamed_file(self._process.returncode, self._reading)

@@ -103,9 +103,8 @@ class Trainer:
             losses.append(self.train_step())
             self.step += 1
             if self.step % 50 == 0:
-                self._log(
-                    step=self.step, loss=round(sum(losses) / len(losses), 4), seconds=round(time.monotonic() - started)
-                )
+                seconds = round(time.monotonic() - started)
+                self._log(step=self.step, loss=round(sum(losses) / len(losses), 4), seconds=seconds)
                 losses.clear()
             if self.step % validate_every == 0 or self.step == self.recipe.steps:
                 self._log(step=self.step, **summary(self.validate(validation)))

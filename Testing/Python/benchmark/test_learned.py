@@ -168,9 +168,8 @@ def test_sam_is_not_asked_where_it_cannot_answer(case: Case, cohort: Path, monke
     volume, annotation, truth, settings = case
     with pytest.raises(BadInputError, match="never learned points or boxes"):
         METHODS["sam-box"].run(volume, annotation, settings)
-    plan = make_plan(
-        read_tasks(cohort, cohort.parent), cohort.parent, [METHODS["sam-box"]], ["tiny", "vit_b"], [2], settings
-    )
+    tasks = read_tasks(cohort, cohort.parent)
+    plan = make_plan(tasks, cohort.parent, [METHODS["sam-box"]], ["tiny", "vit_b"], [2], settings)
     assert {job.settings.encoder for job in plan.jobs} == {"vit_b"}
     assert "sam-box on tiny" in plan.left_out[0]
     monkeypatch.setattr("FewShotSAMLib.benchmark.baselines.no_prompts", lambda encoder: "")
@@ -269,10 +268,8 @@ def test_with_slices_painted_on_the_other_volume_too(
     assert main(command) == 2 and "Give --across" in capsys.readouterr().err
     assert main([*command, "--across"]) == 0
     told = capsys.readouterr().out
-    assert (
-        "no training steps, tiny, 1 painted here  across volumes" in told
-        and "pixel-classifier: it cannot use a model" in told
-    )
+    assert "no training steps, tiny, 1 painted here  across volumes" in told
+    assert "pixel-classifier: it cannot use a model" in told
     rows = RowFile(tmp_path / "out").read()
     assert [(row["source"], row["task"], row["k"]) for row in rows] == [("a", "b", 2), ("b", "a", 2)]
     for row in rows:

@@ -80,9 +80,7 @@ def test_tables_show_every_row_worst_first(plan_of: Callable[..., Plan], tmp_pat
         assert str(tmp_path) not in content and (not platform.node() or platform.node() not in content)
 
 
-def test_the_command_from_end_to_end(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_from_end_to_end(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if importlib.util.find_spec("itk") is None:
         pytest.skip("itk-morphologicalcontourinterpolation is not installed")
     out = tmp_path / "out"

@@ -165,9 +165,7 @@ def test_the_interpolator_starts_no_threads_whatever_is_set(tmp_path: Path) -> N
     assert subprocess.run(command, env=environment, check=True, capture_output=True).stdout.split() == [b"0"]
 
 
-def test_without_a_cache_no_row_finds_the_embeddings_of_another(
-    plan_of: Callable[..., Plan], data: Path, tmp_path: Path
-) -> None:
+def test_without_a_cache_each_row_encodes_its_slices(plan_of: Callable[..., Plan], data: Path, tmp_path: Path) -> None:
     for name in ("image.nrrd", "labels.nrrd"):  # six slices alone, as each is encoded
         SimpleITK.WriteImage(SimpleITK.ReadImage(str(data / name))[:, :, 17:23], str(data / name))
     plan = plan_of(METHODS["few-shot-instant"], counts=(2, 3), only=("cylinder",))

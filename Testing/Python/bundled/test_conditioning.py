@@ -60,9 +60,7 @@ def embeddings(count: int) -> Tensor:
     ("label", "index", "expected"),
     [(1, 0, True), (1, 4, True), (1, 9, True), (1, 12, False), (2, 3, True), (2, 9, False), (2, 0, False)],
 )
-def test_a_segment_is_not_sought_between_exemplars_without_it(
-    shown: ExemplarFeatures, label: int, index: int, expected: bool
-) -> None:
+def test_where_a_segment_is_sought_at_all(shown: ExemplarFeatures, label: int, index: int, expected: bool) -> None:
     assert guide_of(shown).may_contain(label, index) is expected
 
 

@@ -65,9 +65,7 @@ def test_a_trainer_lets_go_of_episodes_that_were_used(tmp_path: Path) -> None:
     assert sorted(path.name for path in made.folder.iterdir()) == ["000000002.episode", "000000003.episode"]
 
 
-def test_exported_weights_load_as_the_registered_encoder_and_can_be_begun_with(
-    library: EpisodeLibrary, tmp_path: Path
-) -> None:
+def test_exported_weights_load_as_the_encoder_and_can_be_begun_with(library: EpisodeLibrary, tmp_path: Path) -> None:
     torch.manual_seed(1)
     first = Trainer(RECIPE, library, tmp_path / "first", torch.device("cpu"))
     first.export(tmp_path / "w.safetensors")

@@ -167,9 +167,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.usefixtures("in_kept_process")
-def test_voxels_that_are_no_numbers_are_accepted_with_a_warning(
-    files: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_voxels_that_are_no_numbers_are_taken_with_a_warning(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     volume, _ = ct_phantom((6, 40, 48), seed=2)
     voxels = volume.voxels.astype(np.float32)
     voxels[2, 5, 5], voxels[4, 6, 6] = np.nan, np.inf

@@ -42,9 +42,7 @@ from FewShotSAMLib.worker.process import worker_environment
         ("benchmark --output o --jobs none", "none"),
     ],
 )
-def test_wrong_arguments_give_one_line_and_exit_code_2(
-    arguments: str, word: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_arguments_are_one_line_and_code_2(arguments: str, word: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(arguments.split())
     captured = capsys.readouterr()
@@ -86,9 +84,8 @@ def test_what_is_said_of_the_method_reaches_the_job() -> None:
 
 
 def test_python_m_is_the_command_line() -> None:
-    process = subprocess.run(
-        [sys.executable, "-m", "FewShotSAMLib", "--version"], env=worker_environment(), capture_output=True, check=True
-    )
+    command = [sys.executable, "-m", "FewShotSAMLib", "--version"]
+    process = subprocess.run(command, env=worker_environment(), capture_output=True, check=True)
     assert process.stdout.startswith(b"fewshotsam ")
 
 
@@ -99,9 +96,7 @@ def failing(error: Exception) -> Callable[[object], int]:
     return fail
 
 
-def test_a_bug_of_the_command_line_itself_has_a_log(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bug_of_the_command_has_a_log(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("FewShotSAMLib.cli.models.list_models", failing(ZeroDivisionError("oops")))
     assert main(["models", "list"]) == 1
     line = capsys.readouterr().err
@@ -109,9 +104,7 @@ def test_a_bug_of_the_command_line_itself_has_a_log(
     assert "Traceback" in Path(line.rpartition("Log: ")[2].strip()).read_text(encoding="utf-8")
 
 
-def test_a_missing_package_names_the_next_step(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_package_says_what_to_do(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("FewShotSAMLib.cli.models.list_models", failing(ModuleNotFoundError("", name="h5py")))
     assert main(["models", "list"]) == 2
     assert "pip install 'fewshotsam[engine]'" in capsys.readouterr().err

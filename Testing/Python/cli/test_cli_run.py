@@ -108,9 +108,7 @@ def test_the_json_report_and_the_json_events(tmp_path: Path, capsys: pytest.Capt
     assert "Mean confidence" in captured.err
 
 
-def test_a_report_that_cannot_be_written_is_found_before_the_work(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_report_that_cannot_be_written_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "o.nrrd"
     assert main(["propagate", "good", "b", "-o", str(output), "--json", str(tmp_path / "no" / "r.json")]) == 2
     assert "does not exist" in capsys.readouterr().err
@@ -152,9 +150,8 @@ def test_the_demo_runs_through_the_background_process(
 
     def run_demo(output: Path, propagate: Callable[[dict], dict]) -> SimpleNamespace:
         report = propagate({"volume": "good", "output": str(output)})
-        return SimpleNamespace(
-            dice={"liver": 0.912}, painted=(3, 5), segmentation=report["output"], picture="montage.png"
-        )
+        files = {"segmentation": report["output"], "picture": "montage.png"}
+        return SimpleNamespace(dice={"liver": 0.912}, painted=(3, 5), **files)
 
     monkeypatch.setattr(demo, "run_demo", run_demo)
     assert main(["demo", "-o", str(tmp_path / "result")]) == 0

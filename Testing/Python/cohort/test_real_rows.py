@@ -23,9 +23,7 @@ from FewShotSAMLib.core.segmentation import Segmentation, read_segmentation, wri
 pytest.importorskip("torch")
 
 
-def test_rows_are_what_the_commands_give_one_by_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker_python: str
-) -> None:
+def test_rows_are_what_the_commands_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker_python: str) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     made_jobs.use(Path(brief.__file__), monkeypatch)
     for name, seed in (("a", 0), ("b", 1)):
@@ -84,9 +82,8 @@ def test_an_earlier_patient_stands_beside_a_painted_slice(
     found = {name: read_segmentation(tmp_path / "out" / f"{name}.seg.nrrd") for name in ("alone", "beside")}
     quality = {name: dice(*map(column.unpainted, (each.mask(each.segments[0]), truth))) for name, each in found.items()}
     assert quality["beside"] > quality["alone"] + 0.1
-    rows = {
-        row["name"]: row for row in csv.DictReader((tmp_path / "out/cohort.csv").read_text("utf-8-sig").splitlines())
-    }
+    table = (tmp_path / "out/cohort.csv").read_text("utf-8-sig").splitlines()
+    rows = {row["name"]: row for row in csv.DictReader(table)}
     assert "“1” was used" in rows["beside"]["earlier_models"] and not rows["alone"]["earlier_models"]
     (tmp_path / "m.fewshot").write_bytes(b"another")
     assert main(command) == 2 and "beside.seg.nrrd already, made of other files" in capsys.readouterr().err

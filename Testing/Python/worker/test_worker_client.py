@@ -66,7 +66,7 @@ def test_a_listener_that_fails_loses_no_event(client: WorkerClient) -> None:
         ("other_package", WorkerError, 1, "ModuleNotFoundError"),
     ],
 )
-def test_errors_keep_kind_exit_code_and_words(
+def test_errors_keep_kind_and_words(
     client: WorkerClient, how: str, error_class: type, exit_code: int, word: str
 ) -> None:
     with pytest.raises(error_class, match=word) as caught:
@@ -97,7 +97,7 @@ def test_old_logs_are_removed(client: WorkerClient, own_folders: Path) -> None:
     assert Path(client.log).is_file()
 
 
-def test_no_log_folder_is_no_reason_not_to_work(
+def test_without_a_folder_of_logs_it_works(
     jobs_script: Path, own_folders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (own_folders / "file").write_text("")
@@ -350,7 +350,7 @@ def test_the_environment_is_clean() -> None:
     }
 
 
-def test_a_module_in_the_current_folder_does_not_stand_in_for_pythons_own(
+def test_a_module_in_the_current_folder_does_not_replace_pythons(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "queue.py").write_text("raise SystemExit('wrong queue')\n")

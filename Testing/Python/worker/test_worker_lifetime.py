@@ -70,9 +70,7 @@ def test_a_client_that_is_lost_ends_its_worker(jobs_script: Path) -> None:
     assert wait_until(lambda: not is_alive(worker), 2)
 
 
-def test_a_request_in_the_middle_of_a_long_call_does_not_wake_the_watchdog(
-    client: WorkerClient, tmp_path: Path
-) -> None:
+def test_a_request_in_the_middle_of_a_long_call_wakes_no_watchdog(client: WorkerClient, tmp_path: Path) -> None:
     """Unread requests in the pipe are no end of the pipe."""
     client.request("hold_lock", {"output": str(tmp_path / "out.nrrd")})
     next_event(client, "preview")
