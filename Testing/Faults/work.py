@@ -18,13 +18,8 @@ from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.jobs import propagate
 from FewShotSAMLib.engine.model_file import load_model
 
-OUTPUTS = {
-    "output": "result.seg.nrrd",
-    "confidence": "confidence.nrrd",
-    "save_model": "organs.fewshot",
-    "report": "report.json",
-}
-APPLIED = {name: OUTPUTS[name] for name in ("output", "confidence", "report")}
+APPLIED = {"output": "result.seg.nrrd", "confidence": "confidence.nrrd", "report": "report.json"}
+OUTPUTS = {**APPLIED, "save_model": "organs.fewshot"}
 Marks = dict[str, tuple[int, int] | None]
 
 

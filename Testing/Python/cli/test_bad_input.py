@@ -16,6 +16,7 @@ from FewShotSAMLib.core.phantom import ct_phantom
 from FewShotSAMLib.core.segmentation import write_segmentation
 
 Arguments = dict[str, str]
+VOLUME, TRUTH = ct_phantom((6, 40, 48), seed=2)
 
 
 @pytest.fixture
@@ -43,15 +44,13 @@ def four_dimensions(folder: Path) -> Arguments:
 
 
 def empty_annotation(folder: Path) -> Arguments:
-    volume, _ = ct_phantom((6, 40, 48), seed=2)
-    write_image(np.zeros(volume.voxels.shape, np.uint8), volume.geometry, folder / "nothing.nii.gz")
+    write_image(np.zeros(VOLUME.voxels.shape, np.uint8), VOLUME.geometry, folder / "nothing.nii.gz")
     return {"ANNOTATION": "nothing.nii.gz"}
 
 
 def another_geometry(folder: Path) -> Arguments:
-    volume, truth = ct_phantom((6, 40, 48), seed=2)
-    elsewhere = replace(volume.geometry, spacing=(1.23, 4.56, 7.89))
-    write_segmentation(replace(truth, geometry=elsewhere), folder / "other.seg.nrrd")
+    elsewhere = replace(VOLUME.geometry, spacing=(1.23, 4.56, 7.89))
+    write_segmentation(replace(TRUTH, geometry=elsewhere), folder / "other.seg.nrrd")
     return {"ANNOTATION": "other.seg.nrrd"}
 
 
@@ -66,16 +65,14 @@ def two_axes(folder: Path) -> Arguments:
 
 
 def constant_image(folder: Path) -> Arguments:
-    volume, _ = ct_phantom((6, 40, 48), seed=2)
-    write_image(np.full(volume.voxels.shape, 7, np.int16), volume.geometry, folder / "flat.nrrd")
+    write_image(np.full(VOLUME.voxels.shape, 7, np.int16), VOLUME.geometry, folder / "flat.nrrd")
     return {"VOLUME": "flat.nrrd"}
 
 
 def label_beyond_range(folder: Path) -> Arguments:
-    volume, _ = ct_phantom((6, 40, 48), seed=2)
-    labels = np.zeros(volume.voxels.shape, np.int32)
+    labels = np.zeros(VOLUME.voxels.shape, np.int32)
     labels[3, 10:20, 10:20] = 70000
-    write_image(labels, volume.geometry, folder / "large.nrrd")
+    write_image(labels, VOLUME.geometry, folder / "large.nrrd")
     return {"ANNOTATION": "large.nrrd"}
 
 
@@ -103,10 +100,9 @@ def tilted(folder: Path) -> Arguments:
 
 def all_painted(folder: Path) -> Arguments:
     """A finished segmentation."""
-    volume, truth = ct_phantom((6, 40, 48), seed=2)
-    layers = np.ones_like(truth.layers)
+    layers = np.ones_like(TRUTH.layers)
     layers[:, :, :20] = 0
-    write_image(layers[0], volume.geometry, folder / "finished.nrrd")
+    write_image(layers[0], VOLUME.geometry, folder / "finished.nrrd")
     return {"ANNOTATION": "finished.nrrd", "--axis": "0"}
 
 
@@ -168,10 +164,9 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 @pytest.mark.usefixtures("in_kept_process")
 def test_voxels_that_are_no_numbers_are_taken_with_a_warning(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    volume, _ = ct_phantom((6, 40, 48), seed=2)
-    voxels = volume.voxels.astype(np.float32)
+    voxels = VOLUME.voxels.astype(np.float32)
     voxels[2, 5, 5], voxels[4, 6, 6] = np.nan, np.inf
-    write_image(voxels, volume.geometry, files / "nan.nrrd")
+    write_image(voxels, VOLUME.geometry, files / "nan.nrrd")
     command = [
         "propagate",
         str(files / "nan.nrrd"),

@@ -65,8 +65,7 @@ def test_no_text_of_the_library_speaks_of_the_command_line() -> None:
         if name in ONLY_THERE or name.startswith(ITS_FOLDERS):
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        described = [node for node in ast.walk(tree) if isinstance(node, ast.Expr)]
-        docs = {id(each.value) for each in described}
+        docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         for node in ast.walk(tree):
             text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
             if id(node) not in docs and " " in text and COMMAND_LINE.search(text):
