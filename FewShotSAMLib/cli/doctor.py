@@ -149,14 +149,8 @@ def _models() -> list[Finding]:
         entries = status()
     except (ImportError, FileNotFoundError) as error:
         return [Finding("models", f"cannot be listed ({error}).", "Install FewShotSAM again.")]
-    return [
-        Finding(
-            f"model {entry.spec.name}",
-            f"{entry.state} {entry.path}",
-            "Delete the file and download it again." if entry.state == "wrong size" else "",
-        )
-        for entry in entries
-    ]
+    hints = {"wrong size": "Delete the file and download it again."}
+    return [Finding(f"model {e.spec.name}", f"{e.state} {e.path}", hints.get(e.state, "")) for e in entries]
 
 
 def _cache() -> Finding:

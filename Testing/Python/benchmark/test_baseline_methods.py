@@ -11,7 +11,7 @@ import torch
 from FewShotSAMLib.benchmark.baselines.interface import class_count_of
 from FewShotSAMLib.benchmark.baselines.shape_interpolation import interpolate_shapes
 from FewShotSAMLib.benchmark.baselines.unet import UNetFromScratch, UNetSettings
-from FewShotSAMLib.benchmark.baselines.zero_shot import BOX, FIVE_POINTS, ONE_POINT, Prompt, ZeroShotSam, inner_points
+from FewShotSAMLib.benchmark.baselines.zero_shot import Prompt, ZeroShotSam, inner_points
 from FewShotSAMLib.core.annotation import IGNORE
 from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.phantom import ct_phantom
@@ -21,6 +21,7 @@ from FewShotSAMLib.sam.framing import whole_slice
 from FewShotSAMLib.sam.registry import build_sam
 
 SIDE = 40
+ONE_POINT, FIVE_POINTS, BOX = Prompt(1), Prompt(5), Prompt(0, box=True)
 
 
 class EncodedVolume:
