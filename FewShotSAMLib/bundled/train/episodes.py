@@ -97,8 +97,10 @@ def make_episode(dice: Dice) -> Episode:
     maps = torch.stack([priors.maps(index)[0] for index in range(len(image))])
     other, other_target = (torch.empty(0), torch.empty(0)) if volume.other is None else _exemplars(dice, volume, square)
     registered = atlas_priors(small, averaged(atlas[0], square.size // STRIDE), step) if atlas else torch.empty(0)
-    image, shares, maps, *rest = (part.half() for part in (image, shares, maps, other, other_target, registered))
-    return Episode(image, shares, maps, known, step, *rest, volume.kind, volume.like)
+    image, shares, maps, other, other_target, registered = (
+        part.half() for part in (image, shares, maps, other, other_target, registered)
+    )
+    return Episode(image, shares, maps, known, step, other, other_target, registered, volume.kind, volume.like)
 
 
 def _exemplars(dice: Dice, volume: SyntheticVolume, square: Square) -> tuple[Tensor, Tensor]:
