@@ -74,8 +74,7 @@ class Model:
             own.write_bytes(self.content)
             parameters = {**_plain(options), "model": str(own)}
             if background:
-                with nullcontext(background) if isinstance(background, WorkerClient) else WorkerClient() as client:
-                    _wait(client, client.request("complete_model", parameters), progress, cancel)
+                _asked(background, "complete_model", parameters, progress, cancel)
             else:
                 with _here(progress, cancel) as context:
                     from FewShotSAMLib.engine.jobs import complete_model
@@ -332,8 +331,7 @@ def _in_background(
             (folder / f"{name}.fewshot").write_bytes(each.content)
         names = [str(folder / f"{name}.fewshot") for name in earlier or {}]
         parameters = _plain({**options, **files, **({"models": names} if names else {})})
-        with nullcontext(background) if isinstance(background, WorkerClient) else WorkerClient() as client:
-            report = _wait(client, client.request(job, parameters), progress, cancel)
+        report = _asked(background, job, parameters, progress, cancel)
         report["warnings"] = list(dict.fromkeys([*volume.warnings, *report["warnings"]]))
         learned = Model.load(files["save_model"]) if annotation is not None else None
         segmentation = _written(files["output"], report, volume.geometry)
@@ -341,12 +339,18 @@ def _in_background(
         return Result(segmentation, confidence, report, None if learned is None else lambda: learned, volume.source)
 
 
-def _wait(
-    client: WorkerClient, request: str, progress: Progress | None, cancel: threading.Event | None
+def _asked(
+    background: bool | WorkerClient,
+    job: str,
+    parameters: Mapping[str, Any],
+    progress: Progress | None,
+    cancel: threading.Event | None,
 ) -> dict[str, Any]:
-    listen = _listener(progress)
-    wishes = cancel or threading.Event()
-    return report_of(follow(client, request, lambda event: listen(event["type"], event), wishes.is_set))
+    """The report of a job in the background process that is there, or in one of its own."""
+    listen, wishes = _listener(progress), cancel or threading.Event()
+    with nullcontext(background) if isinstance(background, WorkerClient) else WorkerClient() as client:
+        request = client.request(job, parameters)
+        return report_of(follow(client, request, lambda event: listen(event["type"], event), wishes.is_set))
 
 
 def _written(path: Path, report: Mapping[str, Any], geometry: Geometry) -> Segmentation:

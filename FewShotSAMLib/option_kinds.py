@@ -12,8 +12,6 @@ AUTO = "auto"
 LARGEST_INTEGER = 2**63 - 1
 MAX_LISTED_SLICES = 100_000
 FLAG_WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
-
-
 LONGEST_TEXT = 300
 
 
@@ -33,15 +31,6 @@ def _path(value: Any) -> Path:
     return Path(value)
 
 
-def _paths(value: Any) -> tuple[Path, ...]:
-    if not isinstance(value, list | tuple):
-        raise TypeError("a list of paths")
-    try:
-        return tuple(_path(item) for item in value)
-    except TypeError as error:
-        raise TypeError("a list of paths") from error
-
-
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError("a number")
@@ -59,13 +48,21 @@ def _integer(value: Any) -> int:
     return value
 
 
-def _integers(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list | tuple):
-        raise TypeError("a list of whole numbers")
-    try:
-        return tuple(_integer(item) for item in value)
-    except TypeError as error:
-        raise TypeError("a list of whole numbers") from error
+def _list_of(item: Callable[[Any], Any], words: str) -> Callable[[Any], tuple[Any, ...]]:
+    """Checks each item of a list."""
+
+    def check(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple):
+            raise TypeError(words)
+        try:
+            return tuple(item(each) for each in value)
+        except TypeError as error:
+            raise TypeError(words) from error
+
+    return check
+
+
+_integers = _list_of(_integer, "a list of whole numbers")
 
 
 def _slices_of(value: Any) -> dict[str, tuple[int, ...]]:
@@ -149,7 +146,7 @@ def _read_flag(text: str) -> bool:
 
 
 PATH, TEXT, FLAG = Kind("a path", _path), Kind("a text", _text), Kind("true or false", _flag, _read_flag)
-PATHS = Kind("paths", _paths, _read_paths)
+PATHS = Kind("paths", _list_of(_path, "a list of paths"), _read_paths)
 INTEGER, NUMBER = Kind("a whole number", _integer, int), Kind("a number", _number, float)
 SLICES = Kind("a list of slice numbers such as 3,40 or 10-12", _integers, read_slices)
 SLICES_OF = Kind("a segment and slice numbers, such as Spleen=3,40", _slices_of, _read_slices_of)

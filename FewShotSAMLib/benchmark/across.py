@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from FewShotSAMLib.benchmark.few_shot import learn
 from FewShotSAMLib.benchmark.methods import Contender
 from FewShotSAMLib.benchmark.outcome import Settings
-from FewShotSAMLib.benchmark.plan import Plan, RowJob, choose, file_name, folder_name
+from FewShotSAMLib.benchmark.plan import Plan, RowJob, choose
 from FewShotSAMLib.benchmark.protocol import ALL, Count, Painting, paint
 from FewShotSAMLib.benchmark.tasks import Task, read_image_of, read_truth
 from FewShotSAMLib.core.errors import BadInputError
@@ -59,13 +59,12 @@ def make_plan_across(
             "No two of these tasks have the same structure on different volumes.",
             "Give them the same structure and modality in the tasks file, or the same group.",
         )
-    sources = list(dict.fromkeys(source for source, _ in pairs))
-    chosen, left_out = choose(sources, data, counts if painted_here else (*counts, ALL))
+    sources = {source.name: source for source, _ in pairs}
+    targets = {target.name: target for _, target in pairs}
+    chosen, left_out = choose(list(sources.values()), data, counts if painted_here else (*counts, ALL))
     besides: dict[tuple[str, Count], Painting] = {}
     if painted_here:
-        besides, more = choose(
-            list({target.name: target for _, target in pairs}.values()), data, (painted_here,), False
-        )
+        besides, more = choose(list(targets.values()), data, (painted_here,), ends=False)
         left_out += more
     jobs = []
     for method in methods:
@@ -85,8 +84,8 @@ def make_plan_across(
                     here = besides.get((target.name, painted_here))
                     if painted_here and here is None:
                         continue
-                    job = RowJob(method, own, count, target, painting, data, None, _named(tasks, source), here)
-                    jobs.append(replace(job, segmentation=_path(segmentations, job)))
+                    job = RowJob(method, own, count, target, painting, data, source=sources[source], here=here)
+                    jobs.append(job.kept_in(segmentations))
     return Plan(tuple(jobs), tuple(left_out))
 
 
@@ -115,18 +114,3 @@ def _learned(
 
 def _belong_together(source: Task, target: Task) -> bool:
     return source.image != target.image and bool(source.kin) and source.kin == target.kin
-
-
-def _named(tasks: Sequence[Task], name: str) -> Task:
-    return next(task for task in tasks if task.name == name)
-
-
-def _path(segmentations: Path | None, job: RowJob) -> Path | None:
-    if segmentations is None or job.source is None:
-        return None
-    folder = (
-        segmentations
-        / folder_name(job.method, job.settings.encoder)
-        / f"across-k{job.k}{f'-and-{len(job.here.painted)}' if job.here else ''}"
-    )
-    return folder / f"{file_name(job.source.name)}-to-{file_name(job.task.name)}.seg.nrrd"

@@ -1,13 +1,13 @@
 """What a benchmark ran on, without anything that tells whose computer it was."""
 
 import importlib.metadata
-import os
 import platform
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from FewShotSAMLib import __version__
+from FewShotSAMLib.worker.process import usable_cores
 
 PACKAGES = (
     *("numpy", "scipy", "SimpleITK", "torch", "segment-anything", "itk", "itk-morphologicalcontourinterpolation"),
@@ -25,8 +25,8 @@ def describe_machine() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return {
-        "processor": _processor(),
-        "cores": cores(),
+        "processor": processor(),
+        "cores": usable_cores(),
         "memory_gb": _memory_gb(),
         "system": f"{platform.system()} {platform.machine()}",
         "versions": versions,
@@ -40,14 +40,10 @@ def machine_line(machine: dict[str, Any]) -> str:
     return f"{machine['processor']}, {machine['cores']} cores{memory}, {machine['system']}; {versions}."
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What it is called."""
     names = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _memory_gb() -> int | None:

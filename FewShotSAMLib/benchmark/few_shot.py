@@ -26,9 +26,11 @@ def forget_embeddings() -> None:
         forget(STATE)
 
 
-def few_shot(volume: Volume, annotation: Annotation, settings: Settings, **options: Any) -> Outcome:
-    """`fewshotsam propagate` with its defaults but for `options`, parameters of the job."""
-    return _outcome(_propagate(volume, annotation, settings, options))
+def few_shot(
+    volume: Volume, annotation: Annotation, settings: Settings, models: Sequence[FewShotModel] = (), **options: Any
+) -> Outcome:
+    """`fewshotsam propagate` with its defaults but for `options`, parameters of the job; models: of other volumes."""
+    return _outcome(_propagate(volume, annotation, settings, options, models))
 
 
 def few_shot_without(voice: str, volume: Volume, annotation: Annotation, settings: Settings, **options: Any) -> Outcome:
@@ -60,13 +62,6 @@ def apply_model(volume: Volume, model: FewShotModel, settings: Settings) -> Outc
 
     options = ApplyOptions.from_parameters(_common(settings))
     return _outcome(apply_to_volume(model, volume, options, JobContext(state=STATE), StageTimer(), False))
-
-
-def few_shot_besides(
-    volume: Volume, annotation: Annotation, model: FewShotModel, settings: Settings, **options: Any
-) -> Outcome:
-    """`fewshotsam propagate --models`: painted slices, and a model of another volume."""
-    return _outcome(_propagate(volume, annotation, settings, options, [model]))
 
 
 def _propagate(

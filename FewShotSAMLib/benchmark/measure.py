@@ -14,14 +14,13 @@ import numpy as np
 
 from FewShotSAMLib.benchmark.across import learned
 from FewShotSAMLib.benchmark.environment import describe_machine
-from FewShotSAMLib.benchmark.few_shot import apply_model, few_shot_besides, forget_embeddings
+from FewShotSAMLib.benchmark.few_shot import apply_model, few_shot, forget_embeddings
 from FewShotSAMLib.benchmark.methods import load_packages
 from FewShotSAMLib.benchmark.outcome import Outcome
 from FewShotSAMLib.benchmark.plan import RowJob
 from FewShotSAMLib.benchmark.protocol import Painting, paint, score
 from FewShotSAMLib.benchmark.rows import Row
 from FewShotSAMLib.benchmark.tasks import SEGMENT, Task, read_image_of, read_truth
-from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.core.peak_memory import peak_memory_bytes, reset_peak_memory
 from FewShotSAMLib.core.segmentation import Segmentation, write_segmentation
 from FewShotSAMLib.core.volume import Volume
@@ -43,16 +42,10 @@ def compute_row(job: RowJob) -> Row:
 
 def failure(error: Exception) -> Row:
     """The part of a failed row that says why."""
-    known: FewShotSAMError | None = as_known_error(error)
-    if known is not None:
+    if (known := as_known_error(error)) is not None:
         return {"status": "failed", "kind": known.kind, "error": without_folders(str(known))}
     text = " ".join(f"{type(error).__name__}: {error}".split())
-    return {
-        "status": "failed",
-        "kind": "bug",
-        "error": without_folders(text),
-        "log": str(write_traceback(error) or ""),
-    }
+    return {"status": "failed", "kind": "bug", "error": without_folders(text), "log": str(write_traceback(error) or "")}
 
 
 def without_folders(text: str) -> str:
@@ -79,7 +72,7 @@ def _measure(job: RowJob) -> dict[str, Any]:
     mask = mask.astype(bool)
     if job.segmentation is not None:
         _keep(mask, truth, job.segmentation)
-    scores = score(mask, wanted, job.task.axis, given, volume.geometry.spacing_kji).to_json()
+    scores = vars(score(mask, wanted, job.task.axis, given, volume.geometry.spacing_kji))
     return {
         **{name: value if math.isfinite(value) else None for name, value in scores.items()},
         "seconds": round(seconds, 3),
@@ -108,7 +101,7 @@ def _prepare(
     if job.here is not None:
         annotation = paint(truth, job.task.axis, job.here)
         options = job.method.options or {}
-        return partial(few_shot_besides, volume, annotation, source.model, job.settings, **options), job.here, note
+        return partial(few_shot, volume, annotation, job.settings, [source.model], **options), job.here, note
     return partial(apply_model, volume, source.model, job.settings), Painting((), ()), note
 
 

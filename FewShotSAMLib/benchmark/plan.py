@@ -1,5 +1,7 @@
 """The rows that a benchmark consists of: each method (and encoder) on each task with each number of painted slices."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Sequence
@@ -35,6 +37,16 @@ class RowJob:
     segmentation: Path | None = None
     source: Task | None = None
     here: Painting | None = None
+
+    def kept_in(self, segmentations: Path | None) -> RowJob:
+        """The same job, whose result is kept below this folder; None: nowhere."""
+        if segmentations is None:
+            return self
+        encoder, here = self.settings.encoder, f"-and-{len(self.here.painted)}" if self.here else ""
+        method = segmentations / (f"{self.method.name}-{encoder}" if encoder else self.method.name)
+        folder = method / (f"across-k{self.k}{here}" if self.source else f"k{self.k}")
+        names = [self.source.name, self.task.name] if self.source else [self.task.name]
+        return replace(self, segmentation=folder / f"{'-to-'.join(map(_file_name, names))}.seg.nrrd")
 
     @property
     def key(self) -> str:
@@ -109,9 +121,7 @@ def make_plan(
             for task in tasks:
                 for count in counts:
                     if painting := chosen.get((task.name, count)):
-                        folder = segmentations / folder_name(method, encoder) / f"k{count}" if segmentations else None
-                        path = folder / f"{file_name(task.name)}.seg.nrrd" if folder else None
-                        jobs.append(RowJob(method, own, count, task, painting, data, path))
+                        jobs.append(RowJob(method, own, count, task, painting, data).kept_in(segmentations))
     return Plan(tuple(jobs), tuple(left_out))
 
 
@@ -155,11 +165,6 @@ def content_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def folder_name(method: Contender, encoder: str | None) -> str:
-    """Where results of a method lie."""
-    return f"{method.name}-{encoder}" if encoder else method.name
-
-
-def file_name(name: str) -> str:
+def _file_name(name: str) -> str:
     """The name with what no file system takes replaced."""
     return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)

@@ -11,8 +11,7 @@ there alone, and every method gets the same slices.
   mask, and the slices that were given add no zeros.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -49,10 +48,6 @@ class Scores:
     assd_mm: float
     counted_slices: int
 
-    def to_json(self) -> dict[str, Any]:
-        """As numbers for a row."""
-        return asdict(self)
-
 
 def choose_slices(truth: np.ndarray, axis: int, count: Count, ends: bool = True) -> Painting | None:
     """The slices to give for a truth (K, J, I), with the empty ones at its ends unless those are to be found; None
@@ -66,9 +61,8 @@ def choose_slices(truth: np.ndarray, axis: int, count: Count, ends: bool = True)
 
 def paint(truth: Segmentation, axis: int, painting: Painting) -> Annotation:
     """What a user would hand over: the painted slices of the truth, nothing elsewhere."""
-    return Annotation(
-        keep_slices(truth, axis, painting.painted, [SEGMENT.name]), axis, painting.painted, painting.empty
-    )
+    drawn = keep_slices(truth, axis, painting.painted, [SEGMENT.name])
+    return Annotation(drawn, axis, painting.painted, painting.empty)
 
 
 def score(result: np.ndarray, truth: np.ndarray, axis: int, painting: Painting, spacing: tuple[float, ...]) -> Scores:

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
@@ -33,6 +33,8 @@ RULES_ACROSS = (
     "result without a voxel has Dice 0 and no distance; distances are means over the others. Seconds and memory: of "
     "applying."
 )
+FIGURES = {"dice": ".3f", "hd95_mm": ".1f", "assd_mm": ".2f", "seconds": ".1f"}
+"""What rows and means tell, and how they are written."""
 MEASURES = ("Dice", "HD95, mm", "ASSD, mm")
 MEMORY, GPU_MEMORY = "peak memory, MB", "peak GPU memory, MB"
 
@@ -57,10 +59,7 @@ def summarise(rows: Iterable[Row]) -> list[dict[str, Any]]:
             "title": title_of(of_k[k][0]),
             "k": k,
             "tasks": len(of_k[k]),
-            "dice": fmean(row["dice"] for row in of_k[k]),
-            "hd95_mm": fmean(row["hd95_mm"] for row in of_k[k]),
-            "assd_mm": fmean(row["assd_mm"] for row in of_k[k]),
-            "seconds": fmean(row["seconds"] for row in of_k[k]),
+            **{name: fmean(row[name] for row in of_k[k]) for name in FIGURES},
             **_memory(of_k[k]),
         }
         for (method, encoder), of_k in groups.items()
@@ -204,11 +203,8 @@ def _mean_of_known(values: Iterable[float | None]) -> float | None:
 
 def _machines(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """The different computers and versions that the rows were made with."""
-    machines: list[dict[str, Any]] = []
-    for row in rows:
-        if row.get("machine") and row["machine"] not in machines:
-            machines.append(row["machine"])
-    return machines
+    known = {json.dumps(row["machine"], sort_keys=True): row["machine"] for row in rows if row.get("machine")}
+    return list(known.values())
 
 
 def _place(row: Row) -> tuple[Any, ...]:
@@ -216,13 +212,7 @@ def _place(row: Row) -> tuple[Any, ...]:
 
 
 def _figures(values: Row) -> tuple[str, ...]:
-    figures: tuple[tuple[str, Callable[[float], str]], ...] = (
-        ("dice", "{:.3f}".format),
-        ("hd95_mm", "{:.1f}".format),
-        ("assd_mm", "{:.2f}".format),
-        ("seconds", "{:.1f}".format),
-    )
-    return tuple("-" if values[name] is None else show(values[name]) for name, show in figures)
+    return tuple("-" if values[name] is None else f"{values[name]:{form}}" for name, form in FIGURES.items())
 
 
 def _memory_head(summary: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

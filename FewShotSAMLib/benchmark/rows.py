@@ -5,12 +5,12 @@ Later lines replace earlier ones with the same key. A line that was cut off when
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from FewShotSAMLib.core.errors import BadInputError
+from FewShotSAMLib.core.lock import held
 from FewShotSAMLib.worker.protocol import encode
 
 Row = dict[str, Any]
@@ -21,24 +21,12 @@ class RowFile:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "rows.jsonl"
-        self._lock = folder / ".lock"
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keep other benchmarks out of the folder. Raises BadInputError where one is in it already."""
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(self._lock)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise BadInputError(
-                f"Another benchmark is writing to {self.path.parent}.", "Wait for it or choose another folder."
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
+        folder = self.path.parent
+        message = f"Another benchmark is writing to {folder}."
+        return held(folder / ".lock", message, "Wait for it or choose another folder.")
 
     def append(self, row: Row) -> None:
         """Add a row; it is on the disk when this returns."""

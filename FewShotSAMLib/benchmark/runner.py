@@ -15,11 +15,10 @@ from itertools import groupby
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from FewShotSAMLib.benchmark.environment import cores
 from FewShotSAMLib.benchmark.measure import compute_row
 from FewShotSAMLib.benchmark.plan import Plan, RowJob
 from FewShotSAMLib.benchmark.rows import Row, RowFile, is_done
-from FewShotSAMLib.worker.process import REPEATABLE, SHARED_CORES
+from FewShotSAMLib.worker.process import REPEATABLE, SHARED_CORES, usable_cores
 
 IN_THIS_PROCESS = 0
 GRACE_S = 5.0
@@ -125,7 +124,7 @@ class _Worker:
 def environment_of_child(of: int) -> dict[str, str]:
     """What is set in one of `of` processes before torch is there, unless the user has set it: that of the background
     process, so that a row is what that would give, and a share of the cores."""
-    share = {"OMP_NUM_THREADS": str(max(1, cores() // of))} if of > 1 else {}
+    share = {"OMP_NUM_THREADS": str(max(1, usable_cores() // of))} if of > 1 else {}
     return {**SHARED_CORES, **REPEATABLE, **share}
 
 

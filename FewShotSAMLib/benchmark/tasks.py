@@ -76,9 +76,8 @@ def read_tasks(path: Path, data: Path, only: Sequence[str] = ()) -> list[Task]:
     for task in chosen:
         for name in (task.image, task.labels):
             if not (data / name).exists():
-                raise BadInputError(
-                    f"Task {task.name}: {data / name} does not exist.", "Give the folder of the data with --data."
-                )
+                message = f"Task {task.name}: {data / name} does not exist."
+                raise BadInputError(message, "Give the folder of the data with --data.")
     return chosen
 
 

@@ -107,13 +107,7 @@ class Priors:
     they are not to be seen from `painted`.
     """
 
-    def __init__(
-        self,
-        flows: Flows,
-        depth: int,
-        painted: Painted,
-        spreads: Tensor | None = None,
-    ) -> None:
+    def __init__(self, flows: Flows, depth: int, painted: Painted, spreads: Tensor | None = None) -> None:
         self.painted = painted
         self.depth = depth
         self._flows = flows
@@ -150,8 +144,7 @@ class Priors:
             moved, geodesic = still, torch.full_like(still, -1.0)
         moved = moved if is_heard("transport") else still
         geodesic = geodesic if is_heard("geodesic") else (still / SCALE).clamp(-1, 1)
-        maps = {"interpolation": still / SCALE, "transport": moved / SCALE, "geodesic": 3 * geodesic}
-        return torch.stack([maps[kind] for kind in KINDS], dim=1)
+        return _maps(still, moved, geodesic)
 
     def _gap(self, around: Neighbours) -> Gap:
         """The gap between these exemplars, which belong to it."""
@@ -308,9 +301,13 @@ def atlas_priors(image: Tensor, label: Tensor, slice_step: float) -> Tensor:
     inside, outside = (side.unsqueeze(0) for side in (distance >= ATLAS_MARGIN, distance <= -ATLAS_MARGIN))
     geodesic = torch.zeros_like(distance)
     if bool(inside.any()) and bool(outside.any()):
-        smooth = ndimage.gaussian_filter(image.cpu().numpy(), (0, 0.7, 0.7))
-        geodesic = geodesic_prior(torch.from_numpy(smooth), inside, outside, slice_step)[0]
-    maps = {"interpolation": distance / SCALE, "transport": distance / SCALE, "geodesic": 3 * geodesic}
+        geodesic = geodesic_prior(smoothed(image), inside, outside, slice_step)[0]
+    return _maps(distance, distance, geodesic)
+
+
+def _maps(still: Tensor, moved: Tensor, geodesic: Tensor) -> Tensor:
+    """Priors (n, len(KINDS), H, W) of signed distances in pixels, interpolated and carried along, and of ways."""
+    maps = {"interpolation": still / SCALE, "transport": moved / SCALE, "geodesic": 3 * geodesic}
     return torch.stack([maps[kind] for kind in KINDS], dim=1)
 
 

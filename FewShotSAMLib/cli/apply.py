@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from FewShotSAMLib.cli.summary import summary_lines
 from FewShotSAMLib.cohort.jobs import Done, Task, check_model
 from FewShotSAMLib.cohort.plan import Row, check_rows
 from FewShotSAMLib.cohort.pool import Pool, Seat
-from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError
+from FewShotSAMLib.core.errors import BadInputError, CancelledError
 from FewShotSAMLib.core.files import check_writable
 from FewShotSAMLib.core.volume import volume_name
 from FewShotSAMLib.options import APPLY
@@ -37,17 +37,17 @@ def apply(options: argparse.Namespace) -> int:
         return run_and_tell(APPLY, options)
     model = Path(options.model).absolute()
     rows = [Row(volume_name(volume), volume, model=model) for volume in volumes]
-    _check(rows, options)
+    folder = Path(options.output).absolute()
+    _check(rows, folder, options)
     with _Display(rows, options) as display:
-        _run(rows, options, display)
+        _run(rows, folder, options, display)
     write_report(display.reports, options)
     say(f"{len(volumes) - len(display.exit_codes)} of {len(volumes)} volumes were segmented.", options)
     return display.exit_codes[0] if display.exit_codes else 0
 
 
-def _run(rows: Sequence[Row], options: argparse.Namespace, display: _Display) -> None:
+def _run(rows: Sequence[Row], folder: Path, options: argparse.Namespace, display: _Display) -> None:
     """The volumes one after the other; one that fails is told and stops no other."""
-    folder = _folder(options)
     common = job_parameters(argparse.Namespace(**{**vars(options), "volume": None, "output": None}))
     tasks = [
         Task(row, {**row.parameters(common), "output": str(row.output(folder))}, number)
@@ -102,7 +102,8 @@ class _Display:
         named = str(error) if str(volume) in error.message else f"{volume}: {error}"
         print(" ".join(f"error: {named}".split()), file=sys.stderr)
         self.exit_codes.append(error.exit_code)
-        self.reports.append(_failure(volume, error))
+        told = {"kind": error.kind, "message": error.message, "hint": str(error.hint)}
+        self.reports.append({"volume": {"name": volume_name(volume), "path": str(volume)}, "error": told})
 
     def _close(self) -> None:
         if self._task is not None:
@@ -110,21 +111,11 @@ class _Display:
             self._task = None
 
 
-def _failure(volume: Path, error: FewShotSAMError) -> dict[str, Any]:
-    told = {"kind": error.kind, "message": error.message, "hint": str(error.hint)}
-    return {"volume": {"name": volume_name(volume), "path": str(volume)}, "error": told}
-
-
-def _folder(options: argparse.Namespace) -> Path:
-    return Path(options.output).absolute()
-
-
-def _check(rows: Sequence[Row], options: argparse.Namespace) -> None:
+def _check(rows: Sequence[Row], folder: Path, options: argparse.Namespace) -> None:
     """Make the folder of the results. Raises BadInputError, before any work, where one would replace another or what is
     there already: nobody named these files."""
     if options.confidence is not None:
         raise BadInputError("Confidence is written for one volume at a time.", "Omit --confidence, or give one volume.")
-    folder = _folder(options)
     check_rows(rows, folder, {})
     outputs = [row.output(folder) for row in rows]
     for output in outputs:
@@ -139,9 +130,5 @@ def _check(rows: Sequence[Row], options: argparse.Namespace) -> None:
         ) from error
     for output in outputs:
         check_writable(output)
-    check_report(options, _taken(rows, outputs))
-
-
-def _taken(rows: Iterable[Row], outputs: Iterable[Path]) -> Mapping[Path, str]:
     inputs = {path: name for row in rows for name, path in row.inputs.items()}
-    return {**inputs, **dict.fromkeys(outputs, "output")}
+    check_report(options, {**inputs, **dict.fromkeys(outputs, "output")})

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from FewShotSAMLib.cli.progress import RowsDisplay
 from FewShotSAMLib.cli.run import check_report, interrupts, job_parameters, print_json, say, write_report
@@ -19,6 +15,7 @@ from FewShotSAMLib.cohort.ray_pool import RayPool
 from FewShotSAMLib.cohort.run import Cohort
 from FewShotSAMLib.cohort.state import Places
 from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
+from FewShotSAMLib.core.lock import held
 from FewShotSAMLib.options import AUTO, AUTOMATIC_ENCODER, COHORT, JOBS, option, options_of
 from FewShotSAMLib.worker.client import WorkerClient
 
@@ -44,24 +41,10 @@ def cohort(options: argparse.Namespace) -> int:
     places.make()
     check_report(options, {**taken, Path(options.plan): "plan", places.table: "table", places.page: "page"})
     common = given if "cache" in given else {**given, "no_cache": True}  # each slice is encoded once
-    with _alone(places):
+    message = f"Another “fewshotsam cohort” works in {places.folder}."
+    with held(places.rows / ".lock", message, "Wait for it, or give another folder."):
         prepared = Cohort.prepared(rows, places, common, options.replace)
         return _run(prepared, options)
-
-
-@contextmanager
-def _alone(places: Places) -> Iterator[None]:
-    lock = FileLock(places.rows / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise BadInputError(
-            f"Another “fewshotsam cohort” works in {places.folder}.", "Wait for it, or give another folder."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _run(work: Cohort, options: argparse.Namespace) -> int:

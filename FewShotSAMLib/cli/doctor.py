@@ -149,14 +149,8 @@ def _models() -> list[Finding]:
         entries = status()
     except (ImportError, FileNotFoundError) as error:
         return [Finding("models", f"cannot be listed ({error}).", "Install FewShotSAM again.")]
-    return [
-        Finding(
-            f"model {entry.spec.name}",
-            f"{entry.state} {entry.path}",
-            "Delete the file and download it again." if entry.state == "wrong size" else "",
-        )
-        for entry in entries
-    ]
+    hints = {"wrong size": "Delete the file and download it again."}
+    return [Finding(f"model {e.spec.name}", f"{e.state} {e.path}", hints.get(e.state, "")) for e in entries]
 
 
 def _cache() -> Finding:
@@ -165,11 +159,7 @@ def _cache() -> Finding:
 
         cache = EmbeddingCache()
         used = cache.usage()
-        free = shutil.disk_usage(_existing(cache.folder)).free
+        free = shutil.disk_usage(next(each for each in (cache.folder, *cache.folder.parents) if each.exists())).free
     except (ImportError, OSError, FewShotSAMError) as error:
         return Finding("cache", f"cannot be read ({error}).", "Install what is missing above, or run with --no-cache.")
     return Finding("cache", f"{used / 1e9:.2f} GB in {cache.folder}, {free / 1e9:.0f} GB free on that disk")
-
-
-def _existing(folder: Path) -> Path:
-    return next(candidate for candidate in (folder, *folder.parents) if candidate.exists())

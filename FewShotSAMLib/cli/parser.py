@@ -207,12 +207,8 @@ def _add_quiet(group: argparse._ActionsContainer) -> None:
 def _add_models(commands: argparse._SubParsersAction[Parser]) -> None:
     parser = commands.add_parser("models", help="list, download and check the encoders' files", allow_abbrev=False)
     actions = parser.add_subparsers(metavar="list|download|verify", required=True)
-    _add_command(
-        actions,
-        "list",
-        "list the encoders, their size, licence and whether they are here",
-        function="models:list_models",
-    )
+    summary = "list the encoders, their size, licence and whether they are here"
+    _add_command(actions, "list", summary, function="models:list_models")
     download = _add_command(actions, "download", "download an encoder's file; asks first", function="models:download")
     download.add_argument("name", metavar="NAME", help="see “fewshotsam models list”")
     download.add_argument("-y", "--yes", action="store_true", help="do not ask (for scripts)")
@@ -224,12 +220,10 @@ def _add_models(commands: argparse._SubParsersAction[Parser]) -> None:
 def _add_cache(commands: argparse._SubParsersAction[Parser]) -> None:
     parser = commands.add_parser("cache", help="show or clear the cache of encoded slices", allow_abbrev=False)
     actions = parser.add_subparsers(metavar="info|clear", required=True)
-    _add_command(
-        actions, "info", "say where the cache is, what it holds and how much room it takes", function="cache:info"
-    )
-    clear = _add_command(
-        actions, "clear", "remove all encoded slices; they are made again when needed", function="cache:clear"
-    )
+    summary = "say where the cache is, what it holds and how much room it takes"
+    _add_command(actions, "info", summary, function="cache:info")
+    summary = "remove all encoded slices; they are made again when needed"
+    clear = _add_command(actions, "clear", summary, function="cache:clear")
     for action in actions.choices.values():
         action.add_argument("--cache", metavar="FOLDER", help="another cache folder than the usual one")
     _add_quiet(clear)

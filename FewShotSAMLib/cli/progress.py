@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -25,39 +26,44 @@ from FewShotSAMLib.worker.protocol import Event
 PLAIN_STEP_PERCENT = 25
 
 
-class ProgressDisplay:
-    """A context manager; `show` takes every event, `warnings` are those that were printed."""
+class _Bars:
+    """A context manager that shows bars on a terminal, unless it is to be quiet."""
 
-    def __init__(self, quiet: bool = False) -> None:
-        self.warnings: list[str] = []
+    def __init__(self, quiet: bool, first: TextColumn, last: ProgressColumn, **more: Any) -> None:
         self._quiet = quiet
         self._console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
         self._bars = self._console.is_terminal and not quiet
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-            console=self._console,
-        )
-        self._tasks: dict[str, TaskID] = {}
-        self._printed: dict[str, int] = {}
+        columns = (first, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), last)
+        self._progress = Progress(*columns, console=self._console, **more)
 
-    def __enter__(self) -> ProgressDisplay:
+    def __enter__(self) -> Self:
         if self._bars:
             self._progress.start()
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._bars:
             self._progress.stop()
+
+    def say(self, line: str) -> None:
+        """Print a line, above the bars; as plain text, for brackets in a file name are no markup."""
+        self._console.print(Text(line))
+
+
+class ProgressDisplay(_Bars):
+    """`show` takes every event, `warnings` are those that were printed."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        super().__init__(quiet, TextColumn("{task.description}"), TextColumn("{task.fields[left]}"))
+        self.warnings: list[str] = []
+        self._tasks: dict[str, TaskID] = {}
+        self._printed: dict[str, int] = {}
 
     def show(self, event: Event) -> None:
         """Show one event, or nothing for those that are no news to a person."""
         if event["type"] == "warning":
             self.warnings.append(event["message"])
-            self._print(f"warning: {event['message']}")
+            self.say(f"warning: {event['message']}")
         elif event["type"] == "progress" and not self._quiet:
             stage, done, total = event["stage"], event["done"], event["total"]
             words = STAGES.get(stage, stage.capitalize())
@@ -65,10 +71,6 @@ class ProgressDisplay:
                 self._show_bar(words, done, total, _time_left(event.get("eta_s")))
             else:
                 self._show_line(words, done, total)
-
-    def say(self, line: str) -> None:
-        """Print a line, above the bars."""
-        self._print(line)
 
     def _show_bar(self, words: str, done: int, total: int, left: str) -> None:
         if words not in self._tasks:
@@ -81,11 +83,7 @@ class ProgressDisplay:
         last = self._printed.get(words)
         if last is None or percent >= last + PLAIN_STEP_PERCENT or (percent == 100 and last < 100):
             self._printed[words] = percent
-            self._print(f"{words}: {done} of {total}")
-
-    def _print(self, line: str) -> None:
-        """Print above the bars; as plain text, for brackets in a file name are no markup."""
-        self._console.print(Text(line))
+            self.say(f"{words}: {done} of {total}")
 
 
 def _time_left(seconds: float | None) -> str:
@@ -95,36 +93,24 @@ def _time_left(seconds: float | None) -> str:
     return f"{minutes} min {rest:02} s left" if minutes else f"{rest} s left"
 
 
-class RowsDisplay:
+class RowsDisplay(_Bars):
     """Rows done of all, with the time left at the pace of this call; a failed row is a line of its own."""
 
     def __init__(self, total: int, there: int, quiet: bool = False) -> None:
-        self._quiet, self._total, self._done = quiet, total, there
-        self._console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
-        self._bar = self._console.is_terminal and not quiet
-        columns = (TextColumn("Volumes"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
         # The pace is that of the last half hour or 1000 rows: rows differ, and a cluster grows.
-        self._progress = Progress(*columns, console=self._console, speed_estimate_period=1800)
+        super().__init__(quiet, TextColumn("Volumes"), TimeRemainingColumn(), speed_estimate_period=1800)
+        self._total, self._done = total, there
         self._task = self._progress.add_task("", total=total, completed=there)
         self._begun = time.monotonic()
         self._now = 0
-
-    def __enter__(self) -> RowsDisplay:
-        if self._bar:
-            self._progress.start()
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if self._bar:
-            self._progress.stop()
 
     def row_done(self, name: str, error: FewShotSAMError | None) -> None:
         """A row has ended, with an error or well."""
         self._done, self._now = self._done + 1, self._now + 1
         if error is not None:
-            self._console.print(Text(" ".join(f"error: {name}: {error}".split())))
-        if self._bar:
+            self.say(" ".join(f"error: {name}: {error}".split()))
+        if self._bars:
             self._progress.advance(self._task)
         elif not self._quiet and (self._now == 1 or self._done % max(1, self._total // 20) == 0):
             left = _time_left((time.monotonic() - self._begun) / self._now * (self._total - self._done))
-            self._console.print(Text(f"Volumes: {self._done} of {self._total}{f', {left}' if left else ''}"))
+            self.say(f"Volumes: {self._done} of {self._total}{f', {left}' if left else ''}")

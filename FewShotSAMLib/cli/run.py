@@ -109,10 +109,9 @@ def event_listener(options: argparse.Namespace, display: ProgressDisplay) -> Cal
 
 def job_parameters(options: argparse.Namespace) -> dict[str, Any]:
     """The job's parameters: what was given on the command line, paths made absolute."""
-    given = {name: value for name, value in vars(options).items() if value is not None and value is not False}
-    return {
-        name: _absolute(name, value) if name in PATH_NAMES else value for name, value in given.items() if name in NAMES
-    }
+    known = {name: value for name, value in vars(options).items() if name in NAMES}
+    given = {name: value for name, value in known.items() if value is not None and value is not False}
+    return {name: _absolute(name, value) if name in PATH_NAMES else value for name, value in given.items()}
 
 
 def _absolute(name: str, given: str | list[str]) -> str | list[str]:

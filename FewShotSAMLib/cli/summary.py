@@ -8,8 +8,8 @@ from typing import Any
 from FewShotSAMLib.core.contributions import contributions
 
 
-def summary_lines(report: Mapping[str, Any], warnings_shown: Sequence[str] = ()) -> list[str]:
-    """Lines for the terminal. Parts that the report lacks are left out; warnings shown before are only counted."""
+def summary_lines(report: Mapping[str, Any], warnings_shown: Sequence[str]) -> list[str]:
+    """Lines for the terminal. Parts that the report lacks are omitted; warnings shown before are only counted."""
     lines = [f"Written: {report['output']}"] if report.get("output") else []
     lines += [_segment_line(segment) for segment in report.get("segments", [])]
     encoder = report.get("encoder")
@@ -24,7 +24,7 @@ def summary_lines(report: Mapping[str, Any], warnings_shown: Sequence[str] = ())
     if confidence is not None:
         lines.append(f"Mean confidence of the predicted slices: {confidence:.2f}")
     if report.get("next_slices"):
-        numbers = ", ".join(str(_index(entry)) for entry in report["next_slices"])
+        numbers = ", ".join(str(index) for index in report["next_slices"])
         lines.append(f"Next slices to paint, where the result is least sure (counted from 0): {numbers}")
     warnings = report.get("warnings", [])
     if warnings:
@@ -40,7 +40,3 @@ def _segment_line(segment: Mapping[str, Any]) -> str:
         volume = segment["volume_ml"]
         parts.append(f"{volume:.1f} ml" if volume >= 1 else f"{volume:.3g} ml")
     return f"  {segment['name']}: {', '.join(parts)}" if parts else f"  {segment['name']}"
-
-
-def _index(entry: Any) -> Any:
-    return entry["index"] if isinstance(entry, Mapping) else entry

@@ -50,6 +50,7 @@ def _rows_in(folder: Path, wanted: Wanted, besides: Path) -> list[Row]:
         raise BadInputError(
             f"No volume in {folder} matches “{wanted.pattern or '*'}”.", "Give another --pattern, such as '*/*.nii.gz'."
         )
+    called = name_of if is_bids else place_name
     rows = []
     for volume in volumes:
         annotation = annotations[volume]
@@ -60,11 +61,8 @@ def _rows_in(folder: Path, wanted: Wanted, besides: Path) -> list[Row]:
                 f"{folder} is a folder of volumes; it does not say what to segment them with.",
                 "Give --model M.fewshot, or --annotation-pattern where each has painted slices.",
             )
-        name = (
-            name_of(volume, folder, wanted.dicom_names) if is_bids else place_name(volume, folder, wanted.dicom_names)
-        )
         with_ = {"model": wanted.model} if annotation is None else {"models": wanted.models}
-        rows.append(Row(name, volume, annotation, suffix=wanted.suffix, **with_))
+        rows.append(Row(called(volume, folder, wanted.dicom_names), volume, annotation, suffix=wanted.suffix, **with_))
     return rows
 
 
@@ -81,9 +79,8 @@ def _matches(folder: Path, pattern: str, is_bids: bool) -> Iterator[Path]:
     for path in found:
         if any(part.startswith(".") for part in path.relative_to(folder).parts):
             continue
-        if (path.is_dir() and not is_bids and _holds_dicom(path)) or (
-            path.is_file() and compound_suffix(path) in suffixes
-        ):
+        is_file = path.is_file() and compound_suffix(path) in suffixes
+        if is_file or (path.is_dir() and not is_bids and _holds_dicom(path)):
             yield path
 
 

@@ -38,9 +38,8 @@ def write_page(entries: Sequence[Entry], path: Path, picture: Callable[[Entry], 
 
 
 def _row(entry: Entry, picture: Path | None) -> dict[str, Any]:
-    row = {
-        name: value for name, value in vars(entry).items() if name != "is_unlike" and value not in (None, (), {}, [])
-    }
+    told = {name: value for name, value in vars(entry).items() if name != "is_unlike"}
+    row = {name: value for name, value in told.items() if value not in (None, (), {}, [])}
     if picture is not None and picture.is_file():
         row["picture"] = base64.b64encode(picture.read_bytes()).decode()
     return row

@@ -136,8 +136,7 @@ def _row(path: Path, number: int, texts: Mapping[str, str], kept: Mapping[str, s
     model = model or (wanted.model if annotation is None else None)
     if annotation is None and model is None:
         raise _wrong(path, number, "has neither an annotation nor a model", "Fill in one of them, or use --model.")
-    named = [_path(path, text) for text in option("models").read(texts.get("models", ""))]
-    own = tuple(each for each in named if each is not None)
+    own = tuple(path.parent / Path(text).expanduser() for text in option("models").read(texts.get("models", "")))
     if own and annotation is None:
         hint = "Fill in the column “annotation”, or apply one of them in the column “model”."
         raise _wrong(path, number, "has models, but no annotation that they stand beside", hint)
@@ -201,9 +200,8 @@ def check_rows(rows: Sequence[Row], folder: Path, common: Iterable[str]) -> None
                 "Rename one of them, or name the results in a column “output” of the plan.",
             )
         if row.output(folder).absolute() in inputs:
-            raise BadInputError(
-                f"The result {row.output(folder)} would replace a file of the plan.", "Choose another folder."
-            )
+            message = f"The result {row.output(folder)} would replace a file of the plan."
+            raise BadInputError(message, "Choose another folder.")
     commands = {row.command for row in rows}
     for name in common:
         wants = set(option(name).commands) - {COHORT}

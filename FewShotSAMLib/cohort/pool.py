@@ -14,6 +14,7 @@ from typing import Any
 from FewShotSAMLib.cohort.jobs import Done, Interrupts, Listen, Task, compute
 from FewShotSAMLib.options import AUTO
 from FewShotSAMLib.worker.client import WorkerClient, report_of
+from FewShotSAMLib.worker.process import usable_cores
 from FewShotSAMLib.worker.protocol import Event
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
@@ -57,11 +58,6 @@ def _fitting(machine: Mapping[str, Any], threads: int, largest: int) -> int:
     by_cores = max(1, usable_cores() // threads)
     free = machine["memory_free_bytes"]
     return by_cores if free is None else max(1, min(by_cores, int(free * _USABLE) // (each + _PER_FILE_BYTE * largest)))
-
-
-def usable_cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Pool:

@@ -11,7 +11,7 @@ from typing import Any
 from FewShotSAMLib.cohort.jobs import Backend, Done, Interrupts, Task
 from FewShotSAMLib.cohort.page import write_page
 from FewShotSAMLib.cohort.plan import Row
-from FewShotSAMLib.cohort.state import DONE, OTHER, Places, check_others, key_of, look
+from FewShotSAMLib.cohort.state import DONE, OTHER, Places, key_of, look
 from FewShotSAMLib.cohort.table import Entry, entry_of, ranked, write_table
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError, MemoryShortageError
 from FewShotSAMLib.worker.client import WorkerDiedError
@@ -55,8 +55,12 @@ class Cohort:
             if state == OTHER:
                 others.append(row)
             cohort.missing.append(Task(row, {**own, **places.files_of(row, key)}, number))
-        if not replace:
-            check_others(others, places)
+        if others and not replace:
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            raise BadInputError(
+                f"There is a result {others[0].output(places.folder)} already{more}, made of other files or options.",
+                "Give another folder, or replace such results with --replace.",
+            )
         return cohort
 
     def run(self, backend: Backend, on_done: Callable[[Done], None], interrupts: Interrupts) -> FewShotSAMError | None:
@@ -111,12 +115,8 @@ class Cohort:
         spare = _SPARE_BYTES + _SPARE_PER_ROW * len(self.rows)
         for task in tasks:
             if shutil.disk_usage(self.places.folder).free < 2 * self._largest + spare:
-                stopped.append(
-                    BadInputError(
-                        f"The disk of {self.places.folder} is full.",
-                        "Free some space; the same command then goes on where it stopped.",
-                    )
-                )
+                hint = "Free some space; the same command then goes on where it stopped."
+                stopped.append(BadInputError(f"The disk of {self.places.folder} is full.", hint))
                 return
             yield task
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from FewShotSAMLib.cohort.plan import Row
 from FewShotSAMLib.cohort.table import entry_of
-from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import cannot_write, check_writable
 from FewShotSAMLib.core.plain_json import unsealed
 
@@ -102,16 +101,6 @@ def look(row: Row, key: str, places: Places) -> tuple[str, dict[str, Any] | None
     if result.st_mtime_ns < modified:
         return MISSING, None
     return (DONE, record) if made_of == key else (OTHER, None)
-
-
-def check_others(others: list[Row], places: Places) -> None:
-    """Raise BadInputError where results are there that would have to be replaced."""
-    if others:
-        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-        raise BadInputError(
-            f"There is a result {others[0].output(places.folder)} already{more}, made of other files or options.",
-            "Give another folder, or replace such results with --replace.",
-        )
 
 
 def _identity(path: Path) -> Any:

@@ -18,15 +18,9 @@ from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.core.files import atomic_path, cannot_write
 
 DONE, FAILED, MISSING = "done", "failed", "missing"
-FAILURE, NOTHING, UNLIKE, UNUSUAL, WARNED = (
-    "failed",
-    "nothing found",
-    "unlike the model's volume",
-    "unusual volume",
-    "warnings",
-)
-REASONS = (FAILURE, NOTHING, UNLIKE, UNUSUAL, WARNED)
+REASONS = ("failed", "nothing found", "unlike the model's volume", "unusual volume", "warnings")
 """Why to look at a row, the gravest first."""
+FAILURE, NOTHING, UNLIKE, UNUSUAL, WARNED = REASONS
 _FEWEST = 8
 """Rows from which on the volume of a segment can be unusual."""
 _ODD = 3.5
@@ -187,8 +181,7 @@ def write_table(entries: Sequence[Entry], path: Path) -> None:
         table.writerow([entry.name, entry.state, "; ".join(entry.look_at), *numbers, *volumes, *rest, *further])
     try:
         with atomic_path(path) as partial:
-            partial.write_text(
-                stream.getvalue(), encoding="utf-8-sig"
-            )  # Excel takes anything else for its own code page
+            # Excel takes any other encoding for its own code page.
+            partial.write_text(stream.getvalue(), encoding="utf-8-sig")
     except OSError as error:
         raise cannot_write(path, error) from error

@@ -235,7 +235,7 @@ class WorkerClient:
                 self._process.wait(patience)
                 break
             except subprocess.TimeoutExpired:
-                self._close_stdin()
+                self._finalizer()  # closes its stdin
         self._clear_away()
         self._backlog, self._open = [], {}
 
@@ -269,9 +269,8 @@ class WorkerClient:
         message = f"The background process was ended: {self._kill_reason}."
         hint: Hint | str = RESTART_HINT
         if not self._kill_reason:
-            message, hint = describe_death(
-                self._process.returncode, list(self._stderr), self.log, self._memory_ran_out()
-            )
+            code, said = self._process.returncode, list(self._stderr)
+            message, hint = describe_death(code, said, self.log, self._memory_ran_out())
             message += f" It was reading {self._reading}." if self._reading else ""
         events = []
         blame = None if self._kill_reason else blamed_file(self._process.returncode, self._reading)
@@ -307,7 +306,7 @@ class WorkerClient:
         kill_group(self._process)
         for thread in self._threads:
             thread.join(2)
-        self._close_stdin()
+        self._finalizer()
         for stream in (self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()
@@ -315,9 +314,6 @@ class WorkerClient:
         if self._memory_was_scarce:
             with contextlib.suppress(OSError):
                 memory_note(self.log).unlink(missing_ok=True)
-
-    def _close_stdin(self) -> None:
-        self._finalizer()
 
 
 def follow(

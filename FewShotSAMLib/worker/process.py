@@ -41,6 +41,11 @@ def _is_the_hosts(name: str) -> bool:
     return name in HOST_VARIABLES or name.startswith(HOST_PREFIXES)
 
 
+def usable_cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def start_process(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start a child that leads its own process group, with pipes for its three streams. Raises OSError."""
     pipe, flags = subprocess.PIPE, getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | NO_WINDOW  # of Windows, else 0

@@ -22,7 +22,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -71,14 +70,11 @@ def plan(folder: Path, count: int, model: str, broken: bool, slices: str) -> Pat
             path = folder / "broken" / volume.name
             path.parent.mkdir(exist_ok=True)
             content = volume.read_bytes()
-            kinds: Sequence[Callable[[], object]] = (
-                lambda path=path, content=content: path.write_bytes(content[: len(content) // 2]),
-                lambda path=path: path.write_bytes(b""),
-                lambda path=path: path.unlink(missing_ok=True),
-                lambda path=path, content=content: path.write_bytes(content[:400] + b"\0" * 4000 + content[4400:]),
-                lambda path=path: path.write_text("no volume"),
-            )
-            kinds[sorted(bad).index(number) % len(kinds)]()
+            holes = content[:400] + b"\0" * 4000 + content[4400:]
+            kinds = (content[: len(content) // 2], b"", None, holes, b"no volume")
+            path.unlink(missing_ok=True)
+            if (broken_content := kinds[sorted(bad).index(number) % len(kinds)]) is not None:
+                path.write_bytes(broken_content)
         lines.append(f"{path},{folder / model},row-{number:04},{slices}")
     table = folder / ("plan-broken.csv" if broken else f"plan-{model}-{count}.csv")
     table.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -91,7 +87,6 @@ class Memory:
     def __init__(self) -> None:
         self.seen: dict[int, list[int]] = {}
         self.cpu_s: dict[int, float] = {}
-
         self.of = f"{os.getpid()}"
 
     def look(self) -> None:
@@ -127,7 +122,6 @@ def run(folder: Path, options: argparse.Namespace) -> None:
         text=True,
         env={**os.environ, "FEWSHOTSAM_MEASURED": str(os.getpid())},
     )
-    assert child.stdout is not None
     rows = []
     for line in child.stdout:
         rows.append(json.loads(line))
@@ -141,17 +135,13 @@ def run(folder: Path, options: argparse.Namespace) -> None:
     early, late = good[quarter : 2 * quarter], good[-quarter:]
     print(f"exit code {code}; {len(good)} good rows of {len(rows)}, {time.monotonic() - begun:.0f} s in all")
     print(f"rows per minute after the first quarter: {pace:.1f}; load {os.getloadavg()[0]:.1f}")
-    spent = [(cpu_s[end] - cpu_s[start]) / (end - start) for start, end in _quarters(len(rows))]
+    ends = [number * (len(rows) - 1) // 4 for number in range(5)]
+    spent = [(cpu_s[end] - cpu_s[start]) / (end - start) for start, end in itertools.pairwise(ends)]
     print(f"processor seconds a row by quarters: {', '.join(f'{each:.3f}' for each in spent)}")
     print(f"median seconds a row: second quarter {statistics.median(early):.3f}, last {statistics.median(late):.3f}")
     for pid, held in memory.seen.items():
         after = held[len(held) // 4 :]
         print(f"process {pid}: {min(after)} to {max(after)} MiB, at the end {held[-1]}, {memory.cpu_s[pid]:.0f} s")
-
-
-def _quarters(count: int) -> list[tuple[int, int]]:
-    ends = [number * (count - 1) // 4 for number in range(5)]
-    return list(itertools.pairwise(ends))
 
 
 def command_of(folder: Path, table: Path, *more: str) -> list[str]:

@@ -30,10 +30,8 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=3)
     options = parser.parse_args()
     print("| task | first run | correction | whole run | seconds: correction | whole |\n|" + "---|" * 6)
-    rows = [
-        _row(task, options.tasks.parent, options.k)
-        for task in read_tasks(options.tasks, options.tasks.parent, options.only)
-    ]
+    data = options.tasks.parent
+    rows = [_row(task, data, options.k) for task in read_tasks(options.tasks, data, options.only)]
     means = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
     print(f"| **mean of {len(rows)}** | " + " | ".join(f"{mean:.3f}" for mean in means) + " |")
 
@@ -43,7 +41,6 @@ def _row(task: Task, data: Path, count: int) -> tuple[float, ...]:
     truth = read_truth(task, data, volume.geometry)
     mask = truth.mask(truth.segments[0])
     before = choose_slices(mask, task.axis, count)
-    assert before is not None
     context, results, seconds = JobContext(), [], []
     painting = before
     for correct, warm in ((False, False), (True, False), (False, True)):

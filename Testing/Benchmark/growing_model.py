@@ -45,8 +45,8 @@ def _row(tasks: Sequence[Task], options: argparse.Namespace) -> tuple[float, ...
     volumes = [read_image_of(task, options.tasks.parent) for task in tasks]
     truths = [read_truth(task, options.tasks.parent, each.geometry) for task, each in zip(tasks, volumes, strict=True)]
     given = list(zip(tasks, volumes, truths, strict=True))
-    one = _learned(*given[0], options.k, ())
-    both = _learned(*given[1], options.then, (one,))
+    one = _propagated(*given[0], options.k, ()).model()
+    both = _propagated(*given[1], options.then, (one,)).model()
     found = [_dice(given[2], model) for model in (one, both)]
     found += [_dice(given[2], model, 1) for model in (one, both)]
     print(
@@ -56,19 +56,10 @@ def _row(tasks: Sequence[Task], options: argparse.Namespace) -> tuple[float, ...
     return tuple(found)
 
 
-def _learned(
-    task: Task, volume: Volume, truth: Segmentation, count: int, earlier: Sequence[FewShotModel]
-) -> FewShotModel:
-    done = _propagated(task, volume, truth, count, earlier)
-    assert done.model is not None
-    return done.model()
-
-
 def _propagated(
     task: Task, volume: Volume, truth: Segmentation, count: int, earlier: Sequence[FewShotModel]
 ) -> Segmented:
     painting = choose_slices(truth.mask(truth.segments[0]), task.axis, count, ends=not earlier)
-    assert painting is not None
     given = PropagateOptions(
         axis=task.axis, painted_slices=painting.painted, empty_slices=painting.empty,
         steps=0, compute=COMPUTE,
@@ -80,11 +71,10 @@ def _propagated(
 
 def _dice(given: tuple[Task, Volume, Segmentation], model: FewShotModel, count: int = 0) -> float:
     task, volume, truth = given
-    painting: Painting | None = Painting((), ())
+    painting = Painting((), ())
     if count:
         done = _propagated(*given, count, (model,))
         painting = choose_slices(truth.mask(truth.segments[0]), task.axis, count, ends=False)
-        assert painting is not None
     else:
         done = apply_to_volume(model, volume, ApplyOptions(compute=COMPUTE), JobContext(), StageTimer())
     result, mask = (each.mask(each.segments[0]) for each in (done.segmentation, truth))

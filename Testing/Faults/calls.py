@@ -104,11 +104,7 @@ def _traced(job: Job, expressions: list[str], inputs: tuple[str, ...] = (), log:
 def _names(job: Job, worker: int) -> list[str]:
     """Every file that the job may touch below the folder of its outputs; see `tree._worker` for their numbers."""
     found = [str(job.out)]
-    stems = [
-        *job.outputs,
-        f"{Path(job.outputs[-1]).stem}.commit",
-        *(f"{Path(each).stem}.commit" for each in job.outputs),
-    ]
+    stems = [*job.outputs, *(f"{Path(each).stem}.commit" for each in job.outputs)]
     for name in dict.fromkeys(stems):
         suffix = ".seg.nrrd" if name.endswith(".seg.nrrd") else Path(name).suffix
         stem = name.removesuffix(suffix)

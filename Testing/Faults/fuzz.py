@@ -102,13 +102,9 @@ def cohort_record(folder: Path) -> Callable[[int], str]:
     places.rows.mkdir()
     row.output(folder).write_bytes(b"result")
     report: dict[str, Any] = {"slices": [{"confidence": 0.5, "index": 1, "origin": "predicted"}], "training": {}}
-    report |= {
-        "segments": [{"name": "a", "volume_ml": 2.5}],
-        "warnings": [],
-        "seconds": {"total": 1.5},
-        "made_of": "key",
-    }
-    report |= {"mean_confidence": 0.5, "written": {"bytes": 6, "modified_ns": row.output(folder).stat().st_mtime_ns}}
+    report |= {"segments": [{"name": "a", "volume_ml": 2.5}], "warnings": [], "seconds": {"total": 1.5}}
+    report |= {"mean_confidence": 0.5, "made_of": "key"}
+    report |= {"written": {"bytes": 6, "modified_ns": row.output(folder).stat().st_mtime_ns}}
     content = sealed(report).encode()
 
     def one(seed: int) -> str:

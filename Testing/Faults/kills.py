@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from Faults.tree import END, Tree
 from Faults.work import Job, marks, verdict
+from processes import children_of
 
 TARGETS = ("worker", "parent", "both", "parent, after its watchdog")
 Course = list[tuple[str, float, float]]
@@ -68,7 +69,7 @@ def _kill(job: Job, place: int, delay_s: float, target: str) -> str:
         if tree.is_told_out:
             break
     if target == "parent, after its watchdog":
-        _end(*tree.watchdogs())
+        _end(*children_of(tree.worker))
     _end(*{"worker": [tree.worker], "both": [tree.worker, tree.parent]}.get(target, [tree.parent]))
     tree.finish()
     return after(job, before, tree)

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from Faults import disk, fuzz, work
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from processes import wait_until
 
 import FewShotSAMLib
 from FewShotSAMLib.core.errors import BadInputError
@@ -149,19 +149,12 @@ def test_a_killed_background_process_leaves_old_outputs_and_no_process(tmp_path:
     parameters: dict[str, Any] = work.prepare(tmp_path)
     with WorkerClient() as client:
         client.start()
-        client.request("propagate", parameters)
         before, pid = work.marks(tmp_path / "out"), client.pid
-        assert pid is not None
-        stages: set[str] = set()
+
+        def kill(event: dict[str, Any]) -> None:
+            if event.get("stage") == "predict":
+                os.kill(pid, signal.SIGKILL)
+
         with pytest.raises(WorkerDiedError):
-            while True:
-                for event in client.poll(timeout_s=0.1):
-                    stages.add(str(event.get("stage", event["type"])))
-                    if event["type"] == "error":
-                        raise WorkerDiedError(event["message"], event["hint"])
-                if "predict" in stages:
-                    os.kill(pid, signal.SIGKILL)
-    end = time.monotonic() + 20
-    while (found := work.verdict(before, tmp_path / "out")) != "old" and time.monotonic() < end:
-        time.sleep(0.1)
-    assert found == "old"
+            client.wait(client.request("propagate", parameters), kill)
+    assert wait_until(lambda: work.verdict(before, tmp_path / "out") == "old", 20)

@@ -14,8 +14,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
+
+from processes import children_of
 
 from FewShotSAMLib.core import files
 from FewShotSAMLib.core.errors import FewShotSAMError
@@ -80,13 +81,6 @@ class Tree:
         while self.next_stage():
             pass
 
-    def watchdogs(self) -> list[int]:
-        """Process ids of the background process's children."""
-        try:
-            return [int(each) for each in Path(f"/proc/{self.worker}/task/{self.worker}/children").read_text().split()]
-        except OSError:
-            return []
-
     def bury(self) -> bool:
         """Wait until all of the tree is gone; False where some of it lives on, which is killed then."""
         end = time.monotonic() + PATIENCE_S
@@ -94,7 +88,7 @@ class Tree:
             while time.monotonic() < end:
                 if os.waitpid(-1, os.WNOHANG)[0] == 0:
                     time.sleep(0.005)
-            for each in (self.parent, self.worker, *self.watchdogs()):
+            for each in (self.parent, self.worker, *children_of(self.worker)):
                 os.kill(each, signal.SIGKILL)
             return False
         except (ChildProcessError, ProcessLookupError):

@@ -8,22 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import painted
+
 from FewShotSAMLib.core.image_io import write_image
-from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.phantom import ct_phantom
-from FewShotSAMLib.core.segmentation import read_segmentation, write_segmentation
+from FewShotSAMLib.core.segmentation import read_segmentation
 from FewShotSAMLib.core.volume import read_volume
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.jobs import propagate
 from FewShotSAMLib.engine.model_file import load_model
 
-OUTPUTS = {
-    "output": "result.seg.nrrd",
-    "confidence": "confidence.nrrd",
-    "save_model": "organs.fewshot",
-    "report": "report.json",
-}
-APPLIED = {name: OUTPUTS[name] for name in ("output", "confidence", "report")}
+APPLIED = {"output": "result.seg.nrrd", "confidence": "confidence.nrrd", "report": "report.json"}
+OUTPUTS = {**APPLIED, "save_model": "organs.fewshot"}
 Marks = dict[str, tuple[int, int] | None]
 
 
@@ -40,13 +36,9 @@ class Job:
 
 def prepare(folder: Path) -> dict[str, Any]:
     """Write the inputs; returns the parameters of the job."""
-    volume, truth = ct_phantom((8, 40, 48), seed=3)
-    write_image(volume.voxels, volume.geometry, folder / "volume.nrrd")
-    write_segmentation(keep_slices(truth, 0, (2, 5), ("liver",)), folder / "painted.seg.nrrd")
     (folder / "out").mkdir(exist_ok=True)
     return {
-        "volume": str(folder / "volume.nrrd"),
-        "annotation": str(folder / "painted.seg.nrrd"),
+        **painted.write(folder, (2, 5), ("liver",), depth=8, seed=3),
         **{name: str(folder / "out" / file) for name, file in OUTPUTS.items()},
         "cache": str(folder / "cache"),
         "device": "cpu",

@@ -1,10 +1,15 @@
-"""A command line whose background process runs jobs made for the tests."""
+"""A command line whose background process runs jobs made for the tests.
+
+The fixtures are for folders whose own `jobs_script` is a program that serves such jobs.
+"""
 
 import functools
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -24,14 +29,35 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
-def use(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`main` in this process uses the jobs that the script serves."""
-    for module in (run, cohort, pool):
+def use(script: Path, monkeypatch: pytest.MonkeyPatch, *more: ModuleType) -> None:
+    """`main` in this process, and more modules, use the jobs that the script serves."""
+    for module in (run, cohort, pool, *more):
         monkeypatch.setattr(module, "WorkerClient", functools.partial(WorkerClient, arguments=[str(script)]))
 
 
-def start_command_line(script: Path, *arguments: object) -> subprocess.Popen[str]:
+def started(script: Path, *arguments: object) -> subprocess.Popen[str]:
     """The command line as a process of its own, with these jobs."""
     command = [sys.executable, "-c", COMMAND_LINE, str(script), *map(str, arguments)]
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, **streams, env=worker_environment(os.environ), text=True, encoding="utf-8")
+
+
+@pytest.fixture
+def with_test_jobs(jobs_script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`main` in this process uses the test jobs."""
+    use(jobs_script, monkeypatch)
+
+
+@pytest.fixture
+def start_command_line(jobs_script: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """`start_command_line(*arguments)`: the command line as a process of its own, which ends with the test at last."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: object) -> subprocess.Popen[str]:
+        processes.append(started(jobs_script, *arguments))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        with process:
+            process.kill()

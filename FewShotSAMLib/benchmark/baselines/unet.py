@@ -1,7 +1,6 @@
 """Baseline: a 2D U-Net trained from scratch on the painted slices, with augmentation and without any pretraining."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,20 +41,18 @@ class UNetSettings:
 
 class UNetFromScratch:
     """Trained for every volume by itself. Training images are painted slices, turned, scaled, moved and recoloured as
-    for the other methods, again at each step, and with noise; the loss is theirs as well. check() is called at each
-    step and may raise to stop; spacing in mm along the rows and columns of a slice.
+    for the other methods, again at each step, and with noise; the loss is theirs as well. spacing: in mm along the rows
+    and columns of a slice.
     """
 
     def __init__(
         self,
         settings: UNetSettings | None = None,
         device: str = "cpu",
-        check: Callable[[], None] = lambda: None,
         spacing: tuple[float, float] = (1.0, 1.0),
     ) -> None:
         self._settings = settings or UNetSettings()
         self._device = torch.device(device)
-        self._check = check
         self._pixel_aspect = spacing[0] / spacing[1]
 
     def __call__(self, grey: np.ndarray, painted: Painted, axis: int) -> np.ndarray:
@@ -66,7 +63,6 @@ class UNetFromScratch:
         found = np.moveaxis(classes, axis, 0)
         with torch.inference_mode():
             for index, one in enumerate(slices):
-                self._check()
                 logits = network(self._input(torch.from_numpy(np.ascontiguousarray(one, dtype=np.float32)))[None])
                 enlarged = F.interpolate(logits, size=one.shape, mode="bilinear", align_corners=False)
                 found[index] = enlarged[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
@@ -84,7 +80,6 @@ class UNetFromScratch:
         network.train()
         with repeatable(self._device):
             for _ in range(settings.steps):
-                self._check()
                 views = [self._view(slices, painted, count, generator) for _ in range(settings.batch)]
                 images, targets, weights = (torch.stack(part) for part in zip(*views, strict=True))
                 loss = segmentation_loss(network(images), targets, weights)

@@ -22,11 +22,8 @@ NEVER = -100.0
 class Prompt:
     """How many points inside the shape, and whether its bounding box, are given for each segment on each slice."""
 
-    points: int = 1
+    points: int
     box: bool = False
-
-
-ONE_POINT, FIVE_POINTS, BOX = Prompt(1), Prompt(5), Prompt(0, box=True)
 
 
 class ZeroShotSam:

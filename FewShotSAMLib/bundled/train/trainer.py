@@ -103,9 +103,8 @@ class Trainer:
             losses.append(self.train_step())
             self.step += 1
             if self.step % 50 == 0:
-                self._log(
-                    step=self.step, loss=round(sum(losses) / len(losses), 4), seconds=round(time.monotonic() - started)
-                )
+                seconds = round(time.monotonic() - started)
+                self._log(step=self.step, loss=round(sum(losses) / len(losses), 4), seconds=seconds)
                 losses.clear()
             if self.step % validate_every == 0 or self.step == self.recipe.steps:
                 self._log(step=self.step, **summary(self.validate(validation)))
@@ -298,16 +297,6 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         groups = sorted({group_of(row) for row in rows})
         means[stratum] = {g: _mean([row["second"] for row in rows if group_of(row) == g]) for g in groups}
     return means
-
-
-def paired(
-    rows: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]], name: str = "second"
-) -> tuple[float, float]:
-    """Mean difference of two lists of rows on the same episodes, and its standard error."""
-    before = {row["episode"]: row for row in others}
-    pairs = [(row[name], before[row["episode"]][name]) for row in rows if name in row]
-    differences = torch.tensor([mine - theirs for mine, theirs in pairs], dtype=torch.float64)
-    return float(differences.mean()), float(differences.std() / len(differences) ** 0.5)
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,3 +81,10 @@ def plan_of(data: Path, tasks: list[Task]) -> Callable[..., Plan]:
         return make_plan(chosen, data, methods or (PAINTED_ONLY,), ["tiny"], counts, Settings(seed=seed))
 
     return plan
+
+
+def row(task: str, dice: float, k: Any = 3, **more: Any) -> dict[str, Any]:
+    """A finished row of method M."""
+    scores = {"dice": dice, "hd95_mm": 2.0, "assd_mm": 1.0, "seconds": 4.0, "peak_memory_bytes": 5 * 10**6}
+    place = {"key": f"{task}{k}{more}", "method": "m", "title": "M", "encoder": None, "k": k, "task": task}
+    return {**place, "status": "done", "details": {}, **scores, **more}

@@ -5,17 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmark.conftest import row
 
 from FewShotSAMLib.benchmark import figure, write_results
 from FewShotSAMLib.benchmark.figure import draw_figures
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is not installed")
-
-
-def row(task: str, dice: float, k: Any = 3, **more: Any) -> dict[str, Any]:
-    scores = {"dice": dice, "hd95_mm": 2.0, "assd_mm": 1.0, "seconds": 4.0, "peak_memory_bytes": 5 * 10**6}
-    place = {"key": f"{task}{k}{more}", "method": "m", "title": "M", "encoder": None, "k": k, "task": task}
-    return {**place, "status": "done", "details": {}, **scores, **more}
 
 
 ROWS = [

@@ -49,6 +49,7 @@ axis = 0
 modality = "CT"
 structure = "liver"
 """
+Case = tuple[Volume, Annotation, np.ndarray, Settings]
 QUICK = {"steps": 2, "augmented_copies": 1}
 
 
@@ -66,7 +67,7 @@ def liver(seed: int, depth: int = 8) -> tuple[Volume, Segmentation]:
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[Volume, Annotation, np.ndarray, Settings]:
+def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     """A volume, what is painted on it, the truth, and settings with a cache that all tests share."""
     volume, truth = liver(3)
     annotation = Annotation(keep_slices(truth, 0, PAINTED, ["liver"]), 0, PAINTED, EMPTY)
@@ -103,7 +104,7 @@ def test_every_method_can_be_compared() -> None:
 
 
 @pytest.mark.parametrize("name", ["few-shot", "autosam-linear", "synthesis", "lora"])
-def test_methods_of_the_engine(name: str, case: tuple[Volume, Annotation, np.ndarray, Settings]) -> None:
+def test_methods_of_the_engine(name: str, case: Case) -> None:
     volume, annotation, truth, settings = case
     options = {**(METHODS[name].options or {}), **QUICK}
     check(few_shot(volume, annotation, settings, **options), annotation, truth)
@@ -116,9 +117,7 @@ def all_heard() -> dict[bool, list[float]]:
 
 
 @pytest.mark.parametrize("voice", VOICES)
-def test_each_voice_can_be_left_out(
-    voice: str, case: tuple[Volume, Annotation, np.ndarray, Settings], all_heard: dict[bool, list[float]]
-) -> None:
+def test_each_voice_can_be_left_out(voice: str, case: Case, all_heard: dict[bool, list[float]]) -> None:
     """Nothing is declared empty and slices get smaller, so that there are ends to be foretold."""
     volume, annotation, truth, settings = case
     ending = Annotation(keep_slices(liver(3)[1], 0, (2, 4), ["liver"]), 0, (2, 4))
@@ -144,7 +143,7 @@ def _keep_sums(kept: list[float], ask: Callable[..., torch.Tensor], *given: Any)
     return answer
 
 
-def test_the_pixel_classifier_shares_the_embeddings(case: tuple[Volume, Annotation, np.ndarray, Settings]) -> None:
+def test_the_pixel_classifier_shares_the_embeddings(case: Case) -> None:
     volume, annotation, truth, settings = case
     few_shot(volume, annotation, settings, **QUICK)
     outcome = METHODS["pixel-classifier"].run(volume, annotation, settings)
@@ -153,7 +152,7 @@ def test_the_pixel_classifier_shares_the_embeddings(case: tuple[Volume, Annotati
 
 
 @pytest.mark.parametrize("axis", [0, 2])
-def test_the_u_net_sees_the_region(axis: int, case: tuple[Volume, Annotation, np.ndarray, Settings]) -> None:
+def test_the_u_net_sees_the_region(axis: int, case: Case) -> None:
     volume, annotation, truth, settings = case
     if axis == 0:
         check(u_net(volume, annotation, settings, steps=2, channels=4), annotation, truth)
@@ -165,15 +164,12 @@ def test_the_u_net_sees_the_region(axis: int, case: tuple[Volume, Annotation, np
     np.testing.assert_array_equal(mask[:, :, list(painted)], truth[:, :, list(painted)])
 
 
-def test_sam_is_not_asked_where_it_cannot_answer(
-    case: tuple[Volume, Annotation, np.ndarray, Settings], cohort: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sam_is_not_asked_where_it_cannot_answer(case: Case, cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     volume, annotation, truth, settings = case
     with pytest.raises(BadInputError, match="never learned points or boxes"):
         METHODS["sam-box"].run(volume, annotation, settings)
-    plan = make_plan(
-        read_tasks(cohort, cohort.parent), cohort.parent, [METHODS["sam-box"]], ["tiny", "vit_b"], [2], settings
-    )
+    tasks = read_tasks(cohort, cohort.parent)
+    plan = make_plan(tasks, cohort.parent, [METHODS["sam-box"]], ["tiny", "vit_b"], [2], settings)
     assert {job.settings.encoder for job in plan.jobs} == {"vit_b"}
     assert "sam-box on tiny" in plan.left_out[0]
     monkeypatch.setattr("FewShotSAMLib.benchmark.baselines.no_prompts", lambda encoder: "")
@@ -181,9 +177,7 @@ def test_sam_is_not_asked_where_it_cannot_answer(
         check(sam(volume, annotation, settings, **prompt), annotation, truth)
 
 
-def test_sam_can_be_given_its_prompts_on_every_slice(
-    cohort: Path, case: tuple[Volume, Annotation, np.ndarray, Settings], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sam_can_be_given_its_prompts_on_every_slice(cohort: Path, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the truth, which no other method gets to see."""
     args = read_tasks(cohort, cohort.parent, ["a"]), cohort.parent
     asked: list[set[int]] = []
@@ -207,7 +201,7 @@ def plan_across(cohort: Path, *methods: Contender, settings: Settings) -> Plan:
     return make_plan_across(read_tasks(cohort, cohort.parent), cohort.parent, methods, ["tiny"], [2], settings)
 
 
-def test_who_belongs_together(cohort: Path, case: tuple[Volume, Annotation, np.ndarray, Settings]) -> None:
+def test_who_belongs_together(cohort: Path, case: Case) -> None:
     tasks, settings = read_tasks(cohort, cohort.parent), case[3]
     plan = plan_across(cohort, METHODS["few-shot"], METHODS["u-net"], settings=settings)
     found = [(job.source.name, job.task.name, job.k) for job in plan.jobs if job.source]
@@ -225,7 +219,7 @@ def test_who_belongs_together(cohort: Path, case: tuple[Volume, Annotation, np.n
     assert Task(**{**asdict(tasks[0]), "structure": ""}).kin == ()
 
 
-def test_rows_know_what_the_files_held(cohort: Path, case: tuple[Volume, Annotation, np.ndarray, Settings]) -> None:
+def test_rows_know_what_the_files_held(cohort: Path, case: Case) -> None:
     def keys() -> list[str]:
         content_hash.cache_clear()
         plan = make_plan(tasks, cohort.parent, [METHODS["few-shot"]], ["tiny"], [2], case[3])
@@ -274,10 +268,8 @@ def test_with_slices_painted_on_the_other_volume_too(
     assert main(command) == 2 and "Give --across" in capsys.readouterr().err
     assert main([*command, "--across"]) == 0
     told = capsys.readouterr().out
-    assert (
-        "no training steps, tiny, 1 painted here  across volumes" in told
-        and "pixel-classifier: it cannot use a model" in told
-    )
+    assert "no training steps, tiny, 1 painted here  across volumes" in told
+    assert "pixel-classifier: it cannot use a model" in told
     rows = RowFile(tmp_path / "out").read()
     assert [(row["source"], row["task"], row["k"]) for row in rows] == [("a", "b", 2), ("b", "a", 2)]
     for row in rows:
@@ -292,9 +284,7 @@ def test_with_slices_painted_on_the_other_volume_too(
     assert not {row["key"] for row in rows} & {job.key for job in plain.jobs}
 
 
-def test_long_training_is_told_of_beforehand(
-    cohort: Path, case: tuple[Volume, Annotation, np.ndarray, Settings], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_training_is_told_of_beforehand(cohort: Path, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("FewShotSAMLib.engine.estimates.multiplications_per_second", lambda device: 1e11)
     methods = [METHODS[name] for name in ("few-shot", "lora", "cheap-lunch", "u-net")]
     tasks, folder, settings = read_tasks(cohort, cohort.parent), cohort.parent, replace(case[3], device="cpu")
@@ -306,9 +296,7 @@ def test_long_training_is_told_of_beforehand(
     assert long_training(jobs) == []
 
 
-def test_warnings_are_kept_with_the_row_without_folders(
-    cohort: Path, case: tuple[Volume, Annotation, np.ndarray, Settings]
-) -> None:
+def test_warnings_are_kept_with_the_row_without_folders(cohort: Path, case: Case) -> None:
     volume, annotation, _, settings = case
     outcome = few_shot(volume, annotation, settings, method="synthesis", steps=1, augmented_copies=0)
     assert any("No pairs" in text for text in outcome.details["warnings"])

@@ -18,17 +18,18 @@ def bar() -> np.ndarray:
     return mask
 
 
-@pytest.mark.parametrize(("count", "painted"), [(1, (30,)), (3, (12, 30, 48)), (5, (12, 21, 30, 39, 48))])
-def test_painted_slices_are_evenly_spaced_and_inset(count: int, painted: tuple[int, ...]) -> None:
-    assert choose_slices(bar(), 0, count) == Painting(painted, (9, 51))
-
-
-def test_a_structure_cut_off_by_the_volume_has_no_empty_slice_there() -> None:
-    assert choose_slices(bar()[10:], 0, 3) == Painting((2, 20, 38), (41,))
-
-
-def test_ends_can_be_left_to_be_found() -> None:
-    assert choose_slices(bar()[10:], 0, 3, ends=False) == Painting((2, 20, 38), ())
+@pytest.mark.parametrize(
+    ("first", "count", "ends", "expected"),
+    [
+        (0, 1, True, Painting((30,), (9, 51))),
+        (0, 3, True, Painting((12, 30, 48), (9, 51))),
+        (0, 5, True, Painting((12, 21, 30, 39, 48), (9, 51))),
+        (10, 3, True, Painting((2, 20, 38), (41,))),  # cut off by the volume: no empty slice there
+        (10, 3, False, Painting((2, 20, 38), ())),  # ends are to be found
+    ],
+)
+def test_painted_slices_are_evenly_spaced_and_inset(first: int, count: int, ends: bool, expected: Painting) -> None:
+    assert choose_slices(bar()[first:], 0, count, ends) == expected
 
 
 def test_nothing_to_predict_where_all_slices_would_be_painted() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmark.conftest import row
 
 from FewShotSAMLib.benchmark import METHODS, Contender, Plan, RowFile, Settings, run_plan, write_results
 from FewShotSAMLib.benchmark.results import latest, summarise
@@ -22,12 +23,6 @@ from FewShotSAMLib.core.volume import Volume
 
 def threshold(volume: Volume, annotation: Annotation, settings: Settings) -> np.ndarray:
     return np.asarray(volume.voxels > 170)
-
-
-def row(task: str, dice: float, k: int = 3, **more: Any) -> dict[str, Any]:
-    scores = {"dice": dice, "hd95_mm": 2.0, "assd_mm": 1.0, "seconds": 4.0, "peak_memory_bytes": 5 * 10**6}
-    place = {"key": f"{task}{k}", "method": "m", "title": "M", "encoder": None, "k": k, "task": task}
-    return {**place, "status": "done", **scores, **more}
 
 
 def test_means_are_those_of_method_and_k() -> None:
@@ -85,9 +80,7 @@ def test_tables_show_every_row_worst_first(plan_of: Callable[..., Plan], tmp_pat
         assert str(tmp_path) not in content and (not platform.node() or platform.node() not in content)
 
 
-def test_the_command_from_end_to_end(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_from_end_to_end(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if importlib.util.find_spec("itk") is None:
         pytest.skip("itk-morphologicalcontourinterpolation is not installed")
     out = tmp_path / "out"

@@ -42,9 +42,13 @@ def head() -> FusionHead:
     return FusionHead(FusionDecoder(decoder, prompts, layers), 2).eval()
 
 
-def guide_of(shown: ExemplarFeatures, known: tuple[int, ...] = KNOWN) -> VolumeConditioning:
+def image() -> Tensor:
     torch.manual_seed(2)
-    return VolumeConditioning(Flows(torch.rand(DEPTH, GRID, GRID).__getitem__), DEPTH, known, shown, slice_step=2.0)
+    return torch.rand(DEPTH, GRID, GRID)
+
+
+def guide_of(shown: ExemplarFeatures, known: tuple[int, ...] = KNOWN) -> VolumeConditioning:
+    return VolumeConditioning(Flows(image().__getitem__), DEPTH, known, shown, slice_step=2.0)
 
 
 def embeddings(count: int) -> Tensor:
@@ -56,9 +60,7 @@ def embeddings(count: int) -> Tensor:
     ("label", "index", "expected"),
     [(1, 0, True), (1, 4, True), (1, 9, True), (1, 12, False), (2, 3, True), (2, 9, False), (2, 0, False)],
 )
-def test_a_segment_is_not_sought_between_exemplars_without_it(
-    shown: ExemplarFeatures, label: int, index: int, expected: bool
-) -> None:
+def test_where_a_segment_is_sought_at_all(shown: ExemplarFeatures, label: int, index: int, expected: bool) -> None:
     assert guide_of(shown).may_contain(label, index) is expected
 
 
@@ -102,11 +104,6 @@ def partly(shown: ExemplarFeatures) -> ExemplarFeatures:
     masks = shown.masks.clone()
     masks[2, 0] = 0
     return ExemplarFeatures(shown.features, masks, known_on([(), (), (1,), ()], 2))
-
-
-def image() -> Tensor:
-    torch.manual_seed(2)
-    return torch.rand(DEPTH, GRID, GRID)
 
 
 def test_each_segment_is_asked_about_with_its_own_exemplars(shown: ExemplarFeatures, partly: ExemplarFeatures) -> None:

@@ -57,8 +57,7 @@ def test_priors_that_were_explored_hold_nothing_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize(
-    ("index", "expected"),
-    [(0, (None, 0, 0.0)), (2, (0, None, 0.0)), (4, (0, 1, 0.5)), (7, (1, None, 0.0))],
+    ("index", "expected"), [(0, (None, 0, 0.0)), (2, (0, None, 0.0)), (4, (0, 1, 0.5)), (7, (1, None, 0.0))]
 )
 def test_neighbours_of_a_slice(index: int, expected: tuple[int | None, int | None, float]) -> None:
     found = neighbours((2, 6), index)

@@ -15,7 +15,7 @@ from FewShotSAMLib.bundled.train.episodes import SIDES, make_episode
 from FewShotSAMLib.bundled.train.library import VALIDATION_FIRST, EpisodeLibrary
 from FewShotSAMLib.bundled.train.model import BundledModel
 from FewShotSAMLib.bundled.train.shapes import Dice
-from FewShotSAMLib.bundled.train.trainer import Recipe, Trainer, paired, unknown
+from FewShotSAMLib.bundled.train.trainer import Recipe, Trainer, unknown
 from FewShotSAMLib.sam.checkpoint import load_sam
 from FewShotSAMLib.sam.registry import get_spec
 
@@ -65,9 +65,7 @@ def test_a_trainer_lets_go_of_episodes_that_were_used(tmp_path: Path) -> None:
     assert sorted(path.name for path in made.folder.iterdir()) == ["000000002.episode", "000000003.episode"]
 
 
-def test_exported_weights_load_as_the_registered_encoder_and_can_be_begun_with(
-    library: EpisodeLibrary, tmp_path: Path
-) -> None:
+def test_exported_weights_load_as_the_encoder_and_can_be_begun_with(library: EpisodeLibrary, tmp_path: Path) -> None:
     torch.manual_seed(1)
     first = Trainer(RECIPE, library, tmp_path / "first", torch.device("cpu"))
     first.export(tmp_path / "w.safetensors")
@@ -80,13 +78,6 @@ def test_exported_weights_load_as_the_registered_encoder_and_can_be_begun_with(
     assert isinstance(second.model, BundledModel)
     for name, parameter in first.model.named_parameters():
         torch.testing.assert_close(dict(second.model.named_parameters())[name], parameter, rtol=1e-3, atol=1e-3)
-
-
-def test_differences_are_paired_by_episode() -> None:
-    rows = [{"episode": n, "second": 0.8 + 0.01 * n} for n in range(5)]
-    better = [{"episode": n, "second": 0.82 + 0.01 * n + 0.001 * n} for n in range(5)]
-    mean, error = paired(better, rows[::-1])
-    assert mean == pytest.approx(0.022) and error == pytest.approx(0.001581 / 5**0.5, rel=1e-2)
 
 
 def test_an_episode_follows_from_its_seed() -> None:

@@ -114,9 +114,8 @@ def test_what_was_never_learned_is_seen_coarsely_first(goes_on: bool, coarse: in
     drawn = [next(views) for views in [_views(asked, torch.device("cpu"), torch.Generator())] * 8]
     sides = [SIDE // 2] * coarse + [SIDE] * (8 - coarse)
     assert [images.shape[-1] for images, *_ in drawn] == sides
-    assert [(targets.shape[-1], weights.shape[-1]) for _, targets, weights, _ in drawn] == [
-        (s // 2, s // 2) for s in sides
-    ]
+    shapes = [(targets.shape[-1], weights.shape[-1]) for _, targets, weights, _ in drawn]
+    assert shapes == [(side // 2, side // 2) for side in sides]
     torch.testing.assert_close(drawn[0][1].sum(1), torch.ones(4, sides[0] // 2, sides[0] // 2))
 
 

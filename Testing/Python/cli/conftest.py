@@ -1,12 +1,10 @@
 """A command line whose background process runs jobs made for the tests."""
 
-import functools
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
-import made_jobs
 import pytest
+from made_jobs import start_command_line as start_command_line
+from made_jobs import with_test_jobs as with_test_jobs
 from warm import WarmClient
 
 from FewShotSAMLib.cli import run as cli_run
@@ -70,18 +68,6 @@ def jobs_script(tmp_path: Path) -> Path:
     script = tmp_path / "jobs.py"
     script.write_text(JOBS_SCRIPT, encoding="utf-8")
     return script
-
-
-@pytest.fixture
-def with_test_jobs(jobs_script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`main` in this process uses the test jobs."""
-    made_jobs.use(jobs_script, monkeypatch)
-
-
-@pytest.fixture
-def start_command_line(jobs_script: Path) -> Callable[..., subprocess.Popen[str]]:
-    """`start_command_line(*arguments)`: the command line as a process of its own, with the test jobs."""
-    return functools.partial(made_jobs.start_command_line, jobs_script)
 
 
 @pytest.fixture

@@ -5,25 +5,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import painted
 import pytest
 import SimpleITK
 import torch
 
 from FewShotSAMLib.cli import main
 from FewShotSAMLib.core.image_io import write_image
-from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.phantom import ct_phantom
 from FewShotSAMLib.core.segmentation import write_segmentation
 
 Arguments = dict[str, str]
+VOLUME, TRUTH = ct_phantom((6, 40, 48), seed=2)
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    """A folder with volume.nrrd and painted.seg.nrrd that go together."""
-    volume, truth = ct_phantom((6, 40, 48), seed=2)
-    write_image(volume.voxels, volume.geometry, tmp_path / "volume.nrrd")
-    write_segmentation(keep_slices(truth, 0, (3,), ("liver", "spleen")), tmp_path / "painted.seg.nrrd")
+    """A folder with volume.nrrd and volume-painted.seg.nrrd that go together."""
+    painted.write(tmp_path, (3,), ("liver", "spleen"), depth=6, seed=2)
     return tmp_path
 
 
@@ -45,15 +44,13 @@ def four_dimensions(folder: Path) -> Arguments:
 
 
 def empty_annotation(folder: Path) -> Arguments:
-    volume, _ = ct_phantom((6, 40, 48), seed=2)
-    write_image(np.zeros(volume.voxels.shape, np.uint8), volume.geometry, folder / "nothing.nii.gz")
+    write_image(np.zeros(VOLUME.voxels.shape, np.uint8), VOLUME.geometry, folder / "nothing.nii.gz")
     return {"ANNOTATION": "nothing.nii.gz"}
 
 
 def another_geometry(folder: Path) -> Arguments:
-    volume, truth = ct_phantom((6, 40, 48), seed=2)
-    elsewhere = replace(volume.geometry, spacing=(1.23, 4.56, 7.89))
-    write_segmentation(replace(truth, geometry=elsewhere), folder / "other.seg.nrrd")
+    elsewhere = replace(VOLUME.geometry, spacing=(1.23, 4.56, 7.89))
+    write_segmentation(replace(TRUTH, geometry=elsewhere), folder / "other.seg.nrrd")
     return {"ANNOTATION": "other.seg.nrrd"}
 
 
@@ -68,16 +65,14 @@ def two_axes(folder: Path) -> Arguments:
 
 
 def constant_image(folder: Path) -> Arguments:
-    volume, _ = ct_phantom((6, 40, 48), seed=2)
-    write_image(np.full(volume.voxels.shape, 7, np.int16), volume.geometry, folder / "flat.nrrd")
+    write_image(np.full(VOLUME.voxels.shape, 7, np.int16), VOLUME.geometry, folder / "flat.nrrd")
     return {"VOLUME": "flat.nrrd"}
 
 
 def label_beyond_range(folder: Path) -> Arguments:
-    volume, _ = ct_phantom((6, 40, 48), seed=2)
-    labels = np.zeros(volume.voxels.shape, np.int32)
+    labels = np.zeros(VOLUME.voxels.shape, np.int32)
     labels[3, 10:20, 10:20] = 70000
-    write_image(labels, volume.geometry, folder / "large.nrrd")
+    write_image(labels, VOLUME.geometry, folder / "large.nrrd")
     return {"ANNOTATION": "large.nrrd"}
 
 
@@ -93,7 +88,7 @@ def itself(folder: Path) -> Arguments:
 
 def tilted(folder: Path) -> Arguments:
     """A grid that NIfTI cannot hold."""
-    for name in ("volume.nrrd", "painted.seg.nrrd"):
+    for name in ("volume.nrrd", "volume-painted.seg.nrrd"):
         content = (folder / name).read_bytes()
         head, _, rest = content.partition(b"space directions: ")
         vectors, _, rest = rest.partition(b"\n")
@@ -105,10 +100,9 @@ def tilted(folder: Path) -> Arguments:
 
 def all_painted(folder: Path) -> Arguments:
     """A finished segmentation."""
-    volume, truth = ct_phantom((6, 40, 48), seed=2)
-    layers = np.ones_like(truth.layers)
+    layers = np.ones_like(TRUTH.layers)
     layers[:, :, :20] = 0
-    write_image(layers[0], volume.geometry, folder / "finished.nrrd")
+    write_image(layers[0], VOLUME.geometry, folder / "finished.nrrd")
     return {"ANNOTATION": "finished.nrrd", "--axis": "0"}
 
 
@@ -152,7 +146,12 @@ def test_bad_input_is_one_line_and_exit_code_2(
         pytest.skip("there is CUDA")
     make, words = CASES[case]
     monkeypatch.chdir(files)
-    given = {"VOLUME": "volume.nrrd", "ANNOTATION": "painted.seg.nrrd", "--output": "out.seg.nrrd", **make(files)}
+    given = {
+        "VOLUME": "volume.nrrd",
+        "ANNOTATION": "volume-painted.seg.nrrd",
+        "--output": "out.seg.nrrd",
+        **make(files),
+    }
     before = sorted(files.iterdir())
     positional = [given.pop("VOLUME"), given.pop("ANNOTATION")]
     options = [part for pair in given.items() for part in pair]
@@ -164,14 +163,17 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.usefixtures("in_kept_process")
-def test_voxels_that_are_no_numbers_are_accepted_with_a_warning(
-    files: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    volume, _ = ct_phantom((6, 40, 48), seed=2)
-    voxels = volume.voxels.astype(np.float32)
+def test_voxels_that_are_no_numbers_are_taken_with_a_warning(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    voxels = VOLUME.voxels.astype(np.float32)
     voxels[2, 5, 5], voxels[4, 6, 6] = np.nan, np.inf
-    write_image(voxels, volume.geometry, files / "nan.nrrd")
-    command = ["propagate", str(files / "nan.nrrd"), str(files / "painted.seg.nrrd"), "-o", str(files / "out.seg.nrrd")]
+    write_image(voxels, VOLUME.geometry, files / "nan.nrrd")
+    command = [
+        "propagate",
+        str(files / "nan.nrrd"),
+        str(files / "volume-painted.seg.nrrd"),
+        "-o",
+        str(files / "out.seg.nrrd"),
+    ]
     assert main([*command, "--steps", "0", "--quiet"]) == 0
     assert "NaN" in capsys.readouterr().err
     assert (files / "out.seg.nrrd").is_file()

@@ -3,6 +3,7 @@
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,7 @@ from FewShotSAMLib.worker.process import worker_environment
         ("benchmark --output o --jobs none", "none"),
     ],
 )
-def test_wrong_arguments_give_one_line_and_exit_code_2(
-    arguments: str, word: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_arguments_are_one_line_and_code_2(arguments: str, word: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(arguments.split())
     captured = capsys.readouterr()
@@ -56,17 +55,8 @@ def test_wrong_arguments_give_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     "command",
     [
-        "",
-        "propagate",
-        "apply",
-        "models",
-        "models list",
-        "models download",
-        "models verify",
-        "cache info",
-        "demo",
-        "benchmark",
-        "doctor",
+        *("", "propagate", "apply", "models", "models list", "models download", "models verify", "cache info"),
+        *("demo", "benchmark", "doctor"),
     ],
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,18 +66,13 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     assert f"usage: fewshotsam {command}".strip() in capsys.readouterr().out
 
 
-def test_the_help_says_that_slices_are_counted_from_zero(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("propagate", "apply"):
+def test_the_help_lists_every_method_and_counts_slices_from_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    for command, methods in (("propagate", METHODS), ("apply", ())):
         with pytest.raises(SystemExit):
             main([command, "--help"])
-        assert "begin with 0" in capsys.readouterr().out
-
-
-def test_the_help_lists_every_method(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["propagate", "--help"])
-    shown = capsys.readouterr().out
-    assert all(method.name in shown and method.title in shown for method in METHODS)
+        shown = capsys.readouterr().out
+        assert "begin with 0" in shown
+        assert all(method.name in shown and method.title in shown for method in methods)
 
 
 def test_what_is_said_of_the_method_reaches_the_job() -> None:
@@ -99,32 +84,28 @@ def test_what_is_said_of_the_method_reaches_the_job() -> None:
 
 
 def test_python_m_is_the_command_line() -> None:
-    process = subprocess.run(
-        [sys.executable, "-m", "FewShotSAMLib", "--version"], env=worker_environment(), capture_output=True, check=True
-    )
+    command = [sys.executable, "-m", "FewShotSAMLib", "--version"]
+    process = subprocess.run(command, env=worker_environment(), capture_output=True, check=True)
     assert process.stdout.startswith(b"fewshotsam ")
 
 
-def test_a_bug_of_the_command_line_itself_has_a_log(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def failing(error: Exception) -> Callable[[object], int]:
     def fail(options: object) -> int:
-        raise ZeroDivisionError("oops")
+        raise error
 
-    monkeypatch.setattr("FewShotSAMLib.cli.models.list_models", fail)
+    return fail
+
+
+def test_a_bug_of_the_command_has_a_log(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("FewShotSAMLib.cli.models.list_models", failing(ZeroDivisionError("oops")))
     assert main(["models", "list"]) == 1
     line = capsys.readouterr().err
     assert line.startswith("error: ZeroDivisionError: oops") and line.count("\n") == 1
     assert "Traceback" in Path(line.rpartition("Log: ")[2].strip()).read_text(encoding="utf-8")
 
 
-def test_a_missing_package_names_the_next_step(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(options: object) -> int:
-        raise ModuleNotFoundError("No module named 'h5py'", name="h5py")
-
-    monkeypatch.setattr("FewShotSAMLib.cli.models.list_models", fail)
+def test_a_missing_package_says_what_to_do(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("FewShotSAMLib.cli.models.list_models", failing(ModuleNotFoundError("", name="h5py")))
     assert main(["models", "list"]) == 2
     assert "pip install 'fewshotsam[engine]'" in capsys.readouterr().err
 

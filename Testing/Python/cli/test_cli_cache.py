@@ -37,7 +37,7 @@ def test_another_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str], own_
     assert other.usage() == 0 and usual.usage() > 0
 
 
-def test_a_wrong_limit_in_the_environment_is_bad_input(
+def test_a_wrong_limit_of_the_cache_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FEWSHOTSAM_CACHE_LIMIT_GB", "plenty")

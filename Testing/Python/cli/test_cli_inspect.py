@@ -3,28 +3,23 @@
 import json
 from pathlib import Path
 
+import painted
 import pytest
 
 from FewShotSAMLib.cli import main
-from FewShotSAMLib.core.image_io import write_image
-from FewShotSAMLib.core.painting import keep_slices
-from FewShotSAMLib.core.phantom import ct_phantom
-from FewShotSAMLib.core.segmentation import write_segmentation
 
 
 @pytest.mark.usefixtures("in_kept_process")
 def test_volume_annotation_model_and_nonsense(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    volume, truth = ct_phantom((10, 40, 48), seed=2)
-    write_image(volume.voxels, volume.geometry, tmp_path / "ct.nrrd")
-    write_segmentation(keep_slices(truth, 0, (4, 6), ("liver", "spleen")), tmp_path / "painted.seg.nrrd")
-    assert main(["inspect", str(tmp_path / "ct.nrrd")]) == 0
+    volume, annotation = painted.write(tmp_path, (4, 6), ("liver", "spleen"), depth=10, seed=2).values()
+    assert main(["inspect", volume]) == 0
     text = capsys.readouterr().out
     assert "48 x 40 x 10 voxels" in text and "looks like CT" in text and "-150 to 250" in text
-    assert main(["inspect", str(tmp_path / "painted.seg.nrrd"), "--json"]) == 0
+    assert main(["inspect", annotation, "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["axis"] == 0 and {4, 6} >= set(facts["segments"][0]["painted_slices"])
-    command = ["propagate", str(tmp_path / "ct.nrrd"), str(tmp_path / "painted.seg.nrrd"), "-q", "--steps", "0"]
-    command += ["-o", str(tmp_path / "out.seg.nrrd"), "--save-model", str(tmp_path / "m.fewshot"), "--encoder", "tiny"]
+    command = ["propagate", volume, annotation, "-q", "--steps", "0", "--encoder", "tiny"]
+    command += ["-o", str(tmp_path / "out.seg.nrrd"), "--save-model", str(tmp_path / "m.fewshot")]
     assert main(command) == 0
     capsys.readouterr()
     assert main(["inspect", str(tmp_path / "m.fewshot")]) == 0

@@ -46,23 +46,14 @@ def test_a_download_shows_all_and_asks(
     assert main(["models", "download", "vit_b"]) == 4
     captured = capsys.readouterr()
     spec = get_spec("vit_b")
-    for word in (
-        "Segment Anything",
-        "vit_b",
-        " MB",
-        spec.licence,
-        spec.licence_url,
-        spec.url,
-        str(own_folders),
-        "[y/N]",
-    ):
+    facts = (spec.licence, spec.licence_url, spec.url, str(own_folders))
+    for word in ("Segment Anything", "vit_b", " MB", *facts, "[y/N]"):
         assert word in captured.out
     assert captured.err == "error: Nothing was downloaded.\n"
     assert fetched == []
-    monkeypatch.setattr("sys.stdin", Terminal("\n"))
-    assert main(["models", "download", "vit_b"]) == 4
-    monkeypatch.setattr("sys.stdin", Terminal(""))
-    assert main(["models", "download", "vit_b"]) == 4
+    for nothing in ("\n", ""):
+        monkeypatch.setattr("sys.stdin", Terminal(nothing))
+        assert main(["models", "download", "vit_b"]) == 4
     monkeypatch.setattr("sys.stdin", Terminal("y\n"))
     assert main(["models", "download", "vit_b"]) == 0
     assert fetched == ["vit_b"]

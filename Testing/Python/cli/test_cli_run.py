@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from processes import wait_until
 
 from FewShotSAMLib.cli import main
 
@@ -107,9 +108,7 @@ def test_the_json_report_and_the_json_events(tmp_path: Path, capsys: pytest.Capt
     assert "Mean confidence" in captured.err
 
 
-def test_a_report_that_cannot_be_written_is_found_before_the_work(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_report_that_cannot_be_written_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "o.nrrd"
     assert main(["propagate", "good", "b", "-o", str(output), "--json", str(tmp_path / "no" / "r.json")]) == 2
     assert "does not exist" in capsys.readouterr().err
@@ -130,7 +129,6 @@ def test_an_interrupt_cancels_and_leaves_nothing(
 ) -> None:
     """Ctrl-C asks; a second one does not wait for a job that does not listen."""
     with start_command_line("propagate", f"{job}.nrrd", "b", "-o", str(tmp_path / "o.nrrd"), "--json", "-") as process:
-        assert process.stdout is not None
         while len(list(tmp_path.glob("o.partial-*"))) == 0:
             time.sleep(0.02)
         start = time.monotonic()
@@ -142,10 +140,7 @@ def test_an_interrupt_cancels_and_leaves_nothing(
     assert time.monotonic() - start < 8
     assert errors.splitlines()[-1].startswith("error: The run was cancelled")
     assert json.loads(output.splitlines()[-1])["kind"] == "cancelled"
-    deadline = time.monotonic() + 2
-    while list(tmp_path.iterdir()) != [jobs_script] and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert list(tmp_path.iterdir()) == [jobs_script]
+    assert wait_until(lambda: list(tmp_path.iterdir()) == [jobs_script], 2)
 
 
 def test_the_demo_runs_through_the_background_process(
@@ -155,9 +150,8 @@ def test_the_demo_runs_through_the_background_process(
 
     def run_demo(output: Path, propagate: Callable[[dict], dict]) -> SimpleNamespace:
         report = propagate({"volume": "good", "output": str(output)})
-        return SimpleNamespace(
-            dice={"liver": 0.912}, painted=(3, 5), segmentation=report["output"], picture="montage.png"
-        )
+        files = {"segmentation": report["output"], "picture": "montage.png"}
+        return SimpleNamespace(dice={"liver": 0.912}, painted=(3, 5), **files)
 
     monkeypatch.setattr(demo, "run_demo", run_demo)
     assert main(["demo", "-o", str(tmp_path / "result")]) == 0

@@ -14,17 +14,15 @@ from typing import Any
 import brief
 import made_jobs
 import numpy as np
+import painted
 import pytest
+from processes import children_of, is_alive, wait_until
 from warm import BriefClient, WarmClient
 
 from FewShotSAMLib.core.errors import CancelledError
-from FewShotSAMLib.core.image_io import write_image
-from FewShotSAMLib.core.painting import keep_slices
-from FewShotSAMLib.core.phantom import ct_phantom
-from FewShotSAMLib.core.segmentation import read_segmentation, write_segmentation
+from FewShotSAMLib.core.segmentation import read_segmentation
 from FewShotSAMLib.worker.client import WorkerClient, WorkerDiedError
 
-ORGANS = ("liver", "spleen")
 SLICES = 12
 
 
@@ -33,12 +31,8 @@ def parameters(tmp_path: Path) -> dict[str, Any]:
     """A quick propagation with a cache of its own; the folder's name is not ASCII."""
     folder = tmp_path / "Größe 腹部"
     folder.mkdir()
-    volume, truth = ct_phantom((SLICES, 40, 48), seed=1)
-    write_image(volume.voxels, volume.geometry, folder / "volume.nrrd")
-    write_segmentation(keep_slices(truth, 0, (4, 8), ORGANS), folder / "painted.seg.nrrd")
     return {
-        "volume": str(folder / "volume.nrrd"),
-        "annotation": str(folder / "painted.seg.nrrd"),
+        **painted.write(folder, (4, 8), ("liver", "spleen"), SLICES, seed=1),
         "output": str(folder / "result.seg.nrrd"),
         "save_model": str(folder / "organs.fewshot"),
         "cache": str(tmp_path / "cache"),
@@ -87,7 +81,7 @@ def test_after_kill_9_the_next_run_goes_on_and_is_right(
         job = brief_client.request("propagate", parameters)
         with pytest.raises(WorkerDiedError):
             brief_client.wait(job, listen)
-        assert sorted(path.name for path in output.parent.iterdir()) == ["painted.seg.nrrd", "volume.nrrd"]
+        assert sorted(path.name for path in output.parent.iterdir()) == ["volume-painted.seg.nrrd", "volume.nrrd"]
         encoded.append(sum(asked))
     brief_client.start()
     resumed = brief_client.wait(brief_client.request("propagate", parameters))
@@ -140,9 +134,7 @@ def test_kill_9_in_the_middle_of_writing_leaves_what_was_there(
         os.kill(client.pid or 0, signal.SIGKILL)
         with pytest.raises(WorkerDiedError):
             client.wait(job)
-    deadline = time.monotonic() + 5
-    while len(list(folder.iterdir())) > len(before) and time.monotonic() < deadline:
-        time.sleep(0.05)  # the watchdog sweeps up
+    wait_until(lambda: len(list(folder.iterdir())) <= len(before), 5)  # the watchdog sweeps up
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -178,9 +170,7 @@ def test_two_processes_on_one_volume_are_both_right(
     np.testing.assert_array_equal(results[0], results[1])
 
 
-def test_previews_show_slices_before_the_end(
-    parameters: dict[str, Any], tmp_path: Path, warm_client: WarmClient
-) -> None:
+def test_previews_show_slices_meanwhile(parameters: dict[str, Any], tmp_path: Path, warm_client: WarmClient) -> None:
     seen: dict[int, np.ndarray] = {}
 
     def listen(event: Any) -> None:
@@ -201,26 +191,12 @@ def test_previews_show_slices_before_the_end(
 def test_killing_the_command_takes_the_background_process_with_it(parameters: dict[str, Any]) -> None:
     inputs = "propagate", parameters["volume"], parameters["annotation"], "-o", parameters["output"]
     more = "--steps", "2000", "--encoder", "tiny", "--json", "-"
-    process = made_jobs.start_command_line(Path(brief.__file__), *inputs, *more)
-    assert process.stdout is not None
-    worker = next(pid for line in process.stdout if '"learn"' in line for pid in _children(process.pid))
+    process = made_jobs.started(Path(brief.__file__), *inputs, *more)
+    worker = next(pid for line in process.stdout if '"learn"' in line for pid in children_of(process.pid))
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 2.0
-    while _is_running(worker) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _is_running(worker)
+    assert wait_until(lambda: not is_alive(worker), 2)
     assert not Path(parameters["output"]).exists()
-
-
-def _children(parent: int) -> list[int]:
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True)
-    return [int(pid) for pid in listed.stdout.split()]
-
-
-def _is_running(pid: int) -> bool:
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
-    return bool(state) and not state.startswith("Z")
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.15, 0.5, 1.5])
@@ -233,7 +209,6 @@ def test_ctrl_c_is_one_line_from_the_first_import(delay_s: float, parameters: di
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout is not None and process.stderr is not None
         process.stdout.readline()
         time.sleep(0.05 + delay_s)  # Python itself handles what comes before the call
         process.send_signal(signal.SIGINT)
@@ -244,9 +219,7 @@ def test_ctrl_c_is_one_line_from_the_first_import(delay_s: float, parameters: di
 
 
 def test_nothing_that_takes_time_is_imported_before_ctrl_c_is_caught() -> None:
-    code = (
-        "import sys; before = set(sys.modules); import FewShotSAMLib.start; print(*sorted(set(sys.modules) - before))"
-    )
+    code = "import sys; before = set(sys.modules); import FewShotSAMLib.start; print(*set(sys.modules) - before)"
     root = Path(__file__).resolve().parents[3]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     done = subprocess.run([sys.executable, "-S", "-c", code], env=environment, capture_output=True, text=True)

@@ -5,12 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import painted
 import pytest
-
-from FewShotSAMLib.core.image_io import write_image
-from FewShotSAMLib.core.painting import keep_slices
-from FewShotSAMLib.core.phantom import ct_phantom
-from FewShotSAMLib.core.segmentation import write_segmentation
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="address space is limited as Linux does it")
 LIMITED = """
@@ -23,10 +19,8 @@ sys.exit(main())
 
 @pytest.mark.parametrize("megabytes", [60, 75, 110, 250, 300, 700, 2000, 3500])
 def test_too_little_memory(megabytes: int, tmp_path: Path) -> None:
-    volume, truth = ct_phantom((8, 40, 48), seed=3)
-    write_image(volume.voxels, volume.geometry, tmp_path / "v.nrrd")
-    write_segmentation(keep_slices(truth, 0, (2, 5), ("liver",)), tmp_path / "p.seg.nrrd")
-    arguments = ["propagate", "v.nrrd", "p.seg.nrrd", "-o", "o.seg.nrrd", "--steps", "0", "--device", "cpu", "--quiet"]
+    files = painted.write(tmp_path, (2, 5), ("liver",), depth=8, seed=3)
+    arguments = ["propagate", *files.values(), "-o", "o.seg.nrrd", "--steps", "0", "--device", "cpu", "--quiet"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "FEWSHOTSAM_HOME": str(tmp_path / "home")}
     command = [sys.executable, "-c", LIMITED, str(megabytes), *arguments]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)

@@ -1,13 +1,13 @@
 """Rows, and background processes whose jobs cost nothing."""
 
 import json
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import made_jobs
 import pytest
+from made_jobs import start_command_line as start_command_line
+from made_jobs import with_test_jobs as with_test_jobs
 
 JOBS_SCRIPT = """
 import json, os, signal, sys, time
@@ -75,27 +75,6 @@ def jobs_script(tmp_path: Path) -> Path:
     script = tmp_path / "jobs.py"
     script.write_text(JOBS_SCRIPT, encoding="utf-8")
     return script
-
-
-@pytest.fixture
-def with_test_jobs(jobs_script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`main` in this process uses the test jobs."""
-    made_jobs.use(jobs_script, monkeypatch)
-
-
-@pytest.fixture
-def start_command_line(jobs_script: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """`start_command_line(*arguments)`: the command line as a process of its own, with the test jobs."""
-    started = []
-
-    def start(*arguments: object) -> subprocess.Popen[str]:
-        started.append(made_jobs.start_command_line(jobs_script, *arguments))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture

@@ -1,16 +1,14 @@
 """A cohort in a thread: what a front end sees of it, a stop, and going on."""
 
-import functools
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import made_jobs
 import pytest
 
-from FewShotSAMLib.cohort import pool
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.worker import WorkerClient
 from FewShotSAMLib.workflow import cohort_job
 from FewShotSAMLib.workflow.cohort_job import CohortJob, rows_of
 
@@ -18,8 +16,7 @@ from FewShotSAMLib.workflow.cohort_job import CohortJob, rows_of
 @pytest.fixture
 def begin(tmp_path: Path, jobs_script: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., CohortJob]:
     """`begin(a="good")`: a job of volumes whose files say this."""
-    for module in (cohort_job, pool):
-        monkeypatch.setattr(module, "WorkerClient", functools.partial(WorkerClient, arguments=[str(jobs_script)]))
+    made_jobs.use(jobs_script, monkeypatch, cohort_job)
     (tmp_path / "m.fewshot").write_text("model")
 
     def make(**volumes: str) -> CohortJob:

@@ -85,15 +85,8 @@ def test_other_plans_that_cannot_be(tmp_path: Path) -> None:
 
 
 def test_a_folder_by_a_pattern(tmp_path: Path) -> None:
-    files(
-        tmp_path,
-        "1/ct.nii.gz",
-        "1/painted.seg.nrrd",
-        "2/ct.nii.gz",
-        "2/notes.txt",
-        ".hidden/ct.nii.gz",
-        "out/ct.nii.gz",
-    )
+    files(tmp_path, "1/ct.nii.gz", "1/painted.seg.nrrd", "2/ct.nii.gz", "2/notes.txt")
+    files(tmp_path, ".hidden/ct.nii.gz", "out/ct.nii.gz")
     wanted = Wanted(MODEL, pattern="*/*", annotation_pattern="{folder}/painted.seg.nrrd")
     first, second = read_plan(tmp_path, wanted, tmp_path / "out")
     assert (first.name, first.annotation, first.model) == ("1_ct", tmp_path / "1/painted.seg.nrrd", None)
@@ -101,10 +94,9 @@ def test_a_folder_by_a_pattern(tmp_path: Path) -> None:
 
 
 def test_models_beside_an_annotation_are_the_rows_own_or_those_for_all(tmp_path: Path) -> None:
-    text = (
-        "volume,annotation,model,models,Site\na.nrrd,a-p.nrrd,,x.fewshot; /y.fewshot,1\nb.nrrd,b-p.nrrd,w.fewshot,,2\n"
-    )
-    rows = read_plan(table(tmp_path, text + "c.nrrd,,m.fewshot,,3\n"), Wanted(models=(MODEL,)), tmp_path / "out")
+    text = "volume,annotation,model,models,Site\na.nrrd,a-p.nrrd,,x.fewshot; /y.fewshot,1\n"
+    text += "b.nrrd,b-p.nrrd,w.fewshot,,2\nc.nrrd,,m.fewshot,,3\n"
+    rows = read_plan(table(tmp_path, text), Wanted(models=(MODEL,)), tmp_path / "out")
     own, common, applied = (row.parameters({}) for row in rows)
     assert own["models"] == [str(tmp_path / "x.fewshot"), "/y.fewshot"] and "warm_start" not in own
     assert common["models"] == [str(MODEL)] and common["warm_start"] == str(tmp_path / "w.fewshot")
@@ -124,7 +116,7 @@ def test_a_result_is_made_of_what_is_in_the_models_not_of_where_they_lie(tmp_pat
 
     first = key("a.fewshot")
     assert first == key("b.fewshot") != key() and key("a.fewshot", "b.fewshot") != first
-    files(tmp_path, "a.fewshot", content=b"learned anew")
+    files(tmp_path, "a.fewshot", content=b"learned again")
     assert key("a.fewshot") != first
 
 
@@ -154,9 +146,8 @@ def test_a_bids_data_set(tmp_path: Path) -> None:
         read_plan(tmp_path, Wanted(MODEL), tmp_path / "out")
     pattern = str(caught.value.hint).partition("'")[2].partition("'")[0]
     assert len(read_plan(tmp_path, Wanted(MODEL, pattern=pattern), tmp_path / "out")) == 1  # .nii.gz alone
-    painted = Wanted(
-        MODEL, pattern="sub-*/**/*_T1w.nii*", annotation_pattern="derivatives/painted/{folder}/{name}_dseg.nii"
-    )
+    place = "derivatives/painted/{folder}/{name}_dseg.nii"
+    painted = Wanted(MODEL, pattern="sub-*/**/*_T1w.nii*", annotation_pattern=place)
     files(tmp_path, "derivatives/painted/sub-01/anat/sub-01_T1w_dseg.nii")
     assert [row.command for row in read_plan(tmp_path, painted, tmp_path / "out")] == ["propagate", "apply"]
 

@@ -5,12 +5,12 @@ import importlib.util
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import is_alive, wait_until
 
 from FewShotSAMLib.cli import main
 from FewShotSAMLib.cohort import ray_pool
@@ -50,13 +50,6 @@ def tasks(folder: Path, count: int, text: str) -> list[Task]:
     return found
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 @needs_ray
 def test_a_plan_on_a_cluster(
     cluster: Any, jobs_script: Path, write_plan: WritePlan, with_test_jobs: None, monkeypatch: pytest.MonkeyPatch
@@ -91,10 +84,7 @@ def test_a_node_that_dies_loses_no_row(cluster: Any, jobs_script: Path, tmp_path
     assert all((tmp_path / f"v{number}.seg.nrrd").is_file() for number in range(8) if number != 3)
     processes = [done.report["process"] for done in ended if done.report]
     assert len(set(processes)) in (2, 3), "a background process serves many rows"
-    patience = time.monotonic() + 30
-    while any(map(is_alive, processes)):
-        assert time.monotonic() < patience, "a background process ends with its actor"
-        time.sleep(0.05)
+    assert wait_until(lambda: not any(map(is_alive, processes)), 30), "a background process ends with its actor"
 
 
 def test_without_ray_or_a_cluster_the_user_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,13 @@
 
 import csv
 import json
-import shutil
 from pathlib import Path
 
 import brief
 import column
 import made_jobs
 import numpy as np
+import painted
 import pytest
 from warm import BriefClient
 
@@ -17,23 +17,17 @@ from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.image_io import write_image
 from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.painting import keep_slices
-from FewShotSAMLib.core.phantom import ct_phantom
 from FewShotSAMLib.core.segment import segments_of_labels
 from FewShotSAMLib.core.segmentation import Segmentation, read_segmentation, write_segmentation
 
 pytest.importorskip("torch")
 
 
-def test_rows_are_what_the_commands_give_one_by_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker_python: str
-) -> None:
+def test_rows_are_what_the_commands_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker_python: str) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     made_jobs.use(Path(brief.__file__), monkeypatch)
     for name, seed in (("a", 0), ("b", 1)):
-        volume, truth = ct_phantom((12, 40, 48), seed)
-        write_image(volume.voxels, volume.geometry, tmp_path / f"{name}.nii.gz")
-        write_segmentation(keep_slices(truth, 0, (4, 7), ("liver",)), tmp_path / f"{name}-painted.seg.nrrd")
-    shutil.copy(tmp_path / "a.nii.gz", tmp_path / "cut.nii.gz")
+        painted.write(tmp_path, (4, 7), ("liver",), 12, seed, f"{name}.nii.gz")
     (tmp_path / "cut.nii.gz").write_bytes((tmp_path / "a.nii.gz").read_bytes()[:2000])
     common = {"steps": 0, "no_cache": True, "annotation": str(tmp_path / "a-painted.seg.nrrd")}
     with BriefClient(worker_python, tmp_path / "home", None) as client:  # with the threads of this test
@@ -72,8 +66,7 @@ def test_an_earlier_patient_stands_beside_a_painted_slice(
         image, truth = column.patient(shift)
         write_image(image, geometry, tmp_path / f"{name}.nrrd")
         whole = Segmentation(truth[None].astype(np.uint8), geometry, segments_of_labels([1]))
-        painted = keep_slices(whole, 0, slices, ("Segment 1",))
-        write_segmentation(painted, tmp_path / f"{name}-painted.seg.nrrd")
+        write_segmentation(keep_slices(whole, 0, slices, ("Segment 1",)), tmp_path / f"{name}-painted.seg.nrrd")
     empty = ",".join(map(str, column.EMPTY))
     first = [str(tmp_path / name) for name in ("first.nrrd", "first-painted.seg.nrrd")]
     usual = ["--device", "cpu", "-q"]
@@ -89,9 +82,8 @@ def test_an_earlier_patient_stands_beside_a_painted_slice(
     found = {name: read_segmentation(tmp_path / "out" / f"{name}.seg.nrrd") for name in ("alone", "beside")}
     quality = {name: dice(*map(column.unpainted, (each.mask(each.segments[0]), truth))) for name, each in found.items()}
     assert quality["beside"] > quality["alone"] + 0.1
-    rows = {
-        row["name"]: row for row in csv.DictReader((tmp_path / "out/cohort.csv").read_text("utf-8-sig").splitlines())
-    }
+    table = (tmp_path / "out/cohort.csv").read_text("utf-8-sig").splitlines()
+    rows = {row["name"]: row for row in csv.DictReader(table)}
     assert "“1” was used" in rows["beside"]["earlier_models"] and not rows["alone"]["earlier_models"]
     (tmp_path / "m.fewshot").write_bytes(b"another")
     assert main(command) == 2 and "beside.seg.nrrd already, made of other files" in capsys.readouterr().err

@@ -12,19 +12,16 @@ Made from `FewShotSAMLib/options.py`, which the command line, the panel, the bro
 read. On the command line an option is called `--like-this`, in a request to the background process `like_this`.
 "*" : must be given.
 
+| Option | Values | Default | `propagate` | `apply` | `cohort` | Panel | Browser | What it does |
+|---|---|---|---|---|---|---|---|---|
 """
-TABLE = (
-    "| Option | Values | Default | `propagate` | `apply` | `cohort` | Panel | Browser | What it does |\n|"
-    + "---|" * 9
-    + "\n"
-)
 
 
 def page() -> str:
     """The whole page."""
     rows = "".join(_row(each) for each in OPTIONS)
     methods = "".join(f"| `{each.name}` | {each.title} |\n" for each in METHODS)
-    return f"{HEAD}{TABLE}{rows}\n## Methods\n\n| Name | Method |\n|---|---|\n{methods}"
+    return f"{HEAD}{rows}\n## Methods\n\n| Name | Method |\n|---|---|\n{methods}"
 
 
 def _row(option: Option) -> str:

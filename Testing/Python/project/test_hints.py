@@ -24,7 +24,7 @@ COMMAND_LINE = re.compile(
 )
 ONLY_THERE = {
     *("core/hints.py", "widgets/dependencies.py", "options.py", "demo.py", "web/options.py", "web/server.py"),
-    *("cohort/plan.py", "cohort/find.py", "cohort/state.py", "cohort/ray_pool.py"),
+    *("cohort/plan.py", "cohort/find.py", "cohort/run.py", "cohort/ray_pool.py"),
 }
 """The command line's own words and help, its plans of cohorts, what is said before a browser is there, and how to fill
 a folder of wheels on another computer; besides the folders of ITS_FOLDERS."""
@@ -65,8 +65,7 @@ def test_no_text_of_the_library_speaks_of_the_command_line() -> None:
         if name in ONLY_THERE or name.startswith(ITS_FOLDERS):
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        described = [node for node in ast.walk(tree) if isinstance(node, ast.Expr)]
-        docs = {id(each.value) for each in described}
+        docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         for node in ast.walk(tree):
             text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
             if id(node) not in docs and " " in text and COMMAND_LINE.search(text):

@@ -1,8 +1,7 @@
 """A background process with jobs made for the tests, started as a real child."""
 
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -117,50 +116,11 @@ def client(jobs_script: Path) -> Iterator[WorkerClient]:
         yield client
 
 
-def is_alive(pid: int) -> bool:
-    """Whether the process runs; one that waits to be reaped does not."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    stat = Path(f"/proc/{pid}/stat")
-    try:
-        return not stat.parent.parent.joinpath("self").exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-@pytest.fixture
-def wait_until() -> Callable[..., bool]:
-    """`wait_until(condition, seconds)`: whether the condition came true in that time."""
-
-    def wait(condition: Callable[[], bool], seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.02)
-        return True
-
-    return wait
-
-
-@pytest.fixture
-def alive() -> Callable[[int], bool]:
-    """`alive(pid)`."""
-    return is_alive
-
-
-@pytest.fixture
-def next_event() -> Callable[..., dict]:
-    """`next_event(client, type)`: poll until an event of this type comes."""
-
-    def wait(client: WorkerClient, kind: str, seconds: float = 20) -> dict:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            for event in client.poll(0.2):
-                if event["type"] == kind:
-                    return event
-        raise AssertionError(f"no {kind} event")
-
-    return wait
+def next_event(client: WorkerClient, kind: str, seconds: float = 20) -> dict:
+    """Poll until an event of this type comes."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for event in client.poll(0.2):
+            if event["type"] == kind:
+                return event
+    raise AssertionError(f"no {kind} event")

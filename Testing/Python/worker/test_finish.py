@@ -1,11 +1,11 @@
 """The message that the answer there is will do."""
 
-from collections.abc import Callable
+from worker.conftest import next_event
 
 from FewShotSAMLib.worker import WorkerClient
 
 
-def test_a_job_ends_with_its_answer_when_that_is_enough(client: WorkerClient, next_event: Callable[..., dict]) -> None:
+def test_a_job_ends_with_its_answer_when_that_is_enough(client: WorkerClient) -> None:
     client.finish("never existed")
     running, waiting = client.request("until_enough"), client.request("until_enough")
     next_event(client, "progress")

@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "__main__": {"start"},
 }
 MAY_IMPORT_HEAVY = {
-    *("sam", "bundled", "bundled/train", "methods", "methods/interface", "engine", "benchmark/baselines"),
+    *("sam", "bundled", "bundled/train", "methods", "methods/interface", "engine", "benchmark/baselines")
 }
 INTERFACE = {f"methods.{name}" for name in ("interface", "head", "loss", "optimiser", "repeatable", "tokens")}
 

@@ -3,11 +3,12 @@
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from harness.launcher import CRASHED, makePythonSlicer
+from processes import children_of, is_alive, wait_until
 
 from FewShotSAMLib.worker import WorkerClient, WorkerDiedError
 
@@ -59,11 +60,8 @@ def test_a_crash_behind_the_launcher_is_no_mere_exit_code(launched: WorkerClient
         launched.wait(launched.request("die", {"signal": int(signal.SIGSEGV)}))
 
 
-def test_nothing_is_left_when_the_client_closes(
-    launched: WorkerClient, alive: Callable[[int], bool], wait_until: Callable[..., bool]
-) -> None:
+def test_nothing_is_left_when_the_client_closes(launched: WorkerClient) -> None:
     launched.wait(launched.request("echo"))
-    assert launched.pid is not None
-    children = [int(child) for child in Path(f"/proc/{launched.pid}/task/{launched.pid}/children").read_text().split()]
+    children = children_of(launched.pid)
     launched.close()
-    assert children and wait_until(lambda: not any(alive(child) for child in children), 2)
+    assert children and wait_until(lambda: not any(is_alive(child) for child in children), 2)

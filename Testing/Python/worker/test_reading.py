@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -73,28 +72,11 @@ def test_headers_that_crash_their_reader_are_refused(name: str, old: bytes, new:
     assert len(str(caught.value)) < 500
 
 
-def _absolute(folder: Path) -> None:
-    (folder / "b.nhdr").write_bytes((folder / "b.nhdr").read_bytes().replace(b"b.raw", b"../outside.raw"))
-
-
-def _linked(folder: Path) -> None:
-    (folder / "b.raw").unlink()
-    (folder / "b.raw").symlink_to("../outside.raw")
-
-
-def _listed(folder: Path) -> None:
-    text = (folder / "b.nhdr").read_bytes().replace(b"data file: b.raw", b"data file: LIST\n../outside.raw")
-    (folder / "b.nhdr").write_bytes(text)
-
-
-def _pattern(folder: Path) -> None:
-    text = (folder / "b.nhdr").read_bytes().replace(b"data file: b.raw", b"data file: ../out%cide.raw 115 115 1")
-    (folder / "b.nhdr").write_bytes(text)
-
-
-@pytest.mark.parametrize("lead_away", [_absolute, _linked, _listed, _pattern])
-def test_no_data_file_lies_outside(lead_away: Callable[[Path], None], folder: Path, tmp_path: Path) -> None:
-    lead_away(folder)
+@pytest.mark.parametrize("named", ["../outside.raw", "LIST\n../outside.raw", "../out%cide.raw 115 115 1", "link"])
+def test_no_data_file_lies_outside(named: str, folder: Path, tmp_path: Path) -> None:
+    if named == "link":
+        (folder / named).symlink_to("../outside.raw")
+    (folder / "b.nhdr").write_bytes((folder / "b.nhdr").read_bytes().replace(b"b.raw", named.encode()))
     parameters = {"path": str(folder / "b.nhdr"), "output": str(tmp_path / "v.npy"), "inside": str(folder)}
     with pytest.raises(BadInputError, match=r"outside the served folder|by a pattern"):
         read_volume(parameters, JobContext())
@@ -156,7 +138,6 @@ def test_reading_is_cancelled_or_killed(how: str, large: Path, tmp_path: Path) -
         if how == "cancel":
             client.cancel(request)
         else:
-            assert client.pid is not None
             os.kill(client.pid, signal.Signals[how])
         with pytest.raises(CancelledError if how == "cancel" else FewShotSAMError) as caught:
             client.wait(request)

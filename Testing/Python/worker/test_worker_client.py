@@ -6,12 +6,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from harness.launcher import makePythonSlicer
+from processes import is_alive, wait_until
+from worker.conftest import next_event
 
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, MemoryShortageError
 from FewShotSAMLib.worker import WorkerClient, WorkerDiedError, WorkerError, deaths, logs
@@ -64,7 +66,7 @@ def test_a_listener_that_fails_loses_no_event(client: WorkerClient) -> None:
         ("other_package", WorkerError, 1, "ModuleNotFoundError"),
     ],
 )
-def test_errors_keep_kind_exit_code_and_words(
+def test_errors_keep_kind_and_words(
     client: WorkerClient, how: str, error_class: type, exit_code: int, word: str
 ) -> None:
     with pytest.raises(error_class, match=word) as caught:
@@ -95,7 +97,7 @@ def test_old_logs_are_removed(client: WorkerClient, own_folders: Path) -> None:
     assert Path(client.log).is_file()
 
 
-def test_no_log_folder_is_no_reason_not_to_work(
+def test_without_a_folder_of_logs_it_works(
     jobs_script: Path, own_folders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (own_folders / "file").write_text("")
@@ -106,9 +108,7 @@ def test_no_log_folder_is_no_reason_not_to_work(
         assert caught.value.log == ""
 
 
-def test_cancel_is_answered_within_a_second_and_the_process_stays(
-    client: WorkerClient, next_event: Callable[..., dict]
-) -> None:
+def test_cancel_is_answered_within_a_second_and_the_process_stays(client: WorkerClient) -> None:
     running, waiting = client.request("slow"), client.request("echo")
     next_event(client, "progress")
     pid, start = client.pid, time.monotonic()
@@ -147,13 +147,11 @@ def test_cancel_is_answered_while_the_engine_is_still_being_imported(tmp_path: P
         assert time.monotonic() - start < 1
 
 
-def test_a_job_that_ignores_cancel_is_killed_with_its_children(
-    client: WorkerClient, next_event: Callable[..., dict], alive: Callable[[int], bool], wait_until: Callable[..., bool]
-) -> None:
+def test_a_job_that_ignores_cancel_is_killed_with_its_children(client: WorkerClient) -> None:
     stubborn, queued = client.request("stubborn"), client.request("echo")
     child = next_event(client, "preview")["child"]
     worker = client.pid
-    assert alive(child) and worker is not None
+    assert is_alive(child)
     client.cancel(stubborn, grace_s=0.5)
     start = time.monotonic()
     with pytest.raises(CancelledError, match="did not answer"):
@@ -161,18 +159,16 @@ def test_a_job_that_ignores_cancel_is_killed_with_its_children(
     assert 0.4 < time.monotonic() - start < 10
     with pytest.raises(WorkerDiedError, match="cancelled run did not stop"):
         client.wait(queued)
-    assert wait_until(lambda: not alive(worker) and not alive(child), 2)
+    assert wait_until(lambda: not is_alive(worker) and not is_alive(child), 2)
     client.start()
     assert client.wait(client.request("echo"))["runs"] == 1
 
 
-def test_kill_9_gives_a_clear_error_and_a_new_start_works(
-    client: WorkerClient, next_event: Callable[..., dict], tmp_path: Path, wait_until: Callable[..., bool]
-) -> None:
+def test_kill_9_gives_a_clear_error_and_a_new_start_works(client: WorkerClient, tmp_path: Path) -> None:
     output = tmp_path / "ergebnis.seg.nrrd"
     request = client.request("write", {"output": str(output)})
     partial = Path(next_event(client, "preview")["file"])
-    assert partial.is_file() and client.pid is not None
+    assert partial.is_file()
     os.kill(client.pid, signal.SIGKILL)
     with pytest.raises(WorkerDiedError, match=r"SIGKILL.*memory.*kept") as caught:
         client.wait(request)
@@ -284,7 +280,7 @@ runpy.run_module("FewShotSAMLib.worker", run_name="__main__", alter_sys=True)
 """
 
 
-def test_in_a_bare_slicer_it_starts_and_says_what_is_missing(next_event: Callable[..., dict]) -> None:
+def test_in_a_bare_slicer_it_starts_and_says_what_is_missing() -> None:
     with WorkerClient(arguments=["-P", "-c", BARE_SLICER]) as client:
         assert Path(next_event(client, "ready")["log"]).is_file()
         with pytest.raises(BadInputError, match=r"The package (torch|h5py|filelock|platformdirs) is not installed"):
@@ -354,7 +350,7 @@ def test_the_environment_is_clean() -> None:
     }
 
 
-def test_a_module_in_the_current_folder_does_not_stand_in_for_pythons_own(
+def test_a_module_in_the_current_folder_does_not_replace_pythons(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "queue.py").write_text("raise SystemExit('wrong queue')\n")
@@ -363,7 +359,7 @@ def test_a_module_in_the_current_folder_does_not_stand_in_for_pythons_own(
         assert next(iter(client.poll(20)))["type"] == "ready"
 
 
-def test_close_ends_a_running_job_and_all_threads(client: WorkerClient, next_event: Callable[..., dict]) -> None:
+def test_close_ends_a_running_job_and_all_threads(client: WorkerClient) -> None:
     client.request("slow")
     next_event(client, "progress")
     start, threads = time.monotonic(), threading.active_count()

@@ -6,10 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from processes import children_of, is_alive, wait_until
+from worker.conftest import next_event
 
 from FewShotSAMLib.worker import WorkerClient
 from FewShotSAMLib.worker.process import worker_environment
@@ -30,28 +31,19 @@ while True:
 """
 
 
-def watchdogs_of(pid: int) -> list[int]:
-    """Process ids of the children of `pid`."""
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in children.read_text().split()] if children.exists() else []
-
-
 @pytest.mark.parametrize("job", ["slow", "hold_lock", "write", "stubborn"])
-def test_a_killed_parent_leaves_no_process_and_no_file(
-    jobs_script: Path, tmp_path: Path, job: str, alive: Callable[[int], bool], wait_until: Callable[..., bool]
-) -> None:
+def test_a_killed_parent_leaves_no_process_and_no_file(jobs_script: Path, tmp_path: Path, job: str) -> None:
     """`hold_lock` is the hard one: no Python code can run in the worker while its C call lasts."""
     output = tmp_path / "out.seg.nrrd"
     command = [sys.executable, "-c", PARENT_SCRIPT, str(jobs_script), job, str(output)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=worker_environment(), text=True) as parent:
-        assert parent.stdout is not None
         worker = int(parent.stdout.readline())
         parent.stdout.readline()
-        watchdogs = watchdogs_of(worker)
-        assert alive(worker)
+        watchdogs = children_of(worker)
+        assert is_alive(worker)
         parent.kill()
-        assert wait_until(lambda: not alive(worker), 20)
-    assert wait_until(lambda: not any(alive(process) for process in watchdogs), 20)
+        assert wait_until(lambda: not is_alive(worker), 20)
+    assert wait_until(lambda: not any(is_alive(process) for process in watchdogs), 20)
     assert wait_until(lambda: list(tmp_path.iterdir()) == [jobs_script], 20)
 
 
@@ -68,23 +60,17 @@ def test_a_parents_thread_may_end_without_ending_the_worker(jobs_script: Path) -
     client.close()
 
 
-def test_a_client_that_is_lost_ends_its_worker(
-    jobs_script: Path, alive: Callable[[int], bool], wait_until: Callable[..., bool]
-) -> None:
-    client: WorkerClient | None = WorkerClient(arguments=[str(jobs_script)])
-    assert client is not None
+def test_a_client_that_is_lost_ends_its_worker(jobs_script: Path) -> None:
+    client = WorkerClient(arguments=[str(jobs_script)])
     client.start()
     client.wait(client.request("echo"))
     worker = client.pid
-    assert worker is not None
-    client = None
+    del client
     gc.collect()
-    assert wait_until(lambda: not alive(worker), 2)
+    assert wait_until(lambda: not is_alive(worker), 2)
 
 
-def test_a_request_in_the_middle_of_a_long_call_does_not_wake_the_watchdog(
-    client: WorkerClient, next_event: Callable[..., dict], tmp_path: Path
-) -> None:
+def test_a_request_in_the_middle_of_a_long_call_wakes_no_watchdog(client: WorkerClient, tmp_path: Path) -> None:
     """Unread requests in the pipe are no end of the pipe."""
     client.request("hold_lock", {"output": str(tmp_path / "out.nrrd")})
     next_event(client, "preview")
@@ -95,8 +81,7 @@ def test_a_request_in_the_middle_of_a_long_call_does_not_wake_the_watchdog(
 
 def test_a_killed_watchdog_does_not_stop_the_work(client: WorkerClient) -> None:
     client.wait(client.request("echo"))
-    assert client.pid is not None
-    watchdogs = watchdogs_of(client.pid)
+    watchdogs = children_of(client.pid)
     if not watchdogs:
         pytest.skip("needs /proc")
     os.kill(watchdogs[0], signal.SIGKILL)

@@ -13,12 +13,10 @@ from FewShotSAMLib.worker.process import worker_environment
 
 def converse(script: Path, *lines: bytes, answers: int | None = None) -> list[dict]:
     """All events of a process that is shut down when `answers` requests (all, if None) have ended."""
-    process = subprocess.Popen(
-        [sys.executable, str(script)], stdin=-1, stdout=-1, stderr=-1, env=worker_environment(), bufsize=0
-    )
+    command = [sys.executable, str(script)]
+    process = subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, env=worker_environment(), bufsize=0)
     output: list[bytes] = []
     with process:
-        assert process.stdin is not None and process.stdout is not None
         process.stdin.write(b"".join(lines))
         ended = 0
         while ended < (answers or len(lines)):
@@ -48,9 +46,8 @@ BAD_LINES = [
 
 
 def test_bad_lines_are_answered_and_the_process_lives_on(jobs_script: Path) -> None:
-    ready, *errors, result = converse(
-        jobs_script, *(line for line, _, _ in BAD_LINES), b"\n", request("echo"), answers=9
-    )
+    lines = [line for line, _, _ in BAD_LINES]
+    ready, *errors, result = converse(jobs_script, *lines, b"\n", request("echo"), answers=9)
     assert (ready["type"], ready["version"]) == ("ready", protocol.PROTOCOL_VERSION)
     assert (result["type"], result["id"]) == ("result", "1")
     for error, (_, request_id, word) in zip(errors, BAD_LINES, strict=True):
