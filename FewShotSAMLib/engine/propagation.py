@@ -1,7 +1,7 @@
 """Segments a volume: from a few painted slices of it, or with what was learned on another one. In memory, no files."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -15,28 +15,11 @@ from FewShotSAMLib.core.region import Box, Region, regions
 from FewShotSAMLib.core.segmentation import Segmentation
 from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.engine.context import JobContext, StageTimer
-from FewShotSAMLib.engine.corrections import (
-    Correction,
-    Kept,
-    blank,
-    correction_of,
-    forget,
-    keep,
-    likeness,
-    only,
-)
+from FewShotSAMLib.engine.corrections import Correction, Kept, blank, correction_of, forget, keep, likeness, only
 from FewShotSAMLib.engine.earlier import Earlier, assume
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.image_training import adapted_run
-from FewShotSAMLib.engine.learning import (
-    Learned,
-    LearningOptions,
-    check_encoder,
-    check_warm_start,
-    for_others,
-    learn,
-    restored,
-)
+from FewShotSAMLib.engine.learning import Learned, check_encoder, check_warm_start, for_others, learn, restored
 from FewShotSAMLib.engine.model_file import MOST_ATLASES, FewShotModel
 from FewShotSAMLib.engine.predict import Prediction, predict
 from FewShotSAMLib.engine.preparation import annotation_of, normalisation_for
@@ -86,7 +69,7 @@ class Segmented:
     training: Mapping[str, Any]
     asked: Sequence[int]
     work: Work
-    model: Callable[[], FewShotModel] | None = field(default=None)
+    model: Callable[[], FewShotModel] | None = None
     corrected: Sequence[int] | None = None
 
     @cached_property
@@ -129,7 +112,8 @@ def propagate_volume(
         check_encoder(warm_start, encoder)
         restored(warm_start, encoder)
     run = VolumeRun(volume, annotation.axis, normalisation, encoder, options.compute, context, timer)
-    asked = _asked(options, annotation, indices)
+    # Not where, by what was painted, there can be no segment; the published methods know no such rule.
+    asked = [index for index in indices if options.code_faithful or annotation.sought(index)]
     assumed = assume(run, annotation, earlier, options.method)
     correction = None if earlier else correction_of(run, options, annotation)
     if correction is None:
@@ -219,8 +203,7 @@ def _complete(model: FewShotModel, run: VolumeRun) -> FewShotModel:
     kept = run.context.state.get("complete model")
     if not model.digest or kept is None or kept.digest != model.digest:
         kept = run.context.state["complete model"] = for_others(model, run.encoder, run.context)
-    complete: FewShotModel = kept
-    return complete
+    return kept
 
 
 def _model_of(
@@ -267,10 +250,10 @@ def _learn_and_predict(
             run.encode(embeddings, sorted({*annotation.exemplars, *asked}))
         if correction is not None:
             before = correction.kept.learned.predictor
-            learned = learn(run, annotation, embeddings, _learning(options, None), (before, correction.changed))
+            learned = learn(run, annotation, embeddings, options, correction=(before, correction.changed))
             fill(run, learned.predictor, embeddings, passes=range(before.passes + before.learned_more))
             return run, learned, crop
-        learned = learn(run, annotation, embeddings, _learning(options, warm_start))
+        learned = learn(run, annotation, embeddings, options, warm_start)
         if (updates := learned.predictor.encoder_updates) is None:
             fill(run, learned.predictor, embeddings)
             if learned.more():
@@ -300,12 +283,6 @@ def _shown(
     return earlier, regions(annotation, run.plane, run.encoder.image_size)
 
 
-def _asked(options: PropagateOptions, annotation: Annotation, indices: Sequence[int]) -> list[int]:
-    """The slices that are encoded and predicted: not those on which, by what was painted, there can be no segment. The
-    published methods know no such rule, so that with `code_faithful` there is none."""
-    return [index for index in indices if options.code_faithful or annotation.sought(index)]
-
-
 def _settled(annotation: Annotation, is_code_faithful: bool, index: int) -> frozenset[int]:
     """Segments that are not looked for on a slice: known there or, unless `code_faithful`, ruled out."""
     sought = annotation.unknown(index) if is_code_faithful else annotation.sought(index)
@@ -317,37 +294,18 @@ def _partly_painted(annotation: Annotation, index: int) -> np.ndarray | None:
     return annotation.classes(index) if index in annotation.painted else None
 
 
-def _learning(options: PropagateOptions, warm_start: FewShotModel | None) -> LearningOptions:
-    return LearningOptions(
-        steps=options.steps,
-        augmented_copies=options.augmented_copies,
-        seed=options.seed,
-        warm_start=warm_start,
-        method=options.method,
-        code_faithful=options.code_faithful,
-        fresh_augmentation=options.fresh_augmentation,
-        contact_sheet=options.contact_sheet,
-    )
-
-
-def _nothing(index: int) -> frozenset[int]:
-    """Nothing is ruled out on any slice."""
-    return frozenset()
-
-
 def _predict(
     run: VolumeRun,
     predictor: Predictor,
     embeddings: SliceEmbeddings,
     indices: Sequence[int],
     prediction: Prediction,
-    ruled_out: Callable[[int], frozenset[int]] = _nothing,
-    painted: Callable[[int], np.ndarray | None] = lambda index: None,
-    passes: Sequence[int] | None = None,
+    **how: Any,
 ) -> None:
+    """how: as for `predict`."""
     show = Previewer(prediction, run.axis, run.context)
     with run.timer.stage("predict"):
-        predict(predictor, embeddings, indices, prediction, run.context, show, ruled_out, painted, passes)
+        predict(predictor, embeddings, indices, prediction, run.context, show, **how)
 
 
 def _compute(compute: ComputeOptions, model: FewShotModel | None) -> ComputeOptions:

@@ -88,16 +88,11 @@ def segment_report(result: Filled, annotation: Annotation | None) -> list[dict[s
     voxel_ml = float(np.prod(result.before.geometry.spacing)) / 1000.0
     rows = []
     for label, (segment, voxels) in enumerate(zip(result.before.segments, result.voxel_counts(), strict=True)):
-        rows.append(
-            {
-                "name": segment.name,
-                "label_value": segment.label_value,
-                "painted_slices": _painted_slices(segment, annotation),
-                **({"empty_slices": list(absent[label])} if annotation and (absent := annotation.absent) else {}),
-                "voxels": voxels,
-                "volume_ml": float(f"{voxels * voxel_ml:.6g}"),
-            }
-        )
+        row: dict[str, Any] = {"name": segment.name, "label_value": segment.label_value}
+        row["painted_slices"] = _painted_slices(segment, annotation)
+        if annotation and annotation.absent:
+            row["empty_slices"] = list(annotation.absent[label])
+        rows.append({**row, "voxels": voxels, "volume_ml": float(f"{voxels * voxel_ml:.6g}")})
     return rows
 
 

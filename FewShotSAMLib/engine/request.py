@@ -39,8 +39,7 @@ class Options:
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
         """The request that the JSON parameters describe; raises BadInputError for what cannot be."""
-        request: Self = _build(cls, parameters)
-        return request
+        return _build(cls, parameters)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,18 +35,15 @@ def insert_exemplars(prediction: Prediction, annotation: Annotation, predicted: 
 
     Pixels where segments overlap count as background here; the segmentation keeps the overlap.
     """
-    for index in sorted({*annotation.exemplars} - {*predicted}):
+    given = sorted({*annotation.exemplars} - {*predicted})
+    for index in given:
         classes = annotation.classes(index)
         np.moveaxis(prediction.classes, annotation.axis, 0)[index] = np.where(classes == IGNORE, 0, classes)
-        if index not in annotation.complete:
-            continue
-        if prediction.confidence is not None:
-            np.moveaxis(prediction.confidence, annotation.axis, 0)[index] = CERTAIN_PERCENT
-        prediction.slices[index] = CERTAIN
+    settle(prediction, annotation.axis, [index for index in given if index in annotation.complete])
 
 
 def settle(prediction: Prediction, axis: int, indices: Sequence[int]) -> None:
-    """Slices on which there can be no segment, so that nobody needs to be asked: background, with full confidence."""
+    """Give full confidence to slices that nobody needs to be asked about: background, where nothing was put there."""
     for index in indices:
         if prediction.confidence is not None:
             np.moveaxis(prediction.confidence, axis, 0)[index] = CERTAIN_PERCENT

@@ -28,7 +28,9 @@ class PairMaker:
         self._annotation, self._embeddings, self._seed = annotation, embeddings, seed
         self._count = annotation.segmentation.layers.shape[1 + annotation.axis]
         self._known = {index: self._labelled(index) for index in sorted((*annotation.painted, *annotation.empty))}
-        self._sources = [index for index in annotation.painted if _shows_segment(self._known[index].classes)]
+        self._sources = [
+            index for index in annotation.painted if np.setdiff1d(self._known[index].classes, (0, IGNORE)).size
+        ]
 
     @property
     def key(self) -> str:
@@ -88,7 +90,3 @@ class PairMaker:
         """Whether an empty slice lies between this one and all painted ones."""
         first, last = self._annotation.painted[0], self._annotation.painted[-1]
         return any(index < empty < first or last < empty < index for empty in self._annotation.empty)
-
-
-def _shows_segment(classes: np.ndarray) -> bool:
-    return bool(((classes > 0) & (classes != IGNORE)).any())

@@ -44,8 +44,7 @@ class AutoSamCnnHead(AutoSamHead):
 
     def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
         """Logits of all classes."""
-        result: Tensor = self.mask_decoder(*self.split(embeddings))
-        return result
+        return self.mask_decoder(*self.split(embeddings))
 
 
 class AutoSamLinearHead(AutoSamHead):
@@ -72,8 +71,7 @@ class AutoSamLinearHead(AutoSamHead):
         """Logits of all classes."""
         embeddings, skips = self.split(embeddings)
         seen = embeddings if self.settings.code_faithful else F.instance_norm(embeddings)
-        result: Tensor = self.mask_decoder(seen, skips)
-        return result
+        return self.mask_decoder(seen, skips)
 
 
 class _Linear(nn.Module):
@@ -85,8 +83,7 @@ class _Linear(nn.Module):
         self.final = final
 
     def forward(self, x: Tensor, skips: Skips | None = None) -> Tensor:
-        result: Tensor = self.final(upscale(self.output_upscaling, x, skips))
-        return result
+        return self.final(upscale(self.output_upscaling, x, skips))
 
 
 class _Cnn(nn.Module):
@@ -105,8 +102,7 @@ class _Cnn(nn.Module):
             x = block(x)
             if added and number >= 0:
                 x = x + added[number]
-        result: Tensor = self.final(x)
-        return result
+        return self.final(x)
 
 
 def _cnn(classes: int, depth: int, normed: bool) -> _Cnn:

@@ -140,8 +140,7 @@ def _heads(attention: Any, projected: Tensor) -> Tensor:
 def _merge(attention: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Attention over heads that are projected already, and the output projection."""
     mixed = F.scaled_dot_product_attention(queries, keys, values)
-    projected: Tensor = attention.out_proj(mixed.transpose(1, 2).flatten(2))
-    return projected
+    return attention.out_proj(mixed.transpose(1, 2).flatten(2))
 
 
 def _attend(attention: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:

@@ -134,8 +134,7 @@ class FewShot(HeadMethod):
         if not place:
             return self
         module, _, name = place.partition(":")
-        own: Method = getattr(import_module(module), name)
-        return own
+        return getattr(import_module(module), name)
 
     def new_head(self, parts: Parts, settings: Any) -> Head:
         """SAM's mask decoder asked with tokens."""

@@ -109,15 +109,13 @@ class BlockFactors(LoraFactors):
 
         def run(block: Any, tokens: Tensor) -> Tensor:
             check()
-            result: Tensor = block(tokens)
-            return result
+            return block(tokens)
 
         tokens = image_encoder.patch_embed(images) + image_encoder.pos_embed
         recompute = torch.is_grad_enabled() and tokens.shape[1] >= LARGE_GRID
         for block in image_encoder.blocks:
             tokens = checkpoint(run, block, tokens, use_reentrant=False) if recompute else run(block, tokens)
-        embeddings: Tensor = image_encoder.neck(tokens.permute(0, 3, 1, 2))
-        return embeddings
+        return image_encoder.neck(tokens.permute(0, 3, 1, 2))
 
 
 class _AdaptedQkv(nn.Module):

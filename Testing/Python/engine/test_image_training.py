@@ -17,8 +17,9 @@ from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.exemplars import collect_exemplars
 from FewShotSAMLib.engine.image_training import adapted_run, encoding_draw, mixed_draw, synthesised_exemplars
 from FewShotSAMLib.engine.jobs import apply
-from FewShotSAMLib.engine.learning import LearningOptions, learn
+from FewShotSAMLib.engine.learning import learn
 from FewShotSAMLib.engine.predict import predict
+from FewShotSAMLib.engine.request import PropagateOptions
 from FewShotSAMLib.engine.results import blank_prediction
 from FewShotSAMLib.engine.synthesise import PairMaker
 from FewShotSAMLib.engine.volume_run import VolumeRun
@@ -32,7 +33,7 @@ def test_every_method_learns_and_predicts_on_the_official_classes(
 ) -> None:
     images = torch.rand(1, 3, 128, 128) * 255
     before = run.encoder.encode(images)
-    options = LearningOptions(steps=2, augmented_copies=1, method=method.name)
+    options = PropagateOptions(steps=2, augmented_copies=1, method=method.name)
     with run.embeddings(annotation) as embeddings:
         learned = learn(run, annotation, embeddings, options)
     assert torch.equal(run.encoder.encode(images), before), "embeddings in the cache stay valid"
@@ -52,7 +53,7 @@ def test_every_method_learns_and_predicts_on_the_official_classes(
 
 def test_the_adapted_encoder_sees_what_was_trained_on(run: VolumeRun, annotation: Annotation) -> None:
     with run.embeddings(annotation) as embeddings:
-        updates = learn(run, annotation, embeddings, LearningOptions(steps=2, method="lora")).predictor.encoder_updates
+        updates = learn(run, annotation, embeddings, PropagateOptions(steps=2, method="lora")).predictor.encoder_updates
         assert updates is not None
         image = embeddings.framing.image(torch.from_numpy(embeddings.grey(5)))
     with torch.no_grad():
@@ -131,7 +132,7 @@ def test_a_saved_model_brings_its_encoder_along(case: Any, method: str, small_vi
 
 @pytest.mark.parametrize("method", ["few-shot", "autosam-vit", "synthesis"])
 def test_copies_can_be_made_and_encoded_at_each_step(run: VolumeRun, annotation: Annotation, method: str) -> None:
-    options = LearningOptions(steps=3, method=method, fresh_augmentation=True)
+    options = PropagateOptions(steps=3, method=method, fresh_augmentation=True)
     with run.embeddings(annotation) as embeddings:
         embeddings.ensure(annotation.exemplars)
         before = run.encoder.slices_encoded

@@ -9,7 +9,8 @@ import torch
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.engine import image_training, task
 from FewShotSAMLib.engine.fine_tune import fine_tune
-from FewShotSAMLib.engine.learning import Learned, LearningOptions, learn
+from FewShotSAMLib.engine.learning import Learned, learn
+from FewShotSAMLib.engine.request import PropagateOptions
 from FewShotSAMLib.engine.volume_run import VolumeRun
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.interface import Schedule
@@ -49,7 +50,9 @@ def any_run(request: pytest.FixtureRequest) -> VolumeRun:
 def teach(run: VolumeRun, annotation: Annotation, method: str, steps: int = 4, **options: Any) -> Learned:
     """Train by the engine, both phases of it where the method has two."""
     with run.embeddings(annotation) as embeddings:
-        return learn(run, annotation, embeddings, LearningOptions(steps, 1, method=method, **options))
+        return learn(
+            run, annotation, embeddings, PropagateOptions(steps=steps, augmented_copies=1, method=method, **options)
+        )
 
 
 @pytest.mark.parametrize(("method", "pairs"), [("synthesis", 1), ("cheap-lunch", 1), ("lora", 0)])
