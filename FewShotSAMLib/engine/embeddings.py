@@ -93,9 +93,8 @@ class SliceEmbeddings:
         for name, store in self._stores.items():
             if name not in in_memory:
                 store.close()
-        self._context.state[STATE_KEY] = _Kept(
-            self._volume.content_hash, self._encoder.cache_key, in_memory, self._others
-        )
+        kept = _Kept(self._volume.content_hash, self._encoder.cache_key, in_memory, self._others)
+        self._context.state[STATE_KEY] = kept
         self._stores = {}
 
     def grey(self, index: int) -> np.ndarray:
@@ -252,9 +251,8 @@ class RegionalEmbeddings(SliceEmbeddings):
 
     def ensure(self, indices: Sequence[int]) -> None:
         """Encode those of the slices that the cache lacks, in each region that is looked at there."""
-        missing = [
-            region.embeddings.missing([index for index in indices if region.needs(index)]) for region in self.regions
-        ]
+        needed = ([index for index in indices if region.needs(index)] for region in self.regions)
+        missing = [region.embeddings.missing(some) for region, some in zip(self.regions, needed, strict=True)]
         done, count = 0, sum(map(len, missing))
         for region, each in zip(self.regions, missing, strict=True):
             region.embeddings.encode(each, partial(self._report, done, count))

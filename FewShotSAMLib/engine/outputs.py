@@ -1,7 +1,7 @@
 """The files that a job writes: checked before the work, written together after it."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +105,7 @@ def write_outputs(
     with atomic_paths(given) as temporaries:
         places = dict(zip(given, temporaries, strict=True))
         output = None if request.output is None else places[request.output]
-        warnings: Iterable[str] = (
-            () if output is None else write_segmentation(done.filled.whole(), output, volume.source)
-        )
+        warnings = [] if output is None else write_segmentation(done.filled.whole(), output, volume.source)
         if request.confidence is not None and prediction.confidence is not None:
             write_image(prediction.confidence, volume.geometry, places[request.confidence])
         if request.classes is not None:

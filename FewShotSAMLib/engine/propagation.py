@@ -57,9 +57,10 @@ NOT_ALIKE = (
 class Segmented:
     """What came of it.
 
-    asked: the slices that were encoded and predicted; work: what that was. model: gives what was learned, as it may
-    have to be computed; None where nothing was. corrected: the slices that a correction may have changed, None where
-    all may have been.
+    asked: the slices that were encoded and predicted: not those on which, by what was painted, there can be no segment,
+    but for the published methods (`code_faithful`), which know no such rule; work: what that was. model: gives what was
+    learned, as it may have to be computed; None where nothing was. corrected: the slices that a correction may have
+    changed, None where all may have been.
     """
 
     run: VolumeRun
@@ -112,7 +113,6 @@ def propagate_volume(
         check_encoder(warm_start, encoder)
         restored(warm_start, encoder)
     run = VolumeRun(volume, annotation.axis, normalisation, encoder, options.compute, context, timer)
-    # Not where, by what was painted, there can be no segment; the published methods know no such rule.
     asked = [index for index in indices if options.code_faithful or annotation.sought(index)]
     assumed = assume(run, annotation, earlier, options.method)
     correction = None if earlier else correction_of(run, options, annotation)
@@ -125,9 +125,8 @@ def propagate_volume(
     insert_exemplars(prediction, annotation, asked)
     parts = (again, [index for index in asked if index in again])
     shown = _shown(run, options, assumed.annotation, warm_start, correction)
-    run, learned, crop = _learn_and_predict(
-        run, options, (annotation, assumed.annotation), parts, warm_start, prediction, correction, shown
-    )
+    seen = (annotation, assumed.annotation)
+    run, learned, crop = _learn_and_predict(run, options, seen, parts, warm_start, prediction, correction, shown)
     result = refined(prediction, options.post_processing, volume.geometry, annotation)
     if correction is not None and result is not prediction:
         result = only(correction.kept.result, result, run.axis, {*again, *annotation.exemplars})
@@ -137,11 +136,11 @@ def propagate_volume(
         kept = Kept(like, annotation, crop, shown[1], options.normalisation, learned, prediction, result, model)
         keep(run, options, kept)
     filled = Filled(annotation.segmentation, result, annotation.axis, indices, annotation)
-    is_warm, every = warm_start is not None, len(annotation.segmentation.segments)
-    training = {"method": options.method, **learned.training, "warm": is_warm}
+    training = {"method": options.method, **learned.training, "warm": warm_start is not None}
     if earlier:
         training |= {"models": assumed.report, "assumed_slices": list(assumed.annotation.assumed)}
-    work = Work(tuple(len(annotation.sought(index)) for index in asked), run.encoded, every, is_warm)
+    sought = tuple(len(annotation.sought(index)) for index in asked)
+    work = Work(sought, run.encoded, len(annotation.segmentation.segments), warm_start is not None)
     corrected = None if correction is None else again
     return Segmented(run, filled, result, annotation, training, asked, work, model, corrected)
 

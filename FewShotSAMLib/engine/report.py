@@ -8,7 +8,6 @@ import numpy as np
 from FewShotSAMLib import __version__
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.peak_memory import peak_memory_bytes
-from FewShotSAMLib.core.segmentation import Segment
 from FewShotSAMLib.engine.confidence import CERTAIN, SliceConfidence, next_slices
 from FewShotSAMLib.engine.predict import Prediction
 from FewShotSAMLib.engine.results import Filled
@@ -87,17 +86,12 @@ def segment_report(result: Filled, annotation: Annotation | None) -> list[dict[s
     """Name, label value, painted slices and volume of each segment, and the slices without it, where declared."""
     voxel_ml = float(np.prod(result.before.geometry.spacing)) / 1000.0
     rows = []
-    for label, (segment, voxels) in enumerate(zip(result.before.segments, result.voxel_counts(), strict=True)):
+    counted = zip(result.before.segments, result.voxel_counts(), strict=True)
+    for label, (segment, voxels) in enumerate(counted, start=1):
         row: dict[str, Any] = {"name": segment.name, "label_value": segment.label_value}
-        row["painted_slices"] = _painted_slices(segment, annotation)
+        painted = annotation.painted if annotation else ()
+        row["painted_slices"] = [index for index in painted if annotation and annotation.shows(label, index)]
         if annotation and annotation.absent:
-            row["empty_slices"] = list(annotation.absent[label])
+            row["empty_slices"] = list(annotation.absent[label - 1])
         rows.append({**row, "voxels": voxels, "volume_ml": float(f"{voxels * voxel_ml:.6g}")})
     return rows
-
-
-def _painted_slices(segment: Segment, annotation: Annotation | None) -> list[int]:
-    if annotation is None:
-        return []
-    layer = np.moveaxis(annotation.segmentation.layers[segment.layer], annotation.axis, 0)
-    return [index for index in annotation.painted if bool((layer[index] == segment.label_value).any())]

@@ -28,9 +28,8 @@ class PairMaker:
         self._annotation, self._embeddings, self._seed = annotation, embeddings, seed
         self._count = annotation.segmentation.layers.shape[1 + annotation.axis]
         self._known = {index: self._labelled(index) for index in sorted((*annotation.painted, *annotation.empty))}
-        self._sources = [
-            index for index in annotation.painted if np.setdiff1d(self._known[index].classes, (0, IGNORE)).size
-        ]
+        shown = {index: np.setdiff1d(self._known[index].classes, (0, IGNORE)) for index in annotation.painted}
+        self._sources = [index for index, labels in shown.items() if labels.size]
 
     @property
     def key(self) -> str:

@@ -36,7 +36,6 @@ class PlainTeacher(Teacher):
         self._context = context
 
     def train(self, head: Head, exemplars: Sequence[Exemplar], training: Training, pairs: bool = False) -> None:
-        """Train on views of the exemplars."""
         assert training.on_cache is not None
         fine_tune(head, exemplars, training.on_cache, 0, self._context, stage="adapt")
 
@@ -77,34 +76,26 @@ class EngineTask(Task):
         return AUGMENTED_COPIES_SLOW if is_slow(self.run.encoder) else AUGMENTED_COPIES
 
     def parts(self) -> Parts:
-        """What heads are made of."""
         return parts_of(self.run.encoder, len(self.annotation.segmentation.segments))
 
     @contextmanager
     def seeded(self) -> Iterator[None]:
-        """Random numbers of torch's global generator follow from the seed within this block."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             yield
 
     def stage(self, name: str) -> AbstractContextManager[None]:
-        """Count the time of the block for a stage of the report."""
         return self.run.timer.stage(name)
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """Report, and raise CancelledError when the user asked to stop."""
         self.run.context.progress(stage, done, total)
 
     def exemplars(self, copies: int, stride: int, unchanged: Sequence[Exemplar] = ()) -> list[Exemplar]:
-        """Every painted and empty slice and `copies` augmented copies of each."""
         with self.stage("augment"):
             return collect_exemplars(self.annotation, self.embeddings, copies, stride, self.run.context, unchanged)
 
-    @contextmanager
-    def whole_body(self) -> Iterator[SliceEmbeddings]:
-        """Embeddings as another volume would have them."""
-        with self.run.embeddings() as embeddings:
-            yield embeddings
+    def whole_body(self) -> AbstractContextManager[SliceEmbeddings]:
+        return self.run.embeddings()
 
     def train(self, head: Head, exemplars: Sequence[Exemplar], training: Training, pairs: bool = False) -> None:
         """Each part of the training in turn; the loss is the last one's."""
@@ -119,7 +110,6 @@ class EngineTask(Task):
         self.trained = training.steps
 
     def regions(self) -> list[RegionTask]:
-        """`methods.interface.Task.regions`."""
         if not isinstance(self.embeddings, RegionalEmbeddings):
             return []
         return [
@@ -128,9 +118,7 @@ class EngineTask(Task):
         ]
 
     def is_enough(self) -> bool:
-        """Whether the user takes the answer as it is."""
         return self.run.context.is_enough()
 
     def record(self, steps: int, loss: float | None) -> None:
-        """Note for the report what was trained."""
         self.trained, self.loss = self.trained + steps, loss

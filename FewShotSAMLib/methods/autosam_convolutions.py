@@ -43,7 +43,6 @@ class AutoSamCnnHead(AutoSamHead):
                     nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
     def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
-        """Logits of all classes."""
         return self.mask_decoder(*self.split(embeddings))
 
 
@@ -68,7 +67,6 @@ class AutoSamLinearHead(AutoSamHead):
         self.mask_decoder = _Linear(mask_decoder.output_upscaling, nn.Sequential(*final, *last))
 
     def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
-        """Logits of all classes."""
         embeddings, skips = self.split(embeddings)
         seen = embeddings if self.settings.code_faithful else F.instance_norm(embeddings)
         return self.mask_decoder(seen, skips)

@@ -68,9 +68,8 @@ class TokenDecoder(nn.Module):
         keys = embeddings.flatten(2).transpose(1, 2) + self.no_mask
         placed = keys + self.positional
         ask, tell = first.cross_attn_token_to_image, first.cross_attn_image_to_token
-        return _Image(
-            keys, _heads(ask, ask.k_proj(placed)), _heads(ask, ask.v_proj(keys)), _heads(tell, tell.q_proj(placed))
-        )
+        values, queries = _heads(ask, ask.v_proj(keys)), _heads(tell, tell.q_proj(placed))
+        return _Image(keys, _heads(ask, ask.k_proj(placed)), values, queries)
 
     def _answer(self, image: _Image, asked: Prompts, size: Sequence[int]) -> Tensor:
         decoder = self.mask_decoder
@@ -103,16 +102,14 @@ class TokenDecoder(nn.Module):
             queries = layer.norm1(attended if layer.skip_first_layer_pe else queries + attended)
             asking = layer.cross_attn_token_to_image
             if number == 0:
-                told = _merge(
-                    asking, _heads(asking, asking.q_proj(queries + prompts)), image.key_heads, image.value_heads
-                )
+                asked = _heads(asking, asking.q_proj(queries + prompts))
+                told = _merge(asking, asked, image.key_heads, image.value_heads)
             else:
                 told = _attend(asking, queries + prompts, keys + self.positional, keys)
             queries = layer.norm2(queries + told)
             queries = layer.norm3(queries + layer.mlp(queries))
-            keys = layer.norm4(
-                keys + self._told_to_image(layer, image if number == 0 else None, keys, queries, prompts)
-            )
+            first = image if number == 0 else None
+            keys = layer.norm4(keys + self._told_to_image(layer, first, keys, queries, prompts))
         final = _attend(transformer.final_attn_token_to_image, queries + prompts, keys + self.positional, keys)
         return transformer.norm_final_attn(queries + final), keys
 

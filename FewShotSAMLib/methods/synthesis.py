@@ -83,7 +83,8 @@ class Synthesis:
             labels = [labels[below(len(labels), self._generator)]]
         order = torch.randperm(len(labels), generator=self._generator).tolist()
         shown = np.isin(exemplar.classes, labels)
-        centre, target = _point(*map(float, ndimage.center_of_mass(shown)), shown.shape), self._place(host)
+        row, column = (float(value) for value in ndimage.center_of_mass(shown))
+        centre, target = _point(row, column, shown.shape), self._place(host)
         turn, scale = self._uniform(-MAX_ROTATION, MAX_ROTATION), math.exp(self._uniform(*map(math.log, SCALES)))
         mirror = -1.0 if self._uniform(0, 1) < MIRRORED_SHARE else 1.0
         regions = []

@@ -73,9 +73,8 @@ class Framing:
     def image(self, grey: torch.Tensor, padding: Sequence[float] = PIXEL_MEAN) -> torch.Tensor:
         """Encoder input (3, size, size) in 0..255 of a cut slice (rows, columns[, 3]) with values 0..1."""
         planes = grey.movedim(-1, 0) if grey.ndim == 3 else grey.expand(3, *grey.shape)
-        fitted = F.interpolate(
-            planes[None].float() * 255.0, size=self.content, mode="bilinear", antialias=True, align_corners=False
-        )[0]
+        pixels = planes[None].float() * 255.0
+        fitted = F.interpolate(pixels, self.content, mode="bilinear", antialias=True, align_corners=False)[0]
         # Padding is by default the pixel mean, so that it is zero after SAM's own normalisation, as in SAM.
         framed = torch.tensor(padding).view(3, 1, 1).repeat(1, self.size, self.size)
         framed[:, : fitted.shape[1], : fitted.shape[2]] = fitted
@@ -183,6 +182,5 @@ def whole_slice(plane: SlicePlane, size: int) -> Framing:
 
 def averaged(planes: torch.Tensor, size: int) -> torch.Tensor:
     """Planes (..., H, W) averaged down to (..., size, size)."""
-    return F.interpolate(planes.flatten(0, -3).unsqueeze(1), size=(size, size), mode="area").view(
-        *planes.shape[:-2], size, size
-    )
+    means = F.interpolate(planes.flatten(0, -3).unsqueeze(1), size=(size, size), mode="area")
+    return means.view(*planes.shape[:-2], size, size)

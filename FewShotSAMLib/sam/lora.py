@@ -95,14 +95,11 @@ class BlockFactors(LoraFactors):
             block.attn.qkv = _AdaptedQkv(block.attn.qkv, update)
 
     def merge(self, image_encoder: Any) -> None:
-        """Add the updates to the qkv weights."""
         with torch.no_grad():
             for block, update in zip(image_encoder.blocks, self.blocks, strict=True):
-                weight = block.attn.qkv.weight
+                weight, change = block.attn.qkv.weight, cast(LoraBlock, update).weight_update()
                 # A new tensor: the old one may be shared with another encoder.
-                block.attn.qkv.weight = nn.Parameter(
-                    weight + cast(LoraBlock, update).weight_update().to(weight), requires_grad=False
-                )
+                block.attn.qkv.weight = nn.Parameter(weight + change.to(weight), requires_grad=False)
 
     def encode(self, image_encoder: Any, images: Tensor, check: Callable[[], None] = lambda: None) -> Tensor:
         """By SAM's layers; of a large grid the activations are computed again for the gradient."""
