@@ -71,7 +71,7 @@ def _nan(name: str) -> Callable[[dict[str, Any], dict[str, Any]], None]:
     def change(header: dict[str, Any], tensors: dict[str, Any]) -> None:
         chosen = next(each for each in tensors if each.startswith(name))
         tensors[chosen] = tensors[chosen].clone()
-        tensors[chosen].view(-1)[3] = math.nan
+        tensors[chosen].view(-1)[-1] = math.nan
 
     return change
 
