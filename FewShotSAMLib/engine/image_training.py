@@ -24,7 +24,6 @@ from FewShotSAMLib.sam.checkpoint import load_sam
 from FewShotSAMLib.sam.encoder import Encoder
 from FewShotSAMLib.sam.lora import LARGE_GRID, LoraFactors
 from FewShotSAMLib.sam.precision import pick_precision
-from FewShotSAMLib.sam.registry import PIXEL_MEAN, PIXEL_STD
 
 SYNTHESISED = -1
 """Slice number of a synthesised pair."""
@@ -179,14 +178,9 @@ def encoding_draw(
 def adaptable_encoder(run: VolumeRun, factors: LoraFactors) -> Encode:
     """The encoder's original layers in float32 with the updates `factors`, through which gradients reach them."""
     sam, _ = load_sam(run.encoder.spec, run.compute.checkpoint, warn=run.context.warning)
-    network, device = sam.image_encoder.to(run.encoder.device), run.encoder.device
+    network = sam.image_encoder.to(run.encoder.device)
     factors.attach(network)
-    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
-
-    def encode(image: torch.Tensor) -> torch.Tensor:
-        return factors.encode(network, ((image.to(device) - mean) / std)[None], run.context.check)[0]
-
-    return encode
+    return lambda image: factors.encode(network, run.encoder.normalise(image)[None], run.context.check)[0]
 
 
 def warn_of_time(run: VolumeRun, encode: Encode, steps: int, cost: float) -> None:

@@ -27,10 +27,8 @@ from FewShotSAMLib.sam.cache import default_folder
 
 
 def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
-    """Learn from the painted slices of a volume and segment its other slices; returns the report.
-
-    Raises FewShotSAMError, and then nothing has been written.
-    """
+    """Learn from the painted slices of a volume and segment its other slices; returns the report. Raises
+    FewShotSAMError, and then nothing has been written."""
     request = PropagateRequest.from_parameters(parameters)
     timer = StageTimer()
     check_outputs(request)
@@ -60,10 +58,8 @@ def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, A
 
 
 def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
-    """Segment a volume with a few-shot model learned on another one; returns the report.
-
-    Raises FewShotSAMError, and then nothing has been written.
-    """
+    """Segment a volume with a few-shot model learned on another one; returns the report. Raises FewShotSAMError, and
+    then nothing has been written."""
     request = ApplyRequest.from_parameters(parameters)
     timer = StageTimer()
     check_outputs(request)
@@ -78,10 +74,7 @@ def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
 
 def save_last_model(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
     """Write what the last propagation of this process learned, corrections included, into the file `path`;
-    `model_as_is`: without what other volumes need.
-
-    Raises BadInputError where there was none.
-    """
+    `model_as_is`: without what other volumes need. Raises BadInputError where there was none."""
     kept, path = last_run(context), parameters.get("path")
     if kept is None:
         raise BadInputError("The background process has nothing that it learned any more.", "Propagate again.")

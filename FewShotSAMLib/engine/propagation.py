@@ -27,11 +27,11 @@ from FewShotSAMLib.engine.report import job_report
 from FewShotSAMLib.engine.request import ApplyOptions, ComputeOptions, PropagateOptions
 from FewShotSAMLib.engine.results import (
     Filled,
-    Previewer,
     blank_prediction,
     doubt_stranger,
     empty_segmentation,
     insert_exemplars,
+    preview,
     refined,
     settle,
 )
@@ -94,10 +94,8 @@ def propagate_volume(
     want_confidence: bool = True,
     earlier: Sequence[Earlier] = (),
 ) -> Segmented:
-    """Learn from the painted slices of a volume, and from earlier volumes' models, and segment its other slices.
-
-    Raises FewShotSAMError.
-    """
+    """Learn from the painted slices of a volume, and from earlier volumes' models, and segment its other slices. Raises
+    FewShotSAMError."""
     with timer.stage("read"):
         annotation = annotation_of(painted, volume, options, context)
         normalisation = normalisation_for(options, volume, annotation, warm_start, context)
@@ -240,7 +238,7 @@ def _learn_and_predict(
     settled = sorted({*wanted} - {*asked})
     settle(prediction, run.axis, settled)
     if settled:
-        Previewer(prediction, run.axis, run.context)(settled)
+        preview(prediction, run.axis, run.context, settled)
     painted = partial(_partly_painted, painted_here)
     fill = partial(_predict, indices=asked, prediction=prediction, ruled_out=settled_on, painted=painted)
     with run.embeddings(annotation, *shown) as embeddings:
@@ -302,7 +300,7 @@ def _predict(
     **how: Any,
 ) -> None:
     """how: as for `predict`."""
-    show = Previewer(prediction, run.axis, run.context)
+    show = partial(preview, prediction, run.axis, run.context)
     with run.timer.stage("predict"):
         predict(predictor, embeddings, indices, prediction, run.context, show, **how)
 

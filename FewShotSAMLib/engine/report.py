@@ -12,7 +12,6 @@ from FewShotSAMLib.engine.confidence import CERTAIN, SliceConfidence, next_slice
 from FewShotSAMLib.engine.predict import Prediction
 from FewShotSAMLib.engine.results import Filled
 from FewShotSAMLib.engine.volume_run import VolumeRun
-from FewShotSAMLib.sam.encoder import Encoder
 
 SUGGESTED_SLICES = 5
 """Length of the list of slices to paint next."""
@@ -28,14 +27,20 @@ def job_report(
 ) -> dict[str, Any]:
     """All that is worth knowing of a finished job, ready for JSON. asked: the slices that were predicted one by one; on
     the others nothing could be."""
-    exemplars = annotation.complete if annotation else ()
+    exemplars, encoder = annotation.complete if annotation else (), run.encoder
     return {
         "version": __version__,
         "volume": {"name": run.volume.name, "geometry": run.volume.geometry.to_json()},
         "axis": run.plane.axis,
         "plane": run.plane.name,
         "normalisation": {**run.normalisation.to_json(), "window": [run.window.low, run.window.high]},
-        "encoder": encoder_report(run.encoder, run.encoded_before),
+        "encoder": {
+            "name": encoder.spec.name,
+            "weights_hash": encoder.weights_hash,
+            "device": str(encoder.device),
+            "precision": encoder.precision,
+            "slices_encoded": encoder.slices_encoded - run.encoded_before,
+        },
         "training": dict(training),
         "segments": segment_report(result, annotation),
         "asked": list(asked),
@@ -45,17 +50,6 @@ def job_report(
         "seconds": {**run.timer.seconds, "total": run.timer.total()},
         "peak_memory_bytes": peak_memory_bytes(),
         "warnings": list(run.context.warnings),
-    }
-
-
-def encoder_report(encoder: Encoder, encoded_before: int) -> dict[str, Any]:
-    """Which encoder ran, where, and how many slices it really encoded in this job."""
-    return {
-        "name": encoder.spec.name,
-        "weights_hash": encoder.weights_hash,
-        "device": str(encoder.device),
-        "precision": encoder.precision,
-        "slices_encoded": encoder.slices_encoded - encoded_before,
     }
 
 

@@ -10,7 +10,7 @@ from FewShotSAMLib.core.atlas import Atlas, Transferred, transfer
 from FewShotSAMLib.core.intensity import IntensityWindow, Normalisation
 from FewShotSAMLib.core.label_fusion import joined
 from FewShotSAMLib.engine.predict import Prediction
-from FewShotSAMLib.engine.results import Previewer
+from FewShotSAMLib.engine.results import preview
 from FewShotSAMLib.engine.volume_run import VolumeRun
 
 MOST_BYTES = 1 << 30
@@ -70,7 +70,7 @@ def fill_in_registered(run: VolumeRun, found: Transferred, indices: Sequence[int
         probability = torch.cat([(1 - own.sum(0, keepdim=True)).clamp_min(0), own])
         probability = trust * probability / probability.sum(0) + (1 - trust) / len(probability)
         prediction.fill_in(run.axis, index, probability)
-    Previewer(prediction, run.axis, run.context)(indices)
+    preview(prediction, run.axis, run.context, indices)
 
 
 def seen(run: VolumeRun, window: IntensityWindow) -> np.ndarray:

@@ -108,18 +108,12 @@ class TokenDecoder(nn.Module):
                 told = _attend(asking, queries + prompts, keys + self.positional, keys)
             queries = layer.norm2(queries + told)
             queries = layer.norm3(queries + layer.mlp(queries))
-            first = image if number == 0 else None
-            keys = layer.norm4(keys + self._told_to_image(layer, first, keys, queries, prompts))
+            telling = layer.cross_attn_image_to_token
+            asked = image.query_heads if number == 0 else _heads(telling, telling.q_proj(keys + self.positional))
+            key_heads = _heads(telling, telling.k_proj(queries + prompts))
+            keys = layer.norm4(keys + _merge(telling, asked, key_heads, _heads(telling, telling.v_proj(queries))))
         final = _attend(transformer.final_attn_token_to_image, queries + prompts, keys + self.positional, keys)
         return transformer.norm_final_attn(queries + final), keys
-
-    def _told_to_image(
-        self, layer: Any, image: _Image | None, keys: Tensor, queries: Tensor, prompts: Tensor
-    ) -> Tensor:
-        telling = layer.cross_attn_image_to_token
-        asked = image.query_heads if image else _heads(telling, telling.q_proj(keys + self.positional))
-        key_heads = _heads(telling, telling.k_proj(queries + prompts))
-        return _merge(telling, asked, key_heads, _heads(telling, telling.v_proj(queries)))
 
 
 def _split(convolution: nn.ConvTranspose2d, cells: Tensor) -> Tensor:
