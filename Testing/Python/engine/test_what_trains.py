@@ -71,10 +71,8 @@ def test_each_batch_that_is_learned_from_holds_a_pair(
 
     monkeypatch.setattr(task, "fine_tune", spy)
     teach(any_run, annotation, method, steps=8)
-    drawn_by_us = (
-        2 if method == "lora" and any_run.encoder.spec.architecture.fine_channels else 8
-    )  # before, views of exemplars alone
-    assert len(batches) == drawn_by_us
+    begins_with_views = method == "lora" and any_run.encoder.spec.architecture.fine_channels  # of exemplars alone
+    assert len(batches) == (2 if begins_with_views else 8)
     for batch in batches:
         real = [index for index in batch if index != image_training.SYNTHESISED]
         assert len(batch) - len(real) == pairs

@@ -113,9 +113,8 @@ def test_the_faithful_convolutional_heads_have_the_published_parameters() -> Non
 
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("faithful", [True, False])
-def test_a_head_learns_and_what_is_frozen_stays(sam_parts: SamParts, name: str, faithful: bool) -> None:
+def test_a_head_learns_and_what_is_frozen_has_no_gradients(sam_parts: SamParts, name: str, faithful: bool) -> None:
     head = new_head(name, sam_parts, code_faithful=faithful)
-    before = {key: tensor.clone() for key, tensor in head.state_dict().items()}
     frozen = UNUSED if name == "autosam-vit" else ()
     frozen = (*frozen, "mask_decoder.iou_token.") if name == "autosam-vit" and faithful else frozen
     embeddings = torch.randn(1, 256, 4, 4)
@@ -135,9 +134,6 @@ def test_a_head_learns_and_what_is_frozen_stays(sam_parts: SamParts, name: str, 
     assert losses[-1] < losses[0]
     for key, parameter in head.named_parameters():
         assert (parameter.grad is None) == key.startswith(frozen), key
-    for key, tensor in head.state_dict().items():
-        if not key.endswith("k_proj.bias"):  # softmax cancels it: nothing but rounding reaches it
-            assert torch.equal(tensor, before[key]) == key.startswith(frozen), key
 
 
 def test_the_published_loss_is_chosen_by_the_setting(sam_parts: SamParts) -> None:
