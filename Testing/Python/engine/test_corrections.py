@@ -58,7 +58,6 @@ def test_a_correction_changes_nothing_beyond_its_gap(run: Any, guided: Any) -> N
     assert same["corrected"] == [] and np.array_equal(again, before)
 
 
-@pytest.mark.usefixtures("finer")
 def test_between_its_neighbours_a_correction_answers_as_a_whole_run_would(run: Any) -> None:
     run((2, 5, 9))
     _, corrected = run((2, 5, 7, 9))

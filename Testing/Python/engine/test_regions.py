@@ -76,6 +76,16 @@ def test_a_region_is_looked_at_where_its_segments_can_be(run: Run) -> None:
     assert fewer["encoder"]["slices_encoded"] == 0 and not (found[11:] == 2).any()
 
 
+def test_a_correction_changes_nothing_beyond_its_gap(run: Run) -> None:
+    _, before = run(PAINTED)
+    report, after = run((3, 5, 7, 10))
+    assert report["corrected"] == [4, 6] and report["encoder"]["slices_encoded"] == 0
+    differs = set(np.flatnonzero((before != after).any((1, 2))))
+    assert differs and differs <= {4, 5, 6}
+    report, whole = run((3, 5, 7, 10), correct=False)
+    assert report["corrected"] is None and np.array_equal(whole[4:7], after[4:7])
+
+
 def test_a_correction_needs_no_encoder(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slice that is painted where the node was not looked for says nothing new of it."""
     monkeypatch.setitem(CENTRES, "node", ((9.5, 245, 252), (2.4, 10, 8)))
