@@ -17,10 +17,6 @@ Send = Callable[[str, Mapping[str, Any]], None]
 PROGRESS_INTERVAL_S = 0.1
 
 
-def _discard(kind: str, fields: Mapping[str, Any]) -> None:
-    """The sender of a context that nobody listens to."""
-
-
 class JobContext:
     """A job's only way to the outside. `JobContext()` alone is a silent one, good for tests and for use as a library.
 
@@ -30,7 +26,7 @@ class JobContext:
 
     def __init__(
         self,
-        send: Send = _discard,
+        send: Send = lambda kind, fields: None,
         cancelled: threading.Event | None = None,
         job_folder: Path | None = None,
         state: dict[str, Any] | None = None,

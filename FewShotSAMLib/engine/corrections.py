@@ -101,8 +101,7 @@ def keep(run: VolumeRun, options: PropagateOptions, kept: Kept) -> None:
 
 def last_run(context: JobContext) -> Kept | None:
     """The run that can be corrected; None where there is none."""
-    kept: Kept | None = context.state.get(LAST_RUN)
-    return kept
+    return context.state.get(LAST_RUN)
 
 
 def forget(context: JobContext) -> None:

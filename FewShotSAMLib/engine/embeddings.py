@@ -24,6 +24,9 @@ LUMINANCE = (0.299, 0.587, 0.114)
 STATE_KEY = "embeddings"
 """Where JobContext.state holds what `_Kept` describes from one job to the next."""
 
+Report = Callable[[int, int], None]
+"""Hears how many are done, and of how many."""
+
 
 @dataclass(frozen=True)
 class _Kept:
@@ -90,9 +93,8 @@ class SliceEmbeddings:
         for name, store in self._stores.items():
             if name not in in_memory:
                 store.close()
-        self._context.state[STATE_KEY] = _Kept(
-            self._volume.content_hash, self._encoder.cache_key, in_memory, self._others
-        )
+        kept = _Kept(self._volume.content_hash, self._encoder.cache_key, in_memory, self._others)
+        self._context.state[STATE_KEY] = kept
         self._stores = {}
 
     def grey(self, index: int) -> np.ndarray:
@@ -120,10 +122,8 @@ class SliceEmbeddings:
 
     def plain(self, indices: Sequence[int], side: int) -> torch.Tensor:
         """Framed slices (n, side, side) in 0..1, black beyond the volume."""
-        return torch.cat([averaged(self._plain(index), side) for index in indices]) / 255
-
-    def _plain(self, index: int) -> torch.Tensor:
-        return self.framing.image(self._single(index), BLACK)[:1]
+        framed = (self.framing.image(self._single(index), BLACK)[:1] for index in indices)
+        return torch.cat([averaged(each, side) for each in framed]) / 255
 
     def _single(self, index: int) -> torch.Tensor:
         grey = torch.from_numpy(self.grey(index))
@@ -137,8 +137,8 @@ class SliceEmbeddings:
         """Those of the slices that the cache lacks."""
         return self._slices().missing(indices)
 
-    def encode(self, missing: Sequence[int], report: Callable[[int, int], None]) -> None:
-        """Encode slices; report hears how many are done, and of how many."""
+    def encode(self, missing: Sequence[int], report: Report) -> None:
+        """Encode slices."""
         self._encode(self._slices(), missing, self.image, report)
 
     def _slices(self) -> EmbeddingStore:
@@ -150,26 +150,28 @@ class SliceEmbeddings:
 
     def augmented(self, index: int, copies: int) -> torch.Tensor:
         """Embeddings (copies, channels, h, w), float16, of a slice's augmented copies 1..copies."""
-        store = self._store(f"augmented {self._manner}{RECIPE} slice={index} copies={copies}", copies)
-        wanted = range(copies)
+        shown = self.shown(index)
+        unlabelled = np.zeros(shown.shape[:2], dtype=np.uint8)
 
-        def complete() -> None:
-            shown = self.shown(index)
-            self._encode(store, store.missing(wanted), lambda copy: self.framed(self._copy(shown, index, copy + 1)))
+        def copy(number: int) -> torch.Tensor:
+            return SliceAugmentation(index, number + 1).apply(shown, unlabelled, self.framing.aspect)[0]
 
-        complete()
-        return self._read(store, wanted, complete)
+        return self._completed(f"augmented {self._manner}{RECIPE} slice={index} copies={copies}", copies, copy)
 
     def made(self, name: str, count: int, shown_of: Callable[[int], torch.Tensor]) -> torch.Tensor:
         """Embeddings (count, channels, h, w), float16, of cut slices that were made of this volume's, as `shown`.
 
         name must tell all that they depend on besides the volume, so that they are found in the cache.
         """
-        store = self._store(f"{self._manner}{name}", count)
-        wanted = range(count)
+        return self._completed(f"{self._manner}{name}", count, shown_of, partial(self._context.progress, "synthesise"))
+
+    def _completed(
+        self, name: str, count: int, shown_of: Callable[[int], torch.Tensor], report: Report = lambda done, total: None
+    ) -> torch.Tensor:
+        """What is stored under a name, all of it, whatever has to be encoded for that."""
+        store, wanted = self._store(name, count), range(count)
 
         def complete() -> None:
-            report = partial(self._context.progress, "synthesise")
             self._encode(store, store.missing(wanted), lambda number: self.framed(shown_of(number)), report)
 
         complete()
@@ -179,10 +181,6 @@ class SliceEmbeddings:
     def _manner(self) -> str:
         """Names in cache keys what made slices are made of."""
         return "between neighbours " if self._encoder.spec.architecture.sees_neighbours else ""
-
-    def _copy(self, grey: torch.Tensor, index: int, copy: int) -> torch.Tensor:
-        unlabelled = np.zeros(tuple(grey.shape[:2]), dtype=np.uint8)
-        return SliceAugmentation(index, copy).apply(grey, unlabelled, self.framing.aspect)[0]
 
     def _store(self, name: str, count: int) -> EmbeddingStore:
         window = f"window={self._window.low:.6g},{self._window.high:.6g}"
@@ -210,11 +208,7 @@ class SliceEmbeddings:
         return own, kept.stores
 
     def _encode(
-        self,
-        store: EmbeddingStore,
-        missing: Sequence[int],
-        image_of: Callable[[int], torch.Tensor],
-        report: Callable[[int, int], None] = lambda done, total: None,
+        self, store: EmbeddingStore, missing: Sequence[int], image_of: Callable[[int], torch.Tensor], report: Report
     ) -> None:
         step = self._encoder.gainful_batch  # no more, so that a killed run loses little
         for start in range(0, len(missing), step):
@@ -257,9 +251,8 @@ class RegionalEmbeddings(SliceEmbeddings):
 
     def ensure(self, indices: Sequence[int]) -> None:
         """Encode those of the slices that the cache lacks, in each region that is looked at there."""
-        missing = [
-            region.embeddings.missing([index for index in indices if region.needs(index)]) for region in self.regions
-        ]
+        needed = ([index for index in indices if region.needs(index)] for region in self.regions)
+        missing = [region.embeddings.missing(some) for region, some in zip(self.regions, needed, strict=True)]
         done, count = 0, sum(map(len, missing))
         for region, each in zip(self.regions, missing, strict=True):
             region.embeddings.encode(each, partial(self._report, done, count))

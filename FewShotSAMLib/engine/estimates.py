@@ -79,10 +79,8 @@ def inspect(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any
 
 
 def download(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
-    """Fetch the published file of the encoder named `encoder`; whoever asks for it has asked the user before.
-
-    Raises BadInputError for an unknown encoder and where the file cannot be had.
-    """
+    """Fetch the published file of the encoder named `encoder`; whoever asks for it has asked the user before. Raises
+    BadInputError for an unknown encoder and where the file cannot be had."""
     spec = get_spec(str(parameters.get("encoder", "")))
     path = fetch(spec, progress=lambda done, total: context.progress("download", done, total), check=context.check)
     return {"encoder": spec.name, "path": str(path)}

@@ -11,6 +11,7 @@ from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.methods.augmentation import SliceAugmentation
 from FewShotSAMLib.methods.interface import Exemplar
 from FewShotSAMLib.methods.tokens import BACKGROUND
+from FewShotSAMLib.sam.framing import Framing
 
 
 def collect_exemplars(
@@ -23,29 +24,20 @@ def collect_exemplars(
 ) -> list[Exemplar]:
     """Every slice of which something is known and `copies` augmented copies of each; targets are 1/stride of the image
     wide. unchanged: as for `Task.exemplars`."""
-    class_count = len(annotation.segmentation.segments)
+    framing = embeddings.framing
     exemplars = [each for each in unchanged if each.slice_index in annotation.exemplars]
     made = {each.slice_index for each in exemplars}
     missing = [index for index in annotation.exemplars if index not in made]
     embeddings.ensure(missing)
     for done, index in enumerate(missing):
         context.progress("augment", done, len(missing))
-        classes = np.ascontiguousarray(embeddings.framing.cut(annotation.classes(index)))
-        clean = embeddings.slices([index])[0]
-        unknown = tuple(sorted(annotation.unknown(index)))
-        exemplars.append(_exemplar(index, 0, clean, classes, class_count, stride, embeddings, unknown))
-        if copies:
-            augmented = embeddings.augmented(index, copies)
-            for copy, embedding in enumerate(augmented, start=1):
-                moved = _moved(classes, index, copy, embeddings)
-                exemplars.append(_exemplar(index, copy, embedding, moved, class_count, stride, embeddings, unknown))
+        classes = np.ascontiguousarray(framing.cut(annotation.classes(index)))
+        exemplars.append(_exemplar(index, 0, embeddings.slices([index])[0], classes, annotation, stride, framing))
+        for copy, embedding in enumerate(embeddings.augmented(index, copies) if copies else (), start=1):
+            moved = SliceAugmentation(index, copy).apply(torch.zeros(classes.shape), classes, framing.aspect)[1]
+            exemplars.append(_exemplar(index, copy, embedding, moved, annotation, stride, framing))
     context.progress("augment", len(missing), len(missing))
     return sorted(exemplars, key=lambda each: each.slice_index)
-
-
-def _moved(classes: np.ndarray, index: int, copy: int, embeddings: SliceEmbeddings) -> np.ndarray:
-    blank = torch.zeros(classes.shape)
-    return SliceAugmentation(index, copy).apply(blank, classes, embeddings.framing.aspect)[1]
 
 
 def _exemplar(
@@ -53,13 +45,13 @@ def _exemplar(
     copy: int,
     embedding: torch.Tensor,
     classes: np.ndarray,
-    class_count: int,
+    annotation: Annotation,
     stride: int,
-    embeddings: SliceEmbeddings,
-    unknown: tuple[int, ...],
+    framing: Framing,
 ) -> Exemplar:
-    target, weight = embeddings.framing.target(classes, class_count, stride)
-    cells = embeddings.framing.cell_weights(classes, class_count)
+    class_count, unknown = len(annotation.segmentation.segments), tuple(sorted(annotation.unknown(index)))
+    target, weight = framing.target(classes, class_count, stride)
+    cells = framing.cell_weights(classes, class_count)
     if unknown:
         cells[BACKGROUND] = 0.0  # it may be one of them
     return Exemplar(index, copy, embedding, target.half(), weight.half(), cells, unknown)

@@ -24,7 +24,6 @@ from FewShotSAMLib.sam.checkpoint import load_sam
 from FewShotSAMLib.sam.encoder import Encoder
 from FewShotSAMLib.sam.lora import LARGE_GRID, LoraFactors
 from FewShotSAMLib.sam.precision import pick_precision
-from FewShotSAMLib.sam.registry import PIXEL_MEAN, PIXEL_STD
 
 SYNTHESISED = -1
 """Slice number of a synthesised pair."""
@@ -47,8 +46,6 @@ LONG_S = 600.0
 
 Encode = Callable[[torch.Tensor], torch.Tensor]
 """Embedding (channels, h, w) of an image (3, S, S) in 0..255."""
-
-
 SAM_IMAGE_SIZE = 1024
 
 
@@ -64,14 +61,14 @@ class ImageTraining:
         annotation: Annotation,
         embeddings: SliceEmbeddings,
         seed: int,
-        pairs: bool = False,
-        sheet: Path | None = None,
-        fresh: bool = False,
+        pairs: bool,
+        sheet: Path | None,
+        fresh: bool,
     ) -> None:
         self._fresh = fresh
         self._run, self._annotation, self._embeddings = run, annotation, embeddings
         maker = PairMaker(annotation, embeddings, seed) if pairs else None
-        self._maker = maker if maker is not None and maker.possible else None
+        self._maker = maker if maker and maker.possible else None
         if self._maker is not None and sheet is not None:
             made = [self._to_look_at(self._maker.pair(number)) for number in range(SHOWN_PAIRS)]
             with atomic_path(sheet) as path:  # now: whoever does not like the pairs need not wait for the training
@@ -90,12 +87,13 @@ class ImageTraining:
             yield training.on_cache, self._draw_of_cache(exemplars, copies, training.on_cache.steps)
         if training.adapting is not None and head.encoder_updates is not None:
             encode, steps = adaptable_encoder(self._run, head.encoder_updates), training.adapting.steps
-            yield training.adapting, self._encoding_draw(encode, steps, _gradient_cost)
+            yield training.adapting, self._encoding_draw(encode, steps, _gradient_cost(self._run.encoder))
 
     def _draw_of_cache(self, exemplars: Sequence[Exemplar], copies: int, steps: int) -> Draw | None:
         annotation, embeddings = self._annotation, self._embeddings
         if self._fresh:
-            return self._encoding_draw(frozen_encoder(self._run), steps, lambda encoder: 1.0)
+            encoder, check = self._run.encoder, self._run.context.check
+            return self._encoding_draw(lambda image: encoder.encode(image[None], check)[0], steps, 1.0)
         count = copies * len(annotation.exemplars)
         if self._maker is not None and count == 0:
             self._run.context.warning(NO_PAIRS)
@@ -110,9 +108,9 @@ class ImageTraining:
         """Without the neighbours, which the encoder sees as colours."""
         return replace(pair, grey=pair.grey[..., 1]) if self._run.encoder.spec.architecture.sees_neighbours else pair
 
-    def _encoding_draw(self, encode: Encode, steps: int, cost: Callable[[Encoder], float]) -> Draw:
+    def _encoding_draw(self, encode: Encode, steps: int, cost: float) -> Draw:
         if is_slow(self._run.encoder):
-            warn_of_time(self._run, encode, steps, cost(self._run.encoder))
+            warn_of_time(self._run, encode, steps, cost)
         return encoding_draw(self._annotation, self._embeddings, encode, self._maker, self._real_views)
 
     @property
@@ -153,28 +151,26 @@ def encoding_draw(
     again, and a synthesised pair; two real exemplars without a maker."""
     class_count = len(annotation.segmentation.segments)
 
-    def real(index: int, generator: torch.Generator) -> tuple[torch.Tensor, np.ndarray]:
-        classes = np.ascontiguousarray(embeddings.framing.cut(annotation.classes(index)))
-        if float(torch.rand((), generator=generator)) < CLEAN_SHARE:
-            return embeddings.image(index), classes
-        copy, grey = 1 + below(MANY, generator), embeddings.shown(index)
-        grey, classes = SliceAugmentation(index, copy).apply(grey, classes, embeddings.framing.aspect)
-        return embeddings.framed(grey), classes
+    def real(index: int, generator: torch.Generator) -> Exemplar:
+        shown, classes = (
+            embeddings.shown(index),
+            np.ascontiguousarray(embeddings.framing.cut(annotation.classes(index))),
+        )
+        if float(torch.rand((), generator=generator)) >= CLEAN_SHARE:
+            augmentation = SliceAugmentation(index, 1 + below(MANY, generator))
+            shown, classes = augmentation.apply(shown, classes, embeddings.framing.aspect)
+        made = _exemplar(index, encode(embeddings.framed(shown)), classes, class_count, embeddings)
+        return replace(made, unknown=tuple(sorted(annotation.unknown(index))))
 
     def draw(generator: torch.Generator) -> list[Exemplar]:
         chosen = torch.randperm(len(annotation.exemplars), generator=generator).tolist()
         indices = [annotation.exemplars[position] for position in chosen[: real_views if maker else IMAGES_PER_STEP]]
-        views = [(index, *real(index, generator)) for index in indices]
+        batch = [real(index, generator) for index in indices]
         if maker is not None:
             pair = maker.pair(below(MANY, generator))
-            views.append((SYNTHESISED, embeddings.framed(pair.grey), pair.classes))
-        return [
-            replace(
-                _exemplar(index, encode(image), classes, class_count, embeddings),
-                unknown=() if index == SYNTHESISED else tuple(sorted(annotation.unknown(index))),
-            )
-            for index, image, classes in views
-        ]
+            embedding = encode(embeddings.framed(pair.grey))
+            batch.append(_exemplar(SYNTHESISED, embedding, pair.classes, class_count, embeddings))
+        return batch
 
     return draw
 
@@ -182,19 +178,9 @@ def encoding_draw(
 def adaptable_encoder(run: VolumeRun, factors: LoraFactors) -> Encode:
     """The encoder's original layers in float32 with the updates `factors`, through which gradients reach them."""
     sam, _ = load_sam(run.encoder.spec, run.compute.checkpoint, warn=run.context.warning)
-    network, device = sam.image_encoder.to(run.encoder.device), run.encoder.device
+    network = sam.image_encoder.to(run.encoder.device)
     factors.attach(network)
-    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
-
-    def encode(image: torch.Tensor) -> torch.Tensor:
-        return factors.encode(network, ((image.to(device) - mean) / std)[None], run.context.check)[0]
-
-    return encode
-
-
-def frozen_encoder(run: VolumeRun) -> Encode:
-    """The encoder as it is."""
-    return lambda image: run.encoder.encode(image[None], run.context.check)[0]
+    return lambda image: factors.encode(network, run.encoder.normalise(image)[None], run.context.check)[0]
 
 
 def warn_of_time(run: VolumeRun, encode: Encode, steps: int, cost: float) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.core.files import check_name
 from FewShotSAMLib.core.plausibility import check_two_files
 from FewShotSAMLib.core.segmentation import read_segmentation
-from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.engine import estimates
 from FewShotSAMLib.engine.context import JobContext, StageTimer
 from FewShotSAMLib.engine.corrections import last_run
@@ -29,10 +27,8 @@ from FewShotSAMLib.sam.cache import default_folder
 
 
 def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
-    """Learn from the painted slices of a volume and segment its other slices; returns the report.
-
-    Raises FewShotSAMError, and then nothing has been written.
-    """
+    """Learn from the painted slices of a volume and segment its other slices; returns the report. Raises
+    FewShotSAMError, and then nothing has been written."""
     request = PropagateRequest.from_parameters(parameters)
     timer = StageTimer()
     check_outputs(request)
@@ -55,18 +51,15 @@ def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, A
         if model is not None and not request.model_as_is:
             with timer.stage("adapt"):
                 model = for_others(model, done.run.encoder, context)
-        more = partial(_of_propagating, request, done, context)
-        report = _written(request, done, model, context, timer, volume, more)
+        report = _written(request, done, model)
     if report["pace"] is not None:
         remember(report["pace"], default_folder())
     return report
 
 
 def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
-    """Segment a volume with a few-shot model learned on another one; returns the report.
-
-    Raises FewShotSAMError, and then nothing has been written.
-    """
+    """Segment a volume with a few-shot model learned on another one; returns the report. Raises FewShotSAMError, and
+    then nothing has been written."""
     request = ApplyRequest.from_parameters(parameters)
     timer = StageTimer()
     check_outputs(request)
@@ -76,15 +69,12 @@ def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
         volume = warm_volume(request.volume, context)
         check_fit(request, volume)
     done = apply_to_volume(model, volume, request, context, timer, request.confidence is not None)
-    return _written(request, done, None, context, timer, volume)
+    return _written(request, done, None)
 
 
 def save_last_model(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
     """Write what the last propagation of this process learned, corrections included, into the file `path`;
-    `model_as_is`: without what other volumes need.
-
-    Raises BadInputError where there was none.
-    """
+    `model_as_is`: without what other volumes need. Raises BadInputError where there was none."""
     kept, path = last_run(context), parameters.get("path")
     if kept is None:
         raise BadInputError("The background process has nothing that it learned any more.", "Propagate again.")
@@ -137,41 +127,27 @@ def _telling_what_was_written(context: JobContext) -> Iterator[None]:
         raise type(error)(told, error.hint) from error
 
 
-def _written(
-    request: PropagateRequest | ApplyRequest,
-    done: Segmented,
-    model: FewShotModel | None,
-    context: JobContext,
-    timer: StageTimer,
-    volume: Volume,
-    more: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda told: {},
-) -> dict[str, Any]:
-    """Write all outputs as one and return the report, which is one of them where that is asked for.
-
-    more: what the report tells besides, given what it tells already.
-    """
+def _written(request: PropagateRequest | ApplyRequest, done: Segmented, model: FewShotModel | None) -> dict[str, Any]:
+    """Write all outputs as one and return the report, which is one of them where that is asked for."""
+    timer, context = done.run.timer, done.run.context
     begun = timer.total()
     beside, shown = files_beside(request, done)
 
     def report() -> dict[str, Any]:
         timer.seconds["write"] = round(timer.total() - begun, 3)
         told = {"output": request.output and str(request.output), **done.report(), **shown}
-        return {**told, **more(told)}
+        if isinstance(request, PropagateRequest):
+            of_run = {"can_be_corrected": last_run(context) is not None, "first": context.is_enough()}
+            told |= {**of_run, "pace": _pace(request, done, told)}
+        return told
 
-    return write_outputs(done.filled, done.prediction, model, request, context, report, volume.source, beside)
-
-
-def _of_propagating(
-    request: PropagateRequest, done: Segmented, context: JobContext, told: Mapping[str, Any]
-) -> dict[str, Any]:
-    first = done.run.context.is_enough()
-    return {"can_be_corrected": last_run(context) is not None, "first": first, "pace": _pace(request, done, told)}
+    return write_outputs(done, model, request, report, beside)
 
 
 def _pace(request: PropagateRequest, done: Segmented, report: Mapping[str, Any]) -> dict[str, Any] | None:
     """How fast the run was, for the next estimate; None where its steps were not the usual ones or cut short."""
     unusual = request.steps is not None or request.augmented_copies is not None or request.fresh_augmentation
-    unusual = unusual or bool(request.models)
-    if unusual or request.code_faithful or done.corrected is not None or done.run.context.is_enough():
+    unusual = unusual or bool(request.models) or request.code_faithful
+    if unusual or done.corrected is not None or done.run.context.is_enough():
         return None
     return pace_of(report, done.work, get_method(request.method).load(), done.run.encoder.spec.architecture)

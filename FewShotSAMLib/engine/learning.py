@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from FewShotSAMLib.core.annotation import Annotation
@@ -13,32 +12,14 @@ from FewShotSAMLib.core.window_fit import Look
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.model_file import FewShotModel
-from FewShotSAMLib.engine.request import ComputeOptions
+from FewShotSAMLib.engine.request import ComputeOptions, PropagateOptions
 from FewShotSAMLib.engine.task import EngineTask, PlainTeacher, parts_of
 from FewShotSAMLib.engine.volume_run import VolumeRun
 from FewShotSAMLib.engine.warm import warm_encoder
 from FewShotSAMLib.methods.interface import Predictor
-from FewShotSAMLib.methods.registry import DEFAULT_METHOD, get_method
+from FewShotSAMLib.methods.registry import get_method
 from FewShotSAMLib.sam.encoder import Encoder
 from FewShotSAMLib.sam.registry import get_spec
-
-
-@dataclass(frozen=True)
-class LearningOptions:
-    """How to train; None leaves the choice to us.
-
-    steps of training; augmented copies of each exemplar; the model to start from (None: the checkpoint's decoder);
-    code_faithful: as the method's authors published it; the others as in `EngineTask`.
-    """
-
-    steps: int | None = None
-    augmented_copies: int | None = None
-    seed: int = 0
-    warm_start: FewShotModel | None = None
-    method: str = DEFAULT_METHOD
-    code_faithful: bool = False
-    contact_sheet: Path | None = None
-    fresh_augmentation: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,28 +45,16 @@ def learn(
     run: VolumeRun,
     annotation: Annotation,
     embeddings: SliceEmbeddings,
-    options: LearningOptions,
+    options: PropagateOptions,
+    warm_start: FewShotModel | None = None,
     correction: tuple[Predictor, Mapping[int, frozenset[int]]] | None = None,
 ) -> Learned:
-    """Fit the method to the annotation's exemplars; or correct a predictor, which is to look for the given segments on
-    the given slices and stand by its answers otherwise."""
-    warm_start = options.warm_start
+    """Fit the method to the annotation's exemplars, from a model or else from the checkpoint's decoder; or correct a
+    predictor, which is to look for the given segments on the given slices and stand by its answers otherwise."""
     method = get_method(options.method).load().for_encoder(run.encoder.spec.architecture)
     values = {"code_faithful": True} if options.code_faithful else {}
     settings = warm_start.settings if warm_start else method.settings(**values)
-    task = EngineTask(
-        run,
-        annotation,
-        embeddings,
-        settings,
-        warm_start.state if warm_start else None,
-        options.steps,
-        options.augmented_copies,
-        options.seed,
-        options.code_faithful,
-        options.fresh_augmentation,
-        options.contact_sheet,
-    )
+    task = EngineTask(run, annotation, embeddings, settings, warm_start.state if warm_start else None, options)
     predictor = method.fit(task) if correction is None else method.correct(correction[0], task, correction[1])
     region = embeddings.framing.crop if run.encoder.spec.architecture.sees_region else None
 

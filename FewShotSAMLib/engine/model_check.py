@@ -26,10 +26,8 @@ MOST_SEGMENTS = 254
 
 
 def header_of(content: bytes) -> dict[str, Any]:
-    """FewShotSAM's part of the header, once the file's own digest was found to be right.
-
-    Raises ValueError, KeyError or TypeError.
-    """
+    """FewShotSAM's part of the header, once the file's own digest was found to be right. Raises ValueError, KeyError or
+    TypeError."""
     length = int.from_bytes(content[:LENGTH_BYTES], "little")
     if not 0 < length <= min(MOST_HEADER_BYTES, len(content) - LENGTH_BYTES):
         raise ValueError("its header is cut off")

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def model_bytes(model: FewShotModel) -> bytes:
         "normalisation": model.normalisation.to_json(),
         "plane": model.plane,
         "settings": asdict(model.settings),
-        "segments": [_segment_to_json(segment) for segment in model.segments],
+        "segments": [{**asdict(segment), "tags": dict(segment.tags)} for segment in model.segments],
         "region": model.region,
         "look": None if model.look is None else model.look.to_json(),
         "tokens": [{"label": token.label, "slice": token.slice_index, "copy": token.copy} for token in state.tokens],
@@ -172,6 +172,10 @@ def _model_from(header: dict[str, Any], tensors: dict[str, torch.Tensor], digest
     )
     shown = None if features is None or masks is None else ExemplarFeatures(features, masks, known)
     check_shapes(shown, vectors, len(header["segments"]))
+    tokens = tuple(
+        Token(vector, entry["label"], entry["slice"], entry["copy"])
+        for entry, vector in zip(header["tokens"], vectors, strict=True)
+    )
     return FewShotModel(
         method=header["method"],
         encoder=header["encoder"],
@@ -179,12 +183,8 @@ def _model_from(header: dict[str, Any], tensors: dict[str, torch.Tensor], digest
         normalisation=Normalisation.from_json(header["normalisation"]),
         plane=header["plane"],
         settings=settings_of(get_method(header["method"]).load().settings, header["settings"]),
-        segments=tuple(_segment_from_json(entry) for entry in header["segments"]),
-        state=State(
-            {name.removeprefix("head."): tensor for name, tensor in tensors.items()},
-            _tokens(header["tokens"], vectors),
-            shown,
-        ),
+        segments=tuple(Segment(**{**entry, "color": tuple(entry["color"])}) for entry in header["segments"]),
+        state=State({name.removeprefix("head."): tensor for name, tensor in tensors.items()}, tokens, shown),
         region=region_of(header.get("region")),
         look=Look.from_json(header.get("look")),
         atlases=atlases,
@@ -204,18 +204,3 @@ def _atlas(header: Mapping[str, Any], grey: np.ndarray, classes: np.ndarray) -> 
 def _atlas_to_json(atlas: Atlas) -> dict[str, Any]:
     own = {} if atlas.normalisation is None else {"normalisation": atlas.normalisation.to_json()}
     return {"geometry": atlas.geometry.to_json(), "place": atlas.place, **own}
-
-
-def _tokens(entries: Sequence[dict[str, int]], vectors: torch.Tensor) -> tuple[Token, ...]:
-    return tuple(
-        Token(vector, entry["label"], entry["slice"], entry["copy"])
-        for entry, vector in zip(entries, vectors, strict=True)
-    )
-
-
-def _segment_to_json(segment: Segment) -> dict[str, Any]:
-    return {**asdict(segment), "tags": dict(segment.tags)}
-
-
-def _segment_from_json(entry: dict[str, Any]) -> Segment:
-    return Segment(**{**entry, "color": tuple(entry["color"])})

@@ -1,7 +1,7 @@
 """The files that a job writes: checked before the work, written together after it."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,9 @@ from FewShotSAMLib.core.image_io import check_image_output, write_image
 from FewShotSAMLib.core.plain_json import plain
 from FewShotSAMLib.core.segmentation import check_fits, check_output, write_segmentation
 from FewShotSAMLib.core.volume import Volume
-from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.model_file import FewShotModel, save_model
-from FewShotSAMLib.engine.predict import Prediction
+from FewShotSAMLib.engine.propagation import Segmented
 from FewShotSAMLib.engine.request import ApplyRequest, PropagateRequest
-from FewShotSAMLib.engine.results import Filled
 
 Beside = Callable[[Path, Path | None], None]
 """Writes a further file, given its own path and that of the segmentation as it lies there before the end, if at all."""
@@ -88,36 +86,34 @@ def _number(path: Path) -> tuple[int, int] | None:
 
 
 def write_outputs(
-    result: Filled,
-    prediction: Prediction,
+    done: Segmented,
     model: FewShotModel | None,
     request: PropagateRequest | ApplyRequest,
-    context: JobContext,
     report: Callable[[], dict[str, Any]],
-    source: Sequence[Any] = (),
-    beside: Mapping[Path, Beside] | None = None,
+    beside: Mapping[Path, Beside],
 ) -> dict[str, Any]:
     """Write everything beside its final place first, and only when all is complete put it there, the segmentation last:
     all or nothing. Returns the report, which is made when all else is written.
 
     beside: what writes further files.
     """
+    prediction, context, volume = done.prediction, done.run.context, done.run.volume
     save_to = request.save_model if isinstance(request, PropagateRequest) and model is not None else None
-    wanted = (request.confidence, request.classes, save_to, request.report, *(beside or {}), request.output)
+    wanted = (request.confidence, request.classes, save_to, request.report, *beside, request.output)
     given = [path for path in wanted if path is not None]
     context.progress("write", 0, 1)
     with atomic_paths(given) as temporaries:
         places = dict(zip(given, temporaries, strict=True))
         output = None if request.output is None else places[request.output]
-        warnings: Iterable[str] = () if output is None else write_segmentation(result.whole(), output, source)
+        warnings = [] if output is None else write_segmentation(done.filled.whole(), output, volume.source)
         if request.confidence is not None and prediction.confidence is not None:
-            write_image(prediction.confidence, result.before.geometry, places[request.confidence])
+            write_image(prediction.confidence, volume.geometry, places[request.confidence])
         if request.classes is not None:
             with atomic_path(places[request.classes]) as path, path.open("wb") as stream:
                 np.save(stream, prediction.classes, allow_pickle=False)
         if model is not None and save_to is not None:
             save_model(model, places[save_to])
-        for beside_it, write in (beside or {}).items():
+        for beside_it, write in beside.items():
             write(places[beside_it], output)
         for warning in warnings:
             context.warning(warning)

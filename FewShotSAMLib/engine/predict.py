@@ -27,6 +27,10 @@ IN_FLIGHT = 16
 """Slices that all cores together are asked about at once, at most, for the memory."""
 
 
+Cut = Callable[[np.ndarray], np.ndarray]
+"""A part of a slice (rows, columns), as a view."""
+
+
 @dataclass
 class Prediction:
     """What was predicted so far.
@@ -38,6 +42,16 @@ class Prediction:
     classes: np.ndarray
     confidence: np.ndarray | None
     slices: dict[int, SliceConfidence]
+
+    def fill_in(self, axis: int, index: int, probability: torch.Tensor, cut: Cut = lambda array: array) -> None:
+        """Take over a slice, or what `cut` leaves of it, from its class probabilities (C + 1, rows, columns)."""
+        best, label = probability.max(dim=0)  # many times as fast as argmax along the first dimension
+        self.slices[index] = slice_confidence(probability, best, label)
+        cut(np.moveaxis(self.classes, axis, 0)[index])[...] = label.to(torch.uint8).numpy()
+        if self.confidence is not None:
+            confidence = np.moveaxis(self.confidence, axis, 0)[index]
+            confidence[...] = CERTAIN_PERCENT  # what lies outside the crop is air around the body
+            cut(confidence)[...] = percent(best).numpy()
 
 
 def predict(
@@ -58,9 +72,10 @@ def predict(
     found on the slices beside; the last one's answer counts.
     """
     numbers = list(range(predictor.passes) if passes is None else passes)
-    write = _Writer(embeddings.framing, prediction, ruled_out, painted)
+    framing = embeddings.framing
     cores = min(torch.get_num_threads(), IN_FLIGHT) if embeddings.device.type == "cpu" else 1
-    batches = _parts(indices, _even(len(indices), cores))
+    size = _even(len(indices), cores)
+    batches = [indices[start : start + size] for start in range(0, len(indices), size)]
     pieces = Pieces(len(batches), len(numbers), cores + 1)
     loaded: dict[int, torch.Tensor] = {}
     shown = 0
@@ -72,7 +87,9 @@ def predict(
         with torch.inference_mode():
             logits = predictor.predict(loaded[place], batch, numbers[late])
             if late == len(numbers) - 1:
-                write(batch, require_finite(logits, "The prediction"))
+                for index, framed in zip(batch, require_finite(logits, "The prediction"), strict=True):
+                    probability = _probability(framing, framed, ruled_out(index), painted(index))
+                    prediction.fill_in(framing.plane.axis, index, probability, framing.cut)
                 del loaded[place]
 
     def tell() -> None:
@@ -139,42 +156,16 @@ def _even(count: int, cores: int) -> int:
     return max(1, math.ceil(count / (cores * rounds)))
 
 
-def _parts(indices: Sequence[int], size: int) -> list[Sequence[int]]:
-    return [indices[start : start + size] for start in range(0, len(indices), size)]
-
-
-class _Writer:
-    """Turns logits of slices into classes and confidence in the prediction."""
-
-    def __init__(
-        self,
-        framing: Framing,
-        prediction: Prediction,
-        ruled_out: Callable[[int], Collection[int]],
-        painted: Callable[[int], np.ndarray | None],
-    ) -> None:
-        axis = framing.plane.axis
-        self._framing, self._slices = framing, prediction.slices
-        self._classes = np.moveaxis(prediction.classes, axis, 0)
-        self._confidence = None if prediction.confidence is None else np.moveaxis(prediction.confidence, axis, 0)
-        self._ruled_out, self._painted = ruled_out, painted
-
-    def __call__(self, batch: Sequence[int], logits: torch.Tensor) -> None:
-        for index, framed in zip(batch, logits, strict=True):
-            framed[list(self._ruled_out(index))] = RULED_OUT
-            probability = self._framing.uncut(framed).softmax(dim=0).cpu()
-            if (given := self._painted(index)) is not None:
-                _keep_painted(probability, self._framing.cut(given))
-            best, label = probability.max(dim=0)  # many times as fast as argmax along the first dimension
-            self._slices[index] = slice_confidence(probability, best, label)
-            self._framing.cut(self._classes[index])[...] = label.to(torch.uint8).numpy()
-            if self._confidence is not None:
-                self._confidence[index] = CERTAIN_PERCENT  # what lies outside the crop is air around the body
-                self._framing.cut(self._confidence[index])[...] = percent(best).numpy()
-
-
-def _keep_painted(probability: torch.Tensor, given: np.ndarray) -> None:
-    """Make the painted pixels of a slice certain in its probabilities (C + 1, rows, columns), in place."""
-    inside = torch.from_numpy(given > 0)
-    classes = torch.from_numpy(np.where(given == IGNORE, 0, given)[given > 0].astype(np.int64))
-    probability[:, inside] = torch.nn.functional.one_hot(classes, len(probability)).T.to(probability)
+def _probability(
+    framing: Framing, logits: torch.Tensor, ruled_out: Collection[int], painted: np.ndarray | None
+) -> torch.Tensor:
+    """Class probabilities (C + 1, rows, columns) of a cut slice from its logits, which change; what is painted on it is
+    certain."""
+    logits[list(ruled_out)] = RULED_OUT
+    probability = framing.uncut(logits).softmax(dim=0).cpu()
+    if painted is not None:
+        given = framing.cut(painted)
+        classes = torch.from_numpy(np.where(given == IGNORE, 0, given)[given > 0].astype(np.int64))
+        certain = torch.nn.functional.one_hot(classes, len(probability)).T.to(probability)
+        probability[:, torch.from_numpy(given > 0)] = certain
+    return probability

@@ -1,7 +1,7 @@
 """Segments a volume: from a few painted slices of it, or with what was learned on another one. In memory, no files."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -15,28 +15,11 @@ from FewShotSAMLib.core.region import Box, Region, regions
 from FewShotSAMLib.core.segmentation import Segmentation
 from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.engine.context import JobContext, StageTimer
-from FewShotSAMLib.engine.corrections import (
-    Correction,
-    Kept,
-    blank,
-    correction_of,
-    forget,
-    keep,
-    likeness,
-    only,
-)
+from FewShotSAMLib.engine.corrections import Correction, Kept, blank, correction_of, forget, keep, likeness, only
 from FewShotSAMLib.engine.earlier import Earlier, assume
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.image_training import adapted_run
-from FewShotSAMLib.engine.learning import (
-    Learned,
-    LearningOptions,
-    check_encoder,
-    check_warm_start,
-    for_others,
-    learn,
-    restored,
-)
+from FewShotSAMLib.engine.learning import Learned, check_encoder, check_warm_start, for_others, learn, restored
 from FewShotSAMLib.engine.model_file import MOST_ATLASES, FewShotModel
 from FewShotSAMLib.engine.predict import Prediction, predict
 from FewShotSAMLib.engine.preparation import annotation_of, normalisation_for
@@ -44,11 +27,11 @@ from FewShotSAMLib.engine.report import job_report
 from FewShotSAMLib.engine.request import ApplyOptions, ComputeOptions, PropagateOptions
 from FewShotSAMLib.engine.results import (
     Filled,
-    Previewer,
     blank_prediction,
     doubt_stranger,
     empty_segmentation,
     insert_exemplars,
+    preview,
     refined,
     settle,
 )
@@ -74,9 +57,10 @@ NOT_ALIKE = (
 class Segmented:
     """What came of it.
 
-    asked: the slices that were encoded and predicted; work: what that was. model: gives what was learned, as it may
-    have to be computed; None where nothing was. corrected: the slices that a correction may have changed, None where
-    all may have been.
+    asked: the slices that were encoded and predicted: not those on which, by what was painted, there can be no segment,
+    but for the published methods (`code_faithful`), which know no such rule; work: what that was. model: gives what was
+    learned, as it may have to be computed; None where nothing was. corrected: the slices that a correction may have
+    changed, None where all may have been.
     """
 
     run: VolumeRun
@@ -86,7 +70,7 @@ class Segmented:
     training: Mapping[str, Any]
     asked: Sequence[int]
     work: Work
-    model: Callable[[], FewShotModel] | None = field(default=None)
+    model: Callable[[], FewShotModel] | None = None
     corrected: Sequence[int] | None = None
 
     @cached_property
@@ -110,10 +94,8 @@ def propagate_volume(
     want_confidence: bool = True,
     earlier: Sequence[Earlier] = (),
 ) -> Segmented:
-    """Learn from the painted slices of a volume, and from earlier volumes' models, and segment its other slices.
-
-    Raises FewShotSAMError.
-    """
+    """Learn from the painted slices of a volume, and from earlier volumes' models, and segment its other slices. Raises
+    FewShotSAMError."""
     with timer.stage("read"):
         annotation = annotation_of(painted, volume, options, context)
         normalisation = normalisation_for(options, volume, annotation, warm_start, context)
@@ -129,7 +111,7 @@ def propagate_volume(
         check_encoder(warm_start, encoder)
         restored(warm_start, encoder)
     run = VolumeRun(volume, annotation.axis, normalisation, encoder, options.compute, context, timer)
-    asked = _asked(options, annotation, indices)
+    asked = [index for index in indices if options.code_faithful or annotation.sought(index)]
     assumed = assume(run, annotation, earlier, options.method)
     correction = None if earlier else correction_of(run, options, annotation)
     if correction is None:
@@ -141,9 +123,8 @@ def propagate_volume(
     insert_exemplars(prediction, annotation, asked)
     parts = (again, [index for index in asked if index in again])
     shown = _shown(run, options, assumed.annotation, warm_start, correction)
-    run, learned, crop = _learn_and_predict(
-        run, options, (annotation, assumed.annotation), parts, warm_start, prediction, correction, shown
-    )
+    seen = (annotation, assumed.annotation)
+    run, learned, crop = _learn_and_predict(run, options, seen, parts, warm_start, prediction, correction, shown)
     result = refined(prediction, options.post_processing, volume.geometry, annotation)
     if correction is not None and result is not prediction:
         result = only(correction.kept.result, result, run.axis, {*again, *annotation.exemplars})
@@ -153,11 +134,11 @@ def propagate_volume(
         kept = Kept(like, annotation, crop, shown[1], options.normalisation, learned, prediction, result, model)
         keep(run, options, kept)
     filled = Filled(annotation.segmentation, result, annotation.axis, indices, annotation)
-    is_warm, every = warm_start is not None, len(annotation.segmentation.segments)
-    training = {"method": options.method, **learned.training, "warm": is_warm}
+    training = {"method": options.method, **learned.training, "warm": warm_start is not None}
     if earlier:
         training |= {"models": assumed.report, "assumed_slices": list(assumed.annotation.assumed)}
-    work = Work(tuple(len(annotation.sought(index)) for index in asked), run.encoded, every, is_warm)
+    sought = tuple(len(annotation.sought(index)) for index in asked)
+    work = Work(sought, run.encoded, len(annotation.segmentation.segments), warm_start is not None)
     corrected = None if correction is None else again
     return Segmented(run, filled, result, annotation, training, asked, work, model, corrected)
 
@@ -219,8 +200,7 @@ def _complete(model: FewShotModel, run: VolumeRun) -> FewShotModel:
     kept = run.context.state.get("complete model")
     if not model.digest or kept is None or kept.digest != model.digest:
         kept = run.context.state["complete model"] = for_others(model, run.encoder, run.context)
-    complete: FewShotModel = kept
-    return complete
+    return kept
 
 
 def _model_of(
@@ -258,7 +238,7 @@ def _learn_and_predict(
     settled = sorted({*wanted} - {*asked})
     settle(prediction, run.axis, settled)
     if settled:
-        Previewer(prediction, run.axis, run.context)(settled)
+        preview(prediction, run.axis, run.context, settled)
     painted = partial(_partly_painted, painted_here)
     fill = partial(_predict, indices=asked, prediction=prediction, ruled_out=settled_on, painted=painted)
     with run.embeddings(annotation, *shown) as embeddings:
@@ -267,10 +247,10 @@ def _learn_and_predict(
             run.encode(embeddings, sorted({*annotation.exemplars, *asked}))
         if correction is not None:
             before = correction.kept.learned.predictor
-            learned = learn(run, annotation, embeddings, _learning(options, None), (before, correction.changed))
+            learned = learn(run, annotation, embeddings, options, correction=(before, correction.changed))
             fill(run, learned.predictor, embeddings, passes=range(before.passes + before.learned_more))
             return run, learned, crop
-        learned = learn(run, annotation, embeddings, _learning(options, warm_start))
+        learned = learn(run, annotation, embeddings, options, warm_start)
         if (updates := learned.predictor.encoder_updates) is None:
             fill(run, learned.predictor, embeddings)
             if learned.more():
@@ -300,12 +280,6 @@ def _shown(
     return earlier, regions(annotation, run.plane, run.encoder.image_size)
 
 
-def _asked(options: PropagateOptions, annotation: Annotation, indices: Sequence[int]) -> list[int]:
-    """The slices that are encoded and predicted: not those on which, by what was painted, there can be no segment. The
-    published methods know no such rule, so that with `code_faithful` there is none."""
-    return [index for index in indices if options.code_faithful or annotation.sought(index)]
-
-
 def _settled(annotation: Annotation, is_code_faithful: bool, index: int) -> frozenset[int]:
     """Segments that are not looked for on a slice: known there or, unless `code_faithful`, ruled out."""
     sought = annotation.unknown(index) if is_code_faithful else annotation.sought(index)
@@ -317,37 +291,18 @@ def _partly_painted(annotation: Annotation, index: int) -> np.ndarray | None:
     return annotation.classes(index) if index in annotation.painted else None
 
 
-def _learning(options: PropagateOptions, warm_start: FewShotModel | None) -> LearningOptions:
-    return LearningOptions(
-        steps=options.steps,
-        augmented_copies=options.augmented_copies,
-        seed=options.seed,
-        warm_start=warm_start,
-        method=options.method,
-        code_faithful=options.code_faithful,
-        fresh_augmentation=options.fresh_augmentation,
-        contact_sheet=options.contact_sheet,
-    )
-
-
-def _nothing(index: int) -> frozenset[int]:
-    """Nothing is ruled out on any slice."""
-    return frozenset()
-
-
 def _predict(
     run: VolumeRun,
     predictor: Predictor,
     embeddings: SliceEmbeddings,
     indices: Sequence[int],
     prediction: Prediction,
-    ruled_out: Callable[[int], frozenset[int]] = _nothing,
-    painted: Callable[[int], np.ndarray | None] = lambda index: None,
-    passes: Sequence[int] | None = None,
+    **how: Any,
 ) -> None:
-    show = Previewer(prediction, run.axis, run.context)
+    """how: as for `predict`."""
+    show = partial(preview, prediction, run.axis, run.context)
     with run.timer.stage("predict"):
-        predict(predictor, embeddings, indices, prediction, run.context, show, ruled_out, painted, passes)
+        predict(predictor, embeddings, indices, prediction, run.context, show, **how)
 
 
 def _compute(compute: ComputeOptions, model: FewShotModel | None) -> ComputeOptions:

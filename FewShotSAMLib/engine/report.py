@@ -8,12 +8,10 @@ import numpy as np
 from FewShotSAMLib import __version__
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.peak_memory import peak_memory_bytes
-from FewShotSAMLib.core.segmentation import Segment
 from FewShotSAMLib.engine.confidence import CERTAIN, SliceConfidence, next_slices
 from FewShotSAMLib.engine.predict import Prediction
 from FewShotSAMLib.engine.results import Filled
 from FewShotSAMLib.engine.volume_run import VolumeRun
-from FewShotSAMLib.sam.encoder import Encoder
 
 SUGGESTED_SLICES = 5
 """Length of the list of slices to paint next."""
@@ -29,14 +27,20 @@ def job_report(
 ) -> dict[str, Any]:
     """All that is worth knowing of a finished job, ready for JSON. asked: the slices that were predicted one by one; on
     the others nothing could be."""
-    exemplars = annotation.complete if annotation else ()
+    exemplars, encoder = annotation.complete if annotation else (), run.encoder
     return {
         "version": __version__,
         "volume": {"name": run.volume.name, "geometry": run.volume.geometry.to_json()},
         "axis": run.plane.axis,
         "plane": run.plane.name,
         "normalisation": {**run.normalisation.to_json(), "window": [run.window.low, run.window.high]},
-        "encoder": encoder_report(run.encoder, run.encoded_before),
+        "encoder": {
+            "name": encoder.spec.name,
+            "weights_hash": encoder.weights_hash,
+            "device": str(encoder.device),
+            "precision": encoder.precision,
+            "slices_encoded": encoder.slices_encoded - run.encoded_before,
+        },
         "training": dict(training),
         "segments": segment_report(result, annotation),
         "asked": list(asked),
@@ -46,17 +50,6 @@ def job_report(
         "seconds": {**run.timer.seconds, "total": run.timer.total()},
         "peak_memory_bytes": peak_memory_bytes(),
         "warnings": list(run.context.warnings),
-    }
-
-
-def encoder_report(encoder: Encoder, encoded_before: int) -> dict[str, Any]:
-    """Which encoder ran, where, and how many slices it really encoded in this job."""
-    return {
-        "name": encoder.spec.name,
-        "weights_hash": encoder.weights_hash,
-        "device": str(encoder.device),
-        "precision": encoder.precision,
-        "slices_encoded": encoder.slices_encoded - encoded_before,
     }
 
 
@@ -87,22 +80,12 @@ def segment_report(result: Filled, annotation: Annotation | None) -> list[dict[s
     """Name, label value, painted slices and volume of each segment, and the slices without it, where declared."""
     voxel_ml = float(np.prod(result.before.geometry.spacing)) / 1000.0
     rows = []
-    for label, (segment, voxels) in enumerate(zip(result.before.segments, result.voxel_counts(), strict=True)):
-        rows.append(
-            {
-                "name": segment.name,
-                "label_value": segment.label_value,
-                "painted_slices": _painted_slices(segment, annotation),
-                **({"empty_slices": list(absent[label])} if annotation and (absent := annotation.absent) else {}),
-                "voxels": voxels,
-                "volume_ml": float(f"{voxels * voxel_ml:.6g}"),
-            }
-        )
+    counted = zip(result.before.segments, result.voxel_counts(), strict=True)
+    for label, (segment, voxels) in enumerate(counted, start=1):
+        row: dict[str, Any] = {"name": segment.name, "label_value": segment.label_value}
+        painted = annotation.painted if annotation else ()
+        row["painted_slices"] = [index for index in painted if annotation and annotation.shows(label, index)]
+        if annotation and annotation.absent:
+            row["empty_slices"] = list(annotation.absent[label - 1])
+        rows.append({**row, "voxels": voxels, "volume_ml": float(f"{voxels * voxel_ml:.6g}")})
     return rows
-
-
-def _painted_slices(segment: Segment, annotation: Annotation | None) -> list[int]:
-    if annotation is None:
-        return []
-    layer = np.moveaxis(annotation.segmentation.layers[segment.layer], annotation.axis, 0)
-    return [index for index in annotation.painted if bool((layer[index] == segment.label_value).any())]

@@ -38,9 +38,24 @@ class Options:
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
-        """The request that the JSON parameters describe; raises BadInputError for what cannot be."""
-        request: Self = _build(cls, parameters)
-        return request
+        """The request that the JSON parameters describe; those that are null take their default. Raises BadInputError
+        for what cannot be."""
+        groups = {"compute": ComputeOptions, "post_processing": PostProcessing}
+        own = {entry.name for group in (cls, *groups.values()) for entry in fields(group)}
+        known = {option.name: option for option in options_of(cls.command) if option.name in own}
+        given = {name: value for name, value in parameters.items() if value is not None}
+        if unknown := given.keys() - known.keys():
+            listed = ", ".join(sorted(known))
+            raise BadInputError(f"Unknown parameter: {', '.join(sorted(unknown))}.", f"Known: {listed}.")
+        required = {name: option.unless for name, option in known.items() if option.is_required}
+        lacking = {name: unless for name, unless in required.items() if not {name, unless} & given.keys()}
+        if missing := [f"{name} (or {unless})" if unless else name for name, unless in lacking.items()]:
+            raise BadInputError(f"Missing parameter: {', '.join(missing)}.", "Give all of them.")
+        values = {name: _checked(known[name], value) for name, value in given.items()}
+        for group, group_class in groups.items():
+            names = [entry.name for entry in fields(group_class) if entry.name in values]
+            values[group] = group_class(**{name: values.pop(name) for name in names})
+        return cls(**values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,25 +155,6 @@ def _check_method(request: PropagateOptions) -> None:
             f"The method “{method.name}” synthesises nothing that a contact sheet could show.",
             "Omit contact_sheet, or choose the method synthesis or cheap-lunch.",
         )
-
-
-def _build(cls: type[Options], parameters: Mapping[str, Any]) -> Any:
-    """An instance of a request class; parameters that are null take their default."""
-    groups = {"compute": ComputeOptions, "post_processing": PostProcessing}
-    own = {entry.name for group in (cls, *groups.values()) for entry in fields(group)}
-    known = {option.name: option for option in options_of(cls.command) if option.name in own}
-    given = {name: value for name, value in parameters.items() if value is not None}
-    if unknown := given.keys() - known.keys():
-        raise BadInputError(f"Unknown parameter: {', '.join(sorted(unknown))}.", f"Known: {', '.join(sorted(known))}.")
-    required = {name: option.unless for name, option in known.items() if option.is_required}
-    lacking = {name: unless for name, unless in required.items() if not {name, unless} & given.keys()}
-    if missing := [f"{name} (or {unless})" if unless else name for name, unless in lacking.items()]:
-        raise BadInputError(f"Missing parameter: {', '.join(missing)}.", "Give all of them.")
-    values = {name: _checked(known[name], value) for name, value in given.items()}
-    for group, group_class in groups.items():
-        names = [entry.name for entry in fields(group_class) if entry.name in values]
-        values[group] = group_class(**{name: values.pop(name) for name in names})
-    return cls(**values)
 
 
 def _checked(option: Option, value: Any) -> Any:

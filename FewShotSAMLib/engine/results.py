@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -35,18 +34,15 @@ def insert_exemplars(prediction: Prediction, annotation: Annotation, predicted: 
 
     Pixels where segments overlap count as background here; the segmentation keeps the overlap.
     """
-    for index in sorted({*annotation.exemplars} - {*predicted}):
+    given = sorted({*annotation.exemplars} - {*predicted})
+    for index in given:
         classes = annotation.classes(index)
         np.moveaxis(prediction.classes, annotation.axis, 0)[index] = np.where(classes == IGNORE, 0, classes)
-        if index not in annotation.complete:
-            continue
-        if prediction.confidence is not None:
-            np.moveaxis(prediction.confidence, annotation.axis, 0)[index] = CERTAIN_PERCENT
-        prediction.slices[index] = CERTAIN
+    settle(prediction, annotation.axis, [index for index in given if index in annotation.complete])
 
 
 def settle(prediction: Prediction, axis: int, indices: Sequence[int]) -> None:
-    """Slices on which there can be no segment, so that nobody needs to be asked: background, with full confidence."""
+    """Give full confidence to slices that nobody needs to be asked about: background, where nothing was put there."""
     for index in indices:
         if prediction.confidence is not None:
             np.moveaxis(prediction.confidence, axis, 0)[index] = CERTAIN_PERCENT
@@ -149,22 +145,16 @@ def empty_segmentation(segments: Sequence[Segment], geometry: Geometry) -> Segme
     return Segmentation(np.zeros((1, *geometry.shape), dtype=dtype), geometry, tuple(placed))
 
 
-class Previewer:
-    """Puts predicted slices into the job folder as they come and tells the parent; silent without such a folder."""
-
-    def __init__(self, prediction: Prediction, axis: int, context: JobContext) -> None:
-        self._prediction, self._axis, self._context = prediction, axis, context
-
-    def __call__(self, indices: Sequence[int]) -> None:
-        """Write classes (n, rows, columns), uint8 `.npy`, of slices that were just predicted."""
-        folder: Path | None = self._context.job_folder
-        if folder is None:
-            return
-        # A name that no other preview ever has: the parent may be slow, and each pass shows the same slices again.
-        path = folder / f"{PREVIEW_PREFIX}{secrets.token_hex(8)}.npy"
-        try:
-            np.save(path, np.moveaxis(self._prediction.classes, self._axis, 0)[list(indices)], allow_pickle=False)
-        except OSError as error:
-            self._context.warning(f"There is no preview: {folder} cannot be written ({error.strerror}).")
-            return
-        self._context.preview(path=str(path), axis=self._axis, slices=list(indices))
+def preview(prediction: Prediction, axis: int, context: JobContext, indices: Sequence[int]) -> None:
+    """Put classes (n, rows, columns), uint8 `.npy`, of slices that were just predicted into the job folder and tell the
+    parent; silent without such a folder."""
+    if (folder := context.job_folder) is None:
+        return
+    # A name that no other preview ever has: the parent may be slow, and each pass shows the same slices again.
+    path = folder / f"{PREVIEW_PREFIX}{secrets.token_hex(8)}.npy"
+    try:
+        np.save(path, np.moveaxis(prediction.classes, axis, 0)[list(indices)], allow_pickle=False)
+    except OSError as error:
+        context.warning(f"There is no preview: {folder} cannot be written ({error.strerror}).")
+        return
+    context.preview(path=str(path), axis=axis, slices=list(indices))

@@ -28,7 +28,8 @@ class PairMaker:
         self._annotation, self._embeddings, self._seed = annotation, embeddings, seed
         self._count = annotation.segmentation.layers.shape[1 + annotation.axis]
         self._known = {index: self._labelled(index) for index in sorted((*annotation.painted, *annotation.empty))}
-        self._sources = [index for index in annotation.painted if _shows_segment(self._known[index].classes)]
+        shown = {index: np.setdiff1d(self._known[index].classes, (0, IGNORE)) for index in annotation.painted}
+        self._sources = [index for index, labels in shown.items() if labels.size]
 
     @property
     def key(self) -> str:
@@ -88,7 +89,3 @@ class PairMaker:
         """Whether an empty slice lies between this one and all painted ones."""
         first, last = self._annotation.painted[0], self._annotation.painted[-1]
         return any(index < empty < first or last < empty < index for empty in self._annotation.empty)
-
-
-def _shows_segment(classes: np.ndarray) -> bool:
-    return bool(((classes > 0) & (classes != IGNORE)).any())

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,11 +13,11 @@ from FewShotSAMLib.engine.embeddings import RegionalEmbeddings, SliceEmbeddings
 from FewShotSAMLib.engine.exemplars import collect_exemplars
 from FewShotSAMLib.engine.fine_tune import fine_tune
 from FewShotSAMLib.engine.image_training import ImageTraining, is_slow
+from FewShotSAMLib.engine.request import PropagateOptions
 from FewShotSAMLib.engine.volume_run import VolumeRun
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.interface import Exemplar, Parts, RegionTask, State, Task, Teacher, Training
 from FewShotSAMLib.sam.encoder import Encoder
-from FewShotSAMLib.sam.registry import Architecture
 
 AUGMENTED_COPIES = 8
 AUGMENTED_COPIES_SLOW = 2
@@ -37,42 +36,32 @@ class PlainTeacher(Teacher):
         self._context = context
 
     def train(self, head: Head, exemplars: Sequence[Exemplar], training: Training, pairs: bool = False) -> None:
-        """Train on views of the exemplars."""
         assert training.on_cache is not None
         fine_tune(head, exemplars, training.on_cache, 0, self._context, stage="adapt")
 
 
 @dataclass
 class EngineTask(Task):
-    """A run and its annotation as `methods.interface.Task`.
+    """A run and its annotation as `methods.interface.Task`. trained, loss: what was recorded.
 
-    fresh_augmentation: augmented copies are made and encoded again at each step, as AutoSAM's code does; contact_sheet:
-    where a picture of synthesised pairs goes, at once. trained, loss: what was recorded.
+    Of the options, fresh_augmentation: augmented copies are made and encoded again at each step, as AutoSAM's code
+    does; contact_sheet: where a picture of synthesised pairs goes, at once.
     """
 
     run: VolumeRun
     annotation: Annotation
     embeddings: SliceEmbeddings
     settings: Any
-    warm_start: State | None = None
-    steps: int | None = None
-    augmented_copies: int | None = None
-    seed: int = 0
-    code_faithful: bool = False
-    fresh_augmentation: bool = False
-    contact_sheet: Path | None = None
+    warm_start: State | None
+    options: PropagateOptions
     trained: int = field(default=0, init=False)
     loss: float | None = field(default=None, init=False)
 
-    architecture: Architecture = field(init=False)
-    device: torch.device = field(init=False)
-    depth: int = field(init=False)
-    step_mm: float = field(init=False)
-    usual_copies: int = field(init=False)
-
     def __post_init__(self) -> None:
         """Derive what follows from the rest."""
-        encoder, geometry = self.run.encoder, self.run.volume.geometry
+        options, encoder, geometry = self.options, self.run.encoder, self.run.volume.geometry
+        self.steps, self.augmented_copies = options.steps, options.augmented_copies
+        self.seed, self.code_faithful = options.seed, options.code_faithful
         self.architecture, self.device = encoder.spec.architecture, encoder.device
         self.depth, self.step_mm = geometry.shape[self.run.axis], geometry.spacing_kji[self.run.axis]
         self.usual_copies = self._usual_copies()
@@ -80,55 +69,38 @@ class EngineTask(Task):
     def _usual_copies(self) -> int:
         """As many as asked for; else none where they are made at each step, or after a warm start, so that a slice
         added to a volume that was propagated before needs no encoder at all."""
-        if self.fresh_augmentation:
-            return 0
-        if self.augmented_copies is not None:
+        if self.augmented_copies is not None and not self.options.fresh_augmentation:
             return self.augmented_copies
-        if self.warm_start is not None:
+        if self.options.fresh_augmentation or self.warm_start is not None:
             return 0
         return AUGMENTED_COPIES_SLOW if is_slow(self.run.encoder) else AUGMENTED_COPIES
 
     def parts(self) -> Parts:
-        """What heads are made of."""
         return parts_of(self.run.encoder, len(self.annotation.segmentation.segments))
 
     @contextmanager
     def seeded(self) -> Iterator[None]:
-        """Random numbers of torch's global generator follow from the seed within this block."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             yield
 
     def stage(self, name: str) -> AbstractContextManager[None]:
-        """Count the time of the block for a stage of the report."""
         return self.run.timer.stage(name)
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """Report, and raise CancelledError when the user asked to stop."""
         self.run.context.progress(stage, done, total)
 
     def exemplars(self, copies: int, stride: int, unchanged: Sequence[Exemplar] = ()) -> list[Exemplar]:
-        """Every painted and empty slice and `copies` augmented copies of each."""
         with self.stage("augment"):
             return collect_exemplars(self.annotation, self.embeddings, copies, stride, self.run.context, unchanged)
 
-    @contextmanager
-    def whole_body(self) -> Iterator[SliceEmbeddings]:
-        """Embeddings as another volume would have them."""
-        with self.run.embeddings() as embeddings:
-            yield embeddings
+    def whole_body(self) -> AbstractContextManager[SliceEmbeddings]:
+        return self.run.embeddings()
 
     def train(self, head: Head, exemplars: Sequence[Exemplar], training: Training, pairs: bool = False) -> None:
         """Each part of the training in turn; the loss is the last one's."""
-        images = ImageTraining(
-            self.run,
-            self.annotation,
-            self.embeddings,
-            self.seed,
-            pairs,
-            self.contact_sheet,
-            self.fresh_augmentation and head.takes_views,
-        )
+        sheet, fresh = self.options.contact_sheet, self.options.fresh_augmentation and head.takes_views
+        images = ImageTraining(self.run, self.annotation, self.embeddings, self.seed, pairs, sheet, fresh)
         done = 0
         for schedule, draw in images.phases(head, exemplars, self.usual_copies, training):
             with self.stage("fine-tune"):
@@ -138,7 +110,6 @@ class EngineTask(Task):
         self.trained = training.steps
 
     def regions(self) -> list[RegionTask]:
-        """`methods.interface.Task.regions`."""
         if not isinstance(self.embeddings, RegionalEmbeddings):
             return []
         return [
@@ -147,9 +118,7 @@ class EngineTask(Task):
         ]
 
     def is_enough(self) -> bool:
-        """Whether the user takes the answer as it is."""
         return self.run.context.is_enough()
 
     def record(self, steps: int, loss: float | None) -> None:
-        """Note for the report what was trained."""
         self.trained, self.loss = self.trained + steps, loss

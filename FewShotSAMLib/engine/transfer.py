@@ -9,9 +9,8 @@ import torch
 from FewShotSAMLib.core.atlas import Atlas, Transferred, transfer
 from FewShotSAMLib.core.intensity import IntensityWindow, Normalisation
 from FewShotSAMLib.core.label_fusion import joined
-from FewShotSAMLib.engine.confidence import percent, slice_confidence
 from FewShotSAMLib.engine.predict import Prediction
-from FewShotSAMLib.engine.results import Previewer
+from FewShotSAMLib.engine.results import preview
 from FewShotSAMLib.engine.volume_run import VolumeRun
 
 MOST_BYTES = 1 << 30
@@ -65,19 +64,13 @@ def fill_in_registered(run: VolumeRun, found: Transferred, indices: Sequence[int
     deformation looks sure of itself everywhere, and is at most as right as the images fit.
     """
     shares = np.moveaxis(found.shares, run.axis + 1, 1)
-    classes = np.moveaxis(prediction.classes, run.axis, 0)
-    confidence = None if prediction.confidence is None else np.moveaxis(prediction.confidence, run.axis, 0)
     trust = (1 + found.likeness) / 2
     for index in indices:
         own = torch.from_numpy(np.ascontiguousarray(shares[:, index])).float() / 255
         probability = torch.cat([(1 - own.sum(0, keepdim=True)).clamp_min(0), own])
         probability = trust * probability / probability.sum(0) + (1 - trust) / len(probability)
-        best, label = probability.max(dim=0)
-        prediction.slices[index] = slice_confidence(probability, best, label)
-        classes[index] = label.to(torch.uint8).numpy()
-        if confidence is not None:
-            confidence[index] = percent(best).numpy()
-    Previewer(prediction, run.axis, run.context)(indices)
+        prediction.fill_in(run.axis, index, probability)
+    preview(prediction, run.axis, run.context, indices)
 
 
 def seen(run: VolumeRun, window: IntensityWindow) -> np.ndarray:

@@ -86,8 +86,7 @@ class VolumeRun:
     def _window_of(self, framing: Framing) -> IntensityWindow:
         """The window stretched to what the framing's crop holds, as encoders of a region saw it in their training."""
         key = (self.axis, self.window, framing.crop)
-        window: IntensityWindow = self._seen(key, lambda: self._stretched(framing))
-        return window
+        return self._seen(key, lambda: self._stretched(framing))
 
     def _stretched(self, framing: Framing) -> IntensityWindow:
         count = self.volume.geometry.shape[self.axis]

@@ -33,16 +33,14 @@ class SliceAugmentation:
     slice_index: int
     copy: int
 
-    def _uniform(self, count: int) -> list[float]:
-        generator = torch.Generator().manual_seed(self.slice_index * 1009 + self.copy)
-        return (torch.rand(count, generator=generator) * 2 - 1).tolist()
-
     def apply(self, grey: torch.Tensor, classes: np.ndarray, aspect: float) -> tuple[torch.Tensor, np.ndarray]:
         """The copy of a cut slice (rows, columns[, 3]) in 0..1 and of its class map.
 
         aspect is the slice's height divided by its width in mm. Pixels that come from outside become IGNORE.
         """
-        turn, scale, down, across, gamma, brightness, contrast = self._uniform(7)
+        generator = torch.Generator().manual_seed(self.slice_index * 1009 + self.copy)
+        drawn = torch.rand(7, generator=generator) * 2 - 1
+        turn, scale, down, across, gamma, brightness, contrast = drawn.tolist()
         rows, columns = classes.shape
         grid = _grid(turn * MAX_ROTATION, math.exp(scale * MAX_LOG_SCALE), down, across, aspect, rows, columns)
         shifted = torch.from_numpy(np.ascontiguousarray(classes)).float()[None, None] - IGNORE

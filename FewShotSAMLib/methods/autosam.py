@@ -42,7 +42,6 @@ class AutoSamHead(PromptlessHead):
         self.settings = settings
 
     def loss(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """Cross-entropy plus Dice loss."""
         if self.settings.code_faithful:
             return squared_dice_loss(logits, target, weight)
         return super().loss(logits, target, weight)
@@ -90,7 +89,6 @@ class AutoSamViTHead(AutoSamHead):
             module.requires_grad_(False)
 
     def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
-        """Logits of all classes in one pass."""
         decoder = self.mask_decoder
         embeddings, skips = self.split(embeddings)
         classes = len(decoder.iou_token.weight)

@@ -1,13 +1,13 @@
 """AutoSAM's other two heads, without attention: the CNN head and the linear head. Source: see `autosam.py`."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from FewShotSAMLib.methods.autosam import AutoSam, AutoSamHead, AutoSamSettings
-from FewShotSAMLib.methods.fine_levels import FineLevels, Skips, upscale
+from FewShotSAMLib.methods.fine_levels import FineLevels, upscale
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.interface import Parts
 from FewShotSAMLib.methods.promptless import fine_levels
@@ -43,9 +43,15 @@ class AutoSamCnnHead(AutoSamHead):
                     nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
     def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
-        """Logits of all classes."""
-        result: Tensor = self.mask_decoder(*self.split(embeddings))
-        return result
+        x, skips = self.split(embeddings)
+        x = self.mask_decoder["input_block"](x)
+        blocks = cast(nn.ModuleList, self.mask_decoder["blocks"])
+        added = () if skips is None else (skips.eighth, skips.quarter)
+        for number, block in enumerate(blocks, start=len(added) - len(blocks)):
+            x = block(x)
+            if added and number >= 0:
+                x = x + added[number]
+        return self.mask_decoder["final"](x)
 
 
 class AutoSamLinearHead(AutoSamHead):
@@ -66,50 +72,18 @@ class AutoSamLinearHead(AutoSamHead):
         narrow = EMBEDDING // 8
         final = [nn.Conv2d(narrow, narrow, 1), nn.ReLU(), nn.Conv2d(narrow, class_count + 1, 1)]
         last = [nn.ReLU()] if settings.code_faithful else []
-        self.mask_decoder = _Linear(mask_decoder.output_upscaling, nn.Sequential(*final, *last))
+        parts = {"output_upscaling": mask_decoder.output_upscaling, "final": nn.Sequential(*final, *last)}
+        self.mask_decoder = nn.ModuleDict(parts)  # the published names
 
     def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
-        """Logits of all classes."""
         embeddings, skips = self.split(embeddings)
         seen = embeddings if self.settings.code_faithful else F.instance_norm(embeddings)
-        result: Tensor = self.mask_decoder(seen, skips)
-        return result
+        upscaling = cast(nn.Sequential, self.mask_decoder["output_upscaling"])
+        return self.mask_decoder["final"](upscale(upscaling, seen, skips))
 
 
-class _Linear(nn.Module):
+def _cnn(classes: int, depth: int, normed: bool) -> nn.ModuleDict:
     """The layers under their published names."""
-
-    def __init__(self, output_upscaling: nn.Sequential, final: nn.Module) -> None:
-        super().__init__()
-        self.output_upscaling = output_upscaling
-        self.final = final
-
-    def forward(self, x: Tensor, skips: Skips | None = None) -> Tensor:
-        result: Tensor = self.final(upscale(self.output_upscaling, x, skips))
-        return result
-
-
-class _Cnn(nn.Module):
-    """The layers under their published names."""
-
-    def __init__(self, input_block: nn.Module, blocks: list[nn.Sequential], final: nn.Module) -> None:
-        super().__init__()
-        self.input_block = input_block
-        self.blocks = nn.ModuleList(blocks)
-        self.final = final
-
-    def forward(self, x: Tensor, skips: Skips | None = None) -> Tensor:
-        x = self.input_block(x)
-        added = () if skips is None else (skips.eighth, skips.quarter)
-        for number, block in enumerate(self.blocks, start=len(added) - len(self.blocks)):
-            x = block(x)
-            if added and number >= 0:
-                x = x + added[number]
-        result: Tensor = self.final(x)
-        return result
-
-
-def _cnn(classes: int, depth: int, normed: bool) -> _Cnn:
     wide = TOP_CHANNELS * 2**depth
     entrance = nn.Sequential(nn.Conv2d(EMBEDDING, wide, 1), nn.ReLU(), nn.Conv2d(wide, wide, 1), nn.ReLU())
     blocks = []
@@ -124,7 +98,8 @@ def _cnn(classes: int, depth: int, normed: bool) -> _Cnn:
         blocks.append(nn.Sequential(*layers))
     last = nn.Conv2d(TOP_CHANNELS, TOP_CHANNELS, 3, padding=1)
     between = _after(TOP_CHANNELS) if normed else []
-    return _Cnn(entrance, blocks, nn.Sequential(last, *between, nn.Conv2d(TOP_CHANNELS, classes, 1)))
+    final = nn.Sequential(last, *between, nn.Conv2d(TOP_CHANNELS, classes, 1))
+    return nn.ModuleDict({"input_block": entrance, "blocks": nn.ModuleList(blocks), "final": final})
 
 
 def _convolution(inputs: int, outputs: int, normed: bool) -> list[nn.Module]:

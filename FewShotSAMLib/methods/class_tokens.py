@@ -69,11 +69,9 @@ class ClassTokenHead(PromptlessHead):
 
     @property
     def encoder_updates(self) -> LoraFactors | None:
-        """The updates, where there are any."""
         return self.lora
 
     def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
-        """Logits of all classes in one pass."""
         embeddings, skips = self.split(embeddings)
         size = embeddings.shape[2:]
         tokens = torch.cat([self.iou_token, self.mask_tokens]).expand(len(embeddings), -1, -1)

@@ -68,9 +68,8 @@ class TokenDecoder(nn.Module):
         keys = embeddings.flatten(2).transpose(1, 2) + self.no_mask
         placed = keys + self.positional
         ask, tell = first.cross_attn_token_to_image, first.cross_attn_image_to_token
-        return _Image(
-            keys, _heads(ask, ask.k_proj(placed)), _heads(ask, ask.v_proj(keys)), _heads(tell, tell.q_proj(placed))
-        )
+        values, queries = _heads(ask, ask.v_proj(keys)), _heads(tell, tell.q_proj(placed))
+        return _Image(keys, _heads(ask, ask.k_proj(placed)), values, queries)
 
     def _answer(self, image: _Image, asked: Prompts, size: Sequence[int]) -> Tensor:
         decoder = self.mask_decoder
@@ -103,26 +102,18 @@ class TokenDecoder(nn.Module):
             queries = layer.norm1(attended if layer.skip_first_layer_pe else queries + attended)
             asking = layer.cross_attn_token_to_image
             if number == 0:
-                told = _merge(
-                    asking, _heads(asking, asking.q_proj(queries + prompts)), image.key_heads, image.value_heads
-                )
+                asked = _heads(asking, asking.q_proj(queries + prompts))
+                told = _merge(asking, asked, image.key_heads, image.value_heads)
             else:
                 told = _attend(asking, queries + prompts, keys + self.positional, keys)
             queries = layer.norm2(queries + told)
             queries = layer.norm3(queries + layer.mlp(queries))
-            keys = layer.norm4(
-                keys + self._told_to_image(layer, image if number == 0 else None, keys, queries, prompts)
-            )
+            telling = layer.cross_attn_image_to_token
+            asked = image.query_heads if number == 0 else _heads(telling, telling.q_proj(keys + self.positional))
+            key_heads = _heads(telling, telling.k_proj(queries + prompts))
+            keys = layer.norm4(keys + _merge(telling, asked, key_heads, _heads(telling, telling.v_proj(queries))))
         final = _attend(transformer.final_attn_token_to_image, queries + prompts, keys + self.positional, keys)
         return transformer.norm_final_attn(queries + final), keys
-
-    def _told_to_image(
-        self, layer: Any, image: _Image | None, keys: Tensor, queries: Tensor, prompts: Tensor
-    ) -> Tensor:
-        telling = layer.cross_attn_image_to_token
-        asked = image.query_heads if image else _heads(telling, telling.q_proj(keys + self.positional))
-        key_heads = _heads(telling, telling.k_proj(queries + prompts))
-        return _merge(telling, asked, key_heads, _heads(telling, telling.v_proj(queries)))
 
 
 def _split(convolution: nn.ConvTranspose2d, cells: Tensor) -> Tensor:
@@ -140,8 +131,7 @@ def _heads(attention: Any, projected: Tensor) -> Tensor:
 def _merge(attention: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Attention over heads that are projected already, and the output projection."""
     mixed = F.scaled_dot_product_attention(queries, keys, values)
-    projected: Tensor = attention.out_proj(mixed.transpose(1, 2).flatten(2))
-    return projected
+    return attention.out_proj(mixed.transpose(1, 2).flatten(2))
 
 
 def _attend(attention: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:

@@ -33,22 +33,16 @@ class FewShotHead(Head):
         self.settings = settings
         self.support: list[Token] = []
 
-    def set_support(self, tokens: Sequence[Token]) -> None:
-        """Make these tokens the few-shot collection; a segment without a token is never predicted."""
-        self.support = list(tokens)
-
     def learn_from(self, exemplars: Sequence[Exemplar]) -> None:
-        """Take their tokens."""
-        self.set_support(tokens_of(exemplars, self.settings))
+        self.support = tokens_of(exemplars, self.settings)
 
     def state(self) -> State:
         """Weights, and the tokens of the slices themselves."""
         return State(self.state_dict(), tuple(token for token in self.support if token.copy == 0))
 
     def load(self, state: State) -> None:
-        """Take weights and tokens."""
         super().load(state)
-        self.set_support(state.tokens)
+        self.support = list(state.tokens)
 
     def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
         """Logits with every clean exemplar as support."""
@@ -129,16 +123,13 @@ class FewShot(HeadMethod):
     learning_share = segment_share = 0.8  # the decoder is asked once per segment
 
     def for_encoder(self, architecture: Architecture) -> Method:
-        """The encoder's own, if there is one."""
         place = family_of(architecture).FEW_SHOT
         if not place:
             return self
         module, _, name = place.partition(":")
-        own: Method = getattr(import_module(module), name)
-        return own
+        return getattr(import_module(module), name)
 
     def new_head(self, parts: Parts, settings: Any) -> Head:
-        """SAM's mask decoder asked with tokens."""
         return FewShotHead(TokenDecoder(parts.mask_decoder, parts.prompt_encoder), parts.class_count, settings)
 
 

@@ -66,11 +66,9 @@ class FineLevels(nn.Module):
 def upscale(layers: nn.Sequential, cells: Tensor, skips: Skips | None) -> Tensor:
     """SAM's upscaling (B, 256, h, w) to (B, 32, 4h, 4w) with the finer levels added before the activations."""
     if skips is None:
-        result: Tensor = layers(cells)
-        return result
+        return layers(cells)
     first, norm, activation, second, last = layers
-    upscaled: Tensor = last(second(activation(norm(first(cells) + skips.eighth))) + skips.quarter)
-    return upscaled
+    return last(second(activation(norm(first(cells) + skips.eighth))) + skips.quarter)
 
 
 def _two_convolutions(inputs: int, outputs: int) -> nn.Sequential:

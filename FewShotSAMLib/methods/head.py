@@ -125,9 +125,8 @@ class HeadMethod(Method):
         if not self.adapts_encoder:
             return Training(Schedule(steps, learning_rate=rate))
         adapting = math.ceil(ADAPTING_SHARE * steps)
-        return Training(
-            Schedule(steps - adapting, learning_rate=rate), Schedule(adapting, learning_rate=ADAPTING_LEARNING_RATE)
-        )
+        last = Schedule(adapting, learning_rate=ADAPTING_LEARNING_RATE)
+        return Training(Schedule(steps - adapting, learning_rate=rate), last)
 
     def start(self, task: Task) -> Head:
         """The head from which training sets out: that of an earlier model, or a new one scaled by the exemplars."""
@@ -140,7 +139,6 @@ class HeadMethod(Method):
         return head
 
     def fit(self, task: Task) -> Predictor:
-        """Train the head on the exemplars."""
         head = self.start(task)
         training = self.plan(task.architecture, task.code_faithful, task.warm_start is not None, task.steps)
         exemplars: list[Exemplar] = []
@@ -151,7 +149,6 @@ class HeadMethod(Method):
         return head
 
     def restore(self, parts: Parts, settings: Any, state: State, device: torch.device) -> Predictor:
-        """The head with its weights."""
         head = self.new_head(parts, settings).to(device)
         head.load(state)
         return head

@@ -52,16 +52,12 @@ class ExemplarFeatures:
 
     def numbers(self, label: int) -> list[int]:
         """The exemplars, counted from 0, on which segment `label` is known."""
-        return list(range(len(self.masks))) if self.known is None else _rows(self.known[:, label - 1])
+        return list(range(len(self.masks))) if self.known is None else self.known[:, label - 1].nonzero()[:, 0].tolist()
 
     @property
     def labels(self) -> list[int]:
         """Segments 1..C that are shown at all."""
         return [label for label in range(1, self.masks.shape[1] + 1) if bool((self.masks[:, label - 1] > 0).any())]
-
-
-def _rows(chosen: Tensor) -> list[int]:
-    return [int(row) for row in chosen.nonzero()]
 
 
 @dataclass(frozen=True)
@@ -126,15 +122,12 @@ class Embeddings(Protocol):
 
     def ensure(self, indices: Sequence[int]) -> None:
         """Encode those of the slices that are not encoded yet."""
-        ...
 
     def slices(self, indices: Sequence[int]) -> Tensor:
         """(n, channels, h, w), float16."""
-        ...
 
     def plain(self, indices: Sequence[int], side: int) -> Tensor:
         """The framed slices themselves, (n, side, side) in 0..1."""
-        ...
 
 
 class Teacher(ABC):
@@ -218,9 +211,9 @@ class Predictor(ABC):
     """What was learned of a task, ready to predict slices.
 
     passes: how often it goes over the slices of a volume; learned_more: `learn_more` did, so that there is one pass
-    besides; encoder_updates: LoRA that the encoder of its embeddings has
-    to have, None for the encoder as it is; needs_region: whether it only knows the region it was learned on, if it was
-    one, so that on another volume the result is rough.
+    besides; encoder_updates: LoRA that the encoder of its embeddings has to have, None for the encoder as it is;
+    needs_region: whether it only knows the region it was learned on, if it was one, so that on another volume the
+    result is rough.
     """
 
     passes: int = 1

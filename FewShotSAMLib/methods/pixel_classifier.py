@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from FewShotSAMLib.bundled.compact import FINE, Pyramid
 from FewShotSAMLib.methods.head import Head, HeadMethod
-from FewShotSAMLib.methods.interface import Parts, Predictor, Schedule, Task, Training
+from FewShotSAMLib.methods.interface import Method, Parts, Predictor, Task
 from FewShotSAMLib.methods.promptless import PromptlessHead
 from FewShotSAMLib.methods.tokens import BACKGROUND, NEVER
-from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS, Architecture
+from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS
 
 MOST_PIXELS = 24_000
 """That are learned from, as many of each class, drawn at random where there are more."""
@@ -141,17 +141,13 @@ class PixelClassifier(HeadMethod):
     solved = True
     learning_cost = 30.0
     fixed_cost = 0.15e12
+    plan = Method.plan  # no steps
 
     def new_head(self, parts: Parts, settings: Any) -> Head:
         """With weights 0."""
         return PixelClassifierHead(parts.class_count, settings, with_fine=bool(parts.architecture.fine_channels))
 
-    def plan(self, architecture: Architecture, faithful: bool, warm: bool, steps: int | None) -> Training:
-        """No steps."""
-        return Training(Schedule(0))
-
     def fit(self, task: Task) -> Predictor:
-        """Solve for the weights."""
         head = self.start(task)
         assert isinstance(head, PixelClassifierHead)
         exemplars = task.exemplars(task.augmented_copies or 0, head.logit_stride)

@@ -8,6 +8,7 @@ intensities change independently of the host's; the composite's contrast and sha
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,9 @@ the host itself may well show the segments; a share of the longer side."""
 
 RECIPE = "synthesis2 turn40 scale0.5-1.6"
 """Names what is above in cache keys; changes whenever a pair would come out differently."""
+
+Point = tuple[float, float]
+"""(x, y) in -1..1 of a slice."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,9 @@ class Synthesis:
             labels = [labels[below(len(labels), self._generator)]]
         order = torch.randperm(len(labels), generator=self._generator).tolist()
         shown = np.isin(exemplar.classes, labels)
-        centre, target = _centre(shown), self._place(host)
-        turn, scale = self._uniform(-MAX_ROTATION, MAX_ROTATION), self._log_uniform(*SCALES)
+        row, column = (float(value) for value in ndimage.center_of_mass(shown))
+        centre, target = _point(row, column, shown.shape), self._place(host)
+        turn, scale = self._uniform(-MAX_ROTATION, MAX_ROTATION), math.exp(self._uniform(*map(math.log, SCALES)))
         mirror = -1.0 if self._uniform(0, 1) < MIRRORED_SHARE else 1.0
         regions = []
         for number in order:
@@ -94,24 +99,18 @@ class Synthesis:
             regions.append((labels[number], sampled(exemplar.grey, grid), moved_mask))
         return regions
 
-    def _place(self, host: LabelledSlice) -> tuple[float, float]:
-        """A random point (x, y) of the host's body in -1..1."""
+    def _place(self, host: LabelledSlice) -> Point:
+        """A random point of the host's body."""
         brightest = host.grey.amax(dim=-1) if host.grey.ndim == 3 else host.grey
         body = torch.nonzero(brightest > BODY_LEVEL)
         rows, columns = brightest.shape
         row, column = body[below(len(body), self._generator)].tolist() if len(body) else (rows / 2, columns / 2)
-        return (2 * (column + 0.5) / columns - 1, 2 * (row + 0.5) / rows - 1)
+        return _point(row, column, brightest.shape)
 
     def _grid(
-        self,
-        turn: float,
-        scale: float,
-        mirror: float,
-        centre: tuple[float, float],
-        target: tuple[float, float],
-        shape: tuple[int, ...],
+        self, turn: float, scale: float, mirror: float, centre: Point, target: Point, shape: tuple[int, ...]
     ) -> Tensor:
-        """Sampling grid (1, rows, columns, 2) that brings the exemplar's `centre` to `target`, both (x, y) in -1..1."""
+        """Sampling grid (1, rows, columns, 2) that brings the exemplar's `centre` to `target`."""
         cos, sin = math.cos(turn) / scale, math.sin(turn) / scale
         across, down = (mirror * cos, -mirror * sin * self._aspect), (sin / self._aspect, cos)
         offset = [at - row[0] * target[0] - row[1] * target[1] for at, row in zip(centre, (across, down), strict=True)]
@@ -138,17 +137,11 @@ class Synthesis:
     def _uniform(self, low: float, high: float) -> float:
         return low + (high - low) * float(torch.rand((), generator=self._generator))
 
-    def _log_uniform(self, low: float, high: float) -> float:
-        return math.exp(self._uniform(math.log(low), math.log(high)))
-
 
 def widened(mask: np.ndarray) -> np.ndarray:
     """A mask (rows, columns) grown by the width of the rim."""
     return np.asarray(ndimage.binary_dilation(mask, iterations=max(1, round(RIM * max(mask.shape)))))
 
 
-def _centre(mask: np.ndarray) -> tuple[float, float]:
-    """Centre of mass (x, y) in -1..1."""
-    rows, columns = mask.shape
-    row, column = (float(value) for value in ndimage.center_of_mass(mask))
-    return (2 * (column + 0.5) / columns - 1, 2 * (row + 0.5) / rows - 1)
+def _point(row: float, column: float, shape: Sequence[int]) -> Point:
+    return (2 * (column + 0.5) / shape[1] - 1, 2 * (row + 0.5) / shape[0] - 1)

@@ -62,10 +62,8 @@ def load_sam(
 
 
 def read_state_dict(path: Path) -> StateDict:
-    """The tensors of a .pth or .safetensors file, by name, on the CPU. No code in the file is executed.
-
-    Raises BadInputError where the file holds no such thing.
-    """
+    """The tensors of a .pth or .safetensors file, by name, on the CPU. No code in the file is executed. Raises
+    BadInputError where the file holds no such thing."""
     advice = hint("another-checkpoint")
     try:
         if path.suffix.lower() == ".safetensors":

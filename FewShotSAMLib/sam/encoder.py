@@ -57,6 +57,9 @@ _ONE_AT_A_TIME = threading.Lock()
 class Encoder:
     """SAM's image encoder on one device. `encode` takes one thread at a time, the others wait.
 
+    image_size: side of the square input images in pixels; embedding_shape: (channels, rows, columns) of one slice's
+    embedding, of which SAM's decoder reads the first 256 channels.
+
     Any precision but float32 is checked on the first slice: its embedding must agree with float32 (cosine similarity
     0.999). If it does not, an automatically chosen precision gives way to float32; one asked for is kept; `warn` says
     so. On the CPU a slice's embedding is bit-identical however slices are batched and whatever the number of cores; on
@@ -73,10 +76,8 @@ class Encoder:
         automatic: bool = True,
         warn: Warn | None = None,
     ) -> None:
-        self.spec = spec
-        self.weights_hash = weights_hash
-        self.device = device
-        self.precision = precision
+        self.spec, self.weights_hash, self.device, self.precision = spec, weights_hash, device, precision
+        self.image_size, self.embedding_shape = spec.image_size, spec.embedding_shape
         self.slices_encoded = 0
         # Of the precision first chosen: should float32 take over, what is cached stays right and stays found.
         self.cache_key = f"{spec.name} {weights_hash} {precision}"
@@ -92,16 +93,6 @@ class Encoder:
     def listen(self, warn: Warn) -> None:
         """Send warnings here from now on: an encoder outlives the job that loaded it."""
         self._warn = warn
-
-    @property
-    def image_size(self) -> int:
-        """Side of the square input images in pixels."""
-        return self.spec.image_size
-
-    @property
-    def embedding_shape(self) -> tuple[int, int, int]:
-        """(channels, rows, columns) of one slice's embedding; SAM's decoder reads the first 256 channels."""
-        return self.spec.embedding_shape
 
     @property
     def batch_size(self) -> int:
@@ -152,7 +143,7 @@ class Encoder:
         try:
             # Written into ordinary tensors: those made in inference mode could not be trained on.
             with torch.inference_mode():
-                ready = self._normalise(images)
+                ready = self.normalise(images)
                 if self._original is not None:
                     self._establish_trust(ready[0], check)
                 embeddings.copy_(self._network(ready, check))
@@ -178,14 +169,15 @@ class Encoder:
     def _fast(self, official: Any, dtype: torch.dtype = torch.float32) -> FastNetwork:
         return family_of(self.spec.architecture).fast(official, self.device, dtype)
 
-    def _normalise(self, images: Tensor) -> Tensor:
+    def normalise(self, images: Tensor) -> Tensor:
+        """Images (..., 3, S, S), 0..255, as the network was trained to see them, on the device."""
         mean, std = (torch.tensor(values, device=self.device).view(3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
         return images.to(self.device).sub(mean).div_(std)
 
     def _establish_trust(self, image: Tensor, check: Check | None) -> None:
         """Choose the integer layers, if any, and compare with float32 on the first slice (3, S, S), normalised."""
         if self.precision == "int8":
-            calibrate(self._network, self._normalise(synthetic_slice(self.image_size).unsqueeze(0))[0], check)
+            calibrate(self._network, self.normalise(synthetic_slice(self.image_size).unsqueeze(0))[0], check)
         reached = cosine(self._network(image.unsqueeze(0), check), self._reference(image, check))
         if not reached >= REQUIRED_COSINE:  # NaN as well
             self._mistrust(reached)

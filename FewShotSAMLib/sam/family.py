@@ -28,11 +28,9 @@ class FastNetwork(Protocol):
     @property
     def is_float(self) -> bool:
         """Whether no layer computes in integers."""
-        ...
 
     def __call__(self, images: Tensor, check: Callable[[], None] | None = None) -> Tensor:
         """(B, 3, S, S) normalised float32 on the device -> (B, channels, S/16, S/16) float32."""
-        ...
 
 
 class EncoderFamily(Protocol):
@@ -43,23 +41,18 @@ class EncoderFamily(Protocol):
 
     def image_encoder(self, architecture: Architecture) -> Any:
         """The network with weights as torch initialises them."""
-        ...
 
     def decoder_layers(self) -> nn.Module | None:
         """Layers beyond SAM's decoder that the few-shot method of these encoders has; None for none."""
-        ...
 
     def fast(self, network: Any, device: torch.device, dtype: torch.dtype) -> FastNetwork:
         """The network for inference."""
-        ...
 
     def bytes_per_slice(self, architecture: Architecture, item_size: int) -> int:
         """About the working memory of one slice in a batch."""
-        ...
 
     def new_factors(self, architecture: Architecture, rank: int) -> LoraFactors:
         """Low-rank updates that change nothing yet."""
-        ...
 
 
 def family_of(architecture: Architecture) -> EncoderFamily:

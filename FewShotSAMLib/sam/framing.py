@@ -38,14 +38,19 @@ class Framing:
     @property
     def aspect(self) -> float:
         """Height of the crop divided by its width, both in mm."""
+        height, width = self._extent
+        return height / width
+
+    @property
+    def _extent(self) -> tuple[float, float]:
+        """Height and width of the crop in mm."""
         (rows, columns), (down, across) = self.crop_shape, self.plane.spacing
-        return rows * down / (columns * across)
+        return rows * down, columns * across
 
     @property
     def content(self) -> tuple[int, int]:
         """Height and width in encoder pixels that the crop fills, at least one cell each."""
-        extent = [count * spacing for count, spacing in zip(self.crop_shape, self.plane.spacing, strict=True)]
-        height, width = (max(PATCH, round(self.size * side / max(extent))) for side in extent)
+        height, width = (max(PATCH, round(self.size * side / max(self._extent))) for side in self._extent)
         return height, width
 
     @property
@@ -63,15 +68,13 @@ class Framing:
     @property
     def pixel_mm(self) -> float:
         """Side of one of the encoder's pixels in mm."""
-        extent = [count * spacing for count, spacing in zip(self.crop_shape, self.plane.spacing, strict=True)]
-        return max(extent) / self.size
+        return max(self._extent) / self.size
 
     def image(self, grey: torch.Tensor, padding: Sequence[float] = PIXEL_MEAN) -> torch.Tensor:
         """Encoder input (3, size, size) in 0..255 of a cut slice (rows, columns[, 3]) with values 0..1."""
         planes = grey.movedim(-1, 0) if grey.ndim == 3 else grey.expand(3, *grey.shape)
-        fitted = F.interpolate(
-            planes[None].float() * 255.0, size=self.content, mode="bilinear", antialias=True, align_corners=False
-        )[0]
+        pixels = planes[None].float() * 255.0
+        fitted = F.interpolate(pixels, self.content, mode="bilinear", antialias=True, align_corners=False)[0]
         # Padding is by default the pixel mean, so that it is zero after SAM's own normalisation, as in SAM.
         framed = torch.tensor(padding).view(3, 1, 1).repeat(1, self.size, self.size)
         framed[:, : fitted.shape[1], : fitted.shape[2]] = fitted
@@ -93,17 +96,13 @@ class Framing:
         Returns the share of each class per pixel (class_count + 1, h, w), summing to 1 where the weight is positive,
         and the weight (h, w): the part of the pixel that is labelled content, 0 in the padding.
         """
-        labels = torch.from_numpy(np.ascontiguousarray(classes)).long()
-        masks = torch.stack([labels == label for label in range(class_count + 1)])
-        shares = self.areas(masks, stride)
+        shares = self.areas(_masks(classes, class_count), stride)
         weight = shares.sum(dim=0)
         return shares / weight.clamp_min(1e-6), weight
 
     def cell_weights(self, classes: np.ndarray, class_count: int) -> torch.Tensor:
         """Area of each class in each cell of the embedding (class_count + 1, size/16, size/16)."""
-        labels = torch.from_numpy(np.ascontiguousarray(classes)).long()
-        masks = torch.stack([labels == label for label in range(class_count + 1)])
-        return self.areas(masks, PATCH)
+        return self.areas(_masks(classes, class_count), PATCH)
 
     def uncut(self, logits: torch.Tensor) -> torch.Tensor:
         """Logits (..., size/stride, size/stride) of the framed image resampled to the pixels of the cut slice."""
@@ -117,6 +116,11 @@ class Framing:
         down = _sampling(rows, height, logits.shape[-2])
         across = _sampling(columns, width, logits.shape[-1])
         return down.to(logits) @ logits @ across.T.to(logits)
+
+
+def _masks(classes: np.ndarray, class_count: int) -> torch.Tensor:
+    labels = torch.from_numpy(np.ascontiguousarray(classes)).long()
+    return torch.stack([labels == label for label in range(class_count + 1)])
 
 
 def moved(logits: torch.Tensor, source: Framing, target: Framing, side: int) -> tuple[slice, slice, torch.Tensor]:
@@ -178,6 +182,5 @@ def whole_slice(plane: SlicePlane, size: int) -> Framing:
 
 def averaged(planes: torch.Tensor, size: int) -> torch.Tensor:
     """Planes (..., H, W) averaged down to (..., size, size)."""
-    return F.interpolate(planes.flatten(0, -3).unsqueeze(1), size=(size, size), mode="area").view(
-        *planes.shape[:-2], size, size
-    )
+    means = F.interpolate(planes.flatten(0, -3).unsqueeze(1), size=(size, size), mode="area")
+    return means.view(*planes.shape[:-2], size, size)

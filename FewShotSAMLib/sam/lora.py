@@ -95,29 +95,24 @@ class BlockFactors(LoraFactors):
             block.attn.qkv = _AdaptedQkv(block.attn.qkv, update)
 
     def merge(self, image_encoder: Any) -> None:
-        """Add the updates to the qkv weights."""
         with torch.no_grad():
             for block, update in zip(image_encoder.blocks, self.blocks, strict=True):
-                weight = block.attn.qkv.weight
+                weight, change = block.attn.qkv.weight, cast(LoraBlock, update).weight_update()
                 # A new tensor: the old one may be shared with another encoder.
-                block.attn.qkv.weight = nn.Parameter(
-                    weight + cast(LoraBlock, update).weight_update().to(weight), requires_grad=False
-                )
+                block.attn.qkv.weight = nn.Parameter(weight + change.to(weight), requires_grad=False)
 
     def encode(self, image_encoder: Any, images: Tensor, check: Callable[[], None] = lambda: None) -> Tensor:
         """By SAM's layers; of a large grid the activations are computed again for the gradient."""
 
         def run(block: Any, tokens: Tensor) -> Tensor:
             check()
-            result: Tensor = block(tokens)
-            return result
+            return block(tokens)
 
         tokens = image_encoder.patch_embed(images) + image_encoder.pos_embed
         recompute = torch.is_grad_enabled() and tokens.shape[1] >= LARGE_GRID
         for block in image_encoder.blocks:
             tokens = checkpoint(run, block, tokens, use_reentrant=False) if recompute else run(block, tokens)
-        embeddings: Tensor = image_encoder.neck(tokens.permute(0, 3, 1, 2))
-        return embeddings
+        return image_encoder.neck(tokens.permute(0, 3, 1, 2))
 
 
 class _AdaptedQkv(nn.Module):

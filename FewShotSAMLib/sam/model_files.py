@@ -85,10 +85,8 @@ def _status_of(spec: EncoderSpec, folder: Path | None = None) -> ModelStatus:
 
 
 def verify(spec: EncoderSpec) -> Path:
-    """Read the encoder's file and compare it with the published SHA-256.
-
-    Returns its path. Raises BadInputError where it is missing or differs.
-    """
+    """Read the encoder's file and compare it with the published SHA-256. Returns its path. Raises BadInputError where
+    it is missing or differs."""
     path = model_path(spec)
     if not path.is_file():
         raise missing_model(spec, path)
@@ -119,10 +117,8 @@ def missing_model(spec: EncoderSpec, path: Path) -> BadInputError:
 
 
 def sha256_of(path: Path, check: Callable[[], None] | None = None) -> str:
-    """SHA-256 of a file's bytes (hex). `check` is called between chunks and may raise to stop.
-
-    Raises BadInputError where the file cannot be read.
-    """
+    """SHA-256 of a file's bytes (hex). `check` is called between chunks and may raise to stop. Raises BadInputError
+    where the file cannot be read."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as stream:

@@ -25,10 +25,8 @@ _CPU_FLAGS = {
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device called auto, cpu, mps, cuda or cuda:N; auto is the first of cuda, mps, cpu that is there.
-
-    Raises BadInputError for an unknown name and for a device that this computer or this torch does not have.
-    """
+    """The device called auto, cpu, mps, cuda or cuda:N; auto is the first of cuda, mps, cpu that is there. Raises
+    BadInputError for an unknown name and for a device that this computer or this torch does not have."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", torch.cuda.current_device())

@@ -195,8 +195,7 @@ def _integer_linear(
     """oneDNN's product of uint8 rows and a packed int8 weight, dequantised to float32, with a float32 bias."""
     float_out: tuple[Any, ...] = (1.0, 0, torch.float32, "gelu" if gelu else "none", [], "none" if gelu else "")
     operation = torch.ops.onednn.qlinear_pointwise
-    result: Tensor = operation(x, scale, zero, packed, weight_scale, weight_zero, bias, *float_out)
-    return result
+    return operation(x, scale, zero, packed, weight_scale, weight_zero, bias, *float_out)
 
 
 def _fastest_of_three(work: Callable[[], object]) -> float:

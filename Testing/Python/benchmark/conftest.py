@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from methods.conftest import small_vit_b as small_vit_b
+from sam.conftest import network as network
 
 from FewShotSAMLib.benchmark import Contender, Plan, Settings, Task, make_plan, read_tasks
 from FewShotSAMLib.core.annotation import Annotation

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from engine.conftest import SMALL
 
 from FewShotSAMLib.benchmark.baselines.interface import class_count_of
 from FewShotSAMLib.benchmark.baselines.shape_interpolation import interpolate_shapes
@@ -40,11 +41,11 @@ class EncodedVolume:
 
 
 @pytest.fixture
-def encoder(small_vit_b: Any) -> Encoder:
+def encoder(network: Any) -> Encoder:
     torch.manual_seed(7)
-    sam = build_sam(small_vit_b.spec)
-    sam.image_encoder = small_vit_b.image_encoder
-    return Encoder(small_vit_b.spec, sam, "random", torch.device("cpu"), "fp32")
+    sam = build_sam(SMALL)
+    sam.image_encoder = network
+    return Encoder(SMALL, sam, "random", torch.device("cpu"), "fp32")
 
 
 def ball(axis: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """A small phantom with painted slices, ready for a job."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,14 @@ from FewShotSAMLib.core.image_io import write_image
 from FewShotSAMLib.core.intensity import parse_normalisation
 from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.phantom import ct_phantom
-from FewShotSAMLib.core.segmentation import Segmentation, write_segmentation
+from FewShotSAMLib.core.segmentation import Segmentation, read_segmentation, write_segmentation
 from FewShotSAMLib.core.volume import Volume, read_volume
 from FewShotSAMLib.engine.context import JobContext, StageTimer
-from FewShotSAMLib.engine.jobs import propagate
+from FewShotSAMLib.engine.jobs import apply, propagate
 from FewShotSAMLib.engine.request import ComputeOptions
 from FewShotSAMLib.engine.volume_run import VolumeRun
 from FewShotSAMLib.sam import registry
-from FewShotSAMLib.sam.encoder import Encoder, load_encoder
+from FewShotSAMLib.sam.encoder import load_encoder
 from FewShotSAMLib.sam.registry import Architecture, build_sam, get_spec
 
 SMALL = replace(
@@ -51,6 +52,22 @@ class Case:
         """Propagate in this process, with some parameters changed."""
         return propagate({**self.parameters, **changes}, context or JobContext())
 
+    def apply(self, model: Path | str, context: JobContext | None = None, **changes: Any) -> dict[str, Any]:
+        """Segment the volume in this process with a model, into `again.seg.nrrd`, with some parameters changed."""
+        names = ("volume", "cache", "device", "checkpoint", "precision")
+        own = {name: self.parameters[name] for name in names if name in self.parameters}
+        files = {"model": str(model), "output": str(self.folder / "again.seg.nrrd")}
+        return apply({**own, **files, **changes}, context or JobContext())
+
+    def result(self, name: str = "result.seg.nrrd") -> Segmentation:
+        """What a job wrote."""
+        return read_segmentation(self.folder / name)
+
+    def check_known_slices(self) -> None:
+        """What was painted or declared empty is in the result bit by bit."""
+        known = [*self.painted, *self.empty]
+        np.testing.assert_array_equal(self.result().layers[:, known], self.drawn.layers[:, known])
+
     def painted_as(self, segmentation: Segmentation, name: str = "annotation.seg.nrrd") -> dict[str, str]:
         """Another annotation, as a change of the parameters."""
         write_segmentation(segmentation, self.folder / name)
@@ -67,6 +84,18 @@ class StopAt(JobContext):
     def progress(self, stage: str, done: int, total: int) -> None:
         if stage == self.stage:
             raise CancelledError("stopped")
+
+
+class Heard(JobContext):
+    """Notes what stages it was told of."""
+
+    def __init__(self) -> None:
+        super().__init__(self._note)
+        self.stages: list[str] = []
+
+    def _note(self, kind: str, fields: Mapping[str, Any]) -> None:
+        if kind == "progress":
+            self.stages.append(fields["stage"])
 
 
 @pytest.fixture
@@ -152,47 +181,29 @@ def guided_mr(guided: Case, shared_data: Path) -> Case:
     write_segmentation(drawn, guided.folder / "mr.seg.nrrd")
     files = {"volume": str(guided.folder / "mr.nrrd"), "annotation": str(guided.folder / "mr.seg.nrrd")}
     parameters = {**guided.parameters, **files, "empty_slices": []}
-    return replace(
-        guided,
-        volume=read_volume(guided.folder / "mr.nrrd"),
-        truth=truth,
-        drawn=drawn,
-        parameters=parameters,
-        painted=(1, 6),
-        empty=(),
-    )
+    return Case(guided.folder, read_volume(guided.folder / "mr.nrrd"), truth, drawn, parameters, (1, 6), ())
 
 
 @pytest.fixture
-def small_encoder(small_vit: dict[str, str]) -> tuple[Encoder, Path]:
-    """The small network, and the checkpoint that it came from."""
-    checkpoint = Path(small_vit["checkpoint"])
-    return load_encoder(get_spec("small"), checkpoint, "cpu", "fp32", lambda text: None), checkpoint
-
-
-@pytest.fixture
-def run(case: Case, small_encoder: tuple[Encoder, Path]) -> VolumeRun:
+def run(case: Case, small_checkpoint: Path) -> VolumeRun:
     """The phantom on its way through the small encoder."""
-    encoder, checkpoint = small_encoder
+    return run_of(case, "small", small_checkpoint)
+
+
+def run_of(case: Case, name: str, checkpoint: Path | None = None) -> VolumeRun:
+    encoder = load_encoder(get_spec(name), checkpoint, "cpu", "fp32", lambda text: None)
     compute = ComputeOptions(checkpoint=checkpoint, device="cpu", precision="fp32", no_cache=True)
-    return VolumeRun(
-        case.volume, 0, parse_normalisation("auto", case.volume), encoder, compute, JobContext(), StageTimer()
-    )
+    normalisation = parse_normalisation("auto", case.volume)
+    return VolumeRun(case.volume, 0, normalisation, encoder, compute, JobContext(), StageTimer())
 
 
 @pytest.fixture
 def annotation(case: Case) -> Annotation:
     """Slices 4 and 8 painted, slice 10 empty."""
-    layers = case.drawn.layers.copy()
-    layers[:, [index for index in range(12) if index not in (4, 8)]] = 0
-    return annotate(replace(case.drawn, layers=layers), 0, (10,))[0]
+    return annotate(case.drawn, 0, (10,))[0]
 
 
 @pytest.fixture
 def tiny_run(case: Case) -> VolumeRun:
     """The phantom on its way through the bundled encoder."""
-    encoder = load_encoder(get_spec("tiny"), None, "cpu", "fp32", lambda text: None)
-    compute = ComputeOptions(device="cpu", precision="fp32", no_cache=True)
-    return VolumeRun(
-        case.volume, 0, parse_normalisation("auto", case.volume), encoder, compute, JobContext(), StageTimer()
-    )
+    return run_of(case, "tiny")

@@ -41,21 +41,20 @@ class WrongDeviceError(RuntimeError):
     """What CUDA would refuse."""
 
 
+def _function(
+    owner: Any, func: Callable[..., Any], types: Iterable[type], args: Any = (), kwargs: dict[str, Any] | None = None
+) -> Any:
+    return _call(func, args, kwargs or {})
+
+
 class OnCuda(torch.Tensor):
     """A tensor of the pretended device."""
 
-    @classmethod
-    def __torch_function__(
-        cls, func: Callable[..., Any], types: Iterable[type], args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        return _call(func, args, kwargs or {})
+    __torch_function__ = classmethod(_function)
 
 
 class _Pretending(TorchFunctionMode):
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Iterable[type], args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        return _call(func, args, kwargs or {})
+    __torch_function__ = _function
 
 
 @contextmanager
@@ -115,13 +114,9 @@ def _deep_copy(tensor: torch.Tensor, known: dict[int, Any]) -> torch.Tensor:
     if id(tensor) not in known:
         with torch._C.DisableTorchFunction():
             twin = tensor.detach().clone().as_subclass(OnCuda).requires_grad_(tensor.requires_grad)
-        known[id(tensor)] = torch.nn.Parameter(twin, tensor.requires_grad) if _is_parameter(tensor) else twin
-    copied: torch.Tensor = known[id(tensor)]
-    return copied
-
-
-def _is_parameter(tensor: torch.Tensor) -> bool:
-    return isinstance(tensor, torch.nn.Parameter)
+        is_parameter = isinstance(tensor, torch.nn.Parameter)
+        known[id(tensor)] = torch.nn.Parameter(twin, tensor.requires_grad) if is_parameter else twin
+    return known[id(tensor)]
 
 
 def _property(func: Callable[..., Any], args: Any) -> Any:
@@ -154,9 +149,7 @@ def _place(name: str, args: Any, kwargs: dict[str, Any]) -> str | None:
         return "cuda" if isinstance(tensors[1], OnCuda) else "cpu"
     if name in ("copy_", "__setitem__", "set_") or name in _INDEXED:
         return "cuda" if isinstance(tensors[0], OnCuda) else "cpu"
-    if name in ("tensor",):
-        return "cpu"
-    return "cuda"
+    return "cpu" if name == "tensor" else "cuda"
 
 
 def _check(name: str, func: Any, args: Any, kwargs: dict[str, Any], there: str) -> None:

@@ -110,10 +110,9 @@ def test_a_model_is_applied(phantom: Any, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_run_can_be_cancelled(phantom: Any, background: bool) -> None:
     volume, labels, _ = phantom
     cancel = threading.Event()
+    options = {**OPTIONS, "background": background, "cancel": cancel}
     with pytest.raises(fss.CancelledError):
-        fss.propagate(
-            volume, labels, **OPTIONS, cancel=cancel, background=background, progress=lambda *stage: cancel.set()
-        )
+        fss.propagate(volume, labels, **options, progress=lambda *stage: cancel.set())
 
 
 def test_what_cannot_be_is_refused_with_advice(phantom: Any) -> None:

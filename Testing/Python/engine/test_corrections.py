@@ -14,7 +14,7 @@ from FewShotSAMLib.core.segmentation import Segment, Segmentation, write_segment
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.corrections import last_run
 from FewShotSAMLib.engine.exemplars import _exemplar
-from FewShotSAMLib.engine.jobs import apply, save_last_model
+from FewShotSAMLib.engine.jobs import save_last_model
 from FewShotSAMLib.engine.model_file import load_model
 
 NAMES = ("liver", "spleen")
@@ -148,9 +148,8 @@ def test_a_segment_may_be_renamed_meanwhile(run: Any, guided: Any) -> None:
     """As Slicer does by itself: its segments have a tag that tells whether they are being worked on."""
     run((2, 5, 9))
     drawn = keep_slices(guided.truth, 0, (2, 5, 7, 9), NAMES)
-    segments = tuple(
-        replace(each, name=f"{each.name} 2", tags={"Segmentation.Status": "inprogress"}) for each in drawn.segments
-    )
+    tags = {"Segmentation.Status": "inprogress"}
+    segments = tuple(replace(each, name=f"{each.name} 2", tags=tags) for each in drawn.segments)
     write_segmentation(replace(drawn, segments=segments), guided.folder / "painted.seg.nrrd")
     report = guided.run(run.context, steps=0, correct=True)
     assert report["corrected"] == [6, 8] and [each["name"] for each in report["segments"]] == ["liver 2", "spleen 2"]
@@ -196,8 +195,6 @@ def test_the_model_of_a_correction_is_made_when_it_is_wanted(run: Any, guided: A
     assert not path.exists()
     assert save_last_model({"path": str(path)}, run.context) == {"path": str(path)}
     assert len(load_model(path).state.shown.masks) == len(three.state.shown.masks) + 1  # type: ignore[union-attr]
-    files = {name: guided.parameters[name] for name in ("volume", "cache", "device")}
-    applied = apply({**files, "model": str(path), "output": str(guided.folder / "b.seg.nrrd")}, JobContext())
-    assert applied["training"]["registration"]["used"]
+    assert guided.apply(path)["training"]["registration"]["used"]
     with pytest.raises(BadInputError, match="path"):
         save_last_model({"path": 3}, run.context)

@@ -18,12 +18,11 @@ from FewShotSAMLib.core.image_io import write_image
 from FewShotSAMLib.core.intensity import parse_normalisation
 from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.painting import keep_slices, slices_to_paint
-from FewShotSAMLib.core.segmentation import Segmentation, read_segmentation, write_segmentation
+from FewShotSAMLib.core.segmentation import write_segmentation
 from FewShotSAMLib.core.volume import read_volume
 from FewShotSAMLib.engine import transfer
 from FewShotSAMLib.engine.context import JobContext, StageTimer
 from FewShotSAMLib.engine.earlier import Earlier, assume
-from FewShotSAMLib.engine.jobs import apply
 from FewShotSAMLib.engine.model_file import load_model, parse_model, save_model
 from FewShotSAMLib.engine.request import ComputeOptions
 from FewShotSAMLib.engine.volume_run import VolumeRun
@@ -45,9 +44,8 @@ def next_patient(guided: Any) -> Any:
         guided.run(save_model=str(path), steps=0, model_as_is=True)
         MODELS[side] = path.read_bytes()
     known = parse_model(MODELS[side])
-    classes = sum(
-        label * guided.truth.mask(each).astype(np.uint8) for label, each in enumerate(guided.truth.segments, start=1)
-    )
+    masks = [guided.truth.mask(each).astype(np.uint8) for each in guided.truth.segments]
+    classes = sum(label * mask for label, mask in enumerate(masks, start=1))
     assert known.atlases
     window = known.normalisation.resolve(guided.volume)
     grey = (window.apply(guided.volume.voxels) * 255).round().astype(np.uint8)
@@ -60,22 +58,17 @@ def next_patient(guided: Any) -> Any:
     write_image(voxels, moved, guided.folder / "next.nrrd")
     write_segmentation(drawn, guided.folder / "next-painted.seg.nrrd")
     files = {"volume": "next.nrrd", "annotation": "next-painted.seg.nrrd"}
-    parameters = {**guided.parameters, **{name: str(guided.folder / file) for name, file in files.items()}}
-    return replace(
-        guided, truth=truth, drawn=drawn, painted=(PAINTED,), parameters={**parameters, "empty_slices": [], "steps": 0}
-    )
+    parameters = guided.parameters | {name: str(guided.folder / file) for name, file in files.items()}
+    parameters |= {"empty_slices": [], "steps": 0}
+    return replace(guided, truth=truth, drawn=drawn, painted=(PAINTED,), parameters=parameters)
 
 
-def model(case: Any, name: str = "organs.fewshot") -> dict[str, Any]:
-    return {"models": [str(case.folder / name)]}
-
-
-def result(case: Any) -> Segmentation:
-    return read_segmentation(case.folder / "result.seg.nrrd")
+def model(case: Any, *names: str) -> dict[str, Any]:
+    return {"models": [str(case.folder / f"{name}.fewshot") for name in names or ("organs",)]}
 
 
 def mean_dice(case: Any) -> float:
-    found, rest = result(case), [index for index in range(12) if index != PAINTED]
+    found, rest = case.result(), [index for index in range(12) if index != PAINTED]
     masks = zip(found.segments, case.truth.segments, strict=True)
     return float(np.mean([dice(found.mask(ours)[rest], case.truth.mask(truth)[rest]) for ours, truth in masks]))
 
@@ -86,7 +79,7 @@ def test_an_earlier_patient_and_a_painted_slice_are_better_than_the_slice_alone(
     alone = mean_dice(next_patient)
     report = next_patient.run(**model(next_patient))
     assert mean_dice(next_patient) > alone + 0.05 and mean_dice(next_patient) > 0.93
-    np.testing.assert_array_equal(result(next_patient).layers[:, PAINTED], next_patient.drawn.layers[:, PAINTED])
+    np.testing.assert_array_equal(next_patient.result().layers[:, PAINTED], next_patient.drawn.layers[:, PAINTED])
     (told,) = report["training"]["models"]
     assert told["used"] and told["name"] == "organs" and not report["warnings"]
     assert told["weights"] == dict.fromkeys(told["agreement"], 1.0) and min(told["agreement"].values()) > 0.5
@@ -100,22 +93,19 @@ def test_where_enough_is_painted_nothing_is_added(next_patient: Any) -> None:
     slices = slices_to_paint(next_patient.truth.mask(liver), 0, 3)
     more = next_patient.painted_as(keep_slices(next_patient.truth, 0, slices, ["liver"]))
     next_patient.run(**more)
-    expected = result(next_patient).layers
+    expected = next_patient.result().layers
     told = next_patient.run(**more, **model(next_patient))["training"]
     assert told["models"][0]["used"] and told["assumed_slices"] == []
-    np.testing.assert_array_equal(result(next_patient).layers, expected)
+    np.testing.assert_array_equal(next_patient.result().layers, expected)
 
 
 def test_models_count_by_how_they_agree_with_what_is_painted(next_patient: Any) -> None:
     known = load_model(next_patient.folder / "organs.fewshot")
-    assert known.atlases
-    smaller = np.where(
-        np.roll(known.atlases[0].classes, 4, axis=1) == known.atlases[0].classes, known.atlases[0].classes, 0
-    )
-    worse = replace(known, atlases=(replace(known.atlases[0], classes=smaller.astype(np.uint8)),))
+    (image,) = known.atlases
+    smaller = np.where(np.roll(image.classes, 4, axis=1) == image.classes, image.classes, 0).astype(np.uint8)
+    worse = replace(known, atlases=(replace(image, classes=smaller),))
     save_model(worse, next_patient.folder / "worse.fewshot")
-    both = [str(next_patient.folder / f"{name}.fewshot") for name in ("worse", "organs")]
-    bad, good = next_patient.run(models=both)["training"]["models"]
+    bad, good = next_patient.run(**model(next_patient, "worse", "organs"))["training"]["models"]
     for name in good["weights"]:
         assert good["weights"][name] > bad["weights"].get(name, 0.0)
         assert good["weights"][name] + bad["weights"].get(name, 0.0) == pytest.approx(1.0, abs=0.002)
@@ -123,7 +113,7 @@ def test_models_count_by_how_they_agree_with_what_is_painted(next_patient: Any) 
 
 def test_a_model_of_no_use_changes_nothing_and_is_told(next_patient: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     next_patient.run()
-    expected, known = result(next_patient).layers, load_model(next_patient.folder / "organs.fewshot")
+    expected, known = next_patient.result().layers, load_model(next_patient.folder / "organs.fewshot")
     (image,) = known.atlases
     elsewhere = np.roll(image.classes, image.classes.shape[2] // 2, axis=2)
     for words, useless in {
@@ -135,8 +125,8 @@ def test_a_model_of_no_use_changes_nothing_and_is_told(next_patient: Any, monkey
         if useless is known:
             monkeypatch.setattr(atlas, "ALIKE", 1.1)
         save_model(useless, next_patient.folder / "useless.fewshot")
-        report = next_patient.run(**model(next_patient, "useless.fewshot"))
-        np.testing.assert_array_equal(result(next_patient).layers, expected, words)
+        report = next_patient.run(**model(next_patient, "useless"))
+        np.testing.assert_array_equal(next_patient.result().layers, expected, words)
         (warning,) = [text for text in report["warnings"] if "was not used" in text]
         assert words in warning and "useless" in warning and not report["training"]["models"][0]["used"]
 
@@ -149,26 +139,23 @@ def test_a_model_is_extended_by_one_more_patient(next_patient: Any, monkeypatch:
     own, first = kept.atlases
     assert own.normalisation is None and first.normalisation is not None, "through the window that it was saved with"
     assert set(np.unique(first.classes)) == {0, 1, 2}
-    entries = next_patient.run(**model(next_patient, "both.fewshot"))["training"]["models"]
+    entries = next_patient.run(**model(next_patient, "both"))["training"]["models"]
     assert [each["name"] for each in entries] == ["both (1 of 2)", "both (2 of 2)"]
-    assert all(each["used"] for each in entries) and sum(each["weights"]["liver"] for each in entries) == pytest.approx(
-        1
-    )
-    again = next_patient.run(models=[str(next_patient.folder / f"{name}.fewshot") for name in ("both", "organs")])
+    assert all(each["used"] for each in entries)
+    assert sum(each["weights"]["liver"] for each in entries) == pytest.approx(1)
+    again = next_patient.run(**model(next_patient, "both", "organs"))
     assert again["training"]["models"][:2] == entries, "a volume counts once"
     assert again["training"]["models"][2]["why"] == "its volumes are those of another model"
     third = next_patient.folder / "third.fewshot"
-    next_patient.run(**model(next_patient, "both.fewshot"), save_model=str(third), model_as_is=True)
+    next_patient.run(**model(next_patient, "both"), save_model=str(third), model_as_is=True)
     assert len(load_model(third).atlases) == 2, "this volume, segmented again, takes its own place"
     with monkeypatch.context() as small:
         small.setattr(transfer, "MOST_BYTES", 3 * next_patient.volume.voxels.size)
-        few = next_patient.run(models=[str(next_patient.folder / f"{name}.fewshot") for name in ("organs", "both")])
+        few = next_patient.run(**model(next_patient, "organs", "both"))
     assert [each["used"] for each in few["training"]["models"]] == [True, False]
     assert "do not fit into memory" in few["training"]["models"][1]["why"]
     save_model(replace(kept, atlases=(own, replace(first, classes=first.classes * (first.classes != 1)))), both)
-    done = {**next_patient.parameters, "model": str(both)}
-    report = apply({name: done[name] for name in ("model", "volume", "output", "device")}, JobContext())
-    found = report["training"]["registration"]
+    found = next_patient.apply(both, output=next_patient.parameters["output"])["training"]["registration"]
     assert found["used"] and (found["volumes"], found["alike"]) == (2, 2)
     assert mean_dice(next_patient) > 0.9, "on a segment only those vote that know of it"
     next_patient.run(**model(next_patient), save_model=str(both), model_as_is=True, leave_out_image=True)
@@ -201,9 +188,8 @@ def test_segments_with_slices_of_their_own_get_labels_of_their_own(
     volume, compute = read_volume(next_patient.folder / "next.nrrd"), ComputeOptions("tiny", device="cpu")
     encoder, context = warm_encoder(compute, JobContext()), JobContext()
     here = VolumeRun(volume, 0, parse_normalisation("auto", volume), encoder, compute, context, StageTimer())
-    got = assume(
-        here, annotation, [Earlier("a", load_model(next_patient.folder / "organs.fewshot"))], "few-shot"
-    ).annotation
+    earlier = Earlier("a", load_model(next_patient.folder / "organs.fewshot"))
+    got = assume(here, annotation, [earlier], "few-shot").annotation
     assert got.assumed and not {*got.assumed} & {*annotation.exemplars}
     for label in (1, 2):
         assert {*annotation.known[label - 1]} <= {*got.known[label - 1]}
@@ -214,7 +200,7 @@ def test_segments_with_slices_of_their_own_get_labels_of_their_own(
     drawn = {**next_patient.painted_as(both), "empty_of": {"spleen": [0]}}
     next_patient.run(**model(next_patient), **drawn)
     assert mean_dice(next_patient) > 0.8
-    found, shown = result(next_patient), [(label, i) for label in (1, 2) for i in got.assumed if got.shows(label, i)]
+    found, shown = next_patient.result(), [(label, i) for label in (1, 2) for i in got.assumed if got.shows(label, i)]
     assert shown and all(found.mask(found.segments[label - 1])[i].any() for label, i in shown)
 
 

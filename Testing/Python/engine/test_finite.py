@@ -10,7 +10,7 @@ import torch
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.image_io import write_image
 from FewShotSAMLib.core.intensity import IntensityWindow
-from FewShotSAMLib.core.segmentation import read_segmentation
+from FewShotSAMLib.methods import few_shot, head
 from FewShotSAMLib.sam.encoder import Encoder
 from FewShotSAMLib.sam.finite import require_finite
 
@@ -18,12 +18,12 @@ from FewShotSAMLib.sam.finite import require_finite
 def test_intensities_of_any_size_give_the_same_result(guided: Any) -> None:
     options = {"steps": 0, "normalisation": "percentile:1,99", "no_cache": True, "cache": None}
     guided.run(**options)
-    expected = read_segmentation(guided.folder / "result.seg.nrrd").layers
+    expected = guided.result().layers
     assert expected.any()
     for scale in (1e300, 1e-300):
         write_image(guided.volume.voxels * scale, guided.volume.geometry, guided.folder / "scaled.nrrd")
         report = guided.run(**options, volume=str(guided.folder / "scaled.nrrd"))
-        found = read_segmentation(guided.folder / "result.seg.nrrd").layers
+        found = guided.result().layers
         assert np.mean(found != expected) < 0.002, scale
         assert all(math.isfinite(row["confidence"]) for row in report["slices"])
 
@@ -38,15 +38,13 @@ def test_windows_beyond_float32() -> None:
             IntensityWindow(low, high)
 
 
-@pytest.mark.parametrize("where", ["embedding", "logits", "loss", "state"])
+@pytest.mark.parametrize("where", ["embedding", "prediction", "loss", "part head"])
 def test_a_number_that_is_none_ends_the_run(where: str, case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from FewShotSAMLib.methods import few_shot, head
-
     options: dict[str, Any] = {"no_cache": True, "cache": None, "save_model": str(case.folder / "m.fewshot")}
     if where == "embedding":
         encode = Encoder.encode
         monkeypatch.setattr(Encoder, "encode", lambda *given: encode(*given).mul_(math.inf))
-    elif where == "logits":
+    elif where == "prediction":
         plain = few_shot.FewShotHead.logits
         monkeypatch.setattr(few_shot.FewShotHead, "logits", lambda *given, **more: plain(*given, **more) * math.nan)
     elif where == "loss":
@@ -61,7 +59,7 @@ def test_a_number_that_is_none_ends_the_run(where: str, case: Any, monkeypatch: 
 
         monkeypatch.setattr(few_shot.FewShotHead, "state", broken)
     before = sorted(case.folder.iterdir())
-    with pytest.raises(BadInputError, match="not finite"):
+    with pytest.raises(BadInputError, match=rf"The {where}.* is not finite"):
         case.run(**options)
     assert sorted(case.folder.iterdir()) == before
 

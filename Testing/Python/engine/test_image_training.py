@@ -11,28 +11,26 @@ from engine.conftest import StopAt
 
 from FewShotSAMLib.core.annotation import IGNORE, Annotation
 from FewShotSAMLib.core.errors import BadInputError, CancelledError
-from FewShotSAMLib.core.segmentation import read_segmentation
 from FewShotSAMLib.engine import image_training
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.exemplars import collect_exemplars
 from FewShotSAMLib.engine.image_training import adapted_run, encoding_draw, mixed_draw, synthesised_exemplars
-from FewShotSAMLib.engine.jobs import apply
-from FewShotSAMLib.engine.learning import LearningOptions, learn
+from FewShotSAMLib.engine.learning import learn
 from FewShotSAMLib.engine.predict import predict
+from FewShotSAMLib.engine.request import PropagateOptions
 from FewShotSAMLib.engine.results import blank_prediction
 from FewShotSAMLib.engine.synthesise import PairMaker
 from FewShotSAMLib.engine.volume_run import VolumeRun
 from FewShotSAMLib.methods.registry import METHODS, get_method
-from FewShotSAMLib.sam.encoder import Encoder
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_every_method_learns_and_predicts_on_the_official_classes(
-    run: VolumeRun, annotation: Annotation, method: Any, small_encoder: tuple[Encoder, Path]
+    run: VolumeRun, annotation: Annotation, method: Any
 ) -> None:
-    images = torch.rand(1, 3, 128, 128) * 255
-    before = run.encoder.encode(images)
-    options = LearningOptions(steps=2, augmented_copies=1, method=method.name)
+    images, original = torch.rand(1, 3, 128, 128) * 255, run.encoder
+    before = original.encode(images)
+    options = PropagateOptions(steps=2, augmented_copies=1, method=method.name)
     with run.embeddings(annotation) as embeddings:
         learned = learn(run, annotation, embeddings, options)
     assert torch.equal(run.encoder.encode(images), before), "embeddings in the cache stay valid"
@@ -42,7 +40,7 @@ def test_every_method_learns_and_predicts_on_the_official_classes(
     if updates is not None:
         assert all(bool(block.query_b.any()) and bool(block.value_b.any()) for block in updates.blocks)
         run = adapted_run(run, updates)
-        assert run.encoder.cache_key != small_encoder[0].cache_key
+        assert run.encoder.cache_key != original.cache_key
         assert not torch.equal(run.encoder.encode(images), before)
     prediction = blank_prediction(run.volume.geometry.shape, False)
     with run.embeddings(annotation) as embeddings:
@@ -52,7 +50,7 @@ def test_every_method_learns_and_predicts_on_the_official_classes(
 
 def test_the_adapted_encoder_sees_what_was_trained_on(run: VolumeRun, annotation: Annotation) -> None:
     with run.embeddings(annotation) as embeddings:
-        updates = learn(run, annotation, embeddings, LearningOptions(steps=2, method="lora")).predictor.encoder_updates
+        updates = learn(run, annotation, embeddings, PropagateOptions(steps=2, method="lora")).predictor.encoder_updates
         assert updates is not None
         image = embeddings.framing.image(torch.from_numpy(embeddings.grey(5)))
     with torch.no_grad():
@@ -113,17 +111,12 @@ def test_a_saved_model_brings_its_encoder_along(case: Any, method: str, small_vi
     report = case.run(context, **options, range=[4, 7], save_model=model, contact_sheet=str(sheet))
     picture = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(sheet)))
     assert picture.ndim == 3 and picture.shape[2] == 3 and picture.std() > 10
-    parameters = {name: case.parameters[name] for name in ("volume", "cache", "device")}
-    output = {"output": str(case.folder / "again.seg.nrrd"), "range": [5, 7]}
-    brought = {"checkpoint": small_vit["checkpoint"], "precision": "fp32"}
-    applied = apply({**parameters, **output, **brought, "model": model}, context)
+    applied = case.apply(model, context, range=[5, 7])
     assert applied["encoder"]["weights_hash"] == report["encoder"]["weights_hash"]
     assert applied["encoder"]["slices_encoded"] == 0, "the adapted encoder's embeddings have a place in the cache"
     confidence = {row["index"]: row["confidence"] for row in report["slices"]}
     assert {row["index"]: row["confidence"] for row in applied["slices"]} == {i: confidence[i] for i in (5, 6, 7)}
-    known = list(case.painted)
-    result = read_segmentation(case.folder / "result.seg.nrrd").layers
-    np.testing.assert_array_equal(result[:, known], case.drawn.layers[:, known])
+    case.check_known_slices()
     if method == "cheap-lunch":
         warm = case.run(context, **options, range=[5, 5], warm_start=model)
         assert warm["training"]["warm"]
@@ -131,7 +124,7 @@ def test_a_saved_model_brings_its_encoder_along(case: Any, method: str, small_vi
 
 @pytest.mark.parametrize("method", ["few-shot", "autosam-vit", "synthesis"])
 def test_copies_can_be_made_and_encoded_at_each_step(run: VolumeRun, annotation: Annotation, method: str) -> None:
-    options = LearningOptions(steps=3, method=method, fresh_augmentation=True)
+    options = PropagateOptions(steps=3, method=method, fresh_augmentation=True)
     with run.embeddings(annotation) as embeddings:
         embeddings.ensure(annotation.exemplars)
         before = run.encoder.slices_encoded

@@ -17,19 +17,16 @@ from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.segmentation import Segment, Segmentation, read_segmentation, write_segmentation
 from FewShotSAMLib.core.volume import read_volume
 from FewShotSAMLib.engine.context import JobContext
-from FewShotSAMLib.engine.jobs import apply
 
 
 def test_painted_and_empty_slices_come_out_bit_identical(case: Any) -> None:
     case.run(largest_island=True, fill_holes=True, smooth_mm=9.0)
-    result = read_segmentation(case.folder / "result.seg.nrrd")
+    case.check_known_slices()
+    result = case.result()
     assert result.geometry.is_same_as(case.volume.geometry)
-    known = [*case.painted, *case.empty]
-    np.testing.assert_array_equal(result.layers[:, known], case.drawn.layers[:, known])
-    described = [(s.name, s.color, s.label_value, s.id) for s in result.segments]
-    wanted = [(s.name, s.color, s.label_value, s.id) for s in case.drawn.segments]
-    assert [row[0::2] for row in described] == [row[0::2] for row in wanted]
-    np.testing.assert_allclose([row[1] for row in described], [row[1] for row in wanted], atol=1e-5)
+    for found, wanted in zip(result.segments, case.drawn.segments, strict=True):
+        assert (found.name, found.label_value, found.id) == (wanted.name, wanted.label_value, wanted.id)
+        np.testing.assert_allclose(found.color, wanted.color, atol=1e-5)
 
 
 def test_the_report_tells_of_every_slice(case: Any) -> None:
@@ -61,12 +58,15 @@ def test_learning_fits_what_was_painted_and_the_encoder_stays_frozen(case: Any) 
     torch.testing.assert_close(encoder.encode(images), before, rtol=0, atol=0)
 
 
-def test_the_same_seed_gives_the_same_result_and_another_differs(case: Any) -> None:
-    reports = [case.run(seed=seed, save_model=str(case.folder / f"{n}.fewshot")) for n, seed in enumerate((5, 5, 6))]
+@pytest.mark.parametrize("method", ["few-shot", "autosam-linear"], ids=["SAM's weights", "random ones"])
+def test_the_same_seed_gives_the_same_result_and_another_differs(case: Any, method: str) -> None:
+    models = [case.folder / f"{number}.fewshot" for number in range(3)]
+    given = zip((5, 5, 6), models, strict=True)
+    reports = [case.run(method=method, seed=seed, save_model=str(path)) for seed, path in given]
     rows = [report["slices"] for report in reports]
     assert rows[0] == rows[1] != rows[2]
-    models = [(case.folder / f"{n}.fewshot").read_bytes() for n in range(3)]
-    assert models[0] == models[1] != models[2]
+    contents = [path.read_bytes() for path in models]
+    assert contents[0] == contents[1] != contents[2]
 
 
 def test_a_warm_start_with_one_more_slice_encodes_nothing(case: Any) -> None:
@@ -78,7 +78,7 @@ def test_a_warm_start_with_one_more_slice_encodes_nothing(case: Any) -> None:
     assert report["encoder"]["slices_encoded"] == 0
     assert not any("cache" in warning for warning in report["warnings"])
     assert report["training"]["warm"] and report["training"]["steps"] < 200
-    result = read_segmentation(case.folder / "result.seg.nrrd")
+    result = case.result()
     np.testing.assert_array_equal(result.layers[0, 6], more.layers[0, 6])
 
 
@@ -87,7 +87,7 @@ def test_the_other_axes(case: Any, axis: int) -> None:
     painted = keep_slices(case.truth, axis, (16, 22), ("liver", "spleen"))
     report = case.run(**case.painted_as(painted), empty_slices=[], no_cache=True, range=[15, 23])
     assert report["axis"] == axis, "found by itself"
-    result = read_segmentation(case.folder / "result.seg.nrrd")
+    result = case.result()
     here = (slice(None),) * (axis + 1) + ([16, 22],)
     np.testing.assert_array_equal(result.layers[here], painted.layers[here])
     assert [row["index"] for row in report["slices"]] == list(range(15, 24))
@@ -96,16 +96,14 @@ def test_the_other_axes(case: Any, axis: int) -> None:
 @pytest.mark.parametrize("method", ["few-shot", "autosam-linear", "lora"])
 def test_slices_beyond_an_empty_one_stay_empty_and_are_not_encoded(case: Any, tmp_path: Path, method: str) -> None:
     options = {"method": method, "empty_slices": [2, 10], "augmented_copies": 0, "cache": str(tmp_path / "own")}
-    shown: list[int] = []
-    context = JobContext(
-        lambda kind, fields: shown.extend(fields["slices"] if kind == "preview" else ()), job_folder=tmp_path
-    )
+    context, shown = JobContext(job_folder=tmp_path), list[int]()
+    context.preview = lambda slices, **fields: shown.extend(slices)
     report = case.run(context, **options, confidence=str(case.folder / "sure.nrrd"))
     rows = {row["index"]: row for row in report["slices"]}
     assert sorted(rows) == list(range(12)) and all(rows[index]["confidence"] == 1 for index in (0, 1, 11))
     assert report["encoder"]["slices_encoded"] == (5 if method == "lora" else 9)
     assert sorted(shown) == [0, 1, 3, 5, 6, 7, 9, 11]
-    assert not read_segmentation(case.folder / "result.seg.nrrd").layers[:, [0, 1, 2, 10, 11]].any()
+    assert not case.result().layers[:, [0, 1, 2, 10, 11]].any()
     sure = read_image(case.folder / "sure.nrrd").voxels
     assert (sure[[0, 1, 11]] == 100).all()
 
@@ -116,7 +114,7 @@ def test_a_segment_is_not_looked_for_where_its_neighbours_lack_it(case: Any) -> 
     drawn[spleen.layer, 8][drawn[spleen.layer, 8] == spleen.label_value] = 0
     write_segmentation(replace(case.drawn, layers=drawn), case.folder / "painted.seg.nrrd")
     case.run(method="autosam-linear", steps=0)
-    result = read_segmentation(case.folder / "result.seg.nrrd")
+    result = case.result()
     masks = {segment.name: result.mask(segment) for segment in result.segments}
     assert not masks["spleen"][9:].any(), "slice 8 is painted without a spleen, and nothing is known beyond it"
     assert masks["liver"][9:].any() or masks["spleen"][5:8].any(), "elsewhere the untrained head finds something"
@@ -131,7 +129,7 @@ def test_as_published_every_slice_is_asked(case: Any, tmp_path: Path) -> None:
 def test_a_range_is_all_that_is_filled(case: Any) -> None:
     report = case.run(range=[3, 9])
     assert [row["index"] for row in report["slices"]] == [0, *range(3, 10)]
-    assert not read_segmentation(case.folder / "result.seg.nrrd").layers[0, 10:].any()
+    assert not case.result().layers[0, 10:].any()
 
 
 def test_overlapping_segments_keep_their_overlap(case: Any) -> None:
@@ -143,7 +141,7 @@ def test_overlapping_segments_keep_their_overlap(case: Any) -> None:
     annotation = case.painted_as(both)
     stored = read_segmentation(annotation["annotation"])
     case.run(**annotation)
-    result = read_segmentation(case.folder / "result.seg.nrrd")
+    result = case.result()
     for before, after in zip(stored.segments, result.segments, strict=True):
         for index in case.painted:
             np.testing.assert_array_equal(result.mask(after)[index], stored.mask(before)[index])
@@ -152,20 +150,16 @@ def test_overlapping_segments_keep_their_overlap(case: Any) -> None:
 def test_a_model_finds_its_plane_in_a_turned_volume(case: Any) -> None:
     model = str(case.folder / "organs.fewshot")
     case.run(save_model=model, method="pixel-classifier", steps=None, augmented_copies=None)
-    common = {"model": model, **{name: case.parameters[name] for name in ("checkpoint", "precision", "cache")}}
-    straight = {"volume": case.parameters["volume"], "output": str(case.folder / "straight.nrrd")}
-    apply({**common, **straight}, JobContext())
+    case.apply(model, output=str(case.folder / "straight.nrrd"))
     turned = np.ascontiguousarray(case.volume.voxels.transpose(2, 0, 1)[::-1])  # axes i, k, j; i runs backward
     i, j, k = case.volume.geometry.spacing
     geometry = Geometry((40, 12, 48), (j, k, i), (0, 0, 0), (0, 0, -1.0, 1.0, 0, 0, 0, 1.0, 0))
     write_image(turned, geometry, case.folder / "turned.nrrd")
-    files = {"volume": str(case.folder / "turned.nrrd"), "output": str(case.folder / "turned.nii.gz")}
-    report = apply({**common, **files}, JobContext())
+    report = case.apply(model, volume=str(case.folder / "turned.nrrd"), output=str(case.folder / "turned.nii.gz"))
     assert (report["axis"], report["plane"]) == (1, "axial")
     readable = {(case.folder / name).stat().st_mode & 0o777 for name in ("organs.fewshot", "straight.nrrd")}
     assert len(readable) == 1, "a model is as open to others as any file that the user writes"
-    expected = read_segmentation(case.folder / "straight.nrrd").layers[0]
-    found = read_segmentation(case.folder / "turned.nii.gz").layers[0]
+    expected, found = (case.result(name).layers[0] for name in ("straight.nrrd", "turned.nii.gz"))
     np.testing.assert_array_equal(found, expected.transpose(2, 0, 1)[::-1])
     assert expected.any()
 
@@ -181,15 +175,19 @@ def test_one_slice_colour_and_float_volumes(case: Any) -> None:
         annotation = Segmentation(mask[None], geometry, (Segment("a", "größe", (1.0, 0, 0), 1),))
         volume = str(case.folder / f"{name}.nrrd")
         report = case.run(volume=volume, **case.painted_as(annotation), empty_slices=[], axis=0)
-        result = read_segmentation(case.folder / "result.seg.nrrd")
+        result = case.result()
         assert result.segments[0].name == "größe"
         assert result.geometry.is_same_as(geometry)
         np.testing.assert_array_equal(result.layers[0][mask.any(axis=(1, 2))], mask[mask.any(axis=(1, 2))])
         assert (report["mean_confidence"] is None) == (name == "one")
 
 
-@pytest.mark.parametrize("stage", ["encode", "augment", "fine-tune", "predict", "write"])
-def test_a_cancelled_run_writes_nothing(case: Any, stage: str) -> None:
+STAGES = ("encode", "augment", "fine-tune", "predict", "write")
+
+
+@pytest.mark.parametrize(("kind", "stage"), [*(("case", stage) for stage in STAGES), ("guided", "predict")])
+def test_a_cancelled_run_writes_nothing(request: pytest.FixtureRequest, kind: str, stage: str) -> None:
+    case = request.getfixturevalue(kind)
     before = sorted(case.folder.iterdir())
     with pytest.raises(CancelledError):
         case.run(StopAt(stage), save_model=str(case.folder / "m.fewshot"), no_cache=True)

@@ -10,26 +10,26 @@ from typing import Any
 import pytest
 import torch
 from brief import be_brief
-from engine.conftest import StopAt
+from engine.conftest import Heard, StopAt
 from safetensors import safe_open
 from safetensors.torch import load, save
 
 import FewShotSAMLib
 from FewShotSAMLib.core.errors import BadInputError, CancelledError
 from FewShotSAMLib.core.painting import keep_slices
-from FewShotSAMLib.core.segmentation import write_segmentation
+from FewShotSAMLib.core.phantom import ct_phantom
 from FewShotSAMLib.engine.context import JobContext
-from FewShotSAMLib.engine.jobs import apply, complete_model
+from FewShotSAMLib.engine.jobs import complete_model
 from FewShotSAMLib.engine.model_check import DIGEST_KEY, METADATA_KEY, digest_of
 from FewShotSAMLib.engine.model_file import load_model, parse_model
+
+Change = Callable[[dict[str, Any], dict[str, Any]], None]
+"""Of a model's description and tensors, in place."""
 
 
 @pytest.fixture(scope="module")
 def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A model of the bundled encoder, of a tiny phantom."""
-    from FewShotSAMLib.core.painting import keep_slices
-    from FewShotSAMLib.core.phantom import ct_phantom
-
     volume, truth = ct_phantom((8, 40, 48), seed=3)
     painted = keep_slices(truth, 0, (2, 5), ("liver",))
     with pytest.MonkeyPatch.context() as patch:
@@ -38,7 +38,7 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return result.model.content
 
 
-def rebuilt(content: bytes, change: Callable[[dict[str, Any], dict[str, Any]], None], folder: Path) -> bytes:
+def rebuilt(content: bytes, change: Change, folder: Path) -> bytes:
     """The model with its description and tensors changed, and a digest that is right again."""
     path = folder / "before.fewshot"
     path.write_bytes(content)
@@ -52,7 +52,7 @@ def rebuilt(content: bytes, change: Callable[[dict[str, Any], dict[str, Any]], N
     return save(tensors, metadata={METADATA_KEY: json.dumps(header)})
 
 
-def _set(path: str, value: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+def _set(path: str, value: Any) -> Change:
     def change(header: dict[str, Any], tensors: dict[str, Any]) -> None:
         *way, last = [int(part) if part.isdigit() else part for part in path.split(".")]
         place: Any = header
@@ -63,20 +63,16 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any], dict[str, Any]], No
     return change
 
 
-def _twice(header: dict[str, Any], tensors: dict[str, Any]) -> None:
-    header["segments"] *= 2
-
-
-def _nan(name: str) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+def _nan(name: str) -> Change:
     def change(header: dict[str, Any], tensors: dict[str, Any]) -> None:
         chosen = next(each for each in tensors if each.startswith(name))
         tensors[chosen] = tensors[chosen].clone()
-        tensors[chosen].view(-1)[3] = math.nan
+        tensors[chosen].view(-1)[-1] = math.nan
 
     return change
 
 
-def _cut(name: str) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+def _cut(name: str) -> Change:
     def change(header: dict[str, Any], tensors: dict[str, Any]) -> None:
         chosen = next(each for each in tensors if each.startswith(name) and tensors[each].ndim)
         tensors[chosen] = tensors[chosen][:1].contiguous() if len(tensors[chosen]) > 1 else torch.zeros(7)
@@ -92,7 +88,7 @@ WRONG = {
     "no name": _set("segments.0.name", None),
     "long name": _set("segments.0.name", "x" * 256),
     "no id": _set("segments.0.id", ""),
-    "two of one id": _twice,
+    "two of one id": lambda header, tensors: header.update(segments=header["segments"] * 2),
     "colour": _set("segments.0.color", [2, 0, 0]),
     "colour of two": _set("segments.0.color", [1, 0]),
     "segment of another kind": _set("segments.0", "liver"),
@@ -156,12 +152,11 @@ def test_weights_of_other_shapes_are_refused_before_a_slice_is_encoded(
         FewShotSAMLib.Model(content).save(tmp_path / "complete.fewshot", device="cpu")
         content = (tmp_path / "complete.fewshot").read_bytes()
     (tmp_path / "odd.fewshot").write_bytes(rebuilt(content, _cut(part), tmp_path))
-    wanted = {"volume": guided.parameters["volume"], "output": str(tmp_path / "o.seg.nrrd"), "no_cache": True}
-    stages: list[str] = []
-    context = JobContext(lambda kind, fields: stages.append(fields.get("stage", "")))
+    context = Heard()
     with pytest.raises(BadInputError, match="incomplete or damaged"):
-        apply({"model": str(tmp_path / "odd.fewshot"), **wanted}, context)
-    assert not {"encode", "register", "predict"} & set(stages) and not (tmp_path / "o.seg.nrrd").exists()
+        guided.apply(tmp_path / "odd.fewshot", context)
+    assert "load" in context.stages and not {"encode", "register", "predict"} & {*context.stages}
+    assert not (tmp_path / "again.seg.nrrd").exists()
 
 
 def test_what_other_volumes_need_takes_the_place_of_the_decoder(content: bytes, guided: Any, tmp_path: Path) -> None:
@@ -174,20 +169,16 @@ def test_what_other_volumes_need_takes_the_place_of_the_decoder(content: bytes, 
     written = path.read_bytes()
     assert complete_model({"model": str(path), "device": "cpu"}, JobContext()) == {"path": str(path)}
     assert path.read_bytes() == written, "what is there is not learned again"
-    again = guided.run(warm_start=str(path), steps=0, range=[5, 5], annotation=_liver(guided))["slices"]
+    liver = guided.painted_as(keep_slices(guided.truth, 0, guided.painted, ("liver",)))
+    how = {"warm_start": str(path), "steps": 0, "range": [5, 5], **liver}
+    again = guided.run(**how)["slices"]
     path.write_bytes(content)
-    assert guided.run(warm_start=str(path), steps=0, range=[5, 5], annotation=_liver(guided))["slices"] == again
+    assert guided.run(**how)["slices"] == again
     with pytest.raises(CancelledError):
         complete_model({"model": str(path), "device": "cpu"}, StopAt("adapt"))
     assert path.read_bytes() == content
     with pytest.raises(BadInputError, match="model is None"):
         complete_model({}, JobContext())
-
-
-def _liver(guided: Any) -> str:
-    path = guided.folder / "liver.seg.nrrd"
-    write_segmentation(keep_slices(guided.truth, 0, guided.painted, ("liver",)), path)
-    return str(path)
 
 
 def test_a_file_that_is_too_large_takes_no_memory(tmp_path: Path) -> None:

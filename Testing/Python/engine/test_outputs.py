@@ -9,7 +9,7 @@ from engine.conftest import StopAt
 
 from FewShotSAMLib.core.errors import BadInputError, CancelledError
 from FewShotSAMLib.core.image_io import read_image
-from FewShotSAMLib.core.segmentation import Segment, Segmentation, read_segmentation
+from FewShotSAMLib.core.segmentation import Segment, Segmentation
 
 
 @pytest.mark.parametrize("axis", [0, 2])
@@ -17,12 +17,10 @@ def test_the_result_is_counted_as_it_is_written(case: Any, axis: int) -> None:
     labels = np.zeros((2, *case.volume.geometry.shape), np.uint16)
     for layer, label in ((0, 300), (1, 4)):  # two that overlap
         np.moveaxis(labels[layer], axis, 0)[[4, 8], 4 + layer : 9, 3:8] = label
-    segments = [
-        Segment(name, name, (1.0, 0.0, 0.0), value, n) for n, (name, value) in enumerate([("a", 300), ("b", 4)])
-    ]
-    drawn = case.painted_as(Segmentation(labels, case.volume.geometry, tuple(segments)))
+    segments = tuple(Segment(name, name, (1.0, 0.0, 0.0), value, n) for n, name, value in ((0, "a", 300), (1, "b", 4)))
+    drawn = case.painted_as(Segmentation(labels, case.volume.geometry, segments))
     report = case.run(**drawn, axis=axis, empty_slices=[])
-    result = read_segmentation(case.folder / "result.seg.nrrd")
+    result = case.result()
     assert [row["voxels"] for row in report["segments"]] == [int(result.mask(each).sum()) for each in result.segments]
     known = np.moveaxis(result.layers, axis + 1, 0)[[4, 8]]
     assert np.array_equal(known > 0, np.moveaxis(labels, axis + 1, 0)[[4, 8]] > 0)
@@ -62,9 +60,8 @@ def test_a_record_and_a_strip_come_with_the_result_or_not_at_all(case: Any) -> N
     record = json.loads(files["record"].read_text())
     written = (case.folder / "result.seg.nrrd").stat()
     assert record["written"] == {"bytes": written.st_size, "modified_ns": written.st_mtime_ns}
-    assert (
-        record["shown"] == report["shown"] and record["made_of"] == "this" and record["segments"] == report["segments"]
-    )
+    assert record["made_of"] == "this"
+    assert all(record[name] == report[name] for name in ("shown", "segments"))
     assert record["shown"][1:] == [index for index in report["next_slices"][:3] if index != record["shown"][0]]
     picture = read_image(files["strip"]).voxels[0]
     assert picture.shape == (90, len(record["shown"]) * (112 + 2) - 2, 3)

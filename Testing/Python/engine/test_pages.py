@@ -12,9 +12,7 @@ import pytest
 
 from FewShotSAMLib import methods, options
 from FewShotSAMLib.bundled import few_shot
-from FewShotSAMLib.core.segmentation import read_segmentation
 from FewShotSAMLib.engine.context import JobContext
-from FewShotSAMLib.engine.jobs import apply
 from FewShotSAMLib.methods import registry
 from FewShotSAMLib.methods.registry import Entry
 from FewShotSAMLib.options import OPTIONS
@@ -59,10 +57,9 @@ def test_a_method_is_added_by_one_file_and_one_line(guided: Any, exercise: Entry
     model, context = str(guided.folder / "m.fewshot"), JobContext()
     report = guided.run(context, method=exercise.name, save_model=model, steps=None, augmented_copies=None)
     assert report["training"] == {"method": exercise.name, "steps": 0, "loss": None, "warm": False}
-    result = read_segmentation(guided.folder / "result.seg.nrrd").layers[0]
+    result = guided.result().layers[0]
     for index, nearest in ((3, 4), (5, 4), (7, 8), (11, 8)):
         copied, painted = result[index] > 0, guided.drawn.layers[0, nearest] > 0
         assert 2 * (copied & painted).sum() / (copied.sum() + painted.sum()) > 0.9
-    again = str(guided.folder / "again.seg.nrrd")
-    apply({"model": model, "volume": guided.parameters["volume"], "output": again, "device": "cpu"}, context)
-    assert (read_segmentation(Path(again)).layers > 0).any()
+    guided.apply(model, context)
+    assert (guided.result("again.seg.nrrd").layers > 0).any()

@@ -8,7 +8,7 @@ import torch
 from engine.pretended_cuda import WrongDeviceError, pretended_cuda
 
 from FewShotSAMLib.engine.context import JobContext
-from FewShotSAMLib.engine.jobs import apply
+from FewShotSAMLib.methods.registry import METHOD_NAMES
 
 
 @pytest.fixture(autouse=True)
@@ -27,10 +27,8 @@ def run(case: Any, context: JobContext | None = None, **changes: Any) -> dict[st
 
 def run_elsewhere(case: Any) -> None:
     """Another volume by the model that the last job made."""
-    model = str(case.folder / "m.fewshot")
-    given = {key: case.parameters[key] for key in ("volume", "output", "checkpoint") if key in case.parameters}
-    done = apply({**given, "model": model, "device": "cuda", "no_cache": True, "range": [3, 5]}, JobContext())
-    assert done["slices"]
+    given = {"device": "cuda", "precision": None, "cache": None, "no_cache": True, "range": [3, 5]}
+    assert case.apply(case.folder / "m.fewshot", **given)["slices"]
 
 
 def test_the_bundled_model_its_network_and_a_correction(guided: Any) -> None:
@@ -52,10 +50,7 @@ def test_lora_on_the_bundled_encoder(guided: Any) -> None:
     run_elsewhere(guided)
 
 
-METHODS = "few-shot autosam-vit autosam-cnn autosam-linear cheap-lunch synthesis lora pixel-classifier"
-
-
-@pytest.mark.parametrize("method", METHODS.split())
+@pytest.mark.parametrize("method", METHOD_NAMES)
 def test_every_method_on_the_layout_of_vit_b(method: str, case: Any) -> None:
     run(case, method=method, precision="fp16", steps=None if method == "pixel-classifier" else 2)
     run_elsewhere(case)

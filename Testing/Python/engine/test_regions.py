@@ -116,21 +116,11 @@ def test_each_region_learns_and_the_model_holds_all(run: Run, tmp_path: Path) ->
     assert [segment.name for segment in load_model(model).segments] == list(CENTRES)
     again, _ = run(PAINTED, steps=2, warm_start=str(model), correct=False)
     assert again["training"]["warm"]
-    apply(
-        {
-            "model": str(model),
-            "volume": str(tmp_path / "volume.nrrd"),
-            "output": str(out),
-            "no_cache": True,
-            "device": "cpu",
-        },
-        JobContext(),
-    )
+    files = {"model": str(model), "volume": str(tmp_path / "volume.nrrd"), "output": str(out)}
+    apply({**files, "no_cache": True, "device": "cpu"}, JobContext())
     found, wanted = read_segmentation(out), truth()
-    assert all(
-        dice(found.mask(mine), wanted.mask(own)) > 0.8
-        for mine, own in zip(found.segments, wanted.segments, strict=True)
-    )
+    for mine, own in zip(found.segments, wanted.segments, strict=True):
+        assert dice(found.mask(mine), wanted.mask(own)) > 0.8
 
 
 def test_the_first_answer_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

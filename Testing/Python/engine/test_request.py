@@ -16,37 +16,23 @@ NEEDED = {"volume": "v.nrrd", "annotation": "a.seg.nrrd", "output": "o.seg.nrrd"
 
 
 def test_parameters_find_their_place() -> None:
-    request = PropagateRequest.from_parameters(
-        {**NEEDED, "axis": "1", "range": [3, 9], "device": "cpu", "smooth_mm": 2, "warm_start": None}
-    )
+    given = {"axis": "1", "range": [3, 9], "device": "cpu", "smooth_mm": 2, "warm_start": None}
+    request = PropagateRequest.from_parameters({**NEEDED, **given})
     assert (request.volume, request.axis, request.range) == (Path("v.nrrd"), 1, (3, 9))
     assert request.compute.device == "cpu"
     assert request.post_processing.smooth_mm == 2.0
     assert PropagateRequest.from_parameters({**NEEDED, "axis": "auto"}).axis is None
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("axis", 3),
-        ("axis", True),
-        ("empty_slices", "3,4"),
-        ("empty_slices", [1.5]),
-        ("empty_of", [3, 4]),
-        ("empty_of", {"liver": 3}),
-        ("range", [1]),
-        ("range", [1, 2, 3]),
-        ("volume", ""),
-        ("volume", 3),
-        ("method", "magic"),
-        ("steps", -1),
-        ("steps", 10**9),
-        ("seed", -5),
-        ("no_cache", "yes"),
-        ("smooth_mm", "2"),
-        ("colour", "red"),
-    ],
+WRONG = (
+    *(("axis", 3), ("axis", True), ("range", [1]), ("range", [1, 2, 3]), ("volume", ""), ("volume", 3)),
+    *(("empty_slices", "3,4"), ("empty_slices", [1.5]), ("empty_of", [3, 4]), ("empty_of", {"liver": 3})),
+    *(("method", "magic"), ("steps", -1), ("steps", 10**9), ("seed", -5), ("no_cache", "yes"), ("smooth_mm", "2")),
+    ("colour", "red"),
 )
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
 def test_what_cannot_be_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(BadInputError) as caught:
         PropagateRequest.from_parameters({**NEEDED, name: value})

@@ -9,9 +9,8 @@ import pytest
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.metrics import dice
 from FewShotSAMLib.core.painting import keep_slices
-from FewShotSAMLib.core.segmentation import Segmentation, read_segmentation
+from FewShotSAMLib.core.segmentation import Segmentation
 from FewShotSAMLib.engine.context import JobContext
-from FewShotSAMLib.engine.jobs import apply
 from FewShotSAMLib.engine.model_file import load_model
 
 LIVER, SPLEEN = (5, 8), (6, 9)
@@ -29,21 +28,22 @@ def drawn(case: Any) -> Segmentation:
     return Segmentation(one.layers, case.truth.geometry, case.truth.segments)
 
 
-def found(case: Any, name: str = "result.seg.nrrd") -> dict[str, np.ndarray]:
-    result = read_segmentation(case.folder / name)
-    return {segment.name: result.mask(segment) for segment in result.segments}
+def masks(segmentation: Segmentation) -> dict[str, np.ndarray]:
+    return {segment.name: segmentation.mask(segment) for segment in segmentation.segments}
 
 
-def truth(case: Any) -> dict[str, np.ndarray]:
-    return {segment.name: case.truth.mask(segment) for segment in case.truth.segments}
+def check_painted(case: Any, result: dict[str, np.ndarray]) -> None:
+    right = masks(case.truth)
+    for name, own in (("liver", LIVER), ("spleen", SPLEEN)):
+        np.testing.assert_array_equal(result[name][list(own)], right[name][list(own)])
 
 
 def test_each_structure_is_found_on_the_others_slices(apart: Any) -> None:
     report = apart.run()
-    result, right = found(apart), truth(apart)
+    result, right = masks(apart.result()), masks(apart.truth)
     assert not (result["liver"] & result["spleen"]).any()
-    for name, own, others, good in (("liver", LIVER, SPLEEN, 0.85), ("spleen", SPLEEN, LIVER, 0.7)):
-        np.testing.assert_array_equal(result[name][list(own)], right[name][list(own)])
+    check_painted(apart, result)
+    for name, others, good in (("liver", SPLEEN, 0.85), ("spleen", LIVER, 0.7)):
         assert dice(result[name][list(others)], right[name][list(others)]) > good
     rows = {row["index"]: row for row in report["slices"]}
     assert [rows[index]["origin"] for index in (*LIVER, *SPLEEN)] == ["painted"] * 4
@@ -54,10 +54,9 @@ def test_each_structure_is_found_on_the_others_slices(apart: Any) -> None:
 
 def test_post_processing_leaves_what_is_painted(apart: Any) -> None:
     apart.run(smooth_mm=8, fill_holes=True, range=[4, 9])
-    result, right = found(apart), truth(apart)
+    result = masks(apart.result())
     assert not (result["liver"] & result["spleen"]).any()
-    np.testing.assert_array_equal(result["liver"][list(LIVER)], right["liver"][list(LIVER)])
-    np.testing.assert_array_equal(result["spleen"][list(SPLEEN)], right["spleen"][list(SPLEEN)])
+    check_painted(apart, result)
 
 
 def test_beyond_the_range_painted_slices_are_as_painted(apart: Any) -> None:
@@ -65,26 +64,25 @@ def test_beyond_the_range_painted_slices_are_as_painted(apart: Any) -> None:
     assert set(rows) == {0, 7, *LIVER, *SPLEEN}
     assert all(rows[index]["origin"] == "painted" for index in (*LIVER, *SPLEEN))
     assert not any("predicted_segments" in row for row in rows.values())
-    assert not found(apart)["spleen"][list(LIVER)].any()
+    assert not masks(apart.result())["spleen"][list(LIVER)].any()
 
 
 @pytest.mark.usefixtures("full_size")
 def test_the_slices_of_one_teach_it_alone(apart: Any) -> None:
     """The liver comes out as if the spleen's slices had not been painted, where they are far from the spleen's."""
     apart.run()
-    together = found(apart)["liver"][7]
+    together = masks(apart.result())["liver"][7]
     alone = keep_slices(apart.truth, 0, LIVER, ("liver",))
     apart.run(**apart.painted_as(alone, "alone.seg.nrrd"))
-    assert dice(found(apart)["liver"][7], together) > 0.98
+    assert dice(masks(apart.result())["liver"][7], together) > 0.98
 
 
 @pytest.mark.parametrize("method", ["few-shot", "autosam-cnn", "lora", "cheap-lunch", "pixel-classifier"])
 def test_every_kind_of_method_learns_from_them(apart: Any, method: str) -> None:
     report = apart.run(method=method, steps=0 if method == "pixel-classifier" else 4, range=[5, 8])
     assert np.isfinite(report["training"]["loss"]) and report["training"]["loss"] < 20
-    result, right = found(apart), truth(apart)
-    np.testing.assert_array_equal(result["liver"][list(LIVER)], right["liver"][list(LIVER)])
-    np.testing.assert_array_equal(result["spleen"][list(SPLEEN)], right["spleen"][list(SPLEEN)])
+    result, right = masks(apart.result()), masks(apart.truth)
+    check_painted(apart, result)
     if method == "pixel-classifier":
         assert min(dice(result[name][7], right[name][7]) for name in right) > 0.4
 
@@ -97,9 +95,7 @@ def test_a_model_keeps_what_is_known_of_each(apart: Any) -> None:
     assert shown is not None and shown.known is not None
     assert shown.known.tolist() == [[True, True], [True, False], [False, True], [True, False], [False, True]]
     assert shown.numbers(2) == [0, 2, 4]
-    parameters = {"model": str(path), "volume": apart.parameters["volume"], "range": [7, 7], "device": "cpu"}
-    report = apply({**parameters, "output": str(apart.folder / "applied.seg.nrrd")}, context)
-    assert np.isfinite(report["mean_confidence"])
+    assert np.isfinite(apart.apply(path, context, range=[7, 7])["mean_confidence"])
 
 
 def test_without_unknown_slices_a_model_stays_as_earlier_versions_read_it(guided: Any) -> None:
@@ -111,8 +107,8 @@ def test_without_unknown_slices_a_model_stays_as_earlier_versions_read_it(guided
 
 def test_none_of_a_segment_can_be_said_of_a_slice(apart: Any) -> None:
     report = apart.run(empty_of={"spleen": [8], "liver": [9]})
-    assert not found(apart)["spleen"][8].any() and not found(apart)["liver"][9].any()
-    assert found(apart)["spleen"][5].any() and found(apart)["liver"][6].any()
+    assert not masks(apart.result())["spleen"][8].any() and not masks(apart.result())["liver"][9].any()
+    assert masks(apart.result())["spleen"][5].any() and masks(apart.result())["liver"][6].any()
     assert [segment["empty_slices"] for segment in report["segments"]] == [[9], [8]]
     rows = {row["index"]: row for row in report["slices"]}
     assert "predicted_segments" not in rows[8] and rows[8]["confidence"] == 1.0 and "predicted_segments" in rows[6]

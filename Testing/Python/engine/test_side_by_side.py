@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from FewShotSAMLib.bundled.fusion_head import FusionHead
-from FewShotSAMLib.core.errors import CancelledError, FewShotSAMError
+from FewShotSAMLib.core.errors import CancelledError
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.plane import slice_plane
 from FewShotSAMLib.engine.context import JobContext
@@ -196,17 +196,6 @@ def test_what_is_computed_once_is_tried_again_where_it_failed() -> None:
     with pytest.raises(ValueError, match="no"):
         once.begin()
     assert once() == 3
-
-
-def test_what_goes_wrong_on_a_core_is_told(guided: Any, cores: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*given: Any) -> torch.Tensor:
-        return _PREDICT(*given) * torch.nan
-
-    monkeypatch.setattr(FusionHead, "predict", broken)
-    cores(2)
-    with pytest.raises(FewShotSAMError, match="prediction"):
-        guided.run(JobContext(), steps=0)
-    assert torch.get_num_threads() == 2
 
 
 def test_slices_damaged_before_they_are_read_are_encoded_again(

@@ -1,7 +1,6 @@
 """What the background process remembers of a file is bound to the file's content."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
@@ -14,25 +13,18 @@ from FewShotSAMLib.core.identity import FileIdentity, files_of_volume
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.warm import warm_volume
 
-
-def _nhdr(folder: Path, voxels: np.ndarray) -> tuple[Path, Path]:
-    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels), str(folder / "a.nhdr"), False)
-    return folder / "a.nhdr", folder / "a.raw"
+DATA = {"nhdr": "raw", "mhd": "raw", "hdr": "img", "nrrd": "nrrd"}
+"""Endings of a header's file, and of that with the voxels."""
 
 
-def _mhd(folder: Path, voxels: np.ndarray) -> tuple[Path, Path]:
-    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels), str(folder / "a.mhd"), False)
-    return folder / "a.mhd", folder / "a.raw"
-
-
-def _pair(folder: Path, voxels: np.ndarray) -> tuple[Path, Path]:
-    nibabel.save(nibabel.Nifti1Pair(voxels.T, np.eye(4)), folder / "a.hdr")
-    return folder / "a.hdr", folder / "a.img"
-
-
-def _single(folder: Path, voxels: np.ndarray) -> tuple[Path, Path]:
-    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels), str(folder / "a.nrrd"), False)
-    return folder / "a.nrrd", folder / "a.nrrd"
+def written(folder: Path, voxels: np.ndarray, ending: str = "nrrd") -> tuple[Path, Path]:
+    """The files of a volume: header and voxels."""
+    header = folder / f"a.{ending}"
+    if ending == "hdr":
+        nibabel.save(nibabel.Nifti1Pair(voxels.T, np.eye(4)), header)
+    else:
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels), str(header), False)
+    return header, folder / f"a.{DATA[ending]}"
 
 
 @pytest.fixture
@@ -50,16 +42,12 @@ def _change(file: Path) -> None:
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-@pytest.mark.parametrize("write", [_nhdr, _mhd, _pair, _single])
+@pytest.mark.parametrize("ending", DATA)
 @pytest.mark.parametrize("is_old", [True, False])
 def test_a_changed_data_file_is_read_again(
-    write: Callable[[Path, np.ndarray], tuple[Path, Path]],
-    is_old: bool,
-    voxels: np.ndarray,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    ending: str, is_old: bool, voxels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    header, data = write(tmp_path, voxels)
+    header, data = written(tmp_path, voxels, ending)
     if is_old:  # so that nothing is in doubt, and times alone have to tell
         monkeypatch.setattr(identity, "YOUNG_NS", -(10**18))
     context = JobContext()
@@ -71,9 +59,9 @@ def test_a_changed_data_file_is_read_again(
 
 
 def test_a_file_replaced_by_another_of_the_same_size_and_time_is_read_again(voxels: np.ndarray, tmp_path: Path) -> None:
-    header, _ = _single(tmp_path, voxels)
+    header, _ = written(tmp_path, voxels)
     (tmp_path / "other").mkdir()
-    other, _ = _single(tmp_path / "other", voxels[::-1].copy())
+    other, _ = written(tmp_path / "other", voxels[::-1].copy())
     context = JobContext()
     first, facts = warm_volume(header, context), header.stat()
     os.utime(other, ns=(facts.st_atime_ns, facts.st_mtime_ns))
@@ -83,7 +71,7 @@ def test_a_file_replaced_by_another_of_the_same_size_and_time_is_read_again(voxe
 
 
 def test_a_volume_changed_while_it_is_read_is_not_remembered(voxels: np.ndarray, tmp_path: Path) -> None:
-    header, data = _nhdr(tmp_path, voxels)
+    header, data = written(tmp_path, voxels, "nhdr")
     known = FileIdentity(files_of_volume(header) or ())
     assert known.is_same()
     _change(data)
@@ -93,7 +81,7 @@ def test_a_volume_changed_while_it_is_read_is_not_remembered(voxels: np.ndarray,
 
 
 def test_doubt_ends_with_time(voxels: np.ndarray, tmp_path: Path) -> None:
-    header, data = _single(tmp_path, voxels)
+    header, data = written(tmp_path, voxels)
     now = [header.stat().st_ctime_ns]
     known = FileIdentity([header], lambda: now[0])
     assert not known.is_certain
@@ -104,7 +92,7 @@ def test_doubt_ends_with_time(voxels: np.ndarray, tmp_path: Path) -> None:
 
 
 def test_volumes_whose_files_cannot_be_told_are_not_remembered(voxels: np.ndarray, tmp_path: Path) -> None:
-    header, data = _nhdr(tmp_path, voxels)
+    header, data = written(tmp_path, voxels, "nhdr")
     text = header.read_bytes()
     header.write_bytes(text.replace(b"data file: a.raw", b"data file: LIST\na.raw"))
     assert files_of_volume(header) == (header, data)

@@ -9,7 +9,8 @@ import torch
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.engine import image_training, task
 from FewShotSAMLib.engine.fine_tune import fine_tune
-from FewShotSAMLib.engine.learning import Learned, LearningOptions, learn
+from FewShotSAMLib.engine.learning import Learned, learn
+from FewShotSAMLib.engine.request import PropagateOptions
 from FewShotSAMLib.engine.volume_run import VolumeRun
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.interface import Schedule
@@ -49,7 +50,9 @@ def any_run(request: pytest.FixtureRequest) -> VolumeRun:
 def teach(run: VolumeRun, annotation: Annotation, method: str, steps: int = 4, **options: Any) -> Learned:
     """Train by the engine, both phases of it where the method has two."""
     with run.embeddings(annotation) as embeddings:
-        return learn(run, annotation, embeddings, LearningOptions(steps, 1, method=method, **options))
+        return learn(
+            run, annotation, embeddings, PropagateOptions(steps=steps, augmented_copies=1, method=method, **options)
+        )
 
 
 @pytest.mark.parametrize(("method", "pairs"), [("synthesis", 1), ("cheap-lunch", 1), ("lora", 0)])
@@ -68,10 +71,8 @@ def test_each_batch_that_is_learned_from_holds_a_pair(
 
     monkeypatch.setattr(task, "fine_tune", spy)
     teach(any_run, annotation, method, steps=8)
-    drawn_by_us = (
-        2 if method == "lora" and any_run.encoder.spec.architecture.fine_channels else 8
-    )  # before, views of exemplars alone
-    assert len(batches) == drawn_by_us
+    begins_with_views = method == "lora" and any_run.encoder.spec.architecture.fine_channels  # of exemplars alone
+    assert len(batches) == (2 if begins_with_views else 8)
     for batch in batches:
         real = [index for index in batch if index != image_training.SYNTHESISED]
         assert len(batch) - len(real) == pairs

@@ -1,19 +1,22 @@
-"""A mask decoder and an image encoder of the official classes, small enough for quick tests."""
+"""A mask decoder of the official classes, small enough for quick tests, and heads made of it."""
 
-import dataclasses
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
 
 from FewShotSAMLib.methods.decoder import TokenDecoder
+from FewShotSAMLib.methods.head import Head
+from FewShotSAMLib.methods.interface import Parts
+from FewShotSAMLib.methods.registry import get_method
 from FewShotSAMLib.sam.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
-from FewShotSAMLib.sam.registry import Architecture, EncoderSpec, build_sam, get_spec
+from FewShotSAMLib.sam.registry import get_spec
+
+SamParts = tuple[MaskDecoder, PromptEncoder]
 
 
 @pytest.fixture
-def sam_parts() -> tuple[MaskDecoder, PromptEncoder]:
+def sam_parts() -> SamParts:
     """SAM's mask decoder and prompt encoder for embeddings of 8 x 8 cells."""
     torch.manual_seed(0)
     prompt_encoder = PromptEncoder(
@@ -25,29 +28,14 @@ def sam_parts() -> tuple[MaskDecoder, PromptEncoder]:
 
 
 @pytest.fixture
-def decoder(sam_parts: tuple[MaskDecoder, PromptEncoder]) -> TokenDecoder:
+def decoder(sam_parts: SamParts) -> TokenDecoder:
     """The token decoder made of them."""
     return TokenDecoder(*sam_parts)
 
 
-@dataclass(frozen=True)
-class SmallVitB:
-    """A network of the official classes with vit_b's layout at a reduced size, random weights."""
-
-    spec: EncoderSpec
-    image_encoder: Any
-
-
-@pytest.fixture
-def small_vit_b() -> SmallVitB:
-    """Four blocks, two of them global, and windows that need padding."""
-    architecture = Architecture(
-        image_size=128, patch_size=16, embed_dim=48, depth=4, num_heads=4, global_attn_indexes=(1, 3), window_size=6
-    )
-    spec = dataclasses.replace(get_spec("vit_b"), name="small", architecture=architecture)
-    torch.manual_seed(3)
-    network = build_sam(spec).image_encoder
-    for name, parameter in network.named_parameters():
-        if "rel_pos" in name or "pos_embed" in name:
-            torch.nn.init.normal_(parameter, std=0.1)
-    return SmallVitB(spec, network)
+def new_head(name: str, sam_parts: SamParts, classes: int = 2, encoder: str = "vit_b", **settings: Any) -> Head:
+    """A method's head for so many segments, before training."""
+    torch.manual_seed(5)
+    method = get_method(name).load()
+    parts = Parts(*sam_parts, get_spec(encoder).architecture, classes)
+    return method.new_head(parts, method.settings(**settings)).eval()

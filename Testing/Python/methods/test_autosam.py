@@ -1,16 +1,14 @@
 """AutoSAM's heads have the published structure, and what they mend is what their docstrings say."""
 
 import dataclasses
-from typing import Any
 
 import pytest
 import torch
+from methods.conftest import SamParts, new_head
 
 from FewShotSAMLib.methods.head import Head
-from FewShotSAMLib.methods.interface import Parts
 from FewShotSAMLib.methods.loss import segmentation_loss, squared_dice_loss
-from FewShotSAMLib.methods.registry import METHODS, get_method
-from FewShotSAMLib.sam.modeling import MaskDecoder, PromptEncoder
+from FewShotSAMLib.methods.registry import METHODS
 from FewShotSAMLib.sam.registry import build_decoder_parts, get_spec
 
 FAITHFUL = {"code_faithful": True}
@@ -19,16 +17,10 @@ UNUSED = ("mask_decoder.iou_prediction_head.", "mask_decoder.output_hypernetwork
 """Of SAM's decoder in the ViT head."""
 
 
-def make(name: str, parts: Parts, **values: Any) -> Head:
-    torch.manual_seed(5)
-    method = get_method(name).load()
-    return method.new_head(parts, method.settings(**(values or {})))
-
-
-def official_parts(class_count: int) -> Parts:
+def official_parts() -> SamParts:
     torch.manual_seed(1)
     prompt_encoder, mask_decoder = build_decoder_parts(get_spec("vit_b"))
-    return Parts(mask_decoder, prompt_encoder, get_spec("vit_b").architecture, class_count)
+    return mask_decoder, prompt_encoder
 
 
 def shapes(head: Head) -> dict[str, tuple[int, ...]]:
@@ -36,7 +28,7 @@ def shapes(head: Head) -> dict[str, tuple[int, ...]]:
 
 
 def test_the_faithful_vit_head_has_the_published_parameters() -> None:
-    found = shapes(make("autosam-vit", official_parts(3), **FAITHFUL))
+    found = shapes(new_head("autosam-vit", official_parts(), 3, **FAITHFUL))
     assert found["iou_token.weight"] == (4, 256)
     assert found["mask_tokens.weight"] == (8, 256)
     assert found["iou_prediction_head.layers.2.weight"] == (2, 256)
@@ -45,16 +37,16 @@ def test_the_faithful_vit_head_has_the_published_parameters() -> None:
     assert found["output_hypernetworks_mlps.1.layers.2.weight"] == (32, 256)
     assert not any("mlps.2" in name or "no_mask" in name for name in found)
     # SAM's decoder, but two hypernetworks less, a smaller IoU head, and four classes' tokens.
-    sam = sum(parameter.numel() for parameter in official_parts(3).mask_decoder.parameters())
+    sam = sum(parameter.numel() for parameter in official_parts()[0].parameters())
     mlp = 2 * (256 * 256 + 256) + 256 * 32 + 32
     expected = sam - 2 * mlp - 2 * 257 + (4 + 8 - 1 - 4) * 256
     assert sum(torch.Size(shape).numel() for shape in found.values()) == expected
 
 
 def test_the_faithful_vit_head_starts_as_published() -> None:
-    parts = official_parts(3)
-    sam = {name: tensor.clone() for name, tensor in parts.mask_decoder.state_dict().items()}
-    head = make("autosam-vit", parts, **FAITHFUL)
+    mask_decoder, prompt_encoder = official_parts()
+    sam = {name: tensor.clone() for name, tensor in mask_decoder.state_dict().items()}
+    head = new_head("autosam-vit", (mask_decoder, prompt_encoder), 3, **FAITHFUL)
     for name, tensor in head.mask_decoder.state_dict().items():
         fresh = "iou" in name or "mask_tokens" in name
         same = name in sam and sam[name].shape == tensor.shape and torch.equal(sam[name], tensor)
@@ -62,18 +54,16 @@ def test_the_faithful_vit_head_starts_as_published() -> None:
     tokens = head.mask_decoder.mask_tokens.weight
     assert abs(float(tokens.detach().mean())) < 0.1 and float(tokens.detach().std()) == pytest.approx(1.0, abs=0.1)
     pe = head.pe_layer.positional_encoding_gaussian_matrix
-    assert not torch.equal(pe, parts.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix)
+    assert not torch.equal(pe, prompt_encoder.pe_layer.positional_encoding_gaussian_matrix)
     assert not bool(head.no_mask.any())
     trained = {name for name, parameter in head.named_parameters() if parameter.requires_grad}
     assert not any("iou" in name for name in trained) and "mask_decoder.mask_tokens.weight" in trained
 
 
-def test_the_mended_vit_head_is_sams_decoder_but_for_its_random_tokens(
-    sam_parts: tuple[MaskDecoder, PromptEncoder],
-) -> None:
+def test_the_mended_vit_head_is_sams_decoder_but_for_its_random_tokens(sam_parts: SamParts) -> None:
     mask_decoder, prompt_encoder = sam_parts
     embeddings = torch.randn(2, 256, 8, 8)
-    head = make("autosam-vit", Parts(mask_decoder, prompt_encoder, get_spec("vit_b").architecture, 2))
+    head = new_head("autosam-vit", sam_parts)
     offset = head.mask_decoder.mask_tokens.weight.detach() - mask_decoder.mask_tokens.weight.detach()[:2].repeat(3, 1)
     assert float(offset.std()) == pytest.approx(1.0, abs=0.1)
     tokens = torch.cat([mask_decoder.iou_token.weight, mask_decoder.mask_tokens.weight[:2]])[None]
@@ -90,8 +80,8 @@ def test_the_mended_vit_head_is_sams_decoder_but_for_its_random_tokens(
 
 
 @pytest.mark.parametrize("faithful", [True, False])
-def test_classes_do_not_see_each_other(sam_parts: tuple[MaskDecoder, PromptEncoder], faithful: bool) -> None:
-    head = make("autosam-vit", Parts(*sam_parts, get_spec("vit_b").architecture, 2), code_faithful=faithful)
+def test_classes_do_not_see_each_other(sam_parts: SamParts, faithful: bool) -> None:
+    head = new_head("autosam-vit", sam_parts, code_faithful=faithful)
     embeddings = torch.randn(1, 256, 8, 8)
     with torch.no_grad():
         before = head.logits(embeddings)
@@ -101,7 +91,7 @@ def test_classes_do_not_see_each_other(sam_parts: tuple[MaskDecoder, PromptEncod
 
 
 def test_the_faithful_convolutional_heads_have_the_published_parameters() -> None:
-    cnn = make("autosam-cnn", official_parts(3), **FAITHFUL)
+    cnn = new_head("autosam-cnn", official_parts(), 3, **FAITHFUL)
     found = shapes(cnn)
     assert found["input_block.0.weight"] == (1024, 256, 1, 1) and found["input_block.2.weight"] == (1024, 1024, 1, 1)
     assert found["blocks.0.0.weight"] == (1024, 1024, 3, 3) and found["blocks.0.2.weight"] == (512, 1024, 3, 3)
@@ -109,25 +99,22 @@ def test_the_faithful_convolutional_heads_have_the_published_parameters() -> Non
     assert found["blocks.2.4.weight"] == (256, 128, 2, 2) and found["blocks.3.4.weight"] == (128, 64, 2, 2)
     assert found["final.0.weight"] == (64, 64, 3, 3) and found["final.1.weight"] == (4, 64, 1, 1)
     assert sum(parameter.numel() for parameter in cnn.parameters()) == pytest.approx(20.7e6, rel=0.01)
-    parts = official_parts(3)
-    upscaling = {name: tensor.clone() for name, tensor in parts.mask_decoder.output_upscaling.state_dict().items()}
-    linear = make("autosam-linear", parts, **FAITHFUL)
+    parts = official_parts()
+    upscaling = {name: tensor.clone() for name, tensor in parts[0].output_upscaling.state_dict().items()}
+    linear = new_head("autosam-linear", parts, 3, **FAITHFUL)
     assert sum(parameter.numel() for parameter in linear.parameters()) == pytest.approx(75e3, rel=0.01)
     for name, tensor in linear.mask_decoder.output_upscaling.state_dict().items():
         assert torch.equal(tensor, upscaling[name]), "starts from SAM"
     with torch.no_grad():
         embeddings = torch.randn(1, 256, 8, 8)
         assert float(linear.logits(embeddings).min()) >= 0, "published with ReLU on the logits"
-        assert float(make("autosam-linear", parts).logits(embeddings).min()) < 0
+        assert float(new_head("autosam-linear", parts, 3).logits(embeddings).min()) < 0
 
 
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("faithful", [True, False])
-def test_a_head_learns_and_what_is_frozen_stays(
-    sam_parts: tuple[MaskDecoder, PromptEncoder], name: str, faithful: bool
-) -> None:
-    head = make(name, Parts(*sam_parts, get_spec("vit_b").architecture, 2), code_faithful=faithful)
-    before = {key: tensor.clone() for key, tensor in head.state_dict().items()}
+def test_a_head_learns_and_what_is_frozen_has_no_gradients(sam_parts: SamParts, name: str, faithful: bool) -> None:
+    head = new_head(name, sam_parts, code_faithful=faithful)
     frozen = UNUSED if name == "autosam-vit" else ()
     frozen = (*frozen, "mask_decoder.iou_token.") if name == "autosam-vit" and faithful else frozen
     embeddings = torch.randn(1, 256, 4, 4)
@@ -147,17 +134,13 @@ def test_a_head_learns_and_what_is_frozen_stays(
     assert losses[-1] < losses[0]
     for key, parameter in head.named_parameters():
         assert (parameter.grad is None) == key.startswith(frozen), key
-    for key, tensor in head.state_dict().items():
-        if not key.endswith("k_proj.bias"):  # softmax cancels it: nothing but rounding reaches it
-            assert torch.equal(tensor, before[key]) == key.startswith(frozen), key
 
 
-def test_the_published_loss_is_chosen_by_the_setting(sam_parts: tuple[MaskDecoder, PromptEncoder]) -> None:
-    parts = Parts(*sam_parts, get_spec("vit_b").architecture, 1)
+def test_the_published_loss_is_chosen_by_the_setting(sam_parts: SamParts) -> None:
     logits, weight = torch.randn(2, 2, 4, 4), torch.ones(2, 4, 4)
     target = torch.nn.functional.one_hot(torch.randint(0, 2, (2, 4, 4)), 2).movedim(-1, 1).float()
     for settings, loss in (({}, segmentation_loss), (FAITHFUL, squared_dice_loss)):
-        found = make("autosam-linear", parts, **settings).loss(logits, target, weight)
+        found = new_head("autosam-linear", sam_parts, 1, **settings).loss(logits, target, weight)
         assert torch.equal(found, loss(logits, target, weight))
     probability, wanted = logits.softmax(dim=1)[:, 1], target[:, 1]
     dice = (2 * (probability * wanted).sum() + 1) / (probability.square().sum() + wanted.square().sum() + 1)
@@ -169,6 +152,6 @@ def test_every_method_has_settings_that_survive_json() -> None:
     assert len({method.name for method in METHODS}) == len(METHODS)
     for method in [entry.load() for entry in METHODS]:
         values = dataclasses.asdict(method.settings())
-        assert method.settings(**(values or {})) == method.settings()
+        assert method.settings(**values) == method.settings()
         with pytest.raises(TypeError):
             method.settings(colour="red")

@@ -1,20 +1,13 @@
 """The decoder with a token per class: all classes in one sequence, LoRA's factors saved along with it."""
 
 import torch
+from methods.conftest import SamParts, new_head
 
-from FewShotSAMLib.methods.interface import Parts
-from FewShotSAMLib.methods.registry import get_method
-from FewShotSAMLib.sam.modeling import MaskDecoder, PromptEncoder
 from FewShotSAMLib.sam.registry import get_spec
 
-ARCHITECTURE = get_spec("vit_b").architecture
 
-
-def test_every_class_has_a_mask_and_all_tokens_attend_to_each_other(
-    sam_parts: tuple[MaskDecoder, PromptEncoder],
-) -> None:
-    method = get_method("synthesis").load()
-    head = method.new_head(Parts(*sam_parts, ARCHITECTURE, 5), method.settings())
+def test_every_class_has_a_mask_and_all_tokens_attend_to_each_other(sam_parts: SamParts) -> None:
+    head = new_head("synthesis", sam_parts, 5)
     embeddings = torch.randn(2, 256, 8, 8)
     with torch.no_grad():
         before = head.logits(embeddings)
@@ -25,15 +18,13 @@ def test_every_class_has_a_mask_and_all_tokens_attend_to_each_other(
     assert head.encoder_updates is None
 
 
-def test_decoder_and_factors_train_and_are_saved_together(sam_parts: tuple[MaskDecoder, PromptEncoder]) -> None:
-    method = get_method("lora").load()
-    settings = method.settings()
-    head = method.new_head(Parts(*sam_parts, ARCHITECTURE, 1), settings)
-    assert settings.rank == 4 and head.encoder_updates is not None
+def test_decoder_and_factors_train_and_are_saved_together(sam_parts: SamParts) -> None:
+    head, architecture = new_head("lora", sam_parts, 1), get_spec("vit_b").architecture
+    assert head.encoder_updates is not None
     head.logits(torch.randn(1, 256, 8, 8)).square().mean().backward()
     for name, parameter in head.named_parameters():
         assert parameter.requires_grad
         assert (parameter.grad is not None) == (not name.startswith("lora.")), name
     saved = head.state_dict()
-    assert sum(name.startswith("lora.") for name in saved) == 4 * ARCHITECTURE.depth
-    assert saved["lora.blocks.0.query_a"].shape == (4, ARCHITECTURE.embed_dim)
+    assert sum(name.startswith("lora.") for name in saved) == 4 * architecture.depth
+    assert saved["lora.blocks.0.query_a"].shape == (4, architecture.embed_dim)

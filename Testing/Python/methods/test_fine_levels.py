@@ -1,32 +1,18 @@
 """On the bundled encoder the heads read its finer levels as well, scaled by the exemplars; as published they do not."""
 
-from typing import Any
-
 import pytest
 import torch
+from methods.conftest import SamParts, new_head
 
 from FewShotSAMLib.bundled.compact import FOLDED_CHANNELS, Pyramid
-from FewShotSAMLib.methods.head import Head
-from FewShotSAMLib.methods.interface import Parts
-from FewShotSAMLib.methods.registry import get_method
-from FewShotSAMLib.sam.modeling import MaskDecoder, PromptEncoder
-from FewShotSAMLib.sam.registry import get_spec
 
 AUTOSAM = ("autosam-vit", "autosam-cnn", "autosam-linear")
 METHODS = (*AUTOSAM, "synthesis", "lora")
 
 
-def make(name: str, sam_parts: tuple[MaskDecoder, PromptEncoder], encoder: str = "tiny", **values: Any) -> Head:
-    method = get_method(name).load()
-    torch.manual_seed(2)
-    return method.new_head(
-        Parts(*sam_parts, get_spec(encoder).architecture, 2), method.settings(**(values or {}))
-    ).eval()
-
-
 @pytest.mark.parametrize("name", METHODS)
-def test_every_level_of_the_pyramid_counts(sam_parts: tuple[MaskDecoder, PromptEncoder], name: str) -> None:
-    head = make(name, sam_parts)
+def test_every_level_of_the_pyramid_counts(sam_parts: SamParts, name: str) -> None:
+    head = new_head(name, sam_parts, encoder="tiny")
     folded = torch.randn(1, FOLDED_CHANNELS, 8, 8)
     with torch.no_grad():
         before = head.logits(head.read(folded))
@@ -38,12 +24,12 @@ def test_every_level_of_the_pyramid_counts(sam_parts: tuple[MaskDecoder, PromptE
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_scale_of_the_finer_levels_does_not_matter(sam_parts: tuple[MaskDecoder, PromptEncoder], name: str) -> None:
+def test_the_scale_of_the_finer_levels_does_not_matter(sam_parts: SamParts, name: str) -> None:
     pyramid = Pyramid.unfold(torch.randn(3, FOLDED_CHANNELS, 8, 8))
     other = Pyramid(20 * pyramid.half + 3, 0.1 * pyramid.quarter, 7 * pyramid.eighth - 30, pyramid.embedding)
     answers = []
     for shown in (pyramid, other):
-        head = make(name, sam_parts)
+        head = new_head(name, sam_parts, encoder="tiny")
         folded = shown.fold()
         head.calibrate(lambda folded=folded: folded)
         with torch.no_grad():
@@ -53,17 +39,15 @@ def test_the_scale_of_the_finer_levels_does_not_matter(sam_parts: tuple[MaskDeco
 
 
 @pytest.mark.parametrize("name", AUTOSAM)
-def test_as_published_a_head_reads_sams_channels_alone(sam_parts: tuple[MaskDecoder, PromptEncoder], name: str) -> None:
-    head = make(name, sam_parts, code_faithful=True)
+def test_as_published_a_head_reads_sams_channels_alone(sam_parts: SamParts, name: str) -> None:
+    head = new_head(name, sam_parts, encoder="tiny", code_faithful=True)
     assert head.read(torch.zeros(1, FOLDED_CHANNELS, 8, 8)).shape[1] == 256
     assert not any("fine" in key for key in head.state_dict())
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_with_sams_encoders_nothing_is_added_or_asked_for(
-    sam_parts: tuple[MaskDecoder, PromptEncoder], name: str
-) -> None:
-    head = make(name, sam_parts, "vit_b")
+def test_with_sams_encoders_nothing_is_added_or_asked_for(sam_parts: SamParts, name: str) -> None:
+    head = new_head(name, sam_parts)
 
     def never() -> torch.Tensor:
         raise AssertionError("the exemplars are encoded for nothing")

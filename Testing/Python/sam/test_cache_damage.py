@@ -52,23 +52,12 @@ def complete(store: EmbeddingStore, key: str = "k") -> None:
     assert is_right(store, key) == COUNT
 
 
-def run_child(code: str, folder: Path) -> str:
-    """Run CHILD + code; it must end well by itself, within seconds. Returns what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD + code, str(folder)], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
+def run_child(code: str, folder: Path, end: int = 0) -> str:
+    """Run CHILD + code; it must end by itself, within seconds and as expected. Returns what it printed."""
+    command = [sys.executable, "-c", CHILD + code, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == end, done.stderr
     return done.stdout
-
-
-@pytest.fixture
-def told() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def cache(tmp_path: Path, told: list[str]) -> EmbeddingCache:
-    return EmbeddingCache(tmp_path / "cache", 10**9, told.append)
 
 
 @pytest.fixture
@@ -92,9 +81,8 @@ for round in range(10**6):
 def test_killed_while_writing(cache: EmbeddingCache, told: list[str]) -> None:
     chance = random.Random(1)
     for _ in range(4):
-        with subprocess.Popen(
-            [sys.executable, "-c", CHILD + KILLED, str(cache.folder)], stdout=subprocess.PIPE
-        ) as child:
+        command = [sys.executable, "-c", CHILD + KILLED, str(cache.folder)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
             assert child.stdout is not None and child.stdout.readline()
             time.sleep(chance.uniform(0.0, 0.12))
             child.send_signal(signal.SIGKILL)
@@ -120,8 +108,7 @@ def kill_at(stream, offset, content):
 embedding_store._write_all = kill_at
 cache.open({volume!r}, "more", COUNT, SHAPE)
 """
-    child = subprocess.run([sys.executable, "-c", CHILD + code, str(cache.folder)], timeout=60, check=False)
-    assert child.returncode == -signal.SIGKILL
+    run_child(code, cache.folder, -signal.SIGKILL)
     for key in ("k", "more"):
         with cache.open(volume, key, COUNT, SHAPE) as store:
             assert store.persistent
@@ -137,8 +124,7 @@ for index in range(5):
     store.write(index, embedding(index, "k"))
 os.kill(os.getpid(), 9)
 """
-    child = subprocess.run([sys.executable, "-c", CHILD + code, str(cache.folder)], timeout=60, check=False)
-    assert child.returncode == -signal.SIGKILL
+    run_child(code, cache.folder, -signal.SIGKILL)
     with cache.open("a", "k", COUNT, SHAPE) as store:
         assert store.persistent and store.missing(range(COUNT)) == list(range(5, COUNT))
         complete(store)

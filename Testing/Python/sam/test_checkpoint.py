@@ -18,17 +18,14 @@ from FewShotSAMLib.sam.checkpoint import load_sam
 from FewShotSAMLib.sam.registry import EncoderSpec, build_sam, get_spec
 
 
-def test_official_file_loads_unchanged(published: EncoderSpec, checkpoint: Path) -> None:
-    told: list[str] = []
+def test_official_file_loads_unchanged(published: EncoderSpec, checkpoint: Path, told: list[str]) -> None:
     sam, weights_hash = load_sam(published, warn=told.append)
     official = build_sam(published)
     official.load_state_dict(torch.load(checkpoint, weights_only=True))
     image = torch.randint(0, 255, (1, 3, 64, 64)).float()
     with torch.no_grad():
-        assert torch.equal(
-            sam.image_encoder(sam.preprocess(image[0])[None]),
-            official.image_encoder(official.preprocess(image[0])[None]),
-        )
+        found, expected = (each.image_encoder(each.preprocess(image[0])[None]) for each in (sam, official))
+    assert torch.equal(found, expected)
     assert weights_hash == published.sha256 and not told
     assert not sam.training and sam.pixel_std.device.type == "cpu"
     assert all(parameter.requires_grad and parameter.dtype == torch.float32 for parameter in sam.parameters())
@@ -55,8 +52,9 @@ def test_missing_file_names_both_ways_out(small_spec: EncoderSpec, tmp_path: Pat
         load_sam(small_spec, tmp_path)
 
 
-def test_fine_tuned_file_is_accepted_with_a_warning(published: EncoderSpec, checkpoint: Path, tmp_path: Path) -> None:
-    told: list[str] = []
+def test_fine_tuned_file_is_accepted_with_a_warning(
+    published: EncoderSpec, checkpoint: Path, tmp_path: Path, told: list[str]
+) -> None:
     _, digest = load_sam(published, checkpoint, warn=told.append)
     assert digest == published.sha256 and not told
     state = torch.load(checkpoint, weights_only=True)
@@ -141,11 +139,18 @@ def test_a_bit_flipped_in_fine_tuned_weights_is_noticed(small_spec: EncoderSpec,
         load_sam(small_spec, checkpoint)
 
 
-def test_hash_is_remembered_until_the_file_changes(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[Path] = []
-    original = model_files.sha256_of
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that were hashed."""
+    found, original = list[Path](), model_files.sha256_of
+    monkeypatch.setattr(model_files, "sha256_of", lambda path: found.append(path) or original(path))
+    return found
+
+
+def test_hash_is_remembered_until_the_file_changes(
+    checkpoint: Path, calls: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(identity, "YOUNG_NS", -(10**18))  # the file is a second old
-    monkeypatch.setattr(model_files, "sha256_of", lambda path: calls.append(path) or original(path))
     first = model_files.remembered_sha256(checkpoint)
     assert model_files.remembered_sha256(checkpoint) == first and len(calls) == 1
     checkpoint.write_bytes(checkpoint.read_bytes() + b"x")
@@ -158,11 +163,8 @@ def test_hash_is_remembered_until_the_file_changes(checkpoint: Path, monkeypatch
 
 
 def test_the_hash_of_a_file_changed_just_now_is_not_remembered(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Path, calls: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[Path] = []
-    original = model_files.sha256_of
-    monkeypatch.setattr(model_files, "sha256_of", lambda path: calls.append(path) or original(path))
     monkeypatch.setattr(identity, "YOUNG_NS", 10**18)
     assert model_files.remembered_sha256(checkpoint) == model_files.remembered_sha256(checkpoint) and len(calls) == 2
 

@@ -149,16 +149,16 @@ def test_change_that_the_server_does_not_tell(spec: EncoderSpec, server: Server,
     assert [request for request, _ in server.requests] == ["bytes=1000000-", None]
 
 
-def test_wrong_file_of_the_right_size(spec: EncoderSpec, server: Server, tmp_path: Path) -> None:
-    server.content = bytes(len(CONTENT))
-    with pytest.raises(BadInputError, match=r"sent another file than the published weights.pth; it was deleted"):
-        download_module.download(spec, tmp_path)
-    assert _left_over(tmp_path) == []
+OTHERS = {
+    "of the right size": (bytes(len(CONTENT)), r"sent another file than the published weights.pth; it was deleted"),
+    "a page": (b"<html>Please sign in</html>", r"27 bytes.*login"),
+}
 
 
-def test_page_instead_of_the_file(spec: EncoderSpec, server: Server, tmp_path: Path) -> None:
-    server.content = b"<html>Please sign in</html>"
-    with pytest.raises(BadInputError, match=r"27 bytes.*login"):
+@pytest.mark.parametrize("other", OTHERS)
+def test_another_file_is_refused(other: str, spec: EncoderSpec, server: Server, tmp_path: Path) -> None:
+    server.content, words = OTHERS[other]
+    with pytest.raises(BadInputError, match=words):
         download_module.download(spec, tmp_path)
     assert _left_over(tmp_path) == []
 

@@ -95,23 +95,18 @@ def test_embeddings_can_be_trained_on_and_parts_are_fresh_copies() -> None:
     assert weight.grad is not None
     for parameter in [*decoder.parameters(), *prompts.parameters()]:
         torch.nn.init.zeros_(parameter)
-    again = encoder.sam_parts()
-    assert all(bool(part.state_dict()[name].any()) for part, name in zip(again, _SOME_WEIGHTS, strict=True))
-
-
-_SOME_WEIGHTS = ("mask_tokens.weight", "no_mask_embed.weight")
+    decoder, prompts = encoder.sam_parts()
+    assert bool(decoder.mask_tokens.weight.any()) and bool(prompts.no_mask_embed.weight.any())
 
 
 @needs_integers
-def test_int8_is_used_where_it_is_good_enough() -> None:
-    warnings: list[str] = []
-    encoder = _encoder("int8", warn=warnings.append)
+def test_int8_is_used_where_it_is_good_enough(told: list[str]) -> None:
+    encoder = _encoder("int8", warn=told.append)
     images = _images(2)
     embeddings = encoder.encode(images)
     assert {layer.mode for layer in encoder._network.linears} <= {INT8, INT8_SPLIT}
     assert all(cosine(a, b) >= REQUIRED_COSINE for a, b in zip(embeddings, _official(images), strict=True))
-    assert encoder.precision == "int8"
-    assert not warnings
+    assert encoder.precision == "int8" and not told
     assert torch.equal(embeddings[1], _encoder("int8").encode(images[1:])[0])
 
 
@@ -127,7 +122,7 @@ def test_outlier_channels_get_layers_that_bear_them() -> None:
 
 @needs_integers
 @pytest.mark.parametrize("automatic", [True, False])
-def test_int8_that_fails_on_a_real_slice(automatic: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_that_fails_on_a_real_slice(told: list[str], automatic: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A calibration that saw no outliers: the check on the first real slice must notice."""
 
     def careless(vit: FastNetwork, *_: object) -> None:
@@ -136,38 +131,31 @@ def test_int8_that_fails_on_a_real_slice(automatic: bool, monkeypatch: pytest.Mo
             layer.mode = INT8
 
     monkeypatch.setattr(encoder_module, "calibrate", careless)
-    warnings: list[str] = []
-    encoder = _encoder("int8", outlier=3000.0, automatic=automatic, warn=warnings.append)
+    encoder = _encoder("int8", outlier=3000.0, automatic=automatic, warn=told.append)
     images = _images(2)
     embeddings = encoder.encode(images)
-    assert len(warnings) == 1
+    assert len(told) == 1
     if automatic:
-        assert encoder.precision == "fp32"
-        assert "float32 is used instead" in warnings[0]
+        assert encoder.precision == "fp32" and "float32 is used instead" in told[0]
         torch.testing.assert_close(embeddings, _official(images, 3000.0), atol=1e-3, rtol=1e-3)
     else:
-        assert encoder.precision == "int8"
-        assert "as you asked" in warnings[0]
+        assert encoder.precision == "int8" and "as you asked" in told[0]
 
 
 @needs_integers
-def test_weights_that_no_integers_suit_stay_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_no_integers_suit_stay_in_float32(told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("FewShotSAMLib.sam.fast.calibration._CALIBRATED_COSINE", 1.1)
-    warnings: list[str] = []
-    encoder = _encoder("int8", warn=warnings.append)
+    encoder = _encoder("int8", warn=told.append)
     encoder.encode(_images(1))
     assert {layer.mode for layer in encoder._network.linears} == {FLOAT}
-    assert encoder.precision == "fp32"
-    assert len(warnings) == 1
+    assert encoder.precision == "fp32" and len(told) == 1
 
 
-def test_half_precision_that_overflows_falls_back() -> None:
-    warnings: list[str] = []
-    encoder = _encoder("fp16", outlier=1e6, warn=warnings.append)
+def test_half_precision_that_overflows_falls_back(told: list[str]) -> None:
+    encoder = _encoder("fp16", outlier=1e6, warn=told.append)
     images = _images(1)
     torch.testing.assert_close(encoder.encode(images), _official(images, 1e6), atol=1e-3, rtol=1e-3)
-    assert encoder.precision == "fp32"
-    assert len(warnings) == 1
+    assert encoder.precision == "fp32" and len(told) == 1
 
 
 class _Shortage:
@@ -191,15 +179,14 @@ _ERRORS = [
 
 
 @pytest.mark.parametrize("error", _ERRORS)
-def test_batches_are_halved_when_memory_runs_out(error: Callable[[], BaseException]) -> None:
-    warnings: list[str] = []
-    encoder = _encoder("fp32", warn=warnings.append)
+def test_batches_are_halved_when_memory_runs_out(told: list[str], error: Callable[[], BaseException]) -> None:
+    encoder = _encoder("fp32", warn=told.append)
     images = _images(7)
     expected = encoder.encode(images)
     encoder._network = _Shortage(encoder._network, 1, error)
     encoder._batch_limit = 6
     assert torch.equal(encoder.encode(images), expected)
-    assert ["3" in warnings[0], "1" in warnings[1], len(warnings)] == [True, True, 2]
+    assert ["3" in told[0], "1" in told[1], len(told)] == [True, True, 2]
     assert (encoder.batch_size, encoder.slices_encoded) == (1, 14)
 
 
@@ -230,9 +217,7 @@ def test_cancelling_within_a_slice() -> None:
     assert encoder.encode(_images(1)).isfinite().all()
 
 
-@pytest.mark.parametrize(
-    "wrong", [torch.zeros(3, 128, 128), torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 128, 128).int()]
-)
-def test_images_of_another_kind_are_refused(wrong: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match="images are"):
-        _encoder("fp32").encode(wrong)
+def test_images_of_another_kind_are_refused() -> None:
+    for wrong in (torch.zeros(3, 128, 128), torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 128, 128).int()):
+        with pytest.raises(ValueError, match="images are"):
+            _encoder("fp32").encode(wrong)

@@ -14,8 +14,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "Benchmark" / "encoder_throughput
 
 def test_benchmark_on_the_small_encoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = importlib.util.spec_from_file_location("encoder_throughput", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
+    assert spec is not None and spec.loader is not None
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     report_file = tmp_path / "report.json"

@@ -28,16 +28,13 @@ def test_same_network_as_the_official_builder(official: ModuleType, name: str) -
     with torch.device("meta"):
         ours = build_sam(get_spec(name))
         theirs = official.sam_model_registry["vit_b" if name == "medsam" else name]()
-    assert {key: value.shape for key, value in ours.state_dict().items()} == {
-        key: value.shape for key, value in theirs.state_dict().items()
-    }
-    windows = [block.window_size for block in ours.image_encoder.blocks]
-    assert windows == [block.window_size for block in theirs.image_encoder.blocks]
-    assert ours.image_encoder.img_size == theirs.image_encoder.img_size
-    assert [m.eps for m in ours.modules() if hasattr(m, "eps")] == [
-        m.eps for m in theirs.modules() if hasattr(m, "eps")
-    ]
-    assert not ours.training
+    facts = []
+    for each in (ours, theirs):
+        shapes = {key: value.shape for key, value in each.state_dict().items()}
+        windows = [block.window_size for block in each.image_encoder.blocks]
+        eps = [module.eps for module in each.modules() if hasattr(module, "eps")]
+        facts.append((shapes, windows, each.image_encoder.img_size, eps))
+    assert facts[0] == facts[1] and not ours.training
 
 
 def test_pixel_statistics_are_the_official_ones(official: ModuleType) -> None:
