@@ -18,7 +18,7 @@ WEB_PROCESSES ?= 2
 WEB_VENV   ?= .venv-web
 WEB_STAMP  := $(WEB_VENV)/.installed
 
-# Tests start many processes: where bytecode is not kept, as in containers, each compiles all of it anew.
+# Tests start many processes: where bytecode is not kept, as in containers, each compiles all of it again.
 export PYTHONDONTWRITEBYTECODE =
 export FEWSHOTSAM_TEST_SLICER = $(abspath $(SLICER_VENV))/bin/python
 

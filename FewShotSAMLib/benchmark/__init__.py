@@ -1,7 +1,7 @@
 """Measures methods against each other on labelled volumes: the same painted slices, the same counted slices."""
 
 from FewShotSAMLib.benchmark.methods import METHODS, Contender, get_methods
-from FewShotSAMLib.benchmark.outcome import Outcome, Settings
+from FewShotSAMLib.benchmark.outcome import MethodSettings, Outcome
 from FewShotSAMLib.benchmark.plan import Plan, make_plan
 from FewShotSAMLib.benchmark.protocol import Painting, Scores, choose_slices, paint, score
 from FewShotSAMLib.benchmark.results import write_results
@@ -12,12 +12,12 @@ from FewShotSAMLib.benchmark.tasks import Task, read_tasks
 __all__ = [
     "METHODS",
     "Contender",
+    "MethodSettings",
     "Outcome",
     "Painting",
     "Plan",
     "RowFile",
     "Scores",
-    "Settings",
     "Task",
     "choose_slices",
     "get_methods",

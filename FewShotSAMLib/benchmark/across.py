@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from FewShotSAMLib.benchmark.few_shot import learn
 from FewShotSAMLib.benchmark.methods import Contender
-from FewShotSAMLib.benchmark.outcome import Settings
+from FewShotSAMLib.benchmark.outcome import MethodSettings
 from FewShotSAMLib.benchmark.plan import Plan, RowJob, choose
 from FewShotSAMLib.benchmark.protocol import ALL, Count, Painting, paint
 from FewShotSAMLib.benchmark.tasks import Task, read_image_of, read_truth
@@ -42,7 +42,7 @@ def make_plan_across(
     methods: Sequence[Contender],
     encoders: Sequence[str],
     counts: Sequence[int],
-    settings: Settings,
+    settings: MethodSettings,
     segmentations: Path | None = None,
     painted_here: int = 0,
 ) -> Plan:
@@ -101,7 +101,7 @@ def _learned(
     source: Task,
     data: Path,
     painting: Painting,
-    settings: Settings,
+    settings: MethodSettings,
     options: tuple[tuple[str, Any], ...],
     for_others: bool,
 ) -> SourceModel:

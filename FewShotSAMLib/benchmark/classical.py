@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from FewShotSAMLib.benchmark.outcome import Settings
+from FewShotSAMLib.benchmark.outcome import MethodSettings
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.volume import Volume
 
@@ -16,7 +16,7 @@ STEPS_OF_A_WALK = 100
 """Biomedisa's own default, 4000, loses small structures on volumes of this size."""
 
 
-def fill_between_slices(volume: Volume, annotation: Annotation, settings: Settings) -> np.ndarray:
+def fill_between_slices(volume: Volume, annotation: Annotation, settings: MethodSettings) -> np.ndarray:
     """ITK's morphological contour interpolation, with its defaults, as Slicer's effect *Fill between slices* uses it.
 
     D. Zukić, J. Vicory, M. McCormick and others, ND morphological contour interpolation (Insight Journal 2016). It
@@ -33,7 +33,7 @@ def fill_between_slices(volume: Volume, annotation: Annotation, settings: Settin
     return np.asarray(itk.array_from_image(interpolator.GetOutput())) > 0
 
 
-def fill_between_slices_in_slicer(volume: Volume, annotation: Annotation, settings: Settings) -> np.ndarray:
+def fill_between_slices_in_slicer(volume: Volume, annotation: Annotation, settings: MethodSettings) -> np.ndarray:
     """The same in the very filter that Slicer's effect runs; its build of ITK differs and interpolates a bit better."""
     _use_one_thread()
     from slicer import vtkITKMorphologicalContourInterpolator
@@ -50,7 +50,7 @@ def _use_one_thread() -> None:
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
 
 
-def grow_from_seeds(volume: Volume, annotation: Annotation, settings: Settings) -> np.ndarray:
+def grow_from_seeds(volume: Volume, annotation: Annotation, settings: MethodSettings) -> np.ndarray:
     """Slicer's own filter behind *Grow from seeds* (fast GrowCut), seed locality 0 as in the effect.
 
     L. Zhu, I. Kolesov, Y. Gao and others, An effective interactive medical image segmentation method using fast
@@ -72,7 +72,7 @@ def grow_from_seeds(volume: Volume, annotation: Annotation, settings: Settings) 
     return _labels(grower, volume) == _STRUCTURE
 
 
-def smart_interpolation(volume: Volume, annotation: Annotation, settings: Settings) -> np.ndarray:
+def smart_interpolation(volume: Volume, annotation: Annotation, settings: MethodSettings) -> np.ndarray:
     """Biomedisa's weighted random walks from the pixels of the painted slices, structure and background alike.
 
     P. D. Lösel, T. van de Kamp, A. Jayme and others, Introducing Biomedisa as an open-source online platform for

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from FewShotSAMLib.benchmark.outcome import Outcome, Settings
+from FewShotSAMLib.benchmark.outcome import MethodSettings, Outcome
 from FewShotSAMLib.bundled.voices import omitting
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.volume import Volume
@@ -27,20 +27,26 @@ def forget_embeddings() -> None:
 
 
 def few_shot(
-    volume: Volume, annotation: Annotation, settings: Settings, models: Sequence[FewShotModel] = (), **options: Any
+    volume: Volume,
+    annotation: Annotation,
+    settings: MethodSettings,
+    models: Sequence[FewShotModel] = (),
+    **options: Any,
 ) -> Outcome:
     """`fewshotsam propagate` with its defaults but for `options`, parameters of the job; models: of other volumes."""
     return _outcome(_propagate(volume, annotation, settings, options, models))
 
 
-def few_shot_without(voice: str, volume: Volume, annotation: Annotation, settings: Settings, **options: Any) -> Outcome:
+def few_shot_without(
+    voice: str, volume: Volume, annotation: Annotation, settings: MethodSettings, **options: Any
+) -> Outcome:
     """The same without one of `bundled.voices.VOICES`."""
     with omitting(voice):
         return few_shot(volume, annotation, settings, **options)
 
 
 def learn(
-    volume: Volume, annotation: Annotation, settings: Settings, for_others: bool = True, **options: Any
+    volume: Volume, annotation: Annotation, settings: MethodSettings, for_others: bool = True, **options: Any
 ) -> tuple[FewShotModel, Mapping[str, Any]]:
     """`fewshotsam propagate --save-model`: the few-shot model, and the report; for_others: with what it needs where
     nothing is painted and the volumes are not alike."""
@@ -54,7 +60,7 @@ def learn(
     return parse_model(model_bytes(model)), done.report()  # as a file would hold it, and let go of the volume
 
 
-def apply_model(volume: Volume, model: FewShotModel, settings: Settings) -> Outcome:
+def apply_model(volume: Volume, model: FewShotModel, settings: MethodSettings) -> Outcome:
     """`fewshotsam apply`."""
     from FewShotSAMLib.engine.context import JobContext, StageTimer
     from FewShotSAMLib.engine.propagation import apply_to_volume
@@ -67,7 +73,7 @@ def apply_model(volume: Volume, model: FewShotModel, settings: Settings) -> Outc
 def _propagate(
     volume: Volume,
     annotation: Annotation,
-    settings: Settings,
+    settings: MethodSettings,
     options: Mapping[str, Any],
     models: Sequence[FewShotModel] = (),
 ) -> Segmented:
@@ -83,7 +89,7 @@ def _propagate(
     return propagate_volume(volume, annotation.segmentation, request, context, StageTimer(), None, False, earlier)
 
 
-def _common(settings: Settings) -> dict[str, Any]:
+def _common(settings: MethodSettings) -> dict[str, Any]:
     """Parameters of either job."""
     return {
         "encoder": settings.encoder,

@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Settings:
+class MethodSettings:
     """encoder: None for methods without one. cache: folder of the embeddings; None keeps them in memory, per row."""
 
     encoder: str | None = None

@@ -13,7 +13,7 @@ from typing import Any
 from FewShotSAMLib import __version__
 from FewShotSAMLib.benchmark.baselines import no_prompts
 from FewShotSAMLib.benchmark.methods import Contender
-from FewShotSAMLib.benchmark.outcome import Settings
+from FewShotSAMLib.benchmark.outcome import MethodSettings
 from FewShotSAMLib.benchmark.protocol import Count, Painting, choose_slices
 from FewShotSAMLib.benchmark.tasks import Task, read_image_of, read_truth
 from FewShotSAMLib.core.geometry import Geometry
@@ -29,7 +29,7 @@ class RowJob:
     """
 
     method: Contender
-    settings: Settings
+    settings: MethodSettings
     k: Count
     task: Task
     painting: Painting
@@ -102,7 +102,7 @@ def make_plan(
     methods: Sequence[Contender],
     encoders: Sequence[str],
     counts: Sequence[int],
-    settings: Settings,
+    settings: MethodSettings,
     segmentations: Path | None = None,
     ends: bool = True,
 ) -> Plan:

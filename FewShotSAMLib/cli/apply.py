@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from FewShotSAMLib.cli.progress import ProgressDisplay
-from FewShotSAMLib.cli.run import (
+from FewShotSAMLib.cli.propagate import (
     check_report,
     event_listener,
     interrupts,
@@ -20,7 +20,7 @@ from FewShotSAMLib.cli.run import (
     write_report,
 )
 from FewShotSAMLib.cli.summary import summary_lines
-from FewShotSAMLib.cohort.jobs import Done, Task, check_model
+from FewShotSAMLib.cohort.jobs import Done, RowTask, check_model
 from FewShotSAMLib.cohort.plan import Row, check_rows
 from FewShotSAMLib.cohort.pool import Pool, Seat
 from FewShotSAMLib.core.errors import BadInputError, CancelledError
@@ -50,7 +50,7 @@ def _run(rows: Sequence[Row], folder: Path, options: argparse.Namespace, display
     """The volumes one after the other; one that fails is told and stops no other."""
     common = job_parameters(argparse.Namespace(**{**vars(options), "volume": None, "output": None}))
     tasks = [
-        Task(row, {**row.parameters(common), "output": str(row.output(folder))}, number)
+        RowTask(row, {**row.parameters(common), "output": str(row.output(folder))}, number)
         for number, row in enumerate(rows)
     ]
     pool = Pool([Seat(threads=0)])
@@ -72,7 +72,7 @@ class _Display:
     def __init__(self, rows: Sequence[Row], options: argparse.Namespace) -> None:
         self.reports, self.exit_codes = list[dict[str, Any]](), list[int]()
         self._options, self._total = options, len(rows)
-        self._task: Task | None = None
+        self._task: RowTask | None = None
         self._display = ProgressDisplay(options.quiet)
 
     def __enter__(self) -> _Display:
@@ -81,7 +81,7 @@ class _Display:
     def __exit__(self, *error: object) -> None:
         self._close()
 
-    def show(self, task: Task, event: Event) -> None:
+    def show(self, task: RowTask, event: Event) -> None:
         """An event of a volume under way."""
         if task is not self._task:
             self._task, self._display = task, ProgressDisplay(self._options.quiet)

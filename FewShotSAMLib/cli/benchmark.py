@@ -24,7 +24,7 @@ from FewShotSAMLib.benchmark.rows import Row, RowFile, is_done
 from FewShotSAMLib.benchmark.runner import missing, run_plan
 from FewShotSAMLib.benchmark.tasks import read_tasks
 from FewShotSAMLib.cli.progress import ProgressDisplay
-from FewShotSAMLib.cli.run import print_json, report_path, say, write_report
+from FewShotSAMLib.cli.propagate import print_json, report_path, say, write_report
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError, MemoryShortageError
 from FewShotSAMLib.core.files import check_writable
 from FewShotSAMLib.sam.registry import get_spec

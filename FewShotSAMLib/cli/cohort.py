@@ -6,13 +6,13 @@ import argparse
 from pathlib import Path
 
 from FewShotSAMLib.cli.progress import RowsDisplay
-from FewShotSAMLib.cli.run import check_report, interrupts, job_parameters, print_json, say, write_report
+from FewShotSAMLib.cli.propagate import check_report, interrupts, job_parameters, print_json, say, write_report
 from FewShotSAMLib.cohort.find import read_plan
 from FewShotSAMLib.cohort.jobs import Backend, Done, check_model
 from FewShotSAMLib.cohort.plan import Wanted, check_rows
 from FewShotSAMLib.cohort.pool import Pool, Seat
 from FewShotSAMLib.cohort.ray_pool import RayPool
-from FewShotSAMLib.cohort.run import Cohort
+from FewShotSAMLib.cohort.running import Cohort
 from FewShotSAMLib.cohort.state import Places
 from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.core.lock import held

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from FewShotSAMLib.cli.run import run_job
+from FewShotSAMLib.cli.propagate import run_job
 from FewShotSAMLib.core.facts import facts_lines
 
 

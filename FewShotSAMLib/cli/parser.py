@@ -79,7 +79,7 @@ variable FEWSHOTSAM_WEB_SECRET. From another computer, best through a tunnel: ss
 
 
 _JOBS = (
-    (PROPAGATE, "segment a volume from a few painted slices", PROPAGATE_EXAMPLES, "run:propagate"),
+    (PROPAGATE, "segment a volume from a few painted slices", PROPAGATE_EXAMPLES, "propagate:propagate"),
     (APPLY, "segment other volumes with a few-shot model", APPLY_EXAMPLES, ""),
     (
         COHORT,
@@ -116,7 +116,7 @@ def build_parser() -> Parser:
     inspect = _add_command(commands, "inspect", "say what is understood of a volume, annotation or model")
     inspect.add_argument("file", metavar="FILE", help="volume, DICOM folder, annotation or few-shot model")
     inspect.add_argument("--json", action="store_true", help="the same as JSON, on stdout")
-    demo = _add_command(commands, "demo", "run the whole thing on a made-up CT volume", function="run:demo")
+    demo = _add_command(commands, "demo", "run the whole thing on a made-up CT volume", function="propagate:demo")
     demo.add_argument("-o", "--output", default="demo-output", metavar="FOLDER", help="(default: %(default)s)")
     _add_quiet(demo)
     _add_benchmark(commands)

@@ -13,14 +13,14 @@ from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.worker.client import WorkerClient, WorkerDiedError, error_of, follow
 from FewShotSAMLib.worker.protocol import Event, error_event
 
-Listen = Callable[["Task", Event], None]
+Listen = Callable[["RowTask", Event], None]
 """Hears the events of rows under way, in the thread of whoever runs them."""
 Interrupts = Callable[[], int]
 """How often the user has asked to stop."""
 
 
 @dataclass(frozen=True)
-class Task:
+class RowTask:
     """A row and the parameters of its job. number: the row's place in the plan."""
 
     row: Row
@@ -32,7 +32,7 @@ class Task:
 class Done:
     """How a row ended: its report, or an error; and how long it took."""
 
-    task: Task
+    task: RowTask
     event: Event = field(repr=False)
     seconds: float = 0.0
 
@@ -50,7 +50,9 @@ class Done:
 class Backend(Protocol):
     """Where rows are computed."""
 
-    def run(self, tasks: Iterator[Task], listen: Listen, interrupts: Interrupts, alone: bool = False) -> Iterator[Done]:
+    def run(
+        self, tasks: Iterator[RowTask], listen: Listen, interrupts: Interrupts, alone: bool = False
+    ) -> Iterator[Done]:
         """The rows in the order in which they end; with `alone` one at a time. A task is taken when there is room for
         it, and none after an interrupt; what runs then is ended, as cancelled or without a word."""
         ...

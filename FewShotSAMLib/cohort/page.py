@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from FewShotSAMLib import __version__
-from FewShotSAMLib.cohort.table import REASONS, Entry, segments_of
+from FewShotSAMLib.cohort.table import REASONS, TableEntry, segments_of
 from FewShotSAMLib.core.files import atomic_path, cannot_write
 from FewShotSAMLib.core.resources import resource_path
 
 _SCRIPT, _END = "<script>", "</script>"
 
 
-def write_page(entries: Sequence[Entry], path: Path, picture: Callable[[Entry], Path | None]) -> None:
+def write_page(entries: Sequence[TableEntry], path: Path, picture: Callable[[TableEntry], Path | None]) -> None:
     """Write a page of the entries in their order; `picture` gives an entry's JPEG, None where there is none.
 
     Raises BadInputError.
@@ -37,7 +37,7 @@ def write_page(entries: Sequence[Entry], path: Path, picture: Callable[[Entry], 
         raise cannot_write(path, error) from error
 
 
-def _row(entry: Entry, picture: Path | None) -> dict[str, Any]:
+def _row(entry: TableEntry, picture: Path | None) -> dict[str, Any]:
     told = {name: value for name, value in vars(entry).items() if name != "is_unlike"}
     row = {name: value for name, value in told.items() if value not in (None, (), {}, [])}
     if picture is not None and picture.is_file():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from FewShotSAMLib.cohort.jobs import Done, Interrupts, Listen, Task, compute
+from FewShotSAMLib.cohort.jobs import Done, Interrupts, Listen, RowTask, compute
 from FewShotSAMLib.options import AUTO
 from FewShotSAMLib.worker.client import WorkerClient, report_of
 from FewShotSAMLib.worker.process import usable_cores
@@ -88,9 +88,11 @@ class Pool:
         machine = {**report_of(event), "encoder": encoder}
         return cls(seats(machine, processes, threads, device, max(sizes))[: len(sizes)], first, python)
 
-    def run(self, tasks: Iterator[Task], listen: Listen, interrupts: Interrupts, alone: bool = False) -> Iterator[Done]:
+    def run(
+        self, tasks: Iterator[RowTask], listen: Listen, interrupts: Interrupts, alone: bool = False
+    ) -> Iterator[Done]:
         """See `Backend`."""
-        lock, told = threading.Lock(), queue.SimpleQueue[Done | tuple[Task, Event] | BaseException | None]()
+        lock, told = threading.Lock(), queue.SimpleQueue[Done | tuple[RowTask, Event] | BaseException | None]()
 
         def serve(seat: Seat, client: WorkerClient) -> None:
             try:
@@ -126,7 +128,7 @@ class Pool:
             client.close()
 
 
-def _row(client: WorkerClient, seat: Seat, task: Task, listen: Listen, interrupts: Interrupts) -> Done:
+def _row(client: WorkerClient, seat: Seat, task: RowTask, listen: Listen, interrupts: Interrupts) -> Done:
     parameters = {**task.parameters, **({"device": seat.device} if seat.device else {})}
     event, seconds = compute(client, task.row.command, parameters, lambda event: listen(task, event), interrupts)
     return Done(task, event, seconds)

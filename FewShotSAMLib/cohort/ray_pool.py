@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from FewShotSAMLib.cohort.jobs import Done, Interrupts, Listen, Task, compute
+from FewShotSAMLib.cohort.jobs import Done, Interrupts, Listen, RowTask, compute
 from FewShotSAMLib.cohort.pool import Seat
 from FewShotSAMLib.core.errors import BadInputError, reason_of
 from FewShotSAMLib.core.hints import hint
@@ -81,9 +81,11 @@ class RayPool:
                 found += [0] * int(min(has.get("CPU", 0) // self._threads, has.get("memory", 0) // MEMORY_BYTES))
         return found[: self._processes] or [0]
 
-    def run(self, tasks: Iterator[Task], listen: Listen, interrupts: Interrupts, alone: bool = False) -> Iterator[Done]:
+    def run(
+        self, tasks: Iterator[RowTask], listen: Listen, interrupts: Interrupts, alone: bool = False
+    ) -> Iterator[Done]:
         """See `Backend`. Events of rows under way are not told: they stay on their nodes."""
-        ray, busy, lost = self._ray, dict[Any, tuple[Any, Task]](), deque[Task]()
+        ray, busy, lost = self._ray, dict[Any, tuple[Any, RowTask]](), deque[RowTask]()
         idle, deaths = [actor for actor, _ in self._actors], Counter[int]()
         left = True
         while left or busy or lost:

@@ -33,7 +33,7 @@ _PATH_LIKE = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][^\\/\s“”\"':;,()]+){2,}[\\/
 
 
 @dataclass(frozen=True)
-class Entry:
+class TableEntry:
     """What the table says of a row. Confidence 0 to 1: of all predicted slices, and of the least sure one; likeness -1
     to 1: correlation with the volume that the model was learned on; volumes_ml: by segment; error: kind, message, hint;
     shown: slices of its picture; models: what those of earlier volumes contributed, by their numbers in the row."""
@@ -68,19 +68,19 @@ def entry_of(
     error: FewShotSAMError | None = None,
     paths: Mapping[str, Path] | None = None,
     kept: Mapping[str, str] | None = None,
-) -> Entry:
+) -> TableEntry:
     """What there is to say of a row: of the report of its job, or of the error that it failed with; neither for one
     that is still missing. paths: files by what they are, whose names are taken out of all texts."""
     own = dict(kept or {})
     if report is None:
         told = error and (error.kind, plain(error.message, paths or {}), plain(str(error.hint), paths or {}))
-        return Entry(name, FAILED if told else MISSING, error=told or None, kept=own)
+        return TableEntry(name, FAILED if told else MISSING, error=told or None, kept=own)
     sure = [(each["confidence"], each["index"]) for each in report["slices"] if each["origin"] == "predicted"]
     least = min(sure, default=(None, None))
     training = report["training"]
     registration, numbered = training.get("registration", {}), _numbered(training)
     unused = dict(zip(refusals(training), refusals(numbered), strict=True))
-    return Entry(
+    return TableEntry(
         name,
         DONE,
         report["mean_confidence"],
@@ -113,7 +113,7 @@ def plain(text: str, paths: Mapping[str, Path]) -> str:
     return _PATH_LIKE.sub("a file", text)
 
 
-def ranked(entries: Iterable[Entry]) -> list[Entry]:
+def ranked(entries: Iterable[TableEntry]) -> list[TableEntry]:
     """The entries with what there is to look at, in the order in which to look at them."""
     given = list(entries)
     usual, common = _usual_volumes(given), _common_warnings(given)
@@ -121,7 +121,7 @@ def ranked(entries: Iterable[Entry]) -> list[Entry]:
     return sorted(looked, key=lambda entry: entry.urgency)
 
 
-def _reasons(entry: Entry, usual: Mapping[str, tuple[float, float]], common: set[str]) -> Iterable[str]:
+def _reasons(entry: TableEntry, usual: Mapping[str, tuple[float, float]], common: set[str]) -> Iterable[str]:
     if entry.state == FAILED:
         yield FAILURE
     if empty := [name for name, volume in entry.volumes_ml.items() if not volume]:
@@ -135,13 +135,13 @@ def _reasons(entry: Entry, usual: Mapping[str, tuple[float, float]], common: set
         yield WARNED
 
 
-def _common_warnings(entries: Sequence[Entry]) -> set[str]:
+def _common_warnings(entries: Sequence[TableEntry]) -> set[str]:
     """Those of more than half of the rows: they single out none."""
     counts = Counter(text for entry in entries for text in set(entry.warnings))
     return {text for text, count in counts.items() if count >= _FEWEST and 2 * count > len(entries)}
 
 
-def _usual_volumes(entries: Sequence[Entry]) -> dict[str, tuple[float, float]]:
+def _usual_volumes(entries: Sequence[TableEntry]) -> dict[str, tuple[float, float]]:
     """Median of the logarithm of each segment's volume, and the median distance from it."""
     found: dict[str, list[float]] = {}
     for entry in entries:
@@ -160,12 +160,12 @@ def _is_odd(volume: float, usual: tuple[float, float] | None) -> bool:
     return usual is not None and 0.6745 * abs(math.log(volume) - usual[0]) / usual[1] > _ODD
 
 
-def segments_of(entries: Iterable[Entry]) -> list[str]:
+def segments_of(entries: Iterable[TableEntry]) -> list[str]:
     """The names of all segments, each once."""
     return list(dict.fromkeys(name for entry in entries for name in entry.volumes_ml))
 
 
-def write_table(entries: Sequence[Entry], path: Path) -> None:
+def write_table(entries: Sequence[TableEntry], path: Path) -> None:
     """Write them as CSV, whole or not at all. Raises BadInputError."""
     segments = segments_of(entries)
     kept = list(dict.fromkeys(name for entry in entries for name in entry.kept))

@@ -100,7 +100,7 @@ def grid_facts(geometry: Geometry) -> Facts:
     }
 
 
-class Row(NamedTuple):
+class Fact(NamedTuple):
     """A fact in words: what it is about, and a text with {0}, {1}... for the values, so that it can be translated."""
 
     label: str
@@ -114,38 +114,38 @@ def facts_lines(facts: Facts) -> list[str]:
     return lines + [f"  {row.label + ':':<12} {row.text.format(*row.values)}" for row in facts_rows(facts)]
 
 
-def facts_rows(facts: Facts) -> list[Row]:
+def facts_rows(facts: Facts) -> list[Fact]:
     """The facts but for kind and name, one by one: those of the grid, of a volume, of segments; warnings last."""
     size, spacing = (" x ".join(f"{value:.6g}" for value in facts[key]) for key in ("size", "spacing"))
     origin = ", ".join(f"{value:.6g}" for value in facts["origin"])
     rows = [
-        Row("Size", "{0} voxels (i, j, k)", (size,)),
-        Row("Spacing", "{0} mm", (spacing,)),
-        Row("Origin", "{0} mm (LPS)", (origin,)),
-        Row("Orientation", "{0}, oblique" if facts["oblique"] else "{0}", (facts["orientation"],)),
+        Fact("Size", "{0} voxels (i, j, k)", (size,)),
+        Fact("Spacing", "{0} mm", (spacing,)),
+        Fact("Origin", "{0} mm (LPS)", (origin,)),
+        Fact("Orientation", "{0}, oblique" if facts["oblique"] else "{0}", (facts["orientation"],)),
     ]
     if "modality" in facts:
         low, high = facts["range"]
         modality, window = facts["modality"], facts["window"]
         rows += [
-            Row("Values", "{0}, {1} to {2}", (facts["type"], f"{low:.6g}", f"{high:.6g}")),
-            Row("Modality", "{0} ({1})", (modality["name"], modality["why"])),
-            Row("Window", "{0} to {1}, {2} ({3})", (*_window_values(window), window["why"])),
+            Fact("Values", "{0}, {1} to {2}", (facts["type"], f"{low:.6g}", f"{high:.6g}")),
+            Fact("Modality", "{0} ({1})", (modality["name"], modality["why"])),
+            Fact("Window", "{0} to {1}, {2} ({3})", (*_window_values(window), window["why"])),
         ]
     rows += _segment_rows(facts.get("segments", []))
     if facts.get("axis") is not None:
         values = (str(facts["axis"]), AXIS_NAMES[facts["axis"]], facts["plane"])
-        rows.append(Row("Painted", "along axis {0} ({1}), {2} slices", values))
-    return rows + [Row("Warning", "{0}", (text,)) for text in facts.get("warnings", [])]
+        rows.append(Fact("Painted", "along axis {0} ({1}), {2} slices", values))
+    return rows + [Fact("Warning", "{0}", (text,)) for text in facts.get("warnings", [])]
 
 
-def facts_sentence(facts: Facts) -> Row:
+def facts_sentence(facts: Facts) -> Fact:
     """A volume's facts in one short line, such as “CT, 122 x 101 x 112, 3 mm, window -150..250 (abdomen)”."""
     lengths = [f"{value:.3g}" for value in facts["spacing"]]
     spacing = lengths[0] if len(set(lengths)) == 1 else " x ".join(lengths)
     size = " x ".join(map(str, facts["size"]))
     low, high, name = _window_values(facts["window"])
-    return Row(
+    return Fact(
         "", "{0}, {1}, {2} mm, window {3}..{4} ({5})", (facts["modality"]["name"], size, spacing, low, high, name)
     )
 
@@ -154,14 +154,14 @@ def _window_values(window: Facts) -> tuple[str, str, str]:
     return f"{window['low']:.6g}", f"{window['high']:.6g}", window["name"]
 
 
-def _segment_rows(segments: Sequence[Facts]) -> list[Row]:
+def _segment_rows(segments: Sequence[Facts]) -> list[Fact]:
     rows = []
     for number, segment in enumerate(segments[:_MOST_SEGMENTS], start=1):
         slices, label = segment["painted_slices"], f"Segment {segment.get('label_value', number)}"
         if slices:
             values, is_one = (segment["name"], str(len(slices)), _ranges(slices)), len(slices) == 1
             if unknown := segment.get("unknown_slices"):
-                row = Row(
+                row = Fact(
                     label,
                     "{0}, {1} painted slice: {2}; unknown on {3}, painted for others"
                     if is_one
@@ -169,14 +169,14 @@ def _segment_rows(segments: Sequence[Facts]) -> list[Row]:
                     (*values, _ranges(unknown)),
                 )
             else:
-                row = Row(label, "{0}, {1} painted slice: {2}" if is_one else "{0}, {1} painted slices: {2}", values)
+                row = Fact(label, "{0}, {1} painted slice: {2}" if is_one else "{0}, {1} painted slices: {2}", values)
             rows.append(row)
         elif "voxels" in segment:
-            rows.append(Row(label, "{0}, {1} voxels", (segment["name"], str(segment["voxels"]))))
+            rows.append(Fact(label, "{0}, {1} voxels", (segment["name"], str(segment["voxels"]))))
         else:
-            rows.append(Row(label, "{0}, no painted slices", (segment["name"],)))
+            rows.append(Fact(label, "{0}, no painted slices", (segment["name"],)))
     left = len(segments) - len(rows)
-    return [*rows, Row("Segments", "and {0} more", (str(left),))] if left else rows
+    return [*rows, Fact("Segments", "and {0} more", (str(left),))] if left else rows
 
 
 def _is_segmentation(path: Path) -> bool:

@@ -9,7 +9,7 @@ from FewShotSAMLib.core.segment import Segment
 from FewShotSAMLib.core.segmentation import Segmentation, place_on
 from FewShotSAMLib.mrml.choice import markTemporary
 from FewShotSAMLib.mrml.grids import imageOfArray, rasMatrix
-from FewShotSAMLib.mrml.hierarchy import putBeside
+from FewShotSAMLib.mrml.nodes import putBeside
 from FewShotSAMLib.mrml.places import checkLinear
 from FewShotSAMLib.mrml.segments import newSegment
 from FewShotSAMLib.mrml.volumes import volumeGeometry

@@ -12,10 +12,10 @@ import slicer
 
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError
 from FewShotSAMLib.mrml.editor import SegmentEditor
-from FewShotSAMLib.mrml.scene import MRMLScene
+from FewShotSAMLib.mrml.mrml_scene import MRMLScene
 from FewShotSAMLib.workflow import INFO, WARNING, Message, ModelLibrary, Progress, Review, Session, Settings, State
 from FewShotSAMLib.workflow.message import message_of_unexpected
-from FewShotSAMLib.workflow.models import read_entry
+from FewShotSAMLib.workflow.model_library import read_entry
 from FewShotSAMLib.workflow.scene import Target, export_all
 
 _PAUSE_S = 0.01

@@ -9,7 +9,7 @@ import vtk
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.mrml.grids import arrayOfMatrix, geometryOfMatrix, isEmpty, viewOfImage
-from FewShotSAMLib.mrml.hierarchy import modalityOf
+from FewShotSAMLib.mrml.nodes import modalityOf
 from FewShotSAMLib.workflow.scene import SceneVolume
 
 _COLOR_COMPONENTS = (3, 4)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.web.brush import STEP
+from FewShotSAMLib.web.controls import ACTIONS, STEP
 from FewShotSAMLib.web.folder import SEGMENTATION_SUFFIX
-from FewShotSAMLib.web.keyboard import ACTIONS
 from FewShotSAMLib.web.pictures import color_of_hex
 from FewShotSAMLib.web.triggers import Triggers, integer, one_of
 from FewShotSAMLib.web.views import FOUR, PLANES

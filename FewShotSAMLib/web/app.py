@@ -21,13 +21,12 @@ from FewShotSAMLib.core.intensity import PRESETS
 from FewShotSAMLib.core.plane import slice_plane
 from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.web import contents as told
-from FewShotSAMLib.web.brush import FIRST_PLACE, PLACES, BrushScale, shown
 from FewShotSAMLib.web.choices import choices_contents
 from FewShotSAMLib.web.contents import Contents
+from FewShotSAMLib.web.controls import FIRST_PLACE, PLACES, BrushScale, shown
 from FewShotSAMLib.web.folder import SEGMENTATION_SUFFIX, ServedFolder, WrittenFiles
-from FewShotSAMLib.web.models import ModelList, earlier_rows
+from FewShotSAMLib.web.model_list import ModelList, earlier_rows
 from FewShotSAMLib.web.painting import Painter
-from FewShotSAMLib.web.scene import WebScene
 from FewShotSAMLib.web.segments import SegmentList
 from FewShotSAMLib.web.several import Several
 from FewShotSAMLib.web.surfaces import Surfaces
@@ -35,6 +34,7 @@ from FewShotSAMLib.web.thumbnails import Thumbnails
 from FewShotSAMLib.web.views import PLANES, Views
 from FewShotSAMLib.web.volumes import FILL_OPACITY, add_volume, is_ct, remove_nodes, take_volume
 from FewShotSAMLib.web.vtk_log import log_vtk_to_file
+from FewShotSAMLib.web.web_scene import WebScene
 from FewShotSAMLib.worker.client import WorkerClient
 from FewShotSAMLib.workflow import ERROR, INFO, WARNING, Message, Progress, Session
 from FewShotSAMLib.workflow.autosave import Leftover

@@ -17,8 +17,7 @@ from FewShotSAMLib.web.contents import Contents
 from FewShotSAMLib.web.triggers import Triggers, integer, number, one_of
 from FewShotSAMLib.web.views import PLANES
 from FewShotSAMLib.workflow import Machine, Session
-from FewShotSAMLib.workflow.amounts import format_bytes
-from FewShotSAMLib.workflow.cost import cost_of
+from FewShotSAMLib.workflow.cost import cost_of, format_bytes
 
 
 def choices_contents(session: Session, geometry: Geometry | None, axis: int, refusals: int) -> Contents:

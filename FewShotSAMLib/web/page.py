@@ -9,7 +9,7 @@ from trame.widgets import html
 from trame_server import Server
 
 from FewShotSAMLib.web.contents import FIRST_STATE
-from FewShotSAMLib.web.keyboard import ACTIONS, help_lines
+from FewShotSAMLib.web.controls import ACTIONS, help_lines
 from FewShotSAMLib.web.views import Views
 
 STATIC = Path(__file__).parent / "static"

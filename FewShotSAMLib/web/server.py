@@ -20,7 +20,7 @@ from FewShotSAMLib.web.app import POLL_S, WebApp
 from FewShotSAMLib.web.choices import ChoiceActions
 from FewShotSAMLib.web.connections import Connections, log_in_one_line
 from FewShotSAMLib.web.guard import AS_FILE, DOWNLOAD, Guard, route_of
-from FewShotSAMLib.web.models import ModelActions
+from FewShotSAMLib.web.model_list import ModelActions
 from FewShotSAMLib.web.options import TLS_NOTE, WebOptions
 from FewShotSAMLib.web.page import build_page
 from FewShotSAMLib.web.security import Gate

@@ -26,7 +26,7 @@ from vtkmodules.vtkCommonCore import vtkCommand
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.plane import axis_of_plane
 from FewShotSAMLib.mrml.grids import arrayOfMatrix, rasMatrix
-from FewShotSAMLib.web.overlay import slice_overlay, volume_overlay
+from FewShotSAMLib.web.controls import slice_overlay, volume_overlay
 from FewShotSAMLib.web.turns import Turns
 
 PLANES = ("axial", "coronal", "sagittal")

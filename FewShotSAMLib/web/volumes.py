@@ -15,7 +15,7 @@ from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.intensity import PRESETS
 from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.mrml.grids import matrixOfArray, rasMatrix
-from FewShotSAMLib.mrml.hierarchy import MODALITY
+from FewShotSAMLib.mrml.nodes import MODALITY
 
 AIR_HU = -500
 """No MR volume goes below; nearly every CT volume does."""

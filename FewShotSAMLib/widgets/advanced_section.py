@@ -11,7 +11,7 @@ from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.translation import _
 from FewShotSAMLib.workflow import WARNING, EncoderState, Machine, Message, State
-from FewShotSAMLib.workflow.amounts import format_bytes
+from FewShotSAMLib.workflow.cost import format_bytes
 
 _PRECISION_TITLES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 

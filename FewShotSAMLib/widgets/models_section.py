@@ -15,7 +15,7 @@ from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.translation import _
 from FewShotSAMLib.workflow import ModelEntry
-from FewShotSAMLib.workflow.amounts import format_bytes
+from FewShotSAMLib.workflow.cost import format_bytes
 
 _ID_ROLE = qt.Qt.UserRole
 

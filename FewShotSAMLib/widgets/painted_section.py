@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from FewShotSAMLib.widgets.absent_line import AbsentLine
 from FewShotSAMLib.widgets.earlier_list import EarlierList
+from FewShotSAMLib.widgets.interaction import WheelGuard
+from FewShotSAMLib.widgets.lines import AbsentLine
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.translation import _
-from FewShotSAMLib.widgets.wheel import WheelGuard
 
 _AXES = (None, 0, 1, 2)  # as the entries of the choice stand in the .ui file: found by itself, then array axes
 

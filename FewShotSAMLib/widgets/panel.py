@@ -9,26 +9,22 @@ import slicer
 import slicer.util
 
 from FewShotSAMLib.widgets.advanced_section import AdvancedSection
-from FewShotSAMLib.widgets.dependency_line import DependencyLine
 from FewShotSAMLib.widgets.driver import Driver
 from FewShotSAMLib.widgets.editor_extras import EditorExtras
 from FewShotSAMLib.widgets.export_section import ExportSection
-from FewShotSAMLib.widgets.facts_line import FactsLine
-from FewShotSAMLib.widgets.folding import Folding
 from FewShotSAMLib.widgets.guard import Failures
 from FewShotSAMLib.widgets.inputs_section import InputsSection
+from FewShotSAMLib.widgets.interaction import Folding, Shortcuts
+from FewShotSAMLib.widgets.lines import DependencyLine, FactsLine, RecoveryLine, TiltLine
 from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.models_section import ModelsSection
 from FewShotSAMLib.widgets.observers import SceneObservers
 from FewShotSAMLib.widgets.painted_list import PaintedList
 from FewShotSAMLib.widgets.painted_section import PaintedSection
 from FewShotSAMLib.widgets.propagate_section import PropagateSection
-from FewShotSAMLib.widgets.recovery_line import RecoveryLine
 from FewShotSAMLib.widgets.review_section import ReviewSection
 from FewShotSAMLib.widgets.segment_editor import SegmentEditor
 from FewShotSAMLib.widgets.services import Services
-from FewShotSAMLib.widgets.shortcuts import Shortcuts
-from FewShotSAMLib.widgets.tilt_line import TiltLine
 from FewShotSAMLib.widgets.translation import _
 
 _LONGEST_WAIT_S = 0.01  # of a tick, for threads that work: Slicer's event loop never lets go of Python's lock itself

@@ -12,8 +12,7 @@ from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.translation import _
 from FewShotSAMLib.widgets.workflow_texts import translated
 from FewShotSAMLib.workflow import Progress, State
-from FewShotSAMLib.workflow.amounts import format_seconds
-from FewShotSAMLib.workflow.cost import cost_of
+from FewShotSAMLib.workflow.cost import cost_of, format_seconds
 from FewShotSAMLib.workflow.scene import ScenePreview
 from FewShotSAMLib.workflow.state import BUSY
 

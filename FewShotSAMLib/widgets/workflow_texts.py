@@ -10,7 +10,7 @@ import functools
 import re
 from string import Formatter
 
-from FewShotSAMLib.core.facts import Row
+from FewShotSAMLib.core.facts import Fact
 from FewShotSAMLib.widgets import translation
 
 
@@ -210,7 +210,7 @@ def translated(text: str) -> str:
     return text
 
 
-def factWords(row: Row) -> tuple[str, str]:
+def factWords(row: Fact) -> tuple[str, str]:
     """Label and text of a fact, in the user's language."""
     text = translation._(row.text) if row.text in FACT_TEXTS else row.text
     label = translation._(row.label) if row.label in FACT_TEXTS else translated(row.label)

@@ -1,9 +1,9 @@
 """Paint, propagate, preview, apply: the workflow that the Slicer panel and the browser app share. No Qt, no torch."""
 
+from FewShotSAMLib.workflow.cost import Device, EncoderState, Machine
 from FewShotSAMLib.workflow.job import Progress
-from FewShotSAMLib.workflow.machine import Device, EncoderState, Machine
 from FewShotSAMLib.workflow.message import ERROR, INFO, WARNING, Message
-from FewShotSAMLib.workflow.models import ModelEntry, ModelLibrary
+from FewShotSAMLib.workflow.model_library import ModelEntry, ModelLibrary
 from FewShotSAMLib.workflow.painted_slices import PaintedSlice
 from FewShotSAMLib.workflow.review import Review, SliceReview
 from FewShotSAMLib.workflow.scene import Scene, ScenePreview, SceneSegment, SceneVolume, Target

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from FewShotSAMLib.cohort.page import write_page
-from FewShotSAMLib.cohort.table import Entry, entry_of, ranked
+from FewShotSAMLib.cohort.table import TableEntry, entry_of, ranked
 from FewShotSAMLib.core.errors import CancelledError, FewShotSAMError
 from FewShotSAMLib.core.plane import axis_of_plane
 from FewShotSAMLib.workflow.inputs import segmentation_of
 from FewShotSAMLib.workflow.message import INFO, Message
-from FewShotSAMLib.workflow.models import ModelEntry
+from FewShotSAMLib.workflow.model_library import ModelEntry
 from FewShotSAMLib.workflow.run import RunFiles
 from FewShotSAMLib.workflow.scene import Scene, SceneVolume
 from FewShotSAMLib.workflow.settings import Settings
@@ -41,7 +41,7 @@ class Applying:
     volume: SceneVolume | None = None
     writing: Future[None] | None = None
     page: Path | None = None
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[TableEntry] = field(default_factory=list)
 
     @property
     def classes(self) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from FewShotSAMLib.workflow.machine import Machine
+from FewShotSAMLib.workflow.cost import Machine
 from FewShotSAMLib.workflow.message import told
 from FewShotSAMLib.workflow.requests import Requests
 from FewShotSAMLib.workflow.settings import Settings

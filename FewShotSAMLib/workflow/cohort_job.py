@@ -11,7 +11,7 @@ from FewShotSAMLib.cohort.find import place_name
 from FewShotSAMLib.cohort.jobs import Done, check_model
 from FewShotSAMLib.cohort.plan import Row, check_rows
 from FewShotSAMLib.cohort.pool import Pool, Seat
-from FewShotSAMLib.cohort.run import Cohort
+from FewShotSAMLib.cohort.running import Cohort
 from FewShotSAMLib.cohort.state import Places
 from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.options import AUTOMATIC_ENCODER

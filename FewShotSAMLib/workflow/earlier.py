@@ -9,7 +9,7 @@ from typing import Any
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.segment import same_names
-from FewShotSAMLib.workflow.models import ModelEntry, ModelLibrary
+from FewShotSAMLib.workflow.model_library import ModelEntry, ModelLibrary
 from FewShotSAMLib.workflow.painted_slices import painted_by_segment
 from FewShotSAMLib.workflow.scene import Scene, Target
 from FewShotSAMLib.workflow.state import Signal

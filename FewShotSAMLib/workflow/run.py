@@ -21,7 +21,7 @@ from FewShotSAMLib.workflow.message import WARNING, Message, message_of
 from FewShotSAMLib.workflow.painted_slices import PaintedSlice, ticked_slices
 from FewShotSAMLib.workflow.scene import ScenePreview, SceneSegment, SceneVolume, Target
 from FewShotSAMLib.workflow.settings import Settings
-from FewShotSAMLib.workflow.work import Learned, learns_like
+from FewShotSAMLib.workflow.work import LastModel, learns_like
 
 SHOWING_S = 0.012
 """Time that one poll spends on showing slices."""
@@ -168,16 +168,16 @@ class Run:
         """Begin to write volume and painted slices in another thread."""
         self.writing = executor.submit(self._write)
 
-    def learned(self, before: Learned | None) -> Learned:
+    def learned(self, before: LastModel | None) -> LastModel:
         """What it learned, once the result is there. before: the same of the run before."""
         question = self.question
         slices = frozenset((*question.painted, *question.empty, *self.asked))
         if before is not None and before.like == question.learns_like:
             slices |= before.slices
         painted = question.slices if self.can_be_corrected else ()
-        return Learned(question.learns_like, question.segment_ids, slices, painted)
+        return LastModel(question.learns_like, question.segment_ids, slices, painted)
 
-    def parameters(self, learned: Learned | None) -> dict[str, Any]:
+    def parameters(self, learned: LastModel | None) -> dict[str, Any]:
         """Those of the job `propagate`. learned: by the run before, None where there is no few-shot model."""
         question, files = self.question, self.files
         known = None if learned is None else (learned.like, learned.segment_ids)

@@ -18,7 +18,13 @@ from FewShotSAMLib.workflow.earlier import WithEarlier
 from FewShotSAMLib.workflow.job import PREPARING, Job
 from FewShotSAMLib.workflow.job_folder import JobFolder
 from FewShotSAMLib.workflow.message import CANCELLED, INFO, WARNING, Message, message_of, message_of_unexpected, told
-from FewShotSAMLib.workflow.models import MODEL_SAVED, SAVED_WITH_EARLIER, SAVED_WITHOUT_IMAGE, ModelEntry, ModelLibrary
+from FewShotSAMLib.workflow.model_library import (
+    MODEL_SAVED,
+    SAVED_WITH_EARLIER,
+    SAVED_WITHOUT_IMAGE,
+    ModelEntry,
+    ModelLibrary,
+)
 from FewShotSAMLib.workflow.recovery import Recovery
 from FewShotSAMLib.workflow.requests import Requests
 from FewShotSAMLib.workflow.review import Review
@@ -28,7 +34,7 @@ from FewShotSAMLib.workflow.settings import Settings
 from FewShotSAMLib.workflow.state import BUSY, Signal, State, why_inputs_change
 from FewShotSAMLib.workflow.thumbnails import thumbnail
 from FewShotSAMLib.workflow.tracker import PaintingTracker, Tracked, why_no_exemplars
-from FewShotSAMLib.workflow.work import Learned, learns_like, work_of
+from FewShotSAMLib.workflow.work import LastModel, learns_like, work_of
 
 
 class Session(Asking, Tracked, WithEarlier):
@@ -69,7 +75,7 @@ class Session(Asking, Tracked, WithEarlier):
         self.kept = Recovery(scene, self._job_folder.path, place, self._tracker, self.said.emit)
         self._run: Run | None = None
         self._applying: Applying | None = None
-        self._learned: Learned | None = None
+        self._learned: LastModel | None = None
         self._is_wanted, self._is_whole, self._failure, self._incomplete = False, False, "", []
 
     @property

@@ -22,7 +22,7 @@ def learns_like(
 
 
 @dataclass(frozen=True)
-class Learned:
+class LastModel:
     """What the last few-shot model was learned of. like: as `learns_like`; slices: those that are encoded by now.
     painted: the slices of the last run, where the next one can be a correction of it."""
 
@@ -37,7 +37,7 @@ def work_of(
     limits: tuple[int, int] | None,
     count: int,
     like: tuple[Any, ...] = (),
-    learned: Learned | None = None,
+    learned: LastModel | None = None,
     starts: bool = False,
 ) -> Work:
     """What a run on these worked-on slices would do, of `count` slices along the axis.

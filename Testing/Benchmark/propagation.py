@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from FewShotSAMLib.benchmark.classical import grow_from_seeds
-from FewShotSAMLib.benchmark.outcome import Settings
+from FewShotSAMLib.benchmark.outcome import MethodSettings
 from FewShotSAMLib.core.annotation import annotate
 from FewShotSAMLib.core.image_io import write_image
 from FewShotSAMLib.core.metrics import dice
@@ -77,7 +77,7 @@ def _grow(path: Path, truth: Segmentation, names: list[str], painted: list[int],
     volume = read_volume(path)
     annotation, _ = annotate(keep_slices(truth, AXIS, painted, names[:1]), AXIS, empty)
     start = time.perf_counter()
-    grow_from_seeds(volume, annotation, Settings())
+    grow_from_seeds(volume, annotation, MethodSettings())
     return time.perf_counter() - start
 
 

@@ -27,7 +27,7 @@ from FewShotSAMLib.worker.protocol import Request as Message
 from FewShotSAMLib.worker.protocol import encode_message, parse_event, parse_message
 from FewShotSAMLib.workflow.autosave import leftovers
 from FewShotSAMLib.workflow.job_folder import AUTOSAVE, JobFolder
-from FewShotSAMLib.workflow.models import read_entry
+from FewShotSAMLib.workflow.model_library import read_entry
 from FewShotSAMLib.workflow.notes import Notes
 
 GOOD = {"refused", "unchanged", "made again", "read", "passed over"}

@@ -13,17 +13,17 @@ from types import ModuleType
 
 import pytest
 
-from FewShotSAMLib.cli import cohort, run
+from FewShotSAMLib.cli import cohort, propagate
 from FewShotSAMLib.cohort import pool
 from FewShotSAMLib.worker import WorkerClient
 from FewShotSAMLib.worker.process import worker_environment
 
 COMMAND_LINE = """
 import functools, sys
-from FewShotSAMLib.cli import cohort, main, run
+from FewShotSAMLib.cli import cohort, main, propagate
 from FewShotSAMLib.cohort import pool
 from FewShotSAMLib.worker import WorkerClient
-for module in (run, cohort, pool):
+for module in (propagate, cohort, pool):
     module.WorkerClient = functools.partial(WorkerClient, arguments=[sys.argv[1]])
 sys.exit(main(sys.argv[2:]))
 """
@@ -31,7 +31,7 @@ sys.exit(main(sys.argv[2:]))
 
 def use(script: Path, monkeypatch: pytest.MonkeyPatch, *more: ModuleType) -> None:
     """`main` in this process, and more modules, use the jobs that the script serves."""
-    for module in (run, cohort, pool, *more):
+    for module in (propagate, cohort, pool, *more):
         monkeypatch.setattr(module, "WorkerClient", functools.partial(WorkerClient, arguments=[str(script)]))
 
 

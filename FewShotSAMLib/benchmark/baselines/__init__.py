@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from FewShotSAMLib.benchmark.few_shot import STATE
-from FewShotSAMLib.benchmark.outcome import Outcome, Settings
+from FewShotSAMLib.benchmark.outcome import MethodSettings, Outcome
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.intensity import IntensityWindow, parse_normalisation
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def sam(
     volume: Volume,
     annotation: Annotation,
-    settings: Settings,
+    settings: MethodSettings,
     points: int = 0,
     box: bool = False,
     given: np.ndarray | None = None,
@@ -62,7 +62,7 @@ def no_prompts(encoder: str) -> str:
     return "" if fit else f"The encoder {encoder} comes with a decoder that never learned points or boxes."
 
 
-def u_net(volume: Volume, annotation: Annotation, settings: Settings, **options: Any) -> Outcome:
+def u_net(volume: Volume, annotation: Annotation, settings: MethodSettings, **options: Any) -> Outcome:
     """A U-Net trained from scratch on the region around what is painted, which is kinder to it than whole slices.
 
     options: of `UNetSettings`.
@@ -86,7 +86,9 @@ def u_net(volume: Volume, annotation: Annotation, settings: Settings, **options:
 
 
 @contextmanager
-def _encoded(volume: Volume, annotation: Annotation, settings: Settings) -> Iterator[tuple[VolumeRun, SliceEmbeddings]]:
+def _encoded(
+    volume: Volume, annotation: Annotation, settings: MethodSettings
+) -> Iterator[tuple[VolumeRun, SliceEmbeddings]]:
     """The engine's run and its embeddings, found in the cache where another method left them."""
     from FewShotSAMLib.engine.context import JobContext, StageTimer
     from FewShotSAMLib.engine.request import ComputeOptions

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sam.conftest import network as network
 
-from FewShotSAMLib.benchmark import Contender, Plan, Settings, Task, make_plan, read_tasks
+from FewShotSAMLib.benchmark import Contender, MethodSettings, Plan, Task, make_plan, read_tasks
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.image_io import write_image
@@ -64,7 +64,7 @@ def tasks(data: Path) -> list[Task]:
     return read_tasks(data / "tasks.toml", data)
 
 
-def painted_only(volume: Volume, annotation: Annotation, settings: Settings) -> np.ndarray:
+def painted_only(volume: Volume, annotation: Annotation, settings: MethodSettings) -> np.ndarray:
     """The simplest method: nothing but what was painted."""
     return annotation.segmentation.mask(annotation.segmentation.segments[0])
 
@@ -78,7 +78,7 @@ def plan_of(data: Path, tasks: list[Task]) -> Callable[..., Plan]:
 
     def plan(*methods: Contender, counts: tuple[int, ...] = (3,), seed: int = 0, only: tuple[str, ...] = ()) -> Plan:
         chosen = [task for task in tasks if not only or task.name in only]
-        return make_plan(chosen, data, methods or (PAINTED_ONLY,), ["tiny"], counts, Settings(seed=seed))
+        return make_plan(chosen, data, methods or (PAINTED_ONLY,), ["tiny"], counts, MethodSettings(seed=seed))
 
     return plan
 

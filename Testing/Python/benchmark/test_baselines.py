@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from FewShotSAMLib.benchmark import METHODS, Plan, RowFile, Settings, paint, run_plan
+from FewShotSAMLib.benchmark import METHODS, MethodSettings, Plan, RowFile, paint, run_plan
 from FewShotSAMLib.benchmark.outcome import Outcome
 from FewShotSAMLib.benchmark.plan import RowJob
 from FewShotSAMLib.benchmark.runner import IN_THIS_PROCESS
@@ -23,7 +23,7 @@ def run(name: str, job: RowJob) -> tuple[np.ndarray, np.ndarray]:
     """Result of a method on a job's task, and the truth."""
     volume = read_image_of(job.task, job.data)
     truth = read_truth(job.task, job.data, volume.geometry)
-    outcome = METHODS[name].run(volume, paint(truth, job.task.axis, job.painting), Settings())
+    outcome = METHODS[name].run(volume, paint(truth, job.task.axis, job.painting), MethodSettings())
     assert not isinstance(outcome, Outcome)
     return outcome, truth.mask(SEGMENT)
 

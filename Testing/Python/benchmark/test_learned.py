@@ -12,7 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from FewShotSAMLib.benchmark import METHODS, Contender, Plan, RowFile, Settings, Task, make_plan, read_tasks, run_plan
+from FewShotSAMLib.benchmark import (
+    METHODS,
+    Contender,
+    MethodSettings,
+    Plan,
+    RowFile,
+    Task,
+    make_plan,
+    read_tasks,
+    run_plan,
+)
 from FewShotSAMLib.benchmark import across as across_module
 from FewShotSAMLib.benchmark.across import make_plan_across
 from FewShotSAMLib.benchmark.baselines import sam, u_net
@@ -49,7 +59,7 @@ axis = 0
 modality = "CT"
 structure = "liver"
 """
-Case = tuple[Volume, Annotation, np.ndarray, Settings]
+Case = tuple[Volume, Annotation, np.ndarray, MethodSettings]
 QUICK = {"steps": 2, "augmented_copies": 1}
 
 
@@ -71,7 +81,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     """A volume, what is painted on it, the truth, and settings with a cache that all tests share."""
     volume, truth = liver(3)
     annotation = Annotation(keep_slices(truth, 0, PAINTED, ["liver"]), 0, PAINTED, EMPTY)
-    settings = Settings("tiny", device="cpu", cache=tmp_path_factory.mktemp("cache"))
+    settings = MethodSettings("tiny", device="cpu", cache=tmp_path_factory.mktemp("cache"))
     return volume, annotation, truth.mask(truth.segments[0]), settings
 
 
@@ -197,7 +207,7 @@ def test_sam_can_be_given_its_prompts_on_every_slice(cohort: Path, case: Case, m
     assert (given["dice"], inferred["dice"]) == (1.0, 0.0)
 
 
-def plan_across(cohort: Path, *methods: Contender, settings: Settings) -> Plan:
+def plan_across(cohort: Path, *methods: Contender, settings: MethodSettings) -> Plan:
     return make_plan_across(read_tasks(cohort, cohort.parent), cohort.parent, methods, ["tiny"], [2], settings)
 
 
@@ -280,7 +290,7 @@ def test_with_slices_painted_on_the_other_volume_too(
         truth = read_image(cohort.parent / f"{row['task']}-labels.nrrd").voxels
         np.testing.assert_array_equal(found[row["painted_here"]] > 0, truth[row["painted_here"]] > 0)
     tasks = read_tasks(cohort, cohort.parent)
-    plain = make_plan_across(tasks, cohort.parent, [METHODS["few-shot"]], ["tiny"], [2], Settings("tiny"))
+    plain = make_plan_across(tasks, cohort.parent, [METHODS["few-shot"]], ["tiny"], [2], MethodSettings("tiny"))
     assert not {row["key"] for row in rows} & {job.key for job in plain.jobs}
 
 
@@ -301,7 +311,7 @@ def test_warnings_are_kept_with_the_row_without_folders(cohort: Path, case: Case
     outcome = few_shot(volume, annotation, settings, method="synthesis", steps=1, augmented_copies=0)
     assert any("No pairs" in text for text in outcome.details["warnings"])
 
-    def warns(volume: Volume, annotation: Annotation, settings: Settings) -> Outcome:
+    def warns(volume: Volume, annotation: Annotation, settings: MethodSettings) -> Outcome:
         return Outcome(volume.voxels > 100, {"warnings": ["The cache /home/someone/cache is full."]})
 
     args = read_tasks(cohort, cohort.parent, ["a"]), cohort.parent

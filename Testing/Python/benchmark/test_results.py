@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from benchmark.conftest import row
 
-from FewShotSAMLib.benchmark import METHODS, Contender, Plan, RowFile, Settings, run_plan, write_results
+from FewShotSAMLib.benchmark import METHODS, Contender, MethodSettings, Plan, RowFile, run_plan, write_results
 from FewShotSAMLib.benchmark.results import latest, summarise
 from FewShotSAMLib.benchmark.runner import IN_THIS_PROCESS
 from FewShotSAMLib.cli import main
@@ -21,7 +21,7 @@ from FewShotSAMLib.core.segmentation import read_segmentation
 from FewShotSAMLib.core.volume import Volume
 
 
-def threshold(volume: Volume, annotation: Annotation, settings: Settings) -> np.ndarray:
+def threshold(volume: Volume, annotation: Annotation, settings: MethodSettings) -> np.ndarray:
     return np.asarray(volume.voxels > 170)
 
 
@@ -57,7 +57,7 @@ def test_each_place_has_one_row() -> None:
 
 
 def test_tables_show_every_row_worst_first(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
-    def fail(volume: Volume, annotation: Annotation, settings: Settings) -> np.ndarray:
+    def fail(volume: Volume, annotation: Annotation, settings: MethodSettings) -> np.ndarray:
         raise ValueError("a | b")
 
     plan = plan_of(Contender("threshold", "Threshold", threshold), Contender("fail", "Fail", fail), counts=(1, 3))

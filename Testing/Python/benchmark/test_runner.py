@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from FewShotSAMLib.benchmark import METHODS, Contender, Plan, RowFile, Settings, run_plan
+from FewShotSAMLib.benchmark import METHODS, Contender, MethodSettings, Plan, RowFile, run_plan
 from FewShotSAMLib.benchmark.rows import Row
 from FewShotSAMLib.benchmark.runner import IN_THIS_PROCESS
 from FewShotSAMLib.core.annotation import Annotation
@@ -69,7 +69,7 @@ print(len(os.listdir("/proc/self/task")) - before)
 
 
 def counting(calls: list[str]) -> Contender:
-    def run(volume: Volume, annotation: Annotation, settings: Settings) -> np.ndarray:
+    def run(volume: Volume, annotation: Annotation, settings: MethodSettings) -> np.ndarray:
         calls.append(settings.encoder or "none")
         return np.asarray(volume.voxels > 170)
 
@@ -111,12 +111,12 @@ def test_a_stopped_benchmark_goes_on(plan_of: Callable[..., Plan], tmp_path: Pat
 def test_a_failing_method_does_not_stop_the_others(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
     broken = [True]
 
-    def fail(volume: Volume, annotation: Annotation, settings: Settings) -> np.ndarray:
+    def fail(volume: Volume, annotation: Annotation, settings: MethodSettings) -> np.ndarray:
         if broken[0]:
             raise BadInputError("/home/someone/scans/a.nrrd is bad.", "Mend it.")
         return np.asarray(volume.voxels > 170)
 
-    def wrong_shape(volume: Volume, annotation: Annotation, settings: Settings) -> np.ndarray:
+    def wrong_shape(volume: Volume, annotation: Annotation, settings: MethodSettings) -> np.ndarray:
         return np.zeros((2, 2, 2), bool)
 
     methods = Contender("fail", "Fail", fail), Contender("shape", "Shape", wrong_shape), counting([])

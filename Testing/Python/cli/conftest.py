@@ -7,7 +7,7 @@ from made_jobs import start_command_line as start_command_line
 from made_jobs import with_test_jobs as with_test_jobs
 from warm import WarmClient
 
-from FewShotSAMLib.cli import run as cli_run
+from FewShotSAMLib.cli import propagate as cli_propagate
 
 JOBS_SCRIPT = """
 import json, os, sys, time
@@ -73,4 +73,4 @@ def jobs_script(tmp_path: Path) -> Path:
 @pytest.fixture
 def in_kept_process(warm_client: WarmClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """`main` in this process sends its jobs to the background process that is there."""
-    monkeypatch.setattr(cli_run, "WorkerClient", lambda: warm_client)
+    monkeypatch.setattr(cli_propagate, "WorkerClient", lambda: warm_client)

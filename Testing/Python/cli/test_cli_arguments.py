@@ -10,7 +10,7 @@ import pytest
 
 from FewShotSAMLib.cli import main
 from FewShotSAMLib.cli.parser import build_parser
-from FewShotSAMLib.cli.run import job_parameters
+from FewShotSAMLib.cli.propagate import job_parameters
 from FewShotSAMLib.methods.registry import METHODS
 from FewShotSAMLib.worker.process import worker_environment
 

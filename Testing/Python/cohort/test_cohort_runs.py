@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from FewShotSAMLib.cli import main
-from FewShotSAMLib.cohort import run
+from FewShotSAMLib.cohort import running
 from FewShotSAMLib.cohort.pool import Pool, Seat, seats
 from FewShotSAMLib.core.plain_json import sealed, unsealed
 
@@ -144,7 +144,7 @@ def test_a_full_disk_stops_it_before_hours_are_wasted(
     def free(folder: Path) -> usage:
         return usage(10_000_000 if len(results(plan)) < 3 else 100_000)
 
-    monkeypatch.setattr(run.shutil, "disk_usage", free)
+    monkeypatch.setattr(running.shutil, "disk_usage", free)
     assert cohort(plan) == 2 and "full. Free some space" in capsys.readouterr().err
     assert 3 <= len(results(plan)) <= 5
     assert [row["state"] for row in rows_of(plan).values()].count("missing") == 9 - len(results(plan))

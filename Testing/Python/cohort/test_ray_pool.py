@@ -14,7 +14,7 @@ from processes import is_alive, wait_until
 
 from FewShotSAMLib.cli import main
 from FewShotSAMLib.cohort import ray_pool
-from FewShotSAMLib.cohort.jobs import Done, Task
+from FewShotSAMLib.cohort.jobs import Done, RowTask
 from FewShotSAMLib.cohort.plan import Row
 from FewShotSAMLib.cohort.ray_pool import RayPool
 
@@ -39,14 +39,14 @@ def cluster() -> Iterator[Any]:
     made.shutdown()
 
 
-def tasks(folder: Path, count: int, text: str) -> list[Task]:
+def tasks(folder: Path, count: int, text: str) -> list[RowTask]:
     found = []
     for number in range(count):
         volume = folder / f"v{number}.nrrd"
         volume.write_text(text)
         row = Row(f"v{number}", volume, model=folder / "m.fewshot")
         files = {"output": folder / f"v{number}.seg.nrrd", "record": folder / f"v{number}.json"}
-        found.append(Task(row, {**row.parameters({}), **{name: str(path) for name, path in files.items()}}, number))
+        found.append(RowTask(row, {**row.parameters({}), **{name: str(path) for name, path in files.items()}}, number))
     return found
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from FewShotSAMLib.core.facts import Row
+from FewShotSAMLib.core.facts import Fact
 from FewShotSAMLib.widgets import translation, workflow_texts
 
 LIBRARY = Path(workflow_texts.__file__).parents[1]
@@ -97,8 +97,8 @@ def test_values_are_put_into_the_translation() -> None:
 @pytest.mark.usefixtures("german")
 def test_facts_are_told_in_the_users_language() -> None:
     modality, segment = (
-        Row("Modality", "{0} ({1})", ("RGB", "colour volume")),
-        Row("Segment 3", "{0}, {1} voxels", ("x", "9")),
+        Fact("Modality", "{0} ({1})", ("RGB", "colour volume")),
+        Fact("Segment 3", "{0}, {1} voxels", ("x", "9")),
     )
     assert workflow_texts.factWords(modality) == ("Modalität", "RGB: Farbbild")
     assert workflow_texts.factWords(segment) == ("Segment Nr. 3", "x, 9 voxels")
@@ -107,7 +107,7 @@ def test_facts_are_told_in_the_users_language() -> None:
 def test_every_label_and_text_of_a_fact_can_be_translated() -> None:
     """They are looked up as they stand: one that is worded otherwise in core would stay English."""
     known, tree = set(workflow_texts.FACT_TEXTS), ast.parse((LIBRARY / "core" / "facts.py").read_text("utf-8"))
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Row"]
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Fact"]
     given = {
         node.value
         for call in calls

@@ -24,7 +24,7 @@ COMMAND_LINE = re.compile(
 )
 ONLY_THERE = {
     *("core/hints.py", "widgets/dependencies.py", "options.py", "demo.py", "web/options.py", "web/server.py"),
-    *("cohort/plan.py", "cohort/find.py", "cohort/run.py", "cohort/ray_pool.py"),
+    *("cohort/plan.py", "cohort/find.py", "cohort/running.py", "cohort/ray_pool.py"),
 }
 """The command line's own words and help, its plans of cohorts, what is said before a browser is there, and how to fill
 a folder of wheels on another computer; besides the folders of ITS_FOLDERS."""

@@ -9,7 +9,7 @@ import pytest
 from project.options_page import PAGE, page
 
 from FewShotSAMLib.cli.parser import build_parser
-from FewShotSAMLib.cli.run import job_parameters
+from FewShotSAMLib.cli.propagate import job_parameters
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.postprocess import PostProcessing
 from FewShotSAMLib.engine.request import ApplyRequest, ComputeOptions, PropagateRequest

@@ -8,7 +8,7 @@ import pytest
 import SimpleITK
 
 from FewShotSAMLib.cohort.page import write_page
-from FewShotSAMLib.cohort.table import Entry, entry_of, ranked
+from FewShotSAMLib.cohort.table import TableEntry, entry_of, ranked
 from FewShotSAMLib.core.errors import BadInputError
 
 USED = {"name": "a", "used": True, "why": "", "agreement": {"Liver": 0.9}, "weights": {"Liver": 1.0}}
@@ -16,7 +16,7 @@ EARLIER = {"models": [USED], "assumed_slices": [3]}
 
 
 @pytest.fixture
-def entries() -> list[Entry]:
+def entries() -> list[TableEntry]:
     """250 rows: one failed, one without a result, three with warnings; the surer the higher the number."""
     found = []
     for number in range(250):
@@ -35,7 +35,7 @@ def entries() -> list[Entry]:
     return ranked(found)
 
 
-def test_the_page_of_a_cohort(browser, entries: list[Entry], tmp_path: Path) -> None:
+def test_the_page_of_a_cohort(browser, entries: list[TableEntry], tmp_path: Path) -> None:
     strip = tmp_path / "strip.jpg"
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.full((112, 226, 3), 90, np.uint8), isVector=True), str(strip))
     write_page(entries, tmp_path / "cohort.html", lambda entry: strip if entry.state == "done" else None)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from FewShotSAMLib.core.geometry import Geometry
-from FewShotSAMLib.web.brush import PLACES, BrushScale, shown
 from FewShotSAMLib.web.contents import (
     FIRST_STATE,
     INFO_S,
@@ -20,8 +19,7 @@ from FewShotSAMLib.web.contents import (
     progress_row,
     time_left,
 )
-from FewShotSAMLib.web.keyboard import ACTIONS, help_lines
-from FewShotSAMLib.web.overlay import slice_overlay
+from FewShotSAMLib.web.controls import ACTIONS, PLACES, BrushScale, help_lines, shown, slice_overlay
 from FewShotSAMLib.web.pictures import color_of_hex, confidence_color, confidence_strip, hex_color, png
 from FewShotSAMLib.workflow import ERROR, INFO, Message, PaintedSlice, Progress, Review, SceneSegment, SliceReview
 

@@ -8,7 +8,7 @@ import pytest
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.web.folder import ServedFolder
-from FewShotSAMLib.web.models import ModelList
+from FewShotSAMLib.web.model_list import ModelList
 from FewShotSAMLib.workflow import ModelLibrary
 
 

@@ -122,7 +122,7 @@ FewShotSAMLib.propagate(volume, painted, steps=1, no_cache=True, device="cpu")
             "",
         ),
         (("api", "core.volume", "core.segmentation"), HEAVY | READERS, ""),
-        (("cli.run", "cli.models", "cli.cache", "cli.doctor", "cli.benchmark"), HEAVY, ""),
+        (("cli.propagate", "cli.models", "cli.cache", "cli.doctor", "cli.benchmark"), HEAVY, ""),
         # `fewshotsam --help` and the background process are there at once.
         (("start", "cli", "worker.server"), {"numpy", "scipy", "SimpleITK", "rich"}, ""),
         # They would take longer than all other imports before the first answer.

@@ -4,10 +4,9 @@ import pytest
 
 from FewShotSAMLib.core.pace import Pace, Work
 from FewShotSAMLib.workflow import Device, EncoderState, Machine, PaintedSlice, Settings
-from FewShotSAMLib.workflow.amounts import format_bytes, format_seconds
-from FewShotSAMLib.workflow.cost import cost_of, run_seconds
+from FewShotSAMLib.workflow.cost import cost_of, format_bytes, format_seconds, run_seconds
 from FewShotSAMLib.workflow.scene import Target
-from FewShotSAMLib.workflow.work import Learned, learns_like, work_of
+from FewShotSAMLib.workflow.work import LastModel, learns_like, work_of
 
 CPU = Device("cpu", "Processor, 8 cores", 16_000_000_000, None)
 GPU = Device("cuda:0", "NVIDIA RTX 4070", 12_000_000_000, 1_500_000_000)
@@ -105,9 +104,9 @@ def test_the_work_knows_the_run_before() -> None:
     like = learns_like(target, 0, settings)
     fresh = work_of(slices, None, 10, like)
     assert fresh == Work(asked=(1, 1, 2, 2, 2, 1), encoded=10, segments=2), "1, 2, 4, 5, 7, 9, and the four themselves"
-    learned = Learned(like, ("b", "a"), frozenset(range(10)))
+    learned = LastModel(like, ("b", "a"), frozenset(range(10)))
     assert work_of(slices, None, 10, like, learned) == Work(fresh.asked, 0, 2, continues=True)
-    fewer = Learned(like, ("a", "b"), frozenset(range(9)))
+    fewer = LastModel(like, ("a", "b"), frozenset(range(9)))
     assert work_of([*slices, PaintedSlice(9, ("a",))], None, 10, like, fewer).encoded == 1
     assert not work_of(slices[:2], None, 10, like, learned).continues, "other segments"
     other = learns_like(target, 0, Settings(method="lora"))
@@ -116,7 +115,7 @@ def test_the_work_knows_the_run_before() -> None:
 
 def test_a_correction_asks_only_beside_what_changed() -> None:
     like, slices = (1,), [PaintedSlice(2, ("a",)), PaintedSlice(5, ("a",)), PaintedSlice(8, ("a",))]
-    learned = Learned(like, ("a",), frozenset(range(10)), tuple(slices))
+    learned = LastModel(like, ("a",), frozenset(range(10)), tuple(slices))
     more = sorted([*slices, PaintedSlice(6, ("a",))], key=lambda each: each.index)
     work = work_of(more, None, 10, like, learned)
     assert work == Work((1,), 0, 1, continues=True, corrects=True), "slice 7; on 6 all is known"
@@ -135,7 +134,7 @@ def test_a_correction_asks_each_segment_up_to_its_own_slices() -> None:
         PaintedSlice(7, ("b",), unknown_ids=("a",)),
         PaintedSlice(11, ("a",), unknown_ids=("b",)),
     ]
-    learned = Learned((1,), ("a", "b"), frozenset(range(14)), tuple(slices))
+    learned = LastModel((1,), ("a", "b"), frozenset(range(14)), tuple(slices))
     now = [*slices[:3], PaintedSlice(6, ("a", "b")), *slices[3:]]
     assert work_of(now, None, 14, (1,), learned).asked == (1,) * 4, "7 to 10, for a; b ends at 7"
 

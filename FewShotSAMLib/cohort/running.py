@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from FewShotSAMLib.cohort.jobs import Backend, Done, Interrupts, Task
+from FewShotSAMLib.cohort.jobs import Backend, Done, Interrupts, RowTask
 from FewShotSAMLib.cohort.page import write_page
 from FewShotSAMLib.cohort.plan import Row
 from FewShotSAMLib.cohort.state import DONE, OTHER, Places, key_of, look
-from FewShotSAMLib.cohort.table import Entry, entry_of, ranked, write_table
+from FewShotSAMLib.cohort.table import TableEntry, entry_of, ranked, write_table
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError, MemoryShortageError
 from FewShotSAMLib.worker.client import WorkerDiedError
 
@@ -37,7 +37,7 @@ class Cohort:
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: dict[str, FewShotSAMError] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    missing: list[Task] = field(default_factory=list)
+    missing: list[RowTask] = field(default_factory=list)
     _largest: int = 0
 
     @classmethod
@@ -54,7 +54,7 @@ class Cohort:
                 continue
             if state == OTHER:
                 others.append(row)
-            cohort.missing.append(Task(row, {**own, **places.files_of(row, key)}, number))
+            cohort.missing.append(RowTask(row, {**own, **places.files_of(row, key)}, number))
         if others and not replace:
             more = f" and {len(others) - 1} more" if len(others) > 1 else ""
             raise BadInputError(
@@ -66,7 +66,7 @@ class Cohort:
     def run(self, backend: Backend, on_done: Callable[[Done], None], interrupts: Interrupts) -> FewShotSAMError | None:
         """Compute what is missing; on_done hears of each row that ended for good. Returns why it stopped before the
         end: None, the user's wish, or a full disk."""
-        again: list[Task] = []
+        again: list[RowTask] = []
         for attempt, tasks in ((1, self.missing), (2, again)):
             stopped: list[FewShotSAMError] = []
             left = self._while_room(iter(tasks), stopped)
@@ -89,7 +89,7 @@ class Cohort:
         """Bytes of the files of each volume that is missing."""
         return [_size(task.row.volume) for task in self.missing]
 
-    def write_tables(self) -> list[Entry]:
+    def write_tables(self) -> list[TableEntry]:
         """Write table and page of all rows, and return what they say. Raises BadInputError."""
         entries = ranked(self._entry(row) for row in self.rows)
         write_table(entries, self.places.table)
@@ -97,7 +97,7 @@ class Cohort:
         write_page(entries, self.places.page, lambda entry: self.places.strip(by_name[entry.name]))
         return entries
 
-    def _entry(self, row: Row) -> Entry:
+    def _entry(self, row: Row) -> TableEntry:
         paths = {**row.inputs, "result": row.output(self.places.folder), "results": self.places.folder}
         return entry_of(row.name, self.reports.get(row.name), self.failures.get(row.name), paths, row.kept)
 
@@ -110,7 +110,7 @@ class Cohort:
             self.reports[name] = done.report
             self._largest = max(self._largest, done.task.row.output(self.places.folder).stat().st_size)
 
-    def _while_room(self, tasks: Iterator[Task], stopped: list[FewShotSAMError]) -> Iterator[Task]:
+    def _while_room(self, tasks: Iterator[RowTask], stopped: list[FewShotSAMError]) -> Iterator[RowTask]:
         """The tasks until the disk is full: computing rows that cannot be written would take a night for nothing."""
         spare = _SPARE_BYTES + _SPARE_PER_ROW * len(self.rows)
         for task in tasks:

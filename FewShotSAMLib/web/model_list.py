@@ -9,7 +9,7 @@ from FewShotSAMLib.web.contents import Contents
 from FewShotSAMLib.web.folder import ServedFolder
 from FewShotSAMLib.web.triggers import Triggers
 from FewShotSAMLib.workflow import ModelEntry, ModelLibrary
-from FewShotSAMLib.workflow.amounts import format_bytes
+from FewShotSAMLib.workflow.cost import format_bytes
 from FewShotSAMLib.workflow.earlier import EarlierModel
 
 

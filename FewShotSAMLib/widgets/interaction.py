@@ -1,13 +1,57 @@
-"""Folds away what is done and unfolds what comes next, when the session goes from one state to another."""
+"""How the panel behaves under wheel, keys and changes of state."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import qt
 
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.workflow import State
+
+
+class WheelGuard(qt.QObject):
+    """An event filter: a widget that was not clicked before leaves the wheel to the panel around it."""
+
+    def __init__(self, *widgets: Any) -> None:
+        super().__init__()
+        for widget in widgets:
+            widget.setFocusPolicy(qt.Qt.StrongFocus)  # Qt's own gives the focus to what the wheel turns over
+            widget.installEventFilter(self)
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        """True where the widget shall not see the event."""
+        if event.type() != qt.QEvent.Wheel or watched.focus:
+            return False
+        event.ignore()
+        return True
+
+
+class Shortcuts:
+    """Keys of the whole window, such as "Ctrl+Shift+P", and what they do."""
+
+    def __init__(self, actions: Mapping[str, Callable[[], None]]) -> None:
+        self._actions = actions
+        self._installed: list[Any] = []
+
+    def install(self, window: Any) -> None:
+        """Put them on a window; harmless where they are there already."""
+        if self._installed:
+            return
+        for key, action in self._actions.items():
+            shortcut = qt.QShortcut(window)
+            shortcut.setKey(qt.QKeySequence(key))
+            shortcut.connect("activated()", action)
+            self._installed.append(shortcut)
+
+    def remove(self) -> None:
+        """Take them off, so that other modules can have the keys."""
+        for shortcut in self._installed:
+            shortcut.setEnabled(False)
+            shortcut.deleteLater()
+        self._installed.clear()
+
 
 _SECTIONS = ("inputs", "painted", "review", "models", "export", "advanced", "log")
 
