@@ -17,7 +17,7 @@ from FewShotSAMLib.benchmark.across import make_plan_across
 from FewShotSAMLib.benchmark.figure import draw_figures
 from FewShotSAMLib.benchmark.forecast import long_training
 from FewShotSAMLib.benchmark.methods import get_methods, missing_package
-from FewShotSAMLib.benchmark.outcome import Settings
+from FewShotSAMLib.benchmark.outcome import MethodSettings
 from FewShotSAMLib.benchmark.plan import Plan, make_plan
 from FewShotSAMLib.benchmark.results import latest, left_out_of, title_of, write_results
 from FewShotSAMLib.benchmark.rows import Row, RowFile, is_done
@@ -100,7 +100,7 @@ def _plan(options: argparse.Namespace, folder: Path) -> Plan:
     for encoder in options.encoders:
         get_spec(encoder)
     cache = None if options.no_cache else Path(options.cache or folder / "cache").absolute()
-    settings = Settings(None, options.seed, options.device or "auto", options.precision or "auto", cache)
+    settings = MethodSettings(None, options.seed, options.device or "auto", options.precision or "auto", cache)
     segmentations = folder.absolute() / "segmentations" if options.keep_segmentations else None
     tasks = read_tasks(tasks_file, data, options.only or ())
     if options.painted_here and not options.across:

@@ -1,5 +1,6 @@
 """What every test shares: where the real labelled volumes lie, and folders of their own for caches, models and logs."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first, so that no process waits for another at the end (`make test`)."""
     place = {name: number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
+gc.disable()  # all that is imported and collected stays: to look through it time and again takes a tenth of the time
+
+
+def pytest_collection_finish() -> None:
+    """From here on there may be garbage, but not among that."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
