@@ -175,6 +175,7 @@ class WebApp:
     def close(self) -> bool:
         """End the background processes; True where there was something unsaved, which the next server will offer."""
         self.several.close()
+        self.facts.close()
         is_at_risk = self.is_at_risk
         self.session.close(keep_work=is_at_risk)
         return is_at_risk

@@ -57,6 +57,10 @@ class FactsLine:
         if self._facts.poll():
             self.update()
 
+    def close(self) -> None:
+        """End the thread that looks at volumes."""
+        self._facts.close()
+
     def _show(self, text: str, toolTip: str) -> None:
         if text + toolTip != self._shown:
             self._shown = text + toolTip

@@ -126,6 +126,7 @@ class Panel:
         self._observers.stop()
         self._extras.close()
         self._editor.close()
+        self._facts.close()
         self._session.changed.disconnect(self._onChanged)
         self._session.close()
 

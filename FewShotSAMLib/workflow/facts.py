@@ -61,6 +61,10 @@ class InputFacts:
         warnings = [*facts["warnings"], *apart, *_told_of_paint(names, found, volume.geometry)]
         return facts | _painted(names, found.slices) | _along(volume, found.axis) | {"warnings": warnings}
 
+    def close(self) -> None:
+        """End the thread, as soon as it has looked at what it is looking at; `look` must not be called again."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
     def _begin(self, volume: SceneVolume, read: Volume | None) -> None:
         stamp = (volume.id, volume.version, volume.voxels.nbytes)
         if stamp != self._stamp:

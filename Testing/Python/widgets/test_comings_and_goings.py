@@ -1,6 +1,7 @@
 """The module is opened, left and reloaded; Slicer quits."""
 
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -249,12 +250,12 @@ def test_after_reload_the_panel_is_as_it_was_opened(reloadable: Any, entered: bo
 def test_reload_reads_the_library_again_and_leaves_nothing_of_the_old_panel(reloadable: Any) -> None:
     """Slicer hides what was there and leaves it in place, where it would be found by its name."""
     name = "FewShotSAMLib.widgets.panel"
-    before, old = sys.modules[name], reloadable.widget
+    before, old, threads = sys.modules[name], reloadable.widget, threading.active_count()
     reloadable.widget.onReload()
     assert reloadable.widget is not old and old.panel is None
     assert sys.modules[name] is not before
     assert reloadable.session.called("close") == [()]
-    application.processEvents()
+    application.until(lambda: threading.active_count() <= threads)
     assert len(slicer.util.findChildren(reloadable.root, name="propagateButton")) == 1
     assert len(slicer.util.findChildren(reloadable.root, className="qMRMLSegmentEditorWidget")) == 1
 
