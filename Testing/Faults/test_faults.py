@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from brief import be_brief
 from Faults import disk, fuzz, work
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -98,7 +99,9 @@ def content() -> bytes:
     """A few-shot model."""
     volume, truth = ct_phantom((8, 40, 48), seed=3)
     painted = keep_slices(truth, 0, (2, 5), ("liver",))
-    return FewShotSAMLib.propagate(volume, painted, steps=0, no_cache=True, device="cpu").model.content
+    with pytest.MonkeyPatch.context() as changes:
+        be_brief(changes.setattr)
+        return FewShotSAMLib.propagate(volume, painted, steps=0, no_cache=True, device="cpu").model.content
 
 
 @given(seed=SEEDS)

@@ -55,11 +55,10 @@ def test_a_pair_shows_the_same_structure_in_two_bodies() -> None:
     assert 0.3 < overlap < 1, "a registered label is near, and not perfect"
 
 
-def test_a_trainer_lets_go_of_episodes_that_were_used(tmp_path: Path) -> None:
+def test_a_trainer_lets_go_of_episodes_that_were_used(library: EpisodeLibrary, tmp_path: Path) -> None:
     made = EpisodeLibrary(tmp_path / "episodes", seed=3)
-    made.make(0)
-    for number in range(1, 4):
-        shutil.copy(made.path(0), made.path(number))
+    for number in range(4):
+        shutil.copy(library.path(0), made.path(number))
     Trainer(Recipe(seed=3, steps=4, batch=2, window=2, uses=1.0, queries=2), made, tmp_path, torch.device("cpu"))
     made.forget_before(2)
     assert sorted(path.name for path in made.folder.iterdir()) == ["000000002.episode", "000000003.episode"]
@@ -80,8 +79,8 @@ def test_exported_weights_load_as_the_encoder_and_can_be_begun_with(library: Epi
         torch.testing.assert_close(dict(second.model.named_parameters())[name], parameter, rtol=1e-3, atol=1e-3)
 
 
-def test_an_episode_follows_from_its_seed() -> None:
-    first, second, other = make_episode(dice(5)), make_episode(dice(5)), make_episode(dice(6))
+def test_an_episode_follows_from_its_seed(library: EpisodeLibrary) -> None:
+    first, second, other = make_episode(dice(5)), make_episode(dice(5)), library.read(0)
     assert torch.equal(first.image, second.image) and torch.equal(first.priors, second.priors)
     assert first.image.shape != other.image.shape or not torch.equal(first.image, other.image)
     assert first.image.shape[-1] in SIDES and first.target.shape[-1] * 2 == first.image.shape[-1]
