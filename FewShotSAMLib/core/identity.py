@@ -77,14 +77,16 @@ def files_of_volume(path: Path) -> tuple[Path, ...] | None:
 
 
 def _facts(paths: Sequence[Path]) -> Facts:
-    found = ((str(path.resolve()), path.stat()) for path in paths)
-    return tuple((name, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for name, s in found)
+    found = ((path.stat(), path) for path in paths)  # stat first: of a link to itself resolve would not raise OSError
+    return tuple(
+        (str(path.resolve()), s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s, path in found
+    )
 
 
 def _digest(paths: Sequence[Path]) -> bytes:
     digest = hashlib.blake2b(digest_size=20)
     for path in paths:
         with path.open("rb") as stream:
-            hashlib.file_digest(stream, lambda: digest)
+            hashlib.file_digest(stream, lambda: digest)  # goes on with what was read before
         digest.update(b"\0end of file\0")
     return digest.digest()

@@ -47,10 +47,10 @@ class AutoSamCnnHead(AutoSamHead):
         x = self.mask_decoder["input_block"](x)
         blocks = cast(nn.ModuleList, self.mask_decoder["blocks"])
         added = () if skips is None else (skips.eighth, skips.quarter)
-        for number, block in enumerate(blocks, start=len(added) - len(blocks)):
+        for level, block in enumerate(blocks, start=len(added) - len(blocks)):
             x = block(x)
-            if added and number >= 0:
-                x = x + added[number]
+            if added and level >= 0:
+                x = x + added[level]
         return self.mask_decoder["final"](x)
 
 

@@ -10,6 +10,7 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.stored import modality_of
 
 ATTRIBUTE = "FewShotSAM"
+MODALITY = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()
 
 
 def nodesOf(scene: slicer.vtkMRMLScene, className: str) -> list[slicer.vtkMRMLNode]:
@@ -44,9 +45,6 @@ def writeNote(node: slicer.vtkMRMLSegmentationNode, text: str) -> None:
     It is escaped, because scene files separate attributes by ";" and ":" and older Slicers do not escape these.
     """
     node.SetAttribute(ATTRIBUTE, quote(text, safe="") or None)
-
-
-MODALITY = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMSeriesModalityAttributeName()
 
 
 def modalityOf(node: slicer.vtkMRMLNode) -> str:

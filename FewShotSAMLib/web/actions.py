@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.web.controls import ACTIONS, STEP
+from FewShotSAMLib.web.controls import ACTIONS, BRUSH_STEP
 from FewShotSAMLib.web.folder import SEGMENTATION_SUFFIX
 from FewShotSAMLib.web.pictures import color_of_hex
 from FewShotSAMLib.web.triggers import Triggers, integer, one_of
@@ -132,7 +132,9 @@ class Actions(Triggers):
         if action in ("slice_up", "slice_down"):
             self._app.views.jump(plane, self._app.views.index(plane) + (1 if action == "slice_up" else -1))
         elif action in ("brush_smaller", "brush_larger"):
-            self._app.set_brush(self._app.extra["brush_place"] + (STEP if action == "brush_larger" else -STEP))
+            self._app.set_brush(
+                self._app.extra["brush_place"] + (BRUSH_STEP if action == "brush_larger" else -BRUSH_STEP)
+            )
         elif action in ("paint", "erase", "window", "no_tool"):
             self._need_volume()
             self._app.set_tool("" if action == "no_tool" else action)

@@ -23,7 +23,7 @@ from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.web import contents as told
 from FewShotSAMLib.web.choices import choices_contents
 from FewShotSAMLib.web.contents import Contents
-from FewShotSAMLib.web.controls import FIRST_PLACE, PLACES, BrushScale, shown
+from FewShotSAMLib.web.controls import BRUSH_PLACES, FIRST_BRUSH_PLACE, BrushScale, shown
 from FewShotSAMLib.web.folder import SEGMENTATION_SUFFIX, ServedFolder, WrittenFiles
 from FewShotSAMLib.web.model_list import ModelList, earlier_rows
 from FewShotSAMLib.web.painting import Painter
@@ -139,7 +139,7 @@ class WebApp:
         self.show(save_name=self.folder.free_name(volume.name), opacity=50, volume_file=name)
         self.session.kept.source = name
         self.show(windows=[*PRESETS, "auto"] if is_ct(volume) else [])
-        self.set_brush(FIRST_PLACE)
+        self.set_brush(FIRST_BRUSH_PLACE)
         self.messages.clear([INFO, WARNING, ERROR])
         for warning in volume.warnings:
             self.say(Message(WARNING, warning))
@@ -154,7 +154,7 @@ class WebApp:
 
     def set_brush(self, place: int) -> None:
         """Size of the brush, a place on its slider; beyond the ends that of the end."""
-        place = min(max(place, 0), PLACES)
+        place = min(max(place, 0), BRUSH_PLACES)
         diameter = self.brush.diameter(place)
         self.painter.set_diameter(diameter)
         self.show(brush_place=place, brush_mm=shown(diameter))

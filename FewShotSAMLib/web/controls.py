@@ -43,15 +43,16 @@ def help_lines() -> list[dict[str, str]]:
     return [{"keys": key.label, "does": key.does} for key in KEYS if key.label]
 
 
-PLACES = 100
-FIRST_PLACE = 55
-STEP = 5
+BRUSH_PLACES = 100
+FIRST_BRUSH_PLACE = 55
+BRUSH_STEP = 5
 """Places that one press of a key moves."""
 
 
 @dataclass(frozen=True)
 class BrushScale:
-    """Diameters in mm at both ends of the slider."""
+    """Diameters in mm at both ends of the slider: from one voxel to a quarter of the slice, in steps that are alike by
+    eye."""
 
     smallest: float
     largest: float
@@ -64,8 +65,8 @@ class BrushScale:
         return cls(smallest, max(extent[1] / 4, 2 * smallest))
 
     def diameter(self, place: float) -> float:
-        """Diameter in mm at a place, 0 to PLACES; beyond the ends that of the end."""
-        share = min(max(place, 0), PLACES) / PLACES
+        """Diameter in mm at a place, 0 to BRUSH_PLACES; beyond the ends that of the end."""
+        share = min(max(place, 0), BRUSH_PLACES) / BRUSH_PLACES
         return float(self.smallest * (self.largest / self.smallest) ** share)
 
 
@@ -76,12 +77,12 @@ def shown(diameter: float) -> float:
 
 # Which sides of the patient are left, right, up and down on the screen, as radiologists hang slices.
 _SIDES = {"axial": "RLAP", "coronal": "RLSI", "sagittal": "APSI"}
-_PLACES = ("left", "right", "top", "bottom")
+_EDGES = ("left", "right", "top", "bottom")
 
 
 def slice_overlay(plane: str) -> str:
     """The overlay of a slice view as a template; `at_<plane>` and `last_<plane>` are its slice and the last one."""
-    sides = "".join(f'<b class="side {place}">{side}</b>' for side, place in zip(_SIDES[plane], _PLACES, strict=True))
+    sides = "".join(f'<b class="side {place}">{side}</b>' for side, place in zip(_SIDES[plane], _EDGES, strict=True))
     return (
         f'<div class="overlay {plane}" data-view="{plane}">'
         f'<span class="view-name">{plane.capitalize()}</span>'

@@ -12,7 +12,8 @@ from FewShotSAMLib.workflow import State
 
 
 class WheelGuard(qt.QObject):
-    """An event filter: a widget that was not clicked before leaves the wheel to the panel around it."""
+    """Keeps the wheel from changing a choice over which the panel is merely scrolled: a widget that was not clicked
+    before leaves the wheel to the panel around it."""
 
     def __init__(self, *widgets: Any) -> None:
         super().__init__()
@@ -29,7 +30,7 @@ class WheelGuard(qt.QObject):
 
 
 class Shortcuts:
-    """Keys of the whole window, such as "Ctrl+Shift+P", and what they do."""
+    """Keys of the whole window, such as "Ctrl+Shift+P", and what they do; there only while the module is open."""
 
     def __init__(self, actions: Mapping[str, Callable[[], None]]) -> None:
         self._actions = actions

@@ -72,7 +72,8 @@ _BENT, _TILTED = "bent", "tilted"
 
 
 class TiltLine:
-    """A text and a button: to rotate the views, or first of all to harden a transform that bends the slices."""
+    """Warns of a volume whose slices cannot be painted as the views show it, with a button: to rotate the views, or
+    first of all to harden a transform that bends the slices."""
 
     def __init__(self, ui: Any, services: Services) -> None:
         self._ui, self._services = ui, services
@@ -132,7 +133,8 @@ _NO, _YES = "\u2610", "\u2611"
 
 
 class AbsentLine:
-    """A label with a link for each segment that is painted somewhere, but not on the slice that is shown."""
+    """A link for each segment that is painted somewhere, but not on the slice that is shown; a click says that the
+    slice holds none of it, or takes that back."""
 
     def __init__(self, label: Any, services: Services, messages: Messages) -> None:
         self._label, self._services, self._messages = label, services, messages
@@ -174,7 +176,8 @@ class AbsentLine:
 
 
 class RecoveryLine:
-    """A text and two buttons: bring it back on the chosen volume, or delete it."""
+    """Offers what was painted before Slicer ended without being asked: bring it back on the chosen volume, or delete
+    it."""
 
     def __init__(self, ui: Any, services: Services, messages: Messages) -> None:
         self._ui, self._services, self._messages = ui, services, messages
@@ -219,7 +222,7 @@ class RecoveryLine:
 
 
 class DependencyLine:
-    """Status, and the buttons that install with the user's consent."""
+    """Says what must still be installed, with the buttons that install it with the user's consent."""
 
     def __init__(self, ui: Any, services: Services, messages: Messages) -> None:
         self._ui, self._services, self._messages = ui, services, messages

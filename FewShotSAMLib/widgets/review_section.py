@@ -37,7 +37,7 @@ class ReviewSection:
         )
         reason = self._services.whyNot()
         self._ui.againButton.setEnabled(not session.is_busy and not reason and review is not None)
-        every = _("Predict all slices again: what earlier patients add is found again.")
+        every = _("Predict all slices again: what earlier patients add is computed again.")
         again = every if session.earlier else _("Ask again where what is painted changed; a second or two.")
         self._ui.againButton.setToolTip(reason or again)
         self.tick()

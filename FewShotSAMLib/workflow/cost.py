@@ -45,7 +45,7 @@ class EncoderState:
     """An encoder of the registry, whether its weights are at hand, and estimates for the best device.
 
     A run takes about `start_seconds` where the process has to be started, and what the pace of its method says: see
-    `cost.run_seconds`.
+    `run_seconds`.
     """
 
     name: str

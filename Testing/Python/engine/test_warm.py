@@ -78,6 +78,10 @@ def test_a_volume_changed_while_it_is_read_is_not_remembered(voxels: np.ndarray,
     assert not known.is_same()
     data.unlink()
     assert not known.is_same()
+    data.symlink_to(data)
+    assert not known.is_same(), "a link that leads nowhere"
+    with pytest.raises(OSError):
+        FileIdentity([data])
 
 
 def test_doubt_ends_with_time(voxels: np.ndarray, tmp_path: Path) -> None:

@@ -58,6 +58,9 @@ def test_keys_of_a_volume_are_open_together_and_apart(cache: EmbeddingCache, tol
             np.testing.assert_array_equal(store.read([3])[0], embedding(number).astype(np.float16))
     with cache.open("a", "three", 2, SHAPE) as three:
         np.testing.assert_array_equal(three.read([0])[0], embedding(9).astype(np.float16))
+    for key, number in (("one", 3), ("two", 4)):
+        with cache.open("a", key, 5, SHAPE) as again:
+            np.testing.assert_array_equal(again.read([3])[0], embedding(number).astype(np.float16))
     assert len(cache.entries()) == 1 and not told
 
 

@@ -19,7 +19,7 @@ from FewShotSAMLib.web.contents import (
     progress_row,
     time_left,
 )
-from FewShotSAMLib.web.controls import ACTIONS, PLACES, BrushScale, help_lines, shown, slice_overlay
+from FewShotSAMLib.web.controls import ACTIONS, BRUSH_PLACES, BrushScale, help_lines, shown, slice_overlay
 from FewShotSAMLib.web.pictures import color_of_hex, confidence_color, confidence_strip, hex_color, png
 from FewShotSAMLib.workflow import ERROR, INFO, Message, PaintedSlice, Progress, Review, SceneSegment, SliceReview
 
@@ -78,8 +78,8 @@ def test_colours_survive_the_way_to_the_page_and_back() -> None:
 
 def test_brush_goes_from_a_voxel_to_a_quarter_of_the_slice_evenly() -> None:
     scale = BrushScale.of(Geometry((200, 100, 20), (1.0, 1.0, 5.0)))
-    assert scale.diameter(0) == 1.0 and scale.diameter(PLACES) == pytest.approx(25.0)
-    ratios = [scale.diameter(place + 10) / scale.diameter(place) for place in range(0, PLACES, 10)]
+    assert scale.diameter(0) == 1.0 and scale.diameter(BRUSH_PLACES) == pytest.approx(25.0)
+    ratios = [scale.diameter(place + 10) / scale.diameter(place) for place in range(0, BRUSH_PLACES, 10)]
     assert np.allclose(ratios, ratios[0]) and ratios[0] > 1
     assert scale.diameter(-5) == 1.0 and shown(3.14159) == 3.1 and shown(31.4) == 31
     tiny = BrushScale.of(Geometry((2, 2, 2)))
