@@ -8,6 +8,7 @@ guess than a network that knows one body alone. Source of the registration: affi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -202,9 +203,8 @@ def _optimised(
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(32)
     method.SetMetricSamplingStrategy(method.REGULAR)
-    # Samples are jittered, by the clock unless told otherwise; several threads would add up in an order of their own.
+    # Samples are jittered, by the clock unless a seed is given.
     method.SetMetricSamplingPercentage(min(1.0, MOST_SAMPLES / fixed.GetNumberOfPixels()), seed=1)
-    method.SetNumberOfThreads(1)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-3, 100)
     method.SetOptimizerScalesFromPhysicalShift()
@@ -224,12 +224,27 @@ def _optimised(
 
     method.AddCommand(sitk.sitkIterationEvent, step)
     try:
-        method.Execute(fixed, moving)
+        with _one_thread():
+            method.Execute(fixed, moving)
     except RuntimeError:  # ITK's only word for images that do not overlap, or without any contrast
         return np.inf, start
     if stopped:
         raise stopped[0]
     return float(method.GetMetricValue()), found
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run ITK with one thread, as several sum in an order that changes from run to run.
+
+    The registration method's own number of threads does not reach the filters inside it; the process-wide default does.
+    """
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
 def _demons(fixed: sitk.Image, moving: sitk.Image, told: _Progress) -> sitk.DisplacementFieldTransform:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 
 from FewShotSAMLib.core.atlas import MOST_VOXELS, Atlas, transfer
 from FewShotSAMLib.core.geometry import Geometry
@@ -44,6 +45,19 @@ def test_labels_follow_the_anatomy_to_another_body() -> None:
     still = [dice(body()[1] == label, truth == label) for label in (1, 2)]
     reached = [dice(found.shares[label - 1] > 127, truth == label) for label in (1, 2)]
     assert reached[0] > still[0] + 0.05 and reached[1] > still[1] + 0.05, (still, reached)
+
+
+def test_the_same_registration_gives_the_same_bits_with_several_threads() -> None:
+    grey, _ = body(shift=2.5, swell=1.15, seed=1)
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(4)
+    try:
+        first, second = (transfer(atlas(), 2, grey, GEOMETRY, quiet) for _ in range(2))
+        assert sitk.ProcessObject.GetGlobalDefaultNumberOfThreads() == 4
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+    assert (first.scale, first.likeness) == (second.scale, second.likeness)
+    assert np.array_equal(first.shares, second.shares)
 
 
 def test_another_grid_and_orientation_is_no_matter() -> None:
