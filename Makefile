@@ -4,21 +4,21 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-# Slicer has Python 3.12 and no torch: where there is a 3.12, panel and scene are tested in an environment like that.
+# Slicer has Python 3.12 and no torch: if Python 3.12 is installed, panel and scene are tested in such an environment.
 SLICER_PYTHON ?= $(firstword $(shell for each in python3.12 $(HOME)/.pyenv/versions/3.12*/bin/python3.12 $(PYTHON); do \
 	$$each -c '' 2>/dev/null && command -v $$each; done))
 SLICER_VENV   ?= .venv-slicer
 SLICER_STAMP  := $(SLICER_VENV)/.installed
 
-# How many processes test together, more than two cores could compute for, as tests often wait; and the browser app.
+# Number of parallel test processes, more than two cores could keep busy, as tests often wait; and for the browser app.
 PROCESSES     ?= 4
 WEB_PROCESSES ?= 2
 
-# trame-slicer pins its own slicer-core and vtk. There is no torch in it: the background process has that of VENV.
+# trame-slicer pins its own slicer-core and vtk. No torch here: the background process uses that of VENV.
 WEB_VENV   ?= .venv-web
 WEB_STAMP  := $(WEB_VENV)/.installed
 
-# Tests start many processes: where bytecode is not kept, as in containers, each compiles all of it again.
+# Tests start many processes: if bytecode is not stored, as in containers, each process compiles everything again.
 export PYTHONDONTWRITEBYTECODE =
 export FEWSHOTSAM_TEST_SLICER = $(abspath $(SLICER_VENV))/bin/python
 
@@ -27,12 +27,12 @@ export FEWSHOTSAM_TEST_SLICER = $(abspath $(SLICER_VENV))/bin/python
 demo: $(STAMP)
 	$(BIN)/fewshotsam demo --output demo-output
 
-# What lint reads takes a minute of one processor, so it is read beside the tests; those of times come last, alone.
+# Lint takes a minute of one processor, so it runs in parallel with the tests; timing tests run last, on their own.
 test: $(STAMP) $(SLICER_STAMP)
 	$(MAKE) -j2 lint together
 	$(BIN)/python -m pytest -m quiet $$(grep -rl mark.quiet --include='test_*.py' Testing)
 
-# Processes of one thread; the tests of a file stay together, since many share a background process.
+# Single-threaded processes; the tests of a file stay together, since many share a background process.
 together: $(STAMP) $(SLICER_STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not quiet" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
@@ -41,7 +41,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	nice $(BIN)/mypy
 
-# Kills, errors of the disk and mutated files in great numbers; hours. As an unprivileged user.
+# Kills, disk errors and mutated files in great numbers; takes hours. Run it as an unprivileged user.
 faults: $(STAMP)
 	PYTHONPATH=Testing:Testing/Python OMP_NUM_THREADS=1 $(BIN)/python -m Faults $(KILLS) $(MUTATIONS)
 
@@ -52,10 +52,10 @@ format: $(STAMP)
 benchmark: $(STAMP)
 	$(BIN)/python Testing/Benchmark/encoder_throughput.py
 
-# Without bytecode of all that is installed, a minute of the processor: imports compile the little that they need.
+# Compiling everything installed would take a minute of processor time: imports compile the little that they need.
 PIP_INSTALL := pip install --quiet --no-compile
 
-# segment-anything comes first and by its hash, so that nothing but the reviewed wheel is ever taken.
+# segment-anything comes first and by its hash, so that nothing but the reviewed wheel is ever installed.
 $(STAMP): pyproject.toml Resources/requirements-segment-anything.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/$(PIP_INSTALL) --require-hashes --no-deps -r Resources/requirements-segment-anything.txt
@@ -70,7 +70,7 @@ $(SLICER_STAMP): pyproject.toml
 web: $(STAMP) $(WEB_STAMP)
 	@echo "Start it: $(WEB_VENV)/bin/fewshotsam web VOLUME"
 
-# Each test has a server and a browser's window of its own, so that several can run beside each other.
+# Each test has its own server and browser window, so several can run in parallel.
 web-test: web
 	OMP_NUM_THREADS=1 FEWSHOTSAM_PYTHON=$(abspath $(BIN)/python) \
 		$(WEB_VENV)/bin/python -m pytest -m "not quiet" -n $(WEB_PROCESSES) --dist worksteal Testing/Python/web
