@@ -1,8 +1,8 @@
-"""Fetches 3D Slicer for a machine of the continuous integration and runs Testing/Slicer in it; standard library only.
+"""Fetch 3D Slicer on a CI machine and run Testing/Slicer in it; standard library only.
 
-python .ci/slicer.py install FOLDER VERSION    VERSION is 5.12.3, or "preview" for the newest preview
-python .ci/slicer.py engine FOLDER             the background process's packages, into Slicer's Python
-python .ci/slicer.py test FOLDER               exit code 0 where all passed
+python .ci/with_slicer.py install FOLDER VERSION    VERSION is 5.12.3, or "preview" for the newest preview
+python .ci/with_slicer.py test FOLDER               run the tests; exit code 0 if all passed
+python .ci/with_slicer.py test-engine FOLDER        install the background process's packages into Slicer's Python first
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ PREVIEW = "preview"
 
 
 def main(command: str, folder: str, *rest: str) -> int:
-    """One of the three commands."""
+    """Run one of the three commands. Raises SystemExit for any other."""
+    if command not in ("install", "test", "test-engine"):
+        raise SystemExit(__doc__)
     place = Path(folder).resolve()
     if command == "install":
         install(download(*rest), place)

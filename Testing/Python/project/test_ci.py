@@ -38,6 +38,12 @@ def test_the_matrix_has_three_systems_and_three_versions() -> None:
         assert list(ROOT.glob(path)), f"{path} is not there"
 
 
+def test_an_unknown_command_runs_nothing(with_slicer: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(with_slicer, "test", lambda place: pytest.fail("ran the tests"))
+    with pytest.raises(SystemExit, match="test-engine FOLDER"):
+        with_slicer.main("engine", "slicer")
+
+
 def test_every_system_has_its_programs(with_slicer: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     for system, expected in {
         "Linux": ("Slicer", "bin/PythonSlicer"),
