@@ -1,6 +1,6 @@
-"""The browser app's words for the hints of core/hints.py.
+"""The browser app's wording of the hints in core/hints.py.
 
-Who uses it chooses method, encoder and device under Settings; files and packages are on the server.
+Its users choose method, encoder and device under Settings; files and packages are on the server.
 """
 
 _OPERATOR = "ask whoever runs the server"

@@ -29,7 +29,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def png_uri(pixels: np.ndarray) -> str:
-    """The same as an address that an image element takes."""
+    """The same PNG as an address for an image element."""
     return "data:image/png;base64," + base64.b64encode(png(pixels)).decode()
 
 
