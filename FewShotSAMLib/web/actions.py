@@ -52,7 +52,7 @@ class Actions(Triggers):
         if found is None:
             return
         if self._app.is_at_risk:
-            raise BadInputError("What is painted now is not saved.", "Save it first, then restore.")
+            raise BadInputError("The current segmentation is not saved.", "Save it first, then choose Restore.")
         self._app.restore(found)
 
     def forget(self, left: str) -> None:

@@ -113,7 +113,7 @@ class WebApp:
         elif left.source:
             self.open(self.folder.resolve(left.source), lambda: self._put_back(left))
         else:
-            raise BadInputError(f"Where “{left.volume}” lies is not known.", "Open it, and restore again.")
+            raise BadInputError(f"The file of “{left.volume}” is not known.", "Open that volume, then choose Restore.")
 
     def _put_back(self, left: Leftover) -> None:
         assert self.session.target is not None

@@ -134,8 +134,8 @@ class ChoiceActions(Triggers):
         limits, end = (integer(first), integer(last)), self._app.volume.geometry.shape[self._app.work_axis] - 1
         with self._refusing():
             if not 0 <= limits[0] <= limits[1] <= end:
-                text = f"There is no range of slices from {limits[0]} to {limits[1]}."
-                raise BadInputError(text, f"Choose the first and the last of 0 to {end}.")
+                text = f"Slices {limits[0]} to {limits[1]} are not a range of this volume."
+                raise BadInputError(text, f"Choose a first and a last slice between 0 and {end}.")
             self._app.session.range = None if limits == (0, end) else limits
 
     def look_again(self) -> None:

@@ -91,7 +91,7 @@ def slice_overlay(plane: str) -> str:
         f'<input type="range" class="view-slider {plane}" id="slider_{plane}" min="0" :max="last_{plane}" '
         f""":value="at_{plane}" @input="trigger('jump', ['{plane}', Number($event.target.value)])" title="Slice">"""
         f"""<button class="enlarge small" @click="trigger('enlarge', ['{plane}'])" """
-        """:title="layout === 'four' ? 'This view large' : 'All four views'">"""
+        """:title="layout === 'four' ? 'Enlarge this view' : 'Show all four views'">"""
         """{{ layout === 'four' ? '⤢' : '⊞' }}</button>"""
     )
 
@@ -102,6 +102,6 @@ def volume_overlay() -> str:
         '<div class="overlay in3d" data-view="in3d"><span class="view-name">3D</span></div>'
         '<div class="view-buttons">'
         """<button class="small" :class="{ on: show_3d }" id="b_3d" @click="trigger('toggle_3d')" """
-        'title="Make the surfaces of all segments, or drop them">Surfaces {{ show_3d ? "on" : "off" }}</button>'
+        'title="Show or hide the surfaces of all segments">Surfaces {{ show_3d ? "on" : "off" }}</button>'
         """<button class="small" @click="trigger('reset_3d')" title="Show all surfaces">Fit</button></div>"""
     )

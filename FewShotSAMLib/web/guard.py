@@ -33,7 +33,7 @@ AS_FILE = {
 }
 _COOKIE_AGE_S = 30 * 24 * 3600
 _LONGEST_FORM = 4096
-MALFORMED = Verdict(400, "That was no request of a browser.")
+MALFORMED = Verdict(400, "The server did not understand this request.")
 WRONG_S = 1.0
 """How long the answer to a wrong secret is delayed."""
 _HEADERS = {
@@ -47,7 +47,7 @@ _FORM = """<form method="post" action=""><input type="password" name="token" aut
 <button>Enter</button></form>"""
 _TAKE = """<form method="post" action=""><input type="hidden" name="take" value="1">
 <input type="hidden" name="token" value="{secret}">
-<button id="b_take">Take it over</button></form>"""
+<button id="b_take">Take over</button></form>"""
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>FewShotSAM</title>
 <style>body{{background:#0b0d11;color:#e3e7ee;font:15px/1.5 system-ui,sans-serif;display:grid;place-items:center;
 height:100vh;margin:0}}main{{max-width:30em;padding:1.5em 2em;background:#14171d;border:1px solid #2a303b;
@@ -103,7 +103,7 @@ class Guard:
         if not is_own_origin(request.headers.get("Origin"), request.host):
             return web.Response(status=FOREIGN.status, text=FOREIGN.text)
         if not _can_become_socket(request):
-            return _malformed(request, "no WebSocket of a known version")
+            return _malformed(request, "not a WebSocket of a known version")
         task = asyncio.current_task()
         self._sockets.add(task)
         try:
@@ -113,13 +113,13 @@ class Guard:
 
     async def _form(self, request: web.Request) -> web.StreamResponse:
         if (request.content_length or 0) > _LONGEST_FORM:
-            return _page(Verdict(413, "That is too long."))
+            return _page(Verdict(413, "The form is too long."))
         try:
             form = await asyncio.wait_for(request.post(), SILENT_S)
         except web.RequestPayloadError:  # aiohttp logs it
             return _page(MALFORMED)
         except (ValueError, LookupError, AssertionError, TimeoutError):  # raised for a body that is not a form
-            return _malformed(request, "no form")
+            return _malformed(request, "not a form")
         offered, takes_over = form.get("token"), form.get("take") == "1"
         offered = offered if isinstance(offered, str) else None
         verdict = self._gate.enter(offered, request.cookies, takes_over)

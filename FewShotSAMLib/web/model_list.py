@@ -37,7 +37,7 @@ class ModelList:
         for each in self.entries():
             if each.name == name:
                 return each
-        raise BadInputError(f"There is no few-shot model “{name}” in the served folder.", "Choose one of the list.")
+        raise BadInputError(f"There is no few-shot model “{name}” in the served folder.", "Choose one from the list.")
 
     def rows(self) -> list[Contents]:
         """The rows that the page shows."""
@@ -58,7 +58,7 @@ def earlier_rows(models: Iterable[EarlierModel]) -> list[Contents]:
             "name": each.name,
             "chosen": each.is_chosen,
             "usable": not each.why_not,
-            "details": each.why_not or f"Knows {', '.join(each.segments)}.",
+            "details": each.why_not or f"Segments: {', '.join(each.segments)}.",
         }
         for each in models
     ]

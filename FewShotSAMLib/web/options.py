@@ -19,8 +19,8 @@ SECRET_VARIABLE = "FEWSHOTSAM_WEB_SECRET"
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8765
 TLS_NOTE = (
-    "This server is reachable from other computers, and speaks plain HTTP: what goes over the network, images and the "
-    "secret among it, can be read on the way. Put a proxy with TLS in front of it (nginx, Caddy, Apache), or leave out "
+    "This server is reachable from other computers over plain HTTP: everything sent over the network, including images "
+    "and the secret, can be read on the way. Put a proxy with TLS in front of it (nginx, Caddy, Apache), or leave out "
     "--host and use a tunnel: ssh -L {port}:127.0.0.1:{port} server"
 )
 
@@ -87,7 +87,7 @@ def _secret(environment: Mapping[str, str]) -> str:
     if len(chosen) < SHORTEST_SECRET:
         raise BadInputError(
             f"The secret in {SECRET_VARIABLE} has fewer than {SHORTEST_SECRET} characters.",
-            "Choose a longer one, or remove the variable: then a random one is made.",
+            "Choose a longer one, or unset the variable to have a random one made.",
         )
     return chosen
 

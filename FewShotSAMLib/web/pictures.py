@@ -69,6 +69,6 @@ def confidence_color(confidence: float) -> str:
 def color_of_hex(text: str) -> tuple[float, float, float]:
     """The three numbers of #rrggbb; raises ValueError for any other text."""
     if len(text) != 7 or text[0] != "#":
-        raise ValueError(f"{text!r} is no colour")
+        raise ValueError(f"{text!r} is not a colour")
     red, green, blue = (int(text[start : start + 2], 16) / 255 for start in (1, 3, 5))
     return red, green, blue

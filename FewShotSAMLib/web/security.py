@@ -32,15 +32,15 @@ class Verdict:
     new_session: str = ""
 
 
-ASK = Verdict(401, "This page needs the secret of the server. It stands in the address that the terminal shows.")
+ASK = Verdict(401, "Enter the secret of the server: your own, or the one in the address that the terminal shows.")
 WRONG = Verdict(403, "That is not the secret of this server.")
-FOREIGN = Verdict(403, "Another web page tried to use this server. Nothing was answered.")
+FOREIGN = Verdict(403, "Another web page tried to use this server. The request was refused.")
 TAKEN = Verdict(
     409,
-    "Another browser is using this server. Its work lies in the server: take it over, and go on with it here. "
-    "The other one is shut out then.",
+    "Another browser is using this server. You can take over its work, which the server holds, and continue here. "
+    "The other browser is then shut out.",
 )
-PAUSED = Verdict(429, "Too many wrong secrets were tried. Only the right one is answered.")
+PAUSED = Verdict(429, "Too many wrong secrets were tried. The right one still works.")
 WELCOME = Verdict(200)
 
 

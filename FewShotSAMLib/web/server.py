@@ -45,7 +45,7 @@ def serve(options: WebOptions, announce: Callable[[str], None]) -> None:
             _run(server, app, options, announce)
         finally:
             if app.close():
-                announce("What was painted and not saved is kept. Start the server again, and it is offered there.")
+                announce("Work that was not saved is kept. Start the server again to restore it.")
 
 
 def _prepare(server: Server, app: WebApp, options: WebOptions) -> None:
@@ -88,7 +88,7 @@ def _run(server: Server, app: WebApp, options: WebOptions, announce: Callable[[s
             announce("The page asks for the secret that you chose.")
         if options.is_public:
             announce(TLS_NOTE.format(port=server.port))
-        announce("Ctrl-C ends the server.")
+        announce("Press Ctrl-C to end the server.")
         tasks.append(asyncio.create_task(_poll(app)))
         if options.open_browser and not options.is_public:
             webbrowser.open(address)
@@ -106,7 +106,7 @@ def _run(server: Server, app: WebApp, options: WebOptions, announce: Callable[[s
     except OSError as error:
         reason = error.strerror or str(error)
         text = f"The server cannot listen on {options.host}:{options.port} ({reason})."
-        raise BadInputError(text, "Choose another --port; 0 takes any that is free.") from error
+        raise BadInputError(text, "Choose another --port; 0 takes any free one.") from error
 
 
 async def _poll(app: WebApp) -> None:

@@ -32,7 +32,7 @@ class Several:
     def begin(self, entry: ModelEntry, volumes: Sequence[Path], parameters: dict[str, Any]) -> None:
         """Segment the volumes; earlier results are kept. Raises BadInputError if a job is running already."""
         if self.is_running:
-            raise BadInputError("Several volumes are being segmented already.", "Wait for them, or stop it.")
+            raise BadInputError("Several volumes are already being segmented.", "Wait for them, or choose Stop.")
         results = self._folder / f"{entry.name} results"
         self._job = CohortJob(rows_of(entry.path, volumes, self._folder), results, parameters, self._python)
 
@@ -87,7 +87,7 @@ class SeveralActions(Triggers):
         known = set(self._app.folder.volumes())
         chosen = list(dict.fromkeys(volumes))
         if not chosen or not known.issuperset(chosen):
-            raise BadInputError("These are no volumes of the served folder.", "Tick some in the list.")
+            raise BadInputError("These are not volumes of the served folder.", "Tick volumes in the list.")
         parameters = self._app.session.settings.computing()
         paths = [self._app.folder.resolve(each) for each in chosen]
         self._app.several.begin(self._app.models.entry(str(name)), paths, parameters)

@@ -42,7 +42,7 @@ class Triggers:
             except FewShotSAMError as error:
                 self._app.complain(error)
             except (TypeError, ValueError, KeyError):  # the page sends no such message: somebody else wrote it
-                _log.warning("A message of the page was refused", exc_info=True)
+                _log.warning("A message from the page was refused", exc_info=True)
                 self._app.complain(BadInputError("The server did not understand the page.", "Reload the page."))
             except Exception as error:  # noqa: BLE001 - the page could not report it, and the work goes on
                 self._app.say(unexpected(error))
@@ -67,7 +67,7 @@ def unexpected(error: Exception) -> Message:
 def number(value: Any) -> float:
     """A finite number; raises ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{value!r} is no number")
+        raise ValueError(f"{value!r} is not a number")
     return value
 
 
@@ -79,5 +79,5 @@ def integer(value: Any) -> int:
 def one_of(value: Any, allowed: Collection[str]) -> str:
     """One of these texts; raises ValueError for anything else."""
     if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{value!r} is none of {allowed}")
+        raise ValueError(f"{value!r} is not one of {allowed}")
     return value

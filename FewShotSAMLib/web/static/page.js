@@ -36,7 +36,7 @@
     isLost = true;
     const note = document.createElement("div");
     note.className = "lost";
-    note.textContent = "The connection to the server is lost. Nothing is gone; waiting for it to come back …";
+    note.textContent = "The connection to the server is lost. Your work is kept; waiting to reconnect …";
     document.body.append(note);
     setTimeout(again, 500);
   };
