@@ -20,7 +20,7 @@ from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.core.intensity import PRESETS
 from FewShotSAMLib.core.plane import slice_plane
 from FewShotSAMLib.core.volume import Volume
-from FewShotSAMLib.web import contents as told
+from FewShotSAMLib.web import contents
 from FewShotSAMLib.web.choices import choices_contents
 from FewShotSAMLib.web.contents import Contents
 from FewShotSAMLib.web.controls import BRUSH_PLACES, FIRST_BRUSH_PLACE, BrushScale, shown
@@ -64,7 +64,7 @@ class WebApp:
         self.models, self.several = ModelList(folder, self.session.models), Several(folder.path, python)
         self.segments = SegmentList(self._slicer.segmentation_editor)
         self.thumbnails, self.surfaces = Thumbnails(self.session), Surfaces(self._slicer.scene, self.session)
-        self.messages, self.facts = told.Messages(), InputFacts(scene)
+        self.messages, self.facts = contents.Messages(), InputFacts(scene)
         self.volume: Volume | None = None
         self.volume_node: slicer.vtkMRMLVolumeNode | None = None
         self.brush = BrushScale(1.0, 30.0)
@@ -196,13 +196,13 @@ class WebApp:
         self.extra.update(values)
         self._touch()
 
-    def ask(self, dialog: str, subject: object = True, **contents: object) -> None:
+    def ask(self, dialog: str, subject: object = True, **values: object) -> None:
         """Open a dialog once its contents are up to date, so that nobody ticks or picks from the previous list.
 
         dialog: the state value that opens it; the page, to which it belongs, resets it to close the dialog. subject:
-        what it is set to. contents: values that the dialog shows.
+        what it is set to. values: what the dialog shows.
         """
-        self.show(**contents)
+        self.show(**values)
         self._refresh()
         self.server.state[dialog] = subject
 
@@ -279,11 +279,11 @@ class WebApp:
         self.views.redraw()
 
     def _show_progress(self, progress: Progress) -> None:
-        self.show(progress=told.progress_row(progress))
+        self.show(progress=contents.progress_row(progress))
 
     def _refresh(self) -> None:
         self._is_stale = False
-        new = told.changes(self._contents(), self._shown)
+        new = contents.changes(self._contents(), self._shown)
         self._shown.update(new)
         with self.server.state as state:
             state.update(new)
@@ -294,18 +294,18 @@ class WebApp:
         segments = self._scene_segments()
         lasts = {f"last_{each}": max(0, self.views.count(each) - 1) for each in PLANES}
         return {
-            **told.session_contents(session, self.views.count(plane) if self.volume else 0),
+            **contents.session_contents(session, self.views.count(plane) if self.volume else 0),
             **choices_contents(self.session, geometry, self.work_axis, self.extra["refusals"]),
             "models": self.models.rows(),
             "earlier": earlier_rows(session.earlier_models(self.models.entries())),
             "several": self.several.contents(),
             "has_model": self.session.learned_model is not None,
-            "leftovers": told.leftover_rows(self.session.kept.left),
-            "facts": told.facts_contents(self.facts.look(session.target, session.found, self.volume)),
-            "segments": told.segment_rows(segments),
+            "leftovers": contents.leftover_rows(self.session.kept.left),
+            "facts": contents.facts_contents(self.facts.look(session.target, session.found, self.volume)),
+            "segments": contents.segment_rows(segments),
             "active_segment": self.segments.chosen,
-            "painted": told.painted_rows(self.session.painted, self.thumbnails.picture, segments),
-            "absent": told.absent_rows(self.session.painted, places[f"at_{plane}"], segments),
+            "painted": contents.painted_rows(self.session.painted, self.thumbnails.picture, segments),
+            "absent": contents.absent_rows(self.session.painted, places[f"at_{plane}"], segments),
             "work_plane": plane,
             "work_slice": places[f"at_{plane}"],
             "can_mark_empty": bool(self.session.painted),

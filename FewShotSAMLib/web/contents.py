@@ -122,14 +122,14 @@ class Messages:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._count = 0
-        self._said: dict[int, float] = {}
+        self._shown_at: dict[int, float] = {}
         self.said: list[Message] = []
         self.rows: list[Contents] = []
 
     def add(self, message: Message) -> None:
         """Show a message; the oldest is dropped if there are too many."""
         self._count += 1
-        self._said[self._count] = self._clock()
+        self._shown_at[self._count] = self._clock()
         self.said = [*self.said, message][-MOST_MESSAGES:]
         row = {"id": self._count, "level": message.level, "text": message.worded(BROWSER_WORDS)}
         self.rows = [*(each for each in self.rows if each["text"] != row["text"]), row][-MOST_MESSAGES:]
@@ -137,7 +137,7 @@ class Messages:
     def expire(self) -> bool:
         """Drop information that was shown for long enough; returns whether there was any."""
         end = self._clock() - INFO_S
-        left = [each for each in self.rows if each["level"] != INFO or self._said[each["id"]] > end]
+        left = [each for each in self.rows if each["level"] != INFO or self._shown_at[each["id"]] > end]
         changed, self.rows = len(left) != len(self.rows), left
         return changed
 
@@ -147,8 +147,8 @@ class Messages:
 
     def clear(self, levels: Iterable[str]) -> None:
         """Remove all messages of these levels."""
-        gone = set(levels)
-        self.rows = [each for each in self.rows if each["level"] not in gone]
+        cleared = set(levels)
+        self.rows = [each for each in self.rows if each["level"] not in cleared]
 
 
 def changes(new: Mapping[str, Any], shown: Mapping[str, Any]) -> Contents:

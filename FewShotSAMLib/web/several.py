@@ -22,7 +22,7 @@ class Several:
     def __init__(self, folder: Path, python: Path) -> None:
         self._folder, self._python = folder, python
         self._job: CohortJob | None = None
-        self._told: Contents = {}
+        self._shown: Contents = {}
 
     @property
     def is_running(self) -> bool:
@@ -51,8 +51,8 @@ class Several:
         if self._job is not None and not self._job.is_running and self._job.error is not None:
             error, self._job.error = self._job.error, None
             raise error
-        told, self._told = self._told, self.contents()
-        return told != self._told
+        shown, self._shown = self._shown, self.contents()
+        return shown != self._shown
 
     def contents(self) -> Contents:
         """What the page shows."""
