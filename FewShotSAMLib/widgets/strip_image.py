@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from FewShotSAMLib.core.confidence_colors import UNSURE, confidence_colors
 from FewShotSAMLib.workflow import Review
 
-# Okabe and Ito's orange, through light grey, to their blue: told apart by users who are colour-blind, and in grey.
-UNSURE, MIDDLE, SURE = (213, 94, 0), (228, 228, 222), (0, 114, 178)
 Color = tuple[int, int, int]
 _BAND = 7  # rows above the colours in which painted and empty slices are marked, and below for the next ones
-_WORST = 0.5  # confidence, an expected Dice, at and below which a column is fully orange
 
 
 def stripImage(review: Review, current: int | None, width: int, height: int, ink: Color, paper: Color) -> np.ndarray:
@@ -23,7 +21,7 @@ def stripImage(review: Review, current: int | None, width: int, height: int, ink
     columns = columnSlices(review, width)
     origins = np.array([entry.origin for entry in review.slices])[columns]
     confidences = np.array([entry.confidence for entry in review.slices])[columns]
-    image[_BAND : height - _BAND] = confidenceColors(np.where(origins == "predicted", confidences, 1.0))
+    image[_BAND : height - _BAND] = confidence_colors(np.where(origins == "predicted", confidences, 1.0))
     image[: _BAND - 1, origins == "painted"] = ink
     image[_BAND // 2 : _BAND - 1, origins == "empty"] = ink
     indices = np.array([entry.index for entry in review.slices])
@@ -36,13 +34,6 @@ def stripImage(review: Review, current: int | None, width: int, height: int, ink
 def columnSlices(review: Review, width: int) -> np.ndarray:
     """(width,): the position in `review.slices` that each column shows."""
     return np.arange(width) * len(review.slices) // width
-
-
-def confidenceColors(confidences: np.ndarray) -> np.ndarray:
-    """(n, 3) uint8 for (n,) confidences, 0 to 1."""
-    position = np.clip((confidences - _WORST) / (1 - _WORST), 0, 1)
-    stops = np.array([UNSURE, MIDDLE, SURE], dtype=float)
-    return np.stack([np.interp(position, (0, 0.5, 1), stops[:, i]) for i in range(3)], axis=-1).astype(np.uint8)
 
 
 def _drawCurrent(image: np.ndarray, columns: np.ndarray, ink: Color, paper: Color) -> None:
