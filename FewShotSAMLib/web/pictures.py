@@ -35,8 +35,8 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def confidence_strip(review: Review, slices: int) -> str:
-    """A bar for each of `slices` slices, coloured by confidence. Below, a full mark stands for a painted slice, and the
-    lower half of one for an empty slice."""
+    """A bar for each of `slices` slices, coloured by confidence. Below, a full mark stands for a painted slice and a
+    half mark for an empty one."""
     known = {each.index: each for each in review.slices}
     bars = "".join(_bars(known.get(index), index) for index in range(slices))
     return (

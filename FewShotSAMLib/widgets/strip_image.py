@@ -8,14 +8,14 @@ from FewShotSAMLib.core.confidence_colors import UNSURE, confidence_colors
 from FewShotSAMLib.workflow import Review
 
 Color = tuple[int, int, int]
-_BAND = 7  # rows above the colours in which painted and empty slices are marked, and below for the next ones
+_BAND = 7  # rows above the colours to mark painted and empty slices, and below to mark the next ones
 
 
 def stripImage(review: Review, current: int | None, width: int, height: int, ink: Color, paper: Color) -> np.ndarray:
-    """(height, width, 3) uint8. ink, paper: the panel's colours of text and background, light or dark.
+    """The strip, (height, width, 3) uint8. ink, paper: the panel's colours of text and background, light or dark.
 
-    Above the colours a full bar marks a painted slice and the lower half of one an empty slice; below them an orange
-    bar marks where painting helps most; a line with an edge of paper, from top to bottom, is the slice that is shown.
+    Above the colours, a full bar marks a painted slice and a half bar an empty one; below them, an orange bar marks
+    where painting helps most. A line from top to bottom, edged in the paper colour, is the slice that is shown.
     """
     image = np.full((height, width, 3), paper, np.uint8)
     columns = columnSlices(review, width)
@@ -32,7 +32,7 @@ def stripImage(review: Review, current: int | None, width: int, height: int, ink
 
 
 def columnSlices(review: Review, width: int) -> np.ndarray:
-    """(width,): the position in `review.slices` that each column shows."""
+    """The position in `review.slices` that each column shows, (width,)."""
     return np.arange(width) * len(review.slices) // width
 
 
