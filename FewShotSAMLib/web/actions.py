@@ -1,4 +1,4 @@
-"""What the page may ask of the app, settings and few-shot models aside."""
+"""The page's requests, except those about settings and few-shot models."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Actions(Triggers):
     # Files
 
     def list_volumes(self) -> None:
-        """Show what can be opened."""
+        """Show the volumes that can be opened."""
         self._app.ask("show_volumes", volumes=self._app.folder.volumes())
 
     def open(self, name: str, drop: bool = False) -> None:
-        """Open a volume of the served folder. The page asks before what is not saved is dropped."""
+        """Open a volume of the served folder. The page asks before unsaved work is discarded."""
         self._need_rest()
         path = self._app.folder.resolve(str(name))
         if self._app.is_at_risk and drop is not True:
@@ -33,8 +33,8 @@ class Actions(Triggers):
         self._app.open(path)
 
     def save(self, name: str, replace: bool = False) -> None:
-        """Save all segments, hidden ones too, in the served folder. The page asks before a file is replaced that this
-        session did not write."""
+        """Save all segments, including hidden ones, in the served folder. The page asks before replacing a file that
+        this session did not write."""
         self._need_volume()
         path = self._app.folder.output(str(name))
         if not self._app.written.may_replace(path) and replace is not True:
@@ -46,17 +46,17 @@ class Actions(Triggers):
             self._app.show(is_unsaved=False, save_name=self._app.folder.name_of(path))
 
     def restore(self, left: str) -> None:
-        """Bring back what an earlier server lost."""
+        """Restore the unsaved work of an earlier server."""
         self._need_rest()
         found = self._app.session.kept.find(str(left))
         if found is None:
             return
         if self._app.is_at_risk:
-            raise BadInputError("What is painted now is not saved.", "Save it first, then restore.")
+            raise BadInputError("The current segmentation is not saved.", "Save it first, then choose Restore.")
         self._app.restore(found)
 
     def forget(self, left: str) -> None:
-        """What an earlier server lost is not wanted."""
+        """Delete the unsaved work of an earlier server."""
         found = self._app.session.kept.find(str(left))
         if found is not None:
             self._app.session.kept.drop(found)
@@ -87,12 +87,12 @@ class Actions(Triggers):
         self._app.views.reset_3d()
 
     def toggle_3d(self) -> None:
-        """Show surfaces, or not."""
+        """Show or hide the surfaces."""
         self._app.surfaces.show(not self._app.surfaces.are_shown)
         self._app.show()
 
     def set_window(self, name: str) -> None:
-        """A CT window by name, or `auto`."""
+        """Set a CT window by name, or `auto`."""
         self._need_volume()
         assert self._app.volume_node is not None
         if name == "auto":
@@ -104,29 +104,29 @@ class Actions(Triggers):
     # Tools
 
     def set_tool(self, tool: str) -> None:
-        """Take a tool; the one that is taken already is put away."""
+        """Choose a tool; choosing the current one again puts it away."""
         tool = one_of(tool, TOOLS)
         self._need_volume()
         self._app.set_tool("" if tool == self._app.painter.tool else tool)
 
     def set_brush(self, place: float) -> None:
-        """Size of the brush, 0 to 100."""
+        """Set the brush size by its place on the slider, 0 to 100."""
         self._app.set_brush(integer(place))
 
     def undo(self) -> None:
-        """Take the last change back."""
+        """Undo the last change."""
         if not self._app.session.is_busy:
             self._app.painter.undo()
             self._app.changed_segmentation()
 
     def redo(self) -> None:
-        """Do again what was taken back."""
+        """Redo the change that was undone last."""
         if not self._app.session.is_busy:
             self._app.painter.redo()
             self._app.changed_segmentation()
 
     def key(self, chord: str, view: str) -> None:
-        """A key was pressed while the pointer was over a view."""
+        """Handle a key that was pressed while the pointer was over a view."""
         action = ACTIONS[chord]
         plane = view if view in PLANES else self._app.work_plane
         if action in ("slice_up", "slice_down"):
@@ -153,27 +153,27 @@ class Actions(Triggers):
         self._app.changed_segmentation()
 
     def choose_segment(self, segment_id: str) -> None:
-        """Paint this one."""
+        """Choose the segment to paint."""
         self._app.segments.choose(str(segment_id))
         self._app.show()
 
     def rename_segment(self, segment_id: str, name: str) -> None:
-        """Give it a name."""
+        """Rename a segment."""
         self._app.segments.rename(str(segment_id), str(name))
         self._app.changed_segmentation()
 
     def color_segment(self, segment_id: str, color: str) -> None:
-        """Give it a colour, #rrggbb."""
+        """Set a segment's colour, #rrggbb."""
         self._app.segments.color(str(segment_id), color_of_hex(str(color)))
         self._app.changed_segmentation()
 
     def show_segment(self, segment_id: str, visible: bool) -> None:
-        """Show or hide it."""
+        """Show or hide a segment."""
         self._app.segments.show(str(segment_id), bool(visible))
         self._app.changed_segmentation()
 
     def remove_segment(self, segment_id: str) -> None:
-        """Remove it."""
+        """Remove a segment."""
         self._app.painter.saveStateForUndo()
         self._app.segments.remove(str(segment_id))
         self._app.changed_segmentation()
@@ -181,7 +181,7 @@ class Actions(Triggers):
     # Painted slices and the run
 
     def mark_empty(self) -> None:
-        """Declare the slice that is shown empty."""
+        """Declare that the slice shown holds no segment."""
         self._need_volume()
         plane = self._app.work_plane
         self._app.session.set_empty(self._app.views.index(plane), True)
@@ -194,11 +194,11 @@ class Actions(Triggers):
         self._app.mark_unsaved()
 
     def tick(self, index: float, ticked: bool) -> None:
-        """Learn from a painted slice, or not."""
+        """Choose whether to learn from a painted slice."""
         self._app.session.set_ticked(integer(index), bool(ticked))
 
     def delete_slice(self, index: float) -> None:
-        """Erase a painted slice, or take back that it is empty."""
+        """Erase a painted slice, or no longer declare it empty."""
         number = integer(index)
         row = next((each for each in self._app.session.painted if each.index == number), None)
         if row is not None and row.empty:
@@ -208,7 +208,7 @@ class Actions(Triggers):
             self._app.changed_segmentation()
 
     def propagate(self, whole: bool = False) -> None:
-        """Begin a run."""
+        """Start a run."""
         self._app.messages.clear([INFO, WARNING, ERROR])
         self._app.session.propagate(bool(whole))
 
@@ -217,11 +217,11 @@ class Actions(Triggers):
         self._app.session.cancel()
 
     def use_first_answer(self) -> None:
-        """Take what is previewed already."""
+        """Stop learning and take the current preview as the result."""
         self._app.session.use_first_answer()
 
     def set_opacity(self, percent: float) -> None:
-        """Opacity of the preview."""
+        """Set the opacity of the preview, 0 to 100."""
         number = min(max(integer(percent), 0), 100)
         if self._app.session.preview is not None:
             self._app.session.preview.set_opacity(number / 100)
@@ -233,17 +233,17 @@ class Actions(Triggers):
         self._app.changed_segmentation()
 
     def discard(self) -> None:
-        """Drop the result."""
+        """Discard the result."""
         self._app.session.discard()
         self._app.views.redraw()
 
     def next_slice(self) -> None:
-        """Show the slice that is best painted next."""
+        """Show the slice where painting helps most."""
         index = self._app.session.next_slice()
         if index is not None:
             self._app.views.jump(self._app.work_plane, index)
 
     def dismiss(self, number: float) -> None:
-        """Show a message no more."""
+        """Dismiss a message."""
         self._app.messages.dismiss(integer(number))
         self._app.show()

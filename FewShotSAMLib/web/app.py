@@ -20,7 +20,7 @@ from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.core.intensity import PRESETS
 from FewShotSAMLib.core.plane import slice_plane
 from FewShotSAMLib.core.volume import Volume
-from FewShotSAMLib.web import contents as told
+from FewShotSAMLib.web import contents
 from FewShotSAMLib.web.choices import choices_contents
 from FewShotSAMLib.web.contents import Contents
 from FewShotSAMLib.web.controls import BRUSH_PLACES, FIRST_BRUSH_PLACE, BrushScale, shown
@@ -47,14 +47,14 @@ POLL_S = 0.05
 
 
 class WebApp:
-    """All that belongs to one server. What the page may ask for is in `actions`; `poll` is called every 50 ms."""
+    """Everything that belongs to one server. `actions` holds the page's requests; `poll` is called every 50 ms."""
 
     def __init__(self, server: Server, folder: ServedFolder, python: Path) -> None:
         self.server, self.folder = server, folder
         self._slicer = SlicerApp()
         log_vtk_to_file()
         self._is_stale, self._places = True, tuple[int, ...]()
-        # Views come before brushes, which look for them when they are made.
+        # Views first: brushes look for them when they are created.
         self.views = Views(self._slicer, server, self._moved, self._used)
         self.painter = Painter(self._slicer.segmentation_editor)
         self._client = WorkerClient(python)
@@ -64,7 +64,7 @@ class WebApp:
         self.models, self.several = ModelList(folder, self.session.models), Several(folder.path, python)
         self.segments = SegmentList(self._slicer.segmentation_editor)
         self.thumbnails, self.surfaces = Thumbnails(self.session), Surfaces(self._slicer.scene, self.session)
-        self.messages, self.facts = told.Messages(), InputFacts(scene)
+        self.messages, self.facts = contents.Messages(), InputFacts(scene)
         self.volume: Volume | None = None
         self.volume_node: slicer.vtkMRMLVolumeNode | None = None
         self.brush = BrushScale(1.0, 30.0)
@@ -83,7 +83,7 @@ class WebApp:
             brush.about_to_change.connect(self.mark_unsaved)
 
     def open(self, path: Path, then: Callable[[], None] = lambda: None) -> None:
-        """Have a volume read, and begin a segmentation of it once it is there: then what was open before is dropped.
+        """Read a volume in the background, then close the previous one and start a segmentation of the new one.
 
         then: called afterwards.
         """
@@ -98,7 +98,7 @@ class WebApp:
         self.session.read_volume(path, output, self.folder.path if name else None, opened)
 
     def wait_until_open(self) -> None:
-        """Wait for the volume that is being read. Raises BadInputError where it cannot be."""
+        """Wait until the volume has been read. Raises BadInputError if it cannot be read."""
         while self.session.is_busy:
             self.session.poll()
             time.sleep(POLL_S)
@@ -107,13 +107,13 @@ class WebApp:
             raise BadInputError(reasons[-1].text, reasons[-1].hint) if reasons else BadInputError("Nothing was opened.")
 
     def restore(self, left: Leftover) -> None:
-        """Bring back what an earlier server lost, on the volume that it belongs to. Raises BadInputError."""
+        """Restore the unsaved work of an earlier server on the volume it belongs to. Raises BadInputError."""
         if self.volume is not None and left.source in ("", self.extra["volume_file"]):
             self._put_back(left)
         elif left.source:
             self.open(self.folder.resolve(left.source), lambda: self._put_back(left))
         else:
-            raise BadInputError(f"Where “{left.volume}” lies is not known.", "Open it, and restore again.")
+            raise BadInputError(f"The file of “{left.volume}” is not known.", "Open that volume, then choose Restore.")
 
     def _put_back(self, left: Leftover) -> None:
         assert self.session.target is not None
@@ -125,7 +125,7 @@ class WebApp:
         self.session.kept.forget()
         self.close_volume()
         node = add_volume(self._slicer.scene, volume)
-        self.views.show(node, volume.geometry)  # first: what is drawn before the image hides it
+        self.views.show(node, volume.geometry)  # first: the image hides anything drawn before it
         segmentation = self._slicer.scene.GetNodeByID(self.session.scene.create_segmentation(node.GetID()))
         segmentation.GetDisplayNode().SetOpacity2DFill(FILL_OPACITY)  # the image shines through
         self.surfaces.begin(segmentation, node, math.prod(volume.geometry.size))
@@ -145,7 +145,7 @@ class WebApp:
             self.say(Message(WARNING, warning))
 
     def close_volume(self) -> None:
-        """Drop the volume and its segmentation."""
+        """Remove the volume and its segmentation from the scene."""
         self.session.set_inputs(None, None)
         self.surfaces.end()
         self.thumbnails.forget()
@@ -153,14 +153,14 @@ class WebApp:
         self.volume, self.volume_node, self._nodes = None, None, []
 
     def set_brush(self, place: int) -> None:
-        """Size of the brush, a place on its slider; beyond the ends that of the end."""
+        """Set the brush size by its place on the slider; a place beyond an end counts as that end."""
         place = min(max(place, 0), BRUSH_PLACES)
         diameter = self.brush.diameter(place)
         self.painter.set_diameter(diameter)
         self.show(brush_place=place, brush_mm=shown(diameter))
 
     def set_tool(self, tool: str) -> None:
-        """paint, erase, window, or "" for none: then the left button does nothing but move the crosshair."""
+        """Choose paint, erase, window, or "" for no tool: then the left button only moves the crosshair."""
         self.painter.set_tool(tool)
         modes = slicer.vtkMRMLInteractionNode
         mode = modes.AdjustWindowLevel if tool == "window" else modes.ViewTransform
@@ -169,11 +169,11 @@ class WebApp:
 
     @property
     def is_at_risk(self) -> bool:
-        """Whether there is something that opening another volume would lose."""
+        """Whether opening another volume would lose unsaved work."""
         return bool(self.extra.get("is_unsaved")) or self.session.state is State.PREVIEW
 
     def close(self) -> bool:
-        """End the background processes; True where there was something unsaved, which the next server will offer."""
+        """End the background processes; returns True if there is unsaved work, which the next server will offer."""
         self.several.close()
         self.facts.close()
         is_at_risk = self.is_at_risk
@@ -192,27 +192,27 @@ class WebApp:
         self.say(Message(ERROR, error.message, error.hint))
 
     def show(self, **values: object) -> None:
-        """Values of the page's state that belong to no other part."""
+        """Set values of the page's state that belong to no other part."""
         self.extra.update(values)
         self._touch()
 
-    def ask(self, dialog: str, subject: object = True, **contents: object) -> None:
-        """Open a dialog with what it lists: never before, so that nobody ticks or picks from the list shown last.
+    def ask(self, dialog: str, subject: object = True, **values: object) -> None:
+        """Open a dialog once its contents are up to date, so that nobody ticks or picks from the previous list.
 
-        dialog: the value that opens it, one of the page's own, as the page closes it by itself. subject: what it is set
-        to. contents: values that the dialog shows.
+        dialog: the state value that opens it; the page, to which it belongs, resets it to close the dialog. subject:
+        what it is set to. values: what the dialog shows.
         """
-        self.show(**contents)
+        self.show(**values)
         self._refresh()
         self.server.state[dialog] = subject
 
     def mark_unsaved(self) -> None:
-        """There is something that closing would lose."""
+        """Note that there is unsaved work."""
         self.show(is_unsaved=True)
 
     @property
     def work_axis(self) -> int:
-        """The array axis that is worked along: the one painted on, k before there is any."""
+        """The array axis across the painted slices; 0, that is k, before any is painted."""
         return 0 if self.session.axis is None else self.session.axis
 
     @property
@@ -230,7 +230,7 @@ class WebApp:
             return path.read_bytes()
 
     def poll(self) -> None:
-        """Take the next small steps and show what changed."""
+        """Take the next small steps and show what has changed."""
         self.session.poll()
         self._put_views_first()
         self.views.poll()
@@ -242,15 +242,15 @@ class WebApp:
             self._refresh()
 
     def _put_views_first(self) -> None:
-        """Let the background process leave the processor to drawing: a run takes little longer, views stay fluent."""
+        """Let drawing go before the background process: a run takes little longer, and the views stay responsive."""
         pid = self._client.pid
         if pid is not None and pid != self._polite_pid:
             self._polite_pid = pid
-            with contextlib.suppress(AttributeError, OSError):  # Windows has none of this; or it ended just now
+            with contextlib.suppress(AttributeError, OSError):  # not on Windows; or the process has just ended
                 os.setpriority(os.PRIO_PROCESS, pid, WORKER_NICENESS)
 
     def _moved(self) -> None:
-        """A view shows another slice, or was zoomed."""
+        """React to a view that shows another slice or was zoomed."""
         places = tuple(map(self.views.index, PLANES))
         if places != self._places:
             self._places = places
@@ -259,7 +259,7 @@ class WebApp:
         self._touch()
 
     def _used(self) -> None:
-        """The pointer is at work in a view."""
+        """React to the pointer at work in a view."""
         self.surfaces.put_off()
 
     def _touch(self, *_: object) -> None:
@@ -272,18 +272,18 @@ class WebApp:
         self._touch()
 
     def changed_segmentation(self) -> None:
-        """Segments changed otherwise than by a brush: by a result, Undo, or in the list."""
+        """React to segments changed other than by a brush: by a result, Undo, or the list of segments."""
         self.segments.keep_choice()
         self.mark_unsaved()
         self._edited()
         self.views.redraw()
 
     def _show_progress(self, progress: Progress) -> None:
-        self.show(progress=told.progress_row(progress))
+        self.show(progress=contents.progress_row(progress))
 
     def _refresh(self) -> None:
         self._is_stale = False
-        new = told.changes(self._contents(), self._shown)
+        new = contents.changes(self._contents(), self._shown)
         self._shown.update(new)
         with self.server.state as state:
             state.update(new)
@@ -294,18 +294,18 @@ class WebApp:
         segments = self._scene_segments()
         lasts = {f"last_{each}": max(0, self.views.count(each) - 1) for each in PLANES}
         return {
-            **told.session_contents(session, self.views.count(plane) if self.volume else 0),
+            **contents.session_contents(session, self.views.count(plane) if self.volume else 0),
             **choices_contents(self.session, geometry, self.work_axis, self.extra["refusals"]),
             "models": self.models.rows(),
             "earlier": earlier_rows(session.earlier_models(self.models.entries())),
             "several": self.several.contents(),
             "has_model": self.session.learned_model is not None,
-            "leftovers": told.leftover_rows(self.session.kept.left),
-            "facts": told.facts_contents(self.facts.look(session.target, session.found, self.volume)),
-            "segments": told.segment_rows(segments),
+            "leftovers": contents.leftover_rows(self.session.kept.left),
+            "facts": contents.facts_contents(self.facts.look(session.target, session.found, self.volume)),
+            "segments": contents.segment_rows(segments),
             "active_segment": self.segments.chosen,
-            "painted": told.painted_rows(self.session.painted, self.thumbnails.picture, segments),
-            "absent": told.absent_rows(self.session.painted, places[f"at_{plane}"], segments),
+            "painted": contents.painted_rows(self.session.painted, self.thumbnails.picture, segments),
+            "absent": contents.absent_rows(self.session.painted, places[f"at_{plane}"], segments),
             "work_plane": plane,
             "work_slice": places[f"at_{plane}"],
             "can_mark_empty": bool(self.session.painted),

@@ -1,4 +1,4 @@
-"""The section Settings: how to propagate, and what of the volume. It all lies in the session and outlives a reload."""
+"""The section Settings: how to propagate, and over which slices. The session holds it all, so it survives a reload."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from FewShotSAMLib.workflow.cost import cost_of, format_bytes
 def choices_contents(session: Session, geometry: Geometry | None, axis: int, refusals: int) -> Contents:
     """What can be chosen, what is chosen, and what a run will cost.
 
-    axis: the one that is worked along. refusals: changes with each refusal, so that the page is told all again.
+    axis: the array axis across the slices. refusals: changes with each refusal, so that the page is sent all again.
     """
     settings, chosen = session.settings, session.chosen_axis
     last = 0 if geometry is None else geometry.shape[axis] - 1
@@ -57,7 +57,7 @@ def _machine_choices(machine: Machine | None) -> Contents:
 
 
 def _cost(session: Session, count: int) -> Contents:
-    """In one line."""
+    """The cost of a run, in one line."""
     is_known = session.target is not None and session.axis is not None
     work = session.work(count) if is_known else None
     cost = cost_of(session.machine, session.settings, work, bool(session.earlier))
@@ -108,44 +108,44 @@ _CHECKS: dict[str, Callable[[Any, Machine | None], Any]] = {
 
 
 class ChoiceActions(Triggers):
-    """What the section asks for. Nothing is changed under a run."""
+    """The section's requests. Nothing is changed during a run."""
 
     def set_choice(self, name: str, value: Any) -> None:
-        """Method, encoder, device or post-processing."""
+        """Set method, encoder, device or post-processing."""
         self._need_rest()
         with self._refusing():
             change_setting(self._app.session, str(name), value)
 
     def set_plane(self, plane: str) -> None:
-        """The plane of the painted slices; "" to find it."""
+        """Set the plane of the painted slices; "" to detect it."""
         self._need_rest()
         self._need_volume()
         assert self._app.volume is not None
         plane = one_of(plane, ("", *PLANES))
         axis = axis_of_plane(self._app.volume.geometry, plane) if plane else None
-        self._app.session.range = None  # it was counted along the plane of before
+        self._app.session.range = None  # it counted slices of the previous plane
         self._app.session.set_axis(axis)
 
     def set_range(self, first: float, last: float) -> None:
-        """First and last slice to segment; the whole volume where nothing is left out."""
+        """Set the first and last slice to segment; if no slice is left out, there is no range."""
         self._need_rest()
         self._need_volume()
         assert self._app.volume is not None
         limits, end = (integer(first), integer(last)), self._app.volume.geometry.shape[self._app.work_axis] - 1
         with self._refusing():
             if not 0 <= limits[0] <= limits[1] <= end:
-                text = f"There is no range of slices from {limits[0]} to {limits[1]}."
-                raise BadInputError(text, f"Choose the first and the last of 0 to {end}.")
+                text = f"Slices {limits[0]} to {limits[1]} are not a range of this volume."
+                raise BadInputError(text, f"Choose a first and a last slice between 0 and {end}.")
             self._app.session.range = None if limits == (0, end) else limits
 
     def look_again(self) -> None:
-        """Ask what the computer can do: weights may have been fetched meanwhile."""
+        """Ask again what the computer can do: weights may have been downloaded in the meantime."""
         if not self._app.session.is_busy:
             self._app.session.inspect()
 
     @contextlib.contextmanager
     def _refusing(self) -> Iterator[None]:
-        """The page shows what was typed, and must be told what is true instead where that is refused."""
+        """Have the page show the value that holds, instead of the one that was typed, if that is refused."""
         try:
             yield
             self._app.show()

@@ -1,4 +1,4 @@
-"""Keeps connections that send no request, or too many at once, from taking the server away from its owner."""
+"""Prevents idle connections, and too many at once, from shutting the server's owner out."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 SILENT_S = 10.0
-"""How long a connection may take to send the head of a request, or to be of use again after one."""
+"""How long a connection may take to send the header of a request, or stay idle after one."""
 MOST_STRANGERS = 48
-"""Connections at once without the owner's cookie."""
+"""Most simultaneous connections without the owner's cookie."""
 
 
 class Connection(Protocol):
-    """What aiohttp keeps of one (`web.RequestHandler`)."""
+    """The part used here of aiohttp's handler of a connection (`web.RequestHandler`)."""
 
     def force_close(self) -> None:
-        """Close it at once."""
+        """Close the connection at once."""
 
 
 class Connections:
-    """Those of one server: `serving` while a request is answered, `sweep` every few seconds."""
+    """The connections of one server: use `serving` while a request is answered, `sweep` every few seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -32,7 +32,7 @@ class Connections:
 
     @contextmanager
     def serving(self, connection: Connection, is_owner: bool) -> Iterator[bool]:
-        """A request is answered meanwhile; False where there are too many of strangers, who are to be turned away."""
+        """Keep track of a request being answered; yields False if it must be turned away: strangers have too many."""
         if is_owner:
             self._owned.add(connection)
         strangers = [each for each in self._serving if each not in self._owned]
@@ -46,7 +46,7 @@ class Connections:
             self._since[connection] = self._clock()
 
     def sweep(self, there: list[Any]) -> int:
-        """Close those that have been silent for too long, and the oldest silent ones where there are too many.
+        """Close connections that have been silent for too long, and the oldest silent ones if there are too many.
 
         there: all connections of the server. Returns how many were closed.
         """
@@ -63,17 +63,17 @@ class Connections:
 
 
 class OneLine(logging.Formatter):
-    """A line for each record: who runs a server reads no tracebacks of what strangers sent."""
+    """One line for each record: whoever runs a server should not have to read tracebacks of what strangers sent."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Message, and the error in a word."""
+        """The message, and the type of the error."""
         error = record.exc_info[1] if record.exc_info else None
         reason = f": {type(error).__name__}" if error is not None else ""
         return f"{record.levelname.lower()}: {' '.join(record.getMessage().split())[:300]}{reason}"
 
 
 def log_in_one_line() -> None:
-    """Let what libraries log be one line on stderr."""
+    """Reduce each record that the libraries log to one line on stderr."""
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine())
     for name in ("aiohttp", "asyncio", "wslink", "trame", "FewShotSAMLib.web.guard"):

@@ -1,4 +1,4 @@
-"""What the page shows of a session, as values that JSON can hold. Knows nothing of the web framework."""
+"""What the page shows of a session, as JSON values. Independent of the web framework."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def segment_rows(segments: Iterable[SceneSegment]) -> list[Contents]:
 
 
 def facts_contents(facts: Facts | None) -> Contents:
-    """What was understood of volume and segmentation: in a line, and all of it; "" and nothing while not known."""
+    """The facts about volume and segmentation, in one line and as rows; "" and no rows while they are unknown."""
     if facts is None:
         return {"line": "", "rows": []}
     sentence = facts_sentence(facts)
@@ -38,8 +38,8 @@ def facts_contents(facts: Facts | None) -> Contents:
 def painted_rows(
     painted: Iterable[PaintedSlice], picture: Callable[[int], str], segments: Iterable[SceneSegment]
 ) -> list[Contents]:
-    """The list of painted slices, and what is known of each segment on them; `picture` gives the address of a slice's
-    thumbnail."""
+    """The list of painted slices, and what is known of each segment on them. `picture` returns the address of a
+    slice's thumbnail."""
     looks = {each.id: {"id": each.id, "name": each.name, "color": hex_color(each.color)} for each in segments}
 
     def marks(each: PaintedSlice) -> list[Contents]:
@@ -61,7 +61,7 @@ def painted_rows(
 
 
 def absent_rows(painted: Sequence[PaintedSlice], index: int, segments: Iterable[SceneSegment]) -> list[Contents]:
-    """The segments that are painted somewhere, but not on slice `index`, and whether it was declared to hold none."""
+    """The segments painted on other slices but not on slice `index`, and whether it was declared to hold none."""
     absent = not_painted_on(painted, index)
     return [
         {"id": each.id, "name": each.name, "color": hex_color(each.color), "absent": absent[each.id]}
@@ -71,7 +71,7 @@ def absent_rows(painted: Sequence[PaintedSlice], index: int, segments: Iterable[
 
 
 def leftover_rows(left: Iterable[Leftover]) -> list[Contents]:
-    """What earlier servers left when they ended amid the work."""
+    """The unsaved work of earlier servers."""
     return [
         {
             "id": each.id,
@@ -84,14 +84,14 @@ def leftover_rows(left: Iterable[Leftover]) -> list[Contents]:
 
 
 def progress_row(progress: Progress) -> Contents:
-    """The progress bar: text, percent (None where unknown), time left."""
+    """The progress bar: text, percent (None if unknown), time left."""
     percent = None if progress.fraction is None else round(100 * progress.fraction)
     left = time_left(progress.remaining_s)
     return {"text": progress.text, "percent": percent, "left": left, "can_finish": progress.can_finish}
 
 
 def time_left(seconds: float | None) -> str:
-    """Seconds as users read them, "" where unknown or next to nothing."""
+    """The remaining time as users read it, "" if unknown or less than a second."""
     if seconds is None or seconds < 1:
         return ""
     minutes, rest = divmod(round(seconds), 60)
@@ -99,7 +99,7 @@ def time_left(seconds: float | None) -> str:
 
 
 def session_contents(session: Session, slices: int) -> Contents:
-    """State, what Propagate waits for, and the review; `slices`: how many lie along the axis that is painted on."""
+    """The state, what Propagate waits for, and the review. slices: number of slices along the painted axis."""
     review = session.review
     return {
         "state": session.state.value,
@@ -117,42 +117,42 @@ def session_contents(session: Session, slices: int) -> Contents:
 
 
 class Messages:
-    """The last messages, each with a number by which it can be dismissed. What is only information goes by itself."""
+    """The latest messages, each with a number to dismiss it by. Those that only inform disappear by themselves."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._count = 0
-        self._said: dict[int, float] = {}
+        self._shown_at: dict[int, float] = {}
         self.said: list[Message] = []
         self.rows: list[Contents] = []
 
     def add(self, message: Message) -> None:
-        """Show a message; the oldest goes where there are too many."""
+        """Show a message; the oldest is dropped if there are too many."""
         self._count += 1
-        self._said[self._count] = self._clock()
+        self._shown_at[self._count] = self._clock()
         self.said = [*self.said, message][-MOST_MESSAGES:]
         row = {"id": self._count, "level": message.level, "text": message.worded(BROWSER_WORDS)}
         self.rows = [*(each for each in self.rows if each["text"] != row["text"]), row][-MOST_MESSAGES:]
 
     def expire(self) -> bool:
-        """Drop information that was shown for long enough; True where there was any."""
+        """Drop information that was shown for long enough; returns whether there was any."""
         end = self._clock() - INFO_S
-        left = [each for each in self.rows if each["level"] != INFO or self._said[each["id"]] > end]
+        left = [each for each in self.rows if each["level"] != INFO or self._shown_at[each["id"]] > end]
         changed, self.rows = len(left) != len(self.rows), left
         return changed
 
     def dismiss(self, number: int) -> None:
-        """Show it no more."""
+        """Remove a message."""
         self.rows = [each for each in self.rows if each["id"] != number]
 
     def clear(self, levels: Iterable[str]) -> None:
-        """Show none of these levels any more."""
-        gone = set(levels)
-        self.rows = [each for each in self.rows if each["level"] not in gone]
+        """Remove all messages of these levels."""
+        cleared = set(levels)
+        self.rows = [each for each in self.rows if each["level"] not in cleared]
 
 
 def changes(new: Mapping[str, Any], shown: Mapping[str, Any]) -> Contents:
-    """What of `new` is not shown yet, so that nothing goes over the network twice."""
+    """The values of `new` that are not shown yet, so that nothing is sent over the network twice."""
     return {name: value for name, value in new.items() if name not in shown or shown[name] != value}
 
 

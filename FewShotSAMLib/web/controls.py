@@ -1,4 +1,4 @@
-"""What the page offers to turn and to press: keys, the size of the brush, and what lies over the views."""
+"""Controls of the page: keys, the size of the brush, and the overlays of the views."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from FewShotSAMLib.core.geometry import Geometry
 
 @dataclass(frozen=True)
 class Key:
-    """chord: as the page names it (`event.key` in lower case, with "ctrl+" before it); label: as users read it."""
+    """chord: as the page names it (`event.key` in lower case, after "ctrl+" if held); label: as users read it."""
 
     chord: str
     action: str
@@ -46,13 +46,13 @@ def help_lines() -> list[dict[str, str]]:
 BRUSH_PLACES = 100
 FIRST_BRUSH_PLACE = 55
 BRUSH_STEP = 5
-"""Places that one press of a key moves."""
+"""How many places one key press moves the slider."""
 
 
 @dataclass(frozen=True)
 class BrushScale:
-    """Diameters in mm at both ends of the slider: from one voxel to a quarter of the slice, in steps that are alike by
-    eye."""
+    """Diameters in mm at both ends of the slider: from one voxel to a quarter of the slice, in geometric steps, which
+    look equal."""
 
     smallest: float
     largest: float
@@ -65,13 +65,13 @@ class BrushScale:
         return cls(smallest, max(extent[1] / 4, 2 * smallest))
 
     def diameter(self, place: float) -> float:
-        """Diameter in mm at a place, 0 to BRUSH_PLACES; beyond the ends that of the end."""
+        """Diameter in mm at a place, 0 to BRUSH_PLACES; a place beyond an end counts as that end."""
         share = min(max(place, 0), BRUSH_PLACES) / BRUSH_PLACES
         return float(self.smallest * (self.largest / self.smallest) ** share)
 
 
 def shown(diameter: float) -> float:
-    """A diameter as it is shown."""
+    """A diameter in mm, rounded for display."""
     return round(diameter, 1) if diameter < 10 else round(diameter)
 
 
@@ -91,17 +91,17 @@ def slice_overlay(plane: str) -> str:
         f'<input type="range" class="view-slider {plane}" id="slider_{plane}" min="0" :max="last_{plane}" '
         f""":value="at_{plane}" @input="trigger('jump', ['{plane}', Number($event.target.value)])" title="Slice">"""
         f"""<button class="enlarge small" @click="trigger('enlarge', ['{plane}'])" """
-        """:title="layout === 'four' ? 'This view large' : 'All four views'">"""
+        """:title="layout === 'four' ? 'Enlarge this view' : 'Show all four views'">"""
         """{{ layout === 'four' ? '⤢' : '⊞' }}</button>"""
     )
 
 
 def volume_overlay() -> str:
-    """The overlay of the view in 3D."""
+    """The overlay of the 3D view."""
     return (
         '<div class="overlay in3d" data-view="in3d"><span class="view-name">3D</span></div>'
         '<div class="view-buttons">'
         """<button class="small" :class="{ on: show_3d }" id="b_3d" @click="trigger('toggle_3d')" """
-        'title="Make the surfaces of all segments, or drop them">Surfaces {{ show_3d ? "on" : "off" }}</button>'
+        'title="Show or hide the surfaces of all segments">Surfaces {{ show_3d ? "on" : "off" }}</button>'
         """<button class="small" @click="trigger('reset_3d')" title="Show all surfaces">Fit</button></div>"""
     )

@@ -21,7 +21,7 @@ _HINT = "Choose a place inside the served folder."
 
 
 class ServedFolder:
-    """A folder and what is in it, named by paths relative to it. Nothing outside can be named, not even by a link."""
+    """A folder and its contents, named by relative paths. Nothing outside can be named, not even through a link."""
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
@@ -29,7 +29,7 @@ class ServedFolder:
         self.path = folder.resolve()
 
     def resolve(self, name: str) -> Path:
-        """The path that `name` stands for; it need not exist. Raises BadInputError where it lies outside."""
+        """The path that `name` stands for; it need not exist. Raises BadInputError if it lies outside."""
         for text in (name, unquote(name), unquote(unquote(name))):
             if not text.strip() or "\0" in text or _leads_away(text):
                 raise BadInputError(f"“{name}” is not a place in the served folder.", _HINT)
@@ -49,7 +49,7 @@ class ServedFolder:
         return path.resolve().is_relative_to(self.path)
 
     def output(self, name: str) -> Path:
-        """Where a segmentation of this name is saved, with its suffix. Raises BadInputError."""
+        """The path to save a segmentation of this name at, with its suffix. Raises BadInputError."""
         self.resolve(name)
         if not name.lower().endswith(SEGMENTATION_SUFFIX):
             name = f"{name}{SEGMENTATION_SUFFIX}"
@@ -83,18 +83,18 @@ class ServedFolder:
 
 
 class WrittenFiles:
-    """The files that this session wrote and nobody changed since: saving over them loses nothing of anybody's."""
+    """The files that this session wrote and nobody has changed since: replacing them loses nobody's work."""
 
     def __init__(self, folder: ServedFolder) -> None:
         self._folder = folder
         self._known: dict[Path, FileIdentity] = {}
 
     def note(self, path: Path) -> None:
-        """This session wrote it just now."""
+        """Note that this session has just written a file."""
         self._known[path.resolve()] = FileIdentity([path])
 
     def may_replace(self, path: Path) -> bool:
-        """Whether nothing lies there, or what this session wrote."""
+        """Whether there is no such file yet, or only one that this session wrote."""
         known = self._known.get(path.resolve())
         return not os.path.lexists(path) or (known is not None and known.is_same())
 

@@ -1,4 +1,4 @@
-"""Stands before every request, pages and WebSockets alike, and asks the gate; hands out what is made."""
+"""Checks every request, for pages and WebSockets alike, at the gate; and serves files made on request."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ AS_FILE = {
 }
 _COOKIE_AGE_S = 30 * 24 * 3600
 _LONGEST_FORM = 4096
-MALFORMED = Verdict(400, "That was no request of a browser.")
+MALFORMED = Verdict(400, "The server did not understand this request.")
 WRONG_S = 1.0
-"""What a wrong secret costs."""
+"""How long the answer to a wrong secret is delayed."""
 _HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -47,7 +47,7 @@ _FORM = """<form method="post" action=""><input type="password" name="token" aut
 <button>Enter</button></form>"""
 _TAKE = """<form method="post" action=""><input type="hidden" name="take" value="1">
 <input type="hidden" name="token" value="{secret}">
-<button id="b_take">Take it over</button></form>"""
+<button id="b_take">Take over</button></form>"""
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>FewShotSAM</title>
 <style>body{{background:#0b0d11;color:#e3e7ee;font:15px/1.5 system-ui,sans-serif;display:grid;place-items:center;
 height:100vh;margin:0}}main{{max-width:30em;padding:1.5em 2em;background:#14171d;border:1px solid #2a303b;
@@ -65,7 +65,7 @@ class Guard:
         self._sockets: set[asyncio.Task[Any] | None] = set()
 
     def middleware(self) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
-        """As aiohttp wants it."""
+        """The check, in the form that aiohttp expects."""
 
         @web.middleware
         async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -91,7 +91,7 @@ class Guard:
         verdict = self._gate.enter(offered, request.cookies)
         if verdict.status != 200:
             return await _refused(verdict, offered)
-        if verdict.new_session or "token" in request.query:  # out of the address, the history and other people's sight
+        if verdict.new_session or "token" in request.query:  # hides it from the address, the history and other people
             return _welcome(request, verdict, self._gate)
         response = await handler(request)
         response.headers.update(_HEADERS)
@@ -103,7 +103,7 @@ class Guard:
         if not is_own_origin(request.headers.get("Origin"), request.host):
             return web.Response(status=FOREIGN.status, text=FOREIGN.text)
         if not _can_become_socket(request):
-            return _malformed(request, "no WebSocket of a known version")
+            return _malformed(request, "not a WebSocket of a known version")
         task = asyncio.current_task()
         self._sockets.add(task)
         try:
@@ -113,13 +113,13 @@ class Guard:
 
     async def _form(self, request: web.Request) -> web.StreamResponse:
         if (request.content_length or 0) > _LONGEST_FORM:
-            return _page(Verdict(413, "That is too long."))
+            return _page(Verdict(413, "The form is too long."))
         try:
             form = await asyncio.wait_for(request.post(), SILENT_S)
         except web.RequestPayloadError:  # aiohttp logs it
             return _page(MALFORMED)
-        except (ValueError, LookupError, AssertionError, TimeoutError):  # what it says of a body that is no form
-            return _malformed(request, "no form")
+        except (ValueError, LookupError, AssertionError, TimeoutError):  # raised for a body that is not a form
+            return _malformed(request, "not a form")
         offered, takes_over = form.get("token"), form.get("take") == "1"
         offered = offered if isinstance(offered, str) else None
         verdict = self._gate.enter(offered, request.cookies, takes_over)
@@ -130,7 +130,7 @@ class Guard:
         return _welcome(request, verdict, self._gate)
 
     def _shut_out(self) -> None:
-        """Close what the browser that was there before still holds."""
+        """Close the WebSockets of the browser that was let in before."""
         for task in [each for each in self._sockets if each is not None]:
             task.cancel()
 
@@ -138,7 +138,7 @@ class Guard:
 def _can_become_socket(request: web.Request) -> bool:
     try:
         return bool(web.WebSocketResponse().can_prepare(request))
-    except ValueError:  # of a key that is no ASCII
+    except ValueError:  # raised for a key that is not ASCII
         return False
 
 
@@ -164,7 +164,7 @@ def _welcome(request: web.Request, verdict: Verdict, gate: Gate) -> web.Response
 
 
 def _page(verdict: Verdict, offered: str = "") -> web.Response:
-    """offered: the right secret, where another browser is to be shut out: whoever showed it knows it."""
+    """offered: the right secret, if another browser may be shut out; this one has just shown that it knows it."""
     form = _FORM if verdict.status in (401, 403, 429) and verdict is not FOREIGN else ""
     form = _TAKE.format(secret=html.escape(offered)) if verdict is TAKEN else form
     text = _PAGE.format(text=html.escape(verdict.text), form=form)
@@ -172,7 +172,7 @@ def _page(verdict: Verdict, offered: str = "") -> web.Response:
 
 
 def route_of(make: Callable[[], bytes], **how: Any) -> Handler:
-    """A route that hands out what is made when somebody asks; how: what `web.Response` is to know besides."""
+    """A route that serves what `make` returns at each request; how: further arguments of `web.Response`."""
 
     async def answer(_request: web.Request) -> web.StreamResponse:
         try:

@@ -1,4 +1,4 @@
-"""Few-shot models: kept as files in the served folder, listed, applied to the volume that is shown, deleted."""
+"""Few-shot models: saved as files in the served folder, listed, applied to the volume shown, deleted."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class ModelList:
         self._entries: list[ModelEntry] = []
 
     def entries(self) -> list[ModelEntry]:
-        """All of them, the newest first. Links that lead out of the folder are not followed."""
+        """All models, the newest first. Links that lead out of the folder are not followed."""
         try:
             stamp = self._library.folder.stat().st_mtime_ns
-        except OSError:  # somebody took the folder away: there is nothing to list
+        except OSError:  # the folder was removed: there is nothing to list
             return []
         if stamp != self._stamp:
             self._stamp = stamp
@@ -33,14 +33,14 @@ class ModelList:
         return self._entries
 
     def entry(self, name: str) -> ModelEntry:
-        """The model of this name. Raises BadInputError where there is none."""
+        """The model of this name. Raises BadInputError if there is none."""
         for each in self.entries():
             if each.name == name:
                 return each
-        raise BadInputError(f"There is no few-shot model “{name}” in the served folder.", "Choose one of the list.")
+        raise BadInputError(f"There is no few-shot model “{name}” in the served folder.", "Choose one from the list.")
 
     def rows(self) -> list[Contents]:
-        """What the page shows."""
+        """The rows that the page shows."""
         return [
             {
                 "name": each.name,
@@ -52,40 +52,40 @@ class ModelList:
 
 
 def earlier_rows(models: Iterable[EarlierModel]) -> list[Contents]:
-    """Those of earlier patients, to be ticked; the reason where one is of no use."""
+    """The models of earlier patients, to tick, with the reason if one is of no use."""
     return [
         {
             "name": each.name,
             "chosen": each.is_chosen,
             "usable": not each.why_not,
-            "details": each.why_not or f"Knows {', '.join(each.segments)}.",
+            "details": each.why_not or f"Segments: {', '.join(each.segments)}.",
         }
         for each in models
     ]
 
 
 class ModelActions(Triggers):
-    """What the section asks for."""
+    """The section's requests."""
 
     def use_model(self, name: str, used: bool) -> None:
-        """Let an earlier patient's model stand beside what is painted, or no longer."""
+        """Use an earlier patient's model in addition to what is painted, or no longer."""
         self._need_rest()
         known = str(name) if not used else self._app.models.entry(str(name)).name
         self._app.session.choose_earlier(known, bool(used))
 
     def save_model(self, name: str) -> None:
-        """Keep what the last run learned."""
+        """Save what the last run learned."""
         self._app.session.save_model(str(name))
 
     def apply_model(self, name: str) -> None:
-        """Segment the volume that is shown; the result's segments are added to those that are there."""
+        """Segment the volume shown; the result's segments are added to the existing ones."""
         self._need_rest()
         self._need_volume()
         assert self._app.volume_node is not None
         self._app.session.apply_model(self._app.models.entry(str(name)), [self._app.volume_node.GetID()])
 
     def delete_model(self, name: str) -> None:
-        """Delete the file; there is no way back, so the page asks before."""
+        """Delete a model's file; this cannot be undone, so the page asks first."""
         self._need_rest()
         self._app.session.delete_model(self._app.models.entry(str(name)))
         self._app.show()

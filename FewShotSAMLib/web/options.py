@@ -1,4 +1,4 @@
-"""What `fewshotsam web` was asked for, checked."""
+"""The options of `fewshotsam web`, checked."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ SECRET_VARIABLE = "FEWSHOTSAM_WEB_SECRET"
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8765
 TLS_NOTE = (
-    "This server is reachable from other computers, and speaks plain HTTP: what goes over the network, images and the "
-    "secret among it, can be read on the way. Put a proxy with TLS in front of it (nginx, Caddy, Apache), or leave out "
+    "This server is reachable from other computers over plain HTTP: everything sent over the network, including images "
+    "and the secret, can be read on the way. Put a proxy with TLS in front of it (nginx, Caddy, Apache), or leave out "
     "--host and use a tunnel: ssh -L {port}:127.0.0.1:{port} server"
 )
 
 
 @dataclass(frozen=True)
 class WebOptions:
-    """volume: None for a choice in the browser. secret: what a browser must show. python: runs the computations."""
+    """volume: None to choose one in the browser. secret: what a browser must show. python: runs the computations."""
 
     volume: Path | None
     folder: ServedFolder
@@ -44,7 +44,7 @@ class WebOptions:
         return self.host not in LOOPBACK
 
     def address(self, port: int) -> str:
-        """What to type into a browser. A secret that the user chose is left out: terminals are looked at."""
+        """The address to open in a browser. A secret that the user chose is left out: others may see the terminal."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         if self.host in ("0.0.0.0", "::"):
             host = "<name of this computer>"
@@ -61,7 +61,7 @@ def web_options(
     open_browser: bool = True,
     environment: Mapping[str, str] = os.environ,
 ) -> WebOptions:
-    """Check what was given. Raises BadInputError for a volume, folder, secret or Python that cannot be used."""
+    """Check the options. Raises BadInputError for a volume, folder, secret or Python that cannot be used."""
     path = None if volume is None else Path(volume)
     if path is not None and not path.exists():
         raise BadInputError(f"{path} does not exist.", "Check the spelling and the folder.")
@@ -87,15 +87,15 @@ def _secret(environment: Mapping[str, str]) -> str:
     if len(chosen) < SHORTEST_SECRET:
         raise BadInputError(
             f"The secret in {SECRET_VARIABLE} has fewer than {SHORTEST_SECRET} characters.",
-            "Choose a longer one, or remove the variable: then a random one is made.",
+            "Choose a longer one, or unset the variable to have a random one made.",
         )
     return chosen
 
 
 def worker_python(python: str | None, environment: Mapping[str, str] = os.environ) -> Path:
-    """The Python that has torch: the one named, this one, or that of `make demo` beside the package.
+    """The Python that has torch: the one named, this one, or that of `make demo` next to the package.
 
-    Raises BadInputError where none is found.
+    Raises BadInputError if none is found.
     """
     named = python or environment.get(PYTHON_VARIABLE)
     if named:

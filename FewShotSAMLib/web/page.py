@@ -1,4 +1,4 @@
-"""The page: the panel beside the views, as a template that the browser fills in from the server's state."""
+"""The page: the panel next to the views, as a template that the browser fills in from the server's state."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TITLE = "FewShotSAM"
 
 
 def build_page(server: Server, views: Views) -> DivLayout:
-    """Make the page; it must be kept for as long as the server runs."""
+    """Build the page; the caller must keep a reference to it for as long as the server runs."""
     server.state.update({**FIRST_STATE, "trame__title": TITLE, "key_chords": list(ACTIONS), "keys": help_lines()})
     server.enable_module(
         {"serve": {_ROUTE: str(STATIC)}, "styles": [f"{_ROUTE}/style.css"], "scripts": [f"{_ROUTE}/page.js"]}

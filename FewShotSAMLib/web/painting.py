@@ -1,4 +1,4 @@
-"""Painting with trame-slicer's brushes, and one history of all changes, strokes and results alike."""
+"""Painting with trame-slicer's brushes, and one history for all changes, strokes and results alike."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ UNDO_STATES = 20
 
 
 class _InSlices:
-    """Brushes work in slice views only: what is painted in the 3D view would lie on no one slice.
+    """A brush that works in slice views only: what is painted in the 3D view would not lie on a single slice.
 
-    There the brush is not shown either, which would draw all surfaces again at each move.
+    It is not shown in the 3D view either: each move would draw all surfaces again.
     """
 
     about_to_change = Signal()
 
     def paint_glyph_at_world_coordinates(self, polydata: vtkPolyData, paint_coordinates_world: vtkPoints) -> None:
-        """One stroke has ended."""
+        """Write a stroke that has ended, after announcing it."""
         self.about_to_change.emit()
         super().paint_glyph_at_world_coordinates(polydata, paint_coordinates_world)  # type: ignore[misc]
 
@@ -47,7 +47,7 @@ class Erase(_InSlices, SegmentationEffectErase):
 
 
 class Painter:
-    """Brushes and history of one segmentation. It is the segment editor that `mrml.MRMLScene` commits through."""
+    """Brushes and history of one segmentation. It is the segment editor through which `mrml.MRMLScene` commits."""
 
     def __init__(self, editor: SegmentationEditor) -> None:
         self._editor = editor
@@ -59,7 +59,7 @@ class Painter:
         self.tool = ""
 
     def set_nodes(self, segmentation: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLVolumeNode) -> None:
-        """Paint on another segmentation; the history begins again."""
+        """Paint on another segmentation, with a new history."""
         self._editor.set_active_segmentation(segmentation, volume)
         self._editor.editor_node.SetAndObserveSegmentationNode(segmentation)
         self._history.RemoveAllStates()
@@ -67,7 +67,7 @@ class Painter:
         self.set_tool("")
 
     def set_tool(self, tool: str) -> None:
-        """paint, erase, or anything else for no brush."""
+        """Choose paint, erase, or anything else for no brush."""
         self.tool = tool
         if tool in self._brushes:
             self._editor.set_active_effect(self._brushes[tool])
@@ -80,9 +80,9 @@ class Painter:
         return self._brushes.values()
 
     def finish_stroke(self) -> None:
-        """End a stroke under way, as if the button were released: the slice changes, and strokes belong to one slice.
+        """End the current stroke, as if the button were released: the slice changes, and a stroke belongs to one slice.
 
-        A stroke that went on would be drawn through all slices between the two.
+        A stroke that continued would be drawn through all slices between the two.
         """
         for brush in self._brushes.values():
             for reference in brush.pipelines:
@@ -91,34 +91,34 @@ class Painter:
                     pipeline.widget.stop_painting()
 
     def set_diameter(self, diameter_mm: float) -> None:
-        """Size of both brushes."""
+        """Set the diameter of both brushes."""
         for brush in self._brushes.values():
             brush.set_brush_diameter(diameter_mm, BrushDiameterMode.Absolute)
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is a change to take back."""
+        """Whether there is a change to undo."""
         return bool(self._history.IsRestorePreviousStateAvailable())
 
     @property
     def can_redo(self) -> bool:
-        """Whether a change was taken back."""
+        """Whether there is a change to redo."""
         return bool(self._history.IsRestoreNextStateAvailable())
 
     def redo(self) -> None:
-        """Do again what was taken back last; harmless where there is nothing."""
+        """Redo the change that was undone last, if there is one."""
         if self.can_redo:
             self._history.RestoreNextState()
 
-    # The rest is what mrml.editor.SegmentEditor asks for, with its names.
+    # The rest implements mrml.editor.SegmentEditor, hence the names.
 
     def undo(self) -> None:
-        """Take the last change back; harmless where there is none."""
+        """Undo the last change, if there is one."""
         if self.can_undo:
             self._history.RestorePreviousState()
 
     def saveStateForUndo(self) -> None:  # noqa: N802
-        """Remember the segmentation as it is."""
+        """Remember the segmentation in its current state."""
         self._history.SaveState()
 
     def mrmlSegmentEditorNode(self) -> slicer.vtkMRMLSegmentEditorNode:  # noqa: N802

@@ -8,15 +8,12 @@ import zlib
 
 import numpy as np
 
-from FewShotSAMLib.core.segment import hex_color
+from FewShotSAMLib.core.confidence_colors import confidence_colors
 from FewShotSAMLib.workflow import Review, SliceReview
 
 STRIP_HEIGHT = 26
-_PAINTED, _EMPTY, _UNSEEN = "#4da3ff", "#8a93a3", "#20242c"
+_INK, _UNSEEN = "#e3e7ee", "#20242c"
 _MARK_HEIGHT = 5
-# From doubtful to sure, told apart by colour-blind readers too: vermilion, yellow, bluish green (Okabe and Ito).
-_PLACES = (0.4, 0.75, 1.0)
-_RAMP = np.array([(213, 94, 0), (240, 200, 60), (0, 158, 115)])
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -29,7 +26,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def png_uri(pixels: np.ndarray) -> str:
-    """The same as an address that an image element takes."""
+    """The same PNG as an address for an image element."""
     return "data:image/png;base64," + base64.b64encode(png(pixels)).decode()
 
 
@@ -38,7 +35,8 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def confidence_strip(review: Review, slices: int) -> str:
-    """A bar for each of `slices` slices, coloured by confidence; painted and empty slices have a mark below."""
+    """A bar for each of `slices` slices, coloured by confidence. Below, a full mark stands for a painted slice and a
+    half mark for an empty one."""
     known = {each.index: each for each in review.slices}
     bars = "".join(_bars(known.get(index), index) for index in range(slices))
     return (
@@ -53,8 +51,8 @@ def _bars(each: SliceReview | None, index: int) -> str:
         return _rect(index, 0, tall, _UNSEEN)
     if each.origin == "predicted":
         return _rect(index, 0, tall, confidence_color(each.confidence))
-    color = _PAINTED if each.origin == "painted" else _EMPTY
-    return _rect(index, 0, tall, color) + _rect(index, tall + 1, _MARK_HEIGHT, color)
+    mark = _MARK_HEIGHT if each.origin == "painted" else _MARK_HEIGHT // 2
+    return _rect(index, 0, tall, confidence_color(1.0)) + _rect(index, STRIP_HEIGHT - mark, mark, _INK)
 
 
 def _rect(x: int, y: int, height: int, color: str) -> str:
@@ -63,12 +61,12 @@ def _rect(x: int, y: int, height: int, color: str) -> str:
 
 def confidence_color(confidence: float) -> str:
     """The colour of a confidence, 0 to 1, as #rrggbb."""
-    return hex_color(float(np.interp(confidence, _PLACES, channel)) / 255 for channel in _RAMP.T)
+    return f"#{bytes(confidence_colors(np.array([confidence]))[0]).hex()}"
 
 
 def color_of_hex(text: str) -> tuple[float, float, float]:
     """The three numbers of #rrggbb; raises ValueError for any other text."""
     if len(text) != 7 or text[0] != "#":
-        raise ValueError(f"{text!r} is no colour")
+        raise ValueError(f"{text!r} is not a colour")
     red, green, blue = (int(text[start : start + 2], 16) / 255 for start in (1, 3, 5))
     return red, green, blue

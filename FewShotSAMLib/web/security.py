@@ -1,4 +1,4 @@
-"""Who may use the server: one browser, which has shown the secret. Knows nothing of the web framework."""
+"""Who may use the server: one browser that has shown the secret. Independent of the web framework."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ from urllib.parse import urlsplit
 
 TOKEN_BYTES = 32
 SHORTEST_SECRET = 12
-"""Characters that a password of the user's own needs: anybody who reaches the port may guess."""
+"""Fewest characters of a secret that the user chooses: anybody who can reach the port may guess."""
 GUESSES = 10
-"""Wrong secrets in a row after which wrong ones hear no more than that."""
+"""Wrong secrets in a row after which further wrong ones are only told that there were too many."""
 PAUSE_S = 30.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def new_token() -> str:
-    """A secret that cannot be guessed, fit for an address."""
+    """A secret that cannot be guessed and can be part of an address."""
     return secrets.token_urlsafe(TOKEN_BYTES)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What to answer. status: 200 go on, else the HTTP status; new_session: cookie value to set, "" for none."""
+    """The answer. status: 200 to go on, otherwise the HTTP status; new_session: cookie value to set, "" for none."""
 
     status: int
     text: str = ""
     new_session: str = ""
 
 
-ASK = Verdict(401, "This page needs the secret of the server. It stands in the address that the terminal shows.")
+ASK = Verdict(401, "Enter the secret of the server: your own, or the one in the address that the terminal shows.")
 WRONG = Verdict(403, "That is not the secret of this server.")
-FOREIGN = Verdict(403, "Another web page tried to use this server. Nothing was answered.")
+FOREIGN = Verdict(403, "Another web page tried to use this server. The request was refused.")
 TAKEN = Verdict(
     409,
-    "Another browser is using this server. Its work lies in the server: take it over, and go on with it here. "
-    "The other one is shut out then.",
+    "Another browser is using this server. You can take over its work, which the server holds, and continue here. "
+    "The other browser is then shut out.",
 )
-PAUSED = Verdict(429, "Too many wrong secrets were tried. Only the right one is answered.")
+PAUSED = Verdict(429, "Too many wrong secrets were tried. The right one still works.")
 WELCOME = Verdict(200)
 
 
 @dataclass
 class Gate:
-    """Lets in the first browser that knows the secret, and knows it again by its cookie; all others are refused.
+    """Lets in the first browser that knows the secret, and recognises it by its cookie; all others are refused.
 
-    The work lies in the server, so this one browser may reload, lose its connection and come back at any time; and
-    whoever knows the secret may take the work over in another browser. The right secret always enters, whatever others
-    try; what keeps guessing hopeless are its length and the time that a wrong one is answered in.
+    The work is held by the server, so this browser may reload, lose its connection and come back at any time; and
+    whoever knows the secret may take over the work in another browser. The right secret is always let in, whatever
+    others try; guessing is hopeless because of its length and the delay before a wrong one is answered.
     """
 
     secret: str
@@ -66,9 +66,9 @@ class Gate:
         return bool(self._session) and _is_same(shown, self._session)
 
     def enter(self, offered: str | None, cookies: Mapping[str, str], takes_over: bool = False) -> Verdict:
-        """Judge a request for a page: `offered` is the secret in its address or form, None where there is none.
+        """Judge a request for a page: `offered` is the secret in its address or form, None if there is none.
 
-        takes_over: its user was asked whether another browser is to be shut out.
+        takes_over: the user was asked and agreed to shut out another browser.
         """
         if self.knows(cookies):
             return WELCOME
@@ -94,18 +94,18 @@ class Gate:
 def is_own_origin(origin: str | None, host: str) -> bool:
     """Whether a request came from a page of this server itself.
 
-    Browsers name the origin with every WebSocket, and cookies go along with those of other pages on the same host.
+    Browsers send the origin with every WebSocket; cookies are sent with those of other pages on the same host, too.
     """
     try:
         return origin is not None and urlsplit(origin).netloc.lower() == host.lower()
-    except ValueError:  # of a bracket that nothing closes
+    except ValueError:  # raised for an unclosed bracket
         return False
 
 
 def is_own_host(host: str, bound_to: str) -> bool:
-    """Whether the Host header fits a server on this computer only; any other may be an attacker's name for it.
+    """Whether the Host header fits a server for this computer only; any other name may be an attacker's.
 
-    Servers that are reached from outside go by many names, so there everything is accepted.
+    A server that can be reached from outside may have many names, so it accepts every one.
     """
     if bound_to not in LOOPBACK:
         return True
@@ -118,9 +118,9 @@ def _is_same(one: str, other: str) -> bool:
 
 
 def is_cross_site(headers: Mapping[str, str], host: str) -> bool:
-    """Whether another web page made the browser send this: it is no guess of its user, and answers nothing."""
+    """Whether another web page made the browser send this: it is not the user's guess, and must learn nothing."""
     site, origin = headers.get("Sec-Fetch-Site", ""), headers.get("Origin", "null")
     if site:
         is_click = headers.get("Sec-Fetch-Mode", "") == "navigate" and headers.get("Sec-Fetch-User", "") == "?1"
         return site in ("cross-site", "same-site") and not is_click
-    return origin != "null" and not is_own_origin(origin, host)  # of pages without referrer the origin is “null”
+    return origin != "null" and not is_own_origin(origin, host)  # pages without a referrer have the origin “null”

@@ -10,7 +10,7 @@ import slicer
 from trame_slicer.core import SegmentationEditor
 
 LONGEST_NAME = 100
-# Told apart on grey images and by colour-blind readers (after Okabe and Ito, brighter).
+# Distinguishable on grey images and by colour-blind users (after Okabe and Ito, brighter).
 _COLORS = (
     (0.34, 0.71, 0.91),
     (0.90, 0.62, 0.00),
@@ -24,24 +24,24 @@ _COLORS = (
 
 
 def free_color(taken: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
-    """A colour that is not among these; one of them where all are taken."""
+    """A colour that is not taken; a taken one if all are."""
     free = (each for each in _COLORS if not any(np.allclose(each, other, atol=0.01) for other in taken))
     return next(free, _COLORS[len(taken) % len(_COLORS)])
 
 
 class SegmentList:
-    """The segments of the editor's segmentation; one of them is chosen, that is, painted."""
+    """The segments of the editor's segmentation; brushes paint the chosen one."""
 
     def __init__(self, editor: SegmentationEditor) -> None:
         self._editor = editor
 
     @property
     def chosen(self) -> str:
-        """Id of the segment that is painted, "" where there is none."""
+        """Id of the segment that is painted, "" if there is none."""
         return self._editor.active_segment_id or ""
 
     def begin(self) -> None:
-        """A new segmentation: colour its first segment and choose it."""
+        """Set up a new segmentation: colour its segments and choose the first."""
         ids = self._ids()
         for number, segment_id in enumerate(ids):
             self.color(segment_id, _COLORS[number % len(_COLORS)])
@@ -55,35 +55,35 @@ class SegmentList:
         return str(segment_id)
 
     def choose(self, segment_id: str) -> None:
-        """Paint this one from now on."""
+        """Choose the segment to paint from now on."""
         self._editor.set_active_segment_id(segment_id)
 
     def keep_choice(self) -> None:
-        """Choose another segment where the chosen one is gone."""
+        """Choose another segment if the chosen one no longer exists."""
         ids = self._ids()
         if self.chosen not in ids:
             self.choose(ids[0] if ids else "")
 
     def rename(self, segment_id: str, name: str) -> None:
-        """Give it a name; an empty one changes nothing."""
+        """Rename a segment; an empty name changes nothing."""
         name = " ".join(name.split())[:LONGEST_NAME]
         segment = self._segment(segment_id)
         if segment is not None and name:
             segment.SetName(name)
 
     def color(self, segment_id: str, color: tuple[float, float, float]) -> None:
-        """Give it a colour, three numbers from 0 to 1."""
+        """Set a segment's colour, three numbers from 0 to 1."""
         segment = self._segment(segment_id)
         if segment is not None:
             segment.SetColor(*color)
 
     def show(self, segment_id: str, visible: bool) -> None:
-        """Show it, or hide it: then it takes no part."""
+        """Show or hide a segment; hidden ones are ignored by runs."""
         if self._segment(segment_id) is not None:
             self._node().GetDisplayNode().SetSegmentVisibility(segment_id, visible)
 
     def remove(self, segment_id: str) -> None:
-        """Remove it with all that is painted."""
+        """Remove a segment with everything painted in it."""
         if self._segment(segment_id) is not None:
             self._node().GetSegmentation().RemoveSegment(segment_id)
             self.keep_choice()

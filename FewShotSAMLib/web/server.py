@@ -32,9 +32,9 @@ SWEEP_S = 2.0
 
 
 def serve(options: WebOptions, announce: Callable[[str], None]) -> None:
-    """Run until Ctrl-C or a signal to end; then the background process has ended, too.
+    """Run until Ctrl-C or a signal to end, and end the background process, too.
 
-    `announce` gets lines for the terminal. Raises BadInputError where the volume or the port cannot be used.
+    `announce` gets lines for the terminal. Raises BadInputError if the volume or the port cannot be used.
     """
     log_in_one_line()
     with _no_arguments():
@@ -45,7 +45,7 @@ def serve(options: WebOptions, announce: Callable[[str], None]) -> None:
             _run(server, app, options, announce)
         finally:
             if app.close():
-                announce("What was painted and not saved is kept. Start the server again, and it is offered there.")
+                announce("Work that was not saved is kept. Start the server again to restore it.")
 
 
 def _prepare(server: Server, app: WebApp, options: WebOptions) -> None:
@@ -56,7 +56,7 @@ def _prepare(server: Server, app: WebApp, options: WebOptions) -> None:
     if options.volume is not None:
         app.open(options.volume)
         app.wait_until_open()
-    app.session.inspect()  # the background process is warm when it is needed
+    app.session.inspect()  # the background process is ready before it is needed
     guard = Guard(Gate(options.secret), options.host)
 
     def add_routes(wslink: Any) -> None:
@@ -67,7 +67,7 @@ def _prepare(server: Server, app: WebApp, options: WebOptions) -> None:
         table = route_of(app.several.table, content_type="text/html", charset="utf-8")
         wslink.app.add_routes([web.get(DOWNLOAD, route_of(app.segmentation_file, **AS_FILE)), web.get(TABLE, table)])
 
-    tasks: list[Any] = []  # asyncio itself keeps none
+    tasks: list[Any] = []  # asyncio itself holds only weak references
     server.controller.on_server_bind.add(add_routes)
 
 
@@ -88,7 +88,7 @@ def _run(server: Server, app: WebApp, options: WebOptions, announce: Callable[[s
             announce("The page asks for the secret that you chose.")
         if options.is_public:
             announce(TLS_NOTE.format(port=server.port))
-        announce("Ctrl-C ends the server.")
+        announce("Press Ctrl-C to end the server.")
         tasks.append(asyncio.create_task(_poll(app)))
         if options.open_browser and not options.is_public:
             webbrowser.open(address)
@@ -106,7 +106,7 @@ def _run(server: Server, app: WebApp, options: WebOptions, announce: Callable[[s
     except OSError as error:
         reason = error.strerror or str(error)
         text = f"The server cannot listen on {options.host}:{options.port} ({reason})."
-        raise BadInputError(text, "Choose another --port; 0 takes any that is free.") from error
+        raise BadInputError(text, "Choose another --port; 0 takes any free one.") from error
 
 
 async def _poll(app: WebApp) -> None:
@@ -115,7 +115,7 @@ async def _poll(app: WebApp) -> None:
             app.poll()
         except FewShotSAMError as error:
             app.complain(error)
-        except Exception as error:  # one bad step must not end the work; it is told, and logged
+        except Exception as error:  # one failed step must not end the work; it is reported and logged
             logging.getLogger(__name__).exception("A step of the app failed")
             app.say(unexpected(error))
         await asyncio.sleep(POLL_S)
@@ -123,7 +123,7 @@ async def _poll(app: WebApp) -> None:
 
 @contextlib.contextmanager
 def _no_arguments() -> Iterator[None]:
-    """Trame reads the arguments of the command line by itself; ours are not meant for it."""
+    """Hide our command-line arguments from trame, which would parse them itself."""
     arguments, sys.argv = sys.argv, sys.argv[:1]
     try:
         yield

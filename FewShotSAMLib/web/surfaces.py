@@ -1,6 +1,6 @@
 """Surfaces in the 3D view: made when asked for, and again once the user has paused.
 
-Making them takes a while, in which no other view is drawn.
+Making them takes a while, during which no view is drawn.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from FewShotSAMLib.workflow import Session, State
 
 QUIET_S = 0.8
 LARGEST_AT_ONCE = 12_000_000
-"""Voxels up to which surfaces are shown from the start: making one takes a fraction of a second then."""
+"""Voxels up to which surfaces are shown from the start: then making one takes a fraction of a second."""
 
 
 class Surfaces:
     """Whether surfaces of the segmentation, and of a finished preview, are shown.
 
-    Those of the segmentation lie in a hidden node of their own: in the segmentation itself Slicer would make them again
-    at each stroke, and each time forget what Redo could do again. It holds copies of the labelmaps, as fine as the view
-    can show: where segments have one in common, Slicer erases in it what it removes, and painting on what two nodes
-    share can crash.
+    Those of the segmentation are held by a separate, hidden node: in the segmentation itself, Slicer would make them
+    again at each stroke, and forget each time what Redo could restore. The node holds copies of the label maps, as fine
+    as the view can show: if segments share one, Slicer erases in it each segment that it removes, and painting on a
+    label map that two nodes share can crash.
     """
 
     def __init__(
@@ -41,13 +41,13 @@ class Surfaces:
 
     @property
     def nodes(self) -> list[slicer.vtkMRMLSegmentationNode]:
-        """What was added to the scene."""
+        """The nodes added to the scene."""
         return [] if self._node is None else [self._node]
 
     def begin(
         self, segmentation: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLVolumeNode, voxels: int
     ) -> None:
-        """Another segmentation, of a volume with so many voxels."""
+        """Show another segmentation. voxels: number of voxels of its volume."""
         self._source, self._due_at, self._was_preview = segmentation, None, False
         self._node = newSegmentationNode(self._scene, volume, "FewShotSAM surfaces", isTemporary=True)
         display = self._node.GetDisplayNode()
@@ -56,11 +56,11 @@ class Surfaces:
         self.are_shown = voxels <= LARGEST_AT_ONCE
 
     def end(self) -> None:
-        """There is no segmentation any more; its nodes are removed by others."""
+        """Forget the segmentation; the caller removes the nodes."""
         self._source, self._node, self._due_at = None, None, None
 
     def show(self, shown: bool) -> None:
-        """Make the surfaces, or drop them."""
+        """Make the surfaces, or remove them."""
         self.are_shown = shown
         self.look_soon(0.0)
         if not shown and self._node is not None:
@@ -69,17 +69,17 @@ class Surfaces:
             self._session.preview.set_shown_in_3d(shown)
 
     def look_soon(self, quiet_s: float = QUIET_S) -> None:
-        """The segmentation changed."""
+        """Make the surfaces again after `quiet_s` seconds, as the segmentation has changed."""
         if self.are_shown:
             self._due_at = self._clock() + quiet_s
 
     def put_off(self) -> None:
-        """Somebody is at work in a view, and should not have to wait for surfaces."""
+        """Postpone the surfaces: the user is at work in a view, and should not have to wait."""
         if self._due_at is not None:
             self.look_soon()
 
     def poll(self, is_calm: bool) -> bool:
-        """Make what is due, unless the computer has better things to do; True where a result appeared."""
+        """Make the surfaces if due, unless a run needs the processor; returns whether those of a preview appeared."""
         is_preview = self._session.state is State.PREVIEW
         appeared = is_preview and not self._was_preview and self.are_shown
         self._was_preview = is_preview

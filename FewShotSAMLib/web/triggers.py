@@ -1,4 +1,4 @@
-"""What the page may ask of the app. Whatever comes from a browser is checked, for anything may come."""
+"""The page's requests to the app. Everything that comes from a browser is checked, because it may be anything."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ NEEDS_VOLUME = "Open a volume first."
 
 
 class Triggers:
-    """Every public method of a subclass is a trigger of its name. Nothing else of the app can be reached."""
+    """Makes each public method of a subclass a trigger of that name. The page can reach nothing else of the app."""
 
     def __init__(self, app: WebApp) -> None:
         self._app = app
 
     def register(self, server: Server) -> None:
-        """Let the page call them."""
+        """Let the page call the triggers."""
         for name in dir(self):
             if not name.startswith("_") and name != "register":
                 server.trigger(name)(self._guarded(getattr(self, name)))
@@ -41,10 +41,10 @@ class Triggers:
                 action(*values)
             except FewShotSAMError as error:
                 self._app.complain(error)
-            except (TypeError, ValueError, KeyError):  # not what the page sends: somebody else wrote this message
-                _log.warning("A message of the page was refused", exc_info=True)
+            except (TypeError, ValueError, KeyError):  # the page sends no such message: somebody else wrote it
+                _log.warning("A message from the page was refused", exc_info=True)
                 self._app.complain(BadInputError("The server did not understand the page.", "Reload the page."))
-            except Exception as error:  # noqa: BLE001 - the page could not tell of it, and the work goes on
+            except Exception as error:  # noqa: BLE001 - the page could not report it, and the work goes on
                 self._app.say(unexpected(error))
 
         return run
@@ -59,7 +59,7 @@ class Triggers:
 
 
 def unexpected(error: Exception) -> Message:
-    """A bug, told to the user; its traceback goes into a log."""
+    """A message about a bug; its traceback is written to a log."""
     log = write_traceback(error)
     return Message(ERROR, f"{type(error).__name__}: {error}", f"{BUG_HINT} {f'Log: {log}' if log else ''}")
 
@@ -67,17 +67,17 @@ def unexpected(error: Exception) -> Message:
 def number(value: Any) -> float:
     """A finite number; raises ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{value!r} is no number")
+        raise ValueError(f"{value!r} is not a number")
     return value
 
 
 def integer(value: Any) -> int:
-    """A number without what follows the point; raises ValueError for anything else."""
+    """A number without its decimals; raises ValueError for anything else."""
     return int(number(value))
 
 
 def one_of(value: Any, allowed: Collection[str]) -> str:
     """One of these texts; raises ValueError for anything else."""
     if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{value!r} is none of {allowed}")
+        raise ValueError(f"{value!r} is not one of {allowed}")
     return value

@@ -1,4 +1,4 @@
-"""Whose turn it is to be drawn: the view that the pointer is at work in comes first."""
+"""The order in which views are drawn: the one that the pointer is at work in comes first."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 PAUSE_S = 0.15
-"""The other views follow once the pointer has rested for so long."""
+"""The other views follow once the pointer has rested for this long."""
 
 
 class Drawable(Protocol):
-    """What is needed of trame-slicer's views."""
+    """The part of trame-slicer's views that is used here."""
 
     @property
     def is_render_blocked(self) -> bool:
-        """Whether it is not drawn."""
+        """Whether drawing is blocked."""
 
     def set_render_blocked(self, is_blocked: bool) -> bool:
-        """Draw it no more, or again and at once; whether it was blocked."""
+        """Block drawing, or unblock it and draw at once; returns whether it was blocked."""
 
 
 class Turns:
-    """One thread draws all views, and sends no picture meanwhile: the user would wait for all of them.
+    """Blocks the other views: one thread draws all, sending no picture meanwhile, so the user would wait for all.
 
     Views that are not in the layout are blocked already, by trame-slicer, and stay so.
     """
@@ -33,7 +33,7 @@ class Turns:
         self._until = 0.0
 
     def take(self, view: Drawable) -> None:
-        """The pointer is at work in this view."""
+        """Draw only this view for now: the pointer is at work in it."""
         self._until = self._clock() + PAUSE_S
         if view in self._waiting:
             self._waiting.remove(view)
@@ -44,11 +44,11 @@ class Turns:
                 self._waiting.append(other)
 
     def poll(self) -> None:
-        """Draw what has waited, once the pointer rests."""
+        """Draw the waiting views once the pointer rests."""
         if self._waiting and self._clock() >= self._until:
             self.end()
 
     def end(self) -> None:
-        """Draw what has waited."""
+        """Draw the waiting views."""
         while self._waiting:
             self._waiting.pop().set_render_blocked(False)

@@ -33,9 +33,9 @@ PLANES = ("axial", "coronal", "sagittal")
 IN_3D = "in3d"
 FOUR = "four"
 AWAY_FPS = 6.0
-"""How often views are drawn at most that the pointer is not over."""
+"""Most pictures per second of views that the pointer is not over."""
 QUALITY = 90
-"""Of the pictures, as JPEG. It is trame-rca's own for views at rest: with any other, each would be drawn twice."""
+"""JPEG quality of the pictures: that of trame-rca for views at rest; with any other, each would be drawn twice."""
 _FIRST = 1.0
 """Priority of an observer that is called before those of the view itself."""
 _USES = (
@@ -70,7 +70,7 @@ class Views:
         ):
             factory = RemoteViewFactory(
                 server,
-                # Until it is there it is not drawn: a view draws whatever is set, some sixty times while it is made.
+                # No drawing until it is complete: a view draws after each setting, some sixty times while it is made.
                 partial(kind, scheduled_render_strategy=NoScheduleRendering()),
                 view_type,
                 populate_view_ui_f=lambda _server, _id, view, overlay=overlay: html.Div(overlay(view)),
@@ -99,7 +99,7 @@ class Views:
         return self._app.view_manager.get_view(IN_3D)
 
     def show(self, node: slicer.vtkMRMLVolumeNode, geometry: Geometry) -> None:
-        """Show a volume in all slice views, at its middle. In 3D there are surfaces only: a rendering is too slow."""
+        """Show a volume in all slice views, at its middle. In 3D only surfaces are shown: rendering is too slow."""
         self._geometry = geometry
         self._app.display_manager.show_volume_in_slice_background(node)
         self.reset()
@@ -118,7 +118,7 @@ class Views:
         self.in_3d.reset_view()
 
     def count(self, plane: str) -> int:
-        """Number of slices of the volume that lie in this plane."""
+        """Number of slices of the volume in this plane."""
         return 0 if self._geometry is None else self._geometry.shape[axis_of_plane(self._geometry, plane)]
 
     def index(self, plane: str) -> int:
@@ -131,7 +131,7 @@ class Views:
         return int(np.clip(round(float(indices[2 - axis])), 0, self.count(plane) - 1))
 
     def jump(self, plane: str, index: int) -> None:
-        """Show a slice; beyond the ends the last one."""
+        """Show a slice; an index beyond an end counts as that end."""
         if self._geometry is None:
             return
         axis = axis_of_plane(self._geometry, plane)
@@ -142,8 +142,8 @@ class Views:
             view.get_view_node().JumpSliceByOffsetting(*(rasMatrix(self._geometry) @ place)[:3])
 
     def set_layout(self, name: str) -> None:
-        """`four`, or a plane: its view large beside the one in 3D."""
-        self._turns.end()  # before views are blocked that the new layout lacks
+        """Choose `four`, or a plane: its view is shown large next to the 3D view."""
+        self._turns.end()  # before the views that the new layout lacks are blocked
         self.layout.set_layout(name)
 
     def poll(self) -> None:
@@ -159,28 +159,28 @@ class Views:
         return self._app.view_manager.get_view(plane)
 
     def _field(self, plane: str) -> tuple[float, ...]:
-        """What part of the slice the view shows: changed by whoever zooms or pans."""
+        """The part of the slice that the view shows; zooming and panning change it."""
         node = self._view(plane).get_view_node()
         return (*node.GetFieldOfView(), *node.GetXYZOrigin())
 
     def _resized(self, plane: str, *_: object) -> None:
-        """Fit the volume into the view's new size, unless somebody has zoomed or panned.
+        """Fit the volume into the view's new size, unless the user has zoomed or panned.
 
-        A volume that is opened at the start is fitted long before the browser tells how large its views are.
+        A volume that is opened at the start is fitted long before the browser reports how large its views are.
         """
         size, fitted = tuple(self._view(plane).render_window().GetSize()), self._fitted.get(plane)
         if size == self._sizes.get(plane):
             return  # the event comes with every picture
         self._sizes[plane] = size
         if self._geometry is None or fitted is None or not np.allclose(fitted, self._field(plane), rtol=1e-6):
-            return  # not by equality: taking over a size changes the last digits
+            return  # not exactly equal: adopting a size changes the last digits
         index = self.index(plane)
-        self._view(plane).fit_view_to_content()  # it takes the new size over, and shows the middle
+        self._view(plane).fit_view_to_content()  # adopts the new size, and shows the middle
         self.jump(plane, index)
         self._fitted[plane] = self._field(plane)
 
     def _draw_fast(self) -> None:
-        """Without a graphics card smoothing by many samples takes most of the time, and slices need none."""
+        """Turn multisampling off: without a graphics card it takes most of the time, and slices do not need it."""
         for view in self._app.view_manager.get_views():
             view.render_window().SetMultiSamples(0)
         self.in_3d.renderer().SetUseFXAA(True)

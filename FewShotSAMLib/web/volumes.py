@@ -18,16 +18,16 @@ from FewShotSAMLib.mrml.grids import matrixOfArray, rasMatrix
 from FewShotSAMLib.mrml.nodes import MODALITY
 
 AIR_HU = -500
-"""No MR volume goes below; nearly every CT volume does."""
+"""No MR volume has values below it; nearly every CT volume has."""
 FIRST_CT_WINDOW = "abdomen"
 ALL_COLORS = (255.0, 127.5)
-"""Width and level with which a photograph is shown as it is."""
+"""Window width and level that show a photograph unchanged."""
 FILL_OPACITY = 0.4
-"""Of painted segments."""
+"""Opacity of painted segments in slice views."""
 
 
 def take_volume(report: Mapping[str, Any], output: Path) -> Volume:
-    """The volume that `worker.reading` wrote; its file is gone then."""
+    """Load the volume that `worker.reading` wrote, and delete its file."""
     voxels = np.load(output, allow_pickle=False)
     output.unlink()
     geometry = Geometry.from_json(report["geometry"])
@@ -59,27 +59,27 @@ def _image(volume: Volume) -> vtk.vtkImageData:
 
 
 def is_ct(volume: Volume) -> bool:
-    """Whether it is a CT, as DICOM says or, where nothing is said, as values like Hounsfield units let expect."""
+    """Whether it is a CT, according to DICOM or, if that says nothing, to values that look like Hounsfield units."""
     if volume.modality:
         return volume.modality == "CT"
     return not volume.is_rgb and bool(volume.voxels.min() < AIR_HU)
 
 
 def window_of(name: str) -> tuple[float, float]:
-    """Width and level of a CT window, such as lung. Raises KeyError for a name that is none."""
+    """Width and level of a CT window, such as lung. Raises KeyError for an unknown name."""
     level, width = PRESETS[name]
     return float(width), float(level)
 
 
 def set_window(node: slicer.vtkMRMLVolumeNode, width: float, level: float) -> None:
-    """Show the values around `level`."""
+    """Set the window: width and level of the values shown."""
     display = node.GetDisplayNode()
     display.SetAutoWindowLevel(False)
     display.SetWindowLevel(width, level)
 
 
 def remove_nodes(scene: slicer.vtkMRMLScene, nodes: Iterable[slicer.vtkMRMLDisplayableNode]) -> None:
-    """Take nodes out of the scene, with what displays them."""
+    """Remove nodes from the scene, with their display nodes."""
     for node in nodes:
         displays = [node.GetNthDisplayNode(number) for number in range(node.GetNumberOfDisplayNodes())]
         scene.RemoveNode(node)

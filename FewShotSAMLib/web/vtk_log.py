@@ -11,7 +11,7 @@ from FewShotSAMLib.worker.logs import log_folder
 
 
 def log_vtk_to_file() -> None:
-    """From now on; where no file can be written they are dropped."""
+    """Redirect the messages from now on; if no file can be written, they are dropped."""
     vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)
     folder = log_folder()
     try:

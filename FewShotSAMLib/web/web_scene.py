@@ -1,4 +1,4 @@
-"""The scene of the browser app: one volume, and one segmentation that everything goes into."""
+"""The scene of the browser app: one volume, and one segmentation that receives everything."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Look = tuple[str, tuple[float, float, float]]
 
 
 class WebScene(MRMLScene):
-    """Adds finished segmentations to the one that is painted on, for a second one would neither be seen nor saved.
+    """Adds finished segmentations to the one being painted: a second one would be neither shown nor saved.
 
     on_added: called afterwards.
     """
@@ -33,7 +33,7 @@ class WebScene(MRMLScene):
         self._painter, self._on_added = painter, on_added
 
     def add_segmentation(self, volume_id: str, segmentation: Segmentation, name: str) -> str:
-        """Add the segments to those that are there, as one step of Undo; returns the id of the segmentation shown."""
+        """Add the segments to the existing ones, as one step of Undo; returns the id of the segmentation shown."""
         shown = self._painter.mrmlSegmentEditorNode().GetSegmentationNode()
         if shown is None:
             return super().add_segmentation(volume_id, segmentation, name)
@@ -43,9 +43,9 @@ class WebScene(MRMLScene):
         return str(shown.GetID())
 
     def restore_segmentation(self, target: Target, segmentation: Segmentation, name: str) -> str:
-        """Bring back what was painted, into the segmentation that is shown, in place of its empty segments."""
+        """Restore painted segments into the segmentation shown, in place of its empty segments."""
         shown = slicer.vtkMRMLSegmentationNode.SafeDownCast(self._scene.GetNodeByID(target.segmentation))
-        place_on(segmentation, volumeGeometry(volumeNode(self._scene, target.volume)))  # before anything is changed
+        place_on(segmentation, volumeGeometry(volumeNode(self._scene, target.volume)))  # before anything changes
         self._painter.saveStateForUndo()
         held = {each.id for each in self.segments(target) if (each.labels == each.label_value).any()}
         for each in segmentIds(shown):
@@ -57,7 +57,7 @@ class WebScene(MRMLScene):
 
 
 def told_apart(segmentation: Segmentation, known: Sequence[Look]) -> Segmentation:
-    """The segments with names and colours that no other has. known: names and colours that are there already."""
+    """The segments with unique names and colours. known: names and colours that are already in use."""
     names, colors, found = {name for name, _ in known}, [color for _, color in known], []
     for each in segmentation.segments:
         name, number = each.name, 2

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from FewShotSAMLib.core.confidence_colors import SURE, UNSURE
 from FewShotSAMLib.widgets.confidence_strip import ConfidenceStrip
 from FewShotSAMLib.widgets.services import Services
-from FewShotSAMLib.widgets.strip_image import SURE, UNSURE
 from FewShotSAMLib.widgets.translation import _
 from FewShotSAMLib.widgets.workflow_texts import translated
 

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
+from FewShotSAMLib.core.confidence_colors import UNSURE, confidence_colors
 from FewShotSAMLib.workflow import Review
 
-# Okabe and Ito's orange, through light grey, to their blue: told apart by users who are colour-blind, and in grey.
-UNSURE, MIDDLE, SURE = (213, 94, 0), (228, 228, 222), (0, 114, 178)
 Color = tuple[int, int, int]
-_BAND = 7  # rows above the colours in which painted and empty slices are marked, and below for the next ones
-_WORST = 0.5  # confidence, an expected Dice, at and below which a column is fully orange
+_BAND = 7  # rows above the colours to mark painted and empty slices, and below to mark the next ones
 
 
 def stripImage(review: Review, current: int | None, width: int, height: int, ink: Color, paper: Color) -> np.ndarray:
-    """(height, width, 3) uint8. ink, paper: the panel's colours of text and background, light or dark.
+    """The strip, (height, width, 3) uint8. ink, paper: the panel's colours of text and background, light or dark.
 
-    Above the colours a full bar marks a painted slice and the lower half of one an empty slice; below them an orange
-    bar marks where painting helps most; a line with an edge of paper, from top to bottom, is the slice that is shown.
+    Above the colours, a full bar marks a painted slice and a half bar an empty one; below them, an orange bar marks
+    where painting helps most. A line from top to bottom, edged in the paper colour, is the slice that is shown.
     """
     image = np.full((height, width, 3), paper, np.uint8)
     columns = columnSlices(review, width)
     origins = np.array([entry.origin for entry in review.slices])[columns]
     confidences = np.array([entry.confidence for entry in review.slices])[columns]
-    image[_BAND : height - _BAND] = confidenceColors(np.where(origins == "predicted", confidences, 1.0))
+    image[_BAND : height - _BAND] = confidence_colors(np.where(origins == "predicted", confidences, 1.0))
     image[: _BAND - 1, origins == "painted"] = ink
     image[_BAND // 2 : _BAND - 1, origins == "empty"] = ink
     indices = np.array([entry.index for entry in review.slices])
@@ -34,15 +32,8 @@ def stripImage(review: Review, current: int | None, width: int, height: int, ink
 
 
 def columnSlices(review: Review, width: int) -> np.ndarray:
-    """(width,): the position in `review.slices` that each column shows."""
+    """The position in `review.slices` that each column shows, (width,)."""
     return np.arange(width) * len(review.slices) // width
-
-
-def confidenceColors(confidences: np.ndarray) -> np.ndarray:
-    """(n, 3) uint8 for (n,) confidences, 0 to 1."""
-    position = np.clip((confidences - _WORST) / (1 - _WORST), 0, 1)
-    stops = np.array([UNSURE, MIDDLE, SURE], dtype=float)
-    return np.stack([np.interp(position, (0, 0.5, 1), stops[:, i]) for i in range(3)], axis=-1).astype(np.uint8)
 
 
 def _drawCurrent(image: np.ndarray, columns: np.ndarray, ink: Color, paper: Color) -> None:

@@ -1,7 +1,7 @@
-// What the page does besides showing the server's state: keys, and coming back after the connection was lost.
+// What the page does in addition to showing the server's state: keys, and reconnecting after a lost connection.
 
-// Hands keys to the server, with the view that the pointer is over. It listens before the views do, so that Slicer's
-// own keys do not act a second time.
+// Sends keys to the server, with the view that the pointer is over. It listens before the views do, so that Slicer's
+// own keys do not act as well.
 (() => {
   let view = "";
   const noText = /^(checkbox|range|color|button)$/;
@@ -21,14 +21,14 @@
   }, true);
 })();
 
-// All work lies in the server, so after a lost connection the page is simply loaded again.
+// The server holds all work, so after a lost connection the page is simply reloaded.
 (() => {
   let isLost = false;
   const again = async () => {
     try {
       const answer = await fetch("index.html", { cache: "no-store" });
       if (answer.ok || answer.status === 401) return location.reload();
-    } catch { /* the server is not there yet */ }
+    } catch { /* the server is not back yet */ }
     setTimeout(again, 1500);
   };
   const lost = () => {
@@ -36,7 +36,7 @@
     isLost = true;
     const note = document.createElement("div");
     note.className = "lost";
-    note.textContent = "The connection to the server is lost. Nothing is gone; waiting for it to come back …";
+    note.textContent = "The connection to the server is lost. Your work is kept; waiting to reconnect …";
     document.body.append(note);
     setTimeout(again, 500);
   };

@@ -86,7 +86,7 @@ def test_settings_are_used_kept_and_checked(page: Page, truth: np.ndarray) -> No
     assert form.locator("#c_method").input_value() == "autosam-cnn"
     form.fill("#c_last", "40")
     form.press("#c_last", "Tab")
-    page.wait_for_message("no range")
+    page.wait_for_message("not a range")
     page.wait(lambda: form.locator("#c_last").input_value() == "9")
     form.locator(".message button").last.click()
     refused(page, "not on this computer", "set_choice", "encoder", "vit_b")
@@ -121,7 +121,7 @@ def apply_to_several(page: Page, folder: Path) -> None:
     assert table.locator("tbody tr").first.get_attribute("data-name") == "broken"
     assert table.locator("tr[data-name=egg] img").count() == 1
     table.close()
-    refused(page, "no volumes of the served folder", "apply_to_several", "egg ñ", ["../x.nrrd"])
+    refused(page, "not volumes of the served folder", "apply_to_several", "egg ñ", ["../x.nrrd"])
     refused(page, "There is no few-shot model", "choose_several", "../egg ñ")
 
 

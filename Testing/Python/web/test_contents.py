@@ -1,5 +1,6 @@
 """What the page is told, without a browser."""
 
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from FewShotSAMLib.core.confidence_colors import SURE, UNSURE
 from FewShotSAMLib.core.geometry import Geometry
+from FewShotSAMLib.core.segment import hex_color
 from FewShotSAMLib.web.contents import (
     FIRST_STATE,
     INFO_S,
@@ -20,7 +23,8 @@ from FewShotSAMLib.web.contents import (
     time_left,
 )
 from FewShotSAMLib.web.controls import ACTIONS, BRUSH_PLACES, BrushScale, help_lines, shown, slice_overlay
-from FewShotSAMLib.web.pictures import color_of_hex, confidence_color, confidence_strip, hex_color, png
+from FewShotSAMLib.web.pictures import color_of_hex, confidence_color, confidence_strip, png
+from FewShotSAMLib.widgets.strip_image import stripImage
 from FewShotSAMLib.workflow import ERROR, INFO, Message, PaintedSlice, Progress, Review, SceneSegment, SliceReview
 
 STATIC = Path(__file__).resolve().parents[3] / "FewShotSAMLib" / "web" / "static"
@@ -40,6 +44,18 @@ def test_strip_has_a_bar_for_each_slice_and_marks_for_painted_ones() -> None:
     strip = confidence_strip(Review(0, slices, (2,), 0.5, ""), 6)
     assert strip.count("<rect") == 6 + 2 and 'viewBox="0 0 6 ' in strip
     assert confidence_color(0.5) in strip and confidence_color(0.5) != confidence_color(0.9)
+
+
+def test_panel_and_browser_show_the_same_colour_for_the_same_confidence() -> None:
+    confidences = (0.0, 0.31, 0.5, 0.52, 0.66, 0.75, 0.87, 0.99, 1.0)
+    slices = tuple(SliceReview(index, "predicted", each) for index, each in enumerate(confidences))
+    review = Review(0, slices, (), 0.5, "")
+    panel = stripImage(review, None, len(slices), 42, (0, 0, 0), (255, 255, 255))[20]
+    browser = re.findall('fill="(#.{6})"', confidence_strip(review, len(slices)))
+    assert browser == [f"#{bytes(color).hex()}" for color in panel] and len(set(browser)) == 7
+    page = (STATIC / "panel.html").read_text(encoding="utf-8")
+    for color, meaning in ((UNSURE, "unsure"), (SURE, "sure")):
+        assert f'<i style="background:#{bytes(color).hex()}"></i>{meaning}<' in page
 
 
 def test_the_list_of_slices_tells_what_is_known_of_each_segment() -> None:

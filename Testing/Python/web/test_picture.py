@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
-from web.page import Page
+from web.page import RUN_S, Page
 
 from FewShotSAMLib.core.image_io import write_image
 from FewShotSAMLib.core.painting import empty_neighbours
@@ -60,7 +60,8 @@ def test_picture(start_server: Callable, open_page: Callable, picture: Path, tmp
         page.go_to(index)
         page.page.click("#b_empty")
         page.wait(lambda index=index: page.painted().get(index) is True)
-    page.propagate()
+    page.page.click("#b_propagate")
+    page.wait(lambda: page.state("state") == "preview", RUN_S)
     page.go_to(SHOWN)
     for plane, index in PLACES.items():
         page.page.locator(f"#slider_{plane}").fill(str(index))

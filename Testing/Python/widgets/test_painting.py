@@ -8,10 +8,11 @@ import pytest
 import qt
 from harness.binding import QtCore, QtGui
 
+from FewShotSAMLib.core.confidence_colors import MIDDLE, SURE, UNSURE, confidence_colors
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.widgets.display import toPixmap
 from FewShotSAMLib.widgets.painted_list import squared
-from FewShotSAMLib.widgets.strip_image import MIDDLE, SURE, UNSURE, confidenceColors, stripImage
+from FewShotSAMLib.widgets.strip_image import stripImage
 from FewShotSAMLib.workflow import PaintedSlice, State
 
 INK, PAPER = (20, 20, 20), (245, 245, 245)
@@ -199,7 +200,7 @@ def test_strip_image_marks_what_it_should() -> None:
 
 
 def test_strip_colors_run_from_orange_to_blue() -> None:
-    colors = confidenceColors(np.array([0.0, 0.5, 0.75, 1.0]))
+    colors = confidence_colors(np.array([0.0, 0.5, 0.75, 1.0]))
     assert [tuple(color) for color in colors] == [UNSURE, UNSURE, MIDDLE, SURE]
 
 
