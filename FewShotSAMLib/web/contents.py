@@ -129,10 +129,11 @@ class Messages:
     def add(self, message: Message) -> None:
         """Show a message; the oldest is dropped if there are too many."""
         self._count += 1
-        self._shown_at[self._count] = self._clock()
         self.said = [*self.said, message][-MOST_MESSAGES:]
         row = {"id": self._count, "level": message.level, "text": message.worded(BROWSER_WORDS)}
         self.rows = [*(each for each in self.rows if each["text"] != row["text"]), row][-MOST_MESSAGES:]
+        shown_at = {**self._shown_at, self._count: self._clock()}
+        self._shown_at = {each["id"]: shown_at[each["id"]] for each in self.rows}
 
     def expire(self) -> bool:
         """Drop information that was shown for long enough; returns whether there was any."""

@@ -35,10 +35,12 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def confidence_strip(review: Review, slices: int) -> str:
-    """A bar for each of `slices` slices, coloured by confidence. Below, a full mark stands for a painted slice and a
-    half mark for an empty one."""
+    """A bar for each of `slices` slices, coloured by confidence. Below, a full mark stands for a painted slice, a half
+    mark for an empty one, and an orange mark for one that should be painted next."""
     known = {each.index: each for each in review.slices}
     bars = "".join(_bars(known.get(index), index) for index in range(slices))
+    marks = [index for index in review.next_slices if index in known and known[index].origin == "predicted"]
+    bars += "".join(_rect(index, STRIP_HEIGHT - _MARK_HEIGHT, _MARK_HEIGHT, confidence_color(0.0)) for index in marks)
     return (
         f'<svg viewBox="0 0 {slices} {STRIP_HEIGHT}" preserveAspectRatio="none" width="100%" height="{STRIP_HEIGHT}" '
         f'shape-rendering="crispEdges" role="img" aria-label="confidence of each slice">{bars}</svg>'

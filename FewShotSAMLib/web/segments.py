@@ -50,7 +50,9 @@ class SegmentList:
     def add(self) -> str:
         """Add an empty segment and choose it; returns its id."""
         number = len(self._ids())
-        segment_id = self._node().GetSegmentation().AddEmptySegment("", self._free_name(), _COLORS[number % 8])
+        segment_id = (
+            self._node().GetSegmentation().AddEmptySegment("", self._free_name(), _COLORS[number % len(_COLORS)])
+        )
         self.choose(segment_id)
         return str(segment_id)
 

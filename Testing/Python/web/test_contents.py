@@ -42,8 +42,9 @@ def test_png_holds_the_pixels() -> None:
 def test_strip_has_a_bar_for_each_slice_and_marks_for_painted_ones() -> None:
     slices = (SliceReview(1, "painted", 1.0), SliceReview(2, "predicted", 0.5), SliceReview(3, "empty", 1.0))
     strip = confidence_strip(Review(0, slices, (2,), 0.5, ""), 6)
-    assert strip.count("<rect") == 6 + 2 and 'viewBox="0 0 6 ' in strip
+    assert strip.count("<rect") == 6 + 2 + 1 and 'viewBox="0 0 6 ' in strip
     assert confidence_color(0.5) in strip and confidence_color(0.5) != confidence_color(0.9)
+    assert re.findall('x="(.)" y="21" width="1" height="5" fill="#d55e00"', strip) == ["2"]
 
 
 def test_panel_and_browser_show_the_same_colour_for_the_same_confidence() -> None:
