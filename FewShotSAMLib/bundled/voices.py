@@ -1,4 +1,4 @@
-"""The voices of the bundled model's answer, and how `fewshotsam benchmark` leaves one out to see what it is worth."""
+"""The parts ("voices") of the bundled model's answer, and how `fewshotsam benchmark` omits one to measure its worth."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ _omitted: ContextVar[str] = ContextVar("omitted", default="")
 
 @contextmanager
 def omitting(voice: str) -> Iterator[None]:
-    """Answer without one of VOICES within this block. Raises KeyError where there is no such voice."""
+    """Answer without one of VOICES within this block. Raises KeyError if there is no such voice."""
     token = _omitted.set(_known(voice))
     try:
         yield
@@ -30,7 +30,7 @@ def omitting(voice: str) -> Iterator[None]:
 
 
 def is_heard(voice: str) -> bool:
-    """Whether a voice takes part: always, but within `omitting`. Raises KeyError where there is no such voice."""
+    """Whether a voice contributes: always, except within `omitting`. Raises KeyError if there is no such voice."""
     return _omitted.get() != _known(voice)
 
 

@@ -17,7 +17,7 @@ from FewShotSAMLib.bundled.train.trainer import Recipe, Trainer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train, or go on where an earlier run in the same folder was stopped. Returns the exit code."""
+    """Train, or resume where an earlier run in the same folder stopped. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m FewShotSAMLib.bundled.train", description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder for episodes, checkpoint, log and weights")
     parser.add_argument("--steps", type=int, default=Recipe.steps, help="optimiser steps (default: %(default)s)")
