@@ -1,15 +1,15 @@
-"""Tasks of a benchmark: a volume, a structure labelled on it, and the axis along which a reader would paint.
+"""Tasks of a benchmark: a volume, a structure labelled on it, and the axis of the slices that a reader would paint.
 
 A tasks file is TOML with one `[[task]]` each:
 
     name = "ct-liver"                 unique
     image = "ct/image.nii.gz"         path from the data folder; a folder is a DICOM series
     labels = "ct/labels.nii.gz"       path from the data folder; floats are rounded
-    values = [1, 2]                   label values that make the foreground, merged
+    values = [1, 2]                   label values that are merged into the foreground
     axis = 0                          array axis of the slices: 0 = k, 1 = j, 2 = i
 
-Other entries, such as `modality` and `structure`, are carried along as text. `group` is for what is measured across
-volumes: tasks with the same one belong together, and without one those with the same structure and modality.
+The entries `modality` and `structure` are text. `group` is for measurements across volumes: tasks with the same group
+belong together, and without one those with the same structure and modality.
 """
 
 import tomllib
@@ -29,12 +29,12 @@ from FewShotSAMLib.core.volume import Volume, read_volume
 
 EXAMPLE = "Each [[task]] needs name, image, labels, values = [1] and axis = 0, 1 or 2."
 SEGMENT = Segment("structure", "structure", (0.9, 0.3, 0.3), 1)
-"""What every task segments, under one name."""
+"""The segment of every task, always with this name."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One structure of one volume. image, labels: relative to the data folder, as the tasks file has them."""
+    """One structure of one volume. image, labels: paths relative to the data folder, as in the tasks file."""
 
     name: str
     image: str
@@ -47,15 +47,15 @@ class Task:
 
     @property
     def kin(self) -> tuple[str, ...]:
-        """The same for tasks that show the same structure in the same way; empty where that is not known."""
+        """Equal for tasks that show the same structure in the same way; empty if that is not known."""
         return (self.group,) if self.group else (self.structure, self.modality) if self.structure else ()
 
 
 def read_tasks(path: Path, data: Path, only: Sequence[str] = ()) -> list[Task]:
-    """The tasks of a file in its order, or those of them whose names are in `only`.
+    """Return the tasks of a file in its order, or those whose names are in `only`.
 
-    Raises BadInputError for a file that is missing, no TOML or incomplete, a name given twice, a name in `only` that
-    is not there, and an image or label file that does not exist.
+    Raises BadInputError for a file that is missing, not TOML or incomplete, a duplicate name, an unknown name in
+    `only`, and an image or label file that does not exist.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -82,9 +82,9 @@ def read_tasks(path: Path, data: Path, only: Sequence[str] = ()) -> list[Task]:
 
 
 def read_truth(task: Task, data: Path, geometry: Geometry) -> Segmentation:
-    """The finished segmentation of a task on its volume's grid; one segment.
+    """Return the finished segmentation of a task on its volume's grid; one segment.
 
-    Raises BadInputError for labels on another grid, and where none of the task's values occurs.
+    Raises BadInputError for labels on another grid, and if none of the task's values occurs.
     """
     stored = read_image(data / task.labels)
     if stored.voxels.ndim != 3:
@@ -101,7 +101,7 @@ def read_truth(task: Task, data: Path, geometry: Geometry) -> Segmentation:
 
 
 def read_image_of(task: Task, data: Path) -> Volume:
-    """The volume of a task; raises BadInputError where it cannot be read."""
+    """Return the volume of a task. Raises BadInputError if it cannot be read."""
     return read_volume(data / task.image)
 
 
