@@ -17,12 +17,12 @@ BIDS_MARK = "dataset_description.json"
 _BIDS_VOLUMES = ("sub-*/anat/*", "sub-*/ses-*/anat/*")
 _BIDS_SUFFIXES = (".nii", ".nii.gz")
 _LOOKED_AT = 5
-"""Files of a folder that are opened to find out whether it holds DICOM."""
+"""How many of a folder's files are opened to find out whether it holds DICOM."""
 
 
 def read_plan(path: Path, wanted: Wanted, besides: Path) -> list[Row]:
-    """The rows of a plan: a table, a folder or a BIDS data set (https://bids.neuroimaging.io). Nothing below `besides`,
-    where the results go, is one. Raises BadInputError."""
+    """Return the rows of a plan: a table, a folder or a BIDS data set (https://bids.neuroimaging.io). Files below
+    `besides`, where the results go, are ignored. Raises BadInputError."""
     if path.is_dir():
         return _rows_in(path, wanted, besides)
     if wanted.pattern or wanted.annotation_pattern:
@@ -67,7 +67,7 @@ def _rows_in(folder: Path, wanted: Wanted, besides: Path) -> list[Row]:
 
 
 def _matches(folder: Path, pattern: str, is_bids: bool) -> Iterator[Path]:
-    """Files that are volumes by their suffix, and folders with DICOM files in them, in the order of their names."""
+    """Yield files with the suffix of a volume, and folders that contain DICOM files, in the order of their names."""
     patterns = _BIDS_VOLUMES if is_bids and not pattern else (pattern or "*",)
     try:
         found = sorted({path for each in patterns for path in folder.glob(each)})
@@ -103,7 +103,7 @@ def _annotation(volume: Path, folder: Path, pattern: str) -> Path | None:
 
 
 def place_name(volume: Path, folder: Path, dicom_names: bool) -> str:
-    """The volume's place as one name, so that patients/1/ct.nii and patients/2/ct.nii differ."""
+    """Return the volume's path as one name, so that patients/1/ct.nii and patients/2/ct.nii differ."""
     own = name_of(volume, folder, dicom_names)
     if own.startswith("dicom-") and not dicom_names and own != volume_name(volume):
         return own
@@ -111,7 +111,7 @@ def place_name(volume: Path, folder: Path, dicom_names: bool) -> str:
 
 
 def _check_one_kind(folder: Path, volumes: list[Path]) -> None:
-    """A model is for one kind of image: where a data set holds several, the user chooses."""
+    """Raise BadInputError if there are several kinds of images, as a model is for one kind: the user has to choose."""
     kinds = Counter(volume_name(volume).rpartition("_")[2] for volume in volumes)
     if len(kinds) > 1:
         listed = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common(6))
