@@ -69,10 +69,10 @@ def make_plan_across(
     jobs = []
     for method in methods:
         if method.options is None:
-            left_out.append(f"{method.name}: it leaves no model that another volume could be segmented with")
+            left_out.append(f"{method.name}: it leaves no model to segment another volume with")
             continue
         if painted_here and not method.transfers:
-            left_out.append(f"{method.name}: it cannot use a model of another volume beside painted slices")
+            left_out.append(f"{method.name}: it cannot combine painted slices with a model of another volume")
             continue
         if method.within_only and not painted_here:
             left_out.append(f"{method.name}: {method.within_only}")

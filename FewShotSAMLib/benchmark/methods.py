@@ -119,7 +119,7 @@ def get_methods(names: Iterable[str], known: Mapping[str, Contender] | None = No
     chosen = []
     for name in dict.fromkeys(names):
         if name not in known:
-            raise BadInputError(f"There is no method “{name}”.", f"Choose of: {', '.join(known)}.")
+            raise BadInputError(f"There is no method “{name}”.", f"Choose one of: {', '.join(known)}.")
         chosen.append(known[name])
     return chosen
 

@@ -20,18 +20,17 @@ COLUMNS = (
     *("version", "finished", "error"),
 )
 RULES = (
-    "k slices evenly spaced over the structure are painted, the first slice beyond each end is declared empty; all "
-    "other slices of the volume are counted, and they alone. HD95 and ASSD: surface voxels on counted slices, in mm. "
-    "Seconds: of the method alone, its packages loaded before; embeddings that an earlier row left in the cache are "
-    "used again. Memory: the highest of any row."
+    "k slices evenly spaced over the structure are painted, and the first slice beyond each end is declared empty; all "
+    "other slices of the volume, and only those, are counted. HD95 and ASSD: surface voxels on counted slices, in mm. "
+    "Seconds: the method alone, without importing its packages; embeddings that an earlier row left in the cache are "
+    "reused. Memory: the highest of all rows."
 )
 
 RULES_ACROSS = (
-    "k slices of one volume (or all that hold the structure) are painted, the first slice beyond each end is declared "
-    "empty; the model learned of them segments the other volumes of the group, and all slices of those are counted but "
-    "for those painted here: evenly spaced ones of that volume, on which no end is declared. A "
-    "result without a voxel has Dice 0 and no distance; distances are means over the others. Seconds and memory: of "
-    "applying."
+    "k slices of one volume (or all that show the structure) are painted, and the first slice beyond each end is "
+    "declared empty; the model learned from them segments the other volumes of the group. All slices of those count "
+    "except the ones “painted here”: evenly spaced slices of that volume, for which no end is declared. An empty "
+    "result has Dice 0 and no distance; distances are means over the others. Seconds and memory: of applying the model."
 )
 FIGURES = {"dice": ".3f", "hd95_mm": ".1f", "assd_mm": ".2f", "seconds": ".1f"}
 """The figures of rows and means, and their formats."""

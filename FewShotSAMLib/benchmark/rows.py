@@ -42,7 +42,7 @@ class RowFile:
             os.fsync(handle)
         except OSError as error:
             raise BadInputError(
-                f"{self.path} cannot be written ({error.strerror}).", "Free some space on the disk; then run it again."
+                f"{self.path} cannot be written ({error.strerror}).", "Free some disk space, then run it again."
             ) from error
         finally:
             os.close(handle)

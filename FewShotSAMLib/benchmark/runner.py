@@ -22,7 +22,7 @@ from FewShotSAMLib.worker.process import REPEATABLE, SHARED_CORES, usable_cores
 
 IN_THIS_PROCESS = 0
 GRACE_S = 5.0
-_CRASH = "The process died (exit code {code}); out of memory, or a crash in compiled code. Run it again to retry."
+_CRASH = "The process died (exit code {code}): out of memory, or a crash in compiled code. Run it again to retry."
 
 Listener = Callable[[Row, int, int], None]
 """Called with each new row, the number of rows done, and the number of all rows."""

@@ -62,22 +62,22 @@ def read_tasks(path: Path, data: Path, only: Sequence[str] = ()) -> list[Task]:
     except OSError as error:
         raise BadInputError(f"The tasks file {path} cannot be read ({error.strerror}).", "Check its path.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadInputError(f"The tasks file {path} is no TOML file ({error}).", EXAMPLE) from error
+        raise BadInputError(f"The tasks file {path} is not a TOML file ({error}).", EXAMPLE) from error
     entries = content.get("task")
     if not isinstance(entries, list) or not entries:
-        raise BadInputError(f"The tasks file {path} holds no [[task]].", EXAMPLE)
+        raise BadInputError(f"The tasks file {path} contains no [[task]].", EXAMPLE)
     tasks = [_parse(entry, number, path) for number, entry in enumerate(entries, start=1)]
     names = [task.name for task in tasks]
     if double := sorted({name for name in names if names.count(name) > 1}):
-        raise BadInputError(f"{path} has several tasks named {', '.join(double)}.", "Give each a name of its own.")
+        raise BadInputError(f"{path} has several tasks named {', '.join(double)}.", "Give each task a unique name.")
     if unknown := [name for name in only if name not in names]:
-        raise BadInputError(f"There is no task {', '.join(unknown)}.", f"Choose of: {', '.join(names)}.")
+        raise BadInputError(f"There is no task {', '.join(unknown)}.", f"Choose one of: {', '.join(names)}.")
     chosen = [task for task in tasks if not only or task.name in only]
     for task in chosen:
         for name in (task.image, task.labels):
             if not (data / name).exists():
                 message = f"Task {task.name}: {data / name} does not exist."
-                raise BadInputError(message, "Give the folder of the data with --data.")
+                raise BadInputError(message, "Name the data folder with --data.")
     return chosen
 
 
@@ -88,11 +88,12 @@ def read_truth(task: Task, data: Path, geometry: Geometry) -> Segmentation:
     """
     stored = read_image(data / task.labels)
     if stored.voxels.ndim != 3:
-        raise BadInputError(f"Task {task.name}: {task.labels} is no label map.", "Give one value per voxel.")
+        raise BadInputError(f"Task {task.name}: {task.labels} is not a label map.", "It needs one value per voxel.")
     mask = np.isin(np.rint(stored.voxels), task.values)
     if not mask.any():
         values = ", ".join(str(value) for value in task.values)
-        raise BadInputError(f"Task {task.name}: {task.labels} holds no voxel of value {values}.", "Correct values.")
+        message = f"Task {task.name}: {task.labels} contains no voxel of value {values}."
+        raise BadInputError(message, "Correct “values” in the tasks file.")
     drawn = Segmentation(mask.astype(np.uint8)[np.newaxis], stored.geometry, (SEGMENT,))
     try:
         return place_on(drawn, geometry)[0]
@@ -108,13 +109,13 @@ def read_image_of(task: Task, data: Path) -> Volume:
 def _parse(entry: Any, number: int, path: Path) -> Task:
     where = f"{path}, task {number}"
     if not isinstance(entry, Mapping):
-        raise BadInputError(f"{where} is no table.", EXAMPLE)
+        raise BadInputError(f"{where} is not a table.", EXAMPLE)
     for name in ("name", "image", "labels"):
         if not isinstance(entry.get(name), str) or not entry[name].strip():
-            raise BadInputError(f"{where}: {name} is missing or no text.", EXAMPLE)
+            raise BadInputError(f"{where}: {name} is missing or not a text.", EXAMPLE)
     values, axis = entry.get("values"), entry.get("axis")
     if not (isinstance(values, list) and values and all(_is_whole(value) and value > 0 for value in values)):
-        raise BadInputError(f"{where} ({entry['name']}): values is no list of label values.", EXAMPLE)
+        raise BadInputError(f"{where} ({entry['name']}): values is not a list of label values.", EXAMPLE)
     if not _is_whole(axis) or axis not in (0, 1, 2):
         raise BadInputError(f"{where} ({entry['name']}): axis is {axis!r}.", EXAMPLE)
     texts = {name: str(entry.get(name, "")) for name in ("modality", "structure", "group")}

@@ -5,15 +5,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 OF_FIRST_ANSWER = {
-    "second-pass": "what the first pass found on the slices beside",
+    "second-pass": "what the first pass found on the neighbouring slices",
     "transport": "outlines carried along with the image",
-    "geodesic": "ways through the image from painted pixels",
-    "ends": "ends foretold by how fast painted slices get smaller",
+    "geodesic": "geodesic distances through the image from painted pixels",
+    "ends": "ends predicted from how fast painted slices get smaller",
 }
 OF_LEARNED_ANSWER = {
-    "doubt": "networks count where the decoder is not sure, else everywhere",
-    "weight": "networks count by how decoder and networks differ and how sure the decoder is, else one half",
-    "threshold": "a threshold by the networks' likeness to the decoder, else 0.5",
+    "doubt": "the networks count only where the decoder is unsure; without it, everywhere",
+    "weight": "the networks' weight depends on how they and the decoder differ; without it, one half",
+    "threshold": "the threshold depends on the networks' likeness to the decoder; without it, 0.5",
 }
 VOICES = OF_FIRST_ANSWER | OF_LEARNED_ANSWER
 _omitted: ContextVar[str] = ContextVar("omitted", default="")

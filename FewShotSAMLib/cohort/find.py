@@ -30,7 +30,7 @@ def read_plan(path: Path, wanted: Wanted, besides: Path) -> list[Row]:
     if not path.is_file():
         raise BadInputError(f"The plan {path} does not exist.", "Give a table (.csv, .tsv) or a folder.")
     if path.suffix.lower() not in TABLES:
-        raise BadInputError(f"{path} is neither a table (.csv, .tsv) nor a folder.", "Write the volumes into a table.")
+        raise BadInputError(f"{path} is neither a table (.csv, .tsv) nor a folder.", "List the volumes in a table.")
     return read_table(path, wanted)
 
 
@@ -58,8 +58,8 @@ def _rows_in(folder: Path, wanted: Wanted, besides: Path) -> list[Row]:
             annotation = None
         if annotation is None and wanted.model is None:
             raise BadInputError(
-                f"{folder} is a folder of volumes; it does not say what to segment them with.",
-                "Give --model M.fewshot, or --annotation-pattern where each has painted slices.",
+                f"{folder} is a folder of volumes, which does not say what to segment them with.",
+                "Use --model M.fewshot, or --annotation-pattern if each volume has painted slices.",
             )
         with_ = {"model": wanted.model} if annotation is None else {"models": wanted.models}
         rows.append(Row(called(volume, folder, wanted.dicom_names), volume, annotation, suffix=wanted.suffix, **with_))
@@ -97,7 +97,7 @@ def _annotation(volume: Path, folder: Path, pattern: str) -> Path | None:
         return folder / pattern.format(folder=place, name=volume_name(volume))
     except (KeyError, IndexError, ValueError, AttributeError) as error:
         raise BadInputError(
-            f"The pattern “{pattern}” cannot be used: it knows {{folder}} and {{name}}.",
+            f"The pattern “{pattern}” cannot be used: it can contain {{folder}} and {{name}}, nothing else in braces.",
             "Give one such as '{folder}/{name}-painted.seg.nrrd'.",
         ) from error
 

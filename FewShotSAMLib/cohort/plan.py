@@ -97,7 +97,7 @@ def read_table(path: Path, wanted: Wanted) -> list[Row]:
     rows = []
     for number, cells in lines[1:]:
         if len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
-            raise _wrong(path, number, "has more cells than the first line", "Put texts with commas into quotes.")
+            raise _wrong(path, number, "has more cells than the first line", "Put texts that contain commas in quotes.")
         texts = dict(zip(names, (cell.strip() for cell in cells), strict=False))
         kept = {title: texts.get(name, "") for title, name in zip(header, names, strict=True) if not _is_own(name)}
         rows.append(_row(path, number, texts, {title: text for title, text in kept.items() if title}, wanted))
@@ -122,7 +122,7 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
     try:
         lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error as error:
-        raise BadInputError(f"{path} is no table ({error}).", _EXAMPLE) from error
+        raise BadInputError(f"{path} is not a table ({error}).", _EXAMPLE) from error
     if not lines:
         raise BadInputError(f"{path} is empty.", _EXAMPLE)
     return lines
@@ -138,8 +138,8 @@ def _row(path: Path, number: int, texts: Mapping[str, str], kept: Mapping[str, s
         raise _wrong(path, number, "has neither an annotation nor a model", "Fill in one of them, or use --model.")
     own = tuple(path.parent / Path(text).expanduser() for text in option("models").read(texts.get("models", "")))
     if own and annotation is None:
-        hint = "Fill in the column “annotation”, or apply one of them in the column “model”."
-        raise _wrong(path, number, "has models, but no annotation that they stand beside", hint)
+        hint = "Fill in the column “annotation”, or put one model into the column “model” to apply it."
+        raise _wrong(path, number, "has models, but no annotation to use them with", hint)
     models = () if annotation is None else own or wanted.models
     given = texts.get("output") or texts.get("name") or ""
     suffix = next((each for each in option("format").choices if given.lower().endswith(each)), "")
@@ -207,4 +207,4 @@ def check_rows(rows: Sequence[Row], folder: Path, common: Iterable[str]) -> None
         wants = set(option(name).commands) - {COHORT}
         if wants and not wants & commands:
             jobs = " or ".join(sorted(wants))
-            raise BadInputError(f"{option(name).flag} is for {jobs}, and no row of the plan is.", "Omit it.")
+            raise BadInputError(f"{option(name).flag} is for {jobs}, but the plan has no such row.", "Omit it.")

@@ -154,4 +154,4 @@ class RayPool:
 
 def _given_up(error: Exception) -> Event:
     message = f"The node or the actor of this row died {ATTEMPTS} times ({type(error).__name__})."
-    return error_event(None, WorkerDiedError.kind, message, "Look at Ray's logs and at the memory of the nodes.")
+    return error_event(None, WorkerDiedError.kind, message, "Check Ray's logs and the nodes' memory.")

@@ -55,10 +55,10 @@ class Cohort:
                 others.append(row)
             cohort.missing.append(RowTask(row, {**own, **places.files_of(row, key)}, number))
         if others and not replace:
-            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            more = f", and {len(others) - 1} more" if len(others) > 1 else ""
             raise BadInputError(
-                f"There is a result {others[0].output(places.folder)} already{more}, made of other files or options.",
-                "Give another folder, or replace such results with --replace.",
+                f"The result {others[0].output(places.folder)} already exists{more}, made from other files or options.",
+                "Choose another folder, or replace such results with --replace.",
             )
         return cohort
 
@@ -79,7 +79,7 @@ class Cohort:
                 self._keep(done)
                 on_done(done)
             if interrupts():
-                return CancelledError("Cancelled.", "The same command goes on where it stopped.")
+                return CancelledError("Cancelled.", "Run the same command again to continue.")
             if stopped:
                 return stopped[0]
         return None
@@ -114,7 +114,7 @@ class Cohort:
         spare = _SPARE_BYTES + _SPARE_PER_ROW * len(self.rows)
         for task in tasks:
             if shutil.disk_usage(self.places.folder).free < 2 * self._largest + spare:
-                hint = "Free some space; the same command then goes on where it stopped."
+                hint = "Free some space, then run the same command again to continue."
                 stopped.append(BadInputError(f"The disk of {self.places.folder} is full.", hint))
                 return
             yield task

@@ -176,7 +176,7 @@ def check(folder: Path, right: Path, missing: int, command: list[str]) -> None:
     same = results(folder) == found
     print(f"another call: exit code {code}, {time.monotonic() - begun:.0f} s, nothing changed: {same}")
     if wrong or left or not same or len(found) != len(wanted) - missing:
-        sys.exit("not as it should be")
+        sys.exit("the check failed")
 
 
 def faults(folder: Path, options: argparse.Namespace) -> None:
@@ -249,9 +249,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--model", default="cheap.fewshot")
-    parser.add_argument(
-        "--slices", default="", help="predict these alone, such as 18-21: cheap rows, on a busy computer"
-    )
+    parser.add_argument("--slices", default="", help="predict only these, such as 18-21, for cheap rows")
     parser.add_argument("--ray")
     parser.add_argument("--broken", action="store_true")
     parser.add_argument("--output")

@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--encoder", nargs="+", default=["tiny", "vit_b", "vit_l", "vit_h"])
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 8, 16])
     options = parser.parse_args()
-    print("| encoder | slices | weights, MB | peak besides, MB | per slice, MB | planned for, MB per slice |")
+    print("| encoder | slices | weights, MB | peak without weights, MB | per slice, MB | planned, MB per slice |")
     print("|---|---|---|---|---|---|")
     for name in options.encoder:
         spec = get_spec(name)

@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", default="vit_b")
-    parser.add_argument("--slices", type=int, default=3, help="slices that each side encodes, turn by turn")
+    parser.add_argument("--slices", type=int, default=3, help="slices that each side encodes, alternately")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--batch", type=int, help="slices per batch on a GPU (default: what fits)")
@@ -191,7 +191,7 @@ def _show(report: dict[str, Any]) -> None:
     for a, b in zip(report["official_s"], report["encoder_s"], strict=True):
         print(f"  set_image {a:8.3f} s    encode {b:8.3f} s    {a / b:6.2f} x")
     print(f"median ratio {report['ratio']:.2f}, least cosine {report['cosine']:.6f}, peak MiB {report['peak_mib']}")
-    print(f"first slice, with the choice of precision: {report['first_slice_s']:.2f} s")
+    print(f"first slice, including the choice of precision: {report['first_slice_s']:.2f} s")
     if "images_per_s" in report:
         print(f"batch {report['batch']}: {report['images_per_s']:.2f} images/s, ", end="")
         print(f"{report['percent_of_peak']:.1f} % of a matrix peak of {report['matrix_peak_tflops']:.1f} TFLOP/s")

@@ -87,7 +87,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--volume")
     parser.add_argument("--labels")
     parser.add_argument("--values", type=int, nargs="+")
-    parser.add_argument("--names", nargs="+", default=ORGANS, help="of the phantom's structures")
+    parser.add_argument("--names", nargs="+", default=ORGANS, help="names of the phantom's structures")
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--corrections", type=int, default=3)
     parser.add_argument("--without-grow", action="store_true", help="Grow from seeds takes minutes on a large volume")

@@ -40,7 +40,7 @@ def sam(
     from FewShotSAMLib.benchmark.baselines.zero_shot import Prompt, ZeroShotSam
 
     if reason := no_prompts(settings.encoder or ""):
-        raise BadInputError(reason, "Choose SAM's own encoders with --encoders, for example vit_b.")
+        raise BadInputError(reason, "Choose one of SAM's own encoders with --encoders, for example vit_b.")
     if given is None:
         asked = list(range(annotation.exemplars[0], annotation.exemplars[-1] + 1))  # beyond, there is no prompt
     else:
@@ -59,7 +59,7 @@ def sam(
 def no_prompts(encoder: str) -> str:
     """Return why SAM cannot be prompted with points and boxes on this encoder; "" if it can."""
     fit = get_spec(encoder).architecture.answers_prompts
-    return "" if fit else f"The encoder {encoder} comes with a decoder that never learned points or boxes."
+    return "" if fit else f"The encoder {encoder} comes with a decoder that was not trained with points or boxes."
 
 
 def u_net(volume: Volume, annotation: Annotation, settings: MethodSettings, **options: Any) -> Outcome:

@@ -176,7 +176,7 @@ def test_the_u_net_sees_the_region(axis: int, case: Case) -> None:
 
 def test_sam_is_not_asked_where_it_cannot_answer(case: Case, cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     volume, annotation, truth, settings = case
-    with pytest.raises(BadInputError, match="never learned points or boxes"):
+    with pytest.raises(BadInputError, match="was not trained with points or boxes"):
         METHODS["sam-box"].run(volume, annotation, settings)
     tasks = read_tasks(cohort, cohort.parent)
     plan = make_plan(tasks, cohort.parent, [METHODS["sam-box"]], ["tiny", "vit_b"], [2], settings)
@@ -279,7 +279,7 @@ def test_with_slices_painted_on_the_other_volume_too(
     assert main([*command, "--across"]) == 0
     told = capsys.readouterr().out
     assert "no training steps, tiny, 1 painted here  across volumes" in told
-    assert "pixel-classifier: it cannot use a model" in told
+    assert "pixel-classifier: it cannot combine painted slices with a model" in told
     rows = RowFile(tmp_path / "out").read()
     assert [(row["source"], row["task"], row["k"]) for row in rows] == [("a", "b", 2), ("b", "a", 2)]
     for row in rows:

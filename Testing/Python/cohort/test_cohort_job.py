@@ -42,7 +42,7 @@ def test_a_job_is_followed_stopped_and_goes_on(begin: Callable[..., CohortJob], 
     page = job.places.page.read_text("utf-8")
     assert '"name": "b", "state": "failed"' in page and '"name": "d", "state": "missing"' in page
     (tmp_path / "m.fewshot").write_text("damaged")
-    with pytest.raises(BadInputError, match="already"):
+    with pytest.raises(BadInputError, match="already exists"):
         begin(**volumes)
     (tmp_path / "m.fewshot").write_text("model")
     again = begin(**{name: text for name, text in volumes.items() if name != "d"})

@@ -69,7 +69,7 @@ def test_nothing_is_replaced_without_being_asked(write_plan: WritePlan, capsys: 
     out = plan.parent / "out"
     out.mkdir()
     (out / "d.seg.nrrd").write_text("mine")
-    assert cohort(plan) == 2 and "already, made of other files" in capsys.readouterr().err
+    assert cohort(plan) == 2 and "already exists, made from other files" in capsys.readouterr().err
     assert results(plan).keys() == {"d"} and (out / "d.seg.nrrd").read_text() == "mine"
     (out / "d.seg.nrrd").unlink()
     assert cohort(plan) == 0
@@ -77,8 +77,8 @@ def test_nothing_is_replaced_without_being_asked(write_plan: WritePlan, capsys: 
     assert cohort(plan) == 0 and (out / "a.seg.nrrd").read_text() == "corrected by hand"
     before = results(plan)
     (plan.parent / "b.nrrd").write_text("another volume")
-    assert cohort(plan) == 2 and "b.seg.nrrd already" in capsys.readouterr().err
-    assert cohort(plan, "--smooth-mm", "1") == 2 and "already and 3 more" in capsys.readouterr().err
+    assert cohort(plan) == 2 and "b.seg.nrrd already exists, made" in capsys.readouterr().err
+    assert cohort(plan, "--smooth-mm", "1") == 2 and "already exists, and 3 more" in capsys.readouterr().err
     assert results(plan) == before
     assert cohort(plan, "--replace") == 0
     assert {name for name, time_ in results(plan).items() if time_ != before[name]} == {"b"}
@@ -86,11 +86,11 @@ def test_nothing_is_replaced_without_being_asked(write_plan: WritePlan, capsys: 
     content = (plan.parent / "d.nrrd").read_bytes()
     (plan.parent / "d.nrrd").write_bytes(content[::-1])  # of the same size and, as a program may set it, time
     os.utime(plan.parent / "d.nrrd", ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert cohort(plan) == 2 and "d.seg.nrrd already" in capsys.readouterr().err
+    assert cohort(plan) == 2 and "d.seg.nrrd already exists, made" in capsys.readouterr().err
     assert cohort(plan, "--replace") == 0
     (plan.parent / "m.fewshot").write_text("another model")
     os.utime(plan.parent / "c.nrrd")  # a volume that was copied again may be another one
-    assert cohort(plan) == 2 and "already and 3 more" in capsys.readouterr().err
+    assert cohort(plan) == 2 and "already exists, and 3 more" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("with_test_jobs")

@@ -56,7 +56,7 @@ def test_a_table_as_excel_writes_it(separator: str, name: str, tmp_path: Path) -
         ("volume,model\na,\n", "Line 2 .* neither an annotation nor a model"),
         ("volume,model\n,m\n", "Line 2 .* names no volume"),
         ("volume,model\na,m\nb,m,x\n", "Line 3 .* more cells"),
-        ("volume,model,models\na,m,x\n", "Line 2 .* no annotation that they stand beside"),
+        ("volume,model,models\na,m,x\n", "Line 2 .* no annotation to use them with"),
         ("volume,annotation,steps\na,b,many\n", "Line 2 .* has the steps “many”"),
         ("volume,model\n", "has no rows"),
         ("", "is empty"),
