@@ -1,4 +1,4 @@
-"""What makes runs of the bundled model brief, for tests that are not about how good its answers are.
+"""Makes runs of the bundled model brief, for tests that do not depend on the quality of its answers.
 
 As a program: the background process, in which they are.
 """

@@ -1,4 +1,4 @@
-"""Patients of whom one painted slice tells too little.
+"""Patients for whom a single painted slice is not enough.
 
 A column is as bright beyond the ends of the structure as within, and only what lies around tells them, as of a vessel.
 """

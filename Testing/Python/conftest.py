@@ -1,4 +1,4 @@
-"""What every test shares: where the real labelled volumes lie, and folders of their own for caches, models and logs."""
+"""Shared by all tests: where the real labelled volumes are, and separate folders for caches, models and logs."""
 
 import gc
 import os

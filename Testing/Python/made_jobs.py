@@ -1,4 +1,4 @@
-"""A command line whose background process runs jobs made for the tests.
+"""A command line whose background process runs jobs written for the tests.
 
 The fixtures are for folders whose own `jobs_script` is a program that serves such jobs.
 """

@@ -1,4 +1,4 @@
-"""Processes as tests look at them: whether they live, what they started, and waiting for what they do."""
+"""Helpers that check whether processes live and what they started, and wait for what they do."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""A folder of labelled volumes small enough to segment in no time, and methods that need no packages."""
+"""A folder of labelled volumes that are quick to segment, and methods that need no packages."""
 
 from collections.abc import Callable
 from pathlib import Path

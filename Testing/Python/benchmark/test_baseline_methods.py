@@ -1,4 +1,4 @@
-"""The baselines segment a small phantom, keep what was painted, and use what they are said to use."""
+"""The baselines segment a small phantom, keep what was painted, and use the device and encoder they claim to use."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

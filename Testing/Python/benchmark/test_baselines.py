@@ -1,4 +1,4 @@
-"""The two tools of 3D Slicer, and Biomedisa, on shapes whose segmentation is known."""
+"""3D Slicer's two tools, and Biomedisa, on shapes whose segmentation is known."""
 
 import sys
 from collections.abc import Callable

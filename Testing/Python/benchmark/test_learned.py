@@ -1,4 +1,4 @@
-"""Every method that learns can be compared: on the slices that were painted, and from one volume to another."""
+"""Every learning method can be compared: on the painted slices, and from one volume to another."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping

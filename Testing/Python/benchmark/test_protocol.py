@@ -1,4 +1,4 @@
-"""Which slices are given, which are counted, and that nothing else enters the scores."""
+"""Which slices are given, which are counted, and that nothing else affects the scores."""
 
 import numpy as np
 import pytest

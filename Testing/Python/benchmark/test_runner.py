@@ -1,4 +1,4 @@
-"""Rows are kept at once, computed once, and fail alone."""
+"""Rows are stored at once, computed once, and fail independently."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""The tasks file: what it may hold, and one line for what is wrong with it."""
+"""The tasks file: what it may contain, and one-line errors for invalid files."""
 
 from pathlib import Path
 

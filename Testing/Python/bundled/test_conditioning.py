@@ -1,4 +1,4 @@
-"""What the bundled decoder is told, and the head that asks it."""
+"""What the bundled decoder is conditioned on, and the head that queries it."""
 
 from contextlib import nullcontext
 

@@ -1,4 +1,4 @@
-"""The memory: what it has summed up over some exemplars is right beside others, and never for one painted otherwise."""
+"""The memory: sums cached over some exemplars are valid with further ones, but never for one painted differently."""
 
 import pytest
 import torch

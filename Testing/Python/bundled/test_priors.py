@@ -1,4 +1,4 @@
-"""Shape priors: interpolation, what carries shapes along with the anatomy, and geodesic distances."""
+"""Shape priors: interpolation, shapes carried along with the anatomy, and geodesic distances."""
 
 import gc
 import math

@@ -1,4 +1,4 @@
-"""Synthetic anatomy, episodes, and training that can be stopped and goes on."""
+"""Synthetic anatomy, episodes, and training that can be stopped and resumed."""
 
 import json
 import runpy

@@ -1,4 +1,4 @@
-"""The network that learns one volume: what it learns, how it joins the decoder, and when it is not used."""
+"""The networks trained on one volume: what they learn, how they join the decoder, and when they are not used."""
 
 from __future__ import annotations
 

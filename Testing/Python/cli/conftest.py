@@ -1,4 +1,4 @@
-"""A command line whose background process runs jobs made for the tests."""
+"""A command line whose background process runs jobs written for the tests."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`fewshotsam models`: the question before a download, the list, the check."""
+"""`fewshotsam models`: the confirmation before a download, the list, the check."""
 
 import dataclasses
 import hashlib

@@ -1,4 +1,4 @@
-"""`fewshotsam propagate` and `apply` with a real background process and jobs made for the tests."""
+"""`fewshotsam propagate` and `apply` with a real background process and jobs written for the tests."""
 
 import json
 import signal

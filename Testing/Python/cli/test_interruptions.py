@@ -1,4 +1,4 @@
-"""Killed, cancelled, doubled: real jobs in the real background process lose nothing and leave nothing half done."""
+"""Killed, cancelled, started twice: real jobs in the real background process lose nothing, leave no partial files."""
 
 import contextlib
 import functools

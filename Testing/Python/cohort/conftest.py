@@ -1,4 +1,4 @@
-"""Rows, and background processes whose jobs cost nothing."""
+"""Rows, and background processes whose jobs are trivial."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A cohort in a thread: what a front end sees of it, a stop, and going on."""
+"""A cohort in a thread: what a front end sees of it, stopping, and resuming."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""`fewshotsam cohort` with jobs that cost nothing: failures, kills, stops, and what a second call does."""
+"""`fewshotsam cohort` with trivial jobs: failures, kills, stops, and what a second call does."""
 
 import csv
 import json

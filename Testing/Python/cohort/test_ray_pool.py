@@ -1,4 +1,4 @@
-"""Rows on a Ray cluster of two nodes, one of which is killed in the middle; the jobs cost nothing."""
+"""Rows on a Ray cluster of two nodes, one of which is killed halfway; the jobs are trivial."""
 
 import csv
 import importlib.util

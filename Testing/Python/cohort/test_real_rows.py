@@ -1,4 +1,4 @@
-"""Rows that are really segmented: the same as one by one, whatever else is in the plan."""
+"""Rows with real segmentations: the same as one by one, whatever else is in the plan."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Small DICOM series that are changed file by file, for the tests of situations."""
+"""Small DICOM series that are modified file by file, for the tests of situations."""
 
 import io
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Damages files in every way that disks, networks and careless programs do; for tests and, in bulk, by hand:
+"""Damages files as disks, networks and careless programs do; for tests and, in bulk, by hand:
 
 python -m core.mutations 500 [a.nii ...] (in Testing/Python): reads that many of each format, each in a limited process.
 """

@@ -1,4 +1,4 @@
-"""One small volume as every file of some tests of situations holds it, and whether it was read so."""
+"""A small volume, which the files of some tests of situations contain, and a check that it was read correctly."""
 
 from pathlib import Path
 

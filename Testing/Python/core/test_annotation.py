@@ -1,4 +1,4 @@
-"""Painted slices are found along any axis, and annotations that cannot be meant are refused."""
+"""Painted slices are found along any axis, and invalid annotations are refused."""
 
 from pathlib import Path
 

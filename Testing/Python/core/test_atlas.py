@@ -1,4 +1,4 @@
-"""Labels that come to another volume by registration, and what is not alike."""
+"""Labels transferred to another volume by registration, and volumes that are too different."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels that were registered, put right by what is painted."""
+"""Registered labels, corrected by painted slices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged files of every format are read right or refused in one line; never a traceback, a hang or a crash."""
+"""Damaged files of every format are read correctly or refused in one line; never a traceback, a hang or a crash."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""DICOM as hospitals have it: shuffled, copied twice, of several phases, with slopes, split, among other objects."""
+"""DICOM as hospitals have it: shuffled, duplicated, multi-phase, with slopes, split, mixed with other objects."""
 
 from pathlib import Path
 

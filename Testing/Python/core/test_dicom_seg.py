@@ -1,4 +1,4 @@
-"""DICOM segmentations: read frame by frame, written with their codes and references, and the same again."""
+"""DICOM segmentations: read frame by frame, written with their codes and references, and unchanged by a round trip."""
 
 from dataclasses import replace
 from pathlib import Path

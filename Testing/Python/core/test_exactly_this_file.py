@@ -1,4 +1,4 @@
-"""The file that is named is read, by what it holds; what cannot be read is named with its cause and the way out."""
+"""Exactly the named file is read, by its content; if it cannot be read, the error names it, the cause and a remedy."""
 
 import gzip
 import shutil

@@ -1,4 +1,4 @@
-"""Labels of several registered atlases, joined."""
+"""Fusion of labels from several registered atlases."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Post-processing does what is asked for and takes no voxel of another class."""
+"""Post-processing does what was requested and takes no voxel from another class."""
 
 import numpy as np
 

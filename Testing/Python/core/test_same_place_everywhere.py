@@ -1,4 +1,4 @@
-"""Painted voxels and results lie at the same place for SimpleITK, nibabel and pynrrd, whatever the grid and format."""
+"""Painted voxels and results are at the same place in SimpleITK, nibabel and pynrrd, for every grid and format."""
 
 from pathlib import Path
 

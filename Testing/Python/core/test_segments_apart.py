@@ -1,4 +1,4 @@
-"""What is known of each segment where segments are painted on slices of their own."""
+"""What is known of each segment when segments are painted on different slices."""
 
 import numpy as np
 import pytest

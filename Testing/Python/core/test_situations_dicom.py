@@ -1,4 +1,4 @@
-"""One situation a row: what the slices of a DICOM folder can be, and the right result."""
+"""One situation per row: what a DICOM folder's slices can look like, and the right result."""
 
 import os
 from collections.abc import Callable

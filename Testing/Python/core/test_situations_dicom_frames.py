@@ -1,4 +1,4 @@
-"""One situation a row: frames of DICOM files, slices that lie otherwise, and what is refused in one line."""
+"""One situation per row: frames of DICOM files, slices in other positions, and what is refused in one line."""
 
 import gzip
 import os

@@ -1,4 +1,4 @@
-"""One situation a row: annotations, names of files and outputs, and the right result or the refusal in one line."""
+"""One situation per row: annotations, file names and outputs, and the right result or a refusal in one line."""
 
 import os
 from collections.abc import Callable

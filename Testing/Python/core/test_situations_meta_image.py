@@ -1,4 +1,4 @@
-"""One situation a row: what a MetaImage header can say, and the right result or the refusal in one line."""
+"""One situation per row: what a MetaImage header can say, and the right result or a refusal in one line."""
 
 import gzip
 import zlib

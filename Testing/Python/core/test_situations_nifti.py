@@ -1,4 +1,4 @@
-"""One situation a row: what a NIfTI or Analyze file can say, and the right result or the refusal in one line."""
+"""One situation per row: what a NIfTI or Analyze file can say, and the right result or a refusal in one line."""
 
 import gzip
 import struct

@@ -1,4 +1,4 @@
-"""One situation a row: what a NRRD header can say, and the right result or the refusal in one line."""
+"""One situation per row: what an NRRD header can say, and the right result or a refusal in one line."""
 
 import bz2
 import gzip

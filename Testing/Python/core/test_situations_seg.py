@@ -1,4 +1,4 @@
-"""One situation a row: what a DICOM segmentation can be, and the right result or the refusal in one line."""
+"""One situation per row: what a DICOM segmentation can look like, and the right result or a refusal in one line."""
 
 from collections.abc import Callable
 from copy import deepcopy

@@ -1,4 +1,4 @@
-"""`.seg.nrrd` files carry what 3D Slicer writes, both ways, also as other libraries read and write them."""
+"""`.seg.nrrd` files preserve what 3D Slicer writes, in both directions, and as other libraries read and write them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A pretended CUDA device: tensors that say they are on `cuda:0`, computed by the CPU, refused wherever CUDA refuses.
+"""A simulated CUDA device: tensors that claim to be on `cuda:0`, computed by the CPU, refused wherever CUDA refuses.
 
 Whole jobs run so without a GPU, with real values, and fail where a tensor was left on the CPU, a generator is of the
 wrong device, an operation exists on the CPU alone, or CUDA has no kernel for a dtype. Checked is each call of torch's

@@ -1,4 +1,4 @@
-"""Corrections: one more painted slice is answered between its neighbours, and nothing else changes by a bit."""
+"""Corrections: one more painted slice changes the answer between its neighbours, and nothing else by a single bit."""
 
 from dataclasses import replace
 from typing import Any

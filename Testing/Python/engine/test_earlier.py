@@ -1,4 +1,4 @@
-"""Earlier volumes' models beside the slices that are painted here."""
+"""Earlier volumes' models combined with the slices painted here."""
 
 from __future__ import annotations
 

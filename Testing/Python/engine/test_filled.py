@@ -1,4 +1,4 @@
-"""A segmentation with the predicted slices filled in: what was painted stays, and its voxels are counted beforehand."""
+"""A segmentation with the predicted slices filled in: painted slices stay, and their voxels are counted beforehand."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A few-shot model that is damaged, or holds what no model of ours holds, is refused before any work."""
+"""A few-shot model that is damaged, or contains what none of ours would, is refused before any work."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The estimate of a run: what the runs before took."""
+"""The time estimate of a run, from what earlier runs took."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the pages for programmers show is run as it stands: the notebook, and CONTRIBUTING's method."""
+"""What the pages for programmers show runs exactly as printed: the notebook, and CONTRIBUTING's method."""
 
 import json
 import re

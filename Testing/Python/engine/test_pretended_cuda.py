@@ -1,4 +1,4 @@
-"""Whole jobs on a pretended CUDA device: nothing is left on the CPU that CUDA would refuse."""
+"""Whole jobs on a simulated CUDA device: no tensor is left on the CPU where CUDA would refuse it."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

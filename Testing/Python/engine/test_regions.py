@@ -1,4 +1,4 @@
-"""A small segment far from a large one is seen as closely as if it were alone, and all else holds."""
+"""A small segment far from a large one is predicted as finely as if it were alone, and nothing else changes."""
 
 from collections.abc import Callable
 from pathlib import Path

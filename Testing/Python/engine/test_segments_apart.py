@@ -1,4 +1,4 @@
-"""Two structures, each painted on slices of its own: what each teaches, and what comes of it."""
+"""Two structures, each painted on different slices: what each contributes, and the result."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Slices are predicted and encoded on all cores at once, each by one: the answers are those of a single core."""
+"""Slices are predicted and encoded in parallel, one per core, with the same answers as on a single core."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What the background process remembers of a file is bound to the file's content."""
+"""What the background process caches for a file is tied to the file's content."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a method's training shows and what it changes: pairs in every batch, and frozen means bit-identical."""
+"""What a method's training uses and what it changes: pairs in every batch, and frozen means bit-identical."""
 
 from collections.abc import Sequence
 from typing import Any

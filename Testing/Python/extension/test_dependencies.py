@@ -1,4 +1,4 @@
-"""Packages for the background process: what is missing, and their installation through stand-ins for Slicer's modules.
+"""Packages for the background process: what is missing, and their installation with stand-ins for Slicer's modules.
 
 The stand-ins have the signatures of Slicer 5.10 and 5.12 and of two versions of PyTorchUtils, so a wrong keyword fails;
 what is "installed" has the layout of the real wheels.

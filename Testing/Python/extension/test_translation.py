@@ -1,4 +1,4 @@
-"""What the workflow says reaches the user in the user's language, though it knows of none."""
+"""The workflow's messages reach users in their language, although the workflow itself translates nothing."""
 
 import ast
 import re

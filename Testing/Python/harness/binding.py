@@ -1,4 +1,4 @@
-"""The Qt binding that stands in for PythonQt: PyQt5 (Qt 5) or PySide6 (Qt 6), one for a process."""
+"""The Qt binding that stands in for PythonQt: PyQt5 (Qt 5) or PySide6 (Qt 6), one per process."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""Runs the panel's tests in a process of their own, with PyQt5 (Qt 5, as in Slicer 5.10 and 5.12) or PySide6 (Qt 6).
+"""Runs the panel's tests in a separate process, with PyQt5 (Qt 5, as in Slicer 5.10 and 5.12) or PySide6 (Qt 6).
 
 They run in a Python like Slicer's, 3.12 and without torch, where FEWSHOTSAM_TEST_SLICER names one; the background
 process is then one of the Python that runs this file.

@@ -1,4 +1,4 @@
-"""Stand-ins of the CTK widgets in the panel, with the signals and properties of the real ones."""
+"""Stand-ins for the CTK widgets in the panel, with the signals and properties of the real ones."""
 
 from typing import Any
 

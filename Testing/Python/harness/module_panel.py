@@ -1,4 +1,4 @@
-"""Slicer's module panel around a panel: a scroll area that gives its contents the height they ask for."""
+"""Slicer's module panel around the panel: a scroll area that gives its content the height it asks for."""
 
 from typing import Any
 

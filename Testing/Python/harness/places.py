@@ -1,4 +1,4 @@
-"""Transforms for tests, and where things lie in the world, computed with Slicer's classes and numpy alone."""
+"""Transforms for tests, and positions in the world, computed with Slicer's classes and numpy alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What PythonQt, Qt, VTK and Slicer only print or log, and what must fail a test here."""
+"""What PythonQt, Qt, VTK and Slicer only print or log, but must fail a test here."""
 
 import sys
 import traceback

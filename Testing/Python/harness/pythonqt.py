@@ -1,4 +1,4 @@
-"""Qt objects as PythonQt shows them to Slicer's Python, made on PyQt5 or PySide6.
+"""Qt objects as PythonQt presents them to Slicer's Python, built on PyQt5 or PySide6.
 
 Properties are attributes, signals are connected by their C++ signature, unknown attributes raise, `exec` is `exec_`,
 static file dialogs return the path alone. Of CTK's and Slicer's classes only that exists which `table` lists.

@@ -1,4 +1,4 @@
-"""Stand-ins of Slicer's own widgets in the panel, on a real MRML scene."""
+"""Stand-ins for Slicer's own widgets in the panel, on a real MRML scene."""
 
 from collections.abc import Callable
 from typing import Any

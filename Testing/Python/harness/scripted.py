@@ -1,4 +1,4 @@
-"""Scripted modules as Slicer 5.10 to main load, open, leave, reload and unload them.
+"""Scripted modules as Slicer 5.10 to main loads, opens, leaves, reloads and unloads them.
 
 The Python base classes have the signatures and the order of calls of Slicer's ScriptedLoadableModule.py; the C++ ones
 those of qSlicerScriptedLoadableModule and its widget. `slicer.util.reloadScriptedModule`, `getModuleWidget` and

@@ -1,4 +1,4 @@
-"""Slicer's Segment Editor widget as qMRMLSegmentEditorWidget.cxx has it, with effects that do nothing.
+"""Slicer's Segment Editor widget, modelled on qMRMLSegmentEditorWidget.cxx, with effects that do nothing.
 
 What it does to scene and slice views is the real one's: it chooses the segmentation's reference volume as source, shows
 it in the slice views, makes display nodes, selects the first segment, and lets go of the active effect.

@@ -1,4 +1,4 @@
-"""Signatures of the real functions of Slicer and PyTorchUtils, which stand-ins must have. Needs no Qt.
+"""Signatures of Slicer's and PyTorchUtils' real functions, which stand-ins must have. Needs no Qt.
 
 `facts/functions.json` has, for each function, its signature as of a Slicer version, or of a commit of SlicerPyTorch;
 null where it is gone again. Classes of ScriptedLoadableModule and PyTorchUtils are listed method by method.

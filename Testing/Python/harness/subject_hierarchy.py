@@ -1,4 +1,4 @@
-"""What Slicer's Qt plug-ins of the subject hierarchy do when nodes and segments come, change and go.
+"""What Slicer's Qt plug-ins of the subject hierarchy do when nodes and segments are added, changed and removed.
 
 As qSlicerSubjectHierarchyPluginLogic: a displayable or transform node gets an item, unless it is hidden from editors or
 being imported, and loses it with the node. As qSlicerSegmentationsModule: every segmentation is watched, hidden ones

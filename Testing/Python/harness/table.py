@@ -1,4 +1,4 @@
-"""What the real classes of Slicer and CTK offer, read from their headers. Functions are in `signatures`.
+"""The members of Slicer's and CTK's real classes, read from their headers. Functions are in `signatures`.
 
 `facts/*.json` say at which commits they were read. Kinds of members: "properties" (those of "readonly" cannot be
 set), "slots", "invokables", "signals" and "decorated" (a PythonQt decorator of Slicer) are what Python has; "plain" are

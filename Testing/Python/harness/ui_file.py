@@ -1,4 +1,4 @@
-"""Loads Qt Designer's files with the binding's own loader; a class that has no stand-in is an error."""
+"""Loads Qt Designer's files with the binding's own loader; a class without a stand-in is an error."""
 
 import io
 import sys

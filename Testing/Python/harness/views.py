@@ -1,4 +1,4 @@
-"""A slice view of Slicer, drawn off screen by Slicer's own displayable manager for segmentations."""
+"""A slice view of Slicer, drawn off-screen by Slicer's own displayable manager for segmentations."""
 
 import os
 

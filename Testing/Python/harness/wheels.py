@@ -1,4 +1,4 @@
-"""Installed packages as the real wheels leave them: the names of their folders are not those of the distributions.
+"""Installed packages as the real wheels leave them: their folders are not named like the distributions.
 
 Read from the wheels on PyPI (Linux, Python 3.11): torch 2.14.1, torchvision 0.29.1, scikit-learn 1.9.1, h5py 3.16.0,
 segment-anything 1.0, safetensors 0.8.0, filelock 4.3.1, platformdirs 4.14.8, rich 15.0.0. Needs no Qt.

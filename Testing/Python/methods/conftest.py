@@ -1,4 +1,4 @@
-"""A mask decoder of the official classes, small enough for quick tests, and heads made of it."""
+"""A mask decoder made of the official classes, small enough for quick tests, and heads that use it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""AutoSAM's heads have the published structure, and what they mend is what their docstrings say."""
+"""AutoSAM's heads have the published structure, and their corrections are those that their docstrings describe."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The loss counts only what is labelled; augmented copies move image and labels together."""
+"""The loss counts only what is labelled; augmentation moves image and labels together."""
 
 import numpy as np
 import pytest

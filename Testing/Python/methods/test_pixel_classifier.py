@@ -1,4 +1,4 @@
-"""The pixel classifier finds the classes that features tell apart, learns only from what counts, and repeats."""
+"""The pixel classifier finds classes that features separate, learns only from labelled pixels, and is reproducible."""
 
 import numpy as np
 import pytest

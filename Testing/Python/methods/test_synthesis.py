@@ -1,4 +1,4 @@
-"""Synthesised pairs: image and labels move together, and nothing false is learned from hosts that are not known."""
+"""Synthesised pairs: image and labels move together, and unlabelled parts of host slices teach nothing wrong."""
 
 from dataclasses import replace
 

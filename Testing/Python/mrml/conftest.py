@@ -1,4 +1,4 @@
-"""A real MRML scene for each test, which fails on anything that VTK or Slicer's C++ code warns of."""
+"""A real MRML scene for each test, which fails if VTK or Slicer's C++ code warns."""
 
 from collections.abc import Iterator
 from contextlib import suppress

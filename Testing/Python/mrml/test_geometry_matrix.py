@@ -1,4 +1,4 @@
-"""Volume and segmentation under whatever transforms: painted slices and results lie where they are in the world."""
+"""Volume and segmentation under arbitrary transforms: painted slices and results keep their position in the world."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

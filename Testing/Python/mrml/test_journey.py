@@ -1,4 +1,4 @@
-"""Paint on three slices, read, commit, undo, export: on volumes of every geometry, each stored voxel compared."""
+"""Paint on three slices, read, commit, undo, export: on volumes of every geometry, comparing each stored voxel."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What painting may not touch, committing does not touch: masks, overwrite modes, hidden segments, intensities."""
+"""Committing does not touch what painting may not touch: masks, overwrite modes, hidden segments, intensities."""
 
 from dataclasses import dataclass
 

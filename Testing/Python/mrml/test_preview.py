@@ -1,4 +1,4 @@
-"""The preview: shown at once, apart from the user's segmentation, gone without a trace."""
+"""The preview: shown at once, separate from the user's segmentation, removed without a trace."""
 
 import time
 from pathlib import Path

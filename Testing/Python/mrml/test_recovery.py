@@ -1,4 +1,4 @@
-"""What is painted in a scene comes back into the next one, on Slicer's own classes."""
+"""What was painted in one scene is restored in the next, with Slicer's own classes."""
 
 from pathlib import Path
 

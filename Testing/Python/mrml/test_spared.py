@@ -1,4 +1,4 @@
-"""Results beside what is there: what a user painted is spared, and what is as it should be is not written again."""
+"""Results next to existing voxels: what a user painted is preserved, and unchanged voxels are not written again."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Closed surfaces are made as fine as a view can show them, by Slicer's own conversion."""
+"""Slicer's own conversion makes closed surfaces as fine as a view can show them."""
 
 import numpy as np
 import pytest

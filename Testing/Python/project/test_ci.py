@@ -1,4 +1,4 @@
-"""The way of the continuous integration to 3D Slicer: which package it takes, and that it knows every machine."""
+"""How continuous integration gets 3D Slicer: which package it takes, for every machine."""
 
 import importlib.util
 import re

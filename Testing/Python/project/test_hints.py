@@ -1,4 +1,4 @@
-"""Each front end has its own words for every hint, and no command line reaches those who have none."""
+"""Each front end has its own words for every hint, and users without a command line never see its words."""
 
 import ast
 import re

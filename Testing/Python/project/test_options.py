@@ -1,4 +1,4 @@
-"""The table of options is what everybody reads: each value that is offered is one that a job takes."""
+"""The table of options is what all front ends read: each value offered is one that a job accepts."""
 
 import re
 from dataclasses import fields

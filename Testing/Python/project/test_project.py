@@ -1,4 +1,4 @@
-"""The project keeps its own rules: what Slicer installs, how long files and functions are, what is pinned."""
+"""The project keeps its own rules: what Slicer installs, the length of files and functions, what is pinned."""
 
 import ast
 import re

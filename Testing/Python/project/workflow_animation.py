@@ -1,4 +1,4 @@
-"""The animation on README's first screen, from the tutorial's pictures, which are taken in 3D Slicer.
+"""The animation at the top of README, made from the tutorial's pictures, which are taken in 3D Slicer.
 
 python Testing/Python/project/workflow_animation.py     writes Resources/Screenshots/workflow.gif
 """

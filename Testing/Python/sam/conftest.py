@@ -1,4 +1,4 @@
-"""Small networks and checkpoints of segment_anything's own classes."""
+"""Small networks and checkpoints made of segment_anything's own classes."""
 
 import dataclasses
 import hashlib

@@ -1,4 +1,4 @@
-"""The embedding cache in daily use: what is written is read, limits, eviction, processes side by side."""
+"""The embedding cache in daily use: what was written is read, limits, eviction, concurrent processes."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The encoder as the engine uses it: right embeddings, checked precision, memory shortages, cancelling."""
+"""The encoder as the engine uses it: right embeddings, verified precision, memory shortages, cancelling."""
 
 import dataclasses
 import math

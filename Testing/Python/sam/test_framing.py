@@ -1,4 +1,4 @@
-"""Slices reach the encoder the right way up and undistorted, and masks and logits come back where they belong."""
+"""Slices reach the encoder the right way up and undistorted, and masks and logits return to where they belong."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The page as its user handles it: with pointer and keys. Positions are computed as radiologists hang slices."""
+"""The page as its user operates it: with pointer and keys. Positions are computed as radiologists hang slices."""
 
 import time
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""Settings and few-shot models in the page: what is chosen is used, kept, and refused where it makes no sense."""
+"""Settings and few-shot models in the page: choices are used, remembered, and refused where they make no sense."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The page of a cohort in a real browser: what stands on top, sorting, filtering, and that it asks nobody."""
+"""A cohort's page in a real browser: what is at the top, sorting, filtering, and that it contacts no server."""
 
 from collections.abc import Callable
 from pathlib import Path

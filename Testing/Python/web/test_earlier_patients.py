@@ -1,4 +1,4 @@
-"""Earlier patients' models in the page: listed, ticked, used beside one painted slice, and told."""
+"""Earlier patients' models in the page: listed, ticked, used together with one painted slice, and reported."""
 
 from collections.abc import Callable
 from pathlib import Path

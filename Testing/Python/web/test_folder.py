@@ -1,4 +1,4 @@
-"""Nothing outside the served folder can be named."""
+"""No file outside the served folder can be named."""
 
 import json
 import struct

@@ -1,4 +1,4 @@
-"""A user's way through the browser app, with a real pointer in a real browser on a real volume."""
+"""A user's path through the browser app, with a real pointer in a real browser on a real volume."""
 
 import statistics
 import urllib.error

@@ -1,4 +1,4 @@
-"""Nothing that was painted is lost, and no file is replaced, without being asked: kills, Ctrl-C, volumes, names."""
+"""Nothing painted is lost, and no file is replaced, without asking: kills, Ctrl-C, volumes, names."""
 
 import os
 import signal

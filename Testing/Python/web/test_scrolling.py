@@ -1,4 +1,4 @@
-"""Scrolling through a clinical volume, also while a propagation runs.
+"""Scrolling through a clinical volume, even while a propagation runs.
 
 Twenty pictures a second are wanted and about forty reached on two quiet cores (docs/performance.md); the bar is half of
 what is wanted, as computers that run tests are shared.

@@ -1,4 +1,4 @@
-"""Who gets in: the first browser that knows the secret, and nobody else."""
+"""Who gets in: the first browser that knows the secret, and no other."""
 
 import contextlib
 

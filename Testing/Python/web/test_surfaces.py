@@ -1,4 +1,4 @@
-"""When surfaces of the segmentation are made again."""
+"""When the segmentation's surfaces are updated."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""The view in use is drawn first; whatever takes long waits until the user rests."""
+"""The view in use is drawn first; slow work waits until the user pauses."""
 
 from collections.abc import Sequence
 

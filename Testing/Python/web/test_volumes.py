@@ -1,4 +1,4 @@
-"""What can be opened besides one NIfTI file: NRRD, DICOM, colours, one volume after the other, from other computers."""
+"""What can be opened other than one NIfTI file: NRRD, DICOM, colours, several volumes in turn, from other computers."""
 
 import shutil
 import socket

@@ -1,4 +1,4 @@
-"""The panel under the harness. One process has one Qt binding: `test_in_*.py` start a process for each."""
+"""The panel under the harness. A process has only one Qt binding: `test_in_*.py` start a process for each."""
 
 import logging
 import os

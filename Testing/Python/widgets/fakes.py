@@ -1,4 +1,4 @@
-"""A session without a worker, and what else surrounds the panel; tests decide what they say and see what they hear."""
+"""A session without a worker, and other fakes around the panel; tests set what they say and see what they get."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The module in its window with the real session, scene and background process, as a user goes through it."""
+"""The module in its window with the real session, scene and background process, operated as by a user."""
 
 import time
 from collections.abc import Callable, Sequence

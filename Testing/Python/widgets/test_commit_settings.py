@@ -1,4 +1,4 @@
-"""Writing into segments beside the embedded Segment Editor: its settings are honoured once, and stay the user's own."""
+"""Writing into segments next to the embedded Segment Editor: its settings are honoured once and left unchanged."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Earlier patients' models in the panel: to be chosen, kept in the scene, and with the real background process."""
+"""Earlier patients' models in the panel: chosen, stored in the scene, and used by the real background process."""
 
 import os
 from dataclasses import replace

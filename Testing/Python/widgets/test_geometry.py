@@ -1,4 +1,4 @@
-"""The panel with its real session and scene on volumes that lie anywhere: what is chosen, seen, painted and written."""
+"""The panel with its real session and scene on volumes in any position: what is chosen, seen, painted and written."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Runs that end before their time, and many in a row, with the real background process."""
+"""Runs that end early, and many in a row, with the real background process."""
 
 import os
 import signal

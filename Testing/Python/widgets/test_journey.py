@@ -1,4 +1,4 @@
-"""The user's way through the panel with the real session, the real scene and a real background process."""
+"""The user's path through the panel with the real session, the real scene and a real background process."""
 
 import sys
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The panel on a clinical volume with the real background process: it answers the user all the while."""
+"""The panel on a clinical volume with the real background process: it stays responsive all the time."""
 
 import numpy as np
 from journey import LONGEST_TURN_S, Journey, ellipsoid

@@ -1,4 +1,4 @@
-"""The logic of the module, for scripts: under the harness's Qt, with a real background process."""
+"""The module's logic, for scripts: under the harness's Qt, with a real background process."""
 
 import gc
 import runpy

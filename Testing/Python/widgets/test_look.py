@@ -1,4 +1,4 @@
-"""The panel as a radiologist sees it: what is always in sight, its width, its margins, and its colours."""
+"""The panel as a radiologist sees it: what is always visible, its width, its margins, and its colours."""
 
 import itertools
 import re

@@ -1,4 +1,4 @@
-"""The panel with everything real around it; stood in for is what the application Slicer provides."""
+"""The panel with everything real around it; only what the Slicer application provides is replaced by stand-ins."""
 
 import importlib.metadata
 import sys

@@ -1,4 +1,4 @@
-"""The user's way through the panel on a real volume, to files that other programs read."""
+"""The user's path through the panel on a real volume, to files that other programs read."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The line that offers what was painted before Slicer ended without being asked."""
+"""The line that offers to restore what was painted before Slicer ended unexpectedly."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,4 +1,4 @@
-"""An error that nobody foresaw, wherever it happens: it is told, all is reset, and the next Propagate works."""
+"""An unexpected error, wherever it occurs: it is reported, everything is reset, and the next Propagate works."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

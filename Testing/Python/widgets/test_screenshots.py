@@ -1,4 +1,4 @@
-"""Pictures of the panel in each state, as Slicer's module panel shows it: nothing is cut off, the strip is in sight."""
+"""Pictures of the panel in each state, as Slicer's module panel shows it: nothing is cut off, the strip is visible."""
 
 import os
 from dataclasses import replace

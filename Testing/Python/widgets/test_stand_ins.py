@@ -1,4 +1,4 @@
-"""Slicer's own widgets and plug-ins behave in the harness as their sources say."""
+"""Slicer's own widgets and plug-ins behave in the harness as in their sources."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Stand-ins of CTK's and Slicer's classes have nothing that the real ones lack, and PythonQt's view of them neither."""
+"""Stand-ins for CTK's and Slicer's classes have no member that the real ones, or PythonQt's view of them, lack."""
 
 import inspect
 from typing import Any

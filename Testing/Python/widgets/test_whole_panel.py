@@ -1,4 +1,4 @@
-"""What the whole of panel, scene and background process must hold: masking, other grids, corrections, the preview."""
+"""What panel, scene and background process must guarantee together: masking, other grids, corrections, the preview."""
 
 from dataclasses import replace
 from typing import Any

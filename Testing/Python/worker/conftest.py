@@ -1,4 +1,4 @@
-"""A background process with jobs made for the tests, started as a real child."""
+"""A background process with jobs written for the tests, started as a real child."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Who may import whom: imports point downward only, and what Slicer's own process loads stays light."""
+"""Which package may import which: imports point downward only, and Slicer's own process loads nothing heavy."""
 
 import ast
 import subprocess

@@ -1,4 +1,4 @@
-"""A volume read for another process: what crashes a reader is refused first, and nothing outside the folder is read."""
+"""A volume read for another process: what crashes a reader is refused first, and only files in the folder are read."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The client with a real background process: results, errors, cancellation, deaths, new starts."""
+"""The client with a real background process: results, errors, cancellation, deaths, restarts."""
 
 import importlib
 import os

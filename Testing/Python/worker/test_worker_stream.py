@@ -1,4 +1,4 @@
-"""The raw streams of the background process: what it answers to good and to bad lines, byte by byte."""
+"""The raw streams of the background process: its answers to valid and invalid lines, byte by byte."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What a session keeps of its work is offered to the next one, whole, once, and nothing else of it is left."""
+"""What a session saved is offered to the next one, complete and once, and nothing else of it is left behind."""
 
 import json
 import os

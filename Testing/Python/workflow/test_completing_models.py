@@ -1,4 +1,4 @@
-"""What other volumes need follows into a saved model in the background, and gives way to every run."""
+"""What other volumes need is added to a saved model in the background, which yields to every run."""
 
 from pathlib import Path
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""What a run will cost, before it starts: its duration follows the method, the encoder and the number of slices."""
+"""What a run will cost, before it starts: its duration depends on the method, the encoder and the number of slices."""
 
 import pytest
 

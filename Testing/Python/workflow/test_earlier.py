@@ -1,4 +1,4 @@
-"""Earlier patients' models beside what is painted, with the real background process."""
+"""Earlier patients' models together with painted slices, with the real background process."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Runs that end early: the user takes the first answer or none; process, preview, volume or scene are gone."""
+"""Runs that end early: the user takes the first answer or none; process, preview, volume or scene disappear."""
 
 import os
 import signal

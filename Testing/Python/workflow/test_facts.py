@@ -1,4 +1,4 @@
-"""What panel and browser tell of the chosen inputs: the same as `inspect`, without waiting for it."""
+"""What panel and browser show about the chosen inputs: the same as `inspect`, without waiting for it."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What a session leaves on the disk: nothing, also where its program was killed."""
+"""What a session leaves on the disk: nothing, even if its program was killed."""
 
 import os
 import subprocess
