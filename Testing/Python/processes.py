@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def is_alive(pid: int) -> bool:
-    """Whether the process runs; one that waits to be reaped does not."""
+    """Return whether the process runs; a zombie does not."""
     try:
         os.kill(pid, 0)
         return (
@@ -20,7 +20,7 @@ def is_alive(pid: int) -> bool:
 
 
 def children_of(pid: int) -> list[int]:
-    """Process ids of what the process started; none where there is no /proc."""
+    """Return the ids of the processes that a process started; none if there is no /proc."""
     found = ""
     with contextlib.suppress(OSError):  # it has ended meanwhile
         found = " ".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children"))
@@ -28,7 +28,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether the condition came true in that time."""
+    """Return whether the condition came true in that time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

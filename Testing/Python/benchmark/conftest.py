@@ -65,7 +65,7 @@ def tasks(data: Path) -> list[Task]:
 
 
 def painted_only(volume: Volume, annotation: Annotation, settings: MethodSettings) -> np.ndarray:
-    """The simplest method: nothing but what was painted."""
+    """The simplest method: returns nothing but what was painted."""
     return annotation.segmentation.mask(annotation.segmentation.segments[0])
 
 

@@ -20,7 +20,7 @@ NO_BIOMEDISA = "Biomedisa is not installed: pip install 'fewshotsam[biomedisa]'"
 
 
 def run(name: str, job: RowJob) -> tuple[np.ndarray, np.ndarray]:
-    """Result of a method on a job's task, and the truth."""
+    """Return a method's result on a job's task, and the truth."""
     volume = read_image_of(job.task, job.data)
     truth = read_truth(job.task, job.data, volume.geometry)
     outcome = METHODS[name].run(volume, paint(truth, job.task.axis, job.painting), MethodSettings())
@@ -64,7 +64,7 @@ def test_smart_interpolation_goes_by_the_image(plan_of: Callable[..., Plan], tmp
 
 
 def test_why_smart_interpolation_gave_up_is_told(monkeypatch: pytest.MonkeyPatch, plan_of: Callable[..., Plan]) -> None:
-    """It prints why and returns nothing."""
+    """It prints the reason and returns nothing."""
 
     def refuses(*_: object, **__: object) -> None:
         sys.stdout.write("Error: No OpenCL device found.")

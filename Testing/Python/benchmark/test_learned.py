@@ -65,7 +65,7 @@ QUICK = {"steps": 2, "augmented_copies": 1}
 
 @pytest.fixture(autouse=True)
 def cold(brief: None) -> Iterator[None]:
-    """Each test has its own model folder: nothing stays warm between them."""
+    """Give each test its own model folder, so that nothing stays warm between tests."""
     yield
     STATE.clear()
     across_module._learned.cache_clear()
@@ -78,7 +78,7 @@ def liver(seed: int, depth: int = 8) -> tuple[Volume, Segmentation]:
 
 @pytest.fixture(scope="module")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
-    """A volume, what is painted on it, the truth, and settings with a cache that all tests share."""
+    """A volume, its painted slices, the truth, and settings with a cache that all tests share."""
     volume, truth = liver(3)
     annotation = Annotation(keep_slices(truth, 0, PAINTED, ["liver"]), 0, PAINTED, EMPTY)
     settings = MethodSettings("tiny", device="cpu", cache=tmp_path_factory.mktemp("cache"))
@@ -98,7 +98,7 @@ def cohort(tmp_path: Path) -> Path:
 
 
 def check(outcome: Outcome | np.ndarray, annotation: Annotation, truth: np.ndarray) -> float:
-    """Dice on the slices that were not given, which come out as they went in."""
+    """Return Dice on the slices that were not given; check that the given ones come out unchanged."""
     assert isinstance(outcome, Outcome) and outcome.mask.shape == truth.shape
     given = [*PAINTED, *EMPTY]
     painted = annotation.segmentation.mask(annotation.segmentation.segments[0])
@@ -122,13 +122,13 @@ def test_methods_of_the_engine(name: str, case: Case) -> None:
 
 @pytest.fixture(scope="module")
 def all_heard() -> dict[bool, list[float]]:
-    """Sums of the answers in which every voice is heard: at once, and after learning."""
+    """Sums of the answers with all voices: at once, and after learning."""
     return {}
 
 
 @pytest.mark.parametrize("voice", VOICES)
 def test_each_voice_can_be_left_out(voice: str, case: Case, all_heard: dict[bool, list[float]]) -> None:
-    """Nothing is declared empty and slices get smaller, so that there are ends to be foretold."""
+    """Nothing is declared empty and the painted slices get smaller, so that there are ends to predict."""
     volume, annotation, truth, settings = case
     ending = Annotation(keep_slices(liver(3)[1], 0, (2, 4), ["liver"]), 0, (2, 4))
     is_instant, missed = voice in OF_FIRST_ANSWER, list[float]()
@@ -188,7 +188,7 @@ def test_sam_is_not_asked_where_it_cannot_answer(case: Case, cohort: Path, monke
 
 
 def test_sam_can_be_given_its_prompts_on_every_slice(cohort: Path, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the truth, which no other method gets to see."""
+    """From the truth, which no other method sees."""
     args = read_tasks(cohort, cohort.parent, ["a"]), cohort.parent
     asked: list[set[int]] = []
 

@@ -59,7 +59,7 @@ def test_given_slices_do_not_count(axis: int) -> None:
 
 
 def test_given_slices_do_not_flatter_the_distances() -> None:
-    """A result one pixel too large on every counted slice is one pixel off, however many slices were given."""
+    """A result one pixel too large on every counted slice is off by one pixel, however many slices were given."""
     truth, wide = bar(), np.zeros((60, 20, 20), bool)
     wide[10:51, 4:16, 4:16] = True
     ends = {10, 50}  # whose faces are border voxels, too

@@ -100,7 +100,7 @@ def test_a_head_without_its_exemplars_says_so(head: FusionHead) -> None:
 
 @pytest.fixture
 def partly(shown: ExemplarFeatures) -> ExemplarFeatures:
-    """The same where the first segment is unknown on the third exemplar, and shows nothing there."""
+    """The same, but the first segment is unknown on the third exemplar, where it shows nothing."""
     masks = shown.masks.clone()
     masks[2, 0] = 0
     return ExemplarFeatures(shown.features, masks, known_on([(), (), (1,), ()], 2))
@@ -159,7 +159,7 @@ def test_a_corrected_head_answers_again_only_what_changed(
 def test_a_corrected_head_looks_at_the_new_exemplar_alone(
     head: FusionHead, shown: ExemplarFeatures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By what the memory summed up before, which stays as it is for the head that may be corrected once more."""
+    """It reuses the memory's earlier sums, and leaves them for the original head, which may be corrected again."""
     monkeypatch.setattr(fusion_head, "computing", lambda device: torch.autocast("cpu", torch.bfloat16))
     scored, plain = [], torch.addmm
     monkeypatch.setattr(memory.torch, "addmm", lambda *given: [scored.append(1), plain(*given)][1])

@@ -28,7 +28,7 @@ SLICES = 12
 
 @pytest.fixture
 def parameters(tmp_path: Path) -> dict[str, Any]:
-    """A quick propagation with a cache of its own; the folder's name is not ASCII."""
+    """A quick propagation with its own cache; the folder's name is not ASCII."""
     folder = tmp_path / "Größe 腹部"
     folder.mkdir()
     return {
@@ -46,7 +46,7 @@ def parameters(tmp_path: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def brief_client(worker_python: str, tmp_path: Path) -> Iterator[BriefClient]:
-    """A background process of the test's own."""
+    """A background process for this test alone."""
     client = BriefClient(worker_python, tmp_path / "home", None)
     yield client
     client.close()

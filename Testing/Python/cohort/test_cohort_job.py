@@ -15,7 +15,7 @@ from FewShotSAMLib.workflow.cohort_job import CohortJob, rows_of
 
 @pytest.fixture
 def begin(tmp_path: Path, jobs_script: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., CohortJob]:
-    """`begin(a="good")`: a job of volumes whose files say this."""
+    """`begin(a="good")`: a job on volumes with this content."""
     made_jobs.use(jobs_script, monkeypatch, cohort_job)
     (tmp_path / "m.fewshot").write_text("model")
 

@@ -32,7 +32,7 @@ def rows_of(plan: Path) -> dict[str, dict[str, str]]:
 
 
 def results(plan: Path) -> dict[str, int]:
-    """Each result and when it was written."""
+    """Return each result and when it was written."""
     whole = [path for path in (plan.parent / "out").glob("*.seg.nrrd") if ".partial-" not in path.name]
     return {path.name.partition(".")[0]: path.stat().st_mtime_ns for path in whole}
 

@@ -93,7 +93,7 @@ def test_references_and_tracking_live_on_in_seg_nrrd(
 
 
 def test_frames_of_the_painted_slices_only(volume: Volume, segmentation: Segmentation, tmp_path: Path) -> None:
-    """Without a stated distance of slices, and with a thickness that is not it."""
+    """Without a stated slice distance, and with a thickness that differs from it."""
     write_segmentation(segmentation, tmp_path / "a.dcm", volume.source)
     dataset = pydicom.dcmread(tmp_path / "a.dcm")
     measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]

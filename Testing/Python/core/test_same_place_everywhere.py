@@ -36,7 +36,7 @@ def grids(draw: st.DrawFn) -> Geometry:
 
 
 def by_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels (I, J, K) and the matrix from indices to LPS mm."""
+    """Return voxels (I, J, K) and the matrix from indices to LPS mm."""
     image = SimpleITK.ReadImage(str(path))
     matrix = np.eye(4)
     matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
@@ -45,13 +45,13 @@ def by_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def by_nibabel(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The same, as nibabel sees a NIfTI file."""
+    """Return the same, as nibabel sees a NIfTI file."""
     image = nibabel.load(path)
     return np.asarray(image.dataobj), np.diag([-1, -1, 1, 1]) @ image.affine
 
 
 def by_pynrrd(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The same, as pynrrd sees a NRRD file."""
+    """Return the same, as pynrrd sees an NRRD file."""
     data, header = nrrd.read(str(path))
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = header["space directions"].T, header["space origin"]
@@ -63,7 +63,7 @@ def readers(suffix: str) -> list:
 
 
 def write(voxels: np.ndarray, grid: Geometry, path: Path, writer: str) -> None:
-    """A file made without our own writers."""
+    """Write a file without our own writers."""
     if writer == "nibabel":
         affine = np.diag([-1, -1, 1, 1]) @ grid.index_to_physical()
         nibabel.save(nibabel.Nifti1Image(voxels.T, affine), path)

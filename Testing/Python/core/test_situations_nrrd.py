@@ -32,7 +32,7 @@ def nrrd_header(fields: Fields, magic: str = "NRRD0004", end: str = "\n") -> byt
 
 
 def nrrd(path: Path, data: bytes | None = None, magic: str = "NRRD0004", end: str = "\n", **fields: str | None) -> Path:
-    """A NRRD file; underscores in names stand for spaces."""
+    """An NRRD file; underscores in names stand for spaces."""
     named = {name.replace("_", " "): value for name, value in fields.items()}
     path.write_bytes(nrrd_header(named, magic, end) + (RAW if data is None else data))
     return path

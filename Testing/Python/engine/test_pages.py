@@ -38,7 +38,7 @@ def test_the_notebook_goes_from_painting_to_picture(monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def exercise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Entry:
-    """The method that CONTRIBUTING.md adds, added."""
+    """Adds the method that CONTRIBUTING.md adds."""
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     module, line = re.findall(r"```(?:python|text)\n(.*?)```", page, re.DOTALL)
     assert module.count("\n") <= LONGEST_EXERCISE

@@ -37,7 +37,7 @@ def _watched(seen: set[tuple[int, int]]) -> Any:
 
 @pytest.fixture
 def cores() -> Iterator[Any]:
-    """Sets how many threads torch uses, as if the computer had as many cores."""
+    """Sets how many threads torch uses, as if the computer had that many cores."""
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
@@ -64,7 +64,7 @@ def _blank(count: int) -> Prediction:
 
 
 class Idle(Predictor):
-    """Three passes in which nothing is found; fails at one slice in one of them."""
+    """Three passes that find nothing; fails at one slice in one of them."""
 
     passes = 3
 
@@ -82,7 +82,7 @@ class Idle(Predictor):
 
 
 class Waiting(Idle):
-    """Answers nothing, and complains where a pass begins before the one before it is through on the slices beside."""
+    """Answers nothing, and fails if a pass begins before the previous one has finished on the neighbouring slices."""
 
     def __init__(self, count: int) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class Waiting(Idle):
 
 
 class Numbered:
-    """Embeddings that say which slices they are of."""
+    """Embeddings that contain their slice's number."""
 
     device, framing = torch.device("cpu"), Framing(slice_plane(Geometry((2, 2, 100)), 0), (0, 2, 0, 2), 4)
 
@@ -124,7 +124,7 @@ def test_a_pass_follows_the_one_before_it_on_the_slices_beside(count: int, at_on
 
 
 class Enough(JobContext):
-    """Cancelled once so many slices were announced."""
+    """Is cancelled once this many slices were announced."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class Enough(JobContext):
 
 @pytest.mark.timeout(60)
 def test_a_cancelled_prediction_ends(cores: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the pool is emptied, a thread may take a piece of work whose predecessors never come."""
+    """While the pool is emptied, a thread may take a task whose predecessors never run."""
     monkeypatch.setattr("FewShotSAMLib.sam.fast.parallel._CHECK_SECONDS", 0.01)
     monkeypatch.setattr("FewShotSAMLib.engine.predict.BATCH", 1)
     cores(4)
@@ -201,7 +201,7 @@ def test_what_is_computed_once_is_tried_again_where_it_failed() -> None:
 def test_slices_damaged_before_they_are_read_are_encoded_again(
     guided: Any, cores: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the threads that predict, one at a time: on the first slice the encoder's precision is checked."""
+    """By the predicting threads, one at a time: on the first slice the encoder's precision is checked."""
     cores(3)
     options = {"steps": 0, "cache": str(tmp_path / "cache"), "classes": str(guided.folder / "classes.npy")}
     guided.run(JobContext(), **options)

@@ -18,7 +18,7 @@ DATA = {"nhdr": "raw", "mhd": "raw", "hdr": "img", "nrrd": "nrrd"}
 
 
 def written(folder: Path, voxels: np.ndarray, ending: str = "nrrd") -> tuple[Path, Path]:
-    """The files of a volume: header and voxels."""
+    """Write the files of a volume, header and voxels, and return them."""
     header = folder / f"a.{ending}"
     if ending == "hdr":
         nibabel.save(nibabel.Nifti1Pair(voxels.T, np.eye(4)), header)
@@ -33,7 +33,7 @@ def voxels() -> np.ndarray:
 
 
 def _change(file: Path) -> None:
-    """Another last voxel, at the same size and time."""
+    """Change the last voxel, keeping size and time."""
     before = file.stat()
     content = bytearray(file.read_bytes())
     content[-2] ^= 1

@@ -42,13 +42,13 @@ FROZEN: list[tuple[str, bool, tuple[str, ...], tuple[str, ...]]] = [
 
 @pytest.fixture(params=["run", "tiny_run"], ids=["small", "tiny"])
 def any_run(request: pytest.FixtureRequest) -> VolumeRun:
-    """The phantom on its way through the small ViT, or the bundled encoder."""
+    """A run of the phantom through the small ViT, or through the bundled encoder."""
     found: VolumeRun = request.getfixturevalue(request.param)
     return found
 
 
 def teach(run: VolumeRun, annotation: Annotation, method: str, steps: int = 4, **options: Any) -> Learned:
-    """Train by the engine, both phases of it where the method has two."""
+    """Train with the engine, in both phases if the method has two."""
     with run.embeddings(annotation) as embeddings:
         return learn(
             run, annotation, embeddings, PropagateOptions(steps=steps, augmented_copies=1, method=method, **options)

@@ -58,7 +58,7 @@ OLD_UTILS = TORCH_UTILS.format(more="", record="")
 
 
 class Computer:
-    """A Python with nothing but its standard library and what `put` adds, and a Slicer that notes what it is asked."""
+    """A Python with only its standard library and what `put` adds, and a Slicer that records what it is asked."""
 
     def __init__(self, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.site = site
@@ -76,7 +76,7 @@ class Computer:
         wheels.install(self.site, name, version or VERSIONS[name])
 
     def putTorchUtils(self, code: str = NEW_UTILS) -> ModuleType:
-        """Install the extension PyTorch; it installs the pair of torch."""
+        """Install the extension PyTorch, which installs torch and torchvision."""
         (self.site / "PyTorchUtils.py").write_text(code)
         importlib.invalidate_caches()
         utils = importlib.import_module("PyTorchUtils")
@@ -84,7 +84,7 @@ class Computer:
         return utils
 
     def pip(self, arguments: list[str]) -> None:
-        """Install what was asked for, by name or from the file with the hash."""
+        """Install what was requested, by name or from the file with the hash."""
         for text in arguments:
             if text == "-r":
                 self.put("segment-anything")
@@ -326,7 +326,7 @@ def folderOfWheels(computer: Computer) -> Path:
 
 
 def realPip(computer: Computer) -> Callable[[list[str]], None]:
-    """pip itself, into the computer's folder, without internet in any case."""
+    """Run pip itself, installing into the computer's folder, always without internet."""
 
     def install(arguments: list[str]) -> None:
         assert "--no-index" in arguments

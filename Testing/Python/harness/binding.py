@@ -28,7 +28,7 @@ else:
 
 
 def isDeleted(native: Any) -> bool:
-    """Whether Qt has deleted an object that Python still holds, or would have, were it not for `LEFT_FOR_DEAD`."""
+    """Whether Qt has deleted an object that Python still holds, or would have if it were not in `LEFT_FOR_DEAD`."""
     while native is not None:
         if sip.isdeleted(native) if NAME == "PyQt5" else not shiboken6.isValid(native):
             return True

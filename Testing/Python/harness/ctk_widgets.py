@@ -11,9 +11,9 @@ _WISH = "visibilityToParent"  # CTK's own name: whether others want the child to
 
 @standIn
 class ctkCollapsibleButton(QtWidgets.QAbstractButton):
-    """A header whose click shows or hides what lies below it; checked means unfolded.
+    """A header whose click shows or hides what is below it; checked means expanded.
 
-    As in CTK a child that is shown while all is folded stays hidden until it is unfolded.
+    As in CTK, a child that is shown while the button is collapsed stays hidden until it is expanded.
     """
 
     contentsCollapsed = Signal(bool)

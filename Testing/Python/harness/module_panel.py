@@ -11,7 +11,7 @@ _kept: list[Any] = []  # as long as the process: the panels within them are not 
 
 
 class ModulePanel(QtWidgets.QWidget):
-    """As in qSlicerModulePanel.ui and .cxx of Slicer 5.12: help above, the module stretched, a spring below."""
+    """As in qSlicerModulePanel.ui and .cxx of Slicer 5.12: help above, the module stretched, a spacer below."""
 
     def __init__(self, module: Any, height: int, dark: bool = False) -> None:
         super().__init__()
@@ -49,23 +49,23 @@ class ModulePanel(QtWidgets.QWidget):
         self.module.show()
 
     def narrowest(self) -> int:
-        """What Slicer takes as the panel's minimum width, so that views beside it become narrower."""
+        """The panel's minimum width for Slicer, which makes the views next to it narrower."""
         bar = self.area.verticalScrollBar().sizeHint().width()
         return int(self.area.widget().minimumSizeHint().width() + bar)
 
     def scrolls(self) -> bool:
-        """Whether Slicer's own scroll area would have to be scrolled."""
+        """Whether Slicer's own scroll area would have to scroll."""
         return bool(self.area.verticalScrollBar().maximum() > 0)
 
     def sees(self, widget: Any) -> bool:
-        """Whether the whole of a widget is in sight."""
+        """Whether a whole widget is visible."""
         native = unwrap(widget)
         top = native.mapTo(self, native.rect().topLeft()).y()
         return bool(native.isVisible() and top >= 0 and top + native.height() <= self.height())
 
 
 def palette(dark: bool) -> Any:
-    """Of Slicer's light or dark style, as far as text, links and background are concerned: qSlicerDarkStyle.cxx."""
+    """Return the palette of Slicer's light or dark style, for text, links and background: qSlicerDarkStyle.cxx."""
     made = QtGui.QPalette()
     roles = ("Window", "Base", "AlternateBase", "Button", "Midlight", "WindowText", "Text", "ButtonText", "Link")
     light_colors, dark_colors = (

@@ -1,7 +1,7 @@
 """Slicer's Segment Editor widget, modelled on qMRMLSegmentEditorWidget.cxx, with effects that do nothing.
 
-What it does to scene and slice views is the real one's: it chooses the segmentation's reference volume as source, shows
-it in the slice views, makes display nodes, selects the first segment, and lets go of the active effect.
+It does to scene and slice views what the real one does: it chooses the segmentation's reference volume as source, shows
+it in the slice views, makes display nodes, selects the first segment, and deactivates the active effect.
 """
 
 from typing import Any
@@ -229,10 +229,10 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
         self._observed.clear()
 
     def setSegmentationNodeSelectorVisible(self, visible: bool) -> None:
-        """There is no such selector here."""
+        """Do nothing: there is no such selector here."""
 
     def setSourceVolumeNodeSelectorVisible(self, visible: bool) -> None:
-        """Nor such a one."""
+        """Do nothing: there is no such selector here, either."""
 
     def installKeyboardShortcuts(self, parent: Any = None) -> None:
         self.calls.append(("installKeyboardShortcuts",))

@@ -15,7 +15,7 @@ class QUiLoader:
     """PythonQt's class of that name, as far as `slicer.util.loadUI` uses it."""
 
     def load(self, file: Any) -> Any:
-        """The widget of an open QFile."""
+        """Load the widget of an open QFile."""
         path = Path(file.fileName())
         file.close()
         for element in ElementTree.parse(path).iter("customwidget"):

@@ -34,7 +34,7 @@ def decoder(sam_parts: SamParts) -> TokenDecoder:
 
 
 def new_head(name: str, sam_parts: SamParts, classes: int = 2, encoder: str = "vit_b", **settings: Any) -> Head:
-    """A method's head for so many segments, before training."""
+    """Return a method's head for this many segments, before training."""
     torch.manual_seed(5)
     method = get_method(name).load()
     parts = Parts(*sam_parts, get_spec(encoder).architecture, classes)

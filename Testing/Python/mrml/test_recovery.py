@@ -18,7 +18,7 @@ GEOMETRY = Geometry((9, 8, 7), (1.0, 1.5, 2.0), (3.0, -4.0, 5.0))
 
 @pytest.mark.parametrize("is_empty", [False, True])
 def test_painting_and_notes_come_back(scene: slicer.vtkMRMLScene, tmp_path: Path, is_empty: bool) -> None:
-    """is_empty: into the segmentation that was made for the volume when it was opened."""
+    """is_empty: into the segmentation that was created for the volume when it was opened."""
     volume = add_volume(scene, np.arange(504, dtype=np.int16).reshape(7, 8, 9), GEOMETRY)
     segmentation = add_segmentation(scene, volume, ["Foie é", "Rate"])
     drawn = np.zeros(GEOMETRY.shape, bool)

@@ -62,7 +62,7 @@ def test_a_large_labelmap_has_a_surface_that_suits_the_view() -> None:
 
 
 def test_a_voxel_stands_where_those_it_stands_for_did() -> None:
-    """At their middle, whatever part of the lattice the labelmap holds; odd ends are kept."""
+    """At the middle of those it replaces, whatever part of the lattice the labelmap holds; odd ends are kept."""
     labels = np.zeros((3, 601, 401), np.uint8)
     labels[1, 600, 400], labels[1, 0, 0], labels[1, 1, 1] = 1, 2, 3
     image = imageOfArray(labels, rasMatrix(GRID), FIRST)

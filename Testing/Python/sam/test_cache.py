@@ -156,7 +156,7 @@ cache = EmbeddingCache(Path(sys.argv[1]), 10**9, told.append)
 
 
 class Second:
-    """A second process on the same folder, which runs `code` after SECOND; both talk in lines."""
+    """A second process on the same folder, which runs `code` after SECOND; both communicate in lines."""
 
     def __init__(self, cache: EmbeddingCache, code: str) -> None:
         command = [sys.executable, "-c", SECOND + code, str(cache.folder)]
@@ -240,7 +240,7 @@ print(told, flush=True)
 
 
 def test_two_writers_of_the_same_slices_never_mix_them(cache: EmbeddingCache, told: list[str]) -> None:
-    """Processors may differ in the last bit: whose slice it is does not matter, if it is a whole one."""
+    """Processors may differ in the last bit: it does not matter whose slice it is, as long as it is a whole one."""
     with Second(cache, WRITE) as other, cache.open("a", "k", 10, SHAPE) as store:
         assert other.says() == "ready"
         other.go_on()

@@ -103,7 +103,7 @@ def test_a_crop_is_cut_in_display_orientation() -> None:
 
 @pytest.mark.parametrize("crop", [(0, 200, 0, 300), (20, 90, 100, 140), (150, 200, 10, 300)])
 def test_logits_of_a_part_land_where_they_belong(crop: tuple[int, int, int, int]) -> None:
-    """Each grid holds where it lies in the slice, so that what is moved must hold where it came to lie."""
+    """Each grid contains its own position in the slice, so that moved values must equal their new positions."""
     whole = framing(200, 300, 128, (1.5, 1.0))
     part, side = Framing(whole.plane, crop, 64), 96
 

@@ -46,7 +46,7 @@ def unfold(page: Page) -> None:
 
 
 def refused(page: Page, text: str, trigger: str, *values: object) -> None:
-    """Ask for something that the page would not; it is refused with a message that holds `text`."""
+    """Request something that the page would not; it is refused with a message that contains `text`."""
     before = page.state("settings") | {"refusals": None}
     page.trigger(trigger, *values)
     page.wait_for_message(text)
@@ -101,7 +101,7 @@ def test_settings_are_used_kept_and_checked(page: Page, truth: np.ndarray) -> No
 
 
 def apply_to_several(page: Page, folder: Path) -> None:
-    """Two volumes of the served folder, one of which is broken; the table opens, and a second time nothing is done."""
+    """Two volumes of the served folder, one of them broken; the table opens, and a second call does nothing."""
     (folder / "broken.nrrd").write_bytes((folder / "egg.nrrd").read_bytes()[:500])
     page.page.evaluate("""() => window.trame.state.watch(["show_several"], shown => {
         if (shown) window.listed = [window.trame.state.get("several_model"), [...window.trame.state.get("volumes")]];

@@ -20,7 +20,7 @@ from FewShotSAMLib.core.volume import read_volume
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A served folder with two volumes and a segmentation of somebody else's."""
+    """A served folder with two volumes and somebody else's segmentation."""
     served, temporary = tmp_path / "served", tmp_path / "temporary"
     served.mkdir()
     temporary.mkdir()
@@ -38,7 +38,7 @@ def geometry(folder: Path) -> Geometry:
 
 
 def paint(page: Page) -> None:
-    """Strokes on two slices, and one of a second segment."""
+    """Paint strokes on two slices, and one of a second segment."""
     page.take("paint", 8)
     page.stroke_on(3, (20, 20), (20, 40))
     page.stroke_on(7, (30, 20), (36, 30))
@@ -50,12 +50,12 @@ def paint(page: Page) -> None:
 
 
 def records(folder: Path) -> list[Path]:
-    """What is kept of unsaved work."""
+    """Return the files that store unsaved work."""
     return list((folder.parent / "temporary").glob("fewshotsam-*/autosave/record.json"))
 
 
 def restored(page: Page) -> None:
-    """Bring back what is offered."""
+    """Restore what is offered."""
     page.page.wait_for_selector("#leftovers")
     page.page.locator("#leftovers button", has_text="Restore").click()
     page.wait(lambda: not page.state("leftovers") and set(page.painted()) == {3, 7})
@@ -158,7 +158,7 @@ def test_the_owner_takes_the_work_over_in_another_browser(
 
 
 def readers(server: WebServer, path: Path) -> list[int]:
-    """Children of the server that have a file open."""
+    """Return the server's children that have a file open."""
     found = []
     for child in server.children():
         try:

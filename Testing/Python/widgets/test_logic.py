@@ -25,7 +25,7 @@ GEOMETRY = Geometry((40, 36, 15), (1.0, 1.0, 3.0), (0.0, 0.0, 0.0))
 
 
 class Case:
-    """A volume with a painted segmentation, and the module's file as Slicer loads it."""
+    """A volume with a painted segmentation, and the module's file loaded as by Slicer."""
 
     def __init__(self) -> None:
         self.module = scripted.loadModule(REPOSITORY / "FewShotSAM" / "FewShotSAM.py")
@@ -99,7 +99,7 @@ def test_what_is_missing_leads_to_the_panel(case: Case, monkeypatch: pytest.Monk
 
 @pytest.mark.timeout(900)  # its second volume is learned for with all steps
 def test_the_script_of_the_documentation(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It runs inside Slicer too, see Testing/Slicer; where `slicer.util` finds the logic, is the next test's."""
+    """It runs inside Slicer too, see Testing/Slicer; where `slicer.util` finds the logic is the next test's subject."""
     logic = case.module.FewShotSAMLogic()
     volumes = slicer.vtkSlicerVolumesLogic()
     volumes.SetMRMLScene(slicer.mrmlScene)

@@ -18,7 +18,7 @@ from FewShotSAMLib.workflow import ModelEntry, Settings, State
 
 @pytest.fixture
 def models(panel: Any) -> Any:
-    """Two models, of which the second is selected; the section is unfolded."""
+    """Two models, the second of which is selected; the section is expanded."""
     for name in ("liver CT", "spleen MR"):
         panel.session.models.put(name)
     panel.ui.modelsSection.collapsed = False
@@ -131,7 +131,7 @@ def test_export(panel: Any, scene: Any, position: int, answer: str, written: str
 
 
 def test_a_completed_name_replaces_no_file_without_a_question(panel: Any, scene: Any, tmp_path: Path) -> None:
-    """The file dialog asked about the name without suffix."""
+    """The file dialog only asked about the name without suffix."""
     panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
     panel.wait(2)
     (tmp_path / "liver.seg.nrrd").write_text("precious")
@@ -211,7 +211,7 @@ def test_damaged_settings_are_the_defaults(panel: Any) -> None:
 
 
 def test_wrong_values_of_earlier_versions_are_understood_or_told(panel: Any) -> None:
-    """The panel once offered “float16”, which no job took, and kept it."""
+    """The panel once offered “float16”, which no job accepted, and stored it."""
     kept = {"precision": "float16", "device": "gpu", "smooth_mm": 400.0, "method": "lora", "fill_holes": True, "new": 1}
     qt.QSettings().setValue("FewShotSAM/Settings", json.dumps(kept))
     settings = panel.store.load()

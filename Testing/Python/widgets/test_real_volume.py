@@ -59,7 +59,7 @@ def test_a_real_volume(journey: Journey, shared_data: Path, tmp_path: Path) -> N
 
 
 def checkExport(journey: Journey, path: Path, formatNumber: int, results: list[np.ndarray]) -> None:
-    """Export through the panel and read back with programs that know nothing of this one."""
+    """Export through the panel and read back with independent programs."""
     journey.ui.exportFormat.setCurrentIndex(formatNumber)
     journey.dialogs.answer = str(path)
     journey.press("exportButton")

@@ -7,7 +7,7 @@ import slicer
 
 
 def offered(panel: Any, *volumes: str) -> None:
-    """Something was left on these volumes."""
+    """Work on these volumes was left behind."""
     panel.session.kept.left = [SimpleNamespace(id=name, volume=name, saved=0.0) for name in volumes]
     panel.session.changed.emit()
     panel.wait()

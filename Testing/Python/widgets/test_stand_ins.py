@@ -23,7 +23,7 @@ def add(className: str, name: str, hidden: bool = False) -> Any:
 
 
 def selectorOf(*classNames: str, **properties: Any) -> Any:
-    """A selector of nodes on the scene, and in `heard` the ids of which it told."""
+    """A node selector on the scene, and in `heard` the ids that it emitted."""
     selector = slicer.qMRMLNodeComboBox()
     for name, value in {"nodeTypes": list(classNames), **properties}.items():
         setattr(selector, name, value)

@@ -12,7 +12,7 @@ from harness.pythonqt import nativeClasses
 
 
 def _ofStandIn(cls: type) -> dict[str, Any]:
-    """Public members that a stand-in has of its own; those of Qt's classes are Qt's."""
+    """Public members that a stand-in defines itself; those of Qt's classes are Qt's."""
     own: dict[str, Any] = {}
     for each in reversed(cls.__mro__):
         if not (each.__module__ or "").startswith("harness"):
@@ -22,7 +22,7 @@ def _ofStandIn(cls: type) -> dict[str, Any]:
 
 
 def _overridesQt(className: str, name: str) -> bool:
-    """A virtual method of Qt, whose override nobody calls by the class of the stand-in."""
+    """Whether it overrides a virtual method of Qt, which nobody calls through the stand-in's class."""
     return hasattr(table.qtBase(className), name)
 
 

@@ -27,14 +27,14 @@ def opened(journey: Journey, geometry: Geometry = STRAIGHT, seed: int = 0) -> np
 
 
 def preview() -> Any:
-    """The node of the preview."""
+    """Return the node of the preview."""
     nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
     (found,) = [node for node in nodes if node.GetName().startswith("FewShotSAM preview")]
     return found
 
 
 def test_a_second_segment_under_masking_is_never_changed(journey: Journey) -> None:
-    """It lies across where results come, and painting is allowed outside all segments only."""
+    """It intersects the results, and painting is allowed outside all segments only."""
     opened(journey)
     journey.limit(10, 20)
     wall = np.zeros(SHAPE, bool)

@@ -117,7 +117,7 @@ def client(jobs_script: Path) -> Iterator[WorkerClient]:
 
 
 def next_event(client: WorkerClient, kind: str, seconds: float = 20) -> dict:
-    """Poll until an event of this type comes."""
+    """Poll until an event of this type comes; return it."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         for event in client.poll(0.2):

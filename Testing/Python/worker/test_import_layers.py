@@ -56,7 +56,7 @@ INTERFACE = {f"methods.{name}" for name in ("interface", "head", "loss", "optimi
 
 
 def layer(module: str) -> str:
-    """The layer of a dotted module name below FewShotSAMLib."""
+    """Return the layer of a dotted module name below FewShotSAMLib."""
     first, _, rest = module.partition(".")
     if first == "worker" and rest in ("server", "__main__"):
         return f"worker/{rest}"
@@ -69,7 +69,7 @@ def layer(module: str) -> str:
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """(dotted module, line) of every import, also of those inside functions."""
+    """Yield (dotted module, line) of every import, including those inside functions."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
@@ -85,7 +85,7 @@ SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__
 
 
 def offences(path: Path) -> Iterator[str]:
-    """What a file imports that its layer may not."""
+    """Return what a file imports but its layer may not."""
     own = layer(".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"))
     if own not in MAY_IMPORT:
         yield f"{path}: give {own} its place among the layers"

@@ -194,7 +194,7 @@ def test_other_deaths_are_named_and_their_last_words_logged(client: WorkerClient
 
 @pytest.fixture
 def launched(jobs_script: Path, tmp_path: Path) -> Iterator[WorkerClient]:
-    """A background process behind Slicer's launcher, whose memory and count of kills are files of the test."""
+    """A background process behind Slicer's launcher, whose memory and number of kills are files of the test."""
     launcher = makePythonSlicer(tmp_path)
     (tmp_path / "meminfo").write_text(meminfo(available=8_000_000))
     watchdog = Path(watchdog_module.__file__).read_text().replace("/proc/meminfo", str(tmp_path / "meminfo"))
@@ -242,7 +242,7 @@ def test_a_library_that_ends_the_process_for_memory() -> None:
 
 
 def test_scarce_memory_of_a_control_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A container's own limit, where the computer has memory to spare; pages of files that can be dropped are free."""
+    """A container's own limit, while the computer has memory to spare; file pages that can be dropped count as free."""
     (tmp_path / "meminfo").write_text(meminfo(available=8_000_000))
     (tmp_path / "cgroup").write_text("0::/slice/job\n")
     group = tmp_path / "slice" / "job"
@@ -289,7 +289,7 @@ def test_in_a_bare_slicer_it_starts_and_says_what_is_missing() -> None:
 
 @pytest.mark.parametrize("system", ["win32", "darwin", "linux"])
 def test_logs_lie_where_the_system_has_them(monkeypatch: pytest.MonkeyPatch, system: str) -> None:
-    """The same folder as platformdirs names, which a bare Slicer lacks."""
+    """The folder is the one that platformdirs names, which a bare Slicer lacks."""
     platforms = {"win32": ("windows", "Windows"), "darwin": ("macos", "MacOS"), "linux": ("unix", "Unix")}
     module, name = platforms[system]
     monkeypatch.delenv("FEWSHOTSAM_HOME", raising=False)
@@ -373,7 +373,7 @@ def test_close_ends_a_running_job_and_all_threads(client: WorkerClient) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 @pytest.mark.parametrize("done", [False, True])
 def test_a_file_that_crashes_its_reader_is_named(client: WorkerClient, done: bool) -> None:
-    """What a file can do to a library ends the background process alone; its fault ends where its reading ends."""
+    """The crash ends only the background process, and the file is blamed only while it is being read."""
     request = client.request("die", {"signal": signal.SIGSEGV, "reading": "/données/odd.nrrd", "done": done})
     with pytest.raises(WorkerDiedError if done else BadInputError) as caught:
         client.wait(request)

@@ -12,7 +12,7 @@ from FewShotSAMLib.workflow.state import Signal
 
 
 class Client:
-    """A background process that answers when it is told to."""
+    """A background process that answers when told to."""
 
     running = True
 
@@ -22,7 +22,7 @@ class Client:
         self.events: list[dict[str, Any]] = []
 
     def start(self) -> None:
-        """It runs already."""
+        """Do nothing: it runs already."""
 
     def request(self, command: str, parameters: dict[str, Any]) -> str:
         self.asked.append((command, parameters))

@@ -25,7 +25,7 @@ NOTHING = Found(None, ())
 
 
 class OneVolume:
-    """A scene of one CT, and a segmentation of two segments."""
+    """A scene of one CT, and a segmentation with two segments."""
 
     def __init__(self) -> None:
         self.read = ct_phantom((10, 40, 48), seed=2)[0]

@@ -111,7 +111,7 @@ def test_a_range_and_a_hidden_segment(stage) -> None:
 
 
 def test_propagate_looks_again_although_nothing_was_told(stage) -> None:
-    """A segment was hidden: on the slices that only it is painted on, the other is not known to be absent."""
+    """A segment was hidden: on the slices on which only it is painted, the other is not known to be absent."""
     stage.scene.paint(4, value=2)
     stage.edited()
     assert stage.painted == [4, 7, 12, 17]
@@ -142,7 +142,7 @@ def test_a_result_waits_where_slices_of_another_axis_were_painted_since(stage) -
 
 
 def test_the_first_answer_is_whole_while_more_is_learned(stage) -> None:
-    """What is painted is among what is shown, from the first slices on: the surface in 3D had gaps while learning."""
+    """What is shown includes what is painted, from the first slices on: the 3D surface once had gaps while learning."""
     painted = stage.scene.labels.copy()
     stage.start()
     stage.until(lambda: stage.scene.previews and stage.scene.previews[-1].updates > 0)
@@ -153,7 +153,7 @@ def test_the_first_answer_is_whole_while_more_is_learned(stage) -> None:
 
 
 def test_a_window_that_is_busy_meanwhile_loses_no_run(stage, warm_client: WarmClient, monkeypatch) -> None:
-    """All events come at once: two passes showed the same slices, and a preview is gone before it is looked at."""
+    """All events come at once: two passes showed the same slices, and a preview is deleted before it is read."""
     held: list[dict] = []
     poll = warm_client.poll
     monkeypatch.setattr(warm_client, "poll", lambda timeout_s=0.0: [])
@@ -176,7 +176,7 @@ def test_a_window_that_is_busy_meanwhile_loses_no_run(stage, warm_client: WarmCl
 
 
 def test_no_run_writes_to_files_that_are_still_mapped(stage) -> None:
-    """Windows replaces no file that is mapped: the result in the preview, the few-shot model that is learned on."""
+    """Windows does not replace a mapped file: the result in the preview, the few-shot model that is learned from."""
     written: list[dict] = []
     session = stage.session
     submit = session._requests.submit
@@ -222,7 +222,7 @@ def test_an_unexpected_error_is_a_message_once_and_nothing_goes_on(stage) -> Non
 
 
 def test_a_thread_works_although_python_is_locked_between_polls(stage) -> None:
-    """As by Slicer's event loop: here nobody but who waits gives the lock away."""
+    """As by Slicer's event loop: here, only code that waits releases the lock."""
     interval = sys.getswitchinterval()
     stage.session._executor.submit(int).result()  # the thread is there
     stage.session.mark_modified()
@@ -277,7 +277,7 @@ def test_a_deleted_slice_is_erased_and_gone(stage) -> None:
 
 
 def learned(stage, name: str) -> ModelEntry:
-    """The only model of the library, saved after a run."""
+    """The library's only model, saved after a run."""
     stage.propagate()
     stage.session.discard()
     stage.session.save_model(name)
@@ -355,7 +355,7 @@ def test_a_wrong_choice_is_a_message(stage) -> None:
 
 
 def test_the_view_is_told_that_nothing_was_found(stage) -> None:
-    """Else it would say for ever that painted slices are being looked for."""
+    """Otherwise it would say forever that it is looking for painted slices."""
     session, seen = stage.session, list[str]()
     stage.scene.labels[:] = 0
     session.set_inputs(None, None)
