@@ -22,10 +22,10 @@ def long_training(jobs: Iterable[RowJob]) -> list[str]:
         for name in [str(job.method.options.get("method", DEFAULT_METHOD))]
         if get_method(name).load().adapts_encoder
     )
-    return [text for (name, encoder, device), rows in groups.items() if (text := _told(name, encoder, device, rows))]
+    return [text for (name, encoder, device), rows in groups.items() if (text := _line(name, encoder, device, rows))]
 
 
-def _told(name: str, encoder: str, device: str, rows: int) -> str:
+def _line(name: str, encoder: str, device: str, rows: int) -> str:
     from FewShotSAMLib.engine.estimates import learning_cost, multiplications_per_second
     from FewShotSAMLib.sam.precision import pick_device
 

@@ -83,8 +83,8 @@ def _measure(job: RowJob) -> dict[str, Any]:
 
 def _joined(before: Mapping[str, Any], details: Mapping[str, Any]) -> dict[str, Any]:
     """Merge all details and both lists of warnings, which name files."""
-    told = dict.fromkeys([*before.get("warnings", ()), *details.get("warnings", ())])
-    warnings = {"warnings": [without_folders(text) for text in told]} if told else {}
+    texts = dict.fromkeys([*before.get("warnings", ()), *details.get("warnings", ())])
+    warnings = {"warnings": [without_folders(text) for text in texts]} if texts else {}
     return {**{name: value for name, value in {**before, **details}.items() if name != "warnings"}, **warnings}
 
 

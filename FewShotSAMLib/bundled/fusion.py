@@ -134,7 +134,7 @@ class FusionDecoder(nn.Module):
         """Return logits (B, S/2, S/2). recalled: the memory's output, if already computed for several structures."""
         layers = self.layers
         half = layers.joined_half(_fine_input(queries))
-        quarter = _leading(layers.joined_quarter, [layers.down_quarter(half), *_beside(queries, support)])
+        quarter = _leading(layers.joined_quarter, [layers.down_quarter(half), *_neighbour_features(queries, support)])
         if recalled is None:
             (recalled,) = layers.memory(queries, [support])
         eighth = layers.joined_eighth(
@@ -188,7 +188,7 @@ def _fine_input(queries: Queries) -> Tensor:
     return torch.cat([queries.features.half, queries.priors, place, earlier, second], dim=1)
 
 
-def _beside(queries: Queries, support: Support) -> list[Tensor]:
+def _neighbour_features(queries: Queries, support: Support) -> list[Tensor]:
     """The query's quarter features, and those of the exemplars below and above with their masks; 0 where none."""
     parts = [queries.features.quarter]
     if queries.foreign:

@@ -82,7 +82,7 @@ class FusionHead(Head):
         self._waiting: dict[tuple[int, ...], Asked] = {}
         self._sums: dict[tuple[int, ...], Sums] = {}
         self._changed: Mapping[int, frozenset[int]] | None = None
-        self._stands: frozenset[int] = frozenset()
+        self._answered_before: frozenset[int] = frozenset()
         self._remembered: Callable[[], ExemplarFeatures] | None = None
         self._foreign: dict[str, Tensor] = {}
         self.network: VolumeNetworks | None = None
@@ -164,7 +164,7 @@ class FusionHead(Head):
         twin.conditioning = conditioning
         twin._found, twin._answered, twin._waiting = dict(self._found), dict(self._answered), {}
         twin._sums = dict(self._sums)
-        twin._changed, twin._stands = changed, frozenset(self._answered)
+        twin._changed, twin._answered_before = changed, frozenset(self._answered)
         return twin
 
     def remember(self, exemplars: Callable[[], ExemplarFeatures]) -> None:
@@ -240,7 +240,7 @@ class FusionHead(Head):
         queries, supports = given.queries(embeddings, indices), given.support(embeddings)
         alike: dict[int, list[int]] = {}
         for label in given.shown.labels:
-            if any(self._is_sought(label, index) and self._may_be_near(label, index) for index in indices):
+            if any(self._is_wanted(label, index) and self._may_be_near(label, index) for index in indices):
                 alike.setdefault(id(supports[label - 1].features), []).append(label)
         recalled: dict[int, Tensor] = {}
         for labels in alike.values():
@@ -266,7 +266,7 @@ class FusionHead(Head):
     def _first_pass(self, asked: Asked, indices: list[int]) -> Tensor:
         logits = self._blank(asked.queries[0].priors)
         for label in asked.recalled:
-            may = [self._is_sought(label, index) and self._given().may_contain(label, index) for index in indices]
+            may = [self._is_wanted(label, index) and self._given().may_contain(label, index) for index in indices]
             rows = torch.tensor(may, device=logits.device)
             if bool(rows.any()):
                 logits[rows, label] = self._ask(asked, label, asked.queries[label - 1], rows)
@@ -276,7 +276,7 @@ class FusionHead(Head):
         logits = torch.stack([self._found[index] for index in indices]).to(asked.queries[0].priors)
         for label in asked.recalled if is_heard("second-pass") else ():
             earlier = torch.stack([self._earlier(index, label) for index in indices]).to(logits)
-            rows = torch.tensor([self._is_sought(label, index) for index in indices], device=logits.device)
+            rows = torch.tensor([self._is_wanted(label, index) for index in indices], device=logits.device)
             rows &= (earlier.amax((1, 2, 3)) > NOTHING) & (_doubt(earlier) > SURE)
             if bool(rows.any()):
                 logits[rows, label] = self._ask(asked, label, asked.queries[label - 1].again(earlier), rows)
@@ -286,16 +286,16 @@ class FusionHead(Head):
         """Whether a segment can be on a slice or on a neighbouring one, from which the second pass may extend it."""
         return any(self._given().may_contain(label, beside) for beside in (index - 1, index, index + 1))
 
-    def _is_sought(self, label: int, index: int) -> bool:
+    def _is_wanted(self, label: int, index: int) -> bool:
         """Whether a segment has to be predicted on a slice, as no earlier answer remains valid there."""
         changed = self._changed
-        return changed is None or index not in self._stands or label in changed.get(index, ())
+        return changed is None or index not in self._answered_before or label in changed.get(index, ())
 
     def _keep(self, answers: dict[int, Tensor], indices: list[int], logits: Tensor) -> None:
         """Store a pass's logits; for segments that were not predicted, put the earlier logits in place."""
         for index, row in zip(indices, logits, strict=True):
             for label in range(1, self.class_count + 1):
-                if not self._is_sought(label, index):
+                if not self._is_wanted(label, index):
                     row[label] = answers[index][label].to(row)
             answers[index] = row.half().cpu()
 

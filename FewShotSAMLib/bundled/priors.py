@@ -152,11 +152,11 @@ class Priors:
         """The gap between these exemplars, including both."""
         key = (around.below, around.above)
         if key not in self._gaps:
-            self._gaps.setdefault(key, self._unexplored(around))  # threads that come at once share one gap
+            self._gaps.setdefault(key, self._new_gap(around))  # threads that come at once share one gap
         self._gaps[key].explore()
         return self._gaps[key]
 
-    def _unexplored(self, around: Neighbours) -> Gap:
+    def _new_gap(self, around: Neighbours) -> Gap:
         known = self.painted.slices
         reach = math.ceil(float(self._reach(_sides(around)[0]).max()) / self.painted.slice_step)
         first = max(0, known[_only(around)] - reach) if around.below is None else known[around.below]
@@ -191,7 +191,7 @@ class Priors:
             (side,) = _sides(around)
             way = abs(index - self.painted.slices[side]) * self.painted.slice_step
             radius = shapes[0].amax((-2, -1), keepdim=True).clamp_min(1)
-            shrunk = torch.maximum(self._fade(radius) * way, self._foretold(around, radius, way))
+            shrunk = torch.maximum(self._fade(radius) * way, self._extrapolated_shrinkage(around, radius, way))
             return (shapes[0] - shrunk).clamp(-REACH, REACH)
         below, above = shapes
         first, last = _sides(around)
@@ -211,21 +211,21 @@ class Priors:
         radius = self._radii[side].view(-1, 1, 1)
         return (FARTHEST * radius / self._fade(radius.clamp_min(1))).clamp_min(LEAST_WAY).flatten()
 
-    def _foretold(self, around: Neighbours, radius: Tensor, way: float) -> Tensor:
+    def _extrapolated_shrinkage(self, around: Neighbours, radius: Tensor, way: float) -> Tensor:
         """Pixels (C, 1, 1) by which shapes of a radius shrink within a distance `way` beyond the outermost exemplar,
         extrapolated from the painted slices next to it; 0 where these predict no end."""
         inwards = 1 if around.below is None else -1
         order = range(_only(around), len(self.painted.slices) if inwards > 0 else -1, inwards)
         places = [abs(self.painted.slices[n] - self.painted.slices[order[0]]) * self.painted.slice_step for n in order]
         areas = self.painted.masks[list(order)].float().sum((-2, -1)).cpu()
-        gone = torch.zeros_like(radius)
+        shrinkage = torch.zeros_like(radius)
         if not is_heard("ends"):
-            return gone
+            return shrinkage
         for label, shrinks in enumerate(shrinking(of, places) for of in areas.T.tolist()):
             if shrinks is not None:
                 share, end = shrinks
-                gone[label] = radius[label] * (1 - share(way)) + max(0.0, way - end)
-        return gone
+                shrinkage[label] = radius[label] * (1 - share(way)) + max(0.0, way - end)
+        return shrinkage
 
     def _ending(self, shape: Tensor, share: float, gap: float, empty: int) -> Tensor:
         """Shrink a shape (C, H, W) towards exemplar `empty`, where nothing of it is left.

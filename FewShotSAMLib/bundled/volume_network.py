@@ -166,7 +166,7 @@ def learn_volume(networks: VolumeNetworks, lesson: Lesson, task: Task) -> float 
     losses: list[float] = []
     networks.train()
     trainings = [_steps(network, lesson, task, seed) for seed, network in enumerate(networks.members)]
-    with repeatable(task.device), _beside_each_other(task.device, len(trainings)) as each:
+    with repeatable(task.device), _parallel_map(task.device, len(trainings)) as each:
         for step in range(schedule.steps):
             task.progress("learn", before + step, count * schedule.steps)
             if task.is_enough():
@@ -197,7 +197,7 @@ def _steps(network: nn.Module, lesson: Lesson, task: Task, number: int) -> Itera
 
 
 @contextmanager
-def _beside_each_other(device: torch.device, count: int) -> Iterator[Callable[..., Iterable[float]]]:
+def _parallel_map(device: torch.device, count: int) -> Iterator[Callable[..., Iterable[float]]]:
     """Yield a `map` for `count` tasks: on several cores it runs them in threads, each with a share of torch's threads,
     as small networks alone leave cores idle."""
     threads = torch.get_num_threads()

@@ -38,8 +38,8 @@ def write_page(entries: Sequence[TableEntry], path: Path, picture: Callable[[Tab
 
 
 def _row(entry: TableEntry, picture: Path | None) -> dict[str, Any]:
-    told = {name: value for name, value in vars(entry).items() if name != "is_unlike"}
-    row = {name: value for name, value in told.items() if value not in (None, (), {}, [])}
+    fields = {name: value for name, value in vars(entry).items() if name != "is_unlike"}
+    row = {name: value for name, value in fields.items() if value not in (None, (), {}, [])}
     if picture is not None and picture.is_file():
         row["picture"] = base64.b64encode(picture.read_bytes()).decode()
     return row

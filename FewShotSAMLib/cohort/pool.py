@@ -92,7 +92,7 @@ class Pool:
         self, tasks: Iterator[RowTask], listen: Listen, interrupts: Interrupts, alone: bool = False
     ) -> Iterator[Done]:
         """See `Backend`."""
-        lock, told = threading.Lock(), queue.SimpleQueue[Done | tuple[RowTask, Event] | BaseException | None]()
+        lock, messages = threading.Lock(), queue.SimpleQueue[Done | tuple[RowTask, Event] | BaseException | None]()
 
         def serve(seat: Seat, client: WorkerClient) -> None:
             try:
@@ -101,10 +101,10 @@ class Pool:
                         task = next(tasks, None)
                     if task is None:
                         break
-                    told.put(_row(client, seat, task, lambda *each: told.put(each), interrupts))
+                    messages.put(_row(client, seat, task, lambda *each: messages.put(each), interrupts))
             except BaseException as error:  # noqa: BLE001 - a thread must not fail silently
-                told.put(error)
-            told.put(None)
+                messages.put(error)
+            messages.put(None)
 
         chosen = list(zip(self.seats, self.clients, strict=True))[: 1 if alone else None]
         threads = [threading.Thread(target=serve, args=each, daemon=True) for each in chosen]
@@ -112,7 +112,7 @@ class Pool:
             thread.start()
         left = len(threads)
         while left:
-            item = told.get()
+            item = messages.get()
             if isinstance(item, BaseException):
                 raise item
             if item is None:

@@ -77,8 +77,8 @@ def key_of(row: Row, parameters: Mapping[str, Any]) -> str:
     files = {name: _identity(path) if name == "volume" else _digest(path) for name, path in row.inputs.items()}
     if checkpoint := parameters.get("checkpoint"):
         files["checkpoint"] = _digest(Path(checkpoint))
-    told = {name: value for name, value in parameters.items() if name not in _HAPPENS_TO_BE | files.keys()}
-    text = json.dumps([row.command, row.suffix, files, told], sort_keys=True, default=str)
+    options = {name: value for name, value in parameters.items() if name not in _HAPPENS_TO_BE | files.keys()}
+    text = json.dumps([row.command, row.suffix, files, options], sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 

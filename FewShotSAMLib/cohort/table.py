@@ -73,8 +73,8 @@ def entry_of(
     still missing. paths: files by their role, whose names are removed from all texts."""
     own = dict(kept or {})
     if report is None:
-        told = error and (error.kind, plain(error.message, paths or {}), plain(str(error.hint), paths or {}))
-        return TableEntry(name, FAILED if told else MISSING, error=told or None, kept=own)
+        failure = error and (error.kind, plain(error.message, paths or {}), plain(str(error.hint), paths or {}))
+        return TableEntry(name, FAILED if failure else MISSING, error=failure or None, kept=own)
     sure = [(each["confidence"], each["index"]) for each in report["slices"] if each["origin"] == "predicted"]
     least = min(sure, default=(None, None))
     training = report["training"]

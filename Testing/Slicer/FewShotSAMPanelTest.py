@@ -111,8 +111,8 @@ class FewShotSAMPanelTest(SelfTestCase):
         self.ui.volumeSelector.setCurrentNode(None)
         self.ui.volumeSelector.setCurrentNode(self.volume)
         self.letRun(1.0)
-        told = f"{self.ui.tiltLabel.text} {self.ui.messageLabel.text} {self.widget.panel.services.whyNot()}"
-        self.assertIn("arden", told)
+        shown = f"{self.ui.tiltLabel.text} {self.ui.messageLabel.text} {self.widget.panel.services.whyNot()}"
+        self.assertIn("arden", shown)
         self.assertEqual(self.troubleInLog()[len(before) :], [], "it is polled in vain")
         slicer.modules.transforms.logic().hardenTransform(self.volume)
         self.chooseVolume()
