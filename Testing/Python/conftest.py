@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
-gc.disable()  # all that is imported and collected stays: to look through it time and again takes a tenth of the time
+gc.disable()  # imported and collected objects stay; scanning them repeatedly takes a tenth of the time
 
 
 def pytest_collection_finish() -> None:

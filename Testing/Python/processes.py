@@ -22,7 +22,7 @@ def is_alive(pid: int) -> bool:
 def children_of(pid: int) -> list[int]:
     """Return the ids of the processes that a process started; none if there is no /proc."""
     found = ""
-    with contextlib.suppress(OSError):  # it has ended meanwhile
+    with contextlib.suppress(OSError):  # the process has ended meanwhile
         found = " ".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children"))
     return [int(each) for each in found.split()]
 

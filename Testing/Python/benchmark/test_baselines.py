@@ -37,7 +37,7 @@ def test_fill_between_slices_is_exact_between_equal_slices(name: str, plan_of: C
         first, last = job.painting.painted[0], job.painting.painted[-1]
         result, truth = np.moveaxis(result, job.task.axis, 0), np.moveaxis(truth, job.task.axis, 0)
         assert (result[first : last + 1] == truth[first : last + 1]).all()
-        assert not result[:first].any() and not result[last + 1 :].any()  # it does not go beyond
+        assert not result[:first].any() and not result[last + 1 :].any()  # it finds nothing beyond
 
 
 def test_grow_from_seeds_finds_a_structure_of_another_intensity(plan_of: Callable[..., Plan], tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_on_another_volume_each_segment_has_its_own_support(
 def test_a_corrected_head_answers_again_only_what_changed(
     head: FusionHead, shown: ExemplarFeatures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fusion_head, "computing", lambda device: nullcontext())  # whatever the processor has
+    monkeypatch.setattr(fusion_head, "computing", lambda device: nullcontext())  # whatever the processor supports
     slices = [3, 4, 6, 7]
     head.condition(guide_of(shown))
     with torch.inference_mode():

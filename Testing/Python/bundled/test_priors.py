@@ -48,7 +48,7 @@ def test_priors_that_were_explored_hold_nothing_in_a_circle() -> None:
     made = priors_of(image, painted(masks, (0, 4)))
     made.maps(2)
     held = weakref.ref(made)
-    gc.disable()  # the last volume's would stay until it comes
+    gc.disable()  # so that only reference counting can free it
     try:
         del made
         assert held() is None
@@ -147,13 +147,13 @@ def test_beyond_a_single_painted_slice_a_shape_fades_more_slowly() -> None:
 
     alone, several = priors_of(image, painted(masks, (4,))), priors_of(image, painted(masks, (0, 4)))
     assert area(several) < area(alone) < int(masks[0].sum())
-    far = priors_of(image, painted(masks, (4,)), torch.tensor([12.0]))  # a slice a radius away shows it as well
+    far = priors_of(image, painted(masks, (4,)), torch.tensor([12.0]))  # as if a slice a radius away showed it, too
     assert 0 < area(far) < 0.75 * area(alone) and area(far) < area(several)
-    close = priors_of(image, painted(masks, (3, 4)))  # a correction beside the first slice changes little far away
+    close = priors_of(image, painted(masks, (3, 4)))  # a correction next to the first slice changes little far away
     assert 0.85 * area(alone) < area(close) < area(alone)
     empty_beside = masks.clone()
     empty_beside[2] = False
-    told = priors_of(image, painted(empty_beside, (2, 4)))  # the other end would have been declared as well
+    told = priors_of(image, painted(empty_beside, (2, 4)))  # this end would have been declared as well
     assert area(alone) < area(told) <= int(masks[0].sum())
     other = Painted((2, 4), empty_beside[[2, 4]].float().unsqueeze(1), 2.0, torch.zeros(2, 1, dtype=torch.bool))
     assert area(priors_of(image, other)) == area(alone)

@@ -195,7 +195,7 @@ def test_networks_that_differ_from_a_sure_decoder_count_less() -> None:
 
     assert weight(0.05, 2) == pytest.approx(0.0256 / 0.1012 + 0.1012, rel=5e-3)
     assert weight(0.02, 2) == pytest.approx(LEAST_WEIGHT) and weight(0.1, 2) == pytest.approx(MOST_WEIGHT)
-    assert weight(0.02, 12) == pytest.approx(MOST_WEIGHT)  # who is wrong cannot be told
+    assert weight(0.02, 12) == pytest.approx(MOST_WEIGHT)  # it is unclear which of the two is wrong
     nothing = Comparison(1)
     nothing.add(torch.rand(1, 2, 4, 4), torch.rand(1, 2, 4, 4), torch.tensor([[False]]))
     assert float(nothing.likeness()) == 1 and float(nothing.weights()) == pytest.approx(LEAST_WEIGHT)

@@ -84,7 +84,7 @@ def test_nothing_is_replaced_without_being_asked(write_plan: WritePlan, capsys: 
     assert {name for name, time_ in results(plan).items() if time_ != before[name]} == {"b"}
     status = (plan.parent / "d.nrrd").stat()
     content = (plan.parent / "d.nrrd").read_bytes()
-    (plan.parent / "d.nrrd").write_bytes(content[::-1])  # of the same size and, as a program may set it, time
+    (plan.parent / "d.nrrd").write_bytes(content[::-1])  # same size and, as a program may set it, the same time
     os.utime(plan.parent / "d.nrrd", ns=(status.st_atime_ns, status.st_mtime_ns))
     assert cohort(plan) == 2 and "d.seg.nrrd already exists, made" in capsys.readouterr().err
     assert cohort(plan, "--replace") == 0
@@ -99,7 +99,7 @@ def test_a_result_that_an_interrupted_replacement_left_is_made_again(write_plan:
     assert cohort(plan) == 0
     record = plan.parent / "out" / "cohort-rows" / "a.json"
     told = unsealed(record.read_text())
-    told["written"]["modified_ns"] += 1  # the new record was in its place, the new result not yet
+    told["written"]["modified_ns"] += 1  # as if the new record were in place, but not yet the new result
     record.write_text(sealed(told))
     before = results(plan)
     assert cohort(plan) == 0 and results(plan) != before

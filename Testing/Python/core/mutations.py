@@ -157,7 +157,7 @@ def _children(folder: Path, original: Path, count: int) -> Iterator[tuple[int, i
         started = time.monotonic()
         child = os.fork()
         if child == 0:
-            if os.geteuid() == 0:  # nothing that a reader might do to other files can happen
+            if os.geteuid() == 0:  # a reader must not be able to change other files
                 os.setgid(NOBODY), os.setuid(NOBODY)
             resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
             resource.setrlimit(resource.RLIMIT_CPU, (MOST_SECONDS, MOST_SECONDS))

@@ -197,7 +197,7 @@ def pack_by_gdcm(file: Path) -> None:
 def test_compressed_series(tmp_path: Path, voxels: np.ndarray, how: str) -> None:
     """By pydicom's decoders, or by GDCM's for what those do not support."""
     stored = np.abs(voxels).astype(np.uint16)
-    slope, intercept = (2, -7) if hasattr(pydicom.uid, how) else (1, 0)  # GDCM's writer knows no others
+    slope, intercept = (2, -7) if hasattr(pydicom.uid, how) else (1, 0)  # GDCM's writer supports no others
     series = files.write_series(tmp_path, stored, RescaleSlope=slope, RescaleIntercept=intercept)
     for file in sorted(series.iterdir()):
         if hasattr(pydicom.uid, how):

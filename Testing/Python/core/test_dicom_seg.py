@@ -97,7 +97,7 @@ def test_frames_of_the_painted_slices_only(volume: Volume, segmentation: Segment
     write_segmentation(segmentation, tmp_path / "a.dcm", volume.source)
     dataset = pydicom.dcmread(tmp_path / "a.dcm")
     measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
-    measures.SliceThickness = 7.5  # slices 1 and 4 lie that far apart
+    measures.SliceThickness = 7.5  # the distance between slices 1 and 4
     del measures.SpacingBetweenSlices
     dataset.save_as(tmp_path / "b.dcm")
     read = read_segmentation(tmp_path / "b.dcm")

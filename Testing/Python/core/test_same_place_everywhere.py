@@ -30,7 +30,7 @@ def grids(draw: st.DrawFn) -> Geometry:
     spacing = (finest * draw(ratios), finest * draw(ratios), finest * draw(ratios))
     turned = rotation(draw(angles), draw(angles), draw(angles)) if draw(st.booleans()) else np.eye(3)
     axes = turned[:, draw(st.permutations(range(3)))] * np.array(draw(st.tuples(*[st.sampled_from((-1, 1))] * 3)))
-    # NIfTI keeps float32: the origin is given in voxels, as a volume in a scanner has it.
+    # NIfTI stores float32, so the origin is at most 500 voxels away, as for a volume in a scanner.
     origin = axes @ (np.array([draw(st.floats(-500, 500)) for _ in range(3)]) * spacing)
     return Geometry(SIZE, spacing, tuple(origin.tolist()), tuple(axes.ravel().tolist()))
 

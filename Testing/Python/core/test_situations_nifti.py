@@ -203,7 +203,7 @@ def test_colours(tmp_path: Path, parts: int, code: int) -> None:
 def _pair(folder: Path, magic: bytes, order: str = "<", packed: bool = False) -> None:
     """Header and data in separate files; without a magic number it is Analyze 7.5."""
     fields: dict[str, Any] = {"vox_offset": 0, "magic": magic}
-    if not magic:  # Analyze has other things where NIfTI has its matrices
+    if not magic:  # Analyze has other fields where NIfTI has its matrices
         fields |= {"qform_code": 0, "quatern": (0, 0, 0), "qoffset": (0, 0, 0), "xyzt_units": 0}
     (folder / "p.hdr").write_bytes(header(order, **fields))
     data = RAMP.astype(np.dtype(np.int16).newbyteorder(order)).tobytes()
@@ -274,7 +274,7 @@ def test_packed_in_parts_or_damaged(tmp_path: Path) -> None:
     (tmp_path / "b.nii.gz").write_bytes(gzip.compress(content[:500]) + gzip.compress(content[500:]))
     np.testing.assert_array_equal(read_volume(tmp_path / "b.nii.gz").voxels, RAMP)
     packed = bytearray(gzip.compress(content))
-    packed[-6] ^= 1  # of the checksum
+    packed[-6] ^= 1  # a bit of the checksum
     (tmp_path / "c.nii.gz").write_bytes(packed)
     check_refused(tmp_path / "c.nii.gz", "damaged")
 

@@ -178,7 +178,7 @@ def test_data_in_files_of_their_own(tmp_path: Path, name: str) -> None:
     parts = [] if file else in_parts(tmp_path, "s%02d.raw")
     given = {key: value and value.format(folder=tmp_path) for key, value in fields.items()}
     header = nrrd(tmp_path / "v.nhdr", b"", **given)
-    if name == "a list":  # the names end the header
+    if name == "a list":  # the list of names ends the header
         header.write_bytes(header.read_bytes().rstrip(b"\n") + "\n".join(["", *parts, ""]).encode())
     check(header)
 

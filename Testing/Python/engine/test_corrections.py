@@ -177,7 +177,7 @@ def test_segments_that_did_not_change_keep_their_answers(run: Any, guided: Any) 
     assert {6, 7, 8, 9} <= set(again) and not {10, 11} & set(again)
     untouched = [index for index in range(len(results[0])) if index not in {*again, 5}]
     assert np.array_equal(results[0][untouched], results[1][untouched])
-    before, after = (each[7] for each in answers)  # in the liver's gap, and in one of the spleen's that did not change
+    before, after = (each[7] for each in answers)  # in the liver's gap, and in one of the spleen's that is unchanged
     assert torch.equal(before[label], after[label]) and not torch.equal(before[3 - label], after[3 - label])
 
 

@@ -29,7 +29,7 @@ def test_a_model_of_each_method_gives_the_same_result_when_applied(case: Any, me
     case.check_known_slices()
     applied = case.apply(model, context)
     assert applied["training"] == {"method": method}
-    unseen = [5, 6, 7, 9, 10, 11]  # before slice 4 what was painted rules out the spleen, which the model cannot know
+    unseen = [5, 6, 7, 9, 10, 11]  # before slice 4 the painted slices rule out the spleen, which the model cannot know
     assert [applied["slices"][index] for index in unseen] == [report["slices"][index] for index in unseen]
     steps = min(steps, 1)
     warm = case.run(context, method=method, steps=steps, augmented_copies=0, warm_start=model)

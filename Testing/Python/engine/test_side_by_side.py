@@ -55,7 +55,7 @@ def test_cores_share_the_slices_and_change_no_answer(guided: Any, cores: Any, mo
         threads, each = zip(*seen, strict=True)
         assert set(each) == {1} and (set(threads) == {threading.get_ident()}) == (count == 1)
         assert len(set(threads)) <= count and report["next_slices"]
-    for count in (2, 5):  # how many slices a batch has may change a last bit
+    for count in (2, 5):  # the batch size may change a last bit
         assert np.mean(answers[1] != answers[count]) < 1e-3 and answers[count].any()
 
 
@@ -175,7 +175,7 @@ def test_what_is_computed_once_is_waited_for_only_where_it_is_needed() -> None:
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(once)
         assert begun.wait(20)
-        once.begin()  # somebody is at it
+        once.begin()  # another thread is working on it
         second = pool.submit(once)
         assert not second.done()
         may_end.set()

@@ -48,7 +48,7 @@ def test_a_changed_data_file_is_read_again(
     ending: str, is_old: bool, voxels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     header, data = written(tmp_path, voxels, ending)
-    if is_old:  # so that nothing is in doubt, and times alone have to tell
+    if is_old:  # old enough for its time to be conclusive
         monkeypatch.setattr(identity, "YOUNG_NS", -(10**18))
     context = JobContext()
     first = warm_volume(header, context)

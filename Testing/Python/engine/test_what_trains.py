@@ -71,7 +71,7 @@ def test_each_batch_that_is_learned_from_holds_a_pair(
 
     monkeypatch.setattr(task, "fine_tune", spy)
     teach(any_run, annotation, method, steps=8)
-    begins_with_views = method == "lora" and any_run.encoder.spec.architecture.fine_channels  # of exemplars alone
+    begins_with_views = method == "lora" and any_run.encoder.spec.architecture.fine_channels  # views of exemplars alone
     assert len(batches) == (2 if begins_with_views else 8)
     for batch in batches:
         real = [index for index in batch if index != image_training.SYNTHESISED]
@@ -97,10 +97,10 @@ def test_training_changes_what_is_meant_to_train_and_nothing_else(
         return fine_tune(head, *rest)
 
     monkeypatch.setattr(task, "fine_tune", spy)
-    steps = 8 if method in ("lora", "cheap-lunch") else 4  # of these a quarter goes through the bundled encoder
+    steps = 8 if method in ("lora", "cheap-lunch") else 4  # a quarter of these goes through the bundled encoder
     learned = teach(any_run, annotation, method, steps, code_faithful=faithful)
     after = learned.predictor.state_dict()
-    if not before:  # the bundled decoder answers at once; what learns is the volume's own network, afterwards
+    if not before:  # the bundled decoder is not trained; the volume's own networks learn afterwards
         before = {name: tensor.clone() for name, tensor in after.items()}
         assert learned.more()
         after = learned.predictor.state_dict()

@@ -80,7 +80,7 @@ def test_python_finds_the_package_and_its_resources(extension: Extension, place:
         "             'requirements-segment-anything.txt'):\n"
         "    print(resource_path(*name.split('/')))\n"
     )
-    # -I: the checkout, which PYTHONPATH may name, must not help.
+    # -I: the checkout must not be found through PYTHONPATH.
     done = subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     found = [Path(line) for line in done.stdout.splitlines()]
     assert len(found) == 4 and all(path.is_relative_to(folder) and path.is_file() for path in found)

@@ -151,12 +151,12 @@ class Computer:
 def computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Computer:
     site = tmp_path / "site-packages"
     site.mkdir()
-    # The standard library alone: the packages of the test's own Python must not be seen.
+    # Only the standard library: the packages of the test's own Python must not be found.
     library = sysconfig.get_paths()["stdlib"]
     standard = [path for path in sys.path if path.startswith(library) and "-packages" not in path]
     monkeypatch.setattr(sys, "path", [str(site), *standard])
     for name in [*(each for folders in wheels.FOLDERS.values() for each in folders), "PyTorchUtils"]:
-        monkeypatch.setitem(sys.modules, name, None)  # for monkeypatch to take it away at the end
+        monkeypatch.setitem(sys.modules, name, None)  # so that monkeypatch removes it at the end
         del sys.modules[name]
     made = Computer(site, monkeypatch)
     made.startSlicer("5.12")
@@ -263,7 +263,7 @@ def test_without_the_extension_pytorch_the_user_learns_where_to_get_it(computer:
 def test_damaged_torch_is_named_with_its_folder(computer: Computer, left: str) -> None:
     for name in VERSIONS:
         computer.put(name)
-    if left == "metadata":  # the files are gone
+    if left == "metadata":  # the files are missing
         (computer.site / "torch" / "__init__.py").unlink()
     else:  # an interrupted installation: no version, no list of files
         info = next(computer.site.glob("torch-*.dist-info"))

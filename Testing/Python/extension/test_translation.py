@@ -13,7 +13,7 @@ from FewShotSAMLib.widgets import translation, workflow_texts
 LIBRARY = Path(workflow_texts.__file__).parents[1]
 # Names, and the log.
 NO_SENTENCES = re.compile(r"FewShotSAM preview|Background process .* is ready.*|\{0\} segmentation")
-FOR_SCRIPTS = "scripting.py"  # raised where the user's own code called it, never shown in the panel
+FOR_SCRIPTS = "scripting.py"  # raised into the user's own code, never shown in the panel
 
 
 def texts(tree: ast.AST) -> Iterator[str]:

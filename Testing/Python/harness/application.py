@@ -18,7 +18,7 @@ values: dict[str, Any] = {
     "slicerUserSettingsFilePath": "",
     "testingEnabled": False,
 }
-parts: dict[str, Any] = {}  # what lives as long as the application
+parts: dict[str, Any] = {}  # objects that live as long as the application
 
 
 def _ofValues(name: str) -> Any:

@@ -9,7 +9,7 @@ __all__ = ["LEFT_FOR_DEAD", "NAME", "Property", "QtCore", "QtGui", "QtWidgets", 
 
 NAME = os.environ.get("FEWSHOTSAM_QT", "PySide6")
 
-LEFT_FOR_DEAD = "leftForDead"  # property of a widget that was to be deleted with all within it
+LEFT_FOR_DEAD = "leftForDead"  # property of a widget that should have been deleted with its content
 
 QtCore: Any
 QtGui: Any

@@ -6,7 +6,7 @@ from harness.binding import Property, QtCore, QtGui, QtWidgets, Signal
 from harness.pythonqt import standIn
 
 _HEADER_HEIGHT = 24
-_WISH = "visibilityToParent"  # CTK's own name: whether others want the child to be seen
+_WISH = "visibilityToParent"  # CTK's own name: whether the child was requested to be visible
 
 
 @standIn
@@ -91,7 +91,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         painter.drawText(header.adjusted(6, 0, 0, 0), QtCore.Qt.AlignVCenter, "▸" if self._folded else "▾")
         painter.end()
 
-    def setCollapsed(self, collapsed: bool) -> None:  # a plain method of C++: there for .ui files, not for Python
+    def setCollapsed(self, collapsed: bool) -> None:  # a plain C++ method: exists for .ui files, not for Python
         self.setChecked(not collapsed)
 
     collapsed = Property(bool, lambda self: self._folded, setCollapsed)

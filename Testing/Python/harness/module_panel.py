@@ -5,9 +5,9 @@ from typing import Any
 from harness.binding import QtCore, QtGui, QtWidgets
 from harness.pythonqt import nativeClasses, unwrap
 
-NARROW, SMALL, USUAL = 200, 540, 900  # pixels of height that the panel has; SMALL in a window of 1280 by 800
+NARROW, SMALL, USUAL = 200, 540, 900  # the panel's height in pixels; SMALL in a window of 1280 by 800
 _HELP_HEIGHT = 160
-_kept: list[Any] = []  # as long as the process: the panels within them are not ours to delete
+_kept: list[Any] = []  # kept as long as the process: the panels in them are not ours to delete
 
 
 class ModulePanel(QtWidgets.QWidget):
@@ -17,7 +17,7 @@ class ModulePanel(QtWidgets.QWidget):
         super().__init__()
         _kept.append(self)
         self.setPalette(palette(dark))
-        QtWidgets.QApplication.setPalette(palette(dark))  # a style's palette is the application's: links read that one
+        QtWidgets.QApplication.setPalette(palette(dark))  # a style sets the application's palette, which links use
         self.setAutoFillBackground(True)
         layout = QtWidgets.QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -13,7 +13,7 @@ from harness.binding import QtCore
 found: list[str] = []
 _listeners: list[Callable[[str], None]] = []
 
-# Said by the "offscreen" platform whatever the panel does.
+# The "offscreen" platform says this whatever the panel does.
 _HARMLESS = (
     "This plugin does not support",
     "propagateSizeHints",

@@ -15,7 +15,7 @@ from typing import Any
 from harness import problems, table
 from harness.binding import LEFT_FOR_DEAD, QtCore, QtGui, QtWidgets
 
-# What PythonQt lacks, or calls otherwise; our code must not come to rely on it.
+# What PythonQt lacks, or names differently; our code must not rely on it.
 ABSENT = {"QThread", "Signal", "Slot", "Property", "pyqtSignal", "pyqtSlot", "pyqtProperty", "QTextCodec", "QVariant"}
 _SINGLE_RESULT = {"getOpenFileName", "getOpenFileNames", "getSaveFileName", "getText", "getItem"}
 _OVERRIDABLE = {"eventFilter"}
@@ -147,7 +147,7 @@ class Proxy(metaclass=ProxyType):
 
 def _adopt(proxy: Proxy, native: Any) -> None:
     vars(proxy)["native"] = native
-    _proxies[id(native)] = proxy  # holds both, so that neither the id nor the Python side of a stand-in is lost
+    _proxies[id(native)] = proxy  # keeps both alive, so that neither the id nor a stand-in's Python side is lost
 
 
 def _made(proxy: Proxy, values: list[Any]) -> Any:

@@ -269,7 +269,7 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
 
     currentNodeID = Property(str, _currentNodeID, setCurrentNodeID)
 
-    # The setters below are plain methods of C++: there for .ui files, not for Python.
+    # The setters below are plain C++ methods: they exist for .ui files, not for Python.
     def setNodeTypes(self, names: list[str]) -> None:
         self._classes = [each for each in names if each]
         self._refill()

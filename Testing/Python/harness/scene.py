@@ -51,7 +51,7 @@ def watched_scene() -> Iterator[slicer.vtkMRMLScene]:
     try:
         made = new_scene()
         yield made
-        # What the application's plug-ins do as nodes go; else a later node at the same address finds their items.
+        # As the application's plug-ins do for removed nodes; else a later node at the same address finds their items.
         if (hierarchy := made.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")) is not None:
             hierarchy.RemoveAllItems()
         made.Clear(True)

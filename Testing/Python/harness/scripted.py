@@ -173,7 +173,7 @@ class qSlicerScriptedLoadableModuleWidget(QtWidgets.QWidget):
             prepare(self._instance)
 
     def _call(self, name: str) -> None:
-        method = getattr(self._instance, name, None)  # a module need not have them
+        method = getattr(self._instance, name, None)  # a module does not have to define them
         if method is not None:
             method()
 

@@ -78,7 +78,7 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
         layout.addWidget(table)
         for effect in self._effects:
             layout.addWidget(effect._frame)
-        grow = QtWidgets.QSizePolicy.Expanding  # as qMRMLSegmentEditorWidget.ui has one at its end
+        grow = QtWidgets.QSizePolicy.Expanding  # as at the end of qMRMLSegmentEditorWidget.ui
         layout.addSpacerItem(QtWidgets.QSpacerItem(20, 40, QtWidgets.QSizePolicy.Minimum, grow))
         self.setMinimumHeight(90)
 

@@ -11,7 +11,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
-# Distribution: its folders; those with .libs have no Python in them.
+# Distribution: its folders; those with .libs contain no Python.
 FOLDERS = {
     "torch": ("torch", "torchgen", "functorch"),
     "torchvision": ("torchvision", "torchvision.libs"),

@@ -35,7 +35,7 @@ def test_it_finds_what_the_features_tell_apart_and_repeats() -> None:
     assert again.solve(embeddings[:22], target[:22], weight[:22], seed=3) == loss < 0.4
     assert torch.equal(head.weight, again.weight) and torch.equal(head.bias, again.bias)
     found, wanted = head.logits(embeddings[22:]).argmax(dim=1), target[22:].argmax(dim=1)
-    assert float((found == wanted).float().mean()) > 0.8  # of slices that were not learned from
+    assert float((found == wanted).float().mean()) > 0.8  # of slices that were not used for learning
     assert not head.trainable()
 
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-with suppress(ImportError):  # part of torch; both have an LLVM, and after Mesa's has drawn, loading this one crashes
+with suppress(ImportError):  # part of torch, with an LLVM as Mesa has: loading it after Mesa has drawn crashes
     import triton  # noqa: F401
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")

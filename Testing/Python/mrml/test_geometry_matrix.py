@@ -99,7 +99,7 @@ def _loaded(case: Case, to_ras: np.ndarray) -> slicer.vtkMRMLSegmentationNode:
     other = new_scene()
     node = other.AddNewNodeByClass("vtkMRMLSegmentationNode", "loaded")
     first = np.zeros(GRID.shape, np.uint8)
-    first[1, 1, 1], first[7, 9, 11] = 1, 2  # on no slice that is painted later
+    first[1, 1, 1], first[7, 9, 11] = 1, 2  # not on slices that are painted later
     for name in "AB":
         node.GetSegmentation().AddEmptySegment(name, name)
     store(node, labelmap(first, to_ras), {"A": 1, "B": 2})

@@ -98,7 +98,7 @@ def check_journey(case: Case, axis: int, painted: list[int], folder: Path) -> No
         assert np.array_equal(seen, painted_before[name])
 
     given = classes.copy()
-    np.moveaxis(given, axis, 0)[painted] = (np.moveaxis(given, axis, 0)[painted] + 1) % 3  # not to be read
+    np.moveaxis(given, axis, 0)[painted] = (np.moveaxis(given, axis, 0)[painted] + 1) % 3  # must not be read
     scene.commit(case.target, ["A", "B"], given, axis, others)
     for number, (name, after) in enumerate(case.both().items(), start=1):
         slices_after, slices_before = np.moveaxis(after, axis, 0), np.moveaxis(painted_before[name], axis, 0)

@@ -117,7 +117,7 @@ def test_the_mask_is_slicers_own(setting: Setting, mode: str) -> None:
     forbidden = vtk_to_numpy(mask.GetPointData().GetScalars()).reshape(GRID.shape) > 0
     found = np.stack([masking.paintable("A", k) for k in range(GRID.shape[0])])
     if mode.startswith("Inside") and mode != "InsideSingleSegment":
-        found |= setting.voxels("A")  # here the segment itself counts as one of "all"
+        found |= setting.voxels("A")  # here "all" includes the segment itself
     assert np.array_equal(found, ~forbidden)
 
 

@@ -106,7 +106,7 @@ def test_the_surface_stays_until_it_is_made_again(scene: slicer.vtkMRMLScene) ->
         surface = preview.node.GetSegmentation().GetSegment("A").GetRepresentation("Closed surface")
         return surface.GetNumberOfPoints() if surface else 0
 
-    preview.set_shown_in_3d(True)  # of no slice yet
+    preview.set_shown_in_3d(True)  # no slice yet
     assert points() == 0
     preview.set_shown_in_3d(False)
     square = np.zeros((4, *GRID.slice_shape(0)), np.uint8)
@@ -196,7 +196,7 @@ def test_it_is_visible_and_listed_under_the_volumes_study_before_anything_change
     assert preview.node.GetName() == "FewShotSAM preview"
     assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(preview.node)) == study
     assert temporaryIds(scene) == [preview.node.GetID()] and unlisted == []
-    hierarchy.RemoveItem(hierarchy.GetItemByDataNode(preview.node), False, True)  # this too
+    hierarchy.RemoveItem(hierarchy.GetItemByDataNode(preview.node), False, True)  # the application also does this
     preview.remove()
     assert temporaryIds(scene) == []
 

@@ -30,7 +30,7 @@ def test_painting_and_notes_come_back(scene: slicer.vtkMRMLScene, tmp_path: Path
     first.set_empty(6, True)
     first.mark_modified()
     first.kept.keep_now(first.target, first._note, None)
-    first._job_folder._stream.close()  # as where Slicer crashes
+    first._job_folder._stream.close()  # as when Slicer crashes
 
     second = Session(MRMLScene(scene), temporary=tmp_path, place="panel")
     (left,) = second.kept.left

@@ -26,7 +26,7 @@ from FewShotSAMLib.workflow.notes import Notes
 PAINTED, EMPTY = [3, 6, 9], [0, 12]
 GEOMETRY = Geometry((64, 56, 13), (0.8, 0.8, 5.0), (-12.5, 30.25, -80.0))
 PATIENCE_S = 120
-STEPS = 2  # these tests are about what a script sees
+STEPS = 2  # these tests only check what a script sees
 
 
 class HandTimer:

@@ -10,7 +10,7 @@ from FewShotSAMLib.mrml.grids import geometryOfImage, imageOfArray, rasMatrix, v
 from FewShotSAMLib.mrml.segments import LABELMAP
 from FewShotSAMLib.mrml.surfaces import SURFACE, forView, makeSurfaces
 
-pytestmark = pytest.mark.usefixtures("scene")  # with which Slicer's conversions are there
+pytestmark = pytest.mark.usefixtures("scene")  # which makes Slicer's conversions available
 GRID = Geometry((600, 520, 40), (0.8, 0.8, 1.5), (-30.0, 12.0, 7.0), (0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0))
 FIRST = (2, 3, 5)
 """Index (k, j, i) of the labelmap's first voxel."""

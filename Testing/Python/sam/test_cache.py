@@ -106,7 +106,7 @@ def test_least_recently_used_volume_is_evicted(tmp_path: Path, told: list[str]) 
         fill(cache, volume, count=50)
         os.utime(cache.entries()[-1].path, (time.time() - 100 + age,) * 2)
     with cache.open("a", "k", 50, SHAPE):
-        pass  # used again: no longer the oldest
+        pass  # so that it is no longer the least recently used
     fill(cache, "d", count=50)
     assert sorted(entry.name for entry in cache.entries()) == ["a", "c", "d"]
     assert cache.usage() <= cache.limit_bytes and not told

@@ -248,11 +248,11 @@ def test_full_disk(small_disk: Path, told: list[str], monkeypatch: pytest.Monkey
     with cache.open("a", "k", COUNT, SHAPE) as store:
         complete(store)
     (small_disk / "ballast").write_bytes(bytes(shutil.disk_usage(small_disk).free - 500_000))
-    with cache.open("b", "k", COUNT, SHAPE) as store:  # evicts the other volume, which is not enough
+    with cache.open("b", "k", COUNT, SHAPE) as store:  # evicts the other volume, which does not free enough
         assert not store.persistent
         complete(store)
     assert len(told) == 1 and "the disk is full" in told[0]
-    monkeypatch.setattr("FewShotSAMLib.sam.cache.SPARE_BYTES", -(10**9))  # as if another process took the space
+    monkeypatch.setattr("FewShotSAMLib.sam.cache.SPARE_BYTES", -(10**9))  # as if another process used the space
     (small_disk / "more ballast").write_bytes(bytes(shutil.disk_usage(small_disk).free - 500_000))
     with cache.open("b", "k", COUNT, SHAPE) as store:
         assert not store.persistent

@@ -116,7 +116,7 @@ def test_outlier_channels_get_layers_that_bear_them() -> None:
     images = _images(1)
     embedding = encoder.encode(images)
     sensitive = [mode for layer in encoder._network.linears[::2] if (mode := layer.mode) != INT8]
-    assert len(sensitive) == len(encoder._network.linears[::2])  # qkv and the MLP's first layer, behind the norms
+    assert len(sensitive) == len(encoder._network.linears[::2])  # qkv and the MLP's first layer, after the norms
     assert cosine(embedding, _official(images, 400.0)) >= REQUIRED_COSINE
 
 

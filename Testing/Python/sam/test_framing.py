@@ -114,7 +114,7 @@ def test_logits_of_a_part_land_where_they_belong(crop: tuple[int, int, int, int]
 
     rows, columns, values = moved(places(part, 32)[None], part, whole, side)
     wanted = places(whole, side)[:, rows, columns]
-    inner = (slice(None), slice(2, -2), slice(2, -2))  # linear, but for half a cell at the border
+    inner = (slice(None), slice(2, -2), slice(2, -2))  # linear, except for half a cell at the border
     torch.testing.assert_close(values[0][inner], wanted[inner], atol=1e-2, rtol=0)
     outside = torch.ones(side, side, dtype=torch.bool)
     outside[rows, columns] = False

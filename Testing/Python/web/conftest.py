@@ -125,7 +125,7 @@ def open_page(browser) -> Iterator[Callable[..., Page]]:
     def open_(server: WebServer, geometry: Geometry | None = None, is_doomed: bool = False) -> Page:
         opened = new_page(browser)
         contexts.append(opened.context)
-        if not is_doomed:  # its server will be killed, which it may complain about
+        if not is_doomed:  # its server will be killed, which causes errors
             opened.on("pageerror", lambda error: _note(str(error), errors))
         opened.goto(server.address)
         page = Page(opened, geometry, Path(pictures) if pictures else None)

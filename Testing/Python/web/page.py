@@ -36,7 +36,7 @@ const measure = (event, begin) => {
 };
 Object.assign(window, { imageOf, colorAt, measure });
 """
-# A place in which blue outweighs red is painted: images are grey, the brush is yellow.
+# A pixel with more blue than red is painted: images are grey, the brush is yellow.
 _MEASURE = """([x, y]) => {
   const isBlue = () => { const [red, , blue] = colorAt(x, y); return blue > red + 20; };
   if (isBlue()) throw new Error('painted already');
@@ -137,7 +137,7 @@ class Page:
         mouse = self.page.mouse
         mouse.move(*self.place(*start))
         mouse.down()
-        self.page.wait_for_timeout(40)  # moves are throttled: without a pause the last would not arrive
+        self.page.wait_for_timeout(40)  # moves are throttled: without a pause the last one would be lost
         mouse.move(*self.place(*end), steps=3)
         self.page.wait_for_timeout(held_ms)
         mouse.up()
@@ -267,7 +267,7 @@ class Page:
     def wheel_latency(self, steps: int) -> float:
         """Return the milliseconds from a turn of the wheel until the axial view shows another picture."""
         self.page.mouse.move(*self.place(60, 60))
-        self.page.wait_for_timeout(350)  # what the move draws is not what is measured
+        self.page.wait_for_timeout(350)  # so that what the move draws is not measured
         self.page.evaluate(_MEASURE_WHEEL)
         self.page.mouse.wheel(0, -120 * steps)
         return float(self.page.evaluate("() => window.measured"))
@@ -282,6 +282,6 @@ class Page:
             self.page.mouse.wheel(0, -120)
         counted = float(self.page.evaluate("() => window.counted"))
         at = None
-        while at != (at := self.state("at_axial")):  # turns that wait to be shown would undo what comes next
+        while at != (at := self.state("at_axial")):  # pending turns of the wheel would undo what comes next
             self.page.wait_for_timeout(700)
         return counted / passed

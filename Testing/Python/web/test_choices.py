@@ -128,7 +128,7 @@ def apply_to_several(page: Page, folder: Path) -> None:
 def test_a_few_shot_model_is_saved_applied_and_deleted(page: Page, truth: np.ndarray, tmp_path: Path) -> None:
     unfold(page)
     assert page.page.locator("#model_name").is_disabled()
-    page.page.select_option("#c_method", "autosam-linear")  # that of few-shot would be applied for a minute
+    page.page.select_option("#c_method", "autosam-linear")  # applying a few-shot model would take a minute
     page.trigger("set_plane", "axial")
     page.trigger("set_range", *RANGE)
     page.paint_slices(truth, PAINTED, 8)

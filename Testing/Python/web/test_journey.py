@@ -117,7 +117,7 @@ def propagate_and_scroll(page: Page) -> None:
             page.wait(lambda before=before: page.state("at_axial") != before)
             scrolled = True
             page.picture("running")
-        if scrolled:  # as soon as the button is there
+        if scrolled:  # as soon as the button appears
             page.page.evaluate("() => document.querySelector('#b_first_answer')?.click()")
         page.page.wait_for_timeout(100)
     assert scrolled and len(seen) > 3
@@ -205,7 +205,7 @@ def rename_hide_and_delete(page: Page) -> None:
     page.wait(lambda: len(page.state("segments")) == 2)
 
 
-@pytest.mark.quiet  # the pointer has to move on in time
+@pytest.mark.quiet  # the pointer has to move in time
 def test_a_stroke_shows_in_all_views(page: Page) -> None:
     """In the others once the pointer rests, and in 3D when surfaces are updated; not while it moves."""
     page.take("paint", 20)

@@ -69,11 +69,11 @@ def test_strokes_survive_a_kill_and_ctrl_c(start_server: Callable, open_page: Ca
     expected = page.download()
     assert set(np.unique(expected)) == {0, 1, 2}
     page.wait(lambda: bool(records(folder)))
-    page.page.wait_for_timeout(2500)  # the last stroke is kept, too
+    page.page.wait_for_timeout(2500)  # until the last stroke is saved, too
     os.kill(server.process.pid, signal.SIGKILL)
     server.process.wait()
 
-    server = start_server("--data", folder)  # the volume is opened by what is offered
+    server = start_server("--data", folder)  # restoring what is offered opens the volume
     page = open_page(server, is_doomed=True)
     page.geometry = geometry(folder)
     page.picture("offered")

@@ -58,13 +58,13 @@ MALFORMED = (
 )
 FRAMES = (
     b"\x83\x81\0\0\0\0x",  # an opcode that does not exist
-    b"\x81\x82\0\0\0\0\xff\xfe",  # text that is no UTF-8
+    b"\x81\x82\0\0\0\0\xff\xfe",  # text that is not UTF-8
     b"\x81\x02hi",  # not masked
-    b"\x82\x82\0\0\0\0\x81\xa1",  # a message that is none
+    b"\x82\x82\0\0\0\0\x81\xa1",  # a message that is not valid
     b"\x82\xff" + b"\x3f" + b"\xff" * 7 + b"\0\0\0\0abc",  # claims 2^62 bytes
     b"\x89\xfe\0\xc8\0\0\0\0" + b"x" * 200,  # a ping that is too long
-    b"\x88\x81\0\0\0\0\0",  # half a code of closing
-    b"\x80\x81\0\0\0\0x",  # goes on with nothing
+    b"\x88\x81\0\0\0\0\0",  # half a closing code
+    b"\x80\x81\0\0\0\0x",  # a continuation of nothing
 )
 
 

@@ -147,7 +147,7 @@ def own_address() -> str | None:
     """Return an address of this computer that is not its loopback; None if it has none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # sends nothing, but chooses the address that it would be sent from
+            probe.connect(("192.0.2.1", 9))  # sends nothing, but chooses the address from which it would be sent
         except OSError:
             return None
         found = str(probe.getsockname()[0])
@@ -165,7 +165,7 @@ def test_reachable_from_other_computers(start_server: Callable, browser, tmp_pat
         page = context.new_page()
         assert page.goto(base).status == 401 and not page.locator("#b_open").count()
         assert page.goto(f"{base}?token=guessed-by-somebody").status == 403
-        if address == other:  # the one browser that is let in comes by the last address
+        if address == other:  # the only browser that is let in uses the last address
             context.close()
             continue
         page.goto(f"{base}?token={server.token}")

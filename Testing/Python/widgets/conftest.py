@@ -30,7 +30,7 @@ if BINDING:
     from harness import application, problems, scripted
 
     SETTINGS = tempfile.TemporaryDirectory()
-    application.start(Path(SETTINGS.name))  # now: the test modules import `qt`
+    application.start(Path(SETTINGS.name))  # now, as the test modules import `qt`
 
     class _Unexpected(logging.Handler):
         """The panel continues after an unexpected error; a test does not."""
@@ -161,7 +161,7 @@ def panel(scene: SimpleNamespace) -> Iterator[PanelUnderTest]:
     made = PanelUnderTest()
     yield made
     made.session.fails_with = None
-    made.widget.root = None  # bindings are not sure to notice what Qt deletes of its own, so it is left to lie there
+    made.widget.root = None  # bindings may not notice what Qt deletes by itself, so it is not deleted
     scripted.closeModule("FewShotSAM")
     made.root.hide()
     qmrml_widgets.stopFollowing()

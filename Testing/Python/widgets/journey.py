@@ -48,7 +48,7 @@ class Journey:
         self.ui: Any = slicer.util.childWidgetVariables(self.widget.parent)
         self.widget.parent.resize(400, 1000)
         self.widget.parent.show()
-        self.turns: list[tuple[float, float]] = []  # seconds on the clock, and of this thread's own work
+        self.turns: list[tuple[float, float]] = []  # wall-clock seconds, and this thread's processor seconds
         self.said: list[Message] = []
         self.stages: list[str] = []
         self.session.said.connect(self.said.append)

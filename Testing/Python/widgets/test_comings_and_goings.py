@@ -78,7 +78,7 @@ def test_a_second_press_during_an_installation_begins_nothing(panel: Any) -> Non
     def install() -> bool:
         begun.append(panel.ui.installButton.enabled)
         panel.ui.installButton.click()
-        panel.dependencies.text = ""  # there, but not complete yet
+        panel.dependencies.text = ""  # installed, but not completely yet
         panel.widget.exit()
         panel.widget.enter()
         panel.wait()

@@ -126,7 +126,7 @@ def test_a_patient_is_saved_and_stands_beside_one_slice_of_the_next(journey: Jou
 
     drawn = journey.voxels()
     drawn[15] = truth[15]
-    drawn[15, 19:21, 15:30] = True  # so that it is no result that was undone
+    drawn[15, 19:21, 15:30] = True  # so that it is not a result that was undone
     journey.paint(drawn, 0, [column.ONLY, 15])
     journey.ui.againButton.click()
     journey.untilPreview()

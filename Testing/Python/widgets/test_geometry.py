@@ -195,7 +195,7 @@ def test_opening_the_module_changes_no_view(opened: Callable[[], Journey]) -> No
     other = add_in_editor(slicer.mrmlScene, first, ["A"])
     colors = slicer.vtkMRMLColorTableNode()
     colors.SetTypeToCool1()
-    colors.SetSingletonTag("Labels")  # the application has it, and a label map in a view wants it
+    colors.SetSingletonTag("Labels")  # the application has it, and a label map in a view needs it
     slicer.mrmlScene.AddNode(colors)
     labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
     views = [logic.GetSliceCompositeNode() for logic in slicer.app.layoutManager().mrmlSliceLogics()]
@@ -211,7 +211,7 @@ def test_opening_the_module_changes_no_view(opened: Callable[[], Journey]) -> No
     slicer.mrmlScene.StartState(slicer.mrmlScene.ImportState)
     slicer.mrmlScene.EndState(slicer.mrmlScene.ImportState)
     assert shownIn(*views) == before
-    journey.ui.volumeSelector.setCurrentNodeID(first.GetID())  # now the user asks for it
+    journey.ui.volumeSelector.setCurrentNodeID(first.GetID())  # now the user chooses it
     assert [shown[0] for shown in shownIn(*views)] == [first.GetID(), second.GetID(), first.GetID()]
     assert journey.segmentation is other, "and its own segmentation comes with it"
 

@@ -72,7 +72,7 @@ def test_a_second_propagate_while_one_runs(ready: Journey) -> None:
     assert "under way" in ready.said[said].text
     assert ready.session.state is State.RUNNING
     ready.until(lambda: ready.session.state is State.PREVIEW)
-    ready.press("againButton")  # a result is there: a new run takes its place
+    ready.press("againButton")  # there is a result, which a new run replaces
     ready.until(lambda: ready.session.state is State.PREVIEW)
     assert sum("preview" in name for name in nodeNames("vtkMRMLSegmentationNode")) == 1
 

@@ -97,7 +97,7 @@ def test_what_is_missing_leads_to_the_panel(case: Case, monkeypatch: pytest.Monk
     assert not logic.isRunning
 
 
-@pytest.mark.timeout(900)  # its second volume is learned for with all steps
+@pytest.mark.timeout(900)  # learning for its second volume takes all steps
 def test_the_script_of_the_documentation(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """It runs inside Slicer too, see Testing/Slicer; where `slicer.util` finds the logic is the next test's subject."""
     logic = case.module.FewShotSAMLogic()
@@ -107,7 +107,7 @@ def test_the_script_of_the_documentation(case: Case, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(slicer.modules, name, SimpleNamespace(logic=lambda made=made: made), raising=False)
     monkeypatch.setattr(slicer.util, "getModuleLogic", {"FewShotSAM": logic}.__getitem__)
     found = runpy.run_path(str(REPOSITORY / "Testing" / "Slicer" / "propagate_script.py"))
-    # What slicer.util's own functions say where the colours and the plugins of the subject hierarchy are missing.
+    # Slicer's own functions say this if the colours and the subject hierarchy's plugins are missing.
     missing = ("Colors module logic", "DataNodeCache", "color table node")
     assert [each for each in problems.takeAll() if not any(part in each for part in missing)] == []
     assert dice(found["mask"], found["truth"]) > 0.8

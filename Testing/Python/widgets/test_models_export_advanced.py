@@ -86,7 +86,7 @@ def test_a_file_that_is_no_model_is_told(models: Any) -> None:
 
 
 def test_a_model_is_applied_to_the_ticked_volumes(models: Any, scene: Any) -> None:
-    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")  # no volume to segment
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")  # not a volume to segment
     models.go()
     listed = models.ui.volumeList
     assert [listed.item(row).text() for row in range(listed.count)] == ["CT abdomen"]
@@ -218,7 +218,7 @@ def test_wrong_values_of_earlier_versions_are_understood_or_told(panel: Any) -> 
     assert settings == Settings(precision="fp16", method="lora", fill_holes=True)
     services = panel.widget.panel.services
     panel.session.settings = settings
-    for choice in ("method", "encoder", "device", "precision"):  # the section that is there already must not hear it
+    for choice in ("method", "encoder", "device", "precision"):  # the existing section must not be notified
         getattr(panel.ui, f"{choice}Choice").blockSignals(True)
     AdvancedSection(panel.ui, services, panel.widget.panel._messages)
     assert all(word in panel.ui.messageLabel.text for word in ("device", "smooth mm", "Choose them again"))

@@ -15,7 +15,7 @@ from FewShotSAMLib.core.painting import slices_of, slices_to_paint
 from FewShotSAMLib.core.segmentation import read_segmentation
 from FewShotSAMLib.core.volume import read_volume
 
-STEPS = 0  # the first answer: of two steps nothing good is learned
+STEPS = 0  # only the first answer: two steps of learning make it worse
 
 
 def test_a_real_volume(journey: Journey, shared_data: Path, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ STATES = (start, paint, apart, earlier, learning, run, preview, review, failure,
 def test_panel_fits(panel: Any, ct: Any, prepare: Any, height: int, dark: bool) -> None:
     panel.ui.volumeSelector.setCurrentNodeID(ct.volume.GetID())
     shell = ModulePanel(panel.root, height, dark)
-    panel.wait(1)  # the first tick settles the width once and for all
+    panel.wait(1)  # the first tick fixes the width for good
     width = shell.narrowest()
     shell.resize(width, height)
     panel.waitForFacts()

@@ -179,7 +179,7 @@ def test_a_series_with_gantry_tilt_hangs_under_a_transform_that_has_no_matrix(sc
     scene.volume.TransformPointToWorld(before, after)
     assert np.allclose(np.subtract(after, before), shifts[10])
     assert not transform.GetMatrixTransformToWorld(matrix)
-    problems.takeAll()  # Slicer warns of it each time
+    problems.takeAll()  # Slicer warns about it each time
 
 
 def test_leaving_and_entering_is_told_by_the_parent(panel: Any) -> None:

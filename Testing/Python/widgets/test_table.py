@@ -63,7 +63,7 @@ def test_plain_methods_of_cpp_do_not_exist_in_python() -> None:
     selector = slicer.qMRMLNodeComboBox()
     with pytest.raises(AttributeError, match="plain method"):
         selector.setNoneEnabled(True)
-    for name in ("currentText", "count", "addItem"):  # of QComboBox, which the real one is not
+    for name in ("currentText", "count", "addItem"):  # members of QComboBox, which is not the real one's base class
         with pytest.raises(AttributeError):
             getattr(selector, name)
     with pytest.raises(AttributeError, match="plain method"):

@@ -267,7 +267,7 @@ def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
         WorkerClient(python=tmp_path / "no-python").start()
 
 
-# What a 3D Slicer without any extension can import: its own packages of those that FewShotSAM uses.
+# What 3D Slicer without any extension can import, of the packages that FewShotSAM uses.
 BARE_SLICER = """
 import importlib.machinery, runpy, sys
 there = {*sys.stdlib_module_names, "FewShotSAMLib", "numpy", "scipy", "SimpleITK", "vtk", "vtkmodules"}
@@ -294,7 +294,7 @@ def test_logs_lie_where_the_system_has_them(monkeypatch: pytest.MonkeyPatch, sys
     module, name = platforms[system]
     monkeypatch.delenv("FEWSHOTSAM_HOME", raising=False)
     monkeypatch.setenv("LOCALAPPDATA", "/home/user/AppData/Local")
-    if system == "win32" != sys.platform:  # its own way of asking works there alone; this is the way of the variable
+    if system == "win32" != sys.platform:  # its own mechanism only works there; this one uses the variable
         windows = importlib.import_module("platformdirs.windows")
         monkeypatch.setattr(windows, "get_win_folder", windows.get_win_folder_from_env_vars)
     made = getattr(importlib.import_module(f"platformdirs.{module}"), name)("FewShotSAM", appauthor=False)

@@ -67,7 +67,7 @@ def test_paint_propagate_apply_correct_and_again(stage) -> None:
     stage.edited()
     assert stage.painted == sorted([2, 7, 12, 17, 22, advice])
     assert not stage.errors
-    # 50 ms is what a user may feel; this machine's cores are shared with the background process.
+    # A user may notice 50 ms; the background process shares this machine's cores.
     assert stage.longest_poll_s < 0.25
 
 
@@ -78,7 +78,7 @@ def test_what_was_known_of_slices_comes_back_with_the_scene(stage, warm_client: 
     stage.session.apply()
     stage.settle()
     known = stage.session.painted
-    # What was partly painted on 12 gave way to the result; a correction there would be complete.
+    # The partial painting on 12 was replaced by the result; a correction there would be complete.
     assert [(each.index, each.ticked) for each in known] == [(2, True), (7, True), (17, True)]
     again = opened(stage.scene, warm_client, tmp_path).session
     assert again.painted == known
@@ -224,7 +224,7 @@ def test_an_unexpected_error_is_a_message_once_and_nothing_goes_on(stage) -> Non
 def test_a_thread_works_although_python_is_locked_between_polls(stage) -> None:
     """As by Slicer's event loop: here, only code that waits releases the lock."""
     interval = sys.getswitchinterval()
-    stage.session._executor.submit(int).result()  # the thread is there
+    stage.session._executor.submit(int).result()  # until the thread has started
     stage.session.mark_modified()
     stage.session._tracker.look_soon(0.0)
     sys.setswitchinterval(100)
@@ -286,7 +286,7 @@ def learned(stage, name: str) -> ModelEntry:
 
 
 def test_saving_a_model_and_applying_it(stage) -> None:
-    # A model of few-shot takes a minute to be led.
+    # Completing a few-shot model takes a minute.
     stage.session.settings = Settings(method="autosam-linear", largest_island=True)
     stage.session.save_model("before any run")
     assert "Propagate first" in stage.errors[0]
@@ -336,7 +336,7 @@ def test_what_a_model_adds_to_the_painted_segmentation_does_not_count_as_painted
 
 def test_the_machine(stage) -> None:
     stage.session.inspect()
-    stage.session.forget_scene()  # the computer stays the same
+    stage.session.forget_scene()  # what is known of the computer remains
     stage.until(lambda: stage.session.machine is not None)
     machine = stage.session.machine
     assert machine.devices[-1].name == "cpu" and machine.devices[-1].free_bytes > 1e8
