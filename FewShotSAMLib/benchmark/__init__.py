@@ -1,4 +1,4 @@
-"""Measures methods against each other on labelled volumes: the same painted slices, the same counted slices."""
+"""Compares methods on labelled volumes: all get the same painted slices and are scored on the same other slices."""
 
 from FewShotSAMLib.benchmark.methods import METHODS, Contender, get_methods
 from FewShotSAMLib.benchmark.outcome import MethodSettings, Outcome

@@ -1,8 +1,8 @@
-"""Label efficiency across volumes: what is learned on one volume segments the others of its group.
+"""Label efficiency across volumes: a model learned on one volume segments the others of its group.
 
 Tasks belong to a group by their entry `group`, or else by structure and modality. Each volume of a group is painted in
 turn, and every slice of every other one is counted. A model is learned once and applied to all of them. Some slices of
-the others can be painted besides; those are not counted then.
+the others can be painted as well; those are then not counted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SourceModel:
-    """A few-shot model, the seconds that learning it took, and the warnings that were given."""
+    """A few-shot model, the seconds that learning it took, and the warnings issued."""
 
     model: FewShotModel
     seconds: float
@@ -48,10 +48,10 @@ def make_plan_across(
 ) -> Plan:
     """List the rows: each pair of volumes of a group, with these numbers of painted slices and with all of them.
 
-    painted_here: how many slices of the volume that is segmented are painted, too, where no end is declared; the
-    source has these numbers of them alone then.
+    painted_here: how many slices of the segmented volume are painted as well; no end is declared there, and the source
+    is then not also painted on all slices.
 
-    Raises BadInputError where there is no pair, and as `make_plan` does.
+    Raises BadInputError if there is no pair, and as `make_plan` does.
     """
     pairs = [(source, target) for source, target in permutations(tasks, 2) if _belong_together(source, target)]
     if not pairs:
@@ -69,10 +69,10 @@ def make_plan_across(
     jobs = []
     for method in methods:
         if method.options is None:
-            left_out.append(f"{method.name}: it leaves no model that another volume could be segmented with")
+            left_out.append(f"{method.name}: it leaves no model to segment another volume with")
             continue
         if painted_here and not method.transfers:
-            left_out.append(f"{method.name}: it cannot use a model of another volume beside painted slices")
+            left_out.append(f"{method.name}: it cannot combine painted slices with a model of another volume")
             continue
         if method.within_only and not painted_here:
             left_out.append(f"{method.name}: {method.within_only}")
@@ -90,7 +90,7 @@ def make_plan_across(
 
 
 def learned(job: RowJob) -> SourceModel:
-    """The model of a job's source volume; the one that was asked for last is kept."""
+    """Return the model of a job's source volume; the latest one is cached."""
     assert job.source is not None and job.method.options is not None
     options = tuple(job.method.options.items())
     return _learned(job.source, job.data, job.painting, job.settings, options, job.here is None)

@@ -1,4 +1,4 @@
-"""Tools that do the same job without learning, what a method has to beat: two of 3D Slicer's, and Biomedisa's."""
+"""Baselines that do the same job without learning: two of 3D Slicer's tools, and Biomedisa's."""
 
 import contextlib
 import io
@@ -20,11 +20,11 @@ def fill_between_slices(volume: Volume, annotation: Annotation, settings: Method
     """ITK's morphological contour interpolation, with its defaults, as Slicer's effect *Fill between slices* uses it.
 
     D. Zukić, J. Vicory, M. McCormick and others, ND morphological contour interpolation (Insight Journal 2016). It
-    sees the painted shapes only, neither the image nor the slices declared empty.
+    sees only the painted shapes, neither the image nor the slices declared empty.
     """
     _use_one_thread()
     import itk
-    from itk import itkMorphologicalContourInterpolatorPython  # itself: ITK's own way to it loads all of ITK, in 20 s
+    from itk import itkMorphologicalContourInterpolatorPython  # directly: via `itk` it loads all of ITK, in 20 s
 
     painted = np.ascontiguousarray(_painted(annotation), np.uint8)
     interpolator = itkMorphologicalContourInterpolatorPython.itkMorphologicalContourInterpolatorIUC3.New()
@@ -34,7 +34,7 @@ def fill_between_slices(volume: Volume, annotation: Annotation, settings: Method
 
 
 def fill_between_slices_in_slicer(volume: Volume, annotation: Annotation, settings: MethodSettings) -> np.ndarray:
-    """The same in the very filter that Slicer's effect runs; its build of ITK differs and interpolates a bit better."""
+    """The same with the filter that Slicer's effect runs; its build of ITK differs and interpolates a bit better."""
     _use_one_thread()
     from slicer import vtkITKMorphologicalContourInterpolator
 
@@ -45,8 +45,8 @@ def fill_between_slices_in_slicer(volume: Volume, annotation: Annotation, settin
 
 
 def _use_one_thread() -> None:
-    """Before ITK's threads start, whatever anybody else has set: with several, the interpolator crashes the process
-    when that ends (6 of 6 times)."""
+    """Limit ITK to one thread, whatever else has been set; call it before ITK's threads start. With several, the
+    interpolator crashes the process at exit (6 of 6 times)."""
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
 
 
@@ -55,8 +55,8 @@ def grow_from_seeds(volume: Volume, annotation: Annotation, settings: MethodSett
 
     L. Zhu, I. Kolesov, Y. Gao and others, An effective interactive medical image segmentation method using fast
     GrowCut (MICCAI workshop on interactive methods 2014). Seeds: the structure on the painted slices, and background
-    everywhere else on them and on the slices declared empty. The effect grows within a box about the seeds; here it
-    grows in the whole volume, which is kinder to it where a structure is cut off by the volume's end.
+    everywhere else on them and on the slices declared empty. The effect grows within a box around the seeds; here it
+    grows in the whole volume, which is in its favour where the volume's end cuts a structure off.
     """
     from slicer import vtkImageGrowCutSegment
 
@@ -76,8 +76,8 @@ def smart_interpolation(volume: Volume, annotation: Annotation, settings: Method
     """Biomedisa's weighted random walks from the pixels of the painted slices, structure and background alike.
 
     P. D. Lösel, T. van de Kamp, A. Jayme and others, Introducing Biomedisa as an open-source online platform for
-    biomedical image segmentation (Nature Communications 2020). A slice without any label is no seed there, so that it
-    does not know of slices declared empty. Raises RuntimeError with what it printed where it gives up.
+    biomedical image segmentation (Nature Communications 2020). A slice without any label is no seed there, so it
+    ignores slices declared empty. Raises RuntimeError with Biomedisa's output if it gives no result.
     """
     from biomedisa.interpolation import smart_interpolation as interpolate
 
@@ -96,13 +96,13 @@ def _painted(annotation: Annotation) -> np.ndarray:
 
 
 def _grey(volume: Volume) -> np.ndarray:
-    """One number per voxel, in a type that VTK has."""
+    """Return one number per voxel, in a type that VTK supports."""
     voxels = volume.voxels.mean(axis=3) if volume.is_rgb else volume.voxels
     return voxels.astype(np.float32) if voxels.dtype.itemsize > 4 or voxels.dtype == np.float16 else voxels
 
 
 def _vtk_image(voxels: np.ndarray, spacing: tuple[float, float, float]) -> Any:
-    """A vtkImageData with a copy of the voxels (K, J, I)."""
+    """Return a vtkImageData with a copy of the voxels (K, J, I)."""
     import vtk
     from vtk.util.numpy_support import numpy_to_vtk
 
@@ -115,8 +115,8 @@ def _vtk_image(voxels: np.ndarray, spacing: tuple[float, float, float]) -> Any:
 
 
 def _labels(filter_: Any, volume: Volume) -> np.ndarray:
-    """What a VTK filter put out, (K, J, I)."""
+    """Return a VTK filter's output, (K, J, I)."""
     from vtk.util.numpy_support import vtk_to_numpy
 
     labels = vtk_to_numpy(filter_.GetOutput().GetPointData().GetScalars()).reshape(volume.geometry.shape)
-    return np.array(labels)  # a copy: the filter takes its memory along
+    return np.array(labels)  # a copy: the filter owns the memory and frees it

@@ -1,4 +1,4 @@
-"""What a benchmark ran on, without anything that tells whose computer it was."""
+"""What a benchmark ran on, without anything that identifies the computer's owner."""
 
 import importlib.metadata
 import platform
@@ -17,7 +17,7 @@ PACKAGES = (
 
 @cache
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores, memory, system and versions."""
+    """Return processor, cores, memory, system and versions."""
     versions = {"fewshotsam": __version__, "Python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -34,14 +34,14 @@ def describe_machine() -> dict[str, Any]:
 
 
 def machine_line(machine: dict[str, Any]) -> str:
-    """The same in one line."""
+    """Return the same in one line."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     memory = f", {machine['memory_gb']} GB" if machine["memory_gb"] else ""
     return f"{machine['processor']}, {machine['cores']} cores{memory}, {machine['system']}; {versions}."
 
 
 def processor() -> str:
-    """What it is called."""
+    """Return the processor's name."""
     names = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 

@@ -1,4 +1,4 @@
-"""FewShotSAM itself, as the background process runs it."""
+"""FewShotSAM itself, run as the background process would run it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from FewShotSAMLib.engine.propagation import Segmented
 
 STATE: dict[str, Any] = {}
-"""The encoder stays warm from one row to the next, as it does in the background process."""
+"""Keeps the encoder warm from one row to the next, as the background process does."""
 
 
 def forget_embeddings() -> None:
-    """Let go of what rows before left in memory, so that the next one encodes its slices itself."""
-    if STATE:  # else the engine was not even loaded
+    """Release the embeddings that earlier rows left in memory, so that the next row encodes its slices itself."""
+    if STATE:  # otherwise the engine was not even loaded
         from FewShotSAMLib.engine.embeddings import forget
 
         forget(STATE)
@@ -33,14 +33,14 @@ def few_shot(
     models: Sequence[FewShotModel] = (),
     **options: Any,
 ) -> Outcome:
-    """`fewshotsam propagate` with its defaults but for `options`, parameters of the job; models: of other volumes."""
+    """Run `fewshotsam propagate` with its defaults except for `options` (job parameters); models: of other volumes."""
     return _outcome(_propagate(volume, annotation, settings, options, models))
 
 
 def few_shot_without(
     voice: str, volume: Volume, annotation: Annotation, settings: MethodSettings, **options: Any
 ) -> Outcome:
-    """The same without one of `bundled.voices.VOICES`."""
+    """Run the same without one of `bundled.voices.VOICES`."""
     with omitting(voice):
         return few_shot(volume, annotation, settings, **options)
 
@@ -48,8 +48,8 @@ def few_shot_without(
 def learn(
     volume: Volume, annotation: Annotation, settings: MethodSettings, for_others: bool = True, **options: Any
 ) -> tuple[FewShotModel, Mapping[str, Any]]:
-    """`fewshotsam propagate --save-model`: the few-shot model, and the report; for_others: with what it needs where
-    nothing is painted and the volumes are not alike."""
+    """Run `fewshotsam propagate --save-model`; return the few-shot model and the report. for_others: with what the
+    model needs for a dissimilar volume on which nothing is painted."""
     done = _propagate(volume, annotation, settings, options)
     assert done.model is not None
     from FewShotSAMLib.engine import learning
@@ -57,11 +57,11 @@ def learn(
     from FewShotSAMLib.engine.model_file import model_bytes, parse_model
 
     model = learning.for_others(done.model(), done.run.encoder, JobContext()) if for_others else done.model()
-    return parse_model(model_bytes(model)), done.report()  # as a file would hold it, and let go of the volume
+    return parse_model(model_bytes(model)), done.report()  # as stored in a file, so that the volume is released
 
 
 def apply_model(volume: Volume, model: FewShotModel, settings: MethodSettings) -> Outcome:
-    """`fewshotsam apply`."""
+    """Run `fewshotsam apply`."""
     from FewShotSAMLib.engine.context import JobContext, StageTimer
     from FewShotSAMLib.engine.propagation import apply_to_volume
     from FewShotSAMLib.engine.request import ApplyOptions
@@ -90,7 +90,7 @@ def _propagate(
 
 
 def _common(settings: MethodSettings) -> dict[str, Any]:
-    """Parameters of either job."""
+    """Parameters that both jobs have."""
     return {
         "encoder": settings.encoder,
         "device": settings.device,

@@ -12,21 +12,21 @@ from FewShotSAMLib.core.files import atomic_path
 FORMATS = ("png", "svg")
 MARKERS = "osD^vP*X"
 COLORS = 10
-"""That matplotlib has; the methods beyond them have the same, with hollow markers and dashed lines."""
+"""Number of matplotlib's colours; further methods reuse them, with hollow markers and dashed lines."""
 FEW = 4
-"""Methods whose names fit above a figure; those of more stand beside it."""
+"""Most methods whose names fit above a figure; longer legends go to the right of it."""
 LETTER = 0.09
 LINE = 0.2
-"""Inches that a letter of a name is wide at most, and that its line takes."""
+"""Largest width of a letter in a legend, and height of a line, in inches."""
 SHOWN_K = 3
-"""Of the figure of the tasks, where that was measured; else the next."""
+"""k of the tasks figure; if that was not measured, the next larger k, or else the largest."""
 ALL_AT = 1.5
-"""Where all painted slices stand on the axis: so much beyond the largest number."""
+"""Position of "all slices painted" on the axis, relative to the largest number."""
 
 
 def draw_figures(rows: Sequence[Row], results: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Draw `dice`, `tasks`, `seconds` and `memory` of the rows within volumes and `across` of those across them, where
-    there are any, each as PNG and SVG; returns the files. results: as `write_results` gives them."""
+    """Draw `dice`, `tasks`, `seconds` and `memory` of the rows within volumes and `across` of those across volumes, if
+    there are any, each as PNG and SVG; return the files. results: as `write_results` returns them."""
     done = [row for row in rows if is_done(row)]
     within = [row for row in done if not row.get("source")]
     files = []
@@ -50,7 +50,7 @@ def _dice_figure(summary: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _across_figure(across: Sequence[Mapping[str, Any]]) -> Any:
-    """A plot for each group of volumes, side by side."""
+    """Draw a plot for each group of volumes, side by side."""
     groups = list(dict.fromkeys(each["group"] for each in across))
     figure = _figure(max(7.0, 3.5 * len(groups)), 4.5)
     plots = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
@@ -64,8 +64,8 @@ def _across_figure(across: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _dice_lines(axes: Any, means: Sequence[Mapping[str, Any]], titles: Sequence[str]) -> None:
-    """Dice of each method against the number of painted slices, of which "all" stands last; titles: of all methods
-    that the figure shows, so that each looks the same everywhere."""
+    """Plot the Dice of each method against the number of painted slices, with "all" last; titles: of all methods in the
+    figure, so that each looks the same in all plots."""
     counts = sorted({each["k"] for each in means if each["k"] != "all"})
     places = {count: float(count) for count in counts} | {"all": (counts[-1] if counts else 0) + ALL_AT}
     for number, title in enumerate(titles):
@@ -81,13 +81,13 @@ def _dice_lines(axes: Any, means: Sequence[Mapping[str, Any]], titles: Sequence[
 
 
 def _look(number: int) -> dict[str, Any]:
-    """How a method is drawn."""
+    """Return a method's marker and colour."""
     marker = {"marker": MARKERS[number % len(MARKERS)], "color": f"C{number % COLORS}"}
     return marker if number < COLORS else {**marker, "markerfacecolor": "none"}
 
 
 def _tasks_figure(rows: Sequence[Row]) -> Any:
-    """A line for each task, the worst (by the mean of its methods) on top, and a dot for each method."""
+    """Draw a line for each task, the worst (by the mean of its methods) on top, and a dot for each method."""
     counts = sorted({row["k"] for row in rows}, key=lambda count: (count < SHOWN_K, abs(count - SHOWN_K)))
     rows = [row for row in rows if row["k"] == counts[0]]
     scores: dict[str, list[float]] = {}
@@ -119,7 +119,7 @@ def _seconds_figure(rows: Iterable[Row]) -> Any:
 
 
 def _memory_figure(rows: Iterable[Row]) -> Any:
-    """In a second colour that of the GPU, where one was used."""
+    """Draw the peak memory; in a second colour that of the GPU, if one was used."""
     by_title = _by_title(rows)
     figure, axes = _bar_figure(by_title, "peak memory, MB")
     _bars(axes, by_title, lambda row: _megabytes(row.get("peak_memory_bytes")), "C0", "of the process")
@@ -147,7 +147,7 @@ def _bars(
     color: str = "C0",
     label: str = "",
 ) -> None:
-    """A bar from the least to the most of each method's rows, and a mark at the median."""
+    """Draw a bar from the lowest to the highest value of each method's rows, and a mark at the median."""
     for place, own in enumerate(by_title.values()):
         values = [value for value in map(value_of, own) if value is not None]
         if values:
@@ -175,7 +175,7 @@ def _figure(width: float, height: float) -> Any:
 
 
 def _legend(figure: Any, *plots: Any) -> None:
-    """One for all plots, each method once."""
+    """Add one legend for all plots, each method once."""
     shown: dict[str, Any] = {}
     for axes in plots:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -190,7 +190,7 @@ def _legend(figure: Any, *plots: Any) -> None:
 
 
 def _titles(means: Iterable[tuple[str, float]]) -> list[str]:
-    """Titles in the order of their mean Dice, the best first."""
+    """Sort titles by their mean Dice, the best first."""
     scores: dict[str, list[float]] = {}
     for title, score in means:
         scores.setdefault(title, []).append(score)

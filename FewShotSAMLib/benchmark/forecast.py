@@ -1,4 +1,4 @@
-"""Says beforehand which methods will train for long on this computer: a row of theirs may take the night."""
+"""Warns beforehand which methods will train for long on this computer: one row of theirs may take all night."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -8,12 +8,12 @@ from FewShotSAMLib.methods.registry import DEFAULT_METHOD, get_method
 from FewShotSAMLib.sam.registry import get_spec
 
 LONG_S = 600.0
-"""Training of a row from which on it is told."""
+"""A row's training time, in seconds, from which a warning is given."""
 
 
 def long_training(jobs: Iterable[RowJob]) -> list[str]:
-    """A sentence for each method and encoder that train for long. Only adapting a large encoder may: without any such
-    row the engine is not even loaded, and nothing is measured."""
+    """Return a sentence for each method and encoder that train for long. Only adapting a large encoder can: without any
+    such row the engine is not even loaded, and nothing is measured."""
     groups = Counter(
         (name, job.settings.encoder, job.settings.device)
         for job in jobs
@@ -22,10 +22,10 @@ def long_training(jobs: Iterable[RowJob]) -> list[str]:
         for name in [str(job.method.options.get("method", DEFAULT_METHOD))]
         if get_method(name).load().adapts_encoder
     )
-    return [text for (name, encoder, device), rows in groups.items() if (text := _told(name, encoder, device, rows))]
+    return [text for (name, encoder, device), rows in groups.items() if (text := _line(name, encoder, device, rows))]
 
 
-def _told(name: str, encoder: str, device: str, rows: int) -> str:
+def _line(name: str, encoder: str, device: str, rows: int) -> str:
     from FewShotSAMLib.engine.estimates import learning_cost, multiplications_per_second
     from FewShotSAMLib.sam.precision import pick_device
 

@@ -1,4 +1,4 @@
-"""Computes one row: runs a method on a task, measures time, memory and agreement, and survives its failure."""
+"""Computes one row: runs a method on a task, measures time, memory and agreement, and records a failure."""
 
 import math
 import re
@@ -31,17 +31,17 @@ _FOLDERS = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?(?:[/\\][^\s/\\:'\"“”]+)+[/\
 
 
 def compute_row(job: RowJob) -> Row:
-    """The row of a job, done or failed; only a request to stop is raised. `log`: the traceback of a bug, if any."""
+    """Return a job's row, done or failed; only a request to stop is raised. `log`: the traceback of a bug, if any."""
     row = job.describe()
     try:
         row |= {"status": "done", **_measure(job)}
-    except Exception as error:  # noqa: BLE001 - whatever a method does, the other rows go on
+    except Exception as error:  # noqa: BLE001 - whatever a method raises, the other rows have to be computed
         row |= failure(error)
     return {**row, "machine": describe_machine(), "finished": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 def failure(error: Exception) -> Row:
-    """The part of a failed row that says why."""
+    """Return the part of a failed row that says why."""
     if (known := as_known_error(error)) is not None:
         return {"status": "failed", "kind": known.kind, "error": without_folders(str(known))}
     text = " ".join(f"{type(error).__name__}: {error}".split())
@@ -49,7 +49,7 @@ def failure(error: Exception) -> Row:
 
 
 def without_folders(text: str) -> str:
-    """The text with absolute paths cut down to the last name: results are made to be passed on."""
+    """Shorten absolute paths to their last name, as results are meant to be shared."""
     return _FOLDERS.sub("", text)
 
 
@@ -82,16 +82,16 @@ def _measure(job: RowJob) -> dict[str, Any]:
 
 
 def _joined(before: Mapping[str, Any], details: Mapping[str, Any]) -> dict[str, Any]:
-    """All details, and the warnings of both; those name files."""
-    told = dict.fromkeys([*before.get("warnings", ()), *details.get("warnings", ())])
-    warnings = {"warnings": [without_folders(text) for text in told]} if told else {}
+    """Merge all details and both lists of warnings, which name files."""
+    texts = dict.fromkeys([*before.get("warnings", ()), *details.get("warnings", ())])
+    warnings = {"warnings": [without_folders(text) for text in texts]} if texts else {}
     return {**{name: value for name, value in {**before, **details}.items() if name != "warnings"}, **warnings}
 
 
 def _prepare(
     job: RowJob, volume: Volume, truth: Segmentation
 ) -> tuple[Callable[[], np.ndarray | Outcome], Painting, dict[str, Any]]:
-    """What is to be timed, the slices of the volume that it is given, and what is worth a note already."""
+    """Return the function to time, the slices of the volume that it is given, and details known so far."""
     if job.source is None:
         annotation = paint(truth, job.task.axis, job.painting)
         seen = {"given": truth.mask(truth.segments[0])} if job.method.sees_truth else {}
@@ -123,7 +123,7 @@ def _reset_peak_memory() -> None:
 
 
 def _peak_memory() -> dict[str, Any]:
-    """Peak of this process's memory and, where torch uses a GPU, of its memory there; bytes."""
+    """Return the peak of this process's memory and, where torch uses a GPU, of its GPU memory; bytes."""
     memory: dict[str, Any] = {"peak_memory_bytes": peak_memory_bytes()}
     if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
         memory["peak_gpu_memory_bytes"] = int(torch.cuda.max_memory_allocated())

@@ -1,7 +1,7 @@
 """The methods that a benchmark can compare. To add one, write its function and add a line to METHODS.
 
 A method's function takes (volume, annotation, settings) and returns the mask of the whole volume, (K, J, I) bool or
-uint8, or an `Outcome` where it has more to tell. It imports what is heavy inside, so that listing methods stays light.
+uint8, or an `Outcome` if it has details to report. It imports heavy packages inside, so that listing methods is fast.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.methods import registry
 
 ContenderFunction = Callable[..., np.ndarray | Outcome]
-"""Of a volume, an annotation and settings; and of the truth's mask by the name `given`, where `sees_truth` says so."""
+"""Takes a volume, an annotation and settings; if `sees_truth`, also the ground truth's mask as keyword `given`."""
 ENGINE = ("torch", "torchvision", "segment_anything", "h5py", "safetensors")
 U_NET = ("torch", "segment_anything", "monai")
 ITK_INTERPOLATION = ("itk", "itk.itkMorphologicalContourInterpolatorPython")
@@ -42,13 +42,13 @@ BIOMEDISA = ("biomedisa", "mpi4py", "pyopencl", "numba", "cv2", "medpy")
 class Contender:
     """A way to segment a volume from painted slices.
 
-    title: for tables and figures. packages: modules imported before the clock starts, and missed with a hint to the
-    extra that brings them. needs_encoder: whether it is run once for each encoder. needs_prompts: whether that has to
-    be one whose decoder answers points and boxes. sees_truth: whether it is prompted on every slice from the truth, as
-    a person would, so that it is no fair match for the others. options: what the engine is asked for, where the method
-    is one of its own; only these leave a few-shot model that can be applied to another volume. within_only: why one of
-    them is not measured so all the same, unless slices are painted there, too. transfers: whether it can use a model of
-    another volume beside painted slices.
+    title: for tables and figures. packages: modules imported before the clock starts; if one is missing, the error
+    names `extra`, which installs it. needs_encoder: whether it runs once per encoder. needs_prompts: whether the
+    encoder's decoder must answer points and boxes. sees_truth: whether it is prompted on every slice from the truth, as
+    a person would do, so that the comparison is unfair. options: job parameters of one of the engine's own methods;
+    only these leave a few-shot model that can be applied to another volume. within_only: why such a method is still not
+    measured there, unless slices are painted there, too. transfers: whether it can use a model of another volume
+    together with painted slices.
     """
 
     name: str
@@ -65,12 +65,13 @@ class Contender:
 
 
 def _of_engine(name: str, title: str, **options: Any) -> Contender:
-    """A method of FewShotSAM itself, by parameters of its job."""
+    """Return a method of FewShotSAM itself, given its job's parameters."""
     return Contender(name, title, partial(few_shot, **options), True, ENGINE, "engine", options=options)
 
 
 def _without(voice: str) -> Contender:
-    """Voices of the first answer are missed there, as learning would make up for some of it."""
+    """Return the method without a voice; those of the first answer are omitted without training, which would make up
+    for some of the loss."""
     options: dict[str, Any] = INSTANT if voice in OF_FIRST_ANSWER else {}
     title = f"FewShotSAM{', no training steps,' if options else ''} without {voice}"
     run = partial(few_shot_without, voice, **options)
@@ -113,21 +114,21 @@ METHODS: dict[str, Contender] = {
 
 
 def get_methods(names: Iterable[str], known: Mapping[str, Contender] | None = None) -> list[Contender]:
-    """The methods with these names. Raises BadInputError, listing the names, where there is none."""
+    """Return the methods with these names. Raises BadInputError, listing the known names, if one does not exist."""
     known = METHODS if known is None else known
     chosen = []
     for name in dict.fromkeys(names):
         if name not in known:
-            raise BadInputError(f"There is no method “{name}”.", f"Choose of: {', '.join(known)}.")
+            raise BadInputError(f"There is no method “{name}”.", f"Choose one of: {', '.join(known)}.")
         chosen.append(known[name])
     return chosen
 
 
 def missing_package(name: str, extra: str = "benchmark") -> str:
-    """What to do about a package that is not installed; "" where it is. It is looked up, not imported."""
+    """Return how to install a package that is missing; "" if it is installed. Looks it up without importing it."""
     try:
         found = importlib.util.find_spec(name.partition(".")[0]) is not None
-        if found and "." in name:  # a part that comes from a package of its own
+        if found and "." in name:  # a submodule that comes with a separate package
             found = importlib.util.find_spec(name) is not None
     except (ImportError, ValueError):
         found = False
@@ -135,7 +136,7 @@ def missing_package(name: str, extra: str = "benchmark") -> str:
 
 
 def load_packages(method: Contender) -> None:
-    """Import what a method needs. Raises BadInputError, with the command that installs it, for what is missing."""
+    """Import what a method needs. Raises BadInputError, with the command that installs it, if a package is missing."""
     for package in method.packages:
         try:
             importlib.import_module(package)

@@ -1,4 +1,4 @@
-"""What goes into a method besides volume and annotation, and what comes out."""
+"""A method's input in addition to volume and annotation, and its output."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class MethodSettings:
-    """encoder: None for methods without one. cache: folder of the embeddings; None keeps them in memory, per row."""
+    """encoder: None for methods without one. cache: folder of the embeddings; None: they stay in memory, per row."""
 
     encoder: str | None = None
     seed: int = 0
@@ -19,13 +19,13 @@ class MethodSettings:
     cache: Path | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """What can change a result, for the key of a row."""
+        """Return what can change a result, for the row's key."""
         return {"seed": self.seed, "device": self.device, "precision": self.precision}
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """A mask (K, J, I) and what else is worth a note in the row."""
+    """A mask (K, J, I) and further details for the row."""
 
     mask: np.ndarray
     details: Mapping[str, Any] = field(default_factory=dict)

@@ -22,10 +22,10 @@ from FewShotSAMLib.sam.registry import get_spec
 
 @dataclass(frozen=True)
 class RowJob:
-    """One row to compute. segmentation: where the result is kept, None for nowhere.
+    """One row to compute. segmentation: where to store the result; None: nowhere.
 
-    source: the volume that `painting` is of, where that is another one than the task's; here: what is painted on the
-    task's volume besides.
+    source: the task whose volume `painting` belongs to, if it is not the task's own; here: which slices of the task's
+    volume are painted as well.
     """
 
     method: Contender
@@ -39,7 +39,7 @@ class RowJob:
     here: Painting | None = None
 
     def kept_in(self, segmentations: Path | None) -> RowJob:
-        """The same job, whose result is kept below this folder; None: nowhere."""
+        """Return the same job with its result stored below this folder; None: nowhere."""
         if segmentations is None:
             return self
         encoder, here = self.settings.encoder, f"-and-{len(self.here.painted)}" if self.here else ""
@@ -50,8 +50,8 @@ class RowJob:
 
     @property
     def key(self) -> str:
-        """What makes this row different from others: method, encoder and its weights, k, task, the content of its
-        files, settings, version."""
+        """A hash of everything that distinguishes this row from others: method, encoder and its weights, k, task, the
+        content of its files, settings, version."""
         encoder = self.settings.encoder
         parts = {
             "method": self.method.name,
@@ -67,7 +67,7 @@ class RowJob:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     def describe(self) -> dict[str, Any]:
-        """The part of the row that is known beforehand."""
+        """Return the part of the row that is known before it is computed."""
         return {
             "key": self.key,
             "method": self.method.name,
@@ -90,7 +90,7 @@ class RowJob:
 
 @dataclass(frozen=True)
 class Plan:
-    """All rows, those of one method and encoder together; `left_out`: what there is no row of, and why."""
+    """All rows, grouped by method and encoder; `left_out`: what has no row, and why."""
 
     jobs: tuple[RowJob, ...]
     left_out: tuple[str, ...] = ()
@@ -106,9 +106,9 @@ def make_plan(
     segmentations: Path | None = None,
     ends: bool = True,
 ) -> Plan:
-    """Choose the slices, once for all methods, and list the rows. ends: whether slices beyond them are declared empty.
+    """Choose the slices, once for all methods, and list the rows. ends: declare the slice beyond each end empty.
 
-    Raises BadInputError where an image or its labels cannot be read, do not fit, or hold none of the values.
+    Raises BadInputError if an image or its labels cannot be read, do not match, or hold none of the values.
     """
     chosen, left_out = choose(tasks, data, counts, ends)
     jobs = []
@@ -128,7 +128,7 @@ def make_plan(
 def choose(
     tasks: Sequence[Task], data: Path, counts: Sequence[Count], ends: bool = True
 ) -> tuple[dict[tuple[str, Count], Painting], list[str]]:
-    """The slices to paint, by name of the task and their number, and what had to be left out.
+    """Return the slices to paint, by the task's name and their number, and what had to be left out.
 
     Raises BadInputError as `make_plan` does.
     """
@@ -150,14 +150,14 @@ def choose(
 
 
 def _identity(task: Task, data: Path) -> dict[str, Any]:
-    """What of a task can change a row of it: neither its group nor where its files lie, but what is in them."""
+    """Return what can change a task's rows: the content of its files counts, its group and its files' paths do not."""
     named = {name: value for name, value in asdict(task).items() if name not in ("group", "image", "labels")}
     return {**named, "content": [content_hash(data / name) for name in (task.image, task.labels)]}
 
 
 @cache
 def content_hash(path: Path) -> str:
-    """SHA-256 (hex) of a file, or of all files of a folder; each is read once in a process."""
+    """Return the SHA-256 (hex) of a file, or of all files of a folder; each is read once per process."""
     digest = hashlib.sha256()
     for each in sorted(path.iterdir()) if path.is_dir() else [path]:
         if each.is_file():
@@ -166,5 +166,5 @@ def content_hash(path: Path) -> str:
 
 
 def _file_name(name: str) -> str:
-    """The name with what no file system takes replaced."""
+    """Replace characters that are not allowed in file names."""
     return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)

@@ -1,14 +1,14 @@
 """The protocol: which slices a method gets to see, and how its result is measured on the others.
 
-k slices evenly spaced over the extent of the structure (the outer two inset by 5 %) are painted from the truth, and
-the first slice beyond each end is declared empty. All other slices of the volume are **counted**: a method is judged
-there alone, and every method gets the same slices.
+k slices evenly spaced over the extent of the structure (the outer two inset by 5 %) are painted from the ground truth,
+and the first slice beyond each end is declared empty. All other slices of the volume are **counted**: a method is
+judged on them alone, and every method gets the same slices.
 
 - Dice: over the voxels of the counted slices.
 - HD95 and ASSD, in mm: between the surfaces in the whole volume, after the painted and the declared-empty slices have
   been set to the truth in the result. Only surface voxels *on counted slices* enter the percentile and the mean; the
   nearest point of the other surface may lie on any slice. So leaving slices out cuts no artificial surface into either
-  mask, and the slices that were given add no zeros.
+  mask, and the given slices add no zeros.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from FewShotSAMLib.core.painting import empty_neighbours, keep_slices, slices_of
 from FewShotSAMLib.core.segmentation import Segmentation
 
 ALL = "all"
-"""In place of a number of painted slices: every one that holds the structure."""
+"""Instead of a number of painted slices: every slice that shows the structure."""
 Count = int | str
 
 
@@ -35,7 +35,7 @@ class Painting:
 
     @property
     def known(self) -> tuple[int, ...]:
-        """Slices whose every pixel is given."""
+        """Slices on which every pixel is given."""
         return tuple(sorted((*self.painted, *self.empty)))
 
 
@@ -50,8 +50,8 @@ class Scores:
 
 
 def choose_slices(truth: np.ndarray, axis: int, count: Count, ends: bool = True) -> Painting | None:
-    """The slices to give for a truth (K, J, I), with the empty ones at its ends unless those are to be found; None
-    where a number would be all that hold the structure."""
+    """Choose the slices to give for a truth (K, J, I), with the empty ones at its ends if `ends`; None if `count`
+    slices would be all that show the structure."""
     held = slices_of(truth, axis)
     painted = slices_to_paint(truth, axis, len(held) if isinstance(count, str) else count)
     if count != ALL and len(painted) == len(held):
@@ -60,7 +60,7 @@ def choose_slices(truth: np.ndarray, axis: int, count: Count, ends: bool = True)
 
 
 def paint(truth: Segmentation, axis: int, painting: Painting) -> Annotation:
-    """What a user would hand over: the painted slices of the truth, nothing elsewhere."""
+    """Return what a user would provide: the painted slices of the truth, nothing elsewhere."""
     drawn = keep_slices(truth, axis, painting.painted, [SEGMENT.name])
     return Annotation(drawn, axis, painting.painted, painting.empty)
 

@@ -20,34 +20,33 @@ COLUMNS = (
     *("version", "finished", "error"),
 )
 RULES = (
-    "k slices evenly spaced over the structure are painted, the first slice beyond each end is declared empty; all "
-    "other slices of the volume are counted, and they alone. HD95 and ASSD: surface voxels on counted slices, in mm. "
-    "Seconds: of the method alone, its packages loaded before; embeddings that an earlier row left in the cache are "
-    "used again. Memory: the highest of any row."
+    "k slices evenly spaced over the structure are painted, and the first slice beyond each end is declared empty; all "
+    "other slices of the volume, and only those, are counted. HD95 and ASSD: surface voxels on counted slices, in mm. "
+    "Seconds: the method alone, without importing its packages; embeddings that an earlier row left in the cache are "
+    "reused. Memory: the highest of all rows."
 )
 
 RULES_ACROSS = (
-    "k slices of one volume (or all that hold the structure) are painted, the first slice beyond each end is declared "
-    "empty; the model learned of them segments the other volumes of the group, and all slices of those are counted but "
-    "for those painted here: evenly spaced ones of that volume, on which no end is declared. A "
-    "result without a voxel has Dice 0 and no distance; distances are means over the others. Seconds and memory: of "
-    "applying."
+    "k slices of one volume (or all that show the structure) are painted, and the first slice beyond each end is "
+    "declared empty; the model learned from them segments the other volumes of the group. All slices of those count "
+    "except the ones “painted here”: evenly spaced slices of that volume, for which no end is declared. An empty "
+    "result has Dice 0 and no distance; distances are means over the others. Seconds and memory: of applying the model."
 )
 FIGURES = {"dice": ".3f", "hd95_mm": ".1f", "assd_mm": ".2f", "seconds": ".1f"}
-"""What rows and means tell, and how they are written."""
+"""The figures of rows and means, and their formats."""
 MEASURES = ("Dice", "HD95, mm", "ASSD, mm")
 MEMORY, GPU_MEMORY = "peak memory, MB", "peak GPU memory, MB"
 
 
 def latest(rows: Iterable[Row], preferred: Iterable[Row] = ()) -> list[Row]:
-    """Each method, encoder, k, task and source once: the preferred row, else the last that is done, else the last."""
+    """Return a row per method, encoder, k, task and source: the preferred one, else the last done, else the last."""
     chosen = {_place(row): row for row in preferred}
     others = {_place(row): row for row in sorted(rows, key=is_done)}
     return list({**chosen, **others, **chosen}.values())
 
 
 def summarise(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """Means over the tasks of each method, encoder and k, in the order in which they first occur, k ascending."""
+    """Return means over the tasks for each method, encoder and k, in the order of first occurrence, k ascending."""
     groups: dict[tuple[str, str | None], dict[int, list[Row]]] = {}
     for row in rows:
         if is_done(row):
@@ -68,7 +67,7 @@ def summarise(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 
 def summarise_across(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """Means over the pairs of volumes of each group, method, encoder and k; distances where a result is not empty."""
+    """Return means over the pairs of volumes for each group, method, encoder and k; distances: of non-empty results."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         if is_done(row):
@@ -97,20 +96,20 @@ def summarise_across(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 
 def _memory(rows: Sequence[Row]) -> dict[str, int | None]:
-    """The highest of any row, of this computer's memory and of the GPU's; None where no row knows."""
+    """Return any row's highest use of this computer's memory and of the GPU's; None if no row has it."""
     names = ("peak_memory_bytes", "peak_gpu_memory_bytes")
     return {name: max((row.get(name) or 0 for row in rows), default=0) or None for name in names}
 
 
 def title_of(row: Row) -> str:
-    """The method's title, with its encoder; today's, so that rows from before a change of title belong together."""
+    """Return the method's current title, with its encoder, so that rows from before a change of title match."""
     known = METHODS.get(row["method"])
     title = known.title if known else row.get("title") or row["method"]
     return f"{title}, {row['encoder']}" if row.get("encoder") else str(title)
 
 
 def write_results(rows: Sequence[Row], folder: Path, left_out: Sequence[str] = ()) -> dict[str, Any]:
-    """Write `results.json`, `results.csv` and `results.md`; returns what is in the JSON file."""
+    """Write `results.json`, `results.csv` and `results.md`; return the JSON file's content."""
     results = {
         "date": datetime.now(UTC).date().isoformat(),
         "machines": _machines(rows),
@@ -126,7 +125,7 @@ def write_results(rows: Sequence[Row], folder: Path, left_out: Sequence[str] = (
 
 
 def left_out_of(folder: Path) -> list[str]:
-    """What the results written there last name as left out, which no row tells; empty where there are none."""
+    """Return what the folder's last results list as left out, which no row says; empty if there are none."""
     try:
         written = json.loads((folder / "results.json").read_text(encoding="utf-8"))
         return [str(text) for text in written["left_out"]]
@@ -135,7 +134,7 @@ def left_out_of(folder: Path) -> list[str]:
 
 
 def markdown(results: dict[str, Any]) -> list[str]:
-    """The lines of `results.md`."""
+    """Return the lines of `results.md`."""
     rows = results["rows"]
     gpus = sorted({row["gpu"] for row in rows if row.get("gpu")})
     lines = ["# Benchmark", "", f"Written on {results['date']}. Measured on:", ""]
@@ -188,7 +187,7 @@ def _across(done: Sequence[Row], summary: Sequence[dict[str, Any]]) -> list[str]
 
 
 def _here(row: Row) -> int:
-    """How many slices of the volume that was segmented were painted besides."""
+    """How many slices of the segmented volume itself were painted as well."""
     return len(row.get("painted_here") or ())
 
 
@@ -202,7 +201,7 @@ def _mean_of_known(values: Iterable[float | None]) -> float | None:
 
 
 def _machines(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """The different computers and versions that the rows were made with."""
+    """The different computers and versions that computed the rows."""
     known = {json.dumps(row["machine"], sort_keys=True): row["machine"] for row in rows if row.get("machine")}
     return list(known.values())
 
@@ -216,7 +215,7 @@ def _figures(values: Row) -> tuple[str, ...]:
 
 
 def _memory_head(summary: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """The GPU's memory has a column where any row used one."""
+    """Headings of the memory columns; the GPU's only if any row used one."""
     on_gpu = any(each["peak_gpu_memory_bytes"] for each in summary)
     return (MEMORY, GPU_MEMORY) if on_gpu else (MEMORY,)
 

@@ -1,4 +1,4 @@
-"""The file of finished rows: one JSON object per line, added at once, so that a stopped benchmark goes on where it was.
+"""The file of finished rows: one JSON object per line, written at once, so that a stopped benchmark can be resumed.
 
 Later lines replace earlier ones with the same key. A line that was cut off when the computer went down is skipped.
 """
@@ -23,7 +23,7 @@ class RowFile:
         self.path = folder / "rows.jsonl"
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep other benchmarks out of the folder. Raises BadInputError where one is in it already."""
+        """Keep other benchmarks out of the folder. Raises BadInputError if one is using it already."""
         folder = self.path.parent
         message = f"Another benchmark is writing to {folder}."
         return held(folder / ".lock", message, "Wait for it or choose another folder.")
@@ -42,13 +42,13 @@ class RowFile:
             os.fsync(handle)
         except OSError as error:
             raise BadInputError(
-                f"{self.path} cannot be written ({error.strerror}).", "Free some space on the disk; then run it again."
+                f"{self.path} cannot be written ({error.strerror}).", "Free some disk space, then run it again."
             ) from error
         finally:
             os.close(handle)
 
     def read(self) -> list[Row]:
-        """The rows, each key once, in the order in which they were last written."""
+        """Return the rows, each key once, in the order in which they were last written."""
         if not self.path.is_file():
             return []
         rows: dict[str, Row] = {}
@@ -64,5 +64,5 @@ class RowFile:
 
 
 def is_done(row: Row) -> bool:
-    """Whether the row holds scores; a failed one is tried again."""
+    """Return whether the row holds scores; a failed one is tried again."""
     return bool(row["status"] == "done")

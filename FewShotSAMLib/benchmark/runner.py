@@ -1,7 +1,7 @@
-"""Runs the rows of a plan, each method in processes of its own, and writes each row down as soon as it is there.
+"""Runs the rows of a plan, each method in separate processes, and stores each row as soon as it is computed.
 
-Processes of its own: what one method loads does not count as another's memory, and a crash in compiled code, or the
-system's killing a process that took too much memory, costs one row.
+Separate processes: what one method loads does not count as another's memory, and a crash in compiled code, or a process
+that the system kills for using too much memory, costs only one row.
 """
 
 import multiprocessing
@@ -22,14 +22,14 @@ from FewShotSAMLib.worker.process import REPEATABLE, SHARED_CORES, usable_cores
 
 IN_THIS_PROCESS = 0
 GRACE_S = 5.0
-_CRASH = "The process died (exit code {code}); out of memory, or a crash in compiled code. Run it again to retry."
+_CRASH = "The process died (exit code {code}): out of memory, or a crash in compiled code. Run it again to retry."
 
 Listener = Callable[[Row, int, int], None]
-"""Hears of each new row, and of how many rows of how many are there now."""
+"""Called with each new row, the number of rows done, and the number of all rows."""
 
 
 def run_plan(plan: Plan, rows: RowFile, processes: int, listen: Listener, recompute: bool = False) -> list[Row]:
-    """Compute the rows that are not in the file yet, in `processes` at once, and return all rows of the plan.
+    """Compute the rows that are not in the file yet, in `processes` parallel processes, and return all of the plan's.
 
     0 processes: in this one. Rows that failed are tried again; a failure does not stop the others.
     """
@@ -47,7 +47,7 @@ def run_plan(plan: Plan, rows: RowFile, processes: int, listen: Listener, recomp
 
 
 def missing(plan: Plan, rows: RowFile, recompute: bool = False) -> list[RowJob]:
-    """The jobs whose rows are not in the file yet; all of them to `recompute`."""
+    """Return the jobs whose rows are not in the file yet; all jobs if `recompute`."""
     found = set() if recompute else {row["key"] for row in rows.read() if is_done(row)}
     return [job for job in plan.jobs if job.key not in found]
 
@@ -60,7 +60,7 @@ def _rows(jobs: Sequence[RowJob], processes: int) -> Generator[Row, None, None]:
 
 
 def _in_processes(jobs: Sequence[RowJob], count: int) -> Generator[Row, None, None]:
-    """The rows in the order in which they get ready."""
+    """Yield the rows in the order in which they are finished."""
     left = deque(jobs)
     workers: dict[Connection, _Worker] = {}
     try:
@@ -97,11 +97,11 @@ class _Worker:
     def give(self, job: RowJob) -> None:
         """Start on a row."""
         self._job = job
-        with suppress(OSError):  # it died before it began: `take` says so
+        with suppress(OSError):  # the process died before it began: `take` reports it
             self.connection.send(job)
 
     def take(self) -> Row:
-        """The row that is ready; a failed one where the process died over it."""
+        """Return the finished row; a failed one if the process died."""
         assert self._job is not None
         try:
             row: Row = self.connection.recv()
@@ -114,7 +114,7 @@ class _Worker:
         return row
 
     def end(self, grace_s: float = 0.0) -> None:
-        """Stop the process; one that is at work or takes longer than this to tidy up is killed."""
+        """Stop the process; kill it if it is still computing or needs longer than `grace_s` to finish."""
         self.connection.close()
         self._process.join(grace_s)
         self._process.kill()
@@ -122,14 +122,14 @@ class _Worker:
 
 
 def environment_of_child(of: int) -> dict[str, str]:
-    """What is set in one of `of` processes before torch is there, unless the user has set it: that of the background
-    process, so that a row is what that would give, and a share of the cores."""
+    """Return the variables to set in one of `of` processes before torch is imported, unless the user has set them:
+    those of the background process, so that a row is what that would compute, and a share of the cores."""
     share = {"OMP_NUM_THREADS": str(max(1, usable_cores() // of))} if of > 1 else {}
     return {**SHARED_CORES, **REPEATABLE, **share}
 
 
 def _serve(connection: Connection, of: int) -> None:
-    """Compute what comes until the parent closes the pipe, or is gone."""
+    """Compute incoming jobs until the parent closes the pipe or has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its children
     for name, value in environment_of_child(of).items():
         os.environ.setdefault(name, value)

@@ -1,3 +1,3 @@
-"""The bundled model in one room: compact encoder, fusion decoder, what it is told (exemplars, shape priors, places),
-and in `train` how it was trained. Nothing is imported here.
+"""The bundled model: compact encoder, fusion decoder, what the decoder is conditioned on (exemplars, shape priors,
+places) and, in `train`, how it was trained. Nothing is imported here.
 """

@@ -1,8 +1,8 @@
-"""The bundled encoder: a small convolutional network in the place of SAM's vision transformer.
+"""The bundled encoder: a small convolutional network in place of SAM's vision transformer.
 
 Its embedding starts with SAM's 256 channels at a sixteenth of the image's side, which SAM's prompt encoder and mask
-decoder read as they read the official encoders'. Finer features, which small structures need, are folded into further
-channels of the same grid (space to depth), so that one array per slice holds all there is to cache.
+decoder read just as they read those of the official encoders. Finer features, which small structures need, are folded
+into further channels of the same grid (space to depth), so that one array per slice holds all there is to cache.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PATCH = 16
 WIDTHS = (24, 48, 96, 160)
 """Channels at a half, a quarter, an eighth and a sixteenth of the image's side."""
 FINE = (16, 32, 64)
-"""Channels that are kept of the first three."""
+"""Channels kept of the first three levels."""
 FOLDED_CHANNELS = SAM_CHANNELS + FINE[0] * 64 + FINE[1] * 16 + FINE[2] * 4
 GROUP = 8
 
@@ -39,11 +39,11 @@ class Pyramid:
     embedding: Tensor
 
     def __getitem__(self, slices: slice | list[int] | Tensor) -> Pyramid:
-        """Some slices of the batch."""
+        """Select some slices of the batch."""
         return Pyramid(self.half[slices], self.quarter[slices], self.eighth[slices], self.embedding[slices])
 
     def fold(self) -> Tensor:
-        """(B, FOLDED_CHANNELS, S/16, S/16)."""
+        """Pack all levels into one array (B, FOLDED_CHANNELS, S/16, S/16)."""
         folded = [
             F.pixel_unshuffle(fine, factor) for fine, factor in ((self.half, 8), (self.quarter, 4), (self.eighth, 2))
         ]
@@ -51,14 +51,14 @@ class Pyramid:
 
     @staticmethod
     def unfold(folded: Tensor) -> Pyramid:
-        """The pyramid that `fold` made one array of."""
+        """Restore the pyramid that `fold` packed into one array."""
         sizes = [SAM_CHANNELS, FINE[0] * 64, FINE[1] * 16, FINE[2] * 4]
         embedding, half, quarter, eighth = folded.split(sizes, dim=1)
         return Pyramid(F.pixel_shuffle(half, 8), F.pixel_shuffle(quarter, 4), F.pixel_shuffle(eighth, 2), embedding)
 
 
 class Residual(nn.Module):
-    """Two convolutions of 3×3 with group norms, around which the input passes."""
+    """Two 3×3 convolutions with group norms and a skip connection around them."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -68,12 +68,12 @@ class Residual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same."""
+        """Map (B, C, H, W) to the same shape."""
         return F.relu(x + self.second(self.first(x)))
 
 
 def convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Sequential:
-    """A convolution, group norm and ReLU."""
+    """Return a convolution followed by group norm and ReLU."""
     padding = (size - stride + 1) // 2
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, size, stride=stride, padding=padding, bias=False),
@@ -83,9 +83,9 @@ def convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn
 
 
 class CompactEncoder(nn.Module):
-    """(B, 3, S, S), normalised as for SAM, to the folded pyramid (B, FOLDED_CHANNELS, S/16, S/16); S in steps of 16.
+    """Maps (B, 3, S, S), normalised as for SAM, to the folded pyramid (B, FOLDED_CHANNELS, S/16, S/16); 16 divides S.
 
-    The three channels are a slice between its two neighbours. Shown the same slice three times, it does without them.
+    The three channels are a slice between its two neighbours. It also works on the same slice given three times.
     """
 
     def __init__(self, image_size: int) -> None:
@@ -100,7 +100,7 @@ class CompactEncoder(nn.Module):
         self.neck = nn.Sequential(nn.Conv2d(WIDTHS[3], SAM_CHANNELS, 1, bias=False), nn.GroupNorm(1, SAM_CHANNELS))
 
     def pyramid(self, images: Tensor) -> Pyramid:
-        """The features before they are folded."""
+        """Return the features before folding."""
         levels = []
         for stage in self.stages:
             images = stage(images)
@@ -109,12 +109,12 @@ class CompactEncoder(nn.Module):
         return Pyramid(half, quarter, eighth, self.neck(levels[-1]))
 
     def forward(self, images: Tensor) -> Tensor:
-        """The folded pyramid."""
+        """Return the folded pyramid."""
         return self.pyramid(images).fold()
 
 
 class FastCompact:
-    """A CompactEncoder ready for inference on one device; the same face as FastViT."""
+    """A CompactEncoder ready for inference on one device; has the same interface as FastViT."""
 
     is_float = True
     side_by_side = True

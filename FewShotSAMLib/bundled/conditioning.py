@@ -1,4 +1,4 @@
-"""What the bundled decoder is conditioned on besides the slices themselves: exemplars, shape priors, places."""
+"""What the bundled decoder is conditioned on in addition to the slices themselves: exemplars, shape priors, places."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from FewShotSAMLib.methods.interface import ExemplarFeatures
 class VolumeConditioning:
     """Exemplars and priors of one volume.
 
-    flows: of the slices (S/2, S/2), depth is their number; known: the exemplars' slices, ascending, on which every
-    segment is known; slice_step: distance of two slices in pixels of that grid; declared, others: as in `Painted`.
+    flows: those of the slices (S/2, S/2); depth: number of slices; known: the exemplars' slices, ascending, on which
+    every segment is known; slice_step: slice distance in pixels of that grid; declared, others: as in `Painted`.
     """
 
     def __init__(
@@ -44,15 +44,15 @@ class VolumeConditioning:
         ]
 
     def said(self, index: int, label: int) -> Tensor | None:
-        """The share (S/2, S/2) of each pixel that segment `label` has on a slice; None where that is unknown."""
+        """Return segment `label`'s share (S/2, S/2) of each pixel of a slice; None where that is unknown."""
         return self.shown.masks[self.known.index(index), label - 1] if index in self.known else None
 
     def may_contain(self, label: int, index: int) -> bool:
-        """Whether segment `label` can be on a slice at all."""
+        """Return whether segment `label` can be on a slice at all."""
         return self._priors.may_contain(label, index)
 
     def queries(self, embeddings: Tensor, slices: list[int]) -> list[Queries]:
-        """For each segment the question where it is on these slices of the volume."""
+        """Return one query per segment: where it is on these slices of the volume."""
         features = Pyramid.unfold(embeddings)
         place, below, above = (part.to(embeddings.device) for part in places(slices, self.known, self.slice_step))
         maps = torch.stack([self._priors.maps(index) for index in slices]).to(embeddings)
@@ -60,7 +60,7 @@ class VolumeConditioning:
         return [Queries(features, priors, place, position, below, above) for priors in maps.unbind(1)]
 
     def support(self, embeddings: Tensor) -> list[Support]:
-        """For each segment all exemplars."""
+        """Return all exemplars, for each segment."""
         if not self._support:
             features = Pyramid.unfold(self.shown.features.to(embeddings))
             position = torch.tensor(self.known, device=embeddings.device) * self.slice_step
@@ -77,27 +77,27 @@ class ForeignConditioning:
         self._features: Pyramid | None = None
 
     def may_contain(self, label: int, index: int) -> bool:
-        """Whether segment `label` can be on a slice at all: nothing is known against it."""
+        """Return True: nothing rules segment `label` out on any slice."""
         return True
 
     def is_known(self, label: int, number: int) -> bool:
-        """Whether segment `label` is known on exemplar `number`."""
+        """Return whether segment `label` is known on exemplar `number`."""
         return number in self.shown.numbers(label)
 
     def said(self, index: int, label: int) -> Tensor | None:
-        """What is known of the volume at hand: nothing."""
+        """Return None: nothing is known about the volume at hand."""
         return None
 
     def queries(self, embeddings: Tensor, slices: list[int]) -> list[Queries]:
-        """For each segment the question where it is on these slices."""
+        """Return one query per segment: where it is on these slices."""
         return [foreign_queries(Pyramid.unfold(embeddings))] * self.shown.masks.shape[1]
 
     def support(self, embeddings: Tensor) -> list[Support]:
-        """For each segment all exemplars."""
+        """Return all exemplars, for each segment."""
         return self._support(embeddings, list(range(len(self.shown.masks))))
 
     def left_out(self, like: Tensor, number: int) -> tuple[list[Queries], list[Support]]:
-        """Questions about exemplar `number` and, for each segment, all other exemplars; as `like` is."""
+        """Return queries about exemplar `number` and, per segment, all other exemplars; device and dtype of `like`."""
         kept = [i for i in range(len(self.shown.masks)) if i != number]
         queries = [foreign_queries(self._unfolded(like)[[number]])] * self.shown.masks.shape[1]
         return queries, self._support(like, kept or [number])
@@ -117,7 +117,7 @@ class ForeignConditioning:
         return [Support(features, mask, position) for mask in self.shown.masks[kept].to(like).unbind(1)]
 
     def _unfolded(self, like: Tensor) -> Pyramid:
-        """The features of all exemplars, made once."""
+        """Return the features of all exemplars, unfolded once."""
         if self._features is None:
             self._features = Pyramid.unfold(self.shown.features.to(like))
         return self._features

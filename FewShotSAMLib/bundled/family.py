@@ -1,4 +1,4 @@
-"""The bundled encoder as one of `sam.family.EncoderFamily`."""
+"""The bundled encoder as a `sam.family.EncoderFamily`."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from FewShotSAMLib.sam.registry import Architecture
 FEW_SHOT = "FewShotSAMLib.bundled.few_shot:METHOD"
 
 PLANES = 64
-"""Planes of the image's size that the encoder holds at once, about."""
+"""Approximate number of image-sized planes that the encoder holds at once."""
 
 
 def image_encoder(architecture: Architecture) -> CompactEncoder:
-    """The network with weights as torch initialises them."""
+    """Return the network with torch's initial weights."""
     return CompactEncoder(architecture.image_size)
 
 
 def decoder_layers() -> FusionLayers:
-    """What the fusion decoder has beyond SAM's."""
+    """Return the fusion decoder's layers beyond those of SAM's decoder."""
     return FusionLayers()
 
 
 def fast(network: CompactEncoder, device: torch.device, dtype: torch.dtype) -> FastCompact:
-    """The network for inference."""
+    """Return the network prepared for inference."""
     return FastCompact(network, device, dtype)
 
 
 def bytes_per_slice(architecture: Architecture, item_size: int) -> int:
-    """About the working memory of one slice in a batch."""
+    """Estimate the working memory of one slice in a batch, in bytes."""
     return PLANES * item_size * architecture.image_size**2
 
 
 def new_factors(architecture: Architecture, rank: int) -> ConvolutionFactors:
-    """An update for each 3 x 3 convolution of the encoder's stages."""
+    """Return a low-rank update for each 3 x 3 convolution of the encoder's stages."""
     return ConvolutionFactors(architecture, rank)

@@ -1,4 +1,4 @@
-"""The few-shot method on the bundled encoder: exemplars and shape priors of this volume, or exemplars of another."""
+"""The few-shot method on the bundled encoder: uses exemplars and shape priors of this volume or another's exemplars."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from FewShotSAMLib.methods.tokens import FewShotSettings
 from FewShotSAMLib.sam.registry import Architecture
 
 THICKEST = 6.0
-"""Pixels of the priors' grid that slices count as apart at most. Beyond that, distances along the axis would drown all
-others, and the decoder has hardly seen thicker slices in its training."""
+"""Largest slice distance, in pixels of the priors' grid; larger ones are capped. Otherwise distances along the axis
+would outweigh all others, and the decoder saw hardly any thicker slices in its training."""
 
 ALL_STEPS, LEAST_STEPS = 450, 120
-"""Of learning in several regions: together, and in each."""
+"""Training steps where there are several regions: in total, and at least in each."""
 
 
 class BundledFewShot(HeadMethod):
-    """The decoder was trained on episodes and stays as it is: conditioned on the painted slices, it answers at once.
-    Then a network of this volume's own is trained on them and joins it."""
+    """A decoder trained on episodes and kept frozen: conditioned on the painted slices, it answers at once.
+    Then networks are trained on those slices, for this volume only, and their answer is combined with the decoder's."""
 
     settings = FewShotSettings
     any_segments = True
@@ -45,12 +45,12 @@ class BundledFewShot(HeadMethod):
     segment_share = 0.8  # the decoder is asked once per segment
 
     def plan(self, architecture: Architecture, faithful: bool, warm: bool, steps: int | None) -> Training:
-        """What the volume's network learns; the decoder does not."""
+        """Return the training of the volume's networks; the decoder is not trained."""
         usual = WARM_STEPS if warm else SCHEDULE.steps
         return Training(replace(SCHEDULE, steps=usual if steps is None else steps))
 
     def new_head(self, parts: Parts, settings: Any) -> FusionHead:
-        """With the weights that came with the encoder."""
+        """Return a head with the weights that came with the encoder."""
         assert isinstance(parts.own_layers, FusionLayers)
         decoder = FusionDecoder(parts.mask_decoder, parts.prompt_encoder, parts.own_layers)
         return FusionHead(decoder, parts.class_count).eval()
@@ -68,7 +68,7 @@ class BundledFewShot(HeadMethod):
         return RegionalHead(regions, heads, task.embeddings.framing, whole.class_count)
 
     def correct(self, predictor: Predictor, task: Task, changed: Mapping[int, frozenset[int]]) -> Predictor:
-        """The decoder conditioned on the exemplars there are now, and the networks as they are."""
+        """Condition the decoder on the current exemplars; leave the networks as they are."""
         if isinstance(predictor, FusionHead):
             return self._conditioned(predictor, task, task, changed=changed)
         assert isinstance(predictor, RegionalHead)
@@ -87,8 +87,8 @@ class BundledFewShot(HeadMethod):
         part: tuple[int, int] = (0, 1),
         changed: Mapping[int, frozenset[int]] | None = None,
     ) -> FusionHead:
-        """The head, or its twin for what changed, with the exemplars of a task; whole: that of all regions, of which
-        this is number part[0] of part[1]."""
+        """Condition the head, or its twin for what changed, on a task's exemplars; whole: the task of all regions, of
+        which this is number part[0] of part[1]."""
         unchanged = [] if changed is None else [each for each in head.exemplars if each.slice_index not in changed]
         exemplars = task.exemplars(0, head.logit_stride, unchanged)
         if changed is None:
@@ -103,7 +103,7 @@ class BundledFewShot(HeadMethod):
 
     def _schedule(self, head: FusionHead, task: Task, count: int) -> Schedule:
         warm = task.warm_start is not None and head.network is not None
-        # From a single slice a network learns too little: it made five structures worse by 0.02 in the mean.
+        # A network learns too little from a single slice: it made five structures worse by 0.02 on average.
         steps = task.steps if len({*task.annotation.painted} - {*task.annotation.assumed}) > 1 else 0
         if steps is None and count > 1:
             steps = min(SCHEDULE.steps, max(LEAST_STEPS, ALL_STEPS // count))
@@ -118,7 +118,7 @@ METHOD = BundledFewShot()
 def _conditioning(
     task: Task, exemplars: Sequence[Exemplar], earlier: Flows | None
 ) -> VolumeConditioning | SegmentwiseConditioning:
-    """Exemplars, in their order, and priors of the task's volume, of which some flows may be known."""
+    """Combine the exemplars, in their order, with priors of the task's volume; earlier: flows found before, if any."""
     shown = ExemplarFeatures(
         torch.stack([exemplar.embedding for exemplar in exemplars]),
         torch.stack([exemplar.target[1:] for exemplar in exemplars]),
@@ -132,7 +132,7 @@ def _conditioning(
 
 
 def _as_another_volume_has_them(task: Task) -> ExemplarFeatures:
-    """The exemplars as they look in the body box, which is what another volume has to offer."""
+    """Return the exemplars as framed by the body box, which is all that can be found in another volume, too."""
     annotation = task.annotation
     own = [index for index in annotation.exemplars if index not in annotation.assumed]
     with task.whole_body() as embeddings:
@@ -146,7 +146,7 @@ def _as_another_volume_has_them(task: Task) -> ExemplarFeatures:
 
 
 def _declared(annotation: Annotation) -> torch.Tensor | None:
-    """Which segments (C) each exemplar (n) was declared to be without; None where that is said of whole slices only."""
+    """Return (n, C) which segments each exemplar was declared to lack; None where only whole slices were declared."""
     if not annotation.absent:
         return None
     return torch.tensor(

@@ -11,15 +11,15 @@ from torch import Tensor
 LEVELS = 3
 ITERATIONS = 4
 WINDOW = 7
-"""Side in pixels of the window in which the displacement is taken as constant."""
+"""Side in pixels of the window in which the displacement is assumed to be constant."""
 DAMPING = 2e-3
-"""Added to the diagonal of the structure tensor: where the image is flat nothing moves."""
+"""Added to the diagonal of the structure tensor, so that nothing moves where the image is flat."""
 MAX_STEP = 1.5
-"""Pixels that one iteration may move."""
+"""Largest displacement of one iteration, in pixels."""
 
 
 def slice_flow(image: Tensor, to: Tensor, since: Tensor) -> Tensor:
-    """Displacements (N, 2, H, W) in pixels (x, y) with which slices `since` look like slices `to` of image (D, H, W).
+    """Return displacements (N, 2, H, W) in pixels (x, y) that make slices `since` of image (D, H, W) match slices `to`.
 
     Pixel p of slice to[i] shows what slice since[i] shows at p + flow[i](p). Source: iterative Lucas-Kanade over an
     image pyramid (Lucas & Kanade 1981; Bouguet 2001), all pairs at once.
@@ -39,7 +39,7 @@ def slice_flow(image: Tensor, to: Tensor, since: Tensor) -> Tensor:
 
 
 def warp(planes: Tensor, flow: Tensor) -> Tensor:
-    """planes (N, C, H, W) looked up at p + flow(p), linearly, held at the border."""
+    """Sample planes (N, C, H, W) at p + flow(p), linearly; beyond the border its values continue."""
     rows, columns = planes.shape[-2:]
     y = torch.arange(rows, device=planes.device, dtype=planes.dtype).view(1, rows, 1)
     x = torch.arange(columns, device=planes.device, dtype=planes.dtype).view(1, 1, columns)
@@ -49,7 +49,7 @@ def warp(planes: Tensor, flow: Tensor) -> Tensor:
 
 
 def _step(fixed: Tensor, moved: Tensor) -> Tensor:
-    """Least-squares displacement of each window (N, 2, H, W) from the images (N, 1, H, W)."""
+    """Return each window's least-squares displacement (N, 2, H, W) between the images (N, 1, H, W)."""
     mean = (fixed + moved) / 2
     padded = F.pad(mean, (1, 1, 1, 1), mode="replicate")
     across = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
@@ -64,15 +64,15 @@ def _step(fixed: Tensor, moved: Tensor) -> Tensor:
 
 
 def _smooth(planes: Tensor, window: int) -> Tensor:
-    """Mean over a window of pixels within the image, twice, which is nearly Gaussian."""
+    """Average twice over a window of pixels within the image, which is nearly Gaussian."""
     down, across = (_twice_mean(size, window).to(planes) for size in planes.shape[-2:])
     return down @ planes @ across.T
 
 
 @cache
 def _twice_mean(size: int, window: int) -> Tensor:
-    """The matrix (size, size) that takes the mean over a window along one axis, twice: for images of a few hundred
-    pixels a product is far quicker than any pooling."""
+    """Return the matrix (size, size) that averages twice over a window along one axis: for images of a few hundred
+    pixels across, a matrix product is far faster than any pooling."""
     place = torch.arange(size)
     inside = ((place[:, None] - place[None]).abs() <= window // 2).float()
     mean = inside / inside.sum(1, keepdim=True)

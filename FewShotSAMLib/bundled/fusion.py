@@ -1,9 +1,9 @@
 """The bundled model's mask decoder: SAM's own, fed with few-shot tokens, shape priors and fine features.
 
-Everything that can tell where a structure goes on comes together here: what the slice looks like (the encoder's
-pyramid), what the exemplars looked like (few-shot tokens, a memory that is searched by likeness and nearness, the next
-exemplars' features at the same place), where the structure should be by its shape (the priors), and what was predicted
-for the slices on either side (in the second pass).
+All evidence of where a structure continues is fused here: what the slice looks like (the encoder's pyramid), what the
+exemplars look like (few-shot tokens, a memory searched by similarity and proximity, the nearest exemplars' features at
+the same place), where its shape suggests the structure (the priors), and what was predicted for the slices on either
+side (in the second pass).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from FewShotSAMLib.bundled.compact import FINE, SAM_CHANNELS, Pyramid, Residual,
 from FewShotSAMLib.bundled.memory import Memory
 
 KINDS = ("interpolation", "transport", "geodesic")
-"""The shape priors that a query brings, in order."""
+"""A query's shape priors, in order."""
 PLACE = 6
-"""Numbers that say where between the exemplars a slice lies: see `Queries.place`."""
+"""How many numbers describe where a slice lies between the exemplars: see `Queries.place`."""
 NEARBY = 3
-"""Slices whose earlier prediction a second pass sees: below, itself, above."""
+"""How many slices' earlier predictions the second pass sees: below, itself, above."""
 WIDTHS = (32, 64, 96)
 STRIDE = 2
 """Pixels of the image per pixel of the logits."""
@@ -31,9 +31,8 @@ STRIDE = 2
 
 @dataclass(frozen=True)
 class Support:
-    """n exemplars: their features, the share (n, S/2, S/2) that the structure has of each pixel, and their slices (n,)
-    measured in pixels of that grid along the slice axis. names: what tells slice and mask from others; none of another
-    volume."""
+    """n exemplars: their features, the structure's share (n, S/2, S/2) of each pixel, and their positions (n,) along
+    the slice axis in pixels of that grid. names: identify slice and mask; empty for exemplars of another volume."""
 
     features: Pyramid
     masks: Tensor
@@ -41,17 +40,17 @@ class Support:
     names: tuple[int, ...] = ()
 
     def without(self, number: int) -> Support:
-        """All exemplars but one."""
+        """Return all exemplars but one."""
         kept = [i for i in range(len(self.masks)) if i != number]
         return Support(self.features[kept], self.masks[kept], self.position[kept])
 
 
 @dataclass(frozen=True)
 class Queries:
-    """B slices asked about. priors (B, kinds, S/2, S/2); place (B, PLACE); position (B,) as in Support; below and above
-    (B,): the next exemplars' numbers, -1 where there is none; earlier (B, NEARBY, S/2, S/2): probabilities of the first
-    pass, None in the first. foreign: the exemplars are of another volume, so that neither places nor slices correspond;
-    priors and place are 0 then, below and above -1."""
+    """B slices to predict. priors (B, kinds, S/2, S/2); place (B, PLACE); position (B,) as in Support; below and above
+    (B,): the nearest exemplars' numbers, -1 where there is none; earlier (B, NEARBY, S/2, S/2): the first pass's
+    probabilities, None in the first pass. foreign: the exemplars are of another volume, so that neither places nor
+    slices correspond; priors and place are then 0, below and above -1."""
 
     features: Pyramid
     priors: Tensor
@@ -63,11 +62,11 @@ class Queries:
     foreign: bool = False
 
     def again(self, earlier: Tensor) -> Queries:
-        """The same slices for the second pass."""
+        """Return the same slices as queries of the second pass."""
         return replace(self, earlier=earlier)
 
     def select(self, rows: Tensor) -> Queries:
-        """Some of the slices; rows (B,) bool."""
+        """Select some of the slices; rows (B,) bool."""
         if bool(rows.all()):
             return self
         earlier = None if self.earlier is None else self.earlier[rows]
@@ -84,7 +83,7 @@ class Queries:
 
 
 class FusionLayers(nn.Module):
-    """The weights that the bundled model has beyond those of SAM."""
+    """The bundled model's weights beyond those of SAM."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,8 +111,8 @@ class FusionLayers(nn.Module):
 class FusionDecoder(nn.Module):
     """Logits (B, S/2, S/2) of one structure.
 
-    SAM's mask decoder (two-way transformer, upscaling, hypernetwork) with SAM's mask prompt carrying the interpolated
-    shape, as the low-resolution core of a U-Net whose finer levels join image features and priors.
+    SAM's mask decoder (two-way transformer, upscaling, hypernetwork), with the interpolated shape as its mask prompt,
+    is the low-resolution core of a U-Net whose finer levels combine image features and priors.
     """
 
     def __init__(self, mask_decoder: MaskDecoder, prompt_encoder: PromptEncoder, layers: FusionLayers) -> None:
@@ -121,7 +120,7 @@ class FusionDecoder(nn.Module):
         self.mask_decoder = mask_decoder
         self.prompt_encoder = prompt_encoder
         self.layers = layers
-        # SAM's quality head, its masks 1 to 3 and its embeddings of boxes and of "no mask" have no part.
+        # SAM's quality head, its masks 1 to 3 and its embeddings of boxes and of "no mask" are not used.
         for unused in (mask_decoder.iou_prediction_head, *mask_decoder.output_hypernetworks_mlps[1:]):
             unused.requires_grad_(False)
         for embedding in (
@@ -132,10 +131,10 @@ class FusionDecoder(nn.Module):
             embedding.requires_grad_(False)
 
     def forward(self, queries: Queries, support: Support, recalled: Tensor | None = None) -> Tensor:
-        """Logits (B, S/2, S/2). recalled: what the memory gives, where it was asked for several structures before."""
+        """Return logits (B, S/2, S/2). recalled: the memory's output, if already computed for several structures."""
         layers = self.layers
         half = layers.joined_half(_fine_input(queries))
-        quarter = _leading(layers.joined_quarter, [layers.down_quarter(half), *_beside(queries, support)])
+        quarter = _leading(layers.joined_quarter, [layers.down_quarter(half), *_neighbour_features(queries, support)])
         if recalled is None:
             (recalled,) = layers.memory(queries, [support])
         eighth = layers.joined_eighth(
@@ -153,7 +152,7 @@ class FusionDecoder(nn.Module):
         return (mask + coarse + layers.direct(queries.priors))[:, 0]
 
     def _core(self, queries: Queries, support: Support, joined: Tensor) -> tuple[Tensor, Tensor]:
-        """SAM's two-way transformer: the image (B, 256, h, w) and the mask token's weights (B, 32)."""
+        """Run SAM's two-way transformer; return the image (B, 256, h, w) and the mask token's weights (B, 32)."""
         decoder, prompts = self.mask_decoder, self.prompt_encoder
         batch, _, height, width = joined.shape
         shape = F.interpolate(queries.priors[:, :1], size=(4 * height, 4 * width), mode="area")
@@ -166,8 +165,8 @@ class FusionDecoder(nn.Module):
         return cells.transpose(1, 2).unflatten(2, (height, width)), weights
 
     def tokens(self, support: Support) -> Tensor:
-        """Few-shot tokens (2 n, 256): the mean embedding of the structure and of the rest on each exemplar, with SAM's
-        own embeddings of a positive and a negative point added. What an exemplar does not show gives no token."""
+        """Return few-shot tokens (2 n, 256): the mean embedding of the structure and of the rest on each exemplar, plus
+        SAM's own embeddings of a positive and a negative point. What an exemplar does not show yields no token."""
         embedding = support.features.embedding
         share = F.interpolate(support.masks.unsqueeze(1), size=embedding.shape[-2:], mode="area")
         negative, positive = (self.prompt_encoder.point_embeddings[kind].weight for kind in (0, 1))
@@ -189,11 +188,11 @@ def _fine_input(queries: Queries) -> Tensor:
     return torch.cat([queries.features.half, queries.priors, place, earlier, second], dim=1)
 
 
-def _beside(queries: Queries, support: Support) -> list[Tensor]:
-    """The query's features at a quarter, and those of the exemplars below and above with their masks; 0 where none."""
+def _neighbour_features(queries: Queries, support: Support) -> list[Tensor]:
+    """The query's quarter features, and those of the exemplars below and above with their masks; 0 where none."""
     parts = [queries.features.quarter]
     if queries.foreign:
-        return parts  # there is none beside
+        return parts  # no exemplar lies below or above
     share = F.interpolate(support.masks.unsqueeze(1), size=queries.features.quarter.shape[-2:], mode="area")
     for side in (queries.below, queries.above):
         there = (side >= 0).view(-1, 1, 1, 1).to(share)
@@ -203,7 +202,7 @@ def _beside(queries: Queries, support: Support) -> list[Tensor]:
 
 
 def _leading(layers: nn.Sequential, parts: list[Tensor]) -> Tensor:
-    """A convolution of 3×3 and the layers behind it, where its inputs behind the given ones are 0."""
+    """Apply a 3×3 convolution and the layers after it, where its input channels after the given ones are 0."""
     given, first = torch.cat(parts, dim=1), layers[0]
     assert isinstance(first, nn.Sequential) and isinstance(first[0], nn.Conv2d)
     kernel = first[0].weight[:, : given.shape[1]]

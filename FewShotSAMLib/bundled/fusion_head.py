@@ -1,4 +1,4 @@
-"""The few-shot method on the bundled encoder: the decoder that was trained on episodes, asked once per segment."""
+"""The few-shot head on the bundled encoder: runs the decoder that was trained on episodes once per segment."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from FewShotSAMLib.methods.interface import Exemplar, ExemplarFeatures, Schedule
 from FewShotSAMLib.methods.tokens import BACKGROUND, NEVER
 
 NOTHING = 0.05
-"""A slice where the first pass is nowhere this sure of a segment, nor beside it, is not asked about again."""
+"""Where the first pass is nowhere this sure of a segment, on a slice or its neighbours, there is no second pass."""
 SURE = 0.2
-"""A slice where there is less doubt for the area found keeps the first pass's answer: there the second is worth 0.0001
-Dice (docs/benchmark.md), for up to a third of the time."""
+"""A slice with less doubt per area found keeps the first pass's answer: there the second pass gains 0.0001 Dice
+(docs/benchmark.md) for up to a third of the time."""
 SECOND_PASS_SHARE = 0.5
 AT_ONCE = 16
-"""Slices that the volume's networks are asked about at once."""
+"""Batch size of the volume's networks, in slices."""
 MOST_SUMMED = 3
-"""Segments in one region of which the memory's sums are kept: 37 kB a slice for each of them, and as much again."""
+"""Most segments in one region for which the memory's sums are cached: 37 kB a slice for each, plus once more 37 kB."""
 NETWORK = "network."
-"""How the names of the volume network's weights begin in a state."""
+"""Prefix of the names of the volume networks' weights in a state."""
 DECODER, FOREIGN = "decoder.", "foreign."
-"""Likewise of the decoder's own weights, and of those for other volumes."""
+"""Likewise for the decoder's own weights, and for those for other volumes."""
 FOREIGN_TRAINING = Training(Schedule(steps=160, learning_rate=1e-3))
 
 Conditioning = VolumeConditioning | SegmentwiseConditioning | ForeignConditioning
@@ -50,8 +50,8 @@ Conditioning = VolumeConditioning | SegmentwiseConditioning | ForeignConditionin
 
 @dataclass(frozen=True)
 class Asked:
-    """Slices between the passes: each segment's question and exemplars, and what the memory recalls of those that are
-    looked for, by label."""
+    """Slices between the passes: each segment's queries and exemplars, and the memory's output for the segments that
+    are predicted, by label."""
 
     queries: Sequence[Queries]
     supports: Sequence[Support]
@@ -59,10 +59,10 @@ class Asked:
 
 
 class FusionHead(Head):
-    """Softmax over background (logit 0) and the answers for every segment, in two passes over the volume.
+    """Softmax over background (logit 0) and every segment's logits, in two passes over the volume.
 
-    The second pass sees what the first found on the slices beside each slice. A third joins the answer with that of the
-    volume's own network, once `learn_more` has trained it. It has to be conditioned before anything else.
+    The second pass sees the first one's answer on the neighbouring slices. A third combines the answer with that of the
+    volume's own networks, once `learn_more` has trained them. Call `condition` before anything else.
     """
 
     channels = None
@@ -73,7 +73,7 @@ class FusionHead(Head):
 
     def __init__(self, decoder: FusionDecoder, class_count: int) -> None:
         super().__init__()
-        # Convolutions are faster so, on CPUs and GPUs.
+        # Convolutions are faster with channels last, on CPUs and GPUs.
         self.decoder = decoder.to(memory_format=torch.channels_last)
         self.class_count = class_count
         self.conditioning: Conditioning | None = None
@@ -82,7 +82,7 @@ class FusionHead(Head):
         self._waiting: dict[tuple[int, ...], Asked] = {}
         self._sums: dict[tuple[int, ...], Sums] = {}
         self._changed: Mapping[int, frozenset[int]] | None = None
-        self._stands: frozenset[int] = frozenset()
+        self._answered_before: frozenset[int] = frozenset()
         self._remembered: Callable[[], ExemplarFeatures] | None = None
         self._foreign: dict[str, Tensor] = {}
         self.network: VolumeNetworks | None = None
@@ -91,16 +91,16 @@ class FusionHead(Head):
         self._lesson: Lesson | None = None
 
     def prepare(self, lesson: Lesson) -> None:
-        """What the volume's network is to learn from."""
+        """Set what the volume's networks are to learn from."""
         self._lesson = lesson
 
     @property
     def exemplars(self) -> tuple[Exemplar, ...]:
-        """Those that the lesson has."""
+        """The lesson's exemplars."""
         return () if self._lesson is None else self._lesson.exemplars
 
     def learn_more(self, task: Task) -> bool:
-        """Train the volume's network, from where an earlier model left it."""
+        """Train the volume's networks, continuing from an earlier model's if there are any."""
         lesson = self._lesson
         if lesson is None:
             return False
@@ -118,7 +118,7 @@ class FusionHead(Head):
         return True
 
     def _weigh(self, lesson: Lesson) -> None:
-        """Ask the networks about all slices that were answered, and compare their answers: that tells their weights."""
+        """Set the networks' weights by comparing their answers with the decoder's on all slices predicted so far."""
         comparison, indices = Comparison(self.class_count), sorted(self._answered)
         held = extents(lesson.exemplars, self._answered)
         self._second = {}
@@ -131,7 +131,7 @@ class FusionHead(Head):
         self._likeness, self._weights = comparison.likeness(), comparison.weights()
 
     def _found_by_networks(self, indices: list[int], lesson: Lesson) -> Tensor:
-        """(B, C + 1, h, w): their probabilities, which are kept: what is painted does not change them."""
+        """The networks' probabilities (B, C + 1, h, w), cached: new painted slices do not change them."""
         assert self.network is not None
         missing = [index for index in indices if index not in self._second]
         if missing:
@@ -141,16 +141,16 @@ class FusionHead(Head):
         return torch.stack([self._second[index] for index in indices]).float()
 
     def forget_network(self) -> None:
-        """Answer as if none had been trained."""
+        """Answer from now on as if no network had been trained."""
         self.network, self.learned_more = None, False
 
     @property
     def flows(self) -> Flows | None:
-        """How the volume's slices move, as far as that was asked; None where the exemplars are of another volume."""
+        """The volume's slices and the flows computed so far; None where the exemplars are of another volume."""
         return None if isinstance(self.conditioning, ForeignConditioning | None) else self.conditioning.flows
 
     def condition(self, conditioning: Conditioning) -> None:
-        """Answer about this volume from now on."""
+        """Predict this volume's slices from now on."""
         self.conditioning = conditioning
         self._found = {}
         self._answered = {}
@@ -158,22 +158,22 @@ class FusionHead(Head):
         self._sums = {}
 
     def corrected(self, conditioning: Conditioning, changed: Mapping[int, frozenset[int]]) -> FusionHead:
-        """Another head with the same weights and answers that looks only for what `changed`, by other exemplars."""
+        """Return a head with the same weights and answers that predicts only what `changed`, from other exemplars."""
         twin = copy.copy(self)
         twin._modules = dict(self._modules)
         twin.conditioning = conditioning
         twin._found, twin._answered, twin._waiting = dict(self._found), dict(self._answered), {}
         twin._sums = dict(self._sums)
-        twin._changed, twin._stands = changed, frozenset(self._answered)
+        twin._changed, twin._answered_before = changed, frozenset(self._answered)
         return twin
 
     def remember(self, exemplars: Callable[[], ExemplarFeatures]) -> None:
-        """How to get what another volume has to be asked with, should the state be wanted."""
+        """Set how to get the exemplars for other volumes, which only `state` needs."""
         self._remembered = exemplars
 
     def state(self) -> State:
-        """Weights, those of the networks in half precision, and exemplars as another volume has them. What was learned
-        for other volumes stands in the place of the decoder's own weights, which are those of the encoder's file."""
+        """Return the weights, the networks' in half precision, and the exemplars for other volumes. What was learned
+        for other volumes replaces the decoder's own weights, which are in the encoder's file anyway."""
         tensors = {n: part.half() if n.startswith(NETWORK) else part for n, part in self.state_dict().items()}
         foreign = {FOREIGN + name: part for name, part in self._foreign.items()}
         if foreign:
@@ -181,7 +181,7 @@ class FusionHead(Head):
         return State(tensors, shown=self._remembered() if self._remembered else None, for_others=bool(foreign))
 
     def load(self, state: State) -> None:
-        """Take weights and exemplars; and the network, where it knows as many segments."""
+        """Load weights, exemplars and, if they have as many segments, the networks. Raises BadInputError if damaged."""
         own = {name.removeprefix(NETWORK): part for name, part in state.tensors.items() if name.startswith(NETWORK)}
         if len(own.get("members.0.answer.bias", ())) == self.class_count + 1:
             self.network = VolumeNetworks(self.class_count, sum(name.endswith(".answer.bias") for name in own))
@@ -198,9 +198,8 @@ class FusionHead(Head):
     def learn_for_others(self, teacher: Teacher) -> bool:
         """Learn to find the segments without shape priors.
 
-        Between slices of one volume priors carry most of the answer; another volume has none, so that the decoder has
-        to learn what the structure looks like. It learns that once for all volumes. Raises BadInputError where the
-        model lacks its exemplars.
+        Within one volume, most of the answer rests on priors. Another volume has none, so the decoder has to learn what
+        the structure looks like, once for all volumes. Raises BadInputError if the model lacks its exemplars.
         """
         if self._foreign:
             return False
@@ -212,7 +211,7 @@ class FusionHead(Head):
         return True
 
     def adapt_to_new_volume(self) -> None:
-        """Answer about another volume from now on."""
+        """Predict another volume's slices from now on."""
         self.decoder.load_state_dict(self._foreign)
         self.condition(ForeignConditioning(self._shown()))
 
@@ -222,7 +221,7 @@ class FusionHead(Head):
         return self._remembered()
 
     def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
-        """Logits (B, C + 1, S/2, S/2) of new slices in pass `number`; in the last the volume's network joins in."""
+        """Return logits (B, C + 1, S/2, S/2) of slices in pass `number`; in the last, the volume's networks join in."""
         indices = list(slices)
         if number == self.passes:
             answered = torch.stack([self._answered[index] for index in indices]).to(embeddings)
@@ -241,7 +240,7 @@ class FusionHead(Head):
         queries, supports = given.queries(embeddings, indices), given.support(embeddings)
         alike: dict[int, list[int]] = {}
         for label in given.shown.labels:
-            if any(self._is_sought(label, index) and self._may_be_near(label, index) for index in indices):
+            if any(self._is_wanted(label, index) and self._may_be_near(label, index) for index in indices):
                 alike.setdefault(id(supports[label - 1].features), []).append(label)
         recalled: dict[int, Tensor] = {}
         for labels in alike.values():
@@ -254,7 +253,7 @@ class FusionHead(Head):
     def _recall(
         self, queries: Queries, supports: Sequence[Support], labels: list[int], indices: list[int]
     ) -> list[Tensor]:
-        """What the memory finds of segments. Its sums are kept: to them a correction adds what is new among the
+        """Return the memory's output for segments. Its sums are cached, so that a correction only adds the new
         exemplars."""
         if len(labels) > MOST_SUMMED or not supports[0].names:
             found: list[Tensor] = self.decoder.layers.memory(queries, supports)
@@ -267,7 +266,7 @@ class FusionHead(Head):
     def _first_pass(self, asked: Asked, indices: list[int]) -> Tensor:
         logits = self._blank(asked.queries[0].priors)
         for label in asked.recalled:
-            may = [self._is_sought(label, index) and self._given().may_contain(label, index) for index in indices]
+            may = [self._is_wanted(label, index) and self._given().may_contain(label, index) for index in indices]
             rows = torch.tensor(may, device=logits.device)
             if bool(rows.any()):
                 logits[rows, label] = self._ask(asked, label, asked.queries[label - 1], rows)
@@ -277,26 +276,26 @@ class FusionHead(Head):
         logits = torch.stack([self._found[index] for index in indices]).to(asked.queries[0].priors)
         for label in asked.recalled if is_heard("second-pass") else ():
             earlier = torch.stack([self._earlier(index, label) for index in indices]).to(logits)
-            rows = torch.tensor([self._is_sought(label, index) for index in indices], device=logits.device)
+            rows = torch.tensor([self._is_wanted(label, index) for index in indices], device=logits.device)
             rows &= (earlier.amax((1, 2, 3)) > NOTHING) & (_doubt(earlier) > SURE)
             if bool(rows.any()):
                 logits[rows, label] = self._ask(asked, label, asked.queries[label - 1].again(earlier), rows)
         return logits
 
     def _may_be_near(self, label: int, index: int) -> bool:
-        """Whether a segment can be on a slice or beside it, from where the second pass may bring it over."""
+        """Whether a segment can be on a slice or on a neighbouring one, from which the second pass may extend it."""
         return any(self._given().may_contain(label, beside) for beside in (index - 1, index, index + 1))
 
-    def _is_sought(self, label: int, index: int) -> bool:
-        """Whether a segment's answer on a slice is not one that was given before and stands."""
+    def _is_wanted(self, label: int, index: int) -> bool:
+        """Whether a segment has to be predicted on a slice, as no earlier answer remains valid there."""
         changed = self._changed
-        return changed is None or index not in self._stands or label in changed.get(index, ())
+        return changed is None or index not in self._answered_before or label in changed.get(index, ())
 
     def _keep(self, answers: dict[int, Tensor], indices: list[int], logits: Tensor) -> None:
-        """Keep a pass's logits of slices, in place; of segments that were not looked for, those of before."""
+        """Store a pass's logits; for segments that were not predicted, put the earlier logits in place."""
         for index, row in zip(indices, logits, strict=True):
             for label in range(1, self.class_count + 1):
-                if not self._is_sought(label, index):
+                if not self._is_wanted(label, index):
                     row[label] = answers[index][label].to(row)
             answers[index] = row.half().cpu()
 
@@ -314,12 +313,12 @@ class FusionHead(Head):
         return joined(answered.softmax(dim=1), second, likeness, weights, beyond)
 
     def training_logits(self, embeddings: Tensor, slices: Sequence[int], generator: torch.Generator) -> Tensor:
-        """Logits of exemplars, each asked about as if it had not been painted."""
+        """Return logits of exemplars, each predicted as if it had not been painted."""
         return torch.cat([self._left_out(embeddings, number, generator) for number in slices])
 
     def _left_out(self, like: Tensor, number: int, generator: torch.Generator) -> Tensor:
         given = self._given()
-        assert isinstance(given, ForeignConditioning)  # within a volume nothing of the decoder is trained
+        assert isinstance(given, ForeignConditioning)  # the decoder is only ever trained for other volumes
         queries, supports = given.left_out(like, number)
         logits = self._blank(queries[0].priors)
         again = float(torch.rand((), generator=generator)) < SECOND_PASS_SHARE
@@ -334,7 +333,7 @@ class FusionHead(Head):
         return logits
 
     def _earlier(self, index: int, label: int) -> Tensor:
-        """(NEARBY, S/2, S/2): what the first pass or the user says of a slice and those beside it."""
+        """(NEARBY, S/2, S/2): what the first pass or the user found on a slice and its neighbours."""
         own = self._found[index][label].float().sigmoid()
         return torch.stack([self._said(index - 1, label, own), own, self._said(index + 1, label, own)])
 
@@ -355,7 +354,7 @@ class FusionHead(Head):
 
 
 def _doubt(earlier: Tensor) -> Tensor:
-    """(B,): how much of what was found on slices, (B, NEARBY, h, w) in 0..1, is neither there nor not."""
+    """(B,): how much of what was found, (B, NEARBY, h, w) in 0..1, is uncertain, relative to its area."""
     return (4 * earlier * (1 - earlier)).sum((1, 2, 3)) / earlier.sum((1, 2, 3)).clamp_min(1)
 
 

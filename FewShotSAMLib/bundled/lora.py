@@ -1,4 +1,4 @@
-"""LoRA in the bundled encoder, which is no transformer: every 3 x 3 convolution gets a low-rank update (ours)."""
+"""LoRA in the bundled encoder, which is not a transformer: every 3 x 3 convolution gets a low-rank update (ours)."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -24,11 +24,11 @@ class LoraConvolution(nn.Module):
         nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
 
     def weight_update(self) -> Tensor:
-        """What merging adds to the weight."""
+        """Return what merging adds to the weight."""
         return (self.b @ self.a).view(self.shape)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The updated weight."""
+        """Return the updated weight."""
         return weight + self.weight_update()
 
 
@@ -41,7 +41,7 @@ class ConvolutionFactors(LoraFactors):
         super().__init__([LoraConvolution(layer.weight.shape, rank) for layer in _convolutions(outline)])
 
     def attach(self, image_encoder: CompactEncoder) -> None:
-        """Each weight is parametrised by its update."""
+        """Parametrise each weight by its update."""
         image_encoder.requires_grad_(False)
         for layer, change in zip(_convolutions(image_encoder), self.blocks, strict=True):
             register_parametrization(layer, "weight", change)
@@ -54,12 +54,12 @@ class ConvolutionFactors(LoraFactors):
                 layer.weight = nn.Parameter(layer.weight + added, requires_grad=False)
 
     def encode(self, image_encoder: CompactEncoder, images: Tensor, check: Callable[[], None] = lambda: None) -> Tensor:
-        """Folded pyramids; check() once."""
+        """Return folded pyramids; calls check() once."""
         check()
         return image_encoder.pyramid(images).fold()
 
 
 def _convolutions(network: CompactEncoder) -> list[nn.Conv2d]:
-    """Those that are adapted."""
+    """The convolutions to adapt."""
     layers = [layer for layer in network.stages.modules() if isinstance(layer, nn.Conv2d)]
     return [layer for layer in layers if layer.kernel_size == (3, 3)]

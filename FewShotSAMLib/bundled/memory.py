@@ -1,4 +1,4 @@
-"""What the exemplars hold at places that look alike and lie near, for all structures of a slice at once."""
+"""What the exemplars show at similar and nearby places, for all structures of a slice at once."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from FewShotSAMLib.bundled.fusion import Queries, Support
 
 KEY = 28
-"""Features of a memory key; four more numbers carry the place where the fused kernel is asked."""
+"""Features of a memory key; for the fused kernel, four more numbers encode the place."""
 BLOCK = 1152
-"""Cells asked about at once, so that their scores stay in the processor's cache."""
+"""Query cells per block, so that their scores stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
 class Sums:
-    """What a slice's cells found: total (h w, V), the sum over the exemplars of these names, divided by exp(scale)."""
+    """A slice's attention sums: total (h w, V), the sum over the exemplars with these names, divided by exp(scale)."""
 
     names: frozenset[tuple[int, ...]]
     scale: float
@@ -32,8 +32,8 @@ class Sums:
 class Memory(nn.Module):
     """Attention from a slice's cells to those of all exemplars.
 
-    Source: space-time memory networks (Oh et al., ICCV 2019); nearness in the slice and along the axis as a learned
-    part of the score is ours.
+    Source: space-time memory networks (Oh et al., ICCV 2019); that proximity in the slice and along the axis is a
+    learned part of the score is ours.
     """
 
     def __init__(self, features: int, values: int = 15) -> None:
@@ -48,11 +48,11 @@ class Memory(nn.Module):
     def forward(
         self, queries: Queries, supports: Sequence[Support], sums: list[Sums | None] | None = None
     ) -> list[Tensor]:
-        """For each structure (B, channels, S/8, S/8): what was found of it, and of the rest.
+        """Return, for each structure, what was found of it and of the rest (B, channels, S/8, S/8).
 
-        supports: one for each structure, which differ in their masks alone. Where exemplars look is the same for all.
-        sums: for each slice what was summed up before over some of the exemplars, or None; now over all of them: the
-        list is changed. The supports need names then.
+        supports: one for each structure; they differ only in their masks, so that all share the attention's weights.
+        sums: for each slice the sums over some of the exemplars so far, or None; the list is updated to sums over all
+        exemplars. The supports need names then.
         """
         features = supports[0].features.eighth
         value = F.pad(self.value(features), (0, 0, 0, 0, 1, 0), value=1.0)  # (n, 1 + values, h, w)
@@ -64,7 +64,7 @@ class Memory(nn.Module):
     def _found(
         self, queries: Queries, supports: Sequence[Support], values: Tensor, sums: list[Sums | None] | None
     ) -> Tensor:
-        """(B, V, h, w): the values (n, h w, V) of the exemplars' cells, weighted by the scores' softmax."""
+        """Return (B, V, h, w): the exemplars' cells' values (n, h w, V), weighted by the scores' softmax."""
         support = supports[0]
         mine, theirs = (
             F.normalize(self.key(part), dim=1) for part in (queries.features.eighth, support.features.eighth)
@@ -85,13 +85,13 @@ class Memory(nn.Module):
 
 
 def _places(size: torch.Size, like: Tensor) -> Tensor:
-    """(h w, 2): where cells lie, from the middle."""
+    """(h w, 2): the cells' places, relative to the middle."""
     sides = [torch.arange(side, device=like.device, dtype=torch.float32) - (side - 1) / 2 for side in size]
     return torch.stack(torch.meshgrid(*sides, indexing="ij"), dim=-1).flatten(0, 1)
 
 
 def _by_blocks(like: Tensor) -> bool:
-    """Whether the fused kernel is slower than plain products: it computes in float32 on every processor."""
+    """Whether the fused kernel is slower than plain products, as it computes in float32 on every processor."""
     half = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
     return like.device.type == "cpu" and half and not torch.is_grad_enabled()
 
@@ -105,7 +105,7 @@ def _blockwise(
     names: Sequence[tuple[int, ...]],
     sums: list[Sums | None] | None,
 ) -> Tensor:
-    """(B, h w, V): exemplar by exemplar. Scores are bounded by the keys' length, so that no maximum need be known."""
+    """(B, h w, V), exemplar by exemplar. The keys' length bounds the scores, so softmax needs no maximum."""
     keys, parts, bias = (part.bfloat16() for part in (key.transpose(1, 2), values, near))
     nearest = behind.amax(dim=1)
     weights = (behind - nearest.unsqueeze(1)).exp()  # (B, n)
@@ -127,7 +127,7 @@ def _blockwise(
 
 
 def _fused(ask: Tensor, key: Tensor, place: Tensor, near: Tensor, behind: Tensor, values: Tensor) -> Tensor:
-    """(B, h w, V) by the fused kernel: nearness is folded into the dot product, so that it needs no mask."""
+    """(B, h w, V) by the fused kernel: proximity is folded into the dot product, so that it needs no mask."""
     batch, (count, cells, _) = len(ask), key.shape
     ones = place.new_ones(cells, 1)
     ask = torch.cat([ask, torch.cat([2 * near * place, ones, ones], 1).to(ask).expand(batch, -1, -1)], dim=2)
@@ -136,7 +136,7 @@ def _fused(ask: Tensor, key: Tensor, place: Tensor, near: Tensor, behind: Tensor
     behind = behind.view(batch, count, 1, 1).expand(-1, -1, cells, -1).to(key)
     answer = torch.cat([key.expand(batch, -1, -1, -1), behind], dim=3).flatten(1, 2)
     values = values.flatten(0, 1).expand(batch, 1, -1, -1)
-    wide = max(values.shape[3], ask.shape[2])  # it takes nothing but equal widths
+    wide = max(values.shape[3], ask.shape[2])  # the kernel only takes equal widths
     query, key, value = (F.pad(part, (0, wide - part.shape[-1])) for part in (ask[:, None], answer[:, None], values))
     found = F.scaled_dot_product_attention(query, key, value, scale=1.0)
     return found[:, 0, :, : values.shape[3]]

@@ -1,6 +1,6 @@
-"""Shape priors: what the painted slices alone, or with the image's help, say about the slices between them.
+"""Shape priors: what the painted slices, alone or with the image's help, say about the slices between them.
 
-Everything here is arithmetic without learned weights. The network learns when to trust which of them.
+Everything here is arithmetic without learned weights. The network learns when to trust which prior.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from FewShotSAMLib.bundled.voices import is_heard
 from FewShotSAMLib.sam.fast.parallel import Once
 
 FADE = 0.5
-"""Pixels by which a shape shrinks at least per pixel of way beyond the outermost painted slice."""
+"""Least number of pixels by which a shape shrinks per pixel of distance beyond the outermost painted slice."""
 FADE_ALONE = 0.1
-"""The same where the segment is painted on a single slice: that lies in the middle of it rather than near its end.
-Between the two where several are painted that lie closer together than the segment's radius."""
+"""The same where the segment is painted on a single slice, which lies in its middle rather than near its end. Between
+the two values where several painted slices lie closer together than the segment's radius."""
 FADE_TOLD = 0.05
-"""And where its other end was declared (or an earlier volume's label assumes it): so would this one be, were it in the
-volume."""
+"""And where its other end was declared (or an earlier volume's label assumes it): this end would then be declared, too,
+if it were in the volume."""
 FARTHEST = 3.0
-"""Beyond the outermost exemplar that shows it, a structure is looked for over this many times the way on which a shape
-of its radius there fades away."""
+"""Beyond the outermost exemplar that shows it, a structure is searched for over this many times the distance in which
+a shape of its radius there shrinks to nothing."""
 LEAST_WAY = 32.0
 """But at least over this many pixels."""
 FLOWS_AT_ONCE = 64
@@ -40,18 +40,18 @@ Slices = Callable[[Sequence[int]], Tensor]
 """Slices (n, H, W) in 0..1 by their indices."""
 
 REACH = 16.0
-"""Signed distances are cut off at this many pixels."""
+"""Signed distances are clipped at this many pixels."""
 SCALE = 4.0
-"""Pixels of signed distance that make one unit of a prior's logit."""
+"""Pixels of signed distance per unit of a prior's logit."""
 
 
 @dataclass(frozen=True)
 class Painted:
     """The exemplars on the prior's grid: slice numbers, ascending, and for each segment its share of every pixel.
 
-    slices (n,), masks (n, C, H, W) in 0..1; slice_step: distance of two slices in pixels of the grid. declared (n, C)
-    bool: where the user said that there is none of a segment; None where that is on slices that show no segment. others
-    (H, W) bool by slice: on slices that are no exemplars, pixels known to belong to none of the segments.
+    slices (n,), masks (n, C, H, W) in 0..1; slice_step: slice distance in pixels of the grid. declared (n, C) bool:
+    where the user said that a segment is absent; None if that holds for the slices that show no segment. others (H, W)
+    bool by slice: on slices that are not exemplars, pixels known to belong to none of the segments.
     """
 
     slices: tuple[int, ...]
@@ -61,14 +61,14 @@ class Painted:
     others: Mapping[int, Tensor] = field(default_factory=dict)
 
     def ends(self) -> Tensor:
-        """`declared` (n, C), whether given or not."""
+        """Return `declared` (n, C), derived from the masks if it is None."""
         if self.declared is not None:
             return self.declared
         empty = torch.tensor([not bool(masks.any()) for masks in self.masks])
         return empty.unsqueeze(1).expand(-1, self.masks.shape[1])
 
     def spreads(self) -> Tensor:
-        """Distance (C,) in pixels between the outermost slices that show a segment; 0 with fewer than two of them."""
+        """Return the distance (C,) in pixels between a segment's outermost painted slices; 0 for fewer than two."""
         shows = (self.masks > 0).flatten(2).any(2).cpu()
         places = torch.tensor(self.slices).float().unsqueeze(1) * self.slice_step
         last = torch.where(shows, places, -torch.inf).amax(0)
@@ -77,7 +77,8 @@ class Painted:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The exemplars around a slice: positions in `Painted.slices`, None beyond the first and last; share of the way."""
+    """The exemplars around a slice: positions in `Painted.slices`, None beyond the first and last; share: 0 at `below`,
+    1 at `above`."""
 
     below: int | None
     above: int | None
@@ -86,25 +87,26 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class Gap:
-    """What is known of the slices from `first` on between two exemplars, or beyond an outermost one as far as anything
-    can be: geodesic (C, n, H, W); carried (C, H, W), signed distances by exemplar and slice; both in half precision."""
+    """What is known of the slices from `first` on, between two exemplars or beyond an outermost one as far as
+    structures reach: geodesic (C, n, H, W); carried (C, H, W): signed distances by exemplar and slice; both in half
+    precision."""
 
     first: int
     geodesic: Once[Tensor]
     carried: Mapping[int, Once[dict[int, Tensor]]]
 
     def explore(self) -> None:
-        """Compute it all, or what other threads leave of it: slices of a gap are asked about on several cores."""
+        """Compute whatever other threads have not begun: several threads predict slices of the same gap."""
         for part in self.carried.values():
             part.begin()
         self.geodesic.begin()
 
 
 class Priors:
-    """Shape priors of a volume for every slice and segment, gap by gap as they are asked for.
+    """Shape priors of a volume for every slice and segment, computed gap by gap on demand.
 
-    flows: the slices and how they move, to be shared; depth is their number; spreads (C,): those of the segments, where
-    they are not to be seen from `painted`.
+    flows: the slices and their flows, to be shared; depth: number of slices; spreads (C,): the segments' spreads, if
+    they cannot be derived from `painted`.
     """
 
     def __init__(self, flows: Flows, depth: int, painted: Painted, spreads: Tensor | None = None) -> None:
@@ -119,8 +121,8 @@ class Priors:
         self._gaps: dict[tuple[int | None, int | None], Gap] = {}
 
     def may_contain(self, label: int, index: int) -> bool:
-        """Whether segment `label` can be on a slice at all: not between two exemplars without it, nor far from the
-        outermost one that shows it."""
+        """Return whether segment `label` can be on a slice at all: not between two exemplars without it, nor far from
+        the outermost one that shows it."""
         around = neighbours(self.painted.slices, index)
         sides = _sides(around)
         radius = max(float(self._radii[side, label - 1]) for side in sides)
@@ -130,7 +132,7 @@ class Priors:
         return len(sides) == 2 or way <= float(self._reach(sides[0])[label - 1])
 
     def maps(self, index: int) -> Tensor:
-        """(C, len(KINDS), H, W) of one slice, each about -4..4, positive inside."""
+        """Return the priors (C, len(KINDS), H, W) of one slice, each about -4..4, positive inside."""
         around = neighbours(self.painted.slices, index)
         still = self._blend(around, index, [self._distances[i] for i in _sides(around)])
         if index in self.painted.slices:
@@ -147,14 +149,14 @@ class Priors:
         return _maps(still, moved, geodesic)
 
     def _gap(self, around: Neighbours) -> Gap:
-        """The gap between these exemplars, which belong to it."""
+        """The gap between these exemplars, including both."""
         key = (around.below, around.above)
         if key not in self._gaps:
-            self._gaps.setdefault(key, self._unexplored(around))  # one thread's, should several come at once
+            self._gaps.setdefault(key, self._new_gap(around))  # threads that come at once share one gap
         self._gaps[key].explore()
         return self._gaps[key]
 
-    def _unexplored(self, around: Neighbours) -> Gap:
+    def _new_gap(self, around: Neighbours) -> Gap:
         known = self.painted.slices
         reach = math.ceil(float(self._reach(_sides(around)[0]).max()) / self.painted.slice_step)
         first = max(0, known[_only(around)] - reach) if around.below is None else known[around.below]
@@ -180,16 +182,16 @@ class Priors:
             if index in where:
                 outside[:, index - where.start] |= taken
         result = geodesic_prior(image, inside, outside, painted.slice_step)
-        # A segment that neither exemplar shows is nowhere in between.
+        # A segment that neither exemplar shows does not occur in between.
         return torch.where(inside.flatten(1).any(1).view(-1, 1, 1, 1), result, -1.0).half()
 
     def _blend(self, around: Neighbours, index: int, shapes: Sequence[Tensor]) -> Tensor:
-        """Signed distances (C, H, W) from those of the exemplars on either side."""
+        """Interpolate signed distances (C, H, W) from those of the exemplars on either side."""
         if len(shapes) == 1:
             (side,) = _sides(around)
             way = abs(index - self.painted.slices[side]) * self.painted.slice_step
             radius = shapes[0].amax((-2, -1), keepdim=True).clamp_min(1)
-            shrunk = torch.maximum(self._fade(radius) * way, self._foretold(around, radius, way))
+            shrunk = torch.maximum(self._fade(radius) * way, self._extrapolated_shrinkage(around, radius, way))
             return (shapes[0] - shrunk).clamp(-REACH, REACH)
         below, above = shapes
         first, last = _sides(around)
@@ -201,36 +203,36 @@ class Priors:
         return blended.clamp(-REACH, REACH)
 
     def _fade(self, radius: Tensor) -> Tensor:
-        """Pixels (C, 1, 1) by which shapes of a radius shrink per pixel of way beyond the outermost exemplar."""
+        """Pixels (C, 1, 1) by which shapes of a radius shrink per pixel of distance beyond the outermost exemplar."""
         return FADE + (self._alone - FADE) * _closeness(self._spreads, radius)
 
     def _reach(self, side: int) -> Tensor:
-        """Pixels (C,) of way beyond an outermost exemplar over which segments are looked for."""
+        """Distance (C,) in pixels up to which segments are searched for beyond an outermost exemplar."""
         radius = self._radii[side].view(-1, 1, 1)
         return (FARTHEST * radius / self._fade(radius.clamp_min(1))).clamp_min(LEAST_WAY).flatten()
 
-    def _foretold(self, around: Neighbours, radius: Tensor, way: float) -> Tensor:
-        """Pixels (C, 1, 1) by which shapes of a radius shrink on a way beyond the outermost exemplar, going by how fast
-        the painted slices next to it get smaller; 0 where that foretells no end."""
+    def _extrapolated_shrinkage(self, around: Neighbours, radius: Tensor, way: float) -> Tensor:
+        """Pixels (C, 1, 1) by which shapes of a radius shrink within a distance `way` beyond the outermost exemplar,
+        extrapolated from the painted slices next to it; 0 where these predict no end."""
         inwards = 1 if around.below is None else -1
         order = range(_only(around), len(self.painted.slices) if inwards > 0 else -1, inwards)
         places = [abs(self.painted.slices[n] - self.painted.slices[order[0]]) * self.painted.slice_step for n in order]
         areas = self.painted.masks[list(order)].float().sum((-2, -1)).cpu()
-        gone = torch.zeros_like(radius)
+        shrinkage = torch.zeros_like(radius)
         if not is_heard("ends"):
-            return gone
+            return shrinkage
         for label, shrinks in enumerate(shrinking(of, places) for of in areas.T.tolist()):
             if shrinks is not None:
                 share, end = shrinks
-                gone[label] = radius[label] * (1 - share(way)) + max(0.0, way - end)
-        return gone
+                shrinkage[label] = radius[label] * (1 - share(way)) + max(0.0, way - end)
+        return shrinkage
 
     def _ending(self, shape: Tensor, share: float, gap: float, empty: int) -> Tensor:
-        """A shape (C, H, W) on its way to exemplar `empty`, where nothing of it is left.
+        """Shrink a shape (C, H, W) towards exemplar `empty`, where nothing of it is left.
 
-        Like a cone from the outermost of several painted slices, like half an ellipsoid from a single one, which lies
-        in the middle; between the two where several lie closer together than the `gap`. Only a slice that was declared
-        empty marks an end: one without this segment that was painted for another may be far beyond it.
+        It shrinks like a cone from the outermost of several painted slices, like half an ellipsoid from a single one,
+        which lies in the middle; between the two where several lie closer together than the `gap`. Only a slice that
+        was declared empty marks an end: one without this segment that was painted for another may be far beyond it.
         """
         round_end = _closeness(self._spreads, gap) * self._is_declared_empty[empty].view(-1, 1, 1)
         way = share + (1 - math.sqrt(1 - share**2) - share) * round_end
@@ -238,11 +240,11 @@ class Priors:
 
 
 def shrinking(areas: Sequence[float], places: Sequence[float]) -> tuple[Callable[[float], float], float] | None:
-    """How a structure ends beyond the outermost of its painted slices: the share of its radius there that is left after
-    a way, and the way to its end; None where nothing foretells one.
+    """Predict how a structure ends beyond the outermost of its painted slices: the share of its radius there that is
+    left at a distance, and the distance to its end; None if the slices predict no end.
 
-    areas, and distances to the outermost slice, from that one inwards. Three slices tell the ellipsoid through them;
-    two, or three that are no ellipsoid's, a cone.
+    areas, places: areas on the painted slices and their distances to the outermost one, from that one inwards. Three
+    slices define an ellipsoid; two, or three that fit no ellipsoid, a cone.
     """
     count = next((number for number, area in enumerate(areas[:3]) if area <= 0), len(areas[:3]))
     if count < 2:
@@ -261,12 +263,12 @@ def shrinking(areas: Sequence[float], places: Sequence[float]) -> tuple[Callable
 
 
 def _closeness(spreads: Tensor, length: Tensor | float) -> Tensor:
-    """1 for segments painted on a single slice, falling to 0 for those whose painted slices lie a length apart."""
+    """1 for segments painted on a single slice, falling to 0 for those whose painted slices lie `length` apart."""
     return (1 - spreads / length).clamp(0, 1)
 
 
 def neighbours(slices: Sequence[int], index: int) -> Neighbours:
-    """The exemplars next to a slice; an exemplar's own slice counts as both."""
+    """Return the exemplars next to a slice; an exemplar's own slice counts as both."""
     below = max((i for i, known in enumerate(slices) if known <= index), default=None)
     above = min((i for i, known in enumerate(slices) if known >= index), default=None)
     if below is None or above is None or below == above:
@@ -275,7 +277,7 @@ def neighbours(slices: Sequence[int], index: int) -> Neighbours:
 
 
 def signed_distance(mask: Tensor) -> Tensor:
-    """Distance in pixels to the border of a mask (H, W) of shares 0..1, positive inside, -REACH everywhere if empty."""
+    """Return the distance in pixels to the border of a mask (H, W) of shares 0..1: positive inside, -REACH if empty."""
     inside = mask.cpu().numpy() >= 0.5
     if not inside.any() and float(mask.max()) > 0:
         inside = mask.cpu().numpy() >= float(mask.max())  # thinner than a pixel
@@ -289,13 +291,13 @@ def signed_distance(mask: Tensor) -> Tensor:
 
 
 ATLAS_MARGIN = 2.0
-"""Pixels from a registered label's border beyond which it is taken for certain where geodesic ways begin."""
+"""Pixels from a registered label's border beyond which the label counts as certain and seeds geodesic distances."""
 
 
 def atlas_priors(image: Tensor, label: Tensor, slice_step: float) -> Tensor:
-    """Priors (D, len(KINDS), H, W) of a volume by a label that was registered to it, rather than by painted slices.
+    """Return priors (D, len(KINDS), H, W) of a volume from a label registered to it, rather than from painted slices.
 
-    image (D, H, W) in 0..1; label (D, H, W), the structure's share of each pixel.
+    image (D, H, W) in 0..1; label (D, H, W): the structure's share of each pixel.
     """
     distance = torch.stack([signed_distance(plane) for plane in label])
     inside, outside = (side.unsqueeze(0) for side in (distance >= ATLAS_MARGIN, distance <= -ATLAS_MARGIN))
@@ -306,7 +308,7 @@ def atlas_priors(image: Tensor, label: Tensor, slice_step: float) -> Tensor:
 
 
 def _maps(still: Tensor, moved: Tensor, geodesic: Tensor) -> Tensor:
-    """Priors (n, len(KINDS), H, W) of signed distances in pixels, interpolated and carried along, and of ways."""
+    """Scale signed distances in pixels, interpolated and carried along, and geodesic ones to (n, len(KINDS), H, W)."""
     maps = {"interpolation": still / SCALE, "transport": moved / SCALE, "geodesic": 3 * geodesic}
     return torch.stack([maps[kind] for kind in KINDS], dim=1)
 
@@ -325,7 +327,7 @@ def _is_empty(shape: Tensor) -> Tensor:
 
 
 def _walk(shape: Tensor, way: range, flows: Sequence[Tensor]) -> Iterator[tuple[int, Tensor]]:
-    """A shape (C, H, W) slice by slice; displacements add up, so that the shape itself is sampled once."""
+    """Carry a shape (C, H, W) from slice to slice; displacements are added up, so that it is resampled only once."""
     total: Tensor | None = None
     for index, flow in zip(way, flows, strict=True):
         step = flow.unsqueeze(0)
@@ -334,14 +336,13 @@ def _walk(shape: Tensor, way: range, flows: Sequence[Tensor]) -> Iterator[tuple[
 
 
 def smoothed(image: Tensor) -> Tensor:
-    """The image (D, H, W) in which changes are looked for."""
+    """Return the image (D, H, W), slightly blurred within slices."""
     return torch.from_numpy(ndimage.gaussian_filter(image.cpu().numpy(), (0, 0.7, 0.7)))
 
 
 class Flows:
-    """Slices of a volume, and the displacements (2, H, W) with which they look like those next to them: found as they
-    are asked for and kept. What is painted does not change them: earlier ones of the same slices share what they found.
-    """
+    """Slices of a volume, and the displacements (2, H, W) that make them match adjacent slices; computed on demand and
+    cached. They do not depend on what is painted, so they are shared with `earlier` flows of the same slices."""
 
     def __init__(self, slices: Slices, earlier: Flows | None = None) -> None:
         self._slices = slices
@@ -349,14 +350,14 @@ class Flows:
         self._found: dict[tuple[int, int], Tensor] = {} if earlier is None else earlier._found
 
     def slices(self, indices: Sequence[int]) -> Tensor:
-        """Slices (n, H, W) in 0..1, each made once."""
+        """Return slices (n, H, W) in 0..1, each made once."""
         for index in indices:
             if index not in self._made:
                 self._made[index] = self._slices([index])
         return torch.cat([self._made[index] for index in indices])
 
     def along(self, way: range) -> list[Tensor]:
-        """Those of each slice of the way to the one before it."""
+        """Return each slice's displacements to the slice before it in `way`."""
         missing = [index for index in way if (index, way.step) not in self._found]
         for start in range(0, len(missing), FLOWS_AT_ONCE):
             part = missing[start : start + FLOWS_AT_ONCE]

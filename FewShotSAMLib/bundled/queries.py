@@ -1,4 +1,4 @@
-"""Questions to the bundled model's decoder: about slices between the exemplars, or about another volume."""
+"""Queries of the bundled model's decoder: about slices between the exemplars, or about another volume."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from FewShotSAMLib.bundled.priors import neighbours
 
 
 def places(indices: Sequence[int], known: Sequence[int], slice_step: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries' place (B, PLACE), below and above (B,) for slices among the exemplars' slices `known`, ascending."""
+    """Return place (B, PLACE), below and above (B,), as in `Queries`; known: the exemplars' slices, ascending."""
     rows, below, above = [], [], []
     for index in indices:
         around = neighbours(known, index)
@@ -30,7 +30,7 @@ def places(indices: Sequence[int], known: Sequence[int], slice_step: float) -> t
 
 
 def foreign_queries(features: Pyramid) -> Queries:
-    """Queries about slices of a volume other than the exemplars'."""
+    """Return queries about slices of a volume other than the exemplars'."""
     half = features.half
     nothing = half.new_full((len(half),), -1, dtype=torch.long)
     priors = half.new_zeros(len(half), len(KINDS), *half.shape[-2:])

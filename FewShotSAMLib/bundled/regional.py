@@ -1,4 +1,4 @@
-"""Segments that are found in regions of their own, each with the resolution that it needs, in one answer."""
+"""Segments predicted in separate regions, each at the resolution it needs, combined in one answer."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from FewShotSAMLib.methods.tokens import NEVER
 from FewShotSAMLib.sam.framing import Framing, moved
 
 FINEST = 4
-"""How many times finer than in a single region the answer is at most."""
+"""How many times finer the answer can be, at most, than that of a single region."""
 
 
 @dataclass(frozen=True)
 class RegionalHead(Predictor):
     """A head for each region, all with the same decoder; together they answer as a single one would, only finer.
 
-    regions: those of the task; heads: one for each; framing: what shows all of them; class_count: of all segments.
+    regions: those of the task; heads: one per region; framing: shows all regions; class_count: number of all segments.
     """
 
     regions: Sequence[RegionTask]
@@ -34,11 +34,11 @@ class RegionalHead(Predictor):
 
     @property
     def learned_more(self) -> bool:  # type: ignore[override]
-        """Whether a network of the volume joins in one of the regions."""
+        """Whether networks of the volume contribute to the answer in any of the regions."""
         return any(head.learned_more for head in self.heads)
 
     def predict(self, embeddings: Tensor, slices: Sequence[int], number: int = 0) -> Tensor:
-        """Logits (B, C + 1, H, W), as fine as the smallest region's; those of the first pass are not put together."""
+        """Return logits (B, C + 1, H, W), as fine as the smallest region's; the first pass's are not combined."""
         side = self._side()
         device = next(self.heads[0].parameters()).device
         found = torch.full((len(slices), self.class_count + 1, side, side), NEVER, device=device)
@@ -50,8 +50,8 @@ class RegionalHead(Predictor):
                 continue
             logits = head.predict(part[rows], [slices[row] for row in rows], number)
             if number == 0:
-                continue  # the next pass alone asks for it, and the head has kept it
-            # Each head knows only its own segments; what all have in common is the background.
+                continue  # only the next pass needs the first one's answer, and the head keeps it
+            # Each head knows only its own segments; the background is what they have in common.
             down, across, values = moved(
                 logits[:, 1:] - logits[:, :1], region.task.embeddings.framing, self.framing, side
             )
@@ -60,7 +60,7 @@ class RegionalHead(Predictor):
         return found
 
     def learn_more(self, task: Task) -> bool:
-        """Train a network in each region; none counts where the user does not wait for all."""
+        """Train networks in each region; discard all of them if the user does not wait until the last is trained."""
         for head in self.heads:
             head.learn_more(task)
         if task.is_enough():
@@ -69,12 +69,12 @@ class RegionalHead(Predictor):
         return self.learned_more
 
     def state(self) -> State:
-        """As that of a single head that has no network of the volume."""
+        """Return the state of a single head without the volume's networks."""
         own = self.heads[0].state()
         return replace(own, tensors={name: each for name, each in own.tensors.items() if not name.startswith(NETWORK)})
 
     def _side(self) -> int:
-        """Side of the logits: fine enough for the smallest region, or for the slice's own pixels."""
+        """Return the logits' side: fine enough for the smallest region, or for the slice's own pixels."""
         own = [region.task.embeddings.framing.pixel_mm for region in self.regions]
         wanted = max(min(own), min(self.framing.plane.spacing) / 2)  # logits have half of the pixels
         finer = next(
@@ -84,6 +84,6 @@ class RegionalHead(Predictor):
 
 
 def local(changed: Mapping[int, frozenset[int]], labels: Sequence[int]) -> dict[int, frozenset[int]]:
-    """What changed on each slice, for the segments of a region as that counts them."""
+    """Return what changed on each slice, for a region's segments and in that region's numbering."""
     places = {label: place for place, label in enumerate(labels, start=1)}
     return {index: frozenset(places[each] for each in found if each in places) for index, found in changed.items()}

@@ -1,4 +1,4 @@
-"""Conditioning where segments are painted on slices of their own: each has its own exemplars, priors and places."""
+"""Conditioning where segments are painted on different slices: each has its own exemplars, priors and places."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from FewShotSAMLib.methods.interface import ExemplarFeatures
 
 
 def known_on(unknown: Sequence[Collection[int]], count: int) -> Tensor | None:
-    """`ExemplarFeatures.known` (n, count) of n exemplars, from the labels that are unknown on each."""
+    """Return `ExemplarFeatures.known` (n, count) of n exemplars, given the labels that are unknown on each."""
     if not any(unknown):
         return None
     return torch.tensor([[label not in labels for label in range(1, count + 1)] for labels in unknown])
@@ -29,8 +29,8 @@ def conditioning_of(
     declared: Tensor | None,
     assumed: Collection[int] = (),
 ) -> VolumeConditioning | SegmentwiseConditioning:
-    """Exemplars and priors of one volume; arguments as for `VolumeConditioning`, segments unknown on some slices;
-    assumed: those that are no more than likely, and are to be asked about as well."""
+    """Combine one volume's exemplars and priors; arguments as for `VolumeConditioning`, but segments may be unknown on
+    some slices; assumed: slices whose labels are merely likely, so that they are predicted as well."""
     if shown.known is None:
         return VolumeConditioning(flows, depth, known, shown, slice_step, declared)
     return SegmentwiseConditioning(flows, depth, known, shown, slice_step, declared, assumed)
@@ -39,8 +39,8 @@ def conditioning_of(
 class SegmentwiseConditioning:
     """A `VolumeConditioning` for each group of segments that are known on the same exemplars.
 
-    Another segment's paint on a slice where a group is unknown says at least that there is none of the group. Arguments
-    as for `conditioning_of`, known being the slices of which anything is known.
+    Where a group is unknown on a slice, another segment's pixels there at least do not belong to the group. Arguments
+    as for `conditioning_of`; known: the slices on which any segment is known.
     """
 
     def __init__(
@@ -73,22 +73,22 @@ class SegmentwiseConditioning:
             self._groups |= {place + 1: (group, position) for position, place in enumerate(places)}
 
     def may_contain(self, label: int, index: int) -> bool:
-        """Whether segment `label` can be on a slice at all, and is to be looked for there."""
+        """Return whether segment `label` can be on a slice at all and has to be predicted there."""
         group, position = self._groups[label]
         is_open = index not in group.known or index in self._assumed
         return is_open and group.may_contain(position + 1, index)
 
     def said(self, index: int, label: int) -> Tensor | None:
-        """The share (S/2, S/2) of each pixel that segment `label` has on a slice; None where that is unknown."""
+        """Return segment `label`'s share (S/2, S/2) of each pixel of a slice; None where that is unknown."""
         group, position = self._groups[label]
         return group.said(index, position + 1)
 
     def queries(self, embeddings: Tensor, slices: list[int]) -> list[Queries]:
-        """For each segment the question where it is on these slices of the volume."""
+        """Return one query per segment: where it is on these slices of the volume."""
         asked = {id(group): group.queries(embeddings, slices) for group, _ in self._groups.values()}
         return [asked[id(group)][position] for _, (group, position) in sorted(self._groups.items())]
 
     def support(self, embeddings: Tensor) -> list[Support]:
-        """For each segment the exemplars on which it is known."""
+        """Return, for each segment, the exemplars on which it is known."""
         given = {id(group): group.support(embeddings) for group, _ in self._groups.values()}
         return [given[id(group)][position] for _, (group, position) in sorted(self._groups.items())]

@@ -1,19 +1,19 @@
-"""The voices of the bundled model's answer, and how `fewshotsam benchmark` leaves one out to see what it is worth."""
+"""The parts ("voices") of the bundled model's answer, and how `fewshotsam benchmark` omits one to measure its worth."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 OF_FIRST_ANSWER = {
-    "second-pass": "what the first pass found on the slices beside",
+    "second-pass": "what the first pass found on the neighbouring slices",
     "transport": "outlines carried along with the image",
-    "geodesic": "ways through the image from painted pixels",
-    "ends": "ends foretold by how fast painted slices get smaller",
+    "geodesic": "geodesic distances through the image from painted pixels",
+    "ends": "ends predicted from how fast painted slices get smaller",
 }
 OF_LEARNED_ANSWER = {
-    "doubt": "networks count where the decoder is not sure, else everywhere",
-    "weight": "networks count by how decoder and networks differ and how sure the decoder is, else one half",
-    "threshold": "a threshold by the networks' likeness to the decoder, else 0.5",
+    "doubt": "the networks count only where the decoder is unsure; without it, everywhere",
+    "weight": "the networks' weight depends on how they and the decoder differ; without it, one half",
+    "threshold": "the threshold depends on the networks' likeness to the decoder; without it, 0.5",
 }
 VOICES = OF_FIRST_ANSWER | OF_LEARNED_ANSWER
 _omitted: ContextVar[str] = ContextVar("omitted", default="")
@@ -21,7 +21,7 @@ _omitted: ContextVar[str] = ContextVar("omitted", default="")
 
 @contextmanager
 def omitting(voice: str) -> Iterator[None]:
-    """Answer without one of VOICES within this block. Raises KeyError where there is no such voice."""
+    """Answer without one of VOICES within this block. Raises KeyError if there is no such voice."""
     token = _omitted.set(_known(voice))
     try:
         yield
@@ -30,7 +30,7 @@ def omitting(voice: str) -> Iterator[None]:
 
 
 def is_heard(voice: str) -> bool:
-    """Whether a voice takes part: always, but within `omitting`. Raises KeyError where there is no such voice."""
+    """Whether a voice contributes: always, except within `omitting`. Raises KeyError if there is no such voice."""
     return _omitted.get() != _known(voice)
 
 

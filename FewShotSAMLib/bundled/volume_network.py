@@ -1,8 +1,8 @@
-"""Small U-Nets that learn from the painted slices of one volume alone, and join the pretrained decoder's answer.
+"""Small U-Nets that learn from the painted slices of one volume alone; their answer is combined with the decoder's.
 
-The decoder has never seen this volume; a network that has seen nothing else errs elsewhere, so that both together are
-better than either (docs/benchmark.md, "what learning is worth"). It sees single slices: on thick ones, neighbours
-mislead a network that knows three of them.
+The pretrained decoder has never seen this volume. A network that has seen nothing else makes different errors, so that
+both together are better than either (docs/benchmark.md, "what learning is worth"). It sees single slices: where slices
+are thick, neighbours mislead a network that knows only three slices.
 """
 
 from __future__ import annotations
@@ -34,36 +34,36 @@ WIDTHS = (16, 32, 64, 96)
 STRIDE = 2
 """Pixels of the slice per pixel of the logits."""
 LEAST_SIDE = 16
-"""A slice's side is a multiple of it."""
+"""A slice's side is a multiple of this."""
 MEMBERS, MEMBERS_OF_REGIONS = 4, 2
-"""Networks of a volume, and of each of several regions in it, for the time that they take."""
+"""Number of networks for a volume, and for each of several regions in it, which limits the time they take."""
 SEEDS_APART = 1_000_003
 LEAST_WEIGHT, MOST_WEIGHT = 0.3, 0.55
-"""Of the networks in the answer that they and the decoder give together."""
+"""Bounds of the networks' weight in the combined answer."""
 UNSURE, UNSURE_BEYOND = 0.2, 0.6
-"""Doubt of the decoder from which on the networks have their whole weight: that of a probability of 1 %; and that of
-10 % beyond the outermost slices that are known."""
+"""Doubt of the decoder above which the networks have their full weight: that of a probability of 1 %, or of 10 % beyond
+the outermost known slices."""
 STRANGE = 0.6
-"""Likeness to the decoder below which no threshold gets lower."""
+"""Likeness to the decoder below which the threshold falls no further."""
 HELD = 0.5
-"""Probability from which on the first answer shows a segment."""
+"""Probability from which the first answer counts as showing a segment."""
 LEAST = 1e-6
-"""Probability that counts as none."""
+"""Probability that counts as zero."""
 SCHEDULE = Schedule(steps=300, batch=4, learning_rate=2e-3, warm_up=30)
 WARM_STEPS = 100
-"""After a correction, going on from what was learned before."""
+"""Training steps after a correction, continuing from the earlier weights."""
 
 COARSE_SHARE, COARSE = 0.5, 2
-"""The first part of the steps sees slices of half as many pixels across, which takes a quarter of the time and costs
-nothing (docs/benchmark.md)."""
+"""The first part of the steps sees slices at half resolution, which takes a quarter of the time and costs no accuracy
+(docs/benchmark.md)."""
 PAINTED_SHARE = 0.8
-"""Chance that a step's slice is one that shows a segment, rather than any exemplar."""
+"""Probability that a training slice is drawn from those that show a segment rather than from all exemplars."""
 ROTATION = math.radians(15)
 LOG_SCALE = math.log(1.25)
 SHIFT = 0.16
 """In the units of `affine_grid`, whose side is 2."""
 BENDS = ((4, 0.06), (8, 0.03))
-"""Cells across the slice between which a bend is interpolated, and its deviation in the same units."""
+"""Cells across the slice between which a deformation is interpolated, and its deviation in the same units."""
 LOG_GAMMA, LOG_CONTRAST, BRIGHTNESS, NOISE = math.log(1.4), math.log(1.2), 0.08, 0.05
 
 
@@ -85,7 +85,7 @@ class VolumeNetwork(nn.Module):
         self.answer = nn.Conv2d(half, class_count + 1, 1)
 
     def forward(self, slices: Tensor) -> Tensor:
-        """See above."""
+        """Return the logits described above."""
         levels = [self.stem((slices - 0.5) * 2)]
         for layer in self.down:
             levels.append(layer(levels[-1]))
@@ -96,14 +96,14 @@ class VolumeNetwork(nn.Module):
         return logits
 
     def probabilities(self, slices: Tensor) -> Tensor:
-        """(B, C + 1, S/2, S/2) of framed slices (B, S, S) in 0..1 as they are."""
+        """Return (B, C + 1, S/2, S/2) of framed slices (B, S, S) in 0..1, without augmentation."""
         with computing(slices.device):
             logits = self(slices.unsqueeze(1))
         return logits.float().softmax(dim=1)
 
 
 class _TwiceAsFine(torch.autograd.Function):
-    """Bilinear interpolation, channels last: on CPUs several times as fast as with channels first, most of all back."""
+    """Bilinear interpolation, channels last: several times faster on CPUs than channels first, above all backwards."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -120,9 +120,9 @@ class _TwiceAsFine(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a network learns from: exemplars, for how long, and what gives framed slices (n, S, S) in 0..1 by index;
-    part: its number among the regions of this volume, and how many there are; goes_on: with networks that have learned
-    before."""
+    """What a network learns from: exemplars, for how long, and a function that returns framed slices (n, S, S) in 0..1
+    by index; part: the region's number in this volume, and how many regions there are; goes_on: whether the networks
+    have learned before."""
 
     exemplars: tuple[Exemplar, ...]
     schedule: Schedule
@@ -132,18 +132,17 @@ class Lesson:
 
     @property
     def coarse_steps(self) -> float:
-        """How many steps, the first ones, see coarse slices."""
+        """How many of the first steps see coarse slices."""
         return 0 if self.goes_on else COARSE_SHARE * self.schedule.steps
 
     @property
     def members(self) -> int:
-        """How many networks are to learn it."""
+        """How many networks learn it."""
         return MEMBERS if self.part[1] == 1 else MEMBERS_OF_REGIONS
 
 
 class VolumeNetworks(nn.Module):
-    """Networks that differ in their first weights and in what they are shown: together they are more often right than
-    one."""
+    """Networks that differ in initial weights and training batches: together they are right more often than one."""
 
     def __init__(self, class_count: int, count: int = MEMBERS) -> None:
         super().__init__()
@@ -151,23 +150,23 @@ class VolumeNetworks(nn.Module):
         self.members: Sequence[VolumeNetwork] = nn.ModuleList(networks)  # type: ignore[assignment]
 
     def probabilities(self, slices: Tensor) -> Tensor:
-        """(B, C + 1, S/2, S/2) of framed slices (B, S, S) in 0..1 as they are: the members' mean."""
+        """Return the members' mean (B, C + 1, S/2, S/2) for framed slices (B, S, S) in 0..1, without augmentation."""
         return torch.stack([member.probabilities(slices) for member in self.members]).mean(0)
 
 
 def learn_volume(networks: VolumeNetworks, lesson: Lesson, task: Task) -> float | None:
-    """Train the networks in place, side by side; returns the mean loss of the last ten steps.
+    """Train the networks in place, in parallel; return the mean loss of the last ten steps.
 
-    None where there is nothing to learn, or the user takes the answer as it is: the networks are not to be used then.
+    Returns None if there is nothing to learn or the user accepts the answer as it is: do not use the networks then.
     The same seed gives the same weights on the same device with the same number of threads. Raises CancelledError, and
-    BadInputError where the loss is no number.
+    BadInputError if the loss is not a number.
     """
     schedule, (number, count) = lesson.schedule, lesson.part
     before = number * schedule.steps
     losses: list[float] = []
     networks.train()
     trainings = [_steps(network, lesson, task, seed) for seed, network in enumerate(networks.members)]
-    with repeatable(task.device), _beside_each_other(task.device, len(trainings)) as each:
+    with repeatable(task.device), _parallel_map(task.device, len(trainings)) as each:
         for step in range(schedule.steps):
             task.progress("learn", before + step, count * schedule.steps)
             if task.is_enough():
@@ -179,7 +178,7 @@ def learn_volume(networks: VolumeNetworks, lesson: Lesson, task: Task) -> float 
 
 
 def _steps(network: nn.Module, lesson: Lesson, task: Task, number: int) -> Iterator[float]:
-    """The loss of each step, as it is made."""
+    """Yield the loss of each training step."""
     schedule = lesson.schedule
     generator = torch.Generator().manual_seed(task.seed + number * SEEDS_APART)
     optimiser = ScheduledAdamW([(network.parameters(), 1.0)], schedule, fused=True)
@@ -198,9 +197,9 @@ def _steps(network: nn.Module, lesson: Lesson, task: Task, number: int) -> Itera
 
 
 @contextmanager
-def _beside_each_other(device: torch.device, count: int) -> Iterator[Callable[..., Iterable[float]]]:
-    """A `map` for `count` tasks: on several cores in threads, with a share of torch's threads each, as small networks
-    leave cores idle."""
+def _parallel_map(device: torch.device, count: int) -> Iterator[Callable[..., Iterable[float]]]:
+    """Yield a `map` for `count` tasks: on several cores it runs them in threads, each with a share of torch's threads,
+    as small networks alone leave cores idle."""
     threads = torch.get_num_threads()
     if device.type != "cpu" or threads < 2:
         yield map
@@ -214,15 +213,16 @@ def _beside_each_other(device: torch.device, count: int) -> Iterator[Callable[..
 
 
 def joined(first: Tensor, second: Tensor, likeness: Tensor, weights: Tensor, beyond: Tensor) -> Tensor:
-    """Logits (B, C + 1, h, w) from probabilities: the decoder's, `first`, and the networks', `second`; likeness and
-    weights (C,): those of a `Comparison`; beyond (B,) bool: which slices lie beyond all that are known.
+    """Combine probabilities, the decoder's (`first`) and the networks' (`second`), into logits (B, C + 1, h, w).
 
-    A mean, but for where the decoder is sure: networks that know three slices err grossly on others, most of all
-    beyond the outermost of them, where nobody told them what is there.
+    likeness and weights (C,): those of a `Comparison`; beyond (B,) bool: which slices lie beyond all known ones.
 
-    Whoever wants the best Dice asks for half of the Dice that can be reached, not for 0.5 (Z. C. Lipton, C. Elkan and
-    B. Naryanaswamy, Optimal thresholding of classifiers to maximize F1 measure, 2014). What can be reached is about as
-    much as decoder and networks reach with each other.
+    The result is a weighted mean, except where the decoder is sure: networks that know three slices make gross errors
+    on others, above all beyond the outermost ones, where they have no training data.
+
+    The threshold that maximises Dice is half of the attainable Dice, not 0.5 (Z. C. Lipton, C. Elkan and
+    B. Naryanaswamy, Optimal thresholding of classifiers to maximize F1 measure, 2014). The Dice between decoder and
+    networks approximates the attainable one.
     """
     surest = first.amax(dim=1, keepdim=True).clamp_min(0.5)
     doubt = (4 * surest * (1 - surest)).sqrt()
@@ -242,9 +242,9 @@ def joined(first: Tensor, second: Tensor, likeness: Tensor, weights: Tensor, bey
 
 
 def extents(exemplars: Sequence[Exemplar], answered: Mapping[int, Tensor]) -> list[range]:
-    """For each segment the slices from the first to the last that shows it: painted, or by the first answer, logits
-    (C + 1, h, w) by slice. Beyond, where nobody declared that there is none, networks that know nothing of what lies
-    there tell little of what they are worth within."""
+    """Return, for each segment, the slices from the first to the last that shows it, painted or in the first answer
+    (logits (C + 1, h, w) by slice). Beyond them, unless declared empty, the networks had no training data: what they
+    find there says little about their accuracy within."""
     held = {index: (logits.float().softmax(0) >= HELD).flatten(1).any(1) for index, logits in answered.items()}
     held |= {each.slice_index: (each.target > 0).flatten(1).any(1) for each in exemplars}
     shown = [[i for i, holds in held.items() if holds[label]] for label in range(1, len(exemplars[0].target))]
@@ -252,13 +252,13 @@ def extents(exemplars: Sequence[Exemplar], answered: Mapping[int, Tensor]) -> li
 
 
 class Comparison:
-    """What decoder and networks find of each of C segments, compared over slices."""
+    """Compares what decoder and networks find of each of C segments, over slices."""
 
     def __init__(self, class_count: int) -> None:
         self._both, self._each, self._right, self._found = torch.zeros(4, class_count)
 
     def add(self, first: Tensor, second: Tensor, counted: Tensor) -> None:
-        """Some slices' probabilities (B, C + 1, h, w); counted (B, C) bool: for which segments they count."""
+        """Add some slices' probabilities (B, C + 1, h, w); counted (B, C) bool: for which segments they count."""
         own = counted[:, :, None, None].float()
         one, other = first[:, 1:].float().cpu() * own, second[:, 1:].float().cpu() * own
         held = (one >= HELD).float()
@@ -268,15 +268,14 @@ class Comparison:
         self._found += (one + held).sum((0, 2, 3))
 
     def likeness(self) -> Tensor:
-        """(C,): Dice of both's probabilities. Networks that find something quite else than the decoder have seen too
-        little, or it errs. 1 where neither finds anything on what was compared."""
+        """(C,): Dice between both's probabilities. Where it is low, the networks have seen too little or the decoder is
+        wrong. 1 if neither finds anything on the slices compared."""
         return torch.where(self._each > 0, self._both / self._each.clamp_min(1), 1.0)
 
     def weights(self) -> Tensor:
-        """(C,): how much the networks count in a mean of both: the decoder's part in how much they differ, as errors of
-        two that err independently add up. What the decoder thinks that it errs (one less the Dice to be expected if its
-        probabilities are true) is too little where both differ much, and there more is added. Least where nothing was
-        compared."""
+        """(C,): the networks' weight in a mean of both: the decoder's share of their disagreement, as independent
+        errors add up. The decoder's own estimate of its error (1 - the Dice to expect if its probabilities are true) is
+        too low where both differ much; there, more is added. LEAST_WEIGHT where nothing was compared."""
         apart = (1 - self.likeness()).clamp_min(LEAST)
         errs = 1 - self._right / self._found.clamp_min(1)
         weights = (errs / apart + apart).clamp(LEAST_WEIGHT, MOST_WEIGHT)
@@ -284,7 +283,7 @@ class Comparison:
 
 
 def computing(device: torch.device) -> AbstractContextManager[None]:
-    """Half precision where the device computes faster with it."""
+    """Use half precision within this block where the device is faster with it."""
     if device.type == "cuda" or (device.type == "cpu" and (processor_has("amx") or processor_has("bf16"))):
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()
@@ -293,7 +292,7 @@ def computing(device: torch.device) -> AbstractContextManager[None]:
 def _views(
     lesson: Lesson, device: torch.device, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, list[tuple[int, ...]]]]:
-    """Augmented batches without end: slices, targets (B, C + 1, h, w), weights (B, h, w) and unknown segments."""
+    """Yield augmented batches forever: slices, targets (B, C + 1, h, w), weights (B, h, w) and unknown segments."""
     exemplars, count = lesson.exemplars, lesson.schedule.batch
     slices = lesson.slices([exemplar.slice_index for exemplar in exemplars]).to(device).unsqueeze(1)
     targets = torch.stack([exemplar.target for exemplar in exemplars]).to(device).float()
@@ -317,8 +316,8 @@ def _views(
 
 
 def _bent_places(count: int, side: int, generator: torch.Generator) -> Tensor:
-    """Sampling grids (B, S, S, 2): turned, scaled, moved and bent at random. No mirroring, as left and right differ in
-    the body."""
+    """Return random sampling grids (B, S, S, 2): rotated, scaled, shifted and deformed. Not mirrored, as left and right
+    differ in the body."""
     angle, scale = (limit * (2 * torch.rand(count, generator=generator) - 1) for limit in (ROTATION, LOG_SCALE))
     cos, sin = angle.cos() / scale.exp(), angle.sin() / scale.exp()
     shift = SHIFT * (2 * torch.rand(count, 2, generator=generator) - 1)
@@ -333,14 +332,14 @@ def _bent_places(count: int, side: int, generator: torch.Generator) -> Tensor:
 
 @lru_cache
 def _bicubic(cells: int, side: int) -> Tensor:
-    """(side, cells): what a row of cells is multiplied with to be interpolated; ten times as fast as on an image."""
+    """The matrix (side, cells) that interpolates a row of cells; ten times as fast as interpolating an image."""
     return F.interpolate(torch.eye(cells)[:, None, :, None], (side, 1), mode="bicubic", align_corners=True)[
         :, 0, :, 0
     ].T
 
 
 def _recoloured(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Gamma, contrast, brightness and noise of each (B, 1, S, S)."""
+    """Vary gamma, contrast, brightness and noise of each image (B, 1, S, S)."""
     gamma, contrast, brightness, noise = torch.rand(4, len(images), 1, 1, 1, generator=generator).to(images)
     images = images.clamp(0, 1) ** ((2 * gamma - 1) * LOG_GAMMA).exp()
     images = (images - 0.5) * ((2 * contrast - 1) * LOG_CONTRAST).exp() + 0.5 + (2 * brightness - 1) * BRIGHTNESS

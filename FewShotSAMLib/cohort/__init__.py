@@ -1,4 +1,4 @@
-"""Many volumes: a plan of rows, run by a pool of background processes or by Ray, and a table that says what to look at.
+"""Many volumes: a plan of rows, run by a pool of background processes or by Ray, and a table of what to review first.
 
-No torch; Ray is imported by `ray_pool` alone.
+No torch; only `ray_pool` imports Ray.
 """

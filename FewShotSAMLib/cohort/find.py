@@ -17,12 +17,12 @@ BIDS_MARK = "dataset_description.json"
 _BIDS_VOLUMES = ("sub-*/anat/*", "sub-*/ses-*/anat/*")
 _BIDS_SUFFIXES = (".nii", ".nii.gz")
 _LOOKED_AT = 5
-"""Files of a folder that are opened to find out whether it holds DICOM."""
+"""How many of a folder's files are opened to find out whether it holds DICOM."""
 
 
 def read_plan(path: Path, wanted: Wanted, besides: Path) -> list[Row]:
-    """The rows of a plan: a table, a folder or a BIDS data set (https://bids.neuroimaging.io). Nothing below `besides`,
-    where the results go, is one. Raises BadInputError."""
+    """Return the rows of a plan: a table, a folder or a BIDS data set (https://bids.neuroimaging.io). Files below
+    `besides`, where the results go, are ignored. Raises BadInputError."""
     if path.is_dir():
         return _rows_in(path, wanted, besides)
     if wanted.pattern or wanted.annotation_pattern:
@@ -30,7 +30,7 @@ def read_plan(path: Path, wanted: Wanted, besides: Path) -> list[Row]:
     if not path.is_file():
         raise BadInputError(f"The plan {path} does not exist.", "Give a table (.csv, .tsv) or a folder.")
     if path.suffix.lower() not in TABLES:
-        raise BadInputError(f"{path} is neither a table (.csv, .tsv) nor a folder.", "Write the volumes into a table.")
+        raise BadInputError(f"{path} is neither a table (.csv, .tsv) nor a folder.", "List the volumes in a table.")
     return read_table(path, wanted)
 
 
@@ -58,8 +58,8 @@ def _rows_in(folder: Path, wanted: Wanted, besides: Path) -> list[Row]:
             annotation = None
         if annotation is None and wanted.model is None:
             raise BadInputError(
-                f"{folder} is a folder of volumes; it does not say what to segment them with.",
-                "Give --model M.fewshot, or --annotation-pattern where each has painted slices.",
+                f"{folder} is a folder of volumes, which does not say what to segment them with.",
+                "Use --model M.fewshot, or --annotation-pattern if each volume has painted slices.",
             )
         with_ = {"model": wanted.model} if annotation is None else {"models": wanted.models}
         rows.append(Row(called(volume, folder, wanted.dicom_names), volume, annotation, suffix=wanted.suffix, **with_))
@@ -67,7 +67,7 @@ def _rows_in(folder: Path, wanted: Wanted, besides: Path) -> list[Row]:
 
 
 def _matches(folder: Path, pattern: str, is_bids: bool) -> Iterator[Path]:
-    """Files that are volumes by their suffix, and folders with DICOM files in them, in the order of their names."""
+    """Yield files with the suffix of a volume, and folders that contain DICOM files, in the order of their names."""
     patterns = _BIDS_VOLUMES if is_bids and not pattern else (pattern or "*",)
     try:
         found = sorted({path for each in patterns for path in folder.glob(each)})
@@ -97,13 +97,13 @@ def _annotation(volume: Path, folder: Path, pattern: str) -> Path | None:
         return folder / pattern.format(folder=place, name=volume_name(volume))
     except (KeyError, IndexError, ValueError, AttributeError) as error:
         raise BadInputError(
-            f"The pattern “{pattern}” cannot be used: it knows {{folder}} and {{name}}.",
+            f"The pattern “{pattern}” cannot be used: it can contain {{folder}} and {{name}}, nothing else in braces.",
             "Give one such as '{folder}/{name}-painted.seg.nrrd'.",
         ) from error
 
 
 def place_name(volume: Path, folder: Path, dicom_names: bool) -> str:
-    """The volume's place as one name, so that patients/1/ct.nii and patients/2/ct.nii differ."""
+    """Return the volume's path as one name, so that patients/1/ct.nii and patients/2/ct.nii differ."""
     own = name_of(volume, folder, dicom_names)
     if own.startswith("dicom-") and not dicom_names and own != volume_name(volume):
         return own
@@ -111,7 +111,7 @@ def place_name(volume: Path, folder: Path, dicom_names: bool) -> str:
 
 
 def _check_one_kind(folder: Path, volumes: list[Path]) -> None:
-    """A model is for one kind of image: where a data set holds several, the user chooses."""
+    """Raise BadInputError if there are several kinds of images, as a model is for one kind: the user has to choose."""
     kinds = Counter(volume_name(volume).rpartition("_")[2] for volume in volumes)
     if len(kinds) > 1:
         listed = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common(6))

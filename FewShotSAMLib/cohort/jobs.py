@@ -1,4 +1,4 @@
-"""A row on its way: its job in a background process, and how that ended."""
+"""A row in progress: its job in a background process, and how that ended."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from FewShotSAMLib.worker.client import WorkerClient, WorkerDiedError, error_of,
 from FewShotSAMLib.worker.protocol import Event, error_event
 
 Listen = Callable[["RowTask", Event], None]
-"""Hears the events of rows under way, in the thread of whoever runs them."""
+"""Called with the events of rows in progress, in the thread that runs them."""
 Interrupts = Callable[[], int]
-"""How often the user has asked to stop."""
+"""Returns how often the user has asked to stop."""
 
 
 @dataclass(frozen=True)
 class RowTask:
-    """A row and the parameters of its job. number: the row's place in the plan."""
+    """A row and its job's parameters. number: the row's position in the plan."""
 
     row: Row
     parameters: Mapping[str, Any]
@@ -30,7 +30,7 @@ class RowTask:
 
 @dataclass(frozen=True)
 class Done:
-    """How a row ended: its report, or an error; and how long it took."""
+    """How a row ended: its report or an error, and how long it took."""
 
     task: RowTask
     event: Event = field(repr=False)
@@ -38,12 +38,12 @@ class Done:
 
     @property
     def report(self) -> dict[str, Any] | None:
-        """The job's report; None where it failed."""
+        """The job's report; None if it failed."""
         return dict(self.event["report"]) if self.event["type"] == "result" else None
 
     @property
     def error(self) -> FewShotSAMError | None:
-        """What it failed with; None where it did not."""
+        """The error with which it failed; None if it did not."""
         return error_of(self.event) if self.event["type"] == "error" else None
 
 
@@ -53,19 +53,19 @@ class Backend(Protocol):
     def run(
         self, tasks: Iterator[RowTask], listen: Listen, interrupts: Interrupts, alone: bool = False
     ) -> Iterator[Done]:
-        """The rows in the order in which they end; with `alone` one at a time. A task is taken when there is room for
-        it, and none after an interrupt; what runs then is ended, as cancelled or without a word."""
+        """Yield the rows in the order in which they end; with `alone` they run one at a time. Takes a task when there
+        is room for it, and none after an interrupt; rows that run then end as cancelled or are not yielded at all."""
         ...
 
     def close(self) -> None:
-        """Give back what was taken."""
+        """Release all resources."""
         ...
 
 
 def compute(
     client: WorkerClient, command: str, parameters: Mapping[str, Any], listen: Callable[[Event], None], stop: Interrupts
 ) -> tuple[Event, float]:
-    """The last event of a job in this background process, which is started where it is not there, and its seconds."""
+    """Run a job in this background process, starting it if necessary; return the job's last event and its seconds."""
     begun = time.monotonic()
     try:
         client.start()
@@ -76,7 +76,7 @@ def compute(
 
 
 def check_model(client: WorkerClient, model: Path) -> None:
-    """Raise the BadInputError that a damaged model means for every volume."""
+    """Raise the BadInputError with which every volume would fail if the model is damaged."""
     event, _ = compute(client, "describe", {"path": str(model)}, lambda event: None, lambda: 0)
     if event["type"] == "error" and event["kind"] == BadInputError.kind:
         raise error_of(event)

@@ -1,4 +1,4 @@
-"""The table of a cohort as one page for a browser, with pictures, that needs nothing else and asks nobody."""
+"""The table of a cohort as a self-contained HTML page with pictures; it loads nothing else and contacts no server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SCRIPT, _END = "<script>", "</script>"
 
 
 def write_page(entries: Sequence[TableEntry], path: Path, picture: Callable[[TableEntry], Path | None]) -> None:
-    """Write a page of the entries in their order; `picture` gives an entry's JPEG, None where there is none.
+    """Write a page of the entries in their order; `picture` returns an entry's JPEG, None if there is none.
 
     Raises BadInputError.
     """
@@ -30,7 +30,7 @@ def write_page(entries: Sequence[TableEntry], path: Path, picture: Callable[[Tab
     try:
         with atomic_path(path) as partial, partial.open("w", encoding="utf-8") as file:
             file.write(f'{head}{{"facts":{_json(facts)},"rows":[')
-            for number, entry in enumerate(entries):  # one by one: the pictures of thousands are not held at once
+            for number, entry in enumerate(entries):  # one by one, so as not to hold thousands of pictures in memory
                 file.write(f"{',' if number else ''}\n{_json(_row(entry, picture(entry)))}")
             file.write(f"]}}{tail}")
     except OSError as error:
@@ -38,13 +38,13 @@ def write_page(entries: Sequence[TableEntry], path: Path, picture: Callable[[Tab
 
 
 def _row(entry: TableEntry, picture: Path | None) -> dict[str, Any]:
-    told = {name: value for name, value in vars(entry).items() if name != "is_unlike"}
-    row = {name: value for name, value in told.items() if value not in (None, (), {}, [])}
+    fields = {name: value for name, value in vars(entry).items() if name != "is_unlike"}
+    row = {name: value for name, value in fields.items() if value not in (None, (), {}, [])}
     if picture is not None and picture.is_file():
         row["picture"] = base64.b64encode(picture.read_bytes()).decode()
     return row
 
 
 def _json(value: Any) -> str:
-    """JSON that can stand in a page: nothing in it ends the element."""
+    """Encode JSON so that nothing in it can end the page's script element."""
     return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")

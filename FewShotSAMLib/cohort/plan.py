@@ -1,4 +1,4 @@
-"""The rows of a cohort: which volume, what it is segmented with, and what its result is called."""
+"""The rows of a cohort: the volume, what segments it, and the name of its result."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from FewShotSAMLib.options import APPLY, COHORT, PATH, PATHS, PROPAGATE, Option,
 TABLES = (".csv", ".tsv", ".txt")
 _NOT_A_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 _LONGEST_NAME = 180
-"""Bytes: suffixes and the names of files being written must fit, too."""
+"""In bytes; leaves room for suffixes and for the names of files being written."""
 _OWN_COLUMNS = ("volume", "annotation", "model", "models", "output", "name")
 _EXAMPLE = "Begin it with a line such as: volume,annotation,model,output"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the plan itself does not say: `model`, `models` and `suffix` for rows without, the patterns of a folder,
-    whether DICOM series are called as their folders."""
+    """What the plan itself does not say: `model`, `models` and `suffix` for rows without their own, the patterns for a
+    folder, and whether DICOM series are named after their folders."""
 
     model: Path | None = None
     suffix: str = ".seg.nrrd"
@@ -38,9 +38,9 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Row:
-    """One volume: propagated where there is an annotation (from the model on, if there is one, too), else the model is
-    applied. name: of its files. options: by their names in a request. kept: further columns of the plan. models: of
-    earlier volumes, which stand beside the annotation."""
+    """One volume: propagated if there is an annotation (continuing from the model, if there is one), otherwise the
+    model is applied. name: of its files. options: by their names in a request. kept: further columns of the plan.
+    models: of earlier volumes, used together with the annotation."""
 
     name: str
     volume: Path
@@ -53,28 +53,28 @@ class Row:
 
     @property
     def command(self) -> str:
-        """The job that does it."""
+        """The job that segments the volume."""
         return APPLY if self.annotation is None else PROPAGATE
 
     @property
     def inputs(self) -> dict[str, Path]:
-        """Its files, by what they are to it."""
+        """Its files, by their role."""
         return {**self._named, **{f"earlier_model_{n}": path for n, path in enumerate(self.models, start=1)}}
 
     @property
     def _named(self) -> dict[str, Path]:
-        """Those that the job has a name for."""
+        """The files for which the job has a parameter of its own."""
         names = {"volume": self.volume, "annotation": self.annotation}
         names["model" if self.annotation is None else "warm_start"] = self.model
         return {name: path for name, path in names.items() if path is not None}
 
     def output(self, folder: Path) -> Path:
-        """Where its result lies in the cohort's folder."""
+        """Return its result's path in the cohort's folder."""
         return folder / f"{self.name}{self.suffix}"
 
     def parameters(self, common: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of its job but for the files that it writes: what is given for all rows, as far as the job knows it,
-        and the row's own."""
+        """Return its job's parameters except for the files that it writes: the common ones that the job knows, and the
+        row's own."""
         known = {each.name for each in options_of(self.command)}
         shared = {name: value for name, value in common.items() if name in known}
         models = {"models": [str(path) for path in self.models]} if self.models else {}
@@ -82,10 +82,10 @@ class Row:
 
 
 def read_table(path: Path, wanted: Wanted) -> list[Row]:
-    """The rows of a CSV or TSV file; paths in it begin at its folder.
+    """Return the rows of a CSV or TSV file; paths in it are relative to its folder.
 
-    Columns: volume; annotation or model; models beside an annotation; output, what the result is called; options such
-    as empty_slices; any others are kept. Raises BadInputError, naming the line, for what cannot be meant.
+    Columns: volume; annotation or model; models in addition to an annotation; output, the result's name; options such
+    as empty_slices; any others are kept. Raises BadInputError, naming the line, for invalid entries.
     """
     lines = _lines(path)
     header = [name.strip() for name in lines[0][1]]
@@ -97,7 +97,7 @@ def read_table(path: Path, wanted: Wanted) -> list[Row]:
     rows = []
     for number, cells in lines[1:]:
         if len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
-            raise _wrong(path, number, "has more cells than the first line", "Put texts with commas into quotes.")
+            raise _wrong(path, number, "has more cells than the first line", "Put texts that contain commas in quotes.")
         texts = dict(zip(names, (cell.strip() for cell in cells), strict=False))
         kept = {title: texts.get(name, "") for title, name in zip(header, names, strict=True) if not _is_own(name)}
         rows.append(_row(path, number, texts, {title: text for title, text in kept.items() if title}, wanted))
@@ -107,7 +107,7 @@ def read_table(path: Path, wanted: Wanted) -> list[Row]:
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    """(number, cells) of all lines that are not empty, the header first."""
+    """Return (number, cells) of all lines that are not empty, the header first."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -122,7 +122,7 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
     try:
         lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error as error:
-        raise BadInputError(f"{path} is no table ({error}).", _EXAMPLE) from error
+        raise BadInputError(f"{path} is not a table ({error}).", _EXAMPLE) from error
     if not lines:
         raise BadInputError(f"{path} is empty.", _EXAMPLE)
     return lines
@@ -138,8 +138,8 @@ def _row(path: Path, number: int, texts: Mapping[str, str], kept: Mapping[str, s
         raise _wrong(path, number, "has neither an annotation nor a model", "Fill in one of them, or use --model.")
     own = tuple(path.parent / Path(text).expanduser() for text in option("models").read(texts.get("models", "")))
     if own and annotation is None:
-        hint = "Fill in the column “annotation”, or apply one of them in the column “model”."
-        raise _wrong(path, number, "has models, but no annotation that they stand beside", hint)
+        hint = "Fill in the column “annotation”, or put one model into the column “model” to apply it."
+        raise _wrong(path, number, "has models, but no annotation to use them with", hint)
     models = () if annotation is None else own or wanted.models
     given = texts.get("output") or texts.get("name") or ""
     suffix = next((each for each in option("format").choices if given.lower().endswith(each)), "")
@@ -164,7 +164,7 @@ def _path(table: Path, text: str) -> Path | None:
 
 
 def _column_options(command: str) -> Iterable[Option]:
-    """Those that a row may have of its own."""
+    """The options that a row may set for itself."""
     return (each for each in options_of(command) if each.shown and each.kind not in (PATH, PATHS))
 
 
@@ -173,8 +173,8 @@ def _is_own(name: str) -> bool:
 
 
 def name_of(volume: Path, top: Path, dicom_names: bool) -> str:
-    """What a row is called whose name the plan does not give: as its file. A DICOM series is called by a number made of
-    its place below `top`, as names of its files and folders may be a patient's."""
+    """Return the name of a row that the plan does not name: its file's. A DICOM series is named by a hash of its path
+    below `top`, as its files and folders may bear a patient's name."""
     if dicom_names or not (volume.is_dir() or compound_suffix(volume) in ("", ".dcm", ".ima")):
         return volume_name(volume)
     place = volume.relative_to(top) if volume.is_relative_to(top) else volume
@@ -182,8 +182,8 @@ def name_of(volume: Path, top: Path, dicom_names: bool) -> str:
 
 
 def check_rows(rows: Sequence[Row], folder: Path, common: Iterable[str]) -> None:
-    """Raise BadInputError, before any work, where results would have impossible names, replace each other or a file
-    that a row reads, or where an option is given that no row knows. common: names of those for all rows."""
+    """Raise BadInputError, before any work, if results would have invalid names or replace each other or a file that a
+    row reads, or if no row knows a given option. common: names of the options given for all rows."""
     named: dict[str, Row] = {}
     inputs = {path.absolute() for row in rows for path in row.inputs.values()}
     for row in rows:
@@ -207,4 +207,4 @@ def check_rows(rows: Sequence[Row], folder: Path, common: Iterable[str]) -> None
         wants = set(option(name).commands) - {COHORT}
         if wants and not wants & commands:
             jobs = " or ".join(sorted(wants))
-            raise BadInputError(f"{option(name).flag} is for {jobs}, and no row of the plan is.", "Omit it.")
+            raise BadInputError(f"{option(name).flag} is for {jobs}, but the plan has no such row.", "Omit it.")

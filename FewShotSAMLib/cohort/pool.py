@@ -1,4 +1,4 @@
-"""Background processes on this computer, each with one row at a time: as many as cores, memory and cards allow."""
+"""Background processes on this computer, each with one row at a time: as many as cores, memory and GPUs allow."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from FewShotSAMLib.worker.protocol import Event
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 _USABLE = 0.8
-"""Part of the free memory that may be planned for."""
+"""Share of the free memory that processes may use."""
 _PER_FILE_BYTE = 12
-"""Bytes of memory for each byte of the largest volume's file: compressed files hold more than their size, and the
-voxels are there as numbers of several kinds."""
+"""Bytes of memory for each byte of the largest volume's file: compressed files expand, and the voxels are in memory in
+several data types."""
 
 
 @dataclass(frozen=True)
 class Seat:
-    """What a process is given: threads (0: as many as it wants), and a graphics card or none ("": as the row says)."""
+    """What a process is given: threads (0: as many as it wants), and a device ("": the one that the row names)."""
 
     threads: int = 1
     device: str = ""
 
     @property
     def environment(self) -> dict[str, str]:
-        """That of this process with the number of threads of all libraries that compute. It is part of what makes a
-        result repeatable, and so the same however many processes there are."""
+        """This process's environment plus the number of threads of all computing libraries. Results depend on it, so it
+        is the same however many processes there are."""
         return {**os.environ, **(dict.fromkeys(_THREADS, str(self.threads)) if self.threads else {})}
 
 
 def seats(machine: Mapping[str, Any], processes: int | None, threads: int, device: str, largest: int) -> list[Seat]:
-    """How many processes there should be and what each gets.
+    """Return a seat for each process that should run.
 
-    machine: the report of the job `inspect`. processes: as many as the user wants, None for what there is room for.
+    machine: the report of the job `inspect`. processes: as many as the user wants, None for as many as fit.
     largest: bytes of the largest volume's file.
     """
     cards = [each["name"] for each in machine["devices"] if each["name"].startswith("cuda")]
@@ -61,12 +61,12 @@ def _fitting(machine: Mapping[str, Any], threads: int, largest: int) -> int:
 
 
 class Pool:
-    """A process for each seat, started with its first row, and again after it died."""
+    """A process for each seat, started with its first row, and restarted after it died."""
 
     def __init__(
         self, chosen: Sequence[Seat], first: WorkerClient | None = None, python: str | Path = sys.executable
     ) -> None:
-        """`first`: a process that is there already, as the first seat's; python: the one of the others."""
+        """first: an existing process, for the first seat; python: the interpreter of the others."""
         self.seats, rest = list(chosen), chosen[1 if first else 0 :]
         self.clients = [WorkerClient(python, environment=seat.environment) for seat in rest]
         self.clients[:0] = [first] if first else []
@@ -82,8 +82,8 @@ class Pool:
         sizes: Sequence[int],
         python: str | Path = sys.executable,
     ) -> Pool:
-        """A pool as large as the computer allows for volumes with files of these sizes, one for each row. `first` is a
-        background process to begin with, which looks at the computer. Raises FewShotSAMError where it cannot."""
+        """Return a pool as large as the computer allows for volumes with files of these sizes, one for each row. first:
+        the first background process, which inspects the computer. Raises FewShotSAMError if it cannot."""
         event, _ = compute(first, "inspect", {}, lambda event: None, lambda: 0)
         machine = {**report_of(event), "encoder": encoder}
         return cls(seats(machine, processes, threads, device, max(sizes))[: len(sizes)], first, python)
@@ -92,7 +92,7 @@ class Pool:
         self, tasks: Iterator[RowTask], listen: Listen, interrupts: Interrupts, alone: bool = False
     ) -> Iterator[Done]:
         """See `Backend`."""
-        lock, told = threading.Lock(), queue.SimpleQueue[Done | tuple[RowTask, Event] | BaseException | None]()
+        lock, messages = threading.Lock(), queue.SimpleQueue[Done | tuple[RowTask, Event] | BaseException | None]()
 
         def serve(seat: Seat, client: WorkerClient) -> None:
             try:
@@ -101,10 +101,10 @@ class Pool:
                         task = next(tasks, None)
                     if task is None:
                         break
-                    told.put(_row(client, seat, task, lambda *each: told.put(each), interrupts))
-            except BaseException as error:  # noqa: BLE001 - a thread must not end without a word
-                told.put(error)
-            told.put(None)
+                    messages.put(_row(client, seat, task, lambda *each: messages.put(each), interrupts))
+            except BaseException as error:  # noqa: BLE001 - a thread must not fail silently
+                messages.put(error)
+            messages.put(None)
 
         chosen = list(zip(self.seats, self.clients, strict=True))[: 1 if alone else None]
         threads = [threading.Thread(target=serve, args=each, daemon=True) for each in chosen]
@@ -112,7 +112,7 @@ class Pool:
             thread.start()
         left = len(threads)
         while left:
-            item = told.get()
+            item = messages.get()
             if isinstance(item, BaseException):
                 raise item
             if item is None:

@@ -1,7 +1,7 @@
 """Rows on a Ray cluster: actors that each keep a background process, with encoder and model, warm.
 
-Where actors live, which nodes are alive, and how rows get there is Ray's. A row whose node died is given to another
-actor. Ray's own retries are not used: they are spent within a second, before Ray has noticed that a node is gone.
+Ray decides where actors live, which nodes are alive and how rows get there. A row whose node died is given to another
+actor. Ray's own retries are not used: they are used up within a second, before Ray has noticed that a node is down.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from FewShotSAMLib.worker.client import WORKER_ARGUMENTS, WorkerClient, WorkerDi
 from FewShotSAMLib.worker.protocol import Event, error_event
 
 MEMORY_BYTES = 2_000_000_000
-"""What Ray reserves for each actor."""
+"""Memory that Ray reserves for each actor."""
 ATTEMPTS = 3
-"""How often a row is begun whose node or actor dies."""
+"""How often a row is started, at most, if its node or actor dies."""
 _LOOK_S = 0.5
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing leaves the cluster
@@ -32,22 +32,22 @@ _QUIET = {
 
 
 class Actor:
-    """Lives on a node, with a background process of its own. Results are plain dictionaries."""
+    """Lives on a node and has its own background process. Results are plain dictionaries."""
 
     def __init__(self, seat: Seat, arguments: Sequence[str]) -> None:
         self._client = WorkerClient(environment=seat.environment, arguments=arguments)
 
     def compute(self, command: str, parameters: Mapping[str, Any]) -> tuple[Event, float]:
-        """The last event of a job and its seconds. A dead background process is an event like others."""
+        """Run a job; return its last event and its seconds. The background process's death is an event like others."""
         return compute(self._client, command, parameters, lambda event: None, lambda: 0)
 
 
 class RayPool:
-    """Actors on all nodes: one for each graphics card, or on nodes without one for each `threads` cores.
+    """Actors on all nodes: one for each GPU, or, on nodes without a GPU, one for each `threads` cores.
 
-    address: "auto" for the cluster that this computer belongs to, "local" for one that is started here, or what
-    `ray.init` takes. processes: how many actors at most; None for as many as there is room for, also on nodes that join
-    later. Raises BadInputError where Ray is not installed or there is no such cluster.
+    address: "auto" for the cluster that this computer belongs to, "local" for one that is started here, or any address
+    that `ray.init` takes. processes: how many actors at most; None for as many as fit, also on nodes that join later.
+    Raises BadInputError if Ray is not installed or there is no such cluster.
     """
 
     def __init__(self, address: str, processes: int | None, threads: int, arguments: Sequence[str] = ()) -> None:
@@ -70,8 +70,8 @@ class RayPool:
             ) from error
 
     def places(self) -> list[int]:
-        """How many actors each living node has room for, told apart by graphics cards: a list of cards for an actor, 0
-        for one that has cores alone."""
+        """Return the actors for which living nodes have room, each as its number of GPUs: 1, or 0 for an actor that
+        uses cores alone."""
         found: list[int] = []
         for node in (each for each in self._ray.nodes() if each["Alive"]):
             has = node["Resources"]
@@ -84,7 +84,7 @@ class RayPool:
     def run(
         self, tasks: Iterator[RowTask], listen: Listen, interrupts: Interrupts, alone: bool = False
     ) -> Iterator[Done]:
-        """See `Backend`. Events of rows under way are not told: they stay on their nodes."""
+        """See `Backend`. `listen` is not called: events of rows in progress stay on their nodes."""
         ray, busy, lost = self._ray, dict[Any, tuple[Any, RowTask]](), deque[RowTask]()
         idle, deaths = [actor for actor, _ in self._actors], Counter[int]()
         left = True
@@ -127,7 +127,7 @@ class RayPool:
         self._ray.shutdown()
 
     def _free(self, idle: list[Any], busy: Mapping[Any, Any], alone: bool) -> Any:
-        """An actor without a row; a new one where there is room; None where all are busy."""
+        """Return an idle actor, or a new one if there is room; None if all are busy."""
         if alone and busy:
             return None
         if idle:
@@ -145,7 +145,7 @@ class RayPool:
         return None
 
     def _release(self, idle: list[Any]) -> None:
-        """End actors: one that takes the place of a lost one may be waiting for their room."""
+        """End actors: the replacement of a lost one may be waiting for their resources."""
         for actor in idle:
             self._ray.kill(actor)
             self._actors = [each for each in self._actors if each[0] is not actor]
@@ -154,4 +154,4 @@ class RayPool:
 
 def _given_up(error: Exception) -> Event:
     message = f"The node or the actor of this row died {ATTEMPTS} times ({type(error).__name__})."
-    return error_event(None, WorkerDiedError.kind, message, "Look at Ray's logs and at the memory of the nodes.")
+    return error_event(None, WorkerDiedError.kind, message, "Check Ray's logs and the nodes' memory.")

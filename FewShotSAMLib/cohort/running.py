@@ -1,4 +1,4 @@
-"""Runs the rows of a cohort that are missing, one attempt after the other, and keeps what is known of all of them."""
+"""Runs the missing rows of a cohort, in up to two attempts, and keeps the reports of all rows."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAME
 from FewShotSAMLib.worker.client import WorkerDiedError
 
 _SPARE_BYTES, _SPARE_PER_ROW = 1 << 20, 16_000
-"""Room on the disk for table and page, besides that for the largest result so far, below which no further row is
-begun."""
+"""Disk space for table and page, in addition to that for the largest result so far; with less, no further row is
+started."""
 _AGAIN = (WorkerDiedError.kind, MemoryShortageError.kind)
-"""How a row ends that may well succeed when it is alone: memory is what several rows compete for."""
+"""Errors of rows that may well succeed when run alone, as rows compete for memory."""
 
 
 @dataclass
 class Cohort:
-    """All rows, what is there of earlier calls, and what this one does.
+    """All rows, the results of earlier calls, and what this call does.
 
-    reports: of rows that are done, by name. failures: of those that this call could not do. parameters: those that are
-    the same for all rows.
+    reports: of rows that are done, by name. failures: of rows that failed in this call. parameters: common to all rows.
     """
 
     rows: Sequence[Row]
@@ -42,7 +41,7 @@ class Cohort:
 
     @classmethod
     def prepared(cls, rows: Sequence[Row], places: Places, parameters: Mapping[str, Any], replace: bool) -> Cohort:
-        """What is there and what is missing. Raises BadInputError where results are there that were made of other files
+        """Find out which results exist and which are missing. Raises BadInputError if some were made from other files
         or options, unless they are to be replaced."""
         cohort, others = cls(rows, places, parameters), []
         for number, row in enumerate(rows):
@@ -56,16 +55,16 @@ class Cohort:
                 others.append(row)
             cohort.missing.append(RowTask(row, {**own, **places.files_of(row, key)}, number))
         if others and not replace:
-            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            more = f", and {len(others) - 1} more" if len(others) > 1 else ""
             raise BadInputError(
-                f"There is a result {others[0].output(places.folder)} already{more}, made of other files or options.",
-                "Give another folder, or replace such results with --replace.",
+                f"The result {others[0].output(places.folder)} already exists{more}, made from other files or options.",
+                "Choose another folder, or replace such results with --replace.",
             )
         return cohort
 
     def run(self, backend: Backend, on_done: Callable[[Done], None], interrupts: Interrupts) -> FewShotSAMError | None:
-        """Compute what is missing; on_done hears of each row that ended for good. Returns why it stopped before the
-        end: None, the user's wish, or a full disk."""
+        """Compute what is missing; call on_done for each row that will not be tried again. Return why it stopped early
+        (cancelled by the user, or a full disk), or None."""
         again: list[RowTask] = []
         for attempt, tasks in ((1, self.missing), (2, again)):
             stopped: list[FewShotSAMError] = []
@@ -80,17 +79,17 @@ class Cohort:
                 self._keep(done)
                 on_done(done)
             if interrupts():
-                return CancelledError("Cancelled.", "The same command goes on where it stopped.")
+                return CancelledError("Cancelled.", "Run the same command again to continue.")
             if stopped:
                 return stopped[0]
         return None
 
     def sizes(self) -> list[int]:
-        """Bytes of the files of each volume that is missing."""
+        """Return the size in bytes of each missing row's volume."""
         return [_size(task.row.volume) for task in self.missing]
 
     def write_tables(self) -> list[TableEntry]:
-        """Write table and page of all rows, and return what they say. Raises BadInputError."""
+        """Write table and page of all rows, and return their entries. Raises BadInputError."""
         entries = ranked(self._entry(row) for row in self.rows)
         write_table(entries, self.places.table)
         by_name = {row.name: row for row in self.rows}
@@ -111,11 +110,11 @@ class Cohort:
             self._largest = max(self._largest, done.task.row.output(self.places.folder).stat().st_size)
 
     def _while_room(self, tasks: Iterator[RowTask], stopped: list[FewShotSAMError]) -> Iterator[RowTask]:
-        """The tasks until the disk is full: computing rows that cannot be written would take a night for nothing."""
+        """Yield the tasks until the disk is full, so as not to compute for hours what cannot be written."""
         spare = _SPARE_BYTES + _SPARE_PER_ROW * len(self.rows)
         for task in tasks:
             if shutil.disk_usage(self.places.folder).free < 2 * self._largest + spare:
-                hint = "Free some space; the same command then goes on where it stopped."
+                hint = "Free some space, then run the same command again to continue."
                 stopped.append(BadInputError(f"The disk of {self.places.folder} is full.", hint))
                 return
             yield task

@@ -1,4 +1,4 @@
-"""What is known of a row's result from an earlier call: whether it is there, whole and up to date."""
+"""The state of a row's result from an earlier call: whether it exists, is complete and up to date."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from FewShotSAMLib.core.files import cannot_write, check_writable
 from FewShotSAMLib.core.plain_json import unsealed
 
 ROWS = "cohort-rows"
-"""Folder of what is kept of each row: its report and its picture."""
+"""Folder of each row's report and picture."""
 MISSING, DONE, OTHER = "missing", "done", "other"
-"""Of a result: not there; there; there, but made of other files or options, or not by a cohort."""
+"""States of a result: not there; there; there, but made from other files or options, or not by a cohort."""
 _HAPPENS_TO_BE = frozenset(
     {"device", "cache", "cache_limit_gb", "no_cache", "volume", "annotation", "model", "warm_start", "models"}
 )
-"""Parameters that do not tell results apart: where it was computed and, as contents count, where files lie."""
+"""Parameters that do not distinguish results: where they were computed and the paths of files, whose content counts."""
 _IN_PARTS = (".nhdr", ".mhd", ".hdr", ".img")
-"""Formats whose voxels lie in a file beside."""
+"""Formats whose voxels are in a separate file next to the header."""
 _PIECE, _PIECES = 4096, 8
 
 
@@ -36,7 +36,7 @@ class Places:
 
     @property
     def rows(self) -> Path:
-        """What is kept of each row."""
+        """The folder of each row's report and picture."""
         return self.folder / ROWS
 
     @property
@@ -72,21 +72,21 @@ class Places:
 
 
 def key_of(row: Row, parameters: Mapping[str, Any]) -> str:
-    """What a result is made of, as one text: the files by content (the volume by size, time and samples, as thousands
-    of them would have to be read), and all options that make a difference."""
+    """Return a hash of what a result is made from: the files by content (the volume by size, time and samples, as there
+    may be thousands to read), and all options that make a difference."""
     files = {name: _identity(path) if name == "volume" else _digest(path) for name, path in row.inputs.items()}
     if checkpoint := parameters.get("checkpoint"):
         files["checkpoint"] = _digest(Path(checkpoint))
-    told = {name: value for name, value in parameters.items() if name not in _HAPPENS_TO_BE | files.keys()}
-    text = json.dumps([row.command, row.suffix, files, told], sort_keys=True, default=str)
+    options = {name: value for name, value in parameters.items() if name not in _HAPPENS_TO_BE | files.keys()}
+    text = json.dumps([row.command, row.suffix, files, options], sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def look(row: Row, key: str, places: Places) -> tuple[str, dict[str, Any] | None]:
-    """MISSING, DONE or OTHER, and the report of a result that is done.
+    """Return MISSING, DONE or OTHER, and the report of a result that is done.
 
-    The report is renamed into place first and the result after it. So a result without a report is somebody else's,
-    one older than the report says is the last one's, and one that is newer was corrected by the user since.
+    The report is renamed into place first and the result after it. So a result without a report was not made by a
+    cohort, one older than the report says is from the run before, and a newer one was corrected by the user since.
     """
     try:
         result = row.output(places.folder).stat()
@@ -104,7 +104,7 @@ def look(row: Row, key: str, places: Places) -> tuple[str, dict[str, Any] | None
 
 
 def _identity(path: Path) -> Any:
-    """What changes when a volume does; None where it is not there."""
+    """Return what changes when the volume does; None if there is no such file."""
     try:
         if path.is_dir():
             files = sorted(each for each in path.rglob("*") if each.is_file())
@@ -122,7 +122,7 @@ def _identity(path: Path) -> Any:
 
 
 def _add_sample(digest: Any, path: Path, size: int) -> None:
-    """Pieces of a file, evenly spread: another image differs in them, also where its size and time are the same."""
+    """Hash evenly spaced pieces of a file: another image differs in them, even if its size and time are the same."""
     with path.open("rb") as file:
         for number in range(_PIECES):
             file.seek(max(0, size - _PIECE) * number // (_PIECES - 1))
@@ -135,13 +135,13 @@ def _escaped(stem: str) -> str:
 
 @cache
 def _digest_of(path: Path, *known: int) -> str:
-    """known: all that the system tells of the file."""
+    """Hash a file's content; known: its status, so that a changed file is read again."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=16)).hexdigest()
 
 
 def _digest(path: Path) -> Any:
-    """The content of a file; None where it cannot be read."""
+    """Return a hash of a file's content; None if it cannot be read."""
     try:
         status = path.stat()
         return _digest_of(path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -1,4 +1,4 @@
-"""The table of a cohort: names and numbers of all rows, those to look at first on top."""
+"""The table of a cohort: names and numbers of all rows, those to review first at the top."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from FewShotSAMLib.core.files import atomic_path, cannot_write
 
 DONE, FAILED, MISSING = "done", "failed", "missing"
 REASONS = ("failed", "nothing found", "unlike the model's volume", "unusual volume", "warnings")
-"""Why to look at a row, the gravest first."""
+"""Why to review a row, most serious first."""
 FAILURE, NOTHING, UNLIKE, UNUSUAL, WARNED = REASONS
 _FEWEST = 8
-"""Rows from which on the volume of a segment can be unusual."""
+"""How many rows it takes, at least, for a segment's volume to be unusual or a warning to be common."""
 _ODD = 3.5
-"""Of Iglewicz and Hoaglin's modified z-score (1993), here of the logarithm of the volume."""
+"""Threshold of Iglewicz and Hoaglin's modified z-score (1993), here of the logarithm of the volume."""
 _LEAST_SPREAD = 0.05
-"""Spread of a volume below which nothing is unusual, as a share of it."""
+"""Least spread of a volume assumed, as a share of it, so that small deviations are not unusual."""
 _COLUMNS = ("name", "state", "look_at", "confidence", "least_confidence", "least_sure_slice", "likeness")
 _AFTER = ("warnings", "earlier_models", "seconds", "error", "message", "hint")
 _PATH_LIKE = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][^\\/\s“”\"':;,()]+){2,}[\\/]?")
@@ -34,9 +34,9 @@ _PATH_LIKE = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][^\\/\s“”\"':;,()]+){2,}[\\/
 
 @dataclass(frozen=True)
 class TableEntry:
-    """What the table says of a row. Confidence 0 to 1: of all predicted slices, and of the least sure one; likeness -1
-    to 1: correlation with the volume that the model was learned on; volumes_ml: by segment; error: kind, message, hint;
-    shown: slices of its picture; models: what those of earlier volumes contributed, by their numbers in the row."""
+    """A row of the table. Confidence 0 to 1: of all predicted slices, and of the least sure one; likeness -1 to 1:
+    correlation with the volume that the model was learned on; volumes_ml: by segment; error: kind, message, hint;
+    shown: slices of its picture; models: what earlier volumes' models contributed, by their numbers in the row."""
 
     name: str
     state: str
@@ -56,7 +56,7 @@ class TableEntry:
 
     @property
     def urgency(self) -> tuple[int, float, str]:
-        """The smaller, the earlier it should be looked at; rows that are missing come last."""
+        """A sort key: smaller means review earlier; missing rows come last."""
         first = REASONS.index(self.look_at[0].partition(":")[0]) if self.look_at else len(REASONS)
         unsure = self.confidence if self.confidence is not None else 1.0
         return (first + 2 * len(REASONS) * (self.state == MISSING), unsure, self.name)
@@ -69,12 +69,12 @@ def entry_of(
     paths: Mapping[str, Path] | None = None,
     kept: Mapping[str, str] | None = None,
 ) -> TableEntry:
-    """What there is to say of a row: of the report of its job, or of the error that it failed with; neither for one
-    that is still missing. paths: files by what they are, whose names are taken out of all texts."""
+    """Return a row's entry from its job's report or from the error with which it failed; neither for a row that is
+    still missing. paths: files by their role, whose names are removed from all texts."""
     own = dict(kept or {})
     if report is None:
-        told = error and (error.kind, plain(error.message, paths or {}), plain(str(error.hint), paths or {}))
-        return TableEntry(name, FAILED if told else MISSING, error=told or None, kept=own)
+        failure = error and (error.kind, plain(error.message, paths or {}), plain(str(error.hint), paths or {}))
+        return TableEntry(name, FAILED if failure else MISSING, error=failure or None, kept=own)
     sure = [(each["confidence"], each["index"]) for each in report["slices"] if each["origin"] == "predicted"]
     least = min(sure, default=(None, None))
     training = report["training"]
@@ -99,13 +99,13 @@ def entry_of(
 
 
 def _numbered(training: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a report tells of earlier volumes' models, without the names of their files."""
+    """Replace the names of earlier volumes' models in a report by numbers, as they are file names."""
     models = [{**each, "name": str(number)} for number, each in enumerate(training.get("models", ()), start=1)]
     return {**training, "models": models}
 
 
 def plain(text: str, paths: Mapping[str, Path]) -> str:
-    """A text without the names of files: they may be patients'."""
+    """Remove file names from a text, as they may be patients' names."""
     for what, path in paths.items():
         for given in (str(path.absolute()), str(path), path.name):
             if len(given) > 2:
@@ -114,7 +114,7 @@ def plain(text: str, paths: Mapping[str, Path]) -> str:
 
 
 def ranked(entries: Iterable[TableEntry]) -> list[TableEntry]:
-    """The entries with what there is to look at, in the order in which to look at them."""
+    """Return the entries with the reasons to review them, in the order of review."""
     given = list(entries)
     usual, common = _usual_volumes(given), _common_warnings(given)
     looked = [replace(entry, look_at=tuple(_reasons(entry, usual, common))) for entry in given]
@@ -136,13 +136,13 @@ def _reasons(entry: TableEntry, usual: Mapping[str, tuple[float, float]], common
 
 
 def _common_warnings(entries: Sequence[TableEntry]) -> set[str]:
-    """Those of more than half of the rows: they single out none."""
+    """Warnings of more than half of the rows, which single out none of them."""
     counts = Counter(text for entry in entries for text in set(entry.warnings))
     return {text for text, count in counts.items() if count >= _FEWEST and 2 * count > len(entries)}
 
 
 def _usual_volumes(entries: Sequence[TableEntry]) -> dict[str, tuple[float, float]]:
-    """Median of the logarithm of each segment's volume, and the median distance from it."""
+    """Return the median of the logarithm of each segment's volume, and the median distance from it."""
     found: dict[str, list[float]] = {}
     for entry in entries:
         for name, volume in entry.volumes_ml.items():
@@ -161,12 +161,12 @@ def _is_odd(volume: float, usual: tuple[float, float] | None) -> bool:
 
 
 def segments_of(entries: Iterable[TableEntry]) -> list[str]:
-    """The names of all segments, each once."""
+    """Return the names of all segments, each once."""
     return list(dict.fromkeys(name for entry in entries for name in entry.volumes_ml))
 
 
 def write_table(entries: Sequence[TableEntry], path: Path) -> None:
-    """Write them as CSV, whole or not at all. Raises BadInputError."""
+    """Write the entries as CSV, completely or not at all. Raises BadInputError."""
     segments = segments_of(entries)
     kept = list(dict.fromkeys(name for entry in entries for name in entry.kept))
     own = [*_COLUMNS, *(f"{name} (ml)" for name in segments), *_AFTER]
@@ -181,7 +181,7 @@ def write_table(entries: Sequence[TableEntry], path: Path) -> None:
         table.writerow([entry.name, entry.state, "; ".join(entry.look_at), *numbers, *volumes, *rest, *further])
     try:
         with atomic_path(path) as partial:
-            # Excel takes any other encoding for its own code page.
+            # Without the byte order mark, Excel assumes its own code page.
             partial.write_text(stream.getvalue(), encoding="utf-8-sig")
     except OSError as error:
         raise cannot_write(path, error) from error

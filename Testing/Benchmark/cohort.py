@@ -1,14 +1,14 @@
-"""Measures `fewshotsam cohort` on synthetic volumes; docs/cohort.md has what came of it.
+"""Measures `fewshotsam cohort` on synthetic volumes; docs/cohort.md has the results.
 
     python Testing/Benchmark/cohort.py make FOLDER [--count 200]          volumes of 128 × 128 × 40 and two models
     python Testing/Benchmark/cohort.py run FOLDER --processes 2 [--ray local] [--broken]
     python Testing/Benchmark/cohort.py faults FOLDER                      ten broken files, killed processes and drivers
-    unshare -m python Testing/Benchmark/cohort.py disk FOLDER             a disk that gets full, then room
+    unshare -m python Testing/Benchmark/cohort.py disk FOLDER             a disk that fills up, then gets more space
     python Testing/Benchmark/cohort.py node FOLDER                        a Ray cluster of two nodes, one is killed
 
-`run` prints rows per minute, seconds and processor seconds a row at its beginning and its end, and the memory of each
-process. The others compare all results with those of the first `run`, in FOLDER/results-1, voxel by voxel, and see
-that a last call does nothing.
+`run` prints rows per minute, seconds and processor seconds per row at its beginning and its end, and the memory of each
+process. The others compare all results with those of the first `run`, in FOLDER/results-1, voxel by voxel, and check
+that a final call does nothing.
 """
 
 import argparse
@@ -37,7 +37,7 @@ BROKEN = 10
 
 
 def make(folder: Path, count: int) -> None:
-    """Volumes, and what was learned on the first: with its image, so that others are registered, and a cheap one."""
+    """Write volumes and two models learned on the first: one with its image, to register others, and a cheap one."""
     volumes = folder / "volumes"
     volumes.mkdir(parents=True, exist_ok=True)
     for seed in range(count):
@@ -61,7 +61,7 @@ def fewshotsam(*arguments: object, check: bool = True) -> int:
 
 
 def plan(folder: Path, count: int, model: str, broken: bool, slices: str) -> Path:
-    """A table of volumes; with `broken` ten of them are damaged, cut, empty or missing."""
+    """Write a table of volumes; with `broken`, ten of them are damaged, truncated, empty or missing."""
     lines = ["volume,model,output,range"]
     bad = set(range(5, count, count // BROKEN)) if broken else set()
     for number, volume in enumerate(sorted((folder / "volumes").glob("*.nii.gz"))[:count]):
@@ -82,7 +82,7 @@ def plan(folder: Path, count: int, model: str, broken: bool, slices: str) -> Pat
 
 
 class Memory:
-    """Resident memory of the background processes over time, MiB, and the processor's time that each has taken."""
+    """Resident memory of the background processes over time, MiB, and the processor time that each has used."""
 
     def __init__(self) -> None:
         self.seen: dict[int, list[int]] = {}
@@ -90,7 +90,7 @@ class Memory:
         self.of = f"{os.getpid()}"
 
     def look(self) -> None:
-        """Note what each holds now."""
+        """Record what each process uses now."""
         for status in Path("/proc").glob("[0-9]*"):
             try:
                 if b"FewShotSAMLib.worker" not in (status / "cmdline").read_bytes():
@@ -106,7 +106,7 @@ class Memory:
 
 
 def run(folder: Path, options: argparse.Namespace) -> None:
-    """One run, measured."""
+    """Measure one run."""
     output = folder / (options.output or f"results-{options.processes}{'-ray' if options.ray else ''}")
     shutil.rmtree(output, ignore_errors=True)
     table = plan(folder, options.count, options.model, options.broken, options.slices)
@@ -145,24 +145,24 @@ def run(folder: Path, options: argparse.Namespace) -> None:
 
 
 def command_of(folder: Path, table: Path, *more: str) -> list[str]:
-    """The command line of a run into this folder."""
+    """Return the command line of a run into this folder."""
     start = [sys.executable, "-m", "FewShotSAMLib", "cohort", str(table), "-o", str(folder), "-q"]
     return [*start, "--device", "cpu", "--processes", "2", *more]
 
 
 def workers_of(driver: subprocess.Popen[bytes]) -> list[int]:
-    """Process ids of the background processes that a driver started."""
+    """Return the ids of the background processes that a driver started."""
     text = "".join(path.read_text() for path in Path(f"/proc/{driver.pid}/task").glob("*/children"))
     return [int(pid) for pid in text.split()]
 
 
 def results(folder: Path) -> dict[str, int]:
-    """Results that are there, and when they were written."""
+    """Return the existing results and when they were written."""
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("row-????.seg.nrrd")}
 
 
 def check(folder: Path, right: Path, missing: int, command: list[str]) -> None:
-    """Every result is that of the undisturbed run, nothing half-written is left, and another call changes nothing."""
+    """Check that results equal the undisturbed run's, no partial files are left, and another call changes nothing."""
     found, wanted = results(folder), results(right)
     wrong = [
         name
@@ -176,11 +176,11 @@ def check(folder: Path, right: Path, missing: int, command: list[str]) -> None:
     same = results(folder) == found
     print(f"another call: exit code {code}, {time.monotonic() - begun:.0f} s, nothing changed: {same}")
     if wrong or left or not same or len(found) != len(wanted) - missing:
-        sys.exit("not as it should be")
+        sys.exit("the check failed")
 
 
 def faults(folder: Path, options: argparse.Namespace) -> None:
-    """Ten broken files; a background process is killed every 15 rows, and the driver after each 60."""
+    """Run with ten broken files, killing a background process every 15 rows and the driver every 60."""
     output = folder / "faults"
     shutil.rmtree(output, ignore_errors=True)
     table = plan(folder, options.count, options.model, True, options.slices)
@@ -208,21 +208,21 @@ def faults(folder: Path, options: argparse.Namespace) -> None:
 
 
 def disk(folder: Path, options: argparse.Namespace) -> None:
-    """The folder of results is a disk of its own, too small at first; in a mount namespace alone."""
+    """Run with the results on a separate disk, too small at first; only in a mount namespace of its own."""
     output = folder / "disk"
     output.mkdir(exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(output)], check=True)
     table = plan(folder, options.count, options.model, False, options.slices)
     command = command_of(output, table)
-    told = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
-    print(f"full after {len(results(output))} results: exit code {told.returncode}, {told.stderr.strip()}")
+    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    print(f"full after {len(results(output))} results: exit code {ended.returncode}, {ended.stderr.strip()}")
     subprocess.run(["mount", "-o", "remount,size=200m", str(output)], check=True)
     print(f"with room: exit code {subprocess.call(command)}")
     check(output, folder / "results-1", 0, command)
 
 
 def node(folder: Path, options: argparse.Namespace) -> None:
-    """Two nodes of one core; one is killed after a fifth of the rows."""
+    """Run on two nodes of one core each; one is killed after a fifth of the rows."""
     from ray.cluster_utils import Cluster
 
     output = folder / "node"
@@ -242,16 +242,14 @@ def node(folder: Path, options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """The command line of this script."""
+    """Run this script's command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("make", "run", "faults", "disk", "node"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--model", default="cheap.fewshot")
-    parser.add_argument(
-        "--slices", default="", help="predict these alone, such as 18-21: cheap rows, on a busy computer"
-    )
+    parser.add_argument("--slices", default="", help="predict only these, such as 18-21, for cheap rows")
     parser.add_argument("--ray")
     parser.add_argument("--broken", action="store_true")
     parser.add_argument("--output")

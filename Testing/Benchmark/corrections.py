@@ -1,10 +1,10 @@
-"""What a correction is worth: Dice after the first run, after one more painted slice asked again where it matters, and
-after a whole run by the same slices.
+"""What a correction is worth: Dice after the first run, after one more painted slice with only the affected slices
+predicted again, and after a whole run with the same slices.
 
     python Testing/Benchmark/corrections.py TASKS.toml [--only NAME ...] [--k 3]
 
-The slice that is painted from the truth is the one that the first run advises; all others count, but those painted or
-declared empty in the end.
+The additional slice, painted from the truth, is the one that the first run suggests. All slices count except those that
+are painted or declared empty in the end.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from FewShotSAMLib.engine.request import ComputeOptions, PropagateOptions
 
 
 def main() -> None:
-    """Print a row a task."""
+    """Print a row per task."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tasks", type=Path)
     parser.add_argument("--only", nargs="+", default=())

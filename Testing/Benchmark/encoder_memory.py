@@ -1,9 +1,9 @@
-"""Peak memory of the encoders on CUDA, computed without a GPU: tensors without data, their storages summed up.
+"""Peak memory of the encoders on CUDA, computed without a GPU: sums the storages of tensors without data.
 
     python Testing/Benchmark/encoder_memory.py [--encoder vit_b ...] [--batch 1 8 16]
 
-Attention is taken as the flash kernels do it: its result and a float32 for each query. What the allocator rounds up,
-what kernels take as workspace and the CUDA context (some hundred MB) are not in it.
+Attention counts as in the flash kernels: its result and a float32 for each query. Not included are the allocator's
+rounding, the kernels' workspace and the CUDA context (some hundred MB).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NOWHERE = torch.device("meta")
 
 
 class LiveStorage(TorchDispatchMode):
-    """Bytes of all storages on the device that are alive, and the most there were."""
+    """Bytes of all live storages on the device, now and at the peak."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,13 +52,13 @@ class LiveStorage(TorchDispatchMode):
 
 
 def flash(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **_: Any) -> torch.Tensor:
-    """What a flash kernel leaves behind."""
+    """Allocate what a flash kernel does."""
     query.new_empty(query.shape[:-1], dtype=torch.float32)
     return query.new_empty(*query.shape[:-1], value.shape[-1])
 
 
 def peak(spec: EncoderSpec, batch: int, dtype: torch.dtype) -> tuple[int, int]:
-    """Bytes of the weights, and of all else at the peak of encoding so many slices."""
+    """Return the bytes of the weights, and of everything else at the peak of encoding `batch` slices."""
     family, side = family_of(spec.architecture), spec.image_size
     with NOWHERE:
         network = family.image_encoder(spec.architecture)
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--encoder", nargs="+", default=["tiny", "vit_b", "vit_l", "vit_h"])
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 8, 16])
     options = parser.parse_args()
-    print("| encoder | slices | weights, MB | peak besides, MB | per slice, MB | planned for, MB per slice |")
+    print("| encoder | slices | weights, MB | peak without weights, MB | per slice, MB | planned, MB per slice |")
     print("|---|---|---|---|---|---|")
     for name in options.encoder:
         spec = get_spec(name)

@@ -35,7 +35,7 @@ _MIB = 1 << 20
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
-    """Measure, print a table, write the JSON report if asked; returns the report."""
+    """Measure, print a table, write the JSON report if requested; return the report."""
     options = _parser().parse_args(arguments)
     spec = get_spec(options.encoder)
     device = pick_device(options.device)
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", default="vit_b")
-    parser.add_argument("--slices", type=int, default=3, help="slices that each side encodes, turn by turn")
+    parser.add_argument("--slices", type=int, default=3, help="slices that each side encodes, alternately")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--batch", type=int, help="slices per batch on a GPU (default: what fits)")
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _random_sam(spec: EncoderSpec) -> Sam:
-    """SAM with torch's own initial weights; positions, which start at zero, get values so that they count."""
+    """Return SAM with torch's initial weights; position embeddings, initially zero, get values so that they matter."""
     torch.manual_seed(0)
     sam = build_sam(spec)
     for name, parameter in sam.image_encoder.named_parameters():
@@ -76,7 +76,7 @@ def _random_sam(spec: EncoderSpec) -> Sam:
 
 
 def _compare(sam: Sam, encoder: Encoder, count: int) -> dict[str, Any]:
-    """Time both sides turn by turn, one slice at a time, after a warm-up of each."""
+    """Time both sides alternately, one slice at a time, after a warm-up of each."""
     sam.to(encoder.device)
     predictor = SamPredictor(sam)
     slices = list(_slices(encoder.image_size, count + 1))
@@ -103,7 +103,7 @@ def _compare(sam: Sam, encoder: Encoder, count: int) -> dict[str, Any]:
 
 
 def _measure_gpu(encoder: Encoder, batch: int | None) -> dict[str, Any]:
-    """Images per second in batches, and what part of the device's measured matrix peak that is."""
+    """Measure images per second in batches, and as a share of the device's measured matrix peak."""
     size = batch or encoder.batch_size
     image = synthetic_slice(encoder.image_size).expand(size, -1, -1, -1).contiguous()
     encoder.encode(image)
@@ -114,7 +114,7 @@ def _measure_gpu(encoder: Encoder, batch: int | None) -> dict[str, Any]:
 
 
 def _matrix_peak(encoder: Encoder) -> float:
-    """Operations per second of a large product in the encoder's type on its device."""
+    """Measure operations per second of a large matrix product in the encoder's data type on its device."""
     kinds = {"fp16": torch.float16, "bf16": torch.bfloat16}
     size = 8192
     a = torch.randn(size, size, device=encoder.device).to(kinds.get(encoder.precision, torch.float32))
@@ -123,7 +123,7 @@ def _matrix_peak(encoder: Encoder) -> float:
 
 
 def operations_per_slice(architecture: Architecture) -> float:
-    """Multiplications and additions that one slice needs (no padding, no bias tables, norms and the like left out)."""
+    """Return the multiplications and additions per slice, without padding, bias tables, norms and the like."""
     tokens, width = architecture.embedding_size**2, architecture.embed_dim
     linear = 12 * tokens * width**2
     whole = len(architecture.global_attn_indexes)
@@ -133,7 +133,7 @@ def operations_per_slice(architecture: Architecture) -> float:
 
 
 def _slices(size: int, count: int) -> Iterator[np.ndarray]:
-    """CT-like RGB slices (size, size, 3) uint8, all different."""
+    """Yield CT-like RGB slices (size, size, 3) uint8, all different."""
     base = synthetic_slice(size).permute(1, 2, 0).numpy()
     for index in range(count):
         yield np.roll(base, 7 * index, axis=(0, 1)).astype(np.uint8)
@@ -149,7 +149,7 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
 
 @contextmanager
 def _peak_memory(device: torch.device, peaks: dict[str, int], name: str) -> Iterator[None]:
-    """Note the most memory in use meanwhile: of the graphics card, or resident (sampled, Linux only)."""
+    """Record the peak memory within this block: of the GPU, or resident (sampled, Linux only)."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         yield
@@ -191,7 +191,7 @@ def _show(report: dict[str, Any]) -> None:
     for a, b in zip(report["official_s"], report["encoder_s"], strict=True):
         print(f"  set_image {a:8.3f} s    encode {b:8.3f} s    {a / b:6.2f} x")
     print(f"median ratio {report['ratio']:.2f}, least cosine {report['cosine']:.6f}, peak MiB {report['peak_mib']}")
-    print(f"first slice, with the choice of precision: {report['first_slice_s']:.2f} s")
+    print(f"first slice, including the choice of precision: {report['first_slice_s']:.2f} s")
     if "images_per_s" in report:
         print(f"batch {report['batch']}: {report['images_per_s']:.2f} images/s, ", end="")
         print(f"{report['percent_of_peak']:.1f} % of a matrix peak of {report['matrix_peak_tflops']:.1f} TFLOP/s")

@@ -1,10 +1,10 @@
-"""What it is worth that a model grows with each patient: Dice on a third volume with the first one's model, and with
-that of the second, which was painted beside the first one's model and holds both.
+"""What a model gains from growing with each patient: Dice on a third volume with the first one's model, and with that
+of the second, which was propagated with the first one's model and holds both.
 
     python Testing/Benchmark/growing_model.py TASKS.toml --only NAME NAME NAME ... [--k 5] [--then 1]
 
-The first volume is painted on `k` slices, with both ends declared empty; the second on `then` of them; the third on
-one (not counted) or none. Nothing is trained. Every order of every three volumes is a row.
+The first volume is painted on `k` slices, with both ends declared empty; the second on `then` slices; the third on one
+(not counted) or none. Nothing is trained. Every ordering of every three volumes is a row.
 """
 
 import argparse
@@ -26,7 +26,7 @@ COMPUTE = ComputeOptions(no_cache=True)
 
 
 def main() -> None:
-    """Print a row an order."""
+    """Print a row per ordering."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tasks", type=Path)
     parser.add_argument("--only", nargs="+", default=())

@@ -1,14 +1,14 @@
 """Times a propagation through the background process: the first answer, cold, and corrections, each after one more
-painted slice; and Slicer's own Grow from seeds on the same volume in the same minutes.
+painted slice; and Slicer's own Grow from seeds on the same volume right afterwards.
 
     python Testing/Benchmark/propagation.py                          a phantom of 112 slices of 101 x 122
     python Testing/Benchmark/propagation.py --shape 300 512 512      a large one
     python Testing/Benchmark/propagation.py --shape 100 512 512 --names liver
     python Testing/Benchmark/propagation.py --volume V --labels L --values 1 2 4
 
-Three slices of each structure are painted from the truth, the first slice beyond each end is declared empty; then one
-by one the slice that the run before advises, which lies in the widest gap. A cache folder of its own is used, so that
-the first run is cold. As by the panel, the result is asked for as one array. With --steps N the network learns, too
+Three slices of each structure are painted from the truth, and the first slice beyond each end is declared empty; then,
+one by one, the slice that the previous run suggests, which lies in the widest gap. The cache folder is new, so that the
+first run is cold. As in the panel, the result is requested as one array. With --steps N the networks learn, too
 (default: 0).
 """
 
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def _grow(path: Path, truth: Segmentation, names: list[str], painted: list[int], empty: list[int]) -> float | None:
-    """Seconds that Grow from seeds takes with the first structure; None without slicer-core."""
+    """Return the seconds that Grow from seeds takes for the first structure; None without slicer-core."""
     if importlib.util.find_spec("slicer") is None:
         return None
     volume = read_volume(path)
@@ -87,7 +87,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--volume")
     parser.add_argument("--labels")
     parser.add_argument("--values", type=int, nargs="+")
-    parser.add_argument("--names", nargs="+", default=ORGANS, help="of the phantom's structures")
+    parser.add_argument("--names", nargs="+", default=ORGANS, help="names of the phantom's structures")
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--corrections", type=int, default=3)
     parser.add_argument("--without-grow", action="store_true", help="Grow from seeds takes minutes on a large volume")

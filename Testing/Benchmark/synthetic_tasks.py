@@ -1,9 +1,9 @@
-"""Tasks for `fewshotsam benchmark` of what the bundled model finds hard: scattered, branching and hollow structures.
+"""Tasks for `fewshotsam benchmark` that are hard for the bundled model: scattered, branching and hollow structures.
 
     python Testing/Benchmark/synthetic_tasks.py FOLDER
     fewshotsam benchmark --tasks FOLDER/tasks.toml --methods few-shot,grow-from-seeds --k 3 --output results
 
-The generator is that of the pretraining, with seeds that it never draws. The same numbers give the same volumes.
+The generator is that of the pretraining, with seeds that it never uses. The same arguments give the same volumes.
 """
 
 import argparse
@@ -21,10 +21,10 @@ from FewShotSAMLib.core.image_io import write_image
 FIRST_SEED = 9_000_000_000
 """Beyond the seeds of the pretraining."""
 KINDS = {"scattered": "parts", "branching": BRANCHING, "hollow": "ring", "mixed": None}
-"""What the generator calls them; mixed: as the pretraining draws them."""
+"""The generator's names for the structures; mixed: as the pretraining draws them."""
 HARD = ("scattered", "branching", "hollow")
 GREY = 1000
-"""Grey values from 0 to this."""
+"""Largest grey value; the smallest is 0."""
 TASK = """[[task]]
 name = "{name}"
 image = "{name}-image.nrrd"
@@ -38,7 +38,7 @@ structure = "{structure}"
 
 
 def make_tasks(folder: Path, count: int, structures: Sequence[str] = HARD) -> Path:
-    """Write so many volumes of each structure with their labels, and the tasks file, whose path comes back."""
+    """Write `count` volumes of each structure with their labels, and the tasks file; return the latter's path."""
     folder.mkdir(parents=True, exist_ok=True)
     tasks = []
     for structure in structures:
@@ -57,7 +57,7 @@ def make_tasks(folder: Path, count: int, structures: Sequence[str] = HARD) -> Pa
 
 
 def main() -> None:
-    """Make them."""
+    """Write the volumes and print the tasks file's path."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=10, help="volumes of each structure")

@@ -1,4 +1,4 @@
-"""What makes runs of the bundled model brief, for tests that are not about how good its answers are.
+"""Makes runs of the bundled model brief, for tests that do not depend on the quality of its answers.
 
 As a program: the background process, in which they are.
 """
@@ -19,7 +19,7 @@ fourth of the iterations, and how fast the computer is is measured in as few tri
 
 
 def be_brief(change: Callable[[Any, str, Any], None] = setattr) -> None:
-    """In this process runs are brief from now on; `change` may be pytest's monkeypatch.setattr."""
+    """Make all further runs in this process brief; `change` may be pytest's monkeypatch.setattr."""
     from FewShotSAMLib.bundled import fusion_head, volume_network
     from FewShotSAMLib.core import atlas
     from FewShotSAMLib.engine import estimates
@@ -36,7 +36,7 @@ def be_brief(change: Callable[[Any, str, Any], None] = setattr) -> None:
 
 
 class BriefServer(Server):
-    """Begins to be brief with the first request that needs the engine."""
+    """Makes runs brief from the first request that needs the engine."""
 
     def _job(self, command: str) -> Job:
         if command != "read_volume" and self._jobs is None:

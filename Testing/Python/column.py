@@ -1,6 +1,6 @@
-"""Patients of whom one painted slice tells too little.
+"""Patients for whom a single painted slice is not enough.
 
-A column is as bright beyond the ends of the structure as within, and only what lies around tells them, as of a vessel.
+A column is as bright beyond the ends of the structure as within; only its surroundings show the ends, as with a vessel.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ SHIFT, ONLY = 2, 12
 
 
 def patient(shift: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A volume (K, J, I) int16 and its structure, bool; another shift is another patient, with noise of its own."""
+    """A volume (K, J, I) int16 and its structure, bool; another shift is another patient, with different noise."""
     k, j, i = np.ogrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]]
     held = (k >= ENDS[0] + shift) & (k <= ENDS[1] + shift)
     column = (j - 20) ** 2 + (i - 20 - shift) ** 2 < 36

@@ -1,4 +1,4 @@
-"""What every test shares: where the real labelled volumes lie, and folders of their own for caches, models and logs."""
+"""Shared by all tests: where the real labelled volumes are, and separate folders for caches, models and logs."""
 
 import gc
 import os
@@ -24,23 +24,23 @@ LONGEST_FIRST = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first, so that no process waits for another at the end (`make test`)."""
+    """Start the longest tests first, so that no process waits for another at the end (`make test`)."""
     place = {name: number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
-gc.disable()  # all that is imported and collected stays: to look through it time and again takes a tenth of the time
+gc.disable()  # imported and collected objects stay; scanning them repeatedly takes a tenth of the time
 
 
 def pytest_collection_finish() -> None:
-    """From here on there may be garbage, but not among that."""
+    """Turn garbage collection on, but exempt the objects that exist so far."""
     gc.freeze()
     gc.enable()
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real labelled volumes (`tasks.toml` in it); the test is skipped where it is absent."""
+    """The folder of real labelled volumes (with `tasks.toml`); skips the test if it is absent."""
     folder = Path(os.environ.get("FEWSHOTSAM_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
     if not (folder / "tasks.toml").is_file():
         pytest.skip(f"no labelled volumes at {folder} (set FEWSHOTSAM_TEST_DATA)")
@@ -49,13 +49,13 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def worker_python() -> str:
-    """The Python of the background process, where the one that runs the tests has no torch, as Slicer's has none."""
+    """The background process's Python, if the one that runs the tests lacks torch, as Slicer's does."""
     return os.environ.get("FEWSHOTSAM_TEST_WORKER", sys.executable)
 
 
 @pytest.fixture(scope="session")
 def warm_process(tmp_path_factory: pytest.TempPathFactory, worker_python: str) -> Iterator[WarmClient]:
-    """The background process of all tests that need none of their own."""
+    """The background process shared by all tests that need none of their own."""
     made = WarmClient(worker_python, tmp_path_factory.mktemp("home"))
     yield made
     made.end()
@@ -63,7 +63,7 @@ def warm_process(tmp_path_factory: pytest.TempPathFactory, worker_python: str) -
 
 @pytest.fixture
 def warm_client(warm_process: WarmClient, request: pytest.FixtureRequest) -> Iterator[WarmClient]:
-    """It; a run takes the file's STEPS of learning, where it has such."""
+    """That process; a run takes the test file's STEPS of learning, if the file has such."""
     warm_process.steps = getattr(request.module, "STEPS", None)
     yield warm_process
     warm_process.close()
@@ -71,7 +71,7 @@ def warm_client(warm_process: WarmClient, request: pytest.FixtureRequest) -> Ite
 
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs in this process are brief: see there."""
+    """Makes runs in this process brief: see the module of that name."""
     from brief import be_brief
 
     be_brief(monkeypatch.setattr)
@@ -79,7 +79,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No test reads or fills the user's own caches, models and logs."""
+    """Keeps tests away from the user's own caches, models and logs."""
     home = tmp_path_factory.mktemp("fewshotsam-home")
     monkeypatch.setenv("FEWSHOTSAM_HOME", str(home))
     monkeypatch.setenv("FEWSHOTSAM_CACHE", str(home / "cache"))

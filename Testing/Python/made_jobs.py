@@ -1,4 +1,4 @@
-"""A command line whose background process runs jobs made for the tests.
+"""A command line whose background process runs jobs written for the tests.
 
 The fixtures are for folders whose own `jobs_script` is a program that serves such jobs.
 """
@@ -30,13 +30,13 @@ sys.exit(main(sys.argv[2:]))
 
 
 def use(script: Path, monkeypatch: pytest.MonkeyPatch, *more: ModuleType) -> None:
-    """`main` in this process, and more modules, use the jobs that the script serves."""
+    """Make `main` in this process, and further modules, use the jobs that the script serves."""
     for module in (propagate, cohort, pool, *more):
         monkeypatch.setattr(module, "WorkerClient", functools.partial(WorkerClient, arguments=[str(script)]))
 
 
 def started(script: Path, *arguments: object) -> subprocess.Popen[str]:
-    """The command line as a process of its own, with these jobs."""
+    """Start the command line as a separate process with these jobs."""
     command = [sys.executable, "-c", COMMAND_LINE, str(script), *map(str, arguments)]
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, **streams, env=worker_environment(os.environ), text=True, encoding="utf-8")
@@ -44,13 +44,13 @@ def started(script: Path, *arguments: object) -> subprocess.Popen[str]:
 
 @pytest.fixture
 def with_test_jobs(jobs_script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`main` in this process uses the test jobs."""
+    """Makes `main` in this process use the test jobs."""
     use(jobs_script, monkeypatch)
 
 
 @pytest.fixture
 def start_command_line(jobs_script: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """`start_command_line(*arguments)`: the command line as a process of its own, which ends with the test at last."""
+    """`start_command_line(*arguments)`: the command line as a separate process, which at last ends with the test."""
     processes: list[subprocess.Popen[str]] = []
 
     def start(*arguments: object) -> subprocess.Popen[str]:

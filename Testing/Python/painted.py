@@ -12,7 +12,7 @@ from FewShotSAMLib.core.segmentation import write_segmentation
 def write(
     folder: Path, slices: Sequence[int], organs: Sequence[str], depth: int, seed: int, volume: str = "volume.nrrd"
 ) -> dict[str, str]:
-    """Write a volume (depth, 40, 48) and its painted slices; returns both as parameters of a job."""
+    """Write a volume (depth, 40, 48) and its painted slices; return both as parameters of a job."""
     image, truth = ct_phantom((depth, 40, 48), seed)
     annotation = folder / f"{volume.partition('.')[0]}-painted.seg.nrrd"
     write_image(image.voxels, image.geometry, folder / volume)

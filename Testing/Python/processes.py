@@ -1,4 +1,4 @@
-"""Processes as tests look at them: whether they live, what they started, and waiting for what they do."""
+"""Helpers that check whether processes live and what they started, and wait for what they do."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def is_alive(pid: int) -> bool:
-    """Whether the process runs; one that waits to be reaped does not."""
+    """Return whether the process runs; a zombie does not."""
     try:
         os.kill(pid, 0)
         return (
@@ -20,15 +20,15 @@ def is_alive(pid: int) -> bool:
 
 
 def children_of(pid: int) -> list[int]:
-    """Process ids of what the process started; none where there is no /proc."""
+    """Return the ids of the processes that a process started; none if there is no /proc."""
     found = ""
-    with contextlib.suppress(OSError):  # it has ended meanwhile
+    with contextlib.suppress(OSError):  # the process has ended meanwhile
         found = " ".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children"))
     return [int(each) for each in found.split()]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether the condition came true in that time."""
+    """Return whether the condition came true in that time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -12,7 +12,7 @@ from FewShotSAMLib.worker.protocol import Event
 
 
 class BriefClient(WorkerClient):
-    """Its runs are brief, see there, and take `steps` of learning; None for as many as asked."""
+    """Its runs are brief (see there) and take `steps` of learning; None for as many as requested."""
 
     def __init__(self, python: str, home: Path, steps: int | None) -> None:
         folders = {"FEWSHOTSAM_HOME": str(home), "FEWSHOTSAM_CACHE": str(home / "cache")}
@@ -20,7 +20,7 @@ class BriefClient(WorkerClient):
         self.steps = steps
 
     def request(self, command: str, parameters: Mapping[str, Any] | None = None) -> str:
-        """A job; learning takes fewer steps."""
+        """Request a job; learning takes fewer steps."""
         more = {"steps": self.steps} if command == "propagate" and self.steps is not None else {}
         return super().request(command, {**(parameters or {}), **more})
 
@@ -33,13 +33,13 @@ class WarmClient(BriefClient):
         self.reports: list[dict[str, Any]] = []
 
     def poll(self, timeout_s: float = 0.0) -> list[Event]:
-        """As always; the reports of finished jobs are kept."""
+        """Poll as usual; keep the reports of finished jobs."""
         events = super().poll(timeout_s)
         self.reports += [dict(event["report"]) for event in events if event["type"] == "result"]
         return events
 
     def close(self, grace_s: float = 60.0) -> None:
-        """Nothing of the session goes on."""
+        """End all jobs of the session, but keep the process."""
         for request in list(self._open):
             self.cancel(request, grace_s)
         while self._open and self.running:

@@ -13,10 +13,10 @@ from self_test import EMPTY, MODULE, PAINTED, SelfTestCase, dice
 
 
 class FewShotSAMLogicTest(SelfTestCase):
-    """`slicer.util.getModuleLogic("FewShotSAM")` with the real background process, where it is needed."""
+    """`slicer.util.getModuleLogic("FewShotSAM")`, with the real background process where it is needed."""
 
     def setUp(self) -> None:
-        """A painted phantom, while another module is open."""
+        """Paint a phantom while another module is open."""
         super().setUp()
         slicer.util.selectModule("Welcome")
         self.truth = self.addPhantom()

@@ -11,13 +11,13 @@ HEAVY = ("torch", "torchvision", "h5py", "safetensors", "segment_anything", "skl
 
 
 def activeShortcuts() -> list[str]:
-    """Key sequences that act in the main window now."""
+    """Return the key sequences that are active in the main window now."""
     shortcuts = slicer.util.findChildren(className="QShortcut")  # QWidget.findChildren does not work in PythonQt
     return sorted(shortcut.key.toString() for shortcut in shortcuts if shortcut.enabled)
 
 
 class FewShotSAMModuleTest(SelfTestCase):
-    """Discovery, packaging, panel, shortcuts, reload, sample data and the background process's start."""
+    """Discovery, packaging, panel, shortcuts, reload, sample data and start of the background process."""
 
     def test_slicer_lists_the_module(self) -> None:
         module = slicer.util.getModule(MODULE)
@@ -64,12 +64,12 @@ class FewShotSAMModuleTest(SelfTestCase):
     def test_reload_gives_a_working_panel(self) -> None:
         before = activeShortcuts()
         widget, session = self.widget, self.session
-        self.widget.onReload()  # what the developer's button Reload does; nobody enters the module after it
+        self.widget.onReload()  # as the developer's Reload button does, after which the module is not entered again
         self.useWidget()
         self.assertIsNot(self.widget, widget)
         self.assertIsNot(self.session, session)
         self.assertEqual(activeShortcuts(), before)
-        self.letRun(0.2)  # what was to be deleted is
+        self.letRun(0.2)  # until pending deletions are done
         panels = [child for child in self.widget.parent.children() if child.name == MODULE]
         self.assertEqual(len(panels), 1, "the old panel is still there")
         self.loadPhantom()

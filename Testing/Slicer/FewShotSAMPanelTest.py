@@ -1,4 +1,4 @@
-"""Inside 3D Slicer: what the panel looks like, what it does at rest, and what it says of bent volumes."""
+"""Inside 3D Slicer: what the panel looks like, what it does when idle, and what it says about warped volumes."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ DARK = "Dark Slicer"
 
 
 def useStyle(name: str) -> None:
-    """As Slicer's settings do: a style's colours are not those of the application by themselves."""
+    """Set style and palette, as Slicer's settings do: a style alone does not change the application's colours."""
     slicer.app.setStyle(name)
     slicer.app.setPalette(slicer.app.style().standardPalette())
 
 
 def isWhollySeen(widget: Any) -> bool:
-    """Whether nothing of a widget is scrolled away, folded or covered."""
+    """Return whether no part of a widget is scrolled away, collapsed or covered."""
     return bool(widget.visible) and widget.visibleRegion().boundingRect() == widget.rect
 
 
 class FewShotSAMPanelTest(SelfTestCase):
-    """Sizes, rest, style and transforms. Needs no engine."""
+    """Sizes, idling, style and transforms. Needs no engine."""
 
     def fold(self, **unfolded: bool) -> None:
-        """Fold sections, or unfold them."""
+        """Collapse or expand sections."""
         for name, isOpen in unfolded.items():
             getattr(self.ui, name).collapsed = not isOpen
         self.letRun(0.2)
@@ -71,7 +71,7 @@ class FewShotSAMPanelTest(SelfTestCase):
         self.letRun(0.5)
         self.assertGreater(len(polls), 0)
         slicer.util.selectModule("Welcome")
-        self.letRun(0.2)  # a last tick may be on its way
+        self.letRun(0.2)  # one last timer event may be pending
         polls.clear()
         self.letRun(1.0)
         self.assertEqual(len(polls), 0)
@@ -111,8 +111,8 @@ class FewShotSAMPanelTest(SelfTestCase):
         self.ui.volumeSelector.setCurrentNode(None)
         self.ui.volumeSelector.setCurrentNode(self.volume)
         self.letRun(1.0)
-        told = f"{self.ui.tiltLabel.text} {self.ui.messageLabel.text} {self.widget.panel.services.whyNot()}"
-        self.assertIn("arden", told)
+        shown = f"{self.ui.tiltLabel.text} {self.ui.messageLabel.text} {self.widget.panel.services.whyNot()}"
+        self.assertIn("arden", shown)
         self.assertEqual(self.troubleInLog()[len(before) :], [], "it is polled in vain")
         slicer.modules.transforms.logic().hardenTransform(self.volume)
         self.chooseVolume()

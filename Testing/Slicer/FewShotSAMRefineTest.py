@@ -12,16 +12,16 @@ MODEL = "FewShotSAM self-test"
 
 
 class FewShotSAMKnownTest(SelfTestCase):
-    """What the panel says of the volume and of each segment on each slice; what a crash left. Needs no engine."""
+    """What the panel says about the volume and each segment on each slice; recovery after a crash. Needs no engine."""
 
     def marks(self, index: int) -> str:
-        """What the list of painted slices says of a slice's segments."""
+        """Return what the list of painted slices says about a slice's segments."""
         items = [self.ui.paintedList.topLevelItem(row) for row in range(self.ui.paintedList.topLevelItemCount)]
         (item,) = [item for item in items if item.text(0).endswith(f" {index}")]
         return str(self.ui.paintedList.itemWidget(item, 1).text)
 
     def addOther(self, truth: np.ndarray, indices: Any) -> str:
-        """A second segment beside the first one, on slices of its own; its id."""
+        """Add a second segment, painted on other slices than the first; return its id."""
         other = self.segmentation.GetSegmentation().AddEmptySegment("", "Other")
         painted = np.zeros(truth.shape, np.uint8)
         painted[list(indices), 2:12, 2:12] = 1
@@ -56,7 +56,7 @@ class FewShotSAMKnownTest(SelfTestCase):
     def test_the_strip_is_as_high_as_its_message(self) -> None:
         from FewShotSAMLib.workflow import Message
 
-        slicer.util.mainWindow().resize(1280, 800)  # whatever size it has without a window manager
+        slicer.util.mainWindow().resize(1280, 800)  # its size is arbitrary without a window manager
         self.loadPhantom()
         show = self.widget.panel._messages.show
         for words in (5, 60, 20, 5, 90, 5):
@@ -112,7 +112,7 @@ class FewShotSAMRefineTest(SelfTestCase):
         applied = self.segmentArray()
         corrected = applied.copy()
         corrected[9] = truth[9]
-        corrected[9, 38:42, 38:42] = 0  # so that it is an edit in any case
+        corrected[9, 38:42, 38:42] = 0  # so that the slice changes in any case
         slicer.util.updateSegmentBinaryLabelmapFromArray(corrected, self.segmentation, self.segmentId, self.volume)
         self.waitFor(lambda: 9 in [each.index for each in self.session.painted], "the corrected slice")
         after = self.propagateAndApply()

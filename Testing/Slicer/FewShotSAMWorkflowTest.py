@@ -1,4 +1,4 @@
-"""Inside 3D Slicer: paint, Propagate, preview, Apply, Undo, export, and what interrupts them."""
+"""Inside 3D Slicer: paint, Propagate, preview, Apply, Undo, export, and interruptions of these steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from self_test import EMPTY, PAINTED, SelfTestCase, dice
 
 
 class FewShotSAMPaintingTest(SelfTestCase):
-    """Slicer's own effects, by the mouse, in the embedded Segment Editor."""
+    """Slicer's own effects, used with the mouse in the embedded Segment Editor."""
 
     def test_a_stroke_of_the_mouse_makes_a_painted_slice(self) -> None:
         self.loadPhantom(paint=False)
@@ -34,7 +34,7 @@ class FewShotSAMPaintingTest(SelfTestCase):
 
 
 class FewShotSAMPropagationTest(SelfTestCase):
-    """The whole way with the real background process. Needs its packages in Slicer's Python."""
+    """The whole workflow with the real background process. Needs its packages in Slicer's Python."""
 
     def setUp(self) -> None:
         self.needEngine()
@@ -66,7 +66,7 @@ class FewShotSAMPropagationTest(SelfTestCase):
         slicer.util.updateSegmentBinaryLabelmapFromArray(block, self.segmentation, other, self.volume)
         self.waitFor(lambda: {8, 9, 10} <= {piece.index for piece in self.session.painted}, "finding the other segment")
         for index in (8, 9, 10):
-            self.session.set_ticked(index, False)  # the ellipsoid is not painted there
+            self.session.set_ticked(index, False)  # as the ellipsoid is not painted there
         editor_node = self.editor.mrmlSegmentEditorNode()
         editor_node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedOutsideAllSegments)
         editor_node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteNone)
@@ -95,7 +95,7 @@ class FewShotSAMPropagationTest(SelfTestCase):
         self.assertEqual(self.troubleInLog()[len(before) :], [])
 
     def test_a_volume_under_a_linear_transform(self) -> None:
-        """The segmentation that the panel makes lies where the volume does, and the result too."""
+        """The segmentation that the panel creates is aligned with the volume, and so is the result."""
         truth = self.addPhantom()
         transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Turned")
         slicer.util.updateTransformMatrixFromArray(
@@ -115,7 +115,7 @@ class FewShotSAMPropagationTest(SelfTestCase):
     def test_discard_leaves_no_trace(self) -> None:
         self.loadPhantom()
         before = self.segmentArray()
-        nodes = slicer.mrmlScene.GetNumberOfNodes()  # between the readings: each adds a display node
+        nodes = slicer.mrmlScene.GetNumberOfNodes()  # after segmentArray, which adds a display node
         self.propagate()
         self.ui.discardButton.click()
         self.waitFor(lambda: self.state == "idle", "discarding")
@@ -126,7 +126,7 @@ class FewShotSAMPropagationTest(SelfTestCase):
         self.loadPhantom()
         before = self.segmentArray()
         self.startRun()
-        self.ui.propagateButton.click()  # it reads Cancel now
+        self.ui.propagateButton.click()  # its text is Cancel now
         self.waitFor(lambda: self.state == "idle", "cancelling", seconds=10)
         np.testing.assert_array_equal(self.segmentArray(), before)
         self.propagate()

@@ -26,12 +26,12 @@ painted = np.zeros(truth.shape, np.uint8)
 painted[[3, 7, 10]] = truth[[3, 7, 10]]
 slicer.util.updateSegmentBinaryLabelmapFromArray(painted, segmentation, segment, volume)
 
-# Everything between and beyond them, up to the first slices that hold nothing.
+# Everything between and beyond them, up to the first empty slices.
 logic = slicer.util.getModuleLogic("FewShotSAM")
 result = logic.propagate(volume, segmentation, emptySlices=[1, 12], onProgress=lambda progress: print(progress.text))
 print(f"Mean confidence {result.review.mean_confidence:.2f}; to be painted next: {result.review.next_slices}")
 
-# What was learned, applied to another volume, and the result as a file.
+# The learned model applied to another volume, and the result as a file.
 folder = Path(tempfile.mkdtemp())
 logic.saveModel(folder / "Ellipsoid.fewshot")
 other = slicer.util.addVolumeFromArray(np.roll(voxels, 4, axis=2).astype(np.int16), name="Follow-up")

@@ -1,4 +1,4 @@
-"""Runs the self-tests in this folder inside 3D Slicer and ends it: exit code 0 where all passed. See README.md."""
+"""Runs the self-tests in this folder inside 3D Slicer, then exits: with code 0 if all passed. See README.md."""
 
 import sys
 import unittest

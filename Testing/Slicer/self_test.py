@@ -1,4 +1,4 @@
-"""What the self-tests share. They run inside 3D Slicer only: see README.md in this folder."""
+"""What the self-tests share. They only run inside 3D Slicer: see README.md in this folder."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class SelfTestCase(unittest.TestCase):
     """Opens the module in an empty scene for each test."""
 
     def setUp(self) -> None:
-        """An empty scene and the open panel."""
+        """Clear the scene and open the panel."""
         slicer.mrmlScene.Clear(0)
         slicer.util.selectModule(MODULE)
         self.useWidget()
 
     def useWidget(self) -> None:
-        """Take the parts of the panel that Slicer has now, again after a reload."""
+        """Look up the parts of the current panel; to be repeated after a reload."""
         self.widget: Any = slicer.util.getModuleWidget(MODULE)
         # The last one: Slicer only hides what a reload replaces, and an older panel may still be among the children.
         self.root: Any = [child for child in self.widget.parent.children() if child.name == MODULE][-1]
@@ -43,7 +43,7 @@ class SelfTestCase(unittest.TestCase):
 
     @property
     def state(self) -> str:
-        """The session's state. By its value, as each reload of the module brings another class State."""
+        """The session's state, by value, as each reload of the module defines a new class State."""
         return str(self.session.state.value)
 
     def tearDown(self) -> None:
@@ -52,7 +52,7 @@ class SelfTestCase(unittest.TestCase):
         slicer.util.selectModule("Welcome")
 
     def waitFor(self, condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
-        """Let Slicer's event loop run until the condition holds; fails after some time."""
+        """Let Slicer's event loop run until the condition holds; fail after `seconds`."""
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
@@ -68,7 +68,7 @@ class SelfTestCase(unittest.TestCase):
             time.sleep(0.01)
 
     def useFreshTemporaryFolder(self) -> None:
-        """Open the panel again, with an empty folder for temporary files: what a crash left is not for a test."""
+        """Reopen the panel with an empty temporary folder, so that a test does not find what an earlier crash left."""
         before, folder = slicer.app.temporaryPath, tempfile.mkdtemp(prefix="FewShotSAM-self-test-")
 
         def goBack() -> None:
@@ -82,7 +82,7 @@ class SelfTestCase(unittest.TestCase):
         self.useWidget()
 
     def needEngine(self) -> None:
-        """Skip without torch and the rest in Slicer's Python; fail where FEWSHOTSAM_REQUIRE_ENGINE is set."""
+        """Skip the test if Slicer's Python lacks the engine's packages; fail if FEWSHOTSAM_REQUIRE_ENGINE is set."""
         from FewShotSAMLib.widgets.dependencies import Dependencies
 
         status = Dependencies().status()
@@ -92,27 +92,27 @@ class SelfTestCase(unittest.TestCase):
             self.skipTest(status)
 
     def troubleInLog(self) -> list[str]:
-        """Warnings and errors in Slicer's error log."""
+        """Return the warnings and errors in Slicer's error log."""
         slicer.app.processEvents()
         model = slicer.app.errorLogModel()
         levels = [str(model.data(model.index(row, _LEVEL_COLUMN))) for row in range(model.rowCount())]
         return [f"{level}: {model.logEntryDescription(row)}" for row, level in enumerate(levels) if level in _TROUBLE]
 
     def addPhantom(self, name: str = "Phantom Ä") -> np.ndarray:
-        """Put a bright ellipsoid in noise into the scene, `self.volume`; returns the truth, (k, j, i) bool."""
+        """Add a bright ellipsoid in noise to the scene as `self.volume`; return the truth, (k, j, i) bool."""
         axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in SHAPE), indexing="ij")
         truth = (axes[0] / 0.85) ** 2 + (axes[1] / 0.5) ** 2 + (axes[2] / 0.65) ** 2 < 1
         noise = np.random.default_rng(3).normal(0, 15, SHAPE)
         voxels = (np.where(truth, 120, -60) + noise).astype(np.int16)
-        # Thick slices, tilted patient axes: what a scan has and an identity matrix hides.
+        # Thick slices and tilted patient axes, as scans have; an identity matrix would hide errors.
         directions = np.array([[0.8, -0.96, 0, -30], [0.6, 1.28, 0, 12], [0, 0, 2.5, 5], [0, 0, 0, 1]])
         self.volume = slicer.util.addVolumeFromArray(voxels, ijkToRAS=directions, name=name)
         return truth
 
     def addSegmentation(self) -> None:
-        """Put a segmentation of the volume with one empty segment into the scene, as the Segment Editor makes it.
+        """Add a segmentation of the volume with one empty segment to the scene, as the Segment Editor creates it.
 
-        `self.segmentation` and `self.segmentId` stand for it.
+        Sets `self.segmentation` and `self.segmentId`.
         """
         self.segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Painted")
         self.segmentation.CreateDefaultDisplayNodes()
@@ -120,13 +120,13 @@ class SelfTestCase(unittest.TestCase):
         self.segmentId = self.segmentation.GetSegmentation().AddEmptySegment("", "Ellipsoid")
 
     def paint(self, truth: np.ndarray) -> None:
-        """The truth on three slices."""
+        """Paint the truth on three slices."""
         painted = np.zeros(SHAPE, np.uint8)
         painted[list(PAINTED)] = truth[list(PAINTED)]
         slicer.util.updateSegmentBinaryLabelmapFromArray(painted, self.segmentation, self.segmentId, self.volume)
 
     def loadPhantom(self, paint: bool = True) -> np.ndarray:
-        """A phantom with its segmentation, both selected in the panel and painted on three slices; the truth."""
+        """Add a phantom and its segmentation, select both in the panel, paint three slices; return the truth."""
         truth = self.addPhantom()
         self.addSegmentation()
         self.ui.volumeSelector.setCurrentNode(self.volume)
@@ -139,7 +139,7 @@ class SelfTestCase(unittest.TestCase):
         return truth
 
     def chooseVolume(self) -> None:
-        """Choose the volume in the panel, which makes `self.segmentation` for it."""
+        """Select the volume in the panel, which creates `self.segmentation` for it."""
         self.ui.volumeSelector.setCurrentNode(None)
         self.ui.volumeSelector.setCurrentNode(self.volume)
         self.waitFor(lambda: self.ui.segmentationSelector.currentNode() is not None, "a segmentation")
@@ -147,17 +147,17 @@ class SelfTestCase(unittest.TestCase):
         self.segmentId = self.segmentation.GetSegmentation().GetNthSegmentID(0)
 
     def crash(self) -> Path:
-        """Let Slicer end without being asked, as far as the panel can tell; the folder that is left of it."""
+        """Simulate a crash of Slicer, as far as the panel can tell; return the folder that it leaves behind."""
         left = Path(f"{self.session.scratch}-crashed")
         shutil.copytree(self.session.scratch / "autosave", left / "autosave")
-        left.with_name(left.name + ".lock").touch()  # which nobody holds
+        left.with_name(left.name + ".lock").touch()  # no process holds this lock
         slicer.mrmlScene.Clear(0)
         self.widget.onReload()
         self.useWidget()
         return left
 
     def segmentArray(self, node: Any = None) -> np.ndarray:
-        """The segment on the volume's grid, (k, j, i) uint8. Slicer makes a display node for it in the scene."""
+        """Return the segment on the volume's grid, (k, j, i) uint8. Slicer adds a display node to the scene for it."""
         node = node or self.segmentation
         segmentId = self.segmentId if node is self.segmentation else node.GetSegmentation().GetNthSegmentID(0)
         return slicer.util.arrayFromSegmentBinaryLabelmap(node, segmentId, self.volume).copy()
@@ -170,12 +170,12 @@ class SelfTestCase(unittest.TestCase):
         self.waitFor(lambda: self.state == "preview", "the preview", seconds=300)
 
     def startRun(self) -> None:
-        """Press Propagate and wait until the background process works."""
+        """Press Propagate and wait until the background process is working."""
         self.ui.propagateButton.click()
         self.waitFor(lambda: self.state == "running", "the run", seconds=60)
 
     def propagateAndApply(self) -> np.ndarray:
-        """Press Propagate, wait, press Apply; the segment as it is then."""
+        """Press Propagate, wait, press Apply; return the segment as it is then."""
         self.propagate()
         self.apply()
         return self.segmentArray()
@@ -187,5 +187,5 @@ class SelfTestCase(unittest.TestCase):
 
 
 def dice(first: np.ndarray, second: np.ndarray) -> float:
-    """Overlap of two masks, 0 to 1."""
+    """Return the Dice overlap of two masks, 0 to 1."""
     return 2 * np.logical_and(first, second).sum() / (first.astype(bool).sum() + second.astype(bool).sum())

@@ -1,4 +1,4 @@
-"""The pictures of docs/tutorial.md and README, taken in 3D Slicer itself while the tutorial is gone through.
+"""Takes the pictures of docs/tutorial.md and README in 3D Slicer itself while following the tutorial.
 
     FEWSHOTSAM_TUTORIAL=Resources/Screenshots Slicer --testing --no-splash \
         --additional-module-paths "$PWD/FewShotSAM" --python-script Testing/Slicer/tutorial_pictures.py
@@ -28,10 +28,10 @@ PAINTED, SIZE = 3, (1280, 800)
 
 
 class Tour(SelfTestCase):
-    """Goes through the tutorial and takes pictures of the main window."""
+    """Follows the tutorial and takes pictures of the main window."""
 
     def runTest(self) -> None:
-        """All steps of docs/tutorial.md."""
+        """Perform all steps of docs/tutorial.md."""
         self.needEngine()
         self.pictures = Path(os.environ["FEWSHOTSAM_TUTORIAL"])
         self.useFreshTemporaryFolder()
@@ -56,13 +56,13 @@ class Tour(SelfTestCase):
         self.take("tutorial-6-again", "reviewSection")
         self.keep()
         self.take("tutorial-7-keep", "modelsSection", "exportSection")
-        self.letRun(5.0)  # as long as it may take until the last change is kept
+        self.letRun(5.0)  # the last change may take this long to be saved
         self.crash()
         self.openPhantom()
         self.take("tutorial-8-recovery", "inputsSection")
 
     def openPhantom(self) -> None:
-        """A CT of liver and spleen, windowed as such a CT is, opened in the panel."""
+        """Open a CT of liver and spleen, with a window suitable for it, in the panel."""
         from FewShotSAMLib.core.painting import empty_neighbours, slices_to_paint
         from FewShotSAMLib.core.phantom import ct_phantom
         from FewShotSAMLib.mrml.grids import rasMatrix
@@ -84,7 +84,7 @@ class Tour(SelfTestCase):
         self.lookAt(self.painted[1])
 
     def paintSlices(self) -> None:
-        """Liver and spleen, each near its own ends and on a slice that has both; what lies beyond declared empty."""
+        """Paint liver and spleen, each near its ends and on a slice that shows both; declare those beyond empty."""
         from FewShotSAMLib.core.painting import slices_to_paint
 
         segments = self.segmentation.GetSegmentation()
@@ -102,7 +102,7 @@ class Tour(SelfTestCase):
         self.lookAt(self.painted[1])
 
     def put(self, number: int, indices: Any) -> None:
-        """Paint a segment as the truth has it on some slices; the others stay as they are."""
+        """Paint a segment from the truth on some slices; leave the others as they are."""
         segment = self.segmentation.GetSegmentation().GetNthSegmentID(number)
         voxels = slicer.util.arrayFromSegmentBinaryLabelmap(self.segmentation, segment, self.volume)
         voxels = np.zeros(self.truth[0].shape, np.uint8) if voxels is None else voxels.copy()
@@ -110,17 +110,17 @@ class Tour(SelfTestCase):
         slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, self.segmentation, segment, self.volume)
 
     def correct(self) -> None:
-        """The slice that helps most, completed."""
+        """Go to the slice that helps most and complete it."""
         following = self.session.next_slice()
         self.ui.nextSliceButton.click()
         for number in range(len(NAMES)):
             self.put(number, [following])
         self.waitFor(lambda: following in [each.index for each in self.session.painted], "the corrected slice")
-        self.segmentation.CreateClosedSurfaceRepresentation()  # what is written by arrays loses it
+        self.segmentation.CreateClosedSurfaceRepresentation()  # writing arrays has removed it
         self.lookAt(following)
 
     def keep(self) -> None:
-        """A few-shot model in the list."""
+        """Save a few-shot model, so that it appears in the list."""
         models = self.session.models
         for entry in [each for each in models.entries() if each.name == MODEL]:  # of an earlier tour
             models.delete(entry)
@@ -129,13 +129,13 @@ class Tour(SelfTestCase):
         self.letRun(1.0)
 
     def lookAt(self, index: int) -> None:
-        """The axial view on a slice, the others on the middle of liver and spleen."""
+        """Show a slice in the axial view, and the middle of liver and spleen in the other views."""
         for axis, place in ((0, index), (1, 82), (2, 66)):
             self.widget.panel.services.views.jumpTo(self.volume.GetID(), axis, place)
         self.letRun(0.5)
 
     def take(self, name: str, *unfolded: str) -> None:
-        """Save the main window, with these sections unfolded, as a picture."""
+        """Save a picture of the main window with these sections expanded."""
         window = slicer.util.mainWindow()
         window.resize(*SIZE)
         for section in SECTIONS:
@@ -148,7 +148,7 @@ class Tour(SelfTestCase):
 
 
 def lighten(path: Path) -> None:
-    """Drop the lowest three bits of each colour, noise that nobody sees and a repository would keep."""
+    """Clear the lowest three bits of each colour: invisible noise that would enlarge the repository."""
     reader, image, writer = vtk.vtkPNGReader(), vtk.vtkImageData(), vtk.vtkPNGWriter()
     reader.SetFileName(str(path))
     reader.Update()
@@ -166,7 +166,7 @@ try:
     tour.runTest()
     tour.doCleanups()
     code = slicer.util.EXIT_SUCCESS
-except Exception:  # noqa: BLE001 - Slicer would go on without its pictures
+except Exception:  # noqa: BLE001 - otherwise Slicer would stay open
     traceback.print_exc()
     code = slicer.util.EXIT_FAILURE
 slicer.util.exit(code)

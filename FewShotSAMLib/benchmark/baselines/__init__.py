@@ -1,4 +1,4 @@
-"""The learned baselines, shown what FewShotSAM's own methods are shown: its normalisation, framing and embeddings."""
+"""The learned baselines, given the same input as FewShotSAM's own methods: normalisation, framing and embeddings."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def sam(
     box: bool = False,
     given: np.ndarray | None = None,
 ) -> Outcome:
-    """SAM as it is, prompted by the shape between painted slices, or on every slice from the mask `given` (K, J, I).
+    """Run SAM as it is, prompted by shapes interpolated between painted slices, or by the mask `given` (K, J, I).
 
-    Raises BadInputError for an encoder whose decoder never learned to answer prompts.
+    Raises BadInputError for an encoder whose decoder was not trained to answer prompts.
     """
     from FewShotSAMLib.benchmark.baselines.zero_shot import Prompt, ZeroShotSam
 
     if reason := no_prompts(settings.encoder or ""):
-        raise BadInputError(reason, "Choose SAM's own encoders with --encoders, for example vit_b.")
+        raise BadInputError(reason, "Choose one of SAM's own encoders with --encoders, for example vit_b.")
     if given is None:
-        asked = list(range(annotation.exemplars[0], annotation.exemplars[-1] + 1))  # it finds nothing beyond
+        asked = list(range(annotation.exemplars[0], annotation.exemplars[-1] + 1))  # beyond, there is no prompt
     else:
         asked = slices_of(given, annotation.axis).tolist()
     with _encoded(volume, annotation, settings) as (run, embeddings):
@@ -57,13 +57,13 @@ def sam(
 
 
 def no_prompts(encoder: str) -> str:
-    """Why SAM cannot be asked with points and boxes on this encoder; "" where it can."""
+    """Return why SAM cannot be prompted with points and boxes on this encoder; "" if it can."""
     fit = get_spec(encoder).architecture.answers_prompts
-    return "" if fit else f"The encoder {encoder} comes with a decoder that never learned points or boxes."
+    return "" if fit else f"The encoder {encoder} comes with a decoder that was not trained with points or boxes."
 
 
 def u_net(volume: Volume, annotation: Annotation, settings: MethodSettings, **options: Any) -> Outcome:
-    """A U-Net trained from scratch on the region around what is painted, which is kinder to it than whole slices.
+    """Train a U-Net from scratch on the region around what is painted, which suits it better than whole slices.
 
     options: of `UNetSettings`.
     """
@@ -72,7 +72,7 @@ def u_net(volume: Volume, annotation: Annotation, settings: MethodSettings, **op
     from FewShotSAMLib.sam.precision import pick_device
 
     plane = slice_plane(volume.geometry, annotation.axis)
-    framing = Framing(plane, region_box(annotation, plane), 0)  # for its cut alone
+    framing = Framing(plane, region_box(annotation, plane), 0)  # only its crop is used
     grey = _grey(volume, parse_normalisation("auto", volume).resolve(volume))
     slices = np.stack([framing.cut(one) for one in np.moveaxis(grey, annotation.axis, 0)])
     painted = {index: np.ascontiguousarray(framing.cut(known)) for index, known in _painted(annotation).items()}
@@ -89,7 +89,7 @@ def u_net(volume: Volume, annotation: Annotation, settings: MethodSettings, **op
 def _encoded(
     volume: Volume, annotation: Annotation, settings: MethodSettings
 ) -> Iterator[tuple[VolumeRun, SliceEmbeddings]]:
-    """The engine's run and its embeddings, found in the cache where another method left them."""
+    """Yield the engine's run and its embeddings, taken from the cache if another method left them there."""
     from FewShotSAMLib.engine.context import JobContext, StageTimer
     from FewShotSAMLib.engine.request import ComputeOptions
     from FewShotSAMLib.engine.volume_run import VolumeRun
@@ -111,7 +111,7 @@ def _encoded(
 
 
 def _possible(mask: np.ndarray, annotation: Annotation) -> np.ndarray:
-    """The mask without the slices on which, by what was painted, nothing can be: as for FewShotSAM's own methods."""
+    """Clear the mask on slices that the painted slices rule out, as for FewShotSAM's own methods."""
     for index, one in enumerate(np.moveaxis(mask, annotation.axis, 0)):
         if annotation.ruled_out(index):
             one[...] = False
@@ -123,7 +123,7 @@ def _painted(annotation: Annotation) -> dict[int, np.ndarray]:
 
 
 def _grey(volume: Volume, window: IntensityWindow) -> np.ndarray:
-    """(K, J, I) float32 in 0..1, filled slice by slice."""
+    """Return (K, J, I) float32 in 0..1, filled slice by slice."""
     grey = np.empty(volume.geometry.shape, np.float32)
     for target, one in zip(grey, volume.voxels, strict=True):
         scaled = window.apply(one)

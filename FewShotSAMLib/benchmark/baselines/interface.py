@@ -1,4 +1,4 @@
-"""What all baselines have in common: from a grey volume and a few painted slices to the classes of every voxel."""
+"""The interface of all baselines: from a grey volume and a few painted slices to the class of every voxel."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -10,22 +10,22 @@ from FewShotSAMLib.core.annotation import IGNORE
 from FewShotSAMLib.sam.framing import Framing
 
 Painted = Mapping[int, np.ndarray]
-"""Class map (rows, columns) uint8 of each painted or empty slice: 0 background, 1..C segments, IGNORE not known."""
+"""Class map (rows, columns) uint8 of each painted or empty slice: 0 background, 1..C segments, IGNORE unknown."""
 
 
 class Baseline(Protocol):
     """A way to segment a volume that a method has to beat."""
 
     def __call__(self, grey: np.ndarray, painted: Painted, axis: int) -> np.ndarray:
-        """Classes (K, J, I) uint8 of a volume (K, J, I) with values 0..1, from slices painted along the array axis.
+        """Return classes (K, J, I) uint8 of a volume (K, J, I) with values 0..1, from slices painted along the axis.
 
-        Painted slices come out as painted, their unknown pixels as background.
+        Painted slices are returned as painted, their unknown pixels as background.
         """
         ...
 
 
 class SliceSource(Protocol):
-    """Embeddings of a volume's slices; the engine's `SliceEmbeddings`, which caches them, is one."""
+    """Embeddings of a volume's slices, such as the engine's `SliceEmbeddings`, which caches them."""
 
     @property
     def framing(self) -> Framing:
@@ -33,17 +33,17 @@ class SliceSource(Protocol):
         ...
 
     def slices(self, indices: Sequence[int]) -> Tensor:
-        """Embeddings (n, channels, h, w), SAM's 256 channels first."""
+        """Return embeddings (n, channels, h, w), SAM's 256 channels first."""
         ...
 
 
 def class_count_of(painted: Painted) -> int:
-    """The highest class that is painted anywhere; 0 where none is."""
+    """Return the highest class painted anywhere; 0 if none is."""
     return max((int(classes[classes != IGNORE].max(initial=0)) for classes in painted.values()), default=0)
 
 
 def with_painted(classes: np.ndarray, painted: Painted, axis: int) -> np.ndarray:
-    """Put the painted slices into a class map (K, J, I), in place."""
+    """Copy the painted slices into a class map (K, J, I), in place, and return it."""
     slices = np.moveaxis(classes, axis, 0)
     for index, known in painted.items():
         slices[index] = np.where(known == IGNORE, 0, known)

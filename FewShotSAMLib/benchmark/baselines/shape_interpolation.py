@@ -9,12 +9,12 @@ from FewShotSAMLib.benchmark.baselines.interface import Painted, class_count_of
 
 
 def interpolate_shapes(painted: Painted, count: int, spacing: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
-    """Classes (count, rows, columns) uint8 of all slices of a volume; spacing in mm along rows and columns.
+    """Return classes (count, rows, columns) uint8 of all slices of a volume; spacing in mm along rows and columns.
 
-    Between two neighbouring painted slices each class's signed distance runs linearly from one to the other. A class
-    absent from one of them ends half way; before the first and after the last painted slice there is nothing. Where
-    classes meet, the one reaching deepest wins. Source: Raya and Udupa, Shape-based interpolation of multidimensional
-    objects, 1990.
+    Between two neighbouring painted slices each class's signed distance is interpolated linearly. A class absent from
+    one of them ends half way; before the first and after the last painted slice there is nothing. Where classes
+    overlap, the one with the largest distance wins. Source: Raya and Udupa, Shape-based interpolation of
+    multidimensional objects, 1990.
     """
     indices = sorted(painted)
     shape = painted[indices[0]].shape
@@ -38,7 +38,7 @@ def interpolate_shapes(painted: Painted, count: int, spacing: tuple[float, float
 
 
 def _signed_distance(mask: np.ndarray, spacing: tuple[float, float]) -> np.ndarray | None:
-    """mm to the border, positive inside; None for an empty mask."""
+    """Return mm to the border, positive inside; None for an empty mask."""
     if not mask.any():
         return None
     padded = np.pad(mask, 1)
@@ -48,7 +48,7 @@ def _signed_distance(mask: np.ndarray, spacing: tuple[float, float]) -> np.ndarr
 
 
 def _completed(first: np.ndarray | None, last: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
-    """Both distances; an absent class is as far away everywhere as it is deep on the other slice."""
+    """Return both distances; for an absent class, minus the other slice's largest distance everywhere."""
     if first is not None:
         return first, np.full_like(first, -first.max()) if last is None else last
     if last is not None:

@@ -1,4 +1,4 @@
-"""Baseline: a 2D U-Net trained from scratch on the painted slices, with augmentation and without any pretraining."""
+"""Baseline: a 2D U-Net trained from scratch on the painted slices, with augmentation and without pretraining."""
 
 import math
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ DIVISIBLE = 16
 """The network halves the image four times."""
 MANY = 2**31 - 1
 MAX_NOISE = 0.05
-"""Standard deviation of the noise that is added, at most."""
+"""Largest standard deviation of the noise added."""
 
 
 @dataclass(frozen=True)
 class UNetSettings:
-    """MONAI's U-Net: five levels of `channels` and more, two residual units each, instance norm.
+    """MONAI's U-Net: five levels with `channels` in the first, two residual units each, instance norm.
 
-    size: longer side of the images it sees, in pixels.
+    size: longer side of its input images, in pixels.
     """
 
     channels: int = 16
@@ -40,9 +40,9 @@ class UNetSettings:
 
 
 class UNetFromScratch:
-    """Trained for every volume by itself. Training images are painted slices, turned, scaled, moved and recoloured as
-    for the other methods, again at each step, and with noise; the loss is theirs as well. spacing: in mm along the rows
-    and columns of a slice.
+    """A U-Net trained separately for every volume. Its training images are painted slices, augmented as for the other
+    methods (rotated, scaled, moved, recoloured), anew at each step, plus noise; it has the same loss as they do.
+    spacing: in mm along the rows and columns of a slice.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class UNetFromScratch:
     def _view(
         self, slices: np.ndarray, painted: Painted, count: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Image (1, h, w), target (count + 1, h, w) and weight (h, w) of a random painted slice, augmented."""
+        """Return image (1, h, w), target (count + 1, h, w) and weight (h, w) of a random painted slice, augmented."""
         indices = sorted(painted)
         index = indices[int(torch.randint(len(indices), (), generator=generator))]
         copy = int(torch.randint(MANY, (), generator=generator))
@@ -107,7 +107,7 @@ class UNetFromScratch:
         return image + noise.to(self._device), target.to(self._device), (labels != IGNORE).float().to(self._device)
 
     def _input(self, grey: Tensor) -> Tensor:
-        """(1, h, w) about 0, sides divisible by what the network needs, of a slice (rows, columns) in 0..1."""
+        """Return (1, h, w) centred on 0, with sides that the network can halve, of a slice (rows, columns) in 0..1."""
         longer = max(grey.shape)
         scale = min(1.0, self._settings.size / longer)
         size = [max(DIVISIBLE, math.ceil(side * scale / DIVISIBLE) * DIVISIBLE) for side in grey.shape]

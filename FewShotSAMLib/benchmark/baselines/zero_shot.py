@@ -1,5 +1,5 @@
-"""Baseline: SAM as it is, prompted with points or a box, which the shape between the painted slices suggests or which
-are given."""
+"""Baseline: SAM as it is, prompted with points or a box, either from the shape interpolated between the painted slices
+or given."""
 
 from dataclasses import dataclass
 
@@ -20,22 +20,22 @@ NEVER = -100.0
 
 @dataclass(frozen=True)
 class Prompt:
-    """How many points inside the shape, and whether its bounding box, are given for each segment on each slice."""
+    """How many points inside the shape prompt each segment on each slice, and whether its bounding box does."""
 
     points: int
     box: bool = False
 
 
 class ZeroShotSam:
-    """Nothing is learned. Each segment is asked for by itself; where their masks meet, the higher logit wins.
+    """SAM without any learning. Each segment is prompted separately; where their masks overlap, the higher logit wins.
 
-    As SAM's authors advise, a single point, which is ambiguous, gets three masks, of which the one that SAM itself
-    rates best is taken; several points or a box get one.
+    As SAM's authors advise, a single point, which is ambiguous, yields three masks, of which the one that SAM itself
+    rates best is taken; several points or a box yield one.
 
-    source: of the volume and axis that it is called with.
+    source: embeddings of the volume and axis that it is called with.
 
-    given: classes (K, J, I) that each slice is prompted from, as the papers do it with a person or the truth. Without
-    it prompts come from `interpolate_shapes`, so that a slice beyond the outermost painted ones stays empty (ours).
+    given: classes (K, J, I) from which each slice is prompted, as the papers do with a person or the ground truth.
+    Otherwise `interpolate_shapes` gives the prompts; slices beyond the outermost painted ones then stay empty (ours).
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class ZeroShotSam:
         return with_painted(classes, painted, axis)
 
     def _logits(self, embedding: Tensor, shape: np.ndarray, count: int, framing: Framing) -> Tensor:
-        """(count + 1, 4h, 4w) for an embedding (1, 256, h, w)."""
+        """Return logits (count + 1, 4h, 4w) for an embedding (1, 256, h, w)."""
         height, width = (4 * side for side in embedding.shape[2:])
         logits = torch.full((count + 1, height, width), NEVER)
         for label in np.unique(shape[(shape > 0) & (shape != IGNORE)]).tolist():
@@ -101,8 +101,8 @@ class ZeroShotSam:
 
 
 def inner_points(mask: np.ndarray, count: int) -> list[tuple[float, float]]:
-    """Up to `count` points (row, column) inside a mask, centres of pixels: the deepest one, then each time the one
-    that is deepest when those chosen count as outside."""
+    """Return up to `count` points (row, column) inside a mask, at pixel centres: the one farthest from the border, then
+    repeatedly the one farthest from the border and from all chosen points."""
     outside = np.pad(~mask, 1, constant_values=True)
     chosen: list[tuple[float, float]] = []
     while len(chosen) < min(count, int(mask.sum())):
@@ -114,12 +114,12 @@ def inner_points(mask: np.ndarray, count: int) -> list[tuple[float, float]]:
 
 
 def _corners(mask: np.ndarray) -> list[tuple[float, float]]:
-    """First and last (row, column) that the mask reaches: centres of pixels."""
+    """Return the first and last (row, column) that the mask reaches, at pixel centres."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return [(float(rows[0]), float(columns[0])), (float(rows[-1]), float(columns[-1]))]
 
 
 def _to_image(places: list[tuple[float, float]], framing: Framing) -> list[tuple[float, float]]:
-    """(row, column) of the cut slice to (x, y) in the encoder's image, pixel centres at whole numbers in both."""
+    """Map (row, column) of the cut slice to (x, y) in the encoder's image, pixel centres at whole numbers in both."""
     scales = [side / count for side, count in zip(framing.content, framing.crop_shape, strict=True)]
     return [((column + 0.5) * scales[1] - 0.5, (row + 0.5) * scales[0] - 0.5) for row, column in places]

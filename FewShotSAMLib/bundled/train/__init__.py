@@ -1,5 +1,5 @@
 """Trains the bundled model on synthetic anatomy: `python -m FewShotSAMLib.bundled.train --output FOLDER`.
 
-Public face: `anatomy.synthesise` (random volumes), `episodes.make_episode` (with painted slices and shape priors),
-`train.Trainer`. No patient's image takes part.
+Public interface: `anatomy.synthesise` (random volumes), `episodes.make_episode` (with painted slices and shape priors),
+`train.Trainer`. No patient images are used.
 """

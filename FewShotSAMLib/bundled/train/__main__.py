@@ -17,21 +17,23 @@ from FewShotSAMLib.bundled.train.trainer import Recipe, Trainer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train, or go on where an earlier run in the same folder was stopped. Returns the exit code."""
+    """Train, or resume where an earlier run in the same folder stopped. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m FewShotSAMLib.bundled.train", description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder for episodes, checkpoint, log and weights")
     parser.add_argument("--steps", type=int, default=Recipe.steps, help="optimiser steps (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=Recipe.batch, help="episodes per step (default: %(default)s)")
-    parser.add_argument("--start", type=Path, help="weights to begin with, rather than random ones")
+    parser.add_argument("--start", type=Path, help="initial weights, instead of random ones")
     parser.add_argument(
-        "--validation", type=int, default=200, help="episodes kept for validation (default: %(default)s)"
+        "--validation", type=int, default=200, help="episodes reserved for validation (default: %(default)s)"
     )
-    parser.add_argument("--validate-every", type=int, default=1000, help="steps (default: %(default)s)")
+    parser.add_argument(
+        "--validate-every", type=int, default=1000, help="steps between validations (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--half", action="store_true", help="compute in bfloat16, for processors that have it")
+    parser.add_argument("--half", action="store_true", help="compute in bfloat16, on processors that support it")
     parser.add_argument(
-        "--processes", type=int, default=max(1, (os.cpu_count() or 2) // 2), help="that make episodes meanwhile"
+        "--processes", type=int, default=max(1, (os.cpu_count() or 2) // 2), help="how many make episodes"
     )
     options = parser.parse_args(arguments)
     recipe = Recipe(seed=options.seed, steps=options.steps, batch=options.batch)

@@ -1,7 +1,7 @@
 """Synthetic anatomy: random volumes with one structure that somebody might want to segment.
 
 Nothing here comes from a patient. Sources of the recipe: SynthSeg and SynthMorph (random intensities per label, smooth
-random shapes), anatomix (many random shapes, corruption after the fact); what sparse propagation needs besides
+random shapes), anatomix (many random shapes, corruption afterwards); what sparse propagation needs in addition
 (structures that drift and end, neighbours of the same grey, thick slices) is ours.
 """
 
@@ -32,14 +32,14 @@ PLANE = 160
 
 
 KINDS = ("solid", "tube", "ring", "sheet", "parts", "organ")
-"""What the wanted structure may be: compact; long or branching; a wall or what it encloses; flat; many small parts;
-wall, contents and gas together."""
+"""Kinds of target structures: compact; long or branching; a wall or what it encloses; flat; many small parts; wall,
+contents and gas together."""
 BRANCHING = "branching"
-"""Of tubes those that branch."""
+"""Only those tubes that branch."""
 OFTEN = (0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5)
-"""Kinds as often as they are drawn."""
+"""Indices into KINDS, repeated by how often each is drawn."""
 FINER = 2
-"""Slices that one thick slice is the mean of."""
+"""Number of thin slices averaged into a thick one."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ class Instance:
 
 @dataclass(frozen=True)
 class SyntheticVolume:
-    """A body with the wanted structure; slice_step: pixels from slice to slice; kind: of KINDS; like: "CT" or "MR".
+    """A body with the target structure; slice_step: pixels from slice to slice; kind: of KINDS; like: "CT" or "MR".
 
-    other: the same anatomy in another body, bent and coloured in its own way; atlas (D, H, W) bool: where the structure
-    would be by a registration of the two that is not perfect. Both None unless asked for.
+    other: the same anatomy in another body, deformed and coloured differently; atlas (D, H, W) bool: where an imperfect
+    registration of the two would place the structure. Both None unless requested.
     """
 
     image: Tensor
@@ -69,7 +69,7 @@ class SyntheticVolume:
 
 @dataclass(frozen=True)
 class Tissues:
-    """Mean and deviation of every label's grey value, whether dark and bright are exchanged, and what they are like."""
+    """Mean and deviation of every label's grey value, whether dark and bright are swapped, and the modality."""
 
     means: Tensor
     deviations: Tensor
@@ -77,19 +77,19 @@ class Tissues:
     like: str
 
     def altered(self, dice: Dice) -> Tissues:
-        """As another scanner or another body shows the same tissues."""
+        """Return the same tissues as another scanner or another body might show them."""
         means = self.means + 0.04 * dice.normal(len(self.means))
         return Tissues(means.clamp(0, 1), self.deviations * dice.log_uniform(0.7, 1.4), self.inverted, self.like)
 
 
 def synthesise(dice: Dice, pair: bool = False, kind: str | None = None) -> SyntheticVolume:
-    """One random volume, of a random kind unless one of KINDS or BRANCHING is asked for, with another body where a pair
-    is; tries until the target spans enough slices to be propagated."""
+    """Make a random volume, of a random kind unless `kind` (of KINDS, or BRANCHING) is given, with another body if
+    `pair`; retries until the target spans enough slices to be propagated."""
     kind = kind or KINDS[OFTEN[dice.integer(0, len(OFTEN) - 1)]]
     while True:
         slice_step = dice.log_uniform(0.8, 10.0)
         depth = max(7, min(40, round(dice.uniform(70, 190) / slice_step)))
-        # The wall of a heart or a vessel in thick slices is partly in one slice, partly in the next.
+        # In thick slices, the wall of a heart or a vessel is partly in one slice and partly in the next.
         finer = FINER if slice_step > 2.5 and depth <= 24 and dice.chance(0.5) else 1
         space = make_space(dice, (depth * finer, PLANE, PLANE), slice_step / finer)
         labels, target = _label_map(dice, space, slice_step / finer, kind)
@@ -115,12 +115,12 @@ def _is_worth_painting(target: Tensor) -> bool:
 
 
 def _thick(fine: Tensor, finer: int) -> Tensor:
-    """Means of neighbouring slices."""
+    """Average groups of `finer` slices."""
     return fine if finer == 1 else fine.unflatten(0, (-1, finer)).mean(1)
 
 
 def _bent(dice: Dice, labels: Tensor, slice_step: float, strength: float) -> Tensor:
-    """Label maps (n, D, H, W), int64, bent by a smooth field of about `strength` pixels, with a shift and a scale."""
+    """Deform label maps (n, D, H, W), int64, by a smooth field of about `strength` pixels, a shift and a scale."""
     shape = (labels.shape[1], labels.shape[2], labels.shape[3])
     cell = dice.log_uniform(30, 80)
     field = smooth_noise(dice, shape, (max(1.0, cell / slice_step), cell, cell), 3) * strength * 0.6
@@ -138,7 +138,7 @@ def _bent(dice: Dice, labels: Tensor, slice_step: float, strength: float) -> Ten
 
 
 def _label_map(dice: Dice, space: Space, slice_step: float, kind: str) -> tuple[Tensor, Tensor]:
-    """Labels (D, H, W) and the mask of the wanted structure."""
+    """Return labels (D, H, W) and the target structure's mask."""
     labels = _ground(dice, space, slice_step)
     count = dice.integer(4, 11)
     wanted_number = count - 1 - min(count - 1, dice.integer(0, 2))
@@ -155,13 +155,13 @@ def _label_map(dice: Dice, space: Space, slice_step: float, kind: str) -> tuple[
     if dice.chance(0.03):
         return labels, labels == dice.integer(0, int(labels.max()))
     meant = objects[wanted_number]
-    if dice.chance(0.08):  # two objects under one name
+    if dice.chance(0.08):  # two objects form one structure
         meant = meant + objects[dice.integer(0, len(objects) - 1)]
     return labels, torch.isin(labels, torch.tensor(meant))
 
 
 def _ground(dice: Dice, space: Space, slice_step: float) -> Tensor:
-    """Regions that fill space, and air around a body in some volumes."""
+    """Label regions that fill the space and, in some volumes, air around a body."""
     cell = dice.log_uniform(28, 90)
     count = dice.integer(3, 10)
     fields = smooth_noise(dice, space.shape, (max(1.0, cell / slice_step), cell, cell), count)
@@ -174,7 +174,7 @@ def _ground(dice: Dice, space: Space, slice_step: float) -> Tensor:
 
 
 def _object(dice: Dice, space: Space, slice_step: float, kind: str) -> list[tuple[Tensor, bool]]:
-    """Solids of which each covers those before it, and whether it is part of what is wanted."""
+    """Return solids, each covering those before it, and whether each is part of the target structure."""
     size = dice.log_uniform(9, 50)
     if kind == "solid":
         return [(_compact(dice, space, size, slice_step), True)]
@@ -200,15 +200,15 @@ def _compact(dice: Dice, space: Space, size: float, slice_step: float) -> Tensor
 
 
 def _image(dice: Dice, labels: Tensor, slice_step: float, tissues: Tissues, finer: int) -> Tensor:
-    """Grey values of the labels, with texture, blur, bias field and noise; labels has `finer` slices for each of the
-    image's."""
+    """Render the labels' grey values with texture, blur, bias field and noise; `labels` has `finer` slices for each of
+    the image's."""
     shape = (labels.shape[0] // finer, labels.shape[1], labels.shape[2])
     image = _thick(tissues.means[labels], finer)
     deviations = _thick(tissues.deviations[labels], finer)
     for cell in (dice.log_uniform(1.5, 5), dice.log_uniform(5, 25)):
         texture = smooth_noise(dice, shape, (max(1.0, cell / slice_step), cell, cell))[0]
         image = image + texture * deviations * dice.uniform(0.2, 1.0)
-    if dice.chance(0.6):  # grey values that change within a structure, across all of them
+    if dice.chance(0.6):  # a grey value drift across all structures
         image = image + 0.06 * dice.uniform(0, 1) * smooth_noise(dice, shape, (max(1.0, 60 / slice_step), 60, 60))[0]
     image = _resolution(dice, image, slice_step)
     if dice.chance(0.6):
@@ -224,7 +224,7 @@ def _image(dice: Dice, labels: Tensor, slice_step: float, tissues: Tissues, fine
 
 
 def _tissues(dice: Dice, count: int) -> Tissues:
-    """Grey values of so many labels: like CT, where much is alike, or like MR."""
+    """Draw grey values of `count` labels: like CT, where many tissues look alike, or like MR."""
     generator = dice.generator
     like = "CT" if dice.chance(0.5) else "MR"
     if like == "CT":
@@ -245,7 +245,7 @@ def _tissues(dice: Dice, count: int) -> Tissues:
 
 
 def _resolution(dice: Dice, image: Tensor, slice_step: float) -> Tensor:
-    """Blur, and the coarse grids that small regions are shown on once they are enlarged."""
+    """Blur, and imitate the coarse grid that shows when a small region is enlarged."""
     image = _blur(image, dice.uniform(0.3, 1.6))
     if dice.chance(0.5):
         factor = dice.uniform(1.2, 5.0)
@@ -269,7 +269,7 @@ def _blur(image: Tensor, sigma: float) -> Tensor:
 
 
 def _contrast(dice: Dice, image: Tensor, inverted: bool) -> Tensor:
-    """Window, gamma, inversion: back to 0..1."""
+    """Apply window, gamma and inversion, back to 0..1."""
     low, high = torch.quantile(image.flatten()[::17], torch.tensor([0.01, 0.99])).tolist()
     low, high = low - dice.uniform(0, 0.1) * (high - low), high + dice.uniform(0, 0.3) * (high - low)
     image = ((image - low) / max(1e-3, high - low)).clamp(0, 1) ** dice.log_uniform(0.6, 1.6)

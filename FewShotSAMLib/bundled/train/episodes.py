@@ -1,4 +1,4 @@
-"""Episodes: a synthetic volume of which a few slices are painted, as the engine would prepare it for the network."""
+"""Episodes: a synthetic volume with a few painted slices, prepared for the network as the engine would do."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from FewShotSAMLib.bundled.train.shapes import Dice
 from FewShotSAMLib.sam.framing import averaged
 
 SIDES = (128, 160, 192)
-"""Sides of the square images that the network is trained on."""
+"""Sides of the square training images."""
 STRIDE = 2
 """Pixels of the image per pixel of logits and priors."""
 
 
 DECLARED = (1.0, 1.0, 0.6, 0.0, 0.0)
-"""How likely an empty slice beyond an end is declared, by episode."""
+"""Probabilities that an empty slice beyond an end is declared; each episode draws one of them."""
 PAIRS = 0.2
-"""Share of episodes that come with another body, whose exemplars stand for an earlier patient's."""
+"""Share of episodes with another body, whose exemplars stand for an earlier patient's."""
 AHEAD = 2
-"""Slices beyond a declared end that are asked about."""
+"""How many slices beyond a declared end are predicted."""
 FAR = 10
-"""The same where no end is declared, so that the structure has to end by itself."""
+"""The same where no end is declared, so that the network has to find the structure's end."""
 
 
 @dataclass(frozen=True)
 class Episode:
-    """A volume of which some slices are painted.
+    """A volume with some painted slices.
 
     image (D, S, S) float16 0..1; target (D, S/2, S/2) share of the structure; priors (D, kinds, S/2, S/2) float16;
-    known: exemplars' slices, ascending; slice_step in pixels of the prior's grid. other: exemplars of another body of
-    the same anatomy, (n, 3, S, S) and (n, S/2, S/2), empty where there is none; atlas: priors as they are by its label.
-    kind, like: as in SyntheticVolume.
+    known: exemplars' slices, ascending; slice_step in pixels of the prior's grid. other, other_target: exemplars of
+    another body of the same anatomy, (n, 3, S, S) and (n, S/2, S/2), empty if there is none; atlas: priors from its
+    registered label. kind, like: as in SyntheticVolume.
     """
 
     image: Tensor
@@ -58,14 +58,14 @@ class Episode:
 
     @property
     def gap(self) -> float:
-        """Mean distance of two exemplars in pixels of the prior's grid."""
+        """Mean distance between adjacent exemplars in pixels of the prior's grid."""
         return (self.known[-1] - self.known[0]) / max(1, len(self.known) - 1) * self.slice_step
 
 
 @dataclass(frozen=True)
 class Square:
-    """A square region of slices: its centre (x, y) and side in pixels, its size once it is resampled, and how it is
-    turned (2, 2)."""
+    """A square region of slices: its centre (x, y) and side in pixels, its side after resampling (size), and its
+    orientation (2, 2)."""
 
     centre: Tensor
     side: float
@@ -73,7 +73,7 @@ class Square:
     turned: Tensor
 
     def cut(self, volumes: Tensor) -> Tensor:
-        """(n, D, H, W) to (n, D, size, size), linearly."""
+        """Resample (n, D, H, W) to (n, D, size, size), linearly."""
         full = volumes.shape[-1]
         theta = torch.cat([self.turned * self.side / full, (2 * self.centre / full - 1).unsqueeze(1)], dim=1)
         grid = F.affine_grid(theta.unsqueeze(0), [1, 1, self.size, self.size], align_corners=False)
@@ -82,7 +82,7 @@ class Square:
 
 
 def make_episode(dice: Dice) -> Episode:
-    """A random episode."""
+    """Make a random episode."""
     volume = synthesise(dice, pair=dice.chance(PAIRS))
     known = _painted_slices(dice, volume.target)
     square = _square(dice, volume.target[list(known)].any(0))
@@ -91,7 +91,7 @@ def make_episode(dice: Dice) -> Episode:
     step = volume.slice_step * square.size / square.side / STRIDE
     small, shares = averaged(image, square.size // STRIDE), averaged(target, square.size // STRIDE)
     shown = shares[list(known)]
-    if dice.chance(0.3):  # painted by hand, a little off
+    if dice.chance(0.3):  # as painted by hand: slightly inaccurate
         shown = _by_hand(dice, shown)
     priors = Priors(Flows(small.__getitem__), len(small), Painted(known, shown.unsqueeze(1), step))
     maps = torch.stack([priors.maps(index)[0] for index in range(len(image))])
@@ -104,7 +104,7 @@ def make_episode(dice: Dice) -> Episode:
 
 
 def _exemplars(dice: Dice, volume: SyntheticVolume, square: Square) -> tuple[Tensor, Tensor]:
-    """Painted slices of the other body between their neighbours (n, 3, S, S) and what is painted (n, S/2, S/2)."""
+    """Painted slices of the other body with their neighbours (n, 3, S, S), and their masks (n, S/2, S/2)."""
     assert volume.other is not None
     known = list(_painted_slices(dice, volume.other.target))
     own = _square(dice, volume.other.target[known].any(0))
@@ -116,7 +116,7 @@ def _exemplars(dice: Dice, volume: SyntheticVolume, square: Square) -> tuple[Ten
 
 
 def _painted_slices(dice: Dice, target: Tensor) -> tuple[int, ...]:
-    """Slices with the structure, spread over its extent with some disorder, and mostly an empty one beyond each end."""
+    """Choose slices with the structure, spread irregularly over its extent, and mostly an empty one beyond each end."""
     held = torch.nonzero(target.flatten(1).any(1)).flatten()
     first, last = int(held[0]), int(held[-1])
     count = (1, 2, 3, 3, 3, 4, 5, 5, 7)[dice.integer(0, 8)]
@@ -129,14 +129,14 @@ def _painted_slices(dice: Dice, target: Tensor) -> tuple[int, ...]:
     for end in (first - 1, last + 1):
         if 0 <= end < len(target) and dice.chance(declared):
             chosen.add(end)
-    if len(chosen) == len(target):  # nothing would be left to ask about
+    if len(chosen) == len(target):  # no slice would be left to predict
         chosen.remove(first)
     return tuple(sorted(chosen))
 
 
 def _square(dice: Dice, painted: Tensor) -> Square:
-    """The region around what is painted (H, W), as wide and as placed as the engine might have it, in any of the
-    orientations."""
+    """Choose a region around what is painted (H, W), with a size and position that the engine might choose, in a random
+    orientation."""
     rows, columns = (torch.nonzero(painted.any(axis)).flatten() for axis in (1, 0))
     top, bottom, left, right = float(rows[0]), float(rows[-1] + 1), float(columns[0]), float(columns[-1] + 1)
     side = max(bottom - top, right - left, 20.0) * dice.uniform(1.25, 2.2)
@@ -150,7 +150,7 @@ def _square(dice: Dice, painted: Tensor) -> Square:
 
 
 def _by_hand(dice: Dice, shown: Tensor) -> Tensor:
-    """Masks moved by a fraction of a pixel or two, differently everywhere."""
+    """Shift masks by a fraction of a pixel or two, differently everywhere."""
     shift = F.interpolate(dice.normal(len(shown), 2, 4, 4), size=shown.shape[-2:], mode="bilinear") * dice.uniform(
         0, 0.6
     )

@@ -1,4 +1,4 @@
-"""A folder of episodes, made by processes beside the trainer, which reads each a few times and lets go of it."""
+"""A folder of episodes, made by separate processes; the trainer reads each a few times and then deletes it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from FewShotSAMLib.bundled.train.shapes import Dice
 
 SUFFIX = ".episode"
 VALIDATION_FIRST = 900_000_000
-"""Number of the first episode that is kept for validation."""
+"""Number of the first episode reserved for validation."""
 WAIT_S = 0.5
 AHEAD = 64
-"""Episodes that are made beyond those that may be drawn at the moment."""
+"""How many episodes are made in advance of those that may be drawn at the moment."""
 
 
 class EpisodeLibrary:
-    """Episodes as files, numbered; each is made from (seed, number) alone, so that an interrupted library goes on."""
+    """Numbered episodes as files; each depends on (seed, number) alone, so that an interrupted library can resume."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder
@@ -32,11 +32,11 @@ class EpisodeLibrary:
         self._first = multiprocessing.get_context("spawn").Value("q", 0)
 
     def path(self, number: int) -> Path:
-        """Where an episode lies, once it is made."""
+        """Return the path of an episode, which need not exist yet."""
         return self.folder / f"{number:09d}{SUFFIX}"
 
     def make(self, number: int) -> None:
-        """Make one episode, unless it is there."""
+        """Make one episode, unless it exists."""
         if self.path(number).exists():
             return
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
@@ -46,7 +46,7 @@ class EpisodeLibrary:
         unfinished.replace(self.path(number))
 
     def read(self, number: int, patience_s: float = 600.0) -> Episode:
-        """One episode; waits for it while another process makes it. Raises TimeoutError."""
+        """Read one episode; wait while another process makes it. Raises TimeoutError after `patience_s`."""
         end = time.monotonic() + patience_s
         while not self.path(number).exists():
             if time.monotonic() > end:
@@ -55,17 +55,17 @@ class EpisodeLibrary:
         return Episode(**torch.load(self.path(number), weights_only=True))
 
     def forget_before(self, number: int) -> None:
-        """Delete the episodes before this one, and let the makers go on."""
+        """Delete the episodes before this one, and let the processes make further ones."""
         for old in range(self._first.value, number):
             self.path(old).unlink(missing_ok=True)
         self._first.value = number
 
     def fill(self, numbers: Sequence[int], processes: int) -> list[BaseProcess]:
-        """Start processes that make these episodes, all at once; they end with this process at the latest."""
+        """Start processes that make these episodes in parallel; they end with this process at the latest."""
         return [self._start(numbers[part::processes], None) for part in range(processes)]
 
     def go_on(self, first: int, window: int, processes: int) -> list[BaseProcess]:
-        """Start processes that make episodes from `first` without end, up to AHEAD beyond the `window` that may be
+        """Start processes that make episodes from `first` on indefinitely, up to AHEAD beyond the `window` that may be
         drawn."""
         self._first.value = first
         numbers = range(first, VALIDATION_FIRST)

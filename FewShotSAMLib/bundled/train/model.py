@@ -1,4 +1,4 @@
-"""The bundled model as one module, and how it is asked about the slices of an episode."""
+"""The bundled model as one module, and the queries that an episode's slices make."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BundledModel(nn.Module):
         self.decoder = FusionDecoder(sam.mask_decoder, sam.prompt_encoder, sam.fusion)
 
     def weights(self) -> dict[str, Tensor]:
-        """All weights, half precision, by the names that `build_sam` gives them."""
+        """Return all weights, half precision, by the names that `build_sam` gives them."""
         return {
             f"{part}.{name}": tensor.detach().cpu().half().contiguous()
             for part, module in self._parts().items()
@@ -33,7 +33,7 @@ class BundledModel(nn.Module):
         }
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
-        """Take what `weights` gave."""
+        """Load what `weights` returned."""
         for part, module in self._parts().items():
             own = {name.removeprefix(f"{part}."): tensor.float() for name, tensor in weights.items()}
             module.load_state_dict({name: own[name] for name in module.state_dict()})
@@ -48,7 +48,7 @@ class BundledModel(nn.Module):
         }
 
     def features(self, image: Tensor, indices: Sequence[int], flat: bool) -> Pyramid:
-        """The pyramid of slices of image (D, S, S) in 0..1, each seen between its neighbours, or alone (flat)."""
+        """Encode slices of image (D, S, S) in 0..1, each between its neighbours, or alone (flat)."""
         last = len(image) - 1
         offsets = (0, 0, 0) if flat else (-1, 0, 1)
         stack = torch.stack([image[[min(max(i + o, 0), last) for o in offsets]] for i in indices])
@@ -56,13 +56,13 @@ class BundledModel(nn.Module):
 
 
 def normalise(images: Tensor) -> Tensor:
-    """SAM's normalisation of (B, 3, S, S) in 0..255."""
+    """Apply SAM's normalisation to (B, 3, S, S) in 0..255."""
     mean, deviation = (images.new_tensor(values).view(3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
     return ((images - mean) / deviation).contiguous(memory_format=torch.channels_last)
 
 
 def support_of(model: BundledModel, episode: Episode, flat: bool, foreign: bool = False) -> Support:
-    """The episode's exemplars; foreign: those of the other body."""
+    """Return the episode's exemplars; foreign: those of the other body."""
     if foreign:
         shown = episode.other.float()
         features = model.encoder.pyramid(normalise((shown[:, [1, 1, 1]] if flat else shown) * 255))
@@ -81,8 +81,8 @@ def queries_of(
     foreign: bool = False,
     atlas: bool = False,
 ) -> Queries:
-    """First-pass queries about some of the episode's slices; foreign: with the other body's exemplars, and with the
-    priors of its registered label or none."""
+    """Return first-pass queries about some of the episode's slices; foreign: for the other body's exemplars; atlas:
+    with the priors of its registered label, rather than none."""
     features = model.features(episode.image.float(), indices, flat)
     if foreign:
         asked = foreign_queries(features)
@@ -93,8 +93,8 @@ def queries_of(
 
 
 def earlier_of(episode: Episode, indices: Sequence[int], probability: Tensor, foreign: bool = False) -> Tensor:
-    """What the second pass sees (B, 3, S/2, S/2) of the first pass's probabilities (B, S/2, S/2): the slice and those
-    beside it, exemplars as they are painted, and the slice itself in the place of any that was not asked about."""
+    """Return what the second pass sees (B, 3, S/2, S/2) of the first pass's probabilities (B, S/2, S/2): the slice and
+    its neighbours; exemplars as painted, and the slice itself in place of neighbours that were not predicted."""
     found = dict(zip(indices, probability, strict=True))
     if not foreign:
         found |= {known: episode.target[known].float() for known in episode.known}

@@ -15,8 +15,8 @@ from torch import Tensor
 class Space:
     """A warped coordinate system on a grid of D slices of H×W pixels.
 
-    points (3, D, H, W): z, y, x in pixels of the slice plane, displaced by a smooth random field, so that every shape
-    drawn in it is bent in its own way.
+    points (3, D, H, W): z, y, x in pixels of the slice plane, displaced by a smooth random field that deforms every
+    shape drawn in it.
     """
 
     points: Tensor
@@ -34,7 +34,7 @@ class Space:
 
 
 class Dice:
-    """Random numbers from one generator, by the name of what they are for."""
+    """Random numbers from one generator, in methods named by purpose."""
 
     def __init__(self, generator: torch.Generator) -> None:
         self.generator = generator
@@ -44,7 +44,7 @@ class Dice:
         return low + (high - low) * float(torch.rand((), generator=self.generator))
 
     def log_uniform(self, low: float, high: float) -> float:
-        """A number in low..high, each factor equally likely."""
+        """A number in low..high, uniform in its logarithm."""
         return math.exp(self.uniform(math.log(low), math.log(high)))
 
     def integer(self, low: int, high: int) -> int:
@@ -60,7 +60,7 @@ class Dice:
         return torch.randn(*shape, generator=self.generator)
 
     def point(self, extent: Tensor, inset: float = 0.15) -> Tensor:
-        """A place in the box, `inset` of its sides away from the border."""
+        """A point in the box, away from its border by at least the share `inset` of its sides."""
         return extent * (inset + (1 - 2 * inset) * torch.rand(3, generator=self.generator))
 
     def rotation(self) -> Tensor:
@@ -73,14 +73,14 @@ class Dice:
 def smooth_noise(
     dice: Dice, shape: tuple[int, int, int], cells: tuple[float, float, float], channels: int = 1
 ) -> Tensor:
-    """Noise (channels, D, H, W) of about unit variance that varies over `cells` voxels along each axis."""
+    """Return noise (channels, D, H, W) of about unit variance that varies over `cells` voxels along each axis."""
     low = [max(2, math.ceil(side / cell) + 1) for side, cell in zip(shape, cells, strict=True)]
     coarse = dice.normal(1, channels, *low)
     return 1.5 * F.interpolate(coarse, size=shape, mode="trilinear", align_corners=True)[0]
 
 
 def make_space(dice: Dice, shape: tuple[int, int, int], slice_step: float) -> Space:
-    """A bent space whose slices lie slice_step pixels apart."""
+    """Make a deformed space whose slices lie slice_step pixels apart."""
     sides = [torch.arange(n, dtype=torch.float32) * s for n, s in zip(shape, (slice_step, 1.0, 1.0), strict=True)]
     points = torch.stack(torch.meshgrid(*sides, indexing="ij"))
     for scale in (dice.log_uniform(40, 120), dice.log_uniform(12, 40)):
@@ -93,7 +93,7 @@ def make_space(dice: Dice, shape: tuple[int, int, int], slice_step: float) -> Sp
 
 
 def ellipsoid(dice: Dice, space: Space, size: float, centre: Tensor | None = None) -> Tensor:
-    """A superellipsoid of about `size` pixels radius, turned at random, at a random place unless one is given."""
+    """A superellipsoid of about `size` pixels radius, rotated at random, at a random place unless one is given."""
     radii = torch.tensor([size * dice.log_uniform(0.45, 1.8) for _ in range(3)])
     centre = dice.point(space.extent) if centre is None else centre
     offset = (space.points - centre.view(3, 1, 1, 1)).flatten(1)
@@ -127,7 +127,7 @@ def tube(dice: Dice, space: Space, radius: float, start: Tensor | None = None) -
 
 
 def _to_segment(points: Tensor, a: Tensor, b: Tensor, flatten: float) -> Tensor:
-    """Distance of every point to the line from a to b; `flatten` squeezes the section."""
+    """Distance of every point to the segment from a to b; `flatten` squeezes the cross-section."""
     way = b - a
     z, y, x = points[0] - a[0], points[1] - a[1], points[2] - a[2]
     share = ((z * way[0] + y * way[1] + x * way[2]) / float(way.dot(way)).__add__(1e-6)).clamp_(0, 1)
@@ -136,7 +136,7 @@ def _to_segment(points: Tensor, a: Tensor, b: Tensor, flatten: float) -> Tensor:
 
 
 def branching(dice: Dice, space: Space, radius: float) -> Tensor:
-    """Tubes that part from a common place."""
+    """Tubes that branch from a common point."""
     start = dice.point(space.extent, 0.3)
     parts = [tube(dice, space, radius * dice.uniform(0.6, 1.1), start) for _ in range(dice.integer(2, 3))]
     return torch.stack(parts).amax(0)
@@ -155,7 +155,7 @@ def standing(dice: Dice, space: Space, size: float) -> Tensor:
 
 
 def scattered(dice: Dice, space: Space, size: float) -> Tensor:
-    """Several small solids around one place, of which some slices show many, some few and some none."""
+    """Several small solids around one point; some slices show many of them, some few and some none."""
     centre, reach = dice.point(space.extent, 0.25), size * dice.uniform(1.2, 3.0)
     places = [centre + dice.normal(3) * reach * 0.6 for _ in range(dice.integer(4, 12))]
     small = [size * dice.log_uniform(0.18, 0.5) for _ in places]
@@ -163,7 +163,7 @@ def scattered(dice: Dice, space: Space, size: float) -> Tensor:
 
 
 def blob(dice: Dice, space: Space, size: float, slice_step: float) -> Tensor:
-    """An irregular solid: an ellipsoid whose border is moved in and out."""
+    """An irregular solid: an ellipsoid whose border is displaced in and out."""
     solid = ellipsoid(dice, space, size)
     cell = size * dice.uniform(0.3, 0.9)
     rough = smooth_noise(dice, space.shape, (max(1.0, cell / slice_step), cell, cell))[0]

@@ -26,14 +26,14 @@ from FewShotSAMLib.sam.registry import get_spec
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides what comes out, but for the hardware."""
+    """Everything that determines the result, except for the hardware."""
 
     seed: int = 11
     steps: int = 4000
     batch: int = 2
     """Episodes per step."""
     window: int = 96
-    """Episodes that may be drawn at any time; it moves on, so that each is drawn `uses` times in the mean."""
+    """Episodes that may be drawn at any time; the window advances so that each is drawn `uses` times on average."""
     uses: float = 1.5
     queries: int = 8
     learning_rate: float = 5e-4
@@ -44,22 +44,22 @@ class Recipe:
     flat_share: float = 0.15
     second_pass_share: float = 0.5
     foreign_share: float = 0.7
-    """How often the exemplars of another body are shown, where an episode has one."""
+    """How often exemplars of another body are used, where an episode has one."""
     atlas_share: float = 0.7
-    """How often its registered label is given with them."""
+    """How often its registered label accompanies them."""
 
     def first(self, step: int) -> int:
-        """Number of the first episode that may be drawn at a step."""
+        """Return the number of the first episode that may be drawn at a step."""
         return int(step * self.batch / self.uses)
 
     def factor(self, step: int) -> float:
-        """Learning rate at a step as a share of the highest."""
+        """Return the learning rate at a step as a share of the highest."""
         rising = min(1.0, (step + 1) / self.warm_up)
         return rising * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps))))
 
 
 class Trainer:
-    """Model, optimiser and averaged weights, saved together so that training can go on."""
+    """Model, optimiser and averaged weights, saved together so that training can resume."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Trainer:
         start: Path | None = None,
         half: bool = False,
     ) -> None:
-        """start: weights to begin with, as `export` writes them; half: compute in bfloat16."""
+        """start: initial weights, as `export` writes them; half: compute in bfloat16."""
         self.recipe = recipe
         self.library = library
         self.folder = folder
@@ -92,11 +92,11 @@ class Trainer:
 
     @property
     def checkpoint(self) -> Path:
-        """The file to go on from."""
+        """The file to resume from."""
         return self.folder / "training.pt"
 
     def run(self, validation: int = 200, validate_every: int = 1000, save_every: int = 200) -> None:
-        """Train until the recipe's steps are done, and validate on this many episodes now and then."""
+        """Train until the recipe's steps are done, validating on `validation` episodes every `validate_every` steps."""
         losses: list[float] = []
         started = time.monotonic()
         while self.step < self.recipe.steps:
@@ -112,7 +112,7 @@ class Trainer:
                 self.save()
 
     def train_step(self) -> float:
-        """One step on a few episodes; returns the mean of their losses."""
+        """Train one step on a few episodes; return the mean of their losses."""
         dice = Dice(torch.Generator().manual_seed(self.recipe.seed * 7_000_003 + self.step))
         first = self.recipe.first(self.step)
         self.library.forget_before(first)
@@ -147,17 +147,17 @@ class Trainer:
         return episode_loss(logits, episode.target[indices].float())
 
     def validate(self, count: int) -> list[dict[str, Any]]:
-        """A row for each of so many episodes that training never sees, by the averaged weights."""
+        """Return a row for each of `count` episodes that training never sees, predicted with the averaged weights."""
         episodes = (on(self.library.read(VALIDATION_FIRST + number), self.device) for number in range(count))
         return [{"episode": number, **validate_episode(self.averaged, one)} for number, one in enumerate(episodes)]
 
     def export(self, path: Path) -> None:
-        """Write the averaged weights as the registry's `tiny` reads them."""
+        """Write the averaged weights in the format that the registry's `tiny` reads."""
         with atomic_path(path) as temporary:
             save_file(self.averaged.weights(), str(temporary))
 
     def save(self) -> None:
-        """Write everything that is needed to go on."""
+        """Write everything needed to resume."""
         content = {
             "step": self.step,
             "model": self.model.state_dict(),
@@ -190,7 +190,7 @@ class Trainer:
 
 
 def varied(episode: Episode, dice: Dice) -> Episode:
-    """The episode mirrored, transposed and recoloured."""
+    """Return the episode, randomly mirrored, transposed and recoloured."""
     parts = [episode.image.float(), episode.target, episode.priors]
     if episode.is_pair:
         parts += [episode.other.float(), episode.other_target, episode.atlas]
@@ -200,7 +200,7 @@ def varied(episode: Episode, dice: Dice) -> Episode:
     if dice.chance(0.5):
         parts = [part.transpose(-1, -2) for part in parts]
     gamma, contrast, brightness = dice.log_uniform(0.7, 1.4), dice.log_uniform(0.7, 1.25), dice.uniform(-0.1, 0.1)
-    for number in range(0, len(parts), 3):  # the other body much the same, as one window serves both
+    for number in range(0, len(parts), 3):  # both bodies alike, as one window serves both
         image = (parts[number].clamp(0, 1) ** gamma - 0.5) * contrast + 0.5 + brightness
         parts[number] = image.clamp(0, 1)
     names = ("image", "target", "priors", "other", "other_target", "atlas")
@@ -209,7 +209,7 @@ def varied(episode: Episode, dice: Dice) -> Episode:
 
 
 def on(episode: Episode, device: torch.device) -> Episode:
-    """The episode on a device."""
+    """Return the episode on a device."""
     moved: dict[str, Any] = {
         name: value.to(device) for name, value in vars(episode).items() if isinstance(value, Tensor)
     }
@@ -217,15 +217,15 @@ def on(episode: Episode, device: torch.device) -> Episode:
 
 
 def drawn_queries(episode: Episode, count: int, dice: Dice, foreign: bool = False) -> list[int]:
-    """A run of slices that are no exemplars, near where the structure is."""
+    """Draw consecutive slices that are not exemplars, near the structure."""
     near = unknown(episode, foreign)
     start = dice.integer(0, max(0, len(near) - count))
     return near[start : start + count]
 
 
 def unknown(episode: Episode, foreign: bool = False) -> list[int]:
-    """Slices that are no exemplars, from a little below the first exemplar to a little above the last, or far where the
-    end is not declared; foreign: exemplars of this body count as any other slice."""
+    """Return slices that are not exemplars, from AHEAD below the first exemplar to AHEAD above the last, or FAR where
+    the end is not declared; foreign: this body's exemplars count as any other slice."""
     ends = [float(episode.target[episode.known[side]].max()) for side in (0, -1)]
     below, above = (FAR if end > 0 else AHEAD for end in ends)
     low, high = max(0, episode.known[0] - below), min(len(episode.image) - 1, episode.known[-1] + above)
@@ -234,7 +234,7 @@ def unknown(episode: Episode, foreign: bool = False) -> list[int]:
 
 
 def episode_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross entropy, and Dice over all slices together and over each that shows the structure."""
+    """Return cross entropy plus Dice loss, over all slices together and over each that shows the structure."""
     probability = logits.sigmoid()
     entropy = F.binary_cross_entropy_with_logits(logits, target)
     both, sums = (probability * target).sum((1, 2)), (probability + target).sum((1, 2))
@@ -245,8 +245,8 @@ def episode_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def validate_episode(model: BundledModel, episode: Episode, most: int = 24) -> dict[str, Any]:
-    """What an episode is, and the Dice on slices that are no exemplars: first pass, second pass, each prior alone; with
-    another body's exemplars and its registered label, where there is one."""
+    """Return the episode's properties and the Dice on slices that are not exemplars: first pass, second pass, each
+    prior alone; and, where there is another body, with its exemplars and its registered label."""
     model.eval()
     indices = unknown(episode)
     start = max(0, (len(indices) - most) // 2)
@@ -290,7 +290,7 @@ STRATA: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Means of all Dice, and of the second pass by stratum."""
+    """Return the mean of each Dice, and of the second pass by stratum."""
     names = ("first", "second", *KINDS, "foreign", "registered", "atlas")
     means: dict[str, Any] = {name: _mean([row[name] for row in rows if name in row]) for name in names}
     for stratum, group_of in STRATA.items():

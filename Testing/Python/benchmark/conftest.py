@@ -1,4 +1,4 @@
-"""A folder of labelled volumes small enough to segment in no time, and methods that need no packages."""
+"""A folder of labelled volumes that are quick to segment, and methods that need no packages."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -65,7 +65,7 @@ def tasks(data: Path) -> list[Task]:
 
 
 def painted_only(volume: Volume, annotation: Annotation, settings: MethodSettings) -> np.ndarray:
-    """The simplest method: nothing but what was painted."""
+    """The simplest method: returns nothing but what was painted."""
     return annotation.segmentation.mask(annotation.segmentation.segments[0])
 
 

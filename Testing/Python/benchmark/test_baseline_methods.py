@@ -1,4 +1,4 @@
-"""The baselines segment a small phantom, keep what was painted, and use what they are said to use."""
+"""The baselines segment a small phantom, keep what was painted, and use the device and encoder they claim to use."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -49,7 +49,7 @@ def encoder(network: Any) -> Encoder:
 
 
 def ball(axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A bright ball (class 1) beside a grey one (class 2) in a dim volume of 13 slices: (grey, classes)."""
+    """A bright ball (class 1) next to a grey one (class 2) in a dim volume of 13 slices: (grey, classes)."""
     k, j, i = np.ogrid[:13, :SIDE, :SIDE]
     classes = np.zeros((13, SIDE, SIDE), np.uint8)
     classes[((k - 6) * 2) ** 2 + (j - 14) ** 2 + (i - 12) ** 2 < 100] = 1
@@ -103,7 +103,7 @@ def test_a_unet_from_scratch_learns_and_repeats(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_sam_is_asked_at_the_right_places(encoder: Encoder) -> None:
-    """Prompts in the encoder's pixels, y and x in their places, for a volume whose sides differ."""
+    """Prompts are in the encoder's pixels, with y and x in the right order, for a volume whose sides differ."""
     grey, truth = ball()
     painted = paint(truth[:, :, :30], 0, (4, 8))
     decoder, prompts = encoder.sam_parts()
@@ -127,7 +127,7 @@ def test_sam_is_asked_at_the_right_places(encoder: Encoder) -> None:
 
 
 def test_sam_is_asked_where_prompts_are_given(encoder: Encoder) -> None:
-    """On slices beyond the painted ones as well, and about what is given there rather than what was painted."""
+    """On slices beyond the painted ones as well, and with what is given there rather than what was painted."""
     grey, truth = ball()
     decoder, prompts = encoder.sam_parts()
     asked: list[Any] = []

@@ -1,4 +1,4 @@
-"""The two tools of 3D Slicer, and Biomedisa, on shapes whose segmentation is known."""
+"""3D Slicer's two tools, and Biomedisa, on shapes whose segmentation is known."""
 
 import sys
 from collections.abc import Callable
@@ -20,7 +20,7 @@ NO_BIOMEDISA = "Biomedisa is not installed: pip install 'fewshotsam[biomedisa]'"
 
 
 def run(name: str, job: RowJob) -> tuple[np.ndarray, np.ndarray]:
-    """Result of a method on a job's task, and the truth."""
+    """Return a method's result on a job's task, and the truth."""
     volume = read_image_of(job.task, job.data)
     truth = read_truth(job.task, job.data, volume.geometry)
     outcome = METHODS[name].run(volume, paint(truth, job.task.axis, job.painting), MethodSettings())
@@ -37,7 +37,7 @@ def test_fill_between_slices_is_exact_between_equal_slices(name: str, plan_of: C
         first, last = job.painting.painted[0], job.painting.painted[-1]
         result, truth = np.moveaxis(result, job.task.axis, 0), np.moveaxis(truth, job.task.axis, 0)
         assert (result[first : last + 1] == truth[first : last + 1]).all()
-        assert not result[:first].any() and not result[last + 1 :].any()  # it does not go beyond
+        assert not result[:first].any() and not result[last + 1 :].any()  # it finds nothing beyond
 
 
 def test_grow_from_seeds_finds_a_structure_of_another_intensity(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_smart_interpolation_goes_by_the_image(plan_of: Callable[..., Plan], tmp
 
 
 def test_why_smart_interpolation_gave_up_is_told(monkeypatch: pytest.MonkeyPatch, plan_of: Callable[..., Plan]) -> None:
-    """It prints why and returns nothing."""
+    """It prints the reason and returns nothing."""
 
     def refuses(*_: object, **__: object) -> None:
         sys.stdout.write("Error: No OpenCL device found.")

@@ -29,7 +29,7 @@ ACROSS = [
 
 @pytest.fixture
 def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """`drawn(rows)`: the figures by the names of their files, none of which is written, as that takes its time."""
+    """`drawn(rows)`: the figures by their file names; nothing is written, as that takes time."""
     kept: dict[str, Any] = {}
 
     def keep(made: Any, stem: Path) -> list[Path]:

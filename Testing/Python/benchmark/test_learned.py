@@ -1,4 +1,4 @@
-"""Every method that learns can be compared: on the slices that were painted, and from one volume to another."""
+"""Every learning method can be compared: on the painted slices, and from one volume to another."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -65,7 +65,7 @@ QUICK = {"steps": 2, "augmented_copies": 1}
 
 @pytest.fixture(autouse=True)
 def cold(brief: None) -> Iterator[None]:
-    """Each test has its own model folder: nothing stays warm between them."""
+    """Give each test its own model folder, so that nothing stays warm between tests."""
     yield
     STATE.clear()
     across_module._learned.cache_clear()
@@ -78,7 +78,7 @@ def liver(seed: int, depth: int = 8) -> tuple[Volume, Segmentation]:
 
 @pytest.fixture(scope="module")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
-    """A volume, what is painted on it, the truth, and settings with a cache that all tests share."""
+    """A volume, its painted slices, the truth, and settings with a cache that all tests share."""
     volume, truth = liver(3)
     annotation = Annotation(keep_slices(truth, 0, PAINTED, ["liver"]), 0, PAINTED, EMPTY)
     settings = MethodSettings("tiny", device="cpu", cache=tmp_path_factory.mktemp("cache"))
@@ -98,7 +98,7 @@ def cohort(tmp_path: Path) -> Path:
 
 
 def check(outcome: Outcome | np.ndarray, annotation: Annotation, truth: np.ndarray) -> float:
-    """Dice on the slices that were not given, which come out as they went in."""
+    """Return Dice on the slices that were not given; check that the given ones come out unchanged."""
     assert isinstance(outcome, Outcome) and outcome.mask.shape == truth.shape
     given = [*PAINTED, *EMPTY]
     painted = annotation.segmentation.mask(annotation.segmentation.segments[0])
@@ -122,13 +122,13 @@ def test_methods_of_the_engine(name: str, case: Case) -> None:
 
 @pytest.fixture(scope="module")
 def all_heard() -> dict[bool, list[float]]:
-    """Sums of the answers in which every voice is heard: at once, and after learning."""
+    """Sums of the answers with all voices: at once, and after learning."""
     return {}
 
 
 @pytest.mark.parametrize("voice", VOICES)
 def test_each_voice_can_be_left_out(voice: str, case: Case, all_heard: dict[bool, list[float]]) -> None:
-    """Nothing is declared empty and slices get smaller, so that there are ends to be foretold."""
+    """Nothing is declared empty and the painted slices get smaller, so that there are ends to predict."""
     volume, annotation, truth, settings = case
     ending = Annotation(keep_slices(liver(3)[1], 0, (2, 4), ["liver"]), 0, (2, 4))
     is_instant, missed = voice in OF_FIRST_ANSWER, list[float]()
@@ -157,7 +157,7 @@ def test_the_pixel_classifier_shares_the_embeddings(case: Case) -> None:
     volume, annotation, truth, settings = case
     few_shot(volume, annotation, settings, **QUICK)
     outcome = METHODS["pixel-classifier"].run(volume, annotation, settings)
-    assert check(outcome, annotation, truth) > 0.2  # so few and so coarse slices
+    assert check(outcome, annotation, truth) > 0.2  # low, as there are few and coarse slices
     assert outcome.details["slices_encoded"] == 0 and "sklearn.linear_model" in METHODS["pixel-classifier"].packages
 
 
@@ -176,7 +176,7 @@ def test_the_u_net_sees_the_region(axis: int, case: Case) -> None:
 
 def test_sam_is_not_asked_where_it_cannot_answer(case: Case, cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     volume, annotation, truth, settings = case
-    with pytest.raises(BadInputError, match="never learned points or boxes"):
+    with pytest.raises(BadInputError, match="was not trained with points or boxes"):
         METHODS["sam-box"].run(volume, annotation, settings)
     tasks = read_tasks(cohort, cohort.parent)
     plan = make_plan(tasks, cohort.parent, [METHODS["sam-box"]], ["tiny", "vit_b"], [2], settings)
@@ -188,7 +188,7 @@ def test_sam_is_not_asked_where_it_cannot_answer(case: Case, cohort: Path, monke
 
 
 def test_sam_can_be_given_its_prompts_on_every_slice(cohort: Path, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the truth, which no other method gets to see."""
+    """From the truth, which no other method sees."""
     args = read_tasks(cohort, cohort.parent, ["a"]), cohort.parent
     asked: list[set[int]] = []
 
@@ -279,7 +279,7 @@ def test_with_slices_painted_on_the_other_volume_too(
     assert main([*command, "--across"]) == 0
     told = capsys.readouterr().out
     assert "no training steps, tiny, 1 painted here  across volumes" in told
-    assert "pixel-classifier: it cannot use a model" in told
+    assert "pixel-classifier: it cannot combine painted slices with a model" in told
     rows = RowFile(tmp_path / "out").read()
     assert [(row["source"], row["task"], row["k"]) for row in rows] == [("a", "b", 2), ("b", "a", 2)]
     for row in rows:

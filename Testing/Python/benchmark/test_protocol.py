@@ -1,4 +1,4 @@
-"""Which slices are given, which are counted, and that nothing else enters the scores."""
+"""Which slices are given, which are counted, and that nothing else affects the scores."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def bar() -> np.ndarray:
         (0, 1, True, Painting((30,), (9, 51))),
         (0, 3, True, Painting((12, 30, 48), (9, 51))),
         (0, 5, True, Painting((12, 21, 30, 39, 48), (9, 51))),
-        (10, 3, True, Painting((2, 20, 38), (41,))),  # cut off by the volume: no empty slice there
+        (10, 3, True, Painting((2, 20, 38), (41,))),  # cut off by the volume's end: no empty slice there
         (10, 3, False, Painting((2, 20, 38), ())),  # ends are to be found
     ],
 )
@@ -59,10 +59,10 @@ def test_given_slices_do_not_count(axis: int) -> None:
 
 
 def test_given_slices_do_not_flatter_the_distances() -> None:
-    """A result one pixel too large on every counted slice is one pixel off, however many slices were given."""
+    """A result one pixel too large on every counted slice is off by one pixel, however many slices were given."""
     truth, wide = bar(), np.zeros((60, 20, 20), bool)
     wide[10:51, 4:16, 4:16] = True
-    ends = {10, 50}  # whose faces are border voxels, too
+    ends = {10, 50}  # their faces are border voxels, too
     for painted in ((12, 30, 48), tuple(range(11, 50, 2))):
         painting = Painting(tuple(sorted({*painted, *ends})), (9, 51))
         scores = score(wide, truth, 0, painting, (100.0, 1.0, 1.0))

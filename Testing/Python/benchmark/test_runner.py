@@ -1,4 +1,4 @@
-"""Rows are kept at once, computed once, and fail alone."""
+"""Rows are stored at once, computed once, and fail independently."""
 
 import importlib.util
 import json
@@ -166,7 +166,7 @@ def test_the_interpolator_starts_no_threads_whatever_is_set(tmp_path: Path) -> N
 
 
 def test_without_a_cache_each_row_encodes_its_slices(plan_of: Callable[..., Plan], data: Path, tmp_path: Path) -> None:
-    for name in ("image.nrrd", "labels.nrrd"):  # six slices alone, as each is encoded
+    for name in ("image.nrrd", "labels.nrrd"):  # only six slices, as each is encoded
         SimpleITK.WriteImage(SimpleITK.ReadImage(str(data / name))[:, :, 17:23], str(data / name))
     plan = plan_of(METHODS["few-shot-instant"], counts=(2, 3), only=("cylinder",))
     rows = run_plan(plan, RowFile(tmp_path), IN_THIS_PROCESS, lambda *_: None)

@@ -1,4 +1,4 @@
-"""The tasks file: what it may hold, and one line for what is wrong with it."""
+"""The tasks file: what it may contain, and one-line errors for invalid files."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ ARGUMENTS = ["--methods", "few-shot-instant", "--k", "3", "--quiet"]
 TASK = 'name = "a"\nimage = "image.nrrd"\nlabels = "labels.nrrd"\nvalues = [1]\naxis = 0\n'
 
 BAD_FILES: dict[str, tuple[str, str]] = {
-    "no TOML": ("[[task", "no TOML"),
+    "no TOML": ("[[task", "not a TOML"),
     "no task": ("x = 1\n", "no [[task]]"),
     "no name": ("[[task]]\n" + TASK.replace('name = "a"', ""), "name is missing"),
     "values no list": ("[[task]]\n" + TASK.replace("[1]", "1"), "values"),

@@ -1,4 +1,4 @@
-"""The bundled encoder and decoder: what is cached, what depends on what, and the file that travels along."""
+"""The bundled encoder and decoder: what is cached, what depends on what, and the weights file shipped with them."""
 
 import hashlib
 from dataclasses import replace

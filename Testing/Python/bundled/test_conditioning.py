@@ -1,4 +1,4 @@
-"""What the bundled decoder is told, and the head that asks it."""
+"""What the bundled decoder is conditioned on, and the head that queries it."""
 
 from contextlib import nullcontext
 
@@ -100,7 +100,7 @@ def test_a_head_without_its_exemplars_says_so(head: FusionHead) -> None:
 
 @pytest.fixture
 def partly(shown: ExemplarFeatures) -> ExemplarFeatures:
-    """The same where the first segment is unknown on the third exemplar, and shows nothing there."""
+    """The same, but the first segment is unknown on the third exemplar, where it shows nothing."""
     masks = shown.masks.clone()
     masks[2, 0] = 0
     return ExemplarFeatures(shown.features, masks, known_on([(), (), (1,), ()], 2))
@@ -136,7 +136,7 @@ def test_on_another_volume_each_segment_has_its_own_support(
 def test_a_corrected_head_answers_again_only_what_changed(
     head: FusionHead, shown: ExemplarFeatures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fusion_head, "computing", lambda device: nullcontext())  # whatever the processor has
+    monkeypatch.setattr(fusion_head, "computing", lambda device: nullcontext())  # whatever the processor supports
     slices = [3, 4, 6, 7]
     head.condition(guide_of(shown))
     with torch.inference_mode():
@@ -159,7 +159,7 @@ def test_a_corrected_head_answers_again_only_what_changed(
 def test_a_corrected_head_looks_at_the_new_exemplar_alone(
     head: FusionHead, shown: ExemplarFeatures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By what the memory summed up before, which stays as it is for the head that may be corrected once more."""
+    """It reuses the memory's earlier sums, and leaves them for the original head, which may be corrected again."""
     monkeypatch.setattr(fusion_head, "computing", lambda device: torch.autocast("cpu", torch.bfloat16))
     scored, plain = [], torch.addmm
     monkeypatch.setattr(memory.torch, "addmm", lambda *given: [scored.append(1), plain(*given)][1])

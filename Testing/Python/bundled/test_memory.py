@@ -1,4 +1,4 @@
-"""The memory: what it has summed up over some exemplars is right beside others, and never for one painted otherwise."""
+"""The memory: sums cached over some exemplars are valid with further ones, but never for one painted differently."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ ASKED = [3, 7]
 
 
 class Shown:
-    """Four exemplars of two segments, and a slice between each two of them; `scored` counts exemplars looked at."""
+    """Four exemplars of two segments, and a slice between every two of them; `scored` counts the exemplars scored."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         torch.manual_seed(0)
@@ -34,7 +34,7 @@ class Shown:
         monkeypatch.setattr(memory.torch, "addmm", scores)
 
     def recalled(self, numbers: list[int], sums: list[Sums | None] | None) -> Tensor:
-        """What the memory finds by some of the exemplars, (segments, slices, channels, h, w)."""
+        """Return the memory's output for some of the exemplars, (segments, slices, channels, h, w)."""
         self.scored = 0
         known, shown = tuple(KNOWN[n] for n in numbers), ExemplarFeatures(self.features[numbers], self.masks[numbers])
         given = VolumeConditioning(Flows(torch.rand(13, GRID, GRID).__getitem__), 13, known, shown, slice_step=2.0)

@@ -1,4 +1,4 @@
-"""Shape priors: interpolation, what carries shapes along with the anatomy, and geodesic distances."""
+"""Shape priors: interpolation, shapes carried along with the anatomy, and geodesic distances."""
 
 import gc
 import math
@@ -48,7 +48,7 @@ def test_priors_that_were_explored_hold_nothing_in_a_circle() -> None:
     made = priors_of(image, painted(masks, (0, 4)))
     made.maps(2)
     held = weakref.ref(made)
-    gc.disable()  # the last volume's would stay until it comes
+    gc.disable()  # so that only reference counting can free it
     try:
         del made
         assert held() is None
@@ -138,7 +138,7 @@ def test_a_segment_that_nothing_shows_is_nowhere() -> None:
 
 
 def test_beyond_a_single_painted_slice_a_shape_fades_more_slowly() -> None:
-    """One slice lies in the middle of a structure, the outermost of several near its end."""
+    """A single slice lies in the middle of a structure, the outermost of several near its end."""
     masks = disc(24, 24, 12).expand(9, -1, -1)
     image = torch.full((9, SIDE, SIDE), 0.5)
 
@@ -147,13 +147,13 @@ def test_beyond_a_single_painted_slice_a_shape_fades_more_slowly() -> None:
 
     alone, several = priors_of(image, painted(masks, (4,))), priors_of(image, painted(masks, (0, 4)))
     assert area(several) < area(alone) < int(masks[0].sum())
-    far = priors_of(image, painted(masks, (4,)), torch.tensor([12.0]))  # a slice a radius away shows it as well
+    far = priors_of(image, painted(masks, (4,)), torch.tensor([12.0]))  # as if a slice a radius away showed it, too
     assert 0 < area(far) < 0.75 * area(alone) and area(far) < area(several)
-    close = priors_of(image, painted(masks, (3, 4)))  # a correction beside the first slice changes little far away
+    close = priors_of(image, painted(masks, (3, 4)))  # a correction next to the first slice changes little far away
     assert 0.85 * area(alone) < area(close) < area(alone)
     empty_beside = masks.clone()
     empty_beside[2] = False
-    told = priors_of(image, painted(empty_beside, (2, 4)))  # the other end would have been declared as well
+    told = priors_of(image, painted(empty_beside, (2, 4)))  # this end would have been declared as well
     assert area(alone) < area(told) <= int(masks[0].sum())
     other = Painted((2, 4), empty_beside[[2, 4]].float().unsqueeze(1), 2.0, torch.zeros(2, 1, dtype=torch.bool))
     assert area(priors_of(image, other)) == area(alone)
@@ -168,7 +168,7 @@ def test_beyond_a_single_painted_slice_a_structure_is_looked_for_as_far_as_its_s
 
 @pytest.mark.parametrize("centre", [20.0, 23.0])
 def test_three_painted_slices_tell_where_an_ellipsoid_ends(centre: float) -> None:
-    """Nothing is declared empty; without it a shape faded so slowly that a ball grew stalks."""
+    """Nothing is declared empty; without this, a shape faded so slowly that a ball grew stalks."""
     half, step = 12.0, 1.5
     way = [abs(index - centre) for index in range(44)]
     masks = torch.stack([disc(24, 24, 18 * math.sqrt(max(0.0, 1 - (w / half) ** 2))) for w in way])
@@ -193,7 +193,7 @@ def test_a_cone_ends_and_a_tube_does_not() -> None:
 
 
 def test_a_slice_painted_for_another_segment_marks_no_end() -> None:
-    """It may lie far beyond this one's end; a slice that was declared empty usually lies just behind it."""
+    """It may lie far beyond this segment's end; a slice that was declared empty usually lies right behind it."""
     image = torch.full((9, SIDE, SIDE), 0.5)
     masks = torch.zeros(3, 2, SIDE, SIDE)
     masks[1, 0], masks[0, 1] = disc(24, 24, 12), disc(8, 8, 5)
@@ -205,7 +205,7 @@ def test_a_slice_painted_for_another_segment_marks_no_end() -> None:
 
 
 def test_two_slices_close_together_end_almost_like_one() -> None:
-    """As the second moves away from the first, the end turns evenly from an ellipsoid's to a cone's."""
+    """As the second moves away from the first, the end changes smoothly from an ellipsoid's to a cone's."""
     masks = disc(24, 24, 12).expand(17, -1, -1).clone()
     masks[16] = False
     image = torch.full((17, SIDE, SIDE), 0.5)
@@ -218,7 +218,7 @@ def test_two_slices_close_together_end_almost_like_one() -> None:
 
 @pytest.mark.parametrize("empty", [0, 8])
 def test_before_an_empty_slice_a_single_painted_one_is_the_middle_of_an_ellipsoid(empty: int) -> None:
-    """Of several the outermost is near the end, before which the shape shrinks evenly."""
+    """With several, the outermost is near the end, before which the shape shrinks linearly."""
     masks = disc(24, 24, 12).expand(9, -1, -1).clone()
     masks[empty] = False
     image = torch.full((9, SIDE, SIDE), 0.5)

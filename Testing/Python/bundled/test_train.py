@@ -1,4 +1,4 @@
-"""Synthetic anatomy, episodes, and training that can be stopped and goes on."""
+"""Synthetic anatomy, episodes, and training that can be stopped and resumed."""
 
 import json
 import runpy
@@ -101,7 +101,7 @@ def test_training_changes_what_it_should_and_goes_on_when_stopped(library: Episo
     through = Trainer(RECIPE, library, tmp_path / "through", cpu)
     before = {name: tensor.clone() for name, tensor in through.model.named_parameters()}
     through.run(validation=1)
-    for name, parameter in through.model.named_parameters():  # that of two steps: the last layer starts at zero
+    for name, parameter in through.model.named_parameters():  # two steps, as the last layer starts at zero
         assert torch.equal(before[name], parameter) != parameter.requires_grad, name
     stopped = Trainer(RECIPE, library, tmp_path / "stopped", cpu)
     stopped.train_step()

@@ -1,4 +1,4 @@
-"""The network that learns one volume: what it learns, how it joins the decoder, and when it is not used."""
+"""The networks trained on one volume: what they learn, how they join the decoder, and when they are not used."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def disc(row: float, column: float, radius: float) -> Tensor:
 
 
 def scene(number: int) -> tuple[Tensor, Tensor]:
-    """A slice with a bright and a darker disc on a ground of another grey, and its classes' shares (3, S/2, S/2)."""
+    """A slice with a bright and a darker disc on another grey, and its classes' shares (3, S/2, S/2)."""
     bright, dark = disc(20 + number, 22, 9), disc(44, 40 - number, 7)
     noise = 0.05 * torch.randn(SIDE, SIDE, generator=torch.Generator().manual_seed(number))
     shares = torch.nn.functional.avg_pool2d(torch.stack([bright, dark])[None], 2)[0]
@@ -72,7 +72,7 @@ def task(enough_at: int | None = None) -> Any:
 
 
 def fresh(count: int = 2) -> VolumeNetworks:
-    """For two classes."""
+    """New networks for two classes."""
     torch.manual_seed(0)
     return VolumeNetworks(2, count)
 
@@ -158,7 +158,7 @@ def test_each_segment_brings_its_own_weight() -> None:
 
 @pytest.mark.parametrize(("likeness", "threshold"), [(1.0, 0.5), (0.76, 0.38), (0.2, 0.3)])
 def test_less_likeness_means_a_lower_threshold(likeness: float, threshold: float) -> None:
-    """Dice is best at half of what can be reached."""
+    """Dice is best with half of the attainable Dice as the threshold."""
     torn, other = (torch.tensor(pair).view(1, 2, 1, 1) for pair in ([0.5, 0.5], [0.8, 0.2]))
     logits = joined(torn, other, torch.tensor([likeness]), torch.tensor([0.5]), torch.tensor([False]))
     odds = 0.35 / 0.65 * (1 - threshold) / threshold
@@ -184,7 +184,7 @@ def test_likeness_is_the_dice_of_what_both_find() -> None:
 
 
 def test_networks_that_differ_from_a_sure_decoder_count_less() -> None:
-    """Two that err independently differ by the errors of both, so that the rest of the difference is the networks'."""
+    """Two that err independently differ by the errors of both, so the rest of the difference is the networks' error."""
 
     def weight(unsure: float, moved: int) -> float:
         first, second = torch.zeros(1, 2, 40, 40), torch.zeros(1, 2, 40, 40)
@@ -195,14 +195,14 @@ def test_networks_that_differ_from_a_sure_decoder_count_less() -> None:
 
     assert weight(0.05, 2) == pytest.approx(0.0256 / 0.1012 + 0.1012, rel=5e-3)
     assert weight(0.02, 2) == pytest.approx(LEAST_WEIGHT) and weight(0.1, 2) == pytest.approx(MOST_WEIGHT)
-    assert weight(0.02, 12) == pytest.approx(MOST_WEIGHT)  # who is wrong cannot be told
+    assert weight(0.02, 12) == pytest.approx(MOST_WEIGHT)  # it is unclear which of the two is wrong
     nothing = Comparison(1)
     nothing.add(torch.rand(1, 2, 4, 4), torch.rand(1, 2, 4, 4), torch.tensor([[False]]))
     assert float(nothing.likeness()) == 1 and float(nothing.weights()) == pytest.approx(LEAST_WEIGHT)
 
 
 def test_networks_are_judged_where_the_structure_is() -> None:
-    """What they find far beyond the ends, of which they were told nothing, says little of what they find within."""
+    """What they find far beyond the ends, where they had no training data, says little about what they find within."""
 
     def exemplar(index: int, label: int) -> Exemplar:
         target = torch.zeros(3, 4, 4)
@@ -226,7 +226,7 @@ def test_interpolation_is_that_of_torch() -> None:
 
 
 def test_side_by_side_or_one_after_the_other_they_learn_the_same() -> None:
-    """Threads of one core each give what one core gives."""
+    """Threads of one core each give the same result as a single core."""
     threads, found = torch.get_num_threads(), []
     try:
         for count in (1, 2):

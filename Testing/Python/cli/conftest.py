@@ -1,4 +1,4 @@
-"""A command line whose background process runs jobs made for the tests."""
+"""A command line whose background process runs jobs written for the tests."""
 
 from pathlib import Path
 
@@ -72,5 +72,5 @@ def jobs_script(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def in_kept_process(warm_client: WarmClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`main` in this process sends its jobs to the background process that is there."""
+    """`main` in this process sends its jobs to the existing background process."""
     monkeypatch.setattr(cli_propagate, "WorkerClient", lambda: warm_client)

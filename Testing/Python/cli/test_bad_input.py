@@ -21,7 +21,7 @@ VOLUME, TRUTH = ct_phantom((6, 40, 48), seed=2)
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    """A folder with volume.nrrd and volume-painted.seg.nrrd that go together."""
+    """A folder with a matching volume.nrrd and volume-painted.seg.nrrd."""
     painted.write(tmp_path, (3,), ("liver", "spleen"), depth=6, seed=2)
     return tmp_path
 
@@ -87,7 +87,7 @@ def itself(folder: Path) -> Arguments:
 
 
 def tilted(folder: Path) -> Arguments:
-    """A grid that NIfTI cannot hold."""
+    """A grid that NIfTI cannot store."""
     for name in ("volume.nrrd", "volume-painted.seg.nrrd"):
         content = (folder / name).read_bytes()
         head, _, rest = content.partition(b"space directions: ")

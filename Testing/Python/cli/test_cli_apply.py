@@ -1,4 +1,4 @@
-"""`fewshotsam apply` on several volumes: one process, results called as their volumes, failures told at the end."""
+"""`fewshotsam apply` on several volumes: one process, results named after volumes, failures reported at the end."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""What the command line says to wrong arguments, and its help."""
+"""The command line's answers to wrong arguments, and its help."""
 
 import shlex
 import subprocess

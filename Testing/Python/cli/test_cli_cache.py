@@ -1,4 +1,4 @@
-"""`fewshotsam cache` on a folder with real and with set-aside files."""
+"""`fewshotsam cache` on a folder with real files and files set aside."""
 
 from pathlib import Path
 

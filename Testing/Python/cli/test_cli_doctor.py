@@ -1,4 +1,4 @@
-"""`fewshotsam doctor`: reports what is broken instead of breaking."""
+"""`fewshotsam doctor` reports what is broken, and does not break itself."""
 
 import importlib.util
 import sys

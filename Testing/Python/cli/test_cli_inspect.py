@@ -1,4 +1,4 @@
-"""`fewshotsam inspect` says what was understood of a file, in words and as JSON."""
+"""`fewshotsam inspect` shows how a file was understood, in words and as JSON."""
 
 import json
 from pathlib import Path

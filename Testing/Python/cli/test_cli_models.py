@@ -1,4 +1,4 @@
-"""`fewshotsam models`: the question before a download, the list, the check."""
+"""`fewshotsam models`: the confirmation before a download, the list, the check."""
 
 import dataclasses
 import hashlib
@@ -22,7 +22,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """vit_b becomes a small file; no network: what would be fetched is written and noted here."""
+    """Replaces vit_b by a small file, without network: a download is only recorded here."""
     names: list[str] = []
     digest = hashlib.sha256(CONTENT).hexdigest()
     spec = dataclasses.replace(get_spec("vit_b"), size_bytes=len(CONTENT), sha256=digest)

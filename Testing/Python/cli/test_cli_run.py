@@ -1,4 +1,4 @@
-"""`fewshotsam propagate` and `apply` with a real background process and jobs made for the tests."""
+"""`fewshotsam propagate` and `apply` with a real background process and jobs written for the tests."""
 
 import json
 import signal
@@ -127,7 +127,7 @@ def test_an_interrupt_cancels_and_leaves_nothing(
     jobs_script: Path,
     start_command_line: Callable[..., subprocess.Popen[str]],
 ) -> None:
-    """Ctrl-C asks; a second one does not wait for a job that does not listen."""
+    """Ctrl-C asks the job to stop; a second one does not wait for a job that ignores it."""
     with start_command_line("propagate", f"{job}.nrrd", "b", "-o", str(tmp_path / "o.nrrd"), "--json", "-") as process:
         while len(list(tmp_path.glob("o.partial-*"))) == 0:
             time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Killed, cancelled, doubled: real jobs in the real background process lose nothing and leave nothing half done."""
+"""Killed, cancelled, started twice: real jobs in the real background process lose nothing, leave no partial files."""
 
 import contextlib
 import functools
@@ -28,7 +28,7 @@ SLICES = 12
 
 @pytest.fixture
 def parameters(tmp_path: Path) -> dict[str, Any]:
-    """A quick propagation with a cache of its own; the folder's name is not ASCII."""
+    """A quick propagation with its own cache; the folder's name is not ASCII."""
     folder = tmp_path / "Größe 腹部"
     folder.mkdir()
     return {
@@ -40,13 +40,13 @@ def parameters(tmp_path: Path) -> dict[str, Any]:
         "device": "cpu",
         "steps": 3,
         "augmented_copies": 1,
-        "model_as_is": True,  # else each run learns for a minute what these tests do not look at
+        "model_as_is": True,  # otherwise each run learns for a minute what these tests do not need
     }
 
 
 @pytest.fixture
 def brief_client(worker_python: str, tmp_path: Path) -> Iterator[BriefClient]:
-    """A background process of the test's own."""
+    """A background process for this test alone."""
     client = BriefClient(worker_python, tmp_path / "home", None)
     yield client
     client.close()
@@ -88,7 +88,7 @@ def test_after_kill_9_the_next_run_goes_on_and_is_right(
     with warm_client as client:
         again = client.wait(client.request("propagate", {**parameters, "no_cache": True, "cache": None}))
     assert again["encoder"]["slices_encoded"] >= encoded[0] >= SLICES > encoded[1], encoded
-    # The model file's own view of the two painted slices is made last.
+    # The two painted slices are encoded once more for the model file, last of all.
     assert resumed["encoder"]["slices_encoded"] <= 2
     assert resumed["slices"] == again["slices"], "resumed from the cache or made afresh: the same"
 
@@ -111,7 +111,7 @@ sys.exit(BriefServer().run())
 
 def holds_half_a_model(folder: Path) -> bool:
     for path in folder.glob("*.fewshot"):
-        with contextlib.suppress(FileNotFoundError):  # whether it can be written is tried, and leaves nothing
+        with contextlib.suppress(FileNotFoundError):  # the check whether it can be written creates and removes it
             if path.read_bytes() == b"half":
                 return True
     return False
@@ -134,7 +134,7 @@ def test_kill_9_in_the_middle_of_writing_leaves_what_was_there(
         os.kill(client.pid or 0, signal.SIGKILL)
         with pytest.raises(WorkerDiedError):
             client.wait(job)
-    wait_until(lambda: len(list(folder.iterdir())) <= len(before), 5)  # the watchdog sweeps up
+    wait_until(lambda: len(list(folder.iterdir())) <= len(before), 5)  # the watchdog cleans up
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -210,7 +210,7 @@ def test_ctrl_c_is_one_line_from_the_first_import(delay_s: float, parameters: di
         text=True,
     ) as process:
         process.stdout.readline()
-        time.sleep(0.05 + delay_s)  # Python itself handles what comes before the call
+        time.sleep(0.05 + delay_s)  # signals before the call are handled by Python itself
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     lines = [line for line in errors.splitlines() if line.startswith("error:")]

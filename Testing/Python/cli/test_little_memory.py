@@ -1,4 +1,4 @@
-"""Where memory is short, be it while libraries are loaded: one line with advice and exit code 3."""
+"""When memory is short, even while libraries are loading: one line with advice and exit code 3."""
 
 import os
 import subprocess

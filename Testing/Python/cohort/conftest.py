@@ -1,4 +1,4 @@
-"""Rows, and background processes whose jobs cost nothing."""
+"""Rows, and background processes whose jobs are trivial."""
 
 import json
 from collections.abc import Callable
@@ -71,7 +71,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def jobs_script(tmp_path: Path) -> Path:
-    """A program that serves the test jobs; what a volume's file says is what happens with it."""
+    """A program that serves the test jobs; the content of a volume's file says what happens to it."""
     script = tmp_path / "jobs.py"
     script.write_text(JOBS_SCRIPT, encoding="utf-8")
     return script
@@ -79,7 +79,7 @@ def jobs_script(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def write_plan(tmp_path: Path) -> Callable[..., Path]:
-    """`write_plan(a="good", b="dies")`: a table of volumes whose files say this, and a model for all."""
+    """`write_plan(a="good", b="dies")`: a table of volumes with this content, and a model for all."""
 
     def write(**volumes: str) -> Path:
         (tmp_path / "m.fewshot").write_text("model")
@@ -95,7 +95,7 @@ def write_plan(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def report() -> Callable[..., dict[str, Any]]:
-    """A job's report with these facts."""
+    """Return a job's report with these facts."""
 
     def make(confidence: float = 0.9, volume: float = 100.0, **more: Any) -> dict[str, Any]:
         slices = [{"index": 4, "origin": "predicted", "confidence": confidence - 0.1}]

@@ -1,4 +1,4 @@
-"""A cohort in a thread: what a front end sees of it, a stop, and going on."""
+"""A cohort in a thread: what a front end sees of it, stopping, and resuming."""
 
 import sys
 import time
@@ -15,7 +15,7 @@ from FewShotSAMLib.workflow.cohort_job import CohortJob, rows_of
 
 @pytest.fixture
 def begin(tmp_path: Path, jobs_script: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., CohortJob]:
-    """`begin(a="good")`: a job of volumes whose files say this."""
+    """`begin(a="good")`: a job on volumes with this content."""
     made_jobs.use(jobs_script, monkeypatch, cohort_job)
     (tmp_path / "m.fewshot").write_text("model")
 
@@ -42,7 +42,7 @@ def test_a_job_is_followed_stopped_and_goes_on(begin: Callable[..., CohortJob], 
     page = job.places.page.read_text("utf-8")
     assert '"name": "b", "state": "failed"' in page and '"name": "d", "state": "missing"' in page
     (tmp_path / "m.fewshot").write_text("damaged")
-    with pytest.raises(BadInputError, match="already"):
+    with pytest.raises(BadInputError, match="already exists"):
         begin(**volumes)
     (tmp_path / "m.fewshot").write_text("model")
     again = begin(**{name: text for name, text in volumes.items() if name != "d"})

@@ -1,4 +1,4 @@
-"""`fewshotsam cohort` with jobs that cost nothing: failures, kills, stops, and what a second call does."""
+"""`fewshotsam cohort` with trivial jobs: failures, kills, stops, and what a second call does."""
 
 import csv
 import json
@@ -32,7 +32,7 @@ def rows_of(plan: Path) -> dict[str, dict[str, str]]:
 
 
 def results(plan: Path) -> dict[str, int]:
-    """Each result and when it was written."""
+    """Return each result and when it was written."""
     whole = [path for path in (plan.parent / "out").glob("*.seg.nrrd") if ".partial-" not in path.name]
     return {path.name.partition(".")[0]: path.stat().st_mtime_ns for path in whole}
 
@@ -69,7 +69,7 @@ def test_nothing_is_replaced_without_being_asked(write_plan: WritePlan, capsys: 
     out = plan.parent / "out"
     out.mkdir()
     (out / "d.seg.nrrd").write_text("mine")
-    assert cohort(plan) == 2 and "already, made of other files" in capsys.readouterr().err
+    assert cohort(plan) == 2 and "already exists, made from other files" in capsys.readouterr().err
     assert results(plan).keys() == {"d"} and (out / "d.seg.nrrd").read_text() == "mine"
     (out / "d.seg.nrrd").unlink()
     assert cohort(plan) == 0
@@ -77,20 +77,20 @@ def test_nothing_is_replaced_without_being_asked(write_plan: WritePlan, capsys: 
     assert cohort(plan) == 0 and (out / "a.seg.nrrd").read_text() == "corrected by hand"
     before = results(plan)
     (plan.parent / "b.nrrd").write_text("another volume")
-    assert cohort(plan) == 2 and "b.seg.nrrd already" in capsys.readouterr().err
-    assert cohort(plan, "--smooth-mm", "1") == 2 and "already and 3 more" in capsys.readouterr().err
+    assert cohort(plan) == 2 and "b.seg.nrrd already exists, made" in capsys.readouterr().err
+    assert cohort(plan, "--smooth-mm", "1") == 2 and "already exists, and 3 more" in capsys.readouterr().err
     assert results(plan) == before
     assert cohort(plan, "--replace") == 0
     assert {name for name, time_ in results(plan).items() if time_ != before[name]} == {"b"}
     status = (plan.parent / "d.nrrd").stat()
     content = (plan.parent / "d.nrrd").read_bytes()
-    (plan.parent / "d.nrrd").write_bytes(content[::-1])  # of the same size and, as a program may set it, time
+    (plan.parent / "d.nrrd").write_bytes(content[::-1])  # same size and, as a program may set it, the same time
     os.utime(plan.parent / "d.nrrd", ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert cohort(plan) == 2 and "d.seg.nrrd already" in capsys.readouterr().err
+    assert cohort(plan) == 2 and "d.seg.nrrd already exists, made" in capsys.readouterr().err
     assert cohort(plan, "--replace") == 0
     (plan.parent / "m.fewshot").write_text("another model")
     os.utime(plan.parent / "c.nrrd")  # a volume that was copied again may be another one
-    assert cohort(plan) == 2 and "already and 3 more" in capsys.readouterr().err
+    assert cohort(plan) == 2 and "already exists, and 3 more" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("with_test_jobs")
@@ -99,7 +99,7 @@ def test_a_result_that_an_interrupted_replacement_left_is_made_again(write_plan:
     assert cohort(plan) == 0
     record = plan.parent / "out" / "cohort-rows" / "a.json"
     told = unsealed(record.read_text())
-    told["written"]["modified_ns"] += 1  # the new record was in its place, the new result not yet
+    told["written"]["modified_ns"] += 1  # as if the new record were in place, but not yet the new result
     record.write_text(sealed(told))
     before = results(plan)
     assert cohort(plan) == 0 and results(plan) != before

@@ -56,7 +56,7 @@ def test_a_table_as_excel_writes_it(separator: str, name: str, tmp_path: Path) -
         ("volume,model\na,\n", "Line 2 .* neither an annotation nor a model"),
         ("volume,model\n,m\n", "Line 2 .* names no volume"),
         ("volume,model\na,m\nb,m,x\n", "Line 3 .* more cells"),
-        ("volume,model,models\na,m,x\n", "Line 2 .* no annotation that they stand beside"),
+        ("volume,model,models\na,m,x\n", "Line 2 .* no annotation to use them with"),
         ("volume,annotation,steps\na,b,many\n", "Line 2 .* has the steps “many”"),
         ("volume,model\n", "has no rows"),
         ("", "is empty"),
@@ -145,7 +145,7 @@ def test_a_bids_data_set(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match=r"several kinds of images: T1w \(2\), T2w \(1\)") as caught:
         read_plan(tmp_path, Wanted(MODEL), tmp_path / "out")
     pattern = str(caught.value.hint).partition("'")[2].partition("'")[0]
-    assert len(read_plan(tmp_path, Wanted(MODEL, pattern=pattern), tmp_path / "out")) == 1  # .nii.gz alone
+    assert len(read_plan(tmp_path, Wanted(MODEL, pattern=pattern), tmp_path / "out")) == 1  # only the .nii.gz
     place = "derivatives/painted/{folder}/{name}_dseg.nii"
     painted = Wanted(MODEL, pattern="sub-*/**/*_T1w.nii*", annotation_pattern=place)
     files(tmp_path, "derivatives/painted/sub-01/anat/sub-01_T1w_dseg.nii")

@@ -1,4 +1,4 @@
-"""Rows on a Ray cluster of two nodes, one of which is killed in the middle; the jobs cost nothing."""
+"""Rows on a Ray cluster of two nodes, one of which is killed halfway; the jobs are trivial."""
 
 import csv
 import importlib.util
@@ -25,8 +25,8 @@ WritePlan = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """A head without room for rows, and two nodes with room for one each."""
-    patience_s = 200  # Ray's own half minute for a node is little on a computer with much else to do
+    """A head node without room for rows, and two nodes with room for one each."""
+    patience_s = 200  # Ray's own half minute for a node is too short on a busy computer
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": str(patience_s)}
     from ray.cluster_utils import Cluster
 

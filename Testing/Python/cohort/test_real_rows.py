@@ -1,4 +1,4 @@
-"""Rows that are really segmented: the same as one by one, whatever else is in the plan."""
+"""Rows with real segmentations: the same as one by one, whatever else is in the plan."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ def test_rows_are_what_the_commands_give(tmp_path: Path, monkeypatch: pytest.Mon
         painted.write(tmp_path, (4, 7), ("liver",), 12, seed, f"{name}.nii.gz")
     (tmp_path / "cut.nii.gz").write_bytes((tmp_path / "a.nii.gz").read_bytes()[:2000])
     common = {"steps": 0, "no_cache": True, "annotation": str(tmp_path / "a-painted.seg.nrrd")}
-    with BriefClient(worker_python, tmp_path / "home", None) as client:  # with the threads of this test
+    with BriefClient(worker_python, tmp_path / "home", None) as client:  # with this test's number of threads
 
         def run(command: str, **parameters: object) -> dict:
             return client.wait(client.request(command, parameters))

@@ -1,4 +1,4 @@
-"""What the table says, in which order, and what it does not say."""
+"""What the table says, in which order, and what it must not say."""
 
 import csv
 import json

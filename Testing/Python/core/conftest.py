@@ -13,7 +13,7 @@ from FewShotSAMLib.core.volume import read_volume
 
 
 def rotation(x: float, y: float, z: float) -> np.ndarray:
-    """Rotation matrix from angles in degrees."""
+    """Return the rotation matrix of angles in degrees."""
     matrix = np.eye(3)
     for axis, angle in enumerate(np.radians([x, y, z])):
         first, second = (other for other in range(3) if other != axis)
@@ -25,7 +25,7 @@ def rotation(x: float, y: float, z: float) -> np.ndarray:
 
 
 def itk_image(array: np.ndarray, geometry: Geometry | None = None, **options: bool) -> SimpleITK.Image:
-    """An array (K, J, I) on a grid, made by SimpleITK alone."""
+    """Return an array (K, J, I) on a grid, made by SimpleITK alone."""
     image = SimpleITK.GetImageFromArray(array, **options)
     if geometry is not None:
         image.SetSpacing(geometry.spacing)
@@ -35,7 +35,7 @@ def itk_image(array: np.ndarray, geometry: Geometry | None = None, **options: bo
 
 
 def check_refused(path: Path, word: str) -> str:
-    """The volume is bad input, told in one line with this word; returns that line."""
+    """Check that the volume is refused as bad input in one line with this word; return that line."""
     with pytest.raises(BadInputError, match=word) as caught:
         read_volume(path)
     assert "\n" not in str(caught.value)
@@ -55,14 +55,14 @@ DIRECTIONS = {
 
 @pytest.fixture(params=DIRECTIONS)
 def geometry(request: pytest.FixtureRequest) -> Geometry:
-    """An anisotropic grid of 9 × 7 × 5 voxels, one for each way it may lie in space."""
+    """An anisotropic grid of 9 × 7 × 5 voxels, one for each possible orientation in space."""
     direction = tuple(DIRECTIONS[request.param].ravel().tolist())
     return Geometry((9, 7, 5), (0.7, 1.1, 4.0), (-12.5, 30.25, -801.125), direction)
 
 
 @pytest.fixture
 def save(tmp_path: Path) -> Callable[..., Path]:
-    """Writes an array (K, J, I) as an image file with SimpleITK alone."""
+    """Write an array (K, J, I) as an image file with SimpleITK alone."""
 
     def write(array: np.ndarray, name: str = "image.nrrd", geometry: Geometry | None = None, **options: bool) -> Path:
         SimpleITK.WriteImage(itk_image(array, geometry, **options), tmp_path / name)

@@ -1,4 +1,4 @@
-"""Small DICOM series that are changed file by file, for the tests of situations."""
+"""Small DICOM series that are modified file by file, for the tests of situations."""
 
 import io
 from collections.abc import Callable
@@ -22,7 +22,7 @@ Change = Callable[[pydicom.Dataset, int], None]
 
 
 def every(folder: Path, change: Change, voxels: np.ndarray) -> None:
-    """A series whose datasets are changed one by one before they are written again."""
+    """Write a series whose datasets were changed one by one."""
     write_series(folder, voxels)
     for number, path in enumerate(sorted(folder.iterdir())):
         dataset = pydicom.dcmread(path)
@@ -36,7 +36,7 @@ def changed(folder: Path, change: Change, values: np.ndarray = VOXELS, stored: n
 
 
 def set_to(**values: Any) -> Change:
-    """Elements get other values; None takes them away."""
+    """Set elements to other values; None removes them."""
 
     def change(dataset: pydicom.Dataset, number: int) -> None:
         for name, value in values.items():
@@ -49,7 +49,7 @@ def set_to(**values: Any) -> Change:
 
 
 def jpeg_2000(folder: Path, box: bool) -> Made:
-    """Without loss, in a JP2 file's boxes or not. Smooth, as Pillow makes it of few pixels wrongly otherwise."""
+    """Lossless, in a JP2 file's boxes or not. Smooth, as Pillow otherwise encodes few pixels wrongly."""
     values = np.add.outer(np.add.outer(np.arange(5) * 30, np.arange(32) * 20), np.arange(40) * 10).astype(np.uint16)
     write_series(folder, values)
     for path in folder.iterdir():
@@ -63,7 +63,7 @@ def jpeg_2000(folder: Path, box: bool) -> Made:
 
 
 def two(path: Path, change: Change, **more: Any) -> Made:
-    """Two images at each place, which `change` tells apart: it gets each frame's groups and 0 or 1."""
+    """Two images at each position, which `change` distinguishes: it gets each frame's groups and 0 or 1."""
     write_multiframe(path, np.concatenate([VOXELS, VOXELS + 40]), [*range(5)] * 2)
     dataset = pydicom.dcmread(path)
     for number, groups in enumerate(dataset.PerFrameFunctionalGroupsSequence):

@@ -19,12 +19,12 @@ NORMAL = np.cross(*AXES)
 
 
 def place(index: float) -> list[float]:
-    """Position of slice `index` of the grid that all these files share."""
+    """Return the position of slice `index` of the grid that all these files share."""
     return (ORIGIN + NORMAL * SPACING[2] * index).tolist()
 
 
 def header(sop_class: str, modality: str, **more: Any) -> Dataset:
-    """A dataset with patient, study and series; `more` sets attributes."""
+    """Return a dataset with patient, study and series; `more` sets attributes."""
     dataset = Dataset()
     dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.Modality = sop_class, generate_uid(), modality
     dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate, dataset.PatientSex = "Test^P", "7", "", ""
@@ -55,7 +55,7 @@ def save(dataset: Dataset, path: Path, pixels: np.ndarray | None = None) -> Path
 def write_slice(
     path: Path, pixels: np.ndarray, index: float, sop_class: str = CT, modality: str = "CT", **more: Any
 ) -> Path:
-    """One classic slice at place `index`."""
+    """Write a classic slice at position `index`."""
     where = {"ImagePositionPatient": place(index), "ImageOrientationPatient": AXES.ravel().tolist()}
     size = {"PixelSpacing": [SPACING[1], SPACING[0]], "SliceThickness": SPACING[2]}
     return save(
@@ -64,7 +64,7 @@ def write_slice(
 
 
 def write_series(folder: Path, voxels: np.ndarray, names: Sequence[str] = (), **more: Any) -> Path:
-    """A classic series, one file for each slice of (K, J, I); `names` decide the files' order."""
+    """Write a classic series, one file for each slice of (K, J, I); `names` determine the files' order."""
     for index, plane in enumerate(voxels):
         name = names[index] if names else f"{index:03d}"
         write_slice(folder / f"{name}.dcm", plane, index, **more)
@@ -72,7 +72,7 @@ def write_series(folder: Path, voxels: np.ndarray, names: Sequence[str] = (), **
 
 
 def item(**values: Any) -> Dataset:
-    """A sequence's item."""
+    """Return an item of a sequence."""
     dataset = Dataset()
     for name, value in values.items():
         setattr(dataset, name, value)
@@ -86,7 +86,7 @@ def write_multiframe(
     phases: Sequence[int] = (),
     scales: Sequence[tuple[float, float]] = (),
 ) -> Path:
-    """An enhanced CT with a frame for each of `indices`; frames (F, J, I) are stored as they are."""
+    """Write an enhanced CT with a frame for each of `indices`; frames (F, J, I) are stored as they are."""
     dataset = header(ENHANCED_CT, "CT", NumberOfFrames=len(frames), ImageType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"])
     measures = item(PixelSpacing=[SPACING[1], SPACING[0]], SliceThickness=SPACING[2])
     orientation = item(ImageOrientationPatient=AXES.ravel().tolist())

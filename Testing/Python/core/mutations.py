@@ -1,4 +1,4 @@
-"""Damages files in every way that disks, networks and careless programs do; for tests and, in bulk, by hand:
+"""Damages files as disks, networks and careless programs do; for tests and, in bulk, by hand:
 
 python -m core.mutations 500 [a.nii ...] (in Testing/Python): reads that many of each format, each in a limited process.
 """
@@ -29,7 +29,7 @@ OTHERS = ("a.vtk", "a.gipl", "a.mrc", *HDF5)
 
 
 def originals(folder: Path) -> dict[str, Path]:
-    """A small volume in every format that is read."""
+    """Write a small volume in every format that can be read."""
     import nibabel
     from core import dicom_files
 
@@ -62,7 +62,7 @@ def originals(folder: Path) -> dict[str, Path]:
 
 
 def compressed(folder: Path) -> list[str]:
-    """The DICOM slice with each kind of compression whose decoder is a library of its own."""
+    """Write the DICOM slice with each kind of compression whose decoder is a separate library."""
     import pydicom
     from PIL import Image
     from pydicom.encaps import encapsulate
@@ -82,7 +82,7 @@ def compressed(folder: Path) -> list[str]:
 
 
 def mutated(content: bytes, seed: int) -> bytes:
-    """One damage of the kinds: bits flipped, cut, bytes of the header set, numbers in it changed, a piece doubled."""
+    """Apply one kind of damage: bits flipped, truncated, header bytes set, header numbers changed, a piece doubled."""
     rng = random.Random(seed)
     data = bytearray(content)
     head = min(len(data), rng.choice((64, 400, 2000)))
@@ -110,8 +110,8 @@ def mutated(content: bytes, seed: int) -> bytes:
 
 
 def placed(original: Path, folder: Path, content: bytes, seed: int) -> Path:
-    """A mutation as a file, with its voxels beside it where it is a header that finds them by its own name; a DICOM
-    file in a folder of its own, as others are taken for slices of its series."""
+    """Write a mutation as a file, with its voxels next to it if it is a header that finds them by its own name; a DICOM
+    file goes into a separate folder, as others would be taken for slices of its series."""
     path = folder / ("alone" if original.suffix == ".dcm" else "") / f"m-{original.name}"
     path.parent.mkdir(exist_ok=True)
     for other in path.parent.glob("*.dcm") if path.parent != folder else ():
@@ -129,7 +129,7 @@ def _change_digits(data: bytearray, head: int, rng: random.Random) -> None:
 
 
 def outcome(path: Path, read: Callable[[Path], object]) -> str:
-    """ "read" or "refused"; anything else is an exception that a user would see as a bug."""
+    """Return "read" or "refused"; anything else is an exception that a user would see as a bug."""
     from FewShotSAMLib.core.errors import BadInputError
 
     try:
@@ -142,7 +142,7 @@ def outcome(path: Path, read: Callable[[Path], object]) -> str:
 
 
 def reader_of(name: str) -> Callable[[Path], object]:
-    """What reads a file of this name."""
+    """Return the function that reads a file of this name."""
     from FewShotSAMLib.core.segmentation import read_segmentation
     from FewShotSAMLib.core.volume import read_volume
 
@@ -150,14 +150,14 @@ def reader_of(name: str) -> Callable[[Path], object]:
 
 
 def _children(folder: Path, original: Path, count: int) -> Iterator[tuple[int, int, float]]:
-    """For each mutation its seed, the exit status of a child of limited means, and the seconds it took."""
+    """Return, for each mutation, its seed, the exit status of a resource-limited child, and the seconds it took."""
     content = original.read_bytes()
     for seed in range(count):
         path = placed(original, folder, content, seed)
         started = time.monotonic()
         child = os.fork()
         if child == 0:
-            if os.geteuid() == 0:  # nothing that a reader might do to other files can happen
+            if os.geteuid() == 0:  # a reader must not be able to change other files
                 os.setgid(NOBODY), os.setuid(NOBODY)
             resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
             resource.setrlimit(resource.RLIMIT_CPU, (MOST_SECONDS, MOST_SECONDS))
@@ -175,7 +175,7 @@ def _children(folder: Path, original: Path, count: int) -> Iterator[tuple[int, i
 
 
 def main(count: int, folder: Path, names: Sequence[str]) -> bool:
-    """Print, for each format or those named, how many mutations were read, refused, and worse; whether none was."""
+    """Print how many mutations per format, or of those named, were read, refused, and worse; whether none was."""
     good = True
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o777)

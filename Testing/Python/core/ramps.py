@@ -1,4 +1,4 @@
-"""One small volume as every file of some tests of situations holds it, and whether it was read so."""
+"""A small volume, which the files of some tests of situations contain, and a check that it was read correctly."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ RAW = RAMP.astype("<i2").tobytes()
 
 
 def check(path: Path, values: np.ndarray = RAMP, matrix: np.ndarray = LPS, told: str = "") -> None:
-    """The voxels and their places are these, and there is a warning with the word or none."""
+    """Check the voxels and their positions, and that there is a warning with the word, or none."""
     volume = read_volume(path)
     np.testing.assert_array_equal(volume.voxels, values)
     np.testing.assert_allclose(volume.geometry.index_to_physical()[:3], matrix, atol=1e-6)
@@ -25,7 +25,7 @@ def as_text(voxels: np.ndarray) -> bytes:
 
 
 def in_parts(folder: Path, name: str) -> list[str]:
-    """The slices in files of their own."""
+    """Write the slices to separate files."""
     for number, plane in enumerate(RAMP.astype("<i2")):
         (folder / (name % number)).write_bytes(plane.tobytes())
     return [name % number for number in range(len(RAMP))]

@@ -1,4 +1,4 @@
-"""Painted slices are found along any axis, and annotations that cannot be meant are refused."""
+"""Painted slices are found along any axis, and invalid annotations are refused."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def ball() -> np.ndarray:
 
 
 def painted(mask: np.ndarray, *slices: tuple[int, int]) -> np.ndarray:
-    """The mask on the slices (axis, index) only."""
+    """Return the mask on the slices (axis, index) only."""
     sparse = np.zeros_like(mask)
     for axis, index in slices:
         here = (slice(None),) * axis + (index,)
@@ -30,7 +30,7 @@ def painted(mask: np.ndarray, *slices: tuple[int, int]) -> np.ndarray:
 
 
 def segmentation(*masks: np.ndarray) -> Segmentation:
-    """A layer and a segment of label value 5 for each mask."""
+    """Return a segmentation with a layer and a segment of label value 5 for each mask."""
     layers = np.stack([mask * np.uint8(5) for mask in masks])
     segments = tuple(Segment(f"s{n}", f"s{n}", (1, 0, 0), 5, n) for n in range(len(masks)))
     return Segmentation(layers, Geometry(masks[0].shape[::-1], SPACING), segments)
@@ -109,7 +109,7 @@ def test_classes_of_a_slice_with_overlap(ball: np.ndarray) -> None:
 
 
 def test_what_known_slices_rule_out_beside_them(ball: np.ndarray) -> None:
-    """The first segment ends between 25 and 30, the second is on 30 only; what overlaps is there all the same."""
+    """The first segment ends between 25 and 30, the second is on 30 only; their overlap is there nevertheless."""
     first, second = painted(ball, (0, 10), (0, 25)), painted(ball, (0, 30))
     second[10, 20, 22] = first[10, 20, 22] = True
     second[10] &= first[10]
@@ -147,7 +147,7 @@ def test_slices_that_cannot_be_meant(ball: np.ndarray) -> None:
 
 
 def test_segments_that_are_only_listed_do_not_count(ball: np.ndarray) -> None:
-    """As in a terminology of 300 organs of which two are painted."""
+    """As with a terminology of 300 organs, two of which are painted."""
     layers = np.where(painted(ball, (0, 10), (0, 20)), 7, 0).astype(np.uint16)[np.newaxis]
     layers[0, 10, 20, 20] = 299
     listed = tuple(Segment(str(n), str(n), (0, 0, 0), n) for n in range(1, 301))
@@ -157,7 +157,7 @@ def test_segments_that_are_only_listed_do_not_count(ball: np.ndarray) -> None:
 
 
 def test_a_part_knows_of_its_segments_what_the_whole_does(ball: np.ndarray) -> None:
-    """A slice painted for another segment says that there is none of this one; alone it would say nothing."""
+    """A slice painted for another segment says that this one is absent; by itself it would say nothing."""
     other = np.roll(ball, 5, axis=2) & ~ball
     whole, _ = annotate(segmentation(painted(ball, (0, 8), (0, 12)), painted(other, (0, 8), (0, 12), (0, 16))), 0, [1])
     for label in (1, 2):
@@ -171,7 +171,7 @@ def test_a_part_knows_of_its_segments_what_the_whole_does(ball: np.ndarray) -> N
 
 
 def test_a_part_leaves_out_what_tells_nothing_of_it(ball: np.ndarray) -> None:
-    """Slices that show none of a segment, between others that show none or beyond them."""
+    """Slices that show none of a segment, between or beyond others that show none."""
     large, small = np.zeros_like(ball), np.zeros_like(ball)
     large[2:18, 3:9, 3:9], small[5:7, 12:15, 12:15] = True, True
     slices = [(0, index) for index in (3, 6, 9, 12, 15)]

@@ -1,4 +1,4 @@
-"""Labels that come to another volume by registration, and what is not alike."""
+"""Labels transferred to another volume by registration, and volumes that are too different."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def quiet(done: int, total: int) -> None:
 
 
 def body(shift: float = 0.0, swell: float = 1.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A body with two organs, one of which is bent by `shift` voxels and `swell` times as wide: grey and classes."""
+    """A body with two organs, one of them deformed by `shift` voxels and `swell` times as wide: grey and classes."""
     z, y, x = np.meshgrid(*(np.arange(n, dtype=float) for n in SHAPE), indexing="ij")
     y = y + shift * np.sin(z / 9)
     trunk = ((y - 22) / 19) ** 2 + ((x - 20) / 17) ** 2 < 1

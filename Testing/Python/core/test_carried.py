@@ -1,4 +1,4 @@
-"""Labels that were registered, put right by what is painted."""
+"""Registered labels, corrected by painted slices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SPACING = (2.0, 1.0, 1.0)
 
 
 def ball(y: float = 24.0, x: float = 24.0, radius: float = 12.0, bend: float = 0.0) -> np.ndarray:
-    """An organ over slices 8 to 32."""
+    """An organ on slices 8 to 32."""
     k, j, i = np.meshgrid(*(np.arange(n, dtype=float) for n in SHAPE), indexing="ij")
     y = y + bend * (k - 20) / 12  # type: ignore[assignment]
     return ((j - y) / radius) ** 2 + ((i - x) / radius) ** 2 + ((k - 20) / 12.5) ** 2 < 1
@@ -57,7 +57,7 @@ def test_nothing_to_go_by_changes_nothing() -> None:
 
 
 def test_where_a_label_stands_for_paint() -> None:
-    """Its radius is as long as half of its extent, or a quarter where slices are thick."""
+    """In mm, its radius is half of its extent, or a quarter where slices are thick."""
     label = ball().astype(np.float32)
     assert places(label, painted(ball(), 20), (4.0, 1.0, 1.0)) == ([9, 15, 25, 31], [7, 33])
     assert places(label, painted(ball(), 20), (1.1, 1.0, 1.0)) == ([9, 31], [7, 33])

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and errors say what to do in one line."""
+"""Files are written completely or not at all, and errors say what to do in one line."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Damaged files of every format are read right or refused in one line; never a traceback, a hang or a crash."""
+"""Damaged files of every format are read correctly or refused in one line; never a traceback, a hang or a crash."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ PER_FORMAT = 12
 def test_mutations_are_read_or_refused(tmp_path: Path) -> None:
     for name, original in mutations.originals(tmp_path).items():
         if name in mutations.HDF5:
-            continue  # after such files the library does not come to an end with the process, which is a child in bulk
+            continue  # these can keep the process from ending, which in bulk runs is a child
         content, read = original.read_bytes(), mutations.reader_of(name)
         for seed in range(PER_FORMAT):
             path = mutations.placed(original, tmp_path, content, seed)

@@ -1,4 +1,4 @@
-"""DICOM as hospitals have it: shuffled, copied twice, of several phases, with slopes, split, among other objects."""
+"""DICOM as hospitals have it: shuffled, duplicated, multi-phase, with slopes, split, mixed with other objects."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def voxels() -> np.ndarray:
 
 
 def check(volume: Volume, voxels: np.ndarray, first: float = 0.0) -> None:
-    """The volume holds these voxels at the places that the files tell."""
+    """Check that the volume has these voxels at the positions that the files give."""
     np.testing.assert_allclose(volume.voxels, voxels, rtol=1e-5)
     matrix = volume.geometry.index_to_physical()
     for k in (0, len(voxels) - 1):
@@ -49,7 +49,7 @@ def test_any_order_phases_slopes_and_files(
     split: bool,
     signed: bool,
 ) -> None:
-    """What is read is the array that the files were made of, or for several phases one of them."""
+    """The result is the array that the files were made from, or one of several phases."""
     folder = tmp_path_factory.mktemp("series")
     stored = np.random.default_rng(1).integers(0, 900, (phases, *SHAPE)).astype(np.int16 if signed else np.uint16)
     scales = [(0.5 + 0.125 * k, 3.0 * k) if slopes else (1.0, 0.0) for k in range(6)]
@@ -186,7 +186,7 @@ def test_files_cut_short_are_refused(tmp_path: Path, voxels: np.ndarray, cut: in
 
 
 def pack_by_gdcm(file: Path) -> None:
-    """JPEG without loss."""
+    """Compress as lossless JPEG."""
     writer = SimpleITK.ImageFileWriter()
     writer.SetFileName(str(file)), writer.SetUseCompression(True), writer.SetCompressor("JPEG")
     writer.KeepOriginalImageUIDOn()
@@ -195,9 +195,9 @@ def pack_by_gdcm(file: Path) -> None:
 
 @pytest.mark.parametrize("how", ["RLELossless", "JPEGLSLossless", "JPEG lossless, as GDCM writes it"])
 def test_compressed_series(tmp_path: Path, voxels: np.ndarray, how: str) -> None:
-    """By pydicom's decoders, or by GDCM's for what those do not know."""
+    """By pydicom's decoders, or by GDCM's for what those do not support."""
     stored = np.abs(voxels).astype(np.uint16)
-    slope, intercept = (2, -7) if hasattr(pydicom.uid, how) else (1, 0)  # GDCM's writer knows no others
+    slope, intercept = (2, -7) if hasattr(pydicom.uid, how) else (1, 0)  # GDCM's writer supports no others
     series = files.write_series(tmp_path, stored, RescaleSlope=slope, RescaleIntercept=intercept)
     for file in sorted(series.iterdir()):
         if hasattr(pydicom.uid, how):
@@ -213,7 +213,7 @@ def test_compressed_series(tmp_path: Path, voxels: np.ndarray, how: str) -> None
 
 
 def test_what_gdcm_decodes_is_as_it_was_stored(tmp_path: Path, voxels: np.ndarray) -> None:
-    """By itself it inverts MONOCHROME1, and scales all frames by the slope of the first."""
+    """GDCM itself inverts MONOCHROME1, and scales all frames by the slope of the first."""
     series = files.write_series(tmp_path, np.abs(voxels).astype(np.uint16))
     for number, file in enumerate(sorted(series.iterdir())):
         pack_by_gdcm(file)
@@ -233,7 +233,7 @@ def test_real_series_with_blank_uids(shared_data: Path) -> None:
 
 
 def test_two_kinds_of_phases_at_once(tmp_path: Path, voxels: np.ndarray) -> None:
-    """Two acquisitions with two echoes each: one of the four volumes, and which."""
+    """Two acquisitions with two echoes each: one of the four volumes is read, and it is known which."""
     for acquisition in (1, 2):
         for echo in (1, 2):
             for k, plane in enumerate(voxels):

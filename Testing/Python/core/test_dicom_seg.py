@@ -1,4 +1,4 @@
-"""DICOM segmentations: read frame by frame, written with their codes and references, and the same again."""
+"""DICOM segmentations: read frame by frame, written with their codes and references, and unchanged by a round trip."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -93,11 +93,11 @@ def test_references_and_tracking_live_on_in_seg_nrrd(
 
 
 def test_frames_of_the_painted_slices_only(volume: Volume, segmentation: Segmentation, tmp_path: Path) -> None:
-    """Without a stated distance of slices, and with a thickness that is not it."""
+    """Without a stated slice distance, and with a thickness that differs from it."""
     write_segmentation(segmentation, tmp_path / "a.dcm", volume.source)
     dataset = pydicom.dcmread(tmp_path / "a.dcm")
     measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
-    measures.SliceThickness = 7.5  # slices 1 and 4 lie that far apart
+    measures.SliceThickness = 7.5  # the distance between slices 1 and 4
     del measures.SpacingBetweenSlices
     dataset.save_as(tmp_path / "b.dcm")
     read = read_segmentation(tmp_path / "b.dcm")

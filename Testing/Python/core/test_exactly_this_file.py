@@ -1,4 +1,4 @@
-"""The file that is named is read, by what it holds; what cannot be read is named with its cause and the way out."""
+"""Exactly the named file is read, by its content; if it cannot be read, the error names it, the cause and a remedy."""
 
 import gzip
 import shutil
@@ -21,7 +21,7 @@ AFFINE = np.array([[-1.5, 0, 0, 20], [0, -0.5, 0, 30], [0, 0, 4.0, -40], [0, 0, 
 
 
 def nifti(path: Path, voxels: np.ndarray, kind: type = nibabel.Nifti1Image, **forms: tuple[np.ndarray, int]) -> Path:
-    """A NIfTI file with the forms given as sform=(matrix, code), qform=(matrix, code)."""
+    """Write a NIfTI file with the forms given as sform=(matrix, code), qform=(matrix, code)."""
     image = kind(voxels.T, None)
     image.header.set_zooms((1.5, 0.5, 4.0))
     image.set_sform(*forms.get("sform", (AFFINE, 1)))
@@ -131,7 +131,7 @@ MOVED = AFFINE + np.array([[0, 0, 0, 13], [0, 0, 0, 0], [0, 0, 0, 4], [0, 0, 0, 
 
 @pytest.mark.parametrize(("sform", "qform"), [(1, 1), (2, 1), (1, 0), (0, 1), (4, 2), (0, 0)])
 def test_both_forms_of_a_nifti_file(tmp_path: Path, ramp: np.ndarray, sform: int, qform: int) -> None:
-    """The form that counts is that of ITK and 3D Slicer; a result has both, with their codes."""
+    """The same form counts as in ITK and 3D Slicer; a result has both, with their codes."""
     path = nifti(tmp_path / "a.nii.gz", ramp, sform=(AFFINE, sform), qform=(MOVED, qform))
     volume, itk = read_volume(path), SimpleITK.ReadImage(str(path))
     np.testing.assert_allclose(volume.geometry.origin, itk.GetOrigin(), atol=1e-4)
@@ -149,7 +149,7 @@ def test_both_forms_of_a_nifti_file(tmp_path: Path, ramp: np.ndarray, sform: int
 
 
 def test_labels_on_the_other_form_lie_on_the_volume(tmp_path: Path, ramp: np.ndarray) -> None:
-    """Labels that nibabel saved have the sform alone, the volume's qform counts."""
+    """Labels saved by nibabel have only the sform, while the volume's qform counts."""
     volume = read_volume(nifti(tmp_path / "v.nii.gz", ramp, sform=(AFFINE, 2), qform=(MOVED, 1)))
     labels = np.zeros(ramp.shape, np.uint8)
     labels[2, 1:4, 2:5] = 1

@@ -1,4 +1,4 @@
-"""Grids: where voxels lie, and how one grid lies on another."""
+"""Grids: where voxels are, and how one grid maps to another."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Intensities of CT, MR and RGB volumes become 0 to 1 in the same way each time."""
+"""Intensities of CT, MR and RGB volumes are always mapped to 0..1 in the same way."""
 
 import json
 from pathlib import Path

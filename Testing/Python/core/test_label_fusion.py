@@ -1,4 +1,4 @@
-"""Labels of several registered atlases, joined."""
+"""Fusion of labels from several registered atlases."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ def image() -> np.ndarray:
 
 
 def brought(right: tuple[slice, ...], likeness: float) -> Transferred:
-    """An atlas whose image and label are right in a part of the volume, and of something else elsewhere."""
+    """An atlas whose image and label are right in a part of the volume, and show something else elsewhere."""
     grey, label = np.random.default_rng(1).integers(0, 256, SHAPE).astype(np.uint8), ~TRUTH
     grey[right], label[right] = image()[right], TRUTH[right]
     return Transferred(np.stack([label, np.zeros_like(label)]).astype(np.uint8) * 255, likeness, 1.0, grey)

@@ -1,4 +1,4 @@
-"""Paint that cannot be meant, windows in which nothing shows, models on other images: refused, or said in a line."""
+"""Implausible paint, windows that show nothing, models applied to other images: refused, or reported in one line."""
 
 from dataclasses import replace
 from pathlib import Path

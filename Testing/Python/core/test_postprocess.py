@@ -1,4 +1,4 @@
-"""Post-processing does what is asked for and takes no voxel of another class."""
+"""Post-processing does what was requested and takes no voxel from another class."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def test_nothing_is_done_unless_asked_for() -> None:
 
 def test_largest_island() -> None:
     mask = np.zeros((6, 9, 9), bool)
-    mask[1:4, 1:4, 1:4] = mask[4, 4, 4] = mask[2, 7, 7] = True  # one touches by a corner only
+    mask[1:4, 1:4, 1:4] = mask[4, 4, 4] = mask[2, 7, 7] = True  # one touches only at a corner
     kept = largest_island(mask)
     assert kept.sum() == 27 and kept[1:4, 1:4, 1:4].all()
     assert not largest_island(np.zeros((2, 2, 2), bool)).any()

@@ -70,7 +70,7 @@ def test_small_segments_far_from_large_ones_have_regions_of_their_own() -> None:
 
 @pytest.mark.parametrize(("size", "boxes"), [(48, (LARGE, LARGE)), (48, (SMALL, BESIDE)), (480, (LARGE, SMALL))])
 def test_one_region_is_enough(size: int, boxes: tuple[tuple[slice, slice], ...]) -> None:
-    """Segments of one size, near each other, or of slices whose pixels are as large as the region's anyway."""
+    """For segments of one size, close to each other, or on slices whose pixels are as large as the region's anyway."""
     assert regions_of(several(*boxes), size) == ()
 
 

@@ -1,4 +1,4 @@
-"""Painted voxels and results lie at the same place for SimpleITK, nibabel and pynrrd, whatever the grid and format."""
+"""Painted voxels and results are at the same place in SimpleITK, nibabel and pynrrd, for every grid and format."""
 
 from pathlib import Path
 
@@ -30,13 +30,13 @@ def grids(draw: st.DrawFn) -> Geometry:
     spacing = (finest * draw(ratios), finest * draw(ratios), finest * draw(ratios))
     turned = rotation(draw(angles), draw(angles), draw(angles)) if draw(st.booleans()) else np.eye(3)
     axes = turned[:, draw(st.permutations(range(3)))] * np.array(draw(st.tuples(*[st.sampled_from((-1, 1))] * 3)))
-    # NIfTI keeps float32: the origin is given in voxels, as a volume in a scanner has it.
+    # NIfTI stores float32, so the origin is at most 500 voxels away, as for a volume in a scanner.
     origin = axes @ (np.array([draw(st.floats(-500, 500)) for _ in range(3)]) * spacing)
     return Geometry(SIZE, spacing, tuple(origin.tolist()), tuple(axes.ravel().tolist()))
 
 
 def by_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels (I, J, K) and the matrix from indices to LPS mm."""
+    """Return voxels (I, J, K) and the matrix from indices to LPS mm."""
     image = SimpleITK.ReadImage(str(path))
     matrix = np.eye(4)
     matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
@@ -45,13 +45,13 @@ def by_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def by_nibabel(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The same, as nibabel sees a NIfTI file."""
+    """Return the same, as nibabel sees a NIfTI file."""
     image = nibabel.load(path)
     return np.asarray(image.dataobj), np.diag([-1, -1, 1, 1]) @ image.affine
 
 
 def by_pynrrd(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The same, as pynrrd sees a NRRD file."""
+    """Return the same, as pynrrd sees an NRRD file."""
     data, header = nrrd.read(str(path))
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = header["space directions"].T, header["space origin"]
@@ -63,7 +63,7 @@ def readers(suffix: str) -> list:
 
 
 def write(voxels: np.ndarray, grid: Geometry, path: Path, writer: str) -> None:
-    """A file made without our own writers."""
+    """Write a file without our own writers."""
     if writer == "nibabel":
         affine = np.diag([-1, -1, 1, 1]) @ grid.index_to_physical()
         nibabel.save(nibabel.Nifti1Image(voxels.T, affine), path)

@@ -74,7 +74,7 @@ def test_outputs_that_cannot_be_written(tmp_path: Path, labels: np.ndarray) -> N
 
 
 def test_a_smaller_turned_segmentation_is_placed_exactly(labels: np.ndarray, geometry: Geometry) -> None:
-    """Crop, flip and permute with SimpleITK, which knows where the voxels lie; then place it back."""
+    """Crop, flip and permute with SimpleITK, which knows the voxels' positions; then place it back."""
     cropped = itk_image(labels, geometry)[1:8, 1:7, 1:4]
     part = SimpleITK.Flip(SimpleITK.PermuteAxes(cropped, [2, 0, 1]), [True, False, True])
     size, spacing, origin = part.GetSize(), part.GetSpacing(), part.GetOrigin()

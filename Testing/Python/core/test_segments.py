@@ -1,4 +1,4 @@
-"""Segments that no file of ours could give back are refused wherever they come from."""
+"""Segments that our files could not store are refused wherever they come from."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is known of each segment where segments are painted on slices of their own."""
+"""What is known of each segment when segments are painted on different slices."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ DEPTH = 40
 
 
 def painted(*slices: tuple[int, ...], empty: tuple[int, ...] = (), **absent: tuple[int, ...]) -> Annotation:
-    """Segments a, b, c, ..., each a square on slices of its own."""
+    """Segments a, b, c, ..., each a square on different slices."""
     labels = np.zeros((1, DEPTH, 20, 24), np.uint8)
     for number, own in enumerate(slices):
         labels[0, list(own), 3:9, 4 * number : 4 * number + 4] = number + 1

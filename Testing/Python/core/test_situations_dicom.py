@@ -1,4 +1,4 @@
-"""One situation a row: what the slices of a DICOM folder can be, and the right result."""
+"""One situation per row: what a DICOM folder's slices can look like, and the right result."""
 
 import os
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def _syntax(folder: Path, syntax: str) -> Made:
 
 
 def _last(folder: Path, **values: Any) -> Made:
-    """The last slice is changed, and left out."""
+    """The last slice is changed, so that it is left out."""
     return changed(folder, lambda data, n: set_to(**values)(data, n) if n == 4 else None, VOXELS[:4])
 
 
@@ -86,7 +86,7 @@ def _eight_bits(dataset: pydicom.Dataset, number: int) -> None:
 
 
 def _bits(folder: Path, signed: bool = False, shift: int = 0, above: int = 0) -> Made:
-    """12 bits of 16, `shift` bits above the lowest, and others (`above`) where none of the pixel's are."""
+    """12 bits of 16, `shift` bits above the lowest, and others (`above`) in the bits outside the pixel's value."""
     write_series(folder, VOXELS)
     values = VOXELS if signed else VOXELS + 1000
     for number, path in enumerate(sorted(folder.iterdir())):
@@ -99,7 +99,7 @@ def _bits(folder: Path, signed: bool = False, shift: int = 0, above: int = 0) ->
 
 
 def _table(dataset: pydicom.Dataset, number: int) -> None:
-    """Values by a table, in place of slope and intercept."""
+    """Values by a lookup table, instead of slope and intercept."""
     table = item(
         LUTDescriptor=[2048, 0, 16], ModalityLUTType="US", LUTData=(np.arange(2048, dtype="<u2") * 3).tobytes()
     )

@@ -1,4 +1,4 @@
-"""One situation a row: frames of DICOM files, slices that lie otherwise, and what is refused in one line."""
+"""One situation per row: frames of DICOM files, slices in other positions, and what is refused in one line."""
 
 import gzip
 import os
@@ -30,7 +30,7 @@ def _group(sequence: str, **values: tuple[Any, Any]) -> Change:
 
 
 def _stacks(path: Path) -> Made:
-    """A second stack across the first, in the same file."""
+    """A second stack perpendicular to the first, in the same file."""
     made = two(path, content(StackID=("1", "2")))
     dataset = pydicom.dcmread(path)
     shared = dataset.SharedFunctionalGroupsSequence[0]
@@ -220,7 +220,7 @@ def test_refusals(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("against", [False, True])
 @pytest.mark.parametrize("gates", [1, 2])
 def test_what_the_detector_of_nuclear_medicine_says(tmp_path: Path, against: bool, gates: int) -> None:
-    """Frames without functional groups: the place of the first and a step, which may lead against the normal."""
+    """Frames without functional groups: the first one's position and a step, which may point against the normal."""
     dataset = header(STORAGE + "20", "NM", NumberOfFrames=5 * gates, PixelSpacing=[SPACING[1], SPACING[0]])
     dataset.SpacingBetweenSlices = -SPACING[2] if against else SPACING[2]
     rows = pydicom.dcmread(one_slice(tmp_path / "t.dcm", VOXELS[0], 0)).ImageOrientationPatient

@@ -1,4 +1,4 @@
-"""One situation a row: annotations, names of files and outputs, and the right result or the refusal in one line."""
+"""One situation per row: annotations, file names and outputs, and the right result or a refusal in one line."""
 
 import os
 from collections.abc import Callable
@@ -50,7 +50,7 @@ IJK = LABELS.T
 
 
 def _cropped(path: Path) -> Path:
-    """As Slicer saves it: the painted extent only, with its origin and the offset of the whole."""
+    """As Slicer saves it: only the painted extent, with its origin and the offset of the whole."""
     box = IJK[3:9, 1:5, 2:5]
     origin = tuple(float(o + n * s) for o, n, s in zip(GRID.origin, (3, 1, 2), GRID.spacing, strict=True))
     extra = {"Segment0_Extent": "0 2 1 3 0 0", "Segmentation_ReferenceImageExtentOffset": "3 1 2"}
@@ -58,7 +58,7 @@ def _cropped(path: Path) -> Path:
 
 
 def _turned(path: Path, axes: tuple[int, int, int], flips: tuple[int, ...]) -> Path:
-    """The same places with index axes in another order (of i, j, k) and some of them backwards."""
+    """The same positions with index axes in another order (of i, j, k), some of them reversed."""
     matrix = GRID.index_to_physical()
     array, columns, origin = IJK, [matrix[:3, axis] for axis in range(3)], matrix[:3, 3]
     for axis in flips:

@@ -1,4 +1,4 @@
-"""One situation a row: what a MetaImage header can say, and the right result or the refusal in one line."""
+"""One situation per row: what a MetaImage header can say, and the right result or a refusal in one line."""
 
 import gzip
 import zlib
@@ -29,7 +29,7 @@ META = {
 
 
 def meta(path: Path, data: bytes | None = None, **fields: str | None) -> Path:
-    """A MetaImage file with some fields changed, and those left out that are None; the data's place comes last."""
+    """A MetaImage file with some fields changed, those that are None left out; the data's location comes last."""
     where = fields.pop("ElementDataFile", "LOCAL")
     merged = {key: value for key, value in {**META, **fields}.items() if value is not None and key != "ElementDataFile"}
     text = "".join(f"{key} = {value}\n" for key, value in merged.items()) + f"ElementDataFile = {where}\n"
@@ -81,7 +81,7 @@ def test_places_of_meta_image(tmp_path: Path, name: str) -> None:
 
 
 def test_colons_of_meta_image_count_as_well(tmp_path: Path) -> None:
-    """For ITK, too; what a header says with them was not checked."""
+    """For ITK, too; header fields written with colons were not checked."""
     path = meta(tmp_path / "a.mha")
     path.write_bytes(path.read_bytes().replace(b" = ", b": "))
     check(path)
@@ -91,7 +91,7 @@ def test_colons_of_meta_image_count_as_well(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pack", [zlib.compress, gzip.compress])
 def test_packed_data_of_meta_image(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
-    """ITK takes memory as it is for the voxels where the header does not say how long they are packed."""
+    """ITK reads uninitialised memory as voxels if the header does not say how large the compressed data are."""
     data, fields = pack(RAW), {"CompressedData": "True"}
     stated = {**fields, "CompressedDataSize": str(len(data))}
     check(meta(tmp_path / "a.mha", data, **stated))

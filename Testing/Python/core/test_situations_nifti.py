@@ -1,4 +1,4 @@
-"""One situation a row: what a NIfTI or Analyze file can say, and the right result or the refusal in one line."""
+"""One situation per row: what a NIfTI or Analyze file can say, and the right result or a refusal in one line."""
 
 import gzip
 import struct
@@ -59,7 +59,7 @@ def srow(matrix: list[list[float]]) -> tuple[float, ...]:
 
 
 def one_file(path: Path, voxels: np.ndarray = SHORT, gap: bytes = b"\0\0\0\0", **fields: Any) -> Path:
-    """A single file of a header and voxels as they lie in memory."""
+    """A single file of a header and voxels as they are in memory."""
     content = header(**fields) + gap + voxels.tobytes()
     path.write_bytes(gzip.compress(content, 1) if path.name.endswith(".gz") else content)
     return path
@@ -201,9 +201,9 @@ def test_colours(tmp_path: Path, parts: int, code: int) -> None:
 
 
 def _pair(folder: Path, magic: bytes, order: str = "<", packed: bool = False) -> None:
-    """Header and data apart; no magic makes it Analyze 7.5."""
+    """Header and data in separate files; without a magic number it is Analyze 7.5."""
     fields: dict[str, Any] = {"vox_offset": 0, "magic": magic}
-    if not magic:  # Analyze has other things where NIfTI has its matrices
+    if not magic:  # Analyze has other fields where NIfTI has its matrices
         fields |= {"qform_code": 0, "quatern": (0, 0, 0), "qoffset": (0, 0, 0), "xyzt_units": 0}
     (folder / "p.hdr").write_bytes(header(order, **fields))
     data = RAMP.astype(np.dtype(np.int16).newbyteorder(order)).tobytes()
@@ -229,7 +229,7 @@ def test_packed_data_beside_a_plain_header(tmp_path: Path, named: str) -> None:
 
 @pytest.mark.parametrize("named", ["p.hdr.gz", "p.img.gz"])
 def test_both_packed(tmp_path: Path, named: str) -> None:
-    """And the one that belongs to it, where another image of the same name lies beside it."""
+    """The matching data file is read, even if another image of the same name is next to it."""
     _pair(tmp_path, b"ni1", packed=True)
     (tmp_path / "p.hdr.gz").write_bytes(gzip.compress((tmp_path / "p.hdr").read_bytes()))
     (tmp_path / "p.hdr").write_bytes(header(magic=b"ni1", vox_offset=0, qoffset=(0, 0, 0)))
@@ -274,7 +274,7 @@ def test_packed_in_parts_or_damaged(tmp_path: Path) -> None:
     (tmp_path / "b.nii.gz").write_bytes(gzip.compress(content[:500]) + gzip.compress(content[500:]))
     np.testing.assert_array_equal(read_volume(tmp_path / "b.nii.gz").voxels, RAMP)
     packed = bytearray(gzip.compress(content))
-    packed[-6] ^= 1  # of the checksum
+    packed[-6] ^= 1  # a bit of the checksum
     (tmp_path / "c.nii.gz").write_bytes(packed)
     check_refused(tmp_path / "c.nii.gz", "damaged")
 

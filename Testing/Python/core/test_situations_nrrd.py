@@ -1,4 +1,4 @@
-"""One situation a row: what a NRRD header can say, and the right result or the refusal in one line."""
+"""One situation per row: what an NRRD header can say, and the right result or a refusal in one line."""
 
 import bz2
 import gzip
@@ -32,7 +32,7 @@ def nrrd_header(fields: Fields, magic: str = "NRRD0004", end: str = "\n") -> byt
 
 
 def nrrd(path: Path, data: bytes | None = None, magic: str = "NRRD0004", end: str = "\n", **fields: str | None) -> Path:
-    """A NRRD file; underscores in names stand for spaces."""
+    """An NRRD file; underscores in names stand for spaces."""
     named = {name.replace("_", " "): value for name, value in fields.items()}
     path.write_bytes(nrrd_header(named, magic, end) + (RAW if data is None else data))
     return path
@@ -178,7 +178,7 @@ def test_data_in_files_of_their_own(tmp_path: Path, name: str) -> None:
     parts = [] if file else in_parts(tmp_path, "s%02d.raw")
     given = {key: value and value.format(folder=tmp_path) for key, value in fields.items()}
     header = nrrd(tmp_path / "v.nhdr", b"", **given)
-    if name == "a list":  # the names end the header
+    if name == "a list":  # the list of names ends the header
         header.write_bytes(header.read_bytes().rstrip(b"\n") + "\n".join(["", *parts, ""]).encode())
     check(header)
 

@@ -1,4 +1,4 @@
-"""One situation a row: what a DICOM segmentation can be, and the right result or the refusal in one line."""
+"""One situation per row: what a DICOM segmentation can look like, and the right result or a refusal in one line."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -40,7 +40,7 @@ def made(
     segments: int = 2,
     **more: Any,
 ) -> Path:
-    """A file that highdicom writes, changed and written again."""
+    """A file written by highdicom, changed and written again."""
     code = highdicom.sr.CodedConcept("85756007", "SCT", "Tissue")
     described = [
         highdicom.seg.SegmentDescription(number, f"S{number}", code, code, "MANUAL")
@@ -56,7 +56,7 @@ def made(
 
 
 def _grid(volume: Volume, first: Callable[[int], list[int]], count: int, rows: Any, spacing: list[float]) -> Any:
-    """Where frames lie that are not those of the images; first: the index (i, j, k) of a frame's first pixel."""
+    """Frame positions that differ from the images'; first: the index (i, j, k) of a frame's first pixel."""
     matrix = volume.geometry.index_to_physical()
     places = [(matrix @ [*first(number), 1])[:3] for number in range(count)]
     return {

@@ -1,4 +1,4 @@
-"""`.seg.nrrd` files carry what 3D Slicer writes, both ways, also as other libraries read and write them."""
+"""`.seg.nrrd` files preserve what 3D Slicer writes, in both directions, and as other libraries read and write them."""
 
 from pathlib import Path
 
@@ -72,7 +72,7 @@ def test_one_layer_is_a_plain_3d_file(tmp_path: Path, layers: np.ndarray) -> Non
 
 
 def write_like_slicer(path: Path, data: np.ndarray, fields: dict[str, str]) -> None:
-    """A file as Slicer lays it out, by pynrrd; data (i, j, k) or (layer, i, j, k)."""
+    """Write a file as Slicer lays it out, with pynrrd; data (i, j, k) or (layer, i, j, k)."""
     has_list = data.ndim == 4
     directions = [[np.nan] * 3] * has_list + [[-1.0, 0, 0], [0, -1.0, 0], [0, 0, 2.5]]
     header = {

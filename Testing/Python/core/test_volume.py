@@ -106,7 +106,7 @@ def test_truncated_files_are_refused(save: Callable, suffix: str, kept: float) -
 
 @pytest.mark.parametrize("suffix", ["nii.gz", "nrrd", "nhdr", "mha", "mhd"])
 def test_damage_inside_a_compressed_file_is_noticed(ramp: np.ndarray, suffix: str, tmp_path: Path) -> None:
-    """A changed bit in the data: SimpleITK does not always look at the checksums."""
+    """A changed bit in the data: SimpleITK does not always verify the checksums."""
     path = tmp_path / f"a.{suffix}"
     for pattern in range(8):
         SimpleITK.WriteImage(SimpleITK.GetImageFromArray(ramp), str(path), True)

@@ -53,23 +53,23 @@ class Case:
         return propagate({**self.parameters, **changes}, context or JobContext())
 
     def apply(self, model: Path | str, context: JobContext | None = None, **changes: Any) -> dict[str, Any]:
-        """Segment the volume in this process with a model, into `again.seg.nrrd`, with some parameters changed."""
+        """Apply a model to the volume in this process, writing `again.seg.nrrd`, with some parameters changed."""
         names = ("volume", "cache", "device", "checkpoint", "precision")
         own = {name: self.parameters[name] for name in names if name in self.parameters}
         files = {"model": str(model), "output": str(self.folder / "again.seg.nrrd")}
         return apply({**own, **files, **changes}, context or JobContext())
 
     def result(self, name: str = "result.seg.nrrd") -> Segmentation:
-        """What a job wrote."""
+        """Read what a job wrote."""
         return read_segmentation(self.folder / name)
 
     def check_known_slices(self) -> None:
-        """What was painted or declared empty is in the result bit by bit."""
+        """Check that what was painted or declared empty is in the result bit by bit."""
         known = [*self.painted, *self.empty]
         np.testing.assert_array_equal(self.result().layers[:, known], self.drawn.layers[:, known])
 
     def painted_as(self, segmentation: Segmentation, name: str = "annotation.seg.nrrd") -> dict[str, str]:
-        """Another annotation, as a change of the parameters."""
+        """Return the change of parameters that uses another annotation."""
         write_segmentation(segmentation, self.folder / name)
         return {"annotation": str(self.folder / name)}
 
@@ -87,7 +87,7 @@ class StopAt(JobContext):
 
 
 class Heard(JobContext):
-    """Notes what stages it was told of."""
+    """Records the stages reported to it."""
 
     def __init__(self) -> None:
         super().__init__(self._note)
@@ -100,19 +100,19 @@ class Heard(JobContext):
 
 @pytest.fixture
 def full_size() -> None:
-    """For tests of how good answers are: runs are not brief."""
+    """For tests of the answers' quality: runs are not brief."""
 
 
 @pytest.fixture(autouse=True)
 def mostly_brief(request: pytest.FixtureRequest) -> None:
-    """Runs are brief but for those tests."""
+    """Makes runs brief except for those tests."""
     if "full_size" not in request.fixturenames:
         request.getfixturevalue("brief")
 
 
 @pytest.fixture(scope="session")
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for all tests of the same phantom, which is then encoded once."""
+    """A cache for all tests of the same phantom, which is then encoded once."""
     return tmp_path_factory.mktemp("cache")
 
 
@@ -186,7 +186,7 @@ def guided_mr(guided: Case, shared_data: Path) -> Case:
 
 @pytest.fixture
 def run(case: Case, small_checkpoint: Path) -> VolumeRun:
-    """The phantom on its way through the small encoder."""
+    """A run of the phantom through the small encoder."""
     return run_of(case, "small", small_checkpoint)
 
 
@@ -205,5 +205,5 @@ def annotation(case: Case) -> Annotation:
 
 @pytest.fixture
 def tiny_run(case: Case) -> VolumeRun:
-    """The phantom on its way through the bundled encoder."""
+    """A run of the phantom through the bundled encoder."""
     return run_of(case, "tiny")

@@ -1,8 +1,8 @@
-"""A pretended CUDA device: tensors that say they are on `cuda:0`, computed by the CPU, refused wherever CUDA refuses.
+"""A simulated CUDA device: tensors that claim to be on `cuda:0`, computed by the CPU, refused wherever CUDA refuses.
 
-Whole jobs run so without a GPU, with real values, and fail where a tensor was left on the CPU, a generator is of the
-wrong device, an operation exists on the CPU alone, or CUDA has no kernel for a dtype. Checked is each call of torch's
-Python functions, in the thread that entered `pretended_cuda`; what autograd does by itself is the CPU's.
+Whole jobs run this way without a GPU, with real values, and fail where a tensor was left on the CPU, a generator is of
+the wrong device, an operation exists only on the CPU, or CUDA has no kernel for a dtype. Each call of torch's Python
+functions is checked, in the thread that entered `pretended_cuda`; what autograd does by itself runs on the CPU.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _function(
 
 
 class OnCuda(torch.Tensor):
-    """A tensor of the pretended device."""
+    """A tensor of the simulated device."""
 
     __torch_function__ = classmethod(_function)
 
@@ -59,7 +59,7 @@ class _Pretending(TorchFunctionMode):
 
 @contextmanager
 def pretended_cuda() -> Iterator[None]:
-    """Within, torch has one CUDA device, of 8 GB."""
+    """Within this block, torch has one CUDA device with 8 GB."""
     real_autocast = torch.autocast
 
     def autocast(device_type: str, *args: Any, **kwargs: Any) -> Any:
@@ -133,7 +133,7 @@ def _property(func: Callable[..., Any], args: Any) -> Any:
 
 
 def _place(name: str, args: Any, kwargs: dict[str, Any]) -> str | None:
-    """Where the result is; None where the pretended device has no part in it."""
+    """Return where the result is; None if the simulated device is not involved."""
     tensors = list(_tensors((args, kwargs)))
     asked = [*_devices(kwargs.get("device")), *(_devices(args[1:]) if name in ("to", "new_tensor", "cuda") else [])]
     takes_part = any(isinstance(each, OnCuda) for each in tensors) or "cuda" in asked or name == "cuda"
@@ -195,7 +195,7 @@ def _tensors(values: Any) -> Iterator[torch.Tensor]:
 
 
 def _devices(value: Any) -> list[str]:
-    """Types of the devices named in an argument or several."""
+    """Return the types of the devices named in one or several arguments."""
     if isinstance(value, list | tuple):
         return [kind for each in value for kind in _devices(each)]
     if isinstance(value, torch.device):

@@ -1,4 +1,4 @@
-"""Confidence follows its definition, and the slices to paint next are the doubtful ones, apart from each other."""
+"""Confidence follows its definition, and the slices suggested next are uncertain and far apart from each other."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Corrections: one more painted slice is answered between its neighbours, and nothing else changes by a bit."""
+"""Corrections: one more painted slice changes the answer between its neighbours, and nothing else by a single bit."""
 
 from dataclasses import replace
 from typing import Any
@@ -27,7 +27,7 @@ def finer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.fixture
 def run(guided: Any) -> Any:
-    """Propagate in one process: painted slices and further parameters to report and classes (K, J, I)."""
+    """Propagate in one process: maps painted slices and further parameters to report and classes (K, J, I)."""
     context = JobContext()
 
     def propagate(painted: tuple[int, ...], given: JobContext | None = None, **changes: Any) -> tuple[Any, np.ndarray]:
@@ -88,13 +88,13 @@ def test_a_correction_uses_the_other_exemplars_again(run: Any, monkeypatch: pyte
 
 @pytest.mark.usefixtures("finer")
 def test_a_slice_painted_otherwise_teaches_what_it_shows_now(guided: Any) -> None:
-    """Two segments that overlap, of which one or both lose the overlap on a slice; then another slice is painted."""
+    """Two segments overlap; one or both lose the overlap on a slice; then another slice is painted."""
     shapes = (slice(8, 28), slice(8, 30)), (slice(24, 34), slice(12, 24))
     segments = tuple(Segment(name, name, (1.0, 0.0, 0.0), 1, layer) for layer, name in enumerate("ab"))
     context = JobContext()
 
     def answered(painted: tuple[int, ...], loses: tuple[int, ...]) -> list[np.ndarray]:
-        """Classes by the process that may correct, and as the whole run of another one."""
+        """Return the classes of the process that may correct, and those of a whole run in another process."""
         labels = np.zeros((2, *guided.volume.geometry.shape), np.uint8)
         for layer, shape in enumerate(shapes):
             labels[layer, list(painted), *shape] = 1
@@ -150,7 +150,7 @@ def test_another_segment_or_volume_is_no_correction(run: Any, guided: Any) -> No
 
 
 def test_a_segment_may_be_renamed_meanwhile(run: Any, guided: Any) -> None:
-    """As Slicer does by itself: its segments have a tag that tells whether they are being worked on."""
+    """As Slicer does by itself: its segments have a tag that says whether they are being edited."""
     run((2, 5, 9))
     drawn = keep_slices(guided.truth, 0, (2, 5, 7, 9), NAMES)
     tags = {"Segmentation.Status": "inprogress"}
@@ -161,7 +161,7 @@ def test_a_segment_may_be_renamed_meanwhile(run: Any, guided: Any) -> None:
 
 
 def test_segments_that_did_not_change_keep_their_answers(run: Any, guided: Any) -> None:
-    """The spleen is painted on slices of its own, so that one more slice of the liver leaves its answers alone."""
+    """The spleen is painted on other slices, so that one more slice of the liver leaves its answers unchanged."""
     path, classes = guided.folder / "apart.seg.nrrd", guided.folder / "classes.npy"
     spleen = keep_slices(guided.truth, 0, (6, 8), ("spleen",)).layers
     label = 1 + [segment.name for segment in guided.truth.segments].index("spleen")
@@ -177,7 +177,7 @@ def test_segments_that_did_not_change_keep_their_answers(run: Any, guided: Any) 
     assert {6, 7, 8, 9} <= set(again) and not {10, 11} & set(again)
     untouched = [index for index in range(len(results[0])) if index not in {*again, 5}]
     assert np.array_equal(results[0][untouched], results[1][untouched])
-    before, after = (each[7] for each in answers)  # in the liver's gap, and in one of the spleen's that did not change
+    before, after = (each[7] for each in answers)  # in the liver's gap, and in one of the spleen's that is unchanged
     assert torch.equal(before[label], after[label]) and not torch.equal(before[3 - label], after[3 - label])
 
 

@@ -1,4 +1,4 @@
-"""Earlier volumes' models beside the slices that are painted here."""
+"""Earlier volumes' models combined with the slices painted here."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MODELS: dict[int, bytes] = {}
 
 @pytest.fixture
 def next_patient(guided: Any) -> Any:
-    """The phantom's organs on another grid, moved, with other noise, painted on one slice; and an earlier patient's
+    """The phantom's organs on another grid, shifted, with other noise, painted on one slice; and an earlier patient's
     model `organs.fewshot`, of the phantom as it was, with the truth for a result."""
     geometry, path, side = guided.volume.geometry, guided.folder / "organs.fewshot", get_spec("tiny").image_size
     if side not in MODELS:
@@ -132,7 +132,7 @@ def test_a_model_of_no_use_changes_nothing_and_is_told(next_patient: Any, monkey
 
 
 def test_a_model_is_extended_by_one_more_patient(next_patient: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its file holds both patients' images: the next one's labels come from both, and so do those painted beside."""
+    """Its file holds both patients' images: labels for the next volume come from both, also next to painted slices."""
     both = next_patient.folder / "both.fewshot"
     next_patient.run(**model(next_patient), save_model=str(both), model_as_is=True)
     kept = load_model(both)
@@ -177,7 +177,7 @@ def test_no_result_goes_over_a_model(next_patient: Any) -> None:
 def test_segments_with_slices_of_their_own_get_labels_of_their_own(
     next_patient: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is painted for one segment stays unknown for the other, and slices with paint are left alone; here, labels
+    """What is painted for one segment stays unknown for the other, and painted slices are left alone; here, labels
     may stand for paint next to it."""
     monkeypatch.setattr(carried, "LEAST_GAP", 0.0)
     monkeypatch.setattr(carried, "_is_far", lambda index, known, way: index not in known.masks)

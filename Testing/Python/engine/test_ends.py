@@ -1,4 +1,4 @@
-"""Where nothing is declared empty, a structure ends by itself."""
+"""Where no slice is declared empty, the network finds a structure's end by itself."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What the background process says of the computer: an estimate for each encoder and method."""
+"""What the background process reports about the computer: an estimate for each encoder and method."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A segmentation with the predicted slices filled in: what was painted stays, and its voxels are counted beforehand."""
+"""A segmentation with the predicted slices filled in: painted slices stay, and their voxels are counted beforehand."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ SEGMENTS = (
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_slice_by_slice_and_segment_by_segment(axis: int, dtype: type, is_painted: bool) -> None:
-    """Segments that overlap, one painted on slices of its own, and paint on a slice that is not ticked."""
+    """Segments overlap, one is painted on different slices, and a slice that is not ticked has paint."""
     random = np.random.default_rng(axis)
     layers = np.zeros((2, *SHAPE), dtype)
     along = np.moveaxis(layers, axis + 1, 1)

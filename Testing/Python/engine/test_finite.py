@@ -1,4 +1,4 @@
-"""Nothing that is no number becomes a result."""
+"""No NaN or infinity ends up in a result."""
 
 import math
 from typing import Any

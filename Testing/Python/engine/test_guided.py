@@ -107,7 +107,7 @@ def test_a_model_without_the_image_segments_another_volume(guided: Any, monkeypa
     monkeypatch.setattr(fusion_head, "FOREIGN_TRAINING", Training(Schedule(steps=40, learning_rate=1e-3)))
     model = str(guided.folder / "organs.fewshot")
     liver = guided.painted_as(keep_slices(guided.truth, 0, guided.painted, ("liver",)))
-    first, second, third = (Heard() for _ in range(3))  # each in a process of its own
+    first, second, third = (Heard() for _ in range(3))  # each in a separate process
     how = {**liver, "steps": 0, "range": [5, 6], "leave_out_image": True}
     guided.run(first, save_model=model, **how)
     assert "adapt" in first.stages and load_model(guided.folder / "organs.fewshot").atlases == ()
@@ -122,7 +122,7 @@ def test_a_model_without_the_image_segments_another_volume(guided: Any, monkeypa
 
 
 def test_what_a_file_of_an_earlier_version_lacks_is_learned_at_first_use_and_the_same(guided: Any) -> None:
-    """Once per process; of two steps comes no segment, but a doubt of its own for each slice."""
+    """Once per process; two steps yield no segment, but a different doubt for each slice."""
     model, both = str(guided.folder / "organs.fewshot"), Heard()
     how = {"save_model": model, "steps": 0, "range": [5, 6], "leave_out_image": True}
     guided.run(**how)

@@ -1,4 +1,4 @@
-"""Cheap Lunch in the engine: pairs from the volume, LoRA through the encoder, embeddings of its own for prediction."""
+"""Cheap Lunch in the engine: pairs from the volume, LoRA through the encoder, separate embeddings for prediction."""
 
 from pathlib import Path
 from typing import Any

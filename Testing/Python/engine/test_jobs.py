@@ -270,7 +270,7 @@ def test_a_damaged_cache_changes_nothing_but_time(case: Any, tmp_path: Path) -> 
 
 
 class Helped(JobContext):
-    """While the first slice is about to be encoded, another process writes all of them."""
+    """Lets another process write all slices when the first is about to be encoded."""
 
     def __init__(self, others: Path, own: Path) -> None:
         super().__init__()

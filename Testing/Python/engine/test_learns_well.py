@@ -1,4 +1,4 @@
-"""With the bundled encoder every method learns within its steps what there is to learn from a few slices."""
+"""With the bundled encoder, every method learns what a few slices can teach within its training steps."""
 
 from dataclasses import replace
 from pathlib import Path

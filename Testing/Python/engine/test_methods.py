@@ -29,7 +29,7 @@ def test_a_model_of_each_method_gives_the_same_result_when_applied(case: Any, me
     case.check_known_slices()
     applied = case.apply(model, context)
     assert applied["training"] == {"method": method}
-    unseen = [5, 6, 7, 9, 10, 11]  # before slice 4 what was painted rules out the spleen, which the model cannot know
+    unseen = [5, 6, 7, 9, 10, 11]  # before slice 4 the painted slices rule out the spleen, which the model cannot know
     assert [applied["slices"][index] for index in unseen] == [report["slices"][index] for index in unseen]
     steps = min(steps, 1)
     warm = case.run(context, method=method, steps=steps, augmented_copies=0, warm_start=model)
@@ -64,7 +64,7 @@ def test_every_method_learns_with_the_encoder_that_comes_along(
 def test_the_pixel_classifier_answers_at_once(
     request: pytest.FixtureRequest, encoder: str, good: dict[str, float]
 ) -> None:
-    """Two segments without a training step, and the same each time."""
+    """Two segments without a training step, with the same result each time."""
     case = request.getfixturevalue(encoder)
     context, found = JobContext(), []
     for _ in range(2):
@@ -79,7 +79,7 @@ def test_the_pixel_classifier_answers_at_once(
 
 
 def test_without_scikit_learn_one_line_says_what_to_do(case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before anything is encoded."""
+    """It is reported before anything is encoded."""
     monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
     context = Heard()
     with pytest.raises(ModuleNotFoundError) as caught:
@@ -97,7 +97,7 @@ def test_the_pixel_classifier_has_no_steps_to_choose(case: Any, option: dict[str
 
 
 def test_applying_a_model_of_a_region_is_told_to_be_rough(guided: Any) -> None:
-    """But for few-shot, whose model holds the exemplars as whole slices show them."""
+    """Except for few-shot, whose model stores the exemplars as whole slices show them."""
     model, context = str(guided.folder / "m.fewshot"), JobContext()
     guided.run(context, method="autosam-linear", steps=1, range=[5, 5], save_model=model)
     guided.apply(model, context, range=[5, 5])

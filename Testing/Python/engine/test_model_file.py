@@ -1,4 +1,4 @@
-"""A few-shot model that is damaged, or holds what no model of ours holds, is refused before any work."""
+"""A few-shot model that is damaged, or contains what none of ours would, is refused before any work."""
 
 import json
 import math
@@ -29,7 +29,7 @@ Change = Callable[[dict[str, Any], dict[str, Any]], None]
 
 @pytest.fixture(scope="module")
 def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A model of the bundled encoder, of a tiny phantom."""
+    """A model of the bundled encoder, learned on a tiny phantom."""
     volume, truth = ct_phantom((8, 40, 48), seed=3)
     painted = keep_slices(truth, 0, (2, 5), ("liver",))
     with pytest.MonkeyPatch.context() as patch:
@@ -39,7 +39,7 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def rebuilt(content: bytes, change: Change, folder: Path) -> bytes:
-    """The model with its description and tensors changed, and a digest that is right again."""
+    """Return the model with its description and tensors changed, and a valid digest again."""
     path = folder / "before.fewshot"
     path.write_bytes(content)
     with safe_open(path, "pt") as opened:

@@ -1,4 +1,4 @@
-"""What a job writes, all of it or nothing, and what its report says of it."""
+"""What a job writes, completely or not at all, and what its report says about it."""
 
 import json
 from typing import Any

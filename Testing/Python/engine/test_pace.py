@@ -1,4 +1,4 @@
-"""The estimate of a run: what the runs before took."""
+"""The time estimate of a run, from what earlier runs took."""
 
 import time
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_several_segments_take_longer_where_each_is_asked_for() -> None:
 
 
 class Computer:
-    """Takes as long as it is told; tells what it took as a run's report does."""
+    """Takes as long as it is told to, and reports the time as a run's report does."""
 
     true = Pace(12.0, 4.8, 0.03, 0.17, segment_share=0.85)
     priors = 2.4
@@ -63,7 +63,7 @@ class Computer:
 
 
 def test_every_run_after_the_first_is_told_within_a_factor_of_one_and_a_half(tmp_path: Path) -> None:
-    """Cold, warm, warm with a slice more, fewer and more segments, and a cold one of a later day."""
+    """Cold, warm, warm with one slice more, fewer and more segments, and cold again on a later day."""
     _, first = Computer().run(Work((3,) * 30 + (1,) * 5, 40, 3))
     remember(first, tmp_path)
     runs = [

@@ -1,4 +1,4 @@
-"""What the pages for programmers show is run as it stands: the notebook, and CONTRIBUTING's method."""
+"""What the pages for programmers show runs exactly as printed: the notebook, and CONTRIBUTING's method."""
 
 import json
 import re
@@ -22,7 +22,7 @@ LONGEST_EXERCISE = 40
 
 
 def test_the_notebook_goes_from_painting_to_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(few_shot, "SCHEDULE", replace(few_shot.SCHEDULE, steps=60))  # for the time it may take
+    monkeypatch.setattr(few_shot, "SCHEDULE", replace(few_shot.SCHEDULE, steps=60))  # to limit its time
     notebook = json.loads((ROOT / "docs" / "propagate.ipynb").read_text(encoding="utf-8"))
     matplotlib.use("agg")
     names: dict[str, Any] = {}
@@ -38,7 +38,7 @@ def test_the_notebook_goes_from_painting_to_picture(monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def exercise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Entry:
-    """The method that CONTRIBUTING.md adds, added."""
+    """Adds the method that CONTRIBUTING.md adds."""
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     module, line = re.findall(r"```(?:python|text)\n(.*?)```", page, re.DOTALL)
     assert module.count("\n") <= LONGEST_EXERCISE
@@ -49,7 +49,7 @@ def exercise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Entry:
     monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(folder)])
     monkeypatch.setattr(registry, "METHODS", (*registry.METHODS, entry))
     known = [replace(each, choices=(*each.choices, entry.name)) if each.name == "method" else each for each in OPTIONS]
-    monkeypatch.setattr(options, "OPTIONS", known)  # as it is made of the registry when the process starts
+    monkeypatch.setattr(options, "OPTIONS", known)  # as made from the registry when the process starts
     return entry
 
 

@@ -1,4 +1,4 @@
-"""Whole jobs on a pretended CUDA device: nothing is left on the CPU that CUDA would refuse."""
+"""Whole jobs on a simulated CUDA device: no tensor is left on the CPU where CUDA would refuse it."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,7 +18,7 @@ def device() -> Iterator[None]:
 
 
 def run(case: Any, context: JobContext | None = None, **changes: Any) -> dict[str, Any]:
-    """A job on the pretended device, about two slices that are not painted."""
+    """Run a job on the simulated device, predicting two slices that are not painted."""
     given = {"range": [3, 5], "device": "cuda", "cache": None, "no_cache": True}
     report = case.run(context, **given, save_model=str(case.folder / "m.fewshot"), **changes)
     assert report["encoder"]["device"] == "cuda:0" and report["encoder"]["slices_encoded"] > 0 and report["slices"]
@@ -26,13 +26,13 @@ def run(case: Any, context: JobContext | None = None, **changes: Any) -> dict[st
 
 
 def run_elsewhere(case: Any) -> None:
-    """Another volume by the model that the last job made."""
+    """Segment another volume with the last job's model."""
     given = {"device": "cuda", "precision": None, "cache": None, "no_cache": True, "range": [3, 5]}
     assert case.apply(case.folder / "m.fewshot", **given)["slices"]
 
 
 def test_the_bundled_model_its_network_and_a_correction(guided: Any) -> None:
-    """Both passes of the decoder, training and predictions of the volume's network, one that goes on from another's."""
+    """Both passes of the decoder, training and use of the volume's networks, and some that continue from others."""
     context = JobContext()
     run(guided, context, steps=1)
     run(guided, context, steps=1, empty_slices=[0, 1])

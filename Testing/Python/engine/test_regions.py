@@ -1,4 +1,4 @@
-"""A small segment far from a large one is seen as closely as if it were alone, and all else holds."""
+"""A small segment far from a large one is predicted as finely as if it were alone, and nothing else changes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +37,7 @@ def truth() -> Segmentation:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Propagate in one process: painted slices and further parameters to report and classes (K, J, I)."""
+    """Propagate in one process: maps painted slices and further parameters to report and classes (K, J, I)."""
     image = np.random.default_rng(0).normal(0, 15, SHAPE)
     image += np.array([-60, 70, 110])[truth().layers[0]]
     write_image(image.astype(np.int16), GRID, tmp_path / "volume.nrrd")
@@ -69,7 +69,7 @@ def test_a_small_segment_beside_a_large_one(run: Run, monkeypatch: pytest.Monkey
 
 
 def test_a_region_is_looked_at_where_its_segments_can_be(run: Run) -> None:
-    """The node is declared to end before the last slices: there nothing is encoded for it."""
+    """The node is declared to end before the last slices, so nothing is encoded for it there."""
     report, _ = run(PAINTED)
     fewer, found = run(PAINTED, empty_of={"node": [11, 12]})
     assert report["encoder"]["slices_encoded"] > SHAPE[0], "in both regions"
@@ -87,7 +87,7 @@ def test_a_correction_changes_nothing_beyond_its_gap(run: Run) -> None:
 
 
 def test_a_correction_needs_no_encoder(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slice that is painted where the node was not looked for says nothing new of it."""
+    """A slice painted where the node was not searched for says nothing new about it."""
     monkeypatch.setitem(CENTRES, "node", ((9.5, 245, 252), (2.4, 10, 8)))
     report, before = run((2, 7, 9, 12))
     assert report["encoder"]["slices_encoded"] == SHAPE[0] + len(range(7, 13)), "the node's are those around it"
@@ -101,7 +101,7 @@ def test_a_correction_needs_no_encoder(run: Run, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_window_that_was_chosen_by_what_is_painted_stays(run: Run) -> None:
-    """Else it would move with each painted slice, and there would be no correction."""
+    """Otherwise it would move with each painted slice, and corrections would be impossible."""
     first, _ = run((3, 10), normalisation=None)
     second, _ = run((3, 5, 10), normalisation=None)
     assert second["corrected"] == [4, 6, 7, 8, 9]
@@ -124,7 +124,7 @@ def test_each_region_learns_and_the_model_holds_all(run: Run, tmp_path: Path) ->
 
 
 def test_the_first_answer_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who takes it while the second network learns has none of either, in corrections too."""
+    """If the user takes it while the second region's networks learn, those of neither are used, in corrections too."""
     _, before = run(PAINTED)
     asked = iter([False] * 4)
     monkeypatch.setattr(JobContext, "is_enough", lambda context: next(asked, True))

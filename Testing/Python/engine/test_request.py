@@ -1,4 +1,4 @@
-"""Parameters of a job are checked before anything happens."""
+"""A job's parameters are checked before anything happens."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""How long each method trains, and how what goes through the encoder is parted from what does not."""
+"""How long each method trains, and how training through the encoder is separated from training on cached embeddings."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Two structures, each painted on slices of its own: what each teaches, and what comes of it."""
+"""Two structures, each painted on different slices: what each contributes, and the result."""
 
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,7 @@ LIVER, SPLEEN = (5, 8), (6, 9)
 
 @pytest.fixture
 def apart(guided: Any) -> Any:
-    """Liver and spleen painted on slices of their own, in the files of the case."""
+    """Paints liver and spleen on different slices, in the files of the case."""
     return replace(guided, parameters={**guided.parameters, **guided.painted_as(drawn(guided)), "steps": 0})
 
 
@@ -69,7 +69,7 @@ def test_beyond_the_range_painted_slices_are_as_painted(apart: Any) -> None:
 
 @pytest.mark.usefixtures("full_size")
 def test_the_slices_of_one_teach_it_alone(apart: Any) -> None:
-    """The liver comes out as if the spleen's slices had not been painted, where they are far from the spleen's."""
+    """Far from the spleen's slices, the liver's result is as if these had not been painted."""
     apart.run()
     together = masks(apart.result())["liver"][7]
     alone = keep_slices(apart.truth, 0, LIVER, ("liver",))

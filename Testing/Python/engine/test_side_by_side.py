@@ -1,4 +1,4 @@
-"""Slices are predicted and encoded on all cores at once, each by one: the answers are those of a single core."""
+"""Slices are predicted and encoded in parallel, one per core, with the same answers as on a single core."""
 
 import threading
 import time
@@ -37,7 +37,7 @@ def _watched(seen: set[tuple[int, int]]) -> Any:
 
 @pytest.fixture
 def cores() -> Iterator[Any]:
-    """Sets how many threads torch uses, as if the computer had as many cores."""
+    """Sets how many threads torch uses, as if the computer had that many cores."""
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
@@ -55,7 +55,7 @@ def test_cores_share_the_slices_and_change_no_answer(guided: Any, cores: Any, mo
         threads, each = zip(*seen, strict=True)
         assert set(each) == {1} and (set(threads) == {threading.get_ident()}) == (count == 1)
         assert len(set(threads)) <= count and report["next_slices"]
-    for count in (2, 5):  # how many slices a batch has may change a last bit
+    for count in (2, 5):  # the batch size may change a last bit
         assert np.mean(answers[1] != answers[count]) < 1e-3 and answers[count].any()
 
 
@@ -64,7 +64,7 @@ def _blank(count: int) -> Prediction:
 
 
 class Idle(Predictor):
-    """Three passes in which nothing is found; fails at one slice in one of them."""
+    """Three passes that find nothing; fails at one slice in one of them."""
 
     passes = 3
 
@@ -82,7 +82,7 @@ class Idle(Predictor):
 
 
 class Waiting(Idle):
-    """Answers nothing, and complains where a pass begins before the one before it is through on the slices beside."""
+    """Answers nothing, and fails if a pass begins before the previous one has finished on the neighbouring slices."""
 
     def __init__(self, count: int) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class Waiting(Idle):
 
 
 class Numbered:
-    """Embeddings that say which slices they are of."""
+    """Embeddings that contain their slice's number."""
 
     device, framing = torch.device("cpu"), Framing(slice_plane(Geometry((2, 2, 100)), 0), (0, 2, 0, 2), 4)
 
@@ -124,7 +124,7 @@ def test_a_pass_follows_the_one_before_it_on_the_slices_beside(count: int, at_on
 
 
 class Enough(JobContext):
-    """Cancelled once so many slices were announced."""
+    """Is cancelled once this many slices were announced."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class Enough(JobContext):
 
 @pytest.mark.timeout(60)
 def test_a_cancelled_prediction_ends(cores: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the pool is emptied, a thread may take a piece of work whose predecessors never come."""
+    """While the pool is emptied, a thread may take a task whose predecessors never run."""
     monkeypatch.setattr("FewShotSAMLib.sam.fast.parallel._CHECK_SECONDS", 0.01)
     monkeypatch.setattr("FewShotSAMLib.engine.predict.BATCH", 1)
     cores(4)
@@ -175,7 +175,7 @@ def test_what_is_computed_once_is_waited_for_only_where_it_is_needed() -> None:
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(once)
         assert begun.wait(20)
-        once.begin()  # somebody is at it
+        once.begin()  # another thread is working on it
         second = pool.submit(once)
         assert not second.done()
         may_end.set()
@@ -201,7 +201,7 @@ def test_what_is_computed_once_is_tried_again_where_it_failed() -> None:
 def test_slices_damaged_before_they_are_read_are_encoded_again(
     guided: Any, cores: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the threads that predict, one at a time: on the first slice the encoder's precision is checked."""
+    """By the predicting threads, one at a time: on the first slice the encoder's precision is checked."""
     cores(3)
     options = {"steps": 0, "cache": str(tmp_path / "cache"), "classes": str(guided.folder / "classes.npy")}
     guided.run(JobContext(), **options)

@@ -1,4 +1,4 @@
-"""A model that is applied to a volume unlike the one it was learned on: a warning, and half the confidence."""
+"""A model applied to a volume unlike the one it was learned on: a warning, and half the confidence."""
 
 from types import SimpleNamespace
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""What the background process remembers of a file is bound to the file's content."""
+"""What the background process caches for a file is tied to the file's content."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ DATA = {"nhdr": "raw", "mhd": "raw", "hdr": "img", "nrrd": "nrrd"}
 
 
 def written(folder: Path, voxels: np.ndarray, ending: str = "nrrd") -> tuple[Path, Path]:
-    """The files of a volume: header and voxels."""
+    """Write the files of a volume, header and voxels, and return them."""
     header = folder / f"a.{ending}"
     if ending == "hdr":
         nibabel.save(nibabel.Nifti1Pair(voxels.T, np.eye(4)), header)
@@ -33,7 +33,7 @@ def voxels() -> np.ndarray:
 
 
 def _change(file: Path) -> None:
-    """Another last voxel, at the same size and time."""
+    """Change the last voxel, keeping size and time."""
     before = file.stat()
     content = bytearray(file.read_bytes())
     content[-2] ^= 1
@@ -48,7 +48,7 @@ def test_a_changed_data_file_is_read_again(
     ending: str, is_old: bool, voxels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     header, data = written(tmp_path, voxels, ending)
-    if is_old:  # so that nothing is in doubt, and times alone have to tell
+    if is_old:  # old enough for its time to be conclusive
         monkeypatch.setattr(identity, "YOUNG_NS", -(10**18))
     context = JobContext()
     first = warm_volume(header, context)

@@ -1,4 +1,4 @@
-"""What a method's training shows and what it changes: pairs in every batch, and frozen means bit-identical."""
+"""What a method's training uses and what it changes: pairs in every batch, and frozen means bit-identical."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -42,13 +42,13 @@ FROZEN: list[tuple[str, bool, tuple[str, ...], tuple[str, ...]]] = [
 
 @pytest.fixture(params=["run", "tiny_run"], ids=["small", "tiny"])
 def any_run(request: pytest.FixtureRequest) -> VolumeRun:
-    """The phantom on its way through the small ViT, or the bundled encoder."""
+    """A run of the phantom through the small ViT, or through the bundled encoder."""
     found: VolumeRun = request.getfixturevalue(request.param)
     return found
 
 
 def teach(run: VolumeRun, annotation: Annotation, method: str, steps: int = 4, **options: Any) -> Learned:
-    """Train by the engine, both phases of it where the method has two."""
+    """Train with the engine, in both phases if the method has two."""
     with run.embeddings(annotation) as embeddings:
         return learn(
             run, annotation, embeddings, PropagateOptions(steps=steps, augmented_copies=1, method=method, **options)
@@ -71,7 +71,7 @@ def test_each_batch_that_is_learned_from_holds_a_pair(
 
     monkeypatch.setattr(task, "fine_tune", spy)
     teach(any_run, annotation, method, steps=8)
-    begins_with_views = method == "lora" and any_run.encoder.spec.architecture.fine_channels  # of exemplars alone
+    begins_with_views = method == "lora" and any_run.encoder.spec.architecture.fine_channels  # views of exemplars alone
     assert len(batches) == (2 if begins_with_views else 8)
     for batch in batches:
         real = [index for index in batch if index != image_training.SYNTHESISED]
@@ -97,10 +97,10 @@ def test_training_changes_what_is_meant_to_train_and_nothing_else(
         return fine_tune(head, *rest)
 
     monkeypatch.setattr(task, "fine_tune", spy)
-    steps = 8 if method in ("lora", "cheap-lunch") else 4  # of these a quarter goes through the bundled encoder
+    steps = 8 if method in ("lora", "cheap-lunch") else 4  # a quarter of these goes through the bundled encoder
     learned = teach(any_run, annotation, method, steps, code_faithful=faithful)
     after = learned.predictor.state_dict()
-    if not before:  # the bundled decoder answers at once; what learns is the volume's own network, afterwards
+    if not before:  # the bundled decoder is not trained; the volume's own networks learn afterwards
         before = {name: tensor.clone() for name, tensor in after.items()}
         assert learned.more()
         after = learned.predictor.state_dict()

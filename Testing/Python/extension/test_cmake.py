@@ -54,7 +54,7 @@ def files_below(folder: Path) -> set[str]:
 
 
 def sources() -> set[str]:
-    """What belongs into Slicer's folder of scripted modules: all but the bundled model's training."""
+    """Return what belongs into Slicer's folder of scripted modules: all except the bundled model's training."""
     module = files_below(ROOT / "FewShotSAM") - {"CMakeLists.txt"}
     package = {name for name in files_below(ROOT / "FewShotSAMLib") if name.endswith(".py")}
     return module | {f"FewShotSAMLib/{name}" for name in package if not name.startswith("bundled/train/")}
@@ -80,7 +80,7 @@ def test_python_finds_the_package_and_its_resources(extension: Extension, place:
         "             'requirements-segment-anything.txt'):\n"
         "    print(resource_path(*name.split('/')))\n"
     )
-    # -I: the checkout, which PYTHONPATH may name, must not help.
+    # -I: the checkout must not be found through PYTHONPATH.
     done = subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     found = [Path(line) for line in done.stdout.splitlines()]
     assert len(found) == 4 and all(path.is_relative_to(folder) and path.is_file() for path in found)
@@ -131,7 +131,7 @@ def test_icon_has_the_size_of_the_index() -> None:
 
 
 def test_nothing_is_executed_when_the_module_is_imported() -> None:
-    """A question of the Index: at file scope there are imports, constants and definitions, and no call."""
+    """The Extensions Index asks for it: at file scope there are imports, constants and definitions, but no calls."""
     text = (ROOT / "FewShotSAM" / "FewShotSAM.py").read_text(encoding="utf-8")
     docstring, *statements = ast.parse(text).body
     assert isinstance(docstring, ast.Expr)
@@ -142,7 +142,7 @@ def test_nothing_is_executed_when_the_module_is_imported() -> None:
 
 
 def test_pages_name_files_that_are_there() -> None:
-    """Links of the pages on scripting and on the Index, relative ones."""
+    """Relative links of the pages on scripting and on the Index."""
     for page in ("scripting.md", "extensions-index.md"):
         text = (ROOT / "docs" / page).read_text(encoding="utf-8")
         links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
@@ -150,9 +150,9 @@ def test_pages_name_files_that_are_there() -> None:
 
 
 def test_slicer_gets_what_the_engine_needs() -> None:
-    """What Slicer's Python brings, the pair of torch and the readers of files are the only differences between the two.
+    """Slicer's own packages, torch with torchvision and the file readers are the only differences between the two.
 
-    Slicer reads NIfTI and DICOM itself and hands volumes on as NRRD; its own pydicom must not be exchanged for another.
+    Slicer reads NIfTI and DICOM itself and passes volumes on as NRRD; its own pydicom must not be replaced.
     """
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     light = re.search(r"^dependencies = \[(.*?)\]", project, re.MULTILINE | re.DOTALL)

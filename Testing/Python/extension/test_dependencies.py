@@ -1,4 +1,4 @@
-"""Packages for the background process: what is missing, and their installation through stand-ins for Slicer's modules.
+"""Packages for the background process: what is missing, and their installation with stand-ins for Slicer's modules.
 
 The stand-ins have the signatures of Slicer 5.10 and 5.12 and of two versions of PyTorchUtils, so a wrong keyword fails;
 what is "installed" has the layout of the real wheels.
@@ -58,7 +58,7 @@ OLD_UTILS = TORCH_UTILS.format(more="", record="")
 
 
 class Computer:
-    """A Python with nothing but its standard library and what `put` adds, and a Slicer that notes what it is asked."""
+    """A Python with only its standard library and what `put` adds, and a Slicer that records what it is asked."""
 
     def __init__(self, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.site = site
@@ -76,7 +76,7 @@ class Computer:
         wheels.install(self.site, name, version or VERSIONS[name])
 
     def putTorchUtils(self, code: str = NEW_UTILS) -> ModuleType:
-        """Install the extension PyTorch; it installs the pair of torch."""
+        """Install the extension PyTorch, which installs torch and torchvision."""
         (self.site / "PyTorchUtils.py").write_text(code)
         importlib.invalidate_caches()
         utils = importlib.import_module("PyTorchUtils")
@@ -84,7 +84,7 @@ class Computer:
         return utils
 
     def pip(self, arguments: list[str]) -> None:
-        """Install what was asked for, by name or from the file with the hash."""
+        """Install what was requested, by name or from the file with the hash."""
         for text in arguments:
             if text == "-r":
                 self.put("segment-anything")
@@ -151,12 +151,12 @@ class Computer:
 def computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Computer:
     site = tmp_path / "site-packages"
     site.mkdir()
-    # The standard library alone: the packages of the test's own Python must not be seen.
+    # Only the standard library: the packages of the test's own Python must not be found.
     library = sysconfig.get_paths()["stdlib"]
     standard = [path for path in sys.path if path.startswith(library) and "-packages" not in path]
     monkeypatch.setattr(sys, "path", [str(site), *standard])
     for name in [*(each for folders in wheels.FOLDERS.values() for each in folders), "PyTorchUtils"]:
-        monkeypatch.setitem(sys.modules, name, None)  # for monkeypatch to take it away at the end
+        monkeypatch.setitem(sys.modules, name, None)  # so that monkeypatch removes it at the end
         del sys.modules[name]
     made = Computer(site, monkeypatch)
     made.startSlicer("5.12")
@@ -263,7 +263,7 @@ def test_without_the_extension_pytorch_the_user_learns_where_to_get_it(computer:
 def test_damaged_torch_is_named_with_its_folder(computer: Computer, left: str) -> None:
     for name in VERSIONS:
         computer.put(name)
-    if left == "metadata":  # the files are gone
+    if left == "metadata":  # the files are missing
         (computer.site / "torch" / "__init__.py").unlink()
     else:  # an interrupted installation: no version, no list of files
         info = next(computer.site.glob("torch-*.dist-info"))
@@ -326,7 +326,7 @@ def folderOfWheels(computer: Computer) -> Path:
 
 
 def realPip(computer: Computer) -> Callable[[list[str]], None]:
-    """pip itself, into the computer's folder, without internet in any case."""
+    """Run pip itself, installing into the computer's folder, always without internet."""
 
     def install(arguments: list[str]) -> None:
         assert "--no-index" in arguments

@@ -1,4 +1,4 @@
-"""The tutorial's volumes are registered with addresses that carry their checksum, in Slicer 5.10 and 5.12."""
+"""The tutorial's volumes are registered with URLs that contain their checksum, in Slicer 5.10 and 5.12."""
 
 import sys
 from types import ModuleType

@@ -39,7 +39,7 @@ def test_in_bin_of_slicers_home(home: Path, monkeypatch: pytest.MonkeyPatch, sys
 def test_nothing_in_the_current_folder_or_on_the_path_is_taken(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executable: str
 ) -> None:
-    """Slicer leaves `sys.executable` empty where it did not find PythonSlicer; shutil.which looks here, too."""
+    """Slicer leaves `sys.executable` empty if it did not find PythonSlicer; shutil.which searches here, too."""
     here = tmp_path / "downloads"
     program(here / "PythonSlicer")
     program(here.parent / "bin" / "PythonSlicer")
@@ -52,7 +52,7 @@ def test_nothing_in_the_current_folder_or_on_the_path_is_taken(
 
 @pytest.mark.skipif(os.name != "posix", reason="PythonSlicer is a script here")
 def test_background_process_starts_through_a_launcher(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As PythonSlicer does: a program that prepares the environment and runs the real Python as its child."""
+    """Like PythonSlicer: a program that prepares the environment and runs the real Python as its child."""
     makePythonSlicer(home)
     monkeypatch.setenv("QT_PLUGIN_PATH", "Slicer's own")
     client = createWorkerClient()

@@ -1,4 +1,4 @@
-"""What the workflow says reaches the user in the user's language, though it knows of none."""
+"""The workflow's messages reach users in their language, although the workflow itself translates nothing."""
 
 import ast
 import re
@@ -13,11 +13,11 @@ from FewShotSAMLib.widgets import translation, workflow_texts
 LIBRARY = Path(workflow_texts.__file__).parents[1]
 # Names, and the log.
 NO_SENTENCES = re.compile(r"FewShotSAM preview|Background process .* is ready.*|\{0\} segmentation")
-FOR_SCRIPTS = "scripting.py"  # raised where the user's own code called it, never shown in the panel
+FOR_SCRIPTS = "scripting.py"  # raised into the user's own code, never shown in the panel
 
 
 def texts(tree: ast.AST) -> Iterator[str]:
-    """Literals that read like a sentence or a name of a step; f-strings with {0}, {1}... for their values."""
+    """Return literals that read like a sentence or a step's name; f-strings with {0}, {1}... for their values."""
     parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     parts |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
     for node in ast.walk(tree):
@@ -58,7 +58,7 @@ def test_no_text_is_translated_in_vain() -> None:
 
 
 def test_slicers_tools_find_them() -> None:
-    """Its pattern (update_translations.py): an underscore that is called with nothing but a literal."""
+    """They search (update_translations.py) for an underscore called with nothing but a literal."""
     source = Path(workflow_texts.__file__).read_text("utf-8")
     found = re.findall(r'[^_]_\((\s*?".+?"\s*?)\)', source, flags=re.DOTALL)
     read = {ast.literal_eval(f"({text.strip()})") for text in found}
@@ -105,7 +105,7 @@ def test_facts_are_told_in_the_users_language() -> None:
 
 
 def test_every_label_and_text_of_a_fact_can_be_translated() -> None:
-    """They are looked up as they stand: one that is worded otherwise in core would stay English."""
+    """They are looked up verbatim: one that is worded differently in core would stay English."""
     known, tree = set(workflow_texts.FACT_TEXTS), ast.parse((LIBRARY / "core" / "facts.py").read_text("utf-8"))
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Fact"]
     given = {

@@ -1,1 +1,1 @@
-"""A stand-in for the Slicer application, small and strict: PythonQt's manners on PyQt5 or PySide6, real MRML."""
+"""A stand-in for the Slicer application, small and strict: PythonQt's behaviour on PyQt5 or PySide6, real MRML."""

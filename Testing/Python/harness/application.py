@@ -18,7 +18,7 @@ values: dict[str, Any] = {
     "slicerUserSettingsFilePath": "",
     "testingEnabled": False,
 }
-parts: dict[str, Any] = {}  # what lives as long as the application
+parts: dict[str, Any] = {}  # objects that live as long as the application
 
 
 def _ofValues(name: str) -> Any:
@@ -55,7 +55,7 @@ class qSlicerApplication(QtWidgets.QApplication):
 
 
 def start(settingsFolder: Path) -> None:
-    """Bring up the application once; Qt's settings go into `settingsFolder`."""
+    """Start the application once; Qt's settings go into `settingsFolder`."""
     if parts:
         return
     problems.watch()
@@ -93,14 +93,14 @@ def _makeScene() -> None:
 
 
 def processEvents() -> None:
-    """Let Qt deliver what is pending, also what was to be deleted."""
+    """Let Qt deliver pending events, including deferred deletions."""
     for _ in range(3):
         parts["app"].processEvents()
     parts["app"].sendPostedEvents(None, QtCore.QEvent.DeferredDelete)
 
 
 def until(condition: Callable[[], Any]) -> None:
-    """Let Qt's event loop turn until something is so."""
+    """Run Qt's event loop until a condition holds."""
     end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end

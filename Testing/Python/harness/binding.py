@@ -1,4 +1,4 @@
-"""The Qt binding that stands in for PythonQt: PyQt5 (Qt 5) or PySide6 (Qt 6), one for a process."""
+"""The Qt binding that stands in for PythonQt: PyQt5 (Qt 5) or PySide6 (Qt 6), one per process."""
 
 import os
 from typing import Any
@@ -9,7 +9,7 @@ __all__ = ["LEFT_FOR_DEAD", "NAME", "Property", "QtCore", "QtGui", "QtWidgets", 
 
 NAME = os.environ.get("FEWSHOTSAM_QT", "PySide6")
 
-LEFT_FOR_DEAD = "leftForDead"  # property of a widget that was to be deleted with all within it
+LEFT_FOR_DEAD = "leftForDead"  # property of a widget that should have been deleted with its content
 
 QtCore: Any
 QtGui: Any
@@ -28,7 +28,7 @@ else:
 
 
 def isDeleted(native: Any) -> bool:
-    """Whether Qt has deleted an object that Python still holds, or would have, were it not for `LEFT_FOR_DEAD`."""
+    """Whether Qt has deleted an object that Python still holds, or would have if it were not in `LEFT_FOR_DEAD`."""
     while native is not None:
         if sip.isdeleted(native) if NAME == "PyQt5" else not shiboken6.isValid(native):
             return True

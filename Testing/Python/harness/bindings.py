@@ -1,7 +1,7 @@
-"""Runs the panel's tests in a process of their own, with PyQt5 (Qt 5, as in Slicer 5.10 and 5.12) or PySide6 (Qt 6).
+"""Runs the panel's tests in a separate process, with PyQt5 (Qt 5, as in Slicer 5.10 and 5.12) or PySide6 (Qt 6).
 
-They run in a Python like Slicer's, 3.12 and without torch, where FEWSHOTSAM_TEST_SLICER names one; the background
-process is then one of the Python that runs this file.
+They run in a Python like Slicer's, 3.12 and without torch, if FEWSHOTSAM_TEST_SLICER names one; the background process
+then uses the Python that runs this file.
 """
 
 import functools
@@ -20,7 +20,7 @@ PATIENCE_S = 1800
 
 @functools.cache
 def need(name: str) -> None:
-    """Skip where this binding, or slicer-core, is not installed, or lacks a system library."""
+    """Skip if this binding, or slicer-core, is not installed, or lacks a system library."""
     code = f"import slicer, vtk; from {name} import QtWidgets; QtWidgets.QApplication([])"
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
     done = subprocess.run([SLICER_PYTHON, "-c", code], env=environment, capture_output=True, text=True, check=False)
@@ -29,7 +29,7 @@ def need(name: str) -> None:
 
 
 def check_panel(binding: str, *left_out: str, only: str = "", tries: int = 1) -> None:
-    """The tests of the folder widgets, with this binding, but for some files; or those of one file. One of the tries
+    """Run the tests of the folder widgets, except some files, or those of one file, with this binding. One of the tries
     has to pass: where times are held, a virtual machine's own pauses are among them."""
     environment = {**os.environ, "FEWSHOTSAM_QT": binding, "QT_QPA_PLATFORM": "offscreen"}
     environment.setdefault("FEWSHOTSAM_TEST_WORKER", sys.executable)
@@ -44,7 +44,7 @@ def check_panel(binding: str, *left_out: str, only: str = "", tries: int = 1) ->
 
 
 def check_library_is_found(binding: str, tmp_path: Path) -> None:
-    """As with Slicer's --additional-module-paths; in a process without this repository on its path."""
+    """Check it as with Slicer's --additional-module-paths, in a process without this repository on its path."""
     code = f"""
 import sys
 from pathlib import Path

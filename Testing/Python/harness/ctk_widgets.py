@@ -1,4 +1,4 @@
-"""Stand-ins of the CTK widgets in the panel, with the signals and properties of the real ones."""
+"""Stand-ins for the CTK widgets in the panel, with the signals and properties of the real ones."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ from harness.binding import Property, QtCore, QtGui, QtWidgets, Signal
 from harness.pythonqt import standIn
 
 _HEADER_HEIGHT = 24
-_WISH = "visibilityToParent"  # CTK's own name: whether others want the child to be seen
+_WISH = "visibilityToParent"  # CTK's own name: whether the child was requested to be visible
 
 
 @standIn
 class ctkCollapsibleButton(QtWidgets.QAbstractButton):
-    """A header whose click shows or hides what lies below it; checked means unfolded.
+    """A header whose click shows or hides what is below it; checked means expanded.
 
-    As in CTK a child that is shown while all is folded stays hidden until it is unfolded.
+    As in CTK, a child that is shown while the button is collapsed stays hidden until it is expanded.
     """
 
     contentsCollapsed = Signal(bool)
@@ -91,7 +91,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         painter.drawText(header.adjusted(6, 0, 0, 0), QtCore.Qt.AlignVCenter, "▸" if self._folded else "▾")
         painter.end()
 
-    def setCollapsed(self, collapsed: bool) -> None:  # a plain method of C++: there for .ui files, not for Python
+    def setCollapsed(self, collapsed: bool) -> None:  # a plain C++ method: exists for .ui files, not for Python
         self.setChecked(not collapsed)
 
     collapsed = Property(bool, lambda self: self._folded, setCollapsed)

@@ -1,8 +1,8 @@
 """Slicer's application error log, `slicer.app.errorLogModel()`.
 
 Every problem is a line in it: Qt's and VTK's messages, exceptions, and what Slicer's own Qt code writes with qCritical.
-They fail the test in which they are written. So are warnings and errors of Python's `logging`; our own code writes
-those on purpose where it shows a message, so that a test which expects none asks the log.
+Such a line fails the test in which it is written. Warnings and errors of Python's `logging` are lines, too, but fail no
+test: our code logs them on purpose when it shows a message, so a test that expects none inspects the log.
 """
 
 import logging
@@ -40,7 +40,7 @@ _model: Any = None
 
 
 def start() -> Any:
-    """The one log of the application, listening from now on."""
+    """Return the application's only log, which listens from now on."""
     global _model
     _model = ctkErrorLogModel()
     problems.onReport(_model._append)

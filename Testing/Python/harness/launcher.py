@@ -1,6 +1,6 @@
 """Slicer's PythonSlicer, a CTKAppLauncher (read at its dcb7a7e): sets up the environment, starts Python as its child.
 
-Standard streams are the child's own. Where the child ends normally its exit code is passed on; any crash, by whatever
+Standard streams are the child's own. If the child ends normally, its exit code is passed on; any crash, by whatever
 signal, becomes exit code 1 with a line on stderr, so that the caller cannot tell a crash from an error. Needs no Qt.
 """
 

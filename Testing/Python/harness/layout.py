@@ -1,6 +1,6 @@
-"""Slicer's views: three slice views and two 3D views on the scene's real nodes and slice logics, drawing nothing.
+"""Slicer's views: three slice views and two 3D views on the scene's real nodes and slice logics, without drawing.
 
-Their nodes are singletons, which outlive the closing of a scene as in the application.
+Their nodes are singletons, which survive the closing of a scene, as in the application.
 """
 
 from typing import Any

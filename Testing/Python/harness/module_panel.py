@@ -1,23 +1,23 @@
-"""Slicer's module panel around a panel: a scroll area that gives its contents the height they ask for."""
+"""Slicer's module panel around the panel: a scroll area that gives its content the height it asks for."""
 
 from typing import Any
 
 from harness.binding import QtCore, QtGui, QtWidgets
 from harness.pythonqt import nativeClasses, unwrap
 
-NARROW, SMALL, USUAL = 200, 540, 900  # pixels of height that the panel has; SMALL in a window of 1280 by 800
+NARROW, SMALL, USUAL = 200, 540, 900  # the panel's height in pixels; SMALL in a window of 1280 by 800
 _HELP_HEIGHT = 160
-_kept: list[Any] = []  # as long as the process: the panels within them are not ours to delete
+_kept: list[Any] = []  # kept as long as the process: the panels in them are not ours to delete
 
 
 class ModulePanel(QtWidgets.QWidget):
-    """As in qSlicerModulePanel.ui and .cxx of Slicer 5.12: help above, the module stretched, a spring below."""
+    """As in qSlicerModulePanel.ui and .cxx of Slicer 5.12: help above, the module stretched, a spacer below."""
 
     def __init__(self, module: Any, height: int, dark: bool = False) -> None:
         super().__init__()
         _kept.append(self)
         self.setPalette(palette(dark))
-        QtWidgets.QApplication.setPalette(palette(dark))  # a style's palette is the application's: links read that one
+        QtWidgets.QApplication.setPalette(palette(dark))  # a style sets the application's palette, which links use
         self.setAutoFillBackground(True)
         layout = QtWidgets.QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -49,23 +49,23 @@ class ModulePanel(QtWidgets.QWidget):
         self.module.show()
 
     def narrowest(self) -> int:
-        """What Slicer takes as the panel's minimum width, so that views beside it become narrower."""
+        """The panel's minimum width for Slicer, which makes the views next to it narrower."""
         bar = self.area.verticalScrollBar().sizeHint().width()
         return int(self.area.widget().minimumSizeHint().width() + bar)
 
     def scrolls(self) -> bool:
-        """Whether Slicer's own scroll area would have to be scrolled."""
+        """Whether Slicer's own scroll area would have to scroll."""
         return bool(self.area.verticalScrollBar().maximum() > 0)
 
     def sees(self, widget: Any) -> bool:
-        """Whether the whole of a widget is in sight."""
+        """Whether a whole widget is visible."""
         native = unwrap(widget)
         top = native.mapTo(self, native.rect().topLeft()).y()
         return bool(native.isVisible() and top >= 0 and top + native.height() <= self.height())
 
 
 def palette(dark: bool) -> Any:
-    """Of Slicer's light or dark style, as far as text, links and background are concerned: qSlicerDarkStyle.cxx."""
+    """Return the palette of Slicer's light or dark style, for text, links and background: qSlicerDarkStyle.cxx."""
     made = QtGui.QPalette()
     roles = ("Window", "Base", "AlternateBase", "Button", "Midlight", "WindowText", "Text", "ButtonText", "Link")
     light_colors, dark_colors = (

@@ -1,4 +1,4 @@
-"""Transforms for tests, and where things lie in the world, computed with Slicer's classes and numpy alone."""
+"""Transforms for tests, and positions in the world, computed with Slicer's classes and numpy alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LINEAR: dict[str, list[np.ndarray]] = {  # each under the next
 
 
 def add_transform(scene: slicer.vtkMRMLScene, matrices: list[np.ndarray]) -> slicer.vtkMRMLTransformNode | None:
-    """A linear transform for each matrix, every one under the next; the first, None for no matrix."""
+    """Add a linear transform for each matrix, each under the next; return the first, None if there is no matrix."""
     found = None
     for matrix in reversed(matrices):
         node = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "transform")
@@ -43,7 +43,7 @@ def add_transform(scene: slicer.vtkMRMLScene, matrices: list[np.ndarray]) -> sli
 
 
 def matrix_of(matrices: list[np.ndarray]) -> np.ndarray:
-    """What they do together."""
+    """Return what they do together."""
     result = np.eye(4)
     for matrix in matrices:
         result = matrix @ result
@@ -53,8 +53,8 @@ def matrix_of(matrices: list[np.ndarray]) -> np.ndarray:
 def bend(volume: slicer.vtkMRMLVolumeNode, vectors: np.ndarray) -> slicer.vtkMRMLTransformNode:
     """Put a volume under a grid transform, as Slicer's DICOM reader does for gantry tilt and irregular spacing.
 
-    See DICOMScalarVolumePlugin.py: the volume keeps a regular grid, and the transform takes it to where its slices lie.
-    vectors: (K, 3) mm RAS by which each slice is moved; four corners of each slice carry them, in the volume's axes.
+    See DICOMScalarVolumePlugin.py: the volume keeps a regular grid, and the transform moves it to its slices' places.
+    vectors: (K, 3) mm RAS by which each slice is moved, given at four corners of each slice, in the volume's axes.
     """
     columns, rows, slices = volume.GetImageData().GetDimensions()
     grid = vtk.vtkImageData()
@@ -78,7 +78,7 @@ def bend(volume: slicer.vtkMRMLVolumeNode, vectors: np.ndarray) -> slicer.vtkMRM
 def add_in_editor(
     scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLVolumeNode, names: list[str], parent: Any = None
 ) -> slicer.vtkMRMLSegmentationNode:
-    """A segmentation as Slicer's Segment Editor makes it: under no transform, unless the user put it under `parent`."""
+    """Add a segmentation as Slicer's Segment Editor does: under no transform, unless the user put it under `parent`."""
     node = add_segmentation(scene, volume, [])
     node.SetAndObserveTransformNodeID(parent.GetID() if parent is not None else None)
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
@@ -94,10 +94,9 @@ def paint_in_world(
     mask: np.ndarray,
     to_world: np.ndarray,
 ) -> None:
-    """Paint voxels (K, J, I) bool of a grid that lies in the world by `to_world`, as Slicer's Paint does.
+    """Paint voxels (K, J, I) bool of a grid that `to_world` maps to the world, as Slicer's Paint does.
 
-    That knows points in the world, and fills the voxels there of the grid that the segmentation says is its own; points
-    beyond that grid are lost.
+    Paint maps points in the world to voxels of the segmentation's reference grid; points beyond that grid are lost.
     """
     scene = node.GetScene()
     editor = scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
@@ -131,17 +130,17 @@ def _array(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
 
 
 def index_to_world(geometry: Geometry, matrices: list[np.ndarray]) -> np.ndarray:
-    """4 × 4 array from the index of a grid to the world, below linear transforms."""
+    """Return the 4 × 4 array from a grid's index to the world, with its parent linear transforms."""
     return matrix_of(matrices) @ RAS @ geometry.index_to_physical()
 
 
 def points_of(mask: np.ndarray, to_world: np.ndarray) -> np.ndarray:
-    """(N, 3) mm: where the voxels of a mask (K, J, I) lie in the world."""
+    """Return (N, 3) mm: the positions in the world of the voxels of a mask (K, J, I)."""
     return np.argwhere(mask)[:, ::-1] @ to_world[:3, :3].T + to_world[:3, 3]
 
 
 def points_in_world(node: slicer.vtkMRMLSegmentationNode, name: str) -> np.ndarray:
-    """(N, 3) mm: where the stored voxels of a segment lie in the world, each through its transforms."""
+    """Return (N, 3) mm: the positions in the world of a segment's stored voxels, each through its transforms."""
     segment = node.GetSegmentation().GetSegment(name)
     image = segment.GetRepresentation(LABELMAP)
     scalars = image.GetPointData().GetScalars() if image is not None else None
@@ -156,7 +155,7 @@ def points_in_world(node: slicer.vtkMRMLSegmentationNode, name: str) -> np.ndarr
 
 
 def same_places(first: np.ndarray, second: np.ndarray, tolerance: float = 0.01) -> bool:
-    """Whether two sets of points are the same, mm, in whatever order."""
+    """Return whether two sets of points, in mm, are the same, in any order."""
     if first.shape != second.shape or not len(first):
         return first.shape == second.shape
     distances, nearest = KDTree(second).query(first, p=np.inf)

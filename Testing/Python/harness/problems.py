@@ -1,4 +1,4 @@
-"""What PythonQt, Qt, VTK and Slicer only print or log, and what must fail a test here."""
+"""What PythonQt, Qt, VTK and Slicer only print or log, but must fail a test here."""
 
 import sys
 import traceback
@@ -13,7 +13,7 @@ from harness.binding import QtCore
 found: list[str] = []
 _listeners: list[Callable[[str], None]] = []
 
-# Said by the "offscreen" platform whatever the panel does.
+# The "offscreen" platform says this whatever the panel does.
 _HARMLESS = (
     "This plugin does not support",
     "propagateSizeHints",
@@ -24,24 +24,24 @@ _HARMLESS = (
 
 
 def report(text: str) -> None:
-    """Note a problem; the test in which it happens fails at its end."""
+    """Record a problem; the test in which it happens fails at its end."""
     found.append(text)
     for listener in _listeners:
         listener(text)
 
 
 def onReport(listener: Callable[[str], None]) -> None:
-    """Call it with each problem."""
+    """Call the function with each problem."""
     _listeners.append(listener)
 
 
 def reportException() -> None:
-    """Note the exception that is being handled."""
+    """Record the exception that is being handled."""
     report(traceback.format_exc())
 
 
 def takeAll() -> list[str]:
-    """All problems since the last call."""
+    """Return and clear all problems since the last call."""
     taken = list(found)
     found.clear()
     return taken
@@ -49,7 +49,7 @@ def takeAll() -> list[str]:
 
 @contextmanager
 def expected(part: str) -> Iterator[None]:
-    """Within it exactly one problem is expected, and `part` is in its text."""
+    """Expect exactly one problem within this block, with `part` in its text."""
     before = len(found)
     yield
     new = found[before:]

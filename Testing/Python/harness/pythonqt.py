@@ -1,9 +1,9 @@
-"""Qt objects as PythonQt shows them to Slicer's Python, made on PyQt5 or PySide6.
+"""Qt objects as PythonQt presents them to Slicer's Python, built on PyQt5 or PySide6.
 
 Properties are attributes, signals are connected by their C++ signature, unknown attributes raise, `exec` is `exec_`,
-static file dialogs return the path alone. Of CTK's and Slicer's classes only that exists which `table` lists.
+static file dialogs return only the path. CTK's and Slicer's classes only have the members that `table` lists.
 Where PythonQt would only print (a signal that does not exist, an exception in a slot), a problem is reported, which
-fails the test. Values that are no QObject (QColor, QIcon, list items) pass as they are, and so does what they return.
+fails the test. Values that are not QObjects (QColor, QIcon, list items), and what they return, are not wrapped.
 """
 
 import functools
@@ -15,7 +15,7 @@ from typing import Any
 from harness import problems, table
 from harness.binding import LEFT_FOR_DEAD, QtCore, QtGui, QtWidgets
 
-# What PythonQt lacks, or calls otherwise; our code must not come to rely on it.
+# What PythonQt lacks, or names differently; our code must not rely on it.
 ABSENT = {"QThread", "Signal", "Slot", "Property", "pyqtSignal", "pyqtSlot", "pyqtProperty", "QTextCodec", "QVariant"}
 _SINGLE_RESULT = {"getOpenFileName", "getOpenFileNames", "getSaveFileName", "getText", "getItem"}
 _OVERRIDABLE = {"eventFilter"}
@@ -26,7 +26,7 @@ _proxies: dict[int, "Proxy"] = {}
 
 
 def unwrap(value: Any) -> Any:
-    """What the binding understands of `value`."""
+    """Return what the binding understands of `value`."""
     if isinstance(value, Proxy):
         return value.native
     if isinstance(value, list | tuple):
@@ -35,7 +35,7 @@ def unwrap(value: Any) -> Any:
 
 
 def wrap(value: Any) -> Any:
-    """`value` as PythonQt would hand it out."""
+    """Return `value` as PythonQt would return it."""
     if isinstance(value, QtCore.QObject):
         known = _proxies.get(id(value))
         return known if known is not None else proxyClass(type(value)).around(value)
@@ -62,7 +62,7 @@ def _inherited(cls: type) -> set[str]:
 
 
 class Proxy(metaclass=ProxyType):
-    """One QObject. Classes derived from it in Python may override `eventFilter` and have attributes of their own."""
+    """A QObject. Python classes derived from it may override `eventFilter` and have their own attributes."""
 
     nativeClass: Any
     native: Any
@@ -80,7 +80,7 @@ class Proxy(metaclass=ProxyType):
 
     @classmethod
     def around(cls, native: Any) -> "Proxy":
-        """The proxy of an object that is already there."""
+        """Return the proxy of an existing object."""
         proxy = cls.__new__(cls)
         _adopt(proxy, native)
         return proxy
@@ -116,15 +116,15 @@ class Proxy(metaclass=ProxyType):
 
     @property
     def name(self) -> str:
-        """PythonQt's word for objectName, where the class has no property of that name."""
+        """PythonQt's name for objectName, if the class has no property of that name."""
         return str(self.native.property("name" if _hasProperty(self.native, "name") else "objectName"))
 
     def className(self) -> str:
-        """The C++ class."""
+        """Return the name of the C++ class."""
         return str(self.native.metaObject().className())
 
     def connect(self, signature: str, slot: Callable[..., Any]) -> bool:
-        """Call `slot` on a signal, with no more arguments than its code takes."""
+        """Connect `slot` to a signal; it gets no more arguments than its code takes."""
         signal = _signal(self.native, signature)
         if signal is None:
             return False
@@ -147,7 +147,7 @@ class Proxy(metaclass=ProxyType):
 
 def _adopt(proxy: Proxy, native: Any) -> None:
     vars(proxy)["native"] = native
-    _proxies[id(native)] = proxy  # holds both, so that neither the id nor the Python side of a stand-in is lost
+    _proxies[id(native)] = proxy  # keeps both alive, so that neither the id nor a stand-in's Python side is lost
 
 
 def _made(proxy: Proxy, values: list[Any]) -> Any:
@@ -167,7 +167,7 @@ def _made(proxy: Proxy, values: list[Any]) -> Any:
 
 @functools.cache
 def _tabled(nativeClass: type) -> str:
-    """The class for which this one stands in, "" for Qt's own."""
+    """Return the name of the class for which this one stands in, "" for Qt's own."""
     return next((each.__name__ for each in nativeClass.__mro__ if each.__name__ in table.classes), "")
 
 
@@ -183,7 +183,7 @@ def _hasProperty(native: Any, name: str) -> bool:
 
 
 def _signal(native: Any, signature: str) -> Any:
-    """Stand-ins that overload a signal say in `overloads` which attribute stands for which signature."""
+    """Stand-ins that overload a signal say in `overloads` which attribute represents which signature."""
     known, (name, _, rest) = _tabled(type(native)), signature.partition("(")
     isOfQt = native.metaObject().indexOfSignal(signature) >= 0
     if not (table.isSignal(known, signature) if known else isOfQt):
@@ -228,7 +228,7 @@ def _calling(method: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 
 def _deleteLater(native: Any) -> None:
-    """A whole panel is left to lie there: PyQt5 does not notice all that Qt deletes, and crashes in a later test."""
+    """A whole panel is not deleted: PyQt5 does not notice all that Qt deletes, and crashes in a later test."""
     if isinstance(native, QtWidgets.QWidget) and native.parent() is None:
         native.hide()
         native.setProperty(LEFT_FOR_DEAD, True)
@@ -237,7 +237,7 @@ def _deleteLater(native: Any) -> None:
 
 
 def proxyClass(nativeClass: type) -> type:
-    """PythonQt's view of a Qt class."""
+    """Return PythonQt's view of a Qt class."""
     if nativeClass not in _proxyClasses:
         _proxyClasses[nativeClass] = ProxyType(nativeClass.__name__, (Proxy,), {"nativeClass": nativeClass})
     return _proxyClasses[nativeClass]
@@ -259,7 +259,7 @@ class QtModule(types.ModuleType):
 
 
 class CustomModule(types.ModuleType):
-    """`ctk`: what of it has a stand-in."""
+    """`ctk`: those of its classes that have a stand-in."""
 
     def __getattr__(self, name: str) -> Any:
         if name not in nativeClasses:

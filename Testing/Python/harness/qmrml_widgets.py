@@ -1,4 +1,4 @@
-"""Stand-ins of Slicer's own widgets in the panel, on a real MRML scene."""
+"""Stand-ins for Slicer's own widgets in the panel, on a real MRML scene."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,14 +29,14 @@ def follow(widget: Any, watched: Any, event: int, call: Callable[..., None], pri
 
 
 def unfollow(followed: Followed) -> None:
-    """No longer observe it, nor keep it alive."""
+    """Stop observing it and release it."""
     if followed in _following:
         _following.remove(followed)
         followed[0].RemoveObserver(followed[1])
 
 
 def stopFollowing() -> None:
-    """The panels so far no longer follow the scene; their widgets are left alone, as deleting them is not ours."""
+    """Disconnect all panels so far from the scene; do not delete their widgets, which belong to Qt."""
     for watched, tag in _following:
         watched.RemoveObserver(tag)
     _following.clear()
@@ -81,7 +81,7 @@ _ID = 256 + 1  # qMRMLSceneModel's UIDRole
 
 @standIn
 class qMRMLSortFilterProxyModel(QtCore.QSortFilterProxyModel):
-    """Which nodes a selector offers; only its list of hidden nodes is kept."""
+    """Which nodes a selector offers; only its list of hidden nodes is implemented."""
 
     _hiddenChanged = Signal()
 
@@ -100,8 +100,8 @@ class qMRMLSortFilterProxyModel(QtCore.QSortFilterProxyModel):
 class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
     """Lists the scene's nodes in a real QComboBox, between "None" and the menu's actions, as qMRMLSceneModel does.
 
-    So what is chosen when nodes come and go, and which signals are sent, is Qt's own doing: after the import or the
-    closing of a scene all rows are made again and the choice is lost; batch processing changes nothing.
+    So Qt itself decides what is chosen when nodes come and go, and which signals are sent: after the import or closing
+    of a scene all rows are rebuilt and the choice is lost; batch processing changes nothing.
     """
 
     currentNodeIDChanged = Signal(str)
@@ -186,7 +186,7 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
             self._chooseNoneIfGone()
 
     def _update(self, _: Any = None) -> None:
-        """All rows of nodes again."""
+        """Rebuild all rows of nodes."""
         none, extras = self._flags["noneEnabled"], self._actions()
         count = self._rows.rowCount()
         if not count:
@@ -204,7 +204,7 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
         return ["separator", *actions] if actions else []
 
     def _refill(self) -> None:
-        """After a property changed: what was chosen stays, where it is still there."""
+        """After a property changed: keep the choice if it is still there."""
         if self._scene is None:
             return
         chosen = self.currentNodeID
@@ -230,7 +230,7 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
             self._choose("")
 
     def _onRow(self, text: str) -> None:
-        """Qt chose another row. Where that is one of the menu's actions, the last node is taken."""
+        """Qt selected another row. If it is one of the menu's actions, select the last node."""
         if self._switching:
             return
         node, row = self.currentNode(), self._box.currentIndex()
@@ -269,7 +269,7 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
 
     currentNodeID = Property(str, _currentNodeID, setCurrentNodeID)
 
-    # The setters below are plain methods of C++: there for .ui files, not for Python.
+    # The setters below are plain C++ methods: they exist for .ui files, not for Python.
     def setNodeTypes(self, names: list[str]) -> None:
         self._classes = [each for each in names if each]
         self._refill()
@@ -284,7 +284,7 @@ class qMRMLNodeComboBox(_OfScene, QtWidgets.QWidget):
 
 
 def offer(*names: str) -> None:
-    """Make stand-ins classes of the module `slicer`."""
+    """Make the stand-ins classes of the module `slicer`."""
     for name in names:
         setattr(slicer, name, proxyClass(nativeClasses[name]))
 

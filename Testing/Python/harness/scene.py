@@ -1,6 +1,6 @@
 """A real MRML scene without the Slicer application, and what tests do in it: load, paint, read back, watch for errors.
 
-Everything here goes through Slicer's own classes and none of FewShotSAMLib.mrml, so that it can check the latter.
+Everything here uses Slicer's own classes and nothing of FewShotSAMLib.mrml, so that it can check the latter.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LABELMAP = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
 
 
 def new_scene() -> slicer.vtkMRMLScene:
-    """A scene that knows the nodes of Slicer's modules; the logics live as long as it does."""
+    """Return a scene that knows the nodes of Slicer's modules; the logics live as long as it does."""
     scene = slicer.vtkMRMLScene()
     application = slicer.vtkSlicerApplicationLogic()
     application.SetMRMLScene(scene)
@@ -34,7 +34,7 @@ def new_scene() -> slicer.vtkMRMLScene:
 
 @contextmanager
 def watched_scene() -> Iterator[slicer.vtkMRMLScene]:
-    """An empty scene for a block. VTK and Slicer print no warning or error in it, and none may be found at its end."""
+    """Provide an empty scene for a block. VTK and Slicer may print no warning or error in it."""
     found: list[tuple[str, str]] = []
 
     def observe(_caller: vtk.vtkObject, event: str, text: str) -> None:
@@ -51,7 +51,7 @@ def watched_scene() -> Iterator[slicer.vtkMRMLScene]:
     try:
         made = new_scene()
         yield made
-        # What the application's plug-ins do as nodes go; else a later node at the same address finds their items.
+        # As the application's plug-ins do for removed nodes; else a later node at the same address finds their items.
         if (hierarchy := made.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")) is not None:
             hierarchy.RemoveAllItems()
         made.Clear(True)
@@ -64,7 +64,7 @@ def watched_scene() -> Iterator[slicer.vtkMRMLScene]:
 def add_volume(
     scene: slicer.vtkMRMLScene, voxels: np.ndarray, geometry: Geometry, name: str = "volume"
 ) -> slicer.vtkMRMLVolumeNode:
-    """A volume node with a copy of `voxels`, (K, J, I) or (K, J, I, components)."""
+    """Add a volume node with a copy of `voxels`, (K, J, I) or (K, J, I, components)."""
     is_scalar = voxels.ndim == 3
     image = vtk.vtkImageData()
     image.SetDimensions(*geometry.size)
@@ -77,7 +77,7 @@ def add_volume(
 
 
 def vtk_matrix(array: np.ndarray) -> vtk.vtkMatrix4x4:
-    """4 × 4 array as VTK matrix."""
+    """Convert a 4 × 4 array to a VTK matrix."""
     matrix = vtk.vtkMatrix4x4()
     matrix.DeepCopy(np.asarray(array, float).ravel().tolist())
     return matrix
@@ -86,7 +86,7 @@ def vtk_matrix(array: np.ndarray) -> vtk.vtkMatrix4x4:
 def add_segmentation(
     scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLVolumeNode, names: Sequence[str]
 ) -> slicer.vtkMRMLSegmentationNode:
-    """A segmentation in the volume's geometry with empty segments of these names."""
+    """Add a segmentation in the volume's geometry with empty segments of these names."""
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "segmentation")
     node.CreateDefaultDisplayNodes()
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
@@ -96,7 +96,7 @@ def add_segmentation(
 
 
 def labelmap(mask: np.ndarray, to_ras: np.ndarray, first: Sequence[int] = (0, 0, 0)) -> slicer.vtkOrientedImageData:
-    """A labelmap with a copy of `mask` (k, j, i); `first`: index (k, j, i) of its first voxel."""
+    """Return a labelmap with a copy of `mask` (k, j, i); `first`: index (k, j, i) of its first voxel."""
     image = slicer.vtkOrientedImageData()
     image.SetImageToWorldMatrix(vtk_matrix(to_ras))
     extent = [edge for o, n in zip(reversed(first), reversed(mask.shape), strict=True) for edge in (o, o + n - 1)]
@@ -129,14 +129,14 @@ def paint(
 
 
 def only(array: np.ndarray, axis: int, indices: Sequence[int]) -> np.ndarray:
-    """A copy of an array (K, J, I) on these slices, 0 on the others."""
+    """Return a copy of an array (K, J, I) on these slices, with 0 on the others."""
     found = np.zeros_like(array)
     np.moveaxis(found, axis, 0)[list(indices)] = np.moveaxis(array, axis, 0)[list(indices)]
     return found
 
 
 def voxels(node: slicer.vtkMRMLSegmentationNode, name: str, geometry: Geometry) -> np.ndarray:
-    """(K, J, I) bool: a segment on a grid, by Slicer's own resampling."""
+    """Return (K, J, I) bool: a segment on a grid, by Slicer's own resampling."""
     found = slicer.vtkOrientedImageData()
     node.GetBinaryLabelmapRepresentation(name, found)
     extent = found.GetExtent()
@@ -150,7 +150,7 @@ def voxels(node: slicer.vtkMRMLSegmentationNode, name: str, geometry: Geometry) 
 
 
 def stored(node: slicer.vtkMRMLSegmentationNode) -> dict[str, tuple[Any, ...]]:
-    """All that a segmentation stores, bit for bit, to compare before and after."""
+    """Return all that a segmentation stores, bit for bit, to compare before and after."""
     segmentation = node.GetSegmentation()
     found = {}
     for name in segmentation.GetSegmentIDs():
@@ -163,7 +163,7 @@ def stored(node: slicer.vtkMRMLSegmentationNode) -> dict[str, tuple[Any, ...]]:
 
 
 class EditorWidget:
-    """Stands in for qMRMLSegmentEditorWidget: a settings node, and a logic of its own that nobody else can reach."""
+    """Stands in for qMRMLSegmentEditorWidget: a settings node, and a private logic."""
 
     def __init__(self, scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLSegmentationNode) -> None:
         self._node = scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")

@@ -1,4 +1,4 @@
-"""Scripted modules as Slicer 5.10 to main load, open, leave, reload and unload them.
+"""Scripted modules as Slicer 5.10 to main loads, opens, leaves, reloads and unloads them.
 
 The Python base classes have the signatures and the order of calls of Slicer's ScriptedLoadableModule.py; the C++ ones
 those of qSlicerScriptedLoadableModule and its widget. `slicer.util.reloadScriptedModule`, `getModuleWidget` and
@@ -36,7 +36,7 @@ class ScriptedLoadableModule:
 
 
 class ScriptedLoadableModuleWidget:
-    """Slicer's base class of that name. Without a parent it makes one and calls `setup` itself, as there."""
+    """Slicer's base class of that name. Without a parent it makes one and calls `setup` itself, as in Slicer."""
 
     def __init__(self, parent: Any = None) -> None:
         import qt
@@ -75,7 +75,7 @@ class ScriptedLoadableModuleWidget:
         form.addRow(self.reloadButton)
 
     def cleanup(self) -> None:
-        """Nothing; derived classes override it."""
+        """Do nothing; derived classes override it."""
 
     def _onModuleAboutToBeUnloaded(self, moduleName: str) -> None:
         if moduleName == self.moduleName:
@@ -112,7 +112,7 @@ class qSlicerModuleManager(QtCore.QObject):
 
 
 def _value(name: str, kind: Any) -> Any:
-    """A property of that name that is kept as it is given."""
+    """A property of that name that simply stores its value."""
 
     def get(self: Any) -> Any:
         return self._values.get(name, [] if kind == "QStringList" else "")
@@ -173,7 +173,7 @@ class qSlicerScriptedLoadableModuleWidget(QtWidgets.QWidget):
             prepare(self._instance)
 
     def _call(self, name: str) -> None:
-        method = getattr(self._instance, name, None)  # a module need not have them
+        method = getattr(self._instance, name, None)  # a module does not have to define them
         if method is not None:
             method()
 
@@ -196,7 +196,7 @@ class qSlicerScriptedLoadableModuleWidget(QtWidgets.QWidget):
 
 
 def start() -> qSlicerModuleManager:
-    """Make `slicer.modules`, `slicer.ScriptedLoadableModule` and `slicer.i18n`; returns the module manager."""
+    """Make `slicer.modules`, `slicer.ScriptedLoadableModule` and `slicer.i18n`; return the module manager."""
     slicer.modules = sys.modules["slicer.modules"] = types.ModuleType("slicer.modules")
     translation: Any = types.ModuleType("slicer.i18n")
     translation.tr = lambda text: text
@@ -218,7 +218,7 @@ def start() -> qSlicerModuleManager:
 
 
 def loadModule(path: Path) -> Any:
-    """What Slicer does with a scripted module's file: the module's own folder, and no other, comes on `sys.path`."""
+    """Load a scripted module's file as Slicer does: only the module's own folder is added to `sys.path`."""
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -234,7 +234,7 @@ def loadModule(path: Path) -> Any:
 
 
 def openModule(path: Path, prepare: Callable[[Any], None] | None = None) -> Any:
-    """Load a module and make its panel; returns the `parent` of its Python widget, which is not entered yet.
+    """Load a module and make its panel; return the `parent` of its Python widget, which is not entered yet.
 
     prepare: called with each Python widget before its `setup`, again after a reload.
     """
@@ -245,7 +245,7 @@ def openModule(path: Path, prepare: Callable[[Any], None] | None = None) -> Any:
 
 
 def closeModule(name: str) -> None:
-    """What Slicer does with a module at its end."""
+    """Close a module as Slicer does at its end."""
     beforeSetup.clear()
     slicer.app.moduleManager().native.moduleAboutToBeUnloaded.emit(name)
     if hasattr(slicer.modules, f"{name}Widget"):

@@ -1,7 +1,7 @@
-"""Slicer's Segment Editor widget as qMRMLSegmentEditorWidget.cxx has it, with effects that do nothing.
+"""Slicer's Segment Editor widget, modelled on qMRMLSegmentEditorWidget.cxx, with effects that do nothing.
 
-What it does to scene and slice views is the real one's: it chooses the segmentation's reference volume as source, shows
-it in the slice views, makes display nodes, selects the first segment, and lets go of the active effect.
+It does to scene and slice views what the real one does: it chooses the segmentation's reference volume as source, shows
+it in the slice views, makes display nodes, selects the first segment, and deactivates the active effect.
 """
 
 from typing import Any
@@ -78,7 +78,7 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
         layout.addWidget(table)
         for effect in self._effects:
             layout.addWidget(effect._frame)
-        grow = QtWidgets.QSizePolicy.Expanding  # as qMRMLSegmentEditorWidget.ui has one at its end
+        grow = QtWidgets.QSizePolicy.Expanding  # as at the end of qMRMLSegmentEditorWidget.ui
         layout.addSpacerItem(QtWidgets.QSpacerItem(20, 40, QtWidgets.QSizePolicy.Minimum, grow))
         self.setMinimumHeight(90)
 
@@ -229,10 +229,10 @@ class qMRMLSegmentEditorWidget(_OfScene, QtWidgets.QWidget):
         self._observed.clear()
 
     def setSegmentationNodeSelectorVisible(self, visible: bool) -> None:
-        """There is no such selector here."""
+        """Do nothing: there is no such selector here."""
 
     def setSourceVolumeNodeSelectorVisible(self, visible: bool) -> None:
-        """Nor such a one."""
+        """Do nothing: there is no such selector here, either."""
 
     def installKeyboardShortcuts(self, parent: Any = None) -> None:
         self.calls.append(("installKeyboardShortcuts",))

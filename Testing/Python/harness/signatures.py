@@ -1,7 +1,7 @@
-"""Signatures of the real functions of Slicer and PyTorchUtils, which stand-ins must have. Needs no Qt.
+"""Signatures of Slicer's and PyTorchUtils' real functions, which stand-ins must have. Needs no Qt.
 
 `facts/functions.json` has, for each function, its signature as of a Slicer version, or of a commit of SlicerPyTorch;
-null where it is gone again. Classes of ScriptedLoadableModule and PyTorchUtils are listed method by method.
+null from the version that removed it. Classes of ScriptedLoadableModule and PyTorchUtils are listed method by method.
 """
 
 import ast
@@ -17,7 +17,7 @@ _SLICERS = ("5.10", "5.12", "main")
 
 
 def functions(module: str, version: str) -> dict[str, str]:
-    """All that a module has in a version: name and signature, or "property"."""
+    """Return all that a module has in a version: name and signature, or "property"."""
     order = _ORDER.get(module, _SLICERS)
     past = order[: order.index(version) + 1]
     found = {}
@@ -29,7 +29,7 @@ def functions(module: str, version: str) -> dict[str, str]:
 
 
 def real(module: str, name: str, version: str) -> inspect.Signature:
-    """The signature, with the text of each default in the place of its value."""
+    """Return the signature, with the text of each default in place of its value."""
     listed = functions(module, version)
     assert name in listed, f"{module}.{name} does not exist in {version}"
     definition = ast.parse(f"def f{listed[name]}: pass").body[0]
@@ -42,7 +42,7 @@ def real(module: str, name: str, version: str) -> inspect.Signature:
 
 
 def check(double: Callable[..., Any], module: str, name: str, version: str) -> None:
-    """AssertionError where a stand-in's parameters are not those of the real one, in order, kind and optional ones."""
+    """Raise AssertionError if a stand-in's parameters differ from the real ones in order, kind or being optional."""
     expected, found = (_shape(each) for each in (real(module, name, version), inspect.signature(double)))
     assert found == expected, f"{module}.{name} of {version} has {expected}, its stand-in {found}"
 

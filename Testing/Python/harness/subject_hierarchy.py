@@ -1,8 +1,8 @@
-"""What Slicer's Qt plug-ins of the subject hierarchy do when nodes and segments come, change and go.
+"""What Slicer's Qt plug-ins of the subject hierarchy do when nodes and segments are added, changed and removed.
 
 As qSlicerSubjectHierarchyPluginLogic: a displayable or transform node gets an item, unless it is hidden from editors or
-being imported, and loses it with the node. As qSlicerSegmentationsModule: every segmentation is watched, hidden ones
-too, and each event of one without an item is a line in the application's error log.
+being imported, and loses it with the node. As qSlicerSegmentationsModule: every segmentation is observed, even hidden
+ones, and each event of one without an item is a line in the application's error log.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ _LISTED = ("vtkMRMLDisplayableNode", "vtkMRMLTransformNode", "vtkMRMLTextNode", 
 
 
 class Plugins:
-    """Watch one scene for as long as it lives."""
+    """Watch a scene for as long as it lives."""
 
     def __init__(self, scene: Any) -> None:
         self._scene = scene
@@ -80,7 +80,7 @@ class Plugins:
         self._listSegments(node)
 
     def _listSegments(self, node: Any) -> None:
-        """One item below the segmentation's for each segment, with its name."""
+        """Add one item below the segmentation's for each segment, with its name."""
         hierarchy, parent = self._hierarchy, self._hierarchy.GetItemByDataNode(node)
         children: list[int] = []
         hierarchy.GetItemChildren(parent, children)

@@ -1,4 +1,4 @@
-"""What the real classes of Slicer and CTK offer, read from their headers. Functions are in `signatures`.
+"""The members of Slicer's and CTK's real classes, read from their headers. Functions are in `signatures`.
 
 `facts/*.json` say at which commits they were read. Kinds of members: "properties" (those of "readonly" cannot be
 set), "slots", "invokables", "signals" and "decorated" (a PythonQt decorator of Slicer) are what Python has; "plain" are
@@ -25,7 +25,7 @@ classes: dict[str, dict[str, Any]] = {
 
 
 def chain(className: str) -> list[dict[str, Any]]:
-    """The class and those it is derived from, as far as they are not Qt's."""
+    """Return the class and its base classes, except Qt's."""
     found = []
     while className in classes:
         found.append(classes[className])
@@ -35,14 +35,14 @@ def chain(className: str) -> list[dict[str, Any]]:
 
 @cache
 def qtBase(className: str) -> Any:
-    """The class of Qt from which a class is derived."""
+    """Return the Qt class from which a class is derived."""
     name = chain(className)[-1]["base"]
     return next(getattr(module, name) for module in (QtWidgets, QtGui, QtCore) if hasattr(module, name))
 
 
 @cache
 def _ofQt(className: str) -> tuple[frozenset[str], frozenset[str]]:
-    """The names of its Qt class's properties, and the signatures of its signals.
+    """Return the names of its Qt class's properties, and the signatures of its signals.
 
     Asked once: PySide6 drops a class's metaobject, and with it an answer, when the last object of a class is deleted.
     """
@@ -85,7 +85,7 @@ def isSignal(className: str, signature: str) -> bool:
 
 
 def whyNot(className: str, name: str) -> str:
-    """What is wrong with a member that Python does not have."""
+    """Say what is wrong with a member that Python does not have."""
     for entry in chain(className):
         if name in entry.get("plain", ()):
             return f"{className}.{name} is a plain method of C++ ({entry['header']}), which PythonQt does not have"

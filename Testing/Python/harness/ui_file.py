@@ -1,4 +1,4 @@
-"""Loads Qt Designer's files with the binding's own loader; a class that has no stand-in is an error."""
+"""Loads Qt Designer's files with the binding's own loader; a class without a stand-in is an error."""
 
 import io
 import sys
@@ -15,7 +15,7 @@ class QUiLoader:
     """PythonQt's class of that name, as far as `slicer.util.loadUI` uses it."""
 
     def load(self, file: Any) -> Any:
-        """The widget of an open QFile."""
+        """Load the widget of an open QFile."""
         path = Path(file.fileName())
         file.close()
         for element in ElementTree.parse(path).iter("customwidget"):

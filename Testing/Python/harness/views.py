@@ -1,4 +1,4 @@
-"""A slice view of Slicer, drawn off screen by Slicer's own displayable manager for segmentations."""
+"""A slice view of Slicer, drawn off-screen by Slicer's own displayable manager for segmentations."""
 
 import os
 
@@ -51,7 +51,7 @@ class SliceView:
         self.logic.SetSliceOffset(offset)
 
     def picture(self) -> np.ndarray:
-        """(rows, columns, 3) uint8 as it looks now, first row at the bottom."""
+        """Return (rows, columns, 3) uint8 as it looks now, first row at the bottom."""
         self._window.Render()
         grabber = vtk.vtkWindowToImageFilter()
         grabber.SetInput(self._window)

@@ -1,4 +1,4 @@
-"""Installed packages as the real wheels leave them: the names of their folders are not those of the distributions.
+"""Installed packages as the real wheels leave them: their folders are not named like the distributions.
 
 Read from the wheels on PyPI (Linux, Python 3.11): torch 2.14.1, torchvision 0.29.1, scikit-learn 1.9.1, h5py 3.16.0,
 segment-anything 1.0, safetensors 0.8.0, filelock 4.3.1, platformdirs 4.14.8, rich 15.0.0. Needs no Qt.
@@ -11,7 +11,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
-# Distribution: its folders; those with .libs have no Python in them.
+# Distribution: its folders; those with .libs contain no Python.
 FOLDERS = {
     "torch": ("torch", "torchgen", "functorch"),
     "torchvision": ("torchvision", "torchvision.libs"),
@@ -26,7 +26,7 @@ FOLDERS = {
 
 
 def files(name: str, version: str) -> dict[str, str]:
-    """All files of a distribution and what is in them; its packages must not be imported."""
+    """Return all files of a distribution with their content; its packages must not be imported."""
     paths = (f"{each}/libgomp.so" if each.endswith(".libs") else f"{each}/__init__.py" for each in FOLDERS[name])
     found = dict.fromkeys(paths, "raise AssertionError('imported')\n")
     info = f"{name.replace('-', '_')}-{version}.dist-info"
@@ -43,7 +43,7 @@ def _recorded(entry: tuple[str, str]) -> str:
 
 
 def install(site: Path, name: str, version: str) -> None:
-    """Put a distribution into a folder of packages, in place of another version of it, as pip does."""
+    """Put a distribution into a folder of packages, replacing any other version, as pip does."""
     for old in site.glob(f"{name.replace('-', '_')}-*.dist-info"):
         shutil.rmtree(old)
     for path, text in files(name, version).items():
@@ -53,7 +53,7 @@ def install(site: Path, name: str, version: str) -> None:
 
 
 def makeWheel(folder: Path, name: str, version: str) -> None:
-    """Write a real wheel, which pip installs."""
+    """Write a real wheel, which pip can install."""
     made = folder / f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(made, "w") as archive:
         for path, text in files(name, version).items():

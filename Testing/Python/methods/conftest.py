@@ -1,4 +1,4 @@
-"""A mask decoder of the official classes, small enough for quick tests, and heads made of it."""
+"""A mask decoder made of the official classes, small enough for quick tests, and heads that use it."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def decoder(sam_parts: SamParts) -> TokenDecoder:
 
 
 def new_head(name: str, sam_parts: SamParts, classes: int = 2, encoder: str = "vit_b", **settings: Any) -> Head:
-    """A method's head for so many segments, before training."""
+    """Return a method's head for this many segments, before training."""
     torch.manual_seed(5)
     method = get_method(name).load()
     parts = Parts(*sam_parts, get_spec(encoder).architecture, classes)

@@ -1,4 +1,4 @@
-"""AutoSAM's heads have the published structure, and what they mend is what their docstrings say."""
+"""AutoSAM's heads have the published structure, and their corrections are those that their docstrings describe."""
 
 import dataclasses
 
@@ -36,7 +36,7 @@ def test_the_faithful_vit_head_has_the_published_parameters() -> None:
     assert found["output_upscaling.0.weight"] == (256, 64, 2, 2)
     assert found["output_hypernetworks_mlps.1.layers.2.weight"] == (32, 256)
     assert not any("mlps.2" in name or "no_mask" in name for name in found)
-    # SAM's decoder, but two hypernetworks less, a smaller IoU head, and four classes' tokens.
+    # SAM's decoder with two hypernetworks fewer, a smaller IoU head, and four classes' tokens.
     sam = sum(parameter.numel() for parameter in official_parts()[0].parameters())
     mlp = 2 * (256 * 256 + 256) + 256 * 32 + 32
     expected = sam - 2 * mlp - 2 * 257 + (4 + 8 - 1 - 4) * 256

@@ -1,4 +1,4 @@
-"""On the bundled encoder the heads read its finer levels as well, scaled by the exemplars; as published they do not."""
+"""On the bundled encoder, the heads also read its finer levels, scaled by the exemplars; as published, they do not."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The loss counts only what is labelled; augmented copies move image and labels together."""
+"""The loss counts only what is labelled; augmentation moves image and labels together."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_pixels_without_weight_do_not_count() -> None:
 
 
 def test_a_segment_that_may_be_there_is_no_background() -> None:
-    """Class 2 is unknown on the second slice: whether background or class 2 is answered there costs the same."""
+    """Class 2 is unknown on the second slice: predicting background or class 2 there has the same loss."""
     target = torch.zeros(2, 3, 2, 2)
     target[:, 0] = 1
     weight = torch.ones(2, 2, 2)

@@ -1,4 +1,4 @@
-"""The optimiser that does without torch's compiler takes the very steps of torch's own."""
+"""The optimiser that works without torch's compiler takes exactly the same steps as torch's own."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""The pixel classifier finds the classes that features tell apart, learns only from what counts, and repeats."""
+"""The pixel classifier finds classes that features separate, learns only from labelled pixels, and is reproducible."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def new_head(classes: int = 2, with_fine: bool = False) -> PixelClassifierHead:
 
 
 def exemplars(count: int = 3) -> tuple[Tensor, Tensor, Tensor]:
-    """Embeddings whose first two channels say where class 1 and class 2 are, among channels of noise."""
+    """Embeddings whose first two channels show where class 1 and class 2 are, among channels of noise."""
     generator = torch.Generator().manual_seed(0)
     embeddings = torch.randn(count, 256, CELLS, CELLS, generator=generator)
     large = F.interpolate(embeddings[:, :2], scale_factor=4, mode="bilinear", align_corners=False)
@@ -35,7 +35,7 @@ def test_it_finds_what_the_features_tell_apart_and_repeats() -> None:
     assert again.solve(embeddings[:22], target[:22], weight[:22], seed=3) == loss < 0.4
     assert torch.equal(head.weight, again.weight) and torch.equal(head.bias, again.bias)
     found, wanted = head.logits(embeddings[22:]).argmax(dim=1), target[22:].argmax(dim=1)
-    assert float((found == wanted).float().mean()) > 0.8  # of slices that were not learned from
+    assert float((found == wanted).float().mean()) > 0.8  # of slices that were not used for learning
     assert not head.trainable()
 
 
@@ -52,7 +52,7 @@ def test_weighting_before_enlarging_is_weighting_after_it() -> None:
 
 
 def test_it_learns_from_the_finer_levels() -> None:
-    """The class changes from pixel to pixel, which the cells cannot tell."""
+    """The class changes from pixel to pixel, which the coarse cells cannot resolve."""
     generator = torch.Generator().manual_seed(1)
     sizes = ((16, 2), (32, 4), (64, 8), (256, 16))
     pyramid = Pyramid(*(torch.randn(2, n, 96 // s, 96 // s, generator=generator) for n, s in sizes))
@@ -74,7 +74,7 @@ def test_pixels_outside_the_slice_teach_nothing() -> None:
 
 
 def test_many_pixels_are_thinned_out_but_count_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without that, a rare class would be answered as often as the background."""
+    """Otherwise a rare class would be predicted as often as the background."""
     embeddings, target, weight = exemplars()
     head = new_head()
     monkeypatch.setattr(pixel_classifier, "MOST_PIXELS", 450)
@@ -97,7 +97,7 @@ def test_a_class_that_is_not_shown_is_never_answered() -> None:
 
 
 def test_what_is_smaller_than_a_pixel_is_learned() -> None:
-    """A structure that fills a quarter of a few pixels beside one that fills most of the slice."""
+    """A structure that fills a quarter of a few pixels next to one that fills most of the slice."""
     embeddings, target, weight = exemplars(4)
     embeddings[:, 7] = 0.0
     embeddings[:, 7, 4, 4] = 6.0
@@ -111,7 +111,7 @@ def test_what_is_smaller_than_a_pixel_is_learned() -> None:
 
 
 def test_pixels_are_shared_out_among_the_classes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many segments there are, no more pixels are learned from."""
+    """However many segments there are, the number of pixels learned from stays the same."""
     monkeypatch.setattr(pixel_classifier, "MOST_PIXELS", 60)
     target = torch.eye(20)[torch.arange(3 * 64) % 20].view(3, 8, 8, 20).permute(0, 3, 1, 2).numpy()
     inside = np.ones((3, 8, 8), bool)

@@ -1,4 +1,4 @@
-"""Synthesised pairs: image and labels move together, and nothing false is learned from hosts that are not known."""
+"""Synthesised pairs: image and labels move together, and unlabelled parts of host slices teach nothing wrong."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ def pair(seed: int, onto: LabelledSlice) -> LabelledSlice:
 
 @pytest.fixture
 def plain_colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Regions and composites keep their colours."""
+    """Keeps the colours of regions and composites."""
     for name in ("REGION_LOG_GAIN", "REGION_BIAS", "IMAGE_LOG_GAMMA", "IMAGE_LOG_CONTRAST", "IMAGE_BRIGHTNESS"):
         monkeypatch.setattr(synthesis, name, 0.0)
     monkeypatch.setattr(synthesis, "BLURRED_SHARE", 0.0)

@@ -1,11 +1,11 @@
-"""A real MRML scene for each test, which fails on anything that VTK or Slicer's C++ code warns of."""
+"""A real MRML scene for each test, which fails if VTK or Slicer's C++ code warns."""
 
 from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 
-with suppress(ImportError):  # part of torch; both have an LLVM, and after Mesa's has drawn, loading this one crashes
+with suppress(ImportError):  # part of torch, with an LLVM as Mesa has: loading it after Mesa has drawn crashes
     import triton  # noqa: F401
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")

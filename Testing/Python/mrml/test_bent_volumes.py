@@ -49,7 +49,7 @@ def bright(scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLVolumeNode) -> np.n
 
 
 def index_to_ras(volume: slicer.vtkMRMLVolumeNode) -> np.ndarray:
-    """Of a volume under no transform: to the world."""
+    """Return the matrix of a volume under no transform: to the world."""
     assert volume.GetParentTransformNode() is None
     return RAS @ volumeGeometry(volume).index_to_physical()
 
@@ -57,7 +57,7 @@ def index_to_ras(volume: slicer.vtkMRMLVolumeNode) -> np.ndarray:
 def check_result(
     scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLVolumeNode, node: slicer.vtkMRMLSegmentationNode, name: str
 ) -> None:
-    """What is committed now lies where the ball is seen, and is taken back."""
+    """Check that what is committed now lies where the ball is seen, and can be undone."""
     adapter, target = MRMLScene(scene), Target(volume.GetID(), node.GetID())
     before = points_in_world(node, name)
     seen = bright(scene, volume)
@@ -69,7 +69,7 @@ def check_result(
 
 @BOTH
 def test_it_is_refused_with_what_to_do(scene: slicer.vtkMRMLScene, tmp_path: Path, grid: str, bending: str) -> None:
-    """And Slicer is never asked for a matrix that there is not: that is a warning each time."""
+    """And Slicer is never asked for a matrix that does not exist, which would cause a warning each time."""
     volume = bent(scene, grid, bending)
     node = add_segmentation(scene, volume, ["A"])
     target, adapter = Target(volume.GetID(), node.GetID()), MRMLScene(scene)
@@ -106,7 +106,7 @@ def test_hardened_first_and_segmented_then(scene: slicer.vtkMRMLScene, grid: str
 def test_what_was_painted_before_in_the_segment_editor_stays_where_it_is(
     scene: slicer.vtkMRMLScene, grid: str, bending: str
 ) -> None:
-    """The editor paints in the world, on a grid that hardening can shift by a part of a voxel."""
+    """The editor paints in the world, on a grid that hardening can shift by a fraction of a voxel."""
     volume = bent(scene, grid, bending)
     node = add_in_editor(scene, volume, ["A", "empty"])
     to_world = RAS @ GRIDS[grid].index_to_physical()
@@ -130,7 +130,7 @@ def test_what_was_painted_before_in_the_segment_editor_stays_where_it_is(
 def test_a_segmentation_under_the_same_transform_is_hardened_with_it(
     scene: slicer.vtkMRMLScene, grid: str, bending: str
 ) -> None:
-    """Loaded from a file that lies beside the volume's; or what a model made of the volume."""
+    """It was loaded from a file next to the volume's, or a model made it for the volume."""
     volume = bent(scene, grid, bending)
     result = Segmentation(ball()[None].astype(np.uint8), GRIDS[grid], (Segment("A", "A", (1, 0, 0), 1),))
     node = scene.GetNodeByID(MRMLScene(scene).add_segmentation(volume.GetID(), result, "result"))

@@ -1,4 +1,4 @@
-"""Volume and segmentation under whatever transforms: painted slices and results lie where they are in the world."""
+"""Volume and segmentation under arbitrary transforms: painted slices and results keep their position in the world."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -53,7 +53,7 @@ class Case:
         return index_to_world(GRID, self.matrices)
 
     def is_at(self, node: slicer.vtkMRMLSegmentationNode, classes: np.ndarray) -> bool:
-        """Whether A and B lie in the world where the classes 1 and 2 of the volume do."""
+        """Whether A and B lie in the world where the volume's classes 1 and 2 do."""
         return all(
             same_places(points_in_world(node, name), points_of(classes == number, self.to_world))
             for number, name in enumerate("AB", start=1)
@@ -95,11 +95,11 @@ def made_in_the_editor_under_another_transform(case: Case) -> None:
 
 
 def _loaded(case: Case, to_ras: np.ndarray) -> slicer.vtkMRMLSegmentationNode:
-    """Written by Slicer in another scene and read again, one voxel in each segment."""
+    """Write it in another scene with Slicer and read it again, one voxel in each segment."""
     other = new_scene()
     node = other.AddNewNodeByClass("vtkMRMLSegmentationNode", "loaded")
     first = np.zeros(GRID.shape, np.uint8)
-    first[1, 1, 1], first[7, 9, 11] = 1, 2  # on no slice that is painted later
+    first[1, 1, 1], first[7, 9, 11] = 1, 2  # not on slices that are painted later
     for name in "AB":
         node.GetSegmentation().AddEmptySegment(name, name)
     store(node, labelmap(first, to_ras), {"A": 1, "B": 2})
@@ -126,7 +126,7 @@ def loaded_beside_the_volumes_file(case: Case) -> None:
 
 
 def only_a_part_is_stored(case: Case) -> None:
-    """One label map that both segments share, smaller than the volume, with values of its own."""
+    """One label map that both segments share, smaller than the volume, with its own label values."""
     made_in_the_editor(case)
     part = np.zeros((5, 6, 7), np.uint8)
     part[0, 1, 1], part[4, 5, 6] = 7, 9
@@ -148,7 +148,7 @@ MAKERS = [
 
 
 def seen(adapter: MRMLScene, target: Target) -> np.ndarray:
-    """(K, J, I) classes as the workflow sees them."""
+    """Return (K, J, I) classes as the workflow sees them."""
     found = np.zeros(GRID.shape, np.uint8)
     for number, segment in enumerate(adapter.segments(target), start=1):
         box = tuple(slice(o, o + n) for o, n in zip(segment.offset, segment.labels.shape, strict=True))
@@ -205,7 +205,7 @@ def test_an_added_result_lies_where_the_volume_does(scene: slicer.vtkMRMLScene, 
 def test_where_it_was_made_before_the_transform_its_place_in_the_world_counts(
     scene: slicer.vtkMRMLScene, name: str
 ) -> None:
-    """The views show the two apart, so nothing may be learned as if they were not; and the hint displaces nothing."""
+    """The views show the two apart, so nothing may be learned as if they were aligned; and the hint moves nothing."""
     case = make_case(scene, name)
     case.volume.SetAndObserveTransformNodeID(None)
     case.segmentation = add_segmentation(scene, case.volume, ["A", "B"])
@@ -241,7 +241,7 @@ def test_a_sheared_segmentation_is_refused_as_one_on_another_grid(scene: slicer.
 
 
 def test_a_composite_of_linear_transforms_in_one_node(scene: slicer.vtkMRMLScene) -> None:
-    """Slicer calls it linear and yet has no matrix of it: asked for one, it warns and gives the identity."""
+    """Slicer calls it linear but has no matrix for it: asked for one, it warns and returns the identity."""
     case = make_case(scene, "rotation under shift")
     general = vtk.vtkGeneralTransform()
     general.PostMultiply()
@@ -268,7 +268,7 @@ def test_a_transform_that_makes_the_volume_flat_is_told(scene: slicer.vtkMRMLSce
 
 
 def test_what_is_off_by_less_than_a_quarter_of_a_voxel_is_on_the_same_grid(scene: slicer.vtkMRMLScene) -> None:
-    """As on the command line; further off it is on another."""
+    """As on the command line; if it is further off, it is on another."""
     case = make_case(scene, "no transform")
     for share, is_same in ((0.1, True), (0.3, False)):
         near = replace(GRID, origin=tuple(GRID.index_to_physical() @ [share, 0, 0, 1])[:3])

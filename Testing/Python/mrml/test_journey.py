@@ -1,4 +1,4 @@
-"""Paint on three slices, read, commit, undo, export: on volumes of every geometry, each stored voxel compared."""
+"""Paint on three slices, read, commit, undo, export: on volumes of every geometry, comparing each stored voxel."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -55,12 +55,12 @@ class Case:
         return Target(self.volume.GetID(), self.segmentation.GetID())
 
     def both(self) -> dict[str, np.ndarray]:
-        """Voxels of the two segments by Slicer's own resampling."""
+        """Return voxels of the two segments by Slicer's own resampling."""
         return {name: voxels(self.segmentation, name, self.geometry) for name in "AB"}
 
 
 def truth(geometry: Geometry) -> np.ndarray:
-    """(K, J, I) uint8: a ball of 1 and one of 2 that reach every slice but those at the edges."""
+    """(K, J, I) uint8: a ball of 1 and one of 2 that reach every slice except those at the edges."""
     k, j, i = (np.linspace(-1, 1, n).reshape([-1 if a == axis else 1 for a in range(3)]) if n > 1 else np.zeros(1)
                for axis, n in enumerate(geometry.shape))  # fmt: skip
     classes = np.zeros(geometry.shape, np.uint8)
@@ -70,21 +70,21 @@ def truth(geometry: Geometry) -> np.ndarray:
 
 
 def make_case(scene: slicer.vtkMRMLScene, geometry: Geometry, name: str = "volume") -> Case:
-    """Volume and segmentation with two empty segments."""
+    """Make a volume, and a segmentation with two empty segments."""
     image = np.arange(np.prod(geometry.shape), dtype=np.int16).reshape(geometry.shape)
     volume = add_volume(scene, image, geometry, name)
     return Case(scene, volume, add_segmentation(scene, volume, ["A", "B"]), geometry)
 
 
 def paint_slices(case: Case, axis: int, indices: list[int]) -> None:
-    """The truth on a few slices."""
+    """Paint the truth on a few slices."""
     classes = only(truth(case.geometry), axis, indices)
     for number, name in enumerate("AB", start=1):
         paint(case.segmentation, name, classes == number, case.geometry)
 
 
 def check_journey(case: Case, axis: int, painted: list[int], folder: Path) -> None:
-    """The whole way, with every promise that the scene makes."""
+    """Check the whole workflow, with every promise that the scene makes."""
     scene = MRMLScene(case.scene)
     image_before = scene.volume(case.volume.GetID()).voxels.copy()
     classes = truth(case.geometry)
@@ -98,7 +98,7 @@ def check_journey(case: Case, axis: int, painted: list[int], folder: Path) -> No
         assert np.array_equal(seen, painted_before[name])
 
     given = classes.copy()
-    np.moveaxis(given, axis, 0)[painted] = (np.moveaxis(given, axis, 0)[painted] + 1) % 3  # not to be read
+    np.moveaxis(given, axis, 0)[painted] = (np.moveaxis(given, axis, 0)[painted] + 1) % 3  # must not be read
     scene.commit(case.target, ["A", "B"], given, axis, others)
     for number, (name, after) in enumerate(case.both().items(), start=1):
         slices_after, slices_before = np.moveaxis(after, axis, 0), np.moveaxis(painted_before[name], axis, 0)
@@ -111,7 +111,7 @@ def check_journey(case: Case, axis: int, painted: list[int], folder: Path) -> No
 
 
 def check_export(case: Case, scene: MRMLScene, folder: Path) -> None:
-    """Files read by others hold the same voxels at the same place."""
+    """Check that files read by other programs hold the same voxels at the same place."""
     expected = case.both()
     for name in ("Größe 腎臓.seg.nrrd", "labels é.nrrd", "labels.nii.gz"):
         path = folder / name
@@ -154,7 +154,7 @@ def test_a_non_ascii_name(scene: slicer.vtkMRMLScene, tmp_path: Path) -> None:
 
 
 def share_cropped(case: Case) -> None:
-    """One labelmap for both segments that stores but a part of the grid, its own index 0 elsewhere, values 7 and 9."""
+    """One labelmap for both segments that stores only a part of the grid, with another index origin, values 7 and 9."""
     classes = only(truth(case.geometry), 0, [3, 7, 10])
     values = np.array([0, 7, 9], np.uint8)[classes][2:12, 1:17]
     to_ras = RAS @ case.geometry.index_to_physical()
@@ -171,7 +171,7 @@ def share_turned(case: Case) -> None:
 
 
 def store_apart(case: Case) -> None:
-    """A labelmap for each, B with a value that needs 16 bits."""
+    """A labelmap for each segment, B with a value that needs 16 bits."""
     classes = only(truth(case.geometry), 0, [3, 7, 10])
     to_ras = RAS @ case.geometry.index_to_physical()
     store(case.segmentation, labelmap(classes == 1, to_ras), {"A": 1})
@@ -193,7 +193,7 @@ def test_labelmaps_that_are_stored_otherwise(
 
 
 def lattice_of(case: Case, name: str) -> list[float]:
-    """Index to RAS of the labelmap in which a segment is stored."""
+    """Return index to RAS of the labelmap in which a segment is stored."""
     matrix = vtk.vtkMatrix4x4()
     case.segmentation.GetSegmentation().GetSegment(name).GetRepresentation(LABELMAP).GetImageToWorldMatrix(matrix)
     return list(matrix.GetData())
@@ -258,7 +258,7 @@ def test_a_cleared_slice_comes_back_by_undo(scene: slicer.vtkMRMLScene) -> None:
 
 
 def test_erasing_moves_a_segment_to_no_labelmap_of_its_own(scene: slicer.vtkMRMLScene) -> None:
-    """Each labelmap costs memory and time in Slicer; without care, erasing around another segment makes one."""
+    """Each labelmap costs memory and time in Slicer; naive erasing around another segment creates one."""
     case = make_case(scene, AXIAL)
     core, block = np.zeros(AXIAL.shape, bool), np.zeros(AXIAL.shape, bool)
     block[3:6, 2:9, 2:9] = core[3:6, 4:6, 4:6] = True

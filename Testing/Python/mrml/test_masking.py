@@ -1,4 +1,4 @@
-"""What painting may not touch, committing does not touch: masks, overwrite modes, hidden segments, intensities."""
+"""Committing does not touch what painting may not touch: masks, overwrite modes, hidden segments, intensities."""
 
 from dataclasses import dataclass
 
@@ -117,7 +117,7 @@ def test_the_mask_is_slicers_own(setting: Setting, mode: str) -> None:
     forbidden = vtk_to_numpy(mask.GetPointData().GetScalars()).reshape(GRID.shape) > 0
     found = np.stack([masking.paintable("A", k) for k in range(GRID.shape[0])])
     if mode.startswith("Inside") and mode != "InsideSingleSegment":
-        found |= setting.voxels("A")  # here the segment itself counts as one of "all"
+        found |= setting.voxels("A")  # here "all" includes the segment itself
     assert np.array_equal(found, ~forbidden)
 
 
@@ -146,7 +146,7 @@ def test_settings_of_an_editor_elsewhere_in_the_scene_count(setting: Setting, sc
 
 
 def test_what_was_taken_from_the_mask_segment_goes_back(setting: Setting) -> None:
-    """Inside one segment, which is overwritten: a second, smaller result gives the rest back, as the eraser does."""
+    """Inside one segment, which is overwritten: a second, smaller result restores the rest, as the eraser does."""
     setting.editor.SetMaskMode(MASK_MODES["InsideSingleSegment"])
     setting.editor.SetOverwriteMode(EDITOR.OverwriteAllSegments)
     setting.commit()
@@ -168,7 +168,7 @@ def test_segments_that_swap_places_inside_segments_only(setting: Setting) -> Non
 
 
 def test_merging_by_maximum_would_have_hit_the_neighbour(setting: Setting) -> None:
-    """The trap that commit avoids: MODE_MERGE_MAX on a shared labelmap succeeds and changes another segment."""
+    """The trap that commit avoids: MODE_MERGE_MAX on a shared labelmap succeeds but changes another segment."""
     before = {name: setting.voxels(name) for name in ("A", "other", "hidden")}
     setting.editor.SetMaskMode(MASK_MODES["OutsideAllSegments"])
     free = RESULT & ON & ~OTHER & ~HIDDEN

@@ -1,4 +1,4 @@
-"""What DICOM says a volume is goes with it to the background process, as if that had read the file."""
+"""The modality that DICOM gives a volume is passed to the background process, as if it had read the file itself."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The preview: shown at once, apart from the user's segmentation, gone without a trace."""
+"""The preview: shown at once, separate from the user's segmentation, removed without a trace."""
 
 import time
 from pathlib import Path
@@ -106,7 +106,7 @@ def test_the_surface_stays_until_it_is_made_again(scene: slicer.vtkMRMLScene) ->
         surface = preview.node.GetSegmentation().GetSegment("A").GetRepresentation("Closed surface")
         return surface.GetNumberOfPoints() if surface else 0
 
-    preview.set_shown_in_3d(True)  # of no slice yet
+    preview.set_shown_in_3d(True)  # no slice yet
     assert points() == 0
     preview.set_shown_in_3d(False)
     square = np.zeros((4, *GRID.slice_shape(0)), np.uint8)
@@ -136,7 +136,7 @@ def test_it_leaves_the_scene_as_it_was(scene: slicer.vtkMRMLScene) -> None:
 
 
 def test_the_application_takes_the_display_with_the_node(scene: slicer.vtkMRMLScene) -> None:
-    """As measured in Slicer 5.13; a node that is taken out a second time is an error in the application's log."""
+    """As measured in Slicer 5.13; removing a node twice is an error in the application's log."""
     _, _, _, preview = opened(scene)
     display = preview.node.GetDisplayNode()
     gone: list[bool] = []
@@ -168,12 +168,12 @@ def test_it_is_no_part_of_a_saved_scene(scene: slicer.vtkMRMLScene, tmp_path: Pa
 
 
 def hierarchy_of(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLSubjectHierarchyNode:
-    """The tree of the module Data."""
+    """Return the tree of the module Data."""
     return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
 
 
 def test_it_is_visible_and_listed_under_the_volumes_study_before_anything_changes(scene: slicer.vtkMRMLScene) -> None:
-    """What Slicer's plugin for segmentations needs: it logs an error at each change of one that is not listed."""
+    """Slicer's plugin for segmentations needs this: it logs an error at each change of one that is not listed."""
     volume = add_volume(scene, np.zeros(GRID.shape, np.int16), GRID)
     hierarchy = hierarchy_of(scene)
     study = hierarchy.CreateStudyItem(hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "patient"), "study")
@@ -196,7 +196,7 @@ def test_it_is_visible_and_listed_under_the_volumes_study_before_anything_change
     assert preview.node.GetName() == "FewShotSAM preview"
     assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(preview.node)) == study
     assert temporaryIds(scene) == [preview.node.GetID()] and unlisted == []
-    hierarchy.RemoveItem(hierarchy.GetItemByDataNode(preview.node), False, True)  # this too
+    hierarchy.RemoveItem(hierarchy.GetItemByDataNode(preview.node), False, True)  # the application also does this
     preview.remove()
     assert temporaryIds(scene) == []
 

@@ -1,4 +1,4 @@
-"""What is painted in a scene comes back into the next one, on Slicer's own classes."""
+"""What was painted in one scene is restored in the next, with Slicer's own classes."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ GEOMETRY = Geometry((9, 8, 7), (1.0, 1.5, 2.0), (3.0, -4.0, 5.0))
 
 @pytest.mark.parametrize("is_empty", [False, True])
 def test_painting_and_notes_come_back(scene: slicer.vtkMRMLScene, tmp_path: Path, is_empty: bool) -> None:
-    """is_empty: into the segmentation that was made for the volume when it was opened."""
+    """is_empty: into the segmentation that was created for the volume when it was opened."""
     volume = add_volume(scene, np.arange(504, dtype=np.int16).reshape(7, 8, 9), GEOMETRY)
     segmentation = add_segmentation(scene, volume, ["Foie é", "Rate"])
     drawn = np.zeros(GEOMETRY.shape, bool)
@@ -30,7 +30,7 @@ def test_painting_and_notes_come_back(scene: slicer.vtkMRMLScene, tmp_path: Path
     first.set_empty(6, True)
     first.mark_modified()
     first.kept.keep_now(first.target, first._note, None)
-    first._job_folder._stream.close()  # as where Slicer crashes
+    first._job_folder._stream.close()  # as when Slicer crashes
 
     second = Session(MRMLScene(scene), temporary=tmp_path, place="panel")
     (left,) = second.kept.left

@@ -26,7 +26,7 @@ def ramp(shape: tuple[int, ...] = GRID.shape, dtype: str = "int16") -> np.ndarra
 
 
 def segmented(scene: slicer.vtkMRMLScene, *names: str) -> tuple[slicer.vtkMRMLSegmentationNode, Target, MRMLScene]:
-    """A segmentation with empty segments, of a volume that holds the ramp."""
+    """A segmentation with empty segments, of a volume with the ramp's values."""
     volume = add_volume(scene, ramp(), GRID)
     node = add_segmentation(scene, volume, names)
     return node, Target(volume.GetID(), node.GetID()), MRMLScene(scene)
@@ -196,7 +196,7 @@ def test_exported_labels_are_stable_and_slicer_reads_the_file(scene: slicer.vtkM
 
 
 def test_segments_without_voxels_stay_apart_in_a_file(scene: slicer.vtkMRMLScene, tmp_path: Path) -> None:
-    """In one layer with one label value, painting on one would paint on both."""
+    """If they shared a layer and a label value, painting one would paint both."""
     node, target, adapter = segmented(scene, "A", "B", "C")
     store(node, labelmap((ramp() % 2 == 0).astype(np.uint8), RAS @ GRID.index_to_physical()), {"C": 1})
     for name in "AB":

@@ -26,11 +26,11 @@ from FewShotSAMLib.workflow.notes import Notes
 PAINTED, EMPTY = [3, 6, 9], [0, 12]
 GEOMETRY = Geometry((64, 56, 13), (0.8, 0.8, 5.0), (-12.5, 30.25, -80.0))
 PATIENCE_S = 120
-STEPS = 2  # these tests are about what a script sees
+STEPS = 2  # these tests only check what a script sees
 
 
 class HandTimer:
-    """A timer whose ticks come from the test."""
+    """A timer that ticks when the test says so."""
 
     def __init__(self, tick: Callable[[], None], failed: Callable[[Exception], None]) -> None:
         self.tick, self.failed, self.started = tick, failed, False
@@ -119,7 +119,7 @@ sys.exit(Server(jobs={"propagate": propagate}).run())
 
 @pytest.fixture
 def own_desk(scene: slicer.vtkMRMLScene, worker_python: str, tmp_path: Path, warm_client: WarmClient) -> Iterator[Desk]:
-    """A desk whose first background process is its own, and busy until it ends; after it comes the shared one."""
+    """A desk whose first background process is private and busy until it ends; after it comes the shared one."""
     (tmp_path / "busy.py").write_text(BUSY)
     clients = iter([WorkerClient(worker_python, arguments=["-P", str(tmp_path / "busy.py")]), warm_client])
     made = Desk(scene, lambda: next(clients))
@@ -218,7 +218,7 @@ def test_cancelled(desk: Desk) -> None:
 
 @pytest.mark.parametrize("blocks", [True, False])
 def test_closed_during_a_run_nothing_is_left(own_desk: Desk, blocks: bool) -> None:
-    """As when Slicer quits, or nobody holds the logic any more."""
+    """As when Slicer quits, or nothing refers to the logic any more."""
     ends: list[FewShotSAMError | None] = []
     folder = None
 

@@ -22,7 +22,7 @@ from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.workflow import Message, Session, State
 
 LEFT, RIGHT = "Hippocampe antérieur", "後部"
-STEPS = 2  # these tests are about where results go
+STEPS = 2  # these tests only check where results go
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Results beside what is there: what a user painted is spared, and what is as it should be is not written again."""
+"""Results next to existing voxels: what a user painted is preserved, and unchanged voxels are not written again."""
 
 from collections.abc import Callable
 
@@ -57,7 +57,7 @@ def test_only_slices_that_change_are_written(
 
 
 def test_what_lies_beneath_another_segment_is_written_again(scene: slicer.vtkMRMLScene) -> None:
-    """A voxel of a segment that another one holds, too, is no longer as the result says."""
+    """A voxel that another segment holds, too, no longer agrees with the result."""
     case, adapter = make_case(scene, AXIAL), MRMLScene(scene)
     classes, every = (truth(AXIAL) == 1).astype(np.uint8), list(range(AXIAL.shape[0]))
     adapter.commit(case.target, ["A", "B"], classes, 0, every)

@@ -1,4 +1,4 @@
-"""Closed surfaces are made as fine as a view can show them, by Slicer's own conversion."""
+"""Slicer's own conversion makes closed surfaces as fine as a view can show them."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from FewShotSAMLib.mrml.grids import geometryOfImage, imageOfArray, rasMatrix, v
 from FewShotSAMLib.mrml.segments import LABELMAP
 from FewShotSAMLib.mrml.surfaces import SURFACE, forView, makeSurfaces
 
-pytestmark = pytest.mark.usefixtures("scene")  # with which Slicer's conversions are there
+pytestmark = pytest.mark.usefixtures("scene")  # which makes Slicer's conversions available
 GRID = Geometry((600, 520, 40), (0.8, 0.8, 1.5), (-30.0, 12.0, 7.0), (0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0))
 FIRST = (2, 3, 5)
 """Index (k, j, i) of the labelmap's first voxel."""
@@ -62,7 +62,7 @@ def test_a_large_labelmap_has_a_surface_that_suits_the_view() -> None:
 
 
 def test_a_voxel_stands_where_those_it_stands_for_did() -> None:
-    """At their middle, whatever part of the lattice the labelmap holds; odd ends are kept."""
+    """At the middle of those it replaces, whatever part of the lattice the labelmap holds; odd ends are kept."""
     labels = np.zeros((3, 601, 401), np.uint8)
     labels[1, 600, 400], labels[1, 0, 0], labels[1, 1, 1] = 1, 2, 3
     image = imageOfArray(labels, rasMatrix(GRID), FIRST)

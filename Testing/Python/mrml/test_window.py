@@ -1,4 +1,4 @@
-"""The scene adapter tells which grey values the views show as black and as white."""
+"""The scene adapter reports which grey values the views show as black and as white."""
 
 from typing import Any
 

@@ -18,7 +18,7 @@ read. On the command line an option is called `--like-this`, in a request to the
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the whole page."""
     rows = "".join(_row(each) for each in OPTIONS)
     methods = "".join(f"| `{each.name}` | {each.title} |\n" for each in METHODS)
     return f"{HEAD}{rows}\n## Methods\n\n| Name | Method |\n|---|---|\n{methods}"

@@ -1,4 +1,4 @@
-"""The way of the continuous integration to 3D Slicer: which package it takes, and that it knows every machine."""
+"""How continuous integration gets 3D Slicer: which package it takes, for every machine."""
 
 import importlib.util
 import re
@@ -20,7 +20,7 @@ def with_slicer() -> ModuleType:
 
 
 def test_a_preview_belongs_to_no_release(with_slicer: ModuleType) -> None:
-    """As the package server answers, newest first; see its model of a package and the download site that reads it."""
+    """As the package server answers, newest first; see its package model and the download site that reads it."""
     answer = [
         {"_id": "a", "meta": {"release": "5.12.3", "pre_release": False}},
         {"_id": "b", "meta": {"pre_release": True}},

@@ -1,4 +1,4 @@
-"""Each front end has its own words for every hint, and no command line reaches those who have none."""
+"""Each front end has its own words for every hint, and users without a command line never see its words."""
 
 import ast
 import re
@@ -42,7 +42,7 @@ def test_panel_and_browser_have_words_without_a_command_line(words: dict[str, st
 
 
 def _uses(path: Path) -> Iterator[tuple[str, set[str]]]:
-    """Code and names of values of each hint that is made in a file."""
+    """Return code and value names of each hint created in a file."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "hint" and node.args:
             assert isinstance(node.args[0], ast.Constant)
@@ -58,7 +58,7 @@ def test_every_hint_is_used_and_has_the_values_that_all_words_need() -> None:
 
 
 def test_no_text_of_the_library_speaks_of_the_command_line() -> None:
-    """Messages, hints and warnings: whatever is raised or said below the front ends may come up in any of them."""
+    """Messages, hints and warnings: any front end may show what is raised or reported below it."""
     found = []
     for path in LIBRARY.rglob("*.py"):
         name = path.relative_to(LIBRARY).as_posix()

@@ -1,4 +1,4 @@
-"""The table of options is what everybody reads: each value that is offered is one that a job takes."""
+"""The table of options is what all front ends read: each value offered is one that a job accepts."""
 
 import re
 from dataclasses import fields
@@ -38,7 +38,7 @@ EXAMPLES |= {"range": "2,9", "contact_sheet": "pairs.png"}
 
 
 def texts(known: Option) -> list[str]:
-    """What a user may type for an option: all choices, both bounds, or an example."""
+    """Return what a user may type for an option: all choices, both bounds, or an example."""
     bounds = [
         f"{bound:g}" if abs(bound) < 1e9 else str(bound) for bound in (known.least, known.most) if bound is not None
     ]

@@ -1,4 +1,4 @@
-"""The project keeps its own rules: what Slicer installs, how long files and functions are, what is pinned."""
+"""The project keeps its own rules: what Slicer installs, the length of files and functions, what is pinned."""
 
 import ast
 import re
@@ -9,7 +9,7 @@ PACKAGE = ROOT / "FewShotSAMLib"
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py"))
 MODULE = ROOT / "FewShotSAM" / "FewShotSAM.py"
 LONGEST_FILE = 400
-LONGEST_SHELL = 250  # of the module: all else is in the package
+LONGEST_SHELL = 250  # most lines of the module: everything else is in the package
 LONGEST_FUNCTION = 60
 
 

@@ -1,4 +1,4 @@
-"""README begins with an animation of the whole work: of today's pictures, and small enough for a page."""
+"""README begins with an animation of the whole workflow: from current pictures, and small enough for a page."""
 
 from pathlib import Path
 

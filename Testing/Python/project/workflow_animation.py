@@ -1,4 +1,4 @@
-"""The animation on README's first screen, from the tutorial's pictures, which are taken in 3D Slicer.
+"""The animation at the top of README, made from the tutorial's pictures, which are taken in 3D Slicer.
 
 python Testing/Python/project/workflow_animation.py     writes Resources/Screenshots/workflow.gif
 """
@@ -15,14 +15,14 @@ FRAME_MS = 2500
 
 
 def frames() -> list[Image.Image]:
-    """One for each step, of one size."""
+    """Return a frame for each step, all of one size."""
     pictures = [Image.open(SCREENSHOTS / f"{step}.png").convert("RGB") for step in STEPS]
     height = round(WIDTH * pictures[0].height / pictures[0].width)
     return [each.resize((WIDTH, height), Image.Resampling.LANCZOS) for each in pictures]
 
 
 def write(path: Path) -> None:
-    """As GIF, which every page shows."""
+    """Write a GIF, which every page can show."""
     first, *others = (each.quantize(128, dither=Image.Dither.NONE) for each in frames())
     first.save(path, save_all=True, append_images=others, duration=FRAME_MS, loop=0, optimize=True)
 

@@ -1,4 +1,4 @@
-"""Small networks and checkpoints of segment_anything's own classes."""
+"""Small networks and checkpoints made of segment_anything's own classes."""
 
 import dataclasses
 import hashlib
@@ -23,13 +23,13 @@ def told() -> list[str]:
 
 @pytest.fixture
 def cache(tmp_path: Path, told: list[str]) -> EmbeddingCache:
-    """An empty cache of a gigabyte."""
+    """An empty cache of one gigabyte."""
     return EmbeddingCache(tmp_path / "cache", 10**9, told.append)
 
 
 @pytest.fixture
 def small_spec() -> EncoderSpec:
-    """A SAM of some hundred thousand image-encoder weights, registered like a downloadable one."""
+    """A SAM with some hundred thousand image-encoder weights, registered like a downloadable one."""
     architecture = Architecture(
         image_size=64, patch_size=16, embed_dim=32, depth=2, num_heads=2, global_attn_indexes=(1,), window_size=2
     )

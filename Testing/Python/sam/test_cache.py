@@ -1,4 +1,4 @@
-"""The embedding cache in daily use: what is written is read, limits, eviction, processes side by side."""
+"""The embedding cache in daily use: what was written is read, limits, eviction, concurrent processes."""
 
 import os
 import subprocess
@@ -106,7 +106,7 @@ def test_least_recently_used_volume_is_evicted(tmp_path: Path, told: list[str]) 
         fill(cache, volume, count=50)
         os.utime(cache.entries()[-1].path, (time.time() - 100 + age,) * 2)
     with cache.open("a", "k", 50, SHAPE):
-        pass  # used again: no longer the oldest
+        pass  # so that it is no longer the least recently used
     fill(cache, "d", count=50)
     assert sorted(entry.name for entry in cache.entries()) == ["a", "c", "d"]
     assert cache.usage() <= cache.limit_bytes and not told
@@ -156,7 +156,7 @@ cache = EmbeddingCache(Path(sys.argv[1]), 10**9, told.append)
 
 
 class Second:
-    """A second process on the same folder, which runs `code` after SECOND; both talk in lines."""
+    """A second process on the same folder, which runs `code` after SECOND; both communicate in lines."""
 
     def __init__(self, cache: EmbeddingCache, code: str) -> None:
         command = [sys.executable, "-c", SECOND + code, str(cache.folder)]
@@ -240,7 +240,7 @@ print(told, flush=True)
 
 
 def test_two_writers_of_the_same_slices_never_mix_them(cache: EmbeddingCache, told: list[str]) -> None:
-    """Processors may differ in the last bit: whose slice it is does not matter, if it is a whole one."""
+    """Processors may differ in the last bit: it does not matter whose slice it is, as long as it is a whole one."""
     with Second(cache, WRITE) as other, cache.open("a", "k", 10, SHAPE) as store:
         assert other.says() == "ready"
         other.go_on()

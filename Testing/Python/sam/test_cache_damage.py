@@ -39,7 +39,7 @@ def embedding(index: int, key: str = "k") -> np.ndarray:
 
 
 def is_right(store: EmbeddingStore, key: str = "k") -> int:
-    """Every slice that is not missing has the right values; returns how many those are."""
+    """Check that every slice that is not missing has the right values; return how many those are."""
     present = sorted(set(range(COUNT)) - set(store.missing(range(COUNT))))
     for index, value in zip(present, store.read(present), strict=True):
         np.testing.assert_array_equal(value, embedding(index, key).astype(np.float16))
@@ -53,7 +53,7 @@ def complete(store: EmbeddingStore, key: str = "k") -> None:
 
 
 def run_child(code: str, folder: Path, end: int = 0) -> str:
-    """Run CHILD + code; it must end by itself, within seconds and as expected. Returns what it printed."""
+    """Run CHILD + code; it must end by itself, within seconds and as expected. Return what it printed."""
     command = [sys.executable, "-c", CHILD + code, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == end, done.stderr
@@ -62,7 +62,7 @@ def run_child(code: str, folder: Path, end: int = 0) -> str:
 
 @pytest.fixture
 def filled(cache: EmbeddingCache) -> Path:
-    """The file of a volume whose embeddings are all there."""
+    """The file of a volume whose embeddings are all cached."""
     with cache.open("a", "k", COUNT, SHAPE) as store:
         complete(store)
     return cache.entries()[0].path
@@ -211,7 +211,7 @@ def test_folder_that_cannot_be_written(tmp_path: Path, told: list[str]) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 70 MB; the test is skipped where mounting is not allowed."""
+    """A file system of 70 MB; skips the test if mounting is not allowed."""
     folder = tmp_path / "disk"
     folder.mkdir()
     command = shutil.which("mount")
@@ -248,11 +248,11 @@ def test_full_disk(small_disk: Path, told: list[str], monkeypatch: pytest.Monkey
     with cache.open("a", "k", COUNT, SHAPE) as store:
         complete(store)
     (small_disk / "ballast").write_bytes(bytes(shutil.disk_usage(small_disk).free - 500_000))
-    with cache.open("b", "k", COUNT, SHAPE) as store:  # evicts the other volume, which is not enough
+    with cache.open("b", "k", COUNT, SHAPE) as store:  # evicts the other volume, which does not free enough
         assert not store.persistent
         complete(store)
     assert len(told) == 1 and "the disk is full" in told[0]
-    monkeypatch.setattr("FewShotSAMLib.sam.cache.SPARE_BYTES", -(10**9))  # as if another process took the space
+    monkeypatch.setattr("FewShotSAMLib.sam.cache.SPARE_BYTES", -(10**9))  # as if another process used the space
     (small_disk / "more ballast").write_bytes(bytes(shutil.disk_usage(small_disk).free - 500_000))
     with cache.open("b", "k", COUNT, SHAPE) as store:
         assert not store.persistent
@@ -301,7 +301,7 @@ print(len(told), told[0])
 
 
 def test_structure_that_cannot_be_written(cache: EmbeddingCache, filled: Path, told: list[str]) -> None:
-    """Reserving succeeds, the headers' bytes then fail: no hang or abort at h5py's end, and the file is not trusted."""
+    """Space can be reserved, but no headers written: h5py neither hangs nor aborts at exit; the file is not trusted."""
     code = """
 def refuse(stream, offset, content):
     raise OSError(5, "Input/output error")

@@ -150,7 +150,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 def test_hash_is_remembered_until_the_file_changes(
     checkpoint: Path, calls: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(identity, "YOUNG_NS", -(10**18))  # the file is a second old
+    monkeypatch.setattr(identity, "YOUNG_NS", -(10**18))  # as if the file were old enough
     first = model_files.remembered_sha256(checkpoint)
     assert model_files.remembered_sha256(checkpoint) == first and len(calls) == 1
     checkpoint.write_bytes(checkpoint.read_bytes() + b"x")

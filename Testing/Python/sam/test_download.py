@@ -1,4 +1,4 @@
-"""Downloads from a local server that behaves badly in every way that servers and networks do."""
+"""Downloads from a local server that misbehaves in every way that servers and networks do."""
 
 import dataclasses
 import hashlib

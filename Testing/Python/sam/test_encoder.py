@@ -1,4 +1,4 @@
-"""The encoder as the engine uses it: right embeddings, checked precision, memory shortages, cancelling."""
+"""The encoder as the engine uses it: right embeddings, verified precision, memory shortages, cancelling."""
 
 import dataclasses
 import math
@@ -30,7 +30,7 @@ def _small_spec() -> EncoderSpec:
 
 
 def _small_sam(outlier: float = 1.0) -> Sam:
-    """Seeded weights; the norms' channel 7 is `outlier` times as large as the rest, the weights behind it as small."""
+    """Seeded weights; the norms' channel 7 is `outlier` times larger than the rest, the weights after it smaller."""
     sam = build_sam(_small_spec())
     _draw_weights(sam)
     with torch.no_grad():
@@ -42,7 +42,7 @@ def _small_sam(outlier: float = 1.0) -> Sam:
 
 
 def _draw_weights(sam: Sam) -> None:
-    """Norms as identity, no biases, all else uniform: variance 1 / fan-in, so that signals keep their size."""
+    """Norms as identity, no biases, all others uniform: variance 1 / fan-in, so that signals keep their size."""
     generator = torch.Generator().manual_seed(3)
     norms = {name for name, module in sam.named_modules() if type(module).__name__ in ("LayerNorm", "LayerNorm2d")}
     with torch.no_grad():
@@ -116,14 +116,14 @@ def test_outlier_channels_get_layers_that_bear_them() -> None:
     images = _images(1)
     embedding = encoder.encode(images)
     sensitive = [mode for layer in encoder._network.linears[::2] if (mode := layer.mode) != INT8]
-    assert len(sensitive) == len(encoder._network.linears[::2])  # qkv and the MLP's first layer, behind the norms
+    assert len(sensitive) == len(encoder._network.linears[::2])  # qkv and the MLP's first layer, after the norms
     assert cosine(embedding, _official(images, 400.0)) >= REQUIRED_COSINE
 
 
 @needs_integers
 @pytest.mark.parametrize("automatic", [True, False])
 def test_int8_that_fails_on_a_real_slice(told: list[str], automatic: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A calibration that saw no outliers: the check on the first real slice must notice."""
+    """The calibration saw no outliers: the check on the first real slice must notice them."""
 
     def careless(vit: FastNetwork, *_: object) -> None:
         for layer in vit.linears:
@@ -159,7 +159,7 @@ def test_half_precision_that_overflows_falls_back(told: list[str]) -> None:
 
 
 class _Shortage:
-    """Stands for the network: does not fit more than `most` slices."""
+    """Stands in for the network: memory suffices for `most` slices only."""
 
     def __init__(self, vit: FastNetwork, most: int, error: Callable[[], BaseException]) -> None:
         self._network, self._most, self._error = vit, most, error

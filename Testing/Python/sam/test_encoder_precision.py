@@ -1,4 +1,4 @@
-"""Device and precision are picked from what the computer has; what it lacks is refused in one line."""
+"""Device and precision are chosen by what the computer has; what it lacks is refused in one line."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Slices reach the encoder the right way up and undistorted, and masks and logits come back where they belong."""
+"""Slices reach the encoder the right way up and undistorted, and masks and logits return to where they belong."""
 
 import numpy as np
 import pytest
@@ -103,7 +103,7 @@ def test_a_crop_is_cut_in_display_orientation() -> None:
 
 @pytest.mark.parametrize("crop", [(0, 200, 0, 300), (20, 90, 100, 140), (150, 200, 10, 300)])
 def test_logits_of_a_part_land_where_they_belong(crop: tuple[int, int, int, int]) -> None:
-    """Each grid holds where it lies in the slice, so that what is moved must hold where it came to lie."""
+    """Each grid contains its own position in the slice, so that moved values must equal their new positions."""
     whole = framing(200, 300, 128, (1.5, 1.0))
     part, side = Framing(whole.plane, crop, 64), 96
 
@@ -114,7 +114,7 @@ def test_logits_of_a_part_land_where_they_belong(crop: tuple[int, int, int, int]
 
     rows, columns, values = moved(places(part, 32)[None], part, whole, side)
     wanted = places(whole, side)[:, rows, columns]
-    inner = (slice(None), slice(2, -2), slice(2, -2))  # linear, but for half a cell at the border
+    inner = (slice(None), slice(2, -2), slice(2, -2))  # linear, except for half a cell at the border
     torch.testing.assert_close(values[0][inner], wanted[inner], atol=1e-2, rtol=0)
     outside = torch.ones(side, side, dtype=torch.bool)
     outside[rows, columns] = False

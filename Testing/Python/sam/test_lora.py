@@ -1,4 +1,4 @@
-"""LoRA changes nothing at first, trains alone, and is the same merged into the weights or beside them."""
+"""LoRA changes nothing at first, trains alone, and gives the same result merged into the weights or not."""
 
 import copy
 from typing import Any

@@ -1,4 +1,4 @@
-"""The registry against the official classes, and its facts."""
+"""The registry compared with the official classes, and its facts."""
 
 import importlib
 import inspect

@@ -30,14 +30,14 @@ CHROMIUM_ARGUMENTS = [
 
 
 def needs_trame_slicer() -> None:
-    """Skip where the browser app is not installed."""
+    """Skip if the browser app is not installed."""
     if importlib.util.find_spec("trame_slicer") is None:
         pytest.skip("trame-slicer is not installed here: run “make web-test”")
 
 
 @dataclass
 class WebServer:
-    """A running `fewshotsam web`; `lines` are what it printed so far."""
+    """A running `fewshotsam web`; `lines` are what it has printed so far."""
 
     process: subprocess.Popen[str]
     address: str = ""
@@ -54,20 +54,20 @@ class WebServer:
         return self.address.partition("token=")[2]
 
     def children(self) -> list[int]:
-        """Process ids of what the server started (Linux)."""
+        """Return the ids of the processes that the server started (Linux)."""
         pid = self.process.pid
         lines = [each.read_text() for each in Path(f"/proc/{pid}/task").glob("*/children")]
         return [int(child) for line in lines for child in line.split()]
 
     def interrupt(self) -> int:
-        """Ctrl-C; returns the exit code."""
+        """Press Ctrl-C; return the exit code."""
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(20)
 
 
 @pytest.fixture
 def computing_python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of the background process, whose runs are brief (see there) but where times are promised."""
+    """The background process's Python; its runs are brief (see there), except where times are guaranteed."""
     try:
         python = worker_python(None)
     except BadInputError as error:
@@ -86,7 +86,7 @@ def computing_python(request: pytest.FixtureRequest, tmp_path_factory: pytest.Te
 def start_server(
     own_folders: Path, computing_python: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., WebServer]]:
-    """Start servers with these arguments; all are killed afterwards, and leave what they keep in the test's folder."""
+    """Start servers with these arguments; all are killed afterwards, and store their files in the test's folder."""
     needs_trame_slicer()
     monkeypatch.setenv("TMPDIR", str(own_folders))
     started = []
@@ -112,9 +112,9 @@ def start_server(
 
 @pytest.fixture
 def open_page(browser) -> Iterator[Callable[..., Page]]:
-    """Open the page of a server, each in a browser of its own; any error in it fails the test.
+    """Open the page of a server, each in its own browser; any error in it fails the test.
 
-    Takes the server and the geometry of the volume that it shows, None where it shows none yet.
+    Takes the server and the geometry of the volume that it shows, None if it shows none yet.
     """
     errors: list[str] = []
     contexts = []
@@ -125,7 +125,7 @@ def open_page(browser) -> Iterator[Callable[..., Page]]:
     def open_(server: WebServer, geometry: Geometry | None = None, is_doomed: bool = False) -> Page:
         opened = new_page(browser)
         contexts.append(opened.context)
-        if not is_doomed:  # its server will be killed, which it may complain about
+        if not is_doomed:  # its server will be killed, which causes errors
             opened.on("pageerror", lambda error: _note(str(error), errors))
         opened.goto(server.address)
         page = Page(opened, geometry, Path(pictures) if pictures else None)
@@ -142,7 +142,7 @@ def open_page(browser) -> Iterator[Callable[..., Page]]:
 
 
 def _note(error: str, errors: list[str]) -> None:
-    """All but trame's own complaint, an object, that it spoke before its connection was open."""
+    """Record all errors except trame's own complaint, an object, that it spoke before its connection was open."""
     if error != "Object":
         errors.append(error)
 

@@ -1,4 +1,4 @@
-"""The page as its user handles it: with pointer and keys. Positions are computed as radiologists hang slices."""
+"""The page as its user operates it: with pointer and keys. Positions are computed as radiologists hang slices."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -36,7 +36,7 @@ const measure = (event, begin) => {
 };
 Object.assign(window, { imageOf, colorAt, measure });
 """
-# A place in which blue outweighs red is painted: images are grey, the brush is yellow.
+# A pixel with more blue than red is painted: images are grey, the brush is yellow.
 _MEASURE = """([x, y]) => {
   const isBlue = () => { const [red, , blue] = colorAt(x, y); return blue > red + 20; };
   if (isBlue()) throw new Error('painted already');
@@ -65,32 +65,32 @@ _PAINTED = """view => {
 
 
 def new_page(browser: Any) -> Any:
-    """A page in a browser of its own; closing its context closes both."""
+    """Return a page in its own browser; closing its context closes both."""
     context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
     context.add_init_script(IN_THE_PAGE)
     return context.new_page()
 
 
 class Page:
-    """One open page; `geometry`: of the volume that is shown."""
+    """An open page; `geometry`: of the volume that is shown."""
 
     def __init__(self, page: Any, geometry: Geometry | None, pictures: Path | None) -> None:
         self.page, self.geometry = page, geometry
         self._pictures, self._count = pictures, 0
 
     def picture(self, name: str, after_ms: float = 0) -> None:
-        """Keep a screenshot where a folder for them is given, once what takes a while is to be seen."""
+        """Save a screenshot if a folder for them is given, once what takes a while is visible."""
         if self._pictures is not None:
             self._count += 1
             self.page.wait_for_timeout(after_ms)
             self.page.screenshot(path=self._pictures / f"{self._count:02d}-{name}.png")
 
     def state(self, name: str) -> Any:
-        """A value that the page shows."""
+        """Return a value that the page shows."""
         return self.page.evaluate("name => window.trame.state.get(name)", name)
 
     def wait(self, is_so: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
-        """Wait until something is so."""
+        """Wait until a condition holds."""
         end = time.monotonic() + patience_s
         while not is_so():
             assert time.monotonic() < end, f"not so after {patience_s} s: {self.painted()} {self.state('messages')}"
@@ -101,7 +101,7 @@ class Page:
         self.wait(lambda: any(text in each["text"] for each in self.state("messages")))
 
     def trigger(self, name: str, *values: object) -> None:
-        """Ask the server as the page would."""
+        """Send a request to the server as the page would."""
         self.page.evaluate("([name, values]) => window.trame.trigger(name, values)", [name, list(values)])
 
     def wait_for_views(self) -> None:
@@ -115,11 +115,11 @@ class Page:
         return int(self.page.evaluate(script))
 
     def painted(self) -> dict[int, bool]:
-        """Slices in the list, and whether each is declared empty."""
+        """Return the slices in the list, and whether each is declared empty."""
         return {each["index"]: each["empty"] for each in self.state("painted")}
 
     def place(self, row: float, column: float) -> tuple[float, float]:
-        """Where a place of the axial slice, in display orientation, is on the screen; the view fits the volume."""
+        """Return a point of the axial slice, in display orientation, as screen position; the view fits the volume."""
         plane = self._axial()
         box = self.page.locator("[data-view=axial]").bounding_box()
         lengths = [count * spacing for count, spacing in zip(plane.shape, plane.spacing, strict=True)]
@@ -133,11 +133,11 @@ class Page:
         return slice_plane(self.geometry, axis_of_plane(self.geometry, "axial"))
 
     def stroke(self, start: tuple[float, float], end: tuple[float, float], held_ms: float = 60) -> None:
-        """Drag from one (row, column) to another, and let go of the button a little later."""
+        """Drag from one (row, column) to another, and release the button a little later."""
         mouse = self.page.mouse
         mouse.move(*self.place(*start))
         mouse.down()
-        self.page.wait_for_timeout(40)  # moves are throttled: without a pause the last would not arrive
+        self.page.wait_for_timeout(40)  # moves are throttled: without a pause the last one would be lost
         mouse.move(*self.place(*end), steps=3)
         self.page.wait_for_timeout(held_ms)
         mouse.up()
@@ -149,7 +149,7 @@ class Page:
         self.wait(lambda: index in self.painted())
 
     def add_segment(self) -> None:
-        """Add a segment, which is painted from then on."""
+        """Add a segment, which is painted from now on."""
         before = len(self.state("segments"))
         self.page.click("#b_add")
         self.wait(lambda: len(self.state("segments")) == before + 1)
@@ -174,7 +174,7 @@ class Page:
         self.page.locator("#volumes li button", has_text=name).click()
 
     def open_volume(self, name: str, geometry: Geometry) -> None:
-        """Open a volume of the served folder, and drop what is not saved."""
+        """Open a volume of the served folder, discarding what is not saved."""
         is_unsaved = self.state("is_unsaved")
         self.choose_volume(name)
         if is_unsaved:
@@ -184,7 +184,7 @@ class Page:
         self.wait_for_views()
 
     def take(self, tool: str, brush_mm: float) -> None:
-        """Take paint or erase, with a brush of about this size; keys are for the view that the pointer is over."""
+        """Choose paint or erase, with a brush of about this size; keys go to the view under the pointer."""
         self.page.mouse.move(*self.place(0, 0))
         self.page.keyboard.press(tool[0])
         self.wait(lambda: self.state("tool") == tool)
@@ -198,7 +198,7 @@ class Page:
             self.wait(lambda before=before: self.state("brush_mm") != before)  # type: ignore[misc]
 
     def settle(self) -> None:
-        """Wait until the server has caught up with all strokes: the picture stays as it is."""
+        """Wait until the server has processed all strokes, so that the picture no longer changes."""
         before, since = None, time.monotonic()
         while time.monotonic() - since < 1.5:
             now = self.page.evaluate("() => imageOf('axial').src")
@@ -207,18 +207,18 @@ class Page:
             self.page.wait_for_timeout(60)
 
     def go_to(self, index: int) -> None:
-        """Show an axial slice, by its slider."""
+        """Show an axial slice, using its slider."""
         self.page.locator("#slider_axial").fill(str(index))
         self.wait(lambda: self.state("at_axial") == index)
         self.page.wait_for_timeout(150)
 
     def pixel(self, row: float, column: float) -> tuple[int, int, int]:
-        """Red, green and blue of a place of the axial view."""
+        """Return red, green and blue at a point of the axial view."""
         red, green, blue = self.page.evaluate("([x, y]) => colorAt(x, y)", list(self.place(row, column)))
         return red, green, blue
 
     def colored(self, view: str) -> int:
-        """How many picture elements of a view are not grey: segments, and the brush."""
+        """Return how many pixels of a view are not grey: segments, and the brush."""
         return int(self.page.evaluate(_PAINTED, view))
 
     def paint_slices(self, truth: np.ndarray, indices: Iterable[int], brush_mm: float) -> None:
@@ -242,7 +242,7 @@ class Page:
         self.wait(lambda: self.state("state") == "idle")
 
     def save(self, path: Path) -> np.ndarray:
-        """Save in the served folder, and read what was saved, (K, J, I)."""
+        """Save in the served folder, and return what was saved, (K, J, I)."""
         self.page.fill("#save_name", path.name)
         self.page.click("#b_save")
         self.wait(path.is_file)
@@ -250,14 +250,14 @@ class Page:
         return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
 
     def download(self) -> np.ndarray:
-        """What is painted now, (K, J, I); downloading saves nothing in the folder."""
+        """Return what is painted now, (K, J, I); downloading saves nothing in the folder."""
         with self.page.expect_download() as downloading:
             self.page.click("#download")
         path = str(downloading.value.path())
         return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(path, imageIO="NrrdImageIO"))
 
     def paint_latency(self, place: tuple[float, float]) -> float:
-        """Milliseconds from the end of a short stroke until it is in the picture."""
+        """Return the milliseconds from the end of a short stroke until it is in the picture."""
         self.page.mouse.move(*self.place(*place))
         self.page.wait_for_timeout(350)
         self.page.evaluate(_MEASURE, list(self.place(*place)))
@@ -265,15 +265,15 @@ class Page:
         return float(self.page.evaluate("() => window.measured"))
 
     def wheel_latency(self, steps: int) -> float:
-        """Milliseconds from a turn of the wheel until the axial view shows another picture."""
+        """Return the milliseconds from a turn of the wheel until the axial view shows another picture."""
         self.page.mouse.move(*self.place(60, 60))
-        self.page.wait_for_timeout(350)  # what the move draws is not what is measured
+        self.page.wait_for_timeout(350)  # so that what the move draws is not measured
         self.page.evaluate(_MEASURE_WHEEL)
         self.page.mouse.wheel(0, -120 * steps)
         return float(self.page.evaluate("() => window.measured"))
 
     def pictures_a_second(self, seconds: float) -> float:
-        """How many pictures of the axial view are shown while the wheel is turned, further at each picture."""
+        """Return how many pictures of the axial view are shown while the wheel turns, once per picture."""
         self.page.mouse.move(*self.place(60, 60))
         self.page.wait_for_timeout(350)
         self.page.evaluate(_COUNT_PICTURES)
@@ -282,6 +282,6 @@ class Page:
             self.page.mouse.wheel(0, -120)
         counted = float(self.page.evaluate("() => window.counted"))
         at = None
-        while at != (at := self.state("at_axial")):  # turns that wait to be shown would undo what comes next
+        while at != (at := self.state("at_axial")):  # pending turns of the wheel would undo what comes next
             self.page.wait_for_timeout(700)
         return counted / passed

@@ -1,4 +1,4 @@
-"""Settings and few-shot models in the page: what is chosen is used, kept, and refused where it makes no sense."""
+"""Settings and few-shot models in the page: choices are used, remembered, and refused where they make no sense."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -46,7 +46,7 @@ def unfold(page: Page) -> None:
 
 
 def refused(page: Page, text: str, trigger: str, *values: object) -> None:
-    """Ask for something that the page would not; it is refused with a message that holds `text`."""
+    """Request something that the page would not; it is refused with a message that contains `text`."""
     before = page.state("settings") | {"refusals": None}
     page.trigger(trigger, *values)
     page.wait_for_message(text)
@@ -101,7 +101,7 @@ def test_settings_are_used_kept_and_checked(page: Page, truth: np.ndarray) -> No
 
 
 def apply_to_several(page: Page, folder: Path) -> None:
-    """Two volumes of the served folder, one of which is broken; the table opens, and a second time nothing is done."""
+    """Two volumes of the served folder, one of them broken; the table opens, and a second call does nothing."""
     (folder / "broken.nrrd").write_bytes((folder / "egg.nrrd").read_bytes()[:500])
     page.page.evaluate("""() => window.trame.state.watch(["show_several"], shown => {
         if (shown) window.listed = [window.trame.state.get("several_model"), [...window.trame.state.get("volumes")]];
@@ -128,7 +128,7 @@ def apply_to_several(page: Page, folder: Path) -> None:
 def test_a_few_shot_model_is_saved_applied_and_deleted(page: Page, truth: np.ndarray, tmp_path: Path) -> None:
     unfold(page)
     assert page.page.locator("#model_name").is_disabled()
-    page.page.select_option("#c_method", "autosam-linear")  # that of few-shot would be applied for a minute
+    page.page.select_option("#c_method", "autosam-linear")  # applying a few-shot model would take a minute
     page.trigger("set_plane", "axial")
     page.trigger("set_range", *RANGE)
     page.paint_slices(truth, PAINTED, 8)

@@ -1,4 +1,4 @@
-"""The page of a cohort in a real browser: what stands on top, sorting, filtering, and that it asks nobody."""
+"""A cohort's page in a real browser: what is at the top, sorting, filtering, and that it contacts no server."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ EARLIER = {"models": [USED], "assumed_slices": [3]}
 
 @pytest.fixture
 def entries() -> list[TableEntry]:
-    """250 rows: one failed, one without a result, three with warnings; the surer the higher the number."""
+    """250 rows: one failed, one without a result, three with warnings; confidence increases with the number."""
     found = []
     for number in range(250):
         report = {

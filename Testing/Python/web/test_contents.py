@@ -1,4 +1,4 @@
-"""What the page is told, without a browser."""
+"""The data sent to the page, without a browser."""
 
 import re
 import struct

@@ -1,4 +1,4 @@
-"""Earlier patients' models in the page: listed, ticked, used beside one painted slice, and told."""
+"""Earlier patients' models in the page: listed, ticked, used together with one painted slice, and reported."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ GEOMETRY = Geometry((column.SHAPE[2], column.SHAPE[1], column.SHAPE[0]), (1.5, 1
 
 
 def run(page: Page, is_first_enough: bool = True) -> None:
-    """Propagate; take the first answer where that is enough and a better one would follow."""
+    """Propagate; take the first answer if that is enough and a better one would follow."""
     page.page.click("#b_propagate")
     page.wait(lambda: page.state("busy"))
 

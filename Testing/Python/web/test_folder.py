@@ -1,4 +1,4 @@
-"""Nothing outside the served folder can be named."""
+"""No file outside the served folder can be named."""
 
 import json
 import struct
@@ -14,7 +14,7 @@ from FewShotSAMLib.workflow import ModelLibrary
 
 @pytest.fixture
 def served(tmp_path: Path) -> ServedFolder:
-    """A folder with volumes, a DICOM series, links that lead outside and inside, and a secret beside it."""
+    """A folder with volumes, a DICOM series, links that lead outside and inside, and a secret outside it."""
     outside = tmp_path / "outside"
     inside = tmp_path / "data"
     (inside / "series").mkdir(parents=True)
@@ -90,7 +90,7 @@ def test_names_of_places_outside_are_refused(served: ServedFolder, tmp_path: Pat
 
 
 def put_model(path: Path) -> None:
-    """A few-shot model without weights."""
+    """Write a few-shot model without weights."""
     segment = {"id": "a", "name": "Liver", "color": [1, 0, 0], "label_value": 1}
     header = {"method": "few-shot", "encoder": "tiny", "plane": "axial", "segments": [segment]}
     text = json.dumps({"__metadata__": {"fewshotsam": json.dumps(header)}}).encode()

@@ -1,4 +1,4 @@
-"""A user's way through the browser app, with a real pointer in a real browser on a real volume."""
+"""A user's path through the browser app, with a real pointer in a real browser on a real volume."""
 
 import statistics
 import urllib.error
@@ -26,7 +26,7 @@ TIMES = 20
 
 @pytest.fixture
 def folder(shared_data: Path, tmp_path: Path) -> Path:
-    """A served folder with one volume, and a file beside it that nobody may see."""
+    """A served folder with one volume, and a file outside it that must stay private."""
     served = tmp_path / "served"
     served.mkdir()
     (served / f"{CASE}.nii.gz").write_bytes((shared_data / CASE / "image.nii.gz").read_bytes())
@@ -84,7 +84,7 @@ def test_whole_journey(page: Page, truth: np.ndarray, folder: Path, capsys: pyte
 
 
 def check_small_window(page: Page) -> None:
-    """What acts is in sight on a small screen, too, with the list of painted slices longer than the panel."""
+    """Check that controls are visible on a small screen, too, with a list of painted slices longer than the panel."""
     usual = page.page.viewport_size
     small = {"width": 1024, "height": 640}
     page.page.set_viewport_size(small)
@@ -102,7 +102,7 @@ def check_small_window(page: Page) -> None:
 
 
 def propagate_and_scroll(page: Page) -> None:
-    """Propagate and take the first answer; the wheel works meanwhile, and several stages are told."""
+    """Propagate and take the first answer; the wheel works meanwhile, and several stages are shown."""
     page.page.keyboard.press("Escape")
     page.page.click("#b_propagate")
     page.wait(lambda: page.state("state") == "running")
@@ -117,14 +117,14 @@ def propagate_and_scroll(page: Page) -> None:
             page.wait(lambda before=before: page.state("at_axial") != before)
             scrolled = True
             page.picture("running")
-        if scrolled:  # as soon as the button is there
+        if scrolled:  # as soon as the button appears
             page.page.evaluate("() => document.querySelector('#b_first_answer')?.click()")
         page.page.wait_for_timeout(100)
     assert scrolled and len(seen) > 3
 
 
 def score(result: np.ndarray, painted: np.ndarray, truth: np.ndarray, folder: Path) -> float:
-    """Dice of what was saved; painted slices are as painted, and the geometry is that of the volume."""
+    """Return Dice of what was saved; painted slices are as painted, and the geometry is that of the volume."""
     for index in (*PAINTED, EMPTY):
         assert np.array_equal(result[index], painted[index])
     image, saved = (SimpleITK.ReadImage(str(folder / name)) for name in (f"{CASE}.nii.gz", "result.seg.nrrd"))
@@ -138,7 +138,7 @@ def score(result: np.ndarray, painted: np.ndarray, truth: np.ndarray, folder: Pa
 
 
 def undo_and_redo(page: Page, painted: np.ndarray, result: np.ndarray, folder: Path) -> None:
-    """Undo brings back what was painted, Redo the result."""
+    """Check that Undo restores what was painted, and Redo the result."""
     page.page.keyboard.press("Control+z")
     page.wait(lambda: page.state("can_redo"))
     assert np.array_equal(page.save(folder / "undone.seg.nrrd"), painted)
@@ -149,7 +149,7 @@ def undo_and_redo(page: Page, painted: np.ndarray, result: np.ndarray, folder: P
 
 
 def go_about(page: Page, count: int) -> None:
-    """A click on the strip goes to a slice, N to the one to paint next."""
+    """Check that a click on the strip goes to a slice, and N to the one to paint next."""
     strip = page.page.locator("#strip").bounding_box()
     page.page.mouse.click(strip["x"] + strip["width"] * 20.5 / count, strip["y"] + 8)
     page.wait(lambda: page.state("at_axial") == 20)
@@ -184,7 +184,7 @@ def test_reload_and_second_browser(page: Page, truth: np.ndarray, server: WebSer
 
 
 def rename_hide_and_delete(page: Page) -> None:
-    """Of two segments, the second was just added."""
+    """Rename, hide and delete the second of two segments, which was just added."""
     first, second = page.state("segments")
     assert page.state("active_segment") == second["id"] and first["color"] != second["color"]
     name = page.page.locator(".segments .name").nth(1)
@@ -205,9 +205,9 @@ def rename_hide_and_delete(page: Page) -> None:
     page.wait(lambda: len(page.state("segments")) == 2)
 
 
-@pytest.mark.quiet  # the pointer has to move on in time
+@pytest.mark.quiet  # the pointer has to move in time
 def test_a_stroke_shows_in_all_views(page: Page) -> None:
-    """In the others once the pointer rests, and in 3D when surfaces are made; not while it moves."""
+    """In the others once the pointer rests, and in 3D when surfaces are updated; not while it moves."""
     page.take("paint", 20)
     others = ("coronal", "sagittal", "in3d")
     for index, held_ms in ((SCROLLED, 60), (FREE[0], 500)):
@@ -224,7 +224,7 @@ def test_a_stroke_shows_in_all_views(page: Page) -> None:
 
 
 def test_segments_keep_what_is_painted_while_surfaces_are_made(page: Page, folder: Path) -> None:
-    """Two segments in one labelmap; their surfaces are made again twice and dropped."""
+    """Two segments in one labelmap; their surfaces are updated twice and dropped."""
     page.take("paint", 9)
     page.stroke_on(PAINTED[0], (40, 40), (40, 60))
     page.add_segment()
@@ -239,7 +239,7 @@ def test_segments_keep_what_is_painted_while_surfaces_are_made(page: Page, folde
 
 
 def test_a_slice_holds_none_of_one_segment(page: Page) -> None:
-    """Two segments on two slices, the first alone between them: it is told, and a click says that nothing is there."""
+    """Two segments on two slices, only the first between them: the page says so, and a click declares it absent."""
     page.take("paint", 9)
     for index in PAINTED:
         page.stroke_on(index, (40, 40), (40, 60))
@@ -283,17 +283,17 @@ def test_slices_are_ticked_deleted_and_run_cancelled(page: Page, truth: np.ndarr
 
 
 def keep_running(page: Page) -> None:
-    """Begin another run where none is under way."""
+    """Start another run if none is in progress."""
     if not page.state("busy"):
         page.page.click("#b_propagate")
         page.wait(lambda: page.state("state") == "running", RUN_S)
 
 
 def measure(page: Page, free: int, shift: int, during_runs: bool) -> tuple[list[float], list[float]]:
-    """Strokes on a free slice and turns of the wheel in ms, at least twenty each.
+    """Measure strokes on a free slice and turns of the wheel in ms, at least twenty each.
 
-    shift: of the strokes in pixels, where there are strokes already. during_runs: a run is begun whenever none is under
-    way, and what outlasted it does not count. Each turn follows a stroke: a run over what has not changed is short.
+    shift: of the strokes in pixels, where there are strokes already. during_runs: a run is started whenever none is in
+    progress, and what outlasts it does not count. Each turn follows a stroke, as a run without changes is short.
     """
     strokes, wheels = list[float](), list[float]()
     for number in range(3 * TIMES):
@@ -315,7 +315,7 @@ def measure(page: Page, free: int, shift: int, during_runs: bool) -> tuple[list[
 @pytest.mark.quiet
 @pytest.mark.timeout(900)
 def test_latency(page: Page, truth: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
-    """At rest and while a propagation runs. On a computer that others share one of three rounds has to be in time."""
+    """When idle and while a propagation runs. On a shared computer, one of three rounds has to be in time."""
     paint_three(page, truth)
     for when, free, during_runs in (("at rest", FREE[0], False), ("during runs", FREE[1], True)):
         for shift in (0, 9, 18):
@@ -352,7 +352,7 @@ def test_nothing_outside_the_served_folder_and_no_other_page(
 
 
 def check_socket(page: Page, server: WebServer, browser) -> None:
-    """It needs the cookie and the own origin: a page of another server on this computer cannot talk to it."""
+    """Check that it needs the cookie and the same origin: another server's page on this computer cannot use it."""
     connect = """address => new Promise(resolve => {
         const socket = new WebSocket(address);
         socket.onopen = () => resolve(true); socket.onerror = () => resolve(false);

@@ -1,4 +1,4 @@
-"""Nothing that was painted is lost, and no file is replaced, without being asked: kills, Ctrl-C, volumes, names."""
+"""Nothing painted is lost, and no file is replaced, without asking: kills, Ctrl-C, volumes, names."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ from FewShotSAMLib.core.volume import read_volume
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A served folder with two volumes and a segmentation of somebody else's."""
+    """A served folder with two volumes and somebody else's segmentation."""
     served, temporary = tmp_path / "served", tmp_path / "temporary"
     served.mkdir()
     temporary.mkdir()
@@ -38,7 +38,7 @@ def geometry(folder: Path) -> Geometry:
 
 
 def paint(page: Page) -> None:
-    """Strokes on two slices, and one of a second segment."""
+    """Paint strokes on two slices, and one of a second segment."""
     page.take("paint", 8)
     page.stroke_on(3, (20, 20), (20, 40))
     page.stroke_on(7, (30, 20), (36, 30))
@@ -50,12 +50,12 @@ def paint(page: Page) -> None:
 
 
 def records(folder: Path) -> list[Path]:
-    """What is kept of unsaved work."""
+    """Return the files that store unsaved work."""
     return list((folder.parent / "temporary").glob("fewshotsam-*/autosave/record.json"))
 
 
 def restored(page: Page) -> None:
-    """Bring back what is offered."""
+    """Restore what is offered."""
     page.page.wait_for_selector("#leftovers")
     page.page.locator("#leftovers button", has_text="Restore").click()
     page.wait(lambda: not page.state("leftovers") and set(page.painted()) == {3, 7})
@@ -69,11 +69,11 @@ def test_strokes_survive_a_kill_and_ctrl_c(start_server: Callable, open_page: Ca
     expected = page.download()
     assert set(np.unique(expected)) == {0, 1, 2}
     page.wait(lambda: bool(records(folder)))
-    page.page.wait_for_timeout(2500)  # the last stroke is kept, too
+    page.page.wait_for_timeout(2500)  # until the last stroke is saved, too
     os.kill(server.process.pid, signal.SIGKILL)
     server.process.wait()
 
-    server = start_server("--data", folder)  # the volume is opened by what is offered
+    server = start_server("--data", folder)  # restoring what is offered opens the volume
     page = open_page(server, is_doomed=True)
     page.geometry = geometry(folder)
     page.picture("offered")
@@ -158,7 +158,7 @@ def test_the_owner_takes_the_work_over_in_another_browser(
 
 
 def readers(server: WebServer, path: Path) -> list[int]:
-    """Children of the server that have a file open."""
+    """Return the server's children that have a file open."""
     found = []
     for child in server.children():
         try:

@@ -21,7 +21,7 @@ def given(volume: Path | None, environment: dict[str, str] | None = None, **more
 
 @pytest.fixture
 def volume(tmp_path: Path) -> Path:
-    """Something that stands for a volume."""
+    """A file that stands in for a volume."""
     path = tmp_path / "ct.nrrd"
     path.write_text("x")
     return path

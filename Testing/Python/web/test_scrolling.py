@@ -1,7 +1,7 @@
-"""Scrolling through a clinical volume, also while a propagation runs.
+"""Scrolling through a clinical volume, even while a propagation runs.
 
-Twenty pictures a second are wanted and about forty reached on two quiet cores (docs/performance.md); the bar is half of
-what is wanted, as computers that run tests are shared.
+The goal is twenty pictures a second, and about forty are reached on two idle cores (docs/performance.md); the threshold
+is half of the goal, as computers that run tests are shared.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def page(start_server: Callable, open_page: Callable, tmp_path: Path) -> Page:
 @pytest.mark.quiet
 @pytest.mark.timeout(900)
 def test_pictures_a_second(page: Page, capsys: pytest.CaptureFixture[str]) -> None:
-    """At rest and during a run. On a computer that others share one of five rounds has to be fast enough."""
+    """When idle and during a run. On a shared computer, one of five rounds has to be fast enough."""
     page.take("paint", 30)
     for index in PAINTED:
         page.stroke_on(index, (240, 230), (240, 290))

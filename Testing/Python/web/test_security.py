@@ -1,4 +1,4 @@
-"""Who gets in: the first browser that knows the secret, and nobody else."""
+"""Who gets in: the first browser that knows the secret, and no other."""
 
 import contextlib
 
@@ -9,7 +9,7 @@ from FewShotSAMLib.web.security import GUESSES, Gate, is_cross_site, is_own_host
 
 
 def let_in(gate: Gate) -> dict[str, str]:
-    """Enter with the secret; returns the cookies."""
+    """Enter with the secret; return the cookies."""
     verdict = gate.enter(gate.secret, {})
     assert verdict.status == 200 and verdict.new_session
     return {gate.cookie: verdict.new_session}
@@ -83,7 +83,7 @@ class Line:
     closed = False
 
     def force_close(self) -> None:
-        """Note it."""
+        """Record it."""
         self.closed = True
 
 

@@ -58,13 +58,13 @@ MALFORMED = (
 )
 FRAMES = (
     b"\x83\x81\0\0\0\0x",  # an opcode that does not exist
-    b"\x81\x82\0\0\0\0\xff\xfe",  # text that is no UTF-8
+    b"\x81\x82\0\0\0\0\xff\xfe",  # text that is not UTF-8
     b"\x81\x02hi",  # not masked
-    b"\x82\x82\0\0\0\0\x81\xa1",  # a message that is none
+    b"\x82\x82\0\0\0\0\x81\xa1",  # a message that is not valid
     b"\x82\xff" + b"\x3f" + b"\xff" * 7 + b"\0\0\0\0abc",  # claims 2^62 bytes
     b"\x89\xfe\0\xc8\0\0\0\0" + b"x" * 200,  # a ping that is too long
-    b"\x88\x81\0\0\0\0\0",  # half a code of closing
-    b"\x80\x81\0\0\0\0x",  # goes on with nothing
+    b"\x88\x81\0\0\0\0\0",  # half a closing code
+    b"\x80\x81\0\0\0\0x",  # a continuation of nothing
 )
 
 
@@ -82,7 +82,7 @@ class Line:
         self.parts[b"{cookie}"] = b"Cookie: " + found[1] + b"\r\n"
 
     def open(self, request: bytes) -> socket.socket:
-        """A connection on which this was sent."""
+        """Return a connection on which this was sent."""
         for name, value in self.parts.items():
             request = request.replace(name, value)
         stream = socket.create_connection(self.place, timeout=SILENT_S + 3 * SWEEP_S)
@@ -90,19 +90,19 @@ class Line:
         return stream
 
     def ask(self, request: bytes) -> bytes:
-        """The beginning of the answer."""
+        """Return the beginning of the answer."""
         with self.open(request) as stream:
             return stream.recv(4096)
 
     def settled(self) -> int:
-        """How many lines the server has written, once no more come: they are read by a thread of their own."""
+        """Return how many lines the server has written, once no more come: a separate thread reads them."""
         count = -1
         while count < (count := len(self.server.lines)):
             time.sleep(0.1)
         return count
 
     def serves_its_owner(self) -> bool:
-        """Whether the page comes."""
+        """Return whether the page comes."""
         return self.ask(b"GET /index.html HTTP/1.1\r\n{host}{cookie}\r\n").startswith(b"HTTP/1.1 200")
 
 

@@ -1,4 +1,4 @@
-"""When surfaces of the segmentation are made again."""
+"""When the segmentation's surfaces are updated."""
 
 from types import SimpleNamespace
 
@@ -17,7 +17,7 @@ GRID = Geometry((20, 18, 12), (1, 1, 2))
 
 
 def test_they_wait_until_the_user_rests() -> None:
-    """After a change, and again after each use of a view; not while a run keeps the processor busy."""
+    """After a change, and again after each use of a view; not while a run uses the processor."""
     with watched_scene() as scene:
         now = 10.0
         volume = add_volume(scene, np.zeros(GRID.shape, np.int16), GRID)

@@ -1,4 +1,4 @@
-"""The view in use is drawn first; whatever takes long waits until the user rests."""
+"""The view in use is drawn first; slow work waits until the user pauses."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from FewShotSAMLib.web.turns import PAUSE_S, Turns
 
 
 class Clock:
-    """Seconds as a test sets them."""
+    """Seconds, set by a test."""
 
     now = 100.0
 
@@ -18,7 +18,7 @@ class Clock:
 
 
 class View:
-    """A view as trame-slicer blocks it: drawn when it is asked to while it is not blocked, and when a block ends."""
+    """A view that blocks as trame-slicer's: drawn when asked to while it is not blocked, and when a block ends."""
 
     def __init__(self, is_in_layout: bool = True) -> None:
         self.is_render_blocked = not is_in_layout
@@ -34,7 +34,7 @@ class View:
 
 
 def drawn(views: Sequence[View]) -> list[int]:
-    """How often each was drawn since the last question, when all of them are asked to draw."""
+    """How often each was drawn since the last call, when all of them are asked to draw."""
     for view in views:
         view.schedule_render()
     counts = [view.drawn for view in views]

@@ -1,4 +1,4 @@
-"""What can be opened besides one NIfTI file: NRRD, DICOM, colours, one volume after the other, from other computers."""
+"""What can be opened other than one NIfTI file: NRRD, DICOM, colours, several volumes in turn, from other computers."""
 
 import shutil
 import socket
@@ -31,7 +31,7 @@ def folder(shared_data: Path, tmp_path: Path) -> Path:
 
 
 def test_one_volume_after_the_other(start_server: Callable, open_page: Callable, folder: Path) -> None:
-    """NRRD, then DICOM while the first has unsaved paint: nothing of it is left."""
+    """NRRD, then DICOM while the first has unsaved paint: nothing of the first remains."""
     page: Page = open_page(start_server("--data", folder))
     page.open_volume("part.nrrd", read_volume(folder / "part.nrrd").geometry)
     assert page.state("last_axial") == 9
@@ -62,7 +62,7 @@ def test_one_volume_after_the_other(start_server: Callable, open_page: Callable,
 
 
 def test_what_was_understood_is_shown(start_server: Callable, open_page: Callable, folder: Path) -> None:
-    """As `inspect` tells it of the very file: in a line, and all of it once that is unfolded."""
+    """As `inspect` reports it for the same file: in a line, and completely once that is expanded."""
     page: Page = open_page(start_server(folder / "series"), read_volume(folder / "series").geometry)
     page.wait(lambda: page.state("facts")["line"].startswith("CT, 512 x 512 x 20, "))
     assert page.state("facts")["line"].endswith("window -150..250 (abdomen)")
@@ -84,7 +84,7 @@ def long_volume(path: Path) -> None:
 
 
 def test_a_long_volume_fills_its_views(start_server: Callable, open_page: Callable, tmp_path: Path) -> None:
-    """It is opened before the browser tells how large its views are, and shown in another layout later."""
+    """It is opened before the browser reports its views' sizes, and shown in another layout later."""
     long_volume(tmp_path / "long.nrrd")
     page: Page = open_page(start_server(tmp_path / "long.nrrd"), read_volume(tmp_path / "long.nrrd").geometry)
     page.go_to(4)
@@ -101,7 +101,7 @@ def test_a_long_volume_fills_its_views(start_server: Callable, open_page: Callab
 
 
 def test_views_that_somebody_zoomed_stay_so(start_server: Callable, open_page: Callable, tmp_path: Path) -> None:
-    """In all sizes that the browser takes on; some change the last digits of what a view shows."""
+    """In all sizes of the browser's window; some change the last digits of what a view shows."""
     long_volume(tmp_path / "long.nrrd")
     page: Page = open_page(start_server(tmp_path / "long.nrrd"), read_volume(tmp_path / "long.nrrd").geometry)
     for zoomed in (False, True):
@@ -144,10 +144,10 @@ def test_a_colour_volume(start_server: Callable, open_page: Callable, tmp_path: 
 
 
 def own_address() -> str | None:
-    """An address of this computer that is not its loopback; None where it has none."""
+    """Return an address of this computer that is not its loopback; None if it has none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # sends nothing, but chooses the address that it would be sent from
+            probe.connect(("192.0.2.1", 9))  # sends nothing, but chooses the address from which it would be sent
         except OSError:
             return None
         found = str(probe.getsockname()[0])
@@ -155,7 +155,7 @@ def own_address() -> str | None:
 
 
 def test_reachable_from_other_computers(start_server: Callable, browser, tmp_path: Path) -> None:
-    """It needs the secret under every address, says that TLS is missing, and keeps the browser by its cookie."""
+    """It needs the secret under every address, warns that TLS is missing, and recognises the browser by its cookie."""
     server: WebServer = start_server("--data", tmp_path, "--host", "0.0.0.0")
     assert "<name of this computer>" in server.address
     other = own_address()
@@ -165,7 +165,7 @@ def test_reachable_from_other_computers(start_server: Callable, browser, tmp_pat
         page = context.new_page()
         assert page.goto(base).status == 401 and not page.locator("#b_open").count()
         assert page.goto(f"{base}?token=guessed-by-somebody").status == 403
-        if address == other:  # the one browser that is let in comes by the last address
+        if address == other:  # the only browser that is let in uses the last address
             context.close()
             continue
         page.goto(f"{base}?token={server.token}")

@@ -1,4 +1,4 @@
-"""The panel under the harness. One process has one Qt binding: `test_in_*.py` start a process for each."""
+"""The panel under the harness. A process has only one Qt binding: `test_in_*.py` start a process for each."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ BINDING = os.environ.get("FEWSHOTSAM_QT", "")
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Without a binding only the tests that start the others; with one all but those."""
+    """Without a binding, collect only the tests that start the others; with one, all except those."""
     if collection_path.name.startswith("test_") and collection_path.name.startswith("test_in_") == bool(BINDING):
         return True
     return None
@@ -30,10 +30,10 @@ if BINDING:
     from harness import application, problems, scripted
 
     SETTINGS = tempfile.TemporaryDirectory()
-    application.start(Path(SETTINGS.name))  # now: the test modules import `qt`
+    application.start(Path(SETTINGS.name))  # now, as the test modules import `qt`
 
     class _Unexpected(logging.Handler):
-        """The panel goes on after an error that nobody foresaw; a test does not."""
+        """The panel continues after an unexpected error; a test does not."""
 
         def emit(self, record: logging.LogRecord) -> None:
             if record.exc_info:
@@ -44,7 +44,7 @@ if BINDING:
 
 @pytest.fixture(autouse=True)
 def strict() -> Iterator[None]:
-    """An empty scene and no settings; a VTK or Qt message, an unknown signal or a slot's exception fails the test."""
+    """Empty scene, no settings; a VTK or Qt message, an unknown signal or a slot's exception fails the test."""
     if not BINDING:
         yield
         return
@@ -76,7 +76,7 @@ def scene() -> SimpleNamespace:
 
 @pytest.fixture
 def ct(scene: SimpleNamespace) -> SimpleNamespace:
-    """The volume has air, soft tissue and noise, so that there are facts to tell of it."""
+    """Gives the volume air, soft tissue and noise, so that there are facts to show about it."""
     import numpy as np
     import slicer.util
 
@@ -87,7 +87,7 @@ def ct(scene: SimpleNamespace) -> SimpleNamespace:
 
 
 class PanelUnderTest:
-    """The module, opened as Slicer opens it, with fakes around it; `widget` is another one after a reload."""
+    """The module, opened as Slicer opens it, with fakes around it; after a reload, `widget` is another one."""
 
     def __init__(self) -> None:
         import fakes
@@ -118,7 +118,7 @@ class PanelUnderTest:
 
     @property
     def ui(self) -> Any:
-        """The widgets by their names, looked for once in each module widget: a reload makes another."""
+        """The widgets by name, looked up once for each module widget, as a reload makes another."""
         import slicer.util
 
         if self._ui[0] is not self.widget:
@@ -137,7 +137,7 @@ class PanelUnderTest:
         application.processEvents()
 
     def waitForFacts(self) -> None:
-        """They are found in a thread."""
+        """Wait for the facts, which a thread finds."""
         end = time.monotonic() + 60
         while not self.ui.factsLabel.text:
             assert time.monotonic() < end
@@ -145,12 +145,12 @@ class PanelUnderTest:
             self.wait(1)
 
     def go(self, **values: Any) -> None:
-        """Change what the session shows, and let the panel follow."""
+        """Change what the session shows, and let the panel update."""
         self.session.go(**values)
         self.wait(2)
 
     def say(self, signal: str, value: Any) -> None:
-        """The session emits."""
+        """Let the session emit a signal."""
         getattr(self.session, signal).emit(value)
 
 
@@ -161,7 +161,7 @@ def panel(scene: SimpleNamespace) -> Iterator[PanelUnderTest]:
     made = PanelUnderTest()
     yield made
     made.session.fails_with = None
-    made.widget.root = None  # bindings are not sure to notice what Qt deletes of its own, so it is left to lie there
+    made.widget.root = None  # bindings may not notice what Qt deletes by itself, so it is not deleted
     scripted.closeModule("FewShotSAM")
     made.root.hide()
     qmrml_widgets.stopFollowing()

@@ -1,4 +1,4 @@
-"""A session without a worker, and what else surrounds the panel; tests decide what they say and see what they hear."""
+"""A session without a worker, and other fakes around the panel; tests set what they say and see what they get."""
 
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,7 @@ class FakeRecovery:
 
 
 class FakeSession(WithEarlier):
-    """Notes each call in `calls`; `go` changes what it shows."""
+    """Records each call in `calls`; `go` changes what it shows."""
 
     def __init__(self) -> None:
         self.changed, self.progressed, self.said, self.logged = Signal(), Signal(), Signal(), Signal()
@@ -188,7 +188,7 @@ _PLAIN_CALLS = {
 
 
 class FakeScene:
-    """Makes real segmentation nodes, and has two segments, or others where `named` says so."""
+    """Makes real segmentation nodes, and has two segments, or others if `named` says so."""
 
     def __init__(self) -> None:
         self.named = {"s1": ("liver", (0.9, 0.4, 0.3)), "s2": ("tumour", (0.2, 0.6, 0.9))}
@@ -235,7 +235,7 @@ class FakeViews:
 
 
 class FakeDialogs:
-    """Answers at once; `answer` is the next one."""
+    """Answers at once; `answer` is the next answer."""
 
     def __init__(self) -> None:
         self.answer: Any = ""
@@ -275,7 +275,7 @@ def painted(*indices: int, empty: tuple[int, ...] = ()) -> tuple[PaintedSlice, .
 
 
 def review() -> Review:
-    """40 slices; 3 and 38 empty, 10, 20 and 30 painted, less sure the further away."""
+    """40 slices; 3 and 38 empty, 10, 20 and 30 painted; confidence falls with the distance."""
     entries = []
     for index in range(40):
         origin = "painted" if index in (10, 20, 30) else "empty" if index in (3, 38) else "predicted"

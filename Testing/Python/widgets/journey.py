@@ -1,4 +1,4 @@
-"""The module in its window with the real session, scene and background process, as a user goes through it."""
+"""The module in its window with the real session, scene and background process, operated as by a user."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ LONGEST_TURN_S = 0.1
 
 
 class Journey:
-    """The open module, with Qt's event loop turned by hand, so that its turns can be timed."""
+    """The open module, with Qt's event loop run by the test, so that its turns can be timed."""
 
     def __init__(self, folder: Path, client: WorkerClient, realServices: bool = False) -> None:
         self.dialogs, self.client = fakes.FakeDialogs(), client
@@ -48,21 +48,21 @@ class Journey:
         self.ui: Any = slicer.util.childWidgetVariables(self.widget.parent)
         self.widget.parent.resize(400, 1000)
         self.widget.parent.show()
-        self.turns: list[tuple[float, float]] = []  # seconds on the clock, and of this thread's own work
+        self.turns: list[tuple[float, float]] = []  # wall-clock seconds, and this thread's processor seconds
         self.said: list[Message] = []
         self.stages: list[str] = []
         self.session.said.connect(self.said.append)
         self.session.progressed.connect(lambda progress: self.stages.append(progress.stage))
 
     def close(self) -> None:
-        """As when Slicer quits."""
+        """End it as when Slicer quits."""
         self.widget.root = None  # as in conftest.py
         scripted.closeModule("FewShotSAM")
         self.representation.hide()
         qmrml_widgets.stopFollowing()
 
     def until(self, condition: Callable[[], bool], seconds: float = 240) -> None:
-        """Let the event loop turn, as in the application, until something is so. Others may use the computer."""
+        """Run the event loop, as in the application, until a condition holds. Other programs may use the computer."""
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"{self.session.state}; {self.ui.logText.plainText}"
@@ -72,12 +72,12 @@ class Journey:
             time.sleep(0.002)
 
     def rest(self, seconds: float = 0.11) -> None:
-        """Some turns of the event loop more, two ticks of the panel among them."""
+        """Run some more turns of the event loop, with two ticks of the panel among them."""
         end = time.monotonic() + seconds
         self.until(lambda: time.monotonic() > end, seconds + 5)
 
     def open(self, geometry: Geometry, image: np.ndarray, name: str = "Größe 腎臓") -> None:
-        """Load a volume, open the module on it; a segmentation with one segment is made by the panel."""
+        """Load a volume and open the module on it; the panel creates a segmentation with one segment."""
         self.geometry = geometry
         self.volume = add_volume(slicer.mrmlScene, image, geometry, name)
         self.representation.enter()
@@ -96,7 +96,7 @@ class Journey:
         return list(self.segmentation.GetSegmentation().GetSegmentIDs())
 
     def paint(self, truth: np.ndarray, axis: int, indices: Sequence[int], number: int = 0) -> None:
-        """A segment, complete on these slices, as the Segment Editor stores it; wait until the panel lists them."""
+        """Paint a segment, complete on these slices, as the Segment Editor stores it; wait until they are listed."""
         drawn = only(truth, axis, indices) | self.voxels(number)
         paint(self.segmentation, self.segmentIds()[number], drawn, self.geometry)
         expected = {int(index) for index in indices if np.moveaxis(truth, axis, 0)[index].any()}
@@ -104,21 +104,21 @@ class Journey:
         self.until(lambda: self.ui.propagateButton.enabled)
 
     def voxels(self, number: int = 0) -> np.ndarray:
-        """(K, J, I) bool: a segment as it is in the scene."""
+        """Return (K, J, I) bool: a segment as it is in the scene."""
         return voxels(self.segmentation, self.segmentIds()[number], self.geometry)
 
     def stored(self) -> dict[str, Any]:
-        """The whole segmentation, bit for bit."""
+        """Return the whole segmentation, bit for bit."""
         return stored(self.segmentation)
 
     def limit(self, first: int, last: int) -> None:
-        """Predict these slices only."""
+        """Restrict the prediction to these slices."""
         self.ui.firstSlice.setRange(0, 1000)
         self.session.range = (first, last)
         self.widget.panel.services.parameters.sliceRange = (first, last)
 
     def start(self) -> None:
-        """Press Propagate, and wait until the background process works."""
+        """Press Propagate, and wait until the background process is working."""
         self.stages.clear()
         assert self.ui.propagateButton.text == "Propagate"
         self.ui.propagateButton.click()
@@ -144,12 +144,12 @@ class Journey:
         self.rest()
 
     def message(self) -> str:
-        """What the message line shows, "" where there is none."""
+        """Return what the message line shows, "" if there is none."""
         self.rest()
         return str(self.ui.messageLabel.text) if self.ui.messageFrame.visible else ""
 
     def checkClean(self) -> None:
-        """Nothing of a run is left, and the panel is ready for another."""
+        """Check that nothing of a run is left, and the panel is ready for another."""
         self.rest()
         assert (self.session.state, self.session.preview) == (State.IDLE, None)
         assert not self.ui.progressFrame.visible and not self.ui.previewFrame.visible
@@ -158,18 +158,18 @@ class Journey:
 
 
 def nodeNames(className: str) -> list[str]:
-    """Names of the scene's nodes of a class."""
+    """Return the names of the scene's nodes of a class."""
     return [node.GetName() for node in slicer.util.getNodesByClass(className)]
 
 
 def ellipsoid(shape: tuple[int, int, int] = SHAPE) -> np.ndarray:
-    """(K, J, I) bool, somewhat off the middle."""
+    """Return (K, J, I) bool, somewhat off-centre."""
     grid = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij", sparse=True)
     return np.asarray((grid[0] / 0.75) ** 2 + (grid[1] / 0.56) ** 2 + ((grid[2] - 0.06) / 0.44) ** 2 < 1)
 
 
 def imageOf(truth: np.ndarray, seed: int = 0) -> np.ndarray:
-    """int16 of the same shape: brighter within, noise everywhere; another seed is another volume to every cache."""
+    """Return int16 of this shape: brighter inside, noise everywhere; another seed is another volume to all caches."""
     image = np.random.default_rng(seed).normal(0, 20, truth.shape).astype(np.int16)
     image[truth] += 200
     return image

@@ -22,7 +22,7 @@ MODULE = Path(__file__).resolve().parents[3] / "FewShotSAM" / "FewShotSAM.py"
 
 @pytest.fixture
 def reloadable(panel: Any) -> Iterator[Any]:
-    """The panel, in whose tests the module and the library may be read again."""
+    """The panel, for tests that may load the module and the library again."""
     before = dict(sys.modules)
     yield panel
     scripted.closeModule("FewShotSAM")
@@ -30,7 +30,7 @@ def reloadable(panel: Any) -> Iterator[Any]:
 
 
 def _press(panel: Any, key: str) -> None:
-    """What Qt does when the key of a shortcut is pressed."""
+    """Do what Qt does when a shortcut's key is pressed."""
     wanted = qt.QKeySequence(key)
     for child in panel.root.native.findChildren(qt.QShortcut.nativeClass):
         if child.key() == wanted and child.isEnabled():
@@ -78,7 +78,7 @@ def test_a_second_press_during_an_installation_begins_nothing(panel: Any) -> Non
     def install() -> bool:
         begun.append(panel.ui.installButton.enabled)
         panel.ui.installButton.click()
-        panel.dependencies.text = ""  # there, but not complete yet
+        panel.dependencies.text = ""  # installed, but not completely yet
         panel.widget.exit()
         panel.widget.enter()
         panel.wait()
@@ -148,7 +148,7 @@ def test_the_panel_opens_with_the_volume_that_is_shown(panel: Any, scene: Any) -
 
 
 def test_nothing_is_made_or_shown_while_another_module_is_open(panel: Any, scene: Any) -> None:
-    """A scene that is loaded there must not change the views, nor the scene."""
+    """A scene that is loaded there must change neither the views nor the scene."""
     editor = panel.editor
     panel.widget.exit()
     slicer.mrmlScene.Clear(0)
@@ -236,7 +236,7 @@ def test_the_end_closes_the_session_once_and_stops_the_timer(panel: Any, way: st
 
 @pytest.mark.parametrize("entered", [True, False])
 def test_after_reload_the_panel_is_as_it_was_opened(reloadable: Any, entered: bool) -> None:
-    """Slicer calls `setup` of the new one only."""
+    """Slicer only calls `setup` of the new one."""
     if not entered:
         reloadable.representation.exit()
     reloadable.widget.onReload()
@@ -248,7 +248,7 @@ def test_after_reload_the_panel_is_as_it_was_opened(reloadable: Any, entered: bo
 
 
 def test_reload_reads_the_library_again_and_leaves_nothing_of_the_old_panel(reloadable: Any) -> None:
-    """Slicer hides what was there and leaves it in place, where it would be found by its name."""
+    """Slicer hides the old widgets but leaves them in place, where a search by name would find them."""
     name = "FewShotSAMLib.widgets.panel"
     before, old, threads = sys.modules[name], reloadable.widget, threading.active_count()
     reloadable.widget.onReload()

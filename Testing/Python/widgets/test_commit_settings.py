@@ -1,4 +1,4 @@
-"""Writing into segments beside the embedded Segment Editor: its settings are honoured once, and stay the user's own."""
+"""Writing into segments next to the embedded Segment Editor: its settings are honoured once and left unchanged."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ FIRST, SECOND = block(slice(2, 8), slice(2, 8)), block(slice(8, 12), slice(2, 8)
 
 @dataclass
 class Embedded:
-    """Two segments side by side, in the panel's editor; the second is the one that the user selected."""
+    """Two segments side by side, in the panel's editor; the user selected the second."""
 
     node: Any
     user: Any
@@ -63,7 +63,7 @@ def embedded() -> Iterator[Embedded]:
 
 @pytest.mark.parametrize("mode", ["OutsideAllSegments", "OutsideVisibleSegments"])
 def test_both_segments_are_written_outside_segments_only(embedded: Embedded, mode: str) -> None:
-    """The mask counts for the segment that is written, not for the one that is selected in the table."""
+    """The mask applies to the segment that is written, not to the one that is selected in the table."""
     embedded.user.SetMaskMode(getattr(NODE, f"EditAllowed{mode}"))
     smaller = np.where(
         FIRST & block(slice(4, 6), slice(4, 6)), 1, np.where(SECOND & block(slice(9, 10), slice(3, 5)), 2, 0)
@@ -75,7 +75,7 @@ def test_both_segments_are_written_outside_segments_only(embedded: Embedded, mod
 
 @pytest.mark.parametrize("mode", ["OverwriteNone", "OverwriteVisibleSegments"])
 def test_the_users_settings_are_left_as_they_are(embedded: Embedded, mode: str) -> None:
-    """Else the next stroke of who allows overlap would cut other segments."""
+    """Otherwise the next stroke of a user who allows overlap would cut other segments."""
     chosen = getattr(EDITOR, mode)
     embedded.user.SetOverwriteMode(chosen)
     embedded.scene.clear_slice(embedded.target, ["first"], 0, 3)

@@ -1,4 +1,4 @@
-"""Earlier patients' models in the panel: to be chosen, kept in the scene, and with the real background process."""
+"""Earlier patients' models in the panel: chosen, stored in the scene, and used by the real background process."""
 
 import os
 from dataclasses import replace
@@ -126,7 +126,7 @@ def test_a_patient_is_saved_and_stands_beside_one_slice_of_the_next(journey: Jou
 
     drawn = journey.voxels()
     drawn[15] = truth[15]
-    drawn[15, 19:21, 15:30] = True  # so that it is no result that was undone
+    drawn[15, 19:21, 15:30] = True  # so that it is not a result that was undone
     journey.paint(drawn, 0, [column.ONLY, 15])
     journey.ui.againButton.click()
     journey.untilPreview()

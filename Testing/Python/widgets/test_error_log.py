@@ -11,7 +11,7 @@ from FewShotSAMLib.workflow import Target
 
 
 def test_a_preview_from_its_opening_to_its_end(scene: Any) -> None:
-    """It is watched by Slicer's subject hierarchy, of which it must be a part."""
+    """Slicer's subject hierarchy observes it, so it must be part of that."""
     segmentation = add_segmentation(slicer.mrmlScene, scene.volume, ["liver"])
     mrml = MRMLScene()
     preview = mrml.open_preview(Target(scene.volume.GetID(), segmentation.GetID()), ["liver"])
@@ -33,6 +33,6 @@ def test_a_new_segmentation_and_its_end(scene: Any) -> None:
 
 
 def test_a_segmentation_that_is_removed_while_it_is_chosen(panel: Any, scene: Any) -> None:
-    """Slicer's Segment Editor takes no source volume without a segmentation."""
+    """Slicer's Segment Editor accepts no source volume without a segmentation."""
     panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
     slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSegmentationNode"))

@@ -1,4 +1,4 @@
-"""The line below the chosen volume says what was understood of it; all of it is in the tool tip."""
+"""The line below the chosen volume says how it was understood; the tool tip has all details."""
 
 from typing import Any
 

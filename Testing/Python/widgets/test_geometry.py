@@ -1,4 +1,4 @@
-"""The panel with its real session and scene on volumes that lie anywhere: what is chosen, seen, painted and written."""
+"""The panel with its real session and scene on volumes in any position: what is chosen, seen, painted and written."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +33,7 @@ TRUTH[1:8, 2:9, 3:11] = True
 
 
 class AnsweringClient:
-    """Stands in for the background process: it answers each propagation at once with the classes it was given."""
+    """Stands in for the background process: it answers each propagation at once with the given classes."""
 
     running = False
 
@@ -79,7 +79,7 @@ def client() -> AnsweringClient:
 
 @pytest.fixture
 def opened(tmp_path: Path, client: AnsweringClient) -> Iterator[Callable[[], Journey]]:
-    """Opens the module on the scene as it is then."""
+    """Open the module on the scene as it is then."""
     made: list[Journey] = []
 
     def open_() -> Journey:
@@ -102,7 +102,7 @@ def volumeUnder(name: str, label: str = "CT") -> Any:
 
 
 def addView(**shown: str) -> Any:
-    """A slice view that shows volumes; of background, foreground, label."""
+    """Add a slice view that shows volumes; of background, foreground, label."""
     view = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     for layer, nodeId in shown.items():
         getattr(view, f"Set{layer.capitalize()}VolumeID")(nodeId)
@@ -144,7 +144,7 @@ def test_painted_seen_propagated_applied_and_taken_back(
 def test_a_bent_volume_is_told_once_and_hardened_to_a_right_result(
     opened: Callable[[], Journey], client: AnsweringClient, way: str, isPainted: bool
 ) -> None:
-    """As Slicer loads gantry tilt: the slices are moved against each other."""
+    """As Slicer loads gantry tilt: the slices are shifted relative to each other."""
     volume = volumeUnder("no transform")
     bend(volume, np.outer(np.arange(9), (0.0, 0.9, 0.0)))
     made = None
@@ -190,12 +190,12 @@ def test_a_bent_volume_is_told_once_and_hardened_to_a_right_result(
 
 
 def test_opening_the_module_changes_no_view(opened: Callable[[], Journey]) -> None:
-    """Not by the segmentation that comes first, which was made on another volume."""
+    """Not even by the segmentation that comes first, which was made on another volume."""
     first, second = volumeUnder("no transform", "CT"), volumeUnder("shift", "MR")
     other = add_in_editor(slicer.mrmlScene, first, ["A"])
     colors = slicer.vtkMRMLColorTableNode()
     colors.SetTypeToCool1()
-    colors.SetSingletonTag("Labels")  # the application has it, and a label map in a view wants it
+    colors.SetSingletonTag("Labels")  # the application has it, and a label map in a view needs it
     slicer.mrmlScene.AddNode(colors)
     labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
     views = [logic.GetSliceCompositeNode() for logic in slicer.app.layoutManager().mrmlSliceLogics()]
@@ -211,7 +211,7 @@ def test_opening_the_module_changes_no_view(opened: Callable[[], Journey]) -> No
     slicer.mrmlScene.StartState(slicer.mrmlScene.ImportState)
     slicer.mrmlScene.EndState(slicer.mrmlScene.ImportState)
     assert shownIn(*views) == before
-    journey.ui.volumeSelector.setCurrentNodeID(first.GetID())  # now the user asks for it
+    journey.ui.volumeSelector.setCurrentNodeID(first.GetID())  # now the user chooses it
     assert [shown[0] for shown in shownIn(*views)] == [first.GetID(), second.GetID(), first.GetID()]
     assert journey.segmentation is other, "and its own segmentation comes with it"
 
@@ -253,7 +253,7 @@ def test_which_segmentations_are_a_volumes_own() -> None:
 
 
 def test_another_volume_gets_a_segmentation_of_its_own(opened: Callable[[], Journey]) -> None:
-    """And going back and forth makes no more."""
+    """And going back and forth creates no more."""
     first, second = volumeUnder("no transform", "first"), volumeUnder("scaling", "second")
     journey = opened()
     journey.ui.volumeSelector.setCurrentNodeID(first.GetID())
@@ -296,7 +296,7 @@ def test_the_preview_is_in_no_selector_and_is_never_chosen(opened: Callable[[], 
 
 
 def test_moving_the_volume_moves_what_counts_as_painted(opened: Callable[[], Journey]) -> None:
-    """The user puts the volume under a transform by hand, and takes it away again."""
+    """The user puts the volume under a transform by hand, and removes it again."""
     volume = volumeUnder("no transform")
     journey = opened()
     journey.segmentation.SetAndObserveTransformNodeID(None)

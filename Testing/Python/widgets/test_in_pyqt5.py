@@ -1,4 +1,4 @@
-"""All tests of this folder with PyQt5, that is Qt 5."""
+"""All tests of this folder with PyQt5, that is, Qt 5."""
 
 from pathlib import Path
 

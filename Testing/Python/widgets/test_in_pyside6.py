@@ -1,4 +1,4 @@
-"""The tests of this folder with PySide6, that is Qt 6: those of what Qt shows and does, and one whole journey."""
+"""This folder's tests with PySide6, that is, Qt 6: those of what Qt shows and does, and one whole workflow."""
 
 from pathlib import Path
 

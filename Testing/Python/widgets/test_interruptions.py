@@ -1,4 +1,4 @@
-"""Runs that end before their time, and many in a row, with the real background process."""
+"""Runs that end early, and many in a row, with the real background process."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ GROWTH_BYTES = 20_000_000
 
 @pytest.fixture
 def ready(journey: Journey) -> Journey:
-    """Three slices painted; a short range, so that runs are quick."""
+    """Three slices are painted; a short range makes runs quick."""
     truth = ellipsoid()
     journey.open(STRAIGHT, imageOf(truth))
     journey.paint(truth, 0, PAINTED)
@@ -72,7 +72,7 @@ def test_a_second_propagate_while_one_runs(ready: Journey) -> None:
     assert "under way" in ready.said[said].text
     assert ready.session.state is State.RUNNING
     ready.until(lambda: ready.session.state is State.PREVIEW)
-    ready.press("againButton")  # a result is there: a new run takes its place
+    ready.press("againButton")  # there is a result, which a new run replaces
     ready.until(lambda: ready.session.state is State.PREVIEW)
     assert sum("preview" in name for name in nodeNames("vtkMRMLSegmentationNode")) == 1
 
@@ -104,13 +104,13 @@ def test_the_scene_is_closed_under_a_run(ready: Journey) -> None:
 
 
 def status(name: str) -> int:
-    """A number of /proc/self/status; sizes in kB."""
+    """Return a number of /proc/self/status; sizes in kB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith(f"{name}:")))
 
 
 def children() -> int:
-    """How many processes this one has started that are still there."""
+    """Return how many processes started by this one still exist."""
     found = 0
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -122,7 +122,7 @@ def children() -> int:
 
 
 def observers(journey: Journey) -> int:
-    """VTK's observers of scene, volume and segmentation, and the session's."""
+    """Return VTK's observers of scene, volume and segmentation, and the session's."""
     watched = [slicer.mrmlScene, journey.volume, journey.segmentation, journey.segmentation.GetSegmentation()]
     signals = [getattr(journey.session, name) for name in ("changed", "progressed", "said", "logged")]
     return sum(str(each).count("vtkObserver (") for each in watched) + sum(len(each._observers) for each in signals)
@@ -130,7 +130,7 @@ def observers(journey: Journey) -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads Linux's /proc")
 def test_twenty_runs_in_a_row(journey: Journey) -> None:
-    """A volume of 3 MB, so that one copy of it left behind by each run would be seen."""
+    """On a volume of 3 MB, so that a copy of it left behind by each run would be noticed."""
     shape = (24, 256, 256)
     truth = ellipsoid(shape)
     journey.client.steps = 1

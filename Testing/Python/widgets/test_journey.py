@@ -1,4 +1,4 @@
-"""The user's way through the panel with the real session, the real scene and a real background process."""
+"""The user's path through the panel with the real session, the real scene and a real background process."""
 
 import sys
 from collections.abc import Iterator
@@ -50,6 +50,6 @@ def test_paint_propagate_look_apply_undo_save_model(journey: Journey, tmp_path: 
     log = slicer.app.errorLogModel()
     assert [log.logEntryDescription(row) for row in range(logged, log.logEntryCount())] == []
     assert turns[:, 1].max() < LONGEST_TURN_S
-    # By the clock another process may have had the computer meanwhile, but not often.
+    # By wall-clock time, another process may have used the processor meanwhile, but not often.
     assert (turns[:, 0] >= LONGEST_TURN_S).mean() < 0.05
     assert "torch" not in sys.modules

@@ -1,4 +1,4 @@
-"""The panel on a clinical volume with the real background process: it answers the user all the while."""
+"""The panel on a clinical volume with the real background process: it stays responsive all the time."""
 
 import numpy as np
 from journey import LONGEST_TURN_S, Journey, ellipsoid
@@ -25,7 +25,7 @@ def test_no_turn_of_the_event_loop_is_long(journey: Journey) -> None:
         turns[run] = np.array(journey.turns)
         journey.press("applyButton")
         if run == "first answer":
-            journey.paint(np.roll(truth, 6, axis=2), 0, (105,))  # else there might be nothing to correct
+            journey.paint(np.roll(truth, 6, axis=2), 0, (105,))  # otherwise there might be nothing to correct
     assert dice(journey.voxels(), truth) > 0.95
     assert journey.session.state is State.IDLE
     for found in turns.values():

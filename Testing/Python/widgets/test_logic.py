@@ -1,4 +1,4 @@
-"""The logic of the module, for scripts: under the harness's Qt, with a real background process."""
+"""The module's logic, for scripts: under the harness's Qt, with a real background process."""
 
 import gc
 import runpy
@@ -25,7 +25,7 @@ GEOMETRY = Geometry((40, 36, 15), (1.0, 1.0, 3.0), (0.0, 0.0, 0.0))
 
 
 class Case:
-    """A volume with a painted segmentation, and the module's file as Slicer loads it."""
+    """A volume with a painted segmentation, and the module's file loaded as by Slicer."""
 
     def __init__(self) -> None:
         self.module = scripted.loadModule(REPOSITORY / "FewShotSAM" / "FewShotSAM.py")
@@ -97,9 +97,9 @@ def test_what_is_missing_leads_to_the_panel(case: Case, monkeypatch: pytest.Monk
     assert not logic.isRunning
 
 
-@pytest.mark.timeout(900)  # its second volume is learned for with all steps
+@pytest.mark.timeout(900)  # learning for its second volume takes all steps
 def test_the_script_of_the_documentation(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It runs inside Slicer too, see Testing/Slicer; where `slicer.util` finds the logic, is the next test's."""
+    """It runs inside Slicer too, see Testing/Slicer; where `slicer.util` finds the logic is the next test's subject."""
     logic = case.module.FewShotSAMLogic()
     volumes = slicer.vtkSlicerVolumesLogic()
     volumes.SetMRMLScene(slicer.mrmlScene)
@@ -107,7 +107,7 @@ def test_the_script_of_the_documentation(case: Case, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(slicer.modules, name, SimpleNamespace(logic=lambda made=made: made), raising=False)
     monkeypatch.setattr(slicer.util, "getModuleLogic", {"FewShotSAM": logic}.__getitem__)
     found = runpy.run_path(str(REPOSITORY / "Testing" / "Slicer" / "propagate_script.py"))
-    # What slicer.util's own functions say where the colours and the plugins of the subject hierarchy are missing.
+    # Slicer's own functions say this if the colours and the subject hierarchy's plugins are missing.
     missing = ("Colors module logic", "DataNodeCache", "color table node")
     assert [each for each in problems.takeAll() if not any(part in each for part in missing)] == []
     assert dice(found["mask"], found["truth"]) > 0.8

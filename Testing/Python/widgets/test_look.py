@@ -1,4 +1,4 @@
-"""The panel as a radiologist sees it: what is always in sight, its width, its margins, and its colours."""
+"""The panel as a radiologist sees it: what is always visible, its width, its margins, and its colours."""
 
 import itertools
 import re
@@ -24,7 +24,7 @@ UI_FILE = Path(__file__).resolve().parents[3] / "FewShotSAM" / "Resources" / "UI
 
 @pytest.fixture
 def shown(panel: Any, scene: Any) -> Any:
-    """All sections unfolded, five slices painted."""
+    """All sections expanded, five slices painted."""
     for name in SECTIONS:
         getattr(panel.ui, f"{name}Section").collapsed = False
     panel.go(axis=0, painted=fakes.painted(10, 20, 30, empty=(3, 38)), machine=fakes.machine())
@@ -33,7 +33,7 @@ def shown(panel: Any, scene: Any) -> Any:
 
 
 def test_the_strip_is_never_higher_or_lower_than_its_lines(shown: Any) -> None:
-    """Qt may leave it as it was when a message in it changes, which is seen in the application alone."""
+    """Qt may leave its height when its message changes, which only shows in the application."""
     shell, strip = ModulePanel(shown.root, USUAL), shown.ui.runStrip.native
     shown.say("said", Message("info", "48 slices were written."))
     shown.wait(1)
@@ -76,7 +76,7 @@ def test_the_developers_section_above_takes_no_more_than_it_needs(shown: Any) ->
 
 
 def test_the_panels_width_never_changes(shown: Any) -> None:
-    """Whatever is folded: with each change Slicer would make the views beside it wider or narrower."""
+    """Whatever is collapsed: with each change Slicer would make the views next to it wider or narrower."""
     shell = ModulePanel(shown.root, USUAL)
     widths = set()
     for folded in itertools.chain(*(itertools.combinations(SECTIONS, count) for count in (0, 1, 6, 7))):
@@ -91,7 +91,7 @@ def test_the_panels_width_never_changes(shown: Any) -> None:
 
 
 def test_painting_makes_the_panel_no_wider(shown: Any) -> None:
-    """The options of an effect are shown while it is active only; they are wider than the rest of the editor."""
+    """An effect's options are only shown while it is active; they are wider than the rest of the editor."""
     shell = ModulePanel(shown.root, USUAL)
     shown.wait(1)
     shell.resize(shell.narrowest(), USUAL)
@@ -102,7 +102,7 @@ def test_painting_makes_the_panel_no_wider(shown: Any) -> None:
 
 
 def test_the_panel_is_wide_enough_for_the_segment_editor(panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How wide that is depends on system, style and version."""
+    """Its width depends on system, style and version."""
     editor = nativeClasses["qMRMLSegmentEditorWidget"]
     made = editor.__init__
 
@@ -150,14 +150,14 @@ def test_names_in_the_ui_file_are_unique() -> None:
 
 
 def luminance(color: Any) -> float:
-    """WCAG 2's relative luminance of (r, g, b), 0 to 255."""
+    """Return WCAG 2's relative luminance of (r, g, b), 0 to 255."""
     parts = np.asarray(color, float)[:3] / 255
     linear = np.where(parts <= 0.03928, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
     return float(linear @ (0.2126, 0.7152, 0.0722))
 
 
 def contrast(first: Any, second: Any) -> float:
-    """WCAG 2's contrast ratio, 1 to 21."""
+    """Return WCAG 2's contrast ratio, 1 to 21."""
     bright, dark = sorted((luminance(first), luminance(second)), reverse=True)
     return (bright + 0.05) / (dark + 0.05)
 

@@ -18,7 +18,7 @@ from FewShotSAMLib.workflow import ModelEntry, Settings, State
 
 @pytest.fixture
 def models(panel: Any) -> Any:
-    """Two models, of which the second is selected; the section is unfolded."""
+    """Two models, the second of which is selected; the section is expanded."""
     for name in ("liver CT", "spleen MR"):
         panel.session.models.put(name)
     panel.ui.modelsSection.collapsed = False
@@ -86,7 +86,7 @@ def test_a_file_that_is_no_model_is_told(models: Any) -> None:
 
 
 def test_a_model_is_applied_to_the_ticked_volumes(models: Any, scene: Any) -> None:
-    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")  # no volume to segment
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")  # not a volume to segment
     models.go()
     listed = models.ui.volumeList
     assert [listed.item(row).text() for row in range(listed.count)] == ["CT abdomen"]
@@ -131,7 +131,7 @@ def test_export(panel: Any, scene: Any, position: int, answer: str, written: str
 
 
 def test_a_completed_name_replaces_no_file_without_a_question(panel: Any, scene: Any, tmp_path: Path) -> None:
-    """The file dialog asked about the name without suffix."""
+    """The file dialog only asked about the name without suffix."""
     panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
     panel.wait(2)
     (tmp_path / "liver.seg.nrrd").write_text("precious")
@@ -211,14 +211,14 @@ def test_damaged_settings_are_the_defaults(panel: Any) -> None:
 
 
 def test_wrong_values_of_earlier_versions_are_understood_or_told(panel: Any) -> None:
-    """The panel once offered “float16”, which no job took, and kept it."""
+    """The panel once offered “float16”, which no job accepted, and stored it."""
     kept = {"precision": "float16", "device": "gpu", "smooth_mm": 400.0, "method": "lora", "fill_holes": True, "new": 1}
     qt.QSettings().setValue("FewShotSAM/Settings", json.dumps(kept))
     settings = panel.store.load()
     assert settings == Settings(precision="fp16", method="lora", fill_holes=True)
     services = panel.widget.panel.services
     panel.session.settings = settings
-    for choice in ("method", "encoder", "device", "precision"):  # the section that is there already must not hear it
+    for choice in ("method", "encoder", "device", "precision"):  # the existing section must not be notified
         getattr(panel.ui, f"{choice}Choice").blockSignals(True)
     AdvancedSection(panel.ui, services, panel.widget.panel._messages)
     assert all(word in panel.ui.messageLabel.text for word in ("device", "smooth mm", "Choose them again"))

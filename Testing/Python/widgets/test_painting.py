@@ -166,7 +166,7 @@ def test_axis_and_range(painting: Any) -> None:
 
 
 def _wheel(widget: Any) -> None:
-    """One step down over the middle of a widget."""
+    """Turn the wheel one step down over the middle of a widget."""
     middle = QtCore.QPointF(widget.native.rect().center())
     everywhere = widget.native.mapToGlobal(middle.toPoint())
     step, none = QtCore.QPoint(0, -120), QtCore.QPoint(0, 0)

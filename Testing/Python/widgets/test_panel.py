@@ -133,7 +133,7 @@ def test_the_timer_ticks_until_the_panel_is_closed(panel: Any) -> None:
 
 
 def _watchBusy(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[tuple[str, bool]]:
-    """What the status bar named, and whether the cursor was busy, at each call."""
+    """Record what the status bar said, and whether the cursor was busy, at each call."""
     said, seen = [""], []
     monkeypatch.setattr(slicer.util, "showStatusMessage", lambda text, duration=0: said.append(text))
 

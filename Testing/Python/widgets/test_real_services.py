@@ -1,4 +1,4 @@
-"""The panel with everything real around it; stood in for is what the application Slicer provides."""
+"""The panel with everything real around it; only what the Slicer application provides is replaced by stand-ins."""
 
 import importlib.metadata
 import sys
@@ -41,7 +41,7 @@ class Slicer:
         monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
 
     def _installer(self, name: str) -> Any:
-        """slicer.packaging's function of that name: installs what is missing, and knows the real one's parameters."""
+        """slicer.packaging's function of that name: installs what is missing, and has the real one's parameters."""
         real = signatures.real("slicer.packaging", name, "5.12")
 
         def install(*values: Any, **named: Any) -> None:
@@ -73,7 +73,7 @@ class Slicer:
             self.absent.discard(name)
 
     def installExtension(self) -> None:
-        """The extension PyTorch."""
+        """Install the extension PyTorch."""
         utils: Any = ModuleType("PyTorchUtils")
 
         class PyTorchUtilsLogic:
@@ -126,7 +126,7 @@ def test_from_nothing_installed_to_a_background_process(
 
 
 def test_an_incomplete_slicer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without PythonSlicer there is nothing to compute with; the module opens with a message and nothing else."""
+    """Without PythonSlicer nothing can be computed; the module opens with a message and nothing else."""
     told: list[str] = []
     monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **options: told.append(text))
     representation = scripted.openModule(MODULE)

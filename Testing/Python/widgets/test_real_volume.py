@@ -1,4 +1,4 @@
-"""The user's way through the panel on a real volume, to files that other programs read."""
+"""The user's path through the panel on a real volume, to files that other programs read."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from FewShotSAMLib.core.painting import slices_of, slices_to_paint
 from FewShotSAMLib.core.segmentation import read_segmentation
 from FewShotSAMLib.core.volume import read_volume
 
-STEPS = 0  # the first answer: of two steps nothing good is learned
+STEPS = 0  # only the first answer: two steps of learning make it worse
 
 
 def test_a_real_volume(journey: Journey, shared_data: Path, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_real_volume(journey: Journey, shared_data: Path, tmp_path: Path) -> N
 
 
 def checkExport(journey: Journey, path: Path, formatNumber: int, results: list[np.ndarray]) -> None:
-    """Export through the panel and read back with programs that know nothing of this one."""
+    """Export through the panel and read back with independent programs."""
     journey.ui.exportFormat.setCurrentIndex(formatNumber)
     journey.dialogs.answer = str(path)
     journey.press("exportButton")

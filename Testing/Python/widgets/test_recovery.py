@@ -1,4 +1,4 @@
-"""The line that offers what was painted before Slicer ended without being asked."""
+"""The line that offers to restore what was painted before Slicer ended unexpectedly."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -7,7 +7,7 @@ import slicer
 
 
 def offered(panel: Any, *volumes: str) -> None:
-    """Something was left on these volumes."""
+    """Work on these volumes was left behind."""
     panel.session.kept.left = [SimpleNamespace(id=name, volume=name, saved=0.0) for name in volumes]
     panel.session.changed.emit()
     panel.wait()

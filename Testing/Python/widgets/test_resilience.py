@@ -1,4 +1,4 @@
-"""An error that nobody foresaw, wherever it happens: it is told, all is reset, and the next Propagate works."""
+"""An unexpected error, wherever it occurs: it is reported, everything is reset, and the next Propagate works."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -26,7 +26,7 @@ def fastTimer() -> Iterator[None]:
 
 
 def letTicksPass(panel: Any, count: int = 8) -> None:
-    """Until the timer has called so often; every fourth time the panel looks at the views."""
+    """Wait until the timer has fired this often; the panel looks at the views every fourth time."""
     timed, called = panel.widget.panel._driver, list[None]()
     tick = timed._tick
     timed._tick = lambda: (called.append(None), tick())
@@ -35,7 +35,7 @@ def letTicksPass(panel: Any, count: int = 8) -> None:
 
 
 def checkNextPropagate(panel: Any) -> None:
-    """The panel goes on by its own timer, and a run can be started."""
+    """Check that the panel's own timer still runs, and a run can be started."""
     polls = panel.session.polls
     panel.go(state=State.IDLE, axis=0, painted=fakes.painted(10, 20))
     panel.session.calls.clear()

@@ -29,7 +29,7 @@ def test_a_removed_volume_is_taken_from_the_session(panel: Any, scene: Any) -> N
 
 @pytest.mark.parametrize("removed", ["volume", "segmentation"])
 def test_nothing_is_chosen_in_place_of_a_removed_node(panel: Any, scene: Any, removed: str) -> None:
-    """Slicer's selector takes the next one before the chosen one is gone."""
+    """Slicer's selector selects the next node before the chosen one is removed."""
     panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
     chosen = dict(zip(("volume", "segmentation"), panel.session.called("set_inputs")[-1], strict=True))
     slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
@@ -70,7 +70,7 @@ def test_edits_of_the_segmentation_reach_the_session_and_those_of_another_do_not
 
 
 def test_a_segment_that_is_hidden_or_shown_reaches_the_session(panel: Any, scene: Any) -> None:
-    """A hidden one takes no part; its voxels do not change by that."""
+    """A hidden segment is ignored; hiding does not change its voxels."""
     panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
     node = slicer.mrmlScene.GetNodeByID(panel.session.target.segmentation)
     node.CreateDefaultDisplayNodes()
@@ -112,7 +112,7 @@ def test_another_volume_is_predicted_in_full(panel: Any, scene: Any) -> None:
 
 
 def test_the_editors_undo_takes_back_what_was_saved_before(panel: Any, scene: Any) -> None:
-    """What `MRMLScene` relies on when it commits results."""
+    """`MRMLScene` relies on this when it commits results."""
     panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
     editor = panel.editor
     segmentation = slicer.mrmlScene.GetNodeByID(panel.session.target.segmentation)
@@ -125,7 +125,7 @@ def test_the_editors_undo_takes_back_what_was_saved_before(panel: Any, scene: An
 
 
 def test_the_last_word_after_closing_a_scene_is_that_nothing_is_chosen(panel: Any, scene: Any) -> None:
-    """Even where the selectors hear of it after the panel and still show the old nodes."""
+    """Even if the selectors are notified after the panel and still show the old nodes."""
     panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
     old = panel.session.called("set_inputs")[-1]
     panel.session.calls.clear()

@@ -1,4 +1,4 @@
-"""Pictures of the panel in each state, as Slicer's module panel shows it: nothing is cut off, the strip is in sight."""
+"""Pictures of the panel in each state, as Slicer's module panel shows it: nothing is cut off, the strip is visible."""
 
 import os
 from dataclasses import replace
@@ -17,7 +17,7 @@ SCREENSHOTS = os.environ.get("FEWSHOTSAM_SCREENSHOTS")
 
 
 def unfold(panel: Any, *sections: str) -> None:
-    """These, and fold what comes before them."""
+    """Expand these, and collapse what comes before them."""
     for name in ("inputs", "painted", "review", *sections):
         getattr(panel.ui, f"{name}Section").collapsed = name not in sections
 
@@ -33,7 +33,7 @@ def paint(panel: Any) -> None:
 
 
 def apart(panel: Any) -> None:
-    """Structures on slices of their own: looked for, declared absent, suspiciously little."""
+    """Structures on different slices: searched for, declared absent, suspiciously small."""
     panel.scene.named = {
         "s1": ("liver", (0.9, 0.4, 0.3)),
         "s2": ("hepatocellular carcinoma, segment VIII", (0.2, 0.6, 0.9)),
@@ -50,7 +50,7 @@ def apart(panel: Any) -> None:
 
 
 def earlier(panel: Any) -> None:
-    """One painted slice, and earlier patients: ticked, of no use, gone."""
+    """One painted slice, and earlier patients: ticked, of no use, missing."""
     for name in ("liver 2025-11", "liver and hepatic veins of a patient with a very long name of the model", "spleen"):
         panel.session.models.put(name)
     held = panel.session.models.held
@@ -117,7 +117,7 @@ STATES = (start, paint, apart, earlier, learning, run, preview, review, failure,
 def test_panel_fits(panel: Any, ct: Any, prepare: Any, height: int, dark: bool) -> None:
     panel.ui.volumeSelector.setCurrentNodeID(ct.volume.GetID())
     shell = ModulePanel(panel.root, height, dark)
-    panel.wait(1)  # the first tick settles the width once and for all
+    panel.wait(1)  # the first tick fixes the width for good
     width = shell.narrowest()
     shell.resize(width, height)
     panel.waitForFacts()

@@ -1,4 +1,4 @@
-"""Slicer's own widgets and plug-ins behave in the harness as their sources say."""
+"""Slicer's own widgets and plug-ins behave in the harness as in their sources."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def add(className: str, name: str, hidden: bool = False) -> Any:
 
 
 def selectorOf(*classNames: str, **properties: Any) -> Any:
-    """A selector of nodes on the scene, and in `heard` the ids of which it told."""
+    """A node selector on the scene, and in `heard` the ids that it emitted."""
     selector = slicer.qMRMLNodeComboBox()
     for name, value in {"nodeTypes": list(classNames), **properties}.items():
         setattr(selector, name, value)
@@ -179,7 +179,7 @@ def test_a_series_with_gantry_tilt_hangs_under_a_transform_that_has_no_matrix(sc
     scene.volume.TransformPointToWorld(before, after)
     assert np.allclose(np.subtract(after, before), shifts[10])
     assert not transform.GetMatrixTransformToWorld(matrix)
-    problems.takeAll()  # Slicer warns of it each time
+    problems.takeAll()  # Slicer warns about it each time
 
 
 def test_leaving_and_entering_is_told_by_the_parent(panel: Any) -> None:

@@ -1,4 +1,4 @@
-"""Stand-ins of CTK's and Slicer's classes have nothing that the real ones lack, and PythonQt's view of them neither."""
+"""Stand-ins for CTK's and Slicer's classes have no member that the real ones, or PythonQt's view of them, lack."""
 
 import inspect
 from typing import Any
@@ -12,7 +12,7 @@ from harness.pythonqt import nativeClasses
 
 
 def _ofStandIn(cls: type) -> dict[str, Any]:
-    """Public members that a stand-in has of its own; those of Qt's classes are Qt's."""
+    """Public members that a stand-in defines itself; those of Qt's classes are Qt's."""
     own: dict[str, Any] = {}
     for each in reversed(cls.__mro__):
         if not (each.__module__ or "").startswith("harness"):
@@ -22,7 +22,7 @@ def _ofStandIn(cls: type) -> dict[str, Any]:
 
 
 def _overridesQt(className: str, name: str) -> bool:
-    """A virtual method of Qt, whose override nobody calls by the class of the stand-in."""
+    """Whether it overrides a virtual method of Qt, which nobody calls through the stand-in's class."""
     return hasattr(table.qtBase(className), name)
 
 
@@ -63,7 +63,7 @@ def test_plain_methods_of_cpp_do_not_exist_in_python() -> None:
     selector = slicer.qMRMLNodeComboBox()
     with pytest.raises(AttributeError, match="plain method"):
         selector.setNoneEnabled(True)
-    for name in ("currentText", "count", "addItem"):  # of QComboBox, which the real one is not
+    for name in ("currentText", "count", "addItem"):  # members of QComboBox, which is not the real one's base class
         with pytest.raises(AttributeError):
             getattr(selector, name)
     with pytest.raises(AttributeError, match="plain method"):

@@ -60,7 +60,7 @@ def test_a_straight_volume_is_not_tilted(scene: Any) -> None:
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("name", LINEAR)
 def test_every_slice_is_found_where_it_lies_in_the_world(scene: Any, name: str, axis: int) -> None:
-    """Also where scaling shears an oblique volume: then the way to the next slice is not the slices' normal."""
+    """Even if scaling shears an oblique volume: then the direction to the next slice is not the slices' normal."""
     rotated(scene.volume, 20)
     parent = add_transform(slicer.mrmlScene, LINEAR[name])
     scene.volume.SetAndObserveTransformNodeID(parent.GetID() if parent is not None else None)
@@ -85,7 +85,7 @@ def test_every_slice_is_found_where_it_lies_in_the_world(scene: Any, name: str, 
 
 
 def test_a_bent_volume_has_no_slices_in_the_views_and_nobody_is_asked_for_its_matrix(scene: Any) -> None:
-    """Slicer answers such a question with the identity and a warning, which fails this test; the panel asks often."""
+    """Slicer answers such a request with the identity and a warning, which fails this test; the panel asks often."""
     bend(scene.volume, np.outer(np.arange(40), (0.0, 0.5, 0.7)))
     views, volumeId = SliceViews(), scene.volume.GetID()
     before = [view.GetSliceOffset() for view in scene.views]

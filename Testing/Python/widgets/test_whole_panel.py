@@ -1,4 +1,4 @@
-"""What the whole of panel, scene and background process must hold: masking, other grids, corrections, the preview."""
+"""What panel, scene and background process must guarantee together: masking, other grids, corrections, the preview."""
 
 from dataclasses import replace
 from typing import Any
@@ -27,14 +27,14 @@ def opened(journey: Journey, geometry: Geometry = STRAIGHT, seed: int = 0) -> np
 
 
 def preview() -> Any:
-    """The node of the preview."""
+    """Return the node of the preview."""
     nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
     (found,) = [node for node in nodes if node.GetName().startswith("FewShotSAM preview")]
     return found
 
 
 def test_a_second_segment_under_masking_is_never_changed(journey: Journey) -> None:
-    """It lies across where results come, and painting is allowed outside all segments only."""
+    """It intersects the results, and painting is allowed outside all segments only."""
     opened(journey)
     journey.limit(10, 20)
     wall = np.zeros(SHAPE, bool)
@@ -121,7 +121,7 @@ def test_the_first_answer_can_be_taken_while_more_is_learned(journey: Journey, m
 
 
 def test_a_correction_after_apply_goes_on_from_what_was_learned(journey: Journey) -> None:
-    truth = opened(journey, seed=70)  # an image of its own: nothing of it is cached
+    truth = opened(journey, seed=70)  # a different image, of which nothing is cached
     journey.propagate()
     first = journey.client.reports[-1]["encoder"]["slices_encoded"]
     assert "learn" in journey.stages
@@ -134,7 +134,7 @@ def test_a_correction_after_apply_goes_on_from_what_was_learned(journey: Journey
     views = journey.widget.panel.services.views
     assert views.currentSlice(journey.volume.GetID(), 0) == following
     corrected = journey.voxels() | truth
-    corrected[following, 16:20, 24:44] = True  # so that it is an edit in any case
+    corrected[following, 16:20, 24:44] = True  # so that the slice changes in any case
     journey.paint(corrected, 0, [following])
     drawn = journey.voxels()[[*PAINTED, following]]
     journey.press("againButton")

@@ -1,4 +1,4 @@
-"""A background process with jobs made for the tests, started as a real child."""
+"""A background process with jobs written for the tests, started as a real child."""
 
 import time
 from collections.abc import Iterator
@@ -117,7 +117,7 @@ def client(jobs_script: Path) -> Iterator[WorkerClient]:
 
 
 def next_event(client: WorkerClient, kind: str, seconds: float = 20) -> dict:
-    """Poll until an event of this type comes."""
+    """Poll until an event of this type comes; return it."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         for event in client.poll(0.2):

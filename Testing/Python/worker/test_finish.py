@@ -1,4 +1,4 @@
-"""The message that the answer there is will do."""
+"""The message that the current answer will do."""
 
 from worker.conftest import next_event
 

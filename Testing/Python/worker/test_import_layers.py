@@ -1,4 +1,4 @@
-"""Who may import whom: imports point downward only, and what Slicer's own process loads stays light."""
+"""Which package may import which: imports point downward only, and Slicer's own process loads nothing heavy."""
 
 import ast
 import subprocess
@@ -14,13 +14,13 @@ PACKAGE = PACKAGE_PARENT / "FewShotSAMLib"
 HEAVY = {"torch", "torchvision", "h5py", "segment_anything", "safetensors", "monai", "sklearn"}
 READERS = {"highdicom", "nibabel", "pydicom"}
 """Imported by core/packages.py where a file needs them: Slicer's Python need not have them."""
-# What a folder (or, for the worker, a file) may import, besides itself.
+# What a folder (or, for the worker, a file) may import, in addition to itself.
 MAY_IMPORT = {
     "core": set(),
     "option_kinds": set(),
     "options": {"option_kinds", "methods/registry", "core"},
     "sam": {"core"},
-    "methods/interface": {"sam", "core"},  # what the bundled model's own method has to be
+    "methods/interface": {"sam", "core"},  # what the bundled model's own method has to implement
     "bundled/voices": set(),
     "bundled": {"bundled/voices", "methods/interface", "sam", "core"},
     "bundled/train": {"bundled", "sam", "core"},
@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "web": {"options", "mrml", "workflow", "worker", "methods/registry", "core"},
     "benchmark": {
         *("options", "benchmark/baselines", "worker", "engine", "methods", "methods/registry", "sam", "core"),
-        "bundled/voices",  # which part of the answer a row does without
+        "bundled/voices",  # which part of the answer a row omits
     },
     "benchmark/baselines": {"benchmark", "engine", "methods", "methods/interface", "sam", "core"},
     "cli": {
@@ -56,7 +56,7 @@ INTERFACE = {f"methods.{name}" for name in ("interface", "head", "loss", "optimi
 
 
 def layer(module: str) -> str:
-    """The layer of a dotted module name below FewShotSAMLib."""
+    """Return the layer of a dotted module name below FewShotSAMLib."""
     first, _, rest = module.partition(".")
     if first == "worker" and rest in ("server", "__main__"):
         return f"worker/{rest}"
@@ -69,7 +69,7 @@ def layer(module: str) -> str:
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """(dotted module, line) of every import, also of those inside functions."""
+    """Yield (dotted module, line) of every import, including those inside functions."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
@@ -85,7 +85,7 @@ SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__
 
 
 def offences(path: Path) -> Iterator[str]:
-    """What a file imports that its layer may not."""
+    """Return what a file imports but its layer may not."""
     own = layer(".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"))
     if own not in MAY_IMPORT:
         yield f"{path}: give {own} its place among the layers"
@@ -115,7 +115,7 @@ FewShotSAMLib.propagate(volume, painted, steps=1, no_cache=True, device="cpu")
 @pytest.mark.parametrize(
     ("modules", "absent", "work"),
     [
-        # Slicer's Python has none of the last three either, and the background process must tell so.
+        # Slicer's Python lacks the last three, too, and the background process must report it.
         (
             ("core", "worker", "worker.client", "worker.protocol", "worker.server"),
             HEAVY | {"platformdirs", "rich", "filelock"},
@@ -123,9 +123,9 @@ FewShotSAMLib.propagate(volume, painted, steps=1, no_cache=True, device="cpu")
         ),
         (("api", "core.volume", "core.segmentation"), HEAVY | READERS, ""),
         (("cli.propagate", "cli.models", "cli.cache", "cli.doctor", "cli.benchmark"), HEAVY, ""),
-        # `fewshotsam --help` and the background process are there at once.
+        # `fewshotsam --help` and the background process must start at once.
         (("start", "cli", "worker.server"), {"numpy", "scipy", "SimpleITK", "rich"}, ""),
-        # They would take longer than all other imports before the first answer.
+        # These would take longer than all other imports before the first answer.
         (("engine.jobs", "bundled.fusion"), {"torchvision", "torch._dynamo", "sympy"}, A_RUN),
     ],
 )

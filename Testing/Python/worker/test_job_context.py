@@ -20,7 +20,7 @@ def test_progress_is_throttled_and_estimates_from_the_stages_own_pace() -> None:
     sent: list[dict] = []
     clock = Clock()
     context = JobContext(lambda kind, fields: sent.append({"type": kind, **fields}), clock=clock)
-    context.progress("encode", 40, 100)  # 40 slices came from the cache, in no time
+    context.progress("encode", 40, 100)  # 40 slices came from the cache, instantly
     for done in range(41, 101):
         clock.now += 0.05
         context.progress("encode", done, 100)

@@ -1,4 +1,4 @@
-"""The background process behind Slicer's launcher, which hides how it died."""
+"""The background process behind Slicer's launcher, which hides how the process died."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A volume read for another process: what crashes a reader is refused first, and nothing outside the folder is read."""
+"""A volume read for another process: what crashes a reader is refused first, and only files in the folder are read."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ LONG = b"domain " * 3000
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A served folder with a volume of each kind, whole and in two files; one file lies beside it."""
+    """A served folder with a volume of each kind, in one and in two files; another file lies outside the folder."""
     served = tmp_path / "served"
     served.mkdir()
     image = SimpleITK.GetImageFromArray(np.arange(120, dtype=np.int16).reshape(4, 5, 6))
@@ -105,7 +105,7 @@ def test_pipes_devices_and_claims_are_refused_at_once(folder: Path, tmp_path: Pa
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A volume that takes more than a second to be read, from a small file."""
+    """A volume that takes more than a second to read, from a small file."""
     voxels = np.zeros((400, 512, 512), np.int16)
     voxels[0, 0, 0] = 1
     path = tmp_path_factory.mktemp("large") / "large.nrrd"
@@ -152,7 +152,7 @@ def test_reading_is_cancelled_or_killed(how: str, large: Path, tmp_path: Path) -
 
 
 def _series(folder: Path, count: int, rows: int) -> Path:
-    """Slices that say they have that many rows and columns."""
+    """Slices that claim to have that many rows and columns."""
     from core import dicom_files
 
     (folder / "series").mkdir()
@@ -200,7 +200,7 @@ def test_a_series_that_claims_gigabytes_is_refused_quickly(rows: int, packed: bo
 
 
 def test_sparse_files_and_devices(tmp_path: Path) -> None:
-    """A file of 100 GB that takes no room on the disk, whole and as the data of a header; what is no file at all."""
+    """A 100 GB file that takes no disk space, by itself and as the data of a header; things that are not files."""
     sizes = "5000 5000 2000"
     head = f"NRRD0004\ntype: short\ndimension: 3\nsizes: {sizes}\nencoding: raw\nendian: little\n"
     (tmp_path / "whole.nrrd").write_bytes(f"{head}\n".encode())

@@ -1,4 +1,4 @@
-"""The client with a real background process: results, errors, cancellation, deaths, new starts."""
+"""The client with a real background process: results, errors, cancellation, deaths, restarts."""
 
 import importlib
 import os
@@ -194,7 +194,7 @@ def test_other_deaths_are_named_and_their_last_words_logged(client: WorkerClient
 
 @pytest.fixture
 def launched(jobs_script: Path, tmp_path: Path) -> Iterator[WorkerClient]:
-    """A background process behind Slicer's launcher, whose memory and count of kills are files of the test."""
+    """A background process behind Slicer's launcher, whose memory and number of kills are files of the test."""
     launcher = makePythonSlicer(tmp_path)
     (tmp_path / "meminfo").write_text(meminfo(available=8_000_000))
     watchdog = Path(watchdog_module.__file__).read_text().replace("/proc/meminfo", str(tmp_path / "meminfo"))
@@ -242,7 +242,7 @@ def test_a_library_that_ends_the_process_for_memory() -> None:
 
 
 def test_scarce_memory_of_a_control_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A container's own limit, where the computer has memory to spare; pages of files that can be dropped are free."""
+    """A container's own limit, while the computer has memory to spare; file pages that can be dropped count as free."""
     (tmp_path / "meminfo").write_text(meminfo(available=8_000_000))
     (tmp_path / "cgroup").write_text("0::/slice/job\n")
     group = tmp_path / "slice" / "job"
@@ -267,7 +267,7 @@ def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
         WorkerClient(python=tmp_path / "no-python").start()
 
 
-# What a 3D Slicer without any extension can import: its own packages of those that FewShotSAM uses.
+# What 3D Slicer without any extension can import, of the packages that FewShotSAM uses.
 BARE_SLICER = """
 import importlib.machinery, runpy, sys
 there = {*sys.stdlib_module_names, "FewShotSAMLib", "numpy", "scipy", "SimpleITK", "vtk", "vtkmodules"}
@@ -289,12 +289,12 @@ def test_in_a_bare_slicer_it_starts_and_says_what_is_missing() -> None:
 
 @pytest.mark.parametrize("system", ["win32", "darwin", "linux"])
 def test_logs_lie_where_the_system_has_them(monkeypatch: pytest.MonkeyPatch, system: str) -> None:
-    """The same folder as platformdirs names, which a bare Slicer lacks."""
+    """The folder is the one that platformdirs names, which a bare Slicer lacks."""
     platforms = {"win32": ("windows", "Windows"), "darwin": ("macos", "MacOS"), "linux": ("unix", "Unix")}
     module, name = platforms[system]
     monkeypatch.delenv("FEWSHOTSAM_HOME", raising=False)
     monkeypatch.setenv("LOCALAPPDATA", "/home/user/AppData/Local")
-    if system == "win32" != sys.platform:  # its own way of asking works there alone; this is the way of the variable
+    if system == "win32" != sys.platform:  # its own mechanism only works there; this one uses the variable
         windows = importlib.import_module("platformdirs.windows")
         monkeypatch.setattr(windows, "get_win_folder", windows.get_win_folder_from_env_vars)
     made = getattr(importlib.import_module(f"platformdirs.{module}"), name)("FewShotSAM", appauthor=False)
@@ -373,7 +373,7 @@ def test_close_ends_a_running_job_and_all_threads(client: WorkerClient) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 @pytest.mark.parametrize("done", [False, True])
 def test_a_file_that_crashes_its_reader_is_named(client: WorkerClient, done: bool) -> None:
-    """What a file can do to a library ends the background process alone; its fault ends where its reading ends."""
+    """The crash ends only the background process, and the file is blamed only while it is being read."""
     request = client.request("die", {"signal": signal.SIGSEGV, "reading": "/données/odd.nrrd", "done": done})
     with pytest.raises(WorkerDiedError if done else BadInputError) as caught:
         client.wait(request)

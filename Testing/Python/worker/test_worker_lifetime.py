@@ -33,7 +33,7 @@ while True:
 
 @pytest.mark.parametrize("job", ["slow", "hold_lock", "write", "stubborn"])
 def test_a_killed_parent_leaves_no_process_and_no_file(jobs_script: Path, tmp_path: Path, job: str) -> None:
-    """`hold_lock` is the hard one: no Python code can run in the worker while its C call lasts."""
+    """`hold_lock` is the hard case: no Python code can run in the worker while its C call lasts."""
     output = tmp_path / "out.seg.nrrd"
     command = [sys.executable, "-c", PARENT_SCRIPT, str(jobs_script), job, str(output)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=worker_environment(), text=True) as parent:
@@ -71,7 +71,7 @@ def test_a_client_that_is_lost_ends_its_worker(jobs_script: Path) -> None:
 
 
 def test_a_request_in_the_middle_of_a_long_call_wakes_no_watchdog(client: WorkerClient, tmp_path: Path) -> None:
-    """Unread requests in the pipe are no end of the pipe."""
+    """Unread requests in the pipe do not mean the end of the pipe."""
     client.request("hold_lock", {"output": str(tmp_path / "out.nrrd")})
     next_event(client, "preview")
     client.request("echo")

@@ -1,4 +1,4 @@
-"""The raw streams of the background process: what it answers to good and to bad lines, byte by byte."""
+"""The raw streams of the background process: its answers to valid and invalid lines, byte by byte."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from FewShotSAMLib.worker.process import worker_environment
 
 
 def converse(script: Path, *lines: bytes, answers: int | None = None) -> list[dict]:
-    """All events of a process that is shut down when `answers` requests (all, if None) have ended."""
+    """Return all events of a process that is shut down when `answers` requests (all, if None) have ended."""
     command = [sys.executable, str(script)]
     process = subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, env=worker_environment(), bufsize=0)
     output: list[bytes] = []

@@ -19,7 +19,7 @@ STEPS = 2
 
 @dataclass
 class ArrayPreview:
-    """Remembers what it was shown."""
+    """Remembers what it was given to show."""
 
     shape: tuple[int, int, int]
     shown: np.ndarray = field(init=False)
@@ -135,7 +135,7 @@ class ArrayScene:
 
 @dataclass
 class Stage:
-    """A session on a scene of arrays, with all that it said."""
+    """A session on a scene of arrays, with all that it reported."""
 
     scene: ArrayScene
     session: Session
@@ -143,7 +143,7 @@ class Stage:
     longest_poll_s: float = 0.0
 
     def until(self, condition: Callable[[], bool], patience_s: float = 120.0) -> None:
-        """Poll as a timer would until the condition holds."""
+        """Poll, as a timer would, until the condition holds."""
         end = time.monotonic() + patience_s
         while not condition():
             assert time.monotonic() < end, f"still {self.session.state}: {self.messages}"
@@ -153,28 +153,28 @@ class Stage:
             time.sleep(0.01)
 
     def settle(self) -> None:
-        """Until the painted slices are known."""
+        """Poll until the painted slices are known."""
         self.until(lambda: self.session._tracker.is_up_to_date)
 
     def edited(self) -> None:
-        """The segmentation has changed; until the painted slices are known again."""
+        """Report a change of the segmentation; poll until the painted slices are known again."""
         self.session.mark_modified()
         self.settle()
 
     def start(self) -> None:
-        """A run, until the background process works."""
+        """Start a run; return when the background process works."""
         self.session.propagate()
         self.until(lambda: self.session.state is State.RUNNING)
 
     def propagate(self, whole: bool = False) -> None:
-        """A run, up to the preview."""
+        """Run until the preview is there."""
         self.session.propagate(whole)
         self.until(lambda: self.session.state in (State.PREVIEW, State.IDLE))
         assert self.session.state is State.PREVIEW, self.messages
 
     @property
     def painted(self) -> list[int]:
-        """Indices of painted and empty slices."""
+        """Return the indices of painted and empty slices."""
         return [each.index for each in self.session.painted]
 
     @property
@@ -183,7 +183,7 @@ class Stage:
 
 
 def opened(scene: ArrayScene, client: WarmClient, folder: Path) -> Stage:
-    """A session on a scene, once its painted slices are known."""
+    """Return a session on a scene, once its painted slices are known."""
     made = Stage(scene, Session(scene, client, folder=folder), [])
     made.session.said.connect(made.messages.append)
     made.session.set_inputs("v", "s")
@@ -193,13 +193,13 @@ def opened(scene: ArrayScene, client: WarmClient, folder: Path) -> Stage:
 
 @pytest.fixture
 def scene() -> ArrayScene:
-    """Nothing is painted."""
+    """A scene in which nothing is painted."""
     return ArrayScene()
 
 
 @pytest.fixture
 def stage(warm_client: WarmClient, tmp_path: Path) -> Iterator[Stage]:
-    """Three slices of segment "a" are painted; nothing runs. These tests are not about what is learned."""
+    """Three slices of segment "a" are painted; nothing runs. These tests do not depend on what is learned."""
     scene = ArrayScene()
     for index in (7, 12, 17):
         scene.paint(index)

@@ -1,4 +1,4 @@
-"""What a session keeps of its work is offered to the next one, whole, once, and nothing else of it is left."""
+"""What a session saved is offered to the next one, complete and once, and nothing else of it is left behind."""
 
 import json
 import os
@@ -21,7 +21,7 @@ SHAPE = (4, 5, 6)
 
 
 def kept(scene: ArrayScene, folder: JobFolder, told: list[Any], place: str = "here") -> Autosave:
-    """What keeps the work, with something to keep."""
+    """The autosave, with something to save."""
     made = Autosave(scene, folder.path, place, told.append)  # type: ignore[arg-type]
     made.source = "ct.nrrd"
     scene.labels[2, 1:3, 2:4] = 1
@@ -30,7 +30,7 @@ def kept(scene: ArrayScene, folder: JobFolder, told: list[Any], place: str = "he
 
 
 def died(folder: JobFolder) -> None:
-    """Its process is gone, and with it the lock."""
+    """Simulate that the process is dead, and its lock with it."""
     folder._stream.close()
 
 

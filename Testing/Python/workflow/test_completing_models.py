@@ -1,4 +1,4 @@
-"""What other volumes need follows into a saved model in the background, and gives way to every run."""
+"""What other volumes need is added to a saved model in the background, which yields to every run."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +12,7 @@ from FewShotSAMLib.workflow.state import Signal
 
 
 class Client:
-    """A background process that answers when it is told to."""
+    """A background process that answers when told to."""
 
     running = True
 
@@ -22,7 +22,7 @@ class Client:
         self.events: list[dict[str, Any]] = []
 
     def start(self) -> None:
-        """It runs already."""
+        """Do nothing: it runs already."""
 
     def request(self, command: str, parameters: dict[str, Any]) -> str:
         self.asked.append((command, parameters))

@@ -1,4 +1,4 @@
-"""What a run will cost, before it starts: its duration follows the method, the encoder and the number of slices."""
+"""What a run will cost, before it starts: its duration depends on the method, the encoder and the number of slices."""
 
 import pytest
 
@@ -77,7 +77,7 @@ def test_amounts() -> None:
 
 
 def test_slices_on_which_nothing_can_be_are_not_counted() -> None:
-    """As the engine leaves them out: of 200 slices 40 were segmented, and the line spoke of 200."""
+    """As the engine leaves them out: 40 of 200 slices were segmented, but the line spoke of 200."""
     worked_on = [
         *(PaintedSlice(index, (), True, True) for index in (40, 81)),
         *(PaintedSlice(index, ("a",)) for index in (45, 60, 75)),
@@ -126,7 +126,7 @@ def test_a_correction_asks_only_beside_what_changed() -> None:
 
 
 def test_a_correction_asks_each_segment_up_to_its_own_slices() -> None:
-    """A slice that is painted for another segment alone ends nothing: 14 slices were told, and 20 asked again."""
+    """A slice painted only for another segment bounds nothing: 14 slices were announced, and 20 predicted again."""
     slices = [
         PaintedSlice(2, ("a",), unknown_ids=("b",)),
         PaintedSlice(3, ("b",), unknown_ids=("a",)),
@@ -165,7 +165,7 @@ def test_seconds_of_a_run(settings: Settings, expected: float | None) -> None:
     ],
 )
 def test_a_run_takes_what_it_has_to_do(work: Work, expected: float) -> None:
-    """A run that goes on from the last one was told to take as long as that: 28 s told, 17 s taken."""
+    """A run that continues from the last one was estimated to take as long as that: 28 s estimated, 17 s taken."""
     assert run_seconds(machine(GPU, CPU), Settings(), work) == pytest.approx(expected)
 
 

@@ -1,4 +1,4 @@
-"""Earlier patients' models beside what is painted, with the real background process."""
+"""Earlier patients' models together with painted slices, with the real background process."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,7 +25,7 @@ def patient(shift: int, client: WarmClient, folder: Path) -> Stage:
 
 @pytest.fixture
 def next_patient(warm_client: WarmClient, tmp_path: Path) -> Iterator[Stage]:
-    """The first one is segmented and saved as “first”; of the next one a slice is painted."""
+    """The first patient is segmented and saved as “first”; one slice of the next one is painted."""
     warm_client.steps = STEPS
     first = patient(0, warm_client, tmp_path)
     for index in column.EMPTY:

@@ -1,4 +1,4 @@
-"""Runs that end early: the user takes the first answer or none; process, preview, volume or scene are gone."""
+"""Runs that end early: the user takes the first answer or none; process, preview, volume or scene disappear."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ def test_the_first_answer_can_be_taken_as_it_is(stage) -> None:
 
     stage.session.range = (10, 14)
     stage.session.progressed.connect(hear)
-    stage.session.use_first_answer()  # nothing runs: nothing happens
+    stage.session.use_first_answer()  # nothing runs, so nothing happens
     stage.propagate()
     assert stage.session.state is State.PREVIEW and not stage.errors
     assert fractions and max(fractions) < 0.5
@@ -47,7 +47,7 @@ def test_cancel_in_every_stage(stage, moment: str) -> None:
     assert time.monotonic() - started < 10
     assert (stage.scene.labels == before).all() and all(each.is_removed for each in stage.scene.previews)
     assert any("cancelled" in message.text for message in stage.messages) and not stage.errors
-    stage.propagate()  # and nothing stands in the way of the next
+    stage.propagate()  # nothing blocks the next run
 
 
 @pytest.mark.parametrize("state", [State.RUNNING, State.PREVIEW])

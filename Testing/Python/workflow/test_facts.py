@@ -1,4 +1,4 @@
-"""What panel and browser tell of the chosen inputs: the same as `inspect`, without waiting for it."""
+"""What panel and browser show about the chosen inputs: the same as `inspect`, without waiting for it."""
 
 import threading
 import time
@@ -25,7 +25,7 @@ NOTHING = Found(None, ())
 
 
 class OneVolume:
-    """A scene of one CT, and a segmentation of two segments."""
+    """A scene of one CT, and a segmentation with two segments."""
 
     def __init__(self) -> None:
         self.read = ct_phantom((10, 40, 48), seed=2)[0]

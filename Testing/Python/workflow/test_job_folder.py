@@ -1,4 +1,4 @@
-"""What a session leaves on the disk: nothing, also where its program was killed."""
+"""What a session leaves on the disk: nothing, even if its program was killed."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ sys.stdin.read()
 
 
 def owner(parent: Path) -> tuple[subprocess.Popen[str], Path]:
-    """Another program with a job folder in which an image lies."""
+    """Another program with a job folder that contains an image."""
     command = [sys.executable, "-c", OWNER, str(parent)]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=worker_environment(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Segments on slices of their own: what is complete where, what is asked, and what is written."""
+"""Segments on different slices: what is complete where, what is predicted, and what is written."""
 
 from typing import Any
 

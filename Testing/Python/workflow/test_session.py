@@ -67,7 +67,7 @@ def test_paint_propagate_apply_correct_and_again(stage) -> None:
     stage.edited()
     assert stage.painted == sorted([2, 7, 12, 17, 22, advice])
     assert not stage.errors
-    # 50 ms is what a user may feel; this machine's cores are shared with the background process.
+    # A user may notice 50 ms; the background process shares this machine's cores.
     assert stage.longest_poll_s < 0.25
 
 
@@ -78,7 +78,7 @@ def test_what_was_known_of_slices_comes_back_with_the_scene(stage, warm_client: 
     stage.session.apply()
     stage.settle()
     known = stage.session.painted
-    # What was partly painted on 12 gave way to the result; a correction there would be complete.
+    # The partial painting on 12 was replaced by the result; a correction there would be complete.
     assert [(each.index, each.ticked) for each in known] == [(2, True), (7, True), (17, True)]
     again = opened(stage.scene, warm_client, tmp_path).session
     assert again.painted == known
@@ -111,7 +111,7 @@ def test_a_range_and_a_hidden_segment(stage) -> None:
 
 
 def test_propagate_looks_again_although_nothing_was_told(stage) -> None:
-    """A segment was hidden: on the slices that only it is painted on, the other is not known to be absent."""
+    """A segment was hidden: on the slices on which only it is painted, the other is not known to be absent."""
     stage.scene.paint(4, value=2)
     stage.edited()
     assert stage.painted == [4, 7, 12, 17]
@@ -142,7 +142,7 @@ def test_a_result_waits_where_slices_of_another_axis_were_painted_since(stage) -
 
 
 def test_the_first_answer_is_whole_while_more_is_learned(stage) -> None:
-    """What is painted is among what is shown, from the first slices on: the surface in 3D had gaps while learning."""
+    """What is shown includes what is painted, from the first slices on: the 3D surface once had gaps while learning."""
     painted = stage.scene.labels.copy()
     stage.start()
     stage.until(lambda: stage.scene.previews and stage.scene.previews[-1].updates > 0)
@@ -153,7 +153,7 @@ def test_the_first_answer_is_whole_while_more_is_learned(stage) -> None:
 
 
 def test_a_window_that_is_busy_meanwhile_loses_no_run(stage, warm_client: WarmClient, monkeypatch) -> None:
-    """All events come at once: two passes showed the same slices, and a preview is gone before it is looked at."""
+    """All events come at once: two passes showed the same slices, and a preview is deleted before it is read."""
     held: list[dict] = []
     poll = warm_client.poll
     monkeypatch.setattr(warm_client, "poll", lambda timeout_s=0.0: [])
@@ -176,7 +176,7 @@ def test_a_window_that_is_busy_meanwhile_loses_no_run(stage, warm_client: WarmCl
 
 
 def test_no_run_writes_to_files_that_are_still_mapped(stage) -> None:
-    """Windows replaces no file that is mapped: the result in the preview, the few-shot model that is learned on."""
+    """Windows does not replace a mapped file: the result in the preview, the few-shot model that is learned from."""
     written: list[dict] = []
     session = stage.session
     submit = session._requests.submit
@@ -222,9 +222,9 @@ def test_an_unexpected_error_is_a_message_once_and_nothing_goes_on(stage) -> Non
 
 
 def test_a_thread_works_although_python_is_locked_between_polls(stage) -> None:
-    """As by Slicer's event loop: here nobody but who waits gives the lock away."""
+    """As by Slicer's event loop: here, only code that waits releases the lock."""
     interval = sys.getswitchinterval()
-    stage.session._executor.submit(int).result()  # the thread is there
+    stage.session._executor.submit(int).result()  # until the thread has started
     stage.session.mark_modified()
     stage.session._tracker.look_soon(0.0)
     sys.setswitchinterval(100)
@@ -277,7 +277,7 @@ def test_a_deleted_slice_is_erased_and_gone(stage) -> None:
 
 
 def learned(stage, name: str) -> ModelEntry:
-    """The only model of the library, saved after a run."""
+    """The library's only model, saved after a run."""
     stage.propagate()
     stage.session.discard()
     stage.session.save_model(name)
@@ -286,7 +286,7 @@ def learned(stage, name: str) -> ModelEntry:
 
 
 def test_saving_a_model_and_applying_it(stage) -> None:
-    # A model of few-shot takes a minute to be led.
+    # Completing a few-shot model takes a minute.
     stage.session.settings = Settings(method="autosam-linear", largest_island=True)
     stage.session.save_model("before any run")
     assert "Propagate first" in stage.errors[0]
@@ -336,7 +336,7 @@ def test_what_a_model_adds_to_the_painted_segmentation_does_not_count_as_painted
 
 def test_the_machine(stage) -> None:
     stage.session.inspect()
-    stage.session.forget_scene()  # the computer stays the same
+    stage.session.forget_scene()  # what is known of the computer remains
     stage.until(lambda: stage.session.machine is not None)
     machine = stage.session.machine
     assert machine.devices[-1].name == "cpu" and machine.devices[-1].free_bytes > 1e8
@@ -355,7 +355,7 @@ def test_a_wrong_choice_is_a_message(stage) -> None:
 
 
 def test_the_view_is_told_that_nothing_was_found(stage) -> None:
-    """Else it would say for ever that painted slices are being looked for."""
+    """Otherwise it would say forever that it is looking for painted slices."""
     session, seen = stage.session, list[str]()
     stage.scene.labels[:] = 0
     session.set_inputs(None, None)

@@ -19,7 +19,7 @@ RESULT = [index for index in range(5, 19) if index not in PAINTED]
 
 
 class Inline(Executor):
-    """Does at once what it is asked."""
+    """Executes at once what it is given."""
 
     def submit(self, function: Callable[..., Any], /, *values: Any, **named: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -37,7 +37,7 @@ class Tracked:
         self.tracker = self.opened()
 
     def opened(self) -> PaintingTracker:
-        """A tracker of its own, as after loading the scene."""
+        """Return a separate tracker, as after loading the scene."""
         tracker = PaintingTracker(self.scene, Inline(), self.said.append)
         tracker.set_target(Target("v", "s"))
         return tracker
@@ -47,14 +47,14 @@ class Tracked:
             self.scene.labels[index][self.scene.halves[value][index]] = value
 
     def look(self) -> list[int]:
-        """The painted slices that are learned from, found as after an edit."""
+        """Return the painted slices to learn from, found as after an edit."""
         self.tracker.look_soon()
         self.tracker.poll(is_urgent=True)
         self.tracker.poll()
         return [each.index for each in self.tracker.found.slices if each.ticked]
 
     def apply(self, *values: int, indices: list[int] = RESULT) -> None:
-        """The halves of these values are predicted, and written."""
+        """Write the halves of these values as if they had been predicted."""
         written = self.tracker.writable(indices, 0)
         before = self.tracker.fingerprints(0)
         self.draw_all(values, written)
@@ -118,7 +118,7 @@ def test_what_was_painted_in_a_hidden_segment_counts_when_it_is_shown(tracked: T
 
 
 def test_slices_painted_in_one_segment_are_predicted_in_the_other(tracked: Tracked) -> None:
-    """Spleen is painted and applied, then hidden for the liver: shown alone, its predictions are no examples."""
+    """Spleen is painted and applied, then hidden for the liver: shown alone, its predictions are not exemplars."""
     tracked.apply(B, indices=[*RESULT, 19])
     tracked.show(b=False)
     tracked.draw(A, 9, 14)
