@@ -130,7 +130,7 @@ def _to_segment(points: Tensor, a: Tensor, b: Tensor, flatten: float) -> Tensor:
     """Distance of every point to the segment from a to b; `flatten` squeezes the cross-section."""
     way = b - a
     z, y, x = points[0] - a[0], points[1] - a[1], points[2] - a[2]
-    share = ((z * way[0] + y * way[1] + x * way[2]) / float(way.dot(way)).__add__(1e-6)).clamp_(0, 1)
+    share = ((z * way[0] + y * way[1] + x * way[2]) / (float(way.dot(way)) + 1e-6)).clamp_(0, 1)
     z, y, x = z - share * way[0], y - share * way[1], x - share * way[2]
     return (z * z + (y * flatten) ** 2 + (x / flatten) ** 2).sqrt_()
 
