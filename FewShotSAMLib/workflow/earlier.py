@@ -1,4 +1,4 @@
-"""Earlier patients' few-shot models beside what is painted: which there are, and which are chosen."""
+"""Earlier patients' few-shot models, used in addition to the painted slices: which there are, and which are chosen."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ WITHOUT_IMAGE = "It was saved without the image around its segments, so other vo
 
 @dataclass(frozen=True)
 class EarlierModel:
-    """A model that may stand beside what is painted. segments: names; why_not: why it is of no use, "" where it may
-    be."""
+    """A model that may be used in addition to the painted slices. segments: names; why_not: why it is of no use, "" if
+    it may be."""
 
     name: str
     segments: tuple[str, ...]
@@ -30,7 +30,7 @@ class EarlierModel:
 
 
 class WithEarlier:
-    """A part of `Session`. earlier: names of the chosen models of its library; what is chosen need not be there.
+    """A part of `Session`. earlier: names of the chosen models of its library; a chosen model may be missing there.
     earlier_files: further models, from anywhere."""
 
     earlier: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ class WithEarlier:
     painted: Any
 
     def choose_earlier(self, name: str, chosen: bool = True) -> None:
-        """Use a model beside what is painted, or no longer."""
+        """Use a model in addition to the painted slices, or stop using it."""
         others = tuple(each for each in self.earlier if each != name)
         self.earlier = (*others, name) if chosen else others
         self.changed.emit()
@@ -59,14 +59,14 @@ class WithEarlier:
         self.choose_earlier(entry.name, False)
 
     def earlier_models(self, entries: Iterable[ModelEntry]) -> list[EarlierModel]:
-        """These models of the library, and those that are chosen but not among them."""
+        """These models of the library, and the chosen ones that are not among them."""
         ours = self._names()
         found = [self._earlier(each, ours) for each in entries]
         known = {each.name for each in found}
         return found + [EarlierModel(name, (), True, GONE) for name in self.earlier if name not in known]
 
     def earlier_paths(self) -> tuple[Path, ...]:
-        """The files of the chosen models, as far as they are there."""
+        """The files of the chosen models that exist."""
         found = (self.models.find(name) for name in self.earlier)
         return (*(path for path in found if path is not None), *self.earlier_files)
 
@@ -84,12 +84,12 @@ class WithEarlier:
         return EarlierModel(entry.name, theirs, entry.name in self.earlier, why_not)
 
     def _names(self) -> list[str]:
-        """What the segments are called that are painted; all of them that are visible while none is."""
+        """The names of the painted segments, or of all visible ones while none is painted."""
         if self.target is None:
             return []
         try:
             segments = [each for each in self.scene.segments(self.target) if each.visible]
         except BadInputError:
-            return []  # they are gone, and the session says so itself
+            return []  # they no longer exist, and the session itself reports that
         painted = painted_by_segment(self.painted)
         return [each.name for each in segments if each.id in painted] or [each.name for each in segments]
