@@ -1,4 +1,4 @@
-"""Where nodes lie in the world: their own RAS coordinates, moved by the transforms that they are under."""
+"""Where nodes lie in world coordinates: their own RAS coordinates, moved by their parent transforms."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ _HOW_TO_HARDEN = (
 
 
 def worldMatrix(node: slicer.vtkMRMLTransformableNode) -> np.ndarray | None:
-    """4 × 4 array from a node's own RAS to the world's; None under a transform that is not linear.
+    """4 × 4 array from a node's own RAS to the world's; None under a nonlinear transform.
 
-    A transform node must not be asked for a matrix that it does not have: it gives the identity, and a warning each
-    time.
+    A nonlinear transform node must not be asked for its matrix: it returns the identity, and logs a warning each time.
     """
     parent = node.GetParentTransformNode()
     if parent is None:
@@ -32,7 +31,7 @@ def worldMatrix(node: slicer.vtkMRMLTransformableNode) -> np.ndarray | None:
 
 
 def checkLinear(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
-    """`worldMatrix`; raises BadInputError where there is none, as Slicer cannot paint there."""
+    """`worldMatrix`; raises BadInputError if there is none, as Slicer cannot paint there."""
     matrix = worldMatrix(node)
     if matrix is None:
         raise BadInputError(
@@ -47,8 +46,8 @@ def checkLinear(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
 def segmentationToVolume(volume: slicer.vtkMRMLVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode) -> np.ndarray:
     """4 × 4 array from the segmentation's own RAS to the volume's, so that both mean the same place in the world.
 
-    It does not matter which of them is under which transform. Raises BadInputError where one is under a transform
-    that is not linear, or that makes the volume flat.
+    The two may be under different transforms. Raises BadInputError if one is under a nonlinear transform, or one that
+    makes the volume flat.
     """
     ofVolume, ofSegmentation = checkLinear(volume), checkLinear(segmentation)
     if np.linalg.det(ofVolume) == 0:

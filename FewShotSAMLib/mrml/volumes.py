@@ -1,4 +1,4 @@
-"""Shows volumes of the scene to numpy without copying them."""
+"""Gives numpy access to volumes of the scene, without copying them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COLOR_COMPONENTS = (3, 4)
 
 
 def volumeGeometry(node: slicer.vtkMRMLVolumeNode) -> Geometry:
-    """Geometry of a volume in LPS, its parent transform left out; raises BadInputError where it has no voxels."""
+    """Geometry of a volume in LPS, without its parent transform; raises BadInputError if it has no voxels."""
     image = node.GetImageData()
     if isEmpty(image):
         raise BadInputError(f"Volume '{node.GetName()}' has no voxels.", "Load it again, or choose another volume.")
@@ -30,8 +30,8 @@ def volumeGeometry(node: slicer.vtkMRMLVolumeNode) -> Geometry:
 def sceneVolume(node: slicer.vtkMRMLVolumeNode) -> SceneVolume:
     """Voxels, geometry and name of a volume.
 
-    Raises BadInputError for one without voxels, with several values per voxel that are no colour (a time series, a
-    diffusion or vector volume), or whose axes are not at right angles.
+    Raises BadInputError if it has no voxels, has several values per voxel that are not colours (a time series, a
+    diffusion or vector volume), or if its axes are not at right angles.
     """
     geometry = volumeGeometry(node)
     voxels = viewOfImage(node.GetImageData())
@@ -46,7 +46,7 @@ def sceneVolume(node: slicer.vtkMRMLVolumeNode) -> SceneVolume:
 
 
 def _window(node: slicer.vtkMRMLVolumeNode) -> tuple[float, float] | None:
-    """What the views show as black and as white; None for colours, and where nobody has shown the volume."""
+    """The values that the views show as black and white; None for colours, and if the volume was never shown."""
     display = node.GetDisplayNode()
     if not isinstance(display, slicer.vtkMRMLScalarVolumeDisplayNode):
         return None
