@@ -1,4 +1,4 @@
-"""Section 7: method, encoder, device, post-processing and the cache."""
+"""Section 6: method, encoder, device, post-processing and the cache."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PRECISION_TITLES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 class AdvancedSection:
-    """Shows the session's `Settings` and changes them; they are kept for the next start."""
+    """Shows the session's `Settings` and changes them; they are saved for the next start."""
 
     def __init__(self, ui: Any, services: Services, messages: Messages) -> None:
         self._ui, self._services, self._messages = ui, services, messages
@@ -163,7 +163,7 @@ def _fill(choice: Any, entries: list[tuple[str, str]]) -> None:
 
 
 def _bound(box: Any, name: str) -> None:
-    """Let a number box offer what a request may hold."""
+    """Limit a number box to the values that a request may have."""
     known = option(name)
     box.minimum = known.least
     if known.most is not None:
@@ -172,7 +172,7 @@ def _bound(box: Any, name: str) -> None:
 
 def _choose(choice: Any, value: str) -> None:
     position = choice.findData(value)
-    if position < 0:  # what an earlier start knew of stays chosen until the computer is looked at
+    if position < 0:  # a saved choice stays until the computer has been inspected
         choice.addItem(value, value)
         position = choice.findData(value)
     choice.setCurrentIndex(position)

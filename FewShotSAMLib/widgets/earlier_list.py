@@ -1,4 +1,4 @@
-"""A row below the painted slices: few-shot models of earlier patients, to be ticked."""
+"""A list below the painted slices: few-shot models of earlier patients, to be ticked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_ROWS = 4
 
 
 class EarlierList:
-    """Lists what can be chosen while the section is unfolded; the choice is kept in the scene."""
+    """Lists the models while the section is expanded; the choice is stored in the scene."""
 
     def __init__(self, ui: Any, services: Services) -> None:
         self._ui, self._services = ui, services
@@ -26,7 +26,7 @@ class EarlierList:
         self._fill([])
 
     def update(self) -> None:
-        """Show the models of the user's folder, and which are chosen. Nothing changes under a run."""
+        """Show the models of the user's folder, and which are chosen. Nothing changes during a run."""
         session = self._services.session
         self._ui.earlierList.setEnabled(not session.is_busy)
         if session.is_busy or self._ui.paintedSection.collapsed:

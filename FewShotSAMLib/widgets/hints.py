@@ -1,4 +1,4 @@
-"""The panel's words for the hints of core/hints.py."""
+"""The panel's wording of the hints in core/hints.py."""
 
 from FewShotSAMLib.widgets.translation import _
 

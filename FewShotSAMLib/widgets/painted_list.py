@@ -20,11 +20,11 @@ from FewShotSAMLib.workflow import PaintedSlice
 _THUMBNAIL = 56
 _SLICE, _SEGMENTS = 0, 1
 _LONGEST_NAME, _LONGEST_ODD = 22, 16
-"""Characters of a segment's name that a row has room for, beside a mark; the tool tip has all of it."""
+"""Characters of a segment's name that fit into a row, the second next to a mark; the tooltip has the whole name."""
 
 
 class PaintedList:
-    """A QTreeWidget: thumbnail, number and tick, then what is known of the segments. A click goes to the slice."""
+    """A QTreeWidget: thumbnail, number and tick, then what is known about the segments. A click shows the slice."""
 
     def __init__(self, tree: Any, services: Services, messages: Messages, onSelected: Callable[[], None]) -> None:
         self._tree = tree
@@ -40,7 +40,7 @@ class PaintedList:
         tree.connect("itemChanged(QTreeWidgetItem*,int)", self._onChanged)
 
     def update(self) -> None:
-        """Show the session's painted slices. Thumbnails follow, one with each `drawNext`."""
+        """Show the session's painted slices. The thumbnails follow, one with each `drawNext`."""
         painted = self._services.session.painted
         segments = self._segments() if painted else {}
         if (painted, segments) != self._shown:
@@ -57,7 +57,7 @@ class PaintedList:
         try:
             picture = self._services.session.thumbnail(index, _THUMBNAIL)
         except FewShotSAMError:
-            return  # the volume is gone; the session says so itself
+            return  # the volume no longer exists; the session itself reports that
         with self._filling():
             self._items[index].setIcon(_SLICE, qt.QIcon(toPixmap(squared(picture, _THUMBNAIL))))
 
@@ -72,7 +72,7 @@ class PaintedList:
         try:
             found = self._services.scene.segments(target) if target is not None else []
         except FewShotSAMError:
-            return {}  # likewise
+            return {}  # as in `drawNext`
         return {each.id: (each.name, hex_color(each.color)) for each in found}
 
     def _fill(self, painted: tuple[PaintedSlice, ...], segments: dict[str, tuple[str, str]]) -> None:
@@ -90,7 +90,7 @@ class PaintedList:
         label = qt.QLabel("<br>".join(_lines(entry, segments, self._tree)))
         label.setToolTip(_tip(entry, segments))
         label.setContentsMargins(0, 2, 0, 2)
-        if entry.odd_ids:  # a click beside its link goes to the slice still
+        if entry.odd_ids:  # a click next to the link still shows the slice
             label.connect("linkActivated(QString)", lambda link: self._untick(int(link)))
         else:
             label.setAttribute(qt.Qt.WA_TransparentForMouseEvents)
@@ -101,7 +101,7 @@ class PaintedList:
 
     @contextmanager
     def _filling(self) -> Iterator[None]:
-        """What changes in it is no doing of the user."""
+        """Ignore changes of the list in this block, as the user does not make them."""
         self._updating = True
         try:
             yield
@@ -143,7 +143,7 @@ def _item(entry: PaintedSlice) -> Any:
 
 
 def _lines(entry: PaintedSlice, segments: dict[str, tuple[str, str]], widget: Any) -> list[str]:
-    """What is known of each segment, a line each, as the widget shows it."""
+    """What is known about each segment, a line each, in rich text for the widget."""
     if entry.empty:
         return [_("declared empty")]
 
@@ -164,7 +164,7 @@ def _lines(entry: PaintedSlice, segments: dict[str, tuple[str, str]], widget: An
 
 
 def _tip(entry: PaintedSlice, segments: dict[str, tuple[str, str]]) -> str:
-    """What the marks mean, and the names that are too long for their lines."""
+    """The meaning of the marks, and the names that are too long for their lines."""
     told = []
     if entry.odd_ids:
         told.append(_("Far less than on the painted slices beside it. Complete it, erase it, or untick the slice."))

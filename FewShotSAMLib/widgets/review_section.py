@@ -1,4 +1,4 @@
-"""Section 3: how sure the result is on each slice, and where to paint next."""
+"""Section 3: the confidence of the result on each slice, and where to paint next."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ReviewSection:
         self.tick()
 
     def tick(self) -> None:
-        """Mark the slice that is shown now."""
+        """Mark the slice that is currently shown."""
         session = self._services.session
         current = None
         if session.review is not None and session.target is not None:
@@ -51,7 +51,7 @@ class ReviewSection:
         self._strip.show(session.review, current)
 
     def goToNextSlice(self) -> None:
-        """Show the slice on which painting helps most; does nothing where there is no proposal."""
+        """Show the slice on which painting helps most; does nothing if there is no suggestion."""
         following = self._services.session.next_slice()
         if following is not None:
             self.jumpTo(following)

@@ -20,12 +20,12 @@ from FewShotSAMLib.workflow import Session
 
 
 def makeScripting() -> Scripting:
-    """Scripting in the application's scene; no process is started yet."""
+    """Scripting in the application's scene, with no process started yet."""
     return Scripting(Application(_makeSession, lambda: slicer.app.processEvents(), Driver, _findEditors))
 
 
 def _makeSession(scene: MRMLScene) -> Session:
-    """A session, its process not started. Raises FewShotSAMError where packages or Slicer's Python are missing."""
+    """A session with no process started yet. Raises FewShotSAMError if packages or Slicer's Python are missing."""
     missing = ", ".join(Requirement(text).name for text in Dependencies().missing())
     if missing:
         raise FewShotSAMError(
@@ -36,6 +36,6 @@ def _makeSession(scene: MRMLScene) -> Session:
 
 
 def _findEditors() -> list[Any]:
-    """The Segment Editor widgets of all modules, those that are seen first; none without a main window."""
+    """The Segment Editor widgets of all modules, visible ones first; none without a main window."""
     found = slicer.util.findChildren(className="qMRMLSegmentEditorWidget")
     return sorted(found, key=lambda widget: not widget.visible)

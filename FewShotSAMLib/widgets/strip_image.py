@@ -6,18 +6,18 @@ import numpy as np
 
 from FewShotSAMLib.workflow import Review
 
-# Okabe and Ito's orange, through light grey, to their blue: told apart by users who are colour-blind, and in grey.
+# Okabe and Ito's orange, through light grey, to their blue: colour-blind users can tell them apart, also in grey.
 UNSURE, MIDDLE, SURE = (213, 94, 0), (228, 228, 222), (0, 114, 178)
 Color = tuple[int, int, int]
-_BAND = 7  # rows above the colours in which painted and empty slices are marked, and below for the next ones
+_BAND = 7  # rows above the colours to mark painted and empty slices, and below to mark the next ones
 _WORST = 0.5  # confidence, an expected Dice, at and below which a column is fully orange
 
 
 def stripImage(review: Review, current: int | None, width: int, height: int, ink: Color, paper: Color) -> np.ndarray:
-    """(height, width, 3) uint8. ink, paper: the panel's colours of text and background, light or dark.
+    """The strip, (height, width, 3) uint8. ink, paper: the panel's colours of text and background, light or dark.
 
-    Above the colours a full bar marks a painted slice and the lower half of one an empty slice; below them an orange
-    bar marks where painting helps most; a line with an edge of paper, from top to bottom, is the slice that is shown.
+    Above the colours, a full bar marks a painted slice and a half bar an empty one; below them, an orange bar marks
+    where painting helps most. A line from top to bottom, edged in the paper colour, is the slice that is shown.
     """
     image = np.full((height, width, 3), paper, np.uint8)
     columns = columnSlices(review, width)
@@ -34,12 +34,12 @@ def stripImage(review: Review, current: int | None, width: int, height: int, ink
 
 
 def columnSlices(review: Review, width: int) -> np.ndarray:
-    """(width,): the position in `review.slices` that each column shows."""
+    """The position in `review.slices` that each column shows, (width,)."""
     return np.arange(width) * len(review.slices) // width
 
 
 def confidenceColors(confidences: np.ndarray) -> np.ndarray:
-    """(n, 3) uint8 for (n,) confidences, 0 to 1."""
+    """The colours (n, 3) uint8 of (n,) confidences, 0 to 1."""
     position = np.clip((confidences - _WORST) / (1 - _WORST), 0, 1)
     stops = np.array([UNSURE, MIDDLE, SURE], dtype=float)
     return np.stack([np.interp(position, (0, 0.5, 1), stops[:, i]) for i in range(3)], axis=-1).astype(np.uint8)

@@ -1,7 +1,7 @@
 """Texts of the workflow and the scene adapter in the user's language.
 
-Both speak plain English, as they know no translation: the browser app uses them as well. Slicer's tools find what is to
-be translated as a literal within `_("...")`, so all of it stands here once more; a test compares.
+Both contain plain English without translation, as the browser app uses them as well. Slicer's tools find translatable
+texts only as literals in `_("...")`, so all of them are repeated here; a test compares them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from FewShotSAMLib.widgets import translation
 
 
 def _(text: str) -> str:
-    """Marks a text for Slicer's tools. It is translated when it is shown. {0}, {1}: values, in order."""
+    """Mark a text for Slicer's tools. It is translated when it is shown. {0}, {1}: values, in order."""
     return text
 
 
@@ -65,7 +65,7 @@ TEXTS = (
     _("continued from the last run"),
     _("The model was saved without the image around the segments."),
     _("To use it beside the next patient's slices, propagate all slices by the few-shot decoder, and save it again."),
-    # Models of earlier patients beside what is painted.
+    # Models of earlier patients.
     _("The model was saved, with the images around the segments: this patient's and earlier patients', too."),
     _("Share it as you would share those volumes."),
     _("It is no longer there, or damaged. Untick it, or bring it back."),
@@ -81,7 +81,7 @@ TEXTS = (
     _("labels of so many volumes do not fit into memory on one of this size"),
     _("this volume does not resemble the one that it was learned on (correlation {0})"),
     _("its labels agree too little with what is painted (Dice {0}, {1} is needed)"),
-    # What is painted, propagated and applied.
+    # Painting, propagating and applying.
     _("from the start"),
     _("the first answer"),
     _("Mean confidence {0}\u00a0%."),
@@ -132,7 +132,7 @@ TEXTS = (
     _("The slice range ends before it begins. Correct it."),
     _("Propagate again."),
     _("The result holds no segments."),
-    # What the scene adapter says of nodes.
+    # Messages of the scene adapter about nodes.
     _("Choose at least one segment to export."),
     _("No segment is chosen."),
     _(
@@ -170,7 +170,7 @@ TEXTS = (
     _("Volume '{0}' has no voxels."),
     _("Volume '{0}' holds {1} values per voxel and is no colour volume."),
     _("Choose a volume with one value per voxel; of a time series, extract one volume first."),
-    # What decided for a volume's modality and window.
+    # Reasons for a volume's modality and window.
     _("DICOM modality {0}"),
     _("DICOM modality CT, but not in Hounsfield units"),
     _("looks like CT: air and soft tissue in Hounsfield units"),
@@ -198,11 +198,11 @@ FACT_TEXTS = (
     _("along axis {0} ({1}), {2} slices"),
     _("{0}, {1}, {2} mm, window {3}..{4} ({5})"),
 )
-"""Labels and texts of the facts, which are looked up as they stand: most of them would fit anything."""
+"""Labels and texts of the facts, which are looked up literally: as patterns, most of them would match anything."""
 
 
 def translated(text: str) -> str:
-    """A text of the workflow, in the user's language; what is put into it (a reason, say) likewise."""
+    """A text of the workflow in the user's language, with its inserted values (such as a reason) translated as well."""
     for pattern, template in _translations():
         found = pattern.fullmatch(text)
         if found is not None:
@@ -219,7 +219,7 @@ def factWords(row: Fact) -> tuple[str, str]:
 
 @functools.cache
 def _translations() -> list[tuple[re.Pattern[str], str]]:
-    """What to look for, the longest text first, and what to say instead; none where Slicer speaks English."""
+    """Patterns to look for, the longest text first, and their translations; none if Slicer is in English."""
     pairs = [(text, translation._(text)) for text in sorted(TEXTS, key=len, reverse=True)]
     if all(text == other for text, other in pairs):
         return []
