@@ -80,7 +80,7 @@ def fillSegmentation(
 
 def _placed(volume: slicer.vtkMRMLVolumeNode, segmentation: Segmentation) -> Segmentation:
     if not segmentation.segments:
-        raise BadInputError("The result holds no segments.", "Propagate again.")
+        raise BadInputError("The result contains no segments.", "Propagate again.")
     placed, _ = place_on(segmentation, volumeGeometry(volume))
     return placed
 

@@ -29,8 +29,8 @@ def exportSegments(
     transform = volume.GetParentTransformNode()
     if transform is not None:
         warnings.append(
-            f"{path.name} lies where the file of volume '{volume.GetName()}' lies, without the transform "
-            f"'{transform.GetName()}'. Harden the transform of the volume and export again to include it."
+            f"{path.name} has the position of the file of volume '{volume.GetName()}', without the transform "
+            f"'{transform.GetName()}'. To include it, harden the transform of the volume and export again."
         )
     return warnings
 

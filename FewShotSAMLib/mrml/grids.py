@@ -39,7 +39,7 @@ def geometryOfMatrix(
     if np.abs(direction.T @ direction - np.eye(3)).max() > _RIGHT_ANGLE_TOLERANCE:
         raise BadInputError(
             "The axes of the volume are not at right angles to each other.",
-            "Resample it, in 3D Slicer with the module Resample Scalar Volume, or choose another volume.",
+            "Resample it, in 3D Slicer with the Resample Scalar Volume module, or choose another volume.",
         )
     origin = lps @ [*first, 1.0]
     x, y, z = (float(length) for length in spacing)

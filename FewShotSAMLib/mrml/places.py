@@ -10,7 +10,7 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.mrml.grids import arrayOfMatrix
 
 _HOW_TO_HARDEN = (
-    "Press Harden transform in the panel, or open the module Data, right-click the transform beside it and choose "
+    "Press Harden transform in the panel, or open the Data module, right-click the transform next to it and choose "
     "Harden transform; then choose the volume again."
 )
 
@@ -35,9 +35,8 @@ def checkLinear(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
     matrix = worldMatrix(node)
     if matrix is None:
         raise BadInputError(
-            f"'{node.GetName()}' is under the transform '{node.GetParentTransformNode().GetName()}', which is not "
-            "linear, as Slicer loads DICOM series with gantry tilt or irregular slice spacing. Nothing can be painted "
-            "there.",
+            f"'{node.GetName()}' is under the nonlinear transform '{node.GetParentTransformNode().GetName()}', as "
+            "Slicer adds to DICOM series with gantry tilt or irregular slice spacing. Nothing can be painted there.",
             _HOW_TO_HARDEN,
         )
     return matrix

@@ -19,8 +19,8 @@ from FewShotSAMLib.workflow.model_library import read_entry
 from FewShotSAMLib.workflow.scene import Target, export_all
 
 _PAUSE_S = 0.01
-_CLOSED = ("The run was ended, because FewShotSAM was closed.", "Nothing was changed; propagate again.")
-_BUSY = ("A run is under way.", "Wait for its end, or call cancel() first.")
+_CLOSED = ("The run was cancelled because FewShotSAM was closed.", "Nothing was changed; propagate again.")
+_BUSY = ("A run is under way.", "Wait until it ends, or call cancel() first.")
 
 
 @dataclass(frozen=True)
@@ -320,7 +320,7 @@ class Scripting:
         for index in indices:
             if not 0 <= index < count:
                 hint = f"Slices along axis {session.axis} are numbered from 0 to {count - 1}."
-                raise BadInputError(f"There is no slice {index} to be empty.", hint)
+                raise BadInputError(f"There is no slice {index}.", hint)
             for segmentId in [None] if segment is None else self._idsOf(target, segment):
                 session.set_empty(int(index), True, segmentId)
 
@@ -329,7 +329,7 @@ class Scripting:
         found = [each.id for each in known if segment in (each.id, each.name)]
         if not found:
             names = ", ".join(each.name for each in known)
-            raise BadInputError(f"There is no segment “{segment}” to be without slices.", f"Choose one of: {names}.")
+            raise BadInputError(f"There is no segment “{segment}” to declare absent.", f"Choose one of: {names}.")
         return found
 
     def _failure(self) -> FewShotSAMError:
@@ -346,13 +346,13 @@ class Scripting:
 def _idOf(node: Any, kind: str) -> str:
     wanted = {"volume": slicer.vtkMRMLVolumeNode, "segmentation": slicer.vtkMRMLSegmentationNode}[kind]
     if not isinstance(node, wanted):
-        raise BadInputError(f"{node!r} is no {kind} node.", f"Give a {wanted.__name__} of the scene.")
+        raise BadInputError(f"{node!r} is not a {kind} node.", f"Pass a {wanted.__name__} of the scene.")
     return str(node.GetID())
 
 
 def _checkedAxis(axis: int) -> int:
     if axis not in (0, 1, 2):
-        raise BadInputError(f"There is no axis {axis!r}.", "Give 0, 1 or 2 of the array (k, j, i), or None to find it.")
+        raise BadInputError(f"There is no axis {axis!r}.", "Pass 0, 1 or 2 (axes k, j, i), or None to detect it.")
     return int(axis)
 
 
@@ -360,5 +360,5 @@ def _settings(options: dict[str, Any]) -> Settings:
     known = [field.name for field in fields(Settings)]
     unknown = [name for name in options if name not in known]
     if unknown:
-        raise BadInputError(f"There is no option {', '.join(unknown)}.", f"Known are {', '.join(known)}.")
+        raise BadInputError(f"There is no option {', '.join(unknown)}.", f"Known options: {', '.join(known)}.")
     return replace(Settings(), **options)

@@ -101,8 +101,8 @@ def checkLabelmaps(node: slicer.vtkMRMLSegmentationNode) -> None:
         raise BadInputError(
             f"Segmentation '{node.GetName()}' is stored as '{segmentation.GetSourceRepresentationName()}', not as "
             "voxels.",
-            "Select it in the Segment Editor and agree to its conversion, or make Binary labelmap the source "
-            "representation in the module Segmentations.",
+            "Select it in the Segment Editor and accept its conversion, or make Binary labelmap the source "
+            "representation in the Segmentations module.",
         )
 
 
@@ -120,7 +120,7 @@ def _partOn(
     try:
         stored = geometryOfImage(image, toVolume)
     except BadInputError as error:  # the axes of the two are not at right angles to each other
-        raise _otherGrid(node, "Their axes are sheared against each other.") from error
+        raise _otherGrid(node, "Their axes are sheared relative to each other.") from error
     lattice = geometry.lattice_map(stored, SLIGHT)
     if lattice is None:
         raise _otherGrid(node, f"Segmentation: {stored.describe()}. Volume: {geometry.describe()}.")
@@ -138,9 +138,9 @@ def _partOn(
 def _otherGrid(node: slicer.vtkMRMLSegmentationNode, details: str) -> BadInputError:
     return BadInputError(
         f"Segmentation '{node.GetName()}' lies on another grid than the volume. {details}",
-        "Make a new segmentation for this volume, or choose the volume that the segmentation was made on. To keep "
-        "what is painted, open the module Segment Editor, choose Specify geometry (the grid icon beside the source "
-        "volume) and take this volume as source geometry.",
+        "Create a new segmentation for this volume, or choose the volume that the segmentation was made for. To keep "
+        "what is painted, open the Segment Editor module, press Specify geometry (the grid icon next to the source "
+        "volume) and select this volume as source geometry.",
     )
 
 

@@ -37,8 +37,8 @@ def sceneVolume(node: slicer.vtkMRMLVolumeNode) -> SceneVolume:
     voxels = viewOfImage(node.GetImageData())
     if voxels.ndim == 4 and not (voxels.shape[3] in _COLOR_COMPONENTS and voxels.dtype == np.uint8):
         raise BadInputError(
-            f"Volume '{node.GetName()}' holds {voxels.shape[3]} values per voxel and is no colour volume.",
-            "Choose a volume with one value per voxel; of a time series, extract one volume first.",
+            f"Volume '{node.GetName()}' has {voxels.shape[3]} values per voxel and is not a colour volume.",
+            "Choose a volume with one value per voxel; from a time series, extract one volume first.",
         )
     image, modality = node.GetImageData(), modalityOf(node)
     version = hash((image.GetMTime(), image.GetPointData().GetScalars().GetMTime(), geometry, modality))

@@ -53,9 +53,9 @@ class Leftover:
         try:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
         except OSError as error:
-            raise BadInputError(f"{path} cannot be read ({error.strerror}).", "Nothing else was kept.") from error
+            raise BadInputError(f"{path} cannot be read ({error.strerror}).", "There is no other copy.") from error
         if digest != self.files[kind]["sha256"]:
-            raise BadInputError(f"{path} is damaged.", "Nothing else was kept.")
+            raise BadInputError(f"{path} is damaged.", "There is no other copy.")
         return read_segmentation(path)
 
 
@@ -209,7 +209,7 @@ class Autosave:
             if not self._is_told:
                 self._is_told = True
                 reason = error.message if isinstance(error, FewShotSAMError) else str(error)
-                self._say(BadInputError(f"What is painted cannot be kept for a crash. {reason}", "Save it soon."))
+                self._say(BadInputError(f"Painted segments cannot be backed up. {reason}", "Save them soon."))
             return
         self._delete_replaced()
 

@@ -139,7 +139,7 @@ def cost_of(machine: Machine | None, settings: Settings, work: Work | None, regi
         return None
     time = _time(device, machine, settings, work)
     if time is not None and registers:
-        time = replace(time, text=f"{time.text} Registering earlier patients to this volume comes on top.")
+        time = replace(time, text=f"{time.text} Registering earlier patients to this volume takes extra time.")
     return Cost(time, _memory(device, encoder, machine))
 
 
@@ -166,9 +166,9 @@ def _time(device: Device, machine: Machine, settings: Settings, work: Work | Non
     time, slices = ("" if seconds is None else format_seconds(seconds)), (len(work.asked) if work else 0)
     if device.name == "cpu":
         if time:
-            text = f"No graphics card is used: about {time} for {slices} slices on the processor."
+            text = f"No GPU is used: about {time} for {slices} slices on the CPU."
         else:
-            text = "No graphics card is used: the processor computes, which is slower."
+            text = "No GPU is used; computing on the CPU is slower."
         return CostLine(text, is_problem=True)
     return CostLine(f"About {time} for {slices} slices on {device.title}.") if time else None
 

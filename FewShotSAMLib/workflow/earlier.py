@@ -14,7 +14,7 @@ from FewShotSAMLib.workflow.painted_slices import painted_by_segment
 from FewShotSAMLib.workflow.scene import Scene, Target
 from FewShotSAMLib.workflow.state import Signal
 
-GONE = "It is no longer there, or damaged. Untick it, or bring it back."
+GONE = "It is missing or damaged. Untick it, or restore its file."
 WITHOUT_IMAGE = "It was saved without the image around its segments, so other volumes cannot be registered to it."
 
 
@@ -72,7 +72,7 @@ class WithEarlier:
 
     def _why_not_earlier(self) -> str:
         gone = next((each for each in self.earlier if self.models.find(each) is None), "")
-        text = f"The few-shot model “{gone}” is no longer there. Untick it under Earlier patients, or bring it back."
+        text = f"The few-shot model “{gone}” is no longer there. Untick it under Earlier patients, or restore its file."
         return text if gone else ""
 
     def _earlier(self, entry: ModelEntry, ours: list[str]) -> EarlierModel:
@@ -80,7 +80,7 @@ class WithEarlier:
         if not entry.images:
             why_not = WITHOUT_IMAGE
         elif ours and not same_names(ours, theirs):
-            why_not = f"None of its segments ({', '.join(theirs)}) has the name of one here ({', '.join(ours)})."
+            why_not = f"None of its segments ({', '.join(theirs)}) has the same name as one here ({', '.join(ours)})."
         return EarlierModel(entry.name, theirs, entry.name in self.earlier, why_not)
 
     def _names(self) -> list[str]:

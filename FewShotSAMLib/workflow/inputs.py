@@ -28,7 +28,7 @@ def write_volume(volume: SceneVolume, path: Path) -> None:
     dtype = volume.voxels.dtype.newbyteorder("<")
     kind = _TYPES.get(dtype.name, dtype.name if dtype.kind in "iu" else None)
     if kind is None:
-        raise BadInputError(f"The volume “{volume.name}” holds voxels of type {dtype}.", "Convert it to numbers.")
+        raise BadInputError(f"The volume “{volume.name}” has voxels of type {dtype}.", "Convert it to a numeric type.")
     colour = (volume.voxels.shape[3], "vector") if volume.voxels.ndim == 4 else None
     told = [(MODALITY_KEY, volume.modality)] if volume.modality else []
     with atomic_path(path) as temporary, temporary.open("wb") as stream:

@@ -64,8 +64,8 @@ class JobFolder(Held):
             self.path.mkdir(mode=0o700)
         except OSError as error:
             raise BadInputError(
-                f"The folder for temporary files {parent} cannot be written ({error.strerror}).",
-                "Free some space on its disk, or choose another folder for temporary files.",
+                f"The temporary folder {parent} cannot be written ({error.strerror}).",
+                "Free some space on its disk, or choose another temporary folder.",
             ) from error
 
     def close(self, keep_work: bool = False) -> None:

@@ -11,9 +11,7 @@ from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.core.hints import CLI_WORDS, Hint, hint_words
 
 INFO, WARNING, ERROR = "info", "warning", "error"
-_HOW_TO_REPORT = (
-    "Try again. If that does not help, save your work, start again, and report it with the text of the log."
-)
+_HOW_TO_REPORT = "Try again. If that does not help, save your work, restart, and report this with the text of the log."
 
 
 @dataclass(frozen=True)
@@ -55,5 +53,5 @@ def told(say: Callable[[Message], None]) -> Iterator[None]:
 def message_of_unexpected(error: Exception) -> tuple[Message, str]:
     """An unexpected error as a message, and its traceback for developers."""
     what = " ".join(f"{type(error).__name__} {error}".split())
-    message = Message(ERROR, f"An unexpected error ended what was under way: {what}.", _HOW_TO_REPORT)
+    message = Message(ERROR, f"An unexpected error stopped what was running: {what}.", _HOW_TO_REPORT)
     return message, "".join(traceback.format_exception(error)).rstrip()

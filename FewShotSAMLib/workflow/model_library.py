@@ -22,17 +22,17 @@ from FewShotSAMLib.workflow.message import INFO, WARNING, Message
 
 SUFFIX = ".fewshot"
 MODEL_SAVED = Message(
-    INFO, "The model was saved, with the image around the segments.", "Share it as you would share the volume."
+    INFO, "The model was saved with the image around the segments.", "Share it only as you would share the volume."
 )
 SAVED_WITH_EARLIER = Message(
     INFO,
-    "The model was saved, with the images around the segments: this patient's and earlier patients', too.",
-    "Share it as you would share those volumes.",
+    "The model was saved with the images around the segments, of this patient and of earlier patients.",
+    "Share it only as you would share those volumes.",
 )
 SAVED_WITHOUT_IMAGE = Message(
     WARNING,
     "The model was saved without the image around the segments.",
-    "To use it beside the next patient's slices, propagate all slices by the few-shot decoder, and save it again.",
+    "To use it for the next patients, propagate all slices with the few-shot decoder and save it again.",
 )
 _METADATA_KEY = "fewshotsam"
 _IMAGE = re.compile(r"atlas\d*")
@@ -121,7 +121,7 @@ class ModelLibrary:
         """The path for a model of this name, existing or not. Raises BadInputError if no file can have the name."""
         plain = name.strip().removesuffix(SUFFIX).strip(" .")
         if not plain or _NOT_A_NAME.search(plain) or len(os.fsencode(plain)) > 200:
-            raise BadInputError(f"A few-shot model cannot be called “{name}”.", "Use letters, digits and spaces.")
+            raise BadInputError(f"A few-shot model cannot be named “{name}”.", "Use letters, digits and spaces.")
         return self.folder / f"{plain}{SUFFIX}"
 
     def add(self, source: Path, name: str) -> ModelEntry:
@@ -161,7 +161,7 @@ class ModelLibrary:
     def _free_path(self, name: str) -> Path:
         path = self.path_for(name)
         if path.exists():
-            raise BadInputError(f"There is a few-shot model “{path.stem}” already.", "Choose another name.")
+            raise BadInputError(f"A few-shot model “{path.stem}” already exists.", "Choose another name.")
         return path
 
 
@@ -171,5 +171,5 @@ def _reported(what: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise BadInputError(
-            f"{path} could not be {what} ({error.strerror}).", "Check the folder and the disk's free space."
+            f"{path} could not be {what} ({error.strerror}).", "Check the folder and the free disk space."
         ) from error

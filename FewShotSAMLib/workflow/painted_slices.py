@@ -153,7 +153,7 @@ def _other_axis(notes: Notes) -> str:
     chosen, applied = AXIS_NAMES[notes.axis], AXIS_NAMES[notes.applied_axis]
     return (
         f"Axis {chosen} is chosen, but results were applied along axis {applied}. Choose {applied} or automatic; to "
-        f"paint along {chosen}, take the results back by Undo, or make a new segmentation."
+        f"paint along {chosen}, undo the results or create a new segmentation."
     )
 
 

@@ -44,10 +44,10 @@ class Recovery(Autosave):
             self._tracker.look_now()
             name = f"{left.volume} result"
             self._tracker.add(target.volume, 0, lambda: self._scene.add_segmentation(target.volume, result, name))
-            self._tell(Message(WARNING, "The result that was not applied was added as segments of its own."))
+            self._tell(Message(WARNING, "The result that was not applied was added as separate segments."))
         self.left.remove(left)
         self.replaces(left)
-        self._tell(Message(INFO, f"What was painted on “{left.volume}” is back."))
+        self._tell(Message(INFO, f"The segments painted on “{left.volume}” were restored."))
         return segmentation
 
     def close(self, keep: bool = False) -> None:

@@ -64,7 +64,7 @@ def summary_line(report: Mapping[str, Any]) -> str:
     """One line about a run: slices, seconds, encoder, device, and confidence."""
     if (corrected := report.get("corrected")) is not None:
         seconds = f"{report['seconds']['total']:.1f} s"
-        return f"{len(corrected)} slices were asked again in {seconds}; all others stay as they were."
+        return f"{len(corrected)} slices were predicted again in {seconds}; all others are unchanged."
     encoder = report["encoder"]
     start = "continued from the last run" if report.get("training", {}).get("warm") else "from the start"
     start = "the first answer" if report.get("first") else start

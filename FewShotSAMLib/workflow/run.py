@@ -279,7 +279,7 @@ class Run:
         """A warning of segments without a predicted voxel, once everything is shown; None if there are none."""
         missing = [f"“{s.name}”" for n, s in enumerate(self.question.segments, start=1) if n not in self._seen]
         text = f"No voxel of {', '.join(missing)} was found on {len(self.asked)} slices."
-        hint = "Paint one or two slices more between the painted ones."
+        hint = "Paint one or two more slices between the painted ones."
         return Message(WARNING, text, hint) if missing else None
 
 

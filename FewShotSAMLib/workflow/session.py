@@ -96,7 +96,7 @@ class Session(Asking, Tracked, WithEarlier):
     def why_not(self) -> str:
         """Why Propagate cannot be pressed, and what to do; "" if it can."""
         if self.is_busy:
-            return "A run is under way. Wait for it, or cancel it."
+            return "A run is under way. Wait until it ends, or cancel it."
         return self._tracker.why_not(self.range) or self._why_not_earlier()
 
     def thumbnail(self, index: int, longest: int) -> np.ndarray:
@@ -120,7 +120,7 @@ class Session(Asking, Tracked, WithEarlier):
         self._tracker.set_target(target)
         self.changed.emit()
         if reason:
-            self.said.emit(Message(WARNING, reason, "Choose volume and segmentation, and propagate again."))
+            self.said.emit(Message(WARNING, reason, "Choose a volume and a segmentation, and propagate again."))
 
     def mark_modified(self) -> None:
         """Note that the segmentation was edited; call this at every edit."""
@@ -229,7 +229,7 @@ class Session(Asking, Tracked, WithEarlier):
         with told(self.said.emit):
             written = self._tracker.write(run.question, run.classes, run.predicted, run.partly)
             self.discard()
-            self.said.emit(Message(INFO, f"{run.count(written)} slices were written.", "Undo takes them back."))
+            self.said.emit(Message(INFO, f"{run.count(written)} slices were written.", "Undo reverts them."))
 
     def keep(self, name: str) -> str:
         """Add the preview, painted slices included, as a new segmentation; its id. Raises BadInputError."""

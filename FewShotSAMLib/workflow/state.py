@@ -25,8 +25,10 @@ def why_inputs_change(gone: Sequence[str], state: State) -> str:
     """
     if state is State.IDLE:
         return ""
-    what = "its preview" if state is State.PREVIEW else "the run"
-    return f"The {gone[0]} was removed, so {what} was dropped." if gone else f"With the inputs {what} was dropped."
+    what = "the preview" if state is State.PREVIEW else "the run"
+    if gone:
+        return f"The {gone[0]} was removed, so {what} was discarded."
+    return f"The inputs changed, so {what} was discarded."
 
 
 class Signal:

@@ -30,11 +30,9 @@ Partly = Mapping[int, tuple[str, ...]]
 QUIET_S = 0.25
 """A stroke changes the segmentation many times; the slices are searched once nothing has changed for this long."""
 _NOTHING = Found(None, ())
-_CHANGED_AT_ONCE = (
-    "{0} slices with applied results were changed at once. They still count as predicted, not as painted."
-)
-_HOW_TO_CORRECT = "The next result replaces them. To have slices learned from, correct them a few at a time."
-_SHOWN_AT_ONCE = "{0} slices with applied results count as painted now, because of a segment that was hidden."
+_CHANGED_AT_ONCE = "{0} slices with applied results were changed at once. They still count as predicted, not painted."
+_HOW_TO_CORRECT = "The next result replaces them. To add slices to learn from, correct only a few at a time."
+_SHOWN_AT_ONCE = "{0} slices with applied results now count as painted, because a hidden segment was shown."
 _HOW_TO_LEAVE_OUT = "Hide it again, or untick slices on which the other segments are not complete."
 
 
@@ -101,9 +99,10 @@ class PaintingTracker:
         found = self.look_now()
         if found.problem or found.axis not in (None, axis):
             name = AXIS_NAMES[axis]
-            reason = found.problem or f"What is painted now lies along another axis than the result ({name})."
+            reason = found.problem or f"Slices are now painted along another axis than that of the result ({name})."
             raise BadInputError(
-                f"The result was not applied: {reason}", f"Undo what was painted since, choose axis {name}, or discard."
+                f"The result was not applied: {reason}",
+                f"Undo the latest painting, choose axis {name}, or discard the result.",
             )
         kept = {each.index for each in found.slices if each.ticked}
         return [index for index in predicted if index not in kept]
