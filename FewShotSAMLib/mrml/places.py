@@ -35,8 +35,8 @@ def checkLinear(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
     matrix = worldMatrix(node)
     if matrix is None:
         raise BadInputError(
-            f"'{node.GetName()}' is under the nonlinear transform '{node.GetParentTransformNode().GetName()}', as "
-            "Slicer adds to DICOM series with gantry tilt or irregular slice spacing. Nothing can be painted there.",
+            f"'{node.GetName()}' is under the nonlinear transform '{node.GetParentTransformNode().GetName()}', such "
+            "as Slicer adds to DICOM series with gantry tilt or irregular slice spacing. Nothing can be painted there.",
             _HOW_TO_HARDEN,
         )
     return matrix

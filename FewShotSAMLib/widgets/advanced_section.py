@@ -42,9 +42,9 @@ class AdvancedSection:
         ui.clearCacheButton.connect("clicked()", self._onClearCache)
         ui.inspectButton.connect("clicked()", self._onInspect)
         if services.store.dropped:
-            text = _("Settings of an earlier version were set to their defaults: {names}.")
+            text = _("Settings of an earlier version were reset to their defaults: {names}.")
             text = text.format(names=", ".join(name.replace("_", " ") for name in services.store.dropped))
-            messages.show(Message(WARNING, text, _("Choose them again under Advanced, if need be.")))
+            messages.show(Message(WARNING, text, _("Choose them again under Advanced, if needed.")))
             services.store.save(services.session.settings)
             services.store.dropped = []
 
@@ -141,14 +141,14 @@ class AdvancedSection:
         if encoder is None:
             return
         text = _(
-            "Download “{0}” ({1}, licence {2})?\n\nIt is stored in your user folder and checked by its SHA-256. "
-            "Without internet, fetch the file elsewhere and choose it as checkpoint."
+            "Download “{0}” ({1}, licence {2})?\n\nIt is stored in your user folder and verified by its SHA-256. "
+            "Without internet, download the file elsewhere and choose it as checkpoint."
         ).format(encoder.title, format_bytes(encoder.download_bytes), encoder.licence)
         if self._services.dialogs.confirm(text, _("Download encoder")):
             self._messages.attempt(self._services.session.download, encoder.name)
 
     def _onClearCache(self) -> None:
-        text = _("Delete all cached embeddings? They are computed again when they are needed.")
+        text = _("Delete all cached embeddings? They are computed again when needed.")
         if self._services.dialogs.confirm(text, _("Delete cache")):
             self._messages.attempt(self._services.session.clear_cache)
 

@@ -60,8 +60,8 @@ class Dependencies:
         if obstacle:
             return self._refuse(obstacle)
         source = _(
-            "They are downloaded from pypi.org and pytorch.org (PyTorch: 0.2 GB, with support for an NVIDIA graphics "
-            "card up to 3 GB) and become part of 3D Slicer's Python. Nothing about you or your images is sent."
+            "They are downloaded from pypi.org and pytorch.org (PyTorch: 0.2 GB, with support for an NVIDIA GPU up to "
+            "3 GB) and installed in 3D Slicer's Python. Nothing about you or your images is sent."
         )
         if not self._consent(missing, source):
             return False
@@ -77,7 +77,7 @@ class Dependencies:
         missing = self.missing()
         if not missing:
             return True
-        hint = _("Fill the folder on a computer with internet, the same system and Python: {command}").format(
+        hint = _("Fill the folder on a computer with internet and the same system and Python: {command}").format(
             command=self.downloadCommand()
         )
         if not any(Path(folder).glob("*.whl")):
@@ -85,7 +85,7 @@ class Dependencies:
         damage = _damageOfTorch()
         if damage and _ofTorch(missing):
             return self._refuse(damage)
-        source = _("They are taken from {folder} and become part of 3D Slicer's Python.").format(folder=folder)
+        source = _("They are installed from {folder} in 3D Slicer's Python.").format(folder=folder)
         if not self._consent(missing, source):
             return False
         offline = ["--no-index", "--find-links", str(folder)]
@@ -116,7 +116,7 @@ class Dependencies:
             return damage
         if not _hasPyTorchExtension():
             return _(
-                "The extension PyTorch is missing: install it in the Extensions Manager (Ctrl+4), restart 3D Slicer "
+                "The PyTorch extension is missing: install it in the Extensions Manager (Ctrl+4), restart 3D Slicer "
                 "and press Install."
             )
         return ""
@@ -228,8 +228,8 @@ def _warningOfLongPath() -> str:
     if os.name != "nt" or len(folder) <= LONGEST_PACKAGES_FOLDER:
         return ""
     return _(
-        "{folder} is so long a path that Windows may refuse PyTorch's files in it. If this fails, install 3D Slicer "
-        "into a folder with a short path, such as C:\\Slicer."
+        "The path {folder} is so long that Windows may reject PyTorch's files there. If this fails, install 3D Slicer "
+        "in a folder with a short path, such as C:\\Slicer."
     ).format(folder=folder)
 
 
@@ -249,7 +249,7 @@ def _offerRestart(before: dict[str, str]) -> None:
         return
     text = _(
         "All packages are installed. 3D Slicer has an earlier version of {names} loaded, and may fail until it is "
-        "started again.\n\nRestart 3D Slicer now? What is not saved is lost."
+        "restarted.\n\nRestart 3D Slicer now? Unsaved data will be lost."
     ).format(names=", ".join(loaded))
     if slicer.util.confirmYesNoDisplay(text, windowTitle=_("Restart 3D Slicer")):
         slicer.util.restart()

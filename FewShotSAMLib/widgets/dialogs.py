@@ -18,7 +18,7 @@ def completePath(dialogs: Dialogs, path: str, suffix: str) -> str:
     if not path or path.lower().endswith(suffix):
         return path
     complete = Path(path + suffix)
-    question = _("“{0}” exists already. Replace it?").format(complete.name)
+    question = _("“{0}” already exists. Replace it?").format(complete.name)
     if complete.exists() and not dialogs.confirm(question, _("Replace file")):
         return ""
     return str(complete)

@@ -43,7 +43,7 @@ class EarlierList:
             usable = qt.Qt.ItemIsEnabled if each.is_chosen or not each.why_not else qt.Qt.NoItemFlags
             item.setFlags(qt.Qt.ItemIsUserCheckable | usable)
             item.setCheckState(qt.Qt.Checked if each.is_chosen else qt.Qt.Unchecked)
-            item.setToolTip(translated(each.why_not) or _("Knows {0}.").format(", ".join(each.segments)))
+            item.setToolTip(translated(each.why_not) or _("Segments: {0}").format(", ".join(each.segments)))
             listed.addItem(item)
         for widget in (listed, self._ui.earlierTitle):
             widget.setVisible(bool(models))

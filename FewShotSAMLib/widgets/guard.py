@@ -42,9 +42,7 @@ class Failures:
         """Report that a part of the panel could not be updated; what is running goes on."""
         if self._log(error):
             what = " ".join(f"{type(error).__name__} {error}".split())
-            hint = _(
-                "The rest of it works. Save your work, start Slicer again, and report this with the text of the log."
-            )
+            hint = _("The rest still works. Save your work, restart Slicer, and report this with the text of the log.")
             self._messages.show(Message("error", _("Part of the panel could not be shown: {0}.").format(what), hint))
 
     def _log(self, error: Exception) -> bool:

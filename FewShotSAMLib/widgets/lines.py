@@ -82,11 +82,11 @@ class TiltLine:
             _TILTED: (ui.tiltLabel.text, ui.rotateViewsButton.text, ui.rotateViewsButton.toolTip),
             _BENT: (
                 _(
-                    "The volume or the segmentation is under a transform that is not linear, as Slicer loads series "
-                    "with gantry tilt or irregular slice spacing. Harden it before you paint."
+                    "The volume or the segmentation is under a nonlinear transform, such as Slicer adds to series with "
+                    "gantry tilt or irregular slice spacing. Harden it before you paint."
                 ),
                 _("Harden transform"),
-                _("Resample the volume in the scene to where it is shown. Its file is not changed."),
+                _("Resample the volume in the scene as it is shown. Its file is not changed."),
             ),
         }
         ui.rotateViewsButton.connect("clicked()", self._onPressed)
@@ -139,9 +139,7 @@ class AbsentLine:
     def __init__(self, label: Any, services: Services, messages: Messages) -> None:
         self._label, self._services, self._messages = label, services, messages
         self._index: int | None = None
-        tip = _(
-            "A segment is known where it is painted, and beyond. Tick those of which there is nothing on this slice."
-        )
+        tip = _("Between its painted slices, a segment is predicted. Tick the segments that are not on this slice.")
         label.setToolTip(tip)
         label.connect("linkActivated(QString)", self._onLink)
 
@@ -190,7 +188,7 @@ class RecoveryLine:
         if left is None:
             return
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(left.saved))
-        text = _("What was painted on “{0}” ({1}) was not saved. Choose that volume and bring it back, or delete it.")
+        text = _("Segments painted on “{0}” ({1}) were not saved. Choose that volume and restore them, or delete them.")
         self._ui.recoveryLabel.setText(text.format(left.volume, when))
         for button in (self._ui.restoreWorkButton, self._ui.deleteWorkButton):
             button.setEnabled(not self._services.session.is_busy)
@@ -245,7 +243,7 @@ class DependencyLine:
         self._run(self._services.dependencies.install)
 
     def _onInstallFromFolder(self) -> None:
-        folder = self._services.dialogs.openFolder(_("Folder of wheels"))
+        folder = self._services.dialogs.openFolder(_("Folder with wheels"))
         if folder:
             self._run(self._services.dependencies.installFromFolder, folder)
 

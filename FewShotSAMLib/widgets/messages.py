@@ -41,7 +41,7 @@ class Messages:
         self.status(text)  # in case another module is open
         self.log(text)
         if message.log:
-            self.log(_("More is in {0}").format(message.log))
+            self.log(_("More details: {0}").format(message.log))
         if message.level == "error":
             logging.error("FewShotSAM: %s", text)
 

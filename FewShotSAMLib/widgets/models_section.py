@@ -105,7 +105,7 @@ class ModelsSection:
         for button in (self._ui.renameModelButton, self._ui.deleteModelButton, self._ui.exportModelButton):
             button.setEnabled(chosen)
         self._ui.saveModelButton.setEnabled(session.learned_model is not None)
-        kept = _("Keep what the last run learned.")
+        kept = _("Save what the last run learned.")
         self._ui.saveModelButton.setToolTip(kept if session.learned_model else _("Propagate first."))
         self._ui.keepModelButton.setVisible(session.review is not None and session.learned_model is not None)
         self._ui.showTableButton.setVisible(self._page() is not None)

@@ -137,7 +137,7 @@ def _item(entry: PaintedSlice) -> Any:
     item.setText(_SLICE, _("Slice {0}").format(entry.index))
     item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
     item.setCheckState(_SLICE, qt.Qt.Checked if entry.ticked else qt.Qt.Unchecked)
-    item.setToolTip(_SLICE, _("Take off the tick while the slice is only partly painted."))
+    item.setToolTip(_SLICE, _("Untick the slice while it is only partly painted."))
     item.setSizeHint(_SLICE, qt.QSize(0, _THUMBNAIL + 6))
     return item
 
@@ -167,9 +167,9 @@ def _tip(entry: PaintedSlice, segments: dict[str, tuple[str, str]]) -> str:
     """The meaning of the marks, and the names that are too long for their lines."""
     told = []
     if entry.odd_ids:
-        told.append(_("Far less than on the painted slices beside it. Complete it, erase it, or untick the slice."))
+        told.append(_("Far less than on the neighbouring painted slices. Complete it, erase it, or untick the slice."))
     if entry.unknown_ids:
-        told.append(_("“?”: not painted on this slice, and looked for there. Where there is none of it, say so below."))
+        told.append(_("“?”: not painted on this slice, so it will be predicted. If it is absent, tick it below."))
     ids = (*entry.segment_ids, *entry.absent_ids, *entry.unknown_ids)
     names = [segments[each][0] for each in ids if each in segments]
     told += [name for name in names if len(name) > _LONGEST_ODD]

@@ -78,17 +78,17 @@ class PaintedSection:
         button.setEnabled(free and current is not None)
         if current is None:
             button.setText(_("Declare slice empty"))
-            unknown = _("Paint on a slice, or choose the axis above, so that it is known which slices count.")
+            unknown = _("Paint on a slice, or choose the axis, so that the slices are defined.")
             unseen = _("No view shows such slices of the volume. Show one, or rotate the views to the volume.")
             button.setToolTip(unknown if self._services.session.axis is None else unseen)
         else:
             text = _("Slice {0} is not empty") if self._isEmpty(current) else _("Declare slice {0} empty")
             button.setText(text.format(current))
-            button.setToolTip(_("An empty slice holds none of the segments; results stop there (Ctrl+Shift+E)."))
+            button.setToolTip(_("An empty slice contains none of the segments; results stop there (Ctrl+Shift+E)."))
         self._ui.deleteSliceButton.setEnabled(free and self._list.selectedSlice() is not None)
         ready = self._services.session.target is not None
         self._ui.paintButton.setEnabled(free and ready)
-        brush = _("Take the brush of the Segment Editor. Shift and the mouse wheel change its size.")
+        brush = _("Activate the Paint effect of the Segment Editor. Shift + mouse wheel changes the brush size.")
         self._ui.paintButton.setToolTip(brush if ready else _("Choose a volume and a segmentation first."))
 
     def _updateRange(self) -> None:

@@ -17,7 +17,7 @@ from FewShotSAMLib.workflow.scene import ScenePreview
 from FewShotSAMLib.workflow.state import BUSY
 
 _STEPS = 1000  # of the progress bar
-_MAKING_SURFACE = _("Making the surface for the 3D view…")
+_MAKING_SURFACE = _("Creating the surface for the 3D view…")
 
 
 class PropagateSection:
@@ -97,7 +97,7 @@ class PropagateSection:
     def _toolTip(self, state: State, reason: str) -> str:
         if state in BUSY:
             return _("Stop. Nothing in the segmentation has been changed (Ctrl+Shift+P).")
-        return reason or _("Segment the other slices as the painted ones show (Ctrl+Shift+P).")
+        return reason or _("Learn from the painted slices and segment the others (Ctrl+Shift+P).")
 
     def _updatePreview(self) -> None:
         session = self._services.session
@@ -108,11 +108,11 @@ class PropagateSection:
         self._ui.show3DButton.setEnabled(shown)
         self._adjust(session.preview, complete)
         for button, what in (
-            (self._ui.applyButton, _("Write the result into the segmentation; one Undo takes it back.")),
-            (self._ui.discardButton, _("Drop the result; the segmentation stays as it is.")),
+            (self._ui.applyButton, _("Write the result into the segmentation; one Undo reverts it.")),
+            (self._ui.discardButton, _("Discard the result; the segmentation stays unchanged.")),
         ):
             button.setEnabled(complete)
-            button.setToolTip(what if complete else _("Wait until all slices are there, or cancel."))
+            button.setToolTip(what if complete else _("Wait until all slices are predicted, or cancel."))
 
     def _adjust(self, preview: ScenePreview | None, complete: bool) -> None:
         """Give a new preview the slider's opacity, and a complete one a new surface with all slices."""

@@ -25,8 +25,8 @@ def slicerPython() -> Path:
     if path.is_file():
         return path
     raise FewShotSAMError(
-        _("{name} was not found beside 3D Slicer, so nothing can be computed.").format(name=PYTHON_SLICER),
-        _("Install 3D Slicer again; this installation is not complete."),
+        _("{name} was not found in 3D Slicer's folder, so nothing can be computed.").format(name=PYTHON_SLICER),
+        _("Install 3D Slicer again; this installation is incomplete."),
     )
 
 

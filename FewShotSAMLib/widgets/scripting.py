@@ -30,7 +30,7 @@ def _makeSession(scene: MRMLScene) -> Session:
     if missing:
         raise FewShotSAMError(
             _("Python packages are missing: {names}.").format(names=missing),
-            _("Open the module FewShotSAM and press Install there."),
+            _("Open the module FewShotSAM and press Install."),
         )
     return Session(scene, createWorkerClient(), temporary=Path(slicer.app.temporaryPath))
 
