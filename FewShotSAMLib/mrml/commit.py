@@ -139,12 +139,12 @@ class Commit:
         for number, own in enumerate(chosenSegments(segments, ids), start=1):
             mask = np.zeros(self._volume.geometry.shape, bool)
             planes, pixels = self._visited(own.id)
-            beside = [each for each in segments if each.owner is not own.owner]
+            others = [each for each in segments if each.owner is not own.owner]
             for k in planes:
                 np.logical_and(classes[k] == number, pixels, out=mask[k])
                 if mask[k].any():
                     mask[k] &= masking.paintable(own.id, k)
-                    mask[k] &= _lacks(own, beside, k, mask[k].shape)
+                    mask[k] &= _lacks(own, others, k, mask[k].shape)
             found.append(_cropped(mask))
         return found
 

@@ -34,7 +34,7 @@ class SegmentationPreview:
         self, scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLVolumeNode, segments: Sequence[SceneSegment]
     ) -> None:
         geometry = volumeGeometry(volume)
-        self._scene, self._size, self._isLaid = scene, geometry.size, False
+        self._scene, self._size, self._isFilled = scene, geometry.size, False
         self._image = slicer.vtkOrientedImageData()
         self._image.SetImageToWorldMatrix(matrixOfArray(rasMatrix(geometry)))
         self._image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)  # only to set the type, as in Slicer's empty segments
@@ -42,8 +42,8 @@ class SegmentationPreview:
         self._scalars.SetName("ImageScalars")  # as vtkImageData names what it allocates
         self._scalars.SetNumberOfValues(geometry.shape[0] * geometry.shape[1] * geometry.shape[2])
         self._voxels = vtk_to_numpy(self._scalars).reshape(geometry.shape)
-        self._laying = Thread(target=self._voxels.fill, args=(0,), name="FewShotSAM preview", daemon=True)
-        self._laying.start()
+        self._filling = Thread(target=self._voxels.fill, args=(0,), name="FewShotSAM preview", daemon=True)
+        self._filling.start()
         self._node = newSegmentationNode(scene, volume, "FewShotSAM preview", isTemporary=True)
         for number, segment in enumerate(segments, start=1):
             copy = newSegment(segment.name, segment.color, number, self._image)
@@ -67,11 +67,11 @@ class SegmentationPreview:
         """
         if not (self.is_there and len(indices)):
             return
-        if not self._isLaid:
-            self._laying.join()
+        if not self._isFilled:
+            self._filling.join()
             self._image.GetPointData().SetScalars(self._scalars)
             self._image.SetDimensions(*self._size)  # this notifies observers, which need the voxels
-            self._isLaid = True
+            self._isFilled = True
         slices = np.moveaxis(self._voxels, axis, 0)
         if list(indices) == list(range(indices[0], indices[0] + len(indices))):
             slices[indices[0] : indices[0] + len(indices)] = classes  # along i, six times as fast as one by one

@@ -22,7 +22,7 @@ class Failures:
     def __init__(self, session: Session, messages: Messages) -> None:
         self._session = session
         self._messages = messages
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def guarded(self, cls: type) -> Any:
         """`cls` with guards around all methods called from outside that return nothing: public ones and `_on...`."""
@@ -48,9 +48,9 @@ class Failures:
     def _log(self, error: Exception) -> bool:
         """Log an error unless it was logged before: repeated at every tick, it would hide all others. True if new."""
         details = "".join(traceback.format_exception(error)).rstrip()
-        if details in self._told:
+        if details in self._reported:
             return False
-        self._told.add(details)
+        self._reported.add(details)
         self._messages.log(details)
         logging.error("FewShotSAM: an unexpected error", exc_info=error)
         return True

@@ -147,30 +147,30 @@ def _lines(entry: PaintedSlice, segments: dict[str, tuple[str, str]], widget: An
     if entry.empty:
         return [_("declared empty")]
 
-    def told(text: str, segmentId: str, most: int = _LONGEST_NAME) -> str:
+    def named(text: str, segmentId: str, most: int = _LONGEST_NAME) -> str:
         name, color = segments.get(segmentId, (segmentId, "#808080"))
         return text.format(f'<font color="{color}">■</font> {escaped(shortened(name, most))}')
 
     lines = []
     for each in entry.segment_ids:
         if each in entry.odd_ids:
-            lines.append(f"{told('{0}', each, _LONGEST_ODD)} {colored(_('very little'), 'warning', widget)}")
+            lines.append(f"{named('{0}', each, _LONGEST_ODD)} {colored(_('very little'), 'warning', widget)}")
         else:
-            lines.append(told("{0}", each))
+            lines.append(named("{0}", each))
     if entry.odd_ids and entry.ticked:
         lines.append(f'<a href="{entry.index}">{_("Untick")}</a>')
-    lines += [told(_("none of {0}"), each) for each in entry.absent_ids]
-    return lines + [told(_("{0} ?"), each) for each in entry.unknown_ids]
+    lines += [named(_("none of {0}"), each) for each in entry.absent_ids]
+    return lines + [named(_("{0} ?"), each) for each in entry.unknown_ids]
 
 
 def _tip(entry: PaintedSlice, segments: dict[str, tuple[str, str]]) -> str:
     """The meaning of the marks, and the names that are too long for their lines."""
-    told = []
+    notes = []
     if entry.odd_ids:
-        told.append(_("Far less than on the neighbouring painted slices. Complete it, erase it, or untick the slice."))
+        notes.append(_("Far less than on the neighbouring painted slices. Complete it, erase it, or untick the slice."))
     if entry.unknown_ids:
-        told.append(_("“?”: not painted on this slice, so it will be predicted. If it is absent, tick it below."))
+        notes.append(_("“?”: not painted on this slice, so it will be predicted. If it is absent, tick it below."))
     ids = (*entry.segment_ids, *entry.absent_ids, *entry.unknown_ids)
     names = [segments[each][0] for each in ids if each in segments]
-    told += [name for name in names if len(name) > _LONGEST_ODD]
-    return "<br>".join(map(escaped, told))
+    notes += [name for name in names if len(name) > _LONGEST_ODD]
+    return "<br>".join(map(escaped, notes))

@@ -101,7 +101,7 @@ class Autosave:
         self._since: float | None = None
         self._preview: Run | None = None
         self._replaced: list[Leftover] = []
-        self._is_told, self._count = False, 0
+        self._is_reported, self._count = False, 0
         self.source = ""
 
     @property
@@ -206,8 +206,8 @@ class Autosave:
             writing.result()
         except (FewShotSAMError, OSError) as error:
             self.mark()
-            if not self._is_told:
-                self._is_told = True
+            if not self._is_reported:
+                self._is_reported = True
                 reason = error.message if isinstance(error, FewShotSAMError) else str(error)
                 self._say(BadInputError(f"Painted segments cannot be backed up. {reason}", "Save them soon."))
             return

@@ -71,9 +71,9 @@ class WithEarlier:
         return (*(path for path in found if path is not None), *self.earlier_files)
 
     def _why_not_earlier(self) -> str:
-        gone = next((each for each in self.earlier if self.models.find(each) is None), "")
-        text = f"The few-shot model “{gone}” is no longer there. Untick it under Earlier patients, or restore its file."
-        return text if gone else ""
+        lost = next((each for each in self.earlier if self.models.find(each) is None), "")
+        text = f"The few-shot model “{lost}” is no longer there. Untick it under Earlier patients, or restore its file."
+        return text if lost else ""
 
     def _earlier(self, entry: ModelEntry, ours: list[str]) -> EarlierModel:
         theirs, why_not = tuple(segment.name for segment in entry.segments), ""

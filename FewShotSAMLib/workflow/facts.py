@@ -29,13 +29,13 @@ class InputFacts:
         self._executor = ThreadPoolExecutor(1, "fewshotsam-facts")
         self._stamp: tuple[str, int, int] | None = None
         self._found: Future[Facts] | None = None
-        self._is_told = True
+        self._is_delivered = True
 
     def poll(self) -> bool:
         """Whether the next `look` will return more than the last; True once."""
-        if self._is_told or self._found is None or not self._found.done():
+        if self._is_delivered or self._found is None or not self._found.done():
             return False
-        self._is_told = True
+        self._is_delivered = True
         return True
 
     def look(self, target: Target | None, found: Found, read: Volume | None = None) -> Facts | None:
@@ -58,7 +58,7 @@ class InputFacts:
             return None
         names = {each.id: each.name for each in segments}
         apart = told_apart(max((each.apart for each in segments), default=0.0))
-        warnings = [*facts["warnings"], *apart, *_told_of_paint(names, found, volume.geometry)]
+        warnings = [*facts["warnings"], *apart, *_warnings_of_paint(names, found, volume.geometry)]
         return facts | _painted(names, found.slices) | _along(volume, found.axis) | {"warnings": warnings}
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class InputFacts:
     def _begin(self, volume: SceneVolume, read: Volume | None) -> None:
         stamp = (volume.id, volume.version, volume.voxels.nbytes)
         if stamp != self._stamp:
-            self._stamp, self._is_told = stamp, False
+            self._stamp, self._is_delivered = stamp, False
             self._found = self._executor.submit(_of_volume, volume, read)
 
 
@@ -93,7 +93,7 @@ def _painted(names: dict[str, str], painted: Sequence[PaintedSlice]) -> Facts:
     }
 
 
-def _told_of_paint(names: dict[str, str], found: Found, geometry: Geometry) -> list[str]:
+def _warnings_of_paint(names: dict[str, str], found: Found, geometry: Geometry) -> list[str]:
     """The warnings that `core.facts` gives for the same painted slices in a file."""
     if found.axis is None:
         return [found.problem] if found.problem else []

@@ -30,9 +30,9 @@ def write_volume(volume: SceneVolume, path: Path) -> None:
     if kind is None:
         raise BadInputError(f"The volume “{volume.name}” has voxels of type {dtype}.", "Convert it to a numeric type.")
     colour = (volume.voxels.shape[3], "vector") if volume.voxels.ndim == 4 else None
-    told = [(MODALITY_KEY, volume.modality)] if volume.modality else []
+    metadata = [(MODALITY_KEY, volume.modality)] if volume.modality else []
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        stream.write(nrrd_header(kind, volume.geometry, "raw", colour, told).encode("ascii"))
+        stream.write(nrrd_header(kind, volume.geometry, "raw", colour, metadata).encode("ascii"))
         for plane in volume.voxels:
             stream.write(np.ascontiguousarray(plane, dtype=dtype).data)
 

@@ -69,8 +69,8 @@ class Session(Asking, Tracked, WithEarlier):
         self._files = RunFiles(self._job_folder.path)
         self._executor = ThreadPoolExecutor(1, "fewshotsam")
         self._tracker = PaintingTracker(scene, self._executor, self.said.emit)
-        told_of = (self.progressed.emit, self.said.emit, self.logged.emit)
-        self._requests = Requests(client or WorkerClient(), *told_of, self._end)
+        observers = (self.progressed.emit, self.said.emit, self.logged.emit)
+        self._requests = Requests(client or WorkerClient(), *observers, self._end)
         self.applied: Applying | None = None
         self.kept = Recovery(scene, self._job_folder.path, place, self._tracker, self.said.emit)
         self._run: Run | None = None

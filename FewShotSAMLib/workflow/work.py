@@ -70,11 +70,11 @@ def _asked(
     for index in range(limits[0], limits[1] + 1):
         if not slices:
             yield index, 1
-        elif found := sum(_is_sought(index, each) and _is_beside(index, each, changed) for each in known):
+        elif found := sum(_is_sought(index, each) and _is_affected(index, each, changed) for each in known):
             yield index, found
 
 
-def _is_beside(index: int, known: Mapping[int, bool], changed: Collection[int] | None) -> bool:
+def _is_affected(index: int, known: Mapping[int, bool], changed: Collection[int] | None) -> bool:
     """Whether no unchanged slice on which a segment is known lies between a slice and a changed one."""
     if changed is None:
         return True
