@@ -14,7 +14,7 @@ _MEGABYTE = 1_000_000
 
 @dataclass(frozen=True)
 class Progress:
-    """text: ready to show. fraction: 0 to 1 of the stage, None where unknown; remaining_s: seconds left in it."""
+    """text: ready to show. fraction: 0 to 1 of the stage, None if unknown; remaining_s: seconds left in it."""
 
     stage: str
     text: str
