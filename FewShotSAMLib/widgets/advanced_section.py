@@ -93,7 +93,7 @@ class AdvancedSection:
         self._ui.downloadButton.setEnabled(missing and self._services.session.state is State.IDLE)
         self._ui.downloadButton.setVisible(missing)
         if encoder is None:
-            text = _("Press “Look at this computer” to list encoders and devices.")
+            text = _("Press “Inspect this computer” to list encoders and devices.")
         elif missing:
             text = _("Licence {0}. Not on this computer yet: {1} to download.")
             text = text.format(encoder.licence, format_bytes(encoder.download_bytes))
