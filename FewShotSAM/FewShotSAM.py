@@ -1,6 +1,6 @@
-"""The module of 3D Slicer: its description, the shell of its panel, and the hook of its self test.
+"""The scripted module of 3D Slicer: its description, the shell of its panel, and the entry point of its self test.
 
-All else is in FewShotSAMLib, which lies beside this file in an installed extension. Torch is never imported here: the
+Everything else is in FewShotSAMLib, next to this file in an installed extension. Torch is never imported here: the
 background process does the computing.
 """
 
@@ -27,9 +27,9 @@ HOMEPAGE = "https://github.com/FewShotSAM/SlicerFewShotSAM"
 
 
 def makeLibraryImportable() -> None:
-    """Slicer puts only this file's own folder on the path; in a source tree the library is in the folder beside it."""
+    """Extend the path: Slicer adds only this file's folder to it; in a source tree the library is in the parent."""
     found = importlib.util.find_spec(LIBRARY)
-    if found is None or found.origin is None:  # without a file it is a mere folder of that name
+    if found is None or found.origin is None:  # without an origin it is just a folder of that name
         parent = Path(__file__).resolve().parent.parent
         if not (parent / LIBRARY / "__init__.py").is_file():
             raise ImportError(f"{LIBRARY} is neither installed nor in {parent}; install the extension again.")
@@ -43,11 +43,11 @@ def forgetLibrary() -> None:
 
 
 class FewShotSAM(ScriptedLoadableModule):
-    """What Slicer's module list shows."""
+    """The module's entry in Slicer's module list."""
 
     def __init__(self, parent) -> None:
         super().__init__(parent)
-        makeLibraryImportable()  # Slicer makes this object before anything else of the file
+        makeLibraryImportable()  # Slicer creates this object before anything else in this file
         parent.title = _("FewShotSAM")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         parent.dependencies = ["Segmentations", "SegmentEditor"]
@@ -69,16 +69,16 @@ class FewShotSAM(ScriptedLoadableModule):
 
 
 def registerSamples() -> None:
-    """Volumes for the tutorial, in the module Sample Data."""
+    """Register the tutorial's volumes in the Sample Data module."""
     from FewShotSAMLib.widgets.sample_data import registerSampleData
 
     registerSampleData()
 
 
 class FewShotSAMWidget(ScriptedLoadableModuleWidget):
-    """The shell of the panel: Slicer's calls are handed to `FewShotSAMLib.widgets.panel.Panel`."""
+    """The shell of the panel: forwards Slicer's calls to `FewShotSAMLib.widgets.panel.Panel`."""
 
-    makeServices = None  # a test's own session and dialogs
+    makeServices = None  # tests set their own session and dialogs
 
     def __init__(self, parent=None) -> None:
         self.panel = None  # first: without a parent the base class calls `setup` itself
@@ -95,7 +95,7 @@ class FewShotSAMWidget(ScriptedLoadableModuleWidget):
 
         self.root = slicer.util.loadUI(self.resourcePath("UI/FewShotSAM.ui"))
         self.root.setMRMLScene(slicer.mrmlScene)
-        # All the height there is: the sections scroll within it, so that the strip below them is always in sight.
+        # Take all the available height: the sections scroll within it, so the strip below them is always visible.
         self.layout.addWidget(self.root, 1)
         try:
             self.panel = Panel(self.root, self.makeServices or makeServices)
@@ -103,7 +103,7 @@ class FewShotSAMWidget(ScriptedLoadableModuleWidget):
             slicer.util.errorDisplay(str(error), windowTitle="FewShotSAM")
             return
         slicer.app.connect("aboutToQuit()", self.onQuit)
-        if getattr(self.parent, "isEntered", False):  # Slicer's Reload makes the panel again, and tells of no entering
+        if getattr(self.parent, "isEntered", False):  # Slicer's Reload recreates the panel without calling enter()
             self.enter()
 
     def enter(self) -> None:
@@ -127,23 +127,23 @@ class FewShotSAMWidget(ScriptedLoadableModuleWidget):
         """Called before the module is reloaded or unloaded."""
         self.onQuit()
         self.logic.close()
-        if self.root is not None:  # Slicer would only hide it, and it would be found besides the new one
+        if self.root is not None:  # Slicer would only hide it, and searches would still find it
             self.root.setParent(None)
             self.root.deleteLater()
             self.root = None
 
     def onReload(self) -> None:
-        """The developer's Reload button: the library is read again too."""
+        """Reload the library as well when a developer presses Reload."""
         self.cleanup()
         forgetLibrary()
         super().onReload()
 
 
 class FewShotSAMLogic(ScriptedLoadableModuleLogic):
-    """FewShotSAM for scripts: `slicer.util.getModuleLogic("FewShotSAM")`, or one of one's own. See docs/scripting.md.
+    """FewShotSAM for scripts: `slicer.util.getModuleLogic("FewShotSAM")`, or your own instance. See docs/scripting.md.
 
-    What goes wrong is raised as `FewShotSAMLib.core.errors.FewShotSAMError`, with `message` and `hint`. The background
-    process starts with the first run, and ends when Slicer quits, when the logic is closed, or when nobody holds it.
+    Errors are raised as `FewShotSAMLib.core.errors.FewShotSAMError`, with `message` and `hint`. The background process
+    starts with the first run and ends when Slicer quits, when the logic is closed, or when nothing references it.
     """
 
     def __init__(self) -> None:
@@ -151,20 +151,20 @@ class FewShotSAMLogic(ScriptedLoadableModuleLogic):
         from FewShotSAMLib.widgets.scripting import makeScripting
 
         self._scripting = makeScripting()
-        # By no method of this object: the connection must not keep it alive.
+        # Not a method of this object: the connection must not keep it alive.
         slicer.app.connect("aboutToQuit()", weakref.finalize(self, self._scripting.close))
 
     def propagate(self, volumeNode: Any, segmentationNode: Any, **options: Any) -> Any:
         """Learn from the painted slices of a segmentation and segment the other slices of the volume.
 
-        emptySlices: slices that hold none of the segments, besides those declared in the panel; emptyOf: none of one
-        segment, by its name, as in {"Spleen": [3, 40]}. axis: 0, 1 or 2 of the array (k, j, i) along which is painted;
-        else as chosen in the panel, or found. sliceRange: first and last slice
-        to predict. asNewSegmentation: leave `segmentationNode` as it is. models: files of earlier patients' few-shot
-        models, used beside what is painted. All other options are those of the command
-        line: method, encoder, checkpoint, device, precision, largest_island, fill_holes, smooth_mm, cache_limit_gb.
-        onProgress(progress): hears text, fraction and remaining_s. onFinished(result, error): called at the end, and
-        this returns None at once; without it this blocks while Slicer goes on working.
+        emptySlices: slices that contain none of the segments, in addition to those declared empty in the panel;
+        emptyOf: the same for single segments, by name, as in {"Spleen": [3, 40]}. axis: array axis (0, 1, 2 for k, j,
+        i) along which slices are painted; by default as chosen in the panel, or detected. sliceRange: first and last
+        slice to predict. asNewSegmentation: leave `segmentationNode` unchanged. models: files of earlier patients'
+        few-shot models, used in addition to the painted slices. All other options are those of the command line:
+        method, encoder, checkpoint, device, precision, largest_island, fill_holes, smooth_mm, cache_limit_gb.
+        onProgress(progress): receives text, fraction and remaining_s. onFinished(result, error): called at the end,
+        and this returns None at once; without it this blocks, but Slicer stays responsive.
 
         Returns `segmentation` (the node), `review` (axis, confidence of each slice, next_slices) and `warnings`. The
         result is one step of Undo in a Segment Editor that has the segmentation selected. Raises FewShotSAMError.
@@ -176,7 +176,7 @@ class FewShotSAMLogic(ScriptedLoadableModuleLogic):
         return self._scripting.applyModel(modelPath, volumeNode, **options)
 
     def saveModel(self, path: Any) -> None:
-        """Write what the last `propagate` learned into a file, "….fewshot". Raises FewShotSAMError."""
+        """Write what the last `propagate` learned to a file, "….fewshot". Raises FewShotSAMError."""
         self._scripting.saveModel(path)
 
     def export(self, volumeNode: Any, segmentationNode: Any, path: Any) -> list[str]:
@@ -184,11 +184,11 @@ class FewShotSAMLogic(ScriptedLoadableModuleLogic):
         return self._scripting.export(volumeNode, segmentationNode, path)
 
     def undo(self) -> None:
-        """Take back what the last `propagate` wrote."""
+        """Undo what the last `propagate` wrote."""
         self._scripting.undo()
 
     def cancel(self) -> None:
-        """Stop the run, which ends with CancelledError; to be called from onProgress, a button, or a timer."""
+        """Stop the run, which ends with CancelledError; call this from onProgress, a button, or a timer."""
         self._scripting.cancel()
 
     def close(self) -> None:
@@ -202,10 +202,10 @@ class FewShotSAMLogic(ScriptedLoadableModuleLogic):
 
 
 class FewShotSAMTest(ScriptedLoadableModuleTest):
-    """Slicer's self test; its cases are in Testing/Slicer, which CMake registers one by one."""
+    """Slicer's self test; its cases are in Testing/Slicer, and CMake registers them one by one."""
 
     def runTest(self) -> None:
-        """Run what only the application can prove."""
+        """Run the tests that need the Slicer application."""
         import unittest
 
         folder = Path(__file__).resolve().parent.parent / "Testing" / "Slicer"

@@ -1,4 +1,4 @@
-"""Writes results into the user's segments as painting would, through Slicer's own Segment Editor logic."""
+"""Writes results into the user's segments as painting would, through Slicer's Segment Editor logic."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from FewShotSAMLib.workflow.scene import SceneSegment, SceneVolume
 
 @dataclass(frozen=True, eq=False)
 class _Voxels:
-    """A box of the volume in which the voxels to be changed are 1; `first`: index (k, j, i) of its first voxel."""
+    """A box of the volume in which the voxels to change are 1; `first`: index (k, j, i) of its first voxel."""
 
     mask: np.ndarray
     first: tuple[int, int, int]
@@ -28,14 +28,14 @@ class _Voxels:
 
 @dataclass(frozen=True)
 class Place:
-    """The slices `indices` along `axis`, but for a segment, by its id, those that are spared."""
+    """The slices `indices` along `axis`, without those that are `spared` for a segment (by its id)."""
 
     axis: int
     indices: Sequence[int]
     spared: Mapping[str, Collection[int]]
 
     def of(self, segmentId: str) -> list[int]:
-        """The slices of a segment."""
+        """The slices to write for a segment."""
         spared = set(self.spared.get(segmentId, ()))
         return [int(index) for index in self.indices if index not in spared]
 
@@ -44,10 +44,10 @@ class Commit:
     """Writes classes into segments on the slices of `place`, and on no others.
 
     toVolume: see `segmentationToVolume`; the classes lie on the volume's grid, wherever segmentation and volume are.
-    First every segment is erased where it no longer belongs, then all are painted. Each step is a mask of the voxels
-    to change, so whatever Slicer does with the rest of a labelmap, it has nothing to write there. What the user's
-    masking forbids is left out beforehand: the logic would find it again for the whole volume at every step, and
-    between erasing and painting the answer can differ.
+    First every segment is erased where it no longer belongs, then all are painted. Each step passes a mask of just the
+    voxels to change, so Slicer has nothing to write in the rest of a labelmap. Voxels that the user's masking protects
+    are left out beforehand: the logic would compute them for the whole volume at every step, and the answer could
+    change between erasing and painting.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Commit:
         self._place = place
 
     def _visited(self, segmentId: str) -> tuple[Sequence[int], np.ndarray]:
-        """Which k planes to visit, and which pixels of them; slices along j and i are lines of each k plane."""
+        """The k planes to visit, and the pixels to change in them; slices along j and i are lines of each k plane."""
         axis, indices, shape = self._place.axis, self._place.of(segmentId), self._volume.geometry.shape
         if axis == 0:
             return sorted(set(indices)), np.ones(shape[1:], bool)
@@ -74,12 +74,12 @@ class Commit:
     def run(self, ids: Sequence[str], classes: np.ndarray) -> None:
         """Write classes 1, 2 ... of `classes` (K, J, I) into the segments `ids`, as one step of Undo.
 
-        Raises BadInputError where a segment is gone, or the segmentation does not fit the volume.
+        Raises BadInputError if a segment no longer exists, or the segmentation does not fit the volume.
         """
         chosenSegments(self._segments(), ids)
         masking = self._masking()
         self._editor.saveState(self._node)
-        wasModifying = self._node.StartModify()  # so that views are drawn once
+        wasModifying = self._node.StartModify()  # so that views are rendered once
         surfaces = SurfaceUpdate(self._node.GetSegmentation())
         try:
             painted = self._painted(ids, classes, masking) if masking.shrinksByErasing else None
@@ -94,7 +94,7 @@ class Commit:
             self._node.EndModify(wasModifying)
 
     def _overpainted(self, painted: Sequence[_Voxels | None]) -> list[str]:
-        """Segments that have voxels where others are going to be painted."""
+        """Segments that have voxels where others will be painted."""
         segments = self._segments()
         return [each.id for each in segments if any(voxels and _meet(each, voxels) for voxels in painted)]
 
@@ -124,7 +124,7 @@ class Commit:
         return next(each for each in self._segments() if each.id == segmentId)
 
     def _erased(self, segment: SceneSegment, number: int, classes: np.ndarray, masking: Masking) -> _Voxels | None:
-        """Where a segment holds voxels that are not of class `number` any more, and may be erased."""
+        """The voxels of a segment that are no longer of class `number`, and may be erased."""
         mask = np.zeros(self._volume.geometry.shape, bool)
         planes, pixels = self._visited(segment.id)
         for k in planes:
@@ -134,29 +134,29 @@ class Commit:
         return _cropped(mask)
 
     def _painted(self, ids: Sequence[str], classes: np.ndarray, masking: Masking) -> list[_Voxels | None]:
-        """Where each segment is to be painted, and may be; not where it is already."""
+        """The voxels where each segment is to be painted, may be painted, and is not painted yet."""
         found, segments = [], self._segments()
         for number, own in enumerate(chosenSegments(segments, ids), start=1):
             mask = np.zeros(self._volume.geometry.shape, bool)
             planes, pixels = self._visited(own.id)
-            beside = [each for each in segments if each.owner is not own.owner]
+            others = [each for each in segments if each.owner is not own.owner]
             for k in planes:
                 np.logical_and(classes[k] == number, pixels, out=mask[k])
                 if mask[k].any():
                     mask[k] &= masking.paintable(own.id, k)
-                    mask[k] &= _lacks(own, beside, k, mask[k].shape)
+                    mask[k] &= _lacks(own, others, k, mask[k].shape)
             found.append(_cropped(mask))
         return found
 
     def _labelmap(self, voxels: _Voxels, segmentId: str) -> slicer.vtkOrientedImageData:
-        """The voxels as a labelmap on the segment's own lattice; on any other Slicer would resample the segment."""
+        """The voxels as a labelmap on the segment's own lattice; Slicer would resample the segment to any other."""
         volumeToRas = rasMatrix(self._volume.geometry)  # the volume's RAS; latticeToRas: the segmentation's
         latticeToRas = _latticeOf(self._node, segmentId)
         k, j, i = voxels.first
         depth, rows, columns = voxels.mask.shape
         box = geometryOfMatrix(volumeToRas, (columns, rows, depth), (i, j, k))
         lattice = None if latticeToRas is None else _latticeMap(self._toVolume @ latticeToRas, box)
-        # Slicer takes over the labelmap's type, which must hold the segment's label value.
+        # Slicer adopts the labelmap's scalar type, which must be able to hold the segment's label value.
         value = self._node.GetSegmentation().GetSegment(segmentId).GetLabelValue()
         mask = voxels.mask.view(np.uint8) if value <= np.iinfo(np.uint8).max else voxels.mask.astype(np.uint16)
         if lattice is None or latticeToRas is None:
@@ -165,7 +165,7 @@ class Commit:
 
 
 def _lacks(segment: SceneSegment, others: Sequence[SceneSegment], k: int, shape: tuple[int, ...]) -> np.ndarray:
-    """(J, I) bool: pixels of a plane that a segment does not hold, or not alone."""
+    """(J, I) bool: pixels of a plane that a segment does not hold, or shares with others."""
     held, shared = np.zeros(shape, bool), np.zeros(shape, bool)
     drawOn(held, segment, k)
     for each in others:
@@ -174,7 +174,7 @@ def _lacks(segment: SceneSegment, others: Sequence[SceneSegment], k: int, shape:
 
 
 def _meet(segment: SceneSegment, voxels: _Voxels) -> bool:
-    """Whether a segment holds one of these voxels."""
+    """Whether a segment holds any of these voxels."""
     lows = [max(pair) for pair in zip(segment.offset, voxels.first, strict=True)]
     shapes = zip(segment.offset, segment.labels.shape, voxels.first, voxels.mask.shape, strict=True)
     highs = [min(offset + n, first + m) for offset, n, first, m in shapes]
@@ -188,7 +188,7 @@ def _meet(segment: SceneSegment, voxels: _Voxels) -> bool:
 
 
 def _latticeMap(latticeToRas: np.ndarray, box: Geometry) -> LatticeMap | None:
-    """How `box` lies on a lattice, None where it does not."""
+    """How `box` lies on a lattice, None if it does not."""
     try:
         lattice = geometryOfMatrix(latticeToRas, (1, 1, 1))
     except BadInputError:  # axes that are not at right angles to the volume's
@@ -197,7 +197,7 @@ def _latticeMap(latticeToRas: np.ndarray, box: Geometry) -> LatticeMap | None:
 
 
 def _latticeOf(node: slicer.vtkMRMLSegmentationNode, segmentId: str) -> np.ndarray | None:
-    """Index to RAS of the labelmap of a segment, or of the one that an empty segment will get; None if undecided."""
+    """Index-to-RAS array of a segment's labelmap, or of the one that an empty segment will get; None if undecided."""
     image = labelmapOf(node, segmentId)
     if image is not None:
         return imageToRas(image)
@@ -210,7 +210,7 @@ def _latticeOf(node: slicer.vtkMRMLSegmentationNode, segmentId: str) -> np.ndarr
 
 
 def _cropped(mask: np.ndarray) -> _Voxels | None:
-    """The smallest box of `mask` (K, J, I) bool that holds all its voxels, copied; None where it has none.
+    """A copy of the smallest box of `mask` (K, J, I) bool that holds all its voxels; None if there are none.
 
     A view would keep the whole mask alive, one of the volume's size for each segment.
     """

@@ -1,4 +1,4 @@
-"""Makes segmentation nodes: a new one to paint on, one that holds a finished result, and one for a preview."""
+"""Creates segmentation nodes: an empty one to paint on, one that holds a finished result, and one for a preview."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from FewShotSAMLib.mrml.volumes import volumeGeometry
 def newSegmentationNode(
     scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLVolumeNode, name: str, isTemporary: bool = False
 ) -> slicer.vtkMRMLSegmentationNode:
-    """A segmentation without segments in the volume's geometry, under its transform, and under its patient and study.
+    """Create a segmentation without segments, in the volume's geometry and under its transform, patient and study.
 
-    A temporary one is in no saved scene, and `temporaryIds` tells of it.
+    A temporary one is not saved with the scene, and `temporaryIds` lists it.
     """
     node = slicer.vtkMRMLSegmentationNode()
     node.SetName(scene.GenerateUniqueName(name))
@@ -31,16 +31,16 @@ def newSegmentationNode(
     putBeside(scene, node, volume)
     node.CreateDefaultDisplayNodes()
     node.GetDisplayNode().SetSaveWithScene(not isTemporary)
-    # In this order: between nodes under different transforms, Slicer puts the transform into the geometry as well.
+    # In this order: if the nodes were under different transforms, Slicer would add the transform to the geometry, too.
     node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
     return node
 
 
 def createSegmentation(scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLVolumeNode) -> slicer.vtkMRMLSegmentationNode:
-    """A new segmentation with one empty segment to paint on.
+    """Create a segmentation with one empty segment to paint on.
 
-    Raises BadInputError for a volume without voxels, and for one under a transform under which nothing can be painted.
+    Raises BadInputError if the volume has no voxels, or is under a nonlinear transform, where nothing can be painted.
     """
     volumeGeometry(volume)
     checkLinear(volume)
@@ -52,9 +52,9 @@ def createSegmentation(scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLVolumeN
 def addSegmentation(
     scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLVolumeNode, segmentation: Segmentation, name: str
 ) -> slicer.vtkMRMLSegmentationNode:
-    """A node with the segments of a finished segmentation of the volume, which is shifted or cropped to its grid.
+    """Create a node with the segments of a finished segmentation, shifted or cropped to the volume's grid.
 
-    Raises BadInputError where the two lie on different grids, or there are no segments.
+    Raises BadInputError if the two lie on different grids, or there are no segments.
     """
     placed = _placed(volume, segmentation)
     node = newSegmentationNode(scene, volume, name)
@@ -65,14 +65,14 @@ def addSegmentation(
 def addSegments(
     node: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLVolumeNode, segmentation: Segmentation
 ) -> None:
-    """Add the segments of a finished segmentation of the volume to those that a node holds; errors as above."""
+    """Add the segments of a finished segmentation of the volume to those of a node; errors as above."""
     _add(node, _placed(volume, segmentation))
 
 
 def fillSegmentation(
     node: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLVolumeNode, segmentation: Segmentation
 ) -> None:
-    """Put the segments of a finished segmentation of the volume in the place of all of a node; errors as above."""
+    """Replace all segments of a node by those of a finished segmentation of the volume; errors as above."""
     placed = _placed(volume, segmentation)
     node.GetSegmentation().RemoveAllSegments()
     _add(node, placed)
@@ -80,7 +80,7 @@ def fillSegmentation(
 
 def _placed(volume: slicer.vtkMRMLVolumeNode, segmentation: Segmentation) -> Segmentation:
     if not segmentation.segments:
-        raise BadInputError("The result holds no segments.", "Propagate again.")
+        raise BadInputError("The result contains no segments.", "Propagate again.")
     placed, _ = place_on(segmentation, volumeGeometry(volume))
     return placed
 

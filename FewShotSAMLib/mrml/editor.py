@@ -1,4 +1,4 @@
-"""The Segment Editor's settings and history: the user's own where there is a Segment Editor, else ours."""
+"""The Segment Editor's settings and undo history: the user's own if there is a Segment Editor, else ours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import slicer
 
 from FewShotSAMLib.mrml.nodes import nodesOf
 
-_OUR_NODE_TAG = "FewShotSAMCommit"  # one node of ours in the scene, never the panel's, which has the user's settings
+_OUR_NODE_TAG = "FewShotSAMCommit"  # our own node in the scene, never the panel's, which has the user's settings
 _OUR_UNDO_STATES = 10  # as many as Slicer's own editor keeps
 
 EVERYWHERE = slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere
@@ -18,23 +18,23 @@ OVERWRITE_NONE = slicer.vtkMRMLSegmentEditorNode.OverwriteNone
 
 
 class SegmentEditor(Protocol):
-    """What is used of a qMRMLSegmentEditorWidget; its own logic cannot be reached, so its history is used by slots."""
+    """What is used of a qMRMLSegmentEditorWidget: its logic is not accessible, so slots give access to its history."""
 
     def mrmlSegmentEditorNode(self) -> slicer.vtkMRMLSegmentEditorNode | None:
         """The node with the user's masking and overwrite settings."""
 
     def saveStateForUndo(self) -> None:
-        """Remember the selected segmentation as it is, for the user's Undo button."""
+        """Save the state of the selected segmentation for the user's Undo button."""
 
     def undo(self) -> None:
-        """What the Undo button does."""
+        """Do what the Undo button does."""
 
 
 @dataclass(frozen=True)
 class EditSettings:
-    """Where painting may change voxels, and what becomes of other segments there; values are those of Slicer's nodes.
+    """Where painting may change voxels, and what happens to other segments there; values are those of Slicer's nodes.
 
-    intensityRange: the lowest and highest value of the volume where painting is allowed; None everywhere.
+    intensityRange: the lowest and highest value of the volume where painting is allowed; None for everywhere.
     """
 
     maskMode: int = EVERYWHERE
@@ -44,7 +44,7 @@ class EditSettings:
 
 
 class Editor:
-    """Changes segments through Slicer's Segment Editor logic, as effects do, and remembers how to take it back."""
+    """Changes segments through Slicer's Segment Editor logic, as effects do, with undo."""
 
     def __init__(self, scene: slicer.vtkMRMLScene, widget: SegmentEditor | None = None) -> None:
         self._scene = scene
@@ -58,8 +58,8 @@ class Editor:
     def settings(self, segmentation: slicer.vtkMRMLSegmentationNode) -> EditSettings:
         """The user's settings for this segmentation.
 
-        Those of the widget, else of any other editor in the scene that has it selected. Where there is none, nobody
-        chose what may be overwritten, so no other segment is.
+        Those of the widget, else of any other editor in the scene that has it selected. If there is none, the user has
+        not chosen what may be overwritten, so no other segment is.
         """
         node = self._userNode(segmentation)
         if node is None:
@@ -71,7 +71,7 @@ class Editor:
         return EditSettings(node.GetMaskMode(), node.GetMaskSegmentID() or "", node.GetOverwriteMode(), intensityRange)
 
     def saveState(self, segmentation: slicer.vtkMRMLSegmentationNode) -> None:
-        """Remember the segmentation as it is: in the user's own history where the widget shows this segmentation."""
+        """Save the segmentation's state for undo: in the user's own history if the widget shows this segmentation."""
         self._lastByWidget = self._widgetShows(segmentation)
         if self._widget is not None and self._lastByWidget:
             self._widget.saveStateForUndo()
@@ -80,7 +80,7 @@ class Editor:
         self._logic.SaveStateForUndo()
 
     def undo(self) -> None:
-        """Take the last remembered change back; harmless where there is none."""
+        """Undo the last change; does nothing if there is none."""
         if self._widget is not None and self._lastByWidget:
             self._widget.undo()
         elif self._logic.CanUndo():
@@ -108,7 +108,7 @@ class Editor:
         self._logic.ModifySegmentByLabelmap(segmentation, segmentId, labelmap, mode, extent, False, False)
 
     def _ownNode(self, segmentation: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLSegmentEditorNode:
-        """Our settings node: nothing masked, as masks are applied before; no source volume, so nothing moves."""
+        """Our settings node: no masking, which is applied beforehand, and no source volume, so nothing moves."""
         node = self._scene.GetSingletonNode(_OUR_NODE_TAG, "vtkMRMLSegmentEditorNode")
         if node is None:
             node = slicer.vtkMRMLSegmentEditorNode()

@@ -18,10 +18,10 @@ from FewShotSAMLib.workflow.scene import SceneSegment
 def exportSegments(
     segments: Sequence[SceneSegment], volume: slicer.vtkMRMLVolumeNode, geometry: Geometry, path: Path
 ) -> list[str]:
-    """Write segments as `.seg.nrrd`, or as a label map of another suffix; whole or not at all. Returns warnings.
+    """Write segments as `.seg.nrrd`, or as a label map with another suffix; never a partial file. Returns warnings.
 
-    Like Slicer's own files, they lie where the volume's file lies: a parent transform is not written.
-    Raises BadInputError where there is nothing to write, or the file cannot be written.
+    As in Slicer's own files, they lie where the volume's file lies: a parent transform is not written.
+    Raises BadInputError if there is nothing to write, or the file cannot be written.
     """
     if not segments:
         raise BadInputError("No segment is chosen.", "Choose at least one segment to export.")
@@ -29,14 +29,14 @@ def exportSegments(
     transform = volume.GetParentTransformNode()
     if transform is not None:
         warnings.append(
-            f"{path.name} lies where the file of volume '{volume.GetName()}' lies, without the transform "
-            f"'{transform.GetName()}'. Harden the transform of the volume and export again to include it."
+            f"{path.name} has the position of the file of volume '{volume.GetName()}', without the transform "
+            f"'{transform.GetName()}'. To include it, harden the transform of the volume and export again."
         )
     return warnings
 
 
 def coreSegmentation(segments: Sequence[SceneSegment], geometry: Geometry) -> Segmentation:
-    """The segments as core knows them: one layer per labelmap that they share, on the whole grid."""
+    """The segments in the form of `core`: one layer per shared labelmap, on the whole grid."""
     places = _layersOf(segments)
     largest = max(segment.label_value for segment in segments)
     layers = np.zeros((max(places) + 1, *geometry.shape), np.uint8 if largest < 256 else np.uint16)
@@ -53,8 +53,8 @@ def coreSegmentation(segments: Sequence[SceneSegment], geometry: Geometry) -> Se
 
 
 def _layersOf(segments: Sequence[SceneSegment]) -> list[int]:
-    """The layer of each segment: one per labelmap; a segment without voxels goes where its label value is free."""
-    labelmaps: dict[int, int] = {}  # layer of each, by the id of the image
+    """The layer of each segment: one per labelmap; an empty segment goes to a layer where its label value is free."""
+    labelmaps: dict[int, int] = {}  # layer of each labelmap, by the id() of its image
     for segment in segments:
         if segment.owner is not None:
             labelmaps.setdefault(id(segment.owner), len(labelmaps))

@@ -1,4 +1,4 @@
-"""Where VTK images lie, in the terms of core: LPS instead of RAS, arrays (k, j, i) instead of extents."""
+"""Converts the geometry of VTK images to that of `core`: LPS instead of RAS, arrays (k, j, i) instead of extents."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def matrixOfArray(array: np.ndarray) -> vtk.vtkMatrix4x4:
 def geometryOfMatrix(
     indexToRas: np.ndarray, size: tuple[int, int, int], first: tuple[int, int, int] = (0, 0, 0)
 ) -> Geometry:
-    """Geometry of the `size` voxels (i, j, k) from index `first` (i, j, k) on of a lattice in RAS.
+    """Geometry of the `size` voxels (i, j, k) of a lattice in RAS, starting at index `first` (i, j, k).
 
-    Raises BadInputError where its axes are not at right angles: nearly no program can read such a volume.
+    Raises BadInputError if its axes are not at right angles: hardly any program can read such a volume.
     """
     lps = _RAS_TO_LPS @ indexToRas
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
@@ -39,7 +39,7 @@ def geometryOfMatrix(
     if np.abs(direction.T @ direction - np.eye(3)).max() > _RIGHT_ANGLE_TOLERANCE:
         raise BadInputError(
             "The axes of the volume are not at right angles to each other.",
-            "Resample it, in 3D Slicer with the module Resample Scalar Volume, or choose another volume.",
+            "Resample it, in 3D Slicer with the Resample Scalar Volume module, or choose another volume.",
         )
     origin = lps @ [*first, 1.0]
     x, y, z = (float(length) for length in spacing)
@@ -48,12 +48,12 @@ def geometryOfMatrix(
 
 
 def rasMatrix(geometry: Geometry) -> np.ndarray:
-    """4 × 4 array from index (i, j, k, 1) to RAS mm."""
+    """4 × 4 array that maps an index (i, j, k, 1) to RAS in mm."""
     return _RAS_TO_LPS @ geometry.index_to_physical()
 
 
 def isEmpty(image: vtk.vtkImageData | None) -> bool:
-    """Whether an image has no voxel."""
+    """Whether an image has no voxels."""
     if image is None or image.GetPointData().GetScalars() is None:
         return True
     extent = image.GetExtent()
@@ -61,14 +61,14 @@ def isEmpty(image: vtk.vtkImageData | None) -> bool:
 
 
 def imageToRas(image: slicer.vtkOrientedImageData) -> np.ndarray:
-    """4 × 4 array from the index of a labelmap (its extent need not begin at 0) to RAS mm."""
+    """4 × 4 array that maps an index of a labelmap (its extent need not begin at 0) to RAS in mm."""
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     return arrayOfMatrix(matrix)
 
 
 def geometryOfImage(image: slicer.vtkOrientedImageData, moved: np.ndarray) -> Geometry:
-    """Geometry of the voxels that a labelmap stores, moved by a 4 × 4 array in RAS; it must not be empty."""
+    """Geometry of the voxels of a labelmap, which must not be empty, moved by a 4 × 4 array in RAS."""
     extent = image.GetExtent()
     i, j, k = (extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in range(3))
     return geometryOfMatrix(moved @ imageToRas(image), (i, j, k), (extent[0], extent[2], extent[4]))

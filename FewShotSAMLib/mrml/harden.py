@@ -1,4 +1,4 @@
-"""Hardens transforms that are not linear: a volume is resampled to where it is shown, and its segmentation with it."""
+"""Hardens nonlinear transforms: resamples a volume to where it is shown, and its segmentation with it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from FewShotSAMLib.mrml.volumes import volumeGeometry
 def hardenTransforms(
     volume: slicer.vtkMRMLVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode | None = None
 ) -> None:
-    """Leave neither node under a transform that is not linear; what is painted stays where it lies in the world.
+    """Harden nonlinear transforms of both nodes; what is painted stays where it is in world coordinates.
 
-    Slicer resamples the volume to a grid that can be shifted by less than a voxel, so the segmentation is put on it.
+    Slicer resamples the volume to a grid that can be shifted by a fraction of a voxel, so the segmentation follows it.
     """
     isMoved = worldMatrix(volume) is None
     if isMoved:
@@ -26,7 +26,7 @@ def hardenTransforms(
         return
     toWorld = None
     if worldMatrix(segmentation) is None:
-        # HardenTransform would cut an oblique segmentation: it takes two corners of a box for all of it.
+        # HardenTransform would crop an oblique segmentation, as it takes its extent from two corners of a box.
         toWorld = vtk.vtkGeneralTransform()
         segmentation.GetParentTransformNode().GetTransformToWorld(toWorld)
         segmentation.SetAndObserveTransformNodeID(None)
@@ -39,7 +39,7 @@ def _putOnGrid(
     volume: slicer.vtkMRMLVolumeNode,
     transform: vtk.vtkAbstractTransform | None,
 ) -> None:
-    """Move what is painted by a transform, and store it on the volume's grid, as Specify geometry would."""
+    """Apply a transform to what is painted, and store it on the volume's grid, as Specify geometry would."""
     geometry = volumeGeometry(volume)
     matrix = np.linalg.solve(segmentationToVolume(volume, segmentation), rasMatrix(geometry))
     images = {}

@@ -1,4 +1,4 @@
-"""Where the user's settings allow a segment to change: masking by segments, hidden ones too, and by intensity."""
+"""Where the user's masking settings allow a segment to change: by segments, hidden ones too, and by intensity."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VISIBLE_ONLY = (_NODE.EditAllowedInsideVisibleSegments, _NODE.EditAllowedOutsid
 
 
 class Masking:
-    """Tells for one k plane at a time where segments may change, as Slicer's GenerateEditMask and eraser would.
+    """Computes, one k plane at a time, where segments may change, as Slicer's GenerateEditMask and eraser would.
 
     voxels: the volume (K, J, I), or (K, J, I, C), of which the first component counts, as in Slicer.
     """
@@ -34,13 +34,13 @@ class Masking:
 
     @property
     def shrinksByErasing(self) -> bool:
-        """Whether erasing a segment makes the editable area smaller, so that it has to be known before."""
+        """Whether erasing a segment shrinks the editable area, which must then be computed beforehand."""
         return self._mode in _INSIDE_MANY
 
     def heir(self, segmentId: str) -> str:
-        """The segment that gets what is erased of another, "" for none.
+        """The segment that receives voxels erased from another, "" for none.
 
-        Who paints inside one segment and overwrites it takes voxels from it; erasing gives them back, as in Slicer.
+        Painting inside a segment and overwriting it takes voxels from it; erasing gives them back, as in Slicer.
         """
         single = self._settings.maskSegmentId if self._mode == _INSIDE_SINGLE else ""
         return "" if self._settings.overwriteMode == OVERWRITE_NONE or single == segmentId else single
@@ -72,7 +72,7 @@ class Masking:
 
 
 def drawOn(plane: np.ndarray, segment: SceneSegment, k: int) -> bool:
-    """Set the pixels of `plane` (J, I) that a segment takes on slice k of the volume; False where it stores none."""
+    """Set the pixels of `plane` (J, I) that a segment covers on slice k of the volume; False if it stores none."""
     first, j, i = segment.offset
     depth, rows, columns = segment.labels.shape
     if not first <= k < first + depth:

@@ -1,4 +1,4 @@
-"""The Scene of the workflow on MRML nodes."""
+"""The workflow's Scene, implemented with MRML nodes."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from FewShotSAMLib.workflow.scene import SceneSegment, SceneVolume, Target
 class MRMLScene:
     """Implements `FewShotSAMLib.workflow.scene.Scene`; see there for arguments and errors.
 
-    scene: the MRML scene; the application's where it is left out.
+    scene: the MRML scene; by default the application's.
     segmentEditor: the qMRMLSegmentEditorWidget of the panel. Its masking and overwrite settings are honoured, and its
-    Undo button takes back what is committed. Without one, settings come from the editor node in the scene that has the
-    segmentation selected, and `undo` here takes changes back.
+    Undo button undoes commits. Without one, settings come from the editor node in the scene that has the segmentation
+    selected, and `undo` here undoes changes.
     """
 
     def __init__(self, scene: slicer.vtkMRMLScene | None = None, segmentEditor: SegmentEditor | None = None) -> None:
@@ -39,7 +39,7 @@ class MRMLScene:
         return bool(node_id) and self._scene.GetNodeByID(node_id) is not None
 
     def volume(self, volume_id: str) -> SceneVolume:
-        """The volume, its voxels as a view."""
+        """The volume, with its voxels as a view."""
         return sceneVolume(volumeNode(self._scene, volume_id))
 
     def segments(self, target: Target) -> list[SceneSegment]:
@@ -48,7 +48,7 @@ class MRMLScene:
         return sceneSegments(segmentation, volumeGeometry(volume), toVolume)
 
     def create_segmentation(self, volume_id: str) -> str:
-        """A new segmentation with one empty segment in the volume's geometry and under its transform."""
+        """Create a segmentation with one empty segment in the volume's geometry and under its transform; its id."""
         return createSegmentation(self._scene, volumeNode(self._scene, volume_id)).GetID()
 
     def commit(
@@ -72,7 +72,7 @@ class MRMLScene:
         self.commit(target, segment_ids, nothing, axis, [index])
 
     def undo(self) -> None:
-        """Take back the last `commit` or `clear_slice` (with a widget: what its Undo button would take back)."""
+        """Undo the last `commit` or `clear_slice` (with a widget: what its Undo button would undo)."""
         self._editor.undo()
 
     def open_preview(self, target: Target, segment_ids: Sequence[str]) -> SegmentationPreview:
@@ -81,12 +81,12 @@ class MRMLScene:
         return SegmentationPreview(self._scene, volume, chosenSegments(self.segments(target), segment_ids))
 
     def add_segmentation(self, volume_id: str, segmentation: Segmentation, name: str) -> str:
-        """Bring in a finished segmentation of a volume as a node of its own; returns its id."""
+        """Add a finished segmentation of a volume as a new node; returns its id."""
         return addSegmentation(self._scene, volumeNode(self._scene, volume_id), segmentation, name).GetID()
 
     def restore_segmentation(self, target: Target, segmentation: Segmentation, name: str) -> str:
-        """Bring back what was painted: into the target's segmentation where nothing is painted in it, else as a node of
-        its own; returns the id of the node."""
+        """Restore what was painted: in the target's segmentation if nothing is painted there, else as a new node;
+        returns the id of the node."""
         if not self._holdsNothing(target):
             return self.add_segmentation(target.volume, segmentation, name)
         volume, node, _ = self._nodes(target)
@@ -94,7 +94,7 @@ class MRMLScene:
         return target.segmentation
 
     def _holdsNothing(self, target: Target) -> bool:
-        """Whether there is a segmentation, lying as the volume does, and no voxel in it."""
+        """Whether the target's segmentation exists, is under the volume's transform, and has no voxels."""
         if not self.exists(target.segmentation):
             return False
         volume, node, _ = self._nodes(target)
@@ -116,9 +116,9 @@ class MRMLScene:
         return exportSegments(chosen, volume, volumeGeometry(volume), Path(path))
 
     def _nodes(self, target: Target) -> tuple[slicer.vtkMRMLVolumeNode, slicer.vtkMRMLSegmentationNode, np.ndarray]:
-        """Both nodes, and the way from the segmentation's coordinates to the volume's.
+        """Both nodes, and the array that maps the segmentation's coordinates to the volume's.
 
-        Raises BadInputError where a node is gone, or under a transform that is not linear.
+        Raises BadInputError if a node no longer exists, or is under a nonlinear transform.
         """
         volume = volumeNode(self._scene, target.volume)
         segmentation = segmentationNode(self._scene, target.segmentation)

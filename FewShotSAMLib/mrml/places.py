@@ -1,4 +1,4 @@
-"""Where nodes lie in the world: their own RAS coordinates, moved by the transforms that they are under."""
+"""Where nodes lie in world coordinates: their own RAS coordinates, moved by their parent transforms."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.mrml.grids import arrayOfMatrix
 
 _HOW_TO_HARDEN = (
-    "Press Harden transform in the panel, or open the module Data, right-click the transform beside it and choose "
+    "Press Harden transform in the panel, or open the Data module, right-click the transform next to it and choose "
     "Harden transform; then choose the volume again."
 )
 
 
 def worldMatrix(node: slicer.vtkMRMLTransformableNode) -> np.ndarray | None:
-    """4 × 4 array from a node's own RAS to the world's; None under a transform that is not linear.
+    """4 × 4 array from a node's own RAS to the world's; None under a nonlinear transform.
 
-    A transform node must not be asked for a matrix that it does not have: it gives the identity, and a warning each
-    time.
+    A nonlinear transform node must not be asked for its matrix: it returns the identity, and logs a warning each time.
     """
     parent = node.GetParentTransformNode()
     if parent is None:
@@ -32,13 +31,12 @@ def worldMatrix(node: slicer.vtkMRMLTransformableNode) -> np.ndarray | None:
 
 
 def checkLinear(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
-    """`worldMatrix`; raises BadInputError where there is none, as Slicer cannot paint there."""
+    """`worldMatrix`; raises BadInputError if there is none, as Slicer cannot paint there."""
     matrix = worldMatrix(node)
     if matrix is None:
         raise BadInputError(
-            f"'{node.GetName()}' is under the transform '{node.GetParentTransformNode().GetName()}', which is not "
-            "linear, as Slicer loads DICOM series with gantry tilt or irregular slice spacing. Nothing can be painted "
-            "there.",
+            f"'{node.GetName()}' is under the nonlinear transform '{node.GetParentTransformNode().GetName()}', such "
+            "as Slicer adds to DICOM series with gantry tilt or irregular slice spacing. Nothing can be painted there.",
             _HOW_TO_HARDEN,
         )
     return matrix
@@ -47,8 +45,8 @@ def checkLinear(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
 def segmentationToVolume(volume: slicer.vtkMRMLVolumeNode, segmentation: slicer.vtkMRMLSegmentationNode) -> np.ndarray:
     """4 × 4 array from the segmentation's own RAS to the volume's, so that both mean the same place in the world.
 
-    It does not matter which of them is under which transform. Raises BadInputError where one is under a transform
-    that is not linear, or that makes the volume flat.
+    The two may be under different transforms. Raises BadInputError if one is under a nonlinear transform, or one that
+    makes the volume flat.
     """
     ofVolume, ofSegmentation = checkLinear(volume), checkLinear(segmentation)
     if np.linalg.det(ofVolume) == 0:

@@ -1,4 +1,4 @@
-"""Shows results in a segmentation of their own, slice by slice, before they are applied."""
+"""Shows results in a separate segmentation, slice by slice, before they are applied."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ _FIRST_OPACITY = 0.5
 class SegmentationPreview:
     """A ScenePreview: one labelmap of the volume's extent that all segments share, written in place.
 
-    The node is a visible one, as those of Slicer's own effects: the application lists it in the module Data, and
-    logs an error at every change of a segmentation that it does not list.
+    The node is not hidden, like those of Slicer's own effects: the application lists it in the Data module, and
+    logs an error at every change of a segmentation that is not listed there.
 
-    The labelmap is empty until the first slices come. Its zeros are laid in a thread: where the system has to find
-    memory for a large volume, that takes longer than a user interface may stand still.
+    The labelmap is empty until the first slices arrive. A thread fills it with zeros: if the system has to find memory
+    for a large volume, that takes longer than a user interface may freeze.
     """
 
     def __init__(
         self, scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLVolumeNode, segments: Sequence[SceneSegment]
     ) -> None:
         geometry = volumeGeometry(volume)
-        self._scene, self._size, self._isLaid = scene, geometry.size, False
+        self._scene, self._size, self._isFilled = scene, geometry.size, False
         self._image = slicer.vtkOrientedImageData()
         self._image.SetImageToWorldMatrix(matrixOfArray(rasMatrix(geometry)))
-        self._image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)  # none, but of a type, as in Slicer's empty segments
+        self._image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)  # only to set the type, as in Slicer's empty segments
         self._scalars = vtk.vtkUnsignedCharArray()
         self._scalars.SetName("ImageScalars")  # as vtkImageData names what it allocates
         self._scalars.SetNumberOfValues(geometry.shape[0] * geometry.shape[1] * geometry.shape[2])
         self._voxels = vtk_to_numpy(self._scalars).reshape(geometry.shape)
-        self._laying = Thread(target=self._voxels.fill, args=(0,), name="FewShotSAM preview", daemon=True)
-        self._laying.start()
+        self._filling = Thread(target=self._voxels.fill, args=(0,), name="FewShotSAM preview", daemon=True)
+        self._filling.start()
         self._node = newSegmentationNode(scene, volume, "FewShotSAM preview", isTemporary=True)
         for number, segment in enumerate(segments, start=1):
             copy = newSegment(segment.name, segment.color, number, self._image)
@@ -57,34 +57,34 @@ class SegmentationPreview:
 
     @property
     def is_there(self) -> bool:
-        """Whether it is still in the scene: a user may delete it there."""
+        """Whether it is still in the scene, where users may delete it."""
         return bool(self._scene.IsNodePresent(self._node))
 
     def show(self, classes: np.ndarray, axis: int, indices: Sequence[int]) -> None:
-        """Put in slices as they come. classes: (n, rows, columns) uint8, 0 nothing, 1 to C the preview's segments.
+        """Add slices as they arrive. classes: (n, rows, columns) uint8, 0 nothing, 1 to C the preview's segments.
 
-        A closed surface stays as it is until `set_shown_in_3d` is called again: it takes far longer than a slice.
+        A closed surface stays unchanged until `set_shown_in_3d` is called again: it takes far longer than a slice.
         """
         if not (self.is_there and len(indices)):
             return
-        if not self._isLaid:
-            self._laying.join()
+        if not self._isFilled:
+            self._filling.join()
             self._image.GetPointData().SetScalars(self._scalars)
-            self._image.SetDimensions(*self._size)  # this tells observers, who want voxels
-            self._isLaid = True
+            self._image.SetDimensions(*self._size)  # this notifies observers, which need the voxels
+            self._isFilled = True
         slices = np.moveaxis(self._voxels, axis, 0)
         if list(indices) == list(range(indices[0], indices[0] + len(indices))):
-            slices[indices[0] : indices[0] + len(indices)] = classes  # along i six times as fast as one by one
+            slices[indices[0] : indices[0] + len(indices)] = classes  # along i, six times as fast as one by one
         else:
             slices[list(indices)] = classes
-        # Only the array says that it changed: if the labelmap did, Slicer would drop the closed surface.
+        # Only the array is marked as modified: if the labelmap were, Slicer would drop the closed surface.
         self._scalars.Modified()
         segmentation = self._node.GetSegmentation()
         segmentation.InvokeEvent(slicer.vtkSegmentation.SourceRepresentationModified)
         segmentation.InvokeEvent(slicer.vtkSegmentation.RepresentationModified)
 
     def set_opacity(self, opacity: float) -> None:
-        """0 invisible to 1 opaque, in the slice views and in 3D."""
+        """Set the opacity in the slice views and in 3D, from 0 (invisible) to 1 (opaque)."""
         if self.is_there:
             display = self._node.GetDisplayNode()
             display.SetOpacity2DFill(opacity)
@@ -92,7 +92,7 @@ class SegmentationPreview:
             display.SetOpacity3D(opacity)
 
     def set_shown_in_3d(self, shown: bool) -> None:
-        """Make the closed surface of what is there now, as fine as a view can show it, or drop it."""
+        """Create the closed surface of what is there now, as fine as a view can show it, or remove it."""
         if not self.is_there:
             return
         segmentation = self._node.GetSegmentation()
@@ -103,10 +103,10 @@ class SegmentationPreview:
             segmentation.RemoveRepresentation(SURFACE)
 
     def remove(self) -> None:
-        """Take it out of the scene; harmless where the scene was closed meanwhile."""
+        """Remove it from the scene; does nothing if the scene was closed meanwhile."""
         if self.is_there:
             display = self._node.GetDisplayNode()
             self._scene.RemoveNode(self._node)
-            # The application takes the display with the node; taken out twice it would be an error in its log.
+            # The application removes the display node with it; removing it twice would log an error.
             if display is not None and self._scene.IsNodePresent(display):
                 self._scene.RemoveNode(display)

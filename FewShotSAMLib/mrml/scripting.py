@@ -1,4 +1,4 @@
-"""Propagates from a script, without the panel: one call, one result, and what goes wrong raised as an exception."""
+"""Propagates from a script, without the panel: one call, one result, errors raised as exceptions."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from FewShotSAMLib.workflow.model_library import read_entry
 from FewShotSAMLib.workflow.scene import Target, export_all
 
 _PAUSE_S = 0.01
-_CLOSED = ("The run was ended, because FewShotSAM was closed.", "Nothing was changed; propagate again.")
-_BUSY = ("A run is under way.", "Wait for its end, or call cancel() first.")
+_CLOSED = ("The run was cancelled because FewShotSAM was closed.", "Nothing was changed; propagate again.")
+_BUSY = ("A run is under way.", "Wait until it ends, or call cancel() first.")
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run gave. segmentation: the node that holds it. review: confidence and next slices; None after `apply`.
+    """The result of a run. segmentation: the node that holds it. review (not of a model): confidence and next slices.
 
-    warnings: what the panel would have shown, each with text and hint.
+    warnings: those that the panel would have shown, each with text and hint.
     """
 
     segmentation: slicer.vtkMRMLSegmentationNode
@@ -40,22 +40,22 @@ OnFinished = Callable[[Result | None, FewShotSAMError | None], None]
 
 
 class Timer(Protocol):
-    """Calls a function again and again from the application's event loop."""
+    """Calls a function repeatedly from the application's event loop."""
 
     def start(self) -> None:
-        """Begin."""
+        """Start calling."""
 
     def stop(self) -> None:
-        """No further call."""
+        """Stop calling."""
 
 
 @dataclass(frozen=True)
 class Application:
-    """What scripting needs of the program around the scene.
+    """What scripting needs of the application.
 
-    makeSession(scene): a session whose process is not started; may raise FewShotSAMError. processEvents: lets the
-    application work while a call blocks. makeTimer(tick, failed): for calls that do not; the exception of a tick goes
-    to `failed`. findEditors: the Segment Editor widgets there are.
+    makeSession(scene): a session whose process is not started; may raise FewShotSAMError. processEvents: keeps the
+    application responsive while a call blocks. makeTimer(tick, failed): for calls that do not block; an exception in a
+    tick is passed to `failed`. findEditors: all Segment Editor widgets.
     """
 
     makeSession: Callable[[MRMLScene], Session]
@@ -65,7 +65,7 @@ class Application:
 
 
 class _EditorInUse:
-    """Whichever Segment Editor has the segmentation of the run selected: its masking holds, its Undo takes back."""
+    """The Segment Editor that has the run's segmentation selected: its masking applies, and its Undo undoes the run."""
 
     def __init__(self, findEditors: Callable[[], Sequence[SegmentEditor]]) -> None:
         self._findEditors = findEditors
@@ -92,7 +92,7 @@ class _EditorInUse:
 
 
 class Scripting:
-    """A session of its own beside the panel's, with a background process that starts with the first run.
+    """A session separate from the panel's, with a background process that starts with the first run.
 
     One run at a time; `close` ends the process and deletes its files, and the next run starts another.
     """
@@ -111,7 +111,7 @@ class Scripting:
 
     @property
     def isRunning(self) -> bool:
-        """Whether there is something that `cancel` could stop."""
+        """Whether `cancel` would have something to stop."""
         return self._steps is not None
 
     def propagate(
@@ -150,7 +150,7 @@ class Scripting:
         return self._run(steps, settings, None, onProgress, onFinished)
 
     def saveModel(self, path: str | Path) -> None:
-        """Write what the last `propagate` learned into a file, which is replaced. Raises BadInputError."""
+        """Write what the last `propagate` learned to a file, replacing it. Raises BadInputError."""
         learned = None if self._session is None else self._session.learned_model
         if learned is None:
             raise BadInputError("There is no few-shot model yet.", "Call propagate() first.")
@@ -165,7 +165,7 @@ class Scripting:
         return export_all(self._scene, target, Path(path))
 
     def undo(self) -> None:
-        """Take back what the last `propagate` wrote."""
+        """Undo what the last `propagate` wrote."""
         self._scene.undo()
 
     def cancel(self) -> None:
@@ -187,7 +187,7 @@ class Scripting:
         onProgress: OnProgress | None,
         onFinished: OnFinished | None,
     ) -> Result | None:
-        """Take the steps: at once, while the application works, or from a timer where somebody wants to be called."""
+        """Run the steps: now, keeping the application responsive, or from a timer if there is an `onFinished`."""
         if self.isRunning:
             raise BadInputError(*_BUSY)
         self._openSession().settings = settings
@@ -219,7 +219,7 @@ class Scripting:
             onFinished(result, error)
 
     def _fail(self, error: Exception, onFinished: OnFinished) -> None:
-        """A tick failed as nobody foresaw, and the timer stopped: tell whoever waits, unless it was their own call."""
+        """Pass an unexpected error of a tick, which stopped the timer, to `onFinished`, unless that itself failed."""
         if self.isRunning:
             self._end()
             message, _ = message_of_unexpected(error)
@@ -234,8 +234,8 @@ class Scripting:
         session = self._session
         if session is not None:
             session.discard()
-            session.set_inputs(None, None)  # nothing of ours watches the scene between two runs
-        while session is not None and session.is_busy:  # a model was being applied; this takes a second or two
+            session.set_inputs(None, None)  # nothing of ours should watch the scene between two runs
+        while session is not None and session.is_busy:  # a model was being applied; stopping takes a second or two
             session.cancel()
             session.poll()
             time.sleep(_PAUSE_S)
@@ -254,7 +254,7 @@ class Scripting:
         try:
             if self._onProgress is not None:
                 self._onProgress(progress)
-        except Exception as error:  # noqa: BLE001 - raised to whoever made the mistake, not to the session
+        except Exception as error:  # noqa: BLE001 - to be raised in the caller's code, not in the session
             self._mistake = error
 
     def _propagating(
@@ -266,7 +266,7 @@ class Scripting:
         asNewSegmentation: bool,
         models: Sequence[Path],
     ) -> Iterator[Result | None]:
-        """The steps of a propagation, None each; the last is its result. Raises FewShotSAMError."""
+        """The steps of a propagation: None for each, then the result. Raises FewShotSAMError."""
         session = self._openSession()
         session.set_inputs(target.volume, target.segmentation)
         if axis is not None:
@@ -311,7 +311,7 @@ class Scripting:
             raise self._mistake
 
     def _declareEmpty(self, session: Session, target: Target, indices: Sequence[int], segment: str | None) -> None:
-        """Slices that hold none of the segments, or of the one with this name or id."""
+        """Declare slices without any of the segments, or without the one with this name or id."""
         if not indices:
             return
         if session.axis is None:
@@ -320,7 +320,7 @@ class Scripting:
         for index in indices:
             if not 0 <= index < count:
                 hint = f"Slices along axis {session.axis} are numbered from 0 to {count - 1}."
-                raise BadInputError(f"There is no slice {index} to be empty.", hint)
+                raise BadInputError(f"There is no slice {index}.", hint)
             for segmentId in [None] if segment is None else self._idsOf(target, segment):
                 session.set_empty(int(index), True, segmentId)
 
@@ -329,11 +329,11 @@ class Scripting:
         found = [each.id for each in known if segment in (each.id, each.name)]
         if not found:
             names = ", ".join(each.name for each in known)
-            raise BadInputError(f"There is no segment “{segment}” to be without slices.", f"Choose one of: {names}.")
+            raise BadInputError(f"There is no segment “{segment}” to declare absent.", f"Choose one of: {names}.")
         return found
 
     def _failure(self) -> FewShotSAMError:
-        """Why there is no result: what was said last."""
+        """Why there is no result: the last message."""
         last = self._said[-1]
         if last.level == INFO:
             return CancelledError(last.text, last.hint)
@@ -346,13 +346,13 @@ class Scripting:
 def _idOf(node: Any, kind: str) -> str:
     wanted = {"volume": slicer.vtkMRMLVolumeNode, "segmentation": slicer.vtkMRMLSegmentationNode}[kind]
     if not isinstance(node, wanted):
-        raise BadInputError(f"{node!r} is no {kind} node.", f"Give a {wanted.__name__} of the scene.")
+        raise BadInputError(f"{node!r} is not a {kind} node.", f"Pass a {wanted.__name__} of the scene.")
     return str(node.GetID())
 
 
 def _checkedAxis(axis: int) -> int:
     if axis not in (0, 1, 2):
-        raise BadInputError(f"There is no axis {axis!r}.", "Give 0, 1 or 2 of the array (k, j, i), or None to find it.")
+        raise BadInputError(f"There is no axis {axis!r}.", "Pass 0, 1 or 2 (axes k, j, i), or None to detect it.")
     return int(axis)
 
 
@@ -360,5 +360,5 @@ def _settings(options: dict[str, Any]) -> Settings:
     known = [field.name for field in fields(Settings)]
     unknown = [name for name in options if name not in known]
     if unknown:
-        raise BadInputError(f"There is no option {', '.join(unknown)}.", f"Known are {', '.join(known)}.")
+        raise BadInputError(f"There is no option {', '.join(unknown)}.", f"Known options: {', '.join(known)}.")
     return replace(Settings(), **options)

@@ -1,4 +1,4 @@
-"""Shows the segments of a segmentation to numpy on the grid of a volume, without copying them."""
+"""Gives numpy access to the segments of a segmentation on the grid of a volume, without copying them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from FewShotSAMLib.mrml.grids import geometryOfImage, isEmpty, viewOfImage
 from FewShotSAMLib.workflow.scene import SceneSegment
 
 LABELMAP = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
-# Slicer's Python cannot list the tags of a segment, so the known ones are asked for.
+# Slicer's Python cannot list the tags of a segment, so the known ones are queried.
 _TAGS = (
     "Segmentation.Status",
     "TerminologyEntry",
@@ -26,13 +26,13 @@ _TAGS = (
 
 
 def segmentIds(node: slicer.vtkMRMLSegmentationNode) -> list[str]:
-    """The ids of all segments in their order."""
+    """The ids of all segments, in their order."""
     segmentation = node.GetSegmentation()
     return [segmentation.GetNthSegmentID(number) for number in range(segmentation.GetNumberOfSegments())]
 
 
 def labelmapOf(node: slicer.vtkMRMLSegmentationNode, segmentId: str) -> slicer.vtkOrientedImageData | None:
-    """The image in which a segment is stored, perhaps together with others; None where it has no voxel."""
+    """The image in which a segment is stored, perhaps together with others; None if it has no voxels."""
     image = node.GetSegmentation().GetSegment(segmentId).GetRepresentation(LABELMAP)
     return None if isEmpty(image) else image
 
@@ -40,7 +40,7 @@ def labelmapOf(node: slicer.vtkMRMLSegmentationNode, segmentId: str) -> slicer.v
 def newSegment(
     name: str, color: Sequence[float], labelValue: int, image: slicer.vtkOrientedImageData
 ) -> slicer.vtkSegment:
-    """A segment of which `image` holds the voxels, by its label value."""
+    """Create a segment whose voxels are those of `image` with its label value."""
     segment = slicer.vtkSegment()
     segment.SetName(name)
     segment.SetColor(*color)
@@ -52,7 +52,7 @@ def newSegment(
 def sceneSegments(node: slicer.vtkMRMLSegmentationNode, geometry: Geometry, toVolume: np.ndarray) -> list[SceneSegment]:
     """All segments as parts of the grid `geometry` of a volume; toVolume: see `segmentationToVolume`.
 
-    Raises BadInputError where they are stored as surfaces, or on a grid that is not the volume's, shifted or cropped.
+    Raises BadInputError if they are stored as surfaces, or on a grid that is not the volume's, shifted or cropped.
     """
     checkLabelmaps(node)
     display = node.GetDisplayNode()
@@ -83,7 +83,7 @@ def sceneSegments(node: slicer.vtkMRMLSegmentationNode, geometry: Geometry, toVo
 
 
 def chosenSegments(segments: Sequence[SceneSegment], ids: Sequence[str]) -> list[SceneSegment]:
-    """The segments with these ids, in the order of the ids; raises BadInputError where one is gone."""
+    """The segments with these ids, in the order of the ids; raises BadInputError if one no longer exists."""
     found = {each.id: each for each in segments}
     missing = [each for each in ids if each not in found]
     if missing:
@@ -95,14 +95,14 @@ def chosenSegments(segments: Sequence[SceneSegment], ids: Sequence[str]) -> list
 
 
 def checkLabelmaps(node: slicer.vtkMRMLSegmentationNode) -> None:
-    """Raise BadInputError where the segments are not stored as voxels, so that painting would not change them."""
+    """Raise BadInputError if the segments are not stored as voxels, so that painting would not change them."""
     segmentation = node.GetSegmentation()
     if segmentation.GetNumberOfSegments() and segmentation.GetSourceRepresentationName() != LABELMAP:
         raise BadInputError(
             f"Segmentation '{node.GetName()}' is stored as '{segmentation.GetSourceRepresentationName()}', not as "
             "voxels.",
-            "Select it in the Segment Editor and agree to its conversion, or make Binary labelmap the source "
-            "representation in the module Segmentations.",
+            "Select it in the Segment Editor and accept its conversion, or make Binary labelmap the source "
+            "representation in the Segmentations module.",
         )
 
 
@@ -113,14 +113,14 @@ def _partOn(
     toVolume: np.ndarray,
 ) -> tuple[np.ndarray, tuple[int, int, int], float]:
     """View of the voxels of a labelmap that lie inside the volume, the volume's index (k, j, i) of the first, and the
-    share of a voxel by which they lie beside the volume's."""
+    fraction of a voxel by which they are off the volume's."""
     nothing = np.zeros((0, 0, 0), np.uint8), (0, 0, 0), 0.0
     if image is None:
         return nothing
     try:
         stored = geometryOfImage(image, toVolume)
     except BadInputError as error:  # the axes of the two are not at right angles to each other
-        raise _otherGrid(node, "Their axes are sheared against each other.") from error
+        raise _otherGrid(node, "Their axes are sheared relative to each other.") from error
     lattice = geometry.lattice_map(stored, SLIGHT)
     if lattice is None:
         raise _otherGrid(node, f"Segmentation: {stored.describe()}. Volume: {geometry.describe()}.")
@@ -138,9 +138,9 @@ def _partOn(
 def _otherGrid(node: slicer.vtkMRMLSegmentationNode, details: str) -> BadInputError:
     return BadInputError(
         f"Segmentation '{node.GetName()}' lies on another grid than the volume. {details}",
-        "Make a new segmentation for this volume, or choose the volume that the segmentation was made on. To keep "
-        "what is painted, open the module Segment Editor, choose Specify geometry (the grid icon beside the source "
-        "volume) and take this volume as source geometry.",
+        "Create a new segmentation for this volume, or choose the volume that the segmentation was made for. To keep "
+        "what is painted, open the Segment Editor module, press Specify geometry (the grid icon next to the source "
+        "volume) and select this volume as source geometry.",
     )
 
 

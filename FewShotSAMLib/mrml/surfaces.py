@@ -1,4 +1,4 @@
-"""Closed surfaces as fine as a view can show; and in step with labelmaps, made once however often these change."""
+"""Closed surfaces: as fine as a view can show, and updated only once for several changes of the labelmaps."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from FewShotSAMLib.mrml.segments import LABELMAP, newSegment
 
 SURFACE = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
 MOST_CELLS = 256
-"""Along the longest side of a labelmap: a view that shows all of it has two or three pixels for each."""
+"""Cells along the longest side of a labelmap: a view that shows all of it has two or three pixels for each."""
 
 
 def forView(image: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:
-    """A copy of a labelmap with voxels as large as suits a view of all of it; an empty one as it is.
+    """A copy of a labelmap, coarsened as far as a view of all of it allows; an empty one is returned as it is.
 
-    Voxels that become one give it the largest of their labels, so that nothing thin vanishes.
+    Merged voxels get the largest of their labels, so that thin structures do not vanish.
     """
     if isEmpty(image):
         return image
@@ -41,7 +41,7 @@ def forView(image: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:
 
 
 def makeSurfaces(segmentation: slicer.vtkSegmentation) -> None:
-    """Make the surfaces of all segments for a view, in the place of those that there are."""
+    """Create the surfaces of all segments for a view, replacing existing ones."""
     draft = slicer.vtkSegmentation()
     draft.SetSourceRepresentationName(LABELMAP)
     draft.CopyConversionParameters(segmentation)
@@ -55,7 +55,7 @@ def makeSurfaces(segmentation: slicer.vtkSegmentation) -> None:
         twin = newSegment(segment.GetName(), segment.GetColor(), segment.GetLabelValue(), copies[image])
         draft.AddSegment(twin, segmentId)
     if not draft.CreateRepresentation(SURFACE, True):
-        return  # Slicer has said why
+        return  # Slicer has logged why
     for segmentId in ids:
         surface = draft.GetSegment(segmentId).GetRepresentation(SURFACE)
         segmentation.GetSegment(segmentId).AddRepresentation(SURFACE, surface)
@@ -63,9 +63,9 @@ def makeSurfaces(segmentation: slicer.vtkSegmentation) -> None:
 
 
 class SurfaceUpdate:
-    """Drops surfaces before their labelmaps change and makes them again afterwards; nothing where none are shown.
+    """Removes surfaces before their labelmaps change and recreates them afterwards; does nothing if there are none.
 
-    Slicer would make the surface of a segment again at each of several changes, for a second or more each.
+    Slicer would recreate the surface of a segment at each of several changes, for a second or more each.
     """
 
     def __init__(self, segmentation: slicer.vtkSegmentation) -> None:
@@ -73,12 +73,12 @@ class SurfaceUpdate:
         self.isNeeded = bool(segmentation.ContainsRepresentation(SURFACE))
 
     def drop(self, segmentIds: Iterable[str]) -> None:
-        """These segments will change."""
+        """Remove the surfaces of segments that will change."""
         if self.isNeeded:
             for segmentId in segmentIds:
                 self._segmentation.GetSegment(segmentId).RemoveRepresentation(SURFACE)
 
     def finish(self) -> None:
-        """Make the surfaces that were dropped."""
+        """Recreate the removed surfaces."""
         if self.isNeeded:
             self._segmentation.CreateRepresentation(SURFACE)

@@ -1,4 +1,4 @@
-"""Shows volumes of the scene to numpy without copying them."""
+"""Gives numpy access to volumes of the scene, without copying them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COLOR_COMPONENTS = (3, 4)
 
 
 def volumeGeometry(node: slicer.vtkMRMLVolumeNode) -> Geometry:
-    """Geometry of a volume in LPS, its parent transform left out; raises BadInputError where it has no voxels."""
+    """Geometry of a volume in LPS, without its parent transform; raises BadInputError if it has no voxels."""
     image = node.GetImageData()
     if isEmpty(image):
         raise BadInputError(f"Volume '{node.GetName()}' has no voxels.", "Load it again, or choose another volume.")
@@ -30,15 +30,15 @@ def volumeGeometry(node: slicer.vtkMRMLVolumeNode) -> Geometry:
 def sceneVolume(node: slicer.vtkMRMLVolumeNode) -> SceneVolume:
     """Voxels, geometry and name of a volume.
 
-    Raises BadInputError for one without voxels, with several values per voxel that are no colour (a time series, a
-    diffusion or vector volume), or whose axes are not at right angles.
+    Raises BadInputError if it has no voxels, has several values per voxel that are not colours (a time series, a
+    diffusion or vector volume), or if its axes are not at right angles.
     """
     geometry = volumeGeometry(node)
     voxels = viewOfImage(node.GetImageData())
     if voxels.ndim == 4 and not (voxels.shape[3] in _COLOR_COMPONENTS and voxels.dtype == np.uint8):
         raise BadInputError(
-            f"Volume '{node.GetName()}' holds {voxels.shape[3]} values per voxel and is no colour volume.",
-            "Choose a volume with one value per voxel; of a time series, extract one volume first.",
+            f"Volume '{node.GetName()}' has {voxels.shape[3]} values per voxel and is not a colour volume.",
+            "Choose a volume with one value per voxel; from a time series, extract one volume first.",
         )
     image, modality = node.GetImageData(), modalityOf(node)
     version = hash((image.GetMTime(), image.GetPointData().GetScalars().GetMTime(), geometry, modality))
@@ -46,7 +46,7 @@ def sceneVolume(node: slicer.vtkMRMLVolumeNode) -> SceneVolume:
 
 
 def _window(node: slicer.vtkMRMLVolumeNode) -> tuple[float, float] | None:
-    """What the views show as black and as white; None for colours, and where nobody has shown the volume."""
+    """The values that the views show as black and white; None for colours, and if the volume was never shown."""
     display = node.GetDisplayNode()
     if not isinstance(display, slicer.vtkMRMLScalarVolumeDisplayNode):
         return None

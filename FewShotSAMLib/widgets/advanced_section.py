@@ -1,4 +1,4 @@
-"""Section 7: method, encoder, device, post-processing and the cache."""
+"""Section 6: method, encoder, device, post-processing and the cache."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PRECISION_TITLES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 class AdvancedSection:
-    """Shows the session's `Settings` and changes them; they are kept for the next start."""
+    """Shows the session's `Settings` and changes them; they are saved for the next start."""
 
     def __init__(self, ui: Any, services: Services, messages: Messages) -> None:
         self._ui, self._services, self._messages = ui, services, messages
@@ -42,9 +42,9 @@ class AdvancedSection:
         ui.clearCacheButton.connect("clicked()", self._onClearCache)
         ui.inspectButton.connect("clicked()", self._onInspect)
         if services.store.dropped:
-            text = _("Settings of an earlier version were set to their defaults: {names}.")
+            text = _("Settings of an earlier version were reset to their defaults: {names}.")
             text = text.format(names=", ".join(name.replace("_", " ") for name in services.store.dropped))
-            messages.show(Message(WARNING, text, _("Choose them again under Advanced, if need be.")))
+            messages.show(Message(WARNING, text, _("Choose them again under Advanced, if needed.")))
             services.store.save(services.session.settings)
             services.store.dropped = []
 
@@ -93,7 +93,7 @@ class AdvancedSection:
         self._ui.downloadButton.setEnabled(missing and self._services.session.state is State.IDLE)
         self._ui.downloadButton.setVisible(missing)
         if encoder is None:
-            text = _("Press “Look at this computer” to list encoders and devices.")
+            text = _("Press “Inspect this computer” to list encoders and devices.")
         elif missing:
             text = _("Licence {0}. Not on this computer yet: {1} to download.")
             text = text.format(encoder.licence, format_bytes(encoder.download_bytes))
@@ -141,14 +141,14 @@ class AdvancedSection:
         if encoder is None:
             return
         text = _(
-            "Download “{0}” ({1}, licence {2})?\n\nIt is stored in your user folder and checked by its SHA-256. "
-            "Without internet, fetch the file elsewhere and choose it as checkpoint."
+            "Download “{0}” ({1}, licence {2})?\n\nIt is stored in your user folder and verified by its SHA-256. "
+            "Without internet, download the file elsewhere and choose it as checkpoint."
         ).format(encoder.title, format_bytes(encoder.download_bytes), encoder.licence)
         if self._services.dialogs.confirm(text, _("Download encoder")):
             self._messages.attempt(self._services.session.download, encoder.name)
 
     def _onClearCache(self) -> None:
-        text = _("Delete all cached embeddings? They are computed again when they are needed.")
+        text = _("Delete all cached embeddings? They are computed again when needed.")
         if self._services.dialogs.confirm(text, _("Delete cache")):
             self._messages.attempt(self._services.session.clear_cache)
 
@@ -163,7 +163,7 @@ def _fill(choice: Any, entries: list[tuple[str, str]]) -> None:
 
 
 def _bound(box: Any, name: str) -> None:
-    """Let a number box offer what a request may hold."""
+    """Limit a number box to the values that a request may have."""
     known = option(name)
     box.minimum = known.least
     if known.most is not None:
@@ -172,7 +172,7 @@ def _bound(box: Any, name: str) -> None:
 
 def _choose(choice: Any, value: str) -> None:
     position = choice.findData(value)
-    if position < 0:  # what an earlier start knew of stays chosen until the computer is looked at
+    if position < 0:  # a saved choice stays until the computer has been inspected
         choice.addItem(value, value)
         position = choice.findData(value)
     choice.setCurrentIndex(position)

@@ -1,4 +1,4 @@
-"""The confidence strip: a click goes to a slice."""
+"""The confidence strip, where a click shows a slice."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _ORIGINS = {
 class ConfidenceStrip(qt.QObject):
     """Shows a `Review` on a plain QLabel of the .ui file.
 
-    The picture is made as an array and the mouse watched by an event filter: both are used in Slicer's own Python, and
-    unlike a QWidget with an overridden paintEvent no C++ drawing calls into Python, where an exception would leave a
-    painter open.
+    The picture is an array, and an event filter watches the mouse: Slicer's own Python code uses both, and unlike in a
+    QWidget with an overridden paintEvent, no C++ drawing calls into Python, where an exception would leave a painter
+    open.
     """
 
     def __init__(self, label: Any, onClicked: Callable[[int], None]) -> None:
@@ -39,7 +39,7 @@ class ConfidenceStrip(qt.QObject):
         label.installEventFilter(self)
 
     def show(self, review: Review | None, current: int | None) -> None:
-        """Draw it with the slice `current` marked; does nothing where that is what is drawn."""
+        """Draw it with the slice `current` marked; does nothing if that is already drawn."""
         self._review = review if review is not None and review.slices else None
         width = max(self._label.width, 1)
         colors = self._colors()
@@ -52,13 +52,13 @@ class ConfidenceStrip(qt.QObject):
             self._label.setPixmap(toPixmap(stripImage(self._review, current, width, _HEIGHT, *colors)))
 
     def _colors(self) -> tuple[Color, ...]:
-        """Of text and background, as the legend has them."""
+        """The colours of text and background, as in the legend."""
         palette = self._label.palette
         found = [palette.color(role) for role in (qt.QPalette.WindowText, qt.QPalette.Window)]
         return tuple((color.red(), color.green(), color.blue()) for color in found)
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
-        """A click jumps, also while the mouse is dragged; the tooltip tells of the slice under it."""
+        """Jump to the slice on clicking or dragging; the tooltip describes the slice under the mouse."""
         if self._review is None:
             return False
         kind = event.type()
@@ -81,5 +81,5 @@ class ConfidenceStrip(qt.QObject):
 
 
 def _column(event: Any) -> int:
-    """Where the mouse is; Qt 6 has another name for it."""
+    """The x coordinate of the mouse, which has another name in Qt 6."""
     return round(event.position().x()) if hasattr(event, "position") else int(event.pos().x())

@@ -1,6 +1,6 @@
-"""What the background process needs in Slicer's Python: what of it is missing, and how it gets there, with consent.
+"""The packages that the background process needs in Slicer's Python: what is missing, and its installation on consent.
 
-Nothing is imported to find out: torch and h5py are known by their metadata, as neither may be loaded into Slicer.
+Packages are found by their metadata, not by importing them, as neither torch nor h5py may be loaded into Slicer.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Dependencies:
     """The packages of `Resources/requirements*.txt` and torch. `missing` and `status` are cheap and change nothing."""
 
     def missing(self) -> list[str]:
-        """Requirements that are not met, such as "h5py>=3.10"."""
+        """The requirements that are not met, such as "h5py>=3.10"."""
         return [text for text in self._allRequirements() if not _isMet(Requirement(text))]
 
     def status(self) -> str:
-        """One line that says what is missing and what to do next; "" where nothing is."""
+        """One line that says what is missing and what to do next; "" if nothing is missing."""
         missing = self.missing()
         if not missing:
             return ""
@@ -49,9 +49,9 @@ class Dependencies:
         )
 
     def install(self) -> bool:
-        """Ask, then install what is missing from the internet. Returns whether all is there at the end.
+        """Ask, then install what is missing from the internet. Returns whether everything is installed at the end.
 
-        What fails is shown to the user. While Slicer tests itself nothing is installed.
+        Failures are shown to the user. Nothing is installed while Slicer runs its tests.
         """
         missing = self.missing()
         if not missing:
@@ -60,8 +60,8 @@ class Dependencies:
         if obstacle:
             return self._refuse(obstacle)
         source = _(
-            "They are downloaded from pypi.org and pytorch.org (PyTorch: 0.2 GB, with support for an NVIDIA graphics "
-            "card up to 3 GB) and become part of 3D Slicer's Python. Nothing about you or your images is sent."
+            "They are downloaded from pypi.org and pytorch.org (PyTorch: 0.2 GB, with support for an NVIDIA GPU up to "
+            "3 GB) and installed in 3D Slicer's Python. Nothing about you or your images is sent."
         )
         if not self._consent(missing, source):
             return False
@@ -77,7 +77,7 @@ class Dependencies:
         missing = self.missing()
         if not missing:
             return True
-        hint = _("Fill the folder on a computer with internet, the same system and Python: {command}").format(
+        hint = _("Fill the folder on a computer with internet and the same system and Python: {command}").format(
             command=self.downloadCommand()
         )
         if not any(Path(folder).glob("*.whl")):
@@ -85,7 +85,7 @@ class Dependencies:
         damage = _damageOfTorch()
         if damage and _ofTorch(missing):
             return self._refuse(damage)
-        source = _("They are taken from {folder} and become part of 3D Slicer's Python.").format(folder=folder)
+        source = _("They are installed from {folder} in 3D Slicer's Python.").format(folder=folder)
         if not self._consent(missing, source):
             return False
         offline = ["--no-index", "--find-links", str(folder)]
@@ -103,12 +103,12 @@ class Dependencies:
         return [*TORCH_PAIR, *plain, *(f"{name}=={version}" for name, version in self._pinned().items())]
 
     def _pinned(self) -> dict[str, str]:
-        """Name and version of what is installed by its hash."""
+        """Name and version of the packages that are pinned by their hash."""
         pairs = (text.split()[0].split("==") for text in _readRequirements(_pinnedFile()))
         return dict(pairs)
 
     def _obstacle(self, missing: list[str]) -> str:
-        """Why an installation cannot begin, with what to do; "" where nothing stands in its way."""
+        """Why an installation cannot start, and what to do; "" if nothing prevents it."""
         if not _ofTorch(missing):
             return ""
         damage = _damageOfTorch()
@@ -116,7 +116,7 @@ class Dependencies:
             return damage
         if not _hasPyTorchExtension():
             return _(
-                "The extension PyTorch is missing: install it in the Extensions Manager (Ctrl+4), restart 3D Slicer "
+                "The PyTorch extension is missing: install it in the Extensions Manager (Ctrl+4), restart 3D Slicer "
                 "and press Install."
             )
         return ""
@@ -124,7 +124,7 @@ class Dependencies:
     def _consent(self, missing: list[str], source: str) -> bool:
         import slicer
 
-        if slicer.app.testingEnabled():  # dialogs answer themselves with OK then
+        if slicer.app.testingEnabled():  # dialogs then answer themselves with OK
             logging.info("Not installed, as 3D Slicer is testing itself: %s", ", ".join(missing))
             return False
         text = _("FewShotSAM needs these Python packages:\n\n{names}\n\n{source}\n\nInstall them?").format(
@@ -150,7 +150,7 @@ class Dependencies:
             with slicer.util.WaitCursor():
                 for step in steps:
                     step()
-        # What pip and PyTorchUtils raise; ImportError and OSError where PyTorchUtils loads a torch that does not work.
+        # What pip and PyTorchUtils raise; ImportError and OSError if PyTorchUtils loads a torch that does not work.
         except (subprocess.CalledProcessError, RuntimeError, ImportError, OSError, TypeError, ValueError) as error:
             logging.exception("Installing Python packages failed")
             text = _("Python packages could not be installed.") + " " + hint
@@ -164,9 +164,9 @@ class Dependencies:
         return True
 
     def _installPlain(self, missing: list[str], options: list[str]) -> None:
-        """What is not pinned.
+        """Install what is not pinned.
 
-        Not by Slicer's pip_ensure: it offers a restart when it is done, and torch comes after it.
+        Slicer's pip_ensure is not used, as it offers a restart when it is done, while torch is still to come.
         """
         pinned = self._pinned()
         plain = [text for text in missing if Requirement(text).name not in pinned]
@@ -174,7 +174,7 @@ class Dependencies:
             _pipInstall([*options, *plain])
 
     def _installPinned(self, missing: list[str], options: list[str]) -> None:
-        """segment-anything: the very wheel that was reviewed, without what it asks for, or none."""
+        """Install segment-anything: exactly the wheel that was reviewed, without its dependencies, or none."""
         pinned = self._pinned()
         if any(Requirement(text).name in pinned for text in missing):
             _pipInstall([*options, "--require-hashes", "--no-deps", "-r", str(_pinnedFile())])
@@ -195,10 +195,10 @@ def _isMet(requirement: Requirement) -> bool:
 
 
 def _hasPyTorchExtension() -> bool:
-    """Whether Slicer's extension PyTorch is there; its module is a file beside other modules, no distribution."""
+    """Whether Slicer's PyTorch extension is installed; its module is a file among other modules, not a distribution."""
     try:
         return importlib.util.find_spec("PyTorchUtils") is not None
-    except ValueError:  # it is loaded, by other means than an import
+    except ValueError:  # it is loaded, but not by an import
         return True
 
 
@@ -207,9 +207,9 @@ def _ofTorch(missing: list[str]) -> bool:
 
 
 def _damageOfTorch() -> str:
-    """What to do about an installation of torch that is there in part only; "" where there is none such.
+    """What to do about a partial installation of torch; "" if there is none.
 
-    pip takes what is left for an installation, and PyTorchUtils stops with a TypeError as no files are listed.
+    pip takes the remains for an installation, and PyTorchUtils stops with a TypeError, as they list no files.
     """
     try:
         distribution = importlib.metadata.distribution("torch")
@@ -228,18 +228,18 @@ def _warningOfLongPath() -> str:
     if os.name != "nt" or len(folder) <= LONGEST_PACKAGES_FOLDER:
         return ""
     return _(
-        "{folder} is so long a path that Windows may refuse PyTorch's files in it. If this fails, install 3D Slicer "
-        "into a folder with a short path, such as C:\\Slicer."
+        "The path {folder} is so long that Windows may reject PyTorch's files there. If this fails, install 3D Slicer "
+        "in a folder with a short path, such as C:\\Slicer."
     ).format(folder=folder)
 
 
 def _versions() -> dict[str, str]:
-    """Every distribution that is installed, and its version."""
+    """The versions of all installed distributions, by name."""
     return {each.name: each.version for each in importlib.metadata.distributions() if each.name}
 
 
 def _offerRestart(before: dict[str, str]) -> None:
-    """Once all is there: where another version of a package came that Slicer has loaded already, ask for a restart."""
+    """After the installation, offer a restart if the version of a package changed that Slicer has already loaded."""
     import slicer
 
     after = _versions()
@@ -249,7 +249,7 @@ def _offerRestart(before: dict[str, str]) -> None:
         return
     text = _(
         "All packages are installed. 3D Slicer has an earlier version of {names} loaded, and may fail until it is "
-        "started again.\n\nRestart 3D Slicer now? What is not saved is lost."
+        "restarted.\n\nRestart 3D Slicer now? Unsaved data will be lost."
     ).format(names=", ".join(loaded))
     if slicer.util.confirmYesNoDisplay(text, windowTitle=_("Restart 3D Slicer")):
         slicer.util.restart()
@@ -267,10 +267,10 @@ def _pipInstall(arguments: list[str]) -> None:
 
 
 def _installTorch() -> None:
-    """torch and torchvision as a pair for this computer's graphics card, through the extension PyTorch.
+    """Install matching versions of torch and torchvision for this computer's GPU, through the PyTorch extension.
 
-    The extension loads torch once at the end of the installation; that is its own doing. Its keywords have changed
-    between its versions, so only those that it knows are given. It was asked for consent already.
+    The extension itself loads torch once at the end of the installation. Its keywords have changed between versions,
+    so only those that it knows are passed. The user has already agreed.
     """
     logic = importlib.import_module("PyTorchUtils").PyTorchUtilsLogic()
     known = inspect.signature(logic.installTorch).parameters

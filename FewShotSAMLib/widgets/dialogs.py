@@ -11,14 +11,14 @@ from FewShotSAMLib.widgets.translation import _
 
 
 def completePath(dialogs: Dialogs, path: str, suffix: str) -> str:
-    """A path of `saveFile` with its suffix; "" where the file is there and the user wants to keep it.
+    """A path from `saveFile` with its suffix; "" if that file exists and the user wants to keep it.
 
-    The dialog asked about the name as it was typed, which is another file.
+    The dialog asked only about the name as it was typed, which is another file.
     """
     if not path or path.lower().endswith(suffix):
         return path
     complete = Path(path + suffix)
-    question = _("“{0}” exists already. Replace it?").format(complete.name)
+    question = _("“{0}” already exists. Replace it?").format(complete.name)
     if complete.exists() and not dialogs.confirm(question, _("Replace file")):
         return ""
     return str(complete)
@@ -28,7 +28,7 @@ class Dialogs:
     """Modal dialogs over Slicer's main window."""
 
     def askName(self, title: str, label: str, text: str) -> str:
-        """A name, "" where the user cancelled."""
+        """A name, "" if the user cancelled."""
         answer = qt.QInputDialog.getText(slicer.util.mainWindow(), title, label, qt.QLineEdit.Normal, text)
         return str(answer or "").strip()
 
@@ -37,16 +37,16 @@ class Dialogs:
         return bool(slicer.util.confirmOkCancelDisplay(text, windowTitle=title))
 
     def openFile(self, title: str, filters: str) -> str:
-        """The path of an existing file, "" where the user cancelled. filters: "Few-shot models (*.fewshot)"."""
+        """The path of an existing file, "" if the user cancelled. filters: "Few-shot models (*.fewshot)"."""
         return str(qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), title, "", filters) or "")
 
     def openFolder(self, title: str) -> str:
-        """The path of an existing folder, "" where the user cancelled."""
+        """The path of an existing folder, "" if the user cancelled."""
         return str(qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title) or "")
 
     def saveFile(self, title: str, name: str, filters: str) -> str:
-        """The path of a file to write, "" where the user cancelled. The dialog asks before it overwrites
-        what was typed; `completePath` does for what is added to it."""
+        """The path of a file to write, "" if the user cancelled. The dialog asks before overwriting the
+        name as typed; `completePath` asks if a suffix is added to it."""
         return str(qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, name, filters) or "")
 
     def showPage(self, path: Path) -> None:

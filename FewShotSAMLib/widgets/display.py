@@ -1,4 +1,4 @@
-"""Rich text of the panel, and arrays as pictures."""
+"""Rich text for the panel, and arrays as pixmaps."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import qt
 
 _COLORS = {"warning": ("#8a5300", "#f0a030"), "error": ("#c0281a", "#ff8a75")}
-"""Of text on a light and on a dark background: no single colour can be read well on both."""
+"""Text colours on a light and on a dark background: no single colour is legible on both."""
 
 
 def colored(text: str, level: str, widget: Any) -> str:
-    """Rich text in the colour that a message's level has on this widget; `text` is plain."""
+    """Plain text as rich text, in the colour of a message's level on this widget."""
     if level not in _COLORS:
         return escaped(text)
     ink, paper = (widget.palette.color(role).red() for role in (qt.QPalette.WindowText, qt.QPalette.Window))
@@ -20,7 +20,7 @@ def colored(text: str, level: str, widget: Any) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """At most `most` characters of a plain text, its middle left out where it is longer."""
+    """At most `most` characters of a plain text; the middle of a longer one is left out."""
     if len(text) <= most:
         return text
     head = most - 1 - most // 3
@@ -28,15 +28,15 @@ def shortened(text: str, most: int) -> str:
 
 
 def escaped(text: str) -> str:
-    """Plain text within rich text."""
+    """Plain text, escaped for rich text."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", "<br>")
 
 
 def toPixmap(image: np.ndarray) -> Any:
     """A QPixmap of an image (h, w, 3) uint8.
 
-    By way of a PPM file in memory, which Qt reads in every version: QImage's own constructor wants a pointer, which
-    PythonQt cannot make of an array.
+    The image is passed as a PPM file in memory, which every version of Qt reads: QImage's constructor needs a pointer,
+    which PythonQt cannot make from an array.
     """
     height, width = image.shape[:2]
     ppm = b"P6 %d %d 255\n" % (width, height) + np.ascontiguousarray(image, dtype=np.uint8).tobytes()

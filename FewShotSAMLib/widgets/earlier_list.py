@@ -1,4 +1,4 @@
-"""A row below the painted slices: few-shot models of earlier patients, to be ticked."""
+"""A list below the painted slices: few-shot models of earlier patients, to be ticked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_ROWS = 4
 
 
 class EarlierList:
-    """Lists what can be chosen while the section is unfolded; the choice is kept in the scene."""
+    """Lists the models while the section is expanded; the choice is stored in the scene."""
 
     def __init__(self, ui: Any, services: Services) -> None:
         self._ui, self._services = ui, services
@@ -26,7 +26,7 @@ class EarlierList:
         self._fill([])
 
     def update(self) -> None:
-        """Show the models of the user's folder, and which are chosen. Nothing changes under a run."""
+        """Show the models of the user's folder, and which are chosen. Nothing changes during a run."""
         session = self._services.session
         self._ui.earlierList.setEnabled(not session.is_busy)
         if session.is_busy or self._ui.paintedSection.collapsed:
@@ -43,7 +43,7 @@ class EarlierList:
             usable = qt.Qt.ItemIsEnabled if each.is_chosen or not each.why_not else qt.Qt.NoItemFlags
             item.setFlags(qt.Qt.ItemIsUserCheckable | usable)
             item.setCheckState(qt.Qt.Checked if each.is_chosen else qt.Qt.Unchecked)
-            item.setToolTip(translated(each.why_not) or _("Knows {0}.").format(", ".join(each.segments)))
+            item.setToolTip(translated(each.why_not) or _("Segments: {0}").format(", ".join(each.segments)))
             listed.addItem(item)
         for widget in (listed, self._ui.earlierTitle):
             widget.setVisible(bool(models))

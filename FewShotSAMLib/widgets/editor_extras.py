@@ -1,4 +1,4 @@
-"""What the panel does about the embedded Segment Editor besides its inputs: its look, its effects, and painting."""
+"""Everything about the embedded Segment Editor other than its inputs: its layout, its effects, and painting."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class EditorExtras:
         self._makeRoomForBrush()
 
     def paint(self) -> None:
-        """Take the brush."""
+        """Activate the Paint effect."""
         self._widget.setActiveEffectByName("Paint")
 
     def close(self) -> None:
-        """Hear of no further effect."""
+        """Stop listening for new effects."""
         self._factory.disconnect("effectRegistered(QString)", self._onEffectRegistered)
 
     def _makeRoomForBrush(self) -> None:
-        """The list of segments is as wide as the options of *Paint*, which come below it once that effect is active.
+        """Make the list of segments as wide as the options of *Paint*, which appear below it once that is active.
 
-        Else the panel would not know how wide it has to be until then, and be scrolled sideways. Not as wide as the
-        widest effect, which would leave too little for the views on a small screen.
+        Otherwise the panel would learn only then how wide it has to be, and would need to be scrolled sideways. The
+        widest effect is not the measure, as it would leave too little room for the views on a small screen.
         """
         brush = self._widget.effectByName("Paint")
         for frame in slicer.util.findChildren(self._widget, name="SegmentsTableResizableFrame"):
@@ -41,12 +41,12 @@ class EditorExtras:
                 frame.setMinimumWidth(brush.optionsFrame().minimumSizeHint.width() + _BORDERS)
 
     def _onEffectRegistered(self) -> None:
-        """Effects of other extensions may come after the panel: it can be the module that Slicer starts with."""
+        """Add effects of other extensions, which may load after the panel if it is Slicer's start-up module."""
         self._widget.updateEffectList()
 
 
 def _withoutDeadSpace(widget: Any) -> None:
-    """The editor ends its columns with springs that are 40 pixels high at least: here more stands below it."""
+    """Remove the spacers at the bottom of the editor, at least 40 pixels high: in the panel, more follows below it."""
     for layout in slicer.util.findChildren(widget, className="QVBoxLayout"):
         last = layout.itemAt(layout.count() - 1) if layout.count() else None
         spring = last.spacerItem() if last is not None else None

@@ -12,7 +12,7 @@ from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.translation import _
 
-_SUFFIXES = (".seg.nrrd", ".nrrd", ".nii.gz")  # as the entries of the choice stand in the .ui file
+_SUFFIXES = (".seg.nrrd", ".nrrd", ".nii.gz")  # in the order of the entries in the .ui file
 
 
 class ExportSection:
@@ -23,7 +23,7 @@ class ExportSection:
         ui.exportButton.connect("clicked()", self._onExport)
 
     def update(self) -> None:
-        """There must be something to export."""
+        """Enable the button if there is something to export."""
         ready = self._services.session.target is not None
         self._ui.exportButton.setEnabled(ready)
         what = _("Write all segments, hidden ones too, on the volume's full geometry.")

@@ -1,4 +1,4 @@
-"""An error that nobody foresaw ends neither the panel nor the part of it in which it happened: it is told, once."""
+"""Keeps the panel and its parts working after an unexpected error, which is reported once."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.translation import _
 from FewShotSAMLib.workflow import Message, Session
 
-_SHOWING = ("update", "tick", "drawNext", "showProgress")  # what only shows the session, and is called again and again
+_SHOWING = ("update", "tick", "drawNext", "showProgress")  # these only show the session, and are called repeatedly
 
 
 class Failures:
-    """Told of errors that nobody foresaw. Python's console and Slicer's log get all of them with their origin."""
+    """Handles unexpected errors. All of them appear in the Python console and Slicer's log, with a traceback."""
 
     def __init__(self, session: Session, messages: Messages) -> None:
         self._session = session
         self._messages = messages
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def guarded(self, cls: type) -> Any:
-        """`cls` with all guarded that is called from outside and returns nothing: its public methods, and `_on...`."""
+        """`cls` with guards around all methods called from outside that return nothing: public ones and `_on...`."""
         methods = {name: method for name, method in vars(cls).items() if _isCalledFromOutside(name, method)}
         return type(cls.__name__, (cls,), {name: self._guarded(name, method) for name, method in methods.items()})
 
     def ofAction(self, error: Exception) -> None:
-        """An action of the user or a step of the session failed: what runs is dropped, so that all can begin again."""
+        """Handle the failure of a user's action or a session's step: drop what is running, so that all can restart."""
         self._log(error)
         try:
             self._session.give_up(error)
@@ -39,20 +39,18 @@ class Failures:
             self._session.give_up(another)
 
     def ofShowing(self, error: Exception) -> None:
-        """A part of the panel could not be brought up to date; what runs is not touched."""
+        """Report that a part of the panel could not be updated; what is running goes on."""
         if self._log(error):
             what = " ".join(f"{type(error).__name__} {error}".split())
-            hint = _(
-                "The rest of it works. Save your work, start Slicer again, and report this with the text of the log."
-            )
+            hint = _("The rest still works. Save your work, restart Slicer, and report this with the text of the log.")
             self._messages.show(Message("error", _("Part of the panel could not be shown: {0}.").format(what), hint))
 
     def _log(self, error: Exception) -> bool:
-        """Whether it is a new one: the same error with every tick would hide all others."""
+        """Log an error unless it was logged before: repeated at every tick, it would hide all others. True if new."""
         details = "".join(traceback.format_exception(error)).rstrip()
-        if details in self._told:
+        if details in self._reported:
             return False
-        self._told.add(details)
+        self._reported.add(details)
         self._messages.log(details)
         logging.error("FewShotSAM: an unexpected error", exc_info=error)
         return True
@@ -64,7 +62,7 @@ class Failures:
         @functools.wraps(method)
         def called(*values: Any) -> None:
             try:
-                method(*values[:takes])  # PythonQt hands over all that the signal carries, as it sees no names here
+                method(*values[:takes])  # PythonQt passes all the signal's values, as it sees no names here
             except Exception as error:  # noqa: BLE001 - nobody else would tell the user
                 onFailed(error)
 

@@ -1,4 +1,4 @@
-"""Section 1: volume and segmentation, and the Segment Editor to paint with."""
+"""Section 1: volume, segmentation, and the Segment Editor to paint with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from FewShotSAMLib.widgets.services import Services
 
 
 class InputsSection:
-    """Hands the chosen nodes to the session; makes a segmentation where the volume has none."""
+    """Passes the chosen nodes to the session; creates a segmentation if the volume has none."""
 
     def __init__(
         self, ui: Any, services: Services, messages: Messages, editor: SegmentEditor, observers: SceneObservers
@@ -24,7 +24,7 @@ class InputsSection:
         self._editor = editor
         self._observers = observers
         self._busy = False
-        self._kept: tuple[str, str] | None = None  # what was chosen, while one of it leaves the scene
+        self._kept: tuple[str, str] | None = None  # what was chosen, while one of the nodes is removed
         observers.watchNodes(self._onRemoving, self._onRemoved, self._onMoved)
         for selector in (ui.volumeSelector, ui.segmentationSelector):
             selector.setMRMLScene(slicer.mrmlScene)
@@ -33,7 +33,7 @@ class InputsSection:
         ui.newSegmentationButton.connect("clicked()", self._onNewSegmentation)
 
     def restore(self) -> None:
-        """Choose what the scene remembers, else what the user most likely means; the views stay as they are."""
+        """Choose the nodes stored in the scene, else those that the user most likely means; leave the views alone."""
         parameters, scene = self._services.parameters, self._services.scene
         volumeId, segmentationId = parameters.volumeId, parameters.segmentationId
         self._busy = True
@@ -48,23 +48,23 @@ class InputsSection:
         self._handOver(show=False)
 
     def detach(self) -> None:
-        """The scene is being closed: let go of its nodes."""
+        """Release the nodes of a scene that is being closed."""
         self._busy = True
         self._editor.detach()
         self._observers.watch("", "")
 
     def hold(self) -> None:
-        """A scene is being loaded, until `attach`: what the selectors lose by that is nobody's choice."""
+        """Ignore the selectors until `attach`, as they change without the user while a scene is loaded."""
         self._busy = True
 
     def attach(self) -> None:
-        """The scene is closed or another was loaded."""
+        """Start again after the scene was closed or another was loaded."""
         self._busy, self._kept = False, None
         self._editor.attach()
         self.restore()
 
     def update(self) -> None:
-        """Nothing may be exchanged under a run, and a preview is not to be chosen."""
+        """Lock the inputs during a run, and keep previews out of the selector."""
         model, hidden = self._ui.segmentationSelector.sortFilterProxyModel(), temporaryIds(slicer.mrmlScene)
         if list(model.hiddenNodeIDs) != hidden:
             model.hiddenNodeIDs = hidden
@@ -83,13 +83,13 @@ class InputsSection:
             self._handOver(show=False)
 
     def _onRemoving(self, nodeId: str) -> None:
-        """What the selectors choose in place of a node that leaves is nobody's choice."""
+        """Remember the choice before a node is removed, as the selectors then choose another without the user."""
         chosen = self._chosen(self._ui.volumeSelector), self._chosen(self._ui.segmentationSelector)
         if not self._busy and nodeId in chosen:
             self._busy, self._kept = True, chosen
 
     def _onRemoved(self) -> None:
-        """Once it is gone nothing is chosen in its place, and the session hears of it."""
+        """Choose nothing in place of the removed node, and tell the session."""
         if self._kept is None or all(not nodeId or self._services.scene.exists(nodeId) for nodeId in self._kept):
             return
         kept, self._kept = self._kept, None
@@ -103,7 +103,7 @@ class InputsSection:
         self._handOver(show=False)
 
     def _onMoved(self) -> None:
-        """The volume lies elsewhere: it can be one to paint on only now, and what is painted can be on other slices."""
+        """Handle a moved volume: perhaps only now can it be painted on, and what is painted may be on other slices."""
         if not self._busy:
             if not self._chosen(self._ui.segmentationSelector):
                 self._chooseSegmentation()
@@ -111,7 +111,7 @@ class InputsSection:
             self._services.session.mark_modified()
 
     def _chooseSegmentation(self) -> None:
-        """One that was made for the volume, the chosen one before others; a new one where there is none."""
+        """Choose a segmentation made for the volume, preferably the current one; create one if there is none."""
         volume = slicer.mrmlScene.GetNodeByID(self._chosen(self._ui.volumeSelector))
         chosen = self._chosen(self._ui.segmentationSelector)
         if volume is None:
@@ -128,7 +128,7 @@ class InputsSection:
         self._busy = wasBusy
 
     def _chosen(self, selector: Any) -> str:
-        """The selector's node id; "" where the node is gone: after closing a scene the selector may hear of it last."""
+        """The selector's node id; "" if the node no longer exists: the selector may be the last to notice that."""
         nodeId = str(selector.currentNodeID)
         return nodeId if self._services.scene.exists(nodeId) else ""
 
@@ -136,7 +136,7 @@ class InputsSection:
         self._messages.attempt(self._createAndChoose)
 
     def _createAndChoose(self) -> None:
-        wasBusy, self._busy = self._busy, True  # the selector may choose a new node before we do
+        wasBusy, self._busy = self._busy, True  # the selector may choose the new node before we do
         try:
             self._select(self._services.scene.create_segmentation(self._ui.volumeSelector.currentNodeID))
         finally:

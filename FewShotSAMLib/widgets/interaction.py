@@ -1,4 +1,4 @@
-"""How the panel behaves under wheel, keys and changes of state."""
+"""How the panel reacts to the mouse wheel, to keys and to changes of state."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from FewShotSAMLib.workflow import State
 
 
 class WheelGuard(qt.QObject):
-    """Keeps the wheel from changing a choice over which the panel is merely scrolled: a widget that was not clicked
-    before leaves the wheel to the panel around it."""
+    """Keeps the mouse wheel from changing a value when the user only scrolls the panel: a widget that has not been
+    clicked leaves the wheel to the panel."""
 
     def __init__(self, *widgets: Any) -> None:
         super().__init__()
         for widget in widgets:
-            widget.setFocusPolicy(qt.Qt.StrongFocus)  # Qt's own gives the focus to what the wheel turns over
+            widget.setFocusPolicy(qt.Qt.StrongFocus)  # Qt's default also gives focus by the wheel
             widget.installEventFilter(self)
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
-        """True where the widget shall not see the event."""
+        """True if the widget must not see the event."""
         if event.type() != qt.QEvent.Wheel or watched.focus:
             return False
         event.ignore()
@@ -30,14 +30,14 @@ class WheelGuard(qt.QObject):
 
 
 class Shortcuts:
-    """Keys of the whole window, such as "Ctrl+Shift+P", and what they do; there only while the module is open."""
+    """Shortcuts of the whole window, such as "Ctrl+Shift+P", and their actions; active while the module is open."""
 
     def __init__(self, actions: Mapping[str, Callable[[], None]]) -> None:
         self._actions = actions
         self._installed: list[Any] = []
 
     def install(self, window: Any) -> None:
-        """Put them on a window; harmless where they are there already."""
+        """Install them on a window; does nothing if they are installed."""
         if self._installed:
             return
         for key, action in self._actions.items():
@@ -47,7 +47,7 @@ class Shortcuts:
             self._installed.append(shortcut)
 
     def remove(self) -> None:
-        """Take them off, so that other modules can have the keys."""
+        """Remove them, so that other modules can use the keys."""
         for shortcut in self._installed:
             shortcut.setEnabled(False)
             shortcut.deleteLater()
@@ -58,18 +58,18 @@ _SECTIONS = ("inputs", "painted", "review", "models", "export", "advanced", "log
 
 
 class Folding:
-    """Acts only on a change of state, so that a section which the user folds or unfolds stays so."""
+    """Folds and unfolds sections, but only on a change of state, so that what the user folds or unfolds stays so."""
 
     def __init__(self, ui: Any, services: Services) -> None:
         self._ui, self._services = ui, services
         self._state = State.IDLE
         self._reviewed = False
-        for name in _SECTIONS:  # ctkCollapsibleButton takes the width that it would like for the least it can do with
+        for name in _SECTIONS:  # ctkCollapsibleButton would use its preferred width as its minimum
             getattr(ui, f"{name}Section").setSizePolicy(qt.QSizePolicy.Preferred, qt.QSizePolicy.Preferred)
         ui.nextSliceButton.connect("clicked()", self._onPaintAgain)
 
     def update(self) -> None:
-        """Follow the session."""
+        """Adapt the sections to the session."""
         session = self._services.session
         state, reviewed = session.state, session.review is not None
         if (state, reviewed) == (self._state, self._reviewed):

@@ -1,4 +1,4 @@
-"""Lines of the panel that are there only while they have something to say."""
+"""Lines of the panel that are shown only while they have something to say."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from FewShotSAMLib.workflow.facts import InputFacts
 from FewShotSAMLib.workflow.painted_slices import not_painted_on
 from FewShotSAMLib.workflow.scene import Target
 
-_INFORMATION = "\N{INFORMATION SOURCE}"  # which DejaVu has, too; the letter in a circle is in few fonts of Linux
+_INFORMATION = "\N{INFORMATION SOURCE}"  # DejaVu has it; few Linux fonts have the circled letter
 _WARNING = "\N{WARNING SIGN}"
 
 
 class FactsLine:
-    """Shows what `fewshotsam inspect` says of a file; nothing while no volume is chosen, or it is still looked at."""
+    """Shows what `fewshotsam inspect` says about a file; nothing while no volume is chosen, or not inspected yet."""
 
     def __init__(self, ui: Any, services: Services) -> None:
         self._label = ui.factsLabel
@@ -53,12 +53,12 @@ class FactsLine:
         self._show(f"{mark} {sentence}", f"<b>{escaped(facts['name'])}</b><table>{rows}</table>")
 
     def tick(self) -> None:
-        """Facts come some time after the volume was chosen, and nobody else tells of them."""
+        """Poll for the facts, which arrive some time after the volume was chosen, without a signal."""
         if self._facts.poll():
             self.update()
 
     def close(self) -> None:
-        """End the thread that looks at volumes."""
+        """End the thread that inspects volumes."""
         self._facts.close()
 
     def _show(self, text: str, toolTip: str) -> None:
@@ -72,8 +72,8 @@ _BENT, _TILTED = "bent", "tilted"
 
 
 class TiltLine:
-    """Warns of a volume whose slices cannot be painted as the views show it, with a button: to rotate the views, or
-    first of all to harden a transform that bends the slices."""
+    """Warns of a volume whose slices cannot be painted in the views as they are, with a button to rotate the views, or
+    to harden a transform that bends the slices."""
 
     def __init__(self, ui: Any, services: Services) -> None:
         self._ui, self._services = ui, services
@@ -82,17 +82,17 @@ class TiltLine:
             _TILTED: (ui.tiltLabel.text, ui.rotateViewsButton.text, ui.rotateViewsButton.toolTip),
             _BENT: (
                 _(
-                    "The volume or the segmentation is under a transform that is not linear, as Slicer loads series "
-                    "with gantry tilt or irregular slice spacing. Harden it before you paint."
+                    "The volume or the segmentation is under a nonlinear transform, such as Slicer adds to series with "
+                    "gantry tilt or irregular slice spacing. Harden it before you paint."
                 ),
                 _("Harden transform"),
-                _("Resample the volume in the scene to where it is shown. Its file is not changed."),
+                _("Resample the volume in the scene as it is shown. Its file is not changed."),
             ),
         }
         ui.rotateViewsButton.connect("clicked()", self._onPressed)
 
     def update(self) -> None:
-        """Show how volume and views are now; cheap enough for every look at them."""
+        """Show the warning that fits volume and views now; cheap enough to call at every look."""
         wanted = self._wanted()
         if wanted and wanted != self._shown:
             self._shown = wanted
@@ -112,7 +112,7 @@ class TiltLine:
         return _TILTED if target is not None and self._services.views.areTilted(target.volume) else ""
 
     def _nodes(self) -> list[Any]:
-        """The chosen volume and segmentation, None for one that is not chosen."""
+        """The chosen volume and segmentation, None for what is not chosen."""
         ids = [self._ui.volumeSelector.currentNodeID, self._ui.segmentationSelector.currentNodeID]
         return [slicer.mrmlScene.GetNodeByID(nodeId) if nodeId else None for nodeId in ids]
 
@@ -128,25 +128,23 @@ class TiltLine:
 
 
 _MOST = 8
-"""Segments that are offered; a slice on which more are missing is seldom said one by one."""
+"""The most segments to offer; if more are missing on a slice, users seldom declare them one by one."""
 _NO, _YES = "\u2610", "\u2611"
 
 
 class AbsentLine:
-    """A link for each segment that is painted somewhere, but not on the slice that is shown; a click says that the
-    slice holds none of it, or takes that back."""
+    """A link for each segment that is painted somewhere, but not on the slice that is shown; a click declares that the
+    slice contains none of it, or undoes that."""
 
     def __init__(self, label: Any, services: Services, messages: Messages) -> None:
         self._label, self._services, self._messages = label, services, messages
         self._index: int | None = None
-        tip = _(
-            "A segment is known where it is painted, and beyond. Tick those of which there is nothing on this slice."
-        )
+        tip = _("Between its painted slices, a segment is predicted. Tick the segments that are not on this slice.")
         label.setToolTip(tip)
         label.connect("linkActivated(QString)", self._onLink)
 
     def update(self, index: int | None) -> None:
-        """Show what can be said of slice `index`."""
+        """Show what can be declared about slice `index`."""
         self._index = index
         links = [] if index is None or self._services.session.is_busy else self._links(index)
         self._label.setVisible(bool(links))
@@ -162,7 +160,7 @@ class AbsentLine:
         try:
             segments = self._services.scene.segments(session.target)
         except FewShotSAMError:
-            return []  # they are gone; the session says so itself
+            return []  # they no longer exist; the session itself reports that
         return [
             f'<a href="{escaped(each.id)}" style="text-decoration:none">{_YES if absent[each.id] else _NO} '
             f'<font color="{hex_color(each.color)}">■</font> {escaped(each.name)}</a>'
@@ -176,8 +174,7 @@ class AbsentLine:
 
 
 class RecoveryLine:
-    """Offers what was painted before Slicer ended without being asked: bring it back on the chosen volume, or delete
-    it."""
+    """Offers what was painted before Slicer ended unexpectedly: to restore it on the chosen volume, or to delete it."""
 
     def __init__(self, ui: Any, services: Services, messages: Messages) -> None:
         self._ui, self._services, self._messages = ui, services, messages
@@ -185,13 +182,13 @@ class RecoveryLine:
         ui.deleteWorkButton.connect("clicked()", self._onDelete)
 
     def update(self) -> None:
-        """Show the latest of what is offered."""
+        """Show the latest unsaved work."""
         left = self._first()
         self._ui.recoveryFrame.setVisible(left is not None)
         if left is None:
             return
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(left.saved))
-        text = _("What was painted on “{0}” ({1}) was not saved. Choose that volume and bring it back, or delete it.")
+        text = _("Segments painted on “{0}” ({1}) were not saved. Choose that volume and restore them, or delete them.")
         self._ui.recoveryLabel.setText(text.format(left.volume, when))
         for button in (self._ui.restoreWorkButton, self._ui.deleteWorkButton):
             button.setEnabled(not self._services.session.is_busy)
@@ -222,7 +219,7 @@ class RecoveryLine:
 
 
 class DependencyLine:
-    """Says what must still be installed, with the buttons that install it with the user's consent."""
+    """Says what must still be installed, with buttons to install it with the user's consent."""
 
     def __init__(self, ui: Any, services: Services, messages: Messages) -> None:
         self._ui, self._services, self._messages = ui, services, messages
@@ -231,7 +228,7 @@ class DependencyLine:
         ui.installFolderButton.connect("clicked()", self._onInstallFromFolder)
 
     def check(self) -> None:
-        """Look again; during an installation nothing is certain."""
+        """Check again, except during an installation, when nothing is certain."""
         if self._isInstalling:
             return
         self._services.missing = self._services.dependencies.status()
@@ -246,12 +243,12 @@ class DependencyLine:
         self._run(self._services.dependencies.install)
 
     def _onInstallFromFolder(self) -> None:
-        folder = self._services.dialogs.openFolder(_("Folder of wheels"))
+        folder = self._services.dialogs.openFolder(_("Folder with wheels"))
         if folder:
             self._run(self._services.dependencies.installFromFolder, folder)
 
     def _run(self, install: Callable[..., bool], *values: str) -> None:
-        """pip lets Slicer go on with what the user does meanwhile: pressing a button again must begin nothing."""
+        """Run an installation, only one at a time: while pip runs, Slicer still reacts to the user's clicks."""
         if self._isInstalling:
             return
         self._isInstalling = True

@@ -1,4 +1,4 @@
-"""What the user is told: the last message, and the log that can be copied."""
+"""Messages to the user: the last one, and the log, which can be copied."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Messages:
         ui.copyLogButton.connect("clicked()", self._copyLog)
 
     def show(self, message: Message) -> None:
-        """Show what is wrong and what can be done; it stays until it is closed or another comes."""
+        """Show what is wrong and what to do; the message stays until it is closed or replaced."""
         hint = translated(hint_words(message.hint, PANEL_WORDS))
         text = " ".join(f"{translated(message.text)} {hint}".split())
         self._ui.messageLabel.setText(colored(text, message.level, self._ui.messageLabel))
@@ -41,23 +41,23 @@ class Messages:
         self.status(text)  # in case another module is open
         self.log(text)
         if message.log:
-            self.log(_("More is in {0}").format(message.log))
+            self.log(_("More details: {0}").format(message.log))
         if message.level == "error":
             logging.error("FewShotSAM: %s", text)
 
     def status(self, text: str) -> None:
-        """Say something in passing, in Slicer's status bar."""
+        """Show a text briefly in Slicer's status bar."""
         slicer.util.showStatusMessage(text, _STATUS_MS)
 
     @contextmanager
     def busy(self, step: str) -> Iterator[None]:
-        """For what may take seconds and cannot go on in the background: the step's name and a busy cursor."""
+        """Show the step's name and a busy cursor during work that may take seconds and cannot run in the background."""
         self.status(step)
         with slicer.util.WaitCursor():
             yield
 
     def clear(self) -> None:
-        """Take the last message away: it was about an earlier run."""
+        """Hide the last message, which was about an earlier run."""
         self._ui.messageFrame.hide()
 
     def log(self, line: str) -> None:
@@ -65,7 +65,7 @@ class Messages:
         self._ui.logText.appendPlainText(line)
 
     def attempt(self, action: Callable[..., Any], *values: Any) -> bool:
-        """Do it; an error that is meant for the user is shown. Whether it was done."""
+        """Do it, and show an error that is meant for the user. Returns whether it was done."""
         try:
             action(*values)
         except FewShotSAMError as error:

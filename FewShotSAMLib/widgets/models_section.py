@@ -1,4 +1,4 @@
-"""Section 4: few-shot models, kept in a folder of the user."""
+"""Section 4: few-shot models, which are stored in a folder of the user."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ModelsSection:
             ui.modelList.header().setSectionResizeMode(column, mode)
 
     def update(self) -> None:
-        """Show what is in the folder and in the scene; the folder is read only while the section is unfolded."""
+        """Show what is in the folder and in the scene; the folder is read only while the section is expanded."""
         if not self._ui.modelsSection.collapsed and not self._services.session.is_busy:
             self._fillModels()
             self._fillVolumes()
@@ -54,7 +54,7 @@ class ModelsSection:
         if entries == self._entries:
             return
         selected = self._toSelect(entries)
-        self._entries = []  # clearing tells of a changed selection, when entries and rows would not fit together
+        self._entries = []  # clearing signals a changed selection, when entries and rows would not match
         self._ui.modelList.clear()
         for entry in entries:
             item = qt.QTreeWidgetItem()
@@ -68,7 +68,7 @@ class ModelsSection:
             item.setSelected(entry.path == selected)
 
     def _toSelect(self, entries: list[ModelEntry]) -> Path | None:
-        """What was selected, but rather what has just come: it was saved, loaded or renamed."""
+        """The model that was just saved, loaded or renamed, else the one that was selected."""
         chosen, known = self._chosen(), {entry.path for entry in self._entries}
         new = [entry.path for entry in entries if entry.path not in known]
         wasRead, self._isRead = self._isRead, True
@@ -105,7 +105,7 @@ class ModelsSection:
         for button in (self._ui.renameModelButton, self._ui.deleteModelButton, self._ui.exportModelButton):
             button.setEnabled(chosen)
         self._ui.saveModelButton.setEnabled(session.learned_model is not None)
-        kept = _("Keep what the last run learned.")
+        kept = _("Save what the last run learned.")
         self._ui.saveModelButton.setToolTip(kept if session.learned_model else _("Propagate first."))
         self._ui.keepModelButton.setVisible(session.review is not None and session.learned_model is not None)
         self._ui.showTableButton.setVisible(self._page() is not None)
@@ -147,7 +147,7 @@ class ModelsSection:
             self._change(self._services.session.delete_model, entry)
 
     def _change(self, how: Callable[..., None], *arguments: Any) -> None:
-        """Change the library; the choice of earlier patients, which the scene keeps, follows."""
+        """Change the library, and update the choice of earlier patients, which is stored in the scene."""
         self._messages.attempt(how, *arguments)
         self._services.parameters.earlier = self._services.session.earlier
         self.update()

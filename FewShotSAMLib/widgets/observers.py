@@ -1,4 +1,4 @@
-"""What the scene tells: it is closed or loaded, a node leaves it, the segmentation was edited or shown otherwise."""
+"""Events of the scene: it is closed or loaded, a node is removed, the segmentation or its display has changed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import vtk
 from slicer.util import VTKObservationMixin
 
 Call = Callable[[], None]
-_LAST = -100.0  # priority: after Slicer's selectors, which fill their lists again at the same events
+_LAST = -100.0  # priority: after Slicer's selectors, which refill their lists at the same events
 
 
 class SceneObservers(VTKObservationMixin):
@@ -29,9 +29,9 @@ class SceneObservers(VTKObservationMixin):
         self.addObserver(scene, scene.EndImportEvent, lambda caller, event: onReplaced(), priority=_LAST)
 
     def watchNodes(self, onRemoving: Callable[[str], None], onRemoved: Call, onMoved: Call) -> None:
-        """Tell of the id of each node before it leaves the scene and before the selectors know, and once it has left.
+        """Call onRemoving(node id) before a node is removed and the selectors know, and onRemoved() afterwards.
 
-        Slicer's selectors choose another node before the chosen one is gone. onMoved: see `watch`.
+        Slicer's selectors choose another node before the chosen one is removed. onMoved: see `watch`.
         """
         self._onRemoving, self._onMoved = onRemoving, onMoved
         scene = slicer.mrmlScene
@@ -39,10 +39,10 @@ class SceneObservers(VTKObservationMixin):
         self.addObserver(scene, scene.NodeRemovedEvent, lambda caller, event: onRemoved(), priority=_LAST)
 
     def watch(self, volumeId: str, segmentationId: str) -> None:
-        """Tell of these nodes from now on; "" for none.
+        """Observe these nodes from now on; "" for none.
 
-        Of edits of the segmentation, and of segments shown or hidden; when the volume comes to lie elsewhere in the
-        world, or its transform is hardened.
+        Observed are edits of the segmentation, segments shown or hidden, and moves of the volume: when its position in
+        the world changes, or its transform is hardened.
         """
         volume, node = (slicer.mrmlScene.GetNodeByID(each) if each else None for each in (volumeId, segmentationId))
         watched = [(thing, event, self._onModified) for thing, event in _eventsOf(node)]
@@ -57,7 +57,7 @@ class SceneObservers(VTKObservationMixin):
         self._watched = watched
 
     def stop(self) -> None:
-        """Observe nothing any more."""
+        """Stop observing."""
         self._watched = []
         self.removeObservers()
 
@@ -75,9 +75,9 @@ class SceneObservers(VTKObservationMixin):
 
 
 def _eventsOf(node: Any) -> list[tuple[Any, int]]:
-    """What changes a segmentation; whether a segment is shown is the display node's matter, of which the node tells.
+    """The events of a segmentation's changes; its node passes on those of the display node, as of shown segments.
 
-    Under another transform what is painted lies on other slices of the volume.
+    Under another transform, what is painted lies on other slices of the volume.
     """
     if node is None or node.GetSegmentation() is None:
         return []

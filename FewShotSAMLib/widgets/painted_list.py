@@ -20,11 +20,11 @@ from FewShotSAMLib.workflow import PaintedSlice
 _THUMBNAIL = 56
 _SLICE, _SEGMENTS = 0, 1
 _LONGEST_NAME, _LONGEST_ODD = 22, 16
-"""Characters of a segment's name that a row has room for, beside a mark; the tool tip has all of it."""
+"""Characters of a segment's name that fit into a row, the second next to a mark; the tooltip has the whole name."""
 
 
 class PaintedList:
-    """A QTreeWidget: thumbnail, number and tick, then what is known of the segments. A click goes to the slice."""
+    """A QTreeWidget: thumbnail, number and tick, then what is known about the segments. A click shows the slice."""
 
     def __init__(self, tree: Any, services: Services, messages: Messages, onSelected: Callable[[], None]) -> None:
         self._tree = tree
@@ -40,7 +40,7 @@ class PaintedList:
         tree.connect("itemChanged(QTreeWidgetItem*,int)", self._onChanged)
 
     def update(self) -> None:
-        """Show the session's painted slices. Thumbnails follow, one with each `drawNext`."""
+        """Show the session's painted slices. The thumbnails follow, one with each `drawNext`."""
         painted = self._services.session.painted
         segments = self._segments() if painted else {}
         if (painted, segments) != self._shown:
@@ -57,7 +57,7 @@ class PaintedList:
         try:
             picture = self._services.session.thumbnail(index, _THUMBNAIL)
         except FewShotSAMError:
-            return  # the volume is gone; the session says so itself
+            return  # the volume no longer exists; the session itself reports that
         with self._filling():
             self._items[index].setIcon(_SLICE, qt.QIcon(toPixmap(squared(picture, _THUMBNAIL))))
 
@@ -72,7 +72,7 @@ class PaintedList:
         try:
             found = self._services.scene.segments(target) if target is not None else []
         except FewShotSAMError:
-            return {}  # likewise
+            return {}  # as in `drawNext`
         return {each.id: (each.name, hex_color(each.color)) for each in found}
 
     def _fill(self, painted: tuple[PaintedSlice, ...], segments: dict[str, tuple[str, str]]) -> None:
@@ -90,7 +90,7 @@ class PaintedList:
         label = qt.QLabel("<br>".join(_lines(entry, segments, self._tree)))
         label.setToolTip(_tip(entry, segments))
         label.setContentsMargins(0, 2, 0, 2)
-        if entry.odd_ids:  # a click beside its link goes to the slice still
+        if entry.odd_ids:  # a click next to the link still shows the slice
             label.connect("linkActivated(QString)", lambda link: self._untick(int(link)))
         else:
             label.setAttribute(qt.Qt.WA_TransparentForMouseEvents)
@@ -101,7 +101,7 @@ class PaintedList:
 
     @contextmanager
     def _filling(self) -> Iterator[None]:
-        """What changes in it is no doing of the user."""
+        """Ignore changes of the list in this block, as the user does not make them."""
         self._updating = True
         try:
             yield
@@ -137,40 +137,40 @@ def _item(entry: PaintedSlice) -> Any:
     item.setText(_SLICE, _("Slice {0}").format(entry.index))
     item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
     item.setCheckState(_SLICE, qt.Qt.Checked if entry.ticked else qt.Qt.Unchecked)
-    item.setToolTip(_SLICE, _("Take off the tick while the slice is only partly painted."))
+    item.setToolTip(_SLICE, _("Untick the slice while it is only partly painted."))
     item.setSizeHint(_SLICE, qt.QSize(0, _THUMBNAIL + 6))
     return item
 
 
 def _lines(entry: PaintedSlice, segments: dict[str, tuple[str, str]], widget: Any) -> list[str]:
-    """What is known of each segment, a line each, as the widget shows it."""
+    """What is known about each segment, a line each, in rich text for the widget."""
     if entry.empty:
         return [_("declared empty")]
 
-    def told(text: str, segmentId: str, most: int = _LONGEST_NAME) -> str:
+    def named(text: str, segmentId: str, most: int = _LONGEST_NAME) -> str:
         name, color = segments.get(segmentId, (segmentId, "#808080"))
         return text.format(f'<font color="{color}">■</font> {escaped(shortened(name, most))}')
 
     lines = []
     for each in entry.segment_ids:
         if each in entry.odd_ids:
-            lines.append(f"{told('{0}', each, _LONGEST_ODD)} {colored(_('very little'), 'warning', widget)}")
+            lines.append(f"{named('{0}', each, _LONGEST_ODD)} {colored(_('very little'), 'warning', widget)}")
         else:
-            lines.append(told("{0}", each))
+            lines.append(named("{0}", each))
     if entry.odd_ids and entry.ticked:
         lines.append(f'<a href="{entry.index}">{_("Untick")}</a>')
-    lines += [told(_("none of {0}"), each) for each in entry.absent_ids]
-    return lines + [told(_("{0} ?"), each) for each in entry.unknown_ids]
+    lines += [named(_("none of {0}"), each) for each in entry.absent_ids]
+    return lines + [named(_("{0} ?"), each) for each in entry.unknown_ids]
 
 
 def _tip(entry: PaintedSlice, segments: dict[str, tuple[str, str]]) -> str:
-    """What the marks mean, and the names that are too long for their lines."""
-    told = []
+    """The meaning of the marks, and the names that are too long for their lines."""
+    notes = []
     if entry.odd_ids:
-        told.append(_("Far less than on the painted slices beside it. Complete it, erase it, or untick the slice."))
+        notes.append(_("Far less than on the neighbouring painted slices. Complete it, erase it, or untick the slice."))
     if entry.unknown_ids:
-        told.append(_("“?”: not painted on this slice, and looked for there. Where there is none of it, say so below."))
+        notes.append(_("“?”: not painted on this slice, so it will be predicted. If it is absent, tick it below."))
     ids = (*entry.segment_ids, *entry.absent_ids, *entry.unknown_ids)
     names = [segments[each][0] for each in ids if each in segments]
-    told += [name for name in names if len(name) > _LONGEST_ODD]
-    return "<br>".join(map(escaped, told))
+    notes += [name for name in names if len(name) > _LONGEST_ODD]
+    return "<br>".join(map(escaped, notes))

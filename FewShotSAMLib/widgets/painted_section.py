@@ -1,4 +1,4 @@
-"""Section 2: the painted slices, along which axis they lie, what stands beside them, and which are to be predicted."""
+"""Section 2: the painted slices and their axis, the slices to predict, and earlier patients' models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from FewShotSAMLib.widgets.messages import Messages
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.translation import _
 
-_AXES = (None, 0, 1, 2)  # as the entries of the choice stand in the .ui file: found by itself, then array axes
+_AXES = (None, 0, 1, 2)  # in the order of the entries in the .ui file: automatic, then the array axes
 
 
 class PaintedSection:
@@ -50,7 +50,7 @@ class PaintedSection:
         self._updateButtons()
 
     def tick(self) -> None:
-        """Little work at a time: one thumbnail, and whether another slice is shown."""
+        """Do a little work: draw one thumbnail, and check whether another slice is shown."""
         self._list.drawNext()
         self._updateButtons()
 
@@ -62,7 +62,7 @@ class PaintedSection:
         return self._services.views.currentSlice(session.target.volume, session.axis)
 
     def declareEmpty(self) -> None:
-        """The slice that is shown holds none of the segments; or take that back."""
+        """Declare that the slice that is shown contains none of the segments, or undo that."""
         current = self.currentSlice()
         if current is not None and not self._services.session.is_busy:
             self._messages.attempt(self._services.session.set_empty, current, not self._isEmpty(current))
@@ -78,17 +78,17 @@ class PaintedSection:
         button.setEnabled(free and current is not None)
         if current is None:
             button.setText(_("Declare slice empty"))
-            unknown = _("Paint on a slice, or choose the axis above, so that it is known which slices count.")
+            unknown = _("Paint on a slice, or choose the axis, so that the slices are defined.")
             unseen = _("No view shows such slices of the volume. Show one, or rotate the views to the volume.")
             button.setToolTip(unknown if self._services.session.axis is None else unseen)
         else:
             text = _("Slice {0} is not empty") if self._isEmpty(current) else _("Declare slice {0} empty")
             button.setText(text.format(current))
-            button.setToolTip(_("An empty slice holds none of the segments; results stop there (Ctrl+Shift+E)."))
+            button.setToolTip(_("An empty slice contains none of the segments; results stop there (Ctrl+Shift+E)."))
         self._ui.deleteSliceButton.setEnabled(free and self._list.selectedSlice() is not None)
         ready = self._services.session.target is not None
         self._ui.paintButton.setEnabled(free and ready)
-        brush = _("Take the brush of the Segment Editor. Shift and the mouse wheel change its size.")
+        brush = _("Activate the Paint effect of the Segment Editor. Shift + mouse wheel changes the brush size.")
         self._ui.paintButton.setToolTip(brush if ready else _("Choose a volume and a segmentation first."))
 
     def _updateRange(self) -> None:

@@ -1,4 +1,4 @@
-"""The panel as a whole: its sections, what drives them, and what happens when module or scene come and go."""
+"""The panel as a whole: its sections, what drives them, and what happens when the module or the scene changes."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from FewShotSAMLib.widgets.segment_editor import SegmentEditor
 from FewShotSAMLib.widgets.services import Services
 from FewShotSAMLib.widgets.translation import _
 
-_LONGEST_WAIT_S = 0.01  # of a tick, for threads that work: Slicer's event loop never lets go of Python's lock itself
-_TICKS_PER_LOOK = 4  # how often it is looked whether another slice is shown: every 200 ms
+_LONGEST_WAIT_S = 0.01  # per tick, for working threads: Slicer's event loop never releases the GIL itself
+_TICKS_PER_LOOK = 4  # how often to check whether another slice is shown: every 200 ms
 
 
 class Panel:
-    """Shows one session. `root` is the widget of the .ui file."""
+    """Shows one session. `root` is the widget loaded from the .ui file."""
 
     def __init__(self, root: Any, makeServices: Callable[[Any], Services]) -> None:
         self._root = root
@@ -94,20 +94,20 @@ class Panel:
         self._session.logged.connect(self._messages.log)
 
     def enter(self) -> None:
-        """The module is opened."""
+        """Handle the opening of the module."""
         self._entered = True
         self._shortcuts.install(slicer.util.mainWindow() or self._root)
         self._editor.enter()
         if not self._attached:
             self._attach()
         elif not self._ui.volumeSelector.currentNodeID:
-            self._inputs.restore()  # so that painting can begin at once
+            self._inputs.restore()  # so that the user can paint at once
         self._dependencies.check()
         self.update()
         self._driver.start()
 
     def exit(self) -> None:
-        """Another module is opened; a run goes on, and nothing else."""
+        """Handle the opening of another module; only a run goes on."""
         self._entered = False
         self._shortcuts.remove()
         self._editor.exit()
@@ -117,7 +117,7 @@ class Panel:
             self._messages.status(_("The preview stays on screen: to apply or discard it, open FewShotSAM again."))
 
     def close(self) -> None:
-        """The module is unloaded or reloaded, or Slicer quits: end the background process. Harmless twice."""
+        """End the background process, as the module is unloaded or reloaded, or Slicer quits. May be called twice."""
         if self._closed:
             return
         self._closed = True
@@ -138,13 +138,13 @@ class Panel:
         self._lookAtComputer()
 
     def _onChanged(self) -> None:
-        # Drawn at the end of the tick, once, however often the session speaks within it.
+        # Updated once at the end of the tick, however often the session signals a change within it.
         self._stale = True
         if self._session.is_busy and not self._closed:
-            self._driver.start()  # also where a script starts a run while another module is open
+            self._driver.start()  # also if a script starts a run while another module is open
 
     def tick(self) -> None:
-        """What the timer does: the session's next small step, and what has changed is shown."""
+        """Take the session's next small step, and show what has changed; called by the timer."""
         waited = self._session.wait(_LONGEST_WAIT_S)
         self._session.poll()
         if self._closed:
@@ -166,9 +166,9 @@ class Panel:
             self._facts.tick()
 
     def _settleWidth(self) -> None:
-        """Wide enough for the widest section, once: a panel that changes its width makes the views beside it jump.
+        """Make the panel wide enough for the widest section, once: a change of its width makes the views jump.
 
-        In the first tick, when Qt has laid out what was put into the panel.
+        Happens in the first tick, when Qt has laid out the panel's contents.
         """
         if self._isWidthSettled:
             return
@@ -178,16 +178,16 @@ class Panel:
         self._root.setMinimumWidth(max(self._root.minimumWidth, needed))
 
     def _settleStrip(self) -> None:
-        """As high as its lines need: Qt does not always ask again for a label whose words wrap within two frames."""
+        """Make the strip as high as its lines need: Qt does not always ask a word-wrapped label in two frames again."""
         strip = self._ui.runStrip
         needed = strip.heightForWidth(strip.width)
-        if strip.height != needed and needed != self._stripHeight:  # once for each, should there be no room for it
+        if strip.height != needed and needed != self._stripHeight:  # once per height, in case there is no room for it
             self._root.layout().invalidate()
             self._root.layout().activate()
         self._stripHeight = needed if strip.height != needed else 0
 
     def _lookAtComputer(self) -> None:
-        """Start the background process when it is needed first, to say what a run takes: it is large."""
+        """Start the background process only when it is first needed, to estimate a run: it is large."""
         wanted = bool(self._session.painted) or not self._ui.advancedSection.collapsed
         if self._entered and wanted and not self._inspected and not self.services.missing:
             self._inspected = True
@@ -206,7 +206,7 @@ class Panel:
         self._inputs.hold()
 
     def _onSceneReplaced(self) -> None:
-        """Slicer's editor shows its volume in the views at once: not while the user is in another module."""
+        """Attach to the new scene, but not while the user is in another module: the editor shows its volume at once."""
         self._attached = False
         if self._entered:
             self._attach()

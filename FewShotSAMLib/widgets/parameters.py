@@ -1,4 +1,4 @@
-"""What belongs to the scene and is saved with it: the inputs and what the user chose for them."""
+"""Parameters that are saved with the scene: the inputs, and the user's choices for them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SceneParameters:
             node.SetModuleName(_MODULE)
             node.SetName(_MODULE)
             node = slicer.mrmlScene.AddNode(node)
-        if node.GetAttribute("ModuleName") != _MODULE:  # by which Slicer finds it; closing a scene takes it away
+        if node.GetAttribute("ModuleName") != _MODULE:  # by which Slicer finds it; closing a scene removes it
             node.SetAttribute("ModuleName", _MODULE)
         return node
 
@@ -61,7 +61,7 @@ class SceneParameters:
 
     @property
     def sliceRange(self) -> tuple[int, int] | None:
-        """First and last slice to predict; None for all, and where the scene's text is damaged."""
+        """First and last slice to predict; None for all, and if the scene's text is damaged."""
         first, _, last = self._value("range").partition(",")
         try:
             return (int(first), int(last)) if last else None
@@ -74,8 +74,7 @@ class SceneParameters:
 
     @property
     def earlier(self) -> tuple[str, ...]:
-        """Names of earlier patients' few-shot models that stand beside what is painted; none where the scene's text is
-        damaged."""
+        """Names of the chosen few-shot models of earlier patients; none if the scene's text is damaged."""
         try:
             names = json.loads(self._value("earlier") or "[]")
         except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The strip that is always in sight: Propagate, which becomes Cancel; progress; the preview, Apply and Discard."""
+"""The strip that is always visible: Propagate, which becomes Cancel; progress; the preview, Apply and Discard."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from FewShotSAMLib.workflow.scene import ScenePreview
 from FewShotSAMLib.workflow.state import BUSY
 
 _STEPS = 1000  # of the progress bar
-_MAKING_SURFACE = _("Making the surface for the 3D view…")
+_MAKING_SURFACE = _("Creating the surface for the 3D view…")
 
 
 class PropagateSection:
@@ -25,7 +25,7 @@ class PropagateSection:
 
     def __init__(self, ui: Any, services: Services, messages: Messages) -> None:
         self._ui, self._services, self._messages = ui, services, messages
-        self._preview: ScenePreview | None = None  # the one that was shown last, and whether all its slices were there
+        self._preview: ScenePreview | None = None  # the last one shown, and whether it had all its slices
         self._complete = False
         ui.progressFrame.hide()
         ui.progressBar.setTextVisible(False)
@@ -40,7 +40,7 @@ class PropagateSection:
         ui.show3DButton.connect("toggled(bool)", self._onShow3D)
 
     def propagateOrCancel(self) -> None:
-        """What the button does, which is also a shortcut."""
+        """Do what the button does; also called by a shortcut."""
         session = self._services.session
         if session.state in BUSY:
             session.cancel()
@@ -54,7 +54,7 @@ class PropagateSection:
             self._messages.attempt(self._services.session.propagate, *([True] if whole else []))
 
     def showProgress(self, progress: Progress) -> None:
-        """Stage, bar and time left."""
+        """Show stage, progress bar and time left."""
         self._ui.stageLabel.setText(translated(progress.text))
         known = progress.fraction is not None
         self._ui.progressBar.setRange(0, _STEPS if known else 0)
@@ -83,7 +83,7 @@ class PropagateSection:
         self._updatePreview()
 
     def _line(self, reason: str) -> str:
-        """Above the button: why it cannot be pressed, else what a run takes. What is missing stands elsewhere."""
+        """The line above the button: why it is disabled, else the estimate. Missing packages are shown elsewhere."""
         session = self._services.session
         if session.state in BUSY or session.preview is not None or self._services.missing:
             return ""
@@ -97,7 +97,7 @@ class PropagateSection:
     def _toolTip(self, state: State, reason: str) -> str:
         if state in BUSY:
             return _("Stop. Nothing in the segmentation has been changed (Ctrl+Shift+P).")
-        return reason or _("Segment the other slices as the painted ones show (Ctrl+Shift+P).")
+        return reason or _("Learn from the painted slices and segment the others (Ctrl+Shift+P).")
 
     def _updatePreview(self) -> None:
         session = self._services.session
@@ -108,14 +108,14 @@ class PropagateSection:
         self._ui.show3DButton.setEnabled(shown)
         self._adjust(session.preview, complete)
         for button, what in (
-            (self._ui.applyButton, _("Write the result into the segmentation; one Undo takes it back.")),
-            (self._ui.discardButton, _("Drop the result; the segmentation stays as it is.")),
+            (self._ui.applyButton, _("Write the result into the segmentation; one Undo reverts it.")),
+            (self._ui.discardButton, _("Discard the result; the segmentation stays unchanged.")),
         ):
             button.setEnabled(complete)
-            button.setToolTip(what if complete else _("Wait until all slices are there, or cancel."))
+            button.setToolTip(what if complete else _("Wait until all slices are predicted, or cancel."))
 
     def _adjust(self, preview: ScenePreview | None, complete: bool) -> None:
-        """Give a new preview the opacity of the slider, and a complete one its surface again, with all slices."""
+        """Give a new preview the slider's opacity, and a complete one a new surface with all slices."""
         if preview is not None and preview is not self._preview:
             preview.set_opacity(self._ui.opacitySlider.value / 100)
         isNew = complete and not self._complete
@@ -133,7 +133,7 @@ class PropagateSection:
                 self._showSurfaceOf(target.segmentation)
 
     def _showSurfaceOf(self, segmentationId: str) -> None:
-        """What was seen of the preview in 3D is still to be seen after Apply."""
+        """Keep the 3D surface that the preview had visible after Apply."""
         node = slicer.mrmlScene.GetNodeByID(segmentationId)
         if node is not None:
             node.CreateClosedSurfaceRepresentation()
@@ -159,7 +159,7 @@ class PropagateSection:
 
 
 def costText(services: Services, label: Any) -> str:
-    """Rich text for a label: how long it takes, and in red what memory is short; "" while nothing is known."""
+    """Rich text for a label: the duration of a run, and in red a lack of memory; "" while nothing is known."""
     session, work = services.session, None
     if session.target is not None and session.axis is not None:
         work = session.work(services.views.sliceCount(session.target.volume, session.axis))

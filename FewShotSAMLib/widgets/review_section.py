@@ -1,4 +1,4 @@
-"""Section 3: how sure the result is on each slice, and where to paint next."""
+"""Section 3: the confidence of the result on each slice, and where to paint next."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ class ReviewSection:
         review = session.review
         following = session.next_slice() if review is not None else None
         lines = [translated(each) for each in (review.summary, *review.earlier)] if review is not None else []
-        self._ui.summaryLabel.setText("\n".join(lines) or _("How sure the result is will stand here after a run."))
+        self._ui.summaryLabel.setText("\n".join(lines) or _("After a run, this shows how sure the result is."))
         for widget in (self._ui.stripLabel, self._ui.legendLabel):
             widget.setVisible(review is not None)
         self._ui.nextSliceButton.setEnabled(following is not None)
         self._ui.nextSliceButton.setToolTip(
             _("Slice {0}: painting there helps most (Ctrl+Shift+N).").format(following)
             if following is not None
-            else _("There is no proposal: propagate first.")
+            else _("There is no suggestion yet: propagate first.")
         )
         reason = self._services.whyNot()
         self._ui.againButton.setEnabled(not session.is_busy and not reason and review is not None)
-        every = _("Predict all slices again: what earlier patients add is computed again.")
-        again = every if session.earlier else _("Ask again where what is painted changed; a second or two.")
+        every = _("Predict all slices again, including what earlier patients add.")
+        again = every if session.earlier else _("Predict again where the painting has changed; takes a second or two.")
         self._ui.againButton.setToolTip(reason or again)
         self.tick()
 
     def tick(self) -> None:
-        """Mark the slice that is shown now."""
+        """Mark the slice that is currently shown."""
         session = self._services.session
         current = None
         if session.review is not None and session.target is not None:
@@ -51,7 +51,7 @@ class ReviewSection:
         self._strip.show(session.review, current)
 
     def goToNextSlice(self) -> None:
-        """Show the slice on which painting helps most; does nothing where there is no proposal."""
+        """Show the slice on which painting helps most; does nothing if there is no suggestion."""
         following = self._services.session.next_slice()
         if following is not None:
             self.jumpTo(following)

@@ -20,22 +20,22 @@ from FewShotSAMLib.workflow import Session
 
 
 def makeScripting() -> Scripting:
-    """Scripting in the application's scene; no process is started yet."""
+    """Scripting in the application's scene, with no process started yet."""
     return Scripting(Application(_makeSession, lambda: slicer.app.processEvents(), Driver, _findEditors))
 
 
 def _makeSession(scene: MRMLScene) -> Session:
-    """A session, its process not started. Raises FewShotSAMError where packages or Slicer's Python are missing."""
+    """A session with no process started yet. Raises FewShotSAMError if packages or Slicer's Python are missing."""
     missing = ", ".join(Requirement(text).name for text in Dependencies().missing())
     if missing:
         raise FewShotSAMError(
             _("Python packages are missing: {names}.").format(names=missing),
-            _("Open the module FewShotSAM and press Install there."),
+            _("Open the module FewShotSAM and press Install."),
         )
     return Session(scene, createWorkerClient(), temporary=Path(slicer.app.temporaryPath))
 
 
 def _findEditors() -> list[Any]:
-    """The Segment Editor widgets of all modules, those that are seen first; none without a main window."""
+    """The Segment Editor widgets of all modules, visible ones first; none without a main window."""
     found = slicer.util.findChildren(className="qMRMLSegmentEditorWidget")
     return sorted(found, key=lambda widget: not widget.visible)

@@ -1,4 +1,4 @@
-"""Slicer's Segment Editor within the panel, on the panel's own volume and segmentation."""
+"""Slicer's Segment Editor within the panel, for the panel's volume and segmentation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import slicer
 
 from FewShotSAMLib.mrml.nodes import nodesOf
 
-_TAG = "FewShotSAM"  # an editor node of its own: the effect chosen here is not the one of the Segment Editor module
+_TAG = "FewShotSAM"  # our own editor node: the effect chosen here is independent of the Segment Editor module's
 _UNDO_STATES = 10
 
 
@@ -27,48 +27,48 @@ class SegmentEditor:
     def setInputs(self, volumeId: str, segmentationId: str, show: bool = False) -> None:
         """Paint on this segmentation over this volume; "" for none.
 
-        show: the user asked for the volume, so it comes into the views; else the views stay as they are.
+        show: the user chose the volume, so show it in the views; otherwise the views stay unchanged.
         """
         views = {view: view.GetLabelVolumeID() for view in nodesOf(slicer.mrmlScene, "vtkMRMLSliceCompositeNode")}
-        # By itself the editor would show the volume that the segmentation was made on, and at each change of layout.
+        # Otherwise the editor would show the segmentation's reference volume, and again at each change of layout.
         self.widget.setAutoShowSourceVolumeNode(False)
         self.widget.setMRMLSegmentEditorNode(self._editorNode())
         self.widget.setSegmentationNode(_node(segmentationId))
-        if segmentationId:  # without one the editor takes no source volume, and logs an error
+        if segmentationId:  # without one, the editor accepts no source volume and logs an error
             self.widget.setSourceVolumeNode(_node(volumeId))
         if show and volumeId and segmentationId:
             self.widget.setAutoShowSourceVolumeNode(True)
             self.widget.showSourceVolumeInSliceViewers()
             return
         for view, labelVolumeId in views.items():
-            view.SetLabelVolumeID(labelVolumeId)  # the editor empties this layer to keep it free for its segmentation
+            view.SetLabelVolumeID(labelVolumeId)  # the editor clears this layer to keep it free for its segmentation
 
     def enter(self) -> None:
-        """The module is opened: painting in the views, and the effects' keys."""
+        """Enable painting in the views, and the effects' shortcuts, when the module is opened."""
         self._entered = True
         self.widget.setupViewObservations()
         self.widget.installKeyboardShortcuts()
 
     def exit(self) -> None:
-        """The module is left: no effect stays active behind the user's back."""
+        """Deactivate effect and shortcuts when the module is left, so that none acts unnoticed."""
         self._entered = False
         self.widget.setActiveEffect(None)
         self.widget.uninstallKeyboardShortcuts()
         self.widget.removeViewObservations()
 
     def detach(self) -> None:
-        """The scene is being closed: let go of its nodes and views."""
+        """Release the nodes and views of a scene that is being closed."""
         self.widget.setSegmentationNode(None)
         self.widget.setSourceVolumeNode(None)
         self.widget.removeViewObservations()
 
     def attach(self) -> None:
-        """The scene is closed, or another was loaded: watch its views again."""
+        """Observe the views again after the scene was closed or another was loaded."""
         if self._entered:
             self.widget.setupViewObservations()
 
     def close(self) -> None:
-        """Hold nothing of the scene any more; Slicer has crashed at its end on widgets that did."""
+        """Release everything of the scene; Slicer has crashed on exit on widgets that did not."""
         self.exit()
         self.detach()
         self.widget.setMRMLSegmentEditorNode(None)

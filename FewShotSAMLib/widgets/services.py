@@ -1,4 +1,4 @@
-"""Everything around the panel that a test replaces."""
+"""Everything around the panel that tests replace."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _KEY = "FewShotSAM/Settings"
 class SettingsStore:
     """Reads and writes `Settings` in Slicer's settings file, not in the scene: they belong to the computer.
 
-    dropped: names of what `load` could not use.
+    dropped: names of the settings that `load` could not use.
     """
 
     def __init__(self) -> None:
         self.dropped: list[str] = []
 
     def load(self) -> Settings:
-        """What was saved last; the defaults at first, and where the entry is damaged."""
+        """The settings saved last; the defaults at first, and if the entry is damaged."""
         try:
             values = json.loads(str(qt.QSettings().value(_KEY) or "{}"))
         except (ValueError, RecursionError):
@@ -39,13 +39,13 @@ class SettingsStore:
         return settings
 
     def save(self, settings: Settings) -> None:
-        """Keep them for the next start."""
+        """Save them for the next start."""
         qt.QSettings().setValue(_KEY, json.dumps(settings.to_json()))
 
 
 @dataclass
 class Services:
-    """One panel's session and its ways to the application. missing: what the last look at the dependencies found."""
+    """A panel's session and its interfaces to the application. missing: result of the last check of dependencies."""
 
     session: Session
     scene: Scene
@@ -57,25 +57,25 @@ class Services:
     missing: str = ""
 
     def whyNot(self) -> str:
-        """Why nothing can be propagated now, and what to do; "" where it can."""
+        """Why nothing can be propagated now, and what to do; "" if it can."""
         return self.missing or translated(self.session.why_not())
 
 
 def makeServices(segmentEditor: Any) -> Services:
-    """The real ones. segmentEditor: the panel's qMRMLSegmentEditorWidget, whose Undo takes results back.
+    """The services used in Slicer. segmentEditor: the panel's qMRMLSegmentEditorWidget, whose Undo undoes results.
 
-    Raises FewShotSAMError where Slicer's Python is not found, or its folder for temporary files cannot be written.
+    Raises FewShotSAMError if Slicer's Python is not found, or its folder for temporary files cannot be written.
     """
     from FewShotSAMLib.mrml import MRMLScene
     from FewShotSAMLib.widgets.python import createWorkerClient
 
     store, scene = SettingsStore(), MRMLScene(segmentEditor=segmentEditor)
-    temporary = Path(slicer.app.temporaryPath)  # where what a crash left is found again
+    temporary = Path(slicer.app.temporaryPath)  # where work left by a crash is found again
     session = Session(scene, createWorkerClient(), store.load(), modelFolder(), temporary, "panel")
     return Services(session, scene, SliceViews(), SceneParameters(), store, Dialogs(), Dependencies())
 
 
 def modelFolder() -> Path:
-    """Where the user's few-shot models are kept: beside Slicer's settings, so that no update of the extension, which
-    replaces its own folder, takes them away."""
+    """The folder of the user's few-shot models: next to Slicer's settings, so that updates of the extension, which
+    replace its own folder, do not delete them."""
     return Path(slicer.app.slicerUserSettingsFilePath).parent / "FewShotSAM" / "Models"

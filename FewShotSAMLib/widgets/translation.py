@@ -1,4 +1,4 @@
-"""Marks texts that users see as translatable, as Slicer's translation tools find them: `_("text").format(...)`."""
+"""Marks user texts as translatable, in the form that Slicer's translation tools find: `_("text").format(...)`."""
 
 try:
     from slicer.i18n import tr as _

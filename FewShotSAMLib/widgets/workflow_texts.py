@@ -1,7 +1,7 @@
 """Texts of the workflow and the scene adapter in the user's language.
 
-Both speak plain English, as they know no translation: the browser app uses them as well. Slicer's tools find what is to
-be translated as a literal within `_("...")`, so all of it stands here once more; a test compares.
+Both contain plain English without translation, as the browser app uses them as well. Slicer's tools find translatable
+texts only as literals in `_("...")`, so all of them are repeated here; a test compares them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from FewShotSAMLib.widgets import translation
 
 
 def _(text: str) -> str:
-    """Marks a text for Slicer's tools. It is translated when it is shown. {0}, {1}: values, in order."""
+    """Mark a text for Slicer's tools. It is translated when it is shown. {0}, {1}: values, in order."""
     return text
 
 
@@ -23,16 +23,16 @@ TEXTS = (
     # Costs, progress, models.
     _("{0} min"),
     _("{0} h {1} min"),
-    _("No graphics card is used: about {0} for {1} slices on the processor."),
-    _("No graphics card is used: the processor computes, which is slower."),
+    _("No GPU is used: about {0} for {1} slices on the CPU."),
+    _("No GPU is used; computing on the CPU is slower."),
     _("About {0} for {1} slices on {2}."),
     _("Memory: needs {0}, {1} free."),
     _("{0} Close other programs, or choose a smaller encoder."),
-    _("{0} Registering earlier patients to this volume comes on top."),
-    _("Convert it to numbers."),
-    _("The folder for temporary files {0} cannot be written ({1})."),
-    _("Free some space on its disk, or choose another folder for temporary files."),
-    _("The volume “{0}” holds voxels of type {1}."),
+    _("{0} Registering earlier patients to this volume takes extra time."),
+    _("Convert it to a numeric type."),
+    _("The temporary folder {0} cannot be written ({1})."),
+    _("Free some space on its disk, or choose another temporary folder."),
+    _("The volume “{0}” has voxels of type {1}."),
     _("{0} cannot be written ({1})."),
     _("Free some space on the disk or choose another folder."),
     _("Choose another folder, or close the program that has the file open."),
@@ -48,30 +48,30 @@ TEXTS = (
     _("Writing the result"),
     _("Looking at this computer"),
     _("{0}, {1} of {2} MB"),
-    _("Try again. If that does not help, save your work, start again, and report it with the text of the log."),
-    _("An unexpected error ended what was under way: {0}."),
+    _("Try again. If that does not help, save your work, restart, and report this with the text of the log."),
+    _("An unexpected error stopped what was running: {0}."),
     _("Choose a .fewshot file that FewShotSAM saved."),
     _("{0} is not a few-shot model ({1})."),
-    _("A few-shot model cannot be called “{0}”."),
+    _("A few-shot model cannot be named “{0}”."),
     _("Use letters, digits and spaces."),
     _("Choose another name."),
-    _("There is a few-shot model “{0}” already."),
-    _("Check the folder and the disk's free space."),
+    _("A few-shot model “{0}” already exists."),
+    _("Check the folder and the free disk space."),
     _("{0} could not be {1} ({2})."),
     _(
         "Axis {0} is chosen, but results were applied along axis {1}. Choose {2} or automatic; to paint "
-        "along {3}, take the results back by Undo, or make a new segmentation."
+        "along {3}, undo the results or create a new segmentation."
     ),
     _("continued from the last run"),
     _("The model was saved without the image around the segments."),
-    _("To use it beside the next patient's slices, propagate all slices by the few-shot decoder, and save it again."),
-    # Models of earlier patients beside what is painted.
-    _("The model was saved, with the images around the segments: this patient's and earlier patients', too."),
-    _("Share it as you would share those volumes."),
-    _("It is no longer there, or damaged. Untick it, or bring it back."),
+    _("To use it for the next patients, propagate all slices with the few-shot decoder and save it again."),
+    # Models of earlier patients.
+    _("The model was saved with the images around the segments, of this patient and of earlier patients."),
+    _("Share it only as you would share those volumes."),
+    _("It is missing or damaged. Untick it, or restore its file."),
     _("It was saved without the image around its segments, so other volumes cannot be registered to it."),
-    _("None of its segments ({0}) has the name of one here ({1})."),
-    _("The few-shot model “{0}” is no longer there. Untick it under Earlier patients, or bring it back."),
+    _("None of its segments ({0}) has the same name as one here ({1})."),
+    _("The few-shot model “{0}” is no longer there. Untick it under Earlier patients, or restore its file."),
     _("The few-shot model “{0}” was used; Dice with what is painted: {1}."),
     _("So much is painted here that few-shot models of earlier volumes added nothing."),
     _("The few-shot model “{0}” was not used: {1}."),
@@ -81,34 +81,34 @@ TEXTS = (
     _("labels of so many volumes do not fit into memory on one of this size"),
     _("this volume does not resemble the one that it was learned on (correlation {0})"),
     _("its labels agree too little with what is painted (Dice {0}, {1} is needed)"),
-    # What is painted, propagated and applied.
+    # Painting, propagating and applying.
     _("from the start"),
     _("the first answer"),
     _("Mean confidence {0}\u00a0%."),
     _("with the encoder {0} on {1}"),
     _("{0} slices in {1} s {2}, {3}.{4}"),
-    _("{0} slices were asked again in {1}; all others stay as they were."),
+    _("{0} slices were predicted again in {1}; all others are unchanged."),
     _("No visible segment is painted on the ticked slices."),
     _("Paint one, or tick its slices."),
     _("No voxel of {0} was found on {1} slices."),
-    _("Paint one or two slices more between the painted ones."),
+    _("Paint one or two more slices between the painted ones."),
     _("Nothing was changed."),
     _("The run was cancelled."),
-    _("The model was saved, with the image around the segments."),
-    _("Share it as you would share the volume."),
-    _("A run is under way. Wait for it, or cancel it."),
+    _("The model was saved with the image around the segments."),
+    _("Share it only as you would share the volume."),
+    _("A run is under way. Wait until it ends, or cancel it."),
     _("Choose a volume and a segmentation first."),
     _("Looking for painted slices."),
-    _("Choose volume and segmentation, and propagate again."),
-    _("Undo takes them back."),
+    _("Choose a volume and a segmentation, and propagate again."),
+    _("Undo reverts them."),
     _("{0} slices were written."),
-    _("What was painted on “{0}” is back."),
-    _("The result that was not applied was added as segments of its own."),
-    _("What is painted cannot be kept for a crash. {0}"),
-    _("Save it soon."),
+    _("The segments painted on “{0}” were restored."),
+    _("The result that was not applied was added as separate segments."),
+    _("Painted segments cannot be backed up. {0}"),
+    _("Save them soon."),
     _("{0} cannot be read ({1})."),
     _("{0} is damaged."),
-    _("Nothing else was kept."),
+    _("There is no other copy."),
     _("Propagate first."),
     _("There is no few-shot model yet."),
     _("There is no result to keep."),
@@ -116,37 +116,37 @@ TEXTS = (
     _("There is nothing to export."),
     _("Exported to {0}."),
     _("The segments of “{0}” were added."),
-    _("its preview"),
+    _("the preview"),
     _("the run"),
-    _("The {0} was removed, so {1} was dropped."),
-    _("With the inputs {0} was dropped."),
-    _("{0} slices with applied results were changed at once. They still count as predicted, not as painted."),
-    _("The next result replaces them. To have slices learned from, correct them a few at a time."),
-    _("{0} slices with applied results count as painted now, because of a segment that was hidden."),
+    _("The {0} was removed, so {1} was discarded."),
+    _("The inputs changed, so {0} was discarded."),
+    _("{0} slices with applied results were changed at once. They still count as predicted, not painted."),
+    _("The next result replaces them. To add slices to learn from, correct only a few at a time."),
+    _("{0} slices with applied results now count as painted, because a hidden segment was shown."),
     _("Hide it again, or untick slices on which the other segments are not complete."),
-    _("What is painted now lies along another axis than the result ({0})."),
+    _("Slices are now painted along another axis than that of the result ({0})."),
     _("The result was not applied: {0}"),
-    _("Undo what was painted since, choose axis {0}, or discard."),
+    _("Undo the latest painting, choose axis {0}, or discard the result."),
     _("Paint the structure on a few slices first; three spread over its extent are a good start."),
     _("All painted slices are unticked. Tick those that are complete."),
     _("The slice range ends before it begins. Correct it."),
     _("Propagate again."),
-    _("The result holds no segments."),
-    # What the scene adapter says of nodes.
+    _("The result contains no segments."),
+    # Messages of the scene adapter about nodes.
     _("Choose at least one segment to export."),
     _("No segment is chosen."),
     _(
-        "{0} lies where the file of volume '{1}' lies, without the transform '{2}'. Harden the transform "
-        "of the volume and export again to include it."
+        "{0} has the position of the file of volume '{1}', without the transform '{2}'. To include it, harden "
+        "the transform of the volume and export again."
     ),
     _("The axes of the volume are not at right angles to each other."),
-    _("Resample it, in 3D Slicer with the module Resample Scalar Volume, or choose another volume."),
+    _("Resample it, in 3D Slicer with the Resample Scalar Volume module, or choose another volume."),
     _("Choose another volume, or load it again."),
     _("The volume is no longer in the scene."),
     _("Choose another one, or create a new one."),
     _("The segmentation is no longer in the scene."),
     _(
-        "Press Harden transform in the panel, or open the module Data, right-click the transform beside "
+        "Press Harden transform in the panel, or open the Data module, right-click the transform next to "
         "it and choose Harden transform; then choose the volume again."
     ),
     _("Correct it."),
@@ -155,22 +155,22 @@ TEXTS = (
     _("Undo their removal, or choose the segments again."),
     _("Segmentation '{0}' is stored as '{1}', not as voxels."),
     _(
-        "Select it in the Segment Editor and agree to its conversion, or make Binary labelmap the source "
-        "representation in the module Segmentations."
+        "Select it in the Segment Editor and accept its conversion, or make Binary labelmap the source "
+        "representation in the Segmentations module."
     ),
-    _("Their axes are sheared against each other."),
+    _("Their axes are sheared relative to each other."),
     _("Segmentation: {0}. Volume: {1}."),
     _("Segmentation '{0}' lies on another grid than the volume. {1}"),
     _(
-        "Make a new segmentation for this volume, or choose the volume that the segmentation was made "
-        "on. To keep what is painted, open the module Segment Editor, choose Specify geometry (the grid "
-        "icon beside the source volume) and take this volume as source geometry."
+        "Create a new segmentation for this volume, or choose the volume that the segmentation was made "
+        "for. To keep what is painted, open the Segment Editor module, press Specify geometry (the grid "
+        "icon next to the source volume) and select this volume as source geometry."
     ),
     _("Load it again, or choose another volume."),
     _("Volume '{0}' has no voxels."),
-    _("Volume '{0}' holds {1} values per voxel and is no colour volume."),
-    _("Choose a volume with one value per voxel; of a time series, extract one volume first."),
-    # What decided for a volume's modality and window.
+    _("Volume '{0}' has {1} values per voxel and is not a colour volume."),
+    _("Choose a volume with one value per voxel; from a time series, extract one volume first."),
+    # Reasons for a volume's modality and window.
     _("DICOM modality {0}"),
     _("DICOM modality CT, but not in Hounsfield units"),
     _("looks like CT: air and soft tissue in Hounsfield units"),
@@ -198,11 +198,11 @@ FACT_TEXTS = (
     _("along axis {0} ({1}), {2} slices"),
     _("{0}, {1}, {2} mm, window {3}..{4} ({5})"),
 )
-"""Labels and texts of the facts, which are looked up as they stand: most of them would fit anything."""
+"""Labels and texts of the facts, which are looked up literally: as patterns, most of them would match anything."""
 
 
 def translated(text: str) -> str:
-    """A text of the workflow, in the user's language; what is put into it (a reason, say) likewise."""
+    """A text of the workflow in the user's language, with its inserted values (such as a reason) translated as well."""
     for pattern, template in _translations():
         found = pattern.fullmatch(text)
         if found is not None:
@@ -219,7 +219,7 @@ def factWords(row: Fact) -> tuple[str, str]:
 
 @functools.cache
 def _translations() -> list[tuple[re.Pattern[str], str]]:
-    """What to look for, the longest text first, and what to say instead; none where Slicer speaks English."""
+    """Patterns to look for, the longest text first, and their translations; none if Slicer is in English."""
     pairs = [(text, translation._(text)) for text in sorted(TEXTS, key=len, reverse=True)]
     if all(text == other for text, other in pairs):
         return []

@@ -1,6 +1,6 @@
-"""Applies a few-shot model to other volumes, one after the other; each result is a segmentation of its own.
+"""Applies a few-shot model to other volumes, one after the other; each result is a separate segmentation.
 
-What came of all of them is shown as that of a cohort: see `cohort.table` and `cohort.page`.
+The results are summarised like those of a cohort: see `cohort.table` and `cohort.page`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from FewShotSAMLib.workflow.tracker import PaintingTracker
 
 @dataclass
 class Applying:
-    """A model on its way through volumes.
+    """A model being applied to a list of volumes.
 
-    left: ids of the volumes still to be segmented. results: ids of the segmentations that came of it. page: the table
-    of all volumes for a browser, once all are done.
+    left: ids of the volumes still to be segmented. results: ids of the segmentations made so far. page: the table of
+    all volumes for a browser, once all are done.
     """
 
     entry: ModelEntry
@@ -45,11 +45,11 @@ class Applying:
 
     @property
     def classes(self) -> Path:
-        """The last result as one array."""
+        """The file of the last result, one array."""
         return self.files.folder / "applied.npy"
 
     def next_volume(self, scene: Scene, executor: Executor) -> bool:
-        """Begin to write the next volume in another thread; False where none is left. Raises BadInputError."""
+        """Begin to write the next volume in another thread; False if none is left. Raises BadInputError."""
         if not self.left:
             return False
         self.volume = scene.volume(self.left.pop(0))
@@ -57,7 +57,7 @@ class Applying:
         return True
 
     def parameters(self, settings: Settings) -> dict[str, Any]:
-        """Those of the job `apply`."""
+        """The parameters of the job `apply`."""
         paths = {
             "model": self.entry.path,
             "volume": self.files.volume,
@@ -67,7 +67,7 @@ class Applying:
         return {**{name: str(path) for name, path in paths.items()}, **settings.computing()}
 
     def take_result(self, report: Mapping[str, Any], scene: Scene, tracker: PaintingTracker) -> Message:
-        """Bring the result into the scene; returns what to say of it."""
+        """Add the result to the scene; returns a message about it."""
         assert self.volume is not None
         classes = np.load(self.classes, allow_pickle=False)
         segmentation = segmentation_of(classes, self.volume.geometry, self.entry.segments)
@@ -78,7 +78,7 @@ class Applying:
         return Message(INFO, f"The segments of “{name}” were added.")
 
     def take_failure(self, error: FewShotSAMError) -> bool:
-        """Note why a volume has no result; False where the user stopped it, and so all others."""
+        """Record why a volume has no result; False if the user cancelled, which stops all others, too."""
         if isinstance(error, CancelledError):
             return False
         paths = {"volume": self.files.volume, "model": self.entry.path}
@@ -86,7 +86,7 @@ class Applying:
         return True
 
     def write_page(self) -> None:
-        """Show how all volumes went, those to look at first on top. Raises BadInputError."""
+        """Write the page with the results of all volumes, those to check first on top. Raises BadInputError."""
         pictures = {each.name: self._picture(number) for number, each in enumerate(self.entries)}
         path = self.files.folder / "applied.html"
         write_page(ranked(self.entries), path, lambda each: pictures[each.name])
@@ -96,7 +96,7 @@ class Applying:
         return self.files.folder / f"applied-{number}.jpg"
 
     def _row_name(self) -> str:
-        """The volume's name, numbered where it is taken."""
+        """The volume's name, numbered if it is taken."""
         assert self.volume is not None
         taken = {each.name for each in self.entries}
         names = (f"{self.volume.name}{f' ({number})' if number > 1 else ''}" for number in range(1, len(taken) + 2))

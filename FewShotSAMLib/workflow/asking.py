@@ -1,4 +1,4 @@
-"""What a session asks of the background process besides runs: the computer's means, downloads, the reading of files."""
+"""What a session asks of the background process besides runs: the computer's hardware, downloads, reading files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from FewShotSAMLib.workflow.state import Signal, State
 
 Take = Callable[[dict[str, Any]], None]
 ASKED = ("download", "read_volume")
-"""Commands that Cancel stops, and that leave no result to look at."""
+"""Commands that Cancel stops and that leave no result to review."""
 
 
 class Asking:
@@ -44,7 +44,7 @@ class Asking:
         self._ask("clear_cache", {}, lambda report: self.inspect())
 
     def read_volume(self, path: Path, output: Path, inside: Path | None, take: Take) -> None:
-        """Have a volume's file read, where a crash of the reader does no harm; `take` gets the report.
+        """Read a volume's file in the background process, where a crash does no harm; `take` gets the report.
 
         output, inside: see `worker.reading`.
         """
@@ -57,8 +57,8 @@ class Asking:
         self._ask("read_volume", {"path": str(path), "output": str(output), **place}, taken, is_run=True)
 
     def _complete_models(self) -> None:
-        """Have what other volumes need put into the models that were saved, one by one while nothing else is to be
-        done: that takes seconds, the models work without it, and nobody has to wait."""
+        """Complete the saved models with what other volumes need, one by one while the session is idle: it takes
+        seconds, the models work without it, and nobody has to wait."""
         if not self._incomplete or self.is_busy or self._requests.is_under_way("complete_model"):
             return
         path = self._incomplete.pop(0)
@@ -69,7 +69,7 @@ class Asking:
                 submit("complete_model", asked, lambda report: None, on_drop=lambda: self._incomplete.append(path))
 
     def _ask(self, command: str, parameters: dict[str, Any], on_result: Any, is_run: bool = False) -> None:
-        """A request besides propagating; one of a kind at a time."""
+        """Submit a request other than a propagation; one of each kind at a time."""
         if self._requests.is_under_way(command) or (is_run and self.is_busy):
             return
         with told(self.said.emit):

@@ -1,4 +1,4 @@
-"""Keeps what is painted in the job folder, for the next session to offer should this one end amid the work."""
+"""Saves painted segments in the job folder, so that the next session can restore them if this one ends unsaved."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from FewShotSAMLib.workflow.scene import Scene, Target
 
 RECORD = "record.json"
 QUIET_S, LONGEST_S = 0.7, 4.0
-"""A change is kept when it has been quiet for so long, or after so long where it has not."""
+"""A change is saved after QUIET_S without another one, and after LONGEST_S at the latest."""
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """What a session left that ended amid its work. volume: its name; source: where the front end found it; saved:
-    seconds since 1970; note: what was known of painted slices."""
+    """Unsaved work of a session that has ended. volume: the volume's name; source: where the front end found it; saved:
+    seconds since 1970; note: what was known about the painted slices (`Scene.note`)."""
 
     volume: str
     source: str
@@ -40,11 +40,11 @@ class Leftover:
 
     @property
     def id(self) -> str:
-        """What it is called in this session."""
+        """Its identifier in this session."""
         return self.abandoned.path.name
 
     def read(self) -> tuple[Segmentation, Segmentation | None]:
-        """What was painted, and a result that was not applied. Raises BadInputError where it is not as it was kept."""
+        """What was painted, and a result that was not applied. Raises BadInputError if a file is missing or damaged."""
         painting = self._read("painting")
         return painting, self._read("preview") if "preview" in self.files else None
 
@@ -53,14 +53,14 @@ class Leftover:
         try:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
         except OSError as error:
-            raise BadInputError(f"{path} cannot be read ({error.strerror}).", "Nothing else was kept.") from error
+            raise BadInputError(f"{path} cannot be read ({error.strerror}).", "There is no other copy.") from error
         if digest != self.files[kind]["sha256"]:
-            raise BadInputError(f"{path} is damaged.", "Nothing else was kept.")
+            raise BadInputError(f"{path} is damaged.", "There is no other copy.")
         return read_segmentation(path)
 
 
 def leftovers(parent: Path | None, place: str) -> list[Leftover]:
-    """What sessions of this place left, the latest first; each belongs to this process from now on."""
+    """Unsaved work of earlier sessions of this place, latest first; this process holds its locks from now on."""
     found = []
     for each in abandoned(parent):
         left = _leftover(each, place)
@@ -87,10 +87,10 @@ def _leftover(found: Held, place: str) -> Leftover | None:
 
 
 class Autosave:
-    """Keeps the target's segments, and a result that waits to be applied, in a thread of its own.
+    """Saves the target's segments, and a result that waits to be applied, in a thread of its own.
 
-    place: tells apart front ends; what is kept is offered to the next session of the same place. "" keeps nothing.
-    source: names the volume for that session. say: hears of a disk that cannot keep it, once.
+    place: identifies the front end; saved work is offered to the next session of the same place. "" saves nothing.
+    source: names the volume for that session. say: called once if the disk cannot be written.
     """
 
     def __init__(self, scene: Scene, job_folder: Path, place: str, say: Callable[[FewShotSAMError], None]) -> None:
@@ -101,26 +101,26 @@ class Autosave:
         self._since: float | None = None
         self._preview: Run | None = None
         self._replaced: list[Leftover] = []
-        self._is_told, self._count = False, 0
+        self._is_reported, self._count = False, 0
         self.source = ""
 
     @property
     def is_kept(self) -> bool:
-        """Whether there is something that the next session would offer."""
+        """Whether there is saved work that the next session would offer."""
         return (self._folder / RECORD).is_file()
 
     def mark(self) -> None:
-        """Something was changed."""
+        """Note that something has changed."""
         self._changed_at = time.monotonic()
         self._since = self._changed_at if self._since is None else self._since
 
     def replaces(self, left: Leftover) -> None:
-        """What that session left is part of this one; it goes once it is kept here."""
+        """Take over the work of another session; its copy is deleted once the work is saved here."""
         self._replaced.append(left)
         self.mark()
 
     def forget(self) -> None:
-        """All is saved elsewhere, or dropped by its user."""
+        """Delete the saved work: the user has saved it elsewhere, or discarded it."""
         self._finish()
         self._changed_at = self._since = None
         for path in self._files():
@@ -128,8 +128,8 @@ class Autosave:
         self._delete_replaced()
 
     def poll(self, target: Target | None, note: Callable[[], str], preview: Run | None) -> None:
-        """Begin to write what is due, and take over what was written. note: as `Scene.note`; preview: a result that
-        waits. Raises BadInputError where the segmentation does not fit the volume."""
+        """Start a save that is due, and finish one that is done. note: as `Scene.note`; preview: a result that waits
+        to be applied. Raises BadInputError if the segmentation does not fit the volume."""
         if not self._place:
             return
         if self._writing is not None and self._writing.done():
@@ -142,7 +142,7 @@ class Autosave:
             self._begin(target, note())
 
     def keep_now(self, target: Target | None, note: Callable[[], str], preview: Run | None) -> None:
-        """Write what is not yet written, and wait for it."""
+        """Save what is not saved yet, and wait for it."""
         self._finish()
         self._look_at(preview)
         if self._place and target is not None and self._changed_at is not None:
@@ -150,7 +150,7 @@ class Autosave:
             self._finish()
 
     def close(self, keep: bool = False) -> None:
-        """Write no more. keep: what was brought back, and is not kept here, stays where it came from."""
+        """Stop saving. keep: restored work that is not saved here yet stays in the folder that it came from."""
         self._executor.shutdown(wait=True)
         if not (keep and self._changed_at is not None):
             self._delete_replaced()
@@ -198,7 +198,7 @@ class Autosave:
             discard(path)
 
     def _finish(self) -> None:
-        """Wait for what is being written; a disk that cannot keep it is told once."""
+        """Wait for the save in progress; report a disk that cannot be written only once."""
         writing, self._writing = self._writing, None
         if writing is None:
             return
@@ -206,10 +206,10 @@ class Autosave:
             writing.result()
         except (FewShotSAMError, OSError) as error:
             self.mark()
-            if not self._is_told:
-                self._is_told = True
+            if not self._is_reported:
+                self._is_reported = True
                 reason = error.message if isinstance(error, FewShotSAMError) else str(error)
-                self._say(BadInputError(f"What is painted cannot be kept for a crash. {reason}", "Save it soon."))
+                self._say(BadInputError(f"Painted segments cannot be backed up. {reason}", "Save them soon."))
             return
         self._delete_replaced()
 

@@ -1,4 +1,4 @@
-"""A cohort in a thread of its own, for a front end that polls: a model on several files, in a pool of processes."""
+"""Runs a cohort in a thread, for a front end that polls: a model on several files, in a pool of processes."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ THREADS = 1
 
 
 def rows_of(model: Path, volumes: Sequence[Path], folder: Path) -> list[Row]:
-    """A row for each volume of a folder, called by its place there."""
+    """A row for each volume of a folder, named by its path within the folder."""
     return [Row(place_name(volume, folder, dicom_names=False), volume, model=model) for volume in volumes]
 
 
 class CohortJob:
-    """Begins at once; `done` and `failed` of `total` rows have ended so far.
+    """A cohort that starts at once; of its `total` rows, `done` and `failed` ones have ended so far.
 
-    python: the one of the background processes. Raises BadInputError for rows that cannot be, and where results are
-    there that were made of other files or options.
+    python: the interpreter of the background processes. Raises BadInputError for invalid rows, and if the folder
+    already holds results made from other files or with other options.
     """
 
     def __init__(self, rows: Sequence[Row], folder: Path, parameters: dict[str, Any], python: str | Path) -> None:
@@ -45,15 +45,15 @@ class CohortJob:
 
     @property
     def is_running(self) -> bool:
-        """Whether rows are still to come."""
+        """Whether rows are still being computed."""
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """End what runs; what is whole stays, and the same job goes on with the rest."""
+        """Stop what is running; finished rows stay, and starting the same job again continues with the rest."""
         self._stops += 1
 
     def close(self) -> None:
-        """Stop and wait for the end."""
+        """Stop, and wait until the thread has ended."""
         self.stop()
         self._thread.join()
 
@@ -62,7 +62,7 @@ class CohortJob:
             if self._work.missing:
                 self._compute(WorkerClient(self._python, environment=Seat(THREADS).environment))
             self._work.write_tables()
-        except BaseException as error:  # noqa: BLE001 - told by whoever polls
+        except BaseException as error:  # noqa: BLE001 - reported by whoever polls
             self.error = error
 
     def _compute(self, first: WorkerClient) -> None:

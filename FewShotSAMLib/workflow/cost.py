@@ -1,4 +1,4 @@
-"""What a run will cost on this computer, told before it starts: device, time and memory."""
+"""Estimates, before a run starts, what it needs on this computer: device, time and memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from FewShotSAMLib.workflow.settings import Settings
 
 
 def format_bytes(count: int | None) -> str:
-    """ "375 MB", "1.2 GB"; "?" where it is not known."""
+    """ "375 MB", "1.2 GB"; "?" if it is not known."""
     if count is None:
         return "?"
     if count >= 1e9:
@@ -32,7 +32,7 @@ def format_seconds(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Device:
-    """Where to compute; name as in `Settings.device`. Bytes are None where the system does not tell."""
+    """A device to compute on; name as in `Settings.device`. Bytes are None if the system does not report them."""
 
     name: str
     title: str
@@ -42,10 +42,10 @@ class Device:
 
 @dataclass(frozen=True)
 class EncoderState:
-    """An encoder of the registry, whether its weights are at hand, and estimates for the best device.
+    """An encoder of the registry, whether its weights are on this computer, and estimates for the best device.
 
-    A run takes about `start_seconds` where the process has to be started, and what the pace of its method says: see
-    `run_seconds`.
+    A run takes about `start_seconds` if the process has to be started, plus the time that the pace of its method
+    gives: see `run_seconds`.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Machine:
 
     @classmethod
     def from_report(cls, report: Mapping[str, Any]) -> Machine:
-        """What the job `inspect` reported."""
+        """Build it from the report of the job `inspect`."""
         encoders = [
             each | {"paces": {name: Pace(**pace) for name, pace in each["paces"].items()}}
             for each in report["encoders"]
@@ -86,7 +86,7 @@ class Machine:
         )
 
     def with_pace(self, pace: Mapping[str, Any] | None) -> Machine:
-        """The same with what a run's report says that it measured; the estimates are for the best device alone."""
+        """A copy with the pace that a run's report gives; unchanged if another device than the best one computed."""
         if pace is None or pace["device"] != self.best_device:
             return self
         method, name = pace["method"], pace["encoder"]
@@ -100,14 +100,14 @@ class Machine:
         return replace(self, encoders=encoders)
 
     def encoder(self, name: str) -> EncoderState | None:
-        """The encoder of this name, or the one that "auto" stands for."""
+        """The encoder with this name, or the one that "auto" stands for; None if there is none."""
         name = AUTOMATIC_ENCODER if name == AUTO else name
         return next((each for each in self.encoders if each.name == name), None)
 
 
 @dataclass(frozen=True)
 class CostLine:
-    """One line of the estimate. is_problem: something to be warned of, such as too little memory."""
+    """One line of the estimate. is_problem: whether to warn of it, as of too little memory."""
 
     text: str
     is_problem: bool = False
@@ -115,21 +115,22 @@ class CostLine:
 
 @dataclass(frozen=True)
 class Cost:
-    """time: device and duration, None where neither is worth a line; memory: what is needed and what is free."""
+    """time: device and duration, None if neither is worth a line; memory: what is needed and what is free."""
 
     time: CostLine | None
     memory: CostLine
 
     @property
     def shown(self) -> list[CostLine]:
-        """What a user is told: the memory where it is short."""
+        """The lines to show to the user; memory only if it is short."""
         return [line for line in (self.time, self.memory if self.memory.is_problem else None) if line is not None]
 
 
 def cost_of(machine: Machine | None, settings: Settings, work: Work | None, registers: bool = False) -> Cost | None:
-    """The estimate for a run; None while nothing is known of the computer, or the chosen device is not there.
+    """The estimate for a run; None while nothing is known about the computer, or if it lacks the chosen device.
 
-    work: what the run has to do (`Session.work`), None while that is not known; registers: earlier patients, too.
+    work: what the run has to do (`Session.work`), None while not known; registers: whether it registers earlier
+    patients, too.
     """
     if machine is None:
         return None
@@ -138,19 +139,19 @@ def cost_of(machine: Machine | None, settings: Settings, work: Work | None, regi
         return None
     time = _time(device, machine, settings, work)
     if time is not None and registers:
-        time = replace(time, text=f"{time.text} Registering earlier patients to this volume comes on top.")
+        time = replace(time, text=f"{time.text} Registering earlier patients to this volume takes extra time.")
     return Cost(time, _memory(device, encoder, machine))
 
 
 def chosen_device(machine: Machine, settings: Settings) -> Device | None:
-    """The device that will compute; None where the chosen one is not there."""
+    """The device that will compute; None if the chosen one is not available."""
     name = machine.best_device if settings.device == "auto" else settings.device
     return next((device for device in machine.devices if device.name == name), None)
 
 
 def run_seconds(machine: Machine, settings: Settings, work: Work) -> float | None:
-    """Roughly the seconds of a run; None where there is no estimate: for an encoder or a
-    method that is not known, or another device than the best, which the estimates are for."""
+    """The rough duration of a run in seconds; None if there is no estimate: for an unknown encoder or method, or for
+    another device than the best, which the estimates are for."""
     encoder = machine.encoder(settings.encoder)
     if encoder is None or settings.device not in ("auto", machine.best_device):
         return None
@@ -159,15 +160,15 @@ def run_seconds(machine: Machine, settings: Settings, work: Work) -> float | Non
 
 
 def _time(device: Device, machine: Machine, settings: Settings, work: Work | None) -> CostLine | None:
-    if work is not None and not work.asked:  # nothing was changed since the last run
+    if work is not None and not work.asked:  # nothing has changed since the last run
         return None
     seconds = None if work is None else run_seconds(machine, settings, work)
     time, slices = ("" if seconds is None else format_seconds(seconds)), (len(work.asked) if work else 0)
     if device.name == "cpu":
         if time:
-            text = f"No graphics card is used: about {time} for {slices} slices on the processor."
+            text = f"No GPU is used: about {time} for {slices} slices on the CPU."
         else:
-            text = "No graphics card is used: the processor computes, which is slower."
+            text = "No GPU is used; computing on the CPU is slower."
         return CostLine(text, is_problem=True)
     return CostLine(f"About {time} for {slices} slices on {device.title}.") if time else None
 

@@ -1,4 +1,4 @@
-"""Earlier patients' few-shot models beside what is painted: which there are, and which are chosen."""
+"""Earlier patients' few-shot models, used in addition to the painted slices: which there are, and which are chosen."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from FewShotSAMLib.workflow.painted_slices import painted_by_segment
 from FewShotSAMLib.workflow.scene import Scene, Target
 from FewShotSAMLib.workflow.state import Signal
 
-GONE = "It is no longer there, or damaged. Untick it, or bring it back."
+GONE = "It is missing or damaged. Untick it, or restore its file."
 WITHOUT_IMAGE = "It was saved without the image around its segments, so other volumes cannot be registered to it."
 
 
 @dataclass(frozen=True)
 class EarlierModel:
-    """A model that may stand beside what is painted. segments: names; why_not: why it is of no use, "" where it may
-    be."""
+    """A model that may be used in addition to the painted slices. segments: names; why_not: why it is of no use, "" if
+    it may be."""
 
     name: str
     segments: tuple[str, ...]
@@ -30,7 +30,7 @@ class EarlierModel:
 
 
 class WithEarlier:
-    """A part of `Session`. earlier: names of the chosen models of its library; what is chosen need not be there.
+    """A part of `Session`. earlier: names of the chosen models of its library; a chosen model may be missing there.
     earlier_files: further models, from anywhere."""
 
     earlier: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ class WithEarlier:
     painted: Any
 
     def choose_earlier(self, name: str, chosen: bool = True) -> None:
-        """Use a model beside what is painted, or no longer."""
+        """Use a model in addition to the painted slices, or stop using it."""
         others = tuple(each for each in self.earlier if each != name)
         self.earlier = (*others, name) if chosen else others
         self.changed.emit()
@@ -59,37 +59,37 @@ class WithEarlier:
         self.choose_earlier(entry.name, False)
 
     def earlier_models(self, entries: Iterable[ModelEntry]) -> list[EarlierModel]:
-        """These models of the library, and those that are chosen but not among them."""
+        """These models of the library, and the chosen ones that are not among them."""
         ours = self._names()
         found = [self._earlier(each, ours) for each in entries]
         known = {each.name for each in found}
         return found + [EarlierModel(name, (), True, GONE) for name in self.earlier if name not in known]
 
     def earlier_paths(self) -> tuple[Path, ...]:
-        """The files of the chosen models, as far as they are there."""
+        """The files of the chosen models that exist."""
         found = (self.models.find(name) for name in self.earlier)
         return (*(path for path in found if path is not None), *self.earlier_files)
 
     def _why_not_earlier(self) -> str:
-        gone = next((each for each in self.earlier if self.models.find(each) is None), "")
-        text = f"The few-shot model “{gone}” is no longer there. Untick it under Earlier patients, or bring it back."
-        return text if gone else ""
+        lost = next((each for each in self.earlier if self.models.find(each) is None), "")
+        text = f"The few-shot model “{lost}” is no longer there. Untick it under Earlier patients, or restore its file."
+        return text if lost else ""
 
     def _earlier(self, entry: ModelEntry, ours: list[str]) -> EarlierModel:
         theirs, why_not = tuple(segment.name for segment in entry.segments), ""
         if not entry.images:
             why_not = WITHOUT_IMAGE
         elif ours and not same_names(ours, theirs):
-            why_not = f"None of its segments ({', '.join(theirs)}) has the name of one here ({', '.join(ours)})."
+            why_not = f"None of its segments ({', '.join(theirs)}) has the same name as one here ({', '.join(ours)})."
         return EarlierModel(entry.name, theirs, entry.name in self.earlier, why_not)
 
     def _names(self) -> list[str]:
-        """What the segments are called that are painted; all of them that are visible while none is."""
+        """The names of the painted segments, or of all visible ones while none is painted."""
         if self.target is None:
             return []
         try:
             segments = [each for each in self.scene.segments(self.target) if each.visible]
         except BadInputError:
-            return []  # they are gone, and the session says so itself
+            return []  # they no longer exist, and the session itself reports that
         painted = painted_by_segment(self.painted)
         return [each.name for each in segments if each.id in painted] or [each.name for each in segments]

@@ -1,4 +1,4 @@
-"""What was understood of volume and segmentation, found out without holding up the user interface."""
+"""The facts of the chosen volume and segmentation, computed without blocking the user interface."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from FewShotSAMLib.workflow.scene import Scene, SceneVolume, Target
 
 
 class InputFacts:
-    """The facts of the chosen volume and segmentation, as `core.facts` puts them into words.
+    """The facts of the chosen volume and segmentation, which `core.facts` puts into words.
 
     What needs all voxels is computed in a thread; `look` never waits for it.
     """
@@ -29,20 +29,20 @@ class InputFacts:
         self._executor = ThreadPoolExecutor(1, "fewshotsam-facts")
         self._stamp: tuple[str, int, int] | None = None
         self._found: Future[Facts] | None = None
-        self._is_told = True
+        self._is_delivered = True
 
     def poll(self) -> bool:
-        """Whether the next `look` says more than the last; True once."""
-        if self._is_told or self._found is None or not self._found.done():
+        """Whether the next `look` will return more than the last; True once."""
+        if self._is_delivered or self._found is None or not self._found.done():
             return False
-        self._is_told = True
+        self._is_delivered = True
         return True
 
     def look(self, target: Target | None, found: Found, read: Volume | None = None) -> Facts | None:
-        """The facts; None while they are not known, and where there is no volume that could be used.
+        """The facts; None while they are not known, and if there is no usable volume.
 
-        found: of the segmentation. read: the volume as it was read from its file, where more is known of it than the
-        scene holds.
+        found: the painted slices of the segmentation. read: the volume as it was read from its file, if that holds
+        more than the scene knows.
         """
         if target is None:
             self._stamp = self._found = None
@@ -54,21 +54,21 @@ class InputFacts:
                 return None
             facts = self._found.result()
             segments = self._scene.segments(target)
-        except FewShotSAMError:  # why it cannot be used is said where it is tried
+        except FewShotSAMError:  # whoever tries to use it reports why it cannot be used
             return None
         names = {each.id: each.name for each in segments}
         apart = told_apart(max((each.apart for each in segments), default=0.0))
-        warnings = [*facts["warnings"], *apart, *_told_of_paint(names, found, volume.geometry)]
+        warnings = [*facts["warnings"], *apart, *_warnings_of_paint(names, found, volume.geometry)]
         return facts | _painted(names, found.slices) | _along(volume, found.axis) | {"warnings": warnings}
 
     def close(self) -> None:
-        """End the thread, as soon as it has looked at what it is looking at; `look` must not be called again."""
+        """End the thread once it has finished its current volume; `look` must not be called again."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _begin(self, volume: SceneVolume, read: Volume | None) -> None:
         stamp = (volume.id, volume.version, volume.voxels.nbytes)
         if stamp != self._stamp:
-            self._stamp, self._is_told = stamp, False
+            self._stamp, self._is_delivered = stamp, False
             self._found = self._executor.submit(_of_volume, volume, read)
 
 
@@ -79,7 +79,7 @@ def _of_volume(volume: SceneVolume, read: Volume | None) -> Facts:
 
 
 def _painted(names: dict[str, str], painted: Sequence[PaintedSlice]) -> Facts:
-    """The segments, on which ticked slices each is painted, and on which it is unknown."""
+    """The segments, with the ticked slices on which each is painted, and those on which it is unknown."""
     ticked = [each for each in painted if each.ticked]
     return {
         "segments": [
@@ -93,8 +93,8 @@ def _painted(names: dict[str, str], painted: Sequence[PaintedSlice]) -> Facts:
     }
 
 
-def _told_of_paint(names: dict[str, str], found: Found, geometry: Geometry) -> list[str]:
-    """What `core.facts` says of the same paint in a file."""
+def _warnings_of_paint(names: dict[str, str], found: Found, geometry: Geometry) -> list[str]:
+    """The warnings that `core.facts` gives for the same painted slices in a file."""
     if found.axis is None:
         return [found.problem] if found.problem else []
     ticked, count = [each for each in found.slices if each.ticked], geometry.shape[found.axis]

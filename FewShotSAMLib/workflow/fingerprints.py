@@ -1,4 +1,4 @@
-"""Numbers that change with what is drawn on a slice, one for each segment, so that a slice can be known again."""
+"""Numbers that change with what is drawn on a slice, one for each segment, so that a slice can be recognised."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from FewShotSAMLib.workflow.scene import SceneSegment
 
 Fingerprints = Mapping[str, Mapping[int, int]]
-"""Segment id to slice index to mark; slices without a label of the segment are left out."""
+"""Maps segment id to slice index to mark; slices without a label of the segment are left out."""
 
 Marks = Mapping[str, int]
-"""One slice: segment id to mark; a segment without a label there is left out."""
+"""Maps segment id to mark for one slice; a segment without a label there is left out."""
 
 
 def fingerprints(segments: Iterable[SceneSegment], axis: int) -> Fingerprints:
-    """What each segment holds on each slice along `axis`; the same however the segments are stored."""
+    """The marks of each segment on each slice along `axis`; independent of how the segments are stored."""
     return {segment.id: _marks_of(segment, axis) for segment in segments}
 
 
@@ -35,7 +35,7 @@ def _marks_of(segment: SceneSegment, axis: int) -> dict[int, int]:
 
 
 def _labelled(segment: SceneSegment, axis: int) -> Iterable[tuple[int, int, int, np.ndarray]]:
-    """For each slice with a label its index, the first row and column of the labels, and their mask, cropped."""
+    """For each slice with a label: its index, the first row and column of the labels, and their cropped mask."""
     along = np.moveaxis(segment.labels, axis, 0)
     row_offset, column_offset = (place for other, place in enumerate(segment.offset) if other != axis)
     for index, plane in enumerate(along):

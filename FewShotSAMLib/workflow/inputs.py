@@ -1,4 +1,4 @@
-"""Hands a volume and its painted slices to the background process: as files in the job folder, written in a thread."""
+"""Passes a volume and its painted slices to the background process, as files in the job folder, written in a thread."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from FewShotSAMLib.core.stored import MODALITY_KEY
 from FewShotSAMLib.workflow.scene import SceneSegment, SceneVolume
 
 _TYPES = {"bool": "uint8", "float32": "float", "float64": "double"}
-"""What NRRD calls types that are not called as in numpy."""
+"""NRRD's names of types that numpy names differently."""
 
 
 def write_volume(volume: SceneVolume, path: Path) -> None:
-    """Write a volume as uncompressed NRRD, slice by slice and without a copy of the whole.
+    """Write a volume as uncompressed NRRD, slice by slice, without copying the whole.
 
-    Raises BadInputError for voxels that are no numbers, and where the disk is full.
+    Raises BadInputError if the voxels are not numbers, or the disk is full.
     """
     dtype = volume.voxels.dtype.newbyteorder("<")
     kind = _TYPES.get(dtype.name, dtype.name if dtype.kind in "iu" else None)
     if kind is None:
-        raise BadInputError(f"The volume “{volume.name}” holds voxels of type {dtype}.", "Convert it to numbers.")
+        raise BadInputError(f"The volume “{volume.name}” has voxels of type {dtype}.", "Convert it to a numeric type.")
     colour = (volume.voxels.shape[3], "vector") if volume.voxels.ndim == 4 else None
-    told = [(MODALITY_KEY, volume.modality)] if volume.modality else []
+    metadata = [(MODALITY_KEY, volume.modality)] if volume.modality else []
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        stream.write(nrrd_header(kind, volume.geometry, "raw", colour, told).encode("ascii"))
+        stream.write(nrrd_header(kind, volume.geometry, "raw", colour, metadata).encode("ascii"))
         for plane in volume.voxels:
             stream.write(np.ascontiguousarray(plane, dtype=dtype).data)
 
@@ -40,10 +40,10 @@ def write_volume(volume: SceneVolume, path: Path) -> None:
 def build_annotation(
     segments: Sequence[SceneSegment], geometry: Geometry, axis: int, painted: Mapping[int, Collection[str]]
 ) -> Segmentation:
-    """The segments as they are on the painted slices along `axis`, on the volume's grid; elsewhere there is nothing.
+    """The segments as they are on the painted slices along `axis`, on the volume's grid; all other slices are empty.
 
-    painted: ids of the segments that are painted on each slice. Their order is kept, and with it what the classes 1 to
-    C of the result mean.
+    painted: ids of the segments that are painted on each slice. The order of the segments is kept, as it defines the
+    classes 1 to C of the result.
     """
     layers: list[np.ndarray] = []
     placed: list[Segment] = []
@@ -72,7 +72,7 @@ def _on_slices(segment: SceneSegment, geometry: Geometry, axis: int, painted: Se
 
 
 def _free_layer(layers: list[np.ndarray], mask: tuple[np.ndarray, ...], geometry: Geometry) -> int:
-    """The first layer that holds nothing at these voxels; a new one where segments overlap everywhere."""
+    """The first layer that is empty at these voxels; a new one if none is."""
     for number, layer in enumerate(layers):
         if not layer[mask].any():
             return number
@@ -81,11 +81,11 @@ def _free_layer(layers: list[np.ndarray], mask: tuple[np.ndarray, ...], geometry
 
 
 def segmentation_of(classes: np.ndarray, geometry: Geometry, segments: Sequence[Segment]) -> Segmentation:
-    """A finished result as a segmentation: classes (K, J, I) uint8, 1 to C the segments in their order."""
+    """A finished result as a segmentation: classes (K, J, I) uint8, 1 to C for the segments in their order."""
     placed = tuple(replace(segment, label_value=number, layer=0) for number, segment in enumerate(segments, start=1))
     return Segmentation(classes[np.newaxis], geometry, placed)
 
 
 def described(segments: Iterable[SceneSegment]) -> tuple[Segment, ...]:
-    """Segments of the scene by their names, colours and tags; classes 1 to C in their order."""
+    """Names, colours and tags of the scene's segments, with the classes 1 to C in their order."""
     return tuple(Segment(s.id, s.name, s.color, n, 0, dict(s.tags)) for n, s in enumerate(segments, start=1))

@@ -1,4 +1,4 @@
-"""One request to the background process, and what its progress tells a user."""
+"""One request to the background process, and its progress as shown to the user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MEGABYTE = 1_000_000
 
 @dataclass(frozen=True)
 class Progress:
-    """text: ready to show. fraction: 0 to 1 of the stage, None where unknown; remaining_s: seconds left in it."""
+    """text: ready to show. fraction: 0 to 1 of the stage, None if unknown; remaining_s: seconds left in it."""
 
     stage: str
     text: str
@@ -23,7 +23,7 @@ class Progress:
 
     @property
     def can_finish(self) -> bool:
-        """Whether there is a first answer already, which the user may take as it is."""
+        """Whether there is a first answer already, which the user may accept as it is."""
         return self.stage == "learn"
 
 
@@ -31,7 +31,7 @@ PREPARING = Progress("prepare", STAGES["prepare"])
 
 
 def progress_of(event: Mapping[str, Any]) -> Progress:
-    """What a progress event tells a user."""
+    """A progress event as shown to the user."""
     stage, done, total = str(event["stage"]), int(event["done"]), int(event["total"])
     text = STAGES.get(stage, stage.capitalize())
     if stage == "download":
@@ -44,8 +44,8 @@ def progress_of(event: Mapping[str, Any]) -> Progress:
 
 @dataclass(frozen=True)
 class Job:
-    """A request under way: who gets its report, and its previews. is_run: it is what Cancel stops. on_drop: it is
-    dropped where a run begins, which goes first, and this is called then; None where it is not."""
+    """A request under way, with the receivers of its report and previews. is_run: Cancel stops it. on_drop: called when
+    the request is dropped because a run, which has priority, begins; None if it is not dropped then."""
 
     request_id: str
     command: str

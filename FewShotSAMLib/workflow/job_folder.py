@@ -1,4 +1,4 @@
-"""The folder of a session's files, images of patients among them: it does not outlive its session, come what may."""
+"""The folder of a session's files, patients' images among them: deleted with it, or after a crash by the next one."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from FewShotSAMLib.core.errors import BadInputError
 PREFIX = "fewshotsam-"
 LOCK_SUFFIX = ".lock"
 AUTOSAVE = "autosave"
-"""The part of a job folder in which `autosave` keeps the work."""
+"""The subfolder of a job folder in which `autosave` saves the work."""
 KEPT_S = 14 * 24 * 3600
-"""How long it is offered to later sessions."""
+"""How long saved work is offered to later sessions, in seconds."""
 ATTEMPTS = 10
 
 
@@ -32,11 +32,11 @@ class Held:
         self._lock, self._stream = lock, stream
 
     def release(self) -> None:
-        """Leave it to others."""
+        """Release the lock, so that another process may take it."""
         self._stream.close()
 
     def delete(self) -> None:
-        """Delete it with all that is in it, then its lock; what cannot be deleted now is for the next start."""
+        """Delete the folder with all its files, then its lock; the next start deletes what cannot be deleted now."""
         shutil.rmtree(self.path, ignore_errors=True)
         is_gone = not self.path.exists()
         if is_gone and sys.platform != "win32":
@@ -48,10 +48,10 @@ class Held:
 
 
 class JobFolder(Held):
-    """A new folder in `parent` (None: the system's own for temporary files), for the user's eyes alone.
+    """A new folder in `parent` (None: the system's temporary folder) that only the user can read.
 
-    Beside it lies a file that this process holds locked for as long as it lives: so whoever starts next knows which
-    folders nobody owns any more, and deletes them. Raises BadInputError where nothing can be written.
+    Next to it is a file that this process keeps locked as long as it lives, so that the next process knows which
+    folders have lost their owner, and deletes them. Raises BadInputError if nothing can be written.
     """
 
     def __init__(self, parent: Path | None = None) -> None:
@@ -59,27 +59,27 @@ class JobFolder(Held):
         try:
             parent.mkdir(parents=True, exist_ok=True)
             clear_abandoned(parent)
-            # The lock comes first: a folder whose lock is free has lost its owner, at every moment.
+            # The lock comes first, so that at any moment a folder whose lock is free has lost its owner.
             super().__init__(*_new_lock(parent))
             self.path.mkdir(mode=0o700)
         except OSError as error:
             raise BadInputError(
-                f"The folder for temporary files {parent} cannot be written ({error.strerror}).",
-                "Free some space on its disk, or choose another folder for temporary files.",
+                f"The temporary folder {parent} cannot be written ({error.strerror}).",
+                "Free some space on its disk, or choose another temporary folder.",
             ) from error
 
     def close(self, keep_work: bool = False) -> None:
-        """Delete the folder with all that is in it; what was kept of the work may stay, for the next session."""
+        """Delete the folder with all its files; keep_work: leave saved work, if any, for the next session."""
         if keep_work and _holds_work(self.path):
-            self.release()  # `abandoned` finds it, and leaves nothing else in it
+            self.release()  # `abandoned` finds the folder, and deletes everything else in it
             clear_abandoned(self.path.parent)
         else:
             self.delete()
 
 
 def abandoned(parent: Path | None) -> list[Held]:
-    """The folders in `parent` in which a session kept its work before its process died. Nothing else is left in them:
-    images of patients least of all."""
+    """The folders in `parent` with saved work of a session whose process died. Everything else in them is deleted,
+    patients' images above all."""
     found = []
     for each in _abandoned(_parent(parent)):
         if not _holds_work(each.path):
@@ -93,8 +93,8 @@ def abandoned(parent: Path | None) -> list[Held]:
 
 
 def clear_abandoned(parent: Path) -> None:
-    """Delete the folders in `parent` whose processes have died, but for those with work to be offered; those of others
-    are left alone."""
+    """Delete the folders in `parent` whose processes have died, except those with saved work to offer; leave other
+    users' folders alone."""
     for each in abandoned(parent):
         each.release()
 
@@ -106,7 +106,7 @@ def _abandoned(parent: Path) -> Iterator[Held]:
                 continue  # another user's
             stream = lock.open("r+b")
         except OSError:
-            continue  # gone by now
+            continue  # deleted meanwhile
         if _take(stream):
             yield Held(lock, stream)
         else:
@@ -131,8 +131,8 @@ def _new_lock(parent: Path) -> tuple[Path, IO[bytes]]:
         stream = path.open("xb")
         if _take(stream) and path.exists():
             break
-        stream.close()  # somebody who clears away was quicker than we: it is theirs to delete
-    else:  # a file system without locks, where nobody takes ours for abandoned either
+        stream.close()  # another process was faster in clearing up: it deletes the file
+    else:  # a file system without locks, where nobody can take this folder for abandoned either
         stream = path.open("wb")
     stream.write(f"{os.getpid()}\n".encode())
     stream.flush()
@@ -140,7 +140,7 @@ def _new_lock(parent: Path) -> tuple[Path, IO[bytes]]:
 
 
 def _take(stream: IO[bytes]) -> bool:
-    """Lock an open file until it is closed or this process ends; False where another one holds it."""
+    """Lock an open file until it is closed or this process ends; False if another process holds the lock."""
     try:
         if sys.platform == "win32":
             import msvcrt

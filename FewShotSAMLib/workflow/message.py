@@ -1,4 +1,4 @@
-"""What the workflow has to say to the user."""
+"""The messages of the workflow to the user."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.core.hints import CLI_WORDS, Hint, hint_words
 
 INFO, WARNING, ERROR = "info", "warning", "error"
-_HOW_TO_REPORT = (
-    "Try again. If that does not help, save your work, start again, and report it with the text of the log."
-)
+_HOW_TO_REPORT = "Try again. If that does not help, save your work, restart, and report this with the text of the log."
 
 
 @dataclass(frozen=True)
 class Message:
-    """level: info, warning or error. text says what happened, hint what can be done; log: a file with more, or ""."""
+    """level: info, warning or error. text says what happened, hint what to do; log: path of a log file, or ""."""
 
     level: str
     text: str
@@ -38,14 +36,14 @@ CANCELLED = Message(INFO, "The run was cancelled.", "Nothing was changed.")
 
 
 def message_of(error: FewShotSAMError) -> Message:
-    """An error as a message; being cancelled is none."""
+    """An error as a message; a cancelled run counts as information, not as an error."""
     level = INFO if error.kind == "cancelled" else ERROR
     return Message(level, error.message, error.hint, getattr(error, "log", ""))
 
 
 @contextmanager
 def told(say: Callable[[Message], None]) -> Iterator[None]:
-    """Within it, an error that is meant for the user ends the block and is said."""
+    """Run the block; pass an error that is meant for the user to `say` as a message instead of raising it."""
     try:
         yield
     except FewShotSAMError as error:
@@ -53,7 +51,7 @@ def told(say: Callable[[Message], None]) -> Iterator[None]:
 
 
 def message_of_unexpected(error: Exception) -> tuple[Message, str]:
-    """An error that nobody foresaw as a message, and all that a programmer wants to know."""
+    """An unexpected error as a message, and its traceback for developers."""
     what = " ".join(f"{type(error).__name__} {error}".split())
-    message = Message(ERROR, f"An unexpected error ended what was under way: {what}.", _HOW_TO_REPORT)
+    message = Message(ERROR, f"An unexpected error stopped what was running: {what}.", _HOW_TO_REPORT)
     return message, "".join(traceback.format_exception(error)).rstrip()

@@ -1,4 +1,4 @@
-"""The user's folder of few-shot models: what they are called and what is in them, read without torch."""
+"""The user's folder of few-shot models: their names and contents, read without torch."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from FewShotSAMLib.workflow.message import INFO, WARNING, Message
 
 SUFFIX = ".fewshot"
 MODEL_SAVED = Message(
-    INFO, "The model was saved, with the image around the segments.", "Share it as you would share the volume."
+    INFO, "The model was saved with the image around the segments.", "Share it only as you would share the volume."
 )
 SAVED_WITH_EARLIER = Message(
     INFO,
-    "The model was saved, with the images around the segments: this patient's and earlier patients', too.",
-    "Share it as you would share those volumes.",
+    "The model was saved with the images around the segments, of this patient and of earlier patients.",
+    "Share it only as you would share those volumes.",
 )
 SAVED_WITHOUT_IMAGE = Message(
     WARNING,
     "The model was saved without the image around the segments.",
-    "To use it beside the next patient's slices, propagate all slices by the few-shot decoder, and save it again.",
+    "To use it for the next patients, propagate all slices with the few-shot decoder and save it again.",
 )
 _METADATA_KEY = "fewshotsam"
 _IMAGE = re.compile(r"atlas\d*")
@@ -42,8 +42,8 @@ _NOT_A_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One few-shot model. plane: axial, coronal or sagittal; saved: seconds since 1970; images: of how many volumes
-    it holds the image around its segments, by which others are registered."""
+    """One few-shot model. plane: axial, coronal or sagittal; saved: seconds since 1970; images: number of volumes of
+    which it holds the image around the segments, needed to register others."""
 
     name: str
     path: Path
@@ -57,7 +57,7 @@ class ModelEntry:
 
 
 def read_entry(path: Path) -> ModelEntry:
-    """What a few-shot model says of itself. Raises BadInputError for any other file.
+    """Read the header of a few-shot model. Raises BadInputError for any other file.
 
     A safetensors file begins with the length of its header (8 bytes, little-endian) and the header in JSON.
     """
@@ -100,7 +100,7 @@ class ModelLibrary:
         self._known: dict[tuple[Path, int, int], ModelEntry] = {}
 
     def entries(self) -> list[ModelEntry]:
-        """All models, the newest first; files that are none are passed over."""
+        """All models, the newest first; other files are skipped."""
         found = {}
         for path in sorted(self.folder.glob(f"*{SUFFIX}")):
             try:
@@ -108,24 +108,24 @@ class ModelLibrary:
                 key = (path, status.st_mtime_ns, status.st_size)
                 found[key] = self._known.get(key) or read_entry(path)
             except (OSError, BadInputError):
-                continue  # someone else's file, or damaged: choosing it by hand says what is wrong
+                continue  # not ours, or damaged: loading it explicitly reports what is wrong
         self._known = found
         return sorted(found.values(), key=lambda entry: -entry.saved)
 
     def find(self, name: str) -> Path | None:
-        """The file of the model of this name, None where there is none in the folder."""
+        """The file of the model with this name, None if the folder has none."""
         path = self.folder / f"{name}{SUFFIX}"
         return path if path.name == f"{name}{SUFFIX}" and path.is_file() else None
 
     def path_for(self, name: str) -> Path:
-        """Where a model of this name lies, or would. Raises BadInputError for a name that no file can have."""
+        """The path for a model of this name, existing or not. Raises BadInputError if no file can have the name."""
         plain = name.strip().removesuffix(SUFFIX).strip(" .")
         if not plain or _NOT_A_NAME.search(plain) or len(os.fsencode(plain)) > 200:
-            raise BadInputError(f"A few-shot model cannot be called “{name}”.", "Use letters, digits and spaces.")
+            raise BadInputError(f"A few-shot model cannot be named “{name}”.", "Use letters, digits and spaces.")
         return self.folder / f"{plain}{SUFFIX}"
 
     def add(self, source: Path, name: str) -> ModelEntry:
-        """Copy a model's file into the folder. Raises BadInputError where it is none or the name is taken."""
+        """Copy a model's file into the folder. Raises BadInputError if it is not a model, or the name is taken."""
         entry, path = read_entry(source), self._free_path(name)
         with _reported("created", self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -133,13 +133,13 @@ class ModelLibrary:
         return read_entry(path)
 
     def add_file(self, source: Path) -> ModelEntry:
-        """Copy a model from elsewhere under its own name, numbered where that is taken. Raises BadInputError."""
+        """Copy a model from elsewhere under its own name, numbered if that is taken. Raises BadInputError."""
         own = source.name.removesuffix(SUFFIX)
         names = itertools.chain([own], (f"{own} {number}" for number in itertools.count(2)))
         return self.add(source, next(name for name in names if not self.path_for(name).exists()))
 
     def rename(self, entry: ModelEntry, name: str) -> ModelEntry:
-        """Give a model another name. Raises BadInputError where that is taken or impossible."""
+        """Rename a model. Raises BadInputError if the name is taken or impossible."""
         path = self.path_for(name)
         if path == entry.path:
             return entry
@@ -149,7 +149,7 @@ class ModelLibrary:
         return read_entry(path)
 
     def delete(self, entry: ModelEntry) -> None:
-        """Delete a model for good; one that is gone already is fine. Raises BadInputError."""
+        """Delete a model permanently; does nothing if it no longer exists. Raises BadInputError."""
         with _reported("deleted", entry.path):
             entry.path.unlink(missing_ok=True)
 
@@ -161,7 +161,7 @@ class ModelLibrary:
     def _free_path(self, name: str) -> Path:
         path = self.path_for(name)
         if path.exists():
-            raise BadInputError(f"There is a few-shot model “{path.stem}” already.", "Choose another name.")
+            raise BadInputError(f"A few-shot model “{path.stem}” already exists.", "Choose another name.")
         return path
 
 
@@ -171,5 +171,5 @@ def _reported(what: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise BadInputError(
-            f"{path} could not be {what} ({error.strerror}).", "Check the folder and the disk's free space."
+            f"{path} could not be {what} ({error.strerror}).", "Check the folder and the free disk space."
         ) from error

@@ -1,4 +1,4 @@
-"""What labels alone do not tell of a segmentation's slices; it is stored with the segmentation."""
+"""What the labels alone do not reveal about a segmentation's slices; it is stored with the segmentation."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from FewShotSAMLib.workflow.fingerprints import Fingerprints, Marks, marks_on
 
 _VERSION = 1
-_MOST_STATES = 12  # of a slice: as many as an editor's Undo can bring back, and a little more
+_MOST_STATES = 12  # per slice: as many as the editor's Undo can restore, and a few more
 
 
 @dataclass
 class Notes:
-    """What the user chose, and what was written where.
+    """What the user chose, and which results were written to which slices.
 
-    axis: the one the user chose, None to find it. absent: slices declared to hold none of one segment, by its id.
-    applied: for each slice along `applied_axis` that results were written to, the states in which it was before and
-    after: nobody painted on a slice that is in one of them.
+    axis: chosen by the user, None to detect it. absent: slices declared to contain none of one segment, by its id.
+    applied: for each slice along `applied_axis` that results were written to, its states before and after: a slice
+    that is in one of these states has not been painted on.
     """
 
     axis: int | None = None
@@ -30,14 +30,14 @@ class Notes:
     applied_axis: int | None = None
 
     def copy(self) -> Notes:
-        """For another thread: what is done to the one does not reach the other."""
+        """A copy for another thread, independent of this one."""
         absent = {each: set(slices) for each, slices in self.absent.items()}
         return Notes(self.axis, set(self.unticked), set(self.empty), absent, dict(self.applied), self.applied_axis)
 
     def is_ours(self, index: int, marks: Marks, segment_ids: Iterable[str]) -> bool:
-        """Whether these segments hold on a slice what was written, or after Undo what was there before.
+        """Whether these segments hold on a slice what was written or, after Undo, what was there before.
 
-        marks: of these segments and perhaps of others. All must be as in the same state: whoever erased one of two
+        marks: of these segments and perhaps of others. All must match the same state: a user who erased one of two
         segments has worked on the slice.
         """
         ids = tuple(segment_ids)
@@ -45,10 +45,10 @@ class Notes:
         return any(all(marks.get(each, 0) == state.get(each, 0) for each in ids) for state in states)
 
     def painted_ids(self, index: int, marks: Marks, segment_ids: Iterable[str]) -> tuple[str, ...]:
-        """Those of the segments on a slice that somebody painted there.
+        """Those of the segments on a slice that the user painted there.
 
-        Where others are painted than were ever written to the slice, what was written is a prediction still. Else
-        whoever corrected one segment of a result has seen to the whole slice.
+        If only segments are painted that were never written to the slice, what was written is still a prediction.
+        Otherwise a user who corrected one segment of a result has checked the whole slice.
         """
         ids = tuple(segment_ids)
         written = {each for state in self.applied.get(index, ()) for each in state}
@@ -56,7 +56,7 @@ class Notes:
         return others if others and not written.intersection(others) else ids
 
     def holds_results(self, prints: Fingerprints) -> bool:
-        """Whether any segment still holds what was written to a slice, hidden ones too."""
+        """Whether any segment, even a hidden one, still holds what was written to a slice."""
         return any(
             state.get(each) == mark
             for index, states in self.applied.items()
@@ -69,7 +69,7 @@ class Notes:
     ) -> None:
         """Remember that results were written to the segments `ids` on these slices, so that none counts as painted.
 
-        What another segment holds there belongs to whom it belonged before, unless it was changed by the writing.
+        Other segments there stay painted or predicted as they were, unless the writing changed them.
         """
         if self.applied_axis != axis:
             self.applied = {}
@@ -80,7 +80,7 @@ class Notes:
             self._add_states(index, (old, new), {*ids, *changed})
 
     def note_changed(self, prints: Fingerprints, indices: Iterable[int], ids: Collection[str]) -> None:
-        """Remember how the segments `ids` look on these slices now: they count as predicted still."""
+        """Remember how the segments `ids` look on these slices now, so that they still count as predicted."""
         for index in indices:
             self._add_states(index, (marks_on(prints, index),), ids)
 
@@ -92,7 +92,7 @@ class Notes:
         self.applied[index] = known[-_MOST_STATES:]
 
     def to_text(self) -> str:
-        """One line of JSON. Segments are numbered, for their ids can be long."""
+        """The notes as one line of JSON. Segments are numbered, as their ids can be long."""
         ids = list(dict.fromkeys(each for states in self.applied.values() for state in states for each in state))
         number = {each: position for position, each in enumerate(ids)}
         applied = {
@@ -107,7 +107,7 @@ class Notes:
 
     @classmethod
     def from_text(cls, text: str) -> Notes:
-        """What `to_text` gave; empty notes for any other text, such as a later version's."""
+        """Read what `to_text` returned; empty notes for any other text, such as a later version's."""
         try:
             content: dict[str, Any] = json.loads(text)
             if content["version"] != _VERSION:

@@ -1,4 +1,4 @@
-"""Finds by itself which slices of a segmentation are painted, before and after results were applied to it."""
+"""Detects which slices of a segmentation are painted, before and after results were applied to it."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from FewShotSAMLib.workflow.notes import Notes
 from FewShotSAMLib.workflow.scene import SceneSegment
 
 _FEW, _MANY = 3, 10
-"""An edit is no correction of single slices beyond this: a third of the predicted slices, within these two numbers."""
+"""The most slices that an edit by hand changes: a third of the predicted slices, clamped to these two numbers."""
 
 
 @dataclass(frozen=True)
 class PaintedSlice:
     """A slice that the user worked on.
 
-    segment_ids: the segments that are painted on it, none where it was only declared to be without some. ticked:
-    whether they are complete there, and to be learned from. empty: it was declared to hold none of the segments.
-    absent_ids: segments that it was declared to hold none of. unknown_ids: segments that are looked for on it, as
-    others are painted there. odd_ids: segments that are painted there, but suspiciously little.
+    segment_ids: the segments painted on it; none if it was only declared to be without some. ticked: whether they are
+    complete there, so that they are learned from. empty: declared to contain none of the segments. absent_ids: segments
+    that it was declared not to contain. unknown_ids: segments to be predicted on it, as only others are painted there.
+    odd_ids: segments of which suspiciously little is painted there.
     """
 
     index: int
@@ -41,11 +41,11 @@ class PaintedSlice:
 
 @dataclass(frozen=True)
 class Found:
-    """What a look at the segments showed. axis is None while nothing is painted; problem: "" or what is wrong.
+    """The result of a search for painted slices. axis: None while nothing is painted; problem: "" or what is wrong.
 
-    fingerprints: of all segments, hidden ones too, where results were applied. predicted: slices that hold nothing of
-    the visible segments but what was applied there, which may be nothing. fills: voxels with a label, where these fill
-    all of the box around them and nothing was applied; else 0.
+    fingerprints: of all segments, hidden ones too, if results were applied. predicted: slices on which the visible
+    segments hold only what was applied there, which may be nothing. fills: number of voxels with a label, if these fill
+    the whole box around them and nothing was applied; else 0.
     """
 
     axis: int | None
@@ -62,8 +62,8 @@ def find_painted_slices(
 ) -> Found:
     """The painted slices of the visible segments, and those declared empty.
 
-    A slice with a label is painted, unless the label is what FewShotSAM wrote there itself. Nothing is changed and
-    nothing but arrays is touched, so that it can run in another thread.
+    A slice with a label is painted, unless FewShotSAM itself wrote the label there. Only reads arrays, so it can run
+    in another thread.
     """
     visible = [segment for segment in segments if segment.visible]
     prints: Fingerprints = {}
@@ -90,7 +90,7 @@ def find_painted_slices(
 
 
 def with_absent(slices: Iterable[PaintedSlice], ids: Sequence[str], notes: Notes) -> list[PaintedSlice]:
-    """The slices, sorted, with what was declared of single segments; and those of which nothing else is known."""
+    """The slices, sorted, with the declarations about single segments; slices with nothing else are added."""
     by_index = {each.index: each for each in slices}
     for each in ids:
         for index in notes.absent.get(each, ()):
@@ -101,7 +101,7 @@ def with_absent(slices: Iterable[PaintedSlice], ids: Sequence[str], notes: Notes
 
 
 def with_unknown(slices: Iterable[PaintedSlice], ids: Sequence[str]) -> list[PaintedSlice]:
-    """The slices with the segments that are looked for on them, by what is ticked (`core.annotation`)."""
+    """The slices with the segments to be predicted on them, which depends on the ticks (`core.annotation`)."""
     found = list(slices)
     painted = [each for each in found if each.ticked and each.segment_ids]
     shown = np.array([[one in each.segment_ids for each in painted] for one in ids], bool).reshape(len(ids), -1)
@@ -131,9 +131,9 @@ def _with_odd(slices: Iterable[PaintedSlice], areas: Mapping[int, Mapping[str, i
 def _axis(
     visible: Sequence[SceneSegment], spacing_kji: tuple[float, float, float], notes: Notes, prints: Fingerprints
 ) -> tuple[int | None, list[str]]:
-    """The axis along which is painted, None while nothing is, and warnings. Raises BadInputError.
+    """The axis along which slices are painted, None while none is, and warnings. Raises BadInputError.
 
-    Where results are, it is theirs: seen along another axis, every slice would look painted.
+    If there are results, it is their axis: along another one, every slice would look painted.
     """
     if prints and notes.holds_results(prints):
         if notes.axis not in (None, notes.applied_axis):
@@ -153,14 +153,14 @@ def _other_axis(notes: Notes) -> str:
     chosen, applied = AXIS_NAMES[notes.axis], AXIS_NAMES[notes.applied_axis]
     return (
         f"Axis {chosen} is chosen, but results were applied along axis {applied}. Choose {applied} or automatic; to "
-        f"paint along {chosen}, take the results back by Undo, or make a new segmentation."
+        f"paint along {chosen}, undo the results or create a new segmentation."
     )
 
 
 def suddenly_painted(before: Found, after: Found) -> tuple[list[int], bool]:
-    """Predicted slices that count as painted now, if they are more than somebody paints at a time; else none.
+    """Predicted slices that count as painted now, if they are more than a user paints at a time; else none.
 
-    And whether an edit did it: it may also be that a segment is shown that was hidden.
+    Also whether an edit caused it; the other cause is that a hidden segment was shown.
     """
     painted = [each.index for each in after.slices if each.segment_ids and each.index in before.predicted]
     if len(painted) <= max(_FEW, min(_MANY, len(before.predicted) // 3)):
@@ -170,7 +170,7 @@ def suddenly_painted(before: Found, after: Found) -> tuple[list[int], bool]:
 
 
 def _areas(segments: Iterable[SceneSegment], axis: int) -> dict[int, dict[str, int]]:
-    """Slice index to the pixels of each segment on it, by its id."""
+    """Maps slice index to the number of pixels of each segment there, by its id."""
     areas: dict[int, dict[str, int]] = {}
     for segment in segments:
         if not segment.labels.size:
@@ -183,7 +183,7 @@ def _areas(segments: Iterable[SceneSegment], axis: int) -> dict[int, dict[str, i
 
 
 def _filling(segments: Sequence[SceneSegment], most: int) -> int:
-    """The voxels with a label, at most `most`, or 0 where they leave much of the box around them."""
+    """The number of voxels with a label, at most `most`; 0 if they leave much of the box around them free."""
     low, high = _box(segments)
     return int(np.count_nonzero(_occupied(segments))) if is_everywhere(most, int(np.prod(high - low))) else 0
 
@@ -219,8 +219,8 @@ def ticked_slices(slices: Iterable[PaintedSlice]) -> tuple[list[int], list[int]]
 
 
 def not_painted_on(slices: Sequence[PaintedSlice], index: int) -> dict[str, bool]:
-    """The segments that are painted somewhere, but not on this slice, by their ids, and whether it was declared to hold
-    none of them; none where it is empty, or where there is one segment alone."""
+    """The ids of segments painted somewhere, but not on this slice, and whether it was declared to be without them;
+    none if the slice is empty, or if there is only one segment."""
     row = next((each for each in slices if each.index == index), PaintedSlice(index, ()))
     somewhere = {one for each in slices for one in each.segment_ids}
     if row.empty or len(somewhere) < 2:
@@ -229,5 +229,5 @@ def not_painted_on(slices: Sequence[PaintedSlice], index: int) -> dict[str, bool
 
 
 def painted_by_segment(slices: Iterable[PaintedSlice]) -> Mapping[str, int]:
-    """Segment id to the number of ticked slices on which it is painted."""
+    """Maps segment id to the number of ticked slices on which it is painted."""
     return Counter(one for each in slices if each.ticked for one in each.segment_ids)

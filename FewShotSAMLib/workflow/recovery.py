@@ -1,4 +1,4 @@
-"""The work of a session that ended amid it: kept while it goes on, offered to the next one, and put back."""
+"""Recovery of unsaved work: saved while a session runs, offered to the next session, and restored there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Say = Callable[[Message], None]
 
 
 class Recovery(Autosave):
-    """Of one session. left: what earlier sessions of the same place left."""
+    """The recovery of one session. left: unsaved work of earlier sessions of the same place."""
 
     def __init__(self, scene: Scene, job_folder: Path, place: str, tracker: PaintingTracker, tell: Say) -> None:
         super().__init__(scene, job_folder, place, lambda error: tell(message_of(error)))
@@ -22,19 +22,19 @@ class Recovery(Autosave):
         self.left: list[Leftover] = leftovers(job_folder.parent, place) if place else []
 
     def find(self, left_id: str) -> Leftover | None:
-        """What is offered under this id."""
+        """The unsaved work with this id, None if there is none."""
         return next((each for each in self.left if each.id == left_id), None)
 
     def drop(self, left: Leftover) -> None:
-        """The user does not want it."""
+        """Delete unsaved work that the user does not want."""
         self.left.remove(left)
         left.abandoned.delete()
 
     def put_back(self, left: Leftover, target: Target) -> str:
-        """Bring it into the scene, for the volume of `target`; returns the id of the segmentation that holds it.
+        """Restore unsaved work for the volume of `target`; returns the id of the segmentation that holds it.
 
-        A result that was not applied becomes segments of its own. Raises BadInputError where it cannot be read or lies
-        on another grid; it is still offered then.
+        A result that was not applied is added as separate segments. Raises BadInputError if the work cannot be read or
+        lies on another grid; it is then still offered.
         """
         painting, result = left.read()
         segmentation = self._scene.restore_segmentation(target, painting, f"{left.volume} segmentation")
@@ -44,14 +44,14 @@ class Recovery(Autosave):
             self._tracker.look_now()
             name = f"{left.volume} result"
             self._tracker.add(target.volume, 0, lambda: self._scene.add_segmentation(target.volume, result, name))
-            self._tell(Message(WARNING, "The result that was not applied was added as segments of its own."))
+            self._tell(Message(WARNING, "The result that was not applied was added as separate segments."))
         self.left.remove(left)
         self.replaces(left)
-        self._tell(Message(INFO, f"What was painted on “{left.volume}” is back."))
+        self._tell(Message(INFO, f"The segments painted on “{left.volume}” were restored."))
         return segmentation
 
     def close(self, keep: bool = False) -> None:
-        """Leave to others what was not put back. keep: see `Autosave.close`."""
+        """Release what was not restored, for other processes. keep: see `Autosave.close`."""
         super().close(keep)
         for left in self.left:
             left.abandoned.release()

@@ -1,4 +1,4 @@
-"""Hands requests to the background process and brings its events to whoever asked; all in the main thread."""
+"""Submits requests to the background process and delivers its events to the callers, all in the main thread."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from FewShotSAMLib.workflow.message import WARNING, Message
 
 
 class Requests:
-    """The requests under way. The process is started with the first one, and again after it died.
+    """The requests under way. The process is started with the first one, and again after it has died.
 
-    on_progress, on_message and on_log hear what comes besides results; on_end(job, error) is called at each end, error
-    is None after a result.
+    on_progress, on_message and on_log receive everything other than results; on_end(job, error) is called when a
+    request ends, with error None after a result.
     """
 
     def __init__(
@@ -33,16 +33,16 @@ class Requests:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process is running."""
         return self._client.running
 
     @property
     def run(self) -> Job | None:
-        """The run under way, None where there is none."""
+        """The run under way, None if there is none."""
         return next((job for job in self._jobs.values() if job.is_run), None)
 
     def is_under_way(self, command: str) -> bool:
-        """Whether such a request waits for its answer."""
+        """Whether a request with this command waits for its answer."""
         return any(job.command == command for job in self._jobs.values())
 
     def submit(
@@ -54,7 +54,7 @@ class Requests:
         is_run: bool = False,
         on_drop: Callable[[], None] | None = None,
     ) -> None:
-        """Hand in a request; arguments as in `Job`. Raises WorkerDiedError where the process cannot be started."""
+        """Submit a request; arguments as in `Job`. Raises WorkerDiedError if the process cannot be started."""
         self._client.start()
         if is_run:
             self._drop_others()
@@ -63,28 +63,28 @@ class Requests:
         self._on_log(f"{command}: {', '.join(f'{name} {value}' for name, value in parameters.items())}")
 
     def poll(self) -> None:
-        """Deliver what came since the last call. What an observer raises as FewShotSAMError ends its request."""
+        """Deliver the events since the last call. A FewShotSAMError raised by an observer ends its request."""
         if self._client.running or self._jobs:
             for event in self._client.poll():
                 self._deliver(event)
 
     def cancel_run(self) -> None:
-        """Ask the run to stop; its end comes with `poll`, within a second or little more."""
+        """Ask the run to stop; `poll` reports its end within a second or little more."""
         if self.run is not None:
             self._client.cancel(self.run.request_id)
 
     def finish_run(self) -> None:
-        """Take the run's first answer as it is."""
+        """Accept the run's first answer as it is."""
         if self.run is not None:
             self._client.finish(self.run.request_id)
 
     def drop_run(self) -> None:
-        """Cancel the run, if there is one, and hear nothing of it any more."""
+        """Cancel the run, if there is one, and ignore its further events."""
         self.cancel_run()
         self._jobs = {request: job for request, job in self._jobs.items() if not job.is_run}
 
     def _drop_others(self) -> None:
-        """Cancel what gives way to a run."""
+        """Cancel the requests over which a run has priority."""
         for job in [job for job in self._jobs.values() if job.on_drop is not None]:
             self._client.cancel(job.request_id)
             del self._jobs[job.request_id]

@@ -1,4 +1,4 @@
-"""What to look at after a run: how sure the result is on each slice, and where painting helps most."""
+"""What to review after a run: the confidence of the result on each slice, and where painting helps most."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class SliceReview:
 
 @dataclass(frozen=True)
 class Review:
-    """A finished run along `axis`. next_slices: most useful to paint first; summary: a line for the user. corrected:
-    the slices that it asked again, where it was a correction, which left all others as they were; else None. first: it
-    is the first answer, as its user wanted. earlier: what became of earlier patients' models, a sentence each."""
+    """A finished run along `axis`. next_slices: slices to paint next, most useful first; summary: a line for the user.
+    corrected: the slices predicted again by a correction, which left all others unchanged; else None. first: the user
+    accepted the first answer. earlier: what became of earlier patients' models, a sentence each."""
 
     axis: int
     slices: tuple[SliceReview, ...]
@@ -36,12 +36,12 @@ class Review:
 
     @property
     def can_be_bettered(self) -> bool:
-        """Whether a run of the whole volume would give another result, though nothing more is painted."""
+        """Whether a run of the whole volume would give another result, even if nothing more is painted."""
         return self.first or self.corrected is not None
 
     @classmethod
     def from_report(cls, report: Mapping[str, Any]) -> Review:
-        """The part of a job's report that users see."""
+        """Build it from a job's report: the part that users see."""
         slices = tuple(
             SliceReview(int(each["index"]), str(each["origin"]), float(each["confidence"])) for each in report["slices"]
         )
@@ -54,17 +54,17 @@ class Review:
         return cls(int(report["axis"]), slices, nearest, mean, summary_line(report), corrected, first, earlier)
 
     def next_slice(self, painted: Sequence[PaintedSlice]) -> int | None:
-        """The first of the advised slices that is not among the ticked ones by now, or is not complete."""
+        """The first of the suggested slices that is not ticked yet, or not complete; None if there is none."""
         declared = (each for each in painted if each.ticked and (each.segment_ids or each.empty))
         done = {each.index for each in declared if not each.unknown_ids}
         return next((index for index in self.next_slices if index not in done), None)
 
 
 def summary_line(report: Mapping[str, Any]) -> str:
-    """How a run went, in one line: slices, seconds, encoder, device, and confidence."""
+    """One line about a run: slices, seconds, encoder, device, and confidence."""
     if (corrected := report.get("corrected")) is not None:
         seconds = f"{report['seconds']['total']:.1f} s"
-        return f"{len(corrected)} slices were asked again in {seconds}; all others stay as they were."
+        return f"{len(corrected)} slices were predicted again in {seconds}; all others are unchanged."
     encoder = report["encoder"]
     start = "continued from the last run" if report.get("training", {}).get("warm") else "from the start"
     start = "the first answer" if report.get("first") else start

@@ -1,4 +1,4 @@
-"""One propagation: gathers what is painted, writes it for the background process, and shows what comes back."""
+"""One propagation: gathers the painted slices, writes them for the background process, and shows the results."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from FewShotSAMLib.workflow.settings import Settings
 from FewShotSAMLib.workflow.work import LastModel, learns_like
 
 SHOWING_S = 0.012
-"""Time that one poll spends on showing slices."""
+"""Time that one poll spends on showing slices, in seconds."""
 SLICES_AT_ONCE = 4
 
 
 class RunFiles:
     """The files of one job folder: volume and annotation as the background process reads them. A volume is written once
-    and then again only after it changed.
+    and then again only after it has changed.
 
-    What a run writes has a name of its own: Windows replaces no file that is mapped into memory, and so are the last
-    result here and the last few-shot model in the background process. model_is_behind: corrections came after it.
+    Each run writes to new file names: Windows cannot replace a file that is mapped into memory, as the last result is
+    here and the last few-shot model in the background process. model_is_behind: corrections were made after it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,18 +46,18 @@ class RunFiles:
         self._runs = itertools.count(1)
 
     def of_new_run(self) -> tuple[Path, Path]:
-        """Where a run's few-shot model and its result, as one array, come to lie."""
+        """Paths for a run's few-shot model and for its result, which is one array."""
         number = next(self._runs)
         return self.folder / f"learned-{number}.fewshot", self.folder / f"classes-{number}.npy"
 
     def keep_model(self, path: Path) -> None:
-        """`model` is now this one, of the last run that came to its end."""
+        """Make this `model`, the few-shot model of the last completed run, and delete the one before."""
         if self.model not in (None, path):
             discard(self.model)
         self.model, self.model_is_behind = path, False
 
     def keep_volume(self, volume: SceneVolume) -> None:
-        """Write the volume unless it lies there as it is; in any thread."""
+        """Write the volume unless it is already written unchanged; callable in any thread."""
         stamp, self._name = (volume.id, volume.version, volume.voxels.nbytes), volume.name
         if self._written != stamp or not self.volume.is_file():
             self._written = None
@@ -65,19 +65,19 @@ class RunFiles:
             self._written = stamp
 
     def message_of(self, error: FewShotSAMError) -> Message:
-        """An error as a message, with the volume called as in the scene; the process knows it by our file alone."""
+        """An error as a message, with the volume's name in the scene: the process knows only the name of our file."""
         message = message_of(error)
         return replace(message, text=message.text.replace(str(self.volume), f"“{self._name}”"))
 
 
 class Writing(Protocol):
-    """Something whose inputs a thread writes."""
+    """A job whose inputs a thread writes."""
 
     writing: Future[None] | None
 
 
 def take_written(job: Writing) -> bool:
-    """Whether the inputs have been written by now; True once. Raises what went wrong."""
+    """Whether the inputs have been written by now; True once. Raises the exception of the writing thread."""
     if job.writing is None or not job.writing.done():
         return False
     writing, job.writing = job.writing, None
@@ -87,10 +87,10 @@ def take_written(job: Writing) -> bool:
 
 @dataclass(frozen=True)
 class Question:
-    """What a run learns from and where it goes. segments are those painted on the exemplars, in the result's order.
+    """What a run learns from and where its result goes. segments: those painted on exemplars, in the result's order.
 
-    painted: ids of the segments on each painted slice; absent: slices that hold none of a segment, by its id. models:
-    of earlier patients.
+    painted: ids of the segments on each painted slice; absent: slices that contain none of a segment, by its id.
+    models: of earlier patients.
     """
 
     target: Target
@@ -126,7 +126,7 @@ def ask(
     settings: Settings,
     models: tuple[Path, ...] = (),
 ) -> Question:
-    """The question that these ticked slices pose. Raises BadInputError where no segment is painted on them."""
+    """The question that these ticked slices pose. Raises BadInputError if no segment is painted on them."""
     indices, empty = ticked_slices(slices)
     painted = {each.index: each.segment_ids for each in slices if each.index in indices}
     named = {segment_id for ids in painted.values() for segment_id in ids}
@@ -140,9 +140,9 @@ def ask(
 
 @dataclass
 class Run:
-    """A propagation under way or waiting to be applied. asked: slices among the predicted that could hold something;
-    partly: segments predicted on slices painted for others. whole: every slice is to be predicted, even where a
-    correction would do."""
+    """A propagation under way or waiting to be applied. asked: predicted slices that could contain a segment; partly:
+    segments predicted on slices that are painted for others. whole: predict every slice, even if a correction would
+    do."""
 
     question: Question
     files: RunFiles
@@ -161,15 +161,15 @@ class Run:
     _painted: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        """Choose names for what it will write."""
+        """Choose the files that the run will write."""
         self._model_path, self._classes_path = self.files.of_new_run()
 
     def write_inputs(self, executor: Executor) -> None:
-        """Begin to write volume and painted slices in another thread."""
+        """Start writing volume and painted slices in another thread."""
         self.writing = executor.submit(self._write)
 
     def learned(self, before: LastModel | None) -> LastModel:
-        """What it learned, once the result is there. before: the same of the run before."""
+        """What the run learned, once the result is there. before: the same for the previous run."""
         question = self.question
         slices = frozenset((*question.painted, *question.empty, *self.asked))
         if before is not None and before.like == question.learns_like:
@@ -178,7 +178,7 @@ class Run:
         return LastModel(question.learns_like, question.segment_ids, slices, painted)
 
     def parameters(self, learned: LastModel | None) -> dict[str, Any]:
-        """Those of the job `propagate`. learned: by the run before, None where there is no few-shot model."""
+        """The parameters of the job `propagate`. learned: by the previous run, None if there is no few-shot model."""
         question, files = self.question, self.files
         known = None if learned is None else (learned.like, learned.segment_ids)
         is_alike = known == (question.learns_like, question.segment_ids)
@@ -202,7 +202,7 @@ class Run:
         }
 
     def take_preview(self, event: Mapping[str, Any]) -> None:
-        """Slices that were predicted; they are shown with the next polls. A preview that is gone is passed over."""
+        """Take predicted slices, which the next polls show. Skips a preview whose file no longer exists."""
         path = Path(event["path"])
         try:
             slices = np.load(path, allow_pickle=False)
@@ -215,7 +215,7 @@ class Run:
         self._wait_to_show(slices, range(len(slices)), [int(index) for index in event["slices"]])
 
     def take_result(self, report: Mapping[str, Any]) -> None:
-        """The final result replaces all that was shown before."""
+        """Take the final result, which replaces everything shown before."""
         if report["corrected"] is None:
             self.files.keep_model(self._model_path)
         else:
@@ -234,7 +234,7 @@ class Run:
             self._wait_to_show(along, wanted, wanted)
 
     def show_some(self) -> bool:
-        """Show slices that wait for it, for a moment; True where none is left."""
+        """Show waiting slices for SHOWING_S; True if none is left."""
         end = time.monotonic() + SHOWING_S
         while self._to_show and time.monotonic() < end:
             along, places, indices = self._to_show.pop(0)
@@ -245,8 +245,8 @@ class Run:
         return not self._to_show
 
     def _wait_to_show(self, along: np.ndarray, places: Sequence[int], indices: Sequence[int]) -> None:
-        """Slices at these places of an array, to be shown at these indices, some at once. The painted ones are among
-        what is shown: without them the surface in 3D would be cut to pieces."""
+        """Queue slices at these places of an array, to be shown at these indices, a few at once. Painted slices are
+        shown as well: without them the surface in 3D would have gaps."""
         for start in range(0, len(indices), SLICES_AT_ONCE):
             some = slice(start, start + SLICES_AT_ONCE)
             self._to_show.append((along, list(places[some]), list(indices[some])))
@@ -264,11 +264,11 @@ class Run:
         return segmentation_of(self.classes, self.question.volume.geometry, described(self.question.segments))
 
     def count(self, slices: Iterable[int]) -> int:
-        """How many of them could hold something: that many were told before the run."""
+        """How many of them could contain a segment, as counted in the estimate before the run."""
         return len(self.asked.intersection(slices))
 
     def close(self) -> None:
-        """Take the preview off, and delete the files that nobody needs any more."""
+        """Remove the preview, and delete the files that are no longer needed."""
         self.preview.remove()
         self.classes, self._to_show = None, []
         unused = [] if self.files.model == self._model_path else [self._model_path]
@@ -276,14 +276,14 @@ class Run:
             discard(path)
 
     def not_found(self) -> Message | None:
-        """Of which segments no voxel was predicted, once everything is shown."""
+        """A warning of segments without a predicted voxel, once everything is shown; None if there are none."""
         missing = [f"“{s.name}”" for n, s in enumerate(self.question.segments, start=1) if n not in self._seen]
         text = f"No voxel of {', '.join(missing)} was found on {len(self.asked)} slices."
-        hint = "Paint one or two slices more between the painted ones."
+        hint = "Paint one or two more slices between the painted ones."
         return Message(WARNING, text, hint) if missing else None
 
 
 def discard(path: Path) -> None:
-    """Delete a file of the job folder; one that somebody still has open under Windows goes with the folder."""
+    """Delete a file of the job folder; one that is still open under Windows is deleted with the folder."""
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)

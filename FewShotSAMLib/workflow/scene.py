@@ -1,4 +1,4 @@
-"""What the workflow asks of the program around it: 3D Slicer's scene, or the browser app's, of the same classes.
+"""What the workflow needs of its host application: the scene of 3D Slicer, or of the browser app with the same classes.
 
 `FewShotSAMLib.mrml.MRMLScene` implements it. Array axes are 0 = k, 1 = j, 2 = i throughout, geometry is LPS in mm.
 """
@@ -18,11 +18,11 @@ from FewShotSAMLib.core.segment import Segmentation
 
 @dataclass(frozen=True, eq=False)
 class SceneVolume:
-    """A volume as it lies in the scene: `voxels` is a view (K, J, I), or (K, J, I, 3 or 4) for colours, never a copy.
+    """A volume in the scene: `voxels` is a view (K, J, I), or (K, J, I, 3 or 4) for colours, never a copy.
 
-    `owner` keeps the memory of the view alive while somebody in another thread reads it; `version` changes whenever the
-    voxels do. window: the values that views show as black and white, None where nobody chose them. modality:
-    DICOM's, "" where the scene does not know it.
+    `owner` keeps the memory of the view alive while another thread reads it; `version` changes whenever the voxels do.
+    window: the values that views show as black and white, None if not chosen. modality: DICOM's, "" if the scene does
+    not know it.
     """
 
     id: str
@@ -37,11 +37,11 @@ class SceneVolume:
 
 @dataclass(frozen=True, eq=False)
 class SceneSegment:
-    """A segment as it lies in the scene, on the volume's grid: the voxels of `labels` that hold `label_value`.
+    """A segment in the scene, on the volume's grid: the voxels of `labels` that equal `label_value`.
 
     labels: view (k, j, i) of the part that is stored; several segments may share it, and it may have no voxel at all.
-    offset: index (k, j, i) in the volume of its first voxel; the part lies within the volume. apart: share of a voxel
-    by which the grid that it is stored on is off the volume's.
+    offset: index (k, j, i) in the volume of its first voxel; the part lies within the volume. apart: fraction of a
+    voxel by which the grid that it is stored on is off the volume's.
     """
 
     id: str
@@ -58,50 +58,50 @@ class SceneSegment:
 
 @dataclass(frozen=True)
 class Target:
-    """Node ids of the volume that is segmented and of the segmentation that is painted on."""
+    """Node ids of the volume to segment and of the segmentation that is painted on."""
 
     volume: str
     segmentation: str
 
 
 class ScenePreview(Protocol):
-    """A segmentation of its own that shows results before they are applied; the user's is not touched."""
+    """A separate segmentation that shows results before they are applied; the user's is not touched."""
 
     @property
     def is_there(self) -> bool:
-        """Whether it is still in the scene: a user may delete it there."""
+        """Whether it is still in the scene, where users may delete it."""
 
     def show(self, classes: np.ndarray, axis: int, indices: Sequence[int]) -> None:
-        """Put in slices as they come. classes: (n, rows, columns) uint8, 0 nothing, 1 to C the preview's segments."""
+        """Add slices as they arrive. classes: (n, rows, columns) uint8, 0 nothing, 1 to C the preview's segments."""
 
     def set_opacity(self, opacity: float) -> None:
-        """0 invisible to 1 opaque, in the slice views and in 3D."""
+        """Set the opacity in the slice views and in 3D, from 0 (invisible) to 1 (opaque)."""
 
     def set_shown_in_3d(self, shown: bool) -> None:
-        """Make, or drop, the closed surface."""
+        """Create or remove the closed surface."""
 
     def remove(self) -> None:
-        """Take it out of the scene; harmless where the scene was closed meanwhile."""
+        """Remove it from the scene; does nothing if the scene was closed meanwhile."""
 
 
 class Scene(Protocol):
-    """The scene with its nodes, known by their ids. All calls are made in the main thread."""
+    """The scene with its nodes, addressed by their ids. All calls are made in the main thread."""
 
     def exists(self, node_id: str) -> bool:
         """Whether the node is (still) in the scene."""
 
     def volume(self, volume_id: str) -> SceneVolume:
-        """Raises BadInputError for a volume without voxels, 4D, and one that another program could not read either."""
+        """The volume; raises BadInputError if it has no voxels, is 4D, or no other program could read it either."""
 
     def segments(self, target: Target) -> list[SceneSegment]:
         """All segments in their order, hidden ones too.
 
-        Raises BadInputError where the segmentation lies on a grid that is not the volume's, shifted or cropped, or
-        either under a transform that is not linear.
+        Raises BadInputError if the segmentation's grid is not the volume's (it may be shifted or cropped), or if either
+        node is under a nonlinear transform.
         """
 
     def create_segmentation(self, volume_id: str) -> str:
-        """A new segmentation with one empty segment, in the volume's geometry and under its transform; its id."""
+        """Create a segmentation with one empty segment, in the volume's geometry and under its transform; its id."""
 
     def commit(
         self,
@@ -115,9 +115,9 @@ class Scene(Protocol):
         """Write results into segments on the slices `indices` along `axis`, as one step of Undo.
 
         classes: (K, J, I) uint8, 1 to C for `segment_ids` in their order; read on `indices` only, and nothing else is
-        changed. spared: by segment id, slices on which that segment stays as it is. Masking, overwrite mode and other
+        changed. spared: by segment id, slices on which that segment stays unchanged. Masking, overwrite mode and other
         segments are honoured as for painting.
-        Raises BadInputError where a node or segment is gone.
+        Raises BadInputError if a node or segment no longer exists.
         """
 
     def clear_slice(self, target: Target, segment_ids: Sequence[str], axis: int, index: int) -> None:
@@ -127,12 +127,12 @@ class Scene(Protocol):
         """A preview with the names and colours of these segments."""
 
     def add_segmentation(self, volume_id: str, segmentation: Segmentation, name: str) -> str:
-        """Bring in a finished segmentation of a volume as a node of its own, or where only one can be shown, into that
-        one; returns the id of the node."""
+        """Add a finished segmentation of a volume as a new node or, if only one can be shown, to that one; returns the
+        node's id."""
 
     def restore_segmentation(self, target: Target, segmentation: Segmentation, name: str) -> str:
-        """Bring back what was painted on the volume of `target`, ids of segments as far as they are free, where it can
-        be painted on; returns the id of its node. Raises BadInputError where it lies on another grid."""
+        """Restore what was painted on the volume of `target`, to be painted on again, with the same segment ids if they
+        are free; returns the id of its node. Raises BadInputError if it lies on another grid."""
 
     def note(self, segmentation_id: str) -> str:
         """What `set_note` stored, "" at first."""
@@ -143,18 +143,18 @@ class Scene(Protocol):
     def export(self, target: Target, segment_ids: Sequence[str], path: Path) -> list[str]:
         """Write segments on the volume's full geometry: `.seg.nrrd`, or a label map as `.nrrd` or `.nii.gz`.
 
-        Label values, names, colours and terminology are kept. Whole or not at all; returns warnings. Raises
+        Label values, names, colours and terminology are kept. Never leaves a partial file; returns warnings. Raises
         BadInputError.
         """
 
 
 def gone_nodes(scene: Scene, target: Target | None) -> list[str]:
-    """What of the target is no longer in the scene: "volume", "segmentation"."""
+    """The parts of the target that are no longer in the scene: "volume", "segmentation"."""
     return [kind for kind, node in vars(target).items() if not scene.exists(node)] if target else []
 
 
 def export_all(scene: Scene, target: Target, path: Path) -> list[str]:
-    """Write all segments, hidden ones too: what is hidden for a moment must not be missing from a file.
+    """Write all segments, hidden ones too: a temporarily hidden segment must not be missing from a file.
 
     Returns warnings; raises BadInputError.
     """

@@ -1,4 +1,4 @@
-"""The whole workflow without any widget: paint, propagate, look, apply, correct, and again."""
+"""The whole workflow without any widget: paint, propagate, review, apply, correct, and again."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from FewShotSAMLib.workflow.work import LastModel, learns_like, work_of
 
 
 class Session(Asking, Tracked, WithEarlier):
-    """One volume, one segmentation, one background process. All methods are for the main thread, and none waits.
+    """One volume, one segmentation, one background process. Call all methods in the main thread; none blocks.
 
-    A view connects to the signals, calls `poll` every 50 ms or so, and shows what the attributes say. What goes wrong
-    is said through `said`, never raised, unless a method's docstring tells otherwise.
+    A view connects to the signals, calls `poll` every 50 ms or so, and shows the attributes. Errors are reported
+    through `said`, never raised, unless a method's docstring says otherwise.
 
-    folder: of the user's few-shot models. client: None for a process of this Python. temporary: of the job folder, None
-    for the system's own; raises BadInputError where it cannot be written. applied: what came of the last `apply_model`.
-    place: see `Autosave`.
+    folder: of the user's few-shot models. client: None for a process of this Python. temporary: parent of the job
+    folder, None for the system's temporary folder; raises BadInputError if it cannot be written. applied: outcome of
+    the last `apply_model`. place: see `Autosave`.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class Session(Asking, Tracked, WithEarlier):
         self._files = RunFiles(self._job_folder.path)
         self._executor = ThreadPoolExecutor(1, "fewshotsam")
         self._tracker = PaintingTracker(scene, self._executor, self.said.emit)
-        told_of = (self.progressed.emit, self.said.emit, self.logged.emit)
-        self._requests = Requests(client or WorkerClient(), *told_of, self._end)
+        observers = (self.progressed.emit, self.said.emit, self.logged.emit)
+        self._requests = Requests(client or WorkerClient(), *observers, self._end)
         self.applied: Applying | None = None
         self.kept = Recovery(scene, self._job_folder.path, place, self._tracker, self.said.emit)
         self._run: Run | None = None
@@ -80,23 +80,23 @@ class Session(Asking, Tracked, WithEarlier):
 
     @property
     def preview(self) -> ScenePreview | None:
-        """The result as it comes, until it is applied or discarded."""
+        """The result as it arrives, until it is applied or discarded."""
         return None if self._run is None else self._run.preview
 
     @property
     def is_busy(self) -> bool:
-        """Whether there is something that Cancel could stop."""
+        """Whether Cancel would have something to stop."""
         return self.state in BUSY
 
     @property
     def learned_model(self) -> Path | None:
-        """The few-shot model that the last run left, None where there is none; the next run replaces the file."""
+        """The few-shot model of the last run, None if there is none; the next run replaces the file."""
         return None if self._learned is None else self._files.model
 
     def why_not(self) -> str:
-        """Why Propagate cannot be pressed, and what to do; "" where it can."""
+        """Why Propagate cannot be pressed, and what to do; "" if it can."""
         if self.is_busy:
-            return "A run is under way. Wait for it, or cancel it."
+            return "A run is under way. Wait until it ends, or cancel it."
         return self._tracker.why_not(self.range) or self._why_not_earlier()
 
     def thumbnail(self, index: int, longest: int) -> np.ndarray:
@@ -106,11 +106,11 @@ class Session(Asking, Tracked, WithEarlier):
         return thumbnail(self.scene.volume(self.target.volume), segments, self.axis, index, longest)
 
     def next_slice(self) -> int | None:
-        """The slice to paint next, None where there is no advice; those painted since the last run are passed over."""
+        """The slice to paint next, skipping those painted since the last run; None if there is no suggestion."""
         return None if self.review is None else self.review.next_slice(self.painted)
 
     def set_inputs(self, volume_id: str | None, segmentation_id: str | None) -> None:
-        """Work on another volume or segmentation; a run under way is cancelled, a preview discarded."""
+        """Switch to another volume or segmentation; a run under way is cancelled, a preview discarded."""
         target = Target(volume_id, segmentation_id) if volume_id and segmentation_id else None
         if target == self.target:
             return
@@ -120,46 +120,46 @@ class Session(Asking, Tracked, WithEarlier):
         self._tracker.set_target(target)
         self.changed.emit()
         if reason:
-            self.said.emit(Message(WARNING, reason, "Choose volume and segmentation, and propagate again."))
+            self.said.emit(Message(WARNING, reason, "Choose a volume and a segmentation, and propagate again."))
 
     def mark_modified(self) -> None:
-        """The segmentation was edited; call it as often as that happens."""
+        """Note that the segmentation was edited; call this at every edit."""
         self._tracker.look_soon()
         self.kept.mark()
 
     def set_axis(self, axis: int | None) -> None:
-        """Paint along this axis; None to find it."""
+        """Set the axis along which slices are painted; None to detect it."""
         self._tracker.set_axis(axis)
         self.changed.emit()
 
     def set_ticked(self, index: int, ticked: bool) -> None:
-        """Learn from a painted slice, or not; one that is partly painted should not be."""
+        """Choose whether to learn from a painted slice; a partly painted one should not be ticked."""
         self._tracker.set_ticked(index, ticked)
         self.kept.mark()
         self.changed.emit()
 
     def set_empty(self, index: int, empty: bool, segment_id: str | None = None) -> None:
-        """Declare that a slice holds none of the segments, or of one, or take that back."""
+        """Declare that a slice contains none of the segments, or not this one, or undo that."""
         with told(self.said.emit):
             self._tracker.set_empty(index, empty, segment_id)
         self.kept.mark()
         self.changed.emit()
 
     def delete_slice(self, index: int) -> None:
-        """Erase the visible segments on a slice; Undo brings them back."""
+        """Erase the visible segments on a slice; Undo restores them."""
         with told(self.said.emit):
             self._tracker.delete_slice(index)
         self.changed.emit()
 
     def look_now(self) -> None:
-        """Find the painted slices at once; blocks for as long as that takes. Raises BadInputError."""
+        """Find the painted slices now; blocks until that is done. Raises BadInputError."""
         if self.target is not None:
             self._tracker.look_now()
 
     def propagate(self, whole: bool = False) -> None:
-        """Learn from the painted slices and predict the others; after a run only those beside what changed, unless
+        """Learn from the painted slices and predict the others; after a run only those next to what changed, unless
         `whole`. A preview that was not applied is discarded."""
-        self._tracker.look_soon(0.0)  # not every change is told, and this is the moment that counts
+        self._tracker.look_soon(0.0)  # not every change is reported, and this is the moment that counts
         if reason := self.why_not():
             self.said.emit(Message(WARNING, reason))
             return
@@ -169,7 +169,7 @@ class Session(Asking, Tracked, WithEarlier):
         self.progressed.emit(PREPARING)
 
     def cancel(self) -> None:
-        """Stop what runs; the background process stays warm."""
+        """Stop what is running; the background process stays ready."""
         if self.state is State.PREPARING:
             self._drop_run()
             self.said.emit(CANCELLED)
@@ -180,11 +180,11 @@ class Session(Asking, Tracked, WithEarlier):
             self._requests.cancel_run()
 
     def use_first_answer(self) -> None:
-        """Learn no more: what is previewed already becomes the result."""
+        """Stop learning: what is already previewed becomes the result."""
         self._requests.finish_run()
 
     def poll(self) -> None:
-        """Take the next small steps: events, painted slices, inputs, preview; some 20 ms at most."""
+        """Take the next small steps: events, painted slices, inputs, preview; about 20 ms at most."""
         try:
             self._requests.poll()
             if gone_nodes(self.scene, self.target):  # they may be deleted at any time
@@ -194,7 +194,7 @@ class Session(Asking, Tracked, WithEarlier):
                 self.said.emit(Message(WARNING, "The preview was removed, and with it the result.", "Propagate again."))
             was_looking = not self._tracker.is_up_to_date
             found = self.target is not None and self._tracker.poll(is_urgent=self._is_wanted)
-            if found or was_looking == self._tracker.is_up_to_date:  # also where nothing was found: `why_not` changes
+            if found or was_looking == self._tracker.is_up_to_date:  # even if nothing was found: `why_not` changes
                 self.changed.emit()
             self._step()
             self.kept.poll(self.target, self._note, self._run if self.state is State.PREVIEW else None)
@@ -202,18 +202,18 @@ class Session(Asking, Tracked, WithEarlier):
         except FewShotSAMError as error:
             self._drop_run()
             self.said.emit(message_of(error))
-        except Exception as error:  # noqa: BLE001 - a view has nobody who could tell of it, and would poll in vain
+        except Exception as error:  # noqa: BLE001 - nobody else would report it, and polling would fail forever
             self.give_up(error)
 
     def wait(self, longest_s: float) -> bool:
-        """Let a thread of ours work, if one does; True then. Slicer's event loop locks Python, so it stood still."""
+        """Wait for our threads, if any works; True then. They stand still while Slicer's event loop holds the GIL."""
         known: list[Any] = [self._tracker.search, *(job.writing for job in (self._run, self._applying) if job)]
         pending = [each for each in known if each is not None and not each.done()]
         wait(pending, longest_s)
         return bool(pending)
 
     def give_up(self, error: Exception) -> None:
-        """Something failed that nobody foresaw: drop what runs and say so, once where it fails at each poll."""
+        """Drop what is running after an unexpected error and report it, only once if it recurs at each poll."""
         self._drop_run()
         message, details = message_of_unexpected(error)
         if details != self._failure:
@@ -229,10 +229,10 @@ class Session(Asking, Tracked, WithEarlier):
         with told(self.said.emit):
             written = self._tracker.write(run.question, run.classes, run.predicted, run.partly)
             self.discard()
-            self.said.emit(Message(INFO, f"{run.count(written)} slices were written.", "Undo takes them back."))
+            self.said.emit(Message(INFO, f"{run.count(written)} slices were written.", "Undo reverts them."))
 
     def keep(self, name: str) -> str:
-        """Bring the preview in as a segmentation of its own, painted slices too; its id. Raises BadInputError."""
+        """Add the preview, painted slices included, as a new segmentation; its id. Raises BadInputError."""
         run = self._run
         if self.state is not State.PREVIEW or run is None or run.classes is None:
             raise BadInputError("There is no result to keep.", "Propagate first.")
@@ -247,7 +247,7 @@ class Session(Asking, Tracked, WithEarlier):
             self._drop_run()
 
     def save_model(self, name: str) -> None:
-        """Keep what the last run learned under a name; after corrections, as soon as it has been gathered."""
+        """Save what the last run learned under a name; after corrections, once the process has gathered it."""
         with told(self.said.emit):
             if self.learned_model is None:
                 raise BadInputError("There is no few-shot model yet.", "Propagate first.")
@@ -266,7 +266,7 @@ class Session(Asking, Tracked, WithEarlier):
         self.changed.emit()
 
     def apply_model(self, entry: ModelEntry, volume_ids: Sequence[str]) -> None:
-        """Segment volumes with a few-shot model; each result becomes a segmentation of its own."""
+        """Segment volumes with a few-shot model; each result becomes a new segmentation."""
         if self.is_busy:
             self.said.emit(Message(WARNING, self.why_not()))
             return
@@ -275,13 +275,13 @@ class Session(Asking, Tracked, WithEarlier):
         self._set_state(State.PREPARING)
 
     def work(self, count: int) -> Work:
-        """What a run would have to do, of `count` slices along the axis."""
+        """What a run would have to do; count: slices along the axis."""
         like = learns_like(self.target, self.axis, self.settings, self.earlier_paths())
         return work_of(self.painted, self.range, count, like, self._learned, not self._requests.is_running)
 
     def export(self, path: Path) -> bool:
-        """Write all segments, hidden ones too, on the volume's full geometry: `.seg.nrrd`, or a label map; True where
-        that worked."""
+        """Write all segments, hidden ones too, on the volume's full geometry: `.seg.nrrd`, or a label map; True if that
+        worked."""
         with told(self.said.emit):
             if self.target is None:
                 raise BadInputError("There is nothing to export.", "Choose a volume and a segmentation first.")
@@ -293,7 +293,7 @@ class Session(Asking, Tracked, WithEarlier):
         return False
 
     def forget_scene(self) -> None:
-        """The scene was closed: drop everything that belonged to it. What is asked of the computer goes on."""
+        """Drop everything that belonged to a closed scene. Requests about the computer go on."""
         self._drop_run()
         self.kept.forget()
         self.target, self.review, self.range, self._learned, self.earlier = None, None, None, None, ()
@@ -301,7 +301,7 @@ class Session(Asking, Tracked, WithEarlier):
         self.changed.emit()
 
     def close(self, keep_work: bool = False) -> None:
-        """End the background process and the session, and delete the job folder; `keep_work`: but for unsaved work."""
+        """End the background process and the session, and delete the job folder, except unsaved work if `keep_work`."""
         if keep_work:
             with told(self.said.emit):
                 self.kept.keep_now(self.target, self._note, self._run if self.state is State.PREVIEW else None)
@@ -364,7 +364,7 @@ class Session(Asking, Tracked, WithEarlier):
 
     def _take_result(self, report: dict[str, Any]) -> None:
         if self._run is None or self.state is not State.RUNNING:
-            self._drop_run()  # it was cancelled, but came to its end first
+            self._drop_run()  # it was cancelled, but finished first
             self.said.emit(CANCELLED)
             return
         self.review = Review.from_report(report)
@@ -381,7 +381,7 @@ class Session(Asking, Tracked, WithEarlier):
         self._set_state(State.PREPARING)
 
     def _end(self, job: Job, error: FewShotSAMError | None) -> None:
-        """A request came to its end; after an error in a run all of it is dropped, but of several volumes one alone."""
+        """Handle the end of a request. An error drops the whole run, but only the one volume of several."""
         if error and job.command == "apply" and self._applying and self._applying.take_failure(error):
             self._set_state(State.PREPARING)
         elif job.is_run and (error is not None or job.command in ASKED):
@@ -390,7 +390,7 @@ class Session(Asking, Tracked, WithEarlier):
             self.said.emit(self._files.message_of(error))
 
     def _drop_run(self) -> None:
-        """Stop whatever runs and forget it; nothing of it reaches the segmentation."""
+        """Stop whatever is running and forget it; nothing of it reaches the segmentation."""
         self._requests.drop_run()
         run, self._run, self._applying, self._is_wanted = self._run, None, None, False
         if run is not None:

@@ -1,4 +1,4 @@
-"""How to propagate: the choices that belong to a user and a computer rather than to a scene."""
+"""Settings of the propagation, which belong to a user and a computer rather than to a scene."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from FewShotSAMLib.methods.registry import DEFAULT_METHOD
 from FewShotSAMLib.options import AUTO, encoder_names, option
 
 _EARLIER_WORDS = {"precision": {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}}
-"""What earlier versions kept, and what it is called now."""
+"""Values that earlier versions saved, and their present names."""
 
 _COMPUTING = ("device", "precision", "cache_limit_gb", "largest_island", "fill_holes", "smooth_mm")
 
@@ -19,7 +19,7 @@ _COMPUTING = ("device", "precision", "cache_limit_gb", "largest_island", "fill_h
 class Settings:
     """Method, encoder and where to compute, as in the parameters of the job `propagate`; see `options.OPTIONS`.
 
-    checkpoint: a local file of the encoder's weights, "" for the usual place. cache_limit_gb: None for the default.
+    checkpoint: a local file with the encoder's weights, "" for the default. cache_limit_gb: None for the default.
     """
 
     method: str = DEFAULT_METHOD
@@ -33,23 +33,23 @@ class Settings:
     smooth_mm: float = 0.0
 
     def parameters(self) -> dict[str, Any]:
-        """What of it goes into a request; what has its default is left out."""
+        """The parameters of a request; defaults are left out."""
         default = Settings()
         return {name: value for name, value in asdict(self).items() if value != getattr(default, name)}
 
     def computing(self) -> dict[str, Any]:
-        """Those of `parameters` that mean something for a model on another volume; method and encoder are its own."""
+        """Those of `parameters` that matter when a model is applied; it brings its own method and encoder."""
         return {name: value for name, value in self.parameters().items() if name in _COMPUTING}
 
     def to_json(self) -> dict[str, Any]:
-        """For the application's settings file."""
+        """The values for the application's settings file."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> tuple[Settings, list[str]]:
-        """What `to_json` gave, and the names of the settings whose values no job would take: they have their default.
+        """Read what `to_json` returned, with the names of settings that were reset because no job takes their values.
 
-        Names of another version are ignored, and words of one are understood.
+        Unknown names, as of another version, are ignored; values that earlier versions named differently are accepted.
         """
         kept: dict[str, Any] = {}
         dropped = []

@@ -11,7 +11,7 @@ from FewShotSAMLib.core.thumbnail import lay_over, samples
 from FewShotSAMLib.workflow.scene import SceneSegment, SceneVolume
 
 _DARKEST, _BRIGHTEST = 1.0, 99.0
-"""Percentiles of the slice that become black and white where the volume has no window."""
+"""Percentiles of the slice that become black and white if the volume has no window."""
 
 
 def thumbnail(volume: SceneVolume, segments: Sequence[SceneSegment], axis: int, index: int, longest: int) -> np.ndarray:

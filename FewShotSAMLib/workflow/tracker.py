@@ -1,4 +1,4 @@
-"""Keeps the list of painted slices true while the user paints, without holding up the user interface."""
+"""Keeps the list of painted slices up to date while the user paints, without blocking the user interface."""
 
 from __future__ import annotations
 
@@ -26,22 +26,20 @@ from FewShotSAMLib.workflow.run import Question
 from FewShotSAMLib.workflow.scene import Scene, SceneSegment, Target
 
 Partly = Mapping[int, tuple[str, ...]]
-"""Slice index to ids of segments."""
+"""Maps slice index to ids of segments."""
 QUIET_S = 0.25
-"""A stroke changes the segmentation many times; the slices are looked for when it has been quiet for so long."""
+"""A stroke changes the segmentation many times; the slices are searched once nothing has changed for this long."""
 _NOTHING = Found(None, ())
-_CHANGED_AT_ONCE = (
-    "{0} slices with applied results were changed at once. They still count as predicted, not as painted."
-)
-_HOW_TO_CORRECT = "The next result replaces them. To have slices learned from, correct them a few at a time."
-_SHOWN_AT_ONCE = "{0} slices with applied results count as painted now, because of a segment that was hidden."
+_CHANGED_AT_ONCE = "{0} slices with applied results were changed at once. They still count as predicted, not painted."
+_HOW_TO_CORRECT = "The next result replaces them. To add slices to learn from, correct only a few at a time."
+_SHOWN_AT_ONCE = "{0} slices with applied results now count as painted, because a hidden segment was shown."
 _HOW_TO_LEAVE_OUT = "Hide it again, or untick slices on which the other segments are not complete."
 
 
 class PaintingTracker:
-    """The painted slices of one target. Looking for them happens in `executor`; `poll` takes over what was found.
+    """The painted slices of one target. The search runs in `executor`; `poll` takes over its results.
 
-    say: hears what the user must know of them.
+    say: receives messages for the user.
     """
 
     def __init__(self, scene: Scene, executor: Executor, say: Callable[[Message], None]) -> None:
@@ -54,12 +52,12 @@ class PaintingTracker:
 
     @property
     def is_up_to_date(self) -> bool:
-        """Whether `found` is what the segmentation holds now."""
+        """Whether `found` describes the segmentation as it is now."""
         return self._modified_at is None and self._search is None
 
     @property
     def search(self) -> Future[Found] | None:
-        """The search in another thread, None where there is none."""
+        """The search in another thread, None if there is none."""
         return self._search
 
     def set_target(self, target: Target | None) -> None:
@@ -71,14 +69,14 @@ class PaintingTracker:
             self.look_soon(0.0)
 
     def look_soon(self, quiet_s: float = QUIET_S) -> None:
-        """The segmentation changed: look again, once it has been quiet for a while."""
+        """Search again after a change, once nothing has changed for `quiet_s`."""
         if self._target is not None:
             self._modified_at = time.monotonic() + quiet_s - QUIET_S
 
     def poll(self, is_urgent: bool = False) -> bool:
-        """Begin a search that is due (at once if urgent) and take over one that is done; True where the list changed.
+        """Start a search that is due (at once if urgent) and take over one that is done; True if the list changed.
 
-        Raises BadInputError where the segmentation does not fit the volume.
+        Raises BadInputError if the segmentation does not fit the volume.
         """
         changed = self._take_over() if self._search is not None and self._search.done() else False
         is_due = self._modified_at is not None and (is_urgent or time.monotonic() - self._modified_at >= QUIET_S)
@@ -88,28 +86,29 @@ class PaintingTracker:
         return changed
 
     def look_now(self) -> Found:
-        """The painted slices as they are at this moment; blocks for as long as that takes. Raises BadInputError."""
+        """The painted slices at this moment; blocks until they are found. Raises BadInputError."""
         self._modified_at, self._search = None, None
         self._accept(find_painted_slices(*self._question()))
         return self.found
 
     def writable(self, predicted: Iterable[int], axis: int) -> list[int]:
-        """Those of the predicted slices along `axis` that are not painted at this moment; blocks as `look_now`.
+        """Those of the predicted slices along `axis` that are not painted at this moment; blocks like `look_now`.
 
-        Raises BadInputError where what is painted lies along another axis, or two: then nobody knows what to spare.
+        Raises BadInputError if slices are painted along another axis, or two: then it is unknown which ones to spare.
         """
         found = self.look_now()
         if found.problem or found.axis not in (None, axis):
             name = AXIS_NAMES[axis]
-            reason = found.problem or f"What is painted now lies along another axis than the result ({name})."
+            reason = found.problem or f"Slices are now painted along another axis than that of the result ({name})."
             raise BadInputError(
-                f"The result was not applied: {reason}", f"Undo what was painted since, choose axis {name}, or discard."
+                f"The result was not applied: {reason}",
+                f"Undo the latest painting, choose axis {name}, or discard the result.",
             )
         kept = {each.index for each in found.slices if each.ticked}
         return [index for index in predicted if index not in kept]
 
     def write(self, question: Question, classes: np.ndarray, predicted: Iterable[int], partly: Partly) -> list[int]:
-        """Write a result into the segments, as one step of Undo, but for what is painted; the slices written to.
+        """Write a result into the segments, except where painted, as one step of Undo; returns the slices written to.
 
         classes, predicted, partly: those of the run. Raises BadInputError as `writable` and `Scene.commit` do.
         """
@@ -126,12 +125,12 @@ class PaintingTracker:
         return [*written, *left]
 
     def fingerprints(self, axis: int) -> Fingerprints:
-        """What all segments hold on each slice now."""
+        """The marks of all segments on each slice now."""
         assert self._target is not None
         return fingerprints(self._scene.segments(self._target), axis)
 
     def why_not(self, range_: tuple[int, int] | None) -> str:
-        """Why nothing can be propagated within this range, and what to do; "" where it can."""
+        """Why nothing can be propagated within this range, and what to do; "" if it can."""
         if self._target is None:
             return "Choose a volume and a segmentation first."
         if self.found.axis is None and not self.is_up_to_date:
@@ -139,25 +138,25 @@ class PaintingTracker:
         return why_no_exemplars(self.found, range_)
 
     def visible_segments(self) -> list[SceneSegment]:
-        """The segments that take part: hiding one leaves it out. Raises BadInputError."""
+        """The segments that take part; hidden ones do not. Raises BadInputError."""
         assert self._target is not None
         return [segment for segment in self._scene.segments(self._target) if segment.visible]
 
     def set_axis(self, axis: int | None) -> None:
-        """The axis along which is painted; None to find it. What is known of another axis is kept: it may be a slip."""
+        """Set the painted axis; None to detect it. Notes about another axis are kept, in case the choice is a slip."""
         self.notes.axis = axis
         self._keep_notes()
         self.look_soon(0.0)
 
     def set_ticked(self, index: int, ticked: bool) -> None:
-        """Whether a painted slice is complete, and to be learned from."""
+        """Set whether a painted slice is complete, so that it is learned from."""
         (self.notes.unticked.discard if ticked else self.notes.unticked.add)(index)
         slices = [replace(s, ticked=ticked) if s.index == index and not s.empty else s for s in self.found.slices]
         self._change(self._with_notes(slices))
 
     def set_empty(self, index: int, empty: bool, segment_id: str | None = None) -> None:
-        """Declare that a slice holds none of the segments, or of one, or take that back; painted slices are no empty
-        ones. What was predicted of the one segment there is erased. Raises BadInputError."""
+        """Declare that a slice contains none of the segments, or not this one, or undo that; painted slices cannot be
+        empty. What was predicted of the one segment there is erased. Raises BadInputError."""
         if segment_id is not None:
             self._set_absent(index, empty, segment_id)
             return
@@ -175,7 +174,7 @@ class PaintingTracker:
             return  # painted there since the user was asked
         if absent and is_held:
             self._scene.clear_slice(self._target, [segment_id], axis, index)
-            if index in self.found.predicted:  # and so are the other segments there still
+            if index in self.found.predicted:  # and the other segments there still are
                 ids = [segment.id for segment in self.visible_segments()]
                 self.notes.note_changed(self.fingerprints(axis), [index], ids)
         slices = self.notes.absent.setdefault(segment_id, set())
@@ -183,7 +182,7 @@ class PaintingTracker:
         self._change(self._with_notes(self.found.slices))
 
     def delete_slice(self, index: int) -> None:
-        """Erase the visible segments on a slice: it is neither painted nor empty any more. Raises BadInputError."""
+        """Erase the visible segments on a slice, which is then neither painted nor empty. Raises BadInputError."""
         if self._target is None or self.found.axis is None:
             return
         ids = [segment.id for segment in self.visible_segments()]
@@ -204,10 +203,10 @@ class PaintingTracker:
         ids: Collection[str],
         partly: Mapping[int, Collection[str]] | None = None,
     ) -> None:
-        """Results were written to segments on these slices: they do not count as painted until somebody paints there.
+        """Remember that results were written to these slices: they do not count as painted until the user paints there.
 
-        axis, before: the slices' axis, and `fingerprints` from before. ids: of the segments; partly: of those that were
-        written to slices painted for others.
+        axis, before: the slices' axis, and `fingerprints` from before. ids: of the segments written to; partly: of
+        those written to slices that are painted for others.
         """
         after = self.fingerprints(axis)
         self.notes.note_applied(axis, before, after, written, ids)
@@ -215,15 +214,15 @@ class PaintingTracker:
             self.notes.note_applied(axis, before, after, [index], found)
         visible = [segment.id for segment in self.visible_segments()]
         ours = [index for index in written if self.notes.is_ours(index, marks_on(after, index), visible)]
-        self.notes.unticked.difference_update(ours)  # if they are painted on now, it is to correct them
+        self.notes.unticked.difference_update(ours)  # whoever paints on them now corrects them
         self._keep_notes()
         self.look_soon(0.0)
 
     def add(self, volume_id: str, axis: int, bring_in: Callable[[], str]) -> str:
-        """Bring in a finished result of a volume; `bring_in` returns the id of the segmentation that it went into.
+        """Add a finished result of a volume; `bring_in` returns the id of the segmentation that it was added to.
 
-        Where that is the one that is watched, what it fills does not count as painted; slices that the user painted
-        still do. axis: that of the result, if nothing is painted yet. Raises what `bring_in` does, and BadInputError.
+        If that is the tracked one, what was added does not count as painted; slices that the user painted still do.
+        axis: that of the result, used if nothing is painted yet. Raises what `bring_in` does, and BadInputError.
         """
         if self._target is None or volume_id != self._target.volume:
             return bring_in()
@@ -253,7 +252,7 @@ class PaintingTracker:
         return before != self.found
 
     def _accept(self, found: Found) -> None:
-        """Take over what was found. What no painting by hand has changed, stays predicted, and the user is told."""
+        """Take over what was found. Slices that one edit changed in bulk stay predicted, and the user is told."""
         sudden, by_edit = suddenly_painted(self.found, found)
         self.found = found
         if sudden and by_edit:
@@ -267,7 +266,7 @@ class PaintingTracker:
             self._say(Message(WARNING, _SHOWN_AT_ONCE.format(len(sudden)), _HOW_TO_LEAVE_OUT))
 
     def _with_notes(self, slices: Iterable[PaintedSlice]) -> tuple[PaintedSlice, ...]:
-        """The slices with what was declared of single segments now."""
+        """The slices with the current declarations about single segments."""
         ids = [segment.id for segment in self.visible_segments()]
         known = [replace(each, absent_ids=()) for each in slices if each.segment_ids or each.empty]
         return tuple(with_unknown(with_absent(known, ids, self.notes), ids))
@@ -283,7 +282,7 @@ class PaintingTracker:
 
 
 def why_no_exemplars(found: Found, range_: tuple[int, int] | None) -> str:
-    """Why nothing can be learned from these painted slices; "" where it can."""
+    """Why nothing can be learned from these painted slices; "" if it can."""
     if found.problem:
         return found.problem
     painted = [each for each in found.slices if each.segment_ids]
@@ -297,13 +296,13 @@ def why_no_exemplars(found: Found, range_: tuple[int, int] | None) -> str:
 
 
 class Tracked:
-    """A part of `Session`: what is painted, as far as it was found."""
+    """A part of `Session`: the painted slices that were found."""
 
     _tracker: PaintingTracker
 
     @property
     def found(self) -> Found:
-        """What the last look at the segments showed."""
+        """The result of the last search."""
         return self._tracker.found
 
     @property
@@ -313,10 +312,10 @@ class Tracked:
 
     @property
     def axis(self) -> int | None:
-        """The array axis along which is painted, None while unknown."""
+        """The array axis along which slices are painted, None while unknown."""
         return self._tracker.found.axis
 
     @property
     def chosen_axis(self) -> int | None:
-        """The axis that the user chose, None where it is found from what is painted."""
+        """The axis that the user chose, None if it is detected from what is painted."""
         return self._tracker.notes.axis

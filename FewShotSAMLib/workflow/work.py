@@ -1,4 +1,4 @@
-"""What a run would have to do, by what is painted and by the run before."""
+"""What a run would have to do, given the painted slices and the previous run."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from FewShotSAMLib.workflow.settings import Settings
 def learns_like(
     target: Target | None, axis: int | None, settings: Settings, models: tuple[Path, ...] = ()
 ) -> tuple[Any, ...]:
-    """What must be equal, besides the segments, for a run to go on from the few-shot model of the one before. models:
-    of earlier patients, which stand beside what is painted."""
+    """What must be equal, besides the segments, for a run to continue from the few-shot model of the previous run.
+    models: of earlier patients, used in addition to the painted slices."""
     return (target, axis, settings.method, settings.encoder, settings.checkpoint, models)
 
 
 @dataclass(frozen=True)
 class LastModel:
-    """What the last few-shot model was learned of. like: as `learns_like`; slices: those that are encoded by now.
-    painted: the slices of the last run, where the next one can be a correction of it."""
+    """What the last few-shot model was learned from. like: as `learns_like`; slices: those encoded by now. painted: the
+    slices of the last run, if the next one can be a correction of it."""
 
     like: tuple[Any, ...]
     segment_ids: tuple[str, ...]
@@ -40,9 +40,9 @@ def work_of(
     learned: LastModel | None = None,
     starts: bool = False,
 ) -> Work:
-    """What a run on these worked-on slices would do, of `count` slices along the axis.
+    """What a run on these slices would do. count: slices along the axis; limits: `Session.range`.
 
-    limits: `Session.range`; like: of this run; learned: by the last one; starts: whether there is no process yet.
+    like: of this run; learned: by the last one; starts: whether the process must still be started.
     """
     worked_on = [each for each in slices if each.ticked]
     asked = dict(_asked(worked_on, limits or (0, count - 1)))
@@ -60,21 +60,21 @@ def work_of(
 def _asked(
     slices: Sequence[PaintedSlice], limits: tuple[int, int], changed: Collection[int] | None = None
 ) -> Iterator[tuple[int, int]]:
-    """The slices that are predicted, and how many segments are looked for there (`Annotation.sought`).
+    """The slices to predict, and how many segments are sought on each (`Annotation.sought`).
 
-    Where a segment is on neither of the slices beside on which it is known, it is not looked for. While nothing is
-    painted yet, one segment can be anywhere. changed: where something else is painted than in the run that is
-    corrected; each segment is asked again between the other slices around them on which it is known.
+    A segment is not sought on a slice if neither of the nearest known slices contains it. While nothing is painted yet,
+    one segment can be anywhere. changed: slices painted differently than in the run that is corrected; around these,
+    each segment is predicted again up to the next unchanged slices on which it is known.
     """
     known = [dict(_known(slices, segment)) for segment in painted_by_segment(slices)]
     for index in range(limits[0], limits[1] + 1):
         if not slices:
             yield index, 1
-        elif found := sum(_is_sought(index, each) and _is_beside(index, each, changed) for each in known):
+        elif found := sum(_is_sought(index, each) and _is_affected(index, each, changed) for each in known):
             yield index, found
 
 
-def _is_beside(index: int, known: Mapping[int, bool], changed: Collection[int] | None) -> bool:
+def _is_affected(index: int, known: Mapping[int, bool], changed: Collection[int] | None) -> bool:
     """Whether no unchanged slice on which a segment is known lies between a slice and a changed one."""
     if changed is None:
         return True
@@ -83,7 +83,7 @@ def _is_beside(index: int, known: Mapping[int, bool], changed: Collection[int] |
 
 
 def _known(slices: Sequence[PaintedSlice], segment: str) -> Iterator[tuple[int, bool]]:
-    """The slices on which a segment is known, and whether it is there."""
+    """The slices on which it is known whether a segment is there, and whether it is."""
     for each in slices:
         if each.empty or segment in each.absent_ids or (each.segment_ids and segment not in each.unknown_ids):
             yield each.index, segment in each.segment_ids

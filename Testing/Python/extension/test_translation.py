@@ -69,7 +69,7 @@ GERMAN = {
     "{0} slices were written.": "{0} Schichten wurden geschrieben.",
     "The result was not applied: {0}": "Das Ergebnis wurde nicht übernommen: {0}",
     "The volume is no longer in the scene.": "Das Volumen ist nicht mehr in der Szene.",
-    "The {0} was removed, so {1} was dropped.": "{1} endet, denn {0} fehlt.",
+    "The {0} was removed, so {1} was discarded.": "{1} endet, denn {0} fehlt.",
     "Modality": "Modalität",
     "colour volume": "Farbbild",
     "{0} ({1})": "{0}: {1}",
@@ -90,7 +90,7 @@ def test_values_are_put_into_the_translation() -> None:
     assert workflow_texts.translated("12 slices were written.") == "12 Schichten wurden geschrieben."
     inner = workflow_texts.translated("The result was not applied: The volume is no longer in the scene.")
     assert inner == "Das Ergebnis wurde nicht übernommen: Das Volumen ist nicht mehr in der Szene."
-    assert workflow_texts.translated("The volume was removed, so X was dropped.") == "X endet, denn volume fehlt."
+    assert workflow_texts.translated("The volume was removed, so X was discarded.") == "X endet, denn volume fehlt."
     assert workflow_texts.translated("Something else {0} (*.") == "Something else {0} (*."
 
 

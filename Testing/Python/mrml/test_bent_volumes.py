@@ -82,7 +82,7 @@ def test_it_is_refused_with_what_to_do(scene: slicer.vtkMRMLScene, tmp_path: Pat
             lambda: adapter.export(target, ["A"], tmp_path / "a.nrrd"),
             lambda: adapter.create_segmentation(volume.GetID()),
         ):
-            with pytest.raises(BadInputError, match="'acquisition transform', which is not linear") as caught:
+            with pytest.raises(BadInputError, match="nonlinear transform 'acquisition transform'") as caught:
                 call()
             assert "Harden transform" in caught.value.hint
     assert worldMatrix(volume) is None and scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
@@ -175,7 +175,7 @@ def test_a_bent_segmentation_of_a_straight_volume_is_refused_too(scene: slicer.v
     node = add_segmentation(scene, volume, ["A"])
     paint(node, "A", ball(), STRAIGHT)
     node.SetAndObserveTransformNodeID(other.GetTransformNodeID())
-    with pytest.raises(BadInputError, match=r"'segmentation' is under.*not linear"):
+    with pytest.raises(BadInputError, match=r"'segmentation' is under.*nonlinear"):
         MRMLScene(scene).segments(Target(volume.GetID(), node.GetID()))
     hardenTransforms(volume, node)
     assert MRMLScene(scene).segments(Target(volume.GetID(), node.GetID()))[0].labels.any()

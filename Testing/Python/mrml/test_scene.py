@@ -106,7 +106,7 @@ def test_another_grid_is_refused_with_both_geometries(scene: slicer.vtkMRMLScene
     with pytest.raises(BadInputError) as caught:
         adapter.segments(target)
     assert other.describe() in str(caught.value) and GRID.describe() in str(caught.value)
-    assert "Make a new segmentation" in caught.value.hint and "module Segment Editor" in caught.value.hint
+    assert "Create a new segmentation" in caught.value.hint and "Segment Editor module" in caught.value.hint
 
 
 def test_surfaces_are_refused_before_work_is_put_into_them(scene: slicer.vtkMRMLScene) -> None:

@@ -251,7 +251,7 @@ def test_closed_during_a_run_nothing_is_left(own_desk: Desk, blocks: bool) -> No
 
 def test_the_scene_closed_during_a_run(desk: Desk) -> None:
     desk.on_events = lambda: desk.scene.Clear(False) if desk.events == 5 else None
-    with pytest.raises(FewShotSAMError, match=r"removed.*Choose volume"):
+    with pytest.raises(FewShotSAMError, match=r"removed.*Choose a volume"):
         desk.propagate()
     assert segmentations(desk.scene) == 0
 
@@ -288,7 +288,7 @@ def test_what_is_missing_is_told(desk: Desk, scene: slicer.vtkMRMLScene, tmp_pat
     nothing = add_segmentation(scene, desk.volume, ["A"])
     with pytest.raises(FewShotSAMError, match="Paint the structure on a few slices first"):
         desk.scripting.propagate(desk.volume, nothing)
-    with pytest.raises(BadInputError, match=r"None is no volume node.*vtkMRMLVolumeNode"):
+    with pytest.raises(BadInputError, match=r"None is not a volume node.*vtkMRMLVolumeNode"):
         desk.scripting.propagate(None, desk.segmentation)
     with pytest.raises(BadInputError, match="propagate"):
         desk.scripting.saveModel(tmp_path / "m.fewshot")

@@ -71,7 +71,7 @@ def test_a_patient_is_saved_and_stands_beside_one_slice_of_the_next(
     (tmp_path / "first patient.fewshot").unlink()
     page.page.click("#b_add")  # anything that makes the page look again
     page.wait(lambda: "“first patient” is no longer there" in page.state("why_not"))
-    assert page.page.locator("#b_propagate").is_disabled() and "bring it back" in page.state("earlier")[0]["details"]
+    assert page.page.locator("#b_propagate").is_disabled() and "restore its file" in page.state("earlier")[0]["details"]
     page.picture("gone")
     page.page.uncheck("#earlier input")
     page.wait(lambda: page.state("earlier") == [] and page.state("why_not") == "")

@@ -130,7 +130,7 @@ def test_a_patient_is_saved_and_stands_beside_one_slice_of_the_next(journey: Jou
     journey.paint(drawn, 0, [column.ONLY, 15])
     journey.ui.againButton.click()
     journey.untilPreview()
-    assert "asked again" not in journey.ui.summaryLabel.text and "was used" in journey.ui.summaryLabel.text
+    assert "predicted again" not in journey.ui.summaryLabel.text and "was used" in journey.ui.summaryLabel.text
     journey.press("discardButton")
     journey.session.models.delete(journey.session.models.entries()[0])
     journey.session.mark_modified()

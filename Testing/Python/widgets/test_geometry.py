@@ -154,7 +154,7 @@ def test_a_bent_volume_is_told_once_and_hardened_to_a_right_result(
     journey = opened()
     journey.rest(0.6)
     ui = journey.ui
-    assert ui.tiltFrame.visible and "not linear" in ui.tiltLabel.text and not ui.propagateButton.enabled
+    assert ui.tiltFrame.visible and "nonlinear" in ui.tiltLabel.text and not ui.propagateButton.enabled
     assert len([message for message in journey.said if message.level == "error"]) == int(isPainted)
     assert nodeNames("vtkMRMLSegmentationNode") == (["segmentation"] if isPainted else [])
     assert not ui.emptySliceButton.enabled, "no view shows a slice of it"
@@ -166,7 +166,7 @@ def test_a_bent_volume_is_told_once_and_hardened_to_a_right_result(
         for node in (volume, made) if isPainted and made.GetParentTransformNode() else (volume,):
             node.HardenTransform()
     journey.rest(0.6)
-    assert "not linear" not in ui.tiltLabel.text and volume.GetParentTransformNode() is None
+    assert "nonlinear" not in ui.tiltLabel.text and volume.GetParentTransformNode() is None
     if isPainted and way == "the module Data":  # the volume's grid was shifted by a part of a voxel
         assert "another grid" in journey.said[-1].text and "Specify geometry" in journey.said[-1].hint
         return

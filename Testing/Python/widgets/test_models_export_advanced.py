@@ -275,7 +275,7 @@ def test_the_cache_is_shown_and_deleted_after_a_question(panel: Any) -> None:
 def test_what_a_run_takes_is_told_and_only_what_it_lacks_is_red(panel: Any, scene: Any) -> None:
     panel.ui.volumeSelector.setCurrentNodeID(scene.volume.GetID())
     panel.go(axis=0, machine=fakes.machine(), settings=Settings(encoder="vit_b"))
-    assert "about 4 min for 40 slices on the processor" in panel.ui.costLabel.text
+    assert "about 4 min for 40 slices on the CPU" in panel.ui.costLabel.text
     assert "color" not in panel.ui.costLabel.text, "the usual way is no fault"
     panel.go(range=(0, 9))
     assert "about 2 min for 10 slices" in panel.ui.costLabel.text

@@ -82,7 +82,7 @@ def test_messages_are_shown_and_logged(panel: Any, level: str) -> None:
     panel.say("said", Message(level, "The process <died>.", "Try again.", log="/logs/1.txt"))
     assert panel.ui.messageFrame.visible
     assert "The process &lt;died&gt;. Try again." in panel.ui.messageLabel.text
-    assert panel.ui.logText.plainText.splitlines() == ["The process <died>. Try again.", "More is in /logs/1.txt"]
+    assert panel.ui.logText.plainText.splitlines() == ["The process <died>. Try again.", "More details: /logs/1.txt"]
     panel.ui.closeMessageButton.click()
     assert not panel.ui.messageFrame.visible
 
@@ -156,7 +156,7 @@ def test_long_steps_have_a_name_and_a_busy_cursor(panel: Any, monkeypatch: pytes
     panel.dialogs.answer = "/x/liver.seg.nrrd"
     exported = _watchBusy(monkeypatch, panel.session, "export")
     panel.ui.exportButton.click()
-    assert shown == [("Making the surface for the 3D view…", True)]
+    assert shown == [("Creating the surface for the 3D view…", True)]
     assert applied == [("Writing the result into the segmentation…", True)]
     assert exported == [("Writing liver.seg.nrrd…", True)]
     assert qt.QApplication.overrideCursor() is None

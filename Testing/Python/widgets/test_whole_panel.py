@@ -139,7 +139,7 @@ def test_a_correction_after_apply_goes_on_from_what_was_learned(journey: Journey
     drawn = journey.voxels()[[*PAINTED, following]]
     journey.press("againButton")
     journey.untilPreview()
-    assert "asked again" in journey.ui.summaryLabel.text and journey.ui.wholeButton.visible
+    assert "predicted again" in journey.ui.summaryLabel.text and journey.ui.wholeButton.visible
     again = journey.client.reports[-1]["encoder"]["slices_encoded"]
     assert again <= 2 < first, "those of the first run are kept"
     journey.press("applyButton")

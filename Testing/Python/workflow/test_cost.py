@@ -30,7 +30,7 @@ def machine(*devices: Device, free: int | None = 6_000_000_000) -> Machine:
 def test_on_the_processor() -> None:
     cost = cost_of(machine(CPU), Settings(), FORTY)
     assert cost is not None and cost.time is not None and cost.time.is_problem
-    assert "about 30 s for 40 slices on the processor" in cost.time.text
+    assert "about 30 s for 40 slices on the CPU" in cost.time.text
     assert cost.memory.text == "Memory: needs 900 MB, 6.0 GB free." and not cost.memory.is_problem
     unknown = cost_of(machine(CPU), Settings(), None)
     assert unknown is not None and unknown.time is not None and "slower" in unknown.time.text

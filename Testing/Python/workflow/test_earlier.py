@@ -69,7 +69,7 @@ def test_an_earlier_patient_stands_beside_what_is_painted(next_patient: Stage, w
         assert session.earlier == (name,) and not session.why_not(), "it stays chosen"
     session.save_model("second")
     assert {each.name: each.images for each in session.models.entries()} == {"first": 1, "second": 2}
-    assert "earlier patients', too" in next_patient.messages[-1].text
+    assert "and of earlier patients" in next_patient.messages[-1].text
     session.choose_earlier("first", False)
     next_patient.propagate()
     assert not session.review.earlier and "from the start" in session.review.summary

@@ -63,5 +63,5 @@ def test_two_of_one_program_do_not_clear_each_other(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_told_with_a_next_step(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(BadInputError, match="choose another folder"):
+    with pytest.raises(BadInputError, match="choose another temporary folder"):
         JobFolder(tmp_path / "file" / "below")

@@ -52,7 +52,7 @@ def test_paint_propagate_apply_correct_and_again(stage) -> None:
     expected = len(session.work(24).asked)
     stage.propagate()
     again = session.review.corrected
-    assert again and len(again) == expected and "asked again" in session.review.summary
+    assert again and len(again) == expected and "predicted again" in session.review.summary
     session.apply()
     assert (scene.labels[advice] == corrected).all()
     kept = [index for index in range(24) if index not in again]

@@ -210,7 +210,7 @@ def test_many_slices_painted_in_a_segment_that_is_shown_again_are_told(tracked: 
     assert tracked.look() == PAINTED
     tracked.show(b=True)
     assert tracked.look() == sorted([*PAINTED, *RESULT])
-    assert ["was hidden" in message.text for message in tracked.said] == [True]
+    assert ["hidden segment was shown" in message.text for message in tracked.said] == [True]
 
 
 def test_notes_come_back_from_their_text(tracked: Tracked) -> None:
