@@ -150,6 +150,10 @@ TEXTS = (
         "it and choose Harden transform; then choose the volume again."
     ),
     _("Correct it."),
+    _(
+        "'{0}' is under the nonlinear transform '{1}', such as Slicer adds to DICOM series with gantry tilt "
+        "or irregular slice spacing. Nothing can be painted there."
+    ),
     _("The transform '{0}' makes the volume flat."),
     _("{0} of the segments are no longer in the segmentation."),
     _("Undo their removal, or choose the segments again."),
