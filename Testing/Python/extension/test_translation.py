@@ -23,7 +23,8 @@ def texts(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr | ast.Constant) and id(node) not in parts:
             text = template(node).strip()
-            if re.match(r"[A-Z][a-z]+ .*[a-z]", text, re.DOTALL) or re.match(r"['“]?\{0\}['”]? [a-z]+ [a-z]+ .*[.]", text):
+            sentence = re.match(r"[A-Z][a-z]+ .*[a-z]", text, re.DOTALL)
+            if sentence or re.match(r"['“]?\{0\}['”]? [a-z]+ [a-z]+ .*[.]", text):
                 yield text
 
 
