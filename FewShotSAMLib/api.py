@@ -1,6 +1,6 @@
-"""FewShotSAM for programs: volumes and segmentations in memory or in files, in this process or in a background one.
+"""The Python API: volumes and segmentations in memory or in files, computed in this process or in a background one.
 
-Importing this needs no torch; what is heavy is imported when it computes in this process.
+Importing this module needs no torch; heavy libraries are imported only when a job runs in this process.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ VolumeLike = Volume | Path | str | SimpleITK.Image | tuple[np.ndarray, Geometry]
 AnnotationLike = Segmentation | Path | str | SimpleITK.Image | np.ndarray
 """A file, a label map, or an array of labels (K, J, I) on the volume's grid."""
 Progress = Callable[[str, int, int], None]
-"""Hears of each stage's name, and of how many of its steps are done."""
+"""Called with a stage's name, the number of its steps that are done, and their total number."""
 
 _STATE: dict[str, Any] = {}
-"""The encoder and embeddings stay warm from one call to the next, as they do in the background process."""
+"""Keeps the encoder and embeddings warm from one call to the next, as the background process does."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A few-shot model: what its `.fewshot` file holds."""
+    """A few-shot model: the content of its `.fewshot` file."""
 
     content: bytes = field(repr=False)
 
     @classmethod
     def load(cls, path: Path | str) -> Model:
-        """Read a file; whether it is a model is found out when it is used."""
+        """Read a file; whether it is a model is checked only when it is used."""
         try:
             return cls(Path(path).read_bytes())
         except OSError as error:
@@ -67,8 +67,8 @@ class Model:
         background: bool | WorkerClient = False,
         **options: Any,
     ) -> None:
-        """Write the file, whole or not at all, with what volumes unlike the model's own need; where the model lacks
-        that, it is learned first, which takes seconds. Arguments and errors as for `apply`."""
+        """Write the file atomically, including the part needed for volumes unlike the model's own; if the model lacks
+        that part, it is learned first, which takes seconds. Arguments and errors as for `apply`."""
         with tempfile.TemporaryDirectory(prefix="fewshotsam-") as folder:
             own = Path(folder) / "model.fewshot"
             own.write_bytes(self.content)
@@ -86,9 +86,9 @@ class Model:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """segmentation: of the whole volume, painted slices as painted. confidence: (K, J, I) uint8, percent.
+    """segmentation: of the whole volume, painted slices exactly as painted. confidence: (K, J, I) uint8, percent.
 
-    report: all that is worth knowing, as the command line writes it with --json.
+    report: the job's report, as the command line writes it with --json.
     """
 
     segmentation: Segmentation
@@ -99,8 +99,8 @@ class Result:
 
     @cached_property
     def model(self) -> Model | None:
-        """What was learned, for `apply` and `propagate(warm_start=...)`; computed when first asked for, which may
-        encode the painted slices once more. None after `apply`."""
+        """The learned model, for `apply` and `propagate(warm_start=...)`; computed on first access, which may
+        encode the painted slices again. None after `apply`."""
         return None if self._model is None else self._model()
 
     @property
@@ -110,7 +110,7 @@ class Result:
 
     @property
     def warnings(self) -> list[str]:
-        """What was odd."""
+        """The warnings that the job gave."""
         return list(self.report["warnings"])
 
     def mask(self, name: str) -> np.ndarray:
@@ -144,12 +144,12 @@ def propagate(
 ) -> Result:
     """Learn from the painted slices of a volume and segment its other slices.
 
-    Slice numbers are 0-based along the array axis `axis`; None finds it. `empty_slices` hold none of the segments,
-    `empty_of` none of the segment of that name. `models` are of earlier volumes; they count as far as they agree with
-    what is painted. `cancel` stops the run when it is set. With
-    `background` it computes in a background process: one for this call, or a `WorkerClient` that stays warm. options:
-    those of the command line `fewshotsam propagate`, with `_` for `-`, such as method, encoder, device, steps, seed.
-    Raises BadInputError, CancelledError, MemoryShortageError, each with what to do.
+    Slice numbers are 0-based along the array axis `axis`; None detects the axis. `empty_slices` contain none of the
+    segments, those in `empty_of` not the segment of that name. `models` come from earlier volumes; they count as far
+    as they agree with what is painted. Setting `cancel` stops the run. With `background`, the job runs in a background
+    process: one started for this call, or a given `WorkerClient` that stays warm. options: those of the command line
+    `fewshotsam propagate`, with `_` for `-`, such as method, encoder, device, steps, seed.
+    Raises BadInputError, CancelledError or MemoryShortageError, each with a hint about what to do.
     """
     if isinstance(volume, Path | str) and isinstance(annotation, Path | str):
         check_two_files(Path(volume), Path(annotation))
@@ -218,7 +218,7 @@ def _volume(given: VolumeLike) -> Volume:
 
 
 def _file_of(given: VolumeLike) -> dict[str, Any]:
-    """The parameter of a job for a volume that is a file already: it tells more than its voxels, such as a modality."""
+    """The job's parameter for a volume that is already a file, which says more than the voxels, such as modality."""
     return {"volume": Path(given).absolute()} if isinstance(given, Path | str) else {}
 
 
@@ -247,12 +247,12 @@ def _model(given: Model | Path | str) -> Model:
 
 
 def _name_of(given: Model | Path | str, number: int) -> str:
-    """What an earlier volume's model is called in the report, its number among others in front."""
+    """The name of an earlier volume's model in the report, with its number in front."""
     return f"{number}" if isinstance(given, Model) else f"{number} {Path(given).stem}"
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """As a request has it: paths are texts, tuples lists."""
+    """The options as a request holds them: paths as strings, tuples as lists."""
     return {
         name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
         for name, value in options.items()
@@ -263,7 +263,7 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
 def _here(
     progress: Progress | None, cancel: threading.Event | None, warnings: Iterable[str] = ()
 ) -> Iterator[JobContext]:
-    """The context of a job in this process, with what was odd about its volume; errors come as FewShotSAM's own."""
+    """The context of a job in this process, with its volume's warnings; errors are converted to FewShotSAM's own."""
     try:
         from FewShotSAMLib.engine.context import JobContext
 
@@ -311,7 +311,7 @@ def _in_background(
     background: bool | WorkerClient,
     earlier: Mapping[str, Model] | None = None,
 ) -> Result:
-    """The same job of a background process, through files in a folder that goes afterwards."""
+    """Run the job in a background process, which exchanges files with this one in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="fewshotsam-") as name:
         folder = Path(name)
         files = {"volume": folder / "volume.nrrd", "output": folder / "result.seg.nrrd"}
@@ -346,7 +346,7 @@ def _asked(
     progress: Progress | None,
     cancel: threading.Event | None,
 ) -> dict[str, Any]:
-    """The report of a job in the background process that is there, or in one of its own."""
+    """Run a job in the given background process, or in one of its own, and return the report."""
     listen, wishes = _listener(progress), cancel or threading.Event()
     with nullcontext(background) if isinstance(background, WorkerClient) else WorkerClient() as client:
         request = client.request(job, parameters)
@@ -354,7 +354,7 @@ def _asked(
 
 
 def _written(path: Path, report: Mapping[str, Any], geometry: Geometry) -> Segmentation:
-    """What the job wrote; a file without any voxel cannot be read back."""
+    """The segmentation that the job wrote; an empty one is made anew, as `read_segmentation` refuses such files."""
     if any(segment["voxels"] for segment in report["segments"]):
         return read_segmentation(path)
     segments = tuple(

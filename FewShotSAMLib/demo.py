@@ -1,4 +1,4 @@
-"""The demo: a phantom with several organs, three painted slices of each of three, propagated to the whole volume."""
+"""The demo: a phantom with several organs; three slices of each of three organs are painted and propagated."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class DemoResult:
 
 
 def run_demo(output: Path, propagate: Propagate) -> DemoResult:
-    """Make the phantom, paint, propagate, compare with the phantom's truth, and draw a picture.
+    """Make the phantom, paint, propagate, compare with the phantom's ground truth, and draw a picture.
 
     Writes `volume.nrrd`, `painted.seg.nrrd`, `result.seg.nrrd`, `few-shot-model.fewshot` and `montage.png`.
     """
@@ -80,7 +80,7 @@ def _scores(result: Segmentation, truth: Segmentation, slices: list[int]) -> dic
 def draw_montage(
     volume: Volume, result: Segmentation, truth: Segmentation, report: Mapping[str, Any], path: Path
 ) -> None:
-    """Slices with the result as colour and the truth as outline, and below the confidence of every slice."""
+    """Draw slices with the result in colour and the ground truth in outline; below, the confidence of every slice."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 

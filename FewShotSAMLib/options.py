@@ -1,7 +1,7 @@
-"""Every option of `propagate`, `apply` and `cohort` in one table: names, values, defaults, help, and who shows it.
+"""Every option of `propagate`, `apply` and `cohort` in one table: name, values, default, help, and who shows it.
 
-The command line, the checks of a request, the panel, the browser app and docs/options.md read it. It needs nothing but
-the standard library, so that Slicer's own process can read it, too.
+The command line, the checks of a request, the panel, the browser app and docs/options.md are built from it. It needs
+only the standard library, so that Slicer's own process can read it, too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from FewShotSAMLib.option_kinds import (
 
 AUTOMATIC_ENCODER = "tiny"
 """The encoder that `auto` stands for, with or without a graphics card: no other has been measured to be better
-(docs/benchmark.md). The rule for `auto` as device and as precision stands in sam/precision.py, which knows the device.
+(docs/benchmark.md). The rules for device `auto` and precision `auto` are in sam/precision.py, which knows the device.
 """
 PROPAGATE, APPLY, COHORT = "propagate", "apply", "cohort"
 JOBS = (PROPAGATE, APPLY)
@@ -59,19 +59,19 @@ STAGES = {
     "download": "Downloading",
     "benchmark": "Measuring",
 }
-"""What a progress event's stage is called before users."""
+"""The names of progress events' stages as users see them."""
 
 
 @dataclass(frozen=True)
 class Option:
     """One option.
 
-    name: in a request; on the command line with dashes, unless it is positional. default: what stands for an option
-    that is not given (None: what the help says). choices: all values, where they can be listed; pattern: a regular
-    expression of others. least, most: bounds of a number, both included. group: a heading of the command line's help.
-    instead_of: an option that cannot be given beside this one. several_in: commands of the command line that take
-    several of it. optional_in: those in which it need not be given, and stands behind its name. suffix: how the name of
-    a file has to end. unless: an option that a request may give in place of this one, which is required.
+    name: in a request; on the command line with dashes, unless it is positional. default: the value of an option that
+    is not given (None: see the help). choices: all values, if they can be listed; pattern: a regular expression for
+    further values. least, most: bounds of a number, both included. group: its heading in the command line's help.
+    instead_of: an option that cannot be combined with this one. several_in: commands of the command line that accept
+    several values. optional_in: commands in which a positional option is optional and given by its flag. suffix:
+    required ending of a file name. unless: an option that a request may give instead of this one, which is required.
     """
 
     name: str
@@ -97,12 +97,12 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """How the command line calls it."""
+        """Its name on the command line."""
         return "--" + self.name.replace("_", "-")
 
     @property
     def words(self) -> str:
-        """What its values are, as the end of a sentence."""
+        """A description of the allowed values, to end a sentence with."""
         if self.choices:
             others = [self.metavar.rpartition("|")[2]] if self.pattern else []
             return f"one of {', '.join([*self.choices, *others])}"
@@ -114,7 +114,7 @@ class Option:
         return f"{self.kind.words} from {self.least:g} {upper}"
 
     def read(self, text: str) -> Any:
-        """The value of a request that was typed. Raises ValueError with the words for what is allowed."""
+        """Parse a typed text into a request's value. Raises ValueError that says what is allowed."""
         try:
             value = self.kind.read(text)
             self.check(value)
@@ -123,7 +123,7 @@ class Option:
         return value
 
     def check(self, value: Any) -> Any:
-        """The value as jobs use it. Raises ValueError with the words for what is allowed."""
+        """The value as jobs use it. Raises ValueError that says what is allowed."""
         try:
             checked = self.kind.check(value)
         except TypeError as error:
@@ -339,12 +339,12 @@ _BY_NAME = {option.name: option for option in OPTIONS}
 
 
 def option(name: str) -> Option:
-    """The option called `name`. Raises KeyError."""
+    """The option called `name`. Raises KeyError if there is none."""
     return _BY_NAME[name]
 
 
 def options_of(command: str) -> tuple[Option, ...]:
-    """Those that a command knows."""
+    """The options of a command."""
     return tuple(each for each in OPTIONS if command in each.commands)
 
 

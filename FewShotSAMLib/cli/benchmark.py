@@ -59,7 +59,7 @@ def benchmark(options: argparse.Namespace) -> int:
 
 
 class _Reporter:
-    """Tells of every row as it gets ready: on the terminal, and as JSON where that is wanted."""
+    """Reports every row as it is finished: on the terminal, and as JSON if requested."""
 
     def __init__(self, options: argparse.Namespace, display: ProgressDisplay) -> None:
         self._json = options.json == "-"
@@ -69,7 +69,7 @@ class _Reporter:
         self._computed = 0
 
     def show(self, row: Row, done: int, total: int) -> None:
-        """Listen to `run_plan`."""
+        """Report a row; the callback of `run_plan`."""
         self._computed += 1
         pace = (time.monotonic() - self._started) / self._computed
         progress = {"type": "progress", "stage": "benchmark", "done": done, "total": total}
@@ -146,7 +146,7 @@ def _summary(results: Mapping[str, Any], folder: Path) -> list[str]:
 
 
 def _exit_code(rows: Sequence[Row]) -> int:
-    """0, or what failed rows have in common; 1 where that is nothing."""
+    """0 if no row failed, else the exit code that all failed rows share, or 1 if they differ."""
     failed = [row for row in rows if not is_done(row)]
     if not failed:
         return 0
@@ -158,7 +158,7 @@ def _exit_code(rows: Sequence[Row]) -> int:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Ends at a termination signal as at Ctrl-C: the child processes go too, and finished rows are kept."""
+    """Treat a termination signal like Ctrl-C: child processes end, too, and finished rows are kept."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""`doctor`: what is installed, what is missing and what to do about it. Nothing that is broken can break it."""
+"""`doctor`: what is installed, what is missing and what to do about it. It works however broken they are."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ENGINE = ("torch", "torchvision", "segment_anything", "h5py", "safetensors", "sk
 PROBE_TIMEOUT_S = 180
 CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16")
 
-# Runs in a process of its own: a broken torch may raise, hang or crash. A line per package, so that one sees where.
+# Runs in a process of its own: a broken torch may raise, hang or crash. A line per package shows where.
 PROBE = """
 import importlib, importlib.metadata, json, sys
 def tell(**facts):
@@ -49,7 +49,7 @@ tell(device=f"cpu, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cp
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; `problem` says what to do, "" where all is well."""
+    """One line of the report; `problem` says what to do, "" if all is well."""
 
     name: str
     text: str
@@ -77,7 +77,7 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 def probe_packages(names: tuple[str, ...], python: str = sys.executable) -> list[Finding]:
-    """Import each package, and look for devices, in another process; a package that crashes it is found out too."""
+    """Import each package, and look for devices, in another process; a package that crashes it is reported, too."""
     findings: list[Finding] = []
     left = list(names)
     while left:
@@ -96,7 +96,7 @@ def probe_packages(names: tuple[str, ...], python: str = sys.executable) -> list
 
 
 def _probe(names: list[str], python: str) -> tuple[list[dict[str, Any]], str]:
-    """What the probe said, line by line, and how it ended."""
+    """The output of the probe, line by line, and how it ended."""
     command = [python, "-P", "-c", PROBE, *(f"{name}={distribution_of(name)}" for name in names)]
     try:
         process = subprocess.run(
@@ -124,7 +124,7 @@ def _install_hint(name: str) -> str:
 
 
 def _processor() -> str:
-    """Cores and the instructions that make a difference to torch, as far as the system tells."""
+    """Number of cores, and the instruction sets that matter to torch, as far as the system lists them."""
     flags: set[str] = set()
     if Path("/proc/cpuinfo").is_file():
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()

@@ -37,7 +37,7 @@ def list_models(options: argparse.Namespace) -> int:
 
 
 def download(options: argparse.Namespace) -> int:
-    """`fewshotsam models download NAME`: shows what it is about, asks, fetches."""
+    """`fewshotsam models download NAME`: show what it is, ask, and download it."""
     spec = get_spec(options.name)
     if not spec.is_downloaded:
         print(f"{spec.name} is built in and needs no download.")

@@ -91,7 +91,7 @@ _JOBS = (
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one line."""
+    """A parser that reports an error in one line."""
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and where help is, and exit with the code of bad input."""
@@ -100,7 +100,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser() -> Parser:
-    """The parser of everything; the parsed options say in `command` what runs the one that was given."""
+    """The parser of all commands; in the parsed options, `command` names the function that runs the given one."""
     parser = Parser(
         prog="fewshotsam",
         description="Paint a few slices of a CT or MR volume, get the whole volume segmented.",
@@ -128,7 +128,7 @@ def build_parser() -> Parser:
 def _add_command(
     commands: argparse._SubParsersAction[Parser], name: str, summary: str, epilog: str = "", function: str = ""
 ) -> Parser:
-    """function: what runs it, as "module:function" within `cli`, unless both are called as the command."""
+    """Add a command. function: what runs it, as "module:function" within `cli`; by default both are named like it."""
     parser = commands.add_parser(
         name,
         help=summary,
@@ -142,7 +142,7 @@ def _add_command(
 
 
 def _add_options(parser: Parser, command: str) -> None:
-    """All options of the table that a command has, and what belongs to the command line alone."""
+    """Add a command's options from the table, and those that only the command line has."""
     groups: dict[str, argparse._ActionsContainer] = {"": parser}
     exclusive: dict[str, argparse._ActionsContainer] = {}
     shown = [each for each in options_of(command) if CLI in each.shown]
@@ -161,7 +161,7 @@ def _add_options(parser: Parser, command: str) -> None:
 
 
 def _add_option(place: argparse._ActionsContainer, known: Option, command: str = "") -> None:
-    """One option of the table. What is not given stays None (or False), and takes its default in the job."""
+    """Add an option of the table. If it is not given, it stays None (or False) and gets its default in the job."""
     if known.is_positional and command in known.several_in:
         place.add_argument(known.name, metavar=known.metavar, help=f"{known.help}; one or several", nargs="+")
     elif known.is_positional and command not in known.optional_in:
@@ -185,7 +185,7 @@ def _add_option(place: argparse._ActionsContainer, known: Option, command: str =
 
 
 def _reader(known: Option) -> Callable[[str], Any]:
-    """Turns what was typed into a value of a request. Raises ArgumentTypeError for what that cannot be."""
+    """A parser of typed text into a value for a request; it raises ArgumentTypeError for what is not allowed."""
 
     def read(text: str) -> Any:
         try:
@@ -293,7 +293,7 @@ def _add_web(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 class _Gather(argparse.Action):
-    """An option that may be given several times, each time with other names."""
+    """Collects an option that may be given several times, each time with other names."""
 
     def __call__(
         self,
@@ -302,7 +302,7 @@ class _Gather(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Add what was given to what was given before."""
+        """Merge the values into those given before."""
         gathered = dict(getattr(namespace, self.dest) or {})
         for name, numbers in values.items():
             gathered[name] = sorted({*gathered.get(name, ()), *numbers})
@@ -327,5 +327,5 @@ def _painted(text: str) -> list[int]:
 
 
 def _whole(least: int, most: int | None = None, words: str = INTEGER.words) -> Callable[[str], Any]:
-    """Reads a whole number within these bounds."""
+    """A parser of whole numbers within these bounds."""
     return _reader(Option("", Kind(words, INTEGER.check, int), "", least=least, most=most))

@@ -17,14 +17,14 @@ from FewShotSAMLib.core.segment import LARGEST_LABEL, Segment, Segmentation, no_
 from FewShotSAMLib.core.slicer_nrrd import has_segments, parse_fields, parse_segments, write_seg_nrrd
 
 SEGMENTATION_SUFFIXES = (".seg.nrrd", *WRITABLE_SUFFIXES, SEG_SUFFIX)
-_TOLD = 0.01  # voxels between annotation and volume from which on a user is told
+_TOLD = 0.01  # voxels: the user is told if annotation and volume are further apart
 _WHOLE_TOLERANCE = 0.01  # labels stored as scaled floats come back as 2.9999
 
 
 def read_segmentation(path: Path | str) -> Segmentation:
     """Read a `.seg.nrrd` or a DICOM SEG with its segments, or a label map, whose values become segments.
 
-    Raises BadInputError for an unreadable file, labels that are no whole numbers from 0 to 65535, an empty one.
+    Raises BadInputError if the file is unreadable or empty, or has labels other than whole numbers from 0 to 65535.
     """
     path = Path(path)
     check_name(path)
@@ -56,9 +56,9 @@ def read_segmentation(path: Path | str) -> Segmentation:
 
 
 def place_on(segmentation: Segmentation, geometry: Geometry) -> tuple[Segmentation, list[str]]:
-    """Bring a segmentation that is smaller, shifted, flipped or permuted to a grid, voxel by voxel, and warn of losses.
+    """Copy a smaller, shifted, flipped or permuted segmentation onto a grid, voxel by voxel; also return warnings.
 
-    Raises BadInputError where the voxels of the two do not coincide, or no label lies inside.
+    Raises BadInputError if the voxels of the two grids do not coincide, or no label lies inside.
     """
     if segmentation.geometry.displacement(geometry) > SAME_TOLERANCE and any(
         grid.is_same_as(stated)
@@ -100,7 +100,7 @@ def place_on(segmentation: Segmentation, geometry: Geometry) -> tuple[Segmentati
 
 
 def told_apart(apart: float) -> list[str]:
-    """What is said of an annotation whose grid is off the volume's by so many voxels."""
+    """The warning, if any, about an annotation whose grid is off the volume's by `apart` voxels."""
     if apart <= _TOLD:
         return []
     return [f"The annotation's grid is off the volume's by up to {apart:.2g} voxels; it was taken to be the same."]
@@ -109,9 +109,9 @@ def told_apart(apart: float) -> list[str]:
 def write_segmentation(segmentation: Segmentation, path: Path | str, source: Sequence[Any] = ()) -> list[str]:
     """Write a `.seg.nrrd`, a DICOM SEG (`.dcm`), or a label map for the other SEGMENTATION_SUFFIXES.
 
-    It is written whole or not at all; returns warnings. `source`: the volume's, to which a DICOM SEG refers.
-    A label map has one layer: segments of several layers with the same label value get new values there, and where
-    segments overlap the later one is seen. Raises BadInputError for another suffix, a folder that is missing or
+    The file is written atomically; returns warnings. `source`: the volume's, to which a DICOM SEG refers.
+    A label map has one layer: segments of different layers with the same label value get new values, and where
+    segments overlap the later one wins. Raises BadInputError for another suffix, a folder that is missing or
     read-only, a full disk, or a grid that the format cannot hold.
     """
     path = Path(path)
@@ -127,20 +127,20 @@ def write_segmentation(segmentation: Segmentation, path: Path | str, source: Seq
 
 
 def check_output(path: Path | str) -> None:
-    """Raise BadInputError where `write_segmentation` could not write this file; for asking before a long job."""
+    """Raise BadInputError if `write_segmentation` could not write this file; to be checked before a long job."""
     check_suffix(Path(path), SEGMENTATION_SUFFIXES)
     check_writable(Path(path))
 
 
 def check_fits(path: Path | str, geometry: Geometry, source: Sequence[Any] = ()) -> None:
-    """Raise BadInputError where the format of an output cannot hold a segmentation of this volume; likewise."""
+    """Raise BadInputError if the output's format cannot hold a segmentation of this volume; likewise before a job."""
     check_grid(Path(path), geometry)
     if compound_suffix(Path(path)) == SEG_SUFFIX:
         check_source(source, geometry)
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The files of a folder, but for hidden ones; exports of a DICOM SEG hold a single one."""
+    """The files in a folder, except hidden ones; a folder exported for a DICOM SEG holds just one."""
     return [file for file in sorted(folder.rglob("*")) if file.is_file() and not file.name.startswith(".")]
 
 
@@ -185,7 +185,7 @@ def _is_whole(plane: np.ndarray) -> bool:
 def _without_strangers(
     layers: np.ndarray, seen: np.ndarray, segments: tuple[Segment, ...]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Clear the voxels whose value belongs to no segment, as Slicer ignores them too."""
+    """Clear the voxels whose value belongs to no segment: Slicer ignores them, too."""
     known = np.zeros_like(seen)
     for segment in segments:
         known[segment.layer, segment.label_value] = True
@@ -197,13 +197,13 @@ def _without_strangers(
 
 
 def _overlap(first: int, length: int, limit: int) -> tuple[slice, slice]:
-    """Where a span of `length` voxels from index `first` meets 0 to `limit`: the slice there and that of the span."""
+    """Intersect `length` voxels from index `first` with 0 to `limit`: the slice of the latter, and of the former."""
     start, stop = max(0, first), max(0, min(limit, first + length))
     return slice(start, max(start, stop)), slice(start - first, max(start, stop) - first)
 
 
 def _label_map(segmentation: Segmentation) -> tuple[np.ndarray, list[str]]:
-    """One layer (K, J, I) with a value of its own for each segment, and what changed on the way."""
+    """One layer (K, J, I) with a distinct value for each segment, and warnings about what this changed."""
     values, warnings = _distinct_values(segmentation.segments)
     labels = np.zeros(segmentation.geometry.shape, np.uint8 if max(values, default=0) < 256 else np.uint16)
     overlap = 0

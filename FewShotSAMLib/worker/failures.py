@@ -17,7 +17,7 @@ EXTRAS = {
     "matplotlib": "demo",
     **dict.fromkeys(("itk", "slicer", "vtk"), "benchmark"),
 }
-"""Packages that not every installation has -> the extra of FewShotSAM that brings them."""
+"""Packages that not every installation has -> the extra of FewShotSAM that installs them."""
 BUG_HINT = "This is a bug in FewShotSAM; please report it with the log file."
 
 _log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def failure_event(request_id: str, error: BaseException, log: Path | None, readi
 
 
 def as_known_error(error: BaseException, reading: Path | None = None) -> FewShotSAMError | None:
-    """The error as one of FewShotSAM's own, as is one of the disk that names its file; None for what nobody foresaw."""
+    """The error as one of FewShotSAM's own; disk errors that name a file have one, too. None for unexpected ones."""
     if isinstance(error, FewShotSAMError):
         return error
     if is_memory_shortage(error):
