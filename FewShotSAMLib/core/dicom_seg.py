@@ -91,7 +91,7 @@ def _segmentation(
 
 
 def _grid(frames: Sequence[Frame], path: Path) -> tuple[Geometry, dict[int, int]]:
-    """The grid that the frames lie on, which may be few of its slices, and the slice of each frame by its number."""
+    """The grid of the frames, which may be only a few of its slices, and the slice of each frame by its number."""
     first = min(frames, key=lambda frame: float(frame.position @ frames[0].normal))
     offsets = np.array([frame.position - first.position for frame in frames])
     places = offsets @ first.normal
@@ -111,7 +111,7 @@ def _grid(frames: Sequence[Frame], path: Path) -> tuple[Geometry, dict[int, int]
 
 
 def _step(frames: Sequence[Frame], places: np.ndarray) -> float | None:
-    """The distance of slices: as stated if all frames lie on such slices, else the largest on which they do."""
+    """The distance between slices: as stated if all frames lie on such slices, else the largest with which they do."""
     stated = [value for value in (frames[0].gap, frames[0].thickness) if value]
     if len(places) == 1:
         return stated[0] if stated else 1.0
@@ -191,15 +191,15 @@ def _code_text(sequence: Any) -> str:
 
 
 def _codes(entry: str) -> list[tuple[str, ...] | None]:
-    """Category, type, type's modifier, region and region's modifier of a terminology entry; None where one is blank."""
+    """Category, type, type's modifier, region and region's modifier of a terminology entry; None if one is blank."""
     parts = [*entry.split("~"), *[""] * 7]
     codes = [tuple(part.split("^")) for part in (parts[1], parts[2], parts[3], parts[5], parts[6])]
     return [code if len(code) == 3 and code[0] and code[1] else None for code in codes]
 
 
 def check_source(source: Sequence[Frame], geometry: Geometry) -> None:
-    """Raise BadInputError where a DICOM segmentation cannot refer to the volume's source: one of its first slice is
-    made, for what highdicom may miss in it."""
+    """Raise BadInputError if a DICOM segmentation cannot refer to the volume's source. One of the first slice is made
+    as a trial, to find what highdicom may miss in it."""
     import_package("highdicom")
     if len(source) != geometry.size[2]:
         raise BadInputError(
@@ -227,7 +227,7 @@ def with_reference(segmentation: Segmentation, source: Sequence[Frame]) -> Segme
 def write_dicom_seg(segmentation: Segmentation, path: Path, source: Sequence[Frame]) -> list[str]:
     """Write a binary SEG whose frames are the slices of `source` that hold a segment; returns warnings.
 
-    Raises BadInputError where the source lacks what a SEG must state, the folder is not writable or the disk full.
+    Raises BadInputError if the source lacks what a SEG must state, the folder is not writable or the disk is full.
     """
     check_source(source, segmentation.geometry)
     held = [segment for segment in segmentation.segments if segmentation.mask(segment).any()]
@@ -280,7 +280,7 @@ def _dataset(segmentation: Segmentation, held: Sequence[Segment], source: Sequen
 
 
 def _numbered(segmentation: Segmentation, held: Sequence[Segment]) -> np.ndarray:
-    """(K, J, I) segment numbers from 1, or (K, J, I, C) uint8 where segments overlap."""
+    """(K, J, I) segment numbers from 1, or (K, J, I, C) uint8 if segments overlap."""
     numbers = np.zeros(segmentation.geometry.shape, np.min_scalar_type(len(held)))
     for number, segment in enumerate(held, start=1):
         mask = segmentation.mask(segment)

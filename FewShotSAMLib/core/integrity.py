@@ -1,7 +1,7 @@
-"""Looks at the text headers of NRRD and MetaImage files before SimpleITK does: what is missing, damaged or senseless.
+"""Checks NRRD and MetaImage files and their text headers before SimpleITK reads them: for what is missing or invalid.
 
-SimpleITK reports all of that as one failure, does not check the checksum of compressed data, takes 1 mm for a voxel
-size that is not given, and asks for as much memory as a damaged header says.
+SimpleITK reports all of that as one failure, does not verify the checksum of compressed data, assumes 1 mm for a
+missing voxel size, and allocates as much memory as a damaged header says.
 """
 
 import gzip
@@ -21,10 +21,10 @@ _CHUNK = 1 << 20
 _MOST_HEADER_LINES = 20_000
 _MOST_HEADER = 16 << 20
 _LONGEST_FIELD = 2000
-"""Bytes. ITK's readers take memory that is not theirs at longer lines, and at more dimensions than these."""
+"""Bytes. ITK's readers access memory out of bounds for longer lines, and for more dimensions than these."""
 _MOST_DIMENSIONS = 10
 _TEXTS, _LONGEST_NUMBER = ("ascii", "text", "txt"), 100
-"""Characters. Teem writes longer ones, such as numbers with commas between them, over memory that is not theirs."""
+"""Characters. Teem overflows its buffer with longer ones, such as numbers with commas between them."""
 _MOST_FILES = 100_000
 MOST_EXPANSION = 1032
 """How much longer than its packed form data can be; the limit of the deflate format."""
@@ -46,14 +46,14 @@ _META_BYTES = {"CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT":
 _MATRICES = ("transformmatrix", "rotation", "orientation")
 _META_BYTES |= {"LONG_LONG": 8, "ULONG_LONG": 8, "DOUBLE": 8}
 _ENDS = {".png": b"IEND\xaeB`\x82", ".jpg": b"\xff\xd9"}
-"""How pictures end."""
+"""The last bytes of pictures."""
 _NIFTI_HEAD = 352
 _ZLIB_OR_GZIP = 47
 COPY_AGAIN = "Copy, download or export it again."
 
 
 def check_nrrd(path: Path) -> list[str]:
-    """Raise BadInputError for a NRRD file that is cut off, damaged, or places its voxels nowhere; returns warnings.
+    """Raise BadInputError for a NRRD file that is cut off, damaged, or without a valid grid; returns warnings.
 
     Format: http://teem.sourceforge.net/nrrd/format.html.
     """
@@ -104,7 +104,7 @@ def _check_nrrd_stream(path: Path, stream: BinaryIO, encoding: str, expected: in
 
 
 def check_written(path: Path, length: int = 0) -> None:
-    """Raise BadInputError where a file that SimpleITK wrote is not whole: it passes over what a full disk says when it
+    """Raise BadInputError if a file that SimpleITK wrote is incomplete: it ignores the error of a full disk when it
     closes a file. length: of the voxels, in bytes."""
     suffix = compound_suffix(path)
     if suffix in (".nrrd", ".nhdr"):
@@ -127,7 +127,7 @@ def check_written(path: Path, length: int = 0) -> None:
 
 
 def data_file_of(path: Path, is_nrrd: bool) -> tuple[Path, ...]:
-    """A NRRD or MetaImage file and the files of its data, where these are others: one, a list, or numbered ones."""
+    """A NRRD or MetaImage file and its separate data files, if it has any: one, a list, or numbered ones."""
     with path.open("rb") as stream:
         fields = _nrrd_fields(stream, path) if is_nrrd else _meta_fields(stream, path)
         name = fields.get("data file", fields.get("datafile", "")) if is_nrrd else fields.get("elementdatafile", "")
@@ -152,7 +152,7 @@ def data_file_of(path: Path, is_nrrd: bool) -> tuple[Path, ...]:
 
 
 def _check_total(path: Path, files: Sequence[Path], expected: int) -> None:
-    """Raise BadInputError where the files of the data are shorter than all of it."""
+    """Raise BadInputError if the data files together are shorter than expected, in bytes."""
     if sum(file.stat().st_size for file in files) < expected:
         raise _damaged(path)
 
@@ -236,8 +236,8 @@ def check_meta_image(path: Path) -> list[str]:
 def _check_meta_stream(
     path: Path, stream: BinaryIO, expected: int, packed: bool, stated: int | None, is_own: bool
 ) -> None:
-    """stated: the length of the packed data by the header; SimpleITK reads no more, and takes memory as it is for the
-    rest. Without it, it takes that for all voxels that the header's own file holds (is_own), or that others follow."""
+    """stated: the length of the packed data by the header; SimpleITK reads no more and leaves the rest uninitialised.
+    Without it, it leaves all voxels so if they are in the header's own file (is_own), or if other bytes follow them."""
     left = _left(stream)
     if expected > left * (MOST_EXPANSION if packed else 1):
         raise _damaged(path)
@@ -254,7 +254,7 @@ def _check_meta_stream(
 
 
 def _check_meta_list(path: Path, where: str, files: Sequence[Path], sizes: Sequence[int]) -> None:
-    """Raise BadInputError where a list has not as many files as there are slices; SimpleITK takes memory as it is."""
+    """Raise BadInputError if a list has fewer files than slices: SimpleITK leaves the others uninitialised."""
     dimensions = _whole(where.upper().removeprefix("LIST").strip().removesuffix("D")) or len(sizes) - 1
     wanted = math.prod(sizes[dimensions:])
     if dimensions >= len(sizes):
@@ -264,8 +264,8 @@ def _check_meta_list(path: Path, where: str, files: Sequence[Path], sizes: Seque
 
 
 def finished_list(path: Path) -> bytes:
-    """A MetaImage header with a list whose last line has no end, which SimpleITK does not see, as a whole one, with
-    the files as they are to be found from anywhere; empty for other headers."""
+    """A MetaImage header whose list of files lacks the last line break, so that SimpleITK misses the last file, with
+    that added and with absolute paths; empty for other headers."""
     with path.open("rb") as stream:
         is_list = _meta_fields(stream, path).get("elementdatafile", "").upper().startswith("LIST")
         length = stream.tell()
@@ -302,7 +302,7 @@ def _meta_fields(stream: BinaryIO, path: Path) -> dict[str, str]:
 
 
 def _header_lines(stream: BinaryIO, path: Path) -> Iterator[str]:
-    """The lines of a header, without their ends. Raises BadInputError where there is no end to it."""
+    """The lines of a header, without line breaks. Raises BadInputError if the header does not end."""
     total = 0
     for _ in range(_MOST_HEADER_LINES):
         line = stream.readline(_CHUNK)
@@ -331,7 +331,7 @@ def _whole(text: str) -> int | None:
 
 
 def _beside(path: Path, name: str) -> Path:
-    """The data file that a header names; raises BadInputError where it is missing."""
+    """The data file that a header names; raises BadInputError if it is missing."""
     data = path.parent / name
     if not data.is_file():
         raise BadInputError(
@@ -348,16 +348,16 @@ def _left(stream: BinaryIO) -> int:
 
 
 def gunzipped_length(stream: BinaryIO) -> int:
-    """Bytes that the rest of a stream decompresses to; raises OSError, EOFError or zlib.error where it is damaged."""
+    """Bytes that the rest of a stream decompresses to; raises OSError, EOFError or zlib.error if it is damaged."""
     with gzip.GzipFile(fileobj=stream) as content:
         return drain(content)
 
 
 def drain(content: gzip.GzipFile) -> int:
-    """Read to the end, which verifies the checksum, and return the bytes; what follows it is passed over."""
+    """Read to the end, which verifies the checksum, and return the number of bytes; what follows is ignored."""
     total = 0
     try:
-        while chunk := content.read1(_CHUNK):  # read1 alone keeps what comes before such an end
+        while chunk := content.read1(_CHUNK):  # only read1 returns what comes before such an end
             total += len(chunk)
     except gzip.BadGzipFile as error:
         if not (total or content.tell()) or "Not a gzipped file" not in str(error):
@@ -366,7 +366,7 @@ def drain(content: gzip.GzipFile) -> int:
 
 
 def _verify_zlib(stream: BinaryIO) -> tuple[int, int]:
-    """Unpack to the end, which verifies the checksum; how long it is unpacked, and where in the stream it ends."""
+    """Unpack to the end, which verifies the checksum; returns the unpacked length and the end in the stream."""
     decompressor = zlib.decompressobj(_ZLIB_OR_GZIP)
     pending, length = b"", 0
     while not decompressor.eof:

@@ -37,7 +37,7 @@ def smooth(
 ) -> np.ndarray:
     """The mask after a Gaussian of `sigma_mm`, cut at one half; spacing in mm in the order of the array.
 
-    Voxels of `others` have no say: where the mask touches them its border stays, instead of a gap opening at the seam.
+    Voxels of `others` are ignored: where the mask touches them its border stays, instead of a gap opening at the seam.
     """
     sigmas = [sigma_mm / length for length in spacing]
     free = np.ones(mask.shape, np.float32) if others is None else (~others).astype(np.float32)
@@ -49,7 +49,7 @@ def smooth(
 def apply(classes: np.ndarray, options: PostProcessing, spacing: tuple[float, float, float]) -> np.ndarray:
     """A class map (K, J, I), 0 background, with each class cleaned up; spacing in mm along (k, j, i).
 
-    A class gains voxels from the background only and gives them up to it only; none eats another's.
+    A class gains voxels only from the background and loses them only to it, never to another class.
     """
     if options == PostProcessing():
         return classes

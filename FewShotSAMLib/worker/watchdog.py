@@ -139,7 +139,7 @@ def memory_note(log: str | Path) -> Path:
 
 
 def free_share() -> float | None:
-    """Share of the memory that is free, of the computer or of the control group around us; None where unknown."""
+    """Share of the memory that is free, of the computer or of the control group around us; None if unknown."""
     try:
         free = _numbers(MEMORY_FILE)
         shares = [free["MemAvailable:"] / free["MemTotal:"]]
