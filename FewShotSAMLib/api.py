@@ -213,7 +213,7 @@ def _volume(given: VolumeLike) -> Volume:
     if isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Geometry):
         return volume_of(np.asarray(given[0]), given[1])
     raise BadInputError(
-        f"A {type(given).__name__} is no volume.", "Give a path, a SimpleITK image, or (array, FewShotSAMLib.Geometry)."
+        f"A {type(given).__name__} is not a volume.", "Give a path, a SimpleITK image, or (array, Geometry)."
     )
 
 
@@ -232,13 +232,13 @@ def _segmentation(given: AnnotationLike, geometry: Geometry) -> Segmentation:
     if isinstance(given, SimpleITK.Image):
         return segmentation_of(*_voxels(given))
     raise BadInputError(
-        f"A {type(given).__name__} is no annotation.", "Give a path, a SimpleITK label map, or an array of labels."
+        f"A {type(given).__name__} is not an annotation.", "Give a path, a SimpleITK label map, or an array of labels."
     )
 
 
 def _voxels(image: SimpleITK.Image) -> tuple[np.ndarray, Geometry]:
     if image.GetDimension() != 3:
-        raise BadInputError(f"The image has {image.GetDimension()} dimensions.", "Give an image of three.")
+        raise BadInputError(f"The image has {image.GetDimension()} dimensions.", "Give a 3D image.")
     return SimpleITK.GetArrayFromImage(image), geometry_of(image)
 
 

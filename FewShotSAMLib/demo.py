@@ -45,7 +45,7 @@ def run_demo(output: Path, propagate: Propagate) -> DemoResult:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadInputError(f"{output} cannot be made a folder ({error.strerror}).", "Choose another one.") from error
+        raise BadInputError(f"The folder {output} cannot be created ({error.strerror}).", "Choose another.") from error
     volume, truth = ct_phantom()
     organs = [truth.mask(segment) for segment in truth.segments if segment.name in ORGANS]
     painted = sorted({index for organ in organs for index in slices_to_paint(organ, AXIS, PAINTED_SLICES)})

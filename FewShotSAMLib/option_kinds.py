@@ -106,7 +106,7 @@ def read_slices(text: str) -> list[int]:
         match = re.fullmatch(r"\s*(\d{1,9})(?:-(\d{1,9}))?\s*", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last or last - first > MAX_LISTED_SLICES:
-            raise ValueError(f"“{text}” is no list of slice numbers such as 3,40 or 10-12")
+            raise ValueError(f"“{text}” is not a list of slice numbers such as 3,40 or 10-12")
         numbers.update(range(first, last + 1))
     return sorted(numbers)
 
@@ -130,7 +130,7 @@ def _read_slices_of(text: str) -> dict[str, list[int]]:
 def _read_range(text: str) -> list[int]:
     match = re.fullmatch(r"\s*(\d{1,9})\s*[,:-]\s*(\d{1,9})\s*", text)
     if not match or int(match[1]) > int(match[2]):
-        raise ValueError(f"“{text}” is no range of slices such as 10,80")
+        raise ValueError(f"“{text}” is not a range of slices such as 10,80")
     return [int(match[1]), int(match[2])]
 
 

@@ -25,7 +25,7 @@ def main() -> int:
         if not _tells_of_memory(error):
             raise
         sys.stderr.write(
-            "error: The memory is not enough to load the libraries. Close other programs, or raise the limit.\n"
+            "error: There is not enough memory to load the libraries. Close other programs, or raise the limit.\n"
         )
         return 3
     return command_line()

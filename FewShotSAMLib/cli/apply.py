@@ -61,7 +61,7 @@ def _run(rows: Sequence[Row], folder: Path, options: argparse.Namespace, display
             for done in pool.run(iter(tasks), display.show, lambda: len(received)):
                 display.end(done)
             if received:
-                raise CancelledError("Cancelled.", "Results that are whole were kept.")
+                raise CancelledError("Cancelled.", "Complete results were kept.")
     finally:
         pool.close()
 
@@ -120,12 +120,12 @@ def _check(rows: Sequence[Row], folder: Path, options: argparse.Namespace) -> No
     outputs = [row.output(folder) for row in rows]
     for output in outputs:
         if output.exists():
-            raise BadInputError(f"There is a result {output} already.", "Remove it, or give another folder.")
+            raise BadInputError(f"The result {output} already exists.", "Remove it, or give another folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInputError(
-            f"For several volumes {folder} has to be a folder, and it cannot be made ({error.strerror}).",
+            f"For several volumes, {folder} has to be a folder, which cannot be created ({error.strerror}).",
             "Give another one.",
         ) from error
     for output in outputs:

@@ -41,7 +41,7 @@ def cohort(options: argparse.Namespace) -> int:
     places.make()
     check_report(options, {**taken, Path(options.plan): "plan", places.table: "table", places.page: "page"})
     common = given if "cache" in given else {**given, "no_cache": True}  # it would not pay: each slice is encoded once
-    message = f"Another “fewshotsam cohort” works in {places.folder}."
+    message = f"Another “fewshotsam cohort” is working in {places.folder}."
     with held(places.rows / ".lock", message, "Wait for it, or give another folder."):
         prepared = Cohort.prepared(rows, places, common, options.replace)
         return _run(prepared, options)
@@ -101,7 +101,7 @@ def _summary(work: Cohort, there: int) -> str:
     now, failed = len(work.reports) - there, len(work.failures)
     left = len(work.rows) - there - now - failed
     parts = [f"{now} of {len(work.rows)} volumes were segmented"]
-    parts += [f"{there} were there"] if there else []
+    parts += [f"{there} were already there"] if there else []
     parts += [f"{failed} failed"] if failed else []
     parts += [f"{left} are left"] if left else []
     return f"{', '.join(parts)}.\nTable: {work.places.table}\nPage:  {work.places.page}"

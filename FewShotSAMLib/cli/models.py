@@ -45,7 +45,7 @@ def download(options: argparse.Namespace) -> int:
     path = model_files.model_path(spec)
     if path.is_file() and path.stat().st_size == spec.size_bytes:
         model_files.verify(spec)
-        print(f"{spec.name} is here already: {path}")
+        print(f"{spec.name} is already here: {path}")
         return 0
     _ask(spec, path, options.yes)
     print(f"Downloaded and verified: {_fetch(spec)}")

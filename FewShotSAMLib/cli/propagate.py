@@ -86,7 +86,7 @@ def check_report(options: argparse.Namespace, taken: Mapping[Path, str]) -> None
         other = others[report.resolve()].replace("_", " ")
         raise BadInputError(f"The report {report} would overwrite the {other}.", "Give it another name.")
     if report.suffix.lower() != option("report").suffix:
-        raise BadInputError(f"The report {report} is no .json file.", "Let its name end in .json.")
+        raise BadInputError(f"The report {report} is not a .json file.", "Choose a name that ends in .json.")
 
 
 def write_report(report: Any, options: argparse.Namespace, indent: int = 2) -> None:

@@ -190,7 +190,7 @@ def annotate(
     if clash := sorted(labelled & empty):
         raise BadInputError(
             f"Slices {listed(clash)} along axis {axis} are declared empty but hold labels.",
-            "Take them from the empty slices or erase the labels.",
+            "Remove them from the empty slices or erase the labels.",
         )
     if not labelled:
         raise BadInputError("None of the slices given as painted holds a label.", "Check their numbers and the axis.")
@@ -211,7 +211,7 @@ def _absent(wanted: Mapping[str, Iterable[int]], segmentation: Segmentation, axi
         numbers = [number for number, each in enumerate(meant) if each == name]
         if not numbers:
             raise BadInputError(
-                f"There is no segment “{name}” to be without slices.", f"Choose one of: {listed(names)}."
+                f"There is no segment “{name}” to declare slices empty of.", f"Choose one of: {listed(names)}."
             )
         for number in numbers:
             found[number] |= _indices(indices, axis, segmentation.geometry, "empty")
@@ -226,7 +226,7 @@ def _check_absent(annotation: Annotation) -> None:
         if clash := [index for index in absent if annotation.shows(label, index)]:
             raise BadInputError(
                 f"Slices {listed(clash)} are declared to hold none of “{segment.name}”, which is painted there.",
-                "Take them from its empty slices or erase it there.",
+                "Remove them from its empty slices or erase it there.",
             )
 
 

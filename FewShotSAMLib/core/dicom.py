@@ -73,17 +73,17 @@ def read_dicom_file(path: Path, step: Step = no_step) -> StoredImage:
     found = _found_in([path, *(file for file in sorted(path.parent.iterdir()) if file != path)], path.parent, step)
     own = [frame for frame in found.frames if frame.path == path]
     if not own:
-        wanted = "an image that says where it lies"
+        wanted = "an image with a position"
         raise another_kind(path, read_header(path), wanted, "Give the folder of a CT, MR or PET series.")
     series = [frame for frame in found.frames if frame.series == own[0].series]
     stored = _volume(replace(found, frames=[frame for frame in series if _is_alike(frame, own[0])]), path, step)
     count, across, told = len(stored.voxels), sum(not _is_alike(frame, own[0]) for frame in own), []
     if across:
-        told = [f"{across} slices of {path.name} lie otherwise than its first, and were left out."]
+        told = [f"{across} slices of {path.name} differ from its first in size or direction and were left out."]
     if len(series) > len(own):
         told += [f"{path.name} is one file of a DICOM series; {count} slices of it were read from its folder."]
     elif count == 1:
-        told += ["It is a single slice of a DICOM series: there is no other slice of it in its folder."]
+        told += ["It is a single slice of a DICOM series; its folder contains no other slice of it."]
     return replace(stored, warnings=(*stored.warnings, *told))
 
 
@@ -132,7 +132,7 @@ def _found_in(files: Iterable[Path], folder: Path, step: Step) -> _Found:
 def _nothing_there(folder: Path, found: _Found) -> BadInputError:
     if count := found.nowhere.total():
         return BadInputError(
-            f"{folder} holds {count} DICOM images that do not say where they lie or how large their pixels are.",
+            f"{folder} holds {count} DICOM images that do not state their position or pixel size.",
             "Load them in 3D Slicer, check the voxel size, and save the volume as .nrrd.",
         )
     if found.others:
@@ -146,7 +146,7 @@ def _nothing_there(folder: Path, found: _Found) -> BadInputError:
     suffix, count = Counter(map(compound_suffix, visible)).most_common(1)[0]
     if suffix in _PICTURES:
         return BadInputError(
-            f"{folder} holds {count} {suffix} pictures, no DICOM image; they do not tell their voxel size.",
+            f"{folder} holds {count} {suffix} pictures, no DICOM images; they do not state their voxel size.",
             "In 3D Slicer, load them with ImageStacks (extension SlicerMorph), give the voxel size and save as .nrrd.",
         )
     hint: Hint | str = "Give one of them, or a DICOM folder."
@@ -169,12 +169,12 @@ def _volume(found: _Found, where: Path, step: Step) -> StoredImage:
         if len(by_series) == 1:
             told = f"The slices of {where.name} differ in size, direction or pixels"
         used = repr(stack[0].description) if stack[0].description else "the largest group"
-        told += f"; used {used} with {len(stack)} of {len(single)} slices. Give a file of another one to use that."
+        told += f"; used {used} with {len(stack)} of {len(single)} slices. To use another one, give one of its files."
         warnings.append(told)
     if lost := found.nowhere[stack[0].series]:
-        warnings.append(f"Images of the series that do not say where they lie were left out: {lost}.")
+        warnings.append(f"Images of the series without a position were left out: {lost}.")
     if found.damaged:
-        told = f"Files beside the slices are damaged or no DICOM: {len(found.damaged)}, such as "
+        told = f"Files next to the slices are damaged or not DICOM: {len(found.damaged)}, such as "
         warnings.append(f"{told}{shown_name(Path(found.damaged[0].name))}. Slices may be missing.")
     stack, more = _one_phase(_sorted(stack), where)
     stack, apart = _one_slab(stack)
@@ -298,8 +298,8 @@ def _stacked_geometry(stack: list[Frame]) -> tuple[Geometry, list[str]]:
         if np.abs(gaps - step).max() > _UNEVEN * step:
             warnings.append(
                 f"The slices are not evenly spaced ({gaps.min():.3g} to {gaps.max():.3g} mm apart; a slice may be "
-                f"missing); distances are taken as {step:.4g} mm throughout, so that slices lie up to {off:.3g} mm "
-                "from their place."
+                f"missing); a distance of {step:.4g} mm was assumed throughout, so that slices are up to {off:.3g} mm "
+                "off their position."
             )
         drift = last.position - first.position - first.normal * (places[-1] - places[0])
         if np.abs(drift).max() > 0.5 * min(first.spacing):
@@ -309,7 +309,7 @@ def _stacked_geometry(stack: list[Frame]) -> tuple[Geometry, list[str]]:
             )
     elif step is None:
         step = 1.0
-        warnings.append("The slice does not say how thick it is; 1 mm was taken.")
+        warnings.append("The slice does not state its thickness; 1 mm was assumed.")
     geometry, slanted = perpendicular(first.grid(count, float(step or 1.0)), first.path)
     return geometry, [*warnings, *slanted]
 

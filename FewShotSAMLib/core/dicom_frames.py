@@ -188,7 +188,7 @@ def frames_of(header: Any, path: Path) -> list[Frame]:
         frames = [_frame(header, path, number) for number in range(count)]
         found = [frame for frame in frames if frame is not None]
         if found and len(found) < count:
-            raise ValueError(f"{count - len(found)} of its frames do not say where they lie")
+            raise ValueError(f"{count - len(found)} of its frames have no position")
     except Exception as error:
         raise unreadable(path, error) from error
     return found

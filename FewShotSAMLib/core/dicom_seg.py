@@ -40,7 +40,7 @@ _BLANKS = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate"),
     *("StudyTime", "Modality"),
 )
-_AS_NRRD = "Let the output end in .seg.nrrd."
+_AS_NRRD = "Choose an output name that ends in .seg.nrrd."
 
 
 def read_dicom_seg(path: Path) -> Segmentation:
@@ -56,7 +56,7 @@ def read_dicom_seg(path: Path) -> Segmentation:
     frames = frames_of(header, path)
     if not frames:
         raise BadInputError(
-            f"{path}: the frames of this DICOM segmentation have no place in space, as those of a microscope's slide.",
+            f"{path}: the frames of this DICOM segmentation have no position in space, as with a microscope slide.",
             "Give a segmentation of a CT, MR or PET.",
         )
     if sop_class(header) != LABEL_MAP and not all(frame.segment for frame in frames):
@@ -79,7 +79,7 @@ def _segmentation(
     warnings = []
     if str(header.get("SegmentationType", "")) == "FRACTIONAL":
         pixels = pixels >= 0.5 * float(header.get("MaximumFractionalValue", 255))
-        warnings.append(f"{path.name} holds fractions; what is half or more of a voxel counts as the segment.")
+        warnings.append(f"{path.name} holds fractions; voxels that are at least half filled count as the segment.")
     items = {int(item.SegmentNumber): item for item in header.get("SegmentSequence", [])}
     layers, placed = _layers(_masks(frames, indices, pixels), geometry)
     segments = tuple(_segment(number, items.get(number), layer) for number, layer in placed.items())
@@ -203,7 +203,7 @@ def check_source(source: Sequence[Frame], geometry: Geometry) -> None:
     import_package("highdicom")
     if len(source) != geometry.size[2]:
         raise BadInputError(
-            "A DICOM segmentation refers to the DICOM series that it was made on; this volume is from no such series.",
+            "A DICOM segmentation refers to the DICOM series that it was made on; this volume does not come from one.",
             f"Give the DICOM folder as the volume, or {_AS_NRRD[0].lower()}{_AS_NRRD[1:]}",
         )
     headers = [read_header(path) for path in dict.fromkeys(frame.path for frame in source)]
@@ -234,7 +234,7 @@ def write_dicom_seg(segmentation: Segmentation, path: Path, source: Sequence[Fra
     left_out = [segment.name for segment in segmentation.segments if segment not in held]
     warnings = [f"{', '.join(left_out[:5])}: without a voxel, and left out of the DICOM file."] if left_out else []
     if not held:
-        raise BadInputError("The result holds no voxel, and DICOM knows no empty segmentation.", _AS_NRRD)
+        raise BadInputError("The result has no voxels, and DICOM does not allow an empty segmentation.", _AS_NRRD)
     with lenient(), atomic_path(path) as temporary:
         _dataset(segmentation, held, source).save_as(temporary)
     return warnings
@@ -275,7 +275,7 @@ def _dataset(segmentation: Segmentation, held: Sequence[Segment], source: Sequen
                 specific_character_set="ISO_IR 192",
             )
         except (AttributeError, TypeError, ValueError, KeyError) as error:
-            message = f"This series lacks what a DICOM segmentation needs, or has it wrong ({reason_of(error)})."
+            message = f"This series lacks what a DICOM segmentation needs, or states it wrongly ({reason_of(error)})."
             raise BadInputError(message, _AS_NRRD) from error
 
 

@@ -141,7 +141,7 @@ def has_no_spacing(path: Path) -> bool:
 
 def _refuse_packed(path: Path, kind: str, head: bytes) -> None:
     if not head:
-        raise BadInputError(f"{path} is damaged: it is no whole gzip file.", "Copy, download or export it again.")
+        raise BadInputError(f"{path} is damaged: it is not a complete gzip file.", "Copy, download or export it again.")
     inside = {OTHER: ""}.get(kind, f" ({kind} inside)")
     what = "an archive (.tar.gz)" if head[257:262] == b"ustar" else f"packed with gzip as a whole{inside}"
     raise BadInputError(f"{path} is {what}.", "Unpack it and give the file or folder that it holds.")

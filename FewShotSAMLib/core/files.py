@@ -43,7 +43,7 @@ def plain_name(path: Path) -> str:
     except UnicodeError as error:
         shown = str(path).encode("ascii", "backslashreplace").decode("ascii")
         raise BadInputError(
-            f"The name {shown} holds bytes that are no UTF-8.", "Rename the file or folder; older zip files cause that."
+            f"The name {shown} is not valid UTF-8.", "Rename the file or folder; older zip files cause that."
         ) from error
 
 
@@ -216,7 +216,7 @@ def _settle(targets: Sequence[Path], needless: Sequence[Path | None]) -> None:
     left = _not_deleted(needless, failures)
     if failures:
         reason = _reason(failures[0])
-        message = f"{_listed(targets)}: written and complete, but the disk told of an error after that ({reason})."
+        message = f"{_listed(targets)}: written and complete, but the disk reported an error after that ({reason})."
         raise BadInputError(
             message + _left_behind(left), "Check the disk, and delete what is left behind, if anything."
         )

@@ -92,7 +92,7 @@ def _check_pages(path: Path, image: SimpleITK.Image) -> None:
     told = re.search(rb"ImageJ=\S*\s+images=(\d+)", head_of(path)[0])
     if told and int(told[1]) > math.prod(image.GetSize()[2:]):
         raise BadInputError(
-            f"{path} holds {told[1].decode()} slices in ImageJ's own way, of which others see one.",
+            f"{path} holds {told[1].decode()} slices in ImageJ's own way, of which other programs see one.",
             "In Fiji, give it its voxel size and save it as NRRD.",
         )
 
@@ -196,7 +196,7 @@ def check_grid(path: Path, geometry: Geometry) -> None:
         raise BadInputError(
             f"{path.name}: NIfTI cannot hold the axes of this volume, which are not perpendicular (a tilted gantry); "
             f"the result would be off by up to {slant:.2g} voxels.",
-            "Let the output end in .seg.nrrd or .nrrd.",
+            "Choose an output name that ends in .seg.nrrd or .nrrd.",
         )
     if max(geometry.size) > _LARGEST_NIFTI:
         raise BadInputError(f"{path.name}: NIfTI holds at most {_LARGEST_NIFTI} voxels a side.", "Use .nrrd.")
@@ -219,5 +219,5 @@ def _unreadable(path: Path, error: Exception, is_known: bool) -> BadInputError:
     if not is_known and not re.search(rb"[^\t-\r -~]", head_of(path)[0]):
         why = " (it is a text file)"
     return BadInputError(
-        f"{path} cannot be read {kind}: it is damaged, or no image of a kind known here{why}.", FORMATS_HINT
+        f"{path} cannot be read {kind}: it is damaged, or not an image of a known kind{why}.", FORMATS_HINT
     )

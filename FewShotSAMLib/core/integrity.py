@@ -169,7 +169,7 @@ def _check_nrrd_grid(path: Path, fields: Mapping[str, str], sizes: Sequence[int]
     check_spacing(path, [length for length in lengths if length is not None])
     origin = fields.get("space origin", "")
     if origin and not all(map(math.isfinite, _vector(origin, path, "space origin"))):
-        raise BadInputError(f"The origin of {path} is {origin}: it lies nowhere.", "Correct its header.")
+        raise BadInputError(f"The origin of {path} is {origin}, which is not a position.", "Correct its header.")
     warnings = []
     units = set(re.findall(r'"([^"]*)"', fields.get("space units", ""))) - {"mm", "millimeter", "millimeters", ""}
     if units:
@@ -203,7 +203,7 @@ def check_meta_image(path: Path) -> list[str]:
                 if fields.get("headersize", "0") not in ("0", "-1"):
                     raise BadInputError(
                         f"{path} says that bytes are to be skipped (HeaderSize), but holds the voxels itself.",
-                        "Take that line from its header.",
+                        "Remove that line from its header.",
                     )
                 _check_meta_stream(path, stream, expected, packed, stated, is_own=True)
             elif len(files := data_file_of(path, is_nrrd=False)) == 2 and not where.upper().startswith("LIST"):
@@ -219,13 +219,13 @@ def check_meta_image(path: Path) -> list[str]:
         _numbers(text, float, path, "scale") not in ([], [usual]) for text, usual in zip(scale, (1, 0), strict=True)
     ):
         raise BadInputError(
-            f"{path} scales its values (ElementToIntensityFunction), which 3D Slicer passes over.",
+            f"{path} scales its values (ElementToIntensityFunction), which 3D Slicer ignores.",
             "Save it with the scaled values as .nrrd.",
         )
     for name in ("elementspacing", "offset", "position", "origin", "transformmatrix", "rotation", "orientation"):
         numbers = _numbers(fields.get(name, ""), float, path, name)
         if not all(map(math.isfinite, numbers)):
-            raise BadInputError(f"The {name} of {path} is {fields[name]}: it lies nowhere.", "Correct its header.")
+            raise BadInputError(f"The {name} of {path} is {fields[name]}, which is not valid.", "Correct its header.")
         if len(numbers) not in (0, len(sizes) ** (2 if name in _MATRICES else 1)):
             raise _damaged(path, f"its {name} has {len(numbers)} numbers")
     spacing = fields.get("elementspacing", fields.get("elementsize", ""))
@@ -248,7 +248,7 @@ def _check_meta_stream(
             raise _damaged(path)
         if is_own and stated is None:
             raise BadInputError(
-                f"{path} does not say how long its packed voxels are, without which others read something else.",
+                f"{path} does not state the length of its packed voxels, without which other programs misread it.",
                 f"Add the line CompressedDataSize = {used - begun} to its header, before ElementDataFile.",
             )
 
@@ -312,7 +312,7 @@ def _header_lines(stream: BinaryIO, path: Path) -> Iterator[str]:
         if total > _MOST_HEADER or len(line) == _CHUNK:
             break
         yield line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
-    raise _damaged(path, "there is no end to its header")
+    raise _damaged(path, "its header does not end")
 
 
 def _numbers(text: str, convert: type[Number], path: Path, what: str) -> list[Number]:

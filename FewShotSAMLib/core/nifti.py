@@ -66,7 +66,7 @@ def read_mgh(path: Path) -> StoredImage:
         matrix = np.asarray(image.affine, dtype=np.float64)
     except Exception as error:
         raise BadInputError(
-            f"{path} is no whole FreeSurfer volume (.mgz): {reason_of(error, 120)}.",
+            f"{path} is not a complete FreeSurfer volume (.mgz): {reason_of(error, 120)}.",
             "Convert it: mri_convert FILE out.nii.gz.",
         ) from error
     if voxels.ndim != 3:
@@ -219,7 +219,7 @@ def _geometry(header: Any, size: tuple[int, int, int], path: Path) -> tuple[Geom
         zooms[2] = 1.0
     if not hasattr(header, "get_sform"):  # Analyze 7.5
         check_spacing(path, zooms)
-        return Geometry(size, (zooms[0], zooms[1], zooms[2])), [_no_orientation(path, "Analyze files do not say it")]
+        return Geometry(size, (zooms[0], zooms[1], zooms[2])), [_no_orientation(path, "Analyze files cannot")]
     scale = _MM.get(int(header["xyzt_units"]) & 7, 1.0)
     zooms = [length * scale for length in zooms]
     sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
@@ -250,7 +250,7 @@ def _qform(header: Any, path: Path) -> np.ndarray:
             header["pixdim"][0] = 1
         return np.asarray(header.get_qform(), dtype=np.float64)
     except (nibabel.spatialimages.HeaderDataError, ValueError) as error:
-        raise BadInputError(f"The qform of {path} is no rotation.", "Correct the file's header.") from error
+        raise BadInputError(f"The qform of {path} is not a rotation.", "Correct the file's header.") from error
 
 
 def _plain(zooms: list[float]) -> np.ndarray:
@@ -272,14 +272,14 @@ def _from_matrix(
 ) -> tuple[Geometry, list[str]]:
     """The grid of a matrix from (i, j, k) to RAS mm, with perpendicular axes, and warnings of what that changed."""
     if not np.isfinite(matrix).all():
-        raise BadInputError(f"The orientation of {path} holds values that are no numbers.", "Correct its header.")
+        raise BadInputError(f"The orientation of {path} holds values that are not numbers.", "Correct its header.")
     check_spacing(path, np.linalg.norm(matrix[:3, :3], axis=0).tolist())
     return perpendicular(Geometry.of_ras(matrix, size, forms), path)
 
 
 def _no_orientation(path: Path, why: str) -> str:
     return (
-        f"{path.name} does not say how it lies in the patient ({why}); left and right cannot be told from it. "
+        f"{path.name} does not state its orientation in the patient ({why}), so that left and right are unknown. "
         "Check them, or convert the original images again."
     )
 
@@ -290,6 +290,6 @@ def _disagreement(sform: np.ndarray, qform: np.ndarray, geometry: Geometry, used
     if apart < _NOTICEABLE * min(geometry.spacing):
         return []
     return [
-        f"{path.name} says twice where its voxels lie, up to {apart:.3g} mm apart; its {used} was taken, as in 3D "
-        "Slicer. A result saved as NIfTI carries both, so that it lies on the volume in every program."
+        f"{path.name} states two positions of its voxels, up to {apart:.3g} mm apart; its {used} was used, as in 3D "
+        "Slicer. A result saved as NIfTI states both, so that it lies on the volume in every program."
     ]

@@ -117,7 +117,7 @@ def paint_warnings(painted: Sequence[int], segments: Sequence[Paint]) -> list[st
             "this is a finished segmentation, choose a few of these slices to learn from."
         )
     warnings += [
-        f"“{each.name}” is much smaller on slice {listed(each.odd, 5)} than on the painted slices beside it. If it "
+        f"“{each.name}” is much smaller on slice {listed(each.odd, 5)} than on the painted slices next to it. If it "
         "is not painted completely there, complete it, or leave that slice out of those to learn from."
         for each in segments
         if each.odd

@@ -37,20 +37,20 @@ class Segment:
         for what, text in texts:
             if not isinstance(text, str) or (what != "tag" and len(text) > LONGEST_NAME):
                 shown = f"A segment has the {what} {str(text)[:40]}..."
-                raise BadInputError(f"{shown}, no text of at most {LONGEST_NAME} characters.", "Rename it.")
+                raise BadInputError(f"{shown}, not a text of at most {LONGEST_NAME} characters.", "Rename it.")
         if not self.id:
             raise BadInputError(f"The segment “{self.name}” has no ID.", "Save it again in 3D Slicer.")
         for what, number, least in (("label value", self.label_value, 1), ("layer", self.layer, 0)):
             is_whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
             if not is_whole or not least <= number <= LARGEST_LABEL:
                 raise BadInputError(
-                    f"The segment “{self.name}” has the {what} {str(number)[:40]}, which is beyond range.",
+                    f"The segment “{self.name}” has the {what} {str(number)[:40]}, which is out of range.",
                     f"Use label values from 1 to {LARGEST_LABEL}.",
                 )
         parts = [part for part in self.color if isinstance(part, float | int | np.number) and 0 <= part <= 1]
         if len(parts) != 3 or len(self.color) != 3:
             raise BadInputError(
-                f"The segment “{self.name}” has no colour of three parts from 0 to 1.", "Give it another one."
+                f"The segment “{self.name}” has a colour other than three numbers from 0 to 1.", "Give it another one."
             )
 
 

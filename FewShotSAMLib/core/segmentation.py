@@ -36,7 +36,7 @@ def read_segmentation(path: Path | str) -> Segmentation:
     if file_kind(path) == DICOM:
         return read_dicom_seg(path)
     if head_of(path)[0].startswith(b"\xff\xd8\xff"):
-        raise BadInputError(f"{path} is a JPEG picture, which does not keep labels as they were.", "Save it as .png.")
+        raise BadInputError(f"{path} is a JPEG picture, which does not preserve labels.", "Save it as .png.")
     stored = read_image(path)
     described = has_segments(stored.metadata)
     voxels = stored.voxels[np.newaxis] if stored.voxels.ndim == 3 else np.moveaxis(stored.voxels, -1, 0)
@@ -66,8 +66,8 @@ def place_on(segmentation: Segmentation, geometry: Geometry) -> tuple[Segmentati
         for stated in (segmentation.geometry, *segmentation.geometry.as_written_in())
     ):
         return replace(segmentation, geometry=geometry), [
-            "The annotation lies where the other of the volume's two forms (sform, qform) says; it was taken to be on "
-            "the volume's voxels."
+            "The annotation matches the other of the volume's two forms (sform, qform); it was assumed to lie on the "
+            "volume's voxels."
         ]
     lattice = geometry.lattice_map(segmentation.geometry, SLIGHT)
     if lattice is None:
@@ -103,7 +103,7 @@ def told_apart(apart: float) -> list[str]:
     """The warning, if any, about an annotation whose grid is off the volume's by `apart` voxels."""
     if apart <= _TOLD:
         return []
-    return [f"The annotation's grid is off the volume's by up to {apart:.2g} voxels; it was taken to be the same."]
+    return [f"The annotation's grid is off the volume's by up to {apart:.2g} voxels; it was assumed to be the same."]
 
 
 def write_segmentation(segmentation: Segmentation, path: Path | str, source: Sequence[Any] = ()) -> list[str]:
@@ -171,7 +171,7 @@ def _range(voxels: np.ndarray, path: Path) -> tuple[int, int]:
         for plane in layer:
             if plane.dtype.kind == "f" and not _is_whole(plane):
                 raise BadInputError(
-                    f"{path} holds voxels that are no whole numbers.",
+                    f"{path} holds voxels that are not whole numbers.",
                     "Give a label map, not an image or a probability map.",
                 )
             low, high = min(low, round(float(plane.min()))), max(high, round(float(plane.max())))
@@ -230,7 +230,7 @@ def _distinct_values(segments: tuple[Segment, ...]) -> tuple[list[int], list[str
         value = segment.label_value
         if value in values:
             value = max([*values, *(each.label_value for each in segments)]) + 1
-            warnings.append(f"Segment {segment.name!r} got label value {value}: {segment.label_value} was taken.")
+            warnings.append(f"Segment {segment.name!r} got label value {value}, as {segment.label_value} is in use.")
         values.append(value)
     return values, warnings
 

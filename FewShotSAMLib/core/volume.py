@@ -126,7 +126,7 @@ def volume_of(voxels: np.ndarray, geometry: Geometry, name: str = "volume") -> V
     if the array does not have the geometry's shape."""
     if voxels.shape[:3] != geometry.shape or voxels.ndim not in (3, 4) or voxels.dtype.kind not in "iuf":
         raise BadInputError(
-            f"An array {voxels.shape} of {voxels.dtype} is no volume of {geometry.shape} voxels (k, j, i).",
+            f"An array {voxels.shape} of {voxels.dtype} is not a volume of {geometry.shape} voxels (k, j, i).",
             "Give numbers in the order (k, j, i), and the geometry's size as (i, j, k).",
         )
     checked, warnings = _checked_range(_scalar_or_rgb(StoredImage(voxels, geometry), Path(name)), Path(name))

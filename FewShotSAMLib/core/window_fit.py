@@ -37,10 +37,10 @@ def fitted(
     told = f"{_listed(hidden)} {'lies' if len(hidden) == 1 else 'lie'} outside the window {_span(window)}"
     other, name = _better(normalisation, volume, list(values.values()))
     if is_choice:
-        return normalisation, [f"{told} and cannot be told from its surroundings. Try the normalisation {name}."]
+        return normalisation, [f"{told} and cannot be told apart from its surroundings. Try the normalisation {name}."]
     why = f"{normalisation.why}; what was painted lies outside {_span(window)}"
     return replace(other, why=why), [
-        f"{told}; the window {name} was taken instead. Choose another normalisation if it does not suit."
+        f"{told}; the window {name} was used instead. Choose another normalisation if it does not suit."
     ]
 
 
@@ -114,14 +114,14 @@ class Look:
         """What makes another volume look unlike this one through the same window; empty if it looks alike."""
         apart = np.mean(np.abs(np.subtract(self.quantiles, other.quantiles)))
         if self.ct != other.ct and apart > _ALIKE_ENOUGH:  # the inside of a body counts as no CT, but looks like one
-            learned, shown = ("CT" if each.ct else "no CT" for each in (self, other))
+            learned, shown = ("CT" if each.ct else "something other than CT" for each in (self, other))
             return f"the model was learned on {learned}, and this volume looks like {shown}"
         if other.shown < _LEAST_SHOWN * self.shown:
-            return f"only {other.shown:.2%} of the volume reach into the model's window"
+            return f"only {other.shown:.2%} of the volume reaches into the model's window"
         bright = other.quantiles[2] - self.quantiles[2]
         if apart > _ALIKE:
-            return f"it is far {'brighter' if bright > 0 else 'darker'} in the model's window than what that learned on"
+            return f"it is far {'brighter' if bright > 0 else 'darker'} in the model's window than the model's volume"
         ours, theirs = (look.quantiles[-1] - look.quantiles[0] for look in (self, other))
         if theirs < _LEAST_SPREAD * ours:
-            return "it has next to no contrast in the model's window"
+            return "it has hardly any contrast in the model's window"
         return ""

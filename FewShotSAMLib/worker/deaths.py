@@ -17,7 +17,7 @@ from FewShotSAMLib.core.hints import Hint, hint
 
 RESTART_HINT = "Start again; the embeddings already made are kept."
 MEMORY_HINT = "Close other programs or choose a smaller encoder. " + RESTART_HINT
-MEMORY_RAN_OUT = "The background process was ended as memory ran out."
+MEMORY_RAN_OUT = "The background process ended because memory ran out."
 KILLS_FILE = Path("/proc/vmstat")
 _MEMORY_WORDS = re.compile(
     r"bad_alloc|MemoryError|out of memory|cannot allocate memory|memory allocation|failed to map segment", re.IGNORECASE
@@ -71,7 +71,7 @@ def blamed_file(returncode: int | None, reading: str) -> BadInputError | None:
         return None
     return BadInputError(
         f"Reading {reading} crashed the background process ({_signal_name(-returncode)}): the file is damaged, or of a "
-        "kind that the library behind it does not bear.",
+        "kind that the library that reads it cannot handle.",
         "Open it in the program that wrote it and save it again, as .nrrd with 16 bits per voxel.",
     )
 
@@ -90,7 +90,7 @@ def _signal_name(number: int) -> str:
 def _add_to_log(log: str, returncode: int | None, last_lines: Sequence[str]) -> None:
     if not log:
         return
-    text = "\n".join([f"The process ended with code {returncode}; its last words were:", *last_lines, ""])
+    text = "\n".join([f"The process ended with code {returncode}; its last output was:", *last_lines, ""])
     try:
         with Path(log).open("a", encoding="utf-8") as file:
             file.write(text)

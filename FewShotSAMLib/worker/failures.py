@@ -39,7 +39,7 @@ def as_known_error(error: BaseException, reading: Path | None = None) -> FewShot
     if isinstance(error, FewShotSAMError):
         return error
     if is_memory_shortage(error):
-        return MemoryShortageError("The memory is not enough for this run.", hint("free-memory"))
+        return MemoryShortageError("There is not enough memory for this run.", hint("free-memory"))
     file = getattr(error, "filename", None) or reading
     if isinstance(error, OSError) and file and error.strerror:
         message = f"{os.fsdecode(file)} cannot be used ({error.strerror})."
