@@ -22,7 +22,7 @@ def main() -> int:
         mmap.mmap(-1, LIBRARIES_TAKE).close()
         from FewShotSAMLib.cli import main as command_line  # seconds on a slow disk
     except (MemoryError, ImportError, OSError) as error:
-        if not _tells_of_memory(error):
+        if not _is_memory_shortage(error):
             raise
         sys.stderr.write(
             "error: There is not enough memory to load the libraries. Close other programs, or raise the limit.\n"
@@ -31,12 +31,12 @@ def main() -> int:
     return command_line()
 
 
-def _tells_of_memory(error: BaseException | None) -> bool:
+def _is_memory_shortage(error: BaseException | None) -> bool:
     """Does the work of core.errors.is_memory_shortage, which cannot be imported if memory has run out."""
     if error is None:
         return False
-    told = isinstance(error, MemoryError) or any(words in str(error).lower() for words in MEMORY_WORDS)
-    return told or _tells_of_memory(error.__cause__ or error.__context__)
+    is_shortage = isinstance(error, MemoryError) or any(words in str(error).lower() for words in MEMORY_WORDS)
+    return is_shortage or _is_memory_shortage(error.__cause__ or error.__context__)
 
 
 def _stop(number: int, frame: object) -> None:

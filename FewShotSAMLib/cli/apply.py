@@ -102,8 +102,8 @@ class _Display:
         named = str(error) if str(volume) in error.message else f"{volume}: {error}"
         print(" ".join(f"error: {named}".split()), file=sys.stderr)
         self.exit_codes.append(error.exit_code)
-        told = {"kind": error.kind, "message": error.message, "hint": str(error.hint)}
-        self.reports.append({"volume": {"name": volume_name(volume), "path": str(volume)}, "error": told})
+        failure = {"kind": error.kind, "message": error.message, "hint": str(error.hint)}
+        self.reports.append({"volume": {"name": volume_name(volume), "path": str(volume)}, "error": failure})
 
     def _close(self) -> None:
         if self._task is not None:

@@ -27,23 +27,23 @@ CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asimd
 # Runs in a process of its own: a broken torch may raise, hang or crash. A line per package shows where.
 PROBE = """
 import importlib, importlib.metadata, json, sys
-def tell(**facts):
+def report(**facts):
     print(json.dumps(facts), flush=True)
 for name, distribution in (each.split("=") for each in sys.argv[1:]):
-    tell(begin=name)
+    report(begin=name)
     try:
         importlib.import_module(name)
-        tell(package=name, version=importlib.metadata.version(distribution))
+        report(package=name, version=importlib.metadata.version(distribution))
     except Exception as error:
-        tell(package=name, error=f"{type(error).__name__}: {error}", missing=getattr(error, "name", None) == name)
+        report(package=name, error=f"{type(error).__name__}: {error}", missing=getattr(error, "name", None) == name)
 import torch
 for number in range(torch.cuda.device_count()):
     free, total = torch.cuda.mem_get_info(number)
     name = torch.cuda.get_device_name(number)
-    tell(device=f"cuda:{number} {name}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free")
+    report(device=f"cuda:{number} {name}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free")
 if torch.backends.mps.is_available():
-    tell(device="mps (Apple)")
-tell(device=f"cpu, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}")
+    report(device="mps (Apple)")
+report(device=f"cpu, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}")
 """
 
 

@@ -37,10 +37,10 @@ class Annotation:
     def of(self, labels: Sequence[int]) -> "Annotation":
         """The annotation of only some of the segments 1 to C, with all that the others' paint says about them. Slices
         that add nothing are left out: none of these segments is on them, nor on the known slices next to them."""
-        told = {index for index in self.exemplars if any(self._tells(label, index) for label in labels)}
+        useful = {index for index in self.exemplars if any(self._informs_about(label, index) for label in labels)}
 
         def kept(indices: Iterable[int]) -> tuple[int, ...]:
-            return tuple(index for index in indices if index in told)
+            return tuple(index for index in indices if index in useful)
 
         known = tuple(kept(self.known[label - 1]) for label in labels)
         absent = tuple(kept(self.absent[label - 1]) if self.absent else () for label in labels)
@@ -48,12 +48,12 @@ class Annotation:
         part = replace(self.segmentation, segments=segments)
         return Annotation(part, self.axis, kept(self.painted), kept(self.empty), absent, known, kept(self.assumed))
 
-    def _tells(self, label: int, index: int) -> bool:
+    def _informs_about(self, label: int, index: int) -> bool:
         """Whether a slice shows a segment, or shows that it has ended since a neighbouring known slice."""
         known = self.known[label - 1]
         place = bisect_left(known, index)
-        beside = (*known[max(0, place - 1) : place], *known[place + 1 : place + 2])
-        return self.shows(label, index) or (index in known and any(self.shows(label, each) for each in beside))
+        neighbours = (*known[max(0, place - 1) : place], *known[place + 1 : place + 2])
+        return self.shows(label, index) or (index in known and any(self.shows(label, each) for each in neighbours))
 
     @cached_property
     def exemplars(self) -> tuple[int, ...]:
@@ -107,7 +107,7 @@ class Annotation:
         return frozenset(
             label
             for label, known in enumerate(self.known, start=1)
-            if not any(label in self._shown[beside] for beside in _next_to(index, known))
+            if not any(label in self._shown[neighbour] for neighbour in _next_to(index, known))
         )
 
     def sought(self, index: int) -> frozenset[int]:

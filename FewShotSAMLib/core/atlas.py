@@ -138,9 +138,9 @@ def transfer(
 
     progress(done, total) is called several times a second, and may raise to stop.
     """
-    told, volume = _Progress(progress), itk_image(grey, geometry)
+    steps, volume = _Progress(progress), itk_image(grey, geometry)
     image, labels = (itk_image(part, atlas.geometry) for part in (atlas.grey, (atlas.classes > 0).astype(np.uint8)))
-    affine = _affine(_unit(image), volume, atlas.place, told)
+    affine = _affine(_unit(image), volume, atlas.place, steps)
     back = affine.GetInverse()
     inside = sitk.GetArrayFromImage(sitk.Resample(labels, volume, back)) > 0
     if not inside.any():
@@ -150,31 +150,31 @@ def transfer(
     fixed = _unit(sitk.Resample(volume, grid))
     moving = _unit(sitk.Resample(image, grid, back))
     moving = sitk.Cast(sitk.HistogramMatching(moving, fixed, 256, 15, False), sitk.sitkFloat32)
-    bend = _demons(fixed, moving, told)
-    whole = sitk.CompositeTransform([back, bend])
+    deformation = _demons(fixed, moving, steps)
+    whole = sitk.CompositeTransform([back, deformation])
     found = sitk.GetArrayFromImage(sitk.Resample(labels, grid, back, sitk.sitkNearestNeighbor)) > 0
     likeness = _correlation(fixed, moving, found)
     there = partial(_there, atlas.geometry, whole=whole, grid=grid, volume=volume)
     shares = np.stack([there(255.0 * (atlas.classes == label)) for label in range(1, count + 1)])
     grey_there = there(atlas.grey) if with_image else None
-    told.end()
+    steps.end()
     return Transferred(shares, likeness, abs(float(np.linalg.det(np.reshape(affine.GetMatrix(), (3, 3))))), grey_there)
 
 
 def _affine(
-    fixed: sitk.Image, volume: sitk.Image, place: tuple[float, float, float], told: _Progress
+    fixed: sitk.Image, volume: sitk.Image, place: tuple[float, float, float], steps: _Progress
 ) -> sitk.AffineTransform:
     """From the atlas's points to those of the volume; several positions are tried first, and the best is refined."""
     factors = [max(1, int(own / its)) for own, its in zip(fixed.GetSpacing(), volume.GetSpacing(), strict=True)]
     moving = _unit(sitk.Shrink(volume, factors))
     tried = []
     for start in _starts(fixed, volume, place):
-        told.step()
-        tried.append(_optimised(fixed, moving, start, (4, 2), told))
-    told.step()
+        steps.step()
+        tried.append(_optimised(fixed, moving, start, (4, 2), steps))
+    steps.step()
     rigid = sitk.Euler3DTransform(min(tried, key=lambda each: each[0])[1])
     affine = sitk.AffineTransform(rigid.GetMatrix(), rigid.GetTranslation(), rigid.GetCenter())
-    return sitk.AffineTransform(_optimised(fixed, moving, affine, (2, 1), told)[1])
+    return sitk.AffineTransform(_optimised(fixed, moving, affine, (2, 1), steps)[1])
 
 
 def _starts(
@@ -195,7 +195,7 @@ def _starts(
 
 
 def _optimised(
-    fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform, shrinks: tuple[int, ...], told: _Progress
+    fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform, shrinks: tuple[int, ...], steps: _Progress
 ) -> tuple[float, sitk.Transform]:
     """Mutual information, the lower the better, and the transform; the start if there is nothing to optimise."""
     found = type(start)(start)
@@ -217,7 +217,7 @@ def _optimised(
     def step() -> None:
         """Called by ITK's loop, out of which nothing may be raised."""
         try:
-            told.check()
+            steps.check()
         except BaseException as error:  # noqa: BLE001 - raised again below
             stopped.append(error)
             method.StopRegistration()
@@ -232,7 +232,7 @@ def _optimised(
     return float(method.GetMetricValue()), found
 
 
-def _demons(fixed: sitk.Image, moving: sitk.Image, told: _Progress) -> sitk.DisplacementFieldTransform:
+def _demons(fixed: sitk.Image, moving: sitk.Image, steps: _Progress) -> sitk.DisplacementFieldTransform:
     field: sitk.Image | None = None
     for coarsening, iterations in LEVELS:
         factors = [max(1, min(coarsening, size // 8)) for size in fixed.GetSize()]
@@ -243,7 +243,7 @@ def _demons(fixed: sitk.Image, moving: sitk.Image, told: _Progress) -> sitk.Disp
         target = sitk.Shrink(smooth, factors)
         source = sitk.Resample(moving, target)
         for done in range(0, iterations, AT_ONCE):
-            told.step()
+            steps.step()
             demons = sitk.DiffeomorphicDemonsRegistrationFilter()
             demons.SetNumberOfIterations(min(AT_ONCE, iterations - done))
             demons.SetStandardDeviations(1.5)

@@ -85,8 +85,8 @@ def places(share: np.ndarray, known: Known, spacing: Sequence[float]) -> tuple[l
     shown = [i for i in wanted if share[i].max() >= 0.5 and _is_far(i, known, way)]
     kept = [i for i in shown if not any(a < i < b and b - a < LEAST_GAP * extent for a, b in pairwise(painted))]
     beyond = max(1, round(BEYOND * extent))
-    told = [i for i in known.masks if i not in painted]
-    is_open = [all(i > painted[0] for i in told), all(i < painted[-1] for i in told)]
+    absent = [i for i in known.masks if i not in painted]
+    is_open = [all(i > painted[0] for i in absent), all(i < painted[-1] for i in absent)]
     ends = [end for end, is_it in zip((first - beyond, last + beyond), is_open, strict=True) if is_it]
     return kept, [i for i in ends if 0 <= i < len(share) and min(abs(i - p) for p in painted) > LEAST_WAY * extent]
 

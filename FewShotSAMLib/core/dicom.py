@@ -77,14 +77,14 @@ def read_dicom_file(path: Path, step: Step = no_step) -> StoredImage:
         raise another_kind(path, read_header(path), wanted, "Give the folder of a CT, MR or PET series.")
     series = [frame for frame in found.frames if frame.series == own[0].series]
     stored = _volume(replace(found, frames=[frame for frame in series if _is_alike(frame, own[0])]), path, step)
-    count, across, told = len(stored.voxels), sum(not _is_alike(frame, own[0]) for frame in own), []
+    count, across, warnings = len(stored.voxels), sum(not _is_alike(frame, own[0]) for frame in own), []
     if across:
-        told = [f"{across} slices of {path.name} differ from its first in size or direction and were left out."]
+        warnings = [f"{across} slices of {path.name} differ from its first in size or direction and were left out."]
     if len(series) > len(own):
-        told += [f"{path.name} is one file of a DICOM series; {count} slices of it were read from its folder."]
+        warnings += [f"{path.name} is one file of a DICOM series; {count} slices of it were read from its folder."]
     elif count == 1:
-        told += ["It is a single slice of a DICOM series; its folder contains no other slice of it."]
-    return replace(stored, warnings=(*stored.warnings, *told))
+        warnings += ["It is a single slice of a DICOM series; its folder contains no other slice of it."]
+    return replace(stored, warnings=(*stored.warnings, *warnings))
 
 
 def is_dicom(path: Path) -> bool:
@@ -165,17 +165,17 @@ def _volume(found: _Found, where: Path, step: Step) -> StoredImage:
     stack = max((stack for series in by_series for stack in _stacks(series)), key=len)
     warnings: list[str] = []
     if len(stack) < len(single):
-        told = f"{where.name} holds several DICOM series"
+        text = f"{where.name} holds several DICOM series"
         if len(by_series) == 1:
-            told = f"The slices of {where.name} differ in size, direction or pixels"
+            text = f"The slices of {where.name} differ in size, direction or pixels"
         used = repr(stack[0].description) if stack[0].description else "the largest group"
-        told += f"; used {used} with {len(stack)} of {len(single)} slices. To use another one, give one of its files."
-        warnings.append(told)
+        text += f"; used {used} with {len(stack)} of {len(single)} slices. To use another one, give one of its files."
+        warnings.append(text)
     if lost := found.nowhere[stack[0].series]:
         warnings.append(f"Images of the series without a position were left out: {lost}.")
     if found.damaged:
-        told = f"Files next to the slices are damaged or not DICOM: {len(found.damaged)}, such as "
-        warnings.append(f"{told}{shown_name(Path(found.damaged[0].name))}. Slices may be missing.")
+        text = f"Files next to the slices are damaged or not DICOM: {len(found.damaged)}, such as "
+        warnings.append(f"{text}{shown_name(Path(found.damaged[0].name))}. Slices may be missing.")
     stack, more = _one_phase(_sorted(stack), where)
     stack, apart = _one_slab(stack)
     geometry, uneven = _stacked_geometry(stack)
@@ -246,10 +246,10 @@ def _one_phase(stack: list[Frame], where: Path) -> tuple[list[Frame], list[str]]
         stack = phase
     if not used:
         return stack, []
-    told = " and ".join(f"DICOM tag {_tag(name)} = {value}" for name, value in used.items())
+    tags = " and ".join(f"DICOM tag {_tag(name)} = {value}" for name, value in used.items())
     return stack, [
         f"{where.name} holds several images per position (phases, echoes or time points); "
-        f"used those with {told}, {len(stack)} slices."
+        f"used those with {tags}, {len(stack)} slices."
     ]
 
 
@@ -273,10 +273,10 @@ def _one_slab(stack: list[Frame]) -> tuple[list[Frame], list[str]]:
     far = gaps > _FAR * np.median(gaps) if len(gaps) else gaps > 0
     slabs = np.split(np.array(stack, dtype=object), np.flatnonzero(far) + 1)
     most = max(slabs, key=len)
-    told = (
+    message = (
         f"{len(slabs)} groups of slices lie up to {gaps.max(initial=0):.3g} mm apart; used the largest, {len(most)} of"
     )
-    return most.tolist(), [f"{told} {len(stack)}."] if len(slabs) > 1 else []
+    return most.tolist(), [f"{message} {len(stack)}."] if len(slabs) > 1 else []
 
 
 def _tag(name: str) -> str:

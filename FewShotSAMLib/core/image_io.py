@@ -89,10 +89,10 @@ def _read_list(header: bytes) -> SimpleITK.Image:
 
 def _check_pages(path: Path, image: SimpleITK.Image) -> None:
     """Raise BadInputError for an ImageJ TIFF that describes only its first page: other readers see one slice."""
-    told = re.search(rb"ImageJ=\S*\s+images=(\d+)", head_of(path)[0])
-    if told and int(told[1]) > math.prod(image.GetSize()[2:]):
+    stated = re.search(rb"ImageJ=\S*\s+images=(\d+)", head_of(path)[0])
+    if stated and int(stated[1]) > math.prod(image.GetSize()[2:]):
         raise BadInputError(
-            f"{path} holds {told[1].decode()} slices in ImageJ's own way, of which other programs see one.",
+            f"{path} holds {stated[1].decode()} slices in ImageJ's own way, of which other programs see one.",
             "In Fiji, give it its voxel size and save it as NRRD.",
         )
 
@@ -213,8 +213,8 @@ def _unreadable(path: Path, error: Exception, is_known: bool) -> BadInputError:
     text, why = str(error), ""
     if "bad_alloc" in text or "allocat" in text.lower():
         return BadInputError(f"{path} is larger than the memory, or its header is damaged.", "Crop or resample it.")
-    if told := re.search(r"\[nrrd\] \w+: ([^\n]+)\s*$", text):  # the last cause in the text is the original one
-        why = f" ({told[1]})"
+    if cause := re.search(r"\[nrrd\] \w+: ([^\n]+)\s*$", text):  # the last cause in the text is the original one
+        why = f" ({cause[1]})"
     kind = f"as {suffix}" if suffix else "as any image"
     if not is_known and not re.search(rb"[^\t-\r -~]", head_of(path)[0]):
         why = " (it is a text file)"

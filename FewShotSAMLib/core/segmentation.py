@@ -17,7 +17,7 @@ from FewShotSAMLib.core.segment import LARGEST_LABEL, Segment, Segmentation, no_
 from FewShotSAMLib.core.slicer_nrrd import has_segments, parse_fields, parse_segments, write_seg_nrrd
 
 SEGMENTATION_SUFFIXES = (".seg.nrrd", *WRITABLE_SUFFIXES, SEG_SUFFIX)
-_TOLD = 0.01  # voxels: the user is told if annotation and volume are further apart
+_NOTICEABLE = 0.01  # voxels: the user is told if annotation and volume are further apart
 _WHOLE_TOLERANCE = 0.01  # labels stored as scaled floats come back as 2.9999
 
 
@@ -49,7 +49,7 @@ def read_segmentation(path: Path | str) -> Segmentation:
         segments = parse_segments(stored.metadata, len(layers))
     else:
         segments = segments_of_labels([int(value) for value in np.flatnonzero(seen[0])])
-    layers, warnings = _without_strangers(layers, seen, segments)
+    layers, warnings = _without_unassigned(layers, seen, segments)
     if not any(seen[segment.layer, segment.label_value] for segment in segments):
         raise no_paint(path)
     return Segmentation(layers, stored.geometry, segments, parse_fields(stored.metadata), stored.warnings + warnings)
@@ -101,7 +101,7 @@ def place_on(segmentation: Segmentation, geometry: Geometry) -> tuple[Segmentati
 
 def told_apart(apart: float) -> list[str]:
     """The warning, if any, about an annotation whose grid is off the volume's by `apart` voxels."""
-    if apart <= _TOLD:
+    if apart <= _NOTICEABLE:
         return []
     return [f"The annotation's grid is off the volume's by up to {apart:.2g} voxels; it was assumed to be the same."]
 
@@ -182,18 +182,18 @@ def _is_whole(plane: np.ndarray) -> bool:
     return bool(np.isfinite(plane).all() and np.allclose(plane, np.rint(plane), 0.0, _WHOLE_TOLERANCE))
 
 
-def _without_strangers(
+def _without_unassigned(
     layers: np.ndarray, seen: np.ndarray, segments: tuple[Segment, ...]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Clear the voxels whose value belongs to no segment: Slicer ignores them, too."""
     known = np.zeros_like(seen)
     for segment in segments:
         known[segment.layer, segment.label_value] = True
-    strangers = int(np.count_nonzero(seen & ~known))
-    if not strangers:
+    unassigned = int(np.count_nonzero(seen & ~known))
+    if not unassigned:
         return layers, ()
     cleaned = np.stack([np.where(known[number][layer], layer, 0) for number, layer in enumerate(layers)])
-    return cleaned.astype(layers.dtype), (f"{strangers} label values belong to no segment and were left out.",)
+    return cleaned.astype(layers.dtype), (f"{unassigned} label values belong to no segment and were left out.",)
 
 
 def _overlap(first: int, length: int, limit: int) -> tuple[slice, slice]:

@@ -249,7 +249,7 @@ class WorkerClient:
     def _digest(self, event: Event | None) -> list[Event]:
         """Turn one item from the reading thread into events for the caller; None is the end of the stream."""
         if event is None:
-            return self._bury()
+            return self._report_death()
         if event["type"] == "ready":
             self.log = str(event.get("log", ""))
             if event.get("version") != PROTOCOL_VERSION:
@@ -260,7 +260,7 @@ class WorkerClient:
             self._open.pop(str(event.get("id")), None)
         return [event]
 
-    def _bury(self) -> list[Event]:
+    def _report_death(self) -> list[Event]:
         """The process has ended: return an error event for each unanswered request."""
         assert self._process is not None
         with contextlib.suppress(subprocess.TimeoutExpired):  # its own exit code says more than that of a kill
