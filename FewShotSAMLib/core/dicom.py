@@ -79,7 +79,7 @@ def read_dicom_file(path: Path, step: Step = no_step) -> StoredImage:
     stored = _volume(replace(found, frames=[frame for frame in series if _is_alike(frame, own[0])]), path, step)
     count, across, warnings = len(stored.voxels), sum(not _is_alike(frame, own[0]) for frame in own), []
     if across:
-        warnings = [f"{across} slices of {path.name} differ from its first in size or direction and were left out."]
+        warnings = [f"{across} slices of {path.name} differ from its first in their grid and were left out."]
     if len(series) > len(own):
         warnings += [f"{path.name} is one file of a DICOM series; {count} slices of it were read from its folder."]
     elif count == 1:
