@@ -142,7 +142,7 @@ def _free_memory() -> str:
 
 
 def _models() -> list[Finding]:
-    """Each encoder's file. One that is absent is no problem, a damaged one is."""
+    """Each encoder's file. A missing one is not a problem, a damaged one is."""
     try:
         from FewShotSAMLib.sam.model_files import status
 

@@ -176,7 +176,7 @@ def annotate(
     """
     segmentation, unpainted = _painted_segments(segmentation)
     layers = segmentation.layers
-    occupied = layers[0] > 0 if len(layers) == 1 else np.asarray(layers.any(axis=0))  # many times as fast
+    occupied = layers[0] > 0 if len(layers) == 1 else np.asarray(layers.any(axis=0))  # many times as fast as `any`
     if not occupied.any():
         raise BadInputError("The annotation holds no painted voxel.", "Paint the structure on a few slices.")
     axis, warnings = _decide_axis(occupied, axis, segmentation.geometry, chosen=painted_slices is not None)

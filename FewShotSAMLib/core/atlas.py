@@ -25,13 +25,13 @@ from FewShotSAMLib.core.intensity import Normalisation
 MARGIN_MM = 30.0
 """Margin around the segments of the image that is kept."""
 MOST_VOXELS = 1_500_000
-"""The most voxels of that image; a larger one is kept at a coarser resolution."""
+"""Maximum number of voxels of that image; a larger one is kept at a coarser resolution."""
 MOST_DEFORMED = 600_000
-"""Voxels of the grid on which the deformation is found."""
+"""Maximum number of voxels of the grid on which the deformation is found."""
 TISSUE = 25
 """Grey value, of 255, above which a voxel is part of the body."""
 ALIKE = 0.58
-"""Correlation of both images in and around the labels, before the deformable registration, from which on they count
+"""Correlation of both images in and around the labels, before the deformable registration, from which they count
 as the same anatomy. For three hippocampi it is 0.65 to 0.80, for two sarcomas 0.17 and 0.52. After the deformable
 registration it says nothing: then it is 0.7 for the sarcomas, too."""
 MOST_SCALED = 1.7

@@ -19,7 +19,7 @@ FAR, NEAR = 0.6, 0.15
 MOST_MOVED = 0.5
 """Share of the radius on the painted slice: how far an outline follows the paint, once the label was moved."""
 TRUSTED = 0.5
-"""A registered label is used from this Dice with the paint on."""
+"""Minimum Dice with the paint for a registered label to be used."""
 INSETS = (0.05, 0.275, 0.725, 0.95)
 """Shares of the extent along the axis at which a registered label may stand in for a painted slice: with the middle
 painted, as far apart as five painted slices would be."""
@@ -29,7 +29,7 @@ radius, and not between two painted slices closer together than the second."""
 BEYOND = 0.02
 """Share of the extent, at least a slice, beyond the label's ends at which there is nothing of it."""
 HALF = 128
-"""Of 255: the share from which on a voxel belongs to a registered label."""
+"""Of 255: the minimum share with which a voxel belongs to a registered label."""
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,11 @@ _ALIKE = 0.1
 _SAME_PLACE = 0.01
 """Share of the distance between slices below which two of them count as being at one position."""
 _UNEVEN, _FAR = 0.05, 5
-"""Shares of the usual distance between slices: from which deviation on they are uneven, and which gap parts slabs."""
+"""In usual distances between slices: the deviation from which they are uneven, and the gap that separates slabs."""
 _SMALL_CLAIM = 64 << 20
 """Pixels of a file; so many are harmless, however few bytes they come from."""
 _COVERED = 0.9
-"""A phase has a slice at nearly all of the positions: at this share of them."""
+"""A phase has a slice at nearly all of the positions, at least at this share of them."""
 _PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".bmp")
 _DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
 _OF_OTHER_KIND = "Give the CT, MR or PET series; or load it in 3D Slicer, check its voxel size and save it as .nrrd."
@@ -66,7 +66,7 @@ def read_dicom_folder(folder: Path, step: Step = no_step) -> StoredImage:
 
 
 def read_dicom_file(path: Path, step: Step = no_step) -> StoredImage:
-    """Read the series that a file belongs to, from its folder, as 3D Slicer does; with a warning if it has more.
+    """Read the series that a file belongs to, from its folder, as 3D Slicer does; with a warning if it is larger.
 
     Raises BadInputError for a file that is not an image, and as `read_dicom_folder` does.
     """

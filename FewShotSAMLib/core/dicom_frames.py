@@ -142,7 +142,7 @@ def sop_class(header: Any) -> str:
 
 
 def is_image(header: Any) -> bool:
-    """Whether a dataset can be part of a volume: its class makes volumes, or it has none, but a position."""
+    """Whether a dataset can be part of a volume: by its class or, if it has none, by its position."""
     if _no_slices(header):
         return False
     if uid := sop_class(header):

@@ -1,4 +1,4 @@
-"""Tells what a file is by its content, whatever its name, and what to do with one that cannot be read."""
+"""Recognises a file's kind by its content, whatever its name, and says what to do with one that cannot be read."""
 
 import re
 import struct

@@ -20,7 +20,7 @@ _pending: dict[Path, Path] = {}
 _pending_lock = threading.Lock()
 _commit_lock = threading.RLock()
 JOURNAL_SUFFIX = ".commit"
-"""Of the file that lists several files while they are replaced; worker/watchdog.py reads it after a kill."""
+"""Suffix of the file that lists files while they are replaced; worker/watchdog.py reads it after a kill."""
 SETTLING_S = 0.5
 _NO_LINKS = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EMLINK)
 """Error numbers of file systems without hard links."""

@@ -1,4 +1,4 @@
-"""What a user can do about an error, as a code: each front end has its own words for it, as it has its own buttons.
+"""What a user can do about an error, as a code: each front end words it in its own way, as it has its own buttons.
 
 These are the words of the command line; the panel's are in widgets/hints.py, the browser's in web/hints.py. A hint that
 reads the same everywhere (“Choose another folder.”) is plain text and needs no code.

@@ -192,7 +192,7 @@ def preset(name: str) -> Normalisation:
 
 
 def _looks_like_ct(values: np.ndarray) -> bool:
-    """The smallest value is left out: padding outside the field of view, which resampling sets to -1000 or -1024."""
+    """Without the smallest value: padding outside the field of view, which resampling sets to -1000 or -1024."""
     kept = values[values > values.min()]
     if kept.size == 0:
         return False

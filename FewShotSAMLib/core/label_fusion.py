@@ -15,7 +15,7 @@ WITHIN_MM = 2.0
 SHARPNESS = 4
 """An atlas is weighted by this power of the local correlation."""
 LEAST = 0.01
-"""The least correlation that an atlas can have, so that all count alike if none fits."""
+"""Minimum correlation of an atlas, so that all count alike where none fits."""
 
 
 def joined(found: Sequence[Transferred], grey: np.ndarray, spacing: Sequence[float]) -> Transferred:

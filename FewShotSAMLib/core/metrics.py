@@ -1,7 +1,7 @@
 """Agreement of two masks: Dice, HD95 and ASSD.
 
 Definitions as in L. Maier-Hein, A. Reinke and others, Metrics reloaded (Nature Methods 2024,
-doi 10.1038/s41592-023-02151-z). The border of a mask are its voxels that have a face neighbour outside it; voxels
+doi 10.1038/s41592-023-02151-z). The border of a mask is its voxels that have a face neighbour outside it; voxels
 beyond the edge of the array count as outside. Distances are in mm between centres of border voxels.
 """
 

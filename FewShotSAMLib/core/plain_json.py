@@ -1,4 +1,4 @@
-"""Turns what reports and events hold into what JSON can hold."""
+"""Converts the contents of reports and events to what JSON can hold."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _FULL_RUN = 8
 """So many painted slices in a row without a gap look like a finished segmentation."""
 _FAR_LESS = 0.25
 _STRAY_PIXELS, _STRAY_SHARE = 3, 0.01
-"""At most so many pixels of a segment on a slice, and of its largest slice this share, are a slip of the mouse."""
+"""A slice with at most so many pixels of a segment, and this share of its largest slice, is a slip of the mouse."""
 _HINT = "Give the volume first, then the label map or .seg.nrrd in which you painted a few slices."
 
 

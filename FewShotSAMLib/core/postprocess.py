@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-_SIGMAS = 3.0  # how far a Gaussian is followed
+_SIGMAS = 3.0  # a Gaussian is cut off at this many standard deviations
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def apply(classes: np.ndarray, options: PostProcessing, spacing: tuple[float, fl
 def _clean(
     mask: np.ndarray, others: np.ndarray, options: PostProcessing, spacing: tuple[float, float, float]
 ) -> np.ndarray:
-    """Smoothing first, as it may open holes and break off islands."""
+    """Clean one class; smoothing comes first, as it may open holes and break off islands."""
     if options.smooth_mm > 0:
         mask = smooth(mask, spacing, options.smooth_mm, others)
     if options.fill_holes:

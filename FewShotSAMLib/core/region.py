@@ -16,7 +16,7 @@ MARGIN = 0.3
 LEAST_MARGIN = 0.1
 """An earlier region is kept as long as it leaves this margin."""
 LEAST_SIDE = 20
-"""The fewest pixels of the slice that the region spans, if the slice has as many."""
+"""Minimum side of the region in pixels of the slice, if the slice has as many."""
 FINER = 1.3
 """How many times smaller a segment's pixels must become for it to get a region of its own."""
 

@@ -11,7 +11,7 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.geometry import Geometry
 
 LONGEST_NAME = 255
-"""The most characters that a segment's name or ID may have."""
+"""Maximum number of characters of a segment's name or ID."""
 LARGEST_LABEL = 65535
 
 

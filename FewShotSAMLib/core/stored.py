@@ -55,7 +55,7 @@ def check_room(path: Path, length: int) -> int:
 
 
 def check_spacing(path: Path, spacing: Sequence[float]) -> None:
-    """Raise BadInputError for a voxel size that is 0, negative, infinite or no number."""
+    """Raise BadInputError for a voxel size that is 0, negative, infinite or not a number."""
     if all(math.isfinite(length) and length > 0 for length in spacing):
         return
     shown = ", ".join(f"{length:g}" for length in spacing)

@@ -113,7 +113,7 @@ class Look:
     def strangeness(self, other: "Look") -> str:
         """What makes another volume look unlike this one through the same window; empty if it looks alike."""
         apart = np.mean(np.abs(np.subtract(self.quantiles, other.quantiles)))
-        if self.ct != other.ct and apart > _ALIKE_ENOUGH:  # the inside of a body counts as no CT, but looks like one
+        if self.ct != other.ct and apart > _ALIKE_ENOUGH:  # a CT of the inside of a body counts as none
             learned, shown = ("CT" if each.ct else "something other than CT" for each in (self, other))
             return f"the model was learned on {learned}, and this volume looks like {shown}"
         if other.shown < _LEAST_SHOWN * self.shown:

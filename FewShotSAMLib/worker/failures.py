@@ -35,7 +35,7 @@ def failure_event(request_id: str, error: BaseException, log: Path | None, readi
 
 
 def as_known_error(error: BaseException, reading: Path | None = None) -> FewShotSAMError | None:
-    """The error as one of FewShotSAM's own; disk errors that name a file have one, too. None for unexpected ones."""
+    """Convert an error to one of FewShotSAM's own, also a disk error that names its file; None if it is unexpected."""
     if isinstance(error, FewShotSAMError):
         return error
     if is_memory_shortage(error):
