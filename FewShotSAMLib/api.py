@@ -72,11 +72,11 @@ class Model:
         with tempfile.TemporaryDirectory(prefix="fewshotsam-") as folder:
             own = Path(folder) / "model.fewshot"
             own.write_bytes(self.content)
-            parameters = {**_plain(options), "model": str(own)}
+            parameters = {**_request_values(options), "model": str(own)}
             if background:
-                _asked(background, "complete_model", parameters, progress, cancel)
+                _background_report(background, "complete_model", parameters, progress, cancel)
             else:
-                with _here(progress, cancel) as context:
+                with _local_context(progress, cancel) as context:
                     from FewShotSAMLib.engine.jobs import complete_model
 
                     complete_model(parameters, context)
@@ -153,8 +153,8 @@ def propagate(
     """
     if isinstance(volume, Path | str) and isinstance(annotation, Path | str):
         check_two_files(Path(volume), Path(annotation))
-    shown = _volume(volume)
-    segmentation = _segmentation(annotation, shown.geometry)
+    target = _volume(volume)
+    segmentation = _segmentation(annotation, target.geometry)
     given = {**options, "axis": axis, "empty_slices": list(empty_slices)}
     if empty_of:
         given["empty_of"] = {name: list(indices) for name, indices in empty_of.items()}
@@ -164,19 +164,19 @@ def propagate(
     others = {_name_of(each, number): _model(each) for number, each in enumerate(models, start=1)}
     if background:
         return _in_background(
-            "propagate", shown, segmentation, start, given | _file_of(volume), progress, cancel, background, others
+            "propagate", target, segmentation, start, given | _file_of(volume), progress, cancel, background, others
         )
-    with _here(progress, cancel, shown.warnings) as context:
+    with _local_context(progress, cancel, target.warnings) as context:
         from FewShotSAMLib.engine.context import StageTimer
         from FewShotSAMLib.engine.earlier import Earlier
         from FewShotSAMLib.engine.model_file import parse_model
         from FewShotSAMLib.engine.propagation import propagate_volume
         from FewShotSAMLib.engine.request import PropagateOptions
 
-        request = PropagateOptions.from_parameters(_plain(given))
+        request = PropagateOptions.from_parameters(_request_values(given))
         begun = None if start is None else parse_model(start.content)
         earlier = [Earlier(name, parse_model(each.content)) for name, each in others.items()]
-        done = propagate_volume(shown, segmentation, request, context, StageTimer(), begun, earlier=earlier)
+        done = propagate_volume(target, segmentation, request, context, StageTimer(), begun, earlier=earlier)
         return _result(done)
 
 
@@ -190,17 +190,17 @@ def apply(
     **options: Any,
 ) -> Result:
     """Segment a volume with what was learned on another one; arguments and errors as for `propagate`."""
-    shown, learned = _volume(volume), _model(model)
+    target, learned = _volume(volume), _model(model)
     if background:
-        return _in_background("apply", shown, None, learned, options | _file_of(volume), progress, cancel, background)
-    with _here(progress, cancel, shown.warnings) as context:
+        return _in_background("apply", target, None, learned, options | _file_of(volume), progress, cancel, background)
+    with _local_context(progress, cancel, target.warnings) as context:
         from FewShotSAMLib.engine.context import StageTimer
         from FewShotSAMLib.engine.model_file import parse_model
         from FewShotSAMLib.engine.propagation import apply_to_volume
         from FewShotSAMLib.engine.request import ApplyOptions
 
-        request = ApplyOptions.from_parameters(_plain(options))
-        return _result(apply_to_volume(parse_model(learned.content), shown, request, context, StageTimer()))
+        request = ApplyOptions.from_parameters(_request_values(options))
+        return _result(apply_to_volume(parse_model(learned.content), target, request, context, StageTimer()))
 
 
 def _volume(given: VolumeLike) -> Volume:
@@ -251,7 +251,7 @@ def _name_of(given: Model | Path | str, number: int) -> str:
     return f"{number}" if isinstance(given, Model) else f"{number} {Path(given).stem}"
 
 
-def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+def _request_values(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options as a request holds them: paths as strings, tuples as lists."""
     return {
         name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
@@ -260,7 +260,7 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _here(
+def _local_context(
     progress: Progress | None, cancel: threading.Event | None, warnings: Iterable[str] = ()
 ) -> Iterator[JobContext]:
     """The context of a job in this process, with its volume's warnings; errors are converted to FewShotSAM's own."""
@@ -330,16 +330,16 @@ def _in_background(
         for name, each in (earlier or {}).items():
             (folder / f"{name}.fewshot").write_bytes(each.content)
         names = [str(folder / f"{name}.fewshot") for name in earlier or {}]
-        parameters = _plain({**options, **files, **({"models": names} if names else {})})
-        report = _asked(background, job, parameters, progress, cancel)
+        parameters = _request_values({**options, **files, **({"models": names} if names else {})})
+        report = _background_report(background, job, parameters, progress, cancel)
         report["warnings"] = list(dict.fromkeys([*volume.warnings, *report["warnings"]]))
         learned = Model.load(files["save_model"]) if annotation is not None else None
-        segmentation = _written(files["output"], report, volume.geometry)
+        segmentation = _read_result(files["output"], report, volume.geometry)
         confidence = np.array(read_image(files["confidence"]).voxels)
         return Result(segmentation, confidence, report, None if learned is None else lambda: learned, volume.source)
 
 
-def _asked(
+def _background_report(
     background: bool | WorkerClient,
     job: str,
     parameters: Mapping[str, Any],
@@ -353,7 +353,7 @@ def _asked(
         return report_of(follow(client, request, lambda event: listen(event["type"], event), wishes.is_set))
 
 
-def _written(path: Path, report: Mapping[str, Any], geometry: Geometry) -> Segmentation:
+def _read_result(path: Path, report: Mapping[str, Any], geometry: Geometry) -> Segmentation:
     """The segmentation that the job wrote; an empty one is made anew, as `read_segmentation` refuses such files."""
     if any(segment["voxels"] for segment in report["segments"]):
         return read_segmentation(path)

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         with _interruptible():
-            _check_is_named(options)
+            _check_not_empty(options)
             return _command(options.command)(options)
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -53,7 +53,7 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _check_is_named(options: argparse.Namespace) -> None:
+def _check_not_empty(options: argparse.Namespace) -> None:
     """Raise BadInputError for an empty argument, as from an unset shell variable: it would mean the current folder."""
     for name, given in vars(options).items():
         if "" in (given if isinstance(given, list) else [given]):

@@ -139,7 +139,7 @@ def write_image(voxels: np.ndarray, geometry: Geometry, path: Path, modality: st
     check_image_output(path, geometry)
     with atomic_path(path) as temporary:
         try:
-            if _carries_forms(path, geometry):
+            if _keeps_forms(path, geometry):
                 write_nifti(voxels, geometry, temporary)
             else:
                 _write_with_itk(voxels, geometry, temporary, modality)
@@ -172,7 +172,7 @@ def write_picture(picture: np.ndarray, path: Path, quality: int = -1) -> None:
         raise cannot_write(path, OSError("the disk is full or broken")) from error
 
 
-def _carries_forms(path: Path, geometry: Geometry) -> bool:
+def _keeps_forms(path: Path, geometry: Geometry) -> bool:
     """Whether the output is NIfTI and the grid is still the one stated in the NIfTI file that it came from."""
     if compound_suffix(path) not in _NIFTI_SUFFIXES or geometry.forms is None:
         return False
@@ -190,7 +190,7 @@ def check_image_output(path: Path, geometry: Geometry | None = None) -> None:
 
 def check_grid(path: Path, geometry: Geometry) -> None:
     """Raise BadInputError if the format that the suffix stands for cannot hold the grid."""
-    if compound_suffix(path) not in _NIFTI_SUFFIXES or _carries_forms(path, geometry):
+    if compound_suffix(path) not in _NIFTI_SUFFIXES or _keeps_forms(path, geometry):
         return
     if (slant := geometry.slant()) >= SLIGHT:
         raise BadInputError(

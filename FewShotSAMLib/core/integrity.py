@@ -137,18 +137,18 @@ def data_file_of(path: Path, is_nrrd: bool) -> tuple[Path, ...]:
             names = stream.read(_MOST_HEADER).decode("utf-8", "surrogateescape").splitlines()
             if is_nrrd:
                 names = names[1 + next(n for n, line in enumerate(names) if re.match(r"data ?file: ", line)) :]
-            return (path, *(_beside(path, each.strip()) for each in names if each.strip()))
+            return (path, *(_data_file(path, each.strip()) for each in names if each.strip()))
     if numbered := re.fullmatch(r"([^%]*%0?\d*[diu][^%]*?)((?:\s+-?\d+){3,4})", name):
         first, last, step = (int(number) for number in numbered[2].split()[:3])
         numbers = range(first, last + (1 if step > 0 else -1), step or 1)[:_MOST_FILES]
-        return (path, *(_beside(path, numbered[1] % number) for number in numbers))
+        return (path, *(_data_file(path, numbered[1] % number) for number in numbers))
     if "%" in name:
         raise BadInputError(
             f"{path} names its data files by a pattern, {name[:80]!r}, which is not understood.",
             "If it is one file, rename it without the percent sign, here and in the header.",
         )
     is_own = not name or (not is_nrrd and name.upper() == "LOCAL")
-    return (path,) if is_own else (path, _beside(path, name))
+    return (path,) if is_own else (path, _data_file(path, name))
 
 
 def _check_total(path: Path, files: Sequence[Path], expected: int) -> None:
@@ -330,7 +330,7 @@ def _whole(text: str) -> int | None:
     return int(text) if re.fullmatch(r"\d{1,9}", text.strip()) else None
 
 
-def _beside(path: Path, name: str) -> Path:
+def _data_file(path: Path, name: str) -> Path:
     """The data file that a header names; raises BadInputError if it is missing."""
     data = path.parent / name
     if not data.is_file():

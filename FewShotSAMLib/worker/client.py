@@ -323,7 +323,7 @@ def follow(
 
     `interrupts` says how often the user has asked to stop: the first time the job is cancelled, the second time killed.
     """
-    obeyed = 0
+    handled = 0
     while True:
         for event in client.poll(timeout_s=0.2):
             if event.get("id") != request_id:
@@ -331,9 +331,9 @@ def follow(
             listen(event)
             if event["type"] in ("result", "error"):
                 return event
-        if interrupts() > obeyed:
-            client.cancel(request_id, *([] if obeyed == 0 else [0.0]))
-            obeyed = interrupts()
+        if interrupts() > handled:
+            client.cancel(request_id, *([] if handled == 0 else [0.0]))
+            handled = interrupts()
 
 
 def _close_quietly(stream: IO[bytes] | None) -> None:
