@@ -1,13 +1,13 @@
 """FewShotSAM: paint a few slices, get the volume.
 
 From Python: `import FewShotSAMLib as fss`, then `fss.propagate` and `fss.apply`; see docs/python-api.md. Importing this
-package loads nothing else; the names below come when they are asked for.
+package loads nothing else: the names below are imported on first use.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # typing takes its time, in which Ctrl-C would be a traceback
+if TYPE_CHECKING:  # importing typing takes time, in which Ctrl-C would print a traceback
     from typing import Any
 
     from FewShotSAMLib.api import Model, Result, apply, propagate

@@ -1,6 +1,6 @@
-"""FewShotSAM for programs: volumes and segmentations in memory or in files, in this process or in a background one.
+"""The Python API: volumes and segmentations in memory or in files, computed in this process or in a background one.
 
-Importing this needs no torch; what is heavy is imported when it computes in this process.
+Importing this module needs no torch; heavy libraries are imported only when a job runs in this process.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ VolumeLike = Volume | Path | str | SimpleITK.Image | tuple[np.ndarray, Geometry]
 AnnotationLike = Segmentation | Path | str | SimpleITK.Image | np.ndarray
 """A file, a label map, or an array of labels (K, J, I) on the volume's grid."""
 Progress = Callable[[str, int, int], None]
-"""Hears of each stage's name, and of how many of its steps are done."""
+"""Called with a stage's name, the number of its steps that are done, and their total number."""
 
 _STATE: dict[str, Any] = {}
-"""The encoder and embeddings stay warm from one call to the next, as they do in the background process."""
+"""Keeps the encoder and embeddings warm from one call to the next, as the background process does."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A few-shot model: what its `.fewshot` file holds."""
+    """A few-shot model: the content of its `.fewshot` file."""
 
     content: bytes = field(repr=False)
 
     @classmethod
     def load(cls, path: Path | str) -> Model:
-        """Read a file; whether it is a model is found out when it is used."""
+        """Read a file; whether it is a model is checked only when it is used."""
         try:
             return cls(Path(path).read_bytes())
         except OSError as error:
@@ -67,16 +67,16 @@ class Model:
         background: bool | WorkerClient = False,
         **options: Any,
     ) -> None:
-        """Write the file, whole or not at all, with what volumes unlike the model's own need; where the model lacks
-        that, it is learned first, which takes seconds. Arguments and errors as for `apply`."""
+        """Write the file atomically, including the part needed for volumes unlike the model's own; if the model lacks
+        that part, it is learned first, which takes seconds. Arguments and errors as for `apply`."""
         with tempfile.TemporaryDirectory(prefix="fewshotsam-") as folder:
             own = Path(folder) / "model.fewshot"
             own.write_bytes(self.content)
-            parameters = {**_plain(options), "model": str(own)}
+            parameters = {**_request_values(options), "model": str(own)}
             if background:
-                _asked(background, "complete_model", parameters, progress, cancel)
+                _background_report(background, "complete_model", parameters, progress, cancel)
             else:
-                with _here(progress, cancel) as context:
+                with _local_context(progress, cancel) as context:
                     from FewShotSAMLib.engine.jobs import complete_model
 
                     complete_model(parameters, context)
@@ -86,9 +86,9 @@ class Model:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """segmentation: of the whole volume, painted slices as painted. confidence: (K, J, I) uint8, percent.
+    """segmentation: of the whole volume, painted slices exactly as painted. confidence: (K, J, I) uint8, percent.
 
-    report: all that is worth knowing, as the command line writes it with --json.
+    report: the job's report, as the command line writes it with --json.
     """
 
     segmentation: Segmentation
@@ -99,8 +99,8 @@ class Result:
 
     @cached_property
     def model(self) -> Model | None:
-        """What was learned, for `apply` and `propagate(warm_start=...)`; computed when first asked for, which may
-        encode the painted slices once more. None after `apply`."""
+        """The learned model, for `apply` and `propagate(warm_start=...)`; computed on first access, which may
+        encode the painted slices again. None after `apply`."""
         return None if self._model is None else self._model()
 
     @property
@@ -110,7 +110,7 @@ class Result:
 
     @property
     def warnings(self) -> list[str]:
-        """What was odd."""
+        """The warnings that the job gave."""
         return list(self.report["warnings"])
 
     def mask(self, name: str) -> np.ndarray:
@@ -144,17 +144,17 @@ def propagate(
 ) -> Result:
     """Learn from the painted slices of a volume and segment its other slices.
 
-    Slice numbers are 0-based along the array axis `axis`; None finds it. `empty_slices` hold none of the segments,
-    `empty_of` none of the segment of that name. `models` are of earlier volumes; they count as far as they agree with
-    what is painted. `cancel` stops the run when it is set. With
-    `background` it computes in a background process: one for this call, or a `WorkerClient` that stays warm. options:
-    those of the command line `fewshotsam propagate`, with `_` for `-`, such as method, encoder, device, steps, seed.
-    Raises BadInputError, CancelledError, MemoryShortageError, each with what to do.
+    Slice numbers are 0-based along the array axis `axis`; None detects the axis. `empty_slices` contain none of the
+    segments, those in `empty_of` not the segment of that name. `models` come from earlier volumes; they count as far
+    as they agree with what is painted. Setting `cancel` stops the run. With `background`, the job runs in a background
+    process: one started for this call, or a given `WorkerClient` that stays warm. options: those of the command line
+    `fewshotsam propagate`, with `_` for `-`, such as method, encoder, device, steps, seed.
+    Raises BadInputError, CancelledError or MemoryShortageError, each with a hint about what to do.
     """
     if isinstance(volume, Path | str) and isinstance(annotation, Path | str):
         check_two_files(Path(volume), Path(annotation))
-    shown = _volume(volume)
-    segmentation = _segmentation(annotation, shown.geometry)
+    target = _volume(volume)
+    segmentation = _segmentation(annotation, target.geometry)
     given = {**options, "axis": axis, "empty_slices": list(empty_slices)}
     if empty_of:
         given["empty_of"] = {name: list(indices) for name, indices in empty_of.items()}
@@ -164,19 +164,19 @@ def propagate(
     others = {_name_of(each, number): _model(each) for number, each in enumerate(models, start=1)}
     if background:
         return _in_background(
-            "propagate", shown, segmentation, start, given | _file_of(volume), progress, cancel, background, others
+            "propagate", target, segmentation, start, given | _file_of(volume), progress, cancel, background, others
         )
-    with _here(progress, cancel, shown.warnings) as context:
+    with _local_context(progress, cancel, target.warnings) as context:
         from FewShotSAMLib.engine.context import StageTimer
         from FewShotSAMLib.engine.earlier import Earlier
         from FewShotSAMLib.engine.model_file import parse_model
         from FewShotSAMLib.engine.propagation import propagate_volume
         from FewShotSAMLib.engine.request import PropagateOptions
 
-        request = PropagateOptions.from_parameters(_plain(given))
+        request = PropagateOptions.from_parameters(_request_values(given))
         begun = None if start is None else parse_model(start.content)
         earlier = [Earlier(name, parse_model(each.content)) for name, each in others.items()]
-        done = propagate_volume(shown, segmentation, request, context, StageTimer(), begun, earlier=earlier)
+        done = propagate_volume(target, segmentation, request, context, StageTimer(), begun, earlier=earlier)
         return _result(done)
 
 
@@ -190,17 +190,17 @@ def apply(
     **options: Any,
 ) -> Result:
     """Segment a volume with what was learned on another one; arguments and errors as for `propagate`."""
-    shown, learned = _volume(volume), _model(model)
+    target, learned = _volume(volume), _model(model)
     if background:
-        return _in_background("apply", shown, None, learned, options | _file_of(volume), progress, cancel, background)
-    with _here(progress, cancel, shown.warnings) as context:
+        return _in_background("apply", target, None, learned, options | _file_of(volume), progress, cancel, background)
+    with _local_context(progress, cancel, target.warnings) as context:
         from FewShotSAMLib.engine.context import StageTimer
         from FewShotSAMLib.engine.model_file import parse_model
         from FewShotSAMLib.engine.propagation import apply_to_volume
         from FewShotSAMLib.engine.request import ApplyOptions
 
-        request = ApplyOptions.from_parameters(_plain(options))
-        return _result(apply_to_volume(parse_model(learned.content), shown, request, context, StageTimer()))
+        request = ApplyOptions.from_parameters(_request_values(options))
+        return _result(apply_to_volume(parse_model(learned.content), target, request, context, StageTimer()))
 
 
 def _volume(given: VolumeLike) -> Volume:
@@ -213,12 +213,12 @@ def _volume(given: VolumeLike) -> Volume:
     if isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Geometry):
         return volume_of(np.asarray(given[0]), given[1])
     raise BadInputError(
-        f"A {type(given).__name__} is no volume.", "Give a path, a SimpleITK image, or (array, FewShotSAMLib.Geometry)."
+        f"A {type(given).__name__} is not a volume.", "Give a path, a SimpleITK image, or (array, Geometry)."
     )
 
 
 def _file_of(given: VolumeLike) -> dict[str, Any]:
-    """The parameter of a job for a volume that is a file already: it tells more than its voxels, such as a modality."""
+    """The job's parameter for a volume that is already a file, which says more than the voxels, such as modality."""
     return {"volume": Path(given).absolute()} if isinstance(given, Path | str) else {}
 
 
@@ -232,13 +232,13 @@ def _segmentation(given: AnnotationLike, geometry: Geometry) -> Segmentation:
     if isinstance(given, SimpleITK.Image):
         return segmentation_of(*_voxels(given))
     raise BadInputError(
-        f"A {type(given).__name__} is no annotation.", "Give a path, a SimpleITK label map, or an array of labels."
+        f"A {type(given).__name__} is not an annotation.", "Give a path, a SimpleITK label map, or an array of labels."
     )
 
 
 def _voxels(image: SimpleITK.Image) -> tuple[np.ndarray, Geometry]:
     if image.GetDimension() != 3:
-        raise BadInputError(f"The image has {image.GetDimension()} dimensions.", "Give an image of three.")
+        raise BadInputError(f"The image has {image.GetDimension()} dimensions.", "Give a 3D image.")
     return SimpleITK.GetArrayFromImage(image), geometry_of(image)
 
 
@@ -247,12 +247,12 @@ def _model(given: Model | Path | str) -> Model:
 
 
 def _name_of(given: Model | Path | str, number: int) -> str:
-    """What an earlier volume's model is called in the report, its number among others in front."""
+    """The name of an earlier volume's model in the report, with its number in front."""
     return f"{number}" if isinstance(given, Model) else f"{number} {Path(given).stem}"
 
 
-def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """As a request has it: paths are texts, tuples lists."""
+def _request_values(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as a request holds them: paths as strings, tuples as lists."""
     return {
         name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
         for name, value in options.items()
@@ -260,10 +260,10 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _here(
+def _local_context(
     progress: Progress | None, cancel: threading.Event | None, warnings: Iterable[str] = ()
 ) -> Iterator[JobContext]:
-    """The context of a job in this process, with what was odd about its volume; errors come as FewShotSAM's own."""
+    """The context of a job in this process, with its volume's warnings; errors are converted to FewShotSAM's own."""
     try:
         from FewShotSAMLib.engine.context import JobContext
 
@@ -311,7 +311,7 @@ def _in_background(
     background: bool | WorkerClient,
     earlier: Mapping[str, Model] | None = None,
 ) -> Result:
-    """The same job of a background process, through files in a folder that goes afterwards."""
+    """Run the job in a background process, which exchanges files with this one in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="fewshotsam-") as name:
         folder = Path(name)
         files = {"volume": folder / "volume.nrrd", "output": folder / "result.seg.nrrd"}
@@ -330,31 +330,31 @@ def _in_background(
         for name, each in (earlier or {}).items():
             (folder / f"{name}.fewshot").write_bytes(each.content)
         names = [str(folder / f"{name}.fewshot") for name in earlier or {}]
-        parameters = _plain({**options, **files, **({"models": names} if names else {})})
-        report = _asked(background, job, parameters, progress, cancel)
+        parameters = _request_values({**options, **files, **({"models": names} if names else {})})
+        report = _background_report(background, job, parameters, progress, cancel)
         report["warnings"] = list(dict.fromkeys([*volume.warnings, *report["warnings"]]))
         learned = Model.load(files["save_model"]) if annotation is not None else None
-        segmentation = _written(files["output"], report, volume.geometry)
+        segmentation = _read_result(files["output"], report, volume.geometry)
         confidence = np.array(read_image(files["confidence"]).voxels)
         return Result(segmentation, confidence, report, None if learned is None else lambda: learned, volume.source)
 
 
-def _asked(
+def _background_report(
     background: bool | WorkerClient,
     job: str,
     parameters: Mapping[str, Any],
     progress: Progress | None,
     cancel: threading.Event | None,
 ) -> dict[str, Any]:
-    """The report of a job in the background process that is there, or in one of its own."""
+    """Run a job in the given background process, or in one of its own, and return the report."""
     listen, wishes = _listener(progress), cancel or threading.Event()
     with nullcontext(background) if isinstance(background, WorkerClient) else WorkerClient() as client:
         request = client.request(job, parameters)
         return report_of(follow(client, request, lambda event: listen(event["type"], event), wishes.is_set))
 
 
-def _written(path: Path, report: Mapping[str, Any], geometry: Geometry) -> Segmentation:
-    """What the job wrote; a file without any voxel cannot be read back."""
+def _read_result(path: Path, report: Mapping[str, Any], geometry: Geometry) -> Segmentation:
+    """The segmentation that the job wrote; an empty one is made anew, as `read_segmentation` refuses such files."""
     if any(segment["voxels"] for segment in report["segments"]):
         return read_segmentation(path)
     segments = tuple(

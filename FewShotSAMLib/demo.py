@@ -1,4 +1,4 @@
-"""The demo: a phantom with several organs, three painted slices of each of three, propagated to the whole volume."""
+"""The demo: a phantom with several organs; three slices of each of three organs are painted and propagated."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -38,14 +38,14 @@ class DemoResult:
 
 
 def run_demo(output: Path, propagate: Propagate) -> DemoResult:
-    """Make the phantom, paint, propagate, compare with the phantom's truth, and draw a picture.
+    """Make the phantom, paint, propagate, compare with the phantom's ground truth, and draw a picture.
 
     Writes `volume.nrrd`, `painted.seg.nrrd`, `result.seg.nrrd`, `few-shot-model.fewshot` and `montage.png`.
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadInputError(f"{output} cannot be made a folder ({error.strerror}).", "Choose another one.") from error
+        raise BadInputError(f"The folder {output} cannot be created ({error.strerror}).", "Choose another.") from error
     volume, truth = ct_phantom()
     organs = [truth.mask(segment) for segment in truth.segments if segment.name in ORGANS]
     painted = sorted({index for organ in organs for index in slices_to_paint(organ, AXIS, PAINTED_SLICES)})
@@ -80,7 +80,7 @@ def _scores(result: Segmentation, truth: Segmentation, slices: list[int]) -> dic
 def draw_montage(
     volume: Volume, result: Segmentation, truth: Segmentation, report: Mapping[str, Any], path: Path
 ) -> None:
-    """Slices with the result as colour and the truth as outline, and below the confidence of every slice."""
+    """Draw slices with the result in colour and the ground truth in outline; below, the confidence of every slice."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 

@@ -1,4 +1,4 @@
-"""What kinds of values options have: how they are checked, and read from text. The standard library alone."""
+"""The kinds of values that options have: how to check them and parse them from text. Standard library only."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ LONGEST_TEXT = 300
 
 @dataclass(frozen=True)
 class Kind:
-    """What values an option has. check: returns the value as jobs use it; raises TypeError for any other. read: makes
-    the value of a request of what was typed or stands in a table; raises ValueError."""
+    """A kind of value. check: returns the value as jobs use it; raises TypeError for any other. read: parses what was
+    typed or is in a table's cell into the value for a request; raises ValueError."""
 
     words: str
     check: Callable[[Any], Any]
@@ -49,7 +49,7 @@ def _integer(value: Any) -> int:
 
 
 def _list_of(item: Callable[[Any], Any], words: str) -> Callable[[Any], tuple[Any, ...]]:
-    """Checks each item of a list."""
+    """A check of lists that applies `item` to each element."""
 
     def check(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):
@@ -100,24 +100,24 @@ def _flag(value: Any) -> bool:
 
 
 def read_slices(text: str) -> list[int]:
-    """Slice numbers of a list such as `3,40` or `10-12,20`, ascending, each once. Raises ValueError."""
+    """Parse a list such as `3,40` or `10-12,20` into slice numbers, ascending, each once. Raises ValueError."""
     numbers: set[int] = set()
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,9})(?:-(\d{1,9}))?\s*", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last or last - first > MAX_LISTED_SLICES:
-            raise ValueError(f"“{text}” is no list of slice numbers such as 3,40 or 10-12")
+            raise ValueError(f"“{text}” is not a list of slice numbers such as 3,40 or 10-12")
         numbers.update(range(first, last + 1))
     return sorted(numbers)
 
 
 def _read_paths(text: str) -> list[str]:
-    """Paths with `;` between them."""
+    """Parse paths separated by `;`."""
     return [part.strip() for part in text.split(";") if part.strip()]
 
 
 def _read_slices_of(text: str) -> dict[str, list[int]]:
-    """Slice numbers by the segment's name, of a text such as `Spleen=3,40`, several of them with `;` between."""
+    """Parse a text such as `Spleen=3,40`, several separated by `;`, into slice numbers by segment name."""
     found: dict[str, list[int]] = {}
     for part in text.split(";"):
         name, _, numbers = part.rpartition("=")
@@ -130,7 +130,7 @@ def _read_slices_of(text: str) -> dict[str, list[int]]:
 def _read_range(text: str) -> list[int]:
     match = re.fullmatch(r"\s*(\d{1,9})\s*[,:-]\s*(\d{1,9})\s*", text)
     if not match or int(match[1]) > int(match[2]):
-        raise ValueError(f"“{text}” is no range of slices such as 10,80")
+        raise ValueError(f"“{text}” is not a range of slices such as 10,80")
     return [int(match[1]), int(match[2])]
 
 
@@ -139,7 +139,7 @@ def _read_axis(text: str) -> str | int:
 
 
 def _read_flag(text: str) -> bool:
-    """As tables have it: Excel writes TRUE."""
+    """Parse yes or no as tables hold it: Excel writes TRUE."""
     if text.lower() not in FLAG_WORDS:
         raise ValueError(f"“{text}” is neither yes nor no")
     return FLAG_WORDS[text.lower()]

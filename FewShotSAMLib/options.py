@@ -1,7 +1,7 @@
-"""Every option of `propagate`, `apply` and `cohort` in one table: names, values, defaults, help, and who shows it.
+"""Every option of `propagate`, `apply` and `cohort` in one table: name, values, default, help, and who shows it.
 
-The command line, the checks of a request, the panel, the browser app and docs/options.md read it. It needs nothing but
-the standard library, so that Slicer's own process can read it, too.
+The command line, the checks of a request, the panel, the browser app and docs/options.md are built from it. It needs
+only the standard library, so that Slicer's own process can read it, too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from FewShotSAMLib.option_kinds import (
 
 AUTOMATIC_ENCODER = "tiny"
 """The encoder that `auto` stands for, with or without a graphics card: no other has been measured to be better
-(docs/benchmark.md). The rule for `auto` as device and as precision stands in sam/precision.py, which knows the device.
+(docs/benchmark.md). The rules for device `auto` and precision `auto` are in sam/precision.py, which knows the device.
 """
 PROPAGATE, APPLY, COHORT = "propagate", "apply", "cohort"
 JOBS = (PROPAGATE, APPLY)
@@ -59,19 +59,19 @@ STAGES = {
     "download": "Downloading",
     "benchmark": "Measuring",
 }
-"""What a progress event's stage is called before users."""
+"""The names of progress events' stages as users see them."""
 
 
 @dataclass(frozen=True)
 class Option:
     """One option.
 
-    name: in a request; on the command line with dashes, unless it is positional. default: what stands for an option
-    that is not given (None: what the help says). choices: all values, where they can be listed; pattern: a regular
-    expression of others. least, most: bounds of a number, both included. group: a heading of the command line's help.
-    instead_of: an option that cannot be given beside this one. several_in: commands of the command line that take
-    several of it. optional_in: those in which it need not be given, and stands behind its name. suffix: how the name of
-    a file has to end. unless: an option that a request may give in place of this one, which is required.
+    name: in a request; on the command line with dashes, unless it is positional. default: the value of an option that
+    is not given (None: see the help). choices: all values, if they can be listed; pattern: a regular expression for
+    further values. least, most: bounds of a number, both included. group: its heading in the command line's help.
+    instead_of: an option that cannot be combined with this one. several_in: commands of the command line that accept
+    several values. optional_in: commands in which a positional option is optional and given by its flag. suffix:
+    required ending of a file name. unless: an option that a request may give instead of this one, which is required.
     """
 
     name: str
@@ -97,12 +97,12 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """How the command line calls it."""
+        """Its name on the command line."""
         return "--" + self.name.replace("_", "-")
 
     @property
     def words(self) -> str:
-        """What its values are, as the end of a sentence."""
+        """A description of the allowed values, to end a sentence with."""
         if self.choices:
             others = [self.metavar.rpartition("|")[2]] if self.pattern else []
             return f"one of {', '.join([*self.choices, *others])}"
@@ -114,7 +114,7 @@ class Option:
         return f"{self.kind.words} from {self.least:g} {upper}"
 
     def read(self, text: str) -> Any:
-        """The value of a request that was typed. Raises ValueError with the words for what is allowed."""
+        """Parse a typed text into a request's value. Raises ValueError that says what is allowed."""
         try:
             value = self.kind.read(text)
             self.check(value)
@@ -123,7 +123,7 @@ class Option:
         return value
 
     def check(self, value: Any) -> Any:
-        """The value as jobs use it. Raises ValueError with the words for what is allowed."""
+        """The value as jobs use it. Raises ValueError that says what is allowed."""
         try:
             checked = self.kind.check(value)
         except TypeError as error:
@@ -154,7 +154,7 @@ OPTIONS = (
     ),
     Option(
         "annotation", PATH,
-        "label map or .seg.nrrd in the volume's geometry; where a segment has a label, it counts as painted completely",
+        "label map or .seg.nrrd in the volume's geometry; on slices with its label, a segment counts as complete",
         (PROPAGATE,), EVERYWHERE, metavar="ANNOTATION", is_required=True, is_positional=True,
     ),
     Option(
@@ -170,7 +170,7 @@ OPTIONS = (
         metavar="3,40", group=SLICES_GROUP,
     ),
     Option(
-        "empty_of", SLICES_OF, "slices that hold none of one segment, by its name or label value; once for each",
+        "empty_of", SLICES_OF, "slices that hold none of one segment, by its name or label value; repeat for others",
         (PROPAGATE,), EVERYWHERE, metavar="NAME=3,40", group=SLICES_GROUP,
     ),
     Option(
@@ -186,7 +186,7 @@ OPTIONS = (
         default=DEFAULT_METHOD, choices=METHOD_NAMES, metavar="NAME", group=METHOD_GROUP,
     ),
     Option(
-        "code_faithful", FLAG, "AutoSAM's heads exactly as published, slips included", LEARNING,
+        "code_faithful", FLAG, "AutoSAM's heads exactly as published, errors included", LEARNING,
         default=False, group=METHOD_GROUP,
     ),
     Option(
@@ -220,16 +220,16 @@ OPTIONS = (
         default=0, least=0, most=LARGEST_INTEGER, metavar="N", group=METHOD_GROUP,
     ),
     Option(
-        "warm_start", PATH, "start from this few-shot model instead of afresh", (PROPAGATE,),
+        "warm_start", PATH, "start from this few-shot model instead of from scratch", (PROPAGATE,),
         metavar="M.fewshot", group=METHOD_GROUP,
     ),
     Option(
         "models", PATHS,
-        "few-shot models of earlier volumes: what they say counts beside the painted slices, as far as it agrees",
+        "few-shot models of earlier volumes, used in addition to the painted slices as far as they agree",
         LEARNING, EVERYWHERE, metavar="M.fewshot", group=METHOD_GROUP,
     ),
     Option(
-        "save_model", PATH, "keep what was learned for “fewshotsam apply”", (PROPAGATE,), EVERYWHERE,
+        "save_model", PATH, "save what was learned, for “fewshotsam apply”", (PROPAGATE,), EVERYWHERE,
         metavar="M.fewshot", suffix=".fewshot", group=METHOD_GROUP,
     ),
     Option(
@@ -250,10 +250,10 @@ OPTIONS = (
         commands=ALL, shown=(CLI, PANEL), default=AUTO, choices=PRECISIONS, group=COMPUTING,
     ),
     Option(
-        "cache", PATH, "where slices once encoded are kept", commands=ALL, metavar="FOLDER", group=COMPUTING,
+        "cache", PATH, "folder in which encoded slices are kept", commands=ALL, metavar="FOLDER", group=COMPUTING,
     ),
     Option(
-        "no_cache", FLAG, "keep them in memory, for this run only",
+        "no_cache", FLAG, "keep encoded slices in memory, for this run only",
         default=False, group=COMPUTING, instead_of="cache",
     ),
     Option(
@@ -271,14 +271,14 @@ OPTIONS = (
         "smooth_mm", NUMBER, "smooth outlines by this much", commands=ALL, shown=EVERYWHERE,
         default=0, least=0, most=10, metavar="MM", group=RESULT,
     ),
-    Option("confidence", PATH, "write a volume of confidence values too", metavar="FILE", group=RESULT),
+    Option("confidence", PATH, "write a volume of confidence values, too", metavar="FILE", group=RESULT),
     Option(
         "plan", PATH,
         "table (.csv, .tsv) of volumes with their annotation or model, a folder of volumes, or a BIDS data set",
         (COHORT,), metavar="PLAN", is_required=True, is_positional=True,
     ),
     Option(
-        "output_folder", PATH, "results, cohort.csv and cohort.html; what is there already is not done again",
+        "output_folder", PATH, "results, cohort.csv and cohort.html; existing results are not computed again",
         (COHORT,), metavar="FOLDER", aliases=("-o", "--output"), is_required=True,
     ),
     Option(
@@ -287,19 +287,19 @@ OPTIONS = (
     ),
     Option(
         "annotation_pattern", TEXT,
-        "where the annotation of a folder's volume lies, such as '{folder}/{name}-painted.seg.nrrd'",
+        "where to find the annotation of a folder's volume, such as '{folder}/{name}-painted.seg.nrrd'",
         (COHORT,), metavar="PATTERN", group=ROWS,
     ),
     Option(
-        "format", TEXT, "of the results, where the plan does not say", (COHORT,), default=".seg.nrrd",
+        "format", TEXT, "format of the results, unless the plan states it", (COHORT,), default=".seg.nrrd",
         choices=(".seg.nrrd", ".nrrd", ".nii.gz", ".nii", ".mha", ".dcm"), metavar="SUFFIX", group=ROWS,
     ),
     Option(
-        "dicom_names", FLAG, "call results of DICOM folders as these, which may hold patients' names", (COHORT,),
+        "dicom_names", FLAG, "name results of DICOM folders after these, which may contain patients' names", (COHORT,),
         default=False, group=ROWS,
     ),
     Option(
-        "replace", FLAG, "replace results that were made of other files or options, or by others", (COHORT,),
+        "replace", FLAG, "replace results that were made from other files or options, or by other programs", (COHORT,),
         default=False, group=ROWS,
     ),
     Option(
@@ -315,23 +315,23 @@ OPTIONS = (
         metavar="auto|ADDRESS", group=COMPUTING,
     ),
     Option(
-        "strip", PATH, "picture of the middle and the least sure slices with the result over them (.jpg)", shown=(),
+        "strip", PATH, "picture of the middle and the least sure slices, overlaid with the result (.jpg)", shown=(),
     ),
     Option(
-        "correct", FLAG, "ask again only where what is painted changed since this process's last run, if it can be",
+        "correct", FLAG, "predict again only where the paint changed since this process's last run, if possible",
         (PROPAGATE,), default=False, shown=(),
     ),
     Option(
-        "model_as_is", FLAG, "leave out of the model's file what other volumes need, to be learned when it is used",
+        "model_as_is", FLAG, "omit from the model's file what other volumes need, to be learned when it is used",
         (PROPAGATE,), default=False, shown=(),
     ),
     Option("record", PATH, "the report, written together with the result (.json)", shown=()),
-    Option("made_of", TEXT, "kept in the record: what tells whether the result is still up to date", shown=()),
+    Option("made_of", TEXT, "kept in the record, to tell whether the result is still up to date", shown=()),
     Option(
-        "classes", PATH, "write the result as one array, too, 1 to C the segments in their order", shown=(),
+        "classes", PATH, "also write the result as one array: 1 to C are the segments in their order", shown=(),
         suffix=".npy",
     ),
-    Option("report", PATH, "write all that is worth knowing of the run, too", shown=(), suffix=".json"),
+    Option("report", PATH, "also write the job's report", shown=(), suffix=".json"),
 )  # fmt: skip
 """In the order of the command line's help."""
 
@@ -339,12 +339,12 @@ _BY_NAME = {option.name: option for option in OPTIONS}
 
 
 def option(name: str) -> Option:
-    """The option called `name`. Raises KeyError."""
+    """The option called `name`. Raises KeyError if there is none."""
     return _BY_NAME[name]
 
 
 def options_of(command: str) -> tuple[Option, ...]:
-    """Those that a command knows."""
+    """The options of a command."""
     return tuple(each for each in OPTIONS if command in each.commands)
 
 

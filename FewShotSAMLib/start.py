@@ -1,6 +1,6 @@
-"""Where the command line begins. From here on Ctrl-C ends it with one line, also while libraries are imported."""
+"""Entry point of the command line. From here on Ctrl-C ends it with one line, even while libraries are imported."""
 
-# signal itself: what it imports to be pleasant to use takes its time.
+# The C module behind `signal`, because the imports of the Python wrapper around it take time.
 import _signal as signal  # type: ignore[import-not-found]
 import mmap
 import os
@@ -10,9 +10,9 @@ MEMORY_WORDS = (
     *("failed to map segment", "cannot allocate memory", "out of memory", "can't start new thread"),
     "paging file is too small",
 )
-"""How the system says that a library finds no room."""
+"""Phrases with which the system reports that a library does not fit into memory."""
 LIBRARIES_TAKE = 256 << 20
-"""Bytes of addresses that must be there: numpy's OpenBLAS ends the process itself where it finds too few."""
+"""Bytes of address space that must be available: with less, numpy's OpenBLAS ends the process by itself."""
 
 
 def main() -> int:
@@ -22,24 +22,24 @@ def main() -> int:
         mmap.mmap(-1, LIBRARIES_TAKE).close()
         from FewShotSAMLib.cli import main as command_line  # seconds on a slow disk
     except (MemoryError, ImportError, OSError) as error:
-        if not _tells_of_memory(error):
+        if not _is_memory_shortage(error):
             raise
         sys.stderr.write(
-            "error: The memory is not enough to load the libraries. Close other programs, or raise the limit.\n"
+            "error: There is not enough memory to load the libraries. Close other programs, or raise the limit.\n"
         )
         return 3
     return command_line()
 
 
-def _tells_of_memory(error: BaseException | None) -> bool:
-    """What core.errors would say, which cannot be imported where that is so."""
+def _is_memory_shortage(error: BaseException | None) -> bool:
+    """Does the work of core.errors.is_memory_shortage, which cannot be imported if memory has run out."""
     if error is None:
         return False
-    told = isinstance(error, MemoryError) or any(words in str(error).lower() for words in MEMORY_WORDS)
-    return told or _tells_of_memory(error.__cause__ or error.__context__)
+    is_shortage = isinstance(error, MemoryError) or any(words in str(error).lower() for words in MEMORY_WORDS)
+    return is_shortage or _is_memory_shortage(error.__cause__ or error.__context__)
 
 
 def _stop(number: int, frame: object) -> None:
-    """An exception could strike anywhere in an import and would come with a traceback; there is nothing to lose yet."""
+    """Exit at once: an exception could strike anywhere in an import and print a traceback; nothing can be lost yet."""
     os.write(2, b"error: Cancelled.\n")
     os._exit(4)

@@ -24,12 +24,12 @@ from FewShotSAMLib.worker.logs import write_traceback
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # names in other scripts must not stop a terminal that lacks them
+        if isinstance(stream, io.TextIOWrapper):  # names that a terminal cannot show must not stop it
             stream.reconfigure(errors="backslashreplace")
     options = build_parser().parse_args(arguments)
     try:
         with _interruptible():
-            _check_is_named(options)
+            _check_not_empty(options)
             return _command(options.command)(options)
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C be an exception, so that what runs can tidy up; before and after, `start` has it end the process."""
+    """Turn Ctrl-C into an exception, so that commands can clean up; at other times `start` lets it end the process."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -53,15 +53,15 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _check_is_named(options: argparse.Namespace) -> None:
-    """Raise BadInputError for an empty argument, as an unset variable of a shell gives: it would be the folder here."""
+def _check_not_empty(options: argparse.Namespace) -> None:
+    """Raise BadInputError for an empty argument, as from an unset shell variable: it would mean the current folder."""
     for name, given in vars(options).items():
         if "" in (given if isinstance(given, list) else [given]):
             raise BadInputError(f"The argument {name} is empty.", "Check the variable that it came from.")
 
 
 def _command(place: str) -> Callable[[argparse.Namespace], int]:
-    """Each is in a module of its own, imported when it is needed: the commands differ much in what they import."""
+    """Import a command's function. Each is in a module of its own, as the commands differ much in what they import."""
     module, _, function = place.partition(":")
     command: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(f"{__name__}.{module}"), function)
     return command

@@ -47,7 +47,7 @@ def apply(options: argparse.Namespace) -> int:
 
 
 def _run(rows: Sequence[Row], folder: Path, options: argparse.Namespace, display: _Display) -> None:
-    """The volumes one after the other; one that fails is told and stops no other."""
+    """Segment the volumes one after the other; a failure is reported and does not stop the others."""
     common = job_parameters(argparse.Namespace(**{**vars(options), "volume": None, "output": None}))
     tasks = [
         RowTask(row, {**row.parameters(common), "output": str(row.output(folder))}, number)
@@ -55,19 +55,19 @@ def _run(rows: Sequence[Row], folder: Path, options: argparse.Namespace, display
     ]
     pool = Pool([Seat(threads=0)])
     try:
-        if Path(options.model).suffix.lower() == ".fewshot":  # a damaged one is told once, before any work
+        if Path(options.model).suffix.lower() == ".fewshot":  # a damaged one is reported once, before any work
             check_model(pool.clients[0], Path(common["model"]))
         with interrupts() as received:
             for done in pool.run(iter(tasks), display.show, lambda: len(received)):
                 display.end(done)
             if received:
-                raise CancelledError("Cancelled.", "Results that are whole were kept.")
+                raise CancelledError("Cancelled.", "Complete results were kept.")
     finally:
         pool.close()
 
 
 class _Display:
-    """Shows one volume after the other; `reports` and `exit_codes` of failures are what came of them."""
+    """Shows one volume after the other; collects the `reports` of all and the `exit_codes` of failures."""
 
     def __init__(self, rows: Sequence[Row], options: argparse.Namespace) -> None:
         self.reports, self.exit_codes = list[dict[str, Any]](), list[int]()
@@ -82,7 +82,7 @@ class _Display:
         self._close()
 
     def show(self, task: RowTask, event: Event) -> None:
-        """An event of a volume under way."""
+        """Show an event of the volume in progress."""
         if task is not self._task:
             self._task, self._display = task, ProgressDisplay(self._options.quiet)
             say(f"Volume {task.number + 1} of {self._total}: {task.row.volume}", self._options)
@@ -90,7 +90,7 @@ class _Display:
         event_listener(self._options, self._display)(event)
 
     def end(self, done: Done) -> None:
-        """A volume has ended. Raises CancelledError where the user ended it."""
+        """Record how a volume ended. Raises CancelledError if the user cancelled it."""
         self._close()
         error, volume = done.error, done.task.row.volume
         if isinstance(error, CancelledError):
@@ -102,8 +102,8 @@ class _Display:
         named = str(error) if str(volume) in error.message else f"{volume}: {error}"
         print(" ".join(f"error: {named}".split()), file=sys.stderr)
         self.exit_codes.append(error.exit_code)
-        told = {"kind": error.kind, "message": error.message, "hint": str(error.hint)}
-        self.reports.append({"volume": {"name": volume_name(volume), "path": str(volume)}, "error": told})
+        failure = {"kind": error.kind, "message": error.message, "hint": str(error.hint)}
+        self.reports.append({"volume": {"name": volume_name(volume), "path": str(volume)}, "error": failure})
 
     def _close(self) -> None:
         if self._task is not None:
@@ -112,20 +112,20 @@ class _Display:
 
 
 def _check(rows: Sequence[Row], folder: Path, options: argparse.Namespace) -> None:
-    """Make the folder of the results. Raises BadInputError, before any work, where one would replace another or what is
-    there already: nobody named these files."""
+    """Create the folder of the results. Raises BadInputError, before any work, if one would replace another or an
+    existing file: the user did not name these files."""
     if options.confidence is not None:
         raise BadInputError("Confidence is written for one volume at a time.", "Omit --confidence, or give one volume.")
     check_rows(rows, folder, {})
     outputs = [row.output(folder) for row in rows]
     for output in outputs:
         if output.exists():
-            raise BadInputError(f"There is a result {output} already.", "Remove it, or give another folder.")
+            raise BadInputError(f"The result {output} already exists.", "Remove it, or give another folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInputError(
-            f"For several volumes {folder} has to be a folder, and it cannot be made ({error.strerror}).",
+            f"For several volumes, {folder} has to be a folder, which cannot be created ({error.strerror}).",
             "Give another one.",
         ) from error
     for output in outputs:

@@ -43,7 +43,7 @@ def benchmark(options: argparse.Namespace) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadInputError(f"{folder} cannot be made a folder ({error.strerror}).", "Choose another one.") from error
+        raise BadInputError(f"The folder {folder} cannot be created ({error.strerror}).", "Choose another.") from error
     rows = RowFile(folder)
     check_writable(rows.path)
     if (report_file := report_path(options)) is not None:
@@ -59,7 +59,7 @@ def benchmark(options: argparse.Namespace) -> int:
 
 
 class _Reporter:
-    """Tells of every row as it gets ready: on the terminal, and as JSON where that is wanted."""
+    """Reports every row as it is finished: on the terminal, and as JSON if requested."""
 
     def __init__(self, options: argparse.Namespace, display: ProgressDisplay) -> None:
         self._json = options.json == "-"
@@ -69,7 +69,7 @@ class _Reporter:
         self._computed = 0
 
     def show(self, row: Row, done: int, total: int) -> None:
-        """Listen to `run_plan`."""
+        """Report a row; the callback of `run_plan`."""
         self._computed += 1
         pace = (time.monotonic() - self._started) / self._computed
         progress = {"type": "progress", "stage": "benchmark", "done": done, "total": total}
@@ -104,19 +104,19 @@ def _plan(options: argparse.Namespace, folder: Path) -> Plan:
     segmentations = folder.absolute() / "segmentations" if options.keep_segmentations else None
     tasks = read_tasks(tasks_file, data, options.only or ())
     if options.painted_here and not options.across:
-        raise BadInputError("Slices are painted here beside those of another volume.", "Give --across, too.")
+        raise BadInputError("--painted-here adds to slices of another volume.", "Give --across, too.")
     within = partial(make_plan, ends=not options.no_ends)
     make = partial(make_plan_across, painted_here=options.painted_here) if options.across else within
     plan = make(tasks, data.absolute(), methods, options.encoders, options.k, settings, segmentations)
     if not plan.jobs:
-        raise BadInputError(f"There is nothing to measure: {'; '.join(plan.left_out)}.", "Choose otherwise.")
+        raise BadInputError(f"There is nothing to measure: {'; '.join(plan.left_out)}.", "Choose other options.")
     return plan
 
 
 def _redraw(folder: Path, quiet: bool) -> int:
     rows = RowFile(folder).read()
     if not rows:
-        raise BadInputError(f"There is no row of a benchmark in {folder}.", "Run the benchmark there first.")
+        raise BadInputError(f"There are no rows of a benchmark in {folder}.", "Run the benchmark there first.")
     results = _write(latest(rows), folder, left_out_of(folder))
     if not quiet:
         print("\n".join(_summary(results, folder)))
@@ -142,23 +142,23 @@ def _summary(results: Mapping[str, Any], folder: Path) -> list[str]:
         for each in results["across"]
     ]
     lines += [f"Left out: {text}." for text in results["left_out"]]
-    return [*lines, f"Written: {folder / 'results.md'}, and the files beside it"]
+    return [*lines, f"Written: {folder / 'results.md'}, and the files next to it"]
 
 
 def _exit_code(rows: Sequence[Row]) -> int:
-    """0, or what failed rows have in common; 1 where that is nothing."""
+    """0 if no row failed, else the exit code that all failed rows share, or 1 if they differ."""
     failed = [row for row in rows if not is_done(row)]
     if not failed:
         return 0
     text = f"error: {len(failed)} of {len(rows)} rows failed, the first with: {failed[0]['error']}"
-    print(f"{text} The others are there; run the same command again to retry these.", file=sys.stderr)
+    print(f"{text} The others are done; run the same command again to retry these.", file=sys.stderr)
     codes = {EXIT_CODES.get(row["kind"], FewShotSAMError.exit_code) for row in failed}
     return codes.pop() if len(codes) == 1 else FewShotSAMError.exit_code
 
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Ends at a termination signal as at Ctrl-C: the child processes go too, and finished rows are kept."""
+    """Treat a termination signal like Ctrl-C: child processes end, too, and finished rows are kept."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -167,6 +167,6 @@ def _stoppable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        raise CancelledError("Cancelled.", "Finished rows are kept; the same command goes on from there.") from error
+        raise CancelledError("Cancelled.", "Finished rows are kept; the same command continues from there.") from error
     finally:
         signal.signal(signal.SIGTERM, before)

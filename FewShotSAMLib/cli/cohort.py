@@ -1,4 +1,4 @@
-"""`cohort`: many volumes, on this computer or on a Ray cluster; what is there already is not done again."""
+"""`cohort`: many volumes, on this computer or on a Ray cluster; results that exist are not computed again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from FewShotSAMLib.options import AUTO, AUTOMATIC_ENCODER, COHORT, JOBS, option,
 from FewShotSAMLib.worker.client import WorkerClient
 
 _OF_ROWS = frozenset(each.name for each in options_of(COHORT) if set(each.commands) & set(JOBS)) - {"model", "models"}
-"""Options that are handed on to the rows' jobs."""
+"""Options that are passed on to the rows' jobs."""
 
 
 def cohort(options: argparse.Namespace) -> int:
@@ -40,8 +40,8 @@ def cohort(options: argparse.Namespace) -> int:
     taken = {path: name for row in rows for name, path in row.inputs.items()}
     places.make()
     check_report(options, {**taken, Path(options.plan): "plan", places.table: "table", places.page: "page"})
-    common = given if "cache" in given else {**given, "no_cache": True}  # each slice is encoded once
-    message = f"Another “fewshotsam cohort” works in {places.folder}."
+    common = given if "cache" in given else {**given, "no_cache": True}  # it would not pay: each slice is encoded once
+    message = f"Another “fewshotsam cohort” is working in {places.folder}."
     with held(places.rows / ".lock", message, "Wait for it, or give another folder."):
         prepared = Cohort.prepared(rows, places, common, options.replace)
         return _run(prepared, options)
@@ -67,7 +67,7 @@ def _run(work: Cohort, options: argparse.Namespace) -> int:
     try:
         entries = work.write_tables()
     except BadInputError as error:
-        raise (stopped or error) from None  # a full disk is why both happened
+        raise (stopped or error) from None  # a full disk caused both
     write_report([vars(entry) for entry in entries], options)
     say(_summary(work, there), options)
     if stopped is not None:
@@ -77,7 +77,7 @@ def _run(work: Cohort, options: argparse.Namespace) -> int:
 
 
 def _backend(work: Cohort, options: argparse.Namespace) -> Backend:
-    """What computes the rows. Damaged models that all of them share are told once, before any work."""
+    """The backend that computes the rows. A damaged model that all rows share is reported once, before any work."""
     threads = options.cores_per_process or int(option("cores_per_process").default)
     seat = Seat(threads)
     first = WorkerClient(environment=seat.environment)
@@ -101,7 +101,7 @@ def _summary(work: Cohort, there: int) -> str:
     now, failed = len(work.reports) - there, len(work.failures)
     left = len(work.rows) - there - now - failed
     parts = [f"{now} of {len(work.rows)} volumes were segmented"]
-    parts += [f"{there} were there"] if there else []
+    parts += [f"{there} were already there"] if there else []
     parts += [f"{failed} failed"] if failed else []
     parts += [f"{left} are left"] if left else []
     return f"{', '.join(parts)}.\nTable: {work.places.table}\nPage:  {work.places.page}"

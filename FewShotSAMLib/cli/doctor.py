@@ -1,4 +1,4 @@
-"""`doctor`: what is installed, what is missing and what to do about it. Nothing that is broken can break it."""
+"""`doctor`: what is installed, what is missing and what to do about it. It works however broken they are."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ ENGINE = ("torch", "torchvision", "segment_anything", "h5py", "safetensors", "sk
 PROBE_TIMEOUT_S = 180
 CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16")
 
-# Runs in a process of its own: a broken torch may raise, hang or crash. A line per package, so that one sees where.
+# Runs in a process of its own: a broken torch may raise, hang or crash. A line per package shows where.
 PROBE = """
 import importlib, importlib.metadata, json, sys
-def tell(**facts):
+def report(**facts):
     print(json.dumps(facts), flush=True)
 for name, distribution in (each.split("=") for each in sys.argv[1:]):
-    tell(begin=name)
+    report(begin=name)
     try:
         importlib.import_module(name)
-        tell(package=name, version=importlib.metadata.version(distribution))
+        report(package=name, version=importlib.metadata.version(distribution))
     except Exception as error:
-        tell(package=name, error=f"{type(error).__name__}: {error}", missing=getattr(error, "name", None) == name)
+        report(package=name, error=f"{type(error).__name__}: {error}", missing=getattr(error, "name", None) == name)
 import torch
 for number in range(torch.cuda.device_count()):
     free, total = torch.cuda.mem_get_info(number)
     name = torch.cuda.get_device_name(number)
-    tell(device=f"cuda:{number} {name}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free")
+    report(device=f"cuda:{number} {name}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free")
 if torch.backends.mps.is_available():
-    tell(device="mps (Apple)")
-tell(device=f"cpu, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}")
+    report(device="mps (Apple)")
+report(device=f"cpu, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}")
 """
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; `problem` says what to do, "" where all is well."""
+    """One line of the report; `problem` says what to do, "" if all is well."""
 
     name: str
     text: str
@@ -77,7 +77,7 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 def probe_packages(names: tuple[str, ...], python: str = sys.executable) -> list[Finding]:
-    """Import each package, and look for devices, in another process; a package that crashes it is found out too."""
+    """Import each package, and look for devices, in another process; a package that crashes it is reported, too."""
     findings: list[Finding] = []
     left = list(names)
     while left:
@@ -96,7 +96,7 @@ def probe_packages(names: tuple[str, ...], python: str = sys.executable) -> list
 
 
 def _probe(names: list[str], python: str) -> tuple[list[dict[str, Any]], str]:
-    """What the probe said, line by line, and how it ended."""
+    """The output of the probe, line by line, and how it ended."""
     command = [python, "-P", "-c", PROBE, *(f"{name}={distribution_of(name)}" for name in names)]
     try:
         process = subprocess.run(
@@ -124,7 +124,7 @@ def _install_hint(name: str) -> str:
 
 
 def _processor() -> str:
-    """Cores and the instructions that make a difference to torch, as far as the system tells."""
+    """Number of cores, and the instruction sets that matter to torch, as far as the system lists them."""
     flags: set[str] = set()
     if Path("/proc/cpuinfo").is_file():
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -142,7 +142,7 @@ def _free_memory() -> str:
 
 
 def _models() -> list[Finding]:
-    """Each encoder's file. One that is absent is no problem, a damaged one is."""
+    """Each encoder's file. A missing one is not a problem, a damaged one is."""
     try:
         from FewShotSAMLib.sam.model_files import status
 

@@ -1,4 +1,4 @@
-"""`inspect`: what was understood of a volume, an annotation or a few-shot model, before anything is computed."""
+"""`inspect`: how a volume, an annotation or a few-shot model is understood, before anything is computed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from FewShotSAMLib.core.facts import facts_lines
 
 
 def inspect(options: argparse.Namespace) -> int:
-    """`fewshotsam inspect FILE`; the file is read in the background process, which survives what a file can do."""
+    """`fewshotsam inspect FILE`; the file is read in a background process, in case it crashes its reader."""
     report = run_job("describe", {"path": str(Path(options.file).absolute())}, lambda event: None)
     if options.json:
         print(json.dumps(report, indent=2, ensure_ascii=False))

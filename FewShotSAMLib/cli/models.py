@@ -37,7 +37,7 @@ def list_models(options: argparse.Namespace) -> int:
 
 
 def download(options: argparse.Namespace) -> int:
-    """`fewshotsam models download NAME`: shows what it is about, asks, fetches."""
+    """`fewshotsam models download NAME`: show what it is, ask, and download it."""
     spec = get_spec(options.name)
     if not spec.is_downloaded:
         print(f"{spec.name} is built in and needs no download.")
@@ -45,7 +45,7 @@ def download(options: argparse.Namespace) -> int:
     path = model_files.model_path(spec)
     if path.is_file() and path.stat().st_size == spec.size_bytes:
         model_files.verify(spec)
-        print(f"{spec.name} is here already: {path}")
+        print(f"{spec.name} is already here: {path}")
         return 0
     _ask(spec, path, options.yes)
     print(f"Downloaded and verified: {_fetch(spec)}")

@@ -39,8 +39,8 @@ Examples:
   fewshotsam propagate next.nrrd one-slice.seg.nrrd -o next.seg.nrrd --models liver.fewshot second.fewshot
 
 {EXIT_CODES}"""
-APPLY_EXAMPLES = f"""With several volumes OUT is a folder, made if need be, and each result is called as its volume.
-A volume that cannot be read is told and stops no other; the exit code is then its own.
+APPLY_EXAMPLES = f"""With several volumes, OUT is a folder, made if needed, and each result is named after its volume.
+A volume that fails is reported and does not stop the others; the exit code is then that of the first failure.
 
 {SLICE_NUMBERS}
 
@@ -50,8 +50,8 @@ Examples:
 
 {EXIT_CODES}"""
 COHORT_EXAMPLES = f"""A table has the columns “volume” and “annotation” (it is propagated) or “model” (it is
-applied), “output” (a name) if wanted, and options such as “empty_slices”; any others are kept. It can be stopped: the
-same command goes on, and does only what is missing. A volume that fails stops no other; the exit code is then its own.
+applied), “output” (a name) if wanted, and options such as “empty_slices”; any others are kept. After a stop, the same
+command does only what is missing. A volume that fails does not stop the others; the exit code is the first failure's.
 
 Examples:
   fewshotsam cohort patients.csv -o results
@@ -60,7 +60,7 @@ Examples:
 
 {EXIT_CODES}"""
 _LONGEST_SHOWN = 80
-BENCHMARK_EXAMPLES = f"""Every finished row is kept at once. Run the same command again to go on after a stop, or to
+BENCHMARK_EXAMPLES = f"""Every finished row is saved at once. Run the same command again to continue after a stop, or to
 retry what failed.
 
 Examples:
@@ -71,9 +71,9 @@ Examples:
 
 {EXIT_CODES}"""
 
-WEB_NOTES = f"""Results are saved in the served folder: --data, or the one that VOLUME lies in. One browser at a time
-can use a server, and only with its secret: a random one that stands in the address, or your own from the environment
-variable FEWSHOTSAM_WEB_SECRET. From another computer, best through a tunnel: ssh -L 8765:127.0.0.1:8765 SERVER
+WEB_NOTES = f"""Results are saved in the served folder: --data, or the folder of VOLUME. One browser at a time
+can use a server, and only with its secret: a random one in the address, or your own from the environment variable
+FEWSHOTSAM_WEB_SECRET. From another computer, a tunnel is best: ssh -L 8765:127.0.0.1:8765 SERVER
 
 {EXIT_CODES}"""
 
@@ -91,7 +91,7 @@ _JOBS = (
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one line."""
+    """A parser that reports an error in one line."""
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and where help is, and exit with the code of bad input."""
@@ -100,7 +100,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser() -> Parser:
-    """The parser of everything; the parsed options say in `command` what runs the one that was given."""
+    """The parser of all commands; in the parsed options, `command` names the function that runs the given one."""
     parser = Parser(
         prog="fewshotsam",
         description="Paint a few slices of a CT or MR volume, get the whole volume segmented.",
@@ -113,22 +113,22 @@ def build_parser() -> Parser:
         _add_options(_add_command(commands, command, *described), command)
     _add_models(commands)
     _add_cache(commands)
-    inspect = _add_command(commands, "inspect", "say what is understood of a volume, annotation or model")
+    inspect = _add_command(commands, "inspect", "show how a volume, annotation or model is understood")
     inspect.add_argument("file", metavar="FILE", help="volume, DICOM folder, annotation or few-shot model")
     inspect.add_argument("--json", action="store_true", help="the same as JSON, on stdout")
-    demo = _add_command(commands, "demo", "run the whole thing on a made-up CT volume", function="propagate:demo")
+    demo = _add_command(commands, "demo", "run the whole workflow on a synthetic CT volume", function="propagate:demo")
     demo.add_argument("-o", "--output", default="demo-output", metavar="FOLDER", help="(default: %(default)s)")
     _add_quiet(demo)
     _add_benchmark(commands)
     _add_web(commands)
-    _add_command(commands, "doctor", "say what is installed and what is missing; exit code 1 if anything is")
+    _add_command(commands, "doctor", "say what is installed and what is missing; exit code 1 if anything is missing")
     return parser
 
 
 def _add_command(
     commands: argparse._SubParsersAction[Parser], name: str, summary: str, epilog: str = "", function: str = ""
 ) -> Parser:
-    """function: what runs it, as "module:function" within `cli`, unless both are called as the command."""
+    """Add a command. function: what runs it, as "module:function" within `cli`; by default both are named like it."""
     parser = commands.add_parser(
         name,
         help=summary,
@@ -142,7 +142,7 @@ def _add_command(
 
 
 def _add_options(parser: Parser, command: str) -> None:
-    """All options of the table that a command has, and what belongs to the command line alone."""
+    """Add a command's options from the table, and those that only the command line has."""
     groups: dict[str, argparse._ActionsContainer] = {"": parser}
     exclusive: dict[str, argparse._ActionsContainer] = {}
     shown = [each for each in options_of(command) if CLI in each.shown]
@@ -161,7 +161,7 @@ def _add_options(parser: Parser, command: str) -> None:
 
 
 def _add_option(place: argparse._ActionsContainer, known: Option, command: str = "") -> None:
-    """One option of the table. What is not given stays None (or False), and takes its default in the job."""
+    """Add an option of the table. If it is not given, it stays None (or False) and gets its default in the job."""
     if known.is_positional and command in known.several_in:
         place.add_argument(known.name, metavar=known.metavar, help=f"{known.help}; one or several", nargs="+")
     elif known.is_positional and command not in known.optional_in:
@@ -185,7 +185,7 @@ def _add_option(place: argparse._ActionsContainer, known: Option, command: str =
 
 
 def _reader(known: Option) -> Callable[[str], Any]:
-    """Turns what was typed into a value of a request. Raises ArgumentTypeError for what that cannot be."""
+    """A parser of typed text into a value for a request; it raises ArgumentTypeError for what is not allowed."""
 
     def read(text: str) -> Any:
         try:
@@ -207,7 +207,7 @@ def _add_quiet(group: argparse._ActionsContainer) -> None:
 def _add_models(commands: argparse._SubParsersAction[Parser]) -> None:
     parser = commands.add_parser("models", help="list, download and check the encoders' files", allow_abbrev=False)
     actions = parser.add_subparsers(metavar="list|download|verify", required=True)
-    summary = "list the encoders, their size, licence and whether they are here"
+    summary = "list the encoders with size, licence and whether they are here"
     _add_command(actions, "list", summary, function="models:list_models")
     download = _add_command(actions, "download", "download an encoder's file; asks first", function="models:download")
     download.add_argument("name", metavar="NAME", help="see “fewshotsam models list”")
@@ -220,12 +220,12 @@ def _add_models(commands: argparse._SubParsersAction[Parser]) -> None:
 def _add_cache(commands: argparse._SubParsersAction[Parser]) -> None:
     parser = commands.add_parser("cache", help="show or clear the cache of encoded slices", allow_abbrev=False)
     actions = parser.add_subparsers(metavar="info|clear", required=True)
-    summary = "say where the cache is, what it holds and how much room it takes"
+    summary = "say where the cache is, what it holds and how much space it takes"
     _add_command(actions, "info", summary, function="cache:info")
     summary = "remove all encoded slices; they are made again when needed"
     clear = _add_command(actions, "clear", summary, function="cache:clear")
     for action in actions.choices.values():
-        action.add_argument("--cache", metavar="FOLDER", help="another cache folder than the usual one")
+        action.add_argument("--cache", metavar="FOLDER", help="a cache folder other than the usual one")
     _add_quiet(clear)
 
 
@@ -252,7 +252,7 @@ def _add_benchmark(commands: argparse._SubParsersAction[Parser]) -> None:
         action="store_true",
         help="learn on one volume, with k painted slices and with all, and segment the others that show the same",
     )
-    kind.add_argument("--no-ends", action="store_true", help="declare no slice empty: ends are to be found")
+    kind.add_argument("--no-ends", action="store_true", help="declare no slice empty: the ends have to be found")
     parser.add_argument(
         "--painted-here",
         type=_whole(0),
@@ -265,13 +265,13 @@ def _add_benchmark(commands: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument("--seed", type=_whole(0), metavar="N", default=0, help="(default: 0)")
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="rows, tables and figures")
     parser.add_argument("--keep-segmentations", action="store_true", help="keep every result as a .seg.nrrd there, too")
-    parser.add_argument("--jobs", type=_whole(1), metavar="N", default=1, help="rows at once (default: 1)")
-    parser.add_argument("--recompute", action="store_true", help="compute the rows that are there already again")
-    parser.add_argument("--figure-only", action="store_true", help="write tables and figures again from the rows there")
+    parser.add_argument("--jobs", type=_whole(1), metavar="N", default=1, help="rows computed at once (default: 1)")
+    parser.add_argument("--recompute", action="store_true", help="compute existing rows again")
+    parser.add_argument("--figure-only", action="store_true", help="write tables and figures again from existing rows")
     for name in ("device", "precision"):
         _add_option(parser, option(name))
     cache = parser.add_mutually_exclusive_group()
-    cache.add_argument("--cache", metavar="FOLDER", help="where slices once encoded are kept (default: OUTPUT/cache)")
+    cache.add_argument("--cache", metavar="FOLDER", help="folder of encoded slices (default: OUTPUT/cache)")
     cache.add_argument("--no-cache", action="store_true", help="every row encodes its slices itself")
     parser.add_argument(
         "--json", metavar="FILE|-", help="write the results to FILE, too; - : each row to stdout, one JSON per line"
@@ -284,16 +284,16 @@ def _add_web(commands: argparse._SubParsersAction[Parser]) -> None:
     parser = _add_command(commands, "web", summary, WEB_NOTES)
     add = parser.add_argument
     add("volume", metavar="VOLUME", nargs="?", help="NRRD, NIfTI, MHA or a DICOM folder")
-    add("--data", metavar="FOLDER", help="volumes to choose from, and where results are saved")
+    add("--data", metavar="FOLDER", help="folder of volumes to choose from, and of results")
     port = _whole(0, 65535, "a port")
     add("--port", type=port, metavar="N", default=8765, help="0: any that is free (default: %(default)s)")
     add("--host", metavar="ADDRESS", default="127.0.0.1", help="0.0.0.0: reachable from other computers")
     add("--python", metavar="FILE", help="the Python that has torch (default: this one, or that of .venv)")
-    add("--no-browser", action="store_true", help="open no browser, print the address only")
+    add("--no-browser", action="store_true", help="only print the address, do not open a browser")
 
 
 class _Gather(argparse.Action):
-    """An option that may be given several times, each time with other names."""
+    """Collects an option that may be given several times, each time with other names."""
 
     def __call__(
         self,
@@ -302,7 +302,7 @@ class _Gather(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Add what was given to what was given before."""
+        """Merge the values into those given before."""
         gathered = dict(getattr(namespace, self.dest) or {})
         for name, numbers in values.items():
             gathered[name] = sorted({*gathered.get(name, ()), *numbers})
@@ -327,5 +327,5 @@ def _painted(text: str) -> list[int]:
 
 
 def _whole(least: int, most: int | None = None, words: str = INTEGER.words) -> Callable[[str], Any]:
-    """Reads a whole number within these bounds."""
+    """A parser of whole numbers within these bounds."""
     return _reader(Option("", Kind(words, INTEGER.check, int), "", least=least, most=most))

@@ -27,7 +27,7 @@ PLAIN_STEP_PERCENT = 25
 
 
 class _Bars:
-    """A context manager that shows bars on a terminal, unless it is to be quiet."""
+    """A context manager that shows bars on a terminal, unless `quiet`."""
 
     def __init__(self, quiet: bool, first: TextColumn, last: ProgressColumn, **more: Any) -> None:
         self._quiet = quiet
@@ -46,12 +46,12 @@ class _Bars:
             self._progress.stop()
 
     def say(self, line: str) -> None:
-        """Print a line, above the bars; as plain text, for brackets in a file name are no markup."""
+        """Print a line above the bars, as plain text: brackets in a file name are not markup."""
         self._console.print(Text(line))
 
 
 class ProgressDisplay(_Bars):
-    """`show` takes every event, `warnings` are those that were printed."""
+    """`show` takes every event; `warnings` are those that were printed."""
 
     def __init__(self, quiet: bool = False) -> None:
         super().__init__(quiet, TextColumn("{task.description}"), TextColumn("{task.fields[left]}"))
@@ -60,7 +60,7 @@ class ProgressDisplay(_Bars):
         self._printed: dict[str, int] = {}
 
     def show(self, event: Event) -> None:
-        """Show one event, or nothing for those that are no news to a person."""
+        """Show one event; those that do not concern a person are ignored."""
         if event["type"] == "warning":
             self.warnings.append(event["message"])
             self.say(f"warning: {event['message']}")
@@ -94,7 +94,7 @@ def _time_left(seconds: float | None) -> str:
 
 
 class RowsDisplay(_Bars):
-    """Rows done of all, with the time left at the pace of this call; a failed row is a line of its own."""
+    """Shows how many rows are done and the time left at the pace of this call; a failed row gets its own line."""
 
     def __init__(self, total: int, there: int, quiet: bool = False) -> None:
         # The pace is that of the last half hour or 1000 rows: rows differ, and a cluster grows.
@@ -105,7 +105,7 @@ class RowsDisplay(_Bars):
         self._now = 0
 
     def row_done(self, name: str, error: FewShotSAMError | None) -> None:
-        """A row has ended, with an error or well."""
+        """Count a row that has ended, with or without an error."""
         self._done, self._now = self._done + 1, self._now + 1
         if error is not None:
             self.say(" ".join(f"error: {name}: {error}".split()))

@@ -1,4 +1,4 @@
-"""`propagate`, `demo`, and what `apply` shares with them: a job in the background process, and how it went."""
+"""`propagate`, `demo`, and what `apply` shares with them: running a job in the background and reporting on it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def propagate(options: argparse.Namespace) -> int:
 
 
 def demo(options: argparse.Namespace) -> int:
-    """`fewshotsam demo`: the same as propagate on a made-up volume whose truth is known."""
+    """`fewshotsam demo`: propagate on a synthetic volume whose ground truth is known."""
     from FewShotSAMLib.demo import run_demo
 
     def run(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -48,7 +48,7 @@ def demo(options: argparse.Namespace) -> int:
 
 
 def run_and_tell(command: str, options: argparse.Namespace) -> int:
-    """Run the job that the options describe, and say how it went."""
+    """Run the job that the options describe, and report how it went."""
     parameters = job_parameters(options)
     check_report(options, _files_of(parameters))
     if (report_file := report_path(options)) is not None:
@@ -60,7 +60,7 @@ def run_and_tell(command: str, options: argparse.Namespace) -> int:
 
 
 def say(text: str, options: argparse.Namespace) -> None:
-    """Print what somebody who is not to be spared it reads; on stderr where JSON goes to stdout."""
+    """Print a text unless the command is to be quiet; on stderr if JSON goes to stdout."""
     if not options.quiet:
         print(text, file=sys.stderr if options.json == "-" else sys.stdout)
 
@@ -72,12 +72,12 @@ def print_json(event: Event) -> None:
 
 
 def report_path(options: argparse.Namespace) -> Path | None:
-    """The file that a report is to be written to, None for none."""
+    """The file to write the report to, None if there is none."""
     return None if options.json in (None, "-") else Path(options.json)
 
 
 def check_report(options: argparse.Namespace, taken: Mapping[Path, str]) -> None:
-    """Raise BadInputError where the report that is asked for cannot be written, or would overwrite one of these."""
+    """Raise BadInputError if the requested report cannot be written or would overwrite one of the `taken` files."""
     if (report := report_path(options)) is None:
         return
     check_writable(report)
@@ -86,18 +86,18 @@ def check_report(options: argparse.Namespace, taken: Mapping[Path, str]) -> None
         other = others[report.resolve()].replace("_", " ")
         raise BadInputError(f"The report {report} would overwrite the {other}.", "Give it another name.")
     if report.suffix.lower() != option("report").suffix:
-        raise BadInputError(f"The report {report} is no .json file.", "Let its name end in .json.")
+        raise BadInputError(f"The report {report} is not a .json file.", "Choose a name that ends in .json.")
 
 
 def write_report(report: Any, options: argparse.Namespace, indent: int = 2) -> None:
-    """Write a report as JSON, whole or not at all, where one is asked for."""
+    """Write a report as JSON, atomically, if one is requested."""
     if (path := report_path(options)) is not None:
         with atomic_path(path) as partial:
             partial.write_text(json.dumps(report, indent=indent, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def event_listener(options: argparse.Namespace, display: ProgressDisplay) -> Callable[[Event], None]:
-    """Shows events, and writes them to stdout where that is asked for."""
+    """A callback that shows events, and writes them to stdout if requested."""
 
     def listen(event: Event) -> None:
         if options.json == "-":
@@ -115,7 +115,7 @@ def job_parameters(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _absolute(name: str, given: str | list[str]) -> str | list[str]:
-    """A path made absolute; where several volumes can be given and one is, that one."""
+    """Make a path or paths absolute; a list of a single volume becomes that path."""
     if isinstance(given, str):
         return str(Path(given).absolute())
     paths = [str(Path(each).absolute()) for each in given]
@@ -123,7 +123,7 @@ def _absolute(name: str, given: str | list[str]) -> str | list[str]:
 
 
 def _files_of(parameters: Mapping[str, Any]) -> dict[Path, str]:
-    """What each file of a job is to it."""
+    """The files of a job, each with the name of its parameter."""
     named = {name: value for name, value in parameters.items() if name in PATH_NAMES}
     every = {name: value if isinstance(value, list) else [value] for name, value in named.items()}
     return {Path(path): name for name, paths in every.items() for path in paths}
@@ -141,7 +141,7 @@ def run_job(command: str, parameters: Mapping[str, Any], listen: Callable[[Event
 
 @contextmanager
 def interrupts() -> Iterator[list[int]]:
-    """Collects Ctrl-C and termination signals in a list instead of letting them strike anywhere."""
+    """Collect Ctrl-C and termination signals in a list instead of letting them interrupt the code anywhere."""
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:

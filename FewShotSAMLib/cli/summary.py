@@ -1,4 +1,4 @@
-"""What a finished job's report says in plain words."""
+"""Puts a finished job's report into plain words."""
 
 from __future__ import annotations
 

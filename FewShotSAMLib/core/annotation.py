@@ -18,12 +18,12 @@ MOST_SEGMENTS = 254
 
 @dataclass(frozen=True, eq=False)
 class Annotation:
-    """A segmentation on the volume's grid of which the slices `painted` along `axis` are finished by the user.
+    """A segmentation on the volume's grid whose slices `painted` along `axis` the user has finished.
 
     axis: array axis 0 = k, 1 = j, 2 = i. painted, empty: sorted slice indices; on the empty ones there is no segment.
-    absent: for each segment the slices that were declared to hold none of it, sorted; () where none were for any.
-    given: what `known` is where it does not follow from the rest: where segments are left out, `of`, or for the slices
-    `assumed`, of which nobody said anything: a label that was registered stands there for paint, or for its absence.
+    absent: for each segment the sorted slices declared to hold none of it; () if no segment has any.
+    given: the value of `known` if it does not follow from the rest: because segments were left out (`of`), or because
+    of the slices `assumed`, about which the user said nothing: a registered label stands in for paint or for no paint.
     """
 
     segmentation: Segmentation
@@ -35,12 +35,12 @@ class Annotation:
     assumed: tuple[int, ...] = ()
 
     def of(self, labels: Sequence[int]) -> "Annotation":
-        """The same for some of the segments 1 to C alone, with all that is known of them by the others' paint: without
-        the slices that tell nothing new, as none of these segments is there nor on a slice known beside it."""
-        told = {index for index in self.exemplars if any(self._tells(label, index) for label in labels)}
+        """The annotation of only some of the segments 1 to C, with all that the others' paint says about them. Slices
+        that add nothing are left out: none of these segments is on them, nor on the known slices next to them."""
+        useful = {index for index in self.exemplars if any(self._informs_about(label, index) for label in labels)}
 
         def kept(indices: Iterable[int]) -> tuple[int, ...]:
-            return tuple(index for index in indices if index in told)
+            return tuple(index for index in indices if index in useful)
 
         known = tuple(kept(self.known[label - 1]) for label in labels)
         absent = tuple(kept(self.absent[label - 1]) if self.absent else () for label in labels)
@@ -48,21 +48,21 @@ class Annotation:
         part = replace(self.segmentation, segments=segments)
         return Annotation(part, self.axis, kept(self.painted), kept(self.empty), absent, known, kept(self.assumed))
 
-    def _tells(self, label: int, index: int) -> bool:
-        """Whether a slice shows a segment, or that it has ended since a known slice beside it."""
+    def _informs_about(self, label: int, index: int) -> bool:
+        """Whether a slice shows a segment, or shows that it has ended since a neighbouring known slice."""
         known = self.known[label - 1]
         place = bisect_left(known, index)
-        beside = (*known[max(0, place - 1) : place], *known[place + 1 : place + 2])
-        return self.shows(label, index) or (index in known and any(self.shows(label, each) for each in beside))
+        neighbours = (*known[max(0, place - 1) : place], *known[place + 1 : place + 2])
+        return self.shows(label, index) or (index in known and any(self.shows(label, each) for each in neighbours))
 
     @cached_property
     def exemplars(self) -> tuple[int, ...]:
-        """Indices of all slices of which something is known, sorted."""
+        """Sorted indices of all slices about which something is known."""
         return tuple(sorted({*self.painted, *self.empty, *(index for each in self.absent for index in each)}))
 
     @cached_property
     def known(self) -> tuple[tuple[int, ...], ...]:
-        """For each segment the exemplars on which every pixel of it is known, sorted."""
+        """For each segment the sorted exemplars on which every pixel of it is known."""
         if self.given is not None:
             return self.given
         labels = range(1, len(self.segmentation.segments) + 1)
@@ -76,11 +76,11 @@ class Annotation:
 
     @cached_property
     def complete(self) -> tuple[int, ...]:
-        """The exemplars whose every pixel is known, sorted."""
+        """The sorted exemplars on which every pixel is known."""
         return tuple(index for index in self.exemplars if all(index in known for known in self._known_sets))
 
     def unknown(self, index: int) -> frozenset[int]:
-        """Segments 1 to C of which nothing but others' paint is known on a slice."""
+        """Segments 1 to C that are not known on a slice: at most, others are painted there."""
         return frozenset(label for label, known in enumerate(self._known_sets, start=1) if index not in known)
 
     def classes(self, index: int) -> np.ndarray:
@@ -102,12 +102,12 @@ class Annotation:
         return np.asarray(np.moveaxis(layer, self.axis, 0)[index] == segment.label_value)
 
     def ruled_out(self, index: int) -> frozenset[int]:
-        """Segments 1 to C that cannot be on a slice: those on neither of the slices next to it on which they are known,
-        or not on the one there is where it lies beyond all others."""
+        """Segments 1 to C that cannot be on a slice: those absent from both of the nearest slices on which they are
+        known, or from the only one if the slice lies beyond all of these."""
         return frozenset(
             label
             for label, known in enumerate(self.known, start=1)
-            if not any(label in self._shown[beside] for beside in _next_to(index, known))
+            if not any(label in self._shown[neighbour] for neighbour in _next_to(index, known))
         )
 
     def sought(self, index: int) -> frozenset[int]:
@@ -141,12 +141,12 @@ class Annotation:
 
 
 def known_on_painted(shown: np.ndarray, slices: np.ndarray) -> np.ndarray:
-    """Whether each segment is known on each painted slice, (C, n) bool, but for what was declared.
+    """Whether each segment is known on each painted slice, (C, n) bool, apart from what was declared.
 
-    shown (C, n) bool: which segment is painted on which slice; slices (n,): their indices, sorted. Where a segment lies
-    between slices on which it is painted, a slice painted for others leaves it unknown. Beyond its own it has ended by
-    a slice that shows others, unless these are painted apart from it: never on the same slice, and on slices that lie
-    between each other's. Then each structure has slices of its own.
+    shown (C, n) bool: which segment is painted on which slice; slices (n,): their indices, sorted. Between the slices
+    on which a segment is painted, a slice painted for others leaves it unknown. Beyond them, a slice that shows others
+    means that it has ended, unless these are painted separately: never on the same slice as it, but on slices between
+    its slices or the other way round. Then each structure has slices of its own.
     """
     first = np.where(shown, slices, slices[-1] + 1).min(axis=1, keepdims=True)
     last = np.where(shown, slices, -1).max(axis=1, keepdims=True)
@@ -167,8 +167,8 @@ def annotate(
 ) -> tuple[Annotation, list[str]]:
     """Find the painted slices of a segmentation that lies on the volume's grid; returns them and warnings.
 
-    Without `painted_slices` every slice with a label along the axis is painted; with it exactly those are, labels
-    elsewhere are cleared, and those of them without a label count as empty. Without `axis` it is found from the labels.
+    Without `painted_slices`, every slice along the axis with a label is painted; with it, exactly those are: labels
+    elsewhere are cleared, and those without a label count as empty. Without `axis`, it is found from the labels.
     empty_of: slices that hold none of one segment, by its id, name or label value.
 
     Raises BadInputError for an annotation without labels, painted along two axes, with more than 254 segments, for a
@@ -176,7 +176,7 @@ def annotate(
     """
     segmentation, unpainted = _painted_segments(segmentation)
     layers = segmentation.layers
-    occupied = layers[0] > 0 if len(layers) == 1 else np.asarray(layers.any(axis=0))  # many times as fast
+    occupied = layers[0] > 0 if len(layers) == 1 else np.asarray(layers.any(axis=0))  # many times as fast as `any`
     if not occupied.any():
         raise BadInputError("The annotation holds no painted voxel.", "Paint the structure on a few slices.")
     axis, warnings = _decide_axis(occupied, axis, segmentation.geometry, chosen=painted_slices is not None)
@@ -190,7 +190,7 @@ def annotate(
     if clash := sorted(labelled & empty):
         raise BadInputError(
             f"Slices {listed(clash)} along axis {axis} are declared empty but hold labels.",
-            "Take them from the empty slices or erase the labels.",
+            "Remove them from the empty slices or erase the labels.",
         )
     if not labelled:
         raise BadInputError("None of the slices given as painted holds a label.", "Check their numbers and the axis.")
@@ -201,7 +201,7 @@ def annotate(
 
 
 def _absent(wanted: Mapping[str, Iterable[int]], segmentation: Segmentation, axis: int) -> tuple[tuple[int, ...], ...]:
-    """The slices that hold none of it, for each segment; () where none were given. Raises BadInputError."""
+    """For each segment the slices that hold none of it; () if none were given. Raises BadInputError."""
     found = [set[int]() for _ in segmentation.segments]
     names = [segment.name for segment in segmentation.segments]
     ids = [segment.id for segment in segmentation.segments]
@@ -211,7 +211,7 @@ def _absent(wanted: Mapping[str, Iterable[int]], segmentation: Segmentation, axi
         numbers = [number for number, each in enumerate(meant) if each == name]
         if not numbers:
             raise BadInputError(
-                f"There is no segment “{name}” to be without slices.", f"Choose one of: {listed(names)}."
+                f"There is no segment “{name}” to declare slices empty of.", f"Choose one of: {listed(names)}."
             )
         for number in numbers:
             found[number] |= _indices(indices, axis, segmentation.geometry, "empty")
@@ -219,19 +219,19 @@ def _absent(wanted: Mapping[str, Iterable[int]], segmentation: Segmentation, axi
 
 
 def _check_absent(annotation: Annotation) -> None:
-    """Raise BadInputError where a segment is painted on a slice that was declared to hold none of it."""
+    """Raise BadInputError if a segment is painted on a slice that was declared to hold none of it."""
     for label, (segment, absent) in enumerate(
         zip(annotation.segmentation.segments, annotation.absent, strict=False), start=1
     ):
         if clash := [index for index in absent if annotation.shows(label, index)]:
             raise BadInputError(
                 f"Slices {listed(clash)} are declared to hold none of “{segment.name}”, which is painted there.",
-                "Take them from its empty slices or erase it there.",
+                "Remove them from its empty slices or erase it there.",
             )
 
 
 def _painted_segments(segmentation: Segmentation) -> tuple[Segmentation, list[str]]:
-    """The segmentation, without the segments that are listed only where there are too many; and what was left out."""
+    """The segmentation, without its unpainted segments if it has too many; and a warning of what was left out."""
     if len(segmentation.segments) <= MOST_SEGMENTS:
         return segmentation, []
     present = [np.bincount(layer.ravel(), minlength=1 << 16) > 0 for layer in segmentation.layers]
@@ -278,10 +278,10 @@ def _keep(
 
 
 def listed(items: Sequence[object], most: int = 8) -> str:
-    """The first of them, with commas between."""
+    """The first `most` items, separated by commas."""
     return ", ".join(map(str, items[:most])) + (", ..." if len(items) > most else "")
 
 
 def _next_to(index: int, known: tuple[int, ...]) -> tuple[int, ...]:
-    """The known slices, sorted, that are next to a slice, itself if it is one of them; none where there is none."""
+    """Of the sorted known slices, the nearest on each side of a slice, as far as there are, or the slice itself."""
     return known[max(0, bisect_right(known, index) - 1) : bisect_left(known, index) + 1]

@@ -1,7 +1,7 @@
-"""What a model keeps of the volume that it was learned on, and how its labels come to another volume: by registration.
+"""What a model keeps of the volume that it was learned on, and how registration transfers its labels to another volume.
 
-Anatomy is alike from one body to the next, so that labels which follow the deformation between two images are a better
-guess than a network that knows one body alone. Source of the registration: affine by mutual information (Mattes et al.,
+Anatomy is similar from one body to the next, so that labels that follow the deformation between two images are a better
+guess than a network that knows only one body. Source of the registration: affine by mutual information (Mattes et al.,
 2003), then diffeomorphic demons (Vercauteren et al., 2009), both from ITK.
 """
 
@@ -24,27 +24,27 @@ from FewShotSAMLib.core.image_io import geometry_of, itk_image
 from FewShotSAMLib.core.intensity import Normalisation
 
 MARGIN_MM = 30.0
-"""Of the image around the segments that is kept."""
+"""Margin around the segments of the image that is kept."""
 MOST_VOXELS = 1_500_000
-"""Of that image; a larger one is kept coarser."""
+"""Maximum number of voxels of that image; a larger one is kept at a coarser resolution."""
 MOST_DEFORMED = 600_000
-"""Voxels of the grid on which the deformation is found."""
+"""Maximum number of voxels of the grid on which the deformation is found."""
 TISSUE = 25
 """Grey value, of 255, above which a voxel is part of the body."""
 ALIKE = 0.58
-"""Correlation of both images in and around the labels, before they are bent onto each other, from which on they count
-as the same anatomy. Of three hippocampi it is 0.65 to 0.80, of two sarcomas 0.17 and 0.52. After the bending it tells
-nothing: then it is 0.7 for the sarcomas, too."""
+"""Correlation of both images in and around the labels, before the deformable registration, from which they count
+as the same anatomy. For three hippocampi it is 0.65 to 0.80, for two sarcomas 0.17 and 0.52. After the deformable
+registration it says nothing: then it is 0.7 for the sarcomas, too."""
 MOST_SCALED = 1.7
-"""Ratio of both volumes, either way, beyond which they do not."""
+"""Ratio of both volumes, either way, beyond which they do not count as the same anatomy."""
 OFFSETS_MM = (0.0, -40.0, 40.0, -80.0, 80.0)
-"""Where along the body the region is looked for, from where it lay in the first one."""
+"""Where along the body the region is looked for, relative to where it lay in the first one."""
 MOST_SAMPLES = 60_000
 """Voxels at which the affine registration compares both images."""
 LEVELS = ((4, 60), (2, 40), (1, 20))
 """Coarsening and iterations of the demons."""
 AT_ONCE = 5
-"""Iterations between two moments in which the user may cancel."""
+"""Iterations between two checks whether the user has cancelled."""
 AROUND = 5
 """Voxels around the labels in which the images are compared."""
 
@@ -63,8 +63,8 @@ class Atlas:
 
     @classmethod
     def of(cls, grey: np.ndarray, classes: np.ndarray, geometry: Geometry) -> Self | None:
-        """What is kept of a volume (K, J, I), uint8, with these classes; None where they are empty or the volume is too
-        thin to be registered."""
+        """The atlas of a volume (K, J, I), uint8, with these classes; None if they are empty or the volume is too thin
+        to be registered."""
         if not classes.any() or min(grey.shape) < 4:
             return None
         box = _around(classes > 0, [MARGIN_MM / mm for mm in geometry.spacing_kji])
@@ -82,7 +82,7 @@ class Atlas:
 
 
 def by_image(atlases: Iterable[Atlas]) -> dict[bytes, Atlas]:
-    """The first atlas of each image, by a digest of that: of a volume that was segmented again, the last answer."""
+    """The first atlas of each image, by the image's digest; given newest first, that is the last result for it."""
     found: dict[bytes, Atlas] = {}
     for atlas in atlases:
         found.setdefault(sha256(atlas.grey.tobytes()).digest(), atlas)
@@ -92,8 +92,8 @@ def by_image(atlases: Iterable[Atlas]) -> dict[bytes, Atlas]:
 @dataclass(frozen=True)
 class Transferred:
     """An atlas's labels on another volume: shares (C, K, J, I) uint8, how much of each voxel, of 255, is a segment;
-    likeness: correlation of both images around them, -1 to 1; scale: the atlas's volume as a share of that found;
-    grey: the atlas's image there, (K, J, I) uint8, where it was asked for."""
+    likeness: correlation of both images around them, -1 to 1; scale: ratio of the volume found to the atlas's;
+    grey: the atlas's image there, (K, J, I) uint8, if it was asked for."""
 
     shares: np.ndarray
     likeness: float
@@ -107,23 +107,23 @@ class Transferred:
 
 
 class _Progress:
-    """Steps done of all; either call may raise, because the user wants to stop."""
+    """Reports the steps done of all; each call may raise, because the user wants to stop."""
 
     def __init__(self, report: Callable[[int, int], None]) -> None:
         self._report, self._done = report, 0
         self._total = len(OFFSETS_MM) + 1 + sum(-(-iterations // AT_ONCE) for _, iterations in LEVELS)
 
     def check(self) -> None:
-        """Tell the same again."""
+        """Report the same again."""
         self._report(min(self._done, self._total - 1), self._total)
 
     def step(self) -> None:
-        """One is done."""
+        """Report, and count one step more."""
         self.check()
         self._done += 1
 
     def end(self) -> None:
-        """All are done."""
+        """Report that all steps are done."""
         self._report(self._total, self._total)
 
 
@@ -135,13 +135,13 @@ def transfer(
     progress: Callable[[int, int], None],
     with_image: bool = False,
 ) -> Transferred:
-    """Bring the labels 1 to `count` of an atlas to another volume, grey (K, J, I) uint8 through the same window.
+    """Transfer the labels 1 to `count` of an atlas to another volume, grey (K, J, I) uint8 through the same window.
 
     progress(done, total) is called several times a second, and may raise to stop.
     """
-    told, volume = _Progress(progress), itk_image(grey, geometry)
+    steps, volume = _Progress(progress), itk_image(grey, geometry)
     image, labels = (itk_image(part, atlas.geometry) for part in (atlas.grey, (atlas.classes > 0).astype(np.uint8)))
-    affine = _affine(_unit(image), volume, atlas.place, told)
+    affine = _affine(_unit(image), volume, atlas.place, steps)
     back = affine.GetInverse()
     inside = sitk.GetArrayFromImage(sitk.Resample(labels, volume, back)) > 0
     if not inside.any():
@@ -151,37 +151,37 @@ def transfer(
     fixed = _unit(sitk.Resample(volume, grid))
     moving = _unit(sitk.Resample(image, grid, back))
     moving = sitk.Cast(sitk.HistogramMatching(moving, fixed, 256, 15, False), sitk.sitkFloat32)
-    bend = _demons(fixed, moving, told)
-    whole = sitk.CompositeTransform([back, bend])
+    deformation = _demons(fixed, moving, steps)
+    whole = sitk.CompositeTransform([back, deformation])
     found = sitk.GetArrayFromImage(sitk.Resample(labels, grid, back, sitk.sitkNearestNeighbor)) > 0
     likeness = _correlation(fixed, moving, found)
     there = partial(_there, atlas.geometry, whole=whole, grid=grid, volume=volume)
     shares = np.stack([there(255.0 * (atlas.classes == label)) for label in range(1, count + 1)])
     grey_there = there(atlas.grey) if with_image else None
-    told.end()
+    steps.end()
     return Transferred(shares, likeness, abs(float(np.linalg.det(np.reshape(affine.GetMatrix(), (3, 3))))), grey_there)
 
 
 def _affine(
-    fixed: sitk.Image, volume: sitk.Image, place: tuple[float, float, float], told: _Progress
+    fixed: sitk.Image, volume: sitk.Image, place: tuple[float, float, float], steps: _Progress
 ) -> sitk.AffineTransform:
-    """From the atlas's points to those of the volume: the best of several places to begin with."""
+    """From the atlas's points to those of the volume; several positions are tried first, and the best is refined."""
     factors = [max(1, int(own / its)) for own, its in zip(fixed.GetSpacing(), volume.GetSpacing(), strict=True)]
     moving = _unit(sitk.Shrink(volume, factors))
     tried = []
     for start in _starts(fixed, volume, place):
-        told.step()
-        tried.append(_optimised(fixed, moving, start, (4, 2), told))
-    told.step()
+        steps.step()
+        tried.append(_optimised(fixed, moving, start, (4, 2), steps))
+    steps.step()
     rigid = sitk.Euler3DTransform(min(tried, key=lambda each: each[0])[1])
     affine = sitk.AffineTransform(rigid.GetMatrix(), rigid.GetTranslation(), rigid.GetCenter())
-    return sitk.AffineTransform(_optimised(fixed, moving, affine, (2, 1), told)[1])
+    return sitk.AffineTransform(_optimised(fixed, moving, affine, (2, 1), steps)[1])
 
 
 def _starts(
     fixed: sitk.Image, volume: sitk.Image, place: tuple[float, float, float]
 ) -> Iterator[sitk.Euler3DTransform]:
-    """Translations that bring the atlas's centre to about the same place in the body, or to another along it."""
+    """Translations that move the atlas's centre to about the same place in the body, or to others along it."""
     low, high = _body(volume)
     centre, aim = _centre(fixed), low + np.asarray(place) * (high - low)
     first, last = low[2] - 1.0, high[2] + 1.0
@@ -196,14 +196,14 @@ def _starts(
 
 
 def _optimised(
-    fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform, shrinks: tuple[int, ...], told: _Progress
+    fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform, shrinks: tuple[int, ...], steps: _Progress
 ) -> tuple[float, sitk.Transform]:
-    """Mutual information, the lower the better, and the transform; the start where there is nothing to optimise."""
+    """Mutual information, the lower the better, and the transform; the start if there is nothing to optimise."""
     found = type(start)(start)
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(32)
     method.SetMetricSamplingStrategy(method.REGULAR)
-    # Samples are jittered, by the clock unless a seed is given.
+    # Samples are jittered, by default seeded by the clock.
     method.SetMetricSamplingPercentage(min(1.0, MOST_SAMPLES / fixed.GetNumberOfPixels()), seed=1)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-3, 100)
@@ -215,9 +215,9 @@ def _optimised(
     stopped: list[BaseException] = []
 
     def step() -> None:
-        """Nothing may be raised out of ITK's loop."""
+        """Called by ITK's loop, out of which nothing may be raised."""
         try:
-            told.check()
+            steps.check()
         except BaseException as error:  # noqa: BLE001 - raised again below
             stopped.append(error)
             method.StopRegistration()
@@ -226,7 +226,7 @@ def _optimised(
     try:
         with _one_thread():
             method.Execute(fixed, moving)
-    except RuntimeError:  # ITK's only word for images that do not overlap, or without any contrast
+    except RuntimeError:  # all that ITK says of images that do not overlap or have no contrast
         return np.inf, start
     if stopped:
         raise stopped[0]
@@ -247,7 +247,7 @@ def _one_thread() -> Iterator[None]:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
-def _demons(fixed: sitk.Image, moving: sitk.Image, told: _Progress) -> sitk.DisplacementFieldTransform:
+def _demons(fixed: sitk.Image, moving: sitk.Image, steps: _Progress) -> sitk.DisplacementFieldTransform:
     field: sitk.Image | None = None
     for coarsening, iterations in LEVELS:
         factors = [max(1, min(coarsening, size // 8)) for size in fixed.GetSize()]
@@ -258,7 +258,7 @@ def _demons(fixed: sitk.Image, moving: sitk.Image, told: _Progress) -> sitk.Disp
         target = sitk.Shrink(smooth, factors)
         source = sitk.Resample(moving, target)
         for done in range(0, iterations, AT_ONCE):
-            told.step()
+            steps.step()
             demons = sitk.DiffeomorphicDemonsRegistrationFilter()
             demons.SetNumberOfIterations(min(AT_ONCE, iterations - done))
             demons.SetStandardDeviations(1.5)
@@ -312,7 +312,7 @@ def _corner_and_size(box: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
 
 
 def _coarser(image: sitk.Image, most: int) -> sitk.Image:
-    """A grid over the same extent with at most so many voxels, as fine as the image where that is allowed."""
+    """A grid over the same extent with at most `most` voxels, as fine as the image if that is allowed."""
     size, spacing = np.asarray(image.GetSize()), np.asarray(image.GetSpacing())
     voxels = float(np.prod(size))
     if voxels <= most:
@@ -335,7 +335,7 @@ def _centre(image: sitk.Image) -> np.ndarray:
 
 
 def _body(image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest LPS coordinates of the box around all tissue; around everything where there is none."""
+    """Lowest and highest LPS coordinates of the box around all tissue; around everything if there is none."""
     tissue = sitk.GetArrayViewFromImage(image) > TISSUE
     box = _around(tissue if tissue.any() else np.ones_like(tissue), [0.0, 0.0, 0.0])
     corners = [

@@ -1,4 +1,4 @@
-"""Finds the part of the slices that holds the patient, so that no resolution is spent on the air around."""
+"""Finds the part of the slices that holds the patient, so that no resolution is wasted on the air around."""
 
 import numpy as np
 

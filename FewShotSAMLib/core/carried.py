@@ -1,8 +1,8 @@
-"""Labels that registration brought over from an earlier volume, put right by the slices that are painted here.
+"""Labels that registration transferred from an earlier volume, corrected by the slices that are painted here.
 
-A registered label errs alike on slices that lie near each other, above all in its place. So what a painted slice tells
-of it holds for those around it: the way by which it has to be moved far along the structure, the outline's further
-difference near by. All lengths in mm; slices lie along the first axis of arrays.
+A registered label has similar errors on neighbouring slices, above all in its position. So the correction found on a
+painted slice holds for those around it: the shift far along the structure, the remaining difference of the outline
+only near by. All lengths in mm; slices lie along the first axis of arrays.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,26 +15,26 @@ from scipy import ndimage
 from FewShotSAMLib.core.metrics import dice
 
 FAR, NEAR = 0.6, 0.15
-"""Shares of the label's extent along the axis after which 1/e of a shift, and of an outline's difference, is left."""
+"""Shares of the label's extent along the axis after which 1/e of a shift, and of an outline's difference, remains."""
 MOST_MOVED = 0.5
-"""Of the radius on the painted slice: how far an outline follows what is painted, once the label was moved."""
+"""Share of the radius on the painted slice: how far an outline follows the paint, once the label was moved."""
 TRUSTED = 0.5
-"""Dice with what is painted from which on a registered label is used."""
+"""Minimum Dice with the paint for a registered label to be used."""
 INSETS = (0.05, 0.275, 0.725, 0.95)
-"""Shares of the extent along the axis at which a registered label may stand for a painted slice: with the middle
+"""Shares of the extent along the axis at which a registered label may stand in for a painted slice: with the middle
 painted, as far apart as five painted slices would be."""
 LEAST_WAY, LEAST_GAP = 0.15, 0.5
-"""Shares of the extent: it does where no painted slice is as near, nor as near as the structure's radius there, and
-not between two that lie closer together."""
+"""Shares of the extent: it does so if every painted slice is further away than the first and than the structure's
+radius, and not between two painted slices closer together than the second."""
 BEYOND = 0.02
-"""Share of the extent beyond the label's ends from which on there is nothing of it, at least a slice."""
+"""Share of the extent, at least a slice, beyond the label's ends at which there is nothing of it."""
 HALF = 128
-"""Of 255: a share from which on a voxel belongs to a registered label."""
+"""Of 255: the minimum share with which a voxel belongs to a registered label."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is painted of a segment: masks (H, W) bool by slice, blank ones where it was declared to be absent."""
+    """What is painted of a segment: masks (H, W) bool by slice, blank ones if it was declared to be absent."""
 
     masks: Mapping[int, np.ndarray]
 
@@ -45,16 +45,16 @@ class Known:
 
 
 def agreement(shares: np.ndarray, known: Known) -> float:
-    """Dice of a registered label, shares (D, H, W) of 255, and what is painted, over the slices on which it is known;
-    0 where neither shows anything."""
+    """Dice of a registered label, shares (D, H, W) of 255, and the paint, over the slices on which it is known;
+    0 if neither shows anything."""
     found = np.stack([shares[index] >= HALF for index in known.masks])
     given = np.stack(list(known.masks.values()))
     return dice(found, given) if found.any() or given.any() else 0.0
 
 
 def put_right(shares: np.ndarray, known: Known, spacing: Sequence[float]) -> np.ndarray:
-    """A registered label's shares (D, H, W) in 0..1 as they are once it agrees with what is painted; spacing in mm
-    along (D, H, W)."""
+    """Correct a registered label's shares (D, H, W) in 0..1 so that it agrees with the paint; spacing in mm along
+    (D, H, W)."""
     plane = np.asarray(spacing[1:])
     distances = np.stack([_distance(share >= 0.5, plane) for share in shares])
     held = np.flatnonzero((shares >= 0.5).any(axis=(1, 2)))
@@ -72,8 +72,8 @@ def put_right(shares: np.ndarray, known: Known, spacing: Sequence[float]) -> np.
 
 
 def places(share: np.ndarray, known: Known, spacing: Sequence[float]) -> tuple[list[int], list[int]]:
-    """The slices on which a label, shares (D, H, W) in 0..1, is to stand for a painted slice, and those beyond its ends
-    on which there is nothing of it: where what is known is too far to tell. spacing as for `put_right`."""
+    """The slices on which a label, shares (D, H, W) in 0..1, is to stand in for paint, and those beyond its ends on
+    which there is nothing of it; only slices too far from known ones. spacing as for `put_right`."""
     held = np.flatnonzero((share >= 0.5).any(axis=(1, 2)))
     painted = known.painted
     if not len(held) or not painted:
@@ -85,20 +85,20 @@ def places(share: np.ndarray, known: Known, spacing: Sequence[float]) -> tuple[l
     shown = [i for i in wanted if share[i].max() >= 0.5 and _is_far(i, known, way)]
     kept = [i for i in shown if not any(a < i < b and b - a < LEAST_GAP * extent for a, b in pairwise(painted))]
     beyond = max(1, round(BEYOND * extent))
-    told = [i for i in known.masks if i not in painted]
-    is_open = [all(i > painted[0] for i in told), all(i < painted[-1] for i in told)]
+    absent = [i for i in known.masks if i not in painted]
+    is_open = [all(i > painted[0] for i in absent), all(i < painted[-1] for i in absent)]
     ends = [end for end, is_it in zip((first - beyond, last + beyond), is_open, strict=True) if is_it]
     return kept, [i for i in ends if 0 <= i < len(share) and min(abs(i - p) for p in painted) > LEAST_WAY * extent]
 
 
 def _radius(known: Known, spacing: Sequence[float]) -> float:
-    """Of a disc as large as the largest painted slice, mm."""
+    """Radius of a disc with the area of the largest painted slice, mm."""
     largest = max(int(known.masks[index].sum()) for index in known.painted)
     return float(np.sqrt(largest * spacing[1] * spacing[2] / np.pi))
 
 
 def _is_far(index: int, known: Known, way: float) -> bool:
-    """Whether a slice lies within what is known, and no painted slice is as near as that."""
+    """Whether a slice lies within the known ends, and more than `way` slices from every painted one."""
     empty = [each for each in known.masks if each not in known.painted]
     if any(index >= each for each in empty if each > known.painted[-1]):
         return False
@@ -108,15 +108,15 @@ def _is_far(index: int, known: Known, way: float) -> bool:
 
 
 def _shift(found: np.ndarray, painted: np.ndarray) -> np.ndarray:
-    """Pixels from a mask's centre to that of what is painted; none where there is nothing to be moved."""
+    """Pixels from a mask's centre to that of the paint; 0 if the mask is empty."""
     if not found.any():
         return np.zeros(2)
     return np.argwhere(painted).mean(axis=0) - np.argwhere(found).mean(axis=0)
 
 
 def _spread(given: Mapping[int, np.ndarray], depth: int, fading: float, fades: bool = False) -> list[np.ndarray]:
-    """What was found on some slices as it is on all: between two of them a mixture, which fades with the distance to
-    each if asked for; beyond the outermost it fades by e for 1/fading slices."""
+    """Extend what is given on some slices to all: interpolated between two of them, fading with the distance to each
+    if `fades`; beyond the outermost it fades by e every 1/fading slices."""
     indices = sorted(given)
     spread = []
     for index in range(depth):
@@ -136,7 +136,7 @@ def _spread(given: Mapping[int, np.ndarray], depth: int, fading: float, fades: b
 
 
 def _distance(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Signed distance in mm to the border of a mask (H, W), positive inside; far outside where it is blank."""
+    """Signed distance in mm to the border of a mask (H, W), positive inside; far outside if it is blank."""
     if not mask.any():
         return np.full(mask.shape, -float(np.hypot(*(spacing * mask.shape))), np.float32)
     inside, outside = (ndimage.distance_transform_edt(part, sampling=spacing) for part in (mask, ~mask))

@@ -1,4 +1,4 @@
-"""Reads a DICOM series as one volume: its frames sorted by where they lie, of one phase, each with its own slope."""
+"""Reads a DICOM series as one volume: its frames of one phase, sorted by position, each with its own slope."""
 
 import math
 from collections import Counter, defaultdict
@@ -32,13 +32,13 @@ MOST_FILES = 20_000
 _ALIKE = 0.1
 """Voxels by which the grids of two slices of a stack may differ at their corners."""
 _SAME_PLACE = 0.01
-"""Share of the distance between slices below which two of them lie at one position."""
+"""Share of the distance between slices below which two of them count as being at one position."""
 _UNEVEN, _FAR = 0.05, 5
-"""Of the usual distance between slices: from which on one is uneven, and beyond which it parts slabs."""
+"""In usual distances between slices: the deviation from which they are uneven, and the gap that separates slabs."""
 _SMALL_CLAIM = 64 << 20
-"""Pixels of a file; so many do no harm, however few bytes they come from."""
+"""Pixels of a file; so many are harmless, however few bytes they come from."""
 _COVERED = 0.9
-"""A phase holds a slice at nearly all of the positions; what has fewer is no phase."""
+"""A phase has a slice at nearly all of the positions, at least at this share of them."""
 _PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".bmp")
 _DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
 _OF_OTHER_KIND = "Give the CT, MR or PET series; or load it in 3D Slicer, check its voxel size and save it as .nrrd."
@@ -46,17 +46,17 @@ _ZARR = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
 
 Step = Callable[[int, int], None]
-"""Hears how many of how many files have been looked at, and may raise to end the reading."""
+"""Called with the number of steps done and their total number; may raise to end the reading."""
 
 
 def no_step(done: int, total: int) -> None:
-    """Nobody listens."""
+    """Do nothing."""
 
 
 def read_dicom_folder(folder: Path, step: Step = no_step) -> StoredImage:
     """Read the images in a folder and its subfolders; of several series the one with most slices, with a warning.
 
-    Only images can be the volume. Files without a series UID count as one series. Raises BadInputError where there is
+    Only images can be the volume. Files without a series UID count as one series. Raises BadInputError if there is
     no series, the pixel data are damaged, or several slices lie at one position and nothing tells them apart.
     """
     found = _found_in(sorted(islice(folder.rglob("*"), MOST_FILES * 2)), folder, step)
@@ -66,29 +66,29 @@ def read_dicom_folder(folder: Path, step: Step = no_step) -> StoredImage:
 
 
 def read_dicom_file(path: Path, step: Step = no_step) -> StoredImage:
-    """Read the series that a file belongs to, from its folder, as 3D Slicer does; with a warning where there is more.
+    """Read the series that a file belongs to, from its folder, as 3D Slicer does; with a warning if it is larger.
 
-    Raises BadInputError for a file that is no image, and as `read_dicom_folder` does.
+    Raises BadInputError for a file that is not an image, and as `read_dicom_folder` does.
     """
     found = _found_in([path, *(file for file in sorted(path.parent.iterdir()) if file != path)], path.parent, step)
     own = [frame for frame in found.frames if frame.path == path]
     if not own:
-        wanted = "an image that says where it lies"
+        wanted = "an image with a position"
         raise another_kind(path, read_header(path), wanted, "Give the folder of a CT, MR or PET series.")
     series = [frame for frame in found.frames if frame.series == own[0].series]
     stored = _volume(replace(found, frames=[frame for frame in series if _is_alike(frame, own[0])]), path, step)
-    count, across, told = len(stored.voxels), sum(not _is_alike(frame, own[0]) for frame in own), []
+    count, across, warnings = len(stored.voxels), sum(not _is_alike(frame, own[0]) for frame in own), []
     if across:
-        told = [f"{across} slices of {path.name} lie otherwise than its first, and were left out."]
+        warnings = [f"{across} slices of {path.name} differ from its first in their grid and were left out."]
     if len(series) > len(own):
-        told += [f"{path.name} is one file of a DICOM series; {count} slices of it were read from its folder."]
+        warnings += [f"{path.name} is one file of a DICOM series; {count} slices of it were read from its folder."]
     elif count == 1:
-        told += ["It is a single slice of a DICOM series: there is no other slice of it in its folder."]
-    return replace(stored, warnings=(*stored.warnings, *told))
+        warnings += ["It is a single slice of a DICOM series; its folder contains no other slice of it."]
+    return replace(stored, warnings=(*stored.warnings, *warnings))
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM does."""
+    """Whether a file begins like DICOM."""
     try:
         head, packed = head_of(path)
         return not packed and is_dicom_head(head)
@@ -98,7 +98,7 @@ def is_dicom(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class _Found:
-    """What lies in a folder: the frames of its images, how many images of each series do not say where they lie, other
+    """What is in a folder: the frames of its images, how many images of each series do not state their position, other
     DICOM objects by their kinds, files that should be DICOM and are not, and all files."""
 
     frames: list[Frame]
@@ -117,7 +117,7 @@ def _found_in(files: Iterable[Path], folder: Path, step: Step) -> _Found:
         step(number, 2 * len(listed))
         begins = is_dicom(file)
         header = read_header(file) if begins else None
-        if header is None:  # macOS leaves small files that begin with "._" of its own
+        if header is None:  # macOS adds small files of its own whose names begin with "._"
             named = compound_suffix(file) in _DICOM_SUFFIXES and not file.name.startswith("._")
             found.damaged.extend([file] if begins or named else [])
         elif not is_image(header):
@@ -132,7 +132,7 @@ def _found_in(files: Iterable[Path], folder: Path, step: Step) -> _Found:
 def _nothing_there(folder: Path, found: _Found) -> BadInputError:
     if count := found.nowhere.total():
         return BadInputError(
-            f"{folder} holds {count} DICOM images that do not say where they lie or how large their pixels are.",
+            f"{folder} holds {count} DICOM images that do not state their position or pixel size.",
             "Load them in 3D Slicer, check the voxel size, and save the volume as .nrrd.",
         )
     if found.others:
@@ -146,7 +146,7 @@ def _nothing_there(folder: Path, found: _Found) -> BadInputError:
     suffix, count = Counter(map(compound_suffix, visible)).most_common(1)[0]
     if suffix in _PICTURES:
         return BadInputError(
-            f"{folder} holds {count} {suffix} pictures, no DICOM image; they do not tell their voxel size.",
+            f"{folder} holds {count} {suffix} pictures, no DICOM images; they do not state their voxel size.",
             "In 3D Slicer, load them with ImageStacks (extension SlicerMorph), give the voxel size and save as .nrrd.",
         )
     hint: Hint | str = "Give one of them, or a DICOM folder."
@@ -159,23 +159,23 @@ def _nothing_there(folder: Path, found: _Found) -> BadInputError:
 
 def _volume(found: _Found, where: Path, step: Step) -> StoredImage:
     """The largest stack of the frames as a volume."""
-    every = {frame.identity: frame for frame in reversed(found.frames)}.values()  # of two the first, the named file's
+    every = {frame.identity: frame for frame in reversed(found.frames)}.values()  # of duplicates the named file's
     single = list(reversed(every))
     by_series = _grouped(single, lambda frame: frame.series)
     stack = max((stack for series in by_series for stack in _stacks(series)), key=len)
     warnings: list[str] = []
     if len(stack) < len(single):
-        told = f"{where.name} holds several DICOM series"
+        text = f"{where.name} holds several DICOM series"
         if len(by_series) == 1:
-            told = f"The slices of {where.name} differ in size, direction or pixels"
+            text = f"The slices of {where.name} differ in size, direction or pixels"
         used = repr(stack[0].description) if stack[0].description else "the largest group"
-        told += f"; used {used} with {len(stack)} of {len(single)} slices. Give a file of another one to use that."
-        warnings.append(told)
+        text += f"; used {used} with {len(stack)} of {len(single)} slices. To use another one, give one of its files."
+        warnings.append(text)
     if lost := found.nowhere[stack[0].series]:
-        warnings.append(f"Images of the series that do not say where they lie were left out: {lost}.")
+        warnings.append(f"Images of the series without a position were left out: {lost}.")
     if found.damaged:
-        told = f"Files beside the slices are damaged or no DICOM: {len(found.damaged)}, such as "
-        warnings.append(f"{told}{shown_name(Path(found.damaged[0].name))}. Slices may be missing.")
+        text = f"Files next to the slices are damaged or not DICOM: {len(found.damaged)}, such as "
+        warnings.append(f"{text}{shown_name(Path(found.damaged[0].name))}. Slices may be missing.")
     stack, more = _one_phase(_sorted(stack), where)
     stack, apart = _one_slab(stack)
     geometry, uneven = _stacked_geometry(stack)
@@ -192,7 +192,7 @@ def _grouped(frames: Iterable[Frame], key: Callable[[Frame], Hashable]) -> list[
 
 
 def _stacks(series: list[Frame]) -> list[list[Frame]]:
-    """The frames of a series by their in-plane grids: a localiser in the same series is a stack of its own."""
+    """The frames of a series grouped by their in-plane grids: a localiser in the same series is a stack of its own."""
     stacks: list[list[Frame]] = []
     for frame in series:
         stack = next((stack for stack in stacks if _is_alike(frame, stack[0])), None)
@@ -218,13 +218,13 @@ def _sorted(stack: list[Frame]) -> list[Frame]:
 
 
 def _places(stack: Sequence[Frame]) -> np.ndarray:
-    """The place of each frame along the slice normal in mm."""
+    """The position of each frame along the slice normal in mm."""
     normal = stack[0].normal
     return np.array([float(frame.position @ normal) for frame in stack])
 
 
 def _is_new_place(stack: Sequence[Frame]) -> np.ndarray:
-    """For each frame of a sorted stack but the first, whether it lies elsewhere than the one before."""
+    """For each frame of a sorted stack but the first, whether its position differs from that of the one before."""
     gaps = np.diff(_places(stack))
     nominal = stack[0].gap or stack[0].thickness or (float(np.median(gaps)) if len(gaps) else 1.0)
     usual = min(nominal, float(gaps.max(initial=0.0))) if len(gaps) else nominal
@@ -232,7 +232,7 @@ def _is_new_place(stack: Sequence[Frame]) -> np.ndarray:
 
 
 def _one_phase(stack: list[Frame], where: Path) -> tuple[list[Frame], list[str]]:
-    """The frames, or those of one phase, echo or time point where several share a position."""
+    """The frames, or those of one phase, echo or time point if several share a position; and warnings."""
     used: dict[str, str] = {}
     positions = 1 + int(_is_new_place(stack).sum())
     while len(stack) > positions:
@@ -246,15 +246,15 @@ def _one_phase(stack: list[Frame], where: Path) -> tuple[list[Frame], list[str]]
         stack = phase
     if not used:
         return stack, []
-    told = " and ".join(f"DICOM tag {_tag(name)} = {value}" for name, value in used.items())
+    tags = " and ".join(f"DICOM tag {_tag(name)} = {value}" for name, value in used.items())
     return stack, [
         f"{where.name} holds several images per position (phases, echoes or time points); "
-        f"used those with {told}, {len(stack)} slices."
+        f"used those with {tags}, {len(stack)} slices."
     ]
 
 
 def _narrower(stack: list[Frame], positions: int, used: set[str]) -> tuple[str, list[Frame]]:
-    """A tag that divides the frames into phases, and the largest phase; "" where there is none."""
+    """A tag that divides the frames into phases, and the largest phase; "" if there is none."""
     names = [name for name in dict.fromkeys(key for frame in stack for key in frame.phase) if name not in used]
     choices = []
     for name in names:
@@ -268,26 +268,26 @@ def _narrower(stack: list[Frame], positions: int, used: set[str]) -> tuple[str, 
 
 
 def _one_slab(stack: list[Frame]) -> tuple[list[Frame], list[str]]:
-    """The most slices of a sorted stack without a gap as wide as many of them between."""
+    """The most slices of a sorted stack without a gap as wide as several slices between them; and warnings."""
     gaps = np.diff(_places(stack))
     far = gaps > _FAR * np.median(gaps) if len(gaps) else gaps > 0
     slabs = np.split(np.array(stack, dtype=object), np.flatnonzero(far) + 1)
     most = max(slabs, key=len)
-    told = (
+    message = (
         f"{len(slabs)} groups of slices lie up to {gaps.max(initial=0):.3g} mm apart; used the largest, {len(most)} of"
     )
-    return most.tolist(), [f"{told} {len(stack)}."] if len(slabs) > 1 else []
+    return most.tolist(), [f"{message} {len(stack)}."] if len(slabs) > 1 else []
 
 
 def _tag(name: str) -> str:
-    """A tag's number, and which of its values where the name ends with that."""
+    """A tag's number, and which of its values if the name ends with that."""
     keyword, *which = name.split()
     number = import_package("pydicom.datadict").tag_for_keyword(keyword) or 0
     return " value ".join([f"({number >> 16:04x},{number & 0xFFFF:04x})", *which])
 
 
 def _stacked_geometry(stack: list[Frame]) -> tuple[Geometry, list[str]]:
-    """The grid of a sorted stack, evenly spaced from its first to its last slice, and where slices do not fit it."""
+    """The grid of a sorted stack, evenly spaced from first to last slice, and warnings if slices do not fit it."""
     first, last = stack[0], stack[-1]
     count, warnings = len(stack), []
     step = first.gap or first.thickness
@@ -298,8 +298,8 @@ def _stacked_geometry(stack: list[Frame]) -> tuple[Geometry, list[str]]:
         if np.abs(gaps - step).max() > _UNEVEN * step:
             warnings.append(
                 f"The slices are not evenly spaced ({gaps.min():.3g} to {gaps.max():.3g} mm apart; a slice may be "
-                f"missing); distances are taken as {step:.4g} mm throughout, so that slices lie up to {off:.3g} mm "
-                "from their place."
+                f"missing); a distance of {step:.4g} mm was assumed throughout, so that slices are up to {off:.3g} mm "
+                "off their position."
             )
         drift = last.position - first.position - first.normal * (places[-1] - places[0])
         if np.abs(drift).max() > 0.5 * min(first.spacing):
@@ -309,7 +309,7 @@ def _stacked_geometry(stack: list[Frame]) -> tuple[Geometry, list[str]]:
             )
     elif step is None:
         step = 1.0
-        warnings.append("The slice does not say how thick it is; 1 mm was taken.")
+        warnings.append("The slice does not state its thickness; 1 mm was assumed.")
     geometry, slanted = perpendicular(first.grid(count, float(step or 1.0)), first.path)
     return geometry, [*warnings, *slanted]
 
@@ -323,7 +323,7 @@ def _check_claims(stack: Sequence[Frame]) -> None:
 
 
 def _pixels(stack: Sequence[Frame], where: Path, step: Step) -> np.ndarray:
-    """The rescaled voxels, (K, J, I) or (K, J, I, 3): whole numbers where all slopes and intercepts are."""
+    """The rescaled voxels, (K, J, I) or (K, J, I, 3): whole numbers if all slopes and intercepts are."""
     whole = all(value == round(value) and abs(value) < 1 << 15 for frame in stack for value in frame.scale)
     rows = stack[0].size[::-1]
     voxels: np.ndarray | None = None
@@ -351,7 +351,7 @@ def _pixels(stack: Sequence[Frame], where: Path, step: Step) -> np.ndarray:
 
 
 def _smallest(voxels: np.ndarray, where: Path) -> np.ndarray:
-    """16 bits, signed or else unsigned, where they hold the values."""
+    """Convert to 16 bits, signed or else unsigned, if these hold the values."""
     if voxels.dtype != np.int32:
         return voxels
     low, high = int(voxels.min()), int(voxels.max())

@@ -1,7 +1,7 @@
-"""DICOM images as frames: each with a place, a slope and a phase of its own, whatever kind of file it comes from.
+"""DICOM images as frames: each with its own position, slope and phase, whatever kind of file it comes from.
 
-A classic file is one frame; an enhanced multi-frame file tells each frame's facts in its functional groups
-(DICOM PS3.3 C.7.6.16), a nuclear medicine file in its detector's.
+A classic file is one frame; an enhanced multi-frame file describes each frame in its functional groups
+(DICOM PS3.3 C.7.6.16), a nuclear medicine file in its detector information.
 """
 
 import re
@@ -25,7 +25,7 @@ SEGMENTATION, LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1
 MOST_FRAMES = 100_000
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 # What can be a volume: CT, MR, PET, their enhanced and converted kinds, nuclear medicine, 3D X-ray, breast and dental
-# tomography, ultrasound volumes (PS3.4 B.5). All else in a folder is passed over: doses, plans, reports, screen shots.
+# tomography, ultrasound volumes (PS3.4 B.5). All else in a folder is ignored: doses, plans, reports, screen shots.
 IMAGE_CLASSES = frozenset(
     _STORAGE + end
     for end in (
@@ -49,7 +49,7 @@ RT_HINT = (
     "maps and save that as .seg.nrrd."
 )
 _NO_IMAGES = {"SEG", "RTDOSE", "RTSTRUCT", "RTPLAN", "RTIMAGE", "SR", "PR", "KO", "DOC", "OT", "REG"}
-# By what images at one position differ: stack, time, acquisition, echo, diffusion, phase of the heart, kind of image.
+# How images at one position may differ: stack, time, acquisition, echo, diffusion, phase of the heart, kind of image.
 PHASE_TAGS = (
     *("ImageType", "AcquisitionNumber", "EchoNumbers", "TemporalPositionIdentifier", "TriggerTime"),
     *("DiffusionBValue", "StackID", "TemporalPositionIndex", "EffectiveEchoTime", "EchoTime", "FrameType"),
@@ -74,11 +74,11 @@ _GROUPS = {
     "ReferencedSegmentNumber": "SegmentIdentificationSequence",
 }
 _FRAME_TYPES = ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence", "PETFrameTypeSequence")
-# By their ImageType; a gamma camera's slices are of the type RECON TOMO.
+# By their ImageType; a gamma camera's slices have the type RECON TOMO.
 _NUCLEAR_MEDICINE, _PROJECTIONS = _STORAGE + "20", {"STATIC", "DYNAMIC", "GATED", "WHOLE BODY", "TOMO", "GATED TOMO"}
 _UID = re.compile(r"[0-9.]{1,64}")
 _VECTORS = ("EnergyWindowVector", "DetectorVector", "PhaseVector", "RRIntervalVector", "TimeSlotVector")
-"""By what the frames of nuclear medicine at one position differ, each with a value for every frame."""
+"""How nuclear medicine frames at one position may differ, each with a value for every frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ class Frame:
         return np.asarray(across / np.linalg.norm(across))
 
     def grid(self, count: int, step: float) -> Geometry:
-        """The grid of so many slices, `step` mm from each other, of which this is the first."""
+        """The grid of `count` slices, `step` mm apart, of which this is the first."""
         x, y, z = self.position.tolist()
         direction = np.column_stack([*self.axes, self.normal])
         return Geometry((*self.size, count), (*self.spacing, step), (x, y, z), tuple(direction.ravel().tolist()))
@@ -117,32 +117,32 @@ class Frame:
 
 @contextmanager
 def lenient() -> Iterator[Any]:
-    """pydicom, which reads what does not follow the standard to the letter, as other readers do."""
+    """pydicom, which within the block also reads what violates the standard slightly, as other readers do."""
     pydicom = import_package("pydicom")
     with pydicom.config.disable_value_validation():
         yield pydicom
 
 
 def read_header(path: Path) -> Any | None:
-    """The dataset of a DICOM file without its pixels; None for what is none, such as raw data with a lucky start."""
+    """The dataset of a DICOM file without its pixels; None if it is not one, such as raw data that starts alike."""
     with lenient() as pydicom:
         try:
             header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
             known = "SOPClassUID" in header or "Modality" in header
-            is_image(header), what_it_is(header)  # pydicom makes sense of an element when it is asked for
+            is_image(header), what_it_is(header)  # pydicom parses an element only when it is accessed
         except Exception as error:
             raise unreadable(path, error) from error
     return header if known else None
 
 
 def sop_class(header: Any) -> str:
-    """The SOP class of a dataset; "" where anonymisation blanked it."""
+    """The SOP class of a dataset; "" if anonymisation blanked it."""
     meta = getattr(header, "file_meta", None)
     return str(header.get("SOPClassUID", "") or (meta.get("MediaStorageSOPClassUID", "") if meta is not None else ""))
 
 
 def is_image(header: Any) -> bool:
-    """Whether a dataset can be part of a volume: of a class whose images make volumes, or of none but with a place."""
+    """Whether a dataset can be part of a volume: by its class or, if it has none, by its position."""
     if _no_slices(header):
         return False
     if uid := sop_class(header):
@@ -159,13 +159,13 @@ def what_it_is(header: Any) -> str:
 
 
 def another_kind(path: Path, header: Any | None, wanted: str, hint: str) -> BadInputError:
-    """The error for a file that is something else than `wanted`."""
+    """The error for a file that is something other than `wanted`."""
     what = "no DICOM object" if header is None else f"a DICOM {what_it_is(header)}, not {wanted}"
     return BadInputError(f"{path} is {what}.", RT_HINT if "RTSTRUCT" in what else hint)
 
 
 def _no_slices(header: Any) -> str:
-    """What an image is that shows no slices; "" for others."""
+    """The kind of an image that does not show slices; "" for others."""
     kinds = header.get("ImageType") or ()
     if "MOSAIC" in kinds:
         return "mosaic of slices (Siemens), which dcm2niix converts"
@@ -174,9 +174,9 @@ def _no_slices(header: Any) -> str:
 
 
 def frames_of(header: Any, path: Path) -> list[Frame]:
-    """The frames of an image or a segmentation; none where it says nothing of its place, as a projection does.
+    """The frames of an image or a segmentation; none if it does not state its position, as with a projection.
 
-    Raises BadInputError where what it says makes no sense.
+    Raises BadInputError if what it states makes no sense.
     """
     try:
         count = int(header.get("NumberOfFrames", 1) or 1)
@@ -188,7 +188,7 @@ def frames_of(header: Any, path: Path) -> list[Frame]:
         frames = [_frame(header, path, number) for number in range(count)]
         found = [frame for frame in frames if frame is not None]
         if found and len(found) < count:
-            raise ValueError(f"{count - len(found)} of its frames do not say where they lie")
+            raise ValueError(f"{count - len(found)} of its frames have no position")
     except Exception as error:
         raise unreadable(path, error) from error
     return found
@@ -237,7 +237,7 @@ def _place(header: Any, number: int) -> tuple[Any, Any]:
     if (position is None or orientation is None) and header.get("DetectorInformationSequence"):
         detector = header.DetectorInformationSequence[0]
         position, orientation = detector.get("ImagePositionPatient"), detector.get("ImageOrientationPatient")
-        # Below 0 where the slices follow each other against the normal (PS3.3 C.8.4.15).
+        # Below 0 if the slices follow each other against the normal (PS3.3 C.8.4.15).
         step = float(header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 0)
         if position and orientation and step:
             axes = np.asarray(orientation, dtype=np.float64).reshape(2, 3)
@@ -247,7 +247,7 @@ def _place(header: Any, number: int) -> tuple[Any, Any]:
 
 
 def _value(header: Any, number: int, name: str) -> Any:
-    """An attribute of a frame: its own, one that all frames share, or the file's; None where it is not given."""
+    """An attribute of a frame: its own, one that all frames share, or the file's; None if it is not given."""
     for groups, index in (("PerFrameFunctionalGroupsSequence", number), ("SharedFunctionalGroupsSequence", 0)):
         sequence = header.get(groups)
         if sequence and index < len(sequence):
@@ -273,7 +273,7 @@ def _phase(header: Any, number: int) -> dict[str, str]:
         item = sequence[number].get(groups) if sequence else None
         if item:
             phase |= {name: str(item[0].get(name, "")) for name in ("FrameType", "ComplexImageComponent")}
-    # By these a multi-frame file tells all of its frames apart, whatever they differ in.
+    # With these, a multi-frame file distinguishes all of its frames, whatever they differ in.
     indices = _value(header, number, "DimensionIndexValues")
     values = [] if indices is None else np.atleast_1d(indices).tolist()
     phase |= {f"DimensionIndexValues {n}": str(value) for n, value in enumerate(values, start=1)}
@@ -285,11 +285,11 @@ def _positive(value: Any) -> float | None:
 
 
 def pixels_of(path: Path) -> np.ndarray:
-    """The pixels of a file: (frames, rows, columns) or (frames, rows, columns, 3), not rescaled but looked up where
-    the file holds a table of values.
+    """The pixels of a file: (frames, rows, columns) or (frames, rows, columns, 3), not rescaled, but replaced by
+    their values in the file's lookup table if it has one.
 
     Colours become RGB. Compressed pixels are decoded by pydicom's decoders or, where it has none for the compression,
-    by GDCM in SimpleITK. Raises BadInputError where neither can, or the data are damaged.
+    by GDCM in SimpleITK. Raises BadInputError if neither can, or if the data are damaged.
     """
     with lenient() as pydicom:
         try:
@@ -316,7 +316,7 @@ def pixels_of(path: Path) -> np.ndarray:
 def _decoded(dataset: Any) -> np.ndarray:
     syntax = dataset.file_meta.TransferSyntaxUID
     above = int(dataset.get("HighBit", 0)) + 1 - int(dataset.get("BitsStored", 1))
-    if above > 0 and not syntax.is_compressed:  # as the standard allowed until 2006, unless it is a slip
+    if above > 0 and not syntax.is_compressed:  # as the standard allowed until 2006, unless it is an error
         dataset.BitsStored = int(dataset.HighBit) + 1
         pixels = np.asarray(dataset.pixel_array)
         return pixels if (pixels & ((1 << above) - 1)).any() else pixels >> above
@@ -332,7 +332,7 @@ def _decoded(dataset: Any) -> np.ndarray:
 
 
 def _decoded_by_gdcm(dataset: Any) -> np.ndarray:
-    """The pixels as stored: GDCM in ITK inverts MONOCHROME1 and rescales, by what a file says beside its pixels."""
+    """The pixels as stored: given the file's other elements, GDCM in ITK would invert MONOCHROME1 and rescale."""
     pydicom = import_package("pydicom")
     plain = pydicom.Dataset()
     for name in ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration", "BitsAllocated"):

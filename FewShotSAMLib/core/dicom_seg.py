@@ -40,7 +40,7 @@ _BLANKS = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate"),
     *("StudyTime", "Modality"),
 )
-_AS_NRRD = "Let the output end in .seg.nrrd."
+_AS_NRRD = "Choose an output name that ends in .seg.nrrd."
 
 
 def read_dicom_seg(path: Path) -> Segmentation:
@@ -56,7 +56,7 @@ def read_dicom_seg(path: Path) -> Segmentation:
     frames = frames_of(header, path)
     if not frames:
         raise BadInputError(
-            f"{path}: the frames of this DICOM segmentation have no place in space, as those of a microscope's slide.",
+            f"{path}: the frames of this DICOM segmentation have no position in space, as with a microscope slide.",
             "Give a segmentation of a CT, MR or PET.",
         )
     if sop_class(header) != LABEL_MAP and not all(frame.segment for frame in frames):
@@ -79,7 +79,7 @@ def _segmentation(
     warnings = []
     if str(header.get("SegmentationType", "")) == "FRACTIONAL":
         pixels = pixels >= 0.5 * float(header.get("MaximumFractionalValue", 255))
-        warnings.append(f"{path.name} holds fractions; what is half or more of a voxel counts as the segment.")
+        warnings.append(f"{path.name} holds fractions; voxels that are at least half filled count as the segment.")
     items = {int(item.SegmentNumber): item for item in header.get("SegmentSequence", [])}
     layers, placed = _layers(_masks(frames, indices, pixels), geometry)
     segments = tuple(_segment(number, items.get(number), layer) for number, layer in placed.items())
@@ -91,7 +91,7 @@ def _segmentation(
 
 
 def _grid(frames: Sequence[Frame], path: Path) -> tuple[Geometry, dict[int, int]]:
-    """The grid that the frames lie on, which may be few of its slices, and the slice of each frame by its number."""
+    """The grid of the frames, which may be only a few of its slices, and the slice of each frame by its number."""
     first = min(frames, key=lambda frame: float(frame.position @ frames[0].normal))
     offsets = np.array([frame.position - first.position for frame in frames])
     places = offsets @ first.normal
@@ -111,7 +111,7 @@ def _grid(frames: Sequence[Frame], path: Path) -> tuple[Geometry, dict[int, int]
 
 
 def _step(frames: Sequence[Frame], places: np.ndarray) -> float | None:
-    """The distance of slices: as stated if all frames lie on such slices, else the largest on which they do."""
+    """The distance between slices: as stated if all frames lie on such slices, else the largest with which they do."""
     stated = [value for value in (frames[0].gap, frames[0].thickness) if value]
     if len(places) == 1:
         return stated[0] if stated else 1.0
@@ -191,19 +191,19 @@ def _code_text(sequence: Any) -> str:
 
 
 def _codes(entry: str) -> list[tuple[str, ...] | None]:
-    """Category, type, type's modifier, region and region's modifier of a terminology entry; None where one is blank."""
+    """Category, type, type's modifier, region and region's modifier of a terminology entry; None if one is blank."""
     parts = [*entry.split("~"), *[""] * 7]
     codes = [tuple(part.split("^")) for part in (parts[1], parts[2], parts[3], parts[5], parts[6])]
     return [code if len(code) == 3 and code[0] and code[1] else None for code in codes]
 
 
 def check_source(source: Sequence[Frame], geometry: Geometry) -> None:
-    """Raise BadInputError where a DICOM segmentation cannot refer to the volume's source: one of its first slice is
-    made, for what highdicom may miss in it."""
+    """Raise BadInputError if a DICOM segmentation cannot refer to the volume's source. One of the first slice is made
+    as a trial, to find what highdicom may miss in it."""
     import_package("highdicom")
     if len(source) != geometry.size[2]:
         raise BadInputError(
-            "A DICOM segmentation refers to the DICOM series that it was made on; this volume is from no such series.",
+            "A DICOM segmentation refers to the DICOM series that it was made on; this volume does not come from one.",
             f"Give the DICOM folder as the volume, or {_AS_NRRD[0].lower()}{_AS_NRRD[1:]}",
         )
     headers = [read_header(path) for path in dict.fromkeys(frame.path for frame in source)]
@@ -227,14 +227,14 @@ def with_reference(segmentation: Segmentation, source: Sequence[Frame]) -> Segme
 def write_dicom_seg(segmentation: Segmentation, path: Path, source: Sequence[Frame]) -> list[str]:
     """Write a binary SEG whose frames are the slices of `source` that hold a segment; returns warnings.
 
-    Raises BadInputError where the source lacks what a SEG must state, the folder is not writable or the disk full.
+    Raises BadInputError if the source lacks what a SEG must state, the folder is not writable or the disk is full.
     """
     check_source(source, segmentation.geometry)
     held = [segment for segment in segmentation.segments if segmentation.mask(segment).any()]
     left_out = [segment.name for segment in segmentation.segments if segment not in held]
     warnings = [f"{', '.join(left_out[:5])}: without a voxel, and left out of the DICOM file."] if left_out else []
     if not held:
-        raise BadInputError("The result holds no voxel, and DICOM knows no empty segmentation.", _AS_NRRD)
+        raise BadInputError("The result has no voxels, and DICOM does not allow an empty segmentation.", _AS_NRRD)
     with lenient(), atomic_path(path) as temporary:
         _dataset(segmentation, held, source).save_as(temporary)
     return warnings
@@ -275,12 +275,12 @@ def _dataset(segmentation: Segmentation, held: Sequence[Segment], source: Sequen
                 specific_character_set="ISO_IR 192",
             )
         except (AttributeError, TypeError, ValueError, KeyError) as error:
-            message = f"This series lacks what a DICOM segmentation needs, or has it wrong ({reason_of(error)})."
+            message = f"This series lacks what a DICOM segmentation needs, or states it wrongly ({reason_of(error)})."
             raise BadInputError(message, _AS_NRRD) from error
 
 
 def _numbered(segmentation: Segmentation, held: Sequence[Segment]) -> np.ndarray:
-    """(K, J, I) segment numbers from 1, or (K, J, I, C) uint8 where segments overlap."""
+    """(K, J, I) segment numbers from 1, or (K, J, I, C) uint8 if segments overlap."""
     numbers = np.zeros(segmentation.geometry.shape, np.min_scalar_type(len(held)))
     for number, segment in enumerate(held, start=1):
         mask = segmentation.mask(segment)

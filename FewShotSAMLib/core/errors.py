@@ -9,7 +9,7 @@ from FewShotSAMLib.core.hints import Hint
 class FewShotSAMError(Exception):
     """An error whose message is meant for the user; `hint` says what they can do about it.
 
-    As text it has the command line's words for a hint; other front ends use their own, see core/hints.py.
+    As a string it holds the hint in the command line's words; other front ends use their own, see core/hints.py.
     """
 
     kind: ClassVar[str] = "bug"
@@ -26,7 +26,7 @@ class FewShotSAMError(Exception):
 
 
 class BadInputError(FewShotSAMError):
-    """What the user gave cannot be used: a file, a value, a folder, a device that is not there."""
+    """The user's input cannot be used: a file, a value, a folder, or a device that does not exist."""
 
     kind = "bad_input"
     exit_code = 2
@@ -47,12 +47,12 @@ class CancelledError(FewShotSAMError):
 
 
 def reason_of(error: Exception, most: int = 160) -> str:
-    """What another library says of an error, on one line of at most so many characters."""
+    """Another library's error message, on one line of at most `most` characters."""
     return " ".join(str(error).split())[:most] or type(error).__name__
 
 
 def is_memory_limited() -> bool:
-    """Whether processes may have so much memory only (ulimit -v): libraries crash where they are refused more."""
+    """Whether the memory of processes is limited (ulimit -v): libraries crash when they are refused more."""
     try:
         import resource
     except ImportError:  # Windows
@@ -64,16 +64,16 @@ _MEMORY_PHRASES = (
     *("allocate memory", "not enough memory", "out of memory", "unable to allocate"),
     *("failed to map segment", "can't start new thread", "bad_alloc", "paging file is too small"),
 )
-"""How torch's RuntimeErrors tell of it (Linux, Windows, CUDA and Metal), and the loading of libraries."""
+"""Phrases in torch's RuntimeErrors (Linux, Windows, CUDA and Metal) and in errors from loading libraries."""
 _ONEDNN = "could not create a primitive"
-"""oneDNN's whole words; with more behind them they are of something that it cannot compute."""
+"""oneDNN's entire message for it; longer messages that begin so are about operations that it does not support."""
 
 
 def is_memory_shortage(error: BaseException) -> bool:
-    """Whether memory ran out: Python's and NumPy's MemoryError, and torch's own, known by name and by its words.
+    """Whether memory ran out: Python's and NumPy's MemoryError, or torch's errors, recognised by name and phrase.
 
-    torch raises OutOfMemoryError for graphics cards, but a plain RuntimeError for the computer's own memory; a library
-    that finds no room when it is loaded is an ImportError or OSError, often behind another one.
+    torch raises OutOfMemoryError for graphics cards, but a plain RuntimeError for the computer's own memory; loading a
+    library that does not fit raises ImportError or OSError, often as the cause of another error.
     """
     if isinstance(error, MemoryError) or any(base.__name__ == "OutOfMemoryError" for base in type(error).__mro__):
         return True

@@ -31,7 +31,7 @@ _LETTERS = (("R", "L"), ("A", "P"), ("I", "S"))
 def file_facts(path: Path | str, step: Step = no_step) -> Facts:
     """The facts of a volume, a DICOM folder, a segmentation or a label map; ready for JSON.
 
-    Raises BadInputError where it cannot be read, as the jobs do.
+    Raises BadInputError if it cannot be read, as the jobs do.
     """
     path = Path(path)
     if not _is_segmentation(path) and not _looks_like_labels(volume := read_volume(path, step)):
@@ -40,7 +40,7 @@ def file_facts(path: Path | str, step: Step = no_step) -> Facts:
 
 
 def volume_facts(volume: Volume) -> Facts:
-    """Size, place, modality and window of a volume, and what was odd about it."""
+    """Size, place, modality and window of a volume, and warnings about it."""
     facts: Facts = {"kind": "volume", "name": volume.name, **grid_facts(volume.geometry)}
     low, high = float(volume.voxels.min()), float(volume.voxels.max())
     facts |= {"type": str(volume.voxels.dtype), "range": [low, high], "colours": volume.is_rgb}
@@ -65,7 +65,7 @@ def volume_facts(volume: Volume) -> Facts:
 
 
 def segmentation_facts(segmentation: Segmentation, name: str) -> Facts:
-    """Size and place of a segmentation, its segments and their painted slices, and what was odd about it."""
+    """Size and place of a segmentation, its segments and their painted slices, and warnings about it."""
     facts: Facts = {"kind": "segmentation", "name": name, **grid_facts(segmentation.geometry)}
     warnings = list(segmentation.warnings)
     axis: int | None = None
@@ -89,7 +89,7 @@ def segmentation_facts(segmentation: Segmentation, name: str) -> Facts:
 
 
 def grid_facts(geometry: Geometry) -> Facts:
-    """Size, spacing, origin and orientation; the orientation's letters say where i, j and k lead, as in "LPS"."""
+    """Size, spacing, origin and orientation; the orientation's letters say where i, j and k point, as in "LPS"."""
     ways = {axis: _LETTERS[anatomical][sign > 0] for axis, (anatomical, sign) in enumerate(anatomical_axes(geometry))}
     return {
         "size": list(geometry.size),
@@ -115,7 +115,7 @@ def facts_lines(facts: Facts) -> list[str]:
 
 
 def facts_rows(facts: Facts) -> list[Fact]:
-    """The facts but for kind and name, one by one: those of the grid, of a volume, of segments; warnings last."""
+    """The facts except kind and name, one by one: those of the grid, of a volume, of segments; warnings last."""
     size, spacing = (" x ".join(f"{value:.6g}" for value in facts[key]) for key in ("size", "spacing"))
     origin = ", ".join(f"{value:.6g}" for value in facts["origin"])
     rows = [
@@ -221,7 +221,7 @@ def _segment_facts(segmentation: Segmentation, number: int, axis: int | None) ->
 
 
 def _ranges(numbers: list[int]) -> str:
-    """Numbers as in “3, 7-9”, shortened where there are many."""
+    """Numbers as in “3, 7-9”, shortened if there are many."""
     parts: list[list[int]] = []
     for number in numbers:
         if parts and number == parts[-1][1] + 1:

@@ -1,4 +1,4 @@
-"""Tells by its content what a file is, whatever its name says, and what to do with one that cannot be read."""
+"""Recognises a file's kind by its content, whatever its name, and says what to do with one that cannot be read."""
 
 import re
 import struct
@@ -12,11 +12,11 @@ NRRD, META_IMAGE, NIFTI, MGH, DICOM, OTHER = "NRRD", "MetaImage", "NIfTI", "Free
 FORMATS_HINT = "Give a NRRD, NIfTI or MetaImage file that opens in 3D Slicer, or a folder with one DICOM series."
 GZIP = b"\x1f\x8b"
 PAIR_ENDS = ((".hdr", ".hdr.gz", ".HDR"), (".img", ".img.gz", ".IMG"))
-"""How a NIfTI or Analyze header and its data end, where they are two files."""
+"""The suffixes of a NIfTI or Analyze header and of its data, if they are two files."""
 _HEAD = 2048
 _AS_NRRD = "Open it in the program that wrote it, or in 3D Slicer, and save the volume as .nrrd."
 
-# What the first bytes tell: (bytes, what it is, the way out). "{suffix}" stands for the name's own suffix.
+# What cannot be read, by its first bytes: (bytes, what it is, what to do).
 _FOREIGN: tuple[tuple[bytes, str, str], ...] = (
     (b"PK\x03\x04", "a packed archive (.zip)", "Unpack it and give the volume file or the DICOM folder in it."),
     (b"PK\x05\x06", "an empty archive (.zip)", "Download or pack it again."),
@@ -48,7 +48,7 @@ _ITK_BY_CONTENT: tuple[tuple[bytes, str], ...] = (
 
 
 def head_of(path: Path) -> tuple[bytes, bool]:
-    """The first bytes of a file, unpacked where it is gzip, and whether it is."""
+    """The first bytes of a file, unpacked if it is gzip, and whether it is."""
     with path.open("rb") as stream:
         head = stream.read(_HEAD)
     if head[:2] != GZIP:
@@ -60,9 +60,9 @@ def head_of(path: Path) -> tuple[bytes, bool]:
 
 
 def file_kind(path: Path) -> str:
-    """One of the constants above: what the content of a file is.
+    """The kind of a file by its content: one of the constants above.
 
-    Raises BadInputError for a file that is missing, no file, empty, or of a kind that is not read here, and names it.
+    Raises BadInputError if it is missing, not a file, empty, or of a kind that is not read here, which it names.
     """
     check_name(path)
     if not path.exists():
@@ -117,13 +117,13 @@ def _is_mgh(head: bytes) -> bool:
 
 
 def _has_header(path: Path) -> bool:
-    """Whether beside a NIfTI or Analyze data file, which may begin with any bytes, lies its header."""
+    """Whether a NIfTI or Analyze data file, which may begin with any bytes, has its header next to it."""
     stem = path.name[: len(path.name) - len(compound_suffix(path))]
     return any(path.with_name(f"{stem}{end}").is_file() for end in PAIR_ENDS[0])
 
 
 def itk_reader(path: Path, kind: str) -> str:
-    """The name of SimpleITK's reader for a file; empty where its own choice by the suffix is as good."""
+    """The name of SimpleITK's reader for a file; empty if its own choice by the suffix is as good."""
     if kind in (NRRD, META_IMAGE):
         return {NRRD: "NrrdImageIO", META_IMAGE: "MetaImageIO"}[kind]
     if compound_suffix(path) == ".lsm":
@@ -133,7 +133,7 @@ def itk_reader(path: Path, kind: str) -> str:
 
 
 def has_no_spacing(path: Path) -> bool:
-    """Whether a file does not tell the size of its voxels in mm: a picture, or MRC, which has it in ångström."""
+    """Whether a file does not state the size of its voxels in mm: a picture, or MRC, which has it in ångström."""
     head, _ = head_of(path)
     pictures = (mark for mark, reader in _ITK_BY_CONTENT if reader[:3] != "VTK")
     return head[:2] == b"BM" or head[208:211] == b"MAP" or any(map(head.startswith, pictures))
@@ -141,7 +141,7 @@ def has_no_spacing(path: Path) -> bool:
 
 def _refuse_packed(path: Path, kind: str, head: bytes) -> None:
     if not head:
-        raise BadInputError(f"{path} is damaged: it is no whole gzip file.", "Copy, download or export it again.")
+        raise BadInputError(f"{path} is damaged: it is not a complete gzip file.", "Copy, download or export it again.")
     inside = {OTHER: ""}.get(kind, f" ({kind} inside)")
     what = "an archive (.tar.gz)" if head[257:262] == b"ustar" else f"packed with gzip as a whole{inside}"
     raise BadInputError(f"{path} is {what}.", "Unpack it and give the file or folder that it holds.")

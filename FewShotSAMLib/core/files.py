@@ -1,4 +1,4 @@
-"""Writes files whole or not at all: a temporary file beside the final one, renamed when it is complete."""
+"""Writes files atomically: a temporary file next to the final one is renamed when it is complete."""
 
 import errno
 import json
@@ -14,16 +14,16 @@ from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 
 COMPOUND_SUFFIXES = (".seg.nrrd", ".seg.nhdr", ".nii.gz", ".hdr.gz", ".img.gz", ".tar.gz")
 LONGEST_NAME, LONGEST_PATH = 255, 4000
-"""Bytes; the limits of nearly every file system, and of systems that are not asked for more."""
+"""Bytes; the limits of nearly every file system, and of operating systems by default."""
 
 _pending: dict[Path, Path] = {}
 _pending_lock = threading.Lock()
 _commit_lock = threading.RLock()
 JOURNAL_SUFFIX = ".commit"
-"""Of the file that says, while several files are replaced, which; worker/watchdog.py reads it after a kill."""
+"""Suffix of the file that lists files while they are replaced; worker/watchdog.py reads it after a kill."""
 SETTLING_S = 0.5
 _NO_LINKS = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EMLINK)
-"""What file systems without hard links say."""
+"""Error numbers of file systems without hard links."""
 
 
 def compound_suffix(path: Path) -> str:
@@ -33,17 +33,17 @@ def compound_suffix(path: Path) -> str:
 
 
 def plain_name(path: Path) -> str:
-    """The path as text that any library can encode; raises BadInputError where its bytes are no UTF-8.
+    """The path as text that any library can encode; raises BadInputError if its bytes are not UTF-8.
 
-    Python shows such bytes as lone surrogates, and SimpleITK ends the process that hands it one. Where the locale is
-    not UTF-8, the bytes of a good name come as surrogates too, and are put right here.
+    Python represents such bytes as lone surrogates, and SimpleITK ends a process that passes it one. If the locale is
+    not UTF-8, the bytes of a valid name become surrogates, too, and are corrected here.
     """
     try:
         return os.fsencode(path).decode("utf-8")
     except UnicodeError as error:
         shown = str(path).encode("ascii", "backslashreplace").decode("ascii")
         raise BadInputError(
-            f"The name {shown} holds bytes that are no UTF-8.", "Rename the file or folder; older zip files cause that."
+            f"The name {shown} is not valid UTF-8.", "Rename the file or folder; older zip files cause that."
         ) from error
 
 
@@ -53,7 +53,7 @@ def shown_name(path: Path) -> str:
 
 
 def check_name(path: Path) -> None:
-    """Raise BadInputError where a file cannot have this name: its bytes are no UTF-8, or it is too long."""
+    """Raise BadInputError if a file cannot have this name: its bytes are not UTF-8, or it is too long."""
     if "\0" in str(path):
         raise BadInputError("A name holds the character 0, which no file can have.", "Give another name.")
     whole = plain_name(path.absolute()).encode()
@@ -65,9 +65,9 @@ def check_name(path: Path) -> None:
 
 
 def clear_pending() -> None:
-    """Delete the temporary files that this process is writing now; for whoever has to end it in a hurry.
+    """Delete the temporary files that this process is writing now; for ending it in a hurry.
 
-    Files that are being put into their places by then get there first, or stay for the watchdog to put back.
+    Files that are just being renamed are finished first, or left for the watchdog to restore.
     """
     if not _commit_lock.acquire(timeout=SETTLING_S):
         return
@@ -88,8 +88,8 @@ def pending_files() -> list[Path]:
 def check_writable(path: Path) -> None:
     """Make sure that `path` can be written, and leave nothing behind.
 
-    Raises BadInputError where the folder is missing or not writable, the name cannot be, or something other than a
-    regular file lies there: a folder, a device, a pipe.
+    Raises BadInputError if the folder is missing or not writable, the name is not allowed, or something other than a
+    regular file has it: a folder, a device, a pipe.
     """
     check_name(path)
     path = _target(path)
@@ -115,11 +115,11 @@ def check_writable(path: Path) -> None:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder and with the same suffix; it becomes `path` when the block succeeds.
 
-    The suffix is in lower case, as libraries that go by it want it. Where `path` is a link, the file that it leads to
+    The suffix is in lower case, as libraries that go by it expect. If `path` is a link, the file that it leads to
     is replaced and the link stays; so do the permissions of a file that is replaced. A path that an enclosing block
-    gave is written as it is.
-    After an error or an interrupt the temporary file is gone and what stood at `path` before still stands there.
-    Raises BadInputError where the folder is missing or not writable, and for every error of the disk.
+    yielded is written directly.
+    After an error or an interrupt the temporary file is gone, and the earlier file at `path` is unchanged.
+    Raises BadInputError if the folder is missing or not writable, and for every disk error.
     """
     path = Path(path)
     if path in _pending:
@@ -134,10 +134,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_paths(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """The same for several files: all of them come to lie in their places, or none does.
+    """The same for several files: either all of them are replaced, or none is.
 
-    They are put there in their order; should one fail, those before it are put back. After a kill in between the
-    watchdog of the background process puts them back.
+    They are renamed in order; if one fails, those before it are restored. After a kill in between, the
+    watchdog of the background process restores them.
     """
     for path in paths:
         check_writable(path)
@@ -166,7 +166,7 @@ def atomic_paths(paths: Sequence[Path]) -> Iterator[list[Path]]:
 
 def _finish(temporary: Path, target: Path) -> None:
     """Give a file its permissions and wait until it is on the disk, so that a power cut cannot leave an empty file
-    with a good name."""
+    under the final name."""
     try:
         if target.exists():
             temporary.chmod(stat.S_IMODE(target.stat().st_mode))
@@ -180,7 +180,7 @@ def _finish(temporary: Path, target: Path) -> None:
 
 
 def _put_in_place(places: Mapping[Path, Path]) -> None:
-    """Rename all. With the last rename the files are written: what fails after it is told and undoes nothing."""
+    """Rename all files. With the last rename they are written: a later failure is reported but undoes nothing."""
     targets, earlier, done = list(places.values()), dict[Path, Path | None](), list[Path]()
     target, journal = targets[0], None
     try:
@@ -205,8 +205,8 @@ def _put_in_place(places: Mapping[Path, Path]) -> None:
 
 
 def _settle(targets: Sequence[Path], needless: Sequence[Path | None]) -> None:
-    """Wait until renames are on the disk, and delete what was kept for undoing them. Raises BadInputError, which says
-    that the files are written, and what is left beside them."""
+    """Wait until renames are on the disk, and delete what was kept for undoing them. If that fails, raises
+    BadInputError, which says that the files are written, and what is left next to them."""
     failures: list[OSError] = []
     for folder in {target.absolute().parent for target in targets}:
         try:
@@ -216,14 +216,14 @@ def _settle(targets: Sequence[Path], needless: Sequence[Path | None]) -> None:
     left = _not_deleted(needless, failures)
     if failures:
         reason = _reason(failures[0])
-        message = f"{_listed(targets)}: written and complete, but the disk told of an error after that ({reason})."
+        message = f"{_listed(targets)}: written and complete, but the disk reported an error after that ({reason})."
         raise BadInputError(
             message + _left_behind(left), "Check the disk, and delete what is left behind, if anything."
         )
 
 
 def _not_deleted(paths: Iterable[Path | None], failures: list[OSError] | None = None) -> list[Path]:
-    """Delete files; those that could not be, whose errors are added to `failures`."""
+    """Delete files; returns those that could not be deleted, and adds their errors to `failures`."""
     left: list[Path] = []
     for path in filter(None, paths):
         try:
@@ -249,7 +249,7 @@ def _reason(error: Exception) -> str:
 
 
 def _keep(target: Path, kept: Path) -> None:
-    """Let a file lie under another name as well; instead, where the file system knows no such thing."""
+    """Give a file a second name by a hard link; rename it if the file system has none."""
     try:
         os.link(target, kept)
     except OSError as error:
@@ -259,13 +259,13 @@ def _keep(target: Path, kept: Path) -> None:
 
 
 def _put_back(earlier: Mapping[Path, Path | None], done: Sequence[Path]) -> list[Path]:
-    """Undo what was done, as far as the disk lets us; returns the files that stay as they are now."""
+    """Undo the renames as far as the disk allows; returns the files that could not be restored."""
     left = []
     for target, kept in earlier.items():
         try:
             if kept is not None and kept.exists():
                 kept.replace(target)
-                kept.unlink(missing_ok=True)  # where both are still the same file, that did nothing
+                kept.unlink(missing_ok=True)  # if both are still the same file, replace did nothing
             elif kept is None and target in done:
                 target.unlink(missing_ok=True)
         except OSError:
@@ -274,7 +274,7 @@ def _put_back(earlier: Mapping[Path, Path | None], done: Sequence[Path]) -> list
 
 
 def _target(path: Path) -> Path:
-    """The file that is written in the end: where a link leads, also to a file that is yet to be made."""
+    """The file that is really written: the target of a link, even if that does not exist yet."""
     if not path.is_symlink():
         return path
     try:
@@ -299,7 +299,7 @@ def _synchronise_folder(folder: Path) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # network file systems that know no such call
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # network file systems without this call
             raise
     finally:
         os.close(handle)
@@ -308,7 +308,7 @@ def _synchronise_folder(folder: Path) -> None:
 def cannot_write(
     path: Path, error: Exception, written: Sequence[Path] = (), left: Sequence[Path] = ()
 ) -> BadInputError:
-    """The error for an output that a full or broken disk, or a program, keeps from being written.
+    """The error for an output that cannot be written because of a full or broken disk, or of another program.
 
     written: files that could not be put back; left: temporary files that could not be deleted.
     """

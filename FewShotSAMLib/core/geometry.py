@@ -14,16 +14,16 @@ from FewShotSAMLib.core.errors import BadInputError
 SAME_TOLERANCE = 1e-3
 LATTICE_TOLERANCE = 1e-2
 SLIGHT = 0.25
-"""Voxels. Grids that differ by less than this anywhere are the same, with a word to the user: public labels are
-rounded by up to a tenth of a voxel, and half a voxel would be another voxel."""
+"""Voxels. Grids that differ by less than this everywhere count as the same, with a warning: the grids of public labels
+are rounded by up to a tenth of a voxel, and half a voxel would already be another voxel."""
 _NUMBERS = ("size", "spacing", "origin", "direction")
 
 
 @dataclass(frozen=True)
 class LatticeMap:
-    """How the indices (i, j, k) of one grid lead to another's: `ours[a] = signs[a] * theirs[axes[a]] + offset[a]`.
+    """Maps the indices (i, j, k) of one grid to another's: `ours[a] = signs[a] * theirs[axes[a]] + offset[a]`.
 
-    apart: by how many voxels the two differ all the same, where they differ most.
+    apart: the largest difference that remains between the two, in voxels.
     """
 
     axes: tuple[int, int, int]
@@ -64,7 +64,7 @@ class Geometry:
 
     size: voxels along (i, j, k); spacing: mm along (i, j, k); origin: centre of voxel (0, 0, 0) in mm, LPS;
     direction: 9 numbers, row by row; column a is the unit vector of index axis a in LPS (as in SimpleITK).
-    forms: how the NIfTI file said it that the grid came from, None for others; it takes no part in comparisons.
+    forms: as in the NIfTI file that the grid came from, None for other files; ignored in comparisons.
     """
 
     size: tuple[int, int, int]
@@ -74,7 +74,7 @@ class Geometry:
     forms: Forms | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Raise BadInputError where the numbers do not span a grid."""
+        """Raise BadInputError if the numbers do not span a grid."""
         matrix = np.asarray(self.direction, dtype=np.float64)
         numbers_fit = len(self.size) == len(self.spacing) == len(self.origin) == 3 and matrix.size == 9
         if not (numbers_fit and min(self.size) > 0 and np.isfinite([*self.spacing, *self.origin, *matrix]).all()):
@@ -111,30 +111,30 @@ class Geometry:
         return self.displacement(other) <= SAME_TOLERANCE
 
     def displacement(self, other: "Geometry") -> float:
-        """By how many voxels the grids differ where they differ most; infinite where their sizes do."""
+        """The largest distance between the grids' voxels, in voxels; infinite if their sizes differ."""
         if self.size != other.size:
             return float("inf")
         return _farthest(self._relative_to(other), np.eye(3), np.zeros(3), self.size)
 
     def slant(self) -> float:
-        """By how many voxels the far corner moves when the axes are made perpendicular; 0 where they are."""
+        """How many voxels the far corner moves when the axes are made perpendicular; 0 if they already are."""
         return self.displacement(replace(self, direction=_nearest_rotation(self.direction)))
 
     def as_written_in(self) -> "list[Geometry]":
-        """The grids of the NIfTI file's sform and qform, as far as it has them."""
+        """The grids that the NIfTI file's sform and qform state, if it has them."""
         forms = self.forms
         if forms is None:
             return []
         both = ((forms.sform, forms.sform_code), (forms.qform, forms.qform_code))
         found = []
         for matrix, code in both:
-            with suppress(BadInputError):  # the form that does not count may be senseless
+            with suppress(BadInputError):  # the form that is not used may be invalid
                 found += [Geometry.of_ras(matrix, self.size)] if code > 0 else []
         return found
 
     @classmethod
     def of_ras(cls, matrix: ArrayLike, size: tuple[int, int, int], forms: Forms | None = None) -> Self:
-        """The grid of a 4 × 4 matrix from (i, j, k, 1) to RAS mm; raises BadInputError where it spans none."""
+        """The grid of a 4 × 4 matrix from (i, j, k, 1) to RAS mm; raises BadInputError if it spans none."""
         lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(matrix, dtype=np.float64)
         spacing = np.linalg.norm(lps[:3, :3], axis=0)
         with np.errstate(invalid="ignore"):
@@ -142,10 +142,10 @@ class Geometry:
         return cls(size, _floats(spacing), _floats(lps[:3, 3]), direction, forms)
 
     def lattice_map(self, other: "Geometry", tolerance: float = LATTICE_TOLERANCE) -> LatticeMap | None:
-        """How `other` lies on our grid if each of its voxels is one of ours or of our grid continued; else None.
+        """How `other` maps to this grid if each of its voxels is one of this grid, even continued; else None.
 
         The direction and spacing of an axis along which `other` is one voxel thick do not matter.
-        tolerance: voxels by which its voxels may lie beside ours.
+        tolerance: how far its voxels may be off ours, in voxels.
         """
         relative = other._relative_to(self)
         nearest = _signed_permutation(relative[:3, :3], np.asarray(other.size) == 1)
@@ -172,7 +172,7 @@ class Geometry:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """What `to_json` gave; raises BadInputError where something is missing."""
+        """The inverse of `to_json`; raises BadInputError if something is missing."""
         try:
             size, spacing, origin, direction = (values[name] for name in _NUMBERS)
             i, j, k = (int(value) for value in size)
@@ -191,13 +191,13 @@ def slices_of(mask: np.ndarray, axis: int) -> np.ndarray:
 
 
 def held_rows(labels: np.ndarray) -> slice:
-    """The rows from the first to the last that hold any label, of a slice (rows, columns)."""
+    """The rows of a slice (rows, columns) from the first to the last that contains a label."""
     held = np.flatnonzero(labels.any(axis=1))
     return slice(held[0], held[-1] + 1) if len(held) else slice(0, 0)
 
 
 def sparse_copy(voxels: np.ndarray) -> np.ndarray:
-    """A copy of labels (..., J, I) that takes memory for those k slices alone that hold any: fresh memory is slow."""
+    """A copy of labels (..., J, I) that touches memory only for the k slices that have any: fresh memory is slow."""
     copy = np.zeros(voxels.shape, voxels.dtype)
     for index in np.ndindex(voxels.shape[:-2]):
         if voxels[index].any():
@@ -208,7 +208,7 @@ def sparse_copy(voxels: np.ndarray) -> np.ndarray:
 def perpendicular(geometry: Geometry, path: Path) -> tuple[Geometry, list[str]]:
     """The grid with the nearest perpendicular axes, and a warning that says how far voxels moved.
 
-    Raises BadInputError where they would move by SLIGHT or more.
+    Raises BadInputError if they would move by SLIGHT or more.
     """
     turned = replace(geometry, direction=_nearest_rotation(geometry.direction))
     apart = geometry.displacement(turned)
@@ -231,7 +231,7 @@ def _nearest_rotation(direction: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def _farthest(relative: np.ndarray, linear: np.ndarray, offset: np.ndarray, size: tuple[int, int, int]) -> float:
-    """The largest difference along an axis between two ways to move the corners of a grid."""
+    """The largest difference along any axis between a grid's corners under two affine maps."""
     corners = corners_of(size)
     moved = corners @ relative[:3, :3].T + relative[:3, 3]
     return float(np.abs(moved - (corners @ linear.T + offset)).max())

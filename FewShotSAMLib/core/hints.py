@@ -1,4 +1,4 @@
-"""What a user can do about an error, as a code: each front end has its own words for it, as it has its own buttons.
+"""What a user can do about an error, as a code: each front end words it in its own way, as it has its own buttons.
 
 These are the words of the command line; the panel's are in widgets/hints.py, the browser's in web/hints.py. A hint that
 reads the same everywhere (“Choose another folder.”) is plain text and needs no code.
@@ -41,22 +41,22 @@ CLI_WORDS = {
 
 @dataclass(frozen=True)
 class Hint:
-    """One of the codes of `CLI_WORDS`, and what its words need. `str` gives those of the command line."""
+    """One of the codes of `CLI_WORDS`, and the values in its text. `str` gives the command line's text."""
 
     code: str
     values: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """The words of the command line."""
+        """The text in the command line's words."""
         return self.worded(CLI_WORDS)
 
     def worded(self, words: Mapping[str, str]) -> str:
-        """The words of a front end."""
+        """The text in a front end's words."""
         return words[self.code].format(**self.values)
 
 
 def hint(code: str, **values: str) -> Hint:
-    """A hint; its values are what the words of all front ends may need."""
+    """A hint; its values are those that the text of any front end may need."""
     return Hint(code, values)
 
 

@@ -1,4 +1,4 @@
-"""Whether files are still what they were when they were read; for everything that is remembered about a file."""
+"""Tells whether files have changed since they were read; for everything that is cached about a file."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from FewShotSAMLib.core.integrity import data_file_of
 from FewShotSAMLib.core.nifti import pair_of
 
 YOUNG_NS = 3_000_000_000
-"""A file changed this shortly ago may change again without another time: FAT counts in steps of two seconds."""
+"""A file changed this recently may change again without a new time stamp: FAT counts in steps of two seconds."""
 
 Facts = tuple[tuple[str, int, int, int, int, int], ...]
 
 
 class FileIdentity:
-    """Files as they are now, known again by all that the system tells of them (device, number, size, times of change)
-    and, where a change could have left that as it is, by their content.
+    """The state of files, identified by all that the system says of them (device, number, size, times of change) and,
+    if a change could have left that as it is, by their content.
 
-    Take it before reading, and ask `is_same` after reading and before what was remembered is used. Raises OSError.
+    Create it before reading; check `is_same` after reading and before using what was cached. Raises OSError.
     """
 
     def __init__(self, paths: Sequence[Path], now_ns: Callable[[], int] = time.time_ns) -> None:
@@ -33,7 +33,7 @@ class FileIdentity:
 
     @property
     def is_certain(self) -> bool:
-        """Whether the times tell of any change from now on."""
+        """Whether the times will reveal any change from now on."""
         return self._digest is None
 
     @property
@@ -42,7 +42,7 @@ class FileIdentity:
         return repr(self._facts)
 
     def is_same(self) -> bool:
-        """Whether the files are what they were."""
+        """Whether the files are unchanged."""
         try:
             if _facts(self._paths) != self._facts:
                 return False
@@ -57,12 +57,12 @@ class FileIdentity:
 
     def _is_doubtful(self) -> bool:
         newest = max((time for *_, changed, status in self._facts for time in (changed, status)), default=0)
-        # Windows tells no time of change that a program could not set.
+        # Windows has no time of change that programs cannot set.
         return os.name == "nt" or newest > self._now_ns() - YOUNG_NS
 
 
 def files_of_volume(path: Path) -> tuple[Path, ...] | None:
-    """All files that a volume is read from; None where they cannot be told, as with a DICOM series."""
+    """All files that a volume is read from; None if they cannot be listed, as with a DICOM series."""
     try:
         kind = file_kind(path)
         if kind in (NRRD, META_IMAGE):
@@ -77,7 +77,7 @@ def files_of_volume(path: Path) -> tuple[Path, ...] | None:
 
 
 def _facts(paths: Sequence[Path]) -> Facts:
-    found = ((path.stat(), path) for path in paths)  # stat first: of a link to itself resolve would not raise OSError
+    found = ((path.stat(), path) for path in paths)  # stat first: for a link to itself, resolve would not raise OSError
     return tuple(
         (str(path.resolve()), s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s, path in found
     )
@@ -87,6 +87,6 @@ def _digest(paths: Sequence[Path]) -> bytes:
     digest = hashlib.blake2b(digest_size=20)
     for path in paths:
         with path.open("rb") as stream:
-            hashlib.file_digest(stream, lambda: digest)  # goes on with what was read before
+            hashlib.file_digest(stream, lambda: digest)  # goes on with the same digest
         digest.update(b"\0end of file\0")
     return digest.digest()

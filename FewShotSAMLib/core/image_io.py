@@ -1,4 +1,4 @@
-"""Reads image files by what they are, each with the library that does it right, and writes them."""
+"""Reads image files, each kind with the library that reads it correctly, and writes them."""
 
 import math
 import re
@@ -34,7 +34,7 @@ _LARGEST_NIFTI = 32767  # voxels along an axis; NIfTI-1 counts in 16 bits
 
 
 class _PixelBuffer:
-    """Shows the memory of a SimpleITK image to numpy without a copy and keeps the image alive meanwhile."""
+    """Exposes the memory of a SimpleITK image to numpy without a copy, and keeps the image alive meanwhile."""
 
     def __init__(self, image: SimpleITK.Image) -> None:
         self._image = image
@@ -42,7 +42,7 @@ class _PixelBuffer:
 
 
 def read_image(path: Path) -> StoredImage:
-    """Read a 2D or 3D image file of any number of components; what it is decides its content, not its suffix.
+    """Read a 2D or 3D image file of any number of components; its content, not its suffix, decides its format.
 
     Raises BadInputError for a missing, unreadable, truncated, complex or 4D file, for DICOM, and for other kinds.
     """
@@ -88,17 +88,17 @@ def _read_list(header: bytes) -> SimpleITK.Image:
 
 
 def _check_pages(path: Path, image: SimpleITK.Image) -> None:
-    """Raise BadInputError for a TIFF of ImageJ's in which only the first page is described, so that others see one."""
-    told = re.search(rb"ImageJ=\S*\s+images=(\d+)", head_of(path)[0])
-    if told and int(told[1]) > math.prod(image.GetSize()[2:]):
+    """Raise BadInputError for an ImageJ TIFF that describes only its first page: other readers see one slice."""
+    stated = re.search(rb"ImageJ=\S*\s+images=(\d+)", head_of(path)[0])
+    if stated and int(stated[1]) > math.prod(image.GetSize()[2:]):
         raise BadInputError(
-            f"{path} holds {told[1].decode()} slices in ImageJ's own way, of which others see one.",
+            f"{path} holds {stated[1].decode()} slices in ImageJ's own way, of which other programs see one.",
             "In Fiji, give it its voxel size and save it as NRRD.",
         )
 
 
 def _metadata(image: SimpleITK.Image) -> dict[str, str]:
-    """The header's fields, without those whose names are no text: SimpleITK cannot be asked for them."""
+    """The header's fields, without those whose names are not valid text: SimpleITK cannot return them."""
     return {key: image.GetMetaData(key) for key in image.GetMetaDataKeys() if key.isascii() or key.isprintable()}
 
 
@@ -121,7 +121,7 @@ def geometry_of(image: SimpleITK.Image) -> Geometry:
 
 
 def itk_image(voxels: np.ndarray, geometry: Geometry) -> SimpleITK.Image:
-    """An array (K, J, I) as SimpleITK has it, with its place in the patient."""
+    """An array (K, J, I) as a SimpleITK image with this geometry."""
     image = SimpleITK.GetImageFromArray(np.ascontiguousarray(voxels))
     image.SetSpacing(geometry.spacing)
     image.SetOrigin(geometry.origin)
@@ -130,8 +130,8 @@ def itk_image(voxels: np.ndarray, geometry: Geometry) -> SimpleITK.Image:
 
 
 def write_image(voxels: np.ndarray, geometry: Geometry, path: Path, modality: str = "") -> None:
-    """Write a volume (K, J, I), compressed, whole or not at all; the suffix is one of WRITABLE_SUFFIXES. modality:
-    DICOM's, kept in NRRD and MetaImage.
+    """Write a volume (K, J, I), compressed and atomically; the suffix is one of WRITABLE_SUFFIXES. modality: as in
+    DICOM, kept in NRRD and MetaImage.
 
     Raises BadInputError for another suffix, a missing or read-only folder, a full disk, and a grid that the format
     cannot hold.
@@ -139,12 +139,12 @@ def write_image(voxels: np.ndarray, geometry: Geometry, path: Path, modality: st
     check_image_output(path, geometry)
     with atomic_path(path) as temporary:
         try:
-            if _carries_forms(path, geometry):
+            if _keeps_forms(path, geometry):
                 write_nifti(voxels, geometry, temporary)
             else:
                 _write_with_itk(voxels, geometry, temporary, modality)
                 check_written(temporary, voxels.nbytes)
-        except (RuntimeError, BadInputError) as error:  # SimpleITK's word for all that a disk says, where it notices
+        except (RuntimeError, BadInputError) as error:  # all that SimpleITK says of any disk error, if it notices
             raise cannot_write(path, OSError("the disk is full or broken")) from error
 
 
@@ -161,10 +161,10 @@ def _write_with_itk(voxels: np.ndarray, geometry: Geometry, path: Path, modality
 
 def write_picture(picture: np.ndarray, path: Path, quality: int = -1) -> None:
     """Write (height, width, 3) uint8 as PNG or, with a quality, JPEG. path: one of `atomic_path`'s. Raises
-    BadInputError where that is impossible."""
+    BadInputError if it cannot be written."""
     image = SimpleITK.GetImageFromArray(picture, isVector=True)
     try:
-        # First, that there is room: the library behind JPEG ends the process where there is none.
+        # First make sure that there is space: the JPEG library ends the process if there is none.
         path.write_bytes(bytes(picture.nbytes + _PICTURE_HEAD))
         SimpleITK.WriteImage(image, plain_name(path), useCompression=True, compressionLevel=quality)
         check_written(path)
@@ -172,8 +172,8 @@ def write_picture(picture: np.ndarray, path: Path, quality: int = -1) -> None:
         raise cannot_write(path, OSError("the disk is full or broken")) from error
 
 
-def _carries_forms(path: Path, geometry: Geometry) -> bool:
-    """Whether the file is NIfTI and the grid is still the one that its NIfTI file told of."""
+def _keeps_forms(path: Path, geometry: Geometry) -> bool:
+    """Whether the output is NIfTI and the grid is still the one stated in the NIfTI file that it came from."""
     if compound_suffix(path) not in _NIFTI_SUFFIXES or geometry.forms is None:
         return False
     stated = geometry.as_written_in()
@@ -181,7 +181,7 @@ def _carries_forms(path: Path, geometry: Geometry) -> bool:
 
 
 def check_image_output(path: Path, geometry: Geometry | None = None) -> None:
-    """Raise BadInputError where `write_image` could not write this file, or not a volume on this grid."""
+    """Raise BadInputError if `write_image` could not write this file, or not a volume on this grid."""
     check_suffix(path, WRITABLE_SUFFIXES)
     check_writable(path)
     if geometry is not None:
@@ -189,21 +189,21 @@ def check_image_output(path: Path, geometry: Geometry | None = None) -> None:
 
 
 def check_grid(path: Path, geometry: Geometry) -> None:
-    """Raise BadInputError where the format that the suffix stands for cannot hold the grid."""
-    if compound_suffix(path) not in _NIFTI_SUFFIXES or _carries_forms(path, geometry):
+    """Raise BadInputError if the format that the suffix stands for cannot hold the grid."""
+    if compound_suffix(path) not in _NIFTI_SUFFIXES or _keeps_forms(path, geometry):
         return
     if (slant := geometry.slant()) >= SLIGHT:
         raise BadInputError(
             f"{path.name}: NIfTI cannot hold the axes of this volume, which are not perpendicular (a tilted gantry); "
             f"the result would be off by up to {slant:.2g} voxels.",
-            "Let the output end in .seg.nrrd or .nrrd.",
+            "Choose an output name that ends in .seg.nrrd or .nrrd.",
         )
     if max(geometry.size) > _LARGEST_NIFTI:
         raise BadInputError(f"{path.name}: NIfTI holds at most {_LARGEST_NIFTI} voxels a side.", "Use .nrrd.")
 
 
 def check_suffix(path: Path, allowed: tuple[str, ...]) -> None:
-    """Raise BadInputError where the suffix of an output is not one of those allowed."""
+    """Raise BadInputError if the suffix of an output is not one of those allowed."""
     if compound_suffix(path) not in allowed:
         raise BadInputError(f"{path.name} has no suffix that can be written.", f"Use one of {', '.join(allowed)}.")
 
@@ -213,11 +213,11 @@ def _unreadable(path: Path, error: Exception, is_known: bool) -> BadInputError:
     text, why = str(error), ""
     if "bad_alloc" in text or "allocat" in text.lower():
         return BadInputError(f"{path} is larger than the memory, or its header is damaged.", "Crop or resample it.")
-    if told := re.search(r"\[nrrd\] \w+: ([^\n]+)\s*$", text):  # the last of its causes is the first one
-        why = f" ({told[1]})"
+    if cause := re.search(r"\[nrrd\] \w+: ([^\n]+)\s*$", text):  # the last cause in the text is the original one
+        why = f" ({cause[1]})"
     kind = f"as {suffix}" if suffix else "as any image"
     if not is_known and not re.search(rb"[^\t-\r -~]", head_of(path)[0]):
         why = " (it is a text file)"
     return BadInputError(
-        f"{path} cannot be read {kind}: it is damaged, or no image of a kind known here{why}.", FORMATS_HINT
+        f"{path} cannot be read {kind}: it is damaged, or not an image of a known kind{why}.", FORMATS_HINT
     )

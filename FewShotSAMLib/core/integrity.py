@@ -1,7 +1,7 @@
-"""Looks at the text headers of NRRD and MetaImage files before SimpleITK does: what is missing, damaged or senseless.
+"""Checks NRRD and MetaImage files and their text headers before SimpleITK reads them: for what is missing or invalid.
 
-SimpleITK reports all of that as one failure, does not check the checksum of compressed data, takes 1 mm for a voxel
-size that is not given, and asks for as much memory as a damaged header says.
+SimpleITK reports all of that as one failure, does not verify the checksum of compressed data, assumes 1 mm for a
+missing voxel size, and allocates as much memory as a damaged header says.
 """
 
 import gzip
@@ -21,10 +21,10 @@ _CHUNK = 1 << 20
 _MOST_HEADER_LINES = 20_000
 _MOST_HEADER = 16 << 20
 _LONGEST_FIELD = 2000
-"""Bytes. ITK's readers take memory that is not theirs at longer lines, and at more dimensions than these."""
+"""Bytes. ITK's readers access memory out of bounds for longer lines, and for more dimensions than these."""
 _MOST_DIMENSIONS = 10
 _TEXTS, _LONGEST_NUMBER = ("ascii", "text", "txt"), 100
-"""Characters. Teem writes longer ones, such as numbers with commas between them, over memory that is not theirs."""
+"""Characters. Teem overflows its buffer with longer ones, such as numbers with commas between them."""
 _MOST_FILES = 100_000
 MOST_EXPANSION = 1032
 """How much longer than its packed form data can be; the limit of the deflate format."""
@@ -46,14 +46,14 @@ _META_BYTES = {"CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT":
 _MATRICES = ("transformmatrix", "rotation", "orientation")
 _META_BYTES |= {"LONG_LONG": 8, "ULONG_LONG": 8, "DOUBLE": 8}
 _ENDS = {".png": b"IEND\xaeB`\x82", ".jpg": b"\xff\xd9"}
-"""How pictures end."""
+"""The last bytes of pictures."""
 _NIFTI_HEAD = 352
 _ZLIB_OR_GZIP = 47
 COPY_AGAIN = "Copy, download or export it again."
 
 
 def check_nrrd(path: Path) -> list[str]:
-    """Raise BadInputError for a NRRD file that is cut off, damaged, or places its voxels nowhere; returns warnings.
+    """Raise BadInputError for a NRRD file that is cut off, damaged, or without a valid grid; returns warnings.
 
     Format: http://teem.sourceforge.net/nrrd/format.html.
     """
@@ -104,7 +104,7 @@ def _check_nrrd_stream(path: Path, stream: BinaryIO, encoding: str, expected: in
 
 
 def check_written(path: Path, length: int = 0) -> None:
-    """Raise BadInputError where a file that SimpleITK wrote is not whole: it passes over what a full disk says when it
+    """Raise BadInputError if a file that SimpleITK wrote is incomplete: it ignores the error of a full disk when it
     closes a file. length: of the voxels, in bytes."""
     suffix = compound_suffix(path)
     if suffix in (".nrrd", ".nhdr"):
@@ -127,7 +127,7 @@ def check_written(path: Path, length: int = 0) -> None:
 
 
 def data_file_of(path: Path, is_nrrd: bool) -> tuple[Path, ...]:
-    """A NRRD or MetaImage file and the files of its data, where these are others: one, a list, or numbered ones."""
+    """A NRRD or MetaImage file and its separate data files, if it has any: one, a list, or numbered ones."""
     with path.open("rb") as stream:
         fields = _nrrd_fields(stream, path) if is_nrrd else _meta_fields(stream, path)
         name = fields.get("data file", fields.get("datafile", "")) if is_nrrd else fields.get("elementdatafile", "")
@@ -137,22 +137,22 @@ def data_file_of(path: Path, is_nrrd: bool) -> tuple[Path, ...]:
             names = stream.read(_MOST_HEADER).decode("utf-8", "surrogateescape").splitlines()
             if is_nrrd:
                 names = names[1 + next(n for n, line in enumerate(names) if re.match(r"data ?file: ", line)) :]
-            return (path, *(_beside(path, each.strip()) for each in names if each.strip()))
+            return (path, *(_data_file(path, each.strip()) for each in names if each.strip()))
     if numbered := re.fullmatch(r"([^%]*%0?\d*[diu][^%]*?)((?:\s+-?\d+){3,4})", name):
         first, last, step = (int(number) for number in numbered[2].split()[:3])
         numbers = range(first, last + (1 if step > 0 else -1), step or 1)[:_MOST_FILES]
-        return (path, *(_beside(path, numbered[1] % number) for number in numbers))
+        return (path, *(_data_file(path, numbered[1] % number) for number in numbers))
     if "%" in name:
         raise BadInputError(
             f"{path} names its data files by a pattern, {name[:80]!r}, which is not understood.",
             "If it is one file, rename it without the percent sign, here and in the header.",
         )
     is_own = not name or (not is_nrrd and name.upper() == "LOCAL")
-    return (path,) if is_own else (path, _beside(path, name))
+    return (path,) if is_own else (path, _data_file(path, name))
 
 
 def _check_total(path: Path, files: Sequence[Path], expected: int) -> None:
-    """Raise BadInputError where the files of the data are shorter than all of it."""
+    """Raise BadInputError if the data files together are shorter than expected, in bytes."""
     if sum(file.stat().st_size for file in files) < expected:
         raise _damaged(path)
 
@@ -169,7 +169,7 @@ def _check_nrrd_grid(path: Path, fields: Mapping[str, str], sizes: Sequence[int]
     check_spacing(path, [length for length in lengths if length is not None])
     origin = fields.get("space origin", "")
     if origin and not all(map(math.isfinite, _vector(origin, path, "space origin"))):
-        raise BadInputError(f"The origin of {path} is {origin}: it lies nowhere.", "Correct its header.")
+        raise BadInputError(f"The origin of {path} is {origin}, which is not a position.", "Correct its header.")
     warnings = []
     units = set(re.findall(r'"([^"]*)"', fields.get("space units", ""))) - {"mm", "millimeter", "millimeters", ""}
     if units:
@@ -203,7 +203,7 @@ def check_meta_image(path: Path) -> list[str]:
                 if fields.get("headersize", "0") not in ("0", "-1"):
                     raise BadInputError(
                         f"{path} says that bytes are to be skipped (HeaderSize), but holds the voxels itself.",
-                        "Take that line from its header.",
+                        "Remove that line from its header.",
                     )
                 _check_meta_stream(path, stream, expected, packed, stated, is_own=True)
             elif len(files := data_file_of(path, is_nrrd=False)) == 2 and not where.upper().startswith("LIST"):
@@ -219,13 +219,13 @@ def check_meta_image(path: Path) -> list[str]:
         _numbers(text, float, path, "scale") not in ([], [usual]) for text, usual in zip(scale, (1, 0), strict=True)
     ):
         raise BadInputError(
-            f"{path} scales its values (ElementToIntensityFunction), which 3D Slicer passes over.",
+            f"{path} scales its values (ElementToIntensityFunction), which 3D Slicer ignores.",
             "Save it with the scaled values as .nrrd.",
         )
     for name in ("elementspacing", "offset", "position", "origin", "transformmatrix", "rotation", "orientation"):
         numbers = _numbers(fields.get(name, ""), float, path, name)
         if not all(map(math.isfinite, numbers)):
-            raise BadInputError(f"The {name} of {path} is {fields[name]}: it lies nowhere.", "Correct its header.")
+            raise BadInputError(f"The {name} of {path} is {fields[name]}, which is not valid.", "Correct its header.")
         if len(numbers) not in (0, len(sizes) ** (2 if name in _MATRICES else 1)):
             raise _damaged(path, f"its {name} has {len(numbers)} numbers")
     spacing = fields.get("elementspacing", fields.get("elementsize", ""))
@@ -236,8 +236,8 @@ def check_meta_image(path: Path) -> list[str]:
 def _check_meta_stream(
     path: Path, stream: BinaryIO, expected: int, packed: bool, stated: int | None, is_own: bool
 ) -> None:
-    """stated: the length of the packed data by the header; SimpleITK reads no more, and takes memory as it is for the
-    rest. Without it, it takes that for all voxels that the header's own file holds (is_own), or that others follow."""
+    """stated: the length of the packed data by the header; SimpleITK reads no more and leaves the rest uninitialised.
+    Without it, it leaves all voxels so if they are in the header's own file (is_own), or if other bytes follow them."""
     left = _left(stream)
     if expected > left * (MOST_EXPANSION if packed else 1):
         raise _damaged(path)
@@ -248,13 +248,13 @@ def _check_meta_stream(
             raise _damaged(path)
         if is_own and stated is None:
             raise BadInputError(
-                f"{path} does not say how long its packed voxels are, without which others read something else.",
+                f"{path} does not state the length of its packed voxels, without which other programs misread it.",
                 f"Add the line CompressedDataSize = {used - begun} to its header, before ElementDataFile.",
             )
 
 
 def _check_meta_list(path: Path, where: str, files: Sequence[Path], sizes: Sequence[int]) -> None:
-    """Raise BadInputError where a list has not as many files as there are slices; SimpleITK takes memory as it is."""
+    """Raise BadInputError if a list has fewer files than slices: SimpleITK leaves the others uninitialised."""
     dimensions = _whole(where.upper().removeprefix("LIST").strip().removesuffix("D")) or len(sizes) - 1
     wanted = math.prod(sizes[dimensions:])
     if dimensions >= len(sizes):
@@ -264,8 +264,8 @@ def _check_meta_list(path: Path, where: str, files: Sequence[Path], sizes: Seque
 
 
 def finished_list(path: Path) -> bytes:
-    """A MetaImage header with a list whose last line has no end, which SimpleITK does not see, as a whole one, with
-    the files as they are to be found from anywhere; empty for other headers."""
+    """A MetaImage header whose list of files lacks the last line break, so that SimpleITK misses the last file, with
+    that added and with absolute paths; empty for other headers."""
     with path.open("rb") as stream:
         is_list = _meta_fields(stream, path).get("elementdatafile", "").upper().startswith("LIST")
         length = stream.tell()
@@ -302,7 +302,7 @@ def _meta_fields(stream: BinaryIO, path: Path) -> dict[str, str]:
 
 
 def _header_lines(stream: BinaryIO, path: Path) -> Iterator[str]:
-    """The lines of a header, without their ends. Raises BadInputError where there is no end to it."""
+    """The lines of a header, without line breaks. Raises BadInputError if the header does not end."""
     total = 0
     for _ in range(_MOST_HEADER_LINES):
         line = stream.readline(_CHUNK)
@@ -312,7 +312,7 @@ def _header_lines(stream: BinaryIO, path: Path) -> Iterator[str]:
         if total > _MOST_HEADER or len(line) == _CHUNK:
             break
         yield line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
-    raise _damaged(path, "there is no end to its header")
+    raise _damaged(path, "its header does not end")
 
 
 def _numbers(text: str, convert: type[Number], path: Path, what: str) -> list[Number]:
@@ -330,8 +330,8 @@ def _whole(text: str) -> int | None:
     return int(text) if re.fullmatch(r"\d{1,9}", text.strip()) else None
 
 
-def _beside(path: Path, name: str) -> Path:
-    """The data file that a header names; raises BadInputError where it is missing."""
+def _data_file(path: Path, name: str) -> Path:
+    """The data file that a header names; raises BadInputError if it is missing."""
     data = path.parent / name
     if not data.is_file():
         raise BadInputError(
@@ -348,16 +348,16 @@ def _left(stream: BinaryIO) -> int:
 
 
 def gunzipped_length(stream: BinaryIO) -> int:
-    """Bytes that the rest of a stream decompresses to; raises OSError, EOFError or zlib.error where it is damaged."""
+    """Bytes that the rest of a stream decompresses to; raises OSError, EOFError or zlib.error if it is damaged."""
     with gzip.GzipFile(fileobj=stream) as content:
         return drain(content)
 
 
 def drain(content: gzip.GzipFile) -> int:
-    """Read to the end, which verifies the checksum, and return the bytes; what follows it is passed over."""
+    """Read to the end, which verifies the checksum, and return the number of bytes; what follows is ignored."""
     total = 0
     try:
-        while chunk := content.read1(_CHUNK):  # read1 alone keeps what comes before such an end
+        while chunk := content.read1(_CHUNK):  # only read1 returns what comes before such an end
             total += len(chunk)
     except gzip.BadGzipFile as error:
         if not (total or content.tell()) or "Not a gzipped file" not in str(error):
@@ -366,7 +366,7 @@ def drain(content: gzip.GzipFile) -> int:
 
 
 def _verify_zlib(stream: BinaryIO) -> tuple[int, int]:
-    """Unpack to the end, which verifies the checksum; how long it is unpacked, and where in the stream it ends."""
+    """Unpack to the end, which verifies the checksum; returns the unpacked length and the end in the stream."""
     decompressor = zlib.decompressobj(_ZLIB_OR_GZIP)
     pending, length = b"", 0
     while not decompressor.eof:

@@ -1,4 +1,4 @@
-"""The one intensity normalisation, used alike for training and prediction and stored with the model."""
+"""The one intensity normalisation, used for both training and prediction and stored with the model."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -32,7 +32,7 @@ _FLOAT32_STEP = 1e-4
 _AIR, _SOFT_TISSUE = -700, (-150, 250)
 _LEAST_AIR, _LEAST_SOFT = 0.001, 0.05
 _LEAST_RANGE = 20
-"""Hounsfield units between the darkest and the brightest voxel; CT of less was scaled, as to the range from 0 to 1."""
+"""Hounsfield units between the darkest and the brightest voxel; CT with less was rescaled, such as to 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class IntensityWindow:
     high: float
 
     def __post_init__(self) -> None:
-        """Raise BadInputError where no picture can be made."""
+        """Raise BadInputError if the range is empty or not finite."""
         if not (np.isfinite(self.low) and np.isfinite(self.high) and self.high / 4 - self.low / 4 > 0):
             raise BadInputError(
                 f"The volume's intensities from {self.low:g} to {self.high:g} cannot be told apart.",
@@ -56,7 +56,7 @@ class IntensityWindow:
         Meant for slices: applied to a volume it would make a float copy of it.
         """
         if not self._fits_float32():
-            low, high = self.low / 4, self.high / 4  # no difference of such numbers is beyond float64
+            low, high = self.low / 4, self.high / 4  # so that no difference overflows float64
             return np.clip((pixels.astype(np.float64) / 4 - low) / (high - low), 0, 1).astype(np.float32)
         with np.errstate(over="ignore"):  # padding such as -3.4e38 is far outside and stays there
             scaled = pixels.astype(np.float32)
@@ -83,7 +83,7 @@ class Normalisation:
     """How intensities are normalised, for any volume.
 
     kind: "window" with low and high in intensity units, "percentile" with low and high in percent of the foreground,
-    or "rgb", where colours of 0 to 255 are scaled and low and high are not used. why: what decided for it, in words.
+    or "rgb", where colours of 0 to 255 are scaled and low and high are not used. why: the reason for it, in words.
     """
 
     kind: str
@@ -92,7 +92,7 @@ class Normalisation:
     why: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        """Raise BadInputError for an unknown kind or a range that is none."""
+        """Raise BadInputError for an unknown kind or an invalid range."""
         if self.kind not in ("window", "percentile", "rgb"):
             raise BadInputError(f"Unknown normalisation {self.kind!r}.", "Use window, percentile or rgb.")
         if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
@@ -104,11 +104,11 @@ class Normalisation:
 
     @property
     def key(self) -> str:
-        """Short text that tells apart any two normalisations; fit for names in a cache."""
+        """Short text that differs for any two normalisations; usable in a cache key."""
         return self.kind if self.kind == "rgb" else f"{self.kind}:{self.low:g},{self.high:g}"
 
     def resolve(self, volume: Volume) -> IntensityWindow:
-        """The window for this volume. Raises BadInputError where colours are treated as grey values or vice versa."""
+        """The window for this volume. Raises BadInputError if colours are treated as grey values or vice versa."""
         if volume.is_rgb != (self.kind == "rgb"):
             what = "an RGB" if volume.is_rgb else "a grey"
             raise BadInputError(f"Normalisation {self.key} does not fit {what} volume.", "Use normalisation auto.")
@@ -127,7 +127,7 @@ class Normalisation:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """What `to_json` gave; raises BadInputError where it cannot be understood."""
+        """The inverse of `to_json`; raises BadInputError if it cannot be understood."""
         try:
             return cls(str(values["kind"]), float(values["low"]), float(values["high"]), str(values.get("why", "")))
         except (KeyError, TypeError, ValueError) as error:
@@ -135,12 +135,12 @@ class Normalisation:
 
 
 def parse_normalisation(text: str, volume: Volume) -> Normalisation:
-    """Understand "auto", the name of a CT window, "percentile:LOW,HIGH" or "window:LOW,HIGH".
+    """Parse "auto", the name of a CT window, "percentile:LOW,HIGH" or "window:LOW,HIGH".
 
-    "auto" takes RGB as it is, the abdomen window for CT, and robust percentiles for all else. What DICOM says decides;
-    without it a volume counts as CT if it looks like Hounsfield units: besides padding some air (below -700, with its
-    noise) and much soft tissue (-150 to 250). A CT cropped to the inside of the body or stored
-    without Hounsfield units is taken as MR is; name a window for it.
+    "auto" takes RGB as it is, the abdomen window for CT, and robust percentiles for all else. The DICOM modality
+    decides; without it, a volume counts as CT if it looks like Hounsfield units: apart from padding, some air (below
+    -700, with its noise) and much soft tissue (-150 to 250). A CT cropped to the inside of the body or stored
+    without Hounsfield units is treated like MR; name a window for it.
     Raises BadInputError for any other text, and for grey-value windows of an RGB volume.
     """
     kind, _, values = text.strip().lower().partition(":")
@@ -192,7 +192,7 @@ def preset(name: str) -> Normalisation:
 
 
 def _looks_like_ct(values: np.ndarray) -> bool:
-    """The smallest value is left out: padding outside the field of view, which resampling sets to -1000 or -1024."""
+    """Without the smallest value: padding outside the field of view, which resampling sets to -1000 or -1024."""
     kept = values[values > values.min()]
     if kept.size == 0:
         return False

@@ -1,4 +1,4 @@
-"""Labels that several atlases brought to one volume, joined: each counts by how its image fits there.
+"""Fuses the labels that several atlases transferred to one volume: each counts by how well its image fits there.
 
 Source: local weighted voting (Artaechevarria et al., 2009).
 """
@@ -11,16 +11,16 @@ from scipy import ndimage
 from FewShotSAMLib.core.atlas import Transferred
 
 WITHIN_MM = 2.0
-"""Standard deviation of the surroundings in which two images are compared; at least a voxel."""
+"""Standard deviation of the neighbourhood in which two images are compared; at least a voxel."""
 SHARPNESS = 4
-"""Power of the local correlation by which an atlas counts."""
+"""An atlas is weighted by this power of the local correlation."""
 LEAST = 0.01
-"""Correlation that every atlas has at least, so that somewhere none fits they count alike."""
+"""Minimum correlation of an atlas, so that all count alike where none fits."""
 
 
 def joined(found: Sequence[Transferred], grey: np.ndarray, spacing: Sequence[float]) -> Transferred:
-    """One answer of several registered atlases, each with its image; its likeness is that of the most alike one. On a
-    segment only those vote that know of it.
+    """One result from several registered atlases, each with its image; its likeness is that of the most alike one. On
+    a segment only those atlases vote that have it.
 
     grey: the volume (K, J, I) uint8 through their window; spacing: mm along its axes.
     """

@@ -11,8 +11,8 @@ from FewShotSAMLib.core.errors import BadInputError
 
 @contextmanager
 def held(path: Path, message: str, hint: str) -> Iterator[None]:
-    """Hold it within the block. Raises BadInputError, with these words, where another process does; and OSError."""
-    from filelock import FileLock, Timeout  # not where Slicer has no extension
+    """Hold the lock within the block. Raises BadInputError, with these words, if another process does; and OSError."""
+    from filelock import FileLock, Timeout  # missing in Slicer without the extension
 
     lock = FileLock(path)
     try:

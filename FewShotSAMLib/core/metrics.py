@@ -1,7 +1,7 @@
 """Agreement of two masks: Dice, HD95 and ASSD.
 
 Definitions as in L. Maier-Hein, A. Reinke and others, Metrics reloaded (Nature Methods 2024,
-doi 10.1038/s41592-023-02151-z). The border of a mask are its voxels that have a face neighbour outside it; voxels
+doi 10.1038/s41592-023-02151-z). The border of a mask is its voxels that have a face neighbour outside it; voxels
 beyond the edge of the array count as outside. Distances are in mm between centres of border voxels.
 """
 
@@ -13,7 +13,7 @@ _PERCENT = 95
 
 
 def dice(first: np.ndarray, second: np.ndarray) -> float:
-    """Twice the overlap over the sum of the sizes, 0 to 1; 1 where both masks are empty."""
+    """Twice the overlap over the sum of the sizes, 0 to 1; 1 if both masks are empty."""
     total = np.count_nonzero(first) + np.count_nonzero(second)
     return 2 * int(np.count_nonzero(np.logical_and(first, second))) / total if total else 1.0
 
@@ -21,7 +21,7 @@ def dice(first: np.ndarray, second: np.ndarray) -> float:
 def hd95(first: np.ndarray, second: np.ndarray, spacing: tuple[float, ...], where: np.ndarray | None = None) -> float:
     """95th percentile of the border distances in mm, the larger of both directions; spacing in the arrays' order.
 
-    0 where both masks are empty, infinite where one is. `where`: as in `border_distances`.
+    0 if both masks are empty, infinite if one is. `where`: as in `border_distances`.
     """
     distances = [each for each in border_distances(first, second, spacing, where) if each.size]
     if any(np.isinf(each).any() for each in distances):
@@ -32,7 +32,7 @@ def hd95(first: np.ndarray, second: np.ndarray, spacing: tuple[float, ...], wher
 def assd(first: np.ndarray, second: np.ndarray, spacing: tuple[float, ...], where: np.ndarray | None = None) -> float:
     """Mean of the border distances in mm over the border voxels of both masks; spacing in the arrays' order.
 
-    0 where both masks are empty, infinite where one is. `where`: as in `border_distances`.
+    0 if both masks are empty, infinite if one is. `where`: as in `border_distances`.
     """
     distances = np.concatenate(border_distances(first, second, spacing, where))
     return float(distances.mean()) if distances.size else 0.0
@@ -44,7 +44,7 @@ def border_distances(
     """For each border voxel of the first mask the distance in mm to the second's border, and the other way round.
 
     Without a border voxel in the other mask all distances are infinite. `where`, a mask of the same shape (or one
-    that broadcasts to it), leaves out the distances of border voxels elsewhere; they still count as what is near.
+    that broadcasts to it), leaves out the distances of border voxels elsewhere; they can still be nearest to others.
     """
     points, others = _border(first), _border(second)
     scale = np.asarray(spacing)

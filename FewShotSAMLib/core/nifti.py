@@ -1,7 +1,7 @@
-"""Reads exactly the NIfTI, Analyze or FreeSurfer file that is named, and writes NIfTI with what such a file says twice.
+"""Reads exactly the NIfTI, Analyze or FreeSurfer file that is named, and writes NIfTI with both sform and qform.
 
-ITK's library takes `x.nii` where `x.nii.gz` was asked for, knows no NIfTI-2, and refuses matrices that are rounded.
-Of the two ways to say where the voxels lie, sform and qform, the one counts that counts in 3D Slicer; a result carries
+ITK reads `x.nii` when asked for `x.nii.gz`, does not support NIfTI-2, and refuses matrices that are rounded.
+Of the two ways to say where the voxels lie, sform and qform, the one that 3D Slicer uses is used; a result carries
 both, so that other programs see it at the same place as the volume.
 """
 
@@ -25,10 +25,10 @@ from FewShotSAMLib.core.stored import StoredImage, check_room, check_spacing, no
 
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _LARGEST_HEADER = 540
-_GOOD_RAS = 28  # where a FreeSurfer header says whether it knows voxel size and orientation
+_GOOD_RAS = 28  # offset at which a FreeSurfer header says whether it knows voxel size and orientation
 _MM = {1: 1e3, 3: 1e-3}  # the header's codes for metres and micrometres
 _SCANNER = 1  # the code of a matrix in scanner coordinates
-_NOTICEABLE = 0.05  # voxels between sform and qform from which on a user is told
+_NOTICEABLE = 0.05  # voxels: the user is told if sform and qform are further apart
 _ROUNDING = 1e-6  # of float32
 
 
@@ -55,7 +55,7 @@ def read_nifti(path: Path) -> StoredImage:
 
 
 def read_mgh(path: Path) -> StoredImage:
-    """Read a FreeSurfer volume, `.mgh` or `.mgz`; raises BadInputError where it is none."""
+    """Read a FreeSurfer volume, `.mgh` or `.mgz`; raises BadInputError if it is not one."""
     nibabel = import_package("nibabel")
     try:
         content = path.read_bytes()
@@ -66,7 +66,7 @@ def read_mgh(path: Path) -> StoredImage:
         matrix = np.asarray(image.affine, dtype=np.float64)
     except Exception as error:
         raise BadInputError(
-            f"{path} is no whole FreeSurfer volume (.mgz): {reason_of(error, 120)}.",
+            f"{path} is not a complete FreeSurfer volume (.mgz): {reason_of(error, 120)}.",
             "Convert it: mri_convert FILE out.nii.gz.",
         ) from error
     if voxels.ndim != 3:
@@ -92,7 +92,7 @@ def write_nifti(voxels: np.ndarray, geometry: Geometry, path: Path) -> None:
     header.set_qform(forms.qform, forms.qform_code)
     header.set_sform(forms.sform, forms.sform_code)
     if forms.qform_code == 0 < forms.sform_code and not _is_orthonormal(np.asarray(forms.sform)):
-        # ITK and Slicer refuse a rounded sform by itself; beside a qform they read it.
+        # ITK and Slicer refuse a rounded sform by itself; together with a qform they read it.
         header.set_qform(_TO_LPS @ geometry.index_to_physical(), forms.sform_code)
     image = nibabel.Nifti1Image(voxels.T, None, header)
     image.to_filename(path)
@@ -104,14 +104,14 @@ def _is_orthonormal(matrix: np.ndarray) -> bool:
 
 
 def pair_of(path: Path) -> tuple[Path, Path]:
-    """Header and data file of what is named; the same one twice for a single file."""
+    """The header file and the data file of an image; twice the same for a single file."""
     suffix = compound_suffix(path)
     if suffix not in (".hdr", ".hdr.gz", ".img", ".img.gz"):
         return path, path
     stem, is_header = path.name[: len(path.name) - len(suffix)], suffix.startswith(".hdr")
     found = []
     for given, ends in zip((is_header, not is_header), PAIR_ENDS, strict=True):
-        names = sorted(ends, key=lambda end: end.endswith(".gz") != suffix.endswith(".gz"))  # those alike first
+        names = sorted(ends, key=lambda end: end.endswith(".gz") != suffix.endswith(".gz"))  # those packed alike first
         file = path if given else next((f for end in names if (f := path.with_name(stem + end)).is_file()), None)
         if file is None:
             what = "data" if is_header else "header"
@@ -133,7 +133,7 @@ def _bytes_of(path: Path, count: int) -> bytes:
 
 
 def _header(head: bytes, path: Path) -> Any:
-    """nibabel's header of the right version: its length tells NIfTI-2, its magic NIfTI-1 from Analyze."""
+    """nibabel's header of the right version: its length identifies NIfTI-2, its magic tells NIfTI-1 from Analyze."""
     nibabel = import_package("nibabel")
     kind = nibabel.Nifti1Header if head[344:347] in (b"n+1", b"ni1") else nibabel.Spm2AnalyzeHeader
     if 540 in struct.unpack_from("<i", head) + struct.unpack_from(">i", head):
@@ -198,7 +198,7 @@ def _native(voxels: np.ndarray) -> np.ndarray:
 
 
 def _scaled(voxels: np.ndarray, header: Any) -> np.ndarray:
-    """Values after the header's slope and intercept, as float32; the stored ones where there is nothing to scale."""
+    """Values after the header's slope and intercept, as float32; the stored ones if there is nothing to scale."""
     nibabel = import_package("nibabel")
     try:
         slope, intercept = header.get_slope_inter()
@@ -219,7 +219,7 @@ def _geometry(header: Any, size: tuple[int, int, int], path: Path) -> tuple[Geom
         zooms[2] = 1.0
     if not hasattr(header, "get_sform"):  # Analyze 7.5
         check_spacing(path, zooms)
-        return Geometry(size, (zooms[0], zooms[1], zooms[2])), [_no_orientation(path, "Analyze files do not say it")]
+        return Geometry(size, (zooms[0], zooms[1], zooms[2])), [_no_orientation(path, "Analyze files cannot")]
     scale = _MM.get(int(header["xyzt_units"]) & 7, 1.0)
     zooms = [length * scale for length in zooms]
     sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
@@ -245,12 +245,12 @@ def _geometry(header: Any, size: tuple[int, int, int], path: Path) -> tuple[Geom
 def _qform(header: Any, path: Path) -> np.ndarray:
     nibabel = import_package("nibabel")
     try:
-        if header["pixdim"][0] == 0:  # stands for 1, by the format's description
+        if header["pixdim"][0] == 0:  # means 1, by the format's description
             header = header.copy()
             header["pixdim"][0] = 1
         return np.asarray(header.get_qform(), dtype=np.float64)
     except (nibabel.spatialimages.HeaderDataError, ValueError) as error:
-        raise BadInputError(f"The qform of {path} is no rotation.", "Correct the file's header.") from error
+        raise BadInputError(f"The qform of {path} is not a rotation.", "Correct the file's header.") from error
 
 
 def _plain(zooms: list[float]) -> np.ndarray:
@@ -270,16 +270,16 @@ def _matrix(matrix: np.ndarray) -> tuple[tuple[float, ...], ...]:
 def _from_matrix(
     matrix: np.ndarray, size: tuple[int, int, int], path: Path, forms: Forms | None = None
 ) -> tuple[Geometry, list[str]]:
-    """The grid of a matrix from (i, j, k) to RAS mm, with perpendicular axes, and what had to be changed for them."""
+    """The grid of a matrix from (i, j, k) to RAS mm, with perpendicular axes, and warnings of what that changed."""
     if not np.isfinite(matrix).all():
-        raise BadInputError(f"The orientation of {path} holds values that are no numbers.", "Correct its header.")
+        raise BadInputError(f"The orientation of {path} holds values that are not numbers.", "Correct its header.")
     check_spacing(path, np.linalg.norm(matrix[:3, :3], axis=0).tolist())
     return perpendicular(Geometry.of_ras(matrix, size, forms), path)
 
 
 def _no_orientation(path: Path, why: str) -> str:
     return (
-        f"{path.name} does not say how it lies in the patient ({why}); left and right cannot be told from it. "
+        f"{path.name} does not state its orientation in the patient ({why}), so that left and right are unknown. "
         "Check them, or convert the original images again."
     )
 
@@ -290,6 +290,6 @@ def _disagreement(sform: np.ndarray, qform: np.ndarray, geometry: Geometry, used
     if apart < _NOTICEABLE * min(geometry.spacing):
         return []
     return [
-        f"{path.name} says twice where its voxels lie, up to {apart:.3g} mm apart; its {used} was taken, as in 3D "
-        "Slicer. A result saved as NIfTI carries both, so that it lies on the volume in every program."
+        f"{path.name} states two positions of its voxels, up to {apart:.3g} mm apart; its {used} was used, as in 3D "
+        "Slicer. A result saved as NIfTI states both, so that it lies on the volume in every program."
     ]

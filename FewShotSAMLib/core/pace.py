@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class Work:
     """What a run has to do.
 
-    asked: of each slice that is predicted, how many segments can be there; encoded: slices that the encoder has to see;
+    asked: for each predicted slice, how many segments can be there; encoded: slices that the encoder has to see;
     segments: those that are learned; continues: from the last run's model; starts: the background process, too.
-    corrects: what was learned stays, only these slices are asked again.
+    corrects: the model stays, only these slices are predicted again.
     """
 
     asked: tuple[int, ...]
@@ -38,12 +38,12 @@ class Pace:
     segment_share: float = 0.0
 
     def seconds(self, work: Work) -> float:
-        """The whole run, once the process is there and has its encoder."""
+        """Seconds for the whole run, once the process has started and loaded its encoder."""
         learning = 0.0 if work.corrects else self.continuing if work.continues else self.learning
         predicting = self.predicting * sum(times(count, self.segment_share) for count in work.asked)
         return learning * times(work.segments, self.learning_share) + self.encoding * work.encoded + predicting
 
 
 def times(segments: int, share: float) -> float:
-    """How many times as long as one segment so many take, each further one adding this share."""
+    """How many times as long as one segment this number takes, each further one adding this share."""
     return 1.0 + share * max(0, segments - 1)

@@ -12,9 +12,9 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.hints import hint
 
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "segment_anything": "segment-anything"}
-"""Module -> distribution, where the two are called differently."""
+"""Module -> distribution, if the two have different names."""
 _READS = {"nibabel": "NIfTI and FreeSurfer files", "pydicom": "DICOM files", "highdicom": "DICOM segmentations"}
-"""What the packages are for that are imported only when needed: 3D Slicer, whose volumes come as NRRD, needs none."""
+"""What each package imported only when needed is for; 3D Slicer, whose volumes come as NRRD, needs none."""
 _MODULE_LINE = re.compile(r"^([^/,\n]+)/__init__\.py,", re.MULTILINE)
 
 
@@ -24,9 +24,9 @@ def distribution_of(module: str) -> str:
 
 
 def installed_version(distribution: str) -> str:
-    """The version of a distribution, "" where it is not installed or a part of it is gone; nothing is imported.
+    """The version of a distribution, "" if it is not installed or a part of it is missing; nothing is imported.
 
-    Its own list of files says which modules it has: their names cannot be guessed from its own.
+    Its list of files says which modules it has: their names cannot be guessed from the distribution's.
     """
     try:
         found = importlib.metadata.distribution(distribution)
@@ -39,7 +39,7 @@ def installed_version(distribution: str) -> str:
 
 
 def modules_of(distribution: str) -> list[str]:
-    """The top-level packages that a distribution brought; empty where it is not installed, or keeps no list."""
+    """The top-level packages that a distribution installed; empty if it is not installed, or keeps no list."""
     try:
         return _modules(importlib.metadata.distribution(distribution))
     except importlib.metadata.PackageNotFoundError:
@@ -47,8 +47,8 @@ def modules_of(distribution: str) -> list[str]:
 
 
 def import_package(name: str) -> ModuleType:
-    """The module `name` of a package that reads or writes what SimpleITK does not. Raises BadInputError with the way to
-    install it where it is missing."""
+    """The module `name` of a package that reads or writes what SimpleITK does not. Raises BadInputError that says how
+    to install it if it is missing."""
     package = name.partition(".")[0]
     try:
         return importlib.import_module(name)

@@ -1,4 +1,4 @@
-"""Finds the axis along which slices were painted, and notices when slices of two axes were."""
+"""Finds the axis along which slices were painted, and detects slices painted along two axes."""
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -9,13 +9,13 @@ from FewShotSAMLib.core.geometry import slices_of
 
 AXIS_NAMES = ("k", "j", "i")
 _CLEAR = 0.5  # a number at most half as large as another is clearly smaller
-_FEW_LINES = 0.75  # so few lines, by the labelled rows or columns, do not cover a compact structure
+_FEW_LINES = 0.75  # of the labelled rows or columns; fewer lines do not cover a compact structure
 
 
 def find_painted_axis(occupied: np.ndarray, spacing_kji: tuple[float, float, float]) -> tuple[int, list[str]]:
     """The axis along which labels come in the shortest runs, as single slices among unpainted ones do; and warnings.
 
-    occupied: (K, J, I) bool with at least one labelled voxel. Where the labels form a solid block, the axis of the
+    occupied: (K, J, I) bool with at least one labelled voxel. If the labels form a solid block, the axis of the
     largest spacing is taken, along which volumes are scanned and usually painted.
     """
     cropped = _cropped(occupied)
@@ -34,12 +34,12 @@ def find_painted_axis(occupied: np.ndarray, spacing_kji: tuple[float, float, flo
 
 
 def check_one_axis(occupied: np.ndarray) -> None:
-    """Raise BadInputError where slices along two or three axes are painted.
+    """Raise BadInputError if slices along two or three axes are painted.
 
     Seen along the third axis, slices of axes a and b are rows and columns, and a few of them cover all labels although
     labels lie in many rows and many columns. The fewest lines that cover a set of points are as many as the largest
     matching (König 1931). A compact structure needs about as many lines as it has rows or columns; one of thin arms
-    does not, so what the rows leave over must also look like slices of axis b, and the other way round.
+    does not, so what the rows leave uncovered must also look like slices of axis b, and the other way round.
     """
     cropped = _cropped(occupied)
     for axis, other, third in ((0, 1, 2), (0, 2, 1), (1, 2, 0)):

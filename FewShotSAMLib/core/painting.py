@@ -1,4 +1,4 @@
-"""Paints a few slices from a finished segmentation, as tests, demo and benchmark do in the user's place."""
+"""Stands in for a user in tests, demo and benchmark: paints a few slices from a finished segmentation."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ INSET = 0.05
 def slices_to_paint(mask: np.ndarray, axis: int, count: int) -> list[int]:
     """`count` slices spread evenly over the extent of the mask (K, J, I), the outer two inset by 5 %.
 
-    A single one is the middle; fewer come back where the structure has fewer slices.
+    A single one is the middle; fewer are returned if the structure has fewer slices.
     """
     held = slices_of(mask, axis)
     if len(held) <= count:

@@ -10,7 +10,7 @@ _RESET_PEAK = "5"
 
 
 def peak_memory_bytes() -> int | None:
-    """Since the process began, or since `reset_peak_memory`; None where the system does not tell."""
+    """Since the process began, or since `reset_peak_memory`; None if the system does not say."""
     if _STATUS.is_file():
         lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
         return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
@@ -23,6 +23,6 @@ def peak_memory_bytes() -> int | None:
 
 
 def reset_peak_memory() -> None:
-    """Begin again with what is held now, where the system can; elsewhere the peak stays that of the process so far."""
+    """Reset the peak to what is held now, if the system can; elsewhere it stays that of the process so far."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text(_RESET_PEAK, encoding="ascii")

@@ -1,4 +1,4 @@
-"""Turns what reports and events hold into what JSON can hold."""
+"""Converts the contents of reports and events to what JSON can hold."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def plain(value: Any) -> Any:
 
 
 def sealed(content: Mapping[str, Any]) -> str:
-    """JSON text that `unsealed` knows again as it was written."""
+    """JSON text with a digest, by which `unsealed` detects changes."""
     return json.dumps({**content, _SEAL: _digest(content)})
 
 
 def unsealed(text: str) -> dict[str, Any]:
-    """What `sealed` was given. Raises ValueError where the text was changed."""
+    """The content given to `sealed`. Raises ValueError if the text was changed."""
     content = json.loads(text)
     if not isinstance(content, dict) or content.pop(_SEAL, None) != _digest(content):
         raise ValueError("its digest does not fit")

@@ -1,4 +1,4 @@
-"""Notices paint that cannot be meant: the image as its own annotation, nothing left to predict, a slice half done."""
+"""Detects implausible paint: the image as its own annotation, nothing left to predict, a slice half done."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,23 +15,23 @@ from FewShotSAMLib.core.volume import Volume
 _EVERYWHERE = 0.98
 _MANY, _SELDOM = 20, 0.5
 _FULL_RUN = 8
-"""Painted slices in a row without a gap from which on the paint looks like a finished segmentation."""
+"""So many painted slices in a row without a gap look like a finished segmentation."""
 _FAR_LESS = 0.25
 _STRAY_PIXELS, _STRAY_SHARE = 3, 0.01
-"""No more pixels of a segment than these, nor than this share of its largest slice, are a slip of the mouse."""
+"""A slice with at most so many pixels of a segment, and this share of its largest slice, is a slip of the mouse."""
 _HINT = "Give the volume first, then the label map or .seg.nrrd in which you painted a few slices."
 
 
 def check_two_files(volume: Path, annotation: Path) -> None:
-    """Raise BadInputError where volume and annotation are the same file."""
+    """Raise BadInputError if volume and annotation are the same file."""
     if volume.exists() and annotation.exists() and volume.samefile(annotation):
         raise BadInputError(f"{annotation} is given both as the volume and as its annotation.", _HINT)
 
 
 def check_is_paint(segmentation: Segmentation, volume: Volume) -> None:
-    """Raise BadInputError where labels on the volume's grid are the volume itself, or fill all of it."""
+    """Raise BadInputError if labels on the volume's grid are the volume itself, or fill all of it."""
     for layer in segmentation.layers:
-        if not volume.is_rgb and all(map(np.array_equal, layer, volume.voxels)):  # as a rule the first slice tells
+        if not volume.is_rgb and all(map(np.array_equal, layer, volume.voxels)):  # usually the first slice decides
             raise BadInputError("The annotation is the volume itself.", _HINT)
         if len(segmentation.segments) > _MANY and _changes_everywhere(layer):
             what = f"{len(segmentation.segments)} label values that change from voxel to voxel"
@@ -41,7 +41,7 @@ def check_is_paint(segmentation: Segmentation, volume: Volume) -> None:
 
 
 def _changes_everywhere(layer: np.ndarray) -> bool:
-    """Whether most labelled voxels have another label than the labelled voxel beside them, as intensities have."""
+    """Whether most labelled voxels differ from the labelled voxel next to them, as intensities do."""
     first, second = layer[..., :-1], layer[..., 1:]
     both = (first > 0) & (second > 0)
     return bool(np.count_nonzero(both & (first == second)) < _SELDOM * np.count_nonzero(both))
@@ -68,7 +68,7 @@ def nothing_left(count: int) -> BadInputError:
 
 
 def told_of_paint(annotation: Annotation) -> list[str]:
-    """All that would be said of an annotation before a run, what ends it as well."""
+    """The warnings that a run would give about an annotation, or the error that would end it."""
     try:
         _check_unlabelled(annotation.segmentation)
         return odd_paint(annotation)
@@ -79,7 +79,7 @@ def told_of_paint(annotation: Annotation) -> list[str]:
 def odd_paint(annotation: Annotation) -> list[str]:
     """Warnings on painted slices that look finished or unfinished.
 
-    Raises BadInputError where every slice of several is painted or declared empty, so that nothing is left to predict.
+    Raises BadInputError if every slice of several is painted or declared empty, so that nothing is left to predict.
     """
     count = annotation.segmentation.geometry.shape[annotation.axis]
     if len(annotation.complete) == count > 1:
@@ -100,7 +100,7 @@ def odd_paint(annotation: Annotation) -> list[str]:
 
 
 class Paint(NamedTuple):
-    """Of one segment the slices on which it is odd (`odd_slices`), and those painted for others on which it is looked
+    """A segment with the slices on which it is odd (`odd_slices`), and those painted for others on which it is looked
     for."""
 
     name: str
@@ -109,7 +109,7 @@ class Paint(NamedTuple):
 
 
 def paint_warnings(painted: Sequence[int], segments: Sequence[Paint]) -> list[str]:
-    """What is said of painted slices, sorted, and of the segments on them."""
+    """The warnings about painted slices, sorted, and the segments on them."""
     warnings = []
     if len(painted) >= _FULL_RUN and painted[-1] - painted[0] + 1 == len(painted):
         warnings.append(
@@ -117,7 +117,7 @@ def paint_warnings(painted: Sequence[int], segments: Sequence[Paint]) -> list[st
             "this is a finished segmentation, choose a few of these slices to learn from."
         )
     warnings += [
-        f"“{each.name}” is much smaller on slice {listed(each.odd, 5)} than on the painted slices beside it. If it "
+        f"“{each.name}” is much smaller on slice {listed(each.odd, 5)} than on the painted slices next to it. If it "
         "is not painted completely there, complete it, or leave that slice out of those to learn from."
         for each in segments
         if each.odd
@@ -131,7 +131,7 @@ def paint_warnings(painted: Sequence[int], segments: Sequence[Paint]) -> list[st
 
 
 def odd_slices(areas: Mapping[int, int]) -> list[int]:
-    """Slices that hold far less of a segment than both of the painted slices beside them, or next to nothing of it.
+    """Slices that hold far less of a segment than both of the painted slices next to them, or hardly any of it.
 
     areas: the pixels of one segment on each slice on which it is painted.
     """

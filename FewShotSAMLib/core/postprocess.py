@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-_SIGMAS = 3.0  # how far a Gaussian is followed
+_SIGMAS = 3.0  # a Gaussian is cut off at this many standard deviations
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def smooth(
 ) -> np.ndarray:
     """The mask after a Gaussian of `sigma_mm`, cut at one half; spacing in mm in the order of the array.
 
-    Voxels of `others` have no say: where the mask touches them its border stays, instead of a gap opening at the seam.
+    Voxels of `others` are ignored: where the mask touches them its border stays, instead of a gap opening at the seam.
     """
     sigmas = [sigma_mm / length for length in spacing]
     free = np.ones(mask.shape, np.float32) if others is None else (~others).astype(np.float32)
@@ -49,7 +49,7 @@ def smooth(
 def apply(classes: np.ndarray, options: PostProcessing, spacing: tuple[float, float, float]) -> np.ndarray:
     """A class map (K, J, I), 0 background, with each class cleaned up; spacing in mm along (k, j, i).
 
-    A class gains voxels from the background only and gives them up to it only; none eats another's.
+    A class gains voxels only from the background and loses them only to it, never to another class.
     """
     if options == PostProcessing():
         return classes
@@ -68,7 +68,7 @@ def apply(classes: np.ndarray, options: PostProcessing, spacing: tuple[float, fl
 def _clean(
     mask: np.ndarray, others: np.ndarray, options: PostProcessing, spacing: tuple[float, float, float]
 ) -> np.ndarray:
-    """Smoothing first, as it may open holes and break off islands."""
+    """Clean one class; smoothing comes first, as it may open holes and break off islands."""
     if options.smooth_mm > 0:
         mask = smooth(mask, spacing, options.smooth_mm, others)
     if options.fill_holes:

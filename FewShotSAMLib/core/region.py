@@ -14,11 +14,11 @@ Box = tuple[int, int, int, int]
 MARGIN = 0.3
 """Added on every side, as a share of the painted extent's longer side: structures grow between painted slices."""
 LEAST_MARGIN = 0.1
-"""An earlier region is kept as long as it leaves this much."""
+"""An earlier region is kept as long as it leaves this margin."""
 LEAST_SIDE = 20
-"""Pixels of the slice that the region spans at least, where the slice has them."""
+"""Minimum side of the region in pixels of the slice, if the slice has as many."""
 FINER = 1.3
-"""How many times smaller the pixels have to get that a segment has a region of its own."""
+"""How many times smaller a segment's pixels must become for it to get a region of its own."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Region:
 
 
 def regions(annotation: Annotation, plane: SlicePlane, size: int, earlier: Sequence[Region] = ()) -> tuple[Region, ...]:
-    """Regions of `size` pixels a side for segments that a common one would show too coarsely; none where it does not.
+    """Regions of `size` pixels a side for segments that a common one would show too coarsely; none if it does not.
 
-    earlier: those of a run before, which stay as they are where they still fit.
+    earlier: those of the previous run, which are kept unchanged if they still fit.
     """
     if earlier:
         return tuple(replace(each, crop=region_box(annotation.of(each.labels), plane, each.crop)) for each in earlier)
@@ -56,7 +56,7 @@ def regions(annotation: Annotation, plane: SlicePlane, size: int, earlier: Seque
 
 
 def _pixel(box: Box, plane: SlicePlane, size: int) -> float:
-    """Side in mm of what can be told apart in a region: its own pixels, but never less than the slice's."""
+    """Side in mm of the smallest visible detail in a region: its own pixels, but never less than the slice's."""
     down, across = plane.spacing
     return max((box[1] - box[0]) * down / size, (box[3] - box[2]) * across / size, min(down, across))
 
@@ -64,7 +64,7 @@ def _pixel(box: Box, plane: SlicePlane, size: int) -> float:
 def region_box(annotation: Annotation, plane: SlicePlane, earlier: Box | None = None) -> Box:
     """A box, square in mm as far as the slice reaches, around everything painted on any slice.
 
-    `earlier` is returned unchanged where it still fits, so that embeddings stay valid when a slice is added.
+    `earlier` is returned unchanged if it still fits, so that embeddings stay valid when a slice is added.
     """
     painted = _extent(plane.orient(annotation.classes(index)) for index in annotation.painted)
     rows, columns = painted[1] - painted[0], painted[3] - painted[2]
@@ -84,7 +84,7 @@ def _extent(maps: Iterable[np.ndarray]) -> Box:
 
 
 def _span(first: int, end: int, wanted: float, count: int) -> tuple[int, int]:
-    """`wanted` pixels around first..end, moved back into 0..count where they would leave it."""
+    """`wanted` pixels around first..end, moved back into 0..count if they would leave it."""
     length = min(count, max(end - first, round(wanted)))
     start = min(max(0, round((first + end - length) / 2)), count - length)
     return start, start + length

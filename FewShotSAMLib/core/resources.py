@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 def resource_path(*name: str) -> Path:
     """Path of a file of `Resources/` (folders and file name), in a source checkout, a wheel or a Slicer extension.
 
-    Raises FileNotFoundError where the installation lacks it.
+    Raises FileNotFoundError if the installation lacks it.
     """
     candidates = [folder.joinpath(*name) for folder in (PACKAGE / "resources", PACKAGE.parent / "Resources")]
     for candidate in candidates:

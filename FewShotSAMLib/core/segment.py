@@ -11,7 +11,7 @@ from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.geometry import Geometry
 
 LONGEST_NAME = 255
-"""Characters of a segment's name or ID."""
+"""Maximum number of characters of a segment's name or ID."""
 LARGEST_LABEL = 65535
 
 
@@ -32,31 +32,31 @@ class Segment:
     color_auto_generated: bool = False
 
     def __post_init__(self) -> None:
-        """Raise BadInputError for a segment that no file of ours could hold and give back."""
+        """Raise BadInputError for a segment that could not be saved and read back unchanged."""
         texts = (("name", self.name), ("ID", self.id), *(("tag", text) for pair in self.tags.items() for text in pair))
         for what, text in texts:
             if not isinstance(text, str) or (what != "tag" and len(text) > LONGEST_NAME):
                 shown = f"A segment has the {what} {str(text)[:40]}..."
-                raise BadInputError(f"{shown}, no text of at most {LONGEST_NAME} characters.", "Rename it.")
+                raise BadInputError(f"{shown}, not a text of at most {LONGEST_NAME} characters.", "Rename it.")
         if not self.id:
             raise BadInputError(f"The segment “{self.name}” has no ID.", "Save it again in 3D Slicer.")
         for what, number, least in (("label value", self.label_value, 1), ("layer", self.layer, 0)):
             is_whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
             if not is_whole or not least <= number <= LARGEST_LABEL:
                 raise BadInputError(
-                    f"The segment “{self.name}” has the {what} {str(number)[:40]}, which is beyond range.",
+                    f"The segment “{self.name}” has the {what} {str(number)[:40]}, which is out of range.",
                     f"Use label values from 1 to {LARGEST_LABEL}.",
                 )
         parts = [part for part in self.color if isinstance(part, float | int | np.number) and 0 <= part <= 1]
         if len(parts) != 3 or len(self.color) != 3:
             raise BadInputError(
-                f"The segment “{self.name}” has no colour of three parts from 0 to 1.", "Give it another one."
+                f"The segment “{self.name}” has a colour other than three numbers from 0 to 1.", "Give it another one."
             )
 
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """Segments on a grid; they may overlap where they lie in different layers.
+    """Segments on a grid; they may overlap if they are in different layers.
 
     layers: (L, K, J, I), the smallest unsigned dtype that holds the label values; a voxel of no segment is 0.
     fields: what the file said about the whole segmentation, such as Slicer's conversion parameters, by Slicer's keys.
@@ -69,7 +69,7 @@ class Segmentation:
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise BadInputError where two segments could not be told apart."""
+        """Raise BadInputError if two segments have the same ID."""
         ids = [segment.id for segment in self.segments]
         if len(set(ids)) < len(ids):
             twice = next(each for each in ids if ids.count(each) > 1)
@@ -109,8 +109,8 @@ def segments_of_labels(values: Sequence[int]) -> tuple[Segment, ...]:
 
 
 def same_names(ours: Sequence[str], theirs: Sequence[str]) -> dict[int, int]:
-    """Numbers, from 1, of those of our segments that are called as one of theirs, whatever the case, and of that one;
-    or of the only one of both."""
+    """Match our segments to theirs of the same name, ignoring case: from our number to their number, both from 1. If
+    both have only one segment, these two match."""
     if len(ours) == len(theirs) == 1:
         return {1: 1}
     numbers = {name.casefold(): number for number, name in reversed(list(enumerate(theirs, start=1)))}

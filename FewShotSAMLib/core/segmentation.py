@@ -17,14 +17,14 @@ from FewShotSAMLib.core.segment import LARGEST_LABEL, Segment, Segmentation, no_
 from FewShotSAMLib.core.slicer_nrrd import has_segments, parse_fields, parse_segments, write_seg_nrrd
 
 SEGMENTATION_SUFFIXES = (".seg.nrrd", *WRITABLE_SUFFIXES, SEG_SUFFIX)
-_TOLD = 0.01  # voxels between annotation and volume from which on a user is told
+_NOTICEABLE = 0.01  # voxels: the user is told if annotation and volume are further apart
 _WHOLE_TOLERANCE = 0.01  # labels stored as scaled floats come back as 2.9999
 
 
 def read_segmentation(path: Path | str) -> Segmentation:
     """Read a `.seg.nrrd` or a DICOM SEG with its segments, or a label map, whose values become segments.
 
-    Raises BadInputError for an unreadable file, labels that are no whole numbers from 0 to 65535, an empty one.
+    Raises BadInputError if the file is unreadable or empty, or has labels other than whole numbers from 0 to 65535.
     """
     path = Path(path)
     check_name(path)
@@ -36,7 +36,7 @@ def read_segmentation(path: Path | str) -> Segmentation:
     if file_kind(path) == DICOM:
         return read_dicom_seg(path)
     if head_of(path)[0].startswith(b"\xff\xd8\xff"):
-        raise BadInputError(f"{path} is a JPEG picture, which does not keep labels as they were.", "Save it as .png.")
+        raise BadInputError(f"{path} is a JPEG picture, which does not preserve labels.", "Save it as .png.")
     stored = read_image(path)
     described = has_segments(stored.metadata)
     voxels = stored.voxels[np.newaxis] if stored.voxels.ndim == 3 else np.moveaxis(stored.voxels, -1, 0)
@@ -49,16 +49,16 @@ def read_segmentation(path: Path | str) -> Segmentation:
         segments = parse_segments(stored.metadata, len(layers))
     else:
         segments = segments_of_labels([int(value) for value in np.flatnonzero(seen[0])])
-    layers, warnings = _without_strangers(layers, seen, segments)
+    layers, warnings = _without_unassigned(layers, seen, segments)
     if not any(seen[segment.layer, segment.label_value] for segment in segments):
         raise no_paint(path)
     return Segmentation(layers, stored.geometry, segments, parse_fields(stored.metadata), stored.warnings + warnings)
 
 
 def place_on(segmentation: Segmentation, geometry: Geometry) -> tuple[Segmentation, list[str]]:
-    """Bring a segmentation that is smaller, shifted, flipped or permuted to a grid, voxel by voxel, and warn of losses.
+    """Copy a smaller, shifted, flipped or permuted segmentation onto a grid, voxel by voxel; also return warnings.
 
-    Raises BadInputError where the voxels of the two do not coincide, or no label lies inside.
+    Raises BadInputError if the voxels of the two grids do not coincide, or no label lies inside.
     """
     if segmentation.geometry.displacement(geometry) > SAME_TOLERANCE and any(
         grid.is_same_as(stated)
@@ -66,8 +66,8 @@ def place_on(segmentation: Segmentation, geometry: Geometry) -> tuple[Segmentati
         for stated in (segmentation.geometry, *segmentation.geometry.as_written_in())
     ):
         return replace(segmentation, geometry=geometry), [
-            "The annotation lies where the other of the volume's two forms (sform, qform) says; it was taken to be on "
-            "the volume's voxels."
+            "The annotation matches the other of the volume's two forms (sform, qform); it was assumed to lie on the "
+            "volume's voxels."
         ]
     lattice = geometry.lattice_map(segmentation.geometry, SLIGHT)
     if lattice is None:
@@ -100,18 +100,18 @@ def place_on(segmentation: Segmentation, geometry: Geometry) -> tuple[Segmentati
 
 
 def told_apart(apart: float) -> list[str]:
-    """What is said of an annotation whose grid is off the volume's by so many voxels."""
-    if apart <= _TOLD:
+    """The warning, if any, about an annotation whose grid is off the volume's by `apart` voxels."""
+    if apart <= _NOTICEABLE:
         return []
-    return [f"The annotation's grid is off the volume's by up to {apart:.2g} voxels; it was taken to be the same."]
+    return [f"The annotation's grid is off the volume's by up to {apart:.2g} voxels; it was assumed to be the same."]
 
 
 def write_segmentation(segmentation: Segmentation, path: Path | str, source: Sequence[Any] = ()) -> list[str]:
     """Write a `.seg.nrrd`, a DICOM SEG (`.dcm`), or a label map for the other SEGMENTATION_SUFFIXES.
 
-    It is written whole or not at all; returns warnings. `source`: the volume's, to which a DICOM SEG refers.
-    A label map has one layer: segments of several layers with the same label value get new values there, and where
-    segments overlap the later one is seen. Raises BadInputError for another suffix, a folder that is missing or
+    The file is written atomically; returns warnings. `source`: the volume's, to which a DICOM SEG refers.
+    A label map has one layer: segments of different layers with the same label value get new values, and where
+    segments overlap the later one wins. Raises BadInputError for another suffix, a folder that is missing or
     read-only, a full disk, or a grid that the format cannot hold.
     """
     path = Path(path)
@@ -127,20 +127,20 @@ def write_segmentation(segmentation: Segmentation, path: Path | str, source: Seq
 
 
 def check_output(path: Path | str) -> None:
-    """Raise BadInputError where `write_segmentation` could not write this file; for asking before a long job."""
+    """Raise BadInputError if `write_segmentation` could not write this file; to be checked before a long job."""
     check_suffix(Path(path), SEGMENTATION_SUFFIXES)
     check_writable(Path(path))
 
 
 def check_fits(path: Path | str, geometry: Geometry, source: Sequence[Any] = ()) -> None:
-    """Raise BadInputError where the format of an output cannot hold a segmentation of this volume; likewise."""
+    """Raise BadInputError if the output's format cannot hold a segmentation of this volume; likewise before a job."""
     check_grid(Path(path), geometry)
     if compound_suffix(Path(path)) == SEG_SUFFIX:
         check_source(source, geometry)
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The files of a folder, but for hidden ones; exports of a DICOM SEG hold a single one."""
+    """The files in a folder, except hidden ones; a folder exported for a DICOM SEG holds just one."""
     return [file for file in sorted(folder.rglob("*")) if file.is_file() and not file.name.startswith(".")]
 
 
@@ -171,7 +171,7 @@ def _range(voxels: np.ndarray, path: Path) -> tuple[int, int]:
         for plane in layer:
             if plane.dtype.kind == "f" and not _is_whole(plane):
                 raise BadInputError(
-                    f"{path} holds voxels that are no whole numbers.",
+                    f"{path} holds voxels that are not whole numbers.",
                     "Give a label map, not an image or a probability map.",
                 )
             low, high = min(low, round(float(plane.min()))), max(high, round(float(plane.max())))
@@ -182,28 +182,28 @@ def _is_whole(plane: np.ndarray) -> bool:
     return bool(np.isfinite(plane).all() and np.allclose(plane, np.rint(plane), 0.0, _WHOLE_TOLERANCE))
 
 
-def _without_strangers(
+def _without_unassigned(
     layers: np.ndarray, seen: np.ndarray, segments: tuple[Segment, ...]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Clear the voxels whose value belongs to no segment, as Slicer ignores them too."""
+    """Clear the voxels whose value belongs to no segment: Slicer ignores them, too."""
     known = np.zeros_like(seen)
     for segment in segments:
         known[segment.layer, segment.label_value] = True
-    strangers = int(np.count_nonzero(seen & ~known))
-    if not strangers:
+    unassigned = int(np.count_nonzero(seen & ~known))
+    if not unassigned:
         return layers, ()
     cleaned = np.stack([np.where(known[number][layer], layer, 0) for number, layer in enumerate(layers)])
-    return cleaned.astype(layers.dtype), (f"{strangers} label values belong to no segment and were left out.",)
+    return cleaned.astype(layers.dtype), (f"{unassigned} label values belong to no segment and were left out.",)
 
 
 def _overlap(first: int, length: int, limit: int) -> tuple[slice, slice]:
-    """Where a span of `length` voxels from index `first` meets 0 to `limit`: the slice there and that of the span."""
+    """Intersect `length` voxels from index `first` with 0 to `limit`: the slice of the latter, and of the former."""
     start, stop = max(0, first), max(0, min(limit, first + length))
     return slice(start, max(start, stop)), slice(start - first, max(start, stop) - first)
 
 
 def _label_map(segmentation: Segmentation) -> tuple[np.ndarray, list[str]]:
-    """One layer (K, J, I) with a value of its own for each segment, and what changed on the way."""
+    """One layer (K, J, I) with a distinct value for each segment, and warnings about what this changed."""
     values, warnings = _distinct_values(segmentation.segments)
     labels = np.zeros(segmentation.geometry.shape, np.uint8 if max(values, default=0) < 256 else np.uint16)
     overlap = 0
@@ -230,7 +230,7 @@ def _distinct_values(segments: tuple[Segment, ...]) -> tuple[list[int], list[str
         value = segment.label_value
         if value in values:
             value = max([*values, *(each.label_value for each in segments)]) + 1
-            warnings.append(f"Segment {segment.name!r} got label value {value}: {segment.label_value} was taken.")
+            warnings.append(f"Segment {segment.name!r} got label value {value}, as {segment.label_value} is in use.")
         values.append(value)
     return values, warnings
 

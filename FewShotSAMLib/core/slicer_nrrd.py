@@ -31,12 +31,12 @@ _SAVE_AGAIN = "Save it again in 3D Slicer."
 
 
 def has_segments(metadata: Mapping[str, str]) -> bool:
-    """Whether a header tells of Slicer's segments."""
+    """Whether a header describes Slicer's segments."""
     return any(_SEGMENT_KEY.match(key) for key in metadata)
 
 
 def parse_segments(metadata: Mapping[str, str], layer_count: int) -> tuple[Segment, ...]:
-    """The segments that a header tells of; raises BadInputError where a field cannot be understood.
+    """The segments that a header describes; raises BadInputError if a field cannot be understood.
 
     Files of Slicer before 4.11 name no layers: each segment is a component of its own.
     """
@@ -62,15 +62,15 @@ def parse_segments(metadata: Mapping[str, str], layer_count: int) -> tuple[Segme
 
 
 def parse_fields(metadata: Mapping[str, str]) -> dict[str, str]:
-    """What the header says about the whole segmentation and what is to be written again."""
+    """The header's fields about the whole segmentation that are to be written again."""
     names = (f"Segmentation_{name}" for name in _KEPT_FIELDS)
     return {name: metadata[name] for name in names if name in metadata}
 
 
 def write_seg_nrrd(segmentation: Segmentation, path: Path) -> None:
-    """Write a `.seg.nrrd` as Slicer does, compressed slice by slice; whole or not at all.
+    """Write a `.seg.nrrd` atomically, as Slicer does, compressed slice by slice.
 
-    zlib works without Python's global lock, and no copy larger than a slice is made.
+    zlib releases Python's global lock, and no copy larger than a slice is made.
     """
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         layers = segmentation.layers
@@ -153,7 +153,7 @@ def _fields(segmentation: Segmentation) -> Iterator[tuple[str, str]]:
 
 
 def _boxes(layer: np.ndarray) -> list[tuple[slice, ...] | None]:
-    """`ndimage.find_objects`, which is slow on a voxel, in the box that holds anything at all."""
+    """`ndimage.find_objects`, which takes long per voxel, applied only to the box that holds any label."""
     union = np.bitwise_or.reduce(layer)
     held = [np.flatnonzero(each) for each in (layer.any(axis=(1, 2)), union.any(axis=1), union.any(axis=0))]
     if not len(held[0]):

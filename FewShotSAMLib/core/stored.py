@@ -1,4 +1,4 @@
-"""What an image file holds, as the readers hand it on, and what they all say of one that cannot be right."""
+"""The content of an image file as the readers return it, and the errors and warnings that they share."""
 
 import math
 import os
@@ -22,7 +22,7 @@ _CODE_STRING = re.compile(r"[A-Z][A-Z0-9_]{1,15}")
 class StoredImage:
     """What a file holds: voxels (K, J, I) or, with several components, (K, J, I, C), read-only, in the stored dtype.
 
-    modality: DICOM's, such as CT or MR; empty where the file does not say. source: the DICOM frames of the slices in
+    modality: DICOM's, such as CT or MR; empty if the file does not say. source: the DICOM frames of the slices in
     their order (core.dicom_frames.Frame), to which a DICOM segmentation refers; empty for other files.
     """
 
@@ -35,13 +35,13 @@ class StoredImage:
 
 
 def modality_of(text: str | None) -> str:
-    """DICOM's modality as somebody wrote it down; "" where it is none."""
+    """DICOM's modality from a text; "" if that is not one."""
     text = (text or "").strip()
     return text if _CODE_STRING.fullmatch(text) else ""
 
 
 def check_room(path: Path, length: int) -> int:
-    """The length, in bytes. Raises BadInputError where that is more than all of the computer's memory."""
+    """Return `length`, in bytes. Raises BadInputError if it is more than all of the computer's memory."""
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):  # Windows
@@ -55,7 +55,7 @@ def check_room(path: Path, length: int) -> int:
 
 
 def check_spacing(path: Path, spacing: Sequence[float]) -> None:
-    """Raise BadInputError for a voxel size that is 0, negative, infinite or no number."""
+    """Raise BadInputError for a voxel size that is 0, negative, infinite or not a number."""
     if all(math.isfinite(length) and length > 0 for length in spacing):
         return
     shown = ", ".join(f"{length:g}" for length in spacing)
@@ -66,11 +66,11 @@ def check_spacing(path: Path, spacing: Sequence[float]) -> None:
 
 
 def no_spacing_warning(path: Path, taken: Sequence[float] = (1.0, 1.0, 1.0)) -> str:
-    """What is said of a file without voxel size, for which `taken` mm stand."""
+    """The warning about a file without voxel size, for which `taken` mm were assumed."""
     size = " x ".join(f"{length:.4g}" for length in taken)
     return (
-        f"{path.name} does not say how large its voxels are; {size} mm was taken. Sizes in mm and ml are not to be "
-        "trusted: save it as .nrrd with its voxel size."
+        f"{path.name} does not state its voxel size; {size} mm was assumed. Do not trust sizes in mm and ml: save it "
+        "as .nrrd with its voxel size."
     )
 
 

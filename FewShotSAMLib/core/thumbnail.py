@@ -11,7 +11,7 @@ OVERLAY = 0.5
 
 
 def samples(shape: tuple[int, int], spacing: tuple[float, float], longest: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which rows and columns of a slice to show, so that a millimetre is as long both ways and the longer side has
+    """Which rows and columns of a slice to show, so that a millimetre is equally long both ways and the longer side has
     `longest` pixels."""
     lengths = np.multiply(shape, spacing)
     sizes = np.maximum(1, np.round(longest * lengths / lengths.max())).astype(int)

@@ -21,9 +21,9 @@ _NO_RGB = ("HSV-color", "XYZ-color", "3-normal", "covariant-vector", "point", "q
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """Voxels (K, J, I), or (K, J, I, 3) uint8 for RGB, in the stored dtype; `warnings`: what was odd.
+    """Voxels (K, J, I), or (K, J, I, 3) uint8 for RGB, in the stored dtype; `warnings`: texts for the user.
 
-    modality, source: what DICOM says of it, see StoredImage.
+    modality, source: from DICOM, see StoredImage.
     """
 
     voxels: np.ndarray
@@ -48,7 +48,7 @@ class Volume:
         dtype = self.voxels.dtype.newbyteorder("<")
         spacing = [float(f"{length:.6g}") for length in self.geometry.spacing]
         digest = hashlib.blake2b(repr((dtype.str, self.voxels.shape, spacing)).encode(), digest_size=20)
-        for plane in self.voxels:  # slice by slice: no copy of the volume where it is not contiguous
+        for plane in self.voxels:  # slice by slice, so as not to copy a whole volume that is not contiguous
             digest.update(np.ascontiguousarray(plane, dtype=dtype).data)
         return digest.hexdigest()
 
@@ -73,7 +73,7 @@ def read_volume(path: Path | str, step: Step = no_step) -> Volume:
 
 
 def volume_name(path: Path) -> str:
-    """What a volume is called: as its file, without the suffix, or as the folder of its series."""
+    """The name of a volume: that of its file, without the suffix, or of its series' folder."""
     suffix = "" if path.is_dir() else compound_suffix(path)
     return path.name.removesuffix(path.name[len(path.name) - len(suffix) :])
 
@@ -97,7 +97,7 @@ def _scalar_or_rgb(stored: StoredImage, path: Path) -> np.ndarray:
 
 
 def _checked_range(voxels: np.ndarray, path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Replace what is not finite (a copy only then) and refuse a constant volume."""
+    """Replace non-finite values (copying only then) and refuse a constant volume."""
     low, high, odd = np.inf, -np.inf, 0
     for plane in voxels:
         values = plane
@@ -122,11 +122,11 @@ def _checked_range(voxels: np.ndarray, path: Path) -> tuple[np.ndarray, tuple[st
 
 
 def volume_of(voxels: np.ndarray, geometry: Geometry, name: str = "volume") -> Volume:
-    """A volume of an array (K, J, I), or (K, J, I, 3) uint8 for RGB. Raises BadInputError as `read_volume` does, and
-    where the array does not have the geometry's shape."""
+    """A volume from an array (K, J, I), or (K, J, I, 3) uint8 for RGB. Raises BadInputError as `read_volume` does, and
+    if the array does not have the geometry's shape."""
     if voxels.shape[:3] != geometry.shape or voxels.ndim not in (3, 4) or voxels.dtype.kind not in "iuf":
         raise BadInputError(
-            f"An array {voxels.shape} of {voxels.dtype} is no volume of {geometry.shape} voxels (k, j, i).",
+            f"An array {voxels.shape} of {voxels.dtype} is not a volume of {geometry.shape} voxels (k, j, i).",
             "Give numbers in the order (k, j, i), and the geometry's size as (i, j, k).",
         )
     checked, warnings = _checked_range(_scalar_or_rgb(StoredImage(voxels, geometry), Path(name)), Path(name))

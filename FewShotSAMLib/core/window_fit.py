@@ -1,4 +1,4 @@
-"""Whether what was painted, or learned, can be seen in the window through which the encoder looks at a volume."""
+"""Checks that what was painted, or learned, is visible in the window through which the encoder sees a volume."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from FewShotSAMLib.core.intensity import IntensityWindow, Normalisation, is_ct, 
 from FewShotSAMLib.core.volume import Volume
 
 _MOST_OUTSIDE = 0.5
-"""A segment more of which is black or white in a window does not show in it."""
+"""A segment of which a larger share is black or white in a window is not visible in it."""
 _FEW_OUTSIDE = 0.1
 _OTHER_WINDOWS = ("lung", "bone", "temporal-bone")
 _PAINTED_PERCENTILES = (1.0, 99.0)
@@ -23,9 +23,9 @@ _ALIKE, _ALIKE_ENOUGH, _LEAST_SPREAD, _LEAST_SHOWN = 0.3, 0.2, 0.2, 0.05
 def fitted(
     normalisation: Normalisation, volume: Volume, annotation: Annotation, is_choice: bool
 ) -> tuple[Normalisation, list[str]]:
-    """The normalisation, or one in which the painted segments have contrast where they have none in it; and warnings.
+    """The normalisation, or another one if the painted segments have no contrast in it; and warnings.
 
-    is_choice: the user asked for it, so that it stays and they are told.
+    is_choice: the user asked for it, so that it stays and only a warning is given.
     """
     if volume.is_rgb:
         return normalisation, []
@@ -34,13 +34,13 @@ def fitted(
     hidden = [name for name, painted in values.items() if _outside(painted, window) > _MOST_OUTSIDE]
     if not hidden:
         return normalisation, []
-    told = f"{_listed(hidden)} {'lies' if len(hidden) == 1 else 'lie'} outside the window {_span(window)}"
+    text = f"{_listed(hidden)} {'lies' if len(hidden) == 1 else 'lie'} outside the window {_span(window)}"
     other, name = _better(normalisation, volume, list(values.values()))
     if is_choice:
-        return normalisation, [f"{told} and cannot be told from its surroundings. Try the normalisation {name}."]
+        return normalisation, [f"{text} and cannot be told apart from its surroundings. Try the normalisation {name}."]
     why = f"{normalisation.why}; what was painted lies outside {_span(window)}"
     return replace(other, why=why), [
-        f"{told}; the window {name} was taken instead. Choose another normalisation if it does not suit."
+        f"{text}; the window {name} was used instead. Choose another normalisation if it does not suit."
     ]
 
 
@@ -61,7 +61,7 @@ def _outside(values: np.ndarray, window: IntensityWindow) -> float:
 
 
 def _better(normalisation: Normalisation, volume: Volume, painted: Sequence[np.ndarray]) -> tuple[Normalisation, str]:
-    """A window that shows all segments, and how it is named on the command line."""
+    """A window that shows all segments, and its name on the command line."""
     for name in _OTHER_WINDOWS if is_ct(volume)[0] else ():
         other = preset(name)
         if all(_outside(values, other.resolve(volume)) <= _FEW_OUTSIDE for values in painted):
@@ -105,23 +105,23 @@ class Look:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any] | None) -> Self | None:
-        """What `to_json` gave; None for None, as older models have none. Raises KeyError, TypeError, ValueError."""
+        """The inverse of `to_json`; None, as in older models, gives None. Raises KeyError, TypeError, ValueError."""
         if values is None:
             return None
         return cls(bool(values["ct"]), float(values["shown"]), tuple(float(value) for value in values["quantiles"]))
 
     def strangeness(self, other: "Look") -> str:
-        """What makes another volume look unlike this one through the same window; empty where it looks alike."""
+        """What makes another volume look unlike this one through the same window; empty if it looks alike."""
         apart = np.mean(np.abs(np.subtract(self.quantiles, other.quantiles)))
-        if self.ct != other.ct and apart > _ALIKE_ENOUGH:  # the inside of a body in Hounsfield units is no stranger
-            learned, shown = ("CT" if each.ct else "no CT" for each in (self, other))
+        if self.ct != other.ct and apart > _ALIKE_ENOUGH:  # a CT of the inside of a body counts as none
+            learned, shown = ("CT" if each.ct else "something other than CT" for each in (self, other))
             return f"the model was learned on {learned}, and this volume looks like {shown}"
         if other.shown < _LEAST_SHOWN * self.shown:
-            return f"only {other.shown:.2%} of the volume reach into the model's window"
+            return f"only {other.shown:.2%} of the volume reaches into the model's window"
         bright = other.quantiles[2] - self.quantiles[2]
         if apart > _ALIKE:
-            return f"it is far {'brighter' if bright > 0 else 'darker'} in the model's window than what that learned on"
+            return f"it is far {'brighter' if bright > 0 else 'darker'} in the model's window than the model's volume"
         ours, theirs = (look.quantiles[-1] - look.quantiles[0] for look in (self, other))
         if theirs < _LEAST_SPREAD * ours:
-            return "it has next to no contrast in the model's window"
+            return "it has hardly any contrast in the model's window"
         return ""

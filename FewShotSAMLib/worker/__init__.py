@@ -1,4 +1,4 @@
-"""The long-lived background process that computes, and the client that other programs talk to it with."""
+"""The long-lived background process that runs jobs, and the client with which other programs talk to it."""
 
 from FewShotSAMLib.worker.client import WorkerClient, WorkerDiedError, WorkerError
 

@@ -1,6 +1,6 @@
 """Talks to the background process from another program: start, request, poll or wait, cancel, close.
 
-Nothing here needs torch or h5py, and nothing blocks but `wait` and `close`, so that Slicer's own process can use it.
+Nothing here needs torch or h5py, and only `wait` and `close` block, so that Slicer's own process can use it.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ from FewShotSAMLib.worker.watchdog import memory_note
 WORKER_ARGUMENTS = ("-P", "-m", "FewShotSAMLib.worker")
 CANCEL_GRACE_S = 1.0
 STDERR_LINES = 500
-"""Enough for the stacks of all threads after the line in which faulthandler says what happened."""
+"""Enough for faulthandler's report: the line that says what happened, then the stacks of all threads."""
 
 
 class WorkerError(FewShotSAMError):
-    """A bug in the background process; `log` is the path of the file with the traceback, "" where there is none."""
+    """A bug in the background process; `log` is the path of the file with the traceback, "" if there is none."""
 
     def __init__(self, message: str, hint: Hint | str = "", log: str = "") -> None:
         super().__init__(message, hint)
@@ -60,19 +60,19 @@ class WorkerError(FewShotSAMError):
 
 
 class WorkerDiedError(WorkerError):
-    """The background process ended in the middle of its work, or could not start. `start()` gives a new one."""
+    """The background process ended in the middle of its work, or could not start. `start()` starts a new one."""
 
     kind = "worker_died"
 
 
 class WorkerMemoryError(WorkerDiedError):
-    """It ended for want of memory."""
+    """The background process ended because it ran out of memory."""
 
     exit_code = MemoryShortageError.exit_code
 
 
 def error_of(event: Event) -> FewShotSAMError:
-    """The exception that stands for an error event."""
+    """The exception that an error event represents."""
     message, hint = str(event.get("message", "")), hint_of(event)
     for kind in (BadInputError, MemoryShortageError, CancelledError):
         if event.get("kind") == kind.kind:
@@ -83,17 +83,17 @@ def error_of(event: Event) -> FewShotSAMError:
 
 
 def report_of(event: Event) -> dict[str, Any]:
-    """The report of a request that ended with this event. Raises the FewShotSAMError that stands for an error."""
+    """The report of a request that ended with this event. Raises the FewShotSAMError that an error represents."""
     if event["type"] == "error":
         raise error_of(event)
     return dict(event["report"])
 
 
 class WorkerClient:
-    """One background process. Methods are to be called from one thread; as a context manager it closes at the end.
+    """One background process. Call its methods from one thread only; as a context manager it closes at the end.
 
-    `arguments` are what `python` is started with; `environment` and `host_environment` are explained in
-    `worker.process.worker_environment`. When this object is lost or its program dies, the background process ends.
+    `arguments` are those of `python`; `environment` and `host_environment` are explained in
+    `worker.process.worker_environment`. The process ends when this object is garbage-collected or its program dies.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class WorkerClient:
         self._received: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
         self._backlog: list[Event] = []
-        self._open: dict[str, float | None] = {}  # requests without an answer -> when to kill, once cancelled
+        self._open: dict[str, float | None] = {}  # unanswered requests -> when to kill the process, once cancelled
         self._kill_reason = ""
         self._reading = ""
         self._kills_before, self._memory_was_scarce = 0, False
@@ -126,7 +126,7 @@ class WorkerClient:
 
     @property
     def running(self) -> bool:
-        """Whether the background process is there."""
+        """Whether the background process is running."""
         return self._process is not None and self._process.poll() is None
 
     @property
@@ -135,7 +135,7 @@ class WorkerClient:
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start the background process, unless it runs. Its `ready` event comes with `poll`. Raises WorkerDiedError."""
+        """Start the background process unless it is running; `poll` gives its `ready` event. Raises WorkerDiedError."""
         if self.running:
             return
         if self._process is not None:
@@ -149,7 +149,7 @@ class WorkerClient:
         self._received, self._stderr = queue.SimpleQueue(), deque(maxlen=STDERR_LINES)
         self._backlog, self._open, self._kill_reason, self.log = [], {}, "", ""
         self._process = process
-        # The threads know the streams only, so that this object can be lost; then the pipe closes and the process ends.
+        # The threads hold only the streams, so this object can be collected; then the pipe closes and the process ends.
         self._finalizer = weakref.finalize(self, _close_quietly, process.stdin)
         self._threads = [
             threading.Thread(target=_collect_events, args=(process.stdout, self._received, self._stderr), daemon=True),
@@ -159,7 +159,7 @@ class WorkerClient:
             thread.start()
 
     def request(self, command: str, parameters: Mapping[str, Any] | None = None) -> str:
-        """Hand in a job and return its id. It waits for those before it. Raises WorkerDiedError where none runs."""
+        """Queue a job behind earlier ones and return its id. Raises WorkerDiedError if no process is running."""
         if not self.running:
             raise WorkerDiedError("The background process is not running.", "Start it again.", self.log)
         request = Request(f"r{next(self._ids)}", command, dict(parameters or {}))
@@ -168,9 +168,9 @@ class WorkerClient:
         return request.id
 
     def poll(self, timeout_s: float = 0.0) -> list[Event]:
-        """The events that came since the last call; with a timeout, wait that long at most for a first one.
+        """The events since the last call; with a timeout, wait at most that long for the first one.
 
-        A request's last event is one `result` or one `error`, also when the process died or had to be killed.
+        A request's last event is one `result` or one `error`, even if the process died or had to be killed.
         """
         events, self._backlog = self._backlog, []
         deadline = time.monotonic() + timeout_s
@@ -179,7 +179,7 @@ class WorkerClient:
             try:
                 left = deadline - time.monotonic()
                 block = not events and left > 0
-                # Short waits, so that the grace time of a cancellation is kept while nothing comes.
+                # Short waits, so that a cancelled request is not given more than its grace time while no event arrives.
                 event = self._received.get(block, min(left, 0.1) if block else None)
             except queue.Empty:
                 if events or time.monotonic() >= deadline:
@@ -188,7 +188,7 @@ class WorkerClient:
             events.extend(self._digest(event))
 
     def wait(self, request_id: str, on_event: Callable[[Event], None] | None = None) -> dict[str, Any]:
-        """Wait for a request's end and return its report; `on_event` gets what comes before.
+        """Wait for a request to end and return its report; `on_event` receives the events before that.
 
         Raises the FewShotSAMError that the request ended with: BadInputError, MemoryShortageError, CancelledError,
         WorkerDiedError, or WorkerError for a bug. Events of other requests are kept for `poll`.
@@ -211,17 +211,17 @@ class WorkerClient:
             self._backlog = others + self._backlog
 
     def cancel(self, request_id: str, grace_s: float = CANCEL_GRACE_S) -> None:
-        """Ask for a stop. Where no answer comes within the grace time, `poll` kills the process with its group.
+        """Ask a request to stop. If no answer comes within the grace time, `poll` kills the process with its group.
 
-        The answer is an `error` event of kind "cancelled". A request that has ended already is left alone.
+        The answer is an `error` event of kind "cancelled". Does nothing if the request has already ended.
         """
         if request_id in self._open:
             self._open[request_id] = time.monotonic() + grace_s
             self._send(Cancel(request_id))
 
     def finish(self, request_id: str) -> None:
-        """Say that the answer there is will do: the request learns no more and ends with its result. One that learns
-        nothing at the moment, or has ended, is left alone."""
+        """Ask a request to stop training and return the result so far. Does nothing if it is not training at the
+        moment or has ended."""
         if request_id in self._open:
             self._send(Finish(request_id))
 
@@ -242,14 +242,14 @@ class WorkerClient:
     def _send(self, message: Message) -> None:
         assert self._process is not None and self._process.stdin is not None
         if not self._process.stdin.closed:
-            with contextlib.suppress(OSError):  # it died; `poll` tells so with all that is known
+            with contextlib.suppress(OSError):  # it died, which `poll` reports with all that is known
                 self._process.stdin.write(encode_message(message))
                 self._process.stdin.flush()
 
     def _digest(self, event: Event | None) -> list[Event]:
-        """What one item from the reading thread means for the caller; None is the end of the stream."""
+        """Turn one item from the reading thread into events for the caller; None is the end of the stream."""
         if event is None:
-            return self._bury()
+            return self._report_death()
         if event["type"] == "ready":
             self.log = str(event.get("log", ""))
             if event.get("version") != PROTOCOL_VERSION:
@@ -260,8 +260,8 @@ class WorkerClient:
             self._open.pop(str(event.get("id")), None)
         return [event]
 
-    def _bury(self) -> list[Event]:
-        """The process is gone: an error event for each request that it owes an answer."""
+    def _report_death(self) -> list[Event]:
+        """The process has ended: return an error event for each unanswered request."""
         assert self._process is not None
         with contextlib.suppress(subprocess.TimeoutExpired):  # its own exit code says more than that of a kill
             self._process.wait(2)
@@ -319,11 +319,11 @@ class WorkerClient:
 def follow(
     client: WorkerClient, request_id: str, listen: Callable[[Event], None], interrupts: Callable[[], int]
 ) -> Event:
-    """The last event of a request, its result or error; `listen` gets all of them.
+    """Wait for a request and return its last event, a result or error; `listen` receives all events.
 
     `interrupts` says how often the user has asked to stop: the first time the job is cancelled, the second time killed.
     """
-    obeyed = 0
+    handled = 0
     while True:
         for event in client.poll(timeout_s=0.2):
             if event.get("id") != request_id:
@@ -331,9 +331,9 @@ def follow(
             listen(event)
             if event["type"] in ("result", "error"):
                 return event
-        if interrupts() > obeyed:
-            client.cancel(request_id, *([] if obeyed == 0 else [0.0]))
-            obeyed = interrupts()
+        if interrupts() > handled:
+            client.cancel(request_id, *([] if handled == 0 else [0.0]))
+            handled = interrupts()
 
 
 def _close_quietly(stream: IO[bytes] | None) -> None:

@@ -1,8 +1,8 @@
-"""Says in words how a background process died, and keeps its last words in its log.
+"""Describes how a background process died, and adds its last output to its log.
 
 The exit code alone says little in Slicer: its Python is started by CTKAppLauncher, which turns every crash and every
-kill into exit code 1. So other traces count too: the system's count of processes that it killed for want of memory, the
-watchdog's note, and what Python's faulthandler or C++ wrote to stderr.
+kill into exit code 1. So other evidence counts, too: the system's count of processes that it killed because memory ran
+out, the watchdog's note, and what Python's faulthandler or C++ wrote to stderr.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from FewShotSAMLib.core.hints import Hint, hint
 
 RESTART_HINT = "Start again; the embeddings already made are kept."
 MEMORY_HINT = "Close other programs or choose a smaller encoder. " + RESTART_HINT
-MEMORY_RAN_OUT = "The background process was ended as memory ran out."
+MEMORY_RAN_OUT = "The background process ended because memory ran out."
 KILLS_FILE = Path("/proc/vmstat")
 _MEMORY_WORDS = re.compile(
     r"bad_alloc|MemoryError|out of memory|cannot allocate memory|memory allocation|failed to map segment", re.IGNORECASE
 )
 _CRASH = re.compile(r"Fatal Python error: (.+)")
-"""faulthandler's words."""
+"""How faulthandler reports a crash."""
 _LAUNCHER_SAW_A_CRASH = "exit abnormally"
-"""ctkAppLauncher.cpp's words, before it ends with exit code 1."""
+"""What ctkAppLauncher.cpp prints before it ends with exit code 1."""
 
 
 def memory_kills() -> int:
-    """How many processes the system has killed since its start as memory ran out; 0 where it does not tell."""
+    """How many processes the system has killed since boot because memory ran out; 0 if it does not say."""
     try:
         found = re.search(r"^oom_kill (\d+)$", KILLS_FILE.read_text(encoding="ascii"), re.MULTILINE)
     except OSError:
@@ -40,16 +40,16 @@ def memory_kills() -> int:
 def describe_death(
     returncode: int | None, last_lines: Sequence[str], log: str, memory_ran_out: bool = False
 ) -> tuple[str, Hint | str]:
-    """(message, hint) for a process that ended unasked; what it last wrote to stderr is added to its log.
+    """(message, hint) for a process that ended unexpectedly; the last lines of its stderr are added to its log.
 
-    `returncode` as in subprocess (negative: a signal), `log` the path of its log file, "" where it had none yet,
+    `returncode` as in subprocess (negative: a signal), `log` the path of its log file, "" if it had none yet,
     `memory_ran_out` whether the system's count of kills or the watchdog's note says so.
     """
     _add_to_log(log, returncode, last_lines)
     crash = next(filter(None, map(_CRASH.search, last_lines)), None)
     if returncode and (memory_ran_out or any(_MEMORY_WORDS.search(line) for line in last_lines)):
         return MEMORY_RAN_OUT, MEMORY_HINT
-    # A kill is the one crash that leaves no words of faulthandler's.
+    # A kill is the only crash that faulthandler does not report.
     killed_behind_launcher = crash is None and any(_LAUNCHER_SAW_A_CRASH in line for line in last_lines)
     if returncode == -getattr(signal, "SIGKILL", 9) or killed_behind_launcher:
         message = "The background process was killed (SIGKILL), as the system does when memory runs out."
@@ -66,12 +66,12 @@ def describe_death(
 
 
 def blamed_file(returncode: int | None, reading: str) -> BadInputError | None:
-    """The error that names the file which was being read when the process crashed; None where none was."""
+    """An error that names the file being read when the process crashed; None if none was, or it was killed."""
     if not reading or returncode is None or returncode >= 0 or returncode == -getattr(signal, "SIGKILL", 9):
         return None
     return BadInputError(
         f"Reading {reading} crashed the background process ({_signal_name(-returncode)}): the file is damaged, or of a "
-        "kind that the library behind it does not bear.",
+        "kind that the library that reads it cannot handle.",
         "Open it in the program that wrote it and save it again, as .nrrd with 16 bits per voxel.",
     )
 
@@ -90,7 +90,7 @@ def _signal_name(number: int) -> str:
 def _add_to_log(log: str, returncode: int | None, last_lines: Sequence[str]) -> None:
     if not log:
         return
-    text = "\n".join([f"The process ended with code {returncode}; its last words were:", *last_lines, ""])
+    text = "\n".join([f"The process ended with code {returncode}; its last output was:", *last_lines, ""])
     try:
         with Path(log).open("a", encoding="utf-8") as file:
             file.write(text)

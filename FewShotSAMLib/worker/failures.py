@@ -17,7 +17,7 @@ EXTRAS = {
     "matplotlib": "demo",
     **dict.fromkeys(("itk", "slicer", "vtk"), "benchmark"),
 }
-"""Packages that not every installation has -> the extra of FewShotSAM that brings them."""
+"""Packages that not every installation has -> the extra of FewShotSAM that installs them."""
 BUG_HINT = "This is a bug in FewShotSAM; please report it with the log file."
 
 _log = logging.getLogger(__name__)
@@ -35,11 +35,11 @@ def failure_event(request_id: str, error: BaseException, log: Path | None, readi
 
 
 def as_known_error(error: BaseException, reading: Path | None = None) -> FewShotSAMError | None:
-    """The error as one of FewShotSAM's own, as is one of the disk that names its file; None for what nobody foresaw."""
+    """Convert an error to one of FewShotSAM's own, also a disk error that names its file; None if it is unexpected."""
     if isinstance(error, FewShotSAMError):
         return error
     if is_memory_shortage(error):
-        return MemoryShortageError("The memory is not enough for this run.", hint("free-memory"))
+        return MemoryShortageError("There is not enough memory for this run.", hint("free-memory"))
     file = getattr(error, "filename", None) or reading
     if isinstance(error, OSError) and file and error.strerror:
         message = f"{os.fsdecode(file)} cannot be used ({error.strerror})."

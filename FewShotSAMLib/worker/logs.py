@@ -15,9 +15,9 @@ KEPT_LOGS = 20
 
 
 def log_folder() -> Path:
-    """`logs` in FEWSHOTSAM_HOME where that is set, else the place that the operating system has for logs.
+    """`logs` in FEWSHOTSAM_HOME if that is set, else the operating system's folder for logs.
 
-    The same as platformdirs says, which is not there yet when the background process tells what is missing.
+    The same as platformdirs gives, which may not be installed yet when the background process says what is missing.
     """
     home = os.environ.get("FEWSHOTSAM_HOME")
     if home:
@@ -32,8 +32,8 @@ def log_folder() -> Path:
 def open_log() -> Path | None:
     """Send this process's logging and Python warnings to a log file of its own, and return its path.
 
-    The files of the last 20 processes are kept, each at most 2 MiB with its predecessor. None where none can be
-    written: that must not stop the work.
+    The files of the last 20 processes are kept, each at most 2 MiB with its predecessor. Returns None if none can be
+    written, which must not stop the work.
     """
     path = log_folder() / f"worker-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     try:
@@ -49,7 +49,7 @@ def open_log() -> Path | None:
 
 
 def write_traceback(error: BaseException) -> Path | None:
-    """Put the traceback of a bug outside the background process into a log file; None where none can be written."""
+    """Put the traceback of a bug outside the background process into a log file; None if none can be written."""
     path = log_folder() / f"cli-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 ALWAYS_DROPPED = {"PYTHONSTARTUP", "PYTHONINSPECT"}
 HOST_VARIABLES = {"PYTHONHOME", "PYTHONPATH", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__"}
-# OpenMP's threads spin while they wait. Beside a program that needs the same cores, such as a viewer that draws, that
-# made training steps ten times slower (measured on two cores); sleeping costs next to nothing.
+# OpenMP's threads spin while they wait. With another program on the same cores, such as a viewer that draws, that made
+# training steps ten times slower (measured on two cores); sleeping costs next to nothing.
 SHARED_CORES = {"OMP_WAIT_POLICY": "PASSIVE"}
 # Without it cuBLAS gives slightly different sums from run to run.
 REPEATABLE = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
@@ -25,8 +25,8 @@ HOST_PREFIXES = ("DYLD_", "LD_LIBRARY_", "LD_PRELOAD", "QT_")
 def worker_environment(base: Mapping[str, str] | None = None, host_environment: bool = True) -> dict[str, str]:
     """The environment in which `python -m FewShotSAMLib.worker` finds this very package and speaks plain UTF-8.
 
-    `base` None stands for this process's own. Without `host_environment`, what an application such as Slicer set for
-    its own Python and libraries is left out, as another Python would break on it.
+    `base` None means this process's own. Without `host_environment`, the variables that an application such as Slicer
+    set for its own Python and libraries are left out, as they would break another Python.
     """
     source = os.environ if base is None else base
     kept = {name: value for name, value in source.items() if name not in ALWAYS_DROPPED}
@@ -42,7 +42,7 @@ def _is_the_hosts(name: str) -> bool:
 
 
 def usable_cores() -> int:
-    """How many this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -63,10 +63,10 @@ def start_process(command: Sequence[str], environment: Mapping[str, str]) -> sub
 def kill_group(process: subprocess.Popen[bytes], patience_s: float = 5.0) -> None:
     """Kill a child of `start_process` and everything it started; reap it. A child that has ended already is fine."""
     if os.name == "posix":
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody left; macOS says it the second way
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # no process left; macOS raises the latter
             os.killpg(process.pid, signal.SIGKILL)
     elif process.poll() is None:
         command, quiet = ["taskkill", "/T", "/F", "/PID", str(process.pid)], subprocess.DEVNULL
         subprocess.run(command, stdout=quiet, stderr=quiet, creationflags=NO_WINDOW, check=False)
-    with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in the kernel and goes when that lets it
+    with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in the kernel and ends when that lets it
         process.wait(patience_s)

@@ -1,11 +1,11 @@
 """The lines that the background process and its parent exchange: one JSON object per line, ASCII only.
 
-Requests (stdin): `request {id, command, parameters}`, `cancel {id}`, `finish {id}`, `shutdown`; the name stands in the
+Requests (stdin): `request {id, command, parameters}`, `cancel {id}`, `finish {id}`, `shutdown`; the name is in the
 key "type".
-Events (stdout), each with the "id" of its request (null where there is none):
+Events (stdout), each with the "id" of its request (null if there is none):
 `ready {version, pid, log}` · `progress {stage, done, total, eta_s}` · `preview {...}` · `metric {name, value}` ·
 `warning {message}` · `result {report}` · `error {kind, message, hint, log}`,
-with `{code, values}` besides where the hint has a code (core/hints.py).
+and `{code, values}` if the hint has a code (core/hints.py).
 A request ends with exactly one result or one error.
 """
 
@@ -23,7 +23,7 @@ from FewShotSAMLib.core.plain_json import plain
 
 PROTOCOL_VERSION = 1
 MAX_LINE_BYTES = 2**20
-"""A longer line is no request; it is skipped without being kept in memory."""
+"""A longer line is not a request; it is skipped without being kept in memory."""
 
 Event = dict[str, Any]
 
@@ -46,21 +46,21 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Finish:
-    """The answer that the job of this id has is good enough: it learns no more, and gives it as its result."""
+    """Stop training in the job of this id and return the result so far."""
 
     id: str
 
 
 @dataclass(frozen=True)
 class Shutdown:
-    """Stop what runs and end."""
+    """Cancel the running job and end the process."""
 
 
 Message = Request | Cancel | Finish | Shutdown
 
 
 class MalformedLineError(BadInputError):
-    """A line that is no message; `request_id` where at least that could be read."""
+    """A line that is not a message; has a `request_id` if at least that could be read."""
 
     def __init__(self, message: str, request_id: str | None = None) -> None:
         super().__init__(message, "Send one JSON object per line as described in FewShotSAMLib/worker/protocol.py.")
@@ -97,7 +97,7 @@ def parse_message(line: bytes) -> Message:
 
 
 def parse_event(line: bytes) -> Event | None:
-    """The event of one line from stdout, None where the line is none."""
+    """The event of one line from stdout, None if the line is not an event."""
     try:
         content = _parse_object(line)
     except MalformedLineError:
@@ -106,7 +106,7 @@ def parse_event(line: bytes) -> Event | None:
 
 
 def hint_of(event: Event) -> Hint | str:
-    """The hint of an error event; its plain text where this version does not know its code."""
+    """The hint of an error event; its plain text if this version does not know its code."""
     code, values = event.get("code"), event.get("values", {})
     if code in CLI_WORDS and isinstance(values, dict):
         return Hint(str(code), {str(name): str(value) for name, value in values.items()})
@@ -126,9 +126,9 @@ def _parse_object(line: bytes) -> dict[str, Any]:
 def error_event(
     request_id: str | None, kind: str, message: str, hint: Hint | str = "", log: Path | str | None = None
 ) -> Event:
-    """How a request ends that did not succeed; `log` is the file that holds the traceback of a bug.
+    """The last event of a failed request; `log` is the file that holds the traceback of a bug.
 
-    The hint goes as text, in the command line's words, and with its code and values where it has a code.
+    The hint is sent as text, in the command line's words, and with its code and values if it has a code.
     """
     coded = {"code": hint.code, "values": dict(hint.values)} if isinstance(hint, Hint) else {}
     return {

@@ -1,6 +1,6 @@
-"""The job that reads a volume for another process, so that a file which crashes its reader harms nobody's work.
+"""The job that reads a volume for another process, so that a file that crashes its reader does no harm there.
 
-It needs no torch, and so is done before that is imported.
+It needs no torch, so it runs before torch is imported.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HINT = "Copy what belongs to it into the served folder."
 def read_volume(parameters: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Read the volume at `path` and write its voxels as `output` (.npy); returns name, geometry, modality, warnings.
 
-    context: a JobContext. inside: a folder that none of the volume's files may lie outside of, links followed.
+    context: a JobContext. inside: the folder in which all of the volume's files must lie, links followed.
     """
     path, output, inside = (parameters.get(name) for name in ("path", "output", "inside"))
     if not isinstance(path, str) or not isinstance(output, str) or not isinstance(inside, str | None):
@@ -47,7 +47,7 @@ def read_volume(parameters: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
 
 def check_inside(path: Path, folder: Path) -> None:
-    """Raise BadInputError where a volume's header names a file outside the folder, or a link leads out of it."""
+    """Raise BadInputError if a volume's header names a file outside the folder, or a link leads out of it."""
     folder = folder.resolve()
     for each in _files(path):
         if not each.resolve().is_relative_to(folder):
@@ -62,5 +62,5 @@ def _files(path: Path) -> Iterator[Path]:
     known = files_of_volume(path)
     if known is not None:
         yield from known
-    else:  # a DICOM file brings its series along
+    else:  # with a DICOM file, its whole series is read
         yield from (each for each in path.parent.iterdir() if each.is_symlink())

@@ -36,7 +36,7 @@ Job = Callable[[dict[str, Any], JobContext], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the parent wants of a running job: that it stops, or that it learns no more."""
+    """What the parent asks of a running job: to stop, or to end its training."""
 
     cancelled: threading.Event = field(default_factory=threading.Event)
     enough: threading.Event = field(default_factory=threading.Event)
@@ -45,8 +45,8 @@ class Wishes:
 class Server:
     """Jobs run in the main thread, one after the other; a second thread reads stdin and answers cancellations.
 
-    `jobs` maps a command to what runs it; None stands for the engine's own, imported with the first request so that
-    the process is there at once, and a broken installation is an error event instead of a crash.
+    `jobs` maps a command to its function; None means the engine's own, imported with the first request so that
+    the process is ready at once, and a broken installation is an error event instead of a crash.
     """
 
     def __init__(self, jobs: Mapping[str, Job] | None = None) -> None:
@@ -61,7 +61,7 @@ class Server:
         self._watchdog: Watchdog | None = None
 
     def run(self) -> int:
-        """Serve until a shutdown message comes and return 0. When stdin closes, the process ends on the spot."""
+        """Serve until a shutdown message comes and return 0. When stdin closes, the process ends at once."""
         self._requests, self._events = _claim_streams()
         faulthandler.enable()
         self._log = open_log()
@@ -76,7 +76,7 @@ class Server:
         """Run one request to its result or error event."""
         context = None
         try:
-            # A request counts as waiting while torch is imported: that can be cancelled, though not interrupted.
+            # While torch is imported, a request counts as waiting: it can be cancelled, though the import goes on.
             job = self._job(request.command)
             wishes = self._begin(request.id)
             if wishes is None:
@@ -90,7 +90,7 @@ class Server:
             self._finish(failure_event(request.id, error, self._log, None if context is None else context.file))
 
     def _job(self, command: str) -> Job:
-        if self._has_own_jobs and command == "read_volume":  # who opens a volume need not wait for torch
+        if self._has_own_jobs and command == "read_volume":  # opening a volume need not wait for torch
             from FewShotSAMLib.worker.reading import read_volume
 
             return read_volume
@@ -112,14 +112,14 @@ class Server:
         return JobContext(send, wishes.cancelled, place, self._state, enough=wishes.enough)
 
     def _guard_outputs(self, parameters: Mapping[str, Any]) -> None:
-        """Tell the watchdog where files may come to lie: beside anything in the parameters that could be a path."""
+        """Tell the watchdog where files may be written: next to anything in the parameters that could be a path."""
         if self._watchdog is not None:
             texts = [value for value in parameters.values() if isinstance(value, str) and value]
             places = [Path(text).absolute() for text in texts]
             self._watchdog.guard({path.parent for path in places} | {Path(os.path.realpath(p)).parent for p in places})
 
     def _begin(self, request_id: str) -> Wishes | None:
-        """Move a request from waiting to running; None where it was cancelled meanwhile."""
+        """Move a request from waiting to running; None if it was cancelled meanwhile."""
         with self._lock:
             if request_id not in self._waiting:
                 return None
@@ -129,7 +129,7 @@ class Server:
 
     def _finish(self, event: Event) -> None:
         """Send a request's last event, unless that was sent already when it was cancelled."""
-        line = encode(event)  # first of all: a report that JSON cannot hold is a failure of the job
+        line = encode(event)  # first, as a report that JSON cannot hold is a failure of the job
         with self._lock:
             known = event["id"] in self._waiting or event["id"] in self._running
             self._waiting.discard(event["id"])
@@ -144,7 +144,7 @@ class Server:
                     self._receive(line)
                 except MalformedLineError as error:
                     self._send(error_event(error.request_id, error.kind, error.message, error.hint))
-        finally:  # whatever ends the reading: a process that can no longer hear must not live on
+        finally:  # whatever ended the reading: a process that receives no more requests must not live on
             self._end_now()
 
     def _receive(self, line: bytes) -> None:
@@ -198,7 +198,7 @@ class Server:
             self._end_now()
 
     def _end_now(self) -> NoReturn:
-        """The parent is gone: leave no half-written file and no process, and do not wait for the running job."""
+        """The parent has ended: remove half-written files and exit without waiting for the running job."""
         clear_pending()
         os._exit(0)
 
@@ -206,7 +206,7 @@ class Server:
 def _claim_streams() -> tuple[int, int]:
     """Private descriptors for requests and events.
 
-    What libraries print goes to stderr and what they read from stdin is empty, so that neither spoils the streams.
+    Libraries' prints go to stderr, and what they read from stdin is empty, so that neither disturbs these streams.
     """
     requests, events = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -219,7 +219,7 @@ def _claim_streams() -> tuple[int, int]:
 def _lines(descriptor: int) -> Iterator[bytes]:
     """The non-empty lines from a pipe until it closes; a line of absurd length is cut, and so becomes malformed.
 
-    Read without Python's buffered files: their lock would be in the way when the process ends.
+    Read without Python's buffered files, whose lock could block the process from ending.
     """
     rest = b""
     while chunk := os.read(descriptor, 65536):

@@ -1,12 +1,12 @@
-"""A second, tiny process that ends the background process when its parent is gone, whatever it is doing.
+"""A second, tiny process that ends the background process when its parent has ended, whatever it is doing.
 
-The background process notices a closed stdin by a thread of its own. That thread cannot run while some C code holds
+The background process notices a closed stdin in a thread of its own. That thread cannot run while some C code holds
 Python's global lock: SimpleITK 2.5, NumPy, SciPy, h5py and torch's operations release it, importing torch holds it for
 half a second, and nobody knows what the next library does. So this program watches the same pipe from outside. It also
-removes the half-written files of a background process that was killed, puts back files of which only some were
-replaced, and leaves a note beside its log where memory was scarce before its death: what starts Slicer's Python reports
-every death as exit code 1 (CTKAppLauncher does).
-It is a script of the standard library alone: quick to start, nothing to break.
+removes the half-written files of a background process that was killed, restores files if only some of a set were
+replaced, and leaves a note next to the log if memory was scarce before the process died: the launcher of Slicer's
+Python (CTKAppLauncher) reports every death as exit code 1.
+It is a script that needs only the standard library: quick to start, nothing to break.
 Linux's PR_SET_PDEATHSIG would not do: it fires when the *thread* that started the process ends.
 POSIX only; on Windows the thread does the work as soon as the C code returns.
 """
@@ -26,13 +26,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 GRACE_S = 0.7
-"""How long the background process has to end by itself, tidily, once its parent is gone."""
+"""How long the background process has to end by itself, cleanly, once its parent has ended."""
 TICK_S = 0.2
 MEMORY_FILE = Path("/proc/meminfo")
 GROUP_FILE = Path("/proc/self/cgroup")
 GROUP_ROOT = Path("/sys/fs/cgroup")
 SCARCE = 0.04
-"""Share of the memory; where less is free, the system is about to kill processes."""
+"""Share of the memory; if less is free, the system is about to kill processes."""
 LOOKED_BACK_S = 3.0
 NOTE_SUFFIX = ".memory"
 
@@ -45,16 +45,16 @@ class Watchdog:
 
     @classmethod
     def start(cls, lifeline: int, log: Path | None = None) -> Watchdog | None:
-        """Watch over this process as long as somebody has the other end of the pipe `lifeline` open.
+        """Watch this process as long as somebody holds the other end of the pipe `lifeline` open.
 
-        log: beside it lies the note on scarce memory, see `memory_note`.
+        log: the note on scarce memory is placed next to it, see `memory_note`.
         """
         if os.name != "posix":
             return None
         command = [sys.executable, "-P", "-S", __file__, str(os.getpid()), str(lifeline), str(log or "")]
         quiet = subprocess.DEVNULL
         try:
-            # A session of its own: it outlives a kill of the process group just long enough to tidy up.
+            # In its own session, it outlives a kill of the process group just long enough to clean up.
             process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, pass_fds=[lifeline], start_new_session=True
             )
@@ -64,7 +64,7 @@ class Watchdog:
         return cls(process)
 
     def guard(self, folders: Iterable[Path]) -> None:
-        """Half-written files of this process in `folders` are to be removed should it be killed."""
+        """Have half-written files of this process in `folders` removed if it is killed."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write("".join(json.dumps(str(folder)) + "\n" for folder in folders).encode("ascii"))
@@ -74,10 +74,10 @@ class Watchdog:
 
 
 def watch(worker: int, lifeline: int, control: int, log: str) -> None:
-    """Return when the process `worker` has ended; end it when all writers of `lifeline` are gone.
+    """Return when the process `worker` has ended; end it when `lifeline` has no writers left.
 
-    What it leaves behind goes with it: half-written files in the folders that came over `control`, one JSON text per
-    line, and its own children where it led a session.
+    Then remove what it leaves behind: half-written files in the folders named on `control`, one JSON string per
+    line, and its own children if it led a session.
     """
     leads_session = _leads_session(worker)
     os.set_blocking(control, False)
@@ -87,7 +87,7 @@ def watch(worker: int, lifeline: int, control: int, log: str) -> None:
     poll.register(control, select.POLLIN)
     deadline = float("inf")
     note = _Note(log)
-    # Another parent, or the end of `control`: the worker is gone.
+    # Another parent, or the end of `control`: the worker has ended.
     while os.getppid() == worker and time.monotonic() < deadline:
         ready = dict(poll.poll(TICK_S * 1000))
         note.update()
@@ -99,14 +99,14 @@ def watch(worker: int, lifeline: int, control: int, log: str) -> None:
         elif lifeline in ready:
             time.sleep(TICK_S)  # requests wait in the pipe; only its end is of interest here
     if deadline < float("inf"):
-        note.remove()  # nobody is there to read it
+        note.remove()  # nobody is left to read it
     _kill(worker, leads_session)
     _read(control, received)
     tidy(worker, {json.loads(line) for line in received.split(b"\n")[:-1]})
 
 
 class _Note:
-    """The file of `memory_note`: it is there while memory is scarce and some seconds longer."""
+    """The file of `memory_note`: it exists while memory is scarce and for some seconds after."""
 
     def __init__(self, log: str) -> None:
         self._path = memory_note(log) if log else None
@@ -116,7 +116,7 @@ class _Note:
         share = free_share()
         if share is not None and share < SCARCE:
             if self._path is not None and self._scarce_at is None:
-                with contextlib.suppress(OSError):  # a help, no more
+                with contextlib.suppress(OSError):  # it is only an aid to diagnosis
                     self._path.touch()
             self._scarce_at = time.monotonic()
         elif self._scarce_at is not None and time.monotonic() > self._scarce_at + LOOKED_BACK_S:
@@ -130,16 +130,16 @@ class _Note:
 
 
 def memory_note(log: str | Path) -> Path:
-    """The file that says, by being there, that memory is scarce where the process with this log works.
+    """The file whose existence says that memory is scarce for the process with this log.
 
-    It is written before the process dies and not after, so that it is there for whoever hears of the death. Whoever
+    It is written before the process dies, not after, so that it exists when somebody notices the death. Whoever
     ends the process removes it.
     """
     return Path(f"{log}{NOTE_SUFFIX}")
 
 
 def free_share() -> float | None:
-    """Share of the memory that is free, of the computer or of the control group around us; None where unknown."""
+    """Share of the memory that is free, of the computer or of the control group around us; None if unknown."""
     try:
         free = _numbers(MEMORY_FILE)
         shares = [free["MemAvailable:"] / free["MemTotal:"]]
@@ -166,7 +166,7 @@ def _leads_session(process: int) -> bool:
 
 
 def _read(control: int, received: bytearray) -> bool:
-    """Add what there is to read; True when the pipe has ended."""
+    """Append what there is to read; return True at the end of the pipe."""
     try:
         while chunk := os.read(control, 65536):
             received += chunk
@@ -176,11 +176,11 @@ def _read(control: int, received: bytearray) -> bool:
 
 
 def _kill(worker: int, leads_session: bool) -> None:
-    """Kill the process, unless it is gone, and all of its group where the group is its own; wait until it is gone."""
+    """Kill the process if it still runs, and all of its group if it leads a session; wait until it has ended."""
     if os.getppid() == worker:
         os.kill(worker, signal.SIGKILL)
     if leads_session:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody left; macOS says it the second way
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # no process left; macOS raises the latter
             os.killpg(worker, signal.SIGKILL)
     patience = time.monotonic() + 5
     while os.getppid() == worker and time.monotonic() < patience:
@@ -205,13 +205,13 @@ def tidy(worker: int, folders: Iterable[str]) -> None:
 def _files(folder: str, pattern: str) -> list[Path]:
     try:
         return list(Path(folder).glob(pattern))
-    except OSError:  # a folder that went away or is closed to us has nothing for us to remove
+    except OSError:  # in a folder that is gone or not accessible there is nothing for us to remove
         return []
 
 
 def _put_back(rows: Iterable[tuple[str, str, str | None]]) -> list[str]:
-    """Each row: a file yet to be put in its place, that place, and what lay there before, None for nothing. Where none
-    is left to be put in its place, all are written. Returns what lay there before and could not be put back."""
+    """Restore targets. Each row: a temporary file, its target, and the target's backup, None if there was no target.
+    If no temporary file is left, all targets were replaced and stay. Returns the backups that could not be put back."""
     rows, left = list(rows), list[str]()
     if not any(os.path.lexists(temporary) for temporary, _, _ in rows):
         return left

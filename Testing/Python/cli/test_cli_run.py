@@ -73,7 +73,7 @@ def test_a_slice_zero_and_a_seed_zero_are_given_values(tmp_path: Path) -> None:
     ("volume", "code", "line"),
     [
         ("bad.nrrd", 2, "error: The file is empty. Paint it."),
-        ("memory.nrrd", 3, "error: The memory is not enough"),
+        ("memory.nrrd", 3, "error: There is not enough memory"),
         ("bug.nrrd", 1, "error: KeyError: 'oops'"),
         ("die.nrrd", 1, "error: The background process crashed (SIGABRT)."),
     ],
@@ -113,7 +113,7 @@ def test_a_report_that_cannot_be_written_is_told_at_once(tmp_path: Path, capsys:
     assert main(["propagate", "good", "b", "-o", str(output), "--json", str(tmp_path / "no" / "r.json")]) == 2
     assert "does not exist" in capsys.readouterr().err
     assert main(["propagate", "good", "b", "-o", str(output), "--json", str(tmp_path / "r.nrrd")]) == 2
-    assert "no .json file" in capsys.readouterr().err
+    assert "not a .json file" in capsys.readouterr().err
     assert not output.exists()
 
 

@@ -109,11 +109,11 @@ def test_frames_of_the_painted_slices_only(volume: Volume, segmentation: Segment
 
 
 def test_what_cannot_be_a_dicom_result_is_told_before_the_work(volume: Volume, tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="from no such series"):
+    with pytest.raises(BadInputError, match="this volume does not come from one"):
         check_fits(tmp_path / "a.dcm", volume.geometry, ())
     check_fits(tmp_path / "a.dcm", volume.geometry, volume.source)
     for name, value, word in (
-        ("PatientBirthDate", "1.1.1970", "lacks what a DICOM segmentation needs, or has it wrong"),
+        ("PatientBirthDate", "1.1.1970", "lacks what a DICOM segmentation needs, or states it wrongly"),
         ("FrameOfReferenceUID", "", "FrameOfReferenceUID is blank"),
         ("StudyInstanceUID", "", "StudyInstanceUID is blank"),
     ):

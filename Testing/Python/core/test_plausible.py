@@ -162,7 +162,7 @@ def test_a_volume_unlike_the_one_learned_on(ball: np.ndarray) -> None:
         return look.strangeness(Look.of(Volume(voxels, GRID), window))
 
     assert strange(body(ball, 100, 60, noise=25).voxels) == ""
-    assert "no CT" in strange(((ct.voxels.astype(float) + 1000) * 0.6).astype(np.int16))
+    assert "other than CT" in strange(((ct.voxels.astype(float) + 1000) * 0.6).astype(np.int16))
     assert strange((ct.voxels + 1024).astype(np.uint16))
     assert strange((ct.voxels / 3000).astype(np.float32))
     inside = Volume(np.ascontiguousarray(ct.voxels[4:16, 10:28, 10:32]), Geometry((22, 18, 12)))

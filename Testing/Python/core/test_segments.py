@@ -54,7 +54,7 @@ def _written(tmp_path: Path) -> tuple[Path, bytes]:
         (b"Segment1_", b"Segment" + b"9" * 5000 + b"_", "damaged"),
         (b"LabelValue:=2", b"LabelValue:=" + b"2" * 5000, "damaged"),
         (b"LabelValue:=2", b"LabelValue:=1.5", "damaged"),
-        (b"LabelValue:=2", b"LabelValue:=70000", "beyond range"),
+        (b"LabelValue:=2", b"LabelValue:=70000", "out of range"),
         (b"Segment1_Layer:=0", b"Segment1_Layer:=7", "layer 7"),
     ],
 )

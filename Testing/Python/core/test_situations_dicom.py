@@ -187,13 +187,13 @@ RIGHT: dict[str, tuple[Callable[[Path], Made], str]] = {
     "localisers beside it": (lambda d: _beside(d, _localiser), "several DICOM series"),
     "a DICOMDIR beside it": (lambda d: _beside(d, _dicomdir), ""),
     "text files beside it": (lambda d: _beside(d, lambda f: (f / "README.txt").write_text("II*")), ""),
-    "an empty file beside it": (lambda d: _beside(d, lambda f: (f / "empty.dcm").touch()), "no DICOM: 1, such as e"),
+    "an empty file beside it": (lambda d: _beside(d, lambda f: (f / "empty.dcm").touch()), "not DICOM: 1, such as e"),
     "a file of zeros beside it": (
-        lambda d: _beside(d, lambda f: (f / "z.dcm").write_bytes(bytes(2000))), "no DICOM: 1, such as z.dcm"),
+        lambda d: _beside(d, lambda f: (f / "z.dcm").write_bytes(bytes(2000))), "not DICOM: 1, such as z.dcm"),
     "one whose name is no UTF-8": (
-        lambda d: _beside(d, lambda f: (f / os.fsdecode(b"\xff.dcm")).touch()), "no DICOM: 1, such as \ufffd.dcm"),
+        lambda d: _beside(d, lambda f: (f / os.fsdecode(b"\xff.dcm")).touch()), "not DICOM: 1, such as \ufffd.dcm"),
     "a slice cut in its header": (
-        lambda d: (_beside(d, lambda f: os.truncate(f / "004.dcm", 300))[0], VOXELS[:4]), "no DICOM: 1, such as 0"),
+        lambda d: (_beside(d, lambda f: os.truncate(f / "004.dcm", 300))[0], VOXELS[:4]), "not DICOM: 1, such as 0"),
     "a slice without a place": (lambda d: _last(d, ImagePositionPatient=None), "were left out: 1"),
     "a slice without a pixel size": (lambda d: _last(d, PixelSpacing=None), "were left out: 1"),
     "a slice of another pixel size": (lambda d: _last(d, PixelSpacing=[0.8, 1.5]), "size, direction or pixels"),

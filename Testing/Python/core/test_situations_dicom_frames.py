@@ -74,7 +74,7 @@ OTHERS: dict[str, tuple[Callable[[Path], Made], str]] = {
                                     [0] * 5 + [1] * 5), VOXELS), "0020,9128"),
     "two time points": (lambda d: two(d / "m.dcm", content(TemporalPositionIndex=(1, 2))), "0020,9128"),
     "two stacks at one place": (lambda d: two(d / "m.dcm", content(StackID=("1", "2"))), "0020,9056"),
-    "two stacks across each other": (lambda d: _stacks(d / "m.dcm"), "5 slices of m.dcm lie otherwise"),
+    "two stacks across each other": (lambda d: _stacks(d / "m.dcm"), "5 slices of m.dcm differ from its first"),
     "two echoes": (lambda d: two(d / "m.dcm", _group("MREchoSequence", EffectiveEchoTime=(10.0, 20.0))), "0018,9082"),
     "two weights of diffusion": (
         lambda d: two(d / "m.dcm", _group("MRDiffusionSequence", DiffusionBValue=(0.0, 800.0))), "0018,9087"),
@@ -93,7 +93,7 @@ OTHERS: dict[str, tuple[Callable[[Path], Made], str]] = {
     "two slabs, far apart": (
         lambda d: (_gap(d / "s", [0, 1, 2, 40, 41])[0], VOXELS[:3]), "lie up to 95 mm apart; used the largest, 3 of 5"),
     "a slice that is missing": (lambda d: _gap(d / "s", [0, 1, 2, 4]), "not evenly spaced"),
-    "two slices that are missing": (lambda d: _gap(d / "s", [0, 2, 3, 5]), "from their place"),
+    "two slices that are missing": (lambda d: _gap(d / "s", [0, 2, 3, 5]), "off their position"),
     "every second slice": (lambda d: _gap(d / "s", [0, 2, 4]), ""),
     "a tilted gantry": (lambda d: _tilted(d / "s", 0.7), "tilted"),
 }  # fmt: skip
@@ -167,9 +167,9 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a mosaic": (
         lambda d: write_series(d, VOXELS, ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]), "mosaic.*dcm2niix"),
     "images without a place": (
-        lambda d: changed(d, set_to(ImagePositionPatient=None))[0], "5 DICOM images that do not say where they lie"),
+        lambda d: changed(d, set_to(ImagePositionPatient=None))[0], "5 DICOM images that do not state their position"),
     "a frame without a place": (
-        lambda d: two(d / "m.dcm", _nowhere)[0].parent, "5 of its frames do not say where they lie"),
+        lambda d: two(d / "m.dcm", _nowhere)[0].parent, "5 of its frames have no position"),
     "projections of a gamma camera": (
         lambda d: changed(d, set_to(SOPClassUID=STORAGE + "20", ImageType=["DERIVED", "PRIMARY", "TOMO"]))[0],
         "5 x projection of a gamma camera"),

@@ -156,7 +156,7 @@ NOT: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a link to nothing": (lambda d: _link(d / "a.nrrd", d / "gone.nrrd"), "does not exist"),
     "a folder of several files": (
         lambda d: (image(d / "a.nrrd", LABELS), image(d / "b.nrrd", LABELS), d)[2], "is a folder"),
-    "a JPEG picture": (lambda d: image(d / "a.jpg", LABELS[0] * 9, None), "does not keep labels"),
+    "a JPEG picture": (lambda d: image(d / "a.jpg", LABELS[0] * 9, None), "does not preserve labels"),
     "two segments of one label value": (
         lambda d: seg_nrrd(d / "a.seg.nrrd", IJK, TWO | {"Segment1_LabelValue": "1"}),
         "and another one have the label value"),

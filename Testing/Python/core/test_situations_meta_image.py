@@ -69,7 +69,7 @@ META_PLACES: dict[str, tuple[dict[str, Any], np.ndarray, str]] = {
     "a centre of rotation": ({"CenterOfRotation": "0 0 0"}, LPS, ""),
     "a comment": ({"Comment": "made by hand"}, LPS, ""),
     "packed by another word": ({"CompressedData": "1", "CompressedDataSize": str(len(ZLIB)), "data": ZLIB}, LPS, ""),
-    "neither": ({"ElementSpacing": None}, np.array([[1, 0, 0, -20], [0, 1, 0, 30], [0, 0, 1, -40]]), "how large"),
+    "neither": ({"ElementSpacing": None}, np.array([[1, 0, 0, -20], [0, 1, 0, 30], [0, 0, 1, -40]]), "voxel size"),
     "byte order by its short name": ({"BinaryDataByteOrderMSB": None, "ElementByteOrderMSB": "False"}, LPS, ""),
 }
 
@@ -138,7 +138,7 @@ META_WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a spacing below 0": ({"ElementSpacing": "-1 1 1"}, "spacing"),
     "a spacing that is no number": ({"ElementSpacing": "1 nan 1"}, "spacing"),
     "a spacing without end": ({"ElementSpacing": "inf 1 1"}, "spacing"),
-    "an offset that is none": ({"Offset": "nan 0 0"}, "lies nowhere"),
+    "an offset that is none": ({"Offset": "nan 0 0"}, "which is not valid"),
     "a matrix of zeros": ({"TransformMatrix": "0 0 0 0 0 0 0 0 0"}, "flat|cannot be read"),
     "cut off": ({"data": b"\0" * 99}, "truncated"),
     "packed data that are none": ({"CompressedData": "True"}, "damaged"),

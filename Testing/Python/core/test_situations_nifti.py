@@ -116,8 +116,8 @@ PLACES: dict[str, tuple[dict[str, Any], list[list[float]], str]] = {
     "sform alone": ({"qform_code": 0, "sform_code": 1, "srow": srow(TURNED)}, TURNED, ""),
     "sform of code 2 alone": ({"qform_code": 0, "sform_code": 2, "srow": srow(TURNED)}, TURNED, ""),
     "sform of code 4 alone": ({"qform_code": 0, "sform_code": 4, "srow": srow(TURNED)}, TURNED, ""),
-    "sform before qform": ({"sform_code": 1, "srow": srow(TURNED)}, TURNED, "says twice"),
-    "qform before a template's sform": ({"sform_code": 4, "srow": srow(TURNED)}, RAS, "says twice"),
+    "sform before qform": ({"sform_code": 1, "srow": srow(TURNED)}, TURNED, "two positions"),
+    "qform before a template's sform": ({"sform_code": 4, "srow": srow(TURNED)}, RAS, "two positions"),
     "left-handed sform": (
         {"qform_code": 0, "sform_code": 1, "srow": srow([[-1.5, 0, 0, 20], *RAS[1:]])},
         [[-1.5, 0, 0, 20], *RAS[1:]],
@@ -176,7 +176,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a spacing below 0": ({"pixdim": (1, -1.5, 0.5, 4, 0, 0, 0, 0)}, "spacing"),
     "a spacing without end": ({"pixdim": (1, 1, 1, float("inf"), 0, 0, 0, 0)}, "spacing"),
     "an sform of zeros": ({"qform_code": 0, "sform_code": 1}, "spacing"),
-    "an sform that is no number": ({"qform_code": 0, "sform_code": 1, "srow": (NAN,) * 12}, "no numbers"),
+    "an sform that is no number": ({"qform_code": 0, "sform_code": 1, "srow": (NAN,) * 12}, "not numbers"),
     "a slanted sform": (
         {"qform_code": 0, "sform_code": 1, "srow": srow([[1.5, 0.4, 0, 0], [0, 0.5, 0, 0], [0, 0, 4, 0]])},
         "perpendicular",
@@ -300,7 +300,7 @@ def test_freesurfer_without_a_place_is_told(tmp_path: Path) -> None:
     volume = read_volume(tmp_path / "a.mgh")
     np.testing.assert_array_equal(volume.voxels, RAMP)
     assert volume.geometry.spacing == (1, 1, 1), "as FreeSurfer does"
-    assert "goodRASFlag" in volume.warnings[0] and "how large" in volume.warnings[1]
+    assert "goodRASFlag" in volume.warnings[0] and "voxel size" in volume.warnings[1]
 
 
 def test_freesurfer_of_several_frames_is_refused(tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ WRONG: dict[str, tuple[Make, str]] = {
     "less than half everywhere": (lambda v, p: made(v, p, SHARES * 0.4, "FRACTIONAL"), "no painted voxel"),
     "frames of no segment": (lambda v, p: made(v, p, change=_numbered(None)), "which segment"),
     "frames of segment 0": (lambda v, p: made(v, p, change=_numbered(0)), "which segment"),
-    "frames without a place": (lambda v, p: made(v, p, change=_nowhere), "no place in space"),
+    "frames without a place": (lambda v, p: made(v, p, change=_nowhere), "no position in space"),
     "cut off": (lambda v, p: made(v, p, change=_cut), "damaged or truncated"),
     "several files": (_several, "is a folder"),
 }

@@ -118,11 +118,11 @@ def test_a_run_can_be_cancelled(phantom: Any, background: bool) -> None:
 def test_what_cannot_be_is_refused_with_advice(phantom: Any) -> None:
     volume, labels, _ = phantom
     wrong: list[tuple[Any, Any, dict[str, Any], str]] = [
-        (volume.voxels, labels, {}, "no volume"),
-        ((volume.voxels[1:], volume.geometry), labels, {}, "no volume of"),
+        (volume.voxels, labels, {}, "not a volume"),
+        ((volume.voxels[1:], volume.geometry), labels, {}, "not a volume of"),
         (volume, labels[1:], {}, "shape"),
         (volume, 0 * labels, {}, "no painted voxel"),
-        (volume, 7, {}, "no annotation"),
+        (volume, 7, {}, "not an annotation"),
         (volume, np.ones_like(labels), {}, "labelled everywhere"),
         (volume, labels, {"empty_slices": [k for k in range(12) if k not in (4, 8)]}, "nothing left to predict"),
         (volume, labels, {"empty_of": {"kidney": [5]}}, "no segment “kidney”"),
