@@ -1,6 +1,7 @@
 """Reads a DICOM series as one volume: its frames of one phase, sorted by position, each with its own slope."""
 
 import math
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from FewShotSAMLib.core.dicom_frames import (
 )
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.file_kind import file_kind, head_of, is_dicom_head
-from FewShotSAMLib.core.files import compound_suffix, shown_name
+from FewShotSAMLib.core.files import compound_suffix, files_below, shown_name
 from FewShotSAMLib.core.geometry import Geometry, perpendicular
 from FewShotSAMLib.core.hints import Hint
 from FewShotSAMLib.core.integrity import MOST_EXPANSION
@@ -59,7 +60,7 @@ def read_dicom_folder(folder: Path, step: Step = no_step) -> StoredImage:
     Only images can be the volume. Files without a series UID count as one series. Raises BadInputError if there is
     no series, the pixel data are damaged, or several slices lie at one position and nothing tells them apart.
     """
-    found = _found_in(sorted(islice(folder.rglob("*"), MOST_FILES * 2)), folder, step)
+    found = _found_in(sorted(islice(files_below(folder), MOST_FILES * 2)), folder, step)
     if not found.frames:
         raise _nothing_there(folder, found)
     return _volume(found, folder, step)
@@ -119,7 +120,7 @@ def _found_in(files: Iterable[Path], folder: Path, step: Step) -> _Found:
         header = read_header(file) if begins else None
         if header is None:  # macOS adds small files of its own whose names begin with "._"
             named = compound_suffix(file) in _DICOM_SUFFIXES and not file.name.startswith("._")
-            found.damaged.extend([file] if begins or named else [])
+            found.damaged.extend([file] if begins or named or not os.access(file, os.R_OK) else [])
         elif not is_image(header):
             found.others[what_it_is(header)] += 1
         elif own := frames_of(header, file):
@@ -143,6 +144,11 @@ def _nothing_there(folder: Path, found: _Found) -> BadInputError:
     visible = [file for file in found.files if not file.name.startswith(".")]
     if not visible:
         return BadInputError(f"{folder} holds no DICOM image: it is empty.", "Give the folder of one DICOM series.")
+    if locked := [file for file in visible if not os.access(file, os.R_OK)]:
+        text = (
+            f"{folder} holds no DICOM image that can be read: the permissions of {len(locked)} files do not allow it."
+        )
+        return BadInputError(text, "Check the permissions of the files.")
     suffix, count = Counter(map(compound_suffix, visible)).most_common(1)[0]
     if suffix in _PICTURES:
         return BadInputError(
@@ -174,7 +180,7 @@ def _volume(found: _Found, where: Path, step: Step) -> StoredImage:
     if lost := found.nowhere[stack[0].series]:
         warnings.append(f"Images of the series without a position were left out: {lost}.")
     if found.damaged:
-        text = f"Files next to the slices are damaged or not DICOM: {len(found.damaged)}, such as "
+        text = f"Files next to the slices are damaged, unreadable or not DICOM: {len(found.damaged)}, such as "
         warnings.append(f"{text}{shown_name(Path(found.damaged[0].name))}. Slices may be missing.")
     stack, more = _one_phase(_sorted(stack), where)
     stack, apart = _one_slab(stack)

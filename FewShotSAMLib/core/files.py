@@ -52,6 +52,21 @@ def shown_name(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "replace")
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield what is not a folder in a folder and its subfolders, unsorted.
+
+    Raises BadInputError if one cannot be listed, which `Path.rglob` skips silently: slices could be missing.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise BadInputError(
+            f"The folder {error.filename} cannot be read ({error.strerror}).", "Check its permissions."
+        ) from error
+
+    for place, _, names in os.walk(folder, onerror=refuse):
+        yield from (Path(place, name) for name in names)
+
+
 def check_name(path: Path) -> None:
     """Raise BadInputError if a file cannot have this name: its bytes are not UTF-8, or it is too long."""
     if "\0" in str(path):

@@ -10,7 +10,7 @@ import numpy as np
 from FewShotSAMLib.core.dicom_seg import SEG_SUFFIX, check_source, read_dicom_seg, with_reference, write_dicom_seg
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.file_kind import DICOM, file_kind, head_of
-from FewShotSAMLib.core.files import check_name, check_writable, compound_suffix
+from FewShotSAMLib.core.files import check_name, check_writable, compound_suffix, files_below
 from FewShotSAMLib.core.geometry import SAME_TOLERANCE, SLIGHT, Geometry
 from FewShotSAMLib.core.image_io import WRITABLE_SUFFIXES, check_grid, check_suffix, read_image, write_image
 from FewShotSAMLib.core.segment import LARGEST_LABEL, Segment, Segmentation, no_paint, segments_of_labels
@@ -141,7 +141,7 @@ def check_fits(path: Path | str, geometry: Geometry, source: Sequence[Any] = ())
 
 def files_in(folder: Path) -> list[Path]:
     """The files in a folder, except hidden ones; a folder exported for a DICOM SEG holds just one."""
-    return [file for file in sorted(folder.rglob("*")) if file.is_file() and not file.name.startswith(".")]
+    return [file for file in sorted(files_below(folder)) if file.is_file() and not file.name.startswith(".")]
 
 
 def _to_labels(voxels: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray]:
