@@ -1,4 +1,4 @@
-"""The jobs of the background process: files in, files out, around `propagation`, and what `estimates` tells."""
+"""The jobs of the background process: files in, files out, around `propagation`; and those of `estimates`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ from FewShotSAMLib.sam.cache import default_folder
 
 def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
     """Learn from the painted slices of a volume and segment its other slices; returns the report. Raises
-    FewShotSAMError, and then nothing has been written."""
+    FewShotSAMError, in which case nothing has been written."""
     request = PropagateRequest.from_parameters(parameters)
     timer = StageTimer()
     check_outputs(request)
@@ -45,7 +45,7 @@ def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, A
     with _telling_what_was_written(context):
         wanted = request.confidence is not None
         done = propagate_volume(volume, painted, request, context, timer, warm_start, wanted, earlier)
-        # A correction has no model of its own yet: the job `save_model` makes it, should it be wanted.
+        # A correction does not make a model yet: the job `save_model` does, if one is wanted.
         is_saved = request.save_model is not None and done.corrected is None
         model = done.model() if done.model is not None and is_saved else None
         if model is not None and not request.model_as_is:
@@ -58,8 +58,8 @@ def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, A
 
 
 def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
-    """Segment a volume with a few-shot model learned on another one; returns the report. Raises FewShotSAMError, and
-    then nothing has been written."""
+    """Segment a volume with a few-shot model learned on another one; returns the report. Raises FewShotSAMError, in
+    which case nothing has been written."""
     request = ApplyRequest.from_parameters(parameters)
     timer = StageTimer()
     check_outputs(request)
@@ -73,8 +73,8 @@ def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
 
 
 def save_last_model(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
-    """Write what the last propagation of this process learned, corrections included, into the file `path`;
-    `model_as_is`: without what other volumes need. Raises BadInputError where there was none."""
+    """Write what the last propagation of this process learned, including corrections, to the file `path`;
+    `model_as_is`: without learning what only other volumes need. Raises BadInputError if there was no propagation."""
     kept, path = last_run(context), parameters.get("path")
     if kept is None:
         raise BadInputError("The background process has nothing that it learned any more.", "Propagate again.")
@@ -89,15 +89,15 @@ def save_last_model(parameters: Mapping[str, Any], context: JobContext) -> dict[
 
 
 def complete_model(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
-    """Put what volumes other than its own need into the model's file `model`, where it lacks that; the other
-    parameters are those of `apply` that say how to compute. Until it is done the file stays as it is."""
+    """Add to the model file `model` what other volumes than its own need, if that is missing. The other parameters are
+    the compute options of `apply`. The file stays unchanged until the new one is complete."""
     rest = dict(parameters)
     path, compute = rest.pop("model", None), ApplyOptions.from_parameters(rest).compute
     if not isinstance(path, str) or not path:
         raise BadInputError(f"model is {path!r}.", "It must be the name of a file.")
     model = load_model(Path(path))
     complete = completed(model, compute, context)
-    if complete is not model and Path(path).is_file():  # else it was renamed meanwhile
+    if complete is not model and Path(path).is_file():  # else it was renamed in the meantime
         save_model(complete, Path(path))
     return {"path": path}
 
@@ -112,12 +112,12 @@ JOBS: dict[str, Callable[[Mapping[str, Any], JobContext], dict[str, Any]]] = {
     "save_model": save_last_model,
     "complete_model": complete_model,
 }
-"""What the background process can be asked to do."""
+"""All jobs, by the name in a request to the background process."""
 
 
 @contextmanager
 def _telling_what_was_written(context: JobContext) -> Iterator[None]:
-    """Errors name the outputs that were there before the others could be."""
+    """Make errors mention the outputs that were written before the others."""
     try:
         yield
     except FewShotSAMError as error:
@@ -128,7 +128,7 @@ def _telling_what_was_written(context: JobContext) -> Iterator[None]:
 
 
 def _written(request: PropagateRequest | ApplyRequest, done: Segmented, model: FewShotModel | None) -> dict[str, Any]:
-    """Write all outputs as one and return the report, which is one of them where that is asked for."""
+    """Write all outputs together and return the report, which is one of them if requested."""
     timer, context = done.run.timer, done.run.context
     begun = timer.total()
     beside, shown = files_beside(request, done)
@@ -145,7 +145,7 @@ def _written(request: PropagateRequest | ApplyRequest, done: Segmented, model: F
 
 
 def _pace(request: PropagateRequest, done: Segmented, report: Mapping[str, Any]) -> dict[str, Any] | None:
-    """How fast the run was, for the next estimate; None where its steps were not the usual ones or cut short."""
+    """The pace of the run, for the next estimate; None if its steps were not the default ones, or were cut short."""
     unusual = request.steps is not None or request.augmented_copies is not None or request.fresh_augmentation
     unusual = unusual or bool(request.models) or request.code_faithful
     if unusual or done.corrected is not None or done.run.context.is_enough():

@@ -1,4 +1,4 @@
-"""Predicts every slice of a volume with what was learned."""
+"""Predicts every slice of a volume with a trained predictor."""
 
 import math
 from collections.abc import Callable, Collection, Sequence
@@ -20,11 +20,11 @@ from FewShotSAMLib.sam.framing import Framing
 
 CERTAIN_PERCENT = 100
 RULED_OUT = -1e4
-"""Logit of a class that cannot be on a slice: far below any other, and finite, for sums with weight 0."""
+"""Logit of a class that cannot occur on a slice: far below any other, but finite, for sums with weight 0."""
 BATCH = 4
-"""Slices that a core, or the graphics card, is asked about at once."""
+"""Slices that one core, or the graphics card, predicts at once."""
 IN_FLIGHT = 16
-"""Slices that all cores together are asked about at once, at most, for the memory."""
+"""Maximum number of slices that all cores together predict at once, which limits memory use."""
 
 
 Cut = Callable[[np.ndarray], np.ndarray]
@@ -33,10 +33,10 @@ Cut = Callable[[np.ndarray], np.ndarray]
 
 @dataclass
 class Prediction:
-    """What was predicted so far.
+    """The prediction so far.
 
-    classes (K, J, I): 0 background, 1..C; confidence (K, J, I), if wanted: percent, and 0 on slices not predicted;
-    slices: the confidence of each predicted slice.
+    classes (K, J, I): 0 background, 1..C; confidence (K, J, I), if wanted: percent, 0 on slices not predicted; slices:
+    the confidence of each predicted slice.
     """
 
     classes: np.ndarray
@@ -44,8 +44,8 @@ class Prediction:
     slices: dict[int, SliceConfidence]
 
     def fill_in(self, axis: int, index: int, probability: torch.Tensor, cut: Cut = lambda array: array) -> None:
-        """Take over a slice, or what `cut` leaves of it, from its class probabilities (C + 1, rows, columns)."""
-        best, label = probability.max(dim=0)  # many times as fast as argmax along the first dimension
+        """Set a slice, or the part that `cut` selects, from its class probabilities (C + 1, rows, columns)."""
+        best, label = probability.max(dim=0)  # many times faster than argmax along the first dimension
         self.slices[index] = slice_confidence(probability, best, label)
         cut(np.moveaxis(self.classes, axis, 0)[index])[...] = label.to(torch.uint8).numpy()
         if self.confidence is not None:
@@ -65,11 +65,11 @@ def predict(
     painted: Callable[[int], np.ndarray | None] = lambda index: None,
     passes: Sequence[int] | None = None,
 ) -> None:
-    """Fill in the slices `indices`, ascending, of the prediction in all its passes or those given.
+    """Fill in the slices `indices`, ascending, of the prediction, in all passes of the predictor or those given.
 
-    `on_batch` hears which slices are new, `ruled_out` tells which classes cannot be on a slice, `painted` what is
-    painted on it, if it is painted for some segments only (`Annotation.classes`). A pass may ask what the one before it
-    found on the slices beside; the last one's answer counts.
+    `on_batch` is called with the new slices; `ruled_out` gives the classes that cannot occur on a slice; `painted`
+    gives its painted classes if it is painted for some segments only (`Annotation.classes`). A pass may use what the
+    previous pass found on neighbouring slices; the result is that of the last pass.
     """
     numbers = list(range(predictor.passes) if passes is None else passes)
     framing = embeddings.framing
@@ -107,7 +107,7 @@ def predict(
             pieces.do(answer, *piece)
             tell()
         return
-    with one_thread_each(tell, cores) as run:  # decoders are so small that two are hardly faster at the same slice
+    with one_thread_each(tell, cores) as run:  # decoders are so small that a second core hardly speeds up a slice
         try:
             run(partial(pieces.do, answer), pieces.order)
         except BaseException:
@@ -116,9 +116,9 @@ def predict(
 
 
 class Pieces:
-    """Batches in passes, to be done by several threads: a pass follows the one before it so much `later` that it seldom
-    has to wait for that to be through with a batch and those beside it. order: (batch, pass), all that a piece waits
-    for comes before it; done: those that were answered."""
+    """Batches in several passes, shared by several threads. Each pass starts `later` batches after the previous one, so
+    that it seldom has to wait until that is done with a batch and its neighbours. order: (batch, pass), each piece
+    after all pieces it waits for; done: the finished pieces."""
 
     def __init__(self, batches: int, passes: int, later: int) -> None:
         steps = range(batches + later * (passes - 1))
@@ -129,7 +129,7 @@ class Pieces:
         self._is_stopped = False
 
     def do(self, work: Callable[[int, int], None], place: int, late: int) -> None:
-        """Do a piece of work once it can be done; nothing after `stop`. An error stops all."""
+        """Do a piece once the pieces it depends on are done; do nothing after `stop`. An error stops all pieces."""
         for beside in (place - 1, place, place + 1):
             if (event := self._may_go_on.get((beside, late - 1))) is not None:
                 event.wait()
@@ -144,14 +144,14 @@ class Pieces:
         self._may_go_on[place, late].set()
 
     def stop(self) -> None:
-        """Let nobody wait any more: what they wait for may never be done."""
+        """Wake all waiting threads: what they wait for may never be done."""
         self._is_stopped = True
         for event in self._may_go_on.values():
             event.set()
 
 
 def _even(count: int, cores: int) -> int:
-    """How many slices go into a batch, so that all cores have about as much to do."""
+    """Slices per batch such that all cores get about the same amount of work."""
     rounds = max(1, math.ceil(count / (cores * min(BATCH, IN_FLIGHT // cores))))
     return max(1, math.ceil(count / (cores * rounds)))
 
@@ -159,7 +159,7 @@ def _even(count: int, cores: int) -> int:
 def _probability(
     framing: Framing, logits: torch.Tensor, ruled_out: Collection[int], painted: np.ndarray | None
 ) -> torch.Tensor:
-    """Class probabilities (C + 1, rows, columns) of a cut slice from its logits, which change; what is painted on it is
+    """Class probabilities (C + 1, rows, columns) of a cut slice from its logits, which are modified; painted pixels are
     certain."""
     logits[list(ruled_out)] = RULED_OUT
     probability = framing.uncut(logits).softmax(dim=0).cpu()
