@@ -1,4 +1,4 @@
-"""SAM's mask decoder, asked with few-shot tokens instead of a user's points and boxes."""
+"""SAM's mask decoder, prompted with few-shot tokens instead of a user's points and boxes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from FewShotSAMLib.sam.modeling import MaskDecoder, PromptEncoder
 
 @dataclass(frozen=True)
 class Prompts:
-    """Which structure is asked for: pooled embeddings (B, T, 256), and for each token whether it shows the structure
-    (True) or something else (False): positive (T,)."""
+    """Prompts for one structure: tokens (B, T, 256), pooled embeddings; positive (T,), whether each token shows the
+    structure (True) or something else (False)."""
 
     tokens: Tensor
     positive: Tensor
@@ -22,7 +22,7 @@ class Prompts:
 
 @dataclass(frozen=True)
 class _Image:
-    """What all prompts need of the images: flattened embeddings, with positions, and their first projections."""
+    """What all prompts share of the images: flattened embeddings, and their first projections, with positions."""
 
     keys: Tensor
     key_heads: Tensor
@@ -39,7 +39,7 @@ class TokenDecoder(nn.Module):
     is not used.
 
     The arithmetic is SAM's. Its two-way transformer is run step by step here, so that several segments of the same
-    image share what does not depend on the prompts, and attention is fused.
+    image share whatever does not depend on the prompts, and attention is fused.
     """
 
     positional: Tensor
@@ -49,7 +49,7 @@ class TokenDecoder(nn.Module):
     def __init__(self, mask_decoder: MaskDecoder, prompt_encoder: PromptEncoder) -> None:
         super().__init__()
         self.mask_decoder = mask_decoder
-        # Neither the mask quality head nor the masks 1-3 take part: they neither train nor run.
+        # The mask quality head and masks 1-3 are not used: they neither train nor run.
         for unused in (mask_decoder.iou_prediction_head, *mask_decoder.output_hypernetworks_mlps[1:]):
             unused.requires_grad_(False)
         negative, positive = (prompt_encoder.point_embeddings[kind].weight for kind in (0, 1))
@@ -83,7 +83,7 @@ class TokenDecoder(nn.Module):
         """SAM's upscaling of cells (B, h, w, 256) and its product with weights (B, 32): logits (B, 4h, 4w).
 
         A transposed convolution whose stride is its size is a linear layer from a cell to its 2 x 2 parts. Channels
-        stay last until the end, so that nothing but the mask itself is rearranged.
+        stay last until the end, so that only the mask itself has to be rearranged.
         """
         first, norm, activation, second, last_activation = self.mask_decoder.output_upscaling
         halves = F.layer_norm(_split(first, cells), norm.weight.shape, norm.weight, norm.bias, norm.eps)
@@ -129,7 +129,7 @@ def _heads(attention: Any, projected: Tensor) -> Tensor:
 
 
 def _merge(attention: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Attention over heads that are projected already, and the output projection."""
+    """Attention over heads that are already projected, and the output projection."""
     mixed = F.scaled_dot_product_attention(queries, keys, values)
     return attention.out_proj(mixed.transpose(1, 2).flatten(2))
 
