@@ -27,13 +27,13 @@ from FewShotSAMLib.methods.registry import get_method
 SHARPNESS = 4
 """Power of the agreement with which the labels of several volumes are weighted."""
 NO_IMAGE = (
-    "it was saved without the image around its segments, or this volume is too thin or in colour, to be registered"
+    "it was saved without the image around its segments, or this volume is in colour or too thin to be registered"
 )
-NO_ROOM = "labels of so many volumes do not fit into memory on one of this size"
-SAME = "its volumes are those of another model"
-NO_SEGMENT = "none of its segments is called as one that is painted"
+NO_ROOM = "for a volume of this size, the labels of so many volumes do not fit into memory"
+SAME = "another model already contains its volumes"
+NO_SEGMENT = "none of its segments has the name of a painted one"
 NOT_ALIKE = "this volume does not resemble the one that it was learned on (correlation {0:.2f})"
-DISAGREES = "its labels agree too little with what is painted (Dice {0:.2f}, {1} is needed)"
+DISAGREES = "its labels agree too poorly with the painted slices (Dice {0:.2f}, {1} is needed)"
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,8 @@ structure, and the decoder learned to find nothing."""
 BACKWARD_COST, RECOMPUTED_COST = 3.0, 4.0
 """Time of a training step on one image as a multiple of encoding it: forward and backward; with recomputation."""
 NO_PAIRS = (
-    "No pairs are synthesised: there are as many of them as augmented copies, and after a warm start none unless asked "
-    "for. Choose a number of augmented copies."
+    "No pairs are synthesised: there are as many of them as augmented copies, and after a warm start there are none by "
+    "default. Choose a number of augmented copies."
 )
 LONG_S = 600.0
 """Training time above which the user is warned."""

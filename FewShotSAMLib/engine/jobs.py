@@ -77,7 +77,7 @@ def save_last_model(parameters: Mapping[str, Any], context: JobContext) -> dict[
     `model_as_is`: without learning what only other volumes need. Raises BadInputError if there was no propagation."""
     kept, path = last_run(context), parameters.get("path")
     if kept is None:
-        raise BadInputError("The background process has nothing that it learned any more.", "Propagate again.")
+        raise BadInputError("The background process has no learned model in memory.", "Propagate again.")
     if not isinstance(path, str) or not path:
         raise BadInputError(f"path is {path!r}.", "It must be the name of a file.")
     check_name(Path(path))
@@ -123,7 +123,7 @@ def _telling_what_was_written(context: JobContext) -> Iterator[None]:
     except FewShotSAMError as error:
         if not context.written:
             raise
-        told = f"{error.message} Written before that: {', '.join(map(str, context.written))}."
+        told = f"{error.message} Already written: {', '.join(map(str, context.written))}."
         raise type(error)(told, error.hint) from error
 
 

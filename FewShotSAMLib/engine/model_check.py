@@ -65,10 +65,10 @@ def check_header(header: Mapping[str, Any]) -> None:
     except BadInputError as error:
         raise ValueError(f"the method {header['method']!r} is not known") from error
     if header["plane"] not in PLANE_NAMES:
-        raise ValueError(f"the plane {header['plane']!r} is none")
+        raise ValueError(f"the plane {header['plane']!r} is not known")
     for name in ("encoder", "weights_hash"):
         if not isinstance(header[name], str):
-            raise TypeError(f"{name} is no text")
+            raise TypeError(f"{name} is not a text")
     segments = header["segments"]
     if not isinstance(segments, list) or not 0 < len(segments) <= MOST_SEGMENTS:
         raise ValueError("it holds no segments")
@@ -120,26 +120,26 @@ def check_shapes(shown: ExemplarFeatures | None, vectors: torch.Tensor, count: i
     if features.ndim != 4 or masks.ndim != 4 or len(features) != len(masks) or masks.shape[1] != count:
         raise ValueError("its exemplars do not fit its segments")
     if known is not None and (known.dtype != torch.bool or known.shape != masks.shape[:2]):
-        raise ValueError("what is known of its exemplars does not fit them")
+        raise ValueError("the known segments of its exemplars do not fit them")
 
 
 def whole(value: Any) -> int:
     """The value if it is a whole number. Raises TypeError for any other value, ValueError beyond 32 bits."""
     if type(value) is not int:
-        raise TypeError(f"{value!r} is no whole number")
+        raise TypeError(f"{value!r} is not a whole number")
     if abs(value) >= 1 << 31:
-        raise ValueError(f"{value} is beyond all bounds")
+        raise ValueError(f"{value} is out of range")
     return value
 
 
 def finite(value: Any) -> float:
     """The value if it is a finite number. Raises TypeError or ValueError for any other value."""
     if type(value) not in (int, float):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not a number")
     if not math.isfinite(value):
         raise ValueError(f"{value!r} is not finite")
     return float(value)
 
 
 def _refuse(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a number")

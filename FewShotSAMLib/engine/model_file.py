@@ -130,7 +130,7 @@ def save_model(model: FewShotModel, path: Path) -> None:
 def load_model(path: Path) -> FewShotModel:
     """Read a model. Raises BadInputError for anything that is not a few-shot model of a supported version."""
     if not path.is_file():
-        raise BadInputError(f"There is no few-shot model at {path}.", "Check the path; models end in .fewshot.")
+        raise BadInputError(f"There is no few-shot model at {path}.", "Check the path; it should end in .fewshot.")
     try:
         if (size := path.stat().st_size) > MOST_BYTES:
             raise BadInputError(f"{path} has {size} bytes: no few-shot model is so large.", "Check the path.")

@@ -29,7 +29,7 @@ def check_outputs(request: PropagateRequest | ApplyRequest) -> None:
     if request.output is not None:
         check_output(request.output)
     elif request.record is not None:
-        raise BadInputError("A record describes the segmentation, which is not to be written.", "Give output as well.")
+        raise BadInputError("A record describes the written segmentation, but none is written.", "Give output as well.")
     save_to, sheet = None, None
     if isinstance(request, PropagateRequest):
         save_to, sheet = request.save_model, request.contact_sheet

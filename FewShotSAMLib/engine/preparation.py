@@ -37,16 +37,16 @@ def _check_segments(annotation: Annotation, context: JobContext) -> None:
     silent = [s for label, s in enumerate(annotation.segmentation.segments, start=1) if label not in shown]
     if len(silent) == len(annotation.segmentation.segments):
         raise BadInputError(
-            "The painted segments cover each other everywhere.", "Paint a part of each alone, or run them one by one."
+            "The painted segments overlap everywhere.", "Paint a part of each without overlap, or run them one by one."
         )
     for segment in silent:
         if annotation.segmentation.mask(segment).any():
             context.warning(
-                f"The segment “{segment.name}” is covered by others wherever it is painted and stays empty elsewhere. "
-                "Paint a part of it alone, or run it by itself."
+                f"The segment “{segment.name}” is covered by others wherever it is painted, so it stays empty "
+                "elsewhere. Paint a part of it without overlap, or run it by itself."
             )
         else:
-            context.warning(f"The segment “{segment.name}” is not painted on any slice and stays empty.")
+            context.warning(f"The segment “{segment.name}” is not painted on any slice, so it stays empty.")
 
 
 def normalisation_for(

@@ -42,14 +42,14 @@ from FewShotSAMLib.methods.interface import Predictor
 from FewShotSAMLib.methods.registry import get_method
 
 ONLY_A_REGION = (
-    "This model of the method “{method}” was learned on the region around what was painted, as the encoder “{encoder}” "
-    "asks for; on another volume it is shown whole slices, so that the result is rough. Learn it with the encoder "
-    "vit_b, or by the method few-shot."
+    "This model (method “{method}”) was learned on the region around the painted segments, as the encoder “{encoder}” "
+    "requires; on another volume it sees whole slices, so the result is rough. Learn a model with the encoder vit_b, "
+    "or with the method few-shot."
 )
 
 NOT_ALIKE = (
-    "This volume does not resemble the one that the model was learned on around the segments (correlation {0:.2f}), so "
-    "that its labels could not be brought over by registration. The result is hardly to be trusted: paint slices here."
+    "Around the segments, this volume does not resemble the one that the model was learned on (correlation {0:.2f}), "
+    "so its labels could not be transferred by registration. The result is unreliable: paint slices of this volume."
 )
 
 

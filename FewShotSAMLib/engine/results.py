@@ -73,7 +73,7 @@ def doubt_stranger(model: FewShotModel, run: VolumeRun, prediction: Prediction) 
     window = f"{run.window.low:.4g} to {run.window.high:.4g}"
     run.context.warning(
         f"This volume does not look like the one that the model was learned on (window {window}): {strange}. "
-        "The result is hardly to be trusted; check that it is the right series, or learn a model on such volumes."
+        "The result is unreliable; check that this is the right series, or learn a model from similar volumes."
     )
     if prediction.confidence is not None:
         prediction.confidence //= 2
@@ -155,6 +155,6 @@ def preview(prediction: Prediction, axis: int, context: JobContext, indices: Seq
     try:
         np.save(path, np.moveaxis(prediction.classes, axis, 0)[list(indices)], allow_pickle=False)
     except OSError as error:
-        context.warning(f"There is no preview: {folder} cannot be written ({error.strerror}).")
+        context.warning(f"No preview can be shown: {folder} cannot be written ({error.strerror}).")
         return
     context.preview(path=str(path), axis=axis, slices=list(indices))

@@ -56,7 +56,7 @@ def default_limit() -> int:
     with suppress(ValueError):
         if 0 <= (limit := float(text)) <= 1e6:
             return int(limit * 1e9)
-    raise BadInputError(f"{LIMIT_VARIABLE}={text} is no size.", "Set it to a number of gigabytes, such as 20.")
+    raise BadInputError(f"{LIMIT_VARIABLE}={text} is not a size.", "Set it to a number of gigabytes, such as 20.")
 
 
 class EmbeddingCache:

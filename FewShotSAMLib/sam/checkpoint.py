@@ -73,12 +73,12 @@ def read_state_dict(path: Path) -> StateDict:
     except (pickle.UnpicklingError, safetensors.SafetensorError, *_UNREADABLE) as error:
         if "allocate memory" in str(error):  # torch reports it as a RuntimeError
             raise _no_memory(path) from error
-        raise BadInputError(f"{path} is no readable checkpoint: {_diagnose(path)}.", advice) from error
+        raise BadInputError(f"{path} is not a readable checkpoint: {_diagnose(path)}.", advice) from error
     for key in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise BadInputError(f"{path} holds no network, only other data.", advice)
+        raise BadInputError(f"{path} contains no network, only other data.", advice)
     return {str(name): tensor for name, tensor in content.items()}
 
 
@@ -116,12 +116,12 @@ def _diagnose(path: Path) -> str:
     if start.startswith(b"version https://git-lfs"):
         return "it is a Git LFS pointer, not the file itself"
     if path.suffix.lower() == ".safetensors":
-        return "it is truncated or no safetensors file"
+        return "it is truncated, or not a safetensors file"
     if start.startswith(b"PK") and not _is_whole_zip(path):
         return "it is truncated (the end of the archive is missing)"
     if start.startswith((b"PK", b"\x80")):
         return "it is damaged, or holds objects other than tensors, which are not loaded because they could run code"
-    return "its contents are of another kind"
+    return "it is a file of another kind"
 
 
 def _check_fits(spec: EncoderSpec, path: Path, state: StateDict, expected: Shapes) -> None:
@@ -136,7 +136,7 @@ def _check_fits(spec: EncoderSpec, path: Path, state: StateDict, expected: Shape
                 hint("encoder-of-checkpoint", encoder=other.name),
             )
     raise BadInputError(
-        f"{path} is a checkpoint of another network than “{spec.name}”: {_difference(expected, found)}.",
+        f"{path} is a checkpoint of a network other than “{spec.name}”: {_difference(expected, found)}.",
         hint("checkpoint-of-encoder"),
     )
 

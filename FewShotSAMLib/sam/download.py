@@ -86,7 +86,7 @@ class _Download:
             if not (resumed and self._is_right()):
                 self._discard()
                 raise BadInputError(
-                    f"The server sent another file than the published {self.spec.filename}; it was deleted.",
+                    f"The server sent a file other than the published {self.spec.filename}; it was deleted.",
                     hint("fetch-later", source=self.spec.source),
                 )
         self.part.replace(self.path)

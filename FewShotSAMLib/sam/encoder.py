@@ -161,7 +161,7 @@ class Encoder:
             raise _shortage(self.spec, self.device)
         self._batch_limit = failed // 2
         self._warn(
-            f"Memory ran out while encoding {failed} slices at once; going on with {self._batch_limit}. "
+            f"Memory ran out while encoding {failed} slices at once; continuing with {self._batch_limit}. "
             "Close other programs if this is too slow."
         )
         return self._batch_limit
@@ -213,4 +213,4 @@ def _shortage(spec: EncoderSpec, device: torch.device) -> MemoryShortageError:
     where = "this computer" if device.type == "cpu" else f"the graphics card ({device})"
     is_cpu = device.type == "cpu"
     advice = "Close other programs or choose a smaller encoder." if is_cpu else hint("free-gpu-memory")
-    return MemoryShortageError(f"The memory of {where} is not enough to encode one slice with “{spec.name}”.", advice)
+    return MemoryShortageError(f"There is not enough memory on {where} to encode one slice with “{spec.name}”.", advice)

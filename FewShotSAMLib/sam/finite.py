@@ -12,7 +12,7 @@ from FewShotSAMLib.core.errors import BadInputError
 
 HINT = (
     "Look at the volume's values (fewshotsam inspect), and try the precision fp32 on the device cpu; "
-    "if they are sound, report it."
+    "if the values are all right, please report this error."
 )
 
 
@@ -33,4 +33,4 @@ def finite_loss(loss: float) -> float:
 
 
 def _refuse(what: str) -> NoReturn:
-    raise BadInputError(f"{what} is not finite (NaN or infinity), so that the result would be senseless.", HINT)
+    raise BadInputError(f"{what} is not finite (NaN or infinity), so the result would be meaningless.", HINT)
