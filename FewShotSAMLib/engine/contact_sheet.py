@@ -1,4 +1,4 @@
-"""A picture of synthesised pairs, to look at before trusting them."""
+"""A picture of synthesised pairs, to check before relying on them."""
 
 from collections.abc import Sequence
 

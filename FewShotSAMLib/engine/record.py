@@ -68,7 +68,7 @@ def strip(done: Segmented, shown: Sequence[int]) -> np.ndarray:
 
 def _write_record(report: Mapping[str, Any], path: Path, result: Path | None) -> None:
     """Write the record with the result's size and time, which identify it even after it is renamed."""
-    assert result is not None  # by `check_outputs`
+    assert result is not None  # ensured by `check_outputs`
     status = result.stat()
     written = {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
     try:

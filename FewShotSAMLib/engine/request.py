@@ -114,7 +114,7 @@ class Files:
 
 @dataclass(frozen=True, kw_only=True)
 class PropagateRequest(PropagateOptions, Files):
-    """The same from files to files.
+    """`PropagateOptions`, with the files to read and write.
 
     models: few-shot models of earlier volumes, used in addition to the painted slices. model_as_is: save the model
     without learning what only other volumes need.
@@ -129,7 +129,7 @@ class PropagateRequest(PropagateOptions, Files):
 
 @dataclass(frozen=True, kw_only=True)
 class ApplyRequest(ApplyOptions, Files):
-    """The same from files to files."""
+    """`ApplyOptions`, with the files to read and write."""
 
     model: Path
 

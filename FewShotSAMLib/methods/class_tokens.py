@@ -25,7 +25,7 @@ class ClassTokenSettings:
 
 @dataclass(frozen=True)
 class LoraSettings(ClassTokenSettings):
-    """With LoRA."""
+    """Settings with LoRA."""
 
     rank: int = RANK
 
