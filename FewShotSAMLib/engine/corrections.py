@@ -144,11 +144,11 @@ def _differing(old: Annotation, new: Annotation) -> list[set[int]]:
         before, now = (each.classes(index) for each in (old, new))
         for label, found in enumerate(differs, start=1):
             is_known, was_known = (index in each.known[label - 1] for each in (new, old))
-            is_told = is_known == was_known and _declared(old, label, index) == _declared(new, label, index)
+            is_same_status = is_known == was_known and _declared(old, label, index) == _declared(new, label, index)
             shapes = (before == label, now == label) if is_known else (before > 0, now > 0)
             # Where segments overlap, only their own masks show which of them do.
             own = (old.mask(label, index), new.mask(label, index))
-            if not (is_told and np.array_equal(*shapes) and (np.array_equal(*own) or not is_known)):
+            if not (is_same_status and np.array_equal(*shapes) and (np.array_equal(*own) or not is_known)):
                 found.add(index)
     return differs
 

@@ -56,7 +56,7 @@ class Assumed:
 
 
 @dataclass
-class _Brought:
+class _Registered:
     """Labels of one of a model's volumes, registered to this one: shares (D, H, W), of 255, by segment 1 to C painted
     here, and their agreement; atlas: their source, with the classes of the segments painted here."""
 
@@ -77,9 +77,9 @@ def assume(run: VolumeRun, annotation: Annotation, earlier: Sequence[Earlier], m
             hint("no-earlier"),
         )
     known = _known(annotation)
-    brought, asked = list[_Brought](), set[bytes]()
+    brought, asked = list[_Registered](), set[bytes]()
     for model in earlier:
-        brought += (of_model := _bring(run, annotation, known, model, asked))
+        brought += (of_model := _register(run, annotation, known, model, asked))
         if not any(each.shares for each in of_model):
             run.context.warning(NOT_USED.format(*(of_model[0].report[part] for part in ("name", "why"))))
     weights = _weights(brought)
@@ -137,25 +137,25 @@ def _known(annotation: Annotation) -> dict[int, Known]:
     return found
 
 
-def _bring(
+def _register(
     run: VolumeRun, annotation: Annotation, known: Mapping[int, Known], earlier: Earlier, asked: set[bytes]
-) -> list[_Brought]:
+) -> list[_Registered]:
     """The labels of each of a model's volumes on this one; a single empty result if none can be registered. asked:
     images of volumes used before, extended here: a model that grew contains the volumes of models before it."""
     model = earlier.model
     ours, names = ([each.name for each in some] for some in (annotation.segmentation.segments, model.segments))
     theirs = same_names(ours, names)
     if not known.keys() & theirs.keys():
-        return [_Brought({"name": earlier.name, "used": False, "why": NO_SEGMENT})]
+        return [_Registered({"name": earlier.name, "used": False, "why": NO_SEGMENT})]
     images = by_image(model.atlases)
     new = [key for key in images if key not in asked][: max(0, room(run, len(model.segments)) - len(asked))]
     if images and not new:
-        return [_Brought({"name": earlier.name, "used": False, "why": SAME if images.keys() <= asked else NO_ROOM})]
+        return [_Registered({"name": earlier.name, "used": False, "why": SAME if images.keys() <= asked else NO_ROOM})]
     asked.update(new)
     atlases = [images[key] for key in new]
     found = registered(run, atlases, len(model.segments), model.normalisation)
     if not found:
-        return [_Brought({"name": earlier.name, "used": False, "why": NO_IMAGE})]
+        return [_Registered({"name": earlier.name, "used": False, "why": NO_IMAGE})]
     several = len(found) > 1
     brought = []
     for number, (atlas, each) in enumerate(zip(atlases, found, strict=True), start=1):
@@ -173,20 +173,20 @@ def _judged(
     found: Transferred,
     shares: Mapping[int, np.ndarray],
     labels: Atlas,
-) -> _Brought:
+) -> _Registered:
     """The part of a registered atlas to use: nothing unless both volumes are alike, else the segments that agree."""
     report: dict[str, Any] = {"name": name, "used": False, "why": "", "likeness": round(found.likeness, 3)}
     if not found.is_alike:
         report["why"] = NOT_ALIKE.format(found.likeness)
-        return _Brought(report)
+        return _Registered(report)
     agrees = {label: agreement(share, known[label]) for label, share in shares.items()}
     report["agreement"] = _named(annotation, {label: round(value, 3) for label, value in agrees.items()})
     kept = {label: share for label, share in shares.items() if agrees[label] >= TRUSTED}
     report["used"] = bool(kept)
     if not kept:
         report["why"] = DISAGREES.format(max(agrees.values()), TRUSTED)
-        return _Brought(report)
-    return _Brought(report, kept, agrees, labels)
+        return _Registered(report)
+    return _Registered(report, kept, agrees, labels)
 
 
 def _as_painted(atlas: Atlas, theirs: Mapping[int, int]) -> Atlas:
@@ -202,7 +202,7 @@ def _named(annotation: Annotation, values: Mapping[int, float]) -> dict[str, flo
     return {segments[label - 1].name: value for label, value in values.items()}
 
 
-def _weights(brought: Sequence[_Brought]) -> dict[int, dict[int, float]]:
+def _weights(brought: Sequence[_Registered]) -> dict[int, dict[int, float]]:
     """For each segment, the weights of the volumes that contribute to it, by index in `brought`; they sum to 1."""
     weights: dict[int, dict[int, float]] = {}
     for number, each in enumerate(brought):

@@ -112,8 +112,8 @@ class SliceEmbeddings:
         if not self._encoder.spec.architecture.sees_neighbours:
             return torch.from_numpy(self.grey(index))
         last = self._volume.voxels.shape[self.framing.plane.axis] - 1
-        beside = [min(max(index + offset, 0), last) for offset in (-1, 0, 1)]
-        return torch.stack([self._single(number) for number in beside], dim=-1)
+        neighbours = [min(max(index + offset, 0), last) for offset in (-1, 0, 1)]
+        return torch.stack([self._single(number) for number in neighbours], dim=-1)
 
     def framed(self, shown: torch.Tensor) -> torch.Tensor:
         """The encoder's image (3, S, S), 0..255, of a slice as `shown` returns it, or of one derived from those."""
@@ -156,14 +156,14 @@ class SliceEmbeddings:
         def copy(number: int) -> torch.Tensor:
             return SliceAugmentation(index, number + 1).apply(shown, unlabelled, self.framing.aspect)[0]
 
-        return self._completed(f"augmented {self._manner}{RECIPE} slice={index} copies={copies}", copies, copy)
+        return self._completed(f"augmented {self._prefix}{RECIPE} slice={index} copies={copies}", copies, copy)
 
     def made(self, name: str, count: int, shown_of: Callable[[int], torch.Tensor]) -> torch.Tensor:
         """Embeddings (count, channels, h, w), float16, of cut slices, as `shown`, derived from this volume's.
 
         name, part of the cache key, must identify everything they depend on besides the volume.
         """
-        return self._completed(f"{self._manner}{name}", count, shown_of, partial(self._context.progress, "synthesise"))
+        return self._completed(f"{self._prefix}{name}", count, shown_of, partial(self._context.progress, "synthesise"))
 
     def _completed(
         self, name: str, count: int, shown_of: Callable[[int], torch.Tensor], report: Report = lambda done, total: None
@@ -178,7 +178,7 @@ class SliceEmbeddings:
         return self._read(store, wanted, complete)
 
     @property
-    def _manner(self) -> str:
+    def _prefix(self) -> str:
         """Part of the cache keys of derived slices: whether they are made with their neighbours."""
         return "between neighbours " if self._encoder.spec.architecture.sees_neighbours else ""
 

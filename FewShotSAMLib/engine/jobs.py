@@ -42,7 +42,7 @@ def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, A
         context.reading(request.annotation)
         painted = read_segmentation(request.annotation)
         context.reading(None)
-    with _telling_what_was_written(context):
+    with _naming_written_outputs(context):
         wanted = request.confidence is not None
         done = propagate_volume(volume, painted, request, context, timer, warm_start, wanted, earlier)
         # A correction does not make a model yet: the job `save_model` does, if one is wanted.
@@ -51,7 +51,7 @@ def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, A
         if model is not None and not request.model_as_is:
             with timer.stage("adapt"):
                 model = for_others(model, done.run.encoder, context)
-        report = _written(request, done, model)
+        report = _write_all(request, done, model)
     if report["pace"] is not None:
         remember(report["pace"], default_folder())
     return report
@@ -69,7 +69,7 @@ def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
         volume = warm_volume(request.volume, context)
         check_fit(request, volume)
     done = apply_to_volume(model, volume, request, context, timer, request.confidence is not None)
-    return _written(request, done, None)
+    return _write_all(request, done, None)
 
 
 def save_last_model(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
@@ -116,18 +116,18 @@ JOBS: dict[str, Callable[[Mapping[str, Any], JobContext], dict[str, Any]]] = {
 
 
 @contextmanager
-def _telling_what_was_written(context: JobContext) -> Iterator[None]:
+def _naming_written_outputs(context: JobContext) -> Iterator[None]:
     """Make errors mention the outputs that were written before the others."""
     try:
         yield
     except FewShotSAMError as error:
         if not context.written:
             raise
-        told = f"{error.message} Already written: {', '.join(map(str, context.written))}."
-        raise type(error)(told, error.hint) from error
+        message = f"{error.message} Already written: {', '.join(map(str, context.written))}."
+        raise type(error)(message, error.hint) from error
 
 
-def _written(request: PropagateRequest | ApplyRequest, done: Segmented, model: FewShotModel | None) -> dict[str, Any]:
+def _write_all(request: PropagateRequest | ApplyRequest, done: Segmented, model: FewShotModel | None) -> dict[str, Any]:
     """Write all outputs together and return the report, which is one of them if requested."""
     timer, context = done.run.timer, done.run.context
     begun = timer.total()
@@ -135,11 +135,11 @@ def _written(request: PropagateRequest | ApplyRequest, done: Segmented, model: F
 
     def report() -> dict[str, Any]:
         timer.seconds["write"] = round(timer.total() - begun, 3)
-        told = {"output": request.output and str(request.output), **done.report(), **shown}
+        content = {"output": request.output and str(request.output), **done.report(), **shown}
         if isinstance(request, PropagateRequest):
             of_run = {"can_be_corrected": last_run(context) is not None, "first": context.is_enough()}
-            told |= {**of_run, "pace": _pace(request, done, told)}
-        return told
+            content |= {**of_run, "pace": _pace(request, done, content)}
+        return content
 
     return write_outputs(done, model, request, report, beside)
 

@@ -113,14 +113,14 @@ def write_outputs(
                 np.save(stream, prediction.classes, allow_pickle=False)
         if model is not None and save_to is not None:
             save_model(model, places[save_to])
-        for beside_it, write in beside.items():
-            write(places[beside_it], output)
+        for further, write in beside.items():
+            write(places[further], output)
         for warning in warnings:
             context.warning(warning)
-        told = report()
+        content = report()
         if request.report is not None:
             with atomic_path(places[request.report]) as path:
-                path.write_text(json.dumps(plain(told), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+                path.write_text(json.dumps(plain(content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         context.check()
     context.progress("write", 1, 1)
-    return told
+    return content

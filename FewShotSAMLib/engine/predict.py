@@ -80,19 +80,19 @@ def predict(
     loaded: dict[int, torch.Tensor] = {}
     shown = 0
 
-    def answer(place: int, late: int) -> None:
-        batch = batches[place]
-        if late == 0:
-            loaded[place] = embeddings.slices(batch)
+    def predict_batch(batch_index: int, pass_index: int) -> None:
+        batch = batches[batch_index]
+        if pass_index == 0:
+            loaded[batch_index] = embeddings.slices(batch)
         with torch.inference_mode():
-            logits = predictor.predict(loaded[place], batch, numbers[late])
-            if late == len(numbers) - 1:
+            logits = predictor.predict(loaded[batch_index], batch, numbers[pass_index])
+            if pass_index == len(numbers) - 1:
                 for index, framed in zip(batch, require_finite(logits, "The prediction"), strict=True):
                     probability = _probability(framing, framed, ruled_out(index), painted(index))
                     prediction.fill_in(framing.plane.axis, index, probability, framing.cut)
-                del loaded[place]
+                del loaded[batch_index]
 
-    def tell() -> None:
+    def report() -> None:
         nonlocal shown
         context.progress("predict", len(pieces.done), len(pieces.order))
         first = shown
@@ -101,15 +101,15 @@ def predict(
         if on_batch is not None and shown > first:
             on_batch([index for batch in batches[first:shown] for index in batch])
 
-    tell()
+    report()
     if cores == 1:
         for piece in pieces.order:
-            pieces.do(answer, *piece)
-            tell()
+            pieces.do(predict_batch, *piece)
+            report()
         return
-    with one_thread_each(tell, cores) as run:  # decoders are so small that a second core hardly speeds up a slice
+    with one_thread_each(report, cores) as run:  # decoders are so small that a second core hardly speeds up a slice
         try:
-            run(partial(pieces.do, answer), pieces.order)
+            run(partial(pieces.do, predict_batch), pieces.order)
         except BaseException:
             pieces.stop()
             raise
@@ -122,31 +122,31 @@ class Pieces:
 
     def __init__(self, batches: int, passes: int, later: int) -> None:
         steps = range(batches + later * (passes - 1))
-        turns = [(step - later * late, late) for step in steps for late in range(passes)]
-        self.order = [(place, late) for place, late in turns if 0 <= place < batches]
+        turns = [(step - later * pass_index, pass_index) for step in steps for pass_index in range(passes)]
+        self.order = [(batch_index, pass_index) for batch_index, pass_index in turns if 0 <= batch_index < batches]
         self.done: set[tuple[int, int]] = set()
-        self._may_go_on = {piece: Event() for piece in self.order}
+        self._is_done = {piece: Event() for piece in self.order}
         self._is_stopped = False
 
-    def do(self, work: Callable[[int, int], None], place: int, late: int) -> None:
+    def do(self, work: Callable[[int, int], None], batch_index: int, pass_index: int) -> None:
         """Do a piece once the pieces it depends on are done; do nothing after `stop`. An error stops all pieces."""
-        for beside in (place - 1, place, place + 1):
-            if (event := self._may_go_on.get((beside, late - 1))) is not None:
+        for neighbour in (batch_index - 1, batch_index, batch_index + 1):
+            if (event := self._is_done.get((neighbour, pass_index - 1))) is not None:
                 event.wait()
         if self._is_stopped:
             return
         try:
-            work(place, late)
+            work(batch_index, pass_index)
         except BaseException:
             self.stop()
             raise
-        self.done.add((place, late))
-        self._may_go_on[place, late].set()
+        self.done.add((batch_index, pass_index))
+        self._is_done[batch_index, pass_index].set()
 
     def stop(self) -> None:
         """Wake all waiting threads: what they wait for may never be done."""
         self._is_stopped = True
-        for event in self._may_go_on.values():
+        for event in self._is_done.values():
             event.set()
 
 

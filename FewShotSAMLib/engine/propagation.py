@@ -122,7 +122,7 @@ def propagate_volume(
         prediction = blank(correction.kept.prediction, run.axis, again)
     insert_exemplars(prediction, annotation, asked)
     parts = (again, [index for index in asked if index in again])
-    shown = _shown(run, options, assumed.annotation, warm_start, correction)
+    shown = _shown_regions(run, options, assumed.annotation, warm_start, correction)
     seen = (annotation, assumed.annotation)
     run, learned, crop = _learn_and_predict(run, options, seen, parts, warm_start, prediction, correction, shown)
     result = refined(prediction, options.post_processing, volume.geometry, annotation)
@@ -167,7 +167,7 @@ def apply_to_volume(
     else:
         if found is not None:
             context.warning(NOT_ALIKE.format(found.likeness))
-        run = _ask(model, run, indices, prediction)
+        run = _run_network(model, run, indices, prediction)
     doubt_stranger(model, run, prediction)
     prediction = refined(prediction, options.post_processing, volume.geometry)
     filled = Filled(empty_segmentation(model.segments, volume.geometry), prediction, axis, indices)
@@ -179,7 +179,7 @@ def apply_to_volume(
     return Segmented(run, filled, prediction, None, training, indices, work)
 
 
-def _ask(model: FewShotModel, run: VolumeRun, indices: Sequence[int], prediction: Prediction) -> VolumeRun:
+def _run_network(model: FewShotModel, run: VolumeRun, indices: Sequence[int], prediction: Prediction) -> VolumeRun:
     """Fill in the prediction with the model's network. Returns the run: a new one if the encoder is adapted."""
     with run.timer.stage("adapt"):
         predictor = restored(_complete(model, run), run.encoder)
@@ -263,7 +263,7 @@ def _learn_and_predict(
     return run, learned, crop
 
 
-def _shown(
+def _shown_regions(
     run: VolumeRun,
     options: PropagateOptions,
     annotation: Annotation,

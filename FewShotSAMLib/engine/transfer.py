@@ -38,12 +38,12 @@ def registered(
     with run.timer.stage("register"):
         for number, atlas in enumerate(atlases):
             grey = seen(run, (atlas.normalisation or normalisation).resolve(run.volume))
-            progress = partial(_tell, run, number, len(atlases))
+            progress = partial(_report, run, number, len(atlases))
             found.append(transfer(atlas, count, grey, run.volume.geometry, progress, with_images))
     return found
 
 
-def _tell(run: VolumeRun, number: int, count: int, done: int, total: int) -> None:
+def _report(run: VolumeRun, number: int, count: int, done: int, total: int) -> None:
     run.context.progress("register", number * total + done, count * total)
 
 

@@ -49,17 +49,17 @@ def warm_encoder(options: ComputeOptions, context: JobContext) -> Encoder:
     if kept is None or kept.source != source or not kept.file.is_same():
         context.state.pop("encoder", None)  # frees the memory of the old one first
         del kept
-        said: list[str] = []
+        warnings: list[str] = []
         file = identity_of([options.checkpoint or model_path(spec)])
-        encoder = load_encoder(spec, options.checkpoint, options.device, options.precision, said.append)
+        encoder = load_encoder(spec, options.checkpoint, options.device, options.precision, warnings.append)
         if file is None or not file.is_same():
-            return _told(encoder, said, context)
-        kept = _Kept(source, file, encoder, tuple(said))
+            return _with_warnings(encoder, warnings, context)
+        kept = _Kept(source, file, encoder, tuple(warnings))
         context.state["encoder"] = kept
-    return _told(kept.encoder, kept.warnings, context)
+    return _with_warnings(kept.encoder, kept.warnings, context)
 
 
-def _told(encoder: Encoder, warnings: Iterable[str], context: JobContext) -> Encoder:
+def _with_warnings(encoder: Encoder, warnings: Iterable[str], context: JobContext) -> Encoder:
     for warning in warnings:
         context.warning(warning)
     encoder.listen(context.warning)

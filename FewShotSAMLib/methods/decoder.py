@@ -61,17 +61,17 @@ class TokenDecoder(nn.Module):
     def forward(self, embeddings: Tensor, prompts_of: Sequence[Prompts]) -> Tensor:
         """Mask logits (B, segments, 4h, 4w) for embeddings (B, 256, h, w)."""
         image = self._image(embeddings)
-        return torch.stack([self._answer(image, asked, embeddings.shape[2:]) for asked in prompts_of], dim=1)
+        return torch.stack([self._mask_logits(image, asked, embeddings.shape[2:]) for asked in prompts_of], dim=1)
 
     def _image(self, embeddings: Tensor) -> _Image:
         first = self.mask_decoder.transformer.layers[0]
         keys = embeddings.flatten(2).transpose(1, 2) + self.no_mask
-        placed = keys + self.positional
-        ask, tell = first.cross_attn_token_to_image, first.cross_attn_image_to_token
-        values, queries = _heads(ask, ask.v_proj(keys)), _heads(tell, tell.q_proj(placed))
-        return _Image(keys, _heads(ask, ask.k_proj(placed)), values, queries)
+        positioned = keys + self.positional
+        to_image, to_tokens = first.cross_attn_token_to_image, first.cross_attn_image_to_token
+        values, queries = _heads(to_image, to_image.v_proj(keys)), _heads(to_tokens, to_tokens.q_proj(positioned))
+        return _Image(keys, _heads(to_image, to_image.k_proj(positioned)), values, queries)
 
-    def _answer(self, image: _Image, asked: Prompts, size: Sequence[int]) -> Tensor:
+    def _mask_logits(self, image: _Image, asked: Prompts, size: Sequence[int]) -> Tensor:
         decoder = self.mask_decoder
         output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(len(image.keys), -1, -1)
         prompts = torch.cat([output, asked.tokens + self.kinds[asked.positive.long()]], dim=1)
@@ -97,21 +97,21 @@ class TokenDecoder(nn.Module):
         transformer = self.mask_decoder.transformer
         queries, keys = prompts, image.keys
         for number, layer in enumerate(transformer.layers):
-            placed = queries if layer.skip_first_layer_pe else queries + prompts
-            attended = _attend(layer.self_attn, placed, placed, queries)
+            positioned = queries if layer.skip_first_layer_pe else queries + prompts
+            attended = _attend(layer.self_attn, positioned, positioned, queries)
             queries = layer.norm1(attended if layer.skip_first_layer_pe else queries + attended)
-            asking = layer.cross_attn_token_to_image
+            to_image = layer.cross_attn_token_to_image
             if number == 0:
-                asked = _heads(asking, asking.q_proj(queries + prompts))
-                told = _merge(asking, asked, image.key_heads, image.value_heads)
+                heads = _heads(to_image, to_image.q_proj(queries + prompts))
+                attended_image = _merge(to_image, heads, image.key_heads, image.value_heads)
             else:
-                told = _attend(asking, queries + prompts, keys + self.positional, keys)
-            queries = layer.norm2(queries + told)
+                attended_image = _attend(to_image, queries + prompts, keys + self.positional, keys)
+            queries = layer.norm2(queries + attended_image)
             queries = layer.norm3(queries + layer.mlp(queries))
-            telling = layer.cross_attn_image_to_token
-            asked = image.query_heads if number == 0 else _heads(telling, telling.q_proj(keys + self.positional))
-            key_heads = _heads(telling, telling.k_proj(queries + prompts))
-            keys = layer.norm4(keys + _merge(telling, asked, key_heads, _heads(telling, telling.v_proj(queries))))
+            to_tokens = layer.cross_attn_image_to_token
+            heads = image.query_heads if number == 0 else _heads(to_tokens, to_tokens.q_proj(keys + self.positional))
+            key_heads = _heads(to_tokens, to_tokens.k_proj(queries + prompts))
+            keys = layer.norm4(keys + _merge(to_tokens, heads, key_heads, _heads(to_tokens, to_tokens.v_proj(queries))))
         final = _attend(transformer.final_attn_token_to_image, queries + prompts, keys + self.positional, keys)
         return transformer.norm_final_attn(queries + final), keys
 

@@ -50,14 +50,14 @@ class FewShotHead(Head):
         for label in self._labels():
             clean = [token.vector for token in self.support if token.label == label and token.copy == 0]
             blocks[label] = torch.stack(clean).to(embeddings).expand(len(embeddings), -1, -1)
-        return self._ask(embeddings, blocks)
+        return self._decode(embeddings, blocks)
 
     def training_logits(self, embeddings: Tensor, slices: Sequence[int], generator: torch.Generator) -> Tensor:
         """Logits with a random support for each query, without the query's own slice."""
         blocks = {label: self._draw(label, slices, generator).to(embeddings) for label in self._labels()}
-        return self._ask(embeddings, blocks)
+        return self._decode(embeddings, blocks)
 
-    def _ask(self, embeddings: Tensor, blocks: dict[int, Tensor]) -> Tensor:
+    def _decode(self, embeddings: Tensor, blocks: dict[int, Tensor]) -> Tensor:
         """blocks: tokens (B, n, 256) of each label."""
         batch, _, height, width = embeddings.shape
         logits = embeddings.new_full((batch, self.class_count + 1, 4 * height, 4 * width), NEVER)

@@ -48,7 +48,7 @@ class EmbeddingStore(AbstractContextManager["EmbeddingStore"]):
         self._count, self._shape, self._seed, self._warn = count, shape, zlib.crc32(key.encode()), warn
         self._memory: dict[int, np.ndarray] = {}
         self._intact: set[int] = set()
-        self._path, self._start, self._alone, self._in_turn, self._told = path, 0, alone, threading.Lock(), False
+        self._path, self._start, self._alone, self._lock, self._has_warned = path, 0, alone, threading.Lock(), False
         self._stream: io.FileIO | io.BytesIO = io.BytesIO()
         if path is not None:
             self._stream, self._start = _open(path, key, count, shape)
@@ -68,7 +68,7 @@ class EmbeddingStore(AbstractContextManager["EmbeddingStore"]):
         try:
             if self.persistent:
                 record = np.array((half, self._checksum(index, half)), _record(self._shape))
-                with self._alone, self._in_turn:
+                with self._alone, self._lock:
                     _write_all(self._stream, self._start + index * record.nbytes, record.tobytes())
                 self._intact.add(index)
                 return
@@ -106,8 +106,8 @@ class EmbeddingStore(AbstractContextManager["EmbeddingStore"]):
         if intact is False:
             with suppress(OSError), self._alone:  # another process may just have been writing it
                 intact = self._read(index, row)
-            if not intact and not self._told:
-                self._told = True
+            if not intact and not self._has_warned:
+                self._has_warned = True
                 self._warn(
                     f"The embedding cache {self._path} holds damaged slices (such as {index}); they are computed "
                     "again. If this recurs, check the disk."
@@ -118,7 +118,7 @@ class EmbeddingStore(AbstractContextManager["EmbeddingStore"]):
     def _read(self, index: int, row: np.ndarray) -> bool | None:
         """Fill `row` from the file. False if the slice there is damaged; None if it was never written."""
         checksum = np.zeros(1, "<u4")
-        with suppress(OSError), self._in_turn:
+        with suppress(OSError), self._lock:
             self._stream.seek(self._start + index * (row.nbytes + checksum.nbytes))
             self._stream.readinto(row.data)
             self._stream.readinto(checksum.data)
