@@ -1,5 +1,5 @@
-"""Learns from exemplars, predicts volumes, and says how sure it is.
+"""Learns from exemplars, predicts volumes and estimates its own confidence.
 
-Public face: `jobs.JOBS`, what the background process can be asked to do, and `context.JobContext`, through which a job
-speaks. Nothing is imported here, so that the context comes without torch.
+Public interface: `jobs.JOBS`, the jobs of the background process, and `context.JobContext`, through which a job
+communicates. Nothing is imported here, so that the context can be imported without torch.
 """

@@ -7,27 +7,27 @@ import torch
 from torch import Tensor
 
 NEGLIGIBLE_SHARE = 1e-3
-"""Share of a slice's pixels that is too little to speak of: keeps the ratio defined where nothing is predicted."""
+"""Negligible share of a slice's pixels; keeps the ratio defined if nothing is predicted."""
 
 NEIGHBOURHOOD = 3.0
-"""Distance in slices from a painted one at which half of a slice's uncertainty counts in the ranking."""
+"""Distance from a painted slice, in slices, at which half of a slice's uncertainty counts in the ranking."""
 
 
 @dataclass(frozen=True)
 class SliceConfidence:
-    """confidence 0..1: the Dice to be expected if the probabilities are true; doubtful: pixels expected to be wrong."""
+    """confidence 0..1: the expected Dice if the probabilities are right; doubtful: pixels expected to be wrong."""
 
     confidence: float
     doubtful: float
 
 
 CERTAIN = SliceConfidence(1.0, 0.0)
-"""Of a slice that the user painted or declared empty, or on which what was painted leaves room for nothing."""
+"""For a slice that the user painted or declared empty, or on which the painted slices rule out every segment."""
 
 
 def slice_confidence(probability: Tensor, best: Tensor, label: Tensor) -> SliceConfidence:
-    """Confidence of one slice from its class probabilities (C + 1, rows, columns), class 0 the background, and their
-    maximum: the value and where it is, both (rows, columns).
+    """Confidence of one slice from its class probabilities (C + 1, rows, columns), class 0 being the background, and
+    their maximum `best` and arg max `label`, both (rows, columns).
 
     With p the probability and y the prediction of the segments, the expected Dice is 2 sum(p y) / (sum(p) + sum(y)).
     """
@@ -45,8 +45,8 @@ def slice_confidence(probability: Tensor, best: Tensor, label: Tensor) -> SliceC
 def next_slices(slices: Mapping[int, SliceConfidence], exemplars: Iterable[int], count: int) -> list[int]:
     """Up to `count` slices to paint next, most useful first.
 
-    Usefulness is the number of doubtful pixels, discounted near painted slices and near those already suggested, since
-    neighbours teach the same (our choice).
+    Usefulness is the number of doubtful pixels, discounted near painted and already suggested slices, since
+    neighbouring slices teach much the same (our choice).
     """
     painted = set(exemplars)
     candidates = [index for index in slices if index not in painted]

@@ -1,4 +1,4 @@
-"""A picture of synthesised pairs, to look at before trusting them."""
+"""A picture of synthesised pairs, to check before relying on them."""
 
 from collections.abc import Sequence
 
@@ -14,11 +14,11 @@ TILE = 192
 COLUMNS = 6
 GAP = 4
 DARKENED = 0.45
-"""Brightness of what is not learned from, compared with the image."""
+"""Relative brightness of pixels that are not learned from."""
 
 
 def contact_sheet(pairs: Sequence[LabelledSlice], segments: Sequence[Segment], aspect: float) -> np.ndarray:
-    """(height, width, 3) uint8: one tile per pair, segments outlined in their colours, what does not count darkened."""
+    """(height, width, 3) uint8: one tile per pair, segments outlined in their colours, ignored pixels darkened."""
     tiles = [_tile(pair, segments, aspect) for pair in pairs]
     height, width = tiles[0].shape[:2]
     rows = -(-len(tiles) // COLUMNS)

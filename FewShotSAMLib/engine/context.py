@@ -1,4 +1,4 @@
-"""What a job sees of the background process: progress, warnings, cancellation, its time, and what stays warm."""
+"""A job's view of the background process: progress, warnings, cancellation, timing, and state shared between jobs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 from FewShotSAMLib.core.errors import CancelledError
 
 Send = Callable[[str, Mapping[str, Any]], None]
-"""Takes an event's type and its fields; whoever made the context adds the request's id and carries it away."""
+"""Takes an event's type and fields; the context's creator adds the request's id and delivers the event."""
 
 PROGRESS_INTERVAL_S = 0.1
 
 
 class JobContext:
-    """A job's only way to the outside. `JobContext()` alone is a silent one, good for tests and for use as a library.
+    """A job's only channel to the outside. `JobContext()` without arguments is silent, for tests and use as a library.
 
-    `state` lives as long as the process: a warm encoder or embeddings are kept there from one job to the next.
-    `job_folder` is where bulk data for the parent goes, None where the parent gave none.
+    `state` lives as long as the process: it carries a loaded encoder or embeddings from one job to the next.
+    `job_folder` receives bulk data for the parent process; None if the parent named no folder.
     """
 
     def __init__(
@@ -47,26 +47,26 @@ class JobContext:
         self._last_sent = 0.0
 
     def check(self) -> None:
-        """Raise CancelledError when the user asked to stop. Long loops call it at least twice a second."""
+        """Raise CancelledError if the user asked to stop. Long loops call this at least twice a second."""
         if self._cancelled.is_set():
             kept = "Embeddings already made are kept."
             hint = kept if self.written else f"Nothing was written; {kept.lower()}"
             raise CancelledError("The run was cancelled.", hint)
 
     def wrote(self, path: Path) -> None:
-        """Note an output that is meant to be there before the others are, so that every error says that it was
-        written."""
+        """Record an output that is deliberately written before the others, so that every later error mentions it."""
         self.written.append(path)
 
     def is_enough(self) -> bool:
-        """Whether the user takes the first answer as it is, so that nothing more need be learned."""
+        """Whether the user accepts the first result, so that no further learning is needed."""
         return self._enough.is_set()
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """Report `done` of `total` steps of a stage. Call it as often as you like.
+        """Report `done` of `total` steps of a stage. May be called as often as convenient.
 
-        The first and the last report of a stage are always sent, those between at most ten times a second. Unless the
-        stage is done, this is a `check()` too: the last report of writing must not turn a written file into an error.
+        The first and the last report of a stage are always sent, those in between at most ten times a second. Unless
+        the stage is done, this calls `check()` too; the last report does not, as a cancellation must not turn a file
+        that is already written into an error.
         """
         if done < total:
             self.check()
@@ -80,12 +80,12 @@ class JobContext:
         self._send("progress", {"stage": stage, "done": done, "total": total, "eta_s": self._eta(now, done, total)})
 
     def reading(self, path: Path | None) -> None:
-        """Say which file is read now, None for none: should the process crash, the parent names it."""
+        """Report which file is being read, None for none: if the process crashes, the parent can name the file."""
         self.file = path
         self._send("progress", {"stage": "read", "done": 0, "total": 1, "eta_s": None, "file": str(path or "")})
 
     def _eta(self, now: float, done: int, total: int) -> float | None:
-        """Seconds left at the stage's pace so far; None while there is no pace yet."""
+        """Seconds left at the stage's pace so far; None as long as the pace is unknown."""
         started_at, done_at_start = self._started
         if done >= total:
             return 0.0
@@ -94,7 +94,7 @@ class JobContext:
         return round((now - started_at) * (total - done) / (done - done_at_start), 1)
 
     def warning(self, text: str) -> None:
-        """Tell the user something that does not stop the run. The same text is sent once only."""
+        """Warn the user without stopping the run. The same text is sent only once."""
         if text not in self.warnings:
             self.warnings.append(text)
             self._send("warning", {"message": text})
@@ -104,7 +104,7 @@ class JobContext:
         self._send("metric", {"name": name, "value": value})
 
     def preview(self, **fields: Any) -> None:
-        """Report that something can be shown already; bulk data lies in files, `fields` name them."""
+        """Report that a preview can be shown; its bulk data is in files that `fields` name."""
         self._send("preview", fields)
 
 
@@ -117,7 +117,7 @@ class StageTimer:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count the time of the block for the stage."""
+        """Add the duration of the block to the stage."""
         start = time.monotonic()
         try:
             yield

@@ -1,7 +1,7 @@
-"""A correction: what one more painted slice changes is asked again, and every other slice stays as it was, bit by bit.
+"""A correction: only what one more painted slice can change is predicted again; all other slices stay identical.
 
-The background process keeps what it needs of its last run in memory. Whatever else changed (the volume, a setting, the
-segments), or was never there, there is no correction, and the whole volume is predicted.
+The background process keeps what it needs of its last run in memory. If there was no such run, or if anything else
+changed (the volume, a setting, the segments), there is no correction and the whole volume is predicted.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from FewShotSAMLib.methods.registry import get_method
 
 @dataclass(frozen=True)
 class Kept:
-    """The last run on a volume. like: all that must be equal for a correction; crop: the region that was shown; parts:
-    those of segments that have one of their own; asked: the normalisation that the user asked for;
-    prediction: as the decoder gave it; result: after post-processing, the same where there was none; model: gives
-    what was learned, corrections included."""
+    """The last run on a volume. like: everything that must be equal for a correction; crop: the region that was shown;
+    parts: the regions of segments that have one of their own; asked: the normalisation that the user requested;
+    prediction: the decoder's output; result: the same after post-processing, if any; model: returns what was learned,
+    corrections included."""
 
     like: tuple[Any, ...]
     annotation: Annotation
@@ -48,23 +48,23 @@ class Kept:
 
 @dataclass(frozen=True)
 class Correction:
-    """kept: what it goes on from; changed: for each slice to be looked at again, the segments 1 to C to look for."""
+    """kept: the run it continues; changed: for each slice to predict again, the segments 1 to C to search for."""
 
     kept: Kept
     changed: Mapping[int, frozenset[int]]
 
 
 def likeness(run: VolumeRun, options: PropagateOptions, annotation: Annotation) -> tuple[Any, ...]:
-    """What must be equal from run to run for a correction."""
+    """Everything that must be equal in two runs for a correction."""
     plain = replace(options, empty_slices=(), empty_of={}, painted_slices=None, correct=False)
     own = [getattr(plain, each.name) for each in fields(PropagateOptions)]
     where = (run.volume.content_hash, run.axis, run.encoder.cache_key, run.window)
-    # Names, colours and tags may change from run to run: Slicer notes its progress there.
+    # Names, colours and tags may change from run to run: Slicer stores its segmentation status in a tag.
     return (*where, tuple(segment.id for segment in annotation.segmentation.segments), *own)
 
 
 def correction_of(run: VolumeRun, options: PropagateOptions, annotation: Annotation) -> Correction | None:
-    """What is to be asked again, given the last run of this process; None where the whole volume is."""
+    """What to predict again, given the last run of this process; None if the whole volume must be predicted."""
     kept = last_run(run.context)
     if not options.correct or kept is None or kept.like != likeness(run, options, annotation):
         return None
@@ -83,8 +83,8 @@ def correction_of(run: VolumeRun, options: PropagateOptions, annotation: Annotat
 
 
 def kept_normalisation(volume: Volume, options: PropagateOptions, context: JobContext) -> Normalisation | None:
-    """The normalisation of the last run, where that was about the same volume and as much was left to us: a window
-    that was chosen by what is painted would move with each painted slice."""
+    """The normalisation of the last run, if that used the same volume and the same normalisation option: otherwise a
+    window chosen from the painted slices would change with each of them."""
     kept = last_run(context)
     if not options.correct or kept is None or kept.asked != options.normalisation:
         return None
@@ -93,24 +93,24 @@ def kept_normalisation(volume: Volume, options: PropagateOptions, context: JobCo
 
 
 def keep(run: VolumeRun, options: PropagateOptions, kept: Kept) -> None:
-    """Remember a run that came to its end, if its method can be corrected."""
+    """Remember a completed run if its method supports corrections."""
     forget(run.context)
     if get_method(options.method).load().for_encoder(run.encoder.spec.architecture).corrects:
         run.context.state[LAST_RUN] = kept
 
 
 def last_run(context: JobContext) -> Kept | None:
-    """The run that can be corrected; None where there is none."""
+    """The run that can be corrected; None if there is none."""
     return context.state.get(LAST_RUN)
 
 
 def forget(context: JobContext) -> None:
-    """Let go of the last run, and of its memory."""
+    """Release the last run and its memory."""
     context.state.pop(LAST_RUN, None)
 
 
 def blank(prediction: Prediction, axis: int, indices: Collection[int]) -> Prediction:
-    """A copy without anything on these slices."""
+    """A copy with these slices cleared."""
     classes = sparse_copy(prediction.classes)
     confidence = None if prediction.confidence is None else prediction.confidence.copy()
     for volume in (classes,) if confidence is None else (classes, confidence):
@@ -120,14 +120,14 @@ def blank(prediction: Prediction, axis: int, indices: Collection[int]) -> Predic
 
 
 def only(result: Prediction, refined: Prediction, axis: int, indices: Collection[int]) -> Prediction:
-    """`refined` on these slices, and what was there before on all others."""
+    """`refined` on these slices, `result` on all others."""
     classes = sparse_copy(result.classes)
     np.moveaxis(classes, axis, 0)[list(indices)] = np.moveaxis(refined.classes, axis, 0)[list(indices)]
     return replace(refined, classes=classes)
 
 
 def _affected(known: Sequence[int], differs: Collection[int], depth: int) -> set[int]:
-    """Slices between the unchanged of those on which a segment is known, on either side of what differs, and that."""
+    """The slices that differ, and those from there to the nearest unchanged slices where the segment is known."""
     fixed = [index for index in known if index not in differs]
     found: set[int] = set()
     for index in differs:
@@ -138,17 +138,17 @@ def _affected(known: Sequence[int], differs: Collection[int], depth: int) -> set
 
 
 def _differing(old: Annotation, new: Annotation) -> list[set[int]]:
-    """For each segment the slices on which something else is known of it: its shape; or else what others take."""
+    """For each segment, the slices on which what is known of it changed: its shape, or the pixels that others take."""
     differs: list[set[int]] = [set() for _ in new.segmentation.segments]
     for index in {*old.exemplars, *new.exemplars}:
         before, now = (each.classes(index) for each in (old, new))
         for label, found in enumerate(differs, start=1):
             is_known, was_known = (index in each.known[label - 1] for each in (new, old))
-            is_told = is_known == was_known and _declared(old, label, index) == _declared(new, label, index)
+            is_same_status = is_known == was_known and _declared(old, label, index) == _declared(new, label, index)
             shapes = (before == label, now == label) if is_known else (before > 0, now > 0)
-            # Where segments overlap, which of them do shows in each one's own mask alone.
+            # Where segments overlap, only their own masks show which of them do.
             own = (old.mask(label, index), new.mask(label, index))
-            if not (is_told and np.array_equal(*shapes) and (np.array_equal(*own) or not is_known)):
+            if not (is_same_status and np.array_equal(*shapes) and (np.array_equal(*own) or not is_known)):
                 found.add(index)
     return differs
 

@@ -1,4 +1,4 @@
-"""The job behind `fewshotsam inspect`: what a file is, read where a crash inside a library does no harm."""
+"""The job behind `fewshotsam inspect`: describes a file, in a process where a crash inside a library does no harm."""
 
 from collections.abc import Mapping
 from functools import partial

@@ -1,7 +1,7 @@
-"""Earlier volumes' labels beside the slices that are painted here: what is assumed where nothing is painted.
+"""Adds the labels of earlier volumes to the slices painted here: what to assume where nothing is painted.
 
-Each atlas of each few-shot model is registered to the volume. A label is used as far as it agrees with what is painted,
-and only once it was put right by that; then it stands for painted slices on a few slices far from them.
+Each atlas of each few-shot model is registered to the volume. A label that agrees with the painted slices is weighted
+by that agreement and corrected by them; it then takes the place of paint on a few slices far from them.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from FewShotSAMLib.engine.volume_run import VolumeRun
 from FewShotSAMLib.methods.registry import get_method
 
 SHARPNESS = 4
-"""Power of the agreement by which several volumes' labels are weighed."""
+"""Power of the agreement with which the labels of several volumes are weighted."""
 NO_IMAGE = (
-    "it was saved without the image around its segments, or this volume is too thin or in colour, to be registered"
+    "it was saved without the image around its segments, or this volume is in colour or too thin to be registered"
 )
-NO_ROOM = "labels of so many volumes do not fit into memory on one of this size"
-SAME = "its volumes are those of another model"
-NO_SEGMENT = "none of its segments is called as one that is painted"
+NO_ROOM = "for a volume of this size, the labels of so many volumes do not fit into memory"
+SAME = "another model already contains its volumes"
+NO_SEGMENT = "none of its segments has the name of a painted one"
 NOT_ALIKE = "this volume does not resemble the one that it was learned on (correlation {0:.2f})"
-DISAGREES = "its labels agree too little with what is painted (Dice {0:.2f}, {1} is needed)"
+DISAGREES = "its labels agree too poorly with the painted slices (Dice {0:.2f}, {1} is needed)"
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """A few-shot model of another volume, and what it is called."""
+    """A few-shot model of another volume, and its name."""
 
     name: str
     model: FewShotModel
@@ -46,9 +46,9 @@ class Earlier:
 
 @dataclass(frozen=True)
 class Assumed:
-    """annotation: what is painted and, on its slices `assumed`, what stands for more of it; report: of each volume of
-    each model its name, whether it was used and why not, likeness, and by segment agreement and weight; atlases: those
-    that were used, with the classes painted here."""
+    """annotation: the painted slices, plus the assumed labels on its slices `assumed`; report: for each volume of each
+    model its name, whether it was used or why not, likeness, and agreement and weight by segment; atlases: those that
+    were used, with the classes of the segments painted here."""
 
     annotation: Annotation
     report: list[dict[str, Any]]
@@ -56,9 +56,9 @@ class Assumed:
 
 
 @dataclass
-class _Brought:
-    """Labels of one of a model's volumes on this one: shares (D, H, W) of 255 by segment 1 to C painted here, and their
-    agreement; atlas: what they come from, with the classes painted here."""
+class _Registered:
+    """Labels of one of a model's volumes, registered to this one: shares (D, H, W), of 255, by segment 1 to C painted
+    here, and their agreement; atlas: their source, with the classes of the segments painted here."""
 
     report: dict[str, Any]
     shares: dict[int, np.ndarray] = field(default_factory=dict)
@@ -67,8 +67,8 @@ class _Brought:
 
 
 def assume(run: VolumeRun, annotation: Annotation, earlier: Sequence[Earlier], method: str) -> Assumed:
-    """What earlier volumes' models add to an annotation; the annotation itself where none of them is of use, of which
-    the user is warned. Raises BadInputError where the method has no use for any."""
+    """What models of earlier volumes add to an annotation; the annotation itself if none is usable. The user is warned
+    of each unusable model. Raises BadInputError if the method cannot use such models."""
     if not earlier:
         return Assumed(annotation, [])
     if not get_method(method).load().for_encoder(run.encoder.spec.architecture).transfers:
@@ -77,9 +77,9 @@ def assume(run: VolumeRun, annotation: Annotation, earlier: Sequence[Earlier], m
             hint("no-earlier"),
         )
     known = _known(annotation)
-    brought, asked = list[_Brought](), set[bytes]()
+    brought, asked = list[_Registered](), set[bytes]()
     for model in earlier:
-        brought += (of_model := _bring(run, annotation, known, model, asked))
+        brought += (of_model := _register(run, annotation, known, model, asked))
         if not any(each.shares for each in of_model):
             run.context.warning(NOT_USED.format(*(of_model[0].report[part] for part in ("name", "why"))))
     weights = _weights(brought)
@@ -99,15 +99,15 @@ def assume(run: VolumeRun, annotation: Annotation, earlier: Sequence[Earlier], m
 
 @dataclass(frozen=True)
 class _Guess:
-    """Where a segment is assumed: masks' shares (H, W) by slice; and slices without it beyond its ends."""
+    """Where a segment is assumed: masks' shares (H, W) by slice; and slices beyond its ends, without it."""
 
     shares: dict[int, np.ndarray]
     ends: list[int]
 
 
 def _guess(weighed: Sequence[tuple[np.ndarray, float]], known: Known, along: Sequence[float]) -> _Guess:
-    """What several labels, shares (D, H, W) of 255 with their weights, say once each is put right by what is painted;
-    along: spacing in mm."""
+    """Combine several labels, shares (D, H, W) of 255 with their weights, each corrected by what is painted; along:
+    spacing in mm."""
     shown = np.logical_or.reduce([share.any(axis=0) for share, _ in weighed] + list(known.masks.values()))
     box = tuple(_with_margin(np.flatnonzero(shown.any(axis))) for axis in (1, 0))
     inside = Known({index: mask[box] for index, mask in known.masks.items()})
@@ -122,13 +122,13 @@ def _guess(weighed: Sequence[tuple[np.ndarray, float]], known: Known, along: Seq
 
 
 def _with_margin(held: np.ndarray) -> slice:
-    """From the first to the last of these indices, and half as much on either side for what moves and grows."""
+    """From the first to the last of these indices, plus half that extent on either side: structures move and grow."""
     margin = (int(held[-1]) - int(held[0]) + 2) // 2
     return slice(max(0, int(held[0]) - margin), int(held[-1]) + margin + 1)
 
 
 def _known(annotation: Annotation) -> dict[int, Known]:
-    """What is painted of each segment that is painted at all."""
+    """What is painted of each segment that has paint."""
     found = {}
     for label, indices in enumerate(annotation.known, start=1):
         known = Known({index: annotation.classes(index) == label for index in indices})
@@ -137,25 +137,25 @@ def _known(annotation: Annotation) -> dict[int, Known]:
     return found
 
 
-def _bring(
+def _register(
     run: VolumeRun, annotation: Annotation, known: Mapping[int, Known], earlier: Earlier, asked: set[bytes]
-) -> list[_Brought]:
-    """What each of a model's volumes says of this one; one that says nothing where none can be asked. asked: images of
-    volumes that were asked before, to which these are added: a model that grew holds those of models before it."""
+) -> list[_Registered]:
+    """The labels of each of a model's volumes on this one; a single empty result if none can be registered. asked:
+    images of volumes used before, extended here: a model that grew contains the volumes of models before it."""
     model = earlier.model
     ours, names = ([each.name for each in some] for some in (annotation.segmentation.segments, model.segments))
     theirs = same_names(ours, names)
     if not known.keys() & theirs.keys():
-        return [_Brought({"name": earlier.name, "used": False, "why": NO_SEGMENT})]
+        return [_Registered({"name": earlier.name, "used": False, "why": NO_SEGMENT})]
     images = by_image(model.atlases)
     new = [key for key in images if key not in asked][: max(0, room(run, len(model.segments)) - len(asked))]
     if images and not new:
-        return [_Brought({"name": earlier.name, "used": False, "why": SAME if images.keys() <= asked else NO_ROOM})]
+        return [_Registered({"name": earlier.name, "used": False, "why": SAME if images.keys() <= asked else NO_ROOM})]
     asked.update(new)
     atlases = [images[key] for key in new]
     found = registered(run, atlases, len(model.segments), model.normalisation)
     if not found:
-        return [_Brought({"name": earlier.name, "used": False, "why": NO_IMAGE})]
+        return [_Registered({"name": earlier.name, "used": False, "why": NO_IMAGE})]
     several = len(found) > 1
     brought = []
     for number, (atlas, each) in enumerate(zip(atlases, found, strict=True), start=1):
@@ -173,24 +173,24 @@ def _judged(
     found: Transferred,
     shares: Mapping[int, np.ndarray],
     labels: Atlas,
-) -> _Brought:
-    """What is kept of a registered atlas: nothing unless both volumes are alike, else the segments that agree."""
+) -> _Registered:
+    """The part of a registered atlas to use: nothing unless both volumes are alike, else the segments that agree."""
     report: dict[str, Any] = {"name": name, "used": False, "why": "", "likeness": round(found.likeness, 3)}
     if not found.is_alike:
         report["why"] = NOT_ALIKE.format(found.likeness)
-        return _Brought(report)
+        return _Registered(report)
     agrees = {label: agreement(share, known[label]) for label, share in shares.items()}
     report["agreement"] = _named(annotation, {label: round(value, 3) for label, value in agrees.items()})
     kept = {label: share for label, share in shares.items() if agrees[label] >= TRUSTED}
     report["used"] = bool(kept)
     if not kept:
         report["why"] = DISAGREES.format(max(agrees.values()), TRUSTED)
-        return _Brought(report)
-    return _Brought(report, kept, agrees, labels)
+        return _Registered(report)
+    return _Registered(report, kept, agrees, labels)
 
 
 def _as_painted(atlas: Atlas, theirs: Mapping[int, int]) -> Atlas:
-    """An atlas with the classes of what is painted here, nothing where it has others."""
+    """An atlas with the classes of the segments painted here, and background for all its others."""
     own = np.zeros(256, np.uint8)
     for label, number in theirs.items():
         own[number] = label
@@ -202,8 +202,8 @@ def _named(annotation: Annotation, values: Mapping[int, float]) -> dict[str, flo
     return {segments[label - 1].name: value for label, value in values.items()}
 
 
-def _weights(brought: Sequence[_Brought]) -> dict[int, dict[int, float]]:
-    """For each segment the weights of the models that tell of it, by their place; they add up to 1."""
+def _weights(brought: Sequence[_Registered]) -> dict[int, dict[int, float]]:
+    """For each segment, the weights of the volumes that contribute to it, by index in `brought`; they sum to 1."""
     weights: dict[int, dict[int, float]] = {}
     for number, each in enumerate(brought):
         for label in each.shares:
@@ -212,7 +212,7 @@ def _weights(brought: Sequence[_Brought]) -> dict[int, dict[int, float]]:
 
 
 def _with_guesses(annotation: Annotation, guesses: Mapping[int, _Guess]) -> Annotation:
-    """The annotation, with guessed labels on slices of which nothing is known yet."""
+    """The annotation with guessed labels on slices without any known labels."""
     taken = {*annotation.exemplars}
     count = len(annotation.segmentation.segments)
     painted: dict[int, set[int]] = {}
@@ -243,7 +243,7 @@ def _with_guesses(annotation: Annotation, guesses: Mapping[int, _Guess]) -> Anno
 
 
 def _paint(layers: np.ndarray, annotation: Annotation, index: int, shares: Mapping[int, np.ndarray]) -> None:
-    """Put labels on a slice, each pixel to the one with the largest share, in place."""
+    """Label a slice in place: each pixel gets the label with the largest share."""
     labels, stack = list(shares), np.stack(list(shares.values()))
     best = np.where(stack.max(axis=0) >= 0.5, stack.argmax(axis=0), IGNORE)
     for number, label in enumerate(labels):

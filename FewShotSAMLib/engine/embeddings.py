@@ -1,4 +1,4 @@
-"""The embeddings of one volume's slices: from the cache where they are done, from the encoder where not."""
+"""The embeddings of one volume's slices: read from the cache, or computed by the encoder if missing there."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,18 +20,18 @@ from FewShotSAMLib.sam.framing import Framing, averaged
 
 BLACK = (0.0, 0.0, 0.0)
 LUMINANCE = (0.299, 0.587, 0.114)
-"""Grey of red, green and blue (ITU-R BT.601), for the encoder that sees a slice between its neighbours."""
+"""Weights of red, green and blue in grey (ITU-R BT.601), for encoders that see a slice between its neighbours."""
 STATE_KEY = "embeddings"
-"""Where JobContext.state holds what `_Kept` describes from one job to the next."""
+"""Key in JobContext.state under which a `_Kept` is passed from one job to the next."""
 
 Report = Callable[[int, int], None]
-"""Hears how many are done, and of how many."""
+"""Takes the number of slices done and their total."""
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """Stores in memory by key, of the volume with this hash; `others` are those of the encoder used before this one,
-    as LoRA has two in turn: the original, and one that no other run will ever have again."""
+    """In-memory stores, by key, of the volume with this hash. `others` are those of the encoder used before this one:
+    LoRA uses two in turn, the original and an adapted one that no other run will use again."""
 
     volume: str
     encoder: str
@@ -40,7 +40,7 @@ class _Kept:
 
 
 def forget(state: dict[str, Any]) -> None:
-    """Let go of what the last job left in memory; `state` is that of its JobContext."""
+    """Release what the last job left in memory; `state` is that of its JobContext."""
     kept: _Kept | None = state.pop(STATE_KEY, None)
     if kept is not None:
         _close({**kept.stores, **kept.others})
@@ -52,10 +52,10 @@ def _close(stores: Mapping[str, EmbeddingStore]) -> None:
 
 
 class SliceEmbeddings:
-    """Embeddings (channels, S/16, S/16), float16, of a volume's slices as one framing and one window show them.
+    """Embeddings (channels, S/16, S/16), float16, of a volume's slices for one framing and one window.
 
-    Use as a context manager: it holds the volume's cache file. What cannot be kept on disk stays in memory for the next
-    job of this process on the same volume.
+    Use as a context manager: it keeps the volume's cache files open. Embeddings that cannot be stored on disk stay in
+    memory for this process's next job on the same volume.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class SliceEmbeddings:
 
     @property
     def device(self) -> torch.device:
-        """The encoder's."""
+        """The encoder's device."""
         return self._encoder.device
 
     def at(self, window: IntensityWindow, framing: Framing) -> "SliceEmbeddings":
-        """The same volume's as another framing and window show it; closed together with these."""
+        """Embeddings of the same volume for another framing and window, closed together with these."""
         twin = SliceEmbeddings.__new__(SliceEmbeddings)
         twin.__dict__.update(self.__dict__, framing=framing, _window=window)
         return twin
@@ -103,20 +103,20 @@ class SliceEmbeddings:
         return np.ascontiguousarray(self._window.apply(cut))
 
     def image(self, index: int) -> torch.Tensor:
-        """What the encoder is shown of a slice: (3, S, S), 0..255."""
+        """The encoder's input for a slice: (3, S, S), 0..255."""
         return self.framed(self.shown(index))
 
     def shown(self, index: int) -> torch.Tensor:
-        """What the encoder sees of a cut slice, in 0..1, float32: (rows, columns), or (rows, columns, 3) of a volume in
-        colours; for an encoder that sees neighbours always (rows, columns, 3), the slice between its two neighbours."""
+        """What the encoder sees of a cut slice, in 0..1, float32: (rows, columns), or (rows, columns, 3) for a colour
+        volume; always (rows, columns, 3) for an encoder that sees neighbours: the slice between its two neighbours."""
         if not self._encoder.spec.architecture.sees_neighbours:
             return torch.from_numpy(self.grey(index))
         last = self._volume.voxels.shape[self.framing.plane.axis] - 1
-        beside = [min(max(index + offset, 0), last) for offset in (-1, 0, 1)]
-        return torch.stack([self._single(number) for number in beside], dim=-1)
+        neighbours = [min(max(index + offset, 0), last) for offset in (-1, 0, 1)]
+        return torch.stack([self._single(number) for number in neighbours], dim=-1)
 
     def framed(self, shown: torch.Tensor) -> torch.Tensor:
-        """The encoder's image (3, S, S), 0..255, of a slice as `shown` gives it, or of one that was made of such."""
+        """The encoder's image (3, S, S), 0..255, of a slice as `shown` returns it, or of one derived from those."""
         between = self._encoder.spec.architecture.sees_neighbours
         return self.framing.image(shown, BLACK) if between else self.framing.image(shown)
 
@@ -130,11 +130,11 @@ class SliceEmbeddings:
         return grey if grey.ndim == 2 else grey @ torch.tensor(LUMINANCE)
 
     def ensure(self, indices: Sequence[int]) -> None:
-        """Encode those of the slices that the cache lacks. Raises CancelledError; what is done stays done."""
+        """Encode the slices missing from the cache. Raises CancelledError; slices encoded by then stay in the cache."""
         self.encode(self.missing(indices), partial(self._context.progress, "encode"))
 
     def missing(self, indices: Sequence[int]) -> list[int]:
-        """Those of the slices that the cache lacks."""
+        """The slices missing from the cache."""
         return self._slices().missing(indices)
 
     def encode(self, missing: Sequence[int], report: Report) -> None:
@@ -156,19 +156,19 @@ class SliceEmbeddings:
         def copy(number: int) -> torch.Tensor:
             return SliceAugmentation(index, number + 1).apply(shown, unlabelled, self.framing.aspect)[0]
 
-        return self._completed(f"augmented {self._manner}{RECIPE} slice={index} copies={copies}", copies, copy)
+        return self._completed(f"augmented {self._prefix}{RECIPE} slice={index} copies={copies}", copies, copy)
 
     def made(self, name: str, count: int, shown_of: Callable[[int], torch.Tensor]) -> torch.Tensor:
-        """Embeddings (count, channels, h, w), float16, of cut slices that were made of this volume's, as `shown`.
+        """Embeddings (count, channels, h, w), float16, of cut slices, as `shown`, derived from this volume's.
 
-        name must tell all that they depend on besides the volume, so that they are found in the cache.
+        name, part of the cache key, must identify everything they depend on besides the volume.
         """
-        return self._completed(f"{self._manner}{name}", count, shown_of, partial(self._context.progress, "synthesise"))
+        return self._completed(f"{self._prefix}{name}", count, shown_of, partial(self._context.progress, "synthesise"))
 
     def _completed(
         self, name: str, count: int, shown_of: Callable[[int], torch.Tensor], report: Report = lambda done, total: None
     ) -> torch.Tensor:
-        """What is stored under a name, all of it, whatever has to be encoded for that."""
+        """All embeddings stored under a name, after encoding those that are missing."""
         store, wanted = self._store(name, count), range(count)
 
         def complete() -> None:
@@ -178,8 +178,8 @@ class SliceEmbeddings:
         return self._read(store, wanted, complete)
 
     @property
-    def _manner(self) -> str:
-        """Names in cache keys what made slices are made of."""
+    def _prefix(self) -> str:
+        """Part of the cache keys of derived slices: whether they are made with their neighbours."""
         return "between neighbours " if self._encoder.spec.architecture.sees_neighbours else ""
 
     def _store(self, name: str, count: int) -> EmbeddingStore:
@@ -191,9 +191,9 @@ class SliceEmbeddings:
         return self._stores[key]
 
     def _from_last_job(self) -> tuple[dict[str, EmbeddingStore], dict[str, EmbeddingStore]]:
-        """The stores in memory that the last job left, if it was about this volume: this encoder's, and the other's.
+        """The in-memory stores that the last job left, if it used this volume: this encoder's, and the other encoder's.
 
-        Whatever is of neither is closed, so that adapted encoders do not pile up.
+        Stores of any further encoder are closed, so that those of adapted encoders do not accumulate.
         """
         kept: _Kept | None = self._context.state.pop(STATE_KEY, None)
         if kept is None:
@@ -210,7 +210,7 @@ class SliceEmbeddings:
     def _encode(
         self, store: EmbeddingStore, missing: Sequence[int], image_of: Callable[[int], torch.Tensor], report: Report
     ) -> None:
-        step = self._encoder.gainful_batch  # no more, so that a killed run loses little
+        step = self._encoder.gainful_batch  # not more, so that a killed run loses little
         for start in range(0, len(missing), step):
             report(start, len(missing))
             batch = store.missing(missing[start : start + step])  # another process may have been faster
@@ -225,7 +225,7 @@ class SliceEmbeddings:
     def _read(self, store: EmbeddingStore, indices: Sequence[int], repair: Callable[[], None]) -> torch.Tensor:
         try:
             found = store.read(indices)
-        except MissingSlicesError:  # damaged on disk since it was written: the store has warned, encode it again
+        except MissingSlicesError:  # damaged on disk since it was written: the store has warned; encode it again
             repair()
             found = store.read(indices)
         return require_finite(torch.from_numpy(found), "An embedding")
@@ -233,24 +233,24 @@ class SliceEmbeddings:
 
 @dataclass(frozen=True)
 class RegionEmbeddings:
-    """Embeddings for segments 1 to C that have a region of their own, and what is known of them."""
+    """Embeddings for the segments `labels` (1 to C) that have a region of their own, with their annotation."""
 
     labels: tuple[int, ...]
     annotation: Annotation
     embeddings: SliceEmbeddings
 
     def needs(self, index: int) -> bool:
-        """Whether the region is looked at on a slice at all."""
+        """Whether the region is used on a slice at all."""
         return index in self.annotation.exemplars or bool(self.annotation.sought(index))
 
 
 class RegionalEmbeddings(SliceEmbeddings):
-    """Those of several regions, one behind the other in the channels; 0 where a region is not looked at."""
+    """Embeddings of several regions, concatenated along the channels; 0 where a region is not used."""
 
     regions: tuple[RegionEmbeddings, ...] = ()
 
     def ensure(self, indices: Sequence[int]) -> None:
-        """Encode those of the slices that the cache lacks, in each region that is looked at there."""
+        """Encode the slices missing from the cache, in each region that is used on them."""
         needed = ([index for index in indices if region.needs(index)] for region in self.regions)
         missing = [region.embeddings.missing(some) for region, some in zip(self.regions, needed, strict=True)]
         done, count = 0, sum(map(len, missing))

@@ -1,4 +1,4 @@
-"""What this computer can do for FewShotSAM: devices, free memory, encoders and how long they will take."""
+"""What this computer offers FewShotSAM: devices, free memory, encoders and how long they will take."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from FewShotSAMLib.sam.precision import pick_device
 from FewShotSAMLib.sam.registry import Architecture, EncoderSpec, all_specs, get_spec
 
 DECODER_SLICE, DECODER_LEARNING = 5e9, 3e12
-"""What a slice and learning cost in the decoder behind SAM's encoders, as multiplications that would take as long
-(docs/performance.md); the encoder's products come on top."""
+"""Cost of a slice and of learning in the decoder behind SAM's encoders, as the number of multiplications that take as
+long (docs/performance.md); the encoder's products come on top."""
 EXEMPLARS, COPIES = 3, 2
 START_S = 4.0
-"""Until the process is there and has loaded an encoder."""
+"""Time to start the process and load an encoder."""
 ORIGINAL_LAYERS = 3.0
-"""Time of SAM's original layers, which LoRA trains through, as a multiple of ours (docs/performance.md)."""
+"""Time of SAM's original layers, through which LoRA trains, as a multiple of ours (docs/performance.md)."""
 _SIDE = 1024
 _FEWEST, _MOST, _MEASURING_S = 3, 30, 0.4
 _OVERHEAD = 1.5
 """Time of an encoder beyond its products: norms, activations, memory traffic (measured with vit_b on a CPU)."""
 _WEIGHTS_AND_TORCH = 600_000_000
-"""Bytes that torch and a process take before anything is computed."""
+"""Bytes that torch and the process take before any computation."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast a device is: multiplications of large matrices in a second, which SAM's encoders consist of, and seconds
-    of one pass of the bundled encoder, which measures small work better."""
+    """Speed of a device: multiplications per second in products of large matrices, of which SAM's encoders consist, and
+    seconds of one pass of the bundled encoder, which measures small work better."""
 
     multiplications_per_second: float
     compact_seconds: float
@@ -56,9 +56,9 @@ class Speed:
 
 
 def inspect(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
-    """Devices, free memory, encoders with an estimate for each, and the size of the cache; all ready for JSON.
+    """Report devices, free memory, encoders with an estimate for each, and the cache's size; ready for JSON.
 
-    `cache` in the parameters names another folder than the usual one.
+    The parameter `cache` names a folder other than the default.
     """
     context.progress("inspect", 0, 1)
     device = pick_device("auto")
@@ -79,15 +79,15 @@ def inspect(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any
 
 
 def download(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
-    """Fetch the published file of the encoder named `encoder`; whoever asks for it has asked the user before. Raises
-    BadInputError for an unknown encoder and where the file cannot be had."""
+    """Download the published file of the encoder named `encoder`; the caller has asked the user for consent. Raises
+    BadInputError for an unknown encoder, or if the file cannot be downloaded."""
     spec = get_spec(str(parameters.get("encoder", "")))
     path = fetch(spec, progress=lambda done, total: context.progress("download", done, total), check=context.check)
     return {"encoder": spec.name, "path": str(path)}
 
 
 def clear_cache(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
-    """Delete the embeddings that no other process uses just now."""
+    """Delete the embeddings that no other process is using."""
     cache = _cache(parameters)
     return {"freed_bytes": cache.clear(), "left_bytes": cache.usage()}
 
@@ -97,7 +97,7 @@ def _cache(parameters: Mapping[str, Any]) -> EmbeddingCache:
 
 
 def devices() -> list[dict[str, Any]]:
-    """Every device that torch can use, the CPU last; bytes are None where the system does not tell."""
+    """Every device that torch can use, the CPU last; bytes are None if the system does not report them."""
     found = []
     for number in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(number)
@@ -117,10 +117,10 @@ def _device(name: str, title: str, total: int | None, free: int | None) -> dict[
 def encoder_estimate(
     spec: EncoderSpec, speed: Speed, device: torch.device, paces: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
-    """One encoder: what it is, whether its weights are here, and roughly how long it takes and how much memory.
+    """One encoder: what it is, whether its weights are present, and roughly how much time and memory it takes.
 
-    A run takes `start_seconds` where the process has to be started, and what the `core.pace.Pace` of its method says.
-    paces: of earlier runs on this device (`pace.remembered`); what they measured is the estimate.
+    A run takes `start_seconds` if the process has to be started, plus the time given by the `core.pace.Pace` of its
+    method. paces: of earlier runs on this device (`pace.remembered`); their measurements replace the estimates.
     """
     known = {pace["method"]: measured(pace) for pace in paces if pace.get("encoder") == spec.name}
     expected = {each.name: expected_pace(spec, each.load(), speed) for each in METHODS}
@@ -140,7 +140,7 @@ def encoder_estimate(
 
 
 def expected_pace(spec: EncoderSpec, method: Method, speed: Speed) -> Pace:
-    """A method's pace by what it computes, as long as no run has measured it."""
+    """A method's pace estimated from what it computes, used until a run has measured it."""
     own, unit = method.for_encoder(spec.architecture), speed.of(spec)
     learning = learning_cost(spec, method) * unit
     if spec.architecture.fine_channels:
@@ -168,7 +168,7 @@ def learning_cost(spec: EncoderSpec, method: Method) -> float:
 
 
 def multiplications(architecture: Architecture) -> float:
-    """Multiplications of one slice through SAM's image encoder: its layers, and attention in windows and globally."""
+    """Multiplications for one slice in SAM's image encoder: its layers, and windowed and global attention."""
     tokens, width = architecture.embedding_size**2, architecture.embed_dim
     globally = len(architecture.global_attn_indexes)
     seen = globally * tokens + (architecture.depth - globally) * (architecture.window_size**2 or tokens)
@@ -176,7 +176,7 @@ def multiplications(architecture: Architecture) -> float:
 
 
 def compact_seconds(device: torch.device) -> float:
-    """Seconds of one pass of the bundled encoder's network, on this device now; its weights do not matter."""
+    """Seconds of one pass of the bundled encoder's network on this device now; its weights do not matter."""
     architecture = get_spec(AUTOMATIC_ENCODER).architecture
     side = architecture.image_size
     with torch.inference_mode():
@@ -186,17 +186,17 @@ def compact_seconds(device: torch.device) -> float:
 
 
 def _best(work: Callable[[], float]) -> float:
-    """The least seconds of many tries: other programs' threads make single ones many times slower."""
+    """The shortest of many measurements, in seconds: other programs' threads make single ones many times slower."""
     begun, times = time.perf_counter(), list[float]()
     while len(times) < _FEWEST or (len(times) < _MOST and time.perf_counter() - begun < _MEASURING_S):
         started = time.perf_counter()
-        work()  # its number has to come from the device, which is waited for
+        work()  # it returns a number, so it waits for the device
         times.append(time.perf_counter() - started)
     return min(times)
 
 
 def multiplications_per_second(device: torch.device) -> float:
-    """How fast this device multiplies matrices now, in the number format that encoding on it would take."""
+    """Multiplications per second in matrix products on this device now, in the number format used for encoding."""
     kind = torch.float16 if device.type == "cuda" else torch.float32
     left = torch.ones(_SIDE, _SIDE, dtype=kind, device=device)
     return _SIDE**3 / _best(lambda: float((left @ left)[0, 0]))

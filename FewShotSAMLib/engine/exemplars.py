@@ -22,8 +22,8 @@ def collect_exemplars(
     context: JobContext,
     unchanged: Sequence[Exemplar] = (),
 ) -> list[Exemplar]:
-    """Every slice of which something is known and `copies` augmented copies of each; targets are 1/stride of the image
-    wide. unchanged: as for `Task.exemplars`."""
+    """Every slice with known labels, and `copies` augmented copies of each; targets are 1/stride of the image wide.
+    unchanged: as for `Task.exemplars`."""
     framing = embeddings.framing
     exemplars = [each for each in unchanged if each.slice_index in annotation.exemplars]
     made = {each.slice_index for each in exemplars}
@@ -53,5 +53,5 @@ def _exemplar(
     target, weight = framing.target(classes, class_count, stride)
     cells = framing.cell_weights(classes, class_count)
     if unknown:
-        cells[BACKGROUND] = 0.0  # it may be one of them
+        cells[BACKGROUND] = 0.0  # background may be one of the unknown segments
     return Exemplar(index, copy, embedding, target.half(), weight.half(), cells, unknown)

@@ -14,14 +14,14 @@ from FewShotSAMLib.methods.repeatable import repeatable
 from FewShotSAMLib.sam.finite import finite_loss
 
 CLEAN_SHARE = 0.5
-"""Chance that a query is the slice itself rather than one of its augmented copies."""
+"""Probability that a query is the slice itself rather than one of its augmented copies."""
 
 REPORT_EVERY = 10
 """Steps between two reports of the loss."""
 
 
 Draw = Callable[[torch.Generator], list[Exemplar]]
-"""Draws the batch of a step."""
+"""Draws the batch for one step."""
 
 
 def fine_tune(
@@ -36,8 +36,8 @@ def fine_tune(
 ) -> float:
     """Train the head's trainable parameters in place; returns the mean loss of the last steps.
 
-    Without `draw` each batch shows random views of different exemplars. part, for the progress: how many steps were
-    done before in another part of the same training, and how many it has in all; stage: what that is called.
+    Without `draw` each batch shows random views of different exemplars. For the progress, part: the steps done in
+    earlier phases of the same training, and its total number of steps; stage: its name.
 
     The same seed gives the same weights on the same device with the same number of threads.
     """
@@ -53,7 +53,7 @@ def fine_tune(
             context.progress(stage, before + step, total)
             batch = draw(generator) if draw else draw_views(exemplars, schedule.batch, generator)
             loss = _loss(head, batch, generator, device)
-            context.check()  # a step may take a second on a busy computer
+            context.check()  # a step may take a second if the computer is busy
             optimiser.zero_grad()
             loss.backward()
             context.check()
@@ -76,7 +76,7 @@ def _loss(head: Head, batch: Sequence[Exemplar], generator: torch.Generator, dev
 
 
 def draw_views(exemplars: Sequence[Exemplar], count: int, generator: torch.Generator) -> list[Exemplar]:
-    """Random views of `count` different slices (of all slices, where there are fewer)."""
+    """Random views of `count` different slices (of all slices if there are fewer)."""
     views: dict[int, list[Exemplar]] = {}
     for exemplar in exemplars:
         views.setdefault(exemplar.slice_index, []).append(exemplar)

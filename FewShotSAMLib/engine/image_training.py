@@ -1,4 +1,4 @@
-"""Training that makes its images as it goes: synthesised pairs, and LoRA, whose gradients pass through the encoder."""
+"""Training that makes its images on the fly: synthesised pairs, and LoRA, whose gradients pass through the encoder."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,21 +28,21 @@ from FewShotSAMLib.sam.precision import pick_precision
 SYNTHESISED = -1
 """Slice number of a synthesised pair."""
 SHOWN_PAIRS = 24
-"""On the contact sheet."""
+"""Number of pairs on the contact sheet."""
 MANY = 2**31 - 1
-"""Number of augmented copies and pairs to draw from where none is kept."""
+"""Number of augmented copies and pairs to draw from when none are stored."""
 IMAGES_PER_STEP = 2
 REAL_VIEWS_FINE = 2
-"""Beside each synthesised pair, with fine levels: with one alone what the pairs look like outweighed what the structure
-looks like, and the decoder learned to find nothing."""
+"""Real views per synthesised pair, with fine levels: with only one, the look of the pairs outweighed that of the
+structure, and the decoder learned to find nothing."""
 BACKWARD_COST, RECOMPUTED_COST = 3.0, 4.0
-"""Time of a training step on one image as multiples of encoding it: forward and backward; and forward once more."""
+"""Time of a training step on one image as a multiple of encoding it: forward and backward; with recomputation."""
 NO_PAIRS = (
-    "No pairs are synthesised: there are as many of them as augmented copies, and after a warm start none unless asked "
-    "for. Choose a number of augmented copies."
+    "No pairs are synthesised: there are as many of them as augmented copies, and after a warm start there are none by "
+    "default. Choose a number of augmented copies."
 )
 LONG_S = 600.0
-"""Training from which on the user is warned."""
+"""Training time above which the user is warned."""
 
 Encode = Callable[[torch.Tensor], torch.Tensor]
 """Embedding (channels, h, w) of an image (3, S, S) in 0..255."""
@@ -50,9 +50,9 @@ SAM_IMAGE_SIZE = 1024
 
 
 class ImageTraining:
-    """What training needs besides the exemplars: nothing, synthesised pairs, or an encoder to adapt.
+    """What training uses besides the exemplars: nothing, synthesised pairs, or an encoder to adapt.
 
-    pairs: whether some are synthesised; sheet: where a picture of synthesised pairs goes, at once; None for nowhere.
+    pairs: whether to synthesise some; sheet: where to write a picture of them at once, None for nowhere.
     """
 
     def __init__(
@@ -71,17 +71,17 @@ class ImageTraining:
         self._maker = maker if maker and maker.possible else None
         if self._maker is not None and sheet is not None:
             made = [self._to_look_at(self._maker.pair(number)) for number in range(SHOWN_PAIRS)]
-            with atomic_path(sheet) as path:  # now: whoever does not like the pairs need not wait for the training
+            with atomic_path(sheet) as path:  # now: a user who dislikes the pairs need not wait for the training
                 write_picture(contact_sheet(made, annotation.segmentation.segments, embeddings.framing.aspect), path)
             run.context.wrote(sheet)
 
     def phases(
         self, head: Head, exemplars: Sequence[Exemplar], copies: int, training: Training
     ) -> Iterator[tuple[Schedule, Draw | None]]:
-        """Each part of the training and how its batches come about; None for views of the exemplars alone.
+        """Each phase of the training and the function that draws its batches; None for views of the exemplars alone.
 
-        On the encoder as it is there are `copies` pairs for each painted or empty slice, encoded before the training.
-        With LoRA all images are made and encoded at each step, and so they are where `fresh` copies are asked for.
+        With an unchanged encoder there are `copies` pairs for each painted or empty slice, encoded before training.
+        With LoRA, or if `fresh` copies are requested, all images are made and encoded at each step.
         """
         if training.on_cache is not None:
             yield training.on_cache, self._draw_of_cache(exemplars, copies, training.on_cache.steps)
@@ -105,7 +105,7 @@ class ImageTraining:
         return mixed_draw(exemplars, made, self._real_views)
 
     def _to_look_at(self, pair: LabelledSlice) -> LabelledSlice:
-        """Without the neighbours, which the encoder sees as colours."""
+        """The pair without the neighbours, which the encoder sees as colours."""
         return replace(pair, grey=pair.grey[..., 1]) if self._run.encoder.spec.architecture.sees_neighbours else pair
 
     def _encoding_draw(self, encode: Encode, steps: int, cost: float) -> Draw:
@@ -115,19 +115,19 @@ class ImageTraining:
 
     @property
     def _real_views(self) -> int:
-        """Beside a synthesised pair."""
+        """Real views per synthesised pair."""
         return REAL_VIEWS_FINE if self._run.encoder.spec.architecture.fine_channels else 1
 
 
 def is_slow(encoder: Encoder) -> bool:
-    """Whether a slice takes seconds rather than a fraction of one."""
+    """Whether encoding a slice takes seconds rather than a fraction of a second."""
     return encoder.device.type == "cpu" and encoder.image_size >= SAM_IMAGE_SIZE
 
 
 def synthesised_exemplars(
     maker: PairMaker, count: int, embeddings: SliceEmbeddings, class_count: int
 ) -> list[Exemplar]:
-    """Pairs 0 to count - 1, encoded once and kept in the cache."""
+    """Pairs 0 to count - 1, encoded once and stored in the cache."""
     encoded = embeddings.made(f"synthesised {maker.key} count={count}", count, lambda n: maker.pair(n).grey)
     return [
         _exemplar(SYNTHESISED, embedding, maker.pair(number).classes, class_count, embeddings)
@@ -136,7 +136,7 @@ def synthesised_exemplars(
 
 
 def mixed_draw(real: Sequence[Exemplar], synthesised: Sequence[Exemplar], real_views: int = 1) -> Draw:
-    """Batches of views of `real_views` real exemplars and one synthesised pair."""
+    """Draw batches of `real_views` views of real exemplars and one synthesised pair."""
 
     def draw(generator: torch.Generator) -> list[Exemplar]:
         return [*draw_views(real, real_views, generator), synthesised[below(len(synthesised), generator)]]
@@ -147,8 +147,8 @@ def mixed_draw(real: Sequence[Exemplar], synthesised: Sequence[Exemplar], real_v
 def encoding_draw(
     annotation: Annotation, embeddings: SliceEmbeddings, encode: Encode, maker: PairMaker | None, real_views: int = 1
 ) -> Draw:
-    """Batches whose images are made and encoded at each step: `real_views` real exemplars, as they are or augmented
-    again, and a synthesised pair; two real exemplars without a maker."""
+    """Draw batches whose images are made and encoded at each step: `real_views` real exemplars, unchanged or newly
+    augmented, and a synthesised pair; without a maker, two real exemplars."""
     class_count = len(annotation.segmentation.segments)
 
     def real(index: int, generator: torch.Generator) -> Exemplar:
@@ -176,7 +176,7 @@ def encoding_draw(
 
 
 def adaptable_encoder(run: VolumeRun, factors: LoraFactors) -> Encode:
-    """The encoder's original layers in float32 with the updates `factors`, through which gradients reach them."""
+    """The encoder's original layers in float32 with the updates `factors`, so that gradients reach the updates."""
     sam, _ = load_sam(run.encoder.spec, run.compute.checkpoint, warn=run.context.warning)
     network = sam.image_encoder.to(run.encoder.device)
     factors.attach(network)
@@ -184,7 +184,7 @@ def adaptable_encoder(run: VolumeRun, factors: LoraFactors) -> Encode:
 
 
 def warn_of_time(run: VolumeRun, encode: Encode, steps: int, cost: float) -> None:
-    """Encode one blank image and say, before it begins, how long training will take if that is long.
+    """Encode one blank image to estimate the training time, and warn the user before training starts if it is long.
 
     cost: time of training on one image as a multiple of encoding it.
     """
@@ -202,9 +202,9 @@ def warn_of_time(run: VolumeRun, encode: Encode, steps: int, cost: float) -> Non
 
 
 def adapted_run(run: VolumeRun, factors: LoraFactors) -> VolumeRun:
-    """The same volume on its way through the encoder with the updates merged into its weights.
+    """The same volume with an encoder that has the updates merged into its weights.
 
-    Its embeddings have a key of their own in the cache, as its weights have a hash of their own.
+    Its weights have their own hash, so its embeddings have their own cache key.
     """
     spec, device = run.encoder.spec, run.encoder.device
     sam, weights_hash = load_sam(spec, run.compute.checkpoint, warn=run.context.warning)

@@ -1,4 +1,4 @@
-"""The jobs of the background process: files in, files out, around `propagation`, and what `estimates` tells."""
+"""The jobs of the background process: files in, files out, around `propagation`; and those of `estimates`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ from FewShotSAMLib.sam.cache import default_folder
 
 def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
     """Learn from the painted slices of a volume and segment its other slices; returns the report. Raises
-    FewShotSAMError, and then nothing has been written."""
+    FewShotSAMError, in which case nothing has been written."""
     request = PropagateRequest.from_parameters(parameters)
     timer = StageTimer()
     check_outputs(request)
@@ -42,24 +42,24 @@ def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, A
         context.reading(request.annotation)
         painted = read_segmentation(request.annotation)
         context.reading(None)
-    with _telling_what_was_written(context):
+    with _naming_written_outputs(context):
         wanted = request.confidence is not None
         done = propagate_volume(volume, painted, request, context, timer, warm_start, wanted, earlier)
-        # A correction has no model of its own yet: the job `save_model` makes it, should it be wanted.
+        # A correction does not make a model yet: the job `save_model` does, if one is wanted.
         is_saved = request.save_model is not None and done.corrected is None
         model = done.model() if done.model is not None and is_saved else None
         if model is not None and not request.model_as_is:
             with timer.stage("adapt"):
                 model = for_others(model, done.run.encoder, context)
-        report = _written(request, done, model)
+        report = _write_all(request, done, model)
     if report["pace"] is not None:
         remember(report["pace"], default_folder())
     return report
 
 
 def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
-    """Segment a volume with a few-shot model learned on another one; returns the report. Raises FewShotSAMError, and
-    then nothing has been written."""
+    """Segment a volume with a few-shot model learned on another one; returns the report. Raises FewShotSAMError, in
+    which case nothing has been written."""
     request = ApplyRequest.from_parameters(parameters)
     timer = StageTimer()
     check_outputs(request)
@@ -69,15 +69,15 @@ def apply(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
         volume = warm_volume(request.volume, context)
         check_fit(request, volume)
     done = apply_to_volume(model, volume, request, context, timer, request.confidence is not None)
-    return _written(request, done, None)
+    return _write_all(request, done, None)
 
 
 def save_last_model(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
-    """Write what the last propagation of this process learned, corrections included, into the file `path`;
-    `model_as_is`: without what other volumes need. Raises BadInputError where there was none."""
+    """Write what the last propagation of this process learned, including corrections, to the file `path`;
+    `model_as_is`: without learning what only other volumes need. Raises BadInputError if there was no propagation."""
     kept, path = last_run(context), parameters.get("path")
     if kept is None:
-        raise BadInputError("The background process has nothing that it learned any more.", "Propagate again.")
+        raise BadInputError("The background process has no learned model in memory.", "Propagate again.")
     if not isinstance(path, str) or not path:
         raise BadInputError(f"path is {path!r}.", "It must be the name of a file.")
     check_name(Path(path))
@@ -89,15 +89,15 @@ def save_last_model(parameters: Mapping[str, Any], context: JobContext) -> dict[
 
 
 def complete_model(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
-    """Put what volumes other than its own need into the model's file `model`, where it lacks that; the other
-    parameters are those of `apply` that say how to compute. Until it is done the file stays as it is."""
+    """Add to the model file `model` what other volumes than its own need, if that is missing. The other parameters are
+    the compute options of `apply`. The file stays unchanged until the new one is complete."""
     rest = dict(parameters)
     path, compute = rest.pop("model", None), ApplyOptions.from_parameters(rest).compute
     if not isinstance(path, str) or not path:
         raise BadInputError(f"model is {path!r}.", "It must be the name of a file.")
     model = load_model(Path(path))
     complete = completed(model, compute, context)
-    if complete is not model and Path(path).is_file():  # else it was renamed meanwhile
+    if complete is not model and Path(path).is_file():  # else it was renamed in the meantime
         save_model(complete, Path(path))
     return {"path": path}
 
@@ -112,40 +112,40 @@ JOBS: dict[str, Callable[[Mapping[str, Any], JobContext], dict[str, Any]]] = {
     "save_model": save_last_model,
     "complete_model": complete_model,
 }
-"""What the background process can be asked to do."""
+"""All jobs, by the name in a request to the background process."""
 
 
 @contextmanager
-def _telling_what_was_written(context: JobContext) -> Iterator[None]:
-    """Errors name the outputs that were there before the others could be."""
+def _naming_written_outputs(context: JobContext) -> Iterator[None]:
+    """Make errors mention the outputs that were written before the others."""
     try:
         yield
     except FewShotSAMError as error:
         if not context.written:
             raise
-        told = f"{error.message} Written before that: {', '.join(map(str, context.written))}."
-        raise type(error)(told, error.hint) from error
+        message = f"{error.message} Already written: {', '.join(map(str, context.written))}."
+        raise type(error)(message, error.hint) from error
 
 
-def _written(request: PropagateRequest | ApplyRequest, done: Segmented, model: FewShotModel | None) -> dict[str, Any]:
-    """Write all outputs as one and return the report, which is one of them where that is asked for."""
+def _write_all(request: PropagateRequest | ApplyRequest, done: Segmented, model: FewShotModel | None) -> dict[str, Any]:
+    """Write all outputs together and return the report, which is one of them if requested."""
     timer, context = done.run.timer, done.run.context
     begun = timer.total()
     beside, shown = files_beside(request, done)
 
     def report() -> dict[str, Any]:
         timer.seconds["write"] = round(timer.total() - begun, 3)
-        told = {"output": request.output and str(request.output), **done.report(), **shown}
+        content = {"output": request.output and str(request.output), **done.report(), **shown}
         if isinstance(request, PropagateRequest):
             of_run = {"can_be_corrected": last_run(context) is not None, "first": context.is_enough()}
-            told |= {**of_run, "pace": _pace(request, done, told)}
-        return told
+            content |= {**of_run, "pace": _pace(request, done, content)}
+        return content
 
     return write_outputs(done, model, request, report, beside)
 
 
 def _pace(request: PropagateRequest, done: Segmented, report: Mapping[str, Any]) -> dict[str, Any] | None:
-    """How fast the run was, for the next estimate; None where its steps were not the usual ones or cut short."""
+    """The pace of the run, for the next estimate; None if its steps were not the default ones, or were cut short."""
     unusual = request.steps is not None or request.augmented_copies is not None or request.fresh_augmentation
     unusual = unusual or bool(request.models) or request.code_faithful
     if unusual or done.corrected is not None or done.run.context.is_enough():

@@ -1,4 +1,4 @@
-"""Learns from the exemplars of one volume, from scratch or from an earlier few-shot model."""
+"""Learns from the exemplars of one volume, from scratch or starting from an earlier few-shot model."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -24,20 +24,19 @@ from FewShotSAMLib.sam.registry import get_spec
 
 @dataclass(frozen=True)
 class Learned:
-    """A predictor; the model file's content that makes it again, which may have to be computed; and what it learned
-    from."""
+    """A predictor; the model from which it can be restored, which may have to be computed; and its task."""
 
     predictor: Predictor
     model: Callable[[], FewShotModel]
     task: EngineTask
 
     def more(self) -> bool:
-        """Learn what takes longer, now that there is a first answer; True where slices are to be predicted again."""
+        """Learn what takes longer, now that there is a first result; True if slices are to be predicted again."""
         return self.predictor.learn_more(self.task)
 
     @property
     def training(self) -> dict[str, Any]:
-        """How many steps were trained, and the loss of the last ones."""
+        """The number of training steps, and the loss of the last ones."""
         return {"steps": self.task.trained, "loss": self.task.loss}
 
 
@@ -49,8 +48,8 @@ def learn(
     warm_start: FewShotModel | None = None,
     correction: tuple[Predictor, Mapping[int, frozenset[int]]] | None = None,
 ) -> Learned:
-    """Fit the method to the annotation's exemplars, from a model or else from the checkpoint's decoder; or correct a
-    predictor, which is to look for the given segments on the given slices and stand by its answers otherwise."""
+    """Fit the method to the annotation's exemplars, starting from a model or else from the checkpoint's decoder; or
+    correct a predictor, which then searches for the given segments on the given slices and keeps its other results."""
     method = get_method(options.method).load().for_encoder(run.encoder.spec.architecture)
     values = {"code_faithful": True} if options.code_faithful else {}
     settings = warm_start.settings if warm_start else method.settings(**values)
@@ -76,7 +75,7 @@ def learn(
 
 
 def check_encoder(model: FewShotModel, encoder: Encoder) -> None:
-    """Raise BadInputError where the model was learned on another encoder or other weights."""
+    """Raise BadInputError if the model was learned with another encoder or other weights."""
     if model.encoder != encoder.spec.name or model.weights_hash != encoder.weights_hash:
         raise BadInputError(
             f"The few-shot model was learned on the encoder {model.encoder} ({model.weights_hash[:8]}), "
@@ -86,7 +85,7 @@ def check_encoder(model: FewShotModel, encoder: Encoder) -> None:
 
 
 def restored(model: FewShotModel, encoder: Encoder) -> Predictor:
-    """What was learned, made again. Raises BadInputError where parts are missing or have other shapes."""
+    """The predictor restored from a model. Raises BadInputError if parts are missing or have other shapes."""
     method = get_method(model.method).load().for_encoder(encoder.spec.architecture)
     shown = model.state.shown
     try:
@@ -100,8 +99,8 @@ def restored(model: FewShotModel, encoder: Encoder) -> Predictor:
 
 
 def for_others(model: FewShotModel, encoder: Encoder, context: JobContext) -> FewShotModel:
-    """The model with all that volumes unlike its own need; itself where it has that. Raises as `restored` does, and
-    CancelledError."""
+    """The model with all that volumes unlike its own need; the model itself if it has that already. Raises the errors
+    of `restored`, and CancelledError."""
     if not _knows_others(model):
         return model
     check_encoder(model, encoder)
@@ -112,19 +111,19 @@ def for_others(model: FewShotModel, encoder: Encoder, context: JobContext) -> Fe
 
 
 def completed(model: FewShotModel, compute: ComputeOptions, context: JobContext) -> FewShotModel:
-    """The same by the encoder that the model was learned on, which is not loaded where there is nothing to learn."""
+    """`for_others` with the model's own encoder, which is loaded only if there is something to learn."""
     if not _knows_others(model):
         return model
     return for_others(model, warm_encoder(replace(compute, encoder=model.encoder), context), context)
 
 
 def _knows_others(model: FewShotModel) -> bool:
-    """Whether the method learns something for other volumes; others may have another encoder now, by LoRA."""
+    """Whether the method learns something for other volumes; methods that do not may adapt the encoder by LoRA."""
     return get_method(model.method).load().for_encoder(get_spec(model.encoder).architecture).transfers
 
 
 def check_warm_start(model: FewShotModel, plane: SlicePlane, method: str, segment_count: int) -> None:
-    """Raise BadInputError where the model learned slices of another plane, by another method, or other segments."""
+    """Raise BadInputError if the model's plane, method or number of segments differs."""
     if model.method != method:
         raise BadInputError(
             f"The few-shot model was learned by the method {model.method}, not {method}.",

@@ -1,4 +1,4 @@
-"""What a few-shot model's file has to hold, checked before any work."""
+"""Checks the content of a few-shot model's file before it is used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from FewShotSAMLib.methods.registry import get_method
 from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS
 
 LENGTH_BYTES = 8
-"""Of the header of a safetensors file, little-endian at its beginning."""
+"""Size of the header's length, little-endian, at the beginning of a safetensors file."""
 METADATA_KEY, DIGEST_KEY = "fewshotsam", "digest"
 MOST_BYTES = 2 << 30
 MOST_HEADER_BYTES = 16 << 20
@@ -26,7 +26,7 @@ MOST_SEGMENTS = 254
 
 
 def header_of(content: bytes) -> dict[str, Any]:
-    """FewShotSAM's part of the header, once the file's own digest was found to be right. Raises ValueError, KeyError or
+    """FewShotSAM's part of the header, after verifying the digest stored in the file. Raises ValueError, KeyError or
     TypeError."""
     length = int.from_bytes(content[:LENGTH_BYTES], "little")
     if not 0 < length <= min(MOST_HEADER_BYTES, len(content) - LENGTH_BYTES):
@@ -41,7 +41,7 @@ def header_of(content: bytes) -> dict[str, Any]:
 
 
 def digest_of(content: bytes, header: Mapping[str, Any]) -> str:
-    """SHA-256 of a safetensors file's tensors, their places and FewShotSAM's description, the digest left out."""
+    """SHA-256 of a safetensors file's tensors, their offsets and FewShotSAM's description without the digest itself."""
     start = LENGTH_BYTES + int.from_bytes(content[:LENGTH_BYTES], "little")
     outer = parse_json(content[LENGTH_BYTES:start])
     del outer["__metadata__"]
@@ -51,7 +51,7 @@ def digest_of(content: bytes, header: Mapping[str, Any]) -> str:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """JSON without the numbers that are none. Raises ValueError."""
+    """Parse JSON, refusing NaN and infinities. Raises ValueError."""
     try:
         return json.loads(text, parse_constant=_refuse)
     except RecursionError as error:
@@ -59,16 +59,16 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def check_header(header: Mapping[str, Any]) -> None:
-    """Raise ValueError, KeyError or TypeError where a description has fields of another kind than ours have."""
+    """Raise ValueError, KeyError or TypeError if a description's fields are missing or have the wrong type."""
     try:
         get_method(header["method"])
     except BadInputError as error:
         raise ValueError(f"the method {header['method']!r} is not known") from error
     if header["plane"] not in PLANE_NAMES:
-        raise ValueError(f"the plane {header['plane']!r} is none")
+        raise ValueError(f"the plane {header['plane']!r} is not known")
     for name in ("encoder", "weights_hash"):
         if not isinstance(header[name], str):
-            raise TypeError(f"{name} is no text")
+            raise TypeError(f"{name} is not a text")
     segments = header["segments"]
     if not isinstance(segments, list) or not 0 < len(segments) <= MOST_SEGMENTS:
         raise ValueError("it holds no segments")
@@ -82,7 +82,7 @@ def check_header(header: Mapping[str, Any]) -> None:
 
 
 def region_of(values: Any) -> tuple[int, int, int, int] | None:
-    """The part of the slices that was learned on; None for None."""
+    """The part of the slices that was learned from; None for None."""
     if values is None:
         return None
     first, second, third, fourth = (whole(value) for value in values)
@@ -90,7 +90,7 @@ def region_of(values: Any) -> tuple[int, int, int, int] | None:
 
 
 def settings_of(kind: type[Any], values: Mapping[str, Any]) -> Any:
-    """A method's settings, each value of the type that its default has."""
+    """A method's settings, each value of the same type as its default. Raises KeyError, TypeError or ValueError."""
     known = {field.name: getattr(kind(), field.name) for field in fields(kind)}
     for name, value in values.items():
         wanted = type(known[name])
@@ -104,14 +104,14 @@ def settings_of(kind: type[Any], values: Mapping[str, Any]) -> Any:
 
 
 def check_finite(tensors: Mapping[str, torch.Tensor]) -> None:
-    """Raise ValueError where numbers are none."""
+    """Raise ValueError if a tensor holds NaN or infinities."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise ValueError(f"{name} holds numbers that are not finite")
 
 
 def check_shapes(shown: ExemplarFeatures | None, vectors: torch.Tensor, count: int) -> None:
-    """Raise ValueError where exemplars and tokens do not fit each other and the number of segments."""
+    """Raise ValueError if exemplars and tokens do not fit each other or the number of segments."""
     if vectors.numel() and (vectors.ndim != 2 or vectors.shape[1] != EMBEDDING_CHANNELS):
         raise ValueError("its tokens have another size")
     if shown is None:
@@ -120,26 +120,26 @@ def check_shapes(shown: ExemplarFeatures | None, vectors: torch.Tensor, count: i
     if features.ndim != 4 or masks.ndim != 4 or len(features) != len(masks) or masks.shape[1] != count:
         raise ValueError("its exemplars do not fit its segments")
     if known is not None and (known.dtype != torch.bool or known.shape != masks.shape[:2]):
-        raise ValueError("what is known of its exemplars does not fit them")
+        raise ValueError("the known segments of its exemplars do not fit them")
 
 
 def whole(value: Any) -> int:
-    """A whole number as it is. Raises TypeError for any other value, ValueError beyond 32 bits."""
+    """The value if it is a whole number. Raises TypeError for any other value, ValueError beyond 32 bits."""
     if type(value) is not int:
-        raise TypeError(f"{value!r} is no whole number")
+        raise TypeError(f"{value!r} is not a whole number")
     if abs(value) >= 1 << 31:
-        raise ValueError(f"{value} is beyond all bounds")
+        raise ValueError(f"{value} is out of range")
     return value
 
 
 def finite(value: Any) -> float:
-    """A number as it is. Raises TypeError or ValueError for any other value."""
+    """The value if it is a finite number. Raises TypeError or ValueError for any other value."""
     if type(value) not in (int, float):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not a number")
     if not math.isfinite(value):
         raise ValueError(f"{value!r} is not finite")
     return float(value)
 
 
 def _refuse(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a number")

@@ -1,4 +1,4 @@
-"""Few-shot models on disk (`.fewshot`): safetensors with JSON metadata, nothing in them is ever executed."""
+"""Few-shot models on disk (`.fewshot`): safetensors with JSON metadata; nothing in them is ever executed."""
 
 import hashlib
 import json
@@ -39,21 +39,21 @@ from FewShotSAMLib.methods.tokens import Token
 from FewShotSAMLib.sam.finite import require_finite
 
 FORMAT_VERSION = 4
-"""4 where images of several volumes are there; 3 where what other volumes need is; 2 where one volume's image is, or
-exemplars are known for some segments only: earlier versions cannot read it; else 1."""
+"""4 if the file holds images of several volumes; 3 if it holds what other volumes need; 2 if it holds one volume's
+image, or exemplars known for some segments only; else 1. Older versions of FewShotSAM cannot read newer formats."""
 MOST_ATLASES = 8
-"""Volumes whose image is kept; registering each takes its time."""
+"""Maximum number of volumes whose images are stored; registering each takes time."""
 _LONGEST_REASON = 300
 
 
 @dataclass(frozen=True)
 class FewShotModel:
-    """What fine-tuning produced, with all that is needed to apply it to another volume.
+    """The result of fine-tuning, with all that is needed to apply it to another volume.
 
     plane is "axial", "coronal" or "sagittal"; settings are those of the method; region: the part of the slices that it
-    was learned on, where the encoder sees a region; look: of the volume that it was learned on, None in models of
-    earlier versions; atlases: the image around the completed segments, where it is kept, and those of earlier volumes
-    that helped, the last one first; digest: SHA-256 of the file that it was read from, "" for none.
+    was learned on, if the encoder sees a region; look: intensities of the volume that it was learned on, None in models
+    of earlier versions; atlases: the image around the completed segments, if stored, and those of earlier volumes that
+    were used, the latest first; digest: SHA-256 of the file that it was read from, "" for none.
     """
 
     method: str
@@ -71,7 +71,7 @@ class FewShotModel:
 
 
 def model_bytes(model: FewShotModel) -> bytes:
-    """What a model's file holds."""
+    """The content of a model's file."""
     state = model.state
     header = {
         "has_digest": True,
@@ -107,7 +107,7 @@ def model_bytes(model: FewShotModel) -> bytes:
 
 
 def _version_of(model: FewShotModel) -> int:
-    """The first version that can read it."""
+    """The lowest format version that can represent the model."""
     shown = model.state.shown
     if len(model.atlases) > 1:
         return 4
@@ -117,20 +117,20 @@ def _version_of(model: FewShotModel) -> int:
 
 
 def _atlas_names(count: int) -> list[str]:
-    """What the atlases are called in a file; the first one as where there is no other."""
+    """Names of the atlases in a file; the first is named as in files with only one."""
     return ["atlas", *(f"atlas{number}" for number in range(2, count + 1))][:count]
 
 
 def save_model(model: FewShotModel, path: Path) -> None:
-    """Write the model; a failure leaves nothing under the final name."""
+    """Write the model; if that fails, no file appears under the final name."""
     with atomic_path(path) as temporary:
-        temporary.write_bytes(model_bytes(model))  # not save_file, which makes files that nobody else may read
+        temporary.write_bytes(model_bytes(model))  # not save_file, whose files only their owner may read
 
 
 def load_model(path: Path) -> FewShotModel:
-    """Read a model. Raises BadInputError for anything that is not a few-shot model of a version we know."""
+    """Read a model. Raises BadInputError for anything that is not a few-shot model of a supported version."""
     if not path.is_file():
-        raise BadInputError(f"There is no few-shot model at {path}.", "Check the path; models end in .fewshot.")
+        raise BadInputError(f"There is no few-shot model at {path}.", "Check the path; it should end in .fewshot.")
     try:
         if (size := path.stat().st_size) > MOST_BYTES:
             raise BadInputError(f"{path} has {size} bytes: no few-shot model is so large.", "Check the path.")
@@ -141,7 +141,7 @@ def load_model(path: Path) -> FewShotModel:
 
 
 def parse_model(content: bytes, name: str = "This") -> FewShotModel:
-    """The model of a file's content. Raises BadInputError, with the file's name, as `load_model` does."""
+    """Parse a model file's content. Raises BadInputError, naming the file, like `load_model`."""
     try:
         header = header_of(content)
         if header["version"] > FORMAT_VERSION:
@@ -149,7 +149,7 @@ def parse_model(content: bytes, name: str = "This") -> FewShotModel:
         try:
             check_header(header)
             return _model_from(header, load(content), hashlib.sha256(content).hexdigest())
-        except BadInputError as error:  # a segment or grid that cannot be
+        except BadInputError as error:  # an impossible segment or grid
             raise ValueError(error.message) from error
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadInputError(

@@ -1,4 +1,4 @@
-"""The files that a job writes: checked before the work, written together after it."""
+"""The files that a job writes: checked before it computes, written together afterwards."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -18,18 +18,18 @@ from FewShotSAMLib.engine.propagation import Segmented
 from FewShotSAMLib.engine.request import ApplyRequest, PropagateRequest
 
 Beside = Callable[[Path, Path | None], None]
-"""Writes a further file, given its own path and that of the segmentation as it lies there before the end, if at all."""
+"""Writes a further file, given its own path and that of the segmentation's temporary file, if there is one."""
 
 
 def check_outputs(request: PropagateRequest | ApplyRequest) -> None:
-    """Find out before the work whether its results can be written and that they overwrite nothing they came from.
+    """Raise BadInputError, before any work, if a result cannot be written or would overwrite an input.
 
-    Saving a model over the one started from is meant to be possible: it is how a model grows.
+    A model may deliberately be saved over the one it started from: that is how a model grows.
     """
     if request.output is not None:
         check_output(request.output)
     elif request.record is not None:
-        raise BadInputError("A record describes the segmentation, which is not to be written.", "Give output as well.")
+        raise BadInputError("A record describes the written segmentation, but none is written.", "Give output as well.")
     save_to, sheet = None, None
     if isinstance(request, PropagateRequest):
         save_to, sheet = request.save_model, request.contact_sheet
@@ -45,7 +45,7 @@ def check_outputs(request: PropagateRequest | ApplyRequest) -> None:
 
 
 def check_fit(request: PropagateRequest | ApplyRequest, volume: Volume) -> None:
-    """Find out, once the volume is known, whether the formats of the outputs can hold a result on its grid."""
+    """Check, once the volume is read, that the output formats can store a result on its grid."""
     if request.output is not None:
         check_fits(request.output, volume.geometry, volume.source)
     if request.confidence is not None:
@@ -77,7 +77,7 @@ def _check_distinct(outputs: Mapping[str, Path], inputs: Mapping[str, Path]) -> 
 
 
 def _number(path: Path) -> tuple[int, int] | None:
-    """What tells a file apart whatever it is called, as by hard links or in capitals; None where there is none yet."""
+    """Identity of a file whatever its name, as with hard links or different capitals; None if it does not exist yet."""
     try:
         facts = path.stat()
     except OSError:
@@ -92,10 +92,10 @@ def write_outputs(
     report: Callable[[], dict[str, Any]],
     beside: Mapping[Path, Beside],
 ) -> dict[str, Any]:
-    """Write everything beside its final place first, and only when all is complete put it there, the segmentation last:
-    all or nothing. Returns the report, which is made when all else is written.
+    """Write all outputs or none: first under temporary names, which are renamed once all are complete, the segmentation
+    last. Returns the report, which is made after all else is written.
 
-    beside: what writes further files.
+    beside: writers of further files.
     """
     prediction, context, volume = done.prediction, done.run.context, done.run.volume
     save_to = request.save_model if isinstance(request, PropagateRequest) and model is not None else None
@@ -113,14 +113,14 @@ def write_outputs(
                 np.save(stream, prediction.classes, allow_pickle=False)
         if model is not None and save_to is not None:
             save_model(model, places[save_to])
-        for beside_it, write in beside.items():
-            write(places[beside_it], output)
+        for further, write in beside.items():
+            write(places[further], output)
         for warning in warnings:
             context.warning(warning)
-        told = report()
+        content = report()
         if request.report is not None:
             with atomic_path(places[request.report]) as path:
-                path.write_text(json.dumps(plain(told), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+                path.write_text(json.dumps(plain(content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         context.check()
     context.progress("write", 1, 1)
-    return told
+    return content

@@ -1,4 +1,4 @@
-"""Remembers how long runs took on this computer: the next estimate is then a measured one."""
+"""Remembers how long runs took on this computer, so that the next estimate is based on measurements."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _ONCE = ("read", "load", "write")
 
 
 def pace_of(report: Mapping[str, Any], work: Work, method: Method, architecture: Architecture) -> dict[str, Any]:
-    """What a finished propagation says of the next: those of the seconds of `core.pace.Pace` that it measured; after a
-    run from the start, how long going on from its model will take, too."""
+    """What a finished propagation tells about the next: the times of `core.pace.Pace` that it measured, in seconds;
+    after a run from scratch, also the expected time of a run that continues from its model."""
     encoder, seconds = report["encoder"], report["seconds"]
     own = method.for_encoder(architecture)
     spent = {stage: seconds.get(stage, 0.0) for stage in ("encode", "predict", "fine-tune", "learn", "augment")}
@@ -42,15 +42,15 @@ def pace_of(report: Mapping[str, Any], work: Work, method: Method, architecture:
 
 
 def warm_share_of(method: Method, architecture: Architecture) -> float:
-    """Steps that a method trains after a warm start, as a share of those from the start."""
+    """Training steps after a warm start, as a share of those from scratch."""
     own = method.for_encoder(architecture)
     cold, warm = (own.plan(architecture, faithful=False, warm=warm, steps=None).steps for warm in (False, True))
     return warm / cold if cold else 1.0
 
 
 def remember(pace: Mapping[str, Any], folder: Path) -> None:
-    """Keep it: what it measured takes the place of what earlier runs with the same method, encoder and device did. A
-    full disk is no reason to fail."""
+    """Save a pace; it replaces the times measured by earlier runs with the same method, encoder and device. Errors,
+    such as a full disk, are ignored."""
     known = remembered(folder)
     earlier = next((each for each in known if _key(each) == _key(pace)), {})
     kept = [each for each in known if _key(each) != _key(pace)]
@@ -61,7 +61,7 @@ def remember(pace: Mapping[str, Any], folder: Path) -> None:
 
 
 def remembered(folder: Path) -> list[dict[str, Any]]:
-    """All that is known; nothing where the file is absent or damaged."""
+    """All saved paces; none if the file is missing or damaged."""
     try:
         entries = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
         return [each for each in entries if measured(each) and _are_times(measured(each).values())]
@@ -74,7 +74,7 @@ def _are_times(values: Iterable[float]) -> bool:
 
 
 def measured(pace: Mapping[str, Any]) -> dict[str, float]:
-    """The seconds in it, by their names in `core.pace.Pace`."""
+    """The measured seconds of a pace, by their names in `core.pace.Pace`."""
     return {name: pace[name] for name in MEASURED if name in pace}
 
 

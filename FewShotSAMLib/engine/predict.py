@@ -1,4 +1,4 @@
-"""Predicts every slice of a volume with what was learned."""
+"""Predicts every slice of a volume with a trained predictor."""
 
 import math
 from collections.abc import Callable, Collection, Sequence
@@ -20,11 +20,11 @@ from FewShotSAMLib.sam.framing import Framing
 
 CERTAIN_PERCENT = 100
 RULED_OUT = -1e4
-"""Logit of a class that cannot be on a slice: far below any other, and finite, for sums with weight 0."""
+"""Logit of a class that cannot occur on a slice: far below any other, but finite, for sums with weight 0."""
 BATCH = 4
-"""Slices that a core, or the graphics card, is asked about at once."""
+"""Slices that one core, or the graphics card, predicts at once."""
 IN_FLIGHT = 16
-"""Slices that all cores together are asked about at once, at most, for the memory."""
+"""Maximum number of slices that all cores together predict at once, which limits memory use."""
 
 
 Cut = Callable[[np.ndarray], np.ndarray]
@@ -33,10 +33,10 @@ Cut = Callable[[np.ndarray], np.ndarray]
 
 @dataclass
 class Prediction:
-    """What was predicted so far.
+    """The prediction so far.
 
-    classes (K, J, I): 0 background, 1..C; confidence (K, J, I), if wanted: percent, and 0 on slices not predicted;
-    slices: the confidence of each predicted slice.
+    classes (K, J, I): 0 background, 1..C; confidence (K, J, I), if wanted: percent, 0 on slices not predicted; slices:
+    the confidence of each predicted slice.
     """
 
     classes: np.ndarray
@@ -44,8 +44,8 @@ class Prediction:
     slices: dict[int, SliceConfidence]
 
     def fill_in(self, axis: int, index: int, probability: torch.Tensor, cut: Cut = lambda array: array) -> None:
-        """Take over a slice, or what `cut` leaves of it, from its class probabilities (C + 1, rows, columns)."""
-        best, label = probability.max(dim=0)  # many times as fast as argmax along the first dimension
+        """Set a slice, or the part that `cut` selects, from its class probabilities (C + 1, rows, columns)."""
+        best, label = probability.max(dim=0)  # many times faster than argmax along the first dimension
         self.slices[index] = slice_confidence(probability, best, label)
         cut(np.moveaxis(self.classes, axis, 0)[index])[...] = label.to(torch.uint8).numpy()
         if self.confidence is not None:
@@ -65,11 +65,11 @@ def predict(
     painted: Callable[[int], np.ndarray | None] = lambda index: None,
     passes: Sequence[int] | None = None,
 ) -> None:
-    """Fill in the slices `indices`, ascending, of the prediction in all its passes or those given.
+    """Fill in the slices `indices`, ascending, of the prediction, in all passes of the predictor or those given.
 
-    `on_batch` hears which slices are new, `ruled_out` tells which classes cannot be on a slice, `painted` what is
-    painted on it, if it is painted for some segments only (`Annotation.classes`). A pass may ask what the one before it
-    found on the slices beside; the last one's answer counts.
+    `on_batch` is called with the new slices; `ruled_out` gives the classes that cannot occur on a slice; `painted`
+    gives its painted classes if it is painted for some segments only (`Annotation.classes`). A pass may use what the
+    previous pass found on neighbouring slices; the result is that of the last pass.
     """
     numbers = list(range(predictor.passes) if passes is None else passes)
     framing = embeddings.framing
@@ -80,19 +80,19 @@ def predict(
     loaded: dict[int, torch.Tensor] = {}
     shown = 0
 
-    def answer(place: int, late: int) -> None:
-        batch = batches[place]
-        if late == 0:
-            loaded[place] = embeddings.slices(batch)
+    def predict_batch(batch_index: int, pass_index: int) -> None:
+        batch = batches[batch_index]
+        if pass_index == 0:
+            loaded[batch_index] = embeddings.slices(batch)
         with torch.inference_mode():
-            logits = predictor.predict(loaded[place], batch, numbers[late])
-            if late == len(numbers) - 1:
+            logits = predictor.predict(loaded[batch_index], batch, numbers[pass_index])
+            if pass_index == len(numbers) - 1:
                 for index, framed in zip(batch, require_finite(logits, "The prediction"), strict=True):
                     probability = _probability(framing, framed, ruled_out(index), painted(index))
                     prediction.fill_in(framing.plane.axis, index, probability, framing.cut)
-                del loaded[place]
+                del loaded[batch_index]
 
-    def tell() -> None:
+    def report() -> None:
         nonlocal shown
         context.progress("predict", len(pieces.done), len(pieces.order))
         first = shown
@@ -101,57 +101,57 @@ def predict(
         if on_batch is not None and shown > first:
             on_batch([index for batch in batches[first:shown] for index in batch])
 
-    tell()
+    report()
     if cores == 1:
         for piece in pieces.order:
-            pieces.do(answer, *piece)
-            tell()
+            pieces.do(predict_batch, *piece)
+            report()
         return
-    with one_thread_each(tell, cores) as run:  # decoders are so small that two are hardly faster at the same slice
+    with one_thread_each(report, cores) as run:  # decoders are so small that a second core hardly speeds up a slice
         try:
-            run(partial(pieces.do, answer), pieces.order)
+            run(partial(pieces.do, predict_batch), pieces.order)
         except BaseException:
             pieces.stop()
             raise
 
 
 class Pieces:
-    """Batches in passes, to be done by several threads: a pass follows the one before it so much `later` that it seldom
-    has to wait for that to be through with a batch and those beside it. order: (batch, pass), all that a piece waits
-    for comes before it; done: those that were answered."""
+    """Batches in several passes, shared by several threads. Each pass starts `later` batches after the previous one, so
+    that it seldom has to wait until that is done with a batch and its neighbours. order: (batch, pass), each piece
+    after all pieces it waits for; done: the finished pieces."""
 
     def __init__(self, batches: int, passes: int, later: int) -> None:
         steps = range(batches + later * (passes - 1))
-        turns = [(step - later * late, late) for step in steps for late in range(passes)]
-        self.order = [(place, late) for place, late in turns if 0 <= place < batches]
+        turns = [(step - later * pass_index, pass_index) for step in steps for pass_index in range(passes)]
+        self.order = [(batch_index, pass_index) for batch_index, pass_index in turns if 0 <= batch_index < batches]
         self.done: set[tuple[int, int]] = set()
-        self._may_go_on = {piece: Event() for piece in self.order}
+        self._is_done = {piece: Event() for piece in self.order}
         self._is_stopped = False
 
-    def do(self, work: Callable[[int, int], None], place: int, late: int) -> None:
-        """Do a piece of work once it can be done; nothing after `stop`. An error stops all."""
-        for beside in (place - 1, place, place + 1):
-            if (event := self._may_go_on.get((beside, late - 1))) is not None:
+    def do(self, work: Callable[[int, int], None], batch_index: int, pass_index: int) -> None:
+        """Do a piece once the pieces it depends on are done; do nothing after `stop`. An error stops all pieces."""
+        for neighbour in (batch_index - 1, batch_index, batch_index + 1):
+            if (event := self._is_done.get((neighbour, pass_index - 1))) is not None:
                 event.wait()
         if self._is_stopped:
             return
         try:
-            work(place, late)
+            work(batch_index, pass_index)
         except BaseException:
             self.stop()
             raise
-        self.done.add((place, late))
-        self._may_go_on[place, late].set()
+        self.done.add((batch_index, pass_index))
+        self._is_done[batch_index, pass_index].set()
 
     def stop(self) -> None:
-        """Let nobody wait any more: what they wait for may never be done."""
+        """Wake all waiting threads: what they wait for may never be done."""
         self._is_stopped = True
-        for event in self._may_go_on.values():
+        for event in self._is_done.values():
             event.set()
 
 
 def _even(count: int, cores: int) -> int:
-    """How many slices go into a batch, so that all cores have about as much to do."""
+    """Slices per batch such that all cores get about the same amount of work."""
     rounds = max(1, math.ceil(count / (cores * min(BATCH, IN_FLIGHT // cores))))
     return max(1, math.ceil(count / (cores * rounds)))
 
@@ -159,7 +159,7 @@ def _even(count: int, cores: int) -> int:
 def _probability(
     framing: Framing, logits: torch.Tensor, ruled_out: Collection[int], painted: np.ndarray | None
 ) -> torch.Tensor:
-    """Class probabilities (C + 1, rows, columns) of a cut slice from its logits, which change; what is painted on it is
+    """Class probabilities (C + 1, rows, columns) of a cut slice from its logits, which are modified; painted pixels are
     certain."""
     logits[list(ruled_out)] = RULED_OUT
     probability = framing.uncut(logits).softmax(dim=0).cpu()

@@ -1,4 +1,4 @@
-"""What a propagation begins with: what is painted, and how the volume is to be normalised."""
+"""The inputs of a propagation: the painted slices, and the volume's normalisation."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from FewShotSAMLib.engine.request import PropagateOptions
 
 
 def annotation_of(painted: Segmentation, volume: Volume, options: PropagateOptions, context: JobContext) -> Annotation:
-    """What is painted, on the volume's grid; what is odd about it is warned of. Raises BadInputError."""
+    """The painted segments on the volume's grid, with warnings about anything odd. Raises BadInputError."""
     placed, placing = place_on(painted, volume.geometry)
     check_is_paint(placed, volume)
     annotation, choosing = annotate(
@@ -31,22 +31,22 @@ def annotation_of(painted: Segmentation, volume: Volume, options: PropagateOptio
 
 
 def _check_segments(annotation: Annotation, context: JobContext) -> None:
-    """Warn of segments that there is nothing to learn of; raises BadInputError where that is so for all of them."""
+    """Warn of segments without a visible painted pixel to learn from. Raises BadInputError if none has one."""
     counts = [np.bincount(annotation.classes(index).ravel(), minlength=256) for index in annotation.painted]
     shown = {*np.flatnonzero(np.sum(counts, axis=0)).tolist()}
     silent = [s for label, s in enumerate(annotation.segmentation.segments, start=1) if label not in shown]
     if len(silent) == len(annotation.segmentation.segments):
         raise BadInputError(
-            "The painted segments cover each other everywhere.", "Paint a part of each alone, or run them one by one."
+            "The painted segments overlap everywhere.", "Paint a part of each without overlap, or run them one by one."
         )
     for segment in silent:
         if annotation.segmentation.mask(segment).any():
             context.warning(
-                f"The segment “{segment.name}” is covered by others wherever it is painted and stays empty elsewhere. "
-                "Paint a part of it alone, or run it by itself."
+                f"The segment “{segment.name}” is covered by others wherever it is painted, so it stays empty "
+                "elsewhere. Paint a part of it without overlap, or run it by itself."
             )
         else:
-            context.warning(f"The segment “{segment.name}” is not painted on any slice and stays empty.")
+            context.warning(f"The segment “{segment.name}” is not painted on any slice, so it stays empty.")
 
 
 def normalisation_for(
@@ -56,7 +56,7 @@ def normalisation_for(
     warm_start: FewShotModel | None,
     context: JobContext,
 ) -> Normalisation:
-    """As asked for; else as the model to start from learned it; else chosen by the volume and what is painted."""
+    """The requested normalisation; else that of the model to start from; else one that fits volume and paint."""
     chosen = options.normalisation not in (None, "auto")
     if options.normalisation is None and warm_start is not None:
         normalisation, chosen = replace(warm_start.normalisation, why="as the model learned it"), True

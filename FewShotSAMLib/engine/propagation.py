@@ -1,4 +1,4 @@
-"""Segments a volume: from a few painted slices of it, or with what was learned on another one. In memory, no files."""
+"""Segments a volume from a few of its painted slices, or with a model learned on another one. In memory, no files."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -42,25 +42,25 @@ from FewShotSAMLib.methods.interface import Predictor
 from FewShotSAMLib.methods.registry import get_method
 
 ONLY_A_REGION = (
-    "This model of the method “{method}” was learned on the region around what was painted, as the encoder “{encoder}” "
-    "asks for; on another volume it is shown whole slices, so that the result is rough. Learn it with the encoder "
-    "vit_b, or by the method few-shot."
+    "This model (method “{method}”) was learned on the region around the painted segments, as the encoder “{encoder}” "
+    "requires; on another volume it sees whole slices, so the result is rough. Learn a model with the encoder vit_b, "
+    "or with the method few-shot."
 )
 
 NOT_ALIKE = (
-    "This volume does not resemble the one that the model was learned on around the segments (correlation {0:.2f}), so "
-    "that its labels could not be brought over by registration. The result is hardly to be trusted: paint slices here."
+    "Around the segments, this volume does not resemble the one that the model was learned on (correlation {0:.2f}), "
+    "so its labels could not be transferred by registration. The result is unreliable: paint slices of this volume."
 )
 
 
 @dataclass(frozen=True)
 class Segmented:
-    """What came of it.
+    """The result of a propagation, or of applying a model.
 
-    asked: the slices that were encoded and predicted: not those on which, by what was painted, there can be no segment,
-    but for the published methods (`code_faithful`), which know no such rule; work: what that was. model: gives what was
-    learned, as it may have to be computed; None where nothing was. corrected: the slices that a correction may have
-    changed, None where all may have been.
+    asked: the slices that were encoded and predicted, without those on which the painted slices rule out every segment
+    (the published methods, `code_faithful`, have no such rule and predict them too); work: how much work that was.
+    model: returns the learned model, which may have to be computed; None if nothing was learned. corrected: the slices
+    that a correction may have changed; None if any may have changed.
     """
 
     run: VolumeRun
@@ -75,11 +75,11 @@ class Segmented:
 
     @cached_property
     def segmentation(self) -> Segmentation:
-        """The result as a whole; made when it is asked for, which a correction in a front end never does."""
+        """The whole result; computed on first access, which a correction in a front end never needs."""
         return self.filled.whole()
 
     def report(self) -> dict[str, Any]:
-        """All that is worth knowing, ready for JSON; times and memory are those until now."""
+        """The report of the job, ready for JSON; times and memory are those up to now."""
         report = job_report(self.run, self.filled, self.prediction, self.annotation, self.training, self.asked)
         return {**report, "corrected": None if self.corrected is None else list(self.corrected)}
 
@@ -94,8 +94,8 @@ def propagate_volume(
     want_confidence: bool = True,
     earlier: Sequence[Earlier] = (),
 ) -> Segmented:
-    """Learn from the painted slices of a volume, and from earlier volumes' models, and segment its other slices. Raises
-    FewShotSAMError."""
+    """Learn from the painted slices of a volume, and from models of earlier volumes, and segment its other slices.
+    Raises FewShotSAMError."""
     with timer.stage("read"):
         annotation = annotation_of(painted, volume, options, context)
         normalisation = normalisation_for(options, volume, annotation, warm_start, context)
@@ -122,14 +122,14 @@ def propagate_volume(
         prediction = blank(correction.kept.prediction, run.axis, again)
     insert_exemplars(prediction, annotation, asked)
     parts = (again, [index for index in asked if index in again])
-    shown = _shown(run, options, assumed.annotation, warm_start, correction)
+    shown = _shown_regions(run, options, assumed.annotation, warm_start, correction)
     seen = (annotation, assumed.annotation)
     run, learned, crop = _learn_and_predict(run, options, seen, parts, warm_start, prediction, correction, shown)
     result = refined(prediction, options.post_processing, volume.geometry, annotation)
     if correction is not None and result is not prediction:
         result = only(correction.kept.result, result, run.axis, {*again, *annotation.exemplars})
     model = partial(_model_of, learned, run, result, options, assumed.atlases)
-    if not earlier:  # what they add would have to be found again once more is painted
+    if not earlier:  # what they add would have to be determined again once another slice is painted
         like = likeness(run, options, annotation)
         kept = Kept(like, annotation, crop, shown[1], options.normalisation, learned, prediction, result, model)
         keep(run, options, kept)
@@ -167,7 +167,7 @@ def apply_to_volume(
     else:
         if found is not None:
             context.warning(NOT_ALIKE.format(found.likeness))
-        run = _ask(model, run, indices, prediction)
+        run = _run_network(model, run, indices, prediction)
     doubt_stranger(model, run, prediction)
     prediction = refined(prediction, options.post_processing, volume.geometry)
     filled = Filled(empty_segmentation(model.segments, volume.geometry), prediction, axis, indices)
@@ -179,9 +179,8 @@ def apply_to_volume(
     return Segmented(run, filled, prediction, None, training, indices, work)
 
 
-def _ask(model: FewShotModel, run: VolumeRun, indices: Sequence[int], prediction: Prediction) -> VolumeRun:
-    """Fill in the prediction by what the model's network learned; the run comes back, as an adapted encoder makes it
-    another one."""
+def _run_network(model: FewShotModel, run: VolumeRun, indices: Sequence[int], prediction: Prediction) -> VolumeRun:
+    """Fill in the prediction with the model's network. Returns the run: a new one if the encoder is adapted."""
     with run.timer.stage("adapt"):
         predictor = restored(_complete(model, run), run.encoder)
         predictor.adapt_to_new_volume()
@@ -196,7 +195,7 @@ def _ask(model: FewShotModel, run: VolumeRun, indices: Sequence[int], prediction
 
 
 def _complete(model: FewShotModel, run: VolumeRun) -> FewShotModel:
-    """The model with what other volumes need; what a file of an earlier version lacks is learned once per process."""
+    """The model with all that other volumes need; what an older file lacks is learned once per process."""
     kept = run.context.state.get("complete model")
     if not model.digest or kept is None or kept.digest != model.digest:
         kept = run.context.state["complete model"] = for_others(model, run.encoder, run.context)
@@ -206,8 +205,8 @@ def _complete(model: FewShotModel, run: VolumeRun) -> FewShotModel:
 def _model_of(
     learned: Learned, run: VolumeRun, prediction: Prediction, options: PropagateOptions, earlier: Sequence[Atlas]
 ) -> FewShotModel:
-    """What was learned; with the image around the segments and those of earlier volumes that were of use, unless they
-    are to be left out or the volume was not segmented all through."""
+    """The learned model, with the image around the segments and the images of the earlier volumes that were used,
+    unless images are to be left out or only a range of slices was segmented."""
     model = learned.model()
     keeps = get_method(options.method).load().for_encoder(run.encoder.spec.architecture).transfers
     if not keeps or options.leave_out_image or options.range is not None:
@@ -226,10 +225,11 @@ def _learn_and_predict(
     correction: Correction | None,
     shown: tuple[Box | None, tuple[Region, ...]],
 ) -> tuple[VolumeRun, Learned, Box]:
-    """Fill in the prediction. The run comes back: adapting the encoder makes it another one; and the region shown.
+    """Fill in the prediction. Returns the run, which is a new one if the encoder was adapted; what was learned; and the
+    region shown.
 
-    annotations: what is painted, and what is learned from; indices: all slices to fill in, and those of them to encode
-    and predict; shown: as `_shown` gives it.
+    annotations: what is painted, and what to learn from; indices: all slices to fill in, and those among them to encode
+    and predict; shown: the result of `_shown`.
     """
     painted_here, annotation = annotations
     adapts = get_method(options.method).load().adapts_encoder
@@ -263,14 +263,14 @@ def _learn_and_predict(
     return run, learned, crop
 
 
-def _shown(
+def _shown_regions(
     run: VolumeRun,
     options: PropagateOptions,
     annotation: Annotation,
     warm_start: FewShotModel | None,
     correction: Correction | None,
 ) -> tuple[Box | None, tuple[Region, ...]]:
-    """The region of an earlier run, and the regions of segments that have one of their own."""
+    """The region shown in an earlier run, if any, and the regions of segments that have one of their own."""
     if correction is not None:
         return correction.kept.crop, correction.kept.parts
     earlier = warm_start.region if warm_start else None
@@ -281,13 +281,13 @@ def _shown(
 
 
 def _settled(annotation: Annotation, is_code_faithful: bool, index: int) -> frozenset[int]:
-    """Segments that are not looked for on a slice: known there or, unless `code_faithful`, ruled out."""
+    """Segments that are not searched for on a slice: those known there and, unless `code_faithful`, those ruled out."""
     sought = annotation.unknown(index) if is_code_faithful else annotation.sought(index)
     return frozenset(range(1, len(annotation.segmentation.segments) + 1)) - sought
 
 
 def _partly_painted(annotation: Annotation, index: int) -> np.ndarray | None:
-    """What is painted on a slice to be predicted, for other segments."""
+    """What is painted on a slice that is to be predicted for other segments; None if nothing is."""
     return annotation.classes(index) if index in annotation.painted else None
 
 
@@ -299,12 +299,12 @@ def _predict(
     prediction: Prediction,
     **how: Any,
 ) -> None:
-    """how: as for `predict`."""
+    """Predict the slices with a preview of each batch. how: further arguments of `predict`."""
     show = partial(preview, prediction, run.axis, run.context)
     with run.timer.stage("predict"):
         predict(predictor, embeddings, indices, prediction, run.context, show, **how)
 
 
 def _compute(compute: ComputeOptions, model: FewShotModel | None) -> ComputeOptions:
-    """A model brings its own encoder unless another is asked for."""
+    """The options with the model's encoder, unless the user chose another."""
     return replace(compute, encoder=model.encoder) if model is not None and compute.encoder == "auto" else compute

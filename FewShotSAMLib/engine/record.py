@@ -1,4 +1,4 @@
-"""What a job keeps beside its result: its report, and a picture of the slices to look at first."""
+"""Files that a job writes next to its result: its report, and a picture of the slices to look at first."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from FewShotSAMLib.engine.propagation import Segmented
 from FewShotSAMLib.engine.request import ApplyRequest, PropagateRequest
 
 TILE = 112
-"""Longer side of a slice in the picture, pixels."""
+"""Longer side of a slice in the picture, in pixels."""
 LEAST_SURE = 3
-"""Slices of the picture besides the middle one."""
+"""Number of slices in the picture besides the middle one: the least certain ones."""
 GAP = 2
 _QUALITY = 85
 
@@ -28,8 +28,8 @@ _QUALITY = 85
 def files_beside(
     request: PropagateRequest | ApplyRequest, done: Segmented
 ) -> tuple[dict[Path, Beside], dict[str, Any]]:
-    """What writes the strip and the record that a request asks for, as `write_outputs` takes it, and what the report
-    says of them: the slices `shown`."""
+    """Writers for the strip and the record that a request asks for, as `write_outputs` takes them, and their entry in
+    the report: the slices `shown`."""
     writers: dict[Path, Beside] = {}
     if request.strip is None and request.record is None:
         return writers, {}
@@ -43,7 +43,7 @@ def files_beside(
 
 
 def shown_slices(done: Segmented, report: Mapping[str, Any]) -> list[int]:
-    """The middle slice of what was found, and those least sure, each once."""
+    """The middle slice of the segments found, and the least certain slices, without duplicates."""
     axis = done.run.axis
     found = slices_of(done.prediction.classes, axis)
     middle = int(found[len(found) // 2]) if len(found) else done.run.volume.geometry.shape[axis] // 2
@@ -67,8 +67,8 @@ def strip(done: Segmented, shown: Sequence[int]) -> np.ndarray:
 
 
 def _write_record(report: Mapping[str, Any], path: Path, result: Path | None) -> None:
-    """With size and time of the result, by which it is known again: both stay when it is renamed."""
-    assert result is not None  # by `check_outputs`
+    """Write the record with the result's size and time, which identify it even after it is renamed."""
+    assert result is not None  # ensured by `check_outputs`
     status = result.stat()
     written = {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
     try:

@@ -14,7 +14,7 @@ from FewShotSAMLib.engine.results import Filled
 from FewShotSAMLib.engine.volume_run import VolumeRun
 
 SUGGESTED_SLICES = 5
-"""Length of the list of slices to paint next."""
+"""Number of slices suggested for painting next."""
 
 
 def job_report(
@@ -25,8 +25,8 @@ def job_report(
     training: Mapping[str, Any],
     asked: Sequence[int],
 ) -> dict[str, Any]:
-    """All that is worth knowing of a finished job, ready for JSON. asked: the slices that were predicted one by one; on
-    the others nothing could be."""
+    """The report of a finished job, ready for JSON. asked: the slices that were predicted; on the others no segment
+    could occur."""
     exemplars, encoder = annotation.complete if annotation else (), run.encoder
     return {
         "version": __version__,
@@ -54,14 +54,14 @@ def job_report(
 
 
 def slice_report(slices: Mapping[int, SliceConfidence], annotation: Annotation | None) -> list[dict[str, Any]]:
-    """Confidence of each slice and where it comes from; predicted_segments: those, counted from 1, that were looked for
-    on a slice painted for others."""
+    """Confidence and origin of each slice; predicted_segments: those, counted from 1, that were predicted on a slice
+    painted for others."""
     painted = annotation.painted if annotation else ()
     empty = annotation.empty if annotation else ()
     origin = {**dict.fromkeys(painted, "painted"), **dict.fromkeys(empty, "empty")}
     rows = []
     for index in sorted({*slices, *painted}):
-        found = slices.get(index, CERTAIN)  # painted for some segments, and beyond the range to be predicted
+        found = slices.get(index, CERTAIN)  # painted for some segments, but outside the range to predict
         row = {"index": index, "origin": origin.get(index, "predicted")}
         row |= {"confidence": found.confidence, "doubtful_pixels": found.doubtful}
         if annotation and index in painted and index in slices and (unknown := annotation.unknown(index)):
@@ -71,13 +71,13 @@ def slice_report(slices: Mapping[int, SliceConfidence], annotation: Annotation |
 
 
 def mean_confidence(slices: Mapping[int, SliceConfidence], exemplars: Sequence[int]) -> float | None:
-    """Mean over the predicted slices; None where nothing was left to predict."""
+    """Mean over the predicted slices; None if nothing was left to predict."""
     predicted = [found.confidence for index, found in sorted(slices.items()) if index not in set(exemplars)]
     return round(sum(predicted) / len(predicted), 4) if predicted else None
 
 
 def segment_report(result: Filled, annotation: Annotation | None) -> list[dict[str, Any]]:
-    """Name, label value, painted slices and volume of each segment, and the slices without it, where declared."""
+    """Name, label value, painted slices and volume of each segment, and the slices declared not to contain it."""
     voxel_ml = float(np.prod(result.before.geometry.spacing)) / 1000.0
     rows = []
     counted = zip(result.before.segments, result.voxel_counts(), strict=True)

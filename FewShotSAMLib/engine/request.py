@@ -16,7 +16,7 @@ _LONGEST_SHOWN = 80
 
 @dataclass(frozen=True)
 class ComputeOptions:
-    """Where and how to compute; the same for every job."""
+    """Where and how to compute; common to all jobs."""
 
     encoder: str = AUTO
     checkpoint: Path | None = None
@@ -29,7 +29,7 @@ class ComputeOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a volume is segmented, whatever by. range: first and last slice to predict; None for all."""
+    """How to segment a volume, by either job. range: first and last slice to predict; None for all."""
 
     command: ClassVar[str]
     range: tuple[int, int] | None = None
@@ -38,8 +38,8 @@ class Options:
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
-        """The request that the JSON parameters describe; those that are null take their default. Raises BadInputError
-        for what cannot be."""
+        """The request that the JSON parameters describe; null means the default. Raises BadInputError if a parameter is
+        unknown, missing or invalid."""
         groups = {"compute": ComputeOptions, "post_processing": PostProcessing}
         own = {entry.name for group in (cls, *groups.values()) for entry in fields(group)}
         known = {option.name: option for option in options_of(cls.command) if option.name in own}
@@ -80,7 +80,7 @@ class PropagateOptions(Options):
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
-        """The same, for a method that can do what is asked for."""
+        """As in the base class; also raises BadInputError if the method does not support an option that was set."""
         request = super().from_parameters(parameters)
         _check_method(request)
         return request
@@ -95,11 +95,11 @@ class ApplyOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """A volume's file and those that a job writes.
+    """A volume's file and the files that a job writes.
 
-    output: the result as a segmentation; None where that is not wanted beside `classes`: a `.npy` for the result as one
-    array (K, J, I) uint8, 0 background, 1 to C the segments in their order. strip: a picture of some slices (.jpg).
-    record: the report (.json), with `made_of` in it.
+    output: the result as a segmentation; None if only `classes` is wanted: the result as a `.npy` array (K, J, I)
+    uint8, 0 background, 1 to C the segments in order. strip: a picture of some slices (.jpg). record: the report
+    (.json), including `made_of`.
     """
 
     volume: Path
@@ -114,10 +114,10 @@ class Files:
 
 @dataclass(frozen=True, kw_only=True)
 class PropagateRequest(PropagateOptions, Files):
-    """The same from files to files.
+    """`PropagateOptions`, with the files to read and write.
 
-    models: of earlier volumes, to be used beside what is painted. model_as_is: do not learn for the model's file what
-    other volumes need.
+    models: few-shot models of earlier volumes, used in addition to the painted slices. model_as_is: save the model
+    without learning what only other volumes need.
     """
 
     annotation: Path
@@ -129,16 +129,16 @@ class PropagateRequest(PropagateOptions, Files):
 
 @dataclass(frozen=True, kw_only=True)
 class ApplyRequest(ApplyOptions, Files):
-    """The same from files to files."""
+    """`ApplyOptions`, with the files to read and write."""
 
     model: Path
 
 
 def _check_method(request: PropagateOptions) -> None:
-    """Raise BadInputError for an unknown method and for options that it does not know."""
+    """Raise BadInputError for an unknown method and for options that it does not support."""
     entry = get_method(request.method)
     if not (request.code_faithful or request.steps or request.fresh_augmentation or request.contact_sheet):
-        return  # a method's module needs torch, and is loaded only where it is asked something
+        return  # a method's module needs torch, so it is loaded only if one of these options is set
     method = entry.load()
     if request.code_faithful and not method.has_published_code:
         raise BadInputError(

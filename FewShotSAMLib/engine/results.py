@@ -1,4 +1,4 @@
-"""From predicted classes to the segmentation that is written: painted slices stay as painted."""
+"""Turns predicted classes into the segmentation that is written; painted slices stay as painted."""
 
 import secrets
 from collections.abc import Collection, Sequence
@@ -19,18 +19,18 @@ from FewShotSAMLib.engine.predict import CERTAIN_PERCENT, Prediction
 from FewShotSAMLib.engine.volume_run import VolumeRun
 
 PREVIEW_PREFIX = "preview-"
-"""How the files of previews in the job folder begin."""
+"""Prefix of the preview files' names in the job folder."""
 
 
 def blank_prediction(shape: tuple[int, int, int], want_confidence: bool) -> Prediction:
-    """A prediction that holds nothing yet."""
+    """An empty prediction."""
     confidence = np.zeros(shape, dtype=np.uint8) if want_confidence else None
     return Prediction(np.zeros(shape, dtype=np.uint8), confidence, {})
 
 
 def insert_exemplars(prediction: Prediction, annotation: Annotation, predicted: Collection[int]) -> None:
-    """Set painted and empty slices to what the user said, with full confidence; not those that were predicted, as
-    segments are unknown on them.
+    """Set painted and empty slices to the user's annotation, with full confidence, except the `predicted` ones, on
+    which some segments are unknown.
 
     Pixels where segments overlap count as background here; the segmentation keeps the overlap.
     """
@@ -42,7 +42,7 @@ def insert_exemplars(prediction: Prediction, annotation: Annotation, predicted: 
 
 
 def settle(prediction: Prediction, axis: int, indices: Sequence[int]) -> None:
-    """Give full confidence to slices that nobody needs to be asked about: background, where nothing was put there."""
+    """Give full confidence to slices that need no prediction; they are background unless something was inserted."""
     for index in indices:
         if prediction.confidence is not None:
             np.moveaxis(prediction.confidence, axis, 0)[index] = CERTAIN_PERCENT
@@ -52,8 +52,8 @@ def settle(prediction: Prediction, axis: int, indices: Sequence[int]) -> None:
 def refined(
     prediction: Prediction, options: PostProcessing, geometry: Geometry, annotation: Annotation | None = None
 ) -> Prediction:
-    """The prediction post-processed in 3D, as far as the user asked for it: itself where nothing was asked for. What is
-    painted on slices of which some segments are unknown stays."""
+    """The prediction post-processed in 3D as the user chose, or itself if the user chose nothing. Painted pixels stay,
+    also on slices with unknown segments."""
     if options == PostProcessing():
         return prediction
     prediction = replace(prediction, classes=post_process(prediction.classes, options, geometry.spacing_kji))
@@ -66,14 +66,14 @@ def refined(
 
 
 def doubt_stranger(model: FewShotModel, run: VolumeRun, prediction: Prediction) -> None:
-    """Halve the confidence, and say why, where a volume looks unlike the one that the model was learned on."""
+    """Halve the confidence, with a warning, if a volume looks unlike the one that the model was learned on."""
     strange = "" if model.look is None else model.look.strangeness(Look.of(run.volume, run.window))
     if not strange:
         return
     window = f"{run.window.low:.4g} to {run.window.high:.4g}"
     run.context.warning(
         f"This volume does not look like the one that the model was learned on (window {window}): {strange}. "
-        "The result is hardly to be trusted; check that it is the right series, or learn a model on such volumes."
+        "The result is unreliable; check that this is the right series, or learn a model from similar volumes."
     )
     if prediction.confidence is not None:
         prediction.confidence //= 2
@@ -83,8 +83,8 @@ def doubt_stranger(model: FewShotModel, run: VolumeRun, prediction: Prediction) 
 
 @dataclass(frozen=True)
 class Filled:
-    """A segmentation as it was `before`, with the predicted slices `indices` filled in; every other slice is untouched,
-    bit by bit, and so are segments known on these."""
+    """The segmentation `before`, with the predicted slices `indices` filled in. Every other slice stays identical, and
+    so do segments that are known on these."""
 
     before: Segmentation
     prediction: Prediction
@@ -93,14 +93,14 @@ class Filled:
     annotation: Annotation | None = None
 
     def whole(self) -> Segmentation:
-        """The segmentation, in memory of its own."""
+        """The segmentation, as a copy."""
         layers, where = sparse_copy(self.before.layers), self._where()
         for number in range(layers.shape[1]):
             self._fill(layers[:, number], number, where)
         return replace(self.before, layers=layers)
 
     def voxel_counts(self) -> list[int]:
-        """How many voxels each segment has; plane by plane, as the whole takes memory and time."""
+        """How many voxels each segment has; counted plane by plane, as `whole` takes memory and time."""
         layers, where = self.before.layers, self._where()
         counts = np.zeros((len(layers), np.iinfo(layers.dtype).max + 1), np.int64)
         for number, classes in enumerate(self.prediction.classes):
@@ -112,7 +112,7 @@ class Filled:
         return [int(counts[segment.layer, segment.label_value]) for segment in self.before.segments]
 
     def _where(self) -> list[np.ndarray]:
-        """For each segment the voxels (K, J, I) that are predicted, as a view of the slices on which it is."""
+        """For each segment, a mask (K, J, I) of the voxels to predict, as a view broadcast from its slices."""
         shape, found = self.prediction.classes.shape, []
         predicted = np.zeros((len(self.before.segments), shape[self.axis]), bool)
         for index in self.indices:
@@ -132,7 +132,7 @@ class Filled:
 
 
 def empty_segmentation(segments: Sequence[Segment], geometry: Geometry) -> Segmentation:
-    """A segmentation of one layer without any voxel; segments keep their label values unless two share one."""
+    """An empty segmentation with one layer; segments keep their label values unless two share one."""
     taken: set[int] = set()
     placed = []
     for segment in segments:
@@ -146,15 +146,15 @@ def empty_segmentation(segments: Sequence[Segment], geometry: Geometry) -> Segme
 
 
 def preview(prediction: Prediction, axis: int, context: JobContext, indices: Sequence[int]) -> None:
-    """Put classes (n, rows, columns), uint8 `.npy`, of slices that were just predicted into the job folder and tell the
-    parent; silent without such a folder."""
+    """Write the classes (n, rows, columns), uint8 `.npy`, of slices just predicted to the job folder and notify the
+    parent; do nothing if there is no such folder."""
     if (folder := context.job_folder) is None:
         return
-    # A name that no other preview ever has: the parent may be slow, and each pass shows the same slices again.
+    # A unique name: the parent may be slow, and each pass shows the same slices again.
     path = folder / f"{PREVIEW_PREFIX}{secrets.token_hex(8)}.npy"
     try:
         np.save(path, np.moveaxis(prediction.classes, axis, 0)[list(indices)], allow_pickle=False)
     except OSError as error:
-        context.warning(f"There is no preview: {folder} cannot be written ({error.strerror}).")
+        context.warning(f"No preview can be shown: {folder} cannot be written ({error.strerror}).")
         return
     context.preview(path=str(path), axis=axis, slices=list(indices))

@@ -1,4 +1,4 @@
-"""Synthesised pairs from the painted slices of a volume: which slices give regions, and which take them in."""
+"""Synthesised pairs from the painted slices of a volume: which slices supply regions, and which receive them."""
 
 import hashlib
 
@@ -11,17 +11,17 @@ from FewShotSAMLib.methods.augmentation import below
 from FewShotSAMLib.methods.synthesis import RECIPE, LabelledSlice, Synthesis, widened
 
 KNOWN_HOST_SHARE = 0.5
-"""Chance that the host is a painted or empty slice, all of whose pixels are known."""
+"""Probability that the host is a painted or empty slice, on which all pixels are known."""
 
 
 class PairMaker:
     """Makes pair 0, 1, 2, ...: the same number and seed always give the same pair.
 
-    Regions come from painted slices. They are pasted into any slice of the volume (our reading: the paper's hosts are
-    other images of its data set). On a painted or empty host the rest of the slice keeps its labels, but for background
-    that may be a segment which is unknown there. A slice beyond an empty one, seen from the painted ones, is taken as
-    background. Any other may hold the segments, so that outside the pasted regions and a narrow rim nothing is learned
-    from it, nor from the rim where the painted slices next to the host show a segment.
+    Regions come from painted slices and are pasted into any slice of the volume (our reading: the paper's hosts are
+    other images of its data set). On a painted or empty host the rest of the slice keeps its labels, except for
+    background that may be a segment unknown there. A slice beyond an empty one, seen from the painted ones, is taken as
+    background. Any other host may contain the segments, so nothing is learned from it outside the pasted regions and a
+    narrow rim, nor from the rim where the painted slices next to the host show a segment.
     """
 
     def __init__(self, annotation: Annotation, embeddings: SliceEmbeddings, seed: int) -> None:
@@ -33,7 +33,7 @@ class PairMaker:
 
     @property
     def key(self) -> str:
-        """Names in cache keys all that a pair depends on besides the volume, its window and framing."""
+        """Part of a cache key: everything a pair depends on besides the volume, its window and framing."""
         digest = hashlib.sha256(repr((self._annotation.painted, self._annotation.empty)).encode())
         if any(self._annotation.unknown(index) for index in self._known):
             digest.update(repr(self._annotation.known).encode())
@@ -47,7 +47,7 @@ class PairMaker:
         return bool(self._sources)
 
     def slice_at(self, index: int) -> LabelledSlice:
-        """A slice with what is known of it."""
+        """A slice with its known labels."""
         return self._known.get(index) or self._labelled(index)
 
     def _labelled(self, index: int) -> LabelledSlice:

@@ -1,4 +1,4 @@
-"""What the engine gives a method to learn from, and how what it trains is trained."""
+"""What the engine gives a method to learn from, and how it trains the method's head."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -25,12 +25,12 @@ AUGMENTED_COPIES_SLOW = 2
 
 
 def parts_of(encoder: Encoder, class_count: int) -> Parts:
-    """What heads on this encoder are made of."""
+    """What heads on this encoder are built from."""
     return Parts(*encoder.sam_parts(), encoder.spec.architecture, class_count, encoder.own_decoder_layers())
 
 
 class PlainTeacher(Teacher):
-    """Trains on what a model brings along, `methods.interface.Teacher`."""
+    """A `methods.interface.Teacher` that trains on the exemplars stored in a model."""
 
     def __init__(self, context: JobContext) -> None:
         self._context = context
@@ -42,10 +42,10 @@ class PlainTeacher(Teacher):
 
 @dataclass
 class EngineTask(Task):
-    """A run and its annotation as `methods.interface.Task`. trained, loss: what was recorded.
+    """A run and its annotation as a `methods.interface.Task`. trained, loss: steps and last loss, for the report.
 
-    Of the options, fresh_augmentation: augmented copies are made and encoded again at each step, as AutoSAM's code
-    does; contact_sheet: where a picture of synthesised pairs goes, at once.
+    Two of the options: fresh_augmentation makes and encodes new augmented copies at each step, as AutoSAM's code does;
+    contact_sheet is where a picture of the synthesised pairs is written, before training starts.
     """
 
     run: VolumeRun
@@ -58,7 +58,7 @@ class EngineTask(Task):
     loss: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        """Derive what follows from the rest."""
+        """Derive the remaining fields."""
         options, encoder, geometry = self.options, self.run.encoder, self.run.volume.geometry
         self.steps, self.augmented_copies = options.steps, options.augmented_copies
         self.seed, self.code_faithful = options.seed, options.code_faithful
@@ -67,8 +67,8 @@ class EngineTask(Task):
         self.usual_copies = self._usual_copies()
 
     def _usual_copies(self) -> int:
-        """As many as asked for; else none where they are made at each step, or after a warm start, so that a slice
-        added to a volume that was propagated before needs no encoder at all."""
+        """As many as requested; otherwise none if they are made at each step, or after a warm start, so that adding a
+        painted slice to a volume that was propagated before needs no encoder pass at all."""
         if self.augmented_copies is not None and not self.options.fresh_augmentation:
             return self.augmented_copies
         if self.options.fresh_augmentation or self.warm_start is not None:
@@ -98,7 +98,7 @@ class EngineTask(Task):
         return self.run.embeddings()
 
     def train(self, head: Head, exemplars: Sequence[Exemplar], training: Training, pairs: bool = False) -> None:
-        """Each part of the training in turn; the loss is the last one's."""
+        """Train each phase in turn; the loss is that of the last phase."""
         sheet, fresh = self.options.contact_sheet, self.options.fresh_augmentation and head.takes_views
         images = ImageTraining(self.run, self.annotation, self.embeddings, self.seed, pairs, sheet, fresh)
         done = 0

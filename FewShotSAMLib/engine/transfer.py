@@ -1,4 +1,4 @@
-"""Segments a volume by registering it to the one that a model was learned on."""
+"""Segments a volume by registering to it the volume that a model was learned on."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -14,42 +14,42 @@ from FewShotSAMLib.engine.results import preview
 from FewShotSAMLib.engine.volume_run import VolumeRun
 
 MOST_BYTES = 1 << 30
-"""Of memory for registered labels."""
+"""Memory for registered labels."""
 
 
 def atlas_of(run: VolumeRun, prediction: Prediction) -> Atlas | None:
-    """What a model keeps of a volume that is segmented all through; None where there is nothing to register."""
+    """What a model stores of a fully segmented volume; None if there is nothing to register."""
     return None if run.volume.is_rgb else Atlas.of(seen(run, run.window), prediction.classes, run.volume.geometry)
 
 
 def room(run: VolumeRun, count: int) -> int:
-    """How many volumes' labels 1 to `count` and images may be held on the run's volume at once; one at least."""
+    """How many volumes' labels 1 to `count` and images may be in memory at once, on the run's grid; at least one."""
     return max(1, MOST_BYTES // ((count + 1) * run.volume.voxels.size))
 
 
 def registered(
     run: VolumeRun, atlases: Sequence[Atlas], count: int, normalisation: Normalisation, with_images: bool = False
 ) -> list[Transferred]:
-    """Each atlas's segments on the run's volume, seen through the atlas's window, `normalisation` where it has none of
-    its own; none for a volume that cannot be registered."""
+    """Each atlas's segments on the run's volume, seen through the atlas's window, or `normalisation` if it has none of
+    its own; an empty list for a volume that cannot be registered."""
     if run.volume.is_rgb or min(run.volume.geometry.shape) < 4:
         return []
     found = []
     with run.timer.stage("register"):
         for number, atlas in enumerate(atlases):
             grey = seen(run, (atlas.normalisation or normalisation).resolve(run.volume))
-            progress = partial(_tell, run, number, len(atlases))
+            progress = partial(_report, run, number, len(atlases))
             found.append(transfer(atlas, count, grey, run.volume.geometry, progress, with_images))
     return found
 
 
-def _tell(run: VolumeRun, number: int, count: int, done: int, total: int) -> None:
+def _report(run: VolumeRun, number: int, count: int, done: int, total: int) -> None:
     run.context.progress("register", number * total + done, count * total)
 
 
 def labels_from(run: VolumeRun, atlases: Sequence[Atlas], count: int) -> tuple[Transferred | None, int]:
-    """What those atlases say together that are like the run's volume, and how many they are; where there is none, what
-    the most alike one says; None where none can be registered. Of more than there is room for, the first ones."""
+    """The joint labels of the atlases that resemble the run's volume, and their number; if none does, those of the most
+    similar; None if none can be registered. Only the first atlases are used if there is not room for all."""
     asked = atlases[: room(run, count)]
     found = registered(run, asked, count, run.normalisation, len(asked) > 1)
     if alike := [each for each in found if each.is_alike]:
@@ -58,10 +58,10 @@ def labels_from(run: VolumeRun, atlases: Sequence[Atlas], count: int) -> tuple[T
 
 
 def fill_in_registered(run: VolumeRun, found: Transferred, indices: Sequence[int], prediction: Prediction) -> None:
-    """Take the registered segments for the slices `indices`.
+    """Fill in the slices `indices` with the registered segments.
 
-    Their confidence is that of the shares times the likeness of both images, half of it: a label that follows a
-    deformation looks sure of itself everywhere, and is at most as right as the images fit.
+    Their confidence is that of the shares, reduced by half the images' lack of likeness: a label that follows a
+    deformation looks certain everywhere, but is at best as right as the images match.
     """
     shares = np.moveaxis(found.shares, run.axis + 1, 1)
     trust = (1 + found.likeness) / 2

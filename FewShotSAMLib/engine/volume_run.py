@@ -1,4 +1,4 @@
-"""One volume on its way through one encoder: what every job needs, gathered once."""
+"""One volume with one encoder: what every job needs, gathered in one place."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,16 +21,16 @@ from FewShotSAMLib.sam.encoder import Encoder
 from FewShotSAMLib.sam.framing import Framing, whole_slice
 
 STRETCH_SLICES = 48
-"""Slices looked at, evenly spread, to see how bright a region is."""
+"""Number of evenly spaced slices sampled to find the intensity range of a region."""
 SEEN = "seen"
-"""Where JobContext.state holds what was found by looking through a volume, and which."""
+"""Key in JobContext.state of a volume's hash and what was computed from its voxels."""
 
 
 @dataclass
 class VolumeRun:
-    """A volume, the axis of its slices, its normalisation, and the encoder that sees them.
+    """A volume, the axis of its slices, its normalisation, and the encoder.
 
-    encoded: slices that `encode` did not find in the cache.
+    encoded: number of slices that `encode` had to encode because they were not in the cache.
     """
 
     volume: Volume
@@ -46,7 +46,7 @@ class VolumeRun:
     encoded: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        """Derive what follows from the rest."""
+        """Derive the remaining fields."""
         self.plane = slice_plane(self.volume.geometry, self.axis)
         self.window = self.normalisation.resolve(self.volume)
         self.encoded_before = self.encoder.slices_encoded
@@ -54,9 +54,9 @@ class VolumeRun:
     def embeddings(
         self, annotation: Annotation | None = None, earlier: Box | None = None, parts: Sequence[Region] = ()
     ) -> SliceEmbeddings:
-        """Embeddings of the volume's slices, cut to the body; whole, should something be painted beyond it.
+        """Embeddings of the volume's slices, cropped to the body; uncropped if something is painted outside it.
 
-        Some encoders see the region around what is painted: `earlier`, if that still fits; or the regions `parts`.
+        Some encoders see only the region around the paint: `earlier`, if that still fits; or the regions `parts`.
         """
         body = self._seen((self.axis, self.window), lambda: body_box(self.volume, self.plane, self.window))
         framing = Framing(self.plane, body, self.encoder.image_size)
@@ -77,14 +77,14 @@ class VolumeRun:
         return found
 
     def encode(self, embeddings: SliceEmbeddings, indices: Sequence[int]) -> None:
-        """Encode those of the slices that the cache lacks."""
+        """Encode the slices missing from the cache."""
         before = self.encoder.slices_encoded
         with self.timer.stage("encode"):
             embeddings.ensure(indices)
         self.encoded += self.encoder.slices_encoded - before
 
     def _window_of(self, framing: Framing) -> IntensityWindow:
-        """The window stretched to what the framing's crop holds, as encoders of a region saw it in their training."""
+        """The window stretched to the intensities in the framing's crop, as encoders of a region saw it in training."""
         key = (self.axis, self.window, framing.crop)
         return self._seen(key, lambda: self._stretched(framing))
 
@@ -95,7 +95,7 @@ class VolumeRun:
         return self.window.stretched(np.stack(cuts))
 
     def _seen(self, key: tuple[Any, ...], look: Callable[[], Any]) -> Any:
-        """What was found by looking through this volume, in this job or in an earlier one of this process."""
+        """The result of `look` for this volume, computed once per process."""
         volume, found = self.context.state.get(SEEN, ("", {}))
         if volume != self.volume.content_hash:
             found = {}
@@ -108,7 +108,7 @@ class VolumeRun:
 def predicted_slices(
     volume: Volume, axis: int, wanted: tuple[int, int] | None, exemplars: Sequence[int] = ()
 ) -> list[int]:
-    """The slices to predict: those wanted (first and last, both included; None for all) but the exemplars."""
+    """The slices to predict: `wanted` (first and last, inclusive; None for all) but the exemplars."""
     count = volume.geometry.shape[axis]
     first, last = wanted or (0, count - 1)
     if not 0 <= first <= last < count:

@@ -1,4 +1,4 @@
-"""What the background process keeps from one job to the next: the encoder and the volume last used."""
+"""What the background process keeps from one job to the next: the most recently used encoder and volume."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ from FewShotSAMLib.sam.registry import EncoderSpec, get_spec
 BYTES_PER_GB = 10**9
 MEMORY_ONLY = 0
 LAST_RUN = "propagated"
-"""Where JobContext.state holds the last run, see `corrections`."""
+"""Key of the last run in JobContext.state, see `corrections`."""
 
 
 def choose_encoder(options: ComputeOptions) -> EncoderSpec:
-    """The encoder asked for; see `options.AUTOMATIC_ENCODER` for `auto`."""
+    """The requested encoder; for `auto`, see `options.AUTOMATIC_ENCODER`. Raises BadInputError."""
     if options.encoder == AUTO and options.checkpoint is not None:
         raise BadInputError("A checkpoint was given without its encoder.", hint("name-encoder"))
     return get_spec(AUTOMATIC_ENCODER if options.encoder == AUTO else options.encoder)
@@ -33,7 +33,7 @@ def choose_encoder(options: ComputeOptions) -> EncoderSpec:
 
 @dataclass(frozen=True)
 class _Kept:
-    """An encoder, what it was loaded from, and what was said while loading it."""
+    """An encoder, what it was loaded from, and the warnings issued while loading it."""
 
     source: tuple[Any, ...]
     file: FileIdentity
@@ -42,24 +42,24 @@ class _Kept:
 
 
 def warm_encoder(options: ComputeOptions, context: JobContext) -> Encoder:
-    """The encoder of an earlier job of this process if it is the same one, else a new one in its place."""
+    """The encoder of an earlier job of this process if it is the same, else a new one, which replaces it."""
     spec = choose_encoder(options)
     source = (spec, options.checkpoint, options.device, options.precision)
     kept = cast(_Kept | None, context.state.get("encoder"))
     if kept is None or kept.source != source or not kept.file.is_same():
         context.state.pop("encoder", None)  # frees the memory of the old one first
         del kept
-        said: list[str] = []
+        warnings: list[str] = []
         file = identity_of([options.checkpoint or model_path(spec)])
-        encoder = load_encoder(spec, options.checkpoint, options.device, options.precision, said.append)
+        encoder = load_encoder(spec, options.checkpoint, options.device, options.precision, warnings.append)
         if file is None or not file.is_same():
-            return _told(encoder, said, context)
-        kept = _Kept(source, file, encoder, tuple(said))
+            return _with_warnings(encoder, warnings, context)
+        kept = _Kept(source, file, encoder, tuple(warnings))
         context.state["encoder"] = kept
-    return _told(kept.encoder, kept.warnings, context)
+    return _with_warnings(kept.encoder, kept.warnings, context)
 
 
-def _told(encoder: Encoder, warnings: Iterable[str], context: JobContext) -> Encoder:
+def _with_warnings(encoder: Encoder, warnings: Iterable[str], context: JobContext) -> Encoder:
     for warning in warnings:
         context.warning(warning)
     encoder.listen(context.warning)
@@ -67,7 +67,7 @@ def _told(encoder: Encoder, warnings: Iterable[str], context: JobContext) -> Enc
 
 
 def identity_of(paths: Sequence[Path] | None) -> FileIdentity | None:
-    """What these files are now; None where they cannot be told or asked."""
+    """The current identity of these files; None if the paths are unknown or the files inaccessible."""
     try:
         return FileIdentity(paths) if paths else None
     except OSError:
@@ -75,18 +75,18 @@ def identity_of(paths: Sequence[Path] | None) -> FileIdentity | None:
 
 
 def warm_volume(path: Path, context: JobContext) -> Volume:
-    """The volume of the last job if all its files are the same and unchanged, else the one on disk."""
+    """The volume of the last job if all its files are the same and unchanged, else read from disk."""
     kept = cast(tuple[Path, FileIdentity, Volume] | None, context.state.get("volume"))
     if kept is not None and kept[0] == path and kept[1].is_same():
         volume = kept[2]
     else:
         context.state.pop("volume", None)
-        context.state.pop(LAST_RUN, None)  # it holds the volume, too
+        context.state.pop(LAST_RUN, None)  # it holds the volume as well
         identity = identity_of(files_of_volume(path))
         context.reading(path)
         volume = read_volume(path, partial(context.progress, "read"))
         context.reading(None)
-        if identity is not None and identity.is_same():  # else it was changed while it was read
+        if identity is not None and identity.is_same():  # else a file changed during reading
             context.state["volume"] = (path, identity, volume)
     for warning in volume.warnings:
         context.warning(warning)
@@ -94,6 +94,6 @@ def warm_volume(path: Path, context: JobContext) -> Volume:
 
 
 def open_cache(options: ComputeOptions, context: JobContext) -> EmbeddingCache:
-    """The embedding cache that the options ask for."""
+    """The embedding cache that the options specify."""
     limit = None if options.cache_limit_gb is None else round(options.cache_limit_gb * BYTES_PER_GB)
     return EmbeddingCache(options.cache, MEMORY_ONLY if options.no_cache else limit, context.warning)

@@ -1,4 +1,5 @@
-"""The methods: heads that learn from a few exemplars on the frozen encoder's embeddings.
+"""Methods that learn from a few exemplars on the frozen encoder's embeddings.
 
-Public face: `head.Head`, what every method is to the engine, and `few_shot`, the few-shot decoder.
+Public interface: `interface.Method`, which every method implements, `head.Head`, the base of trained heads, and
+`few_shot`, the few-shot decoder.
 """

@@ -1,4 +1,4 @@
-"""Random copies of a painted slice: turned, scaled, moved and recoloured together with their labels."""
+"""Random copies of a painted slice: rotated, scaled and shifted with their labels, and changed in intensity."""
 
 import math
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from FewShotSAMLib.core.annotation import IGNORE
 MAX_ROTATION = math.radians(15)
 MAX_LOG_SCALE = math.log(1.25)
 MAX_SHIFT = 0.08
-"""Share of the slice's side."""
+"""As a share of the slice's side."""
 MAX_LOG_GAMMA = math.log(1.4)
 MAX_BRIGHTNESS = 0.08
 MAX_LOG_CONTRAST = math.log(1.2)
 
 RECIPE = "affine15-1.25-0.08 gamma1.4 brightness0.08 contrast1.2"
-"""Names the numbers above in cache keys."""
+"""Identifies the numbers above in cache keys."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class SliceAugmentation:
     def apply(self, grey: torch.Tensor, classes: np.ndarray, aspect: float) -> tuple[torch.Tensor, np.ndarray]:
         """The copy of a cut slice (rows, columns[, 3]) in 0..1 and of its class map.
 
-        aspect is the slice's height divided by its width in mm. Pixels that come from outside become IGNORE.
+        aspect is the slice's height divided by its width, in mm. Labels of pixels from outside the slice become IGNORE.
         """
         generator = torch.Generator().manual_seed(self.slice_index * 1009 + self.copy)
         drawn = torch.rand(7, generator=generator) * 2 - 1
@@ -58,7 +58,7 @@ def sampled(grey: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
 
 
 def below(count: int, generator: torch.Generator) -> int:
-    """A random whole number from 0 up to the last before `count`."""
+    """A random whole number from 0 to `count` - 1."""
     return int(torch.randint(count, (), generator=generator))
 
 

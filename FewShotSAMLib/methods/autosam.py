@@ -1,4 +1,4 @@
-"""AutoSAM's ViT head: SAM's mask decoder without prompts, a set of tokens for each class, all classes in one pass.
+"""AutoSAM's ViT head: SAM's mask decoder without prompts, with a set of tokens per class, all classes in one pass.
 
 Source: Hu, Xu, Shi, How to Efficiently Adapt Large Segmentation Model (SAM) to Medical Images, arXiv 2306.13731, and
 its published code (xhu248/AutoSAM). The other two heads are in `autosam_convolutions.py`.
@@ -24,17 +24,17 @@ TOKENS_PER_CLASS = 2
 
 @dataclass(frozen=True)
 class AutoSamSettings:
-    """code_faithful: structure, initial weights and loss exactly as published; else with its slips mended."""
+    """code_faithful: structure, initial weights and loss exactly as published; else with its errors corrected."""
 
     code_faithful: bool = False
 
 
 class AutoSamHead(PromptlessHead):
-    """What the three heads share: the loss, and that they read the encoder's finer levels, if any, as well (ours; not
-    with `code_faithful`).
+    """What the three heads share: the loss, and reading the encoder's finer levels as well, if any (ours; not with
+    `code_faithful`).
 
     Published: cross-entropy and a Dice loss with squared denominators. The default is the loss of all our methods, so
-    that they can be compared.
+    that they are comparable.
     """
 
     def __init__(self, settings: AutoSamSettings, fine: FineLevels | None = None) -> None:
@@ -48,18 +48,18 @@ class AutoSamHead(PromptlessHead):
 
 
 class AutoSamViTHead(AutoSamHead):
-    """Classes (background among them) are folded into the batch: each asks the image with its own tokens, and
-    transformer, upscaling and hypernetwork are shared. Classes do not attend to each other; a softmax joins them.
+    """Classes (including background) are folded into the batch: each queries the image with its own tokens, and
+    transformer, upscaling and hypernetwork are shared. Classes do not attend to each other; a softmax combines them.
 
     Names and shapes of parameters are the published ones. The transformer, the upscaling and the hypernetworks start
-    from SAM's decoder. Slips of the published code, mended unless `code_faithful`:
+    from SAM's decoder. Errors of the published code, corrected unless `code_faithful`:
 
-    - Its positional encoding is a fresh random matrix, as SAM's lies under a name that is not looked for. SAM's decoder
-      has never seen another than its own: it is used here.
+    - Its positional encoding is a new random matrix, because SAM's is stored under a name that the code does not look
+      for. SAM's decoder was only ever trained with its own encoding, which is used here.
     - IoU and mask tokens start at random because the checkpoint's have another shape; the IoU tokens stay so, frozen,
-      and are attended to. Here each class starts with SAM's own IoU token, and with SAM's first two mask tokens plus
-      the random ones (without these all classes begin alike and learn to differ only slowly); all train.
-    - Without a prompt encoder it omits the embedding for "no mask", which SAM adds to every image: added here.
+      yet are attended to. Here each class starts with SAM's own IoU token, and with SAM's first two mask tokens plus
+      the random ones (without these all classes start alike and learn to differ only slowly); all are trained.
+    - Without a prompt encoder it omits the embedding for "no mask", which SAM adds to every image; it is added here.
     """
 
     no_mask: Tensor
@@ -106,7 +106,7 @@ class AutoSamViTHead(AutoSamHead):
 
 
 def _class_decoder(sam: MaskDecoder, classes: int) -> MaskDecoder:
-    """The published decoder: SAM's parts where they fit, except IoU head and tokens, which start at random."""
+    """The published decoder: SAM's parts where they fit, except the IoU head and the tokens, which start at random."""
     decoder = MaskDecoder(
         num_multimask_outputs=TOKENS_PER_CLASS - 1, transformer=sam.transformer, transformer_dim=sam.transformer_dim
     )
@@ -135,7 +135,7 @@ class AutoSamViT(AutoSam):
     learning_cost = 160.0
 
     def new_head(self, parts: Parts, settings: Any) -> Head:
-        """From SAM's decoder."""
+        """A head that starts from SAM's decoder."""
         fine = fine_levels(parts, settings.code_faithful)
         return AutoSamViTHead(parts.mask_decoder, parts.prompt_encoder, parts.class_count, settings, fine)
 

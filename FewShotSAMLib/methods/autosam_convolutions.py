@@ -20,18 +20,18 @@ DEPTH = 2
 
 
 class AutoSamCnnHead(AutoSamHead):
-    """Two 1 x 1 convolutions, then blocks of two 3 x 3 ones that each halve the channels, the last two doubling the
+    """Two 1 x 1 convolutions, then blocks of two 3 x 3 ones that each halve the channels; the last two also double the
     grid: from (256, h, w) to 64 channels at (4h, 4w). All weights start at random.
 
-    Mended unless `code_faithful`: there is neither a norm nor an initialisation made for ReLU, so that over a dozen
-    layers the signal fades to the biases' constant; transposed and last 3 x 3 convolutions lack the activation that all
-    others have, and the last two layers amount to one. Here every 3 x 3 and transposed convolution is followed by
-    instance norm, as in other segmentation networks, and ReLU. Published are four blocks from 1024 channels (20.7
-    million parameters; the first two blocks, at the embedding's size, hold most of them); here it is the two blocks
-    that are the published class's own default (1.8 million), so that a CPU trains them (our choice).
+    Corrected unless `code_faithful`: the published head has neither a norm nor an initialisation suited to ReLU, so
+    that over a dozen layers the signal fades to the constant of the biases; its transposed and last 3 x 3 convolutions
+    lack the activation that all others have, so that the last two layers amount to one. Here every 3 x 3 and transposed
+    convolution is followed by instance norm, as in other segmentation networks, and ReLU. Published are four blocks
+    from 1024 channels (20.7 million parameters, most of them in the first two blocks, at the embedding's size); here
+    there are two, the published class's default (1.8 million), so that a CPU can train them (our choice).
     """
 
-    fine_pace = 1.0  # the rest starts at random as well
+    fine_pace = 1.0  # all other layers start at random as well
 
     def __init__(self, class_count: int, settings: AutoSamSettings, fine: FineLevels | None = None) -> None:
         super().__init__(settings, fine)
@@ -57,13 +57,13 @@ class AutoSamCnnHead(AutoSamHead):
 class AutoSamLinearHead(AutoSamHead):
     """SAM's own upscaling of the embedding, starting from SAM's weights, and two 1 x 1 convolutions.
 
-    Mended unless `code_faithful`: the published head ends with ReLU on the logits, which cannot speak against a class
-    and learns nothing wherever all of them are 0; here the last convolution gives the logits. And each channel of the
-    embedding is first brought to mean 0 and deviation 1 over the slice (ours): what all cells have in common outweighs
-    what tells them apart, and within few steps little was learned without.
+    Corrected unless `code_faithful`: the published head ends with ReLU on the logits, which cannot express evidence
+    against a class and learns nothing wherever all logits are 0; here the last convolution gives the logits. Also, each
+    channel of the embedding is first normalised to mean 0 and deviation 1 over the slice (ours): otherwise what all
+    cells have in common outweighs their differences, and little was learned within few steps.
     """
 
-    fine_pace = 1.0  # the schedule's rate is high for the other new layers already
+    fine_pace = 1.0  # the schedule's rate is already high for the other new layers
 
     def __init__(
         self, mask_decoder: MaskDecoder, class_count: int, settings: AutoSamSettings, fine: FineLevels | None = None
@@ -83,7 +83,7 @@ class AutoSamLinearHead(AutoSamHead):
 
 
 def _cnn(classes: int, depth: int, normed: bool) -> nn.ModuleDict:
-    """The layers under their published names."""
+    """The layers, under their published names."""
     wide = TOP_CHANNELS * 2**depth
     entrance = nn.Sequential(nn.Conv2d(EMBEDDING, wide, 1), nn.ReLU(), nn.Conv2d(wide, wide, 1), nn.ReLU())
     blocks = []
@@ -112,26 +112,26 @@ def _after(channels: int) -> list[nn.Module]:
 
 
 class AutoSamCnn(AutoSam):
-    """AutoSAM's convolutions."""
+    """AutoSAM's CNN head."""
 
     fine_learning_rate = 2e-3
     fine_steps = 120
     learning_cost = 260.0
 
     def new_head(self, parts: Parts, settings: Any) -> Head:
-        """With random weights."""
+        """A head with random weights."""
         fine = fine_levels(parts, settings.code_faithful, (2 * TOP_CHANNELS, TOP_CHANNELS))
         return AutoSamCnnHead(parts.class_count, settings, fine)
 
 
 class AutoSamLinear(AutoSam):
-    """AutoSAM's linear readout."""
+    """AutoSAM's linear head."""
 
     learning_rate = 5e-3
     learning_cost = 100.0
 
     def new_head(self, parts: Parts, settings: Any) -> Head:
-        """From SAM's upscaling."""
+        """A head that starts from SAM's upscaling."""
         fine = fine_levels(parts, settings.code_faithful)
         return AutoSamLinearHead(parts.mask_decoder, parts.class_count, settings, fine)
 

@@ -1,4 +1,4 @@
-"""The decoder of LoRA and Cheap Lunch: SAM's mask decoder with a mask token per class, all of them in one sequence."""
+"""The decoder of LoRA and Cheap Lunch: SAM's mask decoder with one mask token per class, all in one sequence."""
 
 import copy
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class ClassTokenSettings:
 
 @dataclass(frozen=True)
 class LoraSettings(ClassTokenSettings):
-    """With LoRA."""
+    """Settings with LoRA."""
 
     rank: int = RANK
 
@@ -33,15 +33,15 @@ class LoraSettings(ClassTokenSettings):
 class ClassTokenHead(PromptlessHead):
     """One mask token and one hypernetwork per class, background first; the tokens attend to each other.
 
-    Source: SAMed's code (hitachinsk/SAMed), whose recipe we read into Cheap Lunch: no prompt but SAM's embedding for
+    Source: SAMed's code (hitachinsk/SAMed), whose recipe we assume for Cheap Lunch: no prompt but SAM's embedding for
     "no mask", which trains along with the decoder; a softmax over the classes. SAMed's tokens and hypernetworks start
-    at random; ours all start from SAM's first, which answers a prompt that is clear, the tokens with a random offset
-    that tells classes apart.
+    at random; ours all start from SAM's first, the one for unambiguous prompts, the tokens with a random offset that
+    distinguishes the classes.
 
     fine: the encoder's finer levels, if any, are read as well (ours).
 
-    lora holds the updates of the encoder's blocks, where there are any: they train with the head and are saved in the
-    same file, but it is the engine that lets the encoder use them.
+    lora: the updates of the encoder's blocks, if any. They train with the head and are saved in the same file, but it
+    is the engine that applies them to the encoder.
     """
 
     positional: Tensor
@@ -83,14 +83,14 @@ class ClassTokenHead(PromptlessHead):
 
 
 class ClassTokens(HeadMethod):
-    """SAM's mask decoder with a token per class, on the encoder as it is or, with LoRA, on one that learns along."""
+    """SAM's mask decoder with a token per class, on the unchanged encoder or, with LoRA, on one that trains as well."""
 
     def __init__(self, settings: type[ClassTokenSettings], synthesises: bool, cost: float) -> None:
         self.settings = settings  # type: ignore[misc]
         self.adapts_encoder, self.synthesises, self.learning_cost = settings().rank > 0, synthesises, cost
 
     def new_head(self, parts: Parts, settings: Any) -> Head:
-        """With the encoder's updates where there are any."""
+        """A head, including the encoder's LoRA updates if there are any."""
         lora = new_factors(parts.architecture, settings.rank) if settings.rank else None
         return ClassTokenHead(parts.mask_decoder, parts.prompt_encoder, parts.class_count, lora, fine_levels(parts))
 

@@ -1,4 +1,4 @@
-"""SAM's mask decoder, asked with few-shot tokens instead of a user's points and boxes."""
+"""SAM's mask decoder, prompted with few-shot tokens instead of a user's points and boxes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from FewShotSAMLib.sam.modeling import MaskDecoder, PromptEncoder
 
 @dataclass(frozen=True)
 class Prompts:
-    """Which structure is asked for: pooled embeddings (B, T, 256), and for each token whether it shows the structure
-    (True) or something else (False): positive (T,)."""
+    """Prompts for one structure: tokens (B, T, 256), pooled embeddings; positive (T,), whether each token shows the
+    structure (True) or something else (False)."""
 
     tokens: Tensor
     positive: Tensor
@@ -22,7 +22,7 @@ class Prompts:
 
 @dataclass(frozen=True)
 class _Image:
-    """What all prompts need of the images: flattened embeddings, with positions, and their first projections."""
+    """What all prompts share of the images: flattened embeddings, and their first projections, with positions."""
 
     keys: Tensor
     key_heads: Tensor
@@ -39,7 +39,7 @@ class TokenDecoder(nn.Module):
     is not used.
 
     The arithmetic is SAM's. Its two-way transformer is run step by step here, so that several segments of the same
-    image share what does not depend on the prompts, and attention is fused.
+    image share whatever does not depend on the prompts, and attention is fused.
     """
 
     positional: Tensor
@@ -49,7 +49,7 @@ class TokenDecoder(nn.Module):
     def __init__(self, mask_decoder: MaskDecoder, prompt_encoder: PromptEncoder) -> None:
         super().__init__()
         self.mask_decoder = mask_decoder
-        # Neither the mask quality head nor the masks 1-3 take part: they neither train nor run.
+        # The mask quality head and masks 1-3 are not used: they neither train nor run.
         for unused in (mask_decoder.iou_prediction_head, *mask_decoder.output_hypernetworks_mlps[1:]):
             unused.requires_grad_(False)
         negative, positive = (prompt_encoder.point_embeddings[kind].weight for kind in (0, 1))
@@ -61,17 +61,17 @@ class TokenDecoder(nn.Module):
     def forward(self, embeddings: Tensor, prompts_of: Sequence[Prompts]) -> Tensor:
         """Mask logits (B, segments, 4h, 4w) for embeddings (B, 256, h, w)."""
         image = self._image(embeddings)
-        return torch.stack([self._answer(image, asked, embeddings.shape[2:]) for asked in prompts_of], dim=1)
+        return torch.stack([self._mask_logits(image, asked, embeddings.shape[2:]) for asked in prompts_of], dim=1)
 
     def _image(self, embeddings: Tensor) -> _Image:
         first = self.mask_decoder.transformer.layers[0]
         keys = embeddings.flatten(2).transpose(1, 2) + self.no_mask
-        placed = keys + self.positional
-        ask, tell = first.cross_attn_token_to_image, first.cross_attn_image_to_token
-        values, queries = _heads(ask, ask.v_proj(keys)), _heads(tell, tell.q_proj(placed))
-        return _Image(keys, _heads(ask, ask.k_proj(placed)), values, queries)
+        positioned = keys + self.positional
+        to_image, to_tokens = first.cross_attn_token_to_image, first.cross_attn_image_to_token
+        values, queries = _heads(to_image, to_image.v_proj(keys)), _heads(to_tokens, to_tokens.q_proj(positioned))
+        return _Image(keys, _heads(to_image, to_image.k_proj(positioned)), values, queries)
 
-    def _answer(self, image: _Image, asked: Prompts, size: Sequence[int]) -> Tensor:
+    def _mask_logits(self, image: _Image, asked: Prompts, size: Sequence[int]) -> Tensor:
         decoder = self.mask_decoder
         output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(len(image.keys), -1, -1)
         prompts = torch.cat([output, asked.tokens + self.kinds[asked.positive.long()]], dim=1)
@@ -83,7 +83,7 @@ class TokenDecoder(nn.Module):
         """SAM's upscaling of cells (B, h, w, 256) and its product with weights (B, 32): logits (B, 4h, 4w).
 
         A transposed convolution whose stride is its size is a linear layer from a cell to its 2 x 2 parts. Channels
-        stay last until the end, so that nothing but the mask itself is rearranged.
+        stay last until the end, so that only the mask itself has to be rearranged.
         """
         first, norm, activation, second, last_activation = self.mask_decoder.output_upscaling
         halves = F.layer_norm(_split(first, cells), norm.weight.shape, norm.weight, norm.bias, norm.eps)
@@ -97,21 +97,21 @@ class TokenDecoder(nn.Module):
         transformer = self.mask_decoder.transformer
         queries, keys = prompts, image.keys
         for number, layer in enumerate(transformer.layers):
-            placed = queries if layer.skip_first_layer_pe else queries + prompts
-            attended = _attend(layer.self_attn, placed, placed, queries)
+            positioned = queries if layer.skip_first_layer_pe else queries + prompts
+            attended = _attend(layer.self_attn, positioned, positioned, queries)
             queries = layer.norm1(attended if layer.skip_first_layer_pe else queries + attended)
-            asking = layer.cross_attn_token_to_image
+            to_image = layer.cross_attn_token_to_image
             if number == 0:
-                asked = _heads(asking, asking.q_proj(queries + prompts))
-                told = _merge(asking, asked, image.key_heads, image.value_heads)
+                heads = _heads(to_image, to_image.q_proj(queries + prompts))
+                attended_image = _merge(to_image, heads, image.key_heads, image.value_heads)
             else:
-                told = _attend(asking, queries + prompts, keys + self.positional, keys)
-            queries = layer.norm2(queries + told)
+                attended_image = _attend(to_image, queries + prompts, keys + self.positional, keys)
+            queries = layer.norm2(queries + attended_image)
             queries = layer.norm3(queries + layer.mlp(queries))
-            telling = layer.cross_attn_image_to_token
-            asked = image.query_heads if number == 0 else _heads(telling, telling.q_proj(keys + self.positional))
-            key_heads = _heads(telling, telling.k_proj(queries + prompts))
-            keys = layer.norm4(keys + _merge(telling, asked, key_heads, _heads(telling, telling.v_proj(queries))))
+            to_tokens = layer.cross_attn_image_to_token
+            heads = image.query_heads if number == 0 else _heads(to_tokens, to_tokens.q_proj(keys + self.positional))
+            key_heads = _heads(to_tokens, to_tokens.k_proj(queries + prompts))
+            keys = layer.norm4(keys + _merge(to_tokens, heads, key_heads, _heads(to_tokens, to_tokens.v_proj(queries))))
         final = _attend(transformer.final_attn_token_to_image, queries + prompts, keys + self.positional, keys)
         return transformer.norm_final_attn(queries + final), keys
 
@@ -129,7 +129,7 @@ def _heads(attention: Any, projected: Tensor) -> Tensor:
 
 
 def _merge(attention: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Attention over heads that are projected already, and the output projection."""
+    """Attention over heads that are already projected, and the output projection."""
     mixed = F.scaled_dot_product_attention(queries, keys, values)
     return attention.out_proj(mixed.transpose(1, 2).flatten(2))
 

@@ -1,4 +1,4 @@
-"""The few-shot decoder: tokens of the exemplars ask SAM's mask decoder for the same structures on other slices."""
+"""The few-shot decoder: exemplar tokens prompt SAM's mask decoder for the same structures on other slices."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS, Architecture
 
 
 class FewShotHead(Head):
-    """SAM's mask decoder asked once per segment, with that segment's tokens; softmax over background and segments.
+    """SAM's mask decoder, run once per segment with that segment's tokens; softmax over background and segments.
 
     Our reading: the background's logit is the constant 0, so that for a single segment the softmax is SAM's own sigmoid
-    with its threshold at 0, and each pixel gets one label when there are several. The support is drawn again at each
-    training step, never from the slice asked about unless no other shows the segment; for prediction all exemplars
-    serve. A segment without tokens is never predicted.
+    with its threshold at 0, and with several segments each pixel gets one label. The support is redrawn at each
+    training step, never from the query slice unless no other shows the segment; prediction uses all exemplars. A
+    segment without tokens is never predicted.
     """
 
     def __init__(self, decoder: TokenDecoder, class_count: int, settings: FewShotSettings) -> None:
@@ -50,14 +50,14 @@ class FewShotHead(Head):
         for label in self._labels():
             clean = [token.vector for token in self.support if token.label == label and token.copy == 0]
             blocks[label] = torch.stack(clean).to(embeddings).expand(len(embeddings), -1, -1)
-        return self._ask(embeddings, blocks)
+        return self._decode(embeddings, blocks)
 
     def training_logits(self, embeddings: Tensor, slices: Sequence[int], generator: torch.Generator) -> Tensor:
         """Logits with a random support for each query, without the query's own slice."""
         blocks = {label: self._draw(label, slices, generator).to(embeddings) for label in self._labels()}
-        return self._ask(embeddings, blocks)
+        return self._decode(embeddings, blocks)
 
-    def _ask(self, embeddings: Tensor, blocks: dict[int, Tensor]) -> Tensor:
+    def _decode(self, embeddings: Tensor, blocks: dict[int, Tensor]) -> Tensor:
         """blocks: tokens (B, n, 256) of each label."""
         batch, _, height, width = embeddings.shape
         logits = embeddings.new_full((batch, self.class_count + 1, 4 * height, 4 * width), NEVER)
@@ -83,7 +83,7 @@ class FewShotHead(Head):
         return sorted({token.label for token in self.support})
 
     def _draw(self, label: int, slices: Sequence[int], generator: torch.Generator) -> Tensor:
-        """Tokens (B, n, 256) of randomly many exemplars of the label, each from the slice or one of its copies."""
+        """Tokens (B, n, 256) of a random number of the label's exemplars, each from the slice or one of its copies."""
         views: dict[int, dict[int, list[Tensor]]] = defaultdict(lambda: defaultdict(list))
         for token in self.support:
             if token.label == label:
@@ -98,7 +98,7 @@ class FewShotHead(Head):
         return torch.stack(drawn)
 
     def _view(self, label: int, copies: dict[int, list[Tensor]], generator: torch.Generator) -> Tensor:
-        """Tokens of one exemplar, always equally many: those of a region with few cells are repeated."""
+        """Tokens of one exemplar, always the same number: those of a region with few cells are repeated."""
         vectors = copies[list(copies)[below(len(copies), generator)]]
         return torch.stack([vectors[i % len(vectors)] for i in range(self.settings.tokens_of(label))])
 
@@ -116,11 +116,11 @@ def tokens_of(exemplars: Sequence[Exemplar], settings: FewShotSettings) -> list[
 
 
 class FewShot(HeadMethod):
-    """The few-shot decoder; an encoder that comes with its own has that one instead."""
+    """The few-shot decoder, unless the encoder comes with its own."""
 
     settings = FewShotSettings
     any_segments = True
-    learning_share = segment_share = 0.8  # the decoder is asked once per segment
+    learning_share = segment_share = 0.8  # the decoder runs once per segment
 
     def for_encoder(self, architecture: Architecture) -> Method:
         place = family_of(architecture).FEW_SHOT

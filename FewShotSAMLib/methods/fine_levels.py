@@ -1,9 +1,9 @@
-"""The bundled encoder's finer levels for the heads that otherwise read SAM's embedding alone.
+"""The bundled encoder's finer levels, for heads that otherwise read SAM's embedding alone.
 
-The bundled encoder keeps in its finer levels what SAM's keeps in 64 x 64 cells: its 12 x 12 cells alone tell hardly
-more than where a structure lies. Where they join the decoder is SAM 2's way (Ravi et al., 2024: two finer levels are
-added while the mask decoder enlarges the cells). That the heads here do so is ours, and so are the convolutions of
-3 x 3: those of SAM 2 are 1 x 1, but its finer levels have seen far more than ours.
+The finer levels hold the detail that SAM's encoder has in its 64 x 64 cells: the bundled encoder's 12 x 12 cells alone
+say little more than where a structure lies. They join the decoder as in SAM 2 (Ravi et al., 2024: two finer levels are
+added while the mask decoder upscales the cells). Using them in these heads is ours, and so are the 3 x 3 convolutions:
+those of SAM 2 are 1 x 1, but its finer levels come from far more layers than ours.
 """
 
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ class Skips:
     quarter: Tensor
 
     def for_each(self, classes: int) -> "Skips":
-        """The same, every slice repeated for each class."""
+        """The same, with every slice repeated for each class."""
         return Skips(self.eighth.repeat_interleave(classes, dim=0), self.quarter.repeat_interleave(classes, dim=0))
 
 
 class FineLevels(nn.Module):
-    """Two 3 x 3 convolutions of each finer level, which is first brought to mean 0 and deviation 1 over the exemplars.
+    """Two 3 x 3 convolutions of each finer level, first normalised to mean 0 and deviation 1 over the exemplars.
 
-    The half level goes in at the quarter's grid.
+    The half level is averaged down and joins the quarter level.
     """
 
     mean_eighth: Tensor
@@ -55,7 +55,7 @@ class FineLevels(nn.Module):
         self.mean_quarter, self.deviation_quarter = _moments(quarter)
 
     def forward(self, pyramid: Pyramid) -> Skips:
-        """What is to be added on the way up."""
+        """What to add during upscaling."""
         eighth, quarter = _levels(pyramid)
         return Skips(
             self.at_eighth((eighth - self.mean_eighth) / self.deviation_eighth),

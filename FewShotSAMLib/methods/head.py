@@ -1,6 +1,6 @@
-"""Methods that train a head on the frozen encoder's embeddings: what such a head is, and how long and fast it trains.
+"""Methods that train a head on the frozen encoder's embeddings: the head's base class, and its training schedule.
 
-The papers state no schedules for a few slices, so the numbers are ours.
+The papers give no schedules for a few slices, so the numbers are ours.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS, Architecture
 COLD_STEPS = 200
 WARM_STEPS = 30
 WARM_LEARNING_RATE = 2e-4
-"""Lower than from scratch, so that what was learned before is not lost."""
+"""Lower than from scratch, so that earlier learning is not lost."""
 ADAPTING_SHARE = 0.25
-"""With fine levels LoRA is the last quarter of the training. It starts as no change at all, so that until then the
-encoder's embeddings can come from the cache, which makes a step several times as fast."""
+"""With fine levels, LoRA trains only in the last quarter of the steps. Until then the encoder is unchanged, so that its
+embeddings can come from the cache, which makes a step several times faster."""
 ADAPTING_LEARNING_RATE = WARM_LEARNING_RATE
-"""By then the decoder has learned already, as after a warm start: begun again at the full rate, it forgot."""
+"""By then the decoder has already learned, as after a warm start; restarted at the full rate, it forgot."""
 
 
 class Head(nn.Module, Predictor):
@@ -38,19 +38,19 @@ class Head(nn.Module, Predictor):
     """
 
     channels: int | None = EMBEDDING_CHANNELS
-    """How many of the embedding's channels the head reads; None for all."""
+    """Number of the embedding's channels that the head reads; None for all."""
     logit_stride = LOGIT_STRIDE
     """Pixels of the encoder's image per pixel of the logits."""
     takes_views = True
-    """Whether it can learn from augmented copies of a slice."""
+    """Whether the head can learn from augmented copies of a slice."""
 
     @abstractmethod
     def training_logits(self, embeddings: Tensor, slices: Sequence[int], generator: torch.Generator) -> Tensor:
-        """Logits of exemplars while they are learned from; `slices` says which slice each of the batch shows."""
+        """Logits of exemplars during training; `slices` gives the slice number of each item of the batch."""
 
     @abstractmethod
     def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
-        """Logits of new slices; `slices` says which slice each of the batch shows, `number` counts passes from 0."""
+        """Logits of new slices; `slices` gives the slice number of each item of the batch, `number` the pass."""
 
     def predict(self, embeddings: Tensor, slices: Sequence[int], number: int = 0) -> Tensor:
         """`logits` of the channels that the head reads, on its device."""
@@ -62,22 +62,22 @@ class Head(nn.Module, Predictor):
         return embeddings if self.channels is None else embeddings[:, : self.channels]
 
     def loss(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """What training makes small; arguments as in `segmentation_loss`, which it is unless a method has its own."""
+        """The training loss; by default, and with the arguments of, `segmentation_loss`."""
         return segmentation_loss(logits, target, weight)
 
     def learn_from(self, exemplars: Sequence[Exemplar]) -> None:
-        """Called before training with all exemplars; heads that keep nothing of them have nothing to do."""
+        """Called before training with all exemplars; by default, nothing of them is kept."""
 
     def calibrate(self, exemplars: Callable[[], Tensor]) -> None:
-        """Called before training from scratch; exemplars gives their whole embeddings (n, channels, h, w), to scale
-        inputs by. Heads that scale nothing do not ask, as the answer may take the encoder minutes."""
+        """Called before training from scratch, to scale inputs. `exemplars` returns their full embeddings
+        (n, channels, h, w); heads that scale nothing do not call it, as encoding may take minutes."""
 
     def state(self) -> State:
         """The weights."""
         return State(self.state_dict())
 
     def load(self, state: State) -> None:
-        """Take the weights. Raises BadInputError where they do not fit."""
+        """Load the weights. Raises BadInputError if they do not fit."""
         try:
             self.load_state_dict(state.tensors)
         except RuntimeError as error:
@@ -88,16 +88,15 @@ class Head(nn.Module, Predictor):
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def paces(self) -> list[tuple[list[nn.Parameter], float]]:
-        """What trains, in groups, each with its learning rate as a multiple of the schedule's."""
+        """The trainable parameters in groups, each with its learning rate as a multiple of the schedule's."""
         return [(self.trainable(), 1.0)]
 
 
 class HeadMethod(Method):
     """A method whose predictor is a head.
 
-    learning_rate: the highest of the schedule, where the usual one is too low for the few steps; not with
-    `code_faithful`. fine_learning_rate, fine_steps: instead, where the encoder has fine levels (tuned on synthetic
-    volumes alone).
+    learning_rate: the schedule's maximum, if the default is too low for so few steps; not used with `code_faithful`.
+    fine_learning_rate, fine_steps: used instead if the encoder has fine levels (tuned on synthetic volumes alone).
     """
 
     learning_rate: float | None = None
@@ -106,10 +105,11 @@ class HeadMethod(Method):
 
     @abstractmethod
     def new_head(self, parts: Parts, settings: Any) -> Head:
-        """The head before training. Random weights are drawn from torch's global generator."""
+        """The untrained head. Random weights are drawn from torch's global generator."""
 
     def plan(self, architecture: Architecture, faithful: bool, warm: bool, steps: int | None) -> Training:
-        """The training; steps: as the user asked, None for ours; faithful: as the method's authors published it."""
+        """The training schedule; steps: the user's choice, None for the default; faithful: as the method's authors
+        published it."""
         if warm:
             schedule = Schedule(WARM_STEPS if steps is None else steps, learning_rate=WARM_LEARNING_RATE)
         elif architecture.fine_channels and not faithful:
@@ -129,7 +129,7 @@ class HeadMethod(Method):
         return Training(Schedule(steps - adapting, learning_rate=rate), last)
 
     def start(self, task: Task) -> Head:
-        """The head from which training sets out: that of an earlier model, or a new one scaled by the exemplars."""
+        """The head to start training from: that of an earlier model, or a new one scaled by the exemplars."""
         with task.seeded():
             head = self.new_head(task.parts(), task.settings).to(task.device)
         if task.warm_start is not None:

@@ -1,4 +1,4 @@
-"""What a method is to the engine: `fit` makes a predictor of a task, `restore` makes it again of a model's file."""
+"""The engine's interface to a method: `fit` makes a predictor from a task, `restore` makes one from a model's file."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Exemplar:
-    """One view of a painted or empty slice: copy 0 is the slice itself, others are augmented copies.
+    """One view of a painted or empty slice: copy 0 is the slice itself, the others are augmented copies.
 
     embedding (channels, h, w) float16; target (C + 1, H, W) and weight (H, W) as in Framing.target; cells
-    (C + 1, h, w), the area of each class in each cell of the embedding; unknown: segments 1..C that may be on what is
-    background in the target. Where there are any, no cell shows background.
+    (C + 1, h, w), the area of each class in each cell of the embedding; unknown: segments 1..C that may be present
+    where the target shows background. If there are any, no cell counts as background.
     """
 
     slice_index: int
@@ -43,8 +43,8 @@ class Exemplar:
 
 @dataclass(frozen=True)
 class ExemplarFeatures:
-    """n exemplars: features (n, channels, h, w) and the share (n, C, H, W) of each pixel that each segment has. Enough
-    to ask about another volume. known (n, C) bool: which segments' shares are known; None where all are."""
+    """n exemplars: features (n, channels, h, w) and masks (n, C, H, W), each segment's share of each pixel. Enough to
+    predict another volume. known (n, C) bool: which segments' shares are known; None if all are."""
 
     features: Tensor
     masks: Tensor
@@ -56,13 +56,13 @@ class ExemplarFeatures:
 
     @property
     def labels(self) -> list[int]:
-        """Segments 1..C that are shown at all."""
+        """Segments 1..C that any exemplar shows."""
         return [label for label in range(1, self.masks.shape[1] + 1) if bool((self.masks[:, label - 1] > 0).any())]
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """AdamW with linear warm-up and cosine decay; the papers state no schedule for a few slices, so the numbers are
+    """AdamW with linear warm-up and cosine decay; the papers give no schedule for a few slices, so the numbers are
     ours."""
 
     steps: int
@@ -73,29 +73,29 @@ class Schedule:
     max_gradient: float = 1.0
 
     def factor(self, step: int) -> float:
-        """Learning rate at `step` as a share of the highest."""
+        """Learning rate at `step` as a share of the maximum."""
         rising = min(1.0, (step + 1) / self.warm_up)
         return rising * 0.5 * (1 + math.cos(math.pi * step / max(1, self.steps)))
 
 
 @dataclass(frozen=True)
 class Training:
-    """on_cache: steps on embeddings of the encoder as it is, if any; adapting: after it, those through an encoder that
-    changes, if any."""
+    """on_cache: steps on embeddings of the unchanged encoder, if any; adapting: subsequent steps that also train the
+    encoder, if any."""
 
     on_cache: Schedule | None
     adapting: Schedule | None = None
 
     @property
     def steps(self) -> int:
-        """All of them."""
+        """The total number of steps."""
         return sum(schedule.steps for schedule in (self.on_cache, self.adapting) if schedule is not None)
 
 
 @dataclass(frozen=True)
 class State:
-    """What a model's file holds of a predictor. tokens: few-shot tokens; shown: exemplars, for other volumes;
-    for_others: what these need besides is among the tensors."""
+    """What a model's file stores of a predictor. tokens: few-shot tokens; shown: exemplars, for use on other volumes;
+    for_others: whether the tensors include what other volumes need besides."""
 
     tensors: dict[str, Tensor]
     tokens: tuple[Token, ...] = ()
@@ -105,8 +105,8 @@ class State:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a head is made of: fresh copies of SAM's decoder and prompt encoder, the encoder's numbers, the segments;
-    and the decoder layers that the encoder's weights have besides, if any."""
+    """What a head is built from: fresh copies of SAM's decoder and prompt encoder, the encoder's architecture, the
+    number of segments; and the additional decoder layers that come with the encoder's weights, if any."""
 
     mask_decoder: MaskDecoder
     prompt_encoder: PromptEncoder
@@ -116,15 +116,15 @@ class Parts:
 
 
 class Embeddings(Protocol):
-    """The embeddings of a volume's slices as one framing shows them; the engine's `SliceEmbeddings`."""
+    """The embeddings of a volume's slices for one framing, as the engine's `SliceEmbeddings`."""
 
     framing: Framing
 
     def ensure(self, indices: Sequence[int]) -> None:
-        """Encode those of the slices that are not encoded yet."""
+        """Encode the slices that are not encoded yet."""
 
     def slices(self, indices: Sequence[int]) -> Tensor:
-        """(n, channels, h, w), float16."""
+        """Embeddings (n, channels, h, w), float16, of the slices."""
 
     def plain(self, indices: Sequence[int], side: int) -> Tensor:
         """The framed slices themselves, (n, side, side) in 0..1."""
@@ -135,13 +135,13 @@ class Teacher(ABC):
 
     @abstractmethod
     def train(self, head: Any, exemplars: Sequence[Exemplar], training: Training, pairs: bool = False) -> None:
-        """Train the head on views of the exemplars; pairs: and on pairs that are synthesised of them."""
+        """Train the head on views of the exemplars; pairs: also on pairs synthesised from them."""
 
 
 class Task(Teacher):
-    """A volume with painted slices to learn from, and how the user wants it learned.
+    """A volume with painted slices to learn from, and the user's options for learning.
 
-    steps, augmented_copies: None leaves the choice to the method; step_mm: distance of two slices.
+    steps, augmented_copies: None leaves the choice to the method; step_mm: slice spacing.
     """
 
     annotation: Annotation
@@ -160,47 +160,47 @@ class Task(Teacher):
 
     @abstractmethod
     def progress(self, stage: str, done: int, total: int) -> None:
-        """Report, and raise CancelledError when the user asked to stop."""
+        """Report progress. Raises CancelledError if the user asked to stop."""
 
     @abstractmethod
     def parts(self) -> Parts:
-        """What heads are made of."""
+        """What heads are built from."""
 
     @abstractmethod
     def seeded(self) -> AbstractContextManager[None]:
-        """Random numbers of torch's global generator follow from the seed within this block."""
+        """Seed torch's global random generator within this block."""
 
     @abstractmethod
     def stage(self, name: str) -> AbstractContextManager[None]:
-        """Count the time of the block for a stage of the report."""
+        """Add the duration of the block to a stage of the report."""
 
     @abstractmethod
     def exemplars(self, copies: int, stride: int, unchanged: Sequence[Exemplar] = ()) -> list[Exemplar]:
-        """Every painted and empty slice, in their order, and `copies` augmented copies of each; targets are 1/stride of
-        the image wide. unchanged: what this gave before of slices on which the same is known, to be used again."""
+        """Every painted and empty slice, in order, and `copies` augmented copies of each; targets are 1/stride of the
+        image wide. unchanged: earlier exemplars to reuse, of slices whose known labels have not changed."""
 
     @abstractmethod
     def whole_body(self) -> AbstractContextManager[Embeddings]:
-        """Embeddings as another volume would have them, where nothing is painted."""
+        """Embeddings as for another volume, on which nothing is painted."""
 
     @abstractmethod
     def is_enough(self) -> bool:
-        """Whether the user takes the answer as it is, so that nothing more need be learned."""
+        """Whether the user accepts the result, so that no further learning is needed."""
 
     def regions(self) -> list[RegionTask]:
-        """What is to be looked for in regions of their own, where one does not show all finely enough. The embeddings
-        are those of all these then, one behind the other in the channels."""
+        """Tasks for segments to be found in regions of their own, if a single region would be too coarse for all. The
+        embeddings are then those of all regions, concatenated along the channels."""
         return []
 
     @abstractmethod
     def record(self, steps: int, loss: float | None) -> None:
-        """Note for the report what was trained."""
+        """Record the training steps and the loss for the report."""
 
 
 @dataclass(frozen=True)
 class RegionTask:
-    """Segments 1 to C of a task, and the task of finding them in a region of their own. needs: whether it is looked at
-    on a slice at all."""
+    """Some segments, 1 to C, of a task, and the task of finding them in a region of their own. needs: whether the
+    region is used on a slice at all."""
 
     labels: tuple[int, ...]
     task: Task
@@ -208,12 +208,12 @@ class RegionTask:
 
 
 class Predictor(ABC):
-    """What was learned of a task, ready to predict slices.
+    """What was learned from a task, ready to predict slices.
 
-    passes: how often it goes over the slices of a volume; learned_more: `learn_more` did, so that there is one pass
-    besides; encoder_updates: LoRA that the encoder of its embeddings has to have, None for the encoder as it is;
-    needs_region: whether it only knows the region it was learned on, if it was one, so that on another volume the
-    result is rough.
+    passes: number of passes over a volume's slices; learned_more: whether `learn_more` learned something, which adds
+    one pass; encoder_updates: the LoRA updates that its embeddings require of the encoder, None for the unchanged
+    encoder; needs_region: whether a predictor learned on a region knows only that region, so that its result on another
+    volume is rough.
     """
 
     passes: int = 1
@@ -222,59 +222,58 @@ class Predictor(ABC):
 
     @property
     def encoder_updates(self) -> LoraFactors | None:
-        """See above."""
+        """LoRA updates of the encoder; see the class."""
         return None
 
     @abstractmethod
     def predict(self, embeddings: Tensor, slices: Sequence[int], number: int = 0) -> Tensor:
         """Logits (B, C + 1, H, W) of background and C segments on the framed slices, H x W of any size, from their
-        embeddings (B, channels, h, w), float16; `number` counts passes from 0.
+        embeddings (B, channels, h, w), float16; `number` is the pass, counted from 0.
 
-        On the CPU batches of a pass are asked about by several threads at once, each with one of torch's; a pass of a
-        batch begins once the pass before is done with it and the batches beside it."""
+        On the CPU several threads call this at once for different batches, each using one torch thread. A batch's pass
+        begins once the previous pass is done with that batch and its neighbours."""
 
     @abstractmethod
     def state(self) -> State:
         """All that `Method.restore` needs."""
 
     def learn_more(self, task: Task) -> bool:
-        """Called once slices were predicted: learn what takes longer. True where they are to be predicted once more, in
-        pass number `passes`; most have nothing to do."""
+        """Learn what takes longer; called after the slices were predicted. True if they are to be predicted once more,
+        in pass number `passes`. Most predictors have nothing to do."""
         return False
 
     def learn_for_others(self, teacher: Teacher) -> bool:
-        """Learn what volumes other than the own need besides, to be part of the state; False where there is nothing to
-        learn or it is known."""
+        """Learn what volumes other than its own need besides, as part of the state; False if there is nothing to learn
+        or it was learned already."""
         return False
 
     def adapt_to_new_volume(self) -> None:
-        """Called once after `learn_for_others`, before slices of another volume are predicted; most have nothing to
-        do."""
+        """Called once after `learn_for_others`, before slices of another volume are predicted. Most predictors have
+        nothing to do."""
         return
 
 
 @dataclass(frozen=True)
 class NoSettings:
-    """Of a method that has none."""
+    """Settings of a method that has none."""
 
 
 class Method(ABC):
     """One method.
 
-    name: its registry entry's. settings: a class, all of it optional, stored in the model's file as JSON. Options that
-    only some know: steps (not those that are `solved`), contact_sheet (those that `synthesise`), code_faithful (those
-    that `has_published_code`). adapts_encoder: it may learn LoRA in the encoder, so that what it predicts on needs
-    embeddings of its own. any_segments: a model can be gone on from with other segments.
-    transfers: another volume is first registered to the one that was learned on, and the method only asked where the
-    two are not alike.
-    corrects: it can look for some segments on some slices again, once more is known, and stand by all other answers.
-    splits: it can look for segments in regions of their own.
+    name: that of its registry entry. settings: a class whose fields all have defaults, stored in the model's file as
+    JSON. Options that only some methods support: steps (unless `solved`), contact_sheet (if it `synthesises`),
+    code_faithful (if it `has_published_code`). adapts_encoder: it may learn LoRA updates of the encoder, so that
+    prediction needs embeddings of its own. any_segments: learning can continue from a model with other segments.
+    transfers: another volume is first registered to the one that was learned on, and the method is used only if the two
+    are not alike. corrects: once more slices are painted, it can predict some segments on some slices again and keep
+    all other results. splits: it can search for segments in regions of their own.
 
-    learning_cost, slice_cost: of learning with default steps from three painted slices, and of a slice, where the
-    encoder has fine levels, in passes of the bundled encoder that take as long (measured with one segment); fixed_cost:
-    of learning with other encoders, as multiplications that take as long, where it does not follow from the plan.
-    learning_share, segment_share: what each further segment adds to them, as a share of the first; 0 where all are
-    learned or found at once.
+    learning_cost, slice_cost: the cost of learning with default steps from three painted slices, and of predicting a
+    slice, for encoders with fine levels, in passes of the bundled encoder that take as long (measured with one
+    segment); fixed_cost: that of learning with other encoders, as multiplications that take as long, if it does not
+    follow from the plan. learning_share, segment_share: what each further segment adds to these costs, as a share of
+    the first; 0 if all are learned or predicted at once.
     """
 
     name = ""
@@ -294,22 +293,22 @@ class Method(ABC):
     segment_share = 0.0
 
     def for_encoder(self, architecture: Architecture) -> Method:
-        """The method as it is with such an encoder: itself, unless the encoder brings its own."""
+        """The method to use with such an encoder: this one, unless the encoder comes with its own."""
         return self
 
     def plan(self, architecture: Architecture, faithful: bool, warm: bool, steps: int | None) -> Training:
-        """The training; nothing is trained unless a method says so."""
+        """The training schedule; by default no steps."""
         return Training(Schedule(0))
 
     @abstractmethod
     def fit(self, task: Task) -> Predictor:
-        """Learn."""
+        """Learn from the task."""
 
     def correct(self, predictor: Predictor, task: Task, changed: Mapping[int, frozenset[int]]) -> Predictor:
-        """A predictor of the task by what was learned before, where `corrects`; it answers as before but for the
-        segments 1 to C to look for again on each of the slices `changed`."""
+        """A predictor of the task from one learned before, if the method `corrects`; its results differ only in the
+        segments 1 to C to search for again on each of the slices `changed`."""
         raise NotImplementedError
 
     @abstractmethod
     def restore(self, parts: Parts, settings: Any, state: State, device: torch.device) -> Predictor:
-        """The predictor that had this state, on the device. Raises BadInputError where the state does not fit."""
+        """The predictor with this state, on the device. Raises BadInputError if the state does not fit."""

@@ -9,12 +9,12 @@ from FewShotSAMLib.methods.tokens import BACKGROUND, NEVER
 
 
 def merged_unknown(logits: Tensor, unknown: Sequence[Sequence[int]]) -> Tensor:
-    """Logits (B, C + 1, h, w) in which the segments unknown on each of the B slices count as background.
+    """Logits (B, C + 1, h, w) in which the segments that are unknown on each of the B slices count as background.
 
-    What is no known segment there is background or one of them, and the loss of their sum says no more than that. So a
-    slice painted for the liver alone teaches what is liver and what is not, and nothing about the spleen. Source: the
-    marginal loss of Shi et al., Marginal loss and exclusion loss for partially supervised multi-organ segmentation
-    (2021).
+    A pixel outside the known segments is background or one of the unknown segments, so the loss uses the sum of their
+    probabilities. A slice painted for the liver alone thus teaches what is liver and what is not, and nothing about the
+    spleen. Source: the marginal loss of Shi et al., Marginal loss and exclusion loss for partially supervised
+    multi-organ segmentation (2021).
     """
     if not any(unknown):
         return logits
@@ -32,8 +32,8 @@ def segmentation_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Mean cross-entropy plus mean soft Dice loss over the segments present in the batch.
 
     logits and target are (B, C + 1, h, w), class 0 the background; target holds each class's share of the pixel, weight
-    (B, h, w) how much the pixel counts. SAM trains with focal and Dice loss; cross-entropy instead of focal is our
-    reading, as the softmax over segments already keeps easy background from dominating beside Dice.
+    (B, h, w) how much the pixel counts. SAM trains with focal and Dice loss; cross-entropy instead of focal loss is our
+    reading, as the softmax over segments, together with Dice, already keeps easy background from dominating.
     """
     log_probability = torch.log_softmax(logits, dim=1)
     cross_entropy = -((target * log_probability).sum(dim=1) * weight).sum() / weight.sum().clamp_min(1.0)
@@ -49,10 +49,10 @@ def segmentation_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 def squared_dice_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """AutoSAM's published loss; arguments as above: mean cross-entropy, plus the mean over segments of 1 - Dice.
+    """AutoSAM's published loss: mean cross-entropy, plus the mean over segments of 1 - Dice; arguments as above.
 
-    Dice is taken over the whole batch, with squares in the denominator and 1 added above and below. Terms of 0 stay out
-    of the mean (the published code has NaN where all are 0; here that is 0).
+    Dice is computed over the whole batch, with squares in the denominator and 1 added to numerator and denominator.
+    Terms of 0 are left out of the mean (the published code gives NaN if all are 0; here that is 0).
     """
     log_probability = torch.log_softmax(logits, dim=1)
     cross_entropy = -((target * log_probability).sum(dim=1) * weight).sum() / weight.sum().clamp_min(1.0)

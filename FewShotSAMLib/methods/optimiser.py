@@ -1,6 +1,6 @@
-"""AdamW with a schedule, on torch's function for it.
+"""AdamW with a schedule, based on torch's functional AdamW.
 
-The class torch.optim.AdamW loads torch's compiler, which nothing here uses: two seconds of each process that learns.
+The class torch.optim.AdamW loads torch's unused compiler, which costs each process that learns two seconds.
 """
 
 from collections.abc import Iterable
@@ -13,8 +13,8 @@ from FewShotSAMLib.methods.interface import Schedule
 
 
 class ScheduledAdamW:
-    """Parameters in groups, each with a learning rate that is so many times the schedule's. fused: the updates as one
-    operation, which rounds a little differently."""
+    """AdamW over groups of parameters, each with its learning rate as a multiple of the schedule's. fused: compute the
+    updates in one operation, which rounds slightly differently."""
 
     def __init__(
         self, groups: Iterable[tuple[Iterable[nn.Parameter], float]], schedule: Schedule, fused: bool = False
@@ -24,14 +24,14 @@ class ScheduledAdamW:
         self._state: dict[nn.Parameter, tuple[Tensor, Tensor, Tensor]] = {}
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
         for group, _ in self._groups:
             for parameter in group:
                 parameter.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
-        """Change the parameters that have gradients."""
+        """Update the parameters that have gradients."""
         factor = self._schedule.factor(self._steps)
         self._steps += 1
         for group, rate in self._groups:

@@ -1,8 +1,8 @@
-"""Logistic regression of each pixel's class on the frozen embedding: solved at once instead of trained in steps.
+"""Logistic regression of each pixel's class on the frozen embedding: solved directly instead of trained in steps.
 
 Source: Wu, Zhang, Elbatel, Self-prompting Large Vision Models for Few-Shot Medical Image Segmentation (2023), who fit a
-logistic regression to SAM's embedding and prompt SAM with its result. Here its result is the answer, as logits on the
-grid of the other methods' (ours), and the encoder's finer levels, if any, are features as well (ours).
+logistic regression to SAM's embedding and prompt SAM with its result. Here its result is the prediction, as logits on
+the same grid as the other methods' (ours), and the encoder's finer levels, if any, are features as well (ours).
 """
 
 from collections.abc import Sequence
@@ -22,21 +22,21 @@ from FewShotSAMLib.methods.tokens import BACKGROUND, NEVER
 from FewShotSAMLib.sam.registry import EMBEDDING_CHANNELS
 
 MOST_PIXELS = 24_000
-"""That are learned from, as many of each class, drawn at random where there are more."""
+"""Maximum number of pixels to learn from, equally many per class, drawn at random if there are more."""
 LEAST_SHARE = 0.5
-"""Part of a pixel of the logit grid that has to lie in the slice for it to be learned from."""
+"""Share of a logit pixel that must lie within the slice for the pixel to be learned from."""
 LEAST_DEVIATION = 1e-6
 
 
 @dataclass(frozen=True)
 class PixelClassifierSettings:
-    """regularisation: scikit-learn's C, the larger the weaker."""
+    """regularisation: scikit-learn's C; larger values regularise less."""
 
     regularisation: float = 1.0
 
 
 class PixelClassifierHead(PromptlessHead):
-    """A weight for each feature and class. Neither has gradients: `solve` finds them.
+    """A weight for each feature and class, and a bias for each class. Neither has gradients: `solve` finds them.
 
     with_fine: the encoder has finer levels, which are features besides SAM's embedding.
     """
@@ -51,7 +51,7 @@ class PixelClassifierHead(PromptlessHead):
         self.bias = nn.Parameter(torch.zeros(class_count + 1), requires_grad=False)
 
     def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
-        """Weighting before enlarging gives the same as after it, for a fraction of the work."""
+        """Weight each level before enlarging it: the result is the same as afterwards, for a fraction of the work."""
         weights = self.weight[:, :, None, None].split(self._counts, dim=1)
         scores = [
             _enlarged(F.conv2d(level, weight), embeddings)
@@ -60,11 +60,11 @@ class PixelClassifierHead(PromptlessHead):
         return torch.stack(scores).sum(dim=0) + self.bias[:, None, None]
 
     def solve(self, embeddings: Tensor, target: Tensor, weight: Tensor, seed: int) -> float:
-        """Fit to exemplars (n, channels, h, w), whose target (n, C + 1, 4h, 4w) and weight (n, 4h, 4w) are those of
-        `Framing.target`; the mean cross-entropy of the pixels that were learned from.
+        """Fit to exemplars (n, channels, h, w), with target (n, C + 1, 4h, 4w) and weight (n, 4h, 4w) as in
+        `Framing.target`. Returns the mean cross-entropy of the pixels that were learned from.
 
-        A pixel counts for each class by its share of it, so that what is smaller than a pixel is learned as well. A
-        class that is nowhere is never answered.
+        A pixel counts for each class by that class's share of it, so that structures smaller than a pixel are learned
+        too. A class that occurs nowhere is never predicted.
         """
         places, known, counts = _chosen(target.cpu().numpy(), (weight >= LEAST_SHARE).cpu().numpy(), seed)
         classes = np.unique(known)
@@ -80,7 +80,7 @@ class PixelClassifierHead(PromptlessHead):
             features /= deviation
             model = _logistic_regression(self.settings.regularisation).fit(features, known, sample_weight=counts)
             weights, bias = model.coef_ / deviation, model.intercept_ - (model.coef_ * (mean / deviation)).sum(axis=1)
-            if len(classes) == 2:  # scikit-learn then keeps one row, the score of the second class
+            if len(classes) == 2:  # scikit-learn then stores one row, the score of the second class
                 weights, bias = np.concatenate([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
             rows = torch.from_numpy(classes.astype(np.int64)).to(self.bias.device)
             self.weight[rows] = torch.from_numpy(weights).to(self.weight)
@@ -89,7 +89,8 @@ class PixelClassifierHead(PromptlessHead):
         return float(-(np.log(found + 1e-12) * counts).sum() / counts.sum())
 
     def _features(self, embeddings: Tensor, chosen: np.ndarray) -> np.ndarray:
-        """Features (len(chosen), channels) at these places of all slices' grids laid end to end; a slice at a time."""
+        """Features (len(chosen), channels) at these positions in all slices' grids laid end to end, one slice at a
+        time."""
         features = np.empty((len(chosen), sum(self._counts)), np.float32)
         for number, one in enumerate(embeddings):
             maps = torch.cat([_enlarged(level, embeddings) for level in self._levels(one[None])], dim=1)[0].flatten(1)
@@ -112,8 +113,8 @@ def _enlarged(maps: Tensor, embeddings: Tensor) -> Tensor:
 
 
 def _chosen(target: np.ndarray, inside: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pixels to learn from: their places in the grids of all slices laid end to end, a class that each holds a share
-    of, and how many pixels of that class it stands for."""
+    """Pixels to learn from: their positions in all slices' grids laid end to end, a class of which each contains a
+    share, and the number of pixels of that class that it represents."""
     random = np.random.default_rng(seed)
     shares = np.moveaxis(target, 1, 0).astype(np.float32) * inside
     flat = shares.reshape(len(shares), -1)
@@ -129,13 +130,13 @@ def _chosen(target: np.ndarray, inside: np.ndarray, seed: int) -> tuple[np.ndarr
 
 
 def _logistic_regression(regularisation: float) -> Any:
-    from sklearn.linear_model import LogisticRegression  # the heavy part of it: not before it is needed
+    from sklearn.linear_model import LogisticRegression  # slow to import, so only when it is needed
 
     return LogisticRegression(C=regularisation, max_iter=200, tol=1e-3)
 
 
 class PixelClassifier(HeadMethod):
-    """Logistic regression, which needs nothing of SAM's decoder."""
+    """Logistic regression, which does not use SAM's decoder."""
 
     settings = PixelClassifierSettings
     solved = True
@@ -144,7 +145,7 @@ class PixelClassifier(HeadMethod):
     plan = Method.plan  # no steps
 
     def new_head(self, parts: Parts, settings: Any) -> Head:
-        """With weights 0."""
+        """A head with all weights 0."""
         return PixelClassifierHead(parts.class_count, settings, with_fine=bool(parts.architecture.fine_channels))
 
     def fit(self, task: Task) -> Predictor:
@@ -157,7 +158,7 @@ class PixelClassifier(HeadMethod):
             target, weight = (torch.stack([getattr(one, name) for one in exemplars]) for name in ("target", "weight"))
             for known, one in zip(target, exemplars, strict=True):
                 if one.unknown:
-                    known[BACKGROUND] = 0.0  # it may be one of them: a pixel has one class here
+                    known[BACKGROUND] = 0.0  # background may be one of these segments, and here a pixel has one class
             loss = head.solve(head.read(embeddings), target, weight, task.seed)
             task.progress("fine-tune", 1, 1)
         task.record(0, loss)

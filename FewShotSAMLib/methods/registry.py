@@ -1,4 +1,4 @@
-"""All methods that can be chosen. To add one, write its module and add a line here; listing them needs no torch."""
+"""All available methods. To add one, write its module and add a line here; listing them does not import torch."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ DEFAULT_METHOD = "few-shot"
 
 @dataclass(frozen=True)
 class Entry:
-    """place: `module:name` of the `interface.Method`, below this package unless its whole name is given; packages:
-    modules beyond torch's that it imports only once it learns."""
+    """place: `module:name` of the `interface.Method`, relative to this package unless fully qualified; packages:
+    modules beyond torch's that it imports only when it learns."""
 
     name: str
     title: str
@@ -25,14 +25,14 @@ class Entry:
     packages: tuple[str, ...] = ()
 
     def load(self) -> Method:
-        """The method, imported now and told its name."""
+        """Import the method and set its name."""
         module, _, name = self.place.partition(":")
         method: Method = getattr(import_module(module if "." in module else f"{__package__}.{module}"), name)
         method.name = self.name
         return method
 
     def load_packages(self) -> None:
-        """Import what learning needs. Raises ModuleNotFoundError, before hours of encoding rather than after them."""
+        """Import what learning needs. Raises ModuleNotFoundError before hours of encoding rather than after them."""
         for package in self.packages:
             import_module(package)
 
@@ -52,7 +52,7 @@ METHOD_NAMES = tuple(entry.name for entry in METHODS)
 
 
 def get_method(name: str) -> Entry:
-    """The method called `name`. Raises BadInputError, listing the names, where there is none."""
+    """The method called `name`. Raises BadInputError, listing the names, if there is none."""
     for entry in METHODS:
         if entry.name == name:
             return entry

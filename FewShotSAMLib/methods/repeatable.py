@@ -1,4 +1,4 @@
-"""Training that gives the same weights each time."""
+"""Training that gives the same weights every time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,8 +9,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 @contextmanager
 def repeatable(device: torch.device) -> Iterator[None]:
-    """On CUDA some gradients add up in an order of their own each time, the fused attention's among them: take the
-    plain ones there. cuBLAS needs `worker.process.REPEATABLE` in the environment before it starts."""
+    """Use deterministic kernels on CUDA, where some gradients, such as those of fused attention, are summed in varying
+    order. cuBLAS also needs `worker.process.REPEATABLE` in the environment before it starts."""
     if device.type != "cuda":
         yield
         return

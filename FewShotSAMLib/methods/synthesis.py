@@ -1,10 +1,10 @@
-"""Exemplar-guided synthesis: painted regions moved, scaled, turned, mirrored, recoloured and pasted into other slices.
+"""Exemplar-guided synthesis: painted regions moved, scaled, rotated, mirrored, recoloured and pasted into other slices.
 
-Source: Feng, Zhu, Yu, Cheap Lunch for Medical Image Segmentation by Fine-tuning SAM on Few Exemplars
-(arXiv 2308.14133), whose module follows En and Guo, Exemplar Learning for Medical Image Segmentation
-(arXiv 2204.01713). Neither the papers' text on it nor code was at hand: what is done, and all ranges, are our reading
-of their published figures. Regions are pasted with hard borders; together, keeping their layout, or one alone; their
-intensities change independently of the host's; the composite's contrast and sharpness change as well.
+Source: Feng, Zhu, Yu, Cheap Lunch for Medical Image Segmentation by Fine-tuning SAM on Few Exemplars (arXiv
+2308.14133), whose module follows En and Guo, Exemplar Learning for Medical Image Segmentation (arXiv 2204.01713).
+Neither the papers' text on it nor code was available: the procedure and all ranges are our reading of their published
+figures. Regions are pasted with hard borders; together, keeping their layout, or one alone; their intensities change
+independently of the host's; the composite's contrast and sharpness change as well.
 """
 
 import math
@@ -24,20 +24,20 @@ MAX_ROTATION = math.radians(40)
 SCALES = (0.5, 1.6)
 MIRRORED_SHARE = 0.5
 TOGETHER_SHARE = 0.5
-"""Chance that all segments of the exemplar are pasted together rather than one of them alone."""
+"""Probability that all segments of the exemplar are pasted together rather than one of them alone."""
 OWN_ROTATION, OWN_LOG_SCALE, OWN_SHIFT = math.radians(8), math.log(1.12), 0.02
-"""How much each segment moves by itself besides, when they are pasted together; the shift as a share of the side."""
+"""How much each segment also moves on its own when all are pasted together; the shift as a share of the side."""
 REGION_LOG_GAIN, REGION_BIAS = math.log(1.4), 0.15
 IMAGE_LOG_GAMMA, IMAGE_LOG_CONTRAST, IMAGE_BRIGHTNESS = math.log(1.6), math.log(1.3), 0.1
 BLURRED_SHARE = 0.25
 BODY_LEVEL = 0.1
 """Normalised grey above which a pixel of the host is body; regions are pasted there."""
 RIM = 0.03
-"""Width of the rim around a pasted region that counts as background on a host of which no more is known, but for where
-the host itself may well show the segments; a share of the longer side."""
+"""Width, as a share of the longer side, of the rim around a pasted region that counts as background on a host without
+known labels, except where the host itself is likely to show the segments."""
 
 RECIPE = "synthesis2 turn40 scale0.5-1.6"
-"""Names what is above in cache keys; changes whenever a pair would come out differently."""
+"""Identifies the above in cache keys; must change whenever a pair would come out differently."""
 
 Point = tuple[float, float]
 """(x, y) in -1..1 of a slice."""
@@ -47,8 +47,8 @@ Point = tuple[float, float]
 class LabelledSlice:
     """A cut slice: grey (rows, columns[, 3]) in 0..1 and its classes (rows, columns) uint8, IGNORE where not known.
 
-    Of a slice that may hold the segments, but is not painted, everything is IGNORE; `likely` (rows, columns) bool says
-    where they may well be.
+    On an unpainted slice that may contain the segments, everything is IGNORE; `likely` (rows, columns) bool marks where
+    they are likely.
     """
 
     grey: Tensor
@@ -57,7 +57,7 @@ class LabelledSlice:
 
 
 class Synthesis:
-    """Draws pairs; the same generator state gives the same pair. aspect: height by width of a slice in mm."""
+    """Draws pairs; the same generator state gives the same pair. aspect: a slice's height by its width, in mm."""
 
     def __init__(self, aspect: float, generator: torch.Generator) -> None:
         self._aspect = aspect
@@ -100,7 +100,7 @@ class Synthesis:
         return regions
 
     def _place(self, host: LabelledSlice) -> Point:
-        """A random point of the host's body."""
+        """A random point within the body on the host."""
         brightest = host.grey.amax(dim=-1) if host.grey.ndim == 3 else host.grey
         body = torch.nonzero(brightest > BODY_LEVEL)
         rows, columns = brightest.shape
@@ -118,13 +118,13 @@ class Synthesis:
         return F.affine_grid(matrix, [1, 1, *shape], align_corners=False)
 
     def _recoloured(self, values: Tensor) -> Tensor:
-        """A region's grey values with another contrast about their mean, and another mean."""
+        """A region's grey values with random contrast about their mean, and a random shift of the mean."""
         mean = values.mean() if values.numel() else 0.0
         gain = math.exp(self._uniform(-REGION_LOG_GAIN, REGION_LOG_GAIN))
         return ((values - mean) * gain + mean + self._uniform(-REGION_BIAS, REGION_BIAS)).clamp(0, 1)
 
     def _developed(self, grey: Tensor) -> Tensor:
-        """The composite with another gamma, contrast, brightness, and sometimes less sharp."""
+        """The composite with random gamma, contrast and brightness, and sometimes blurred."""
         if self._uniform(0, 1) < BLURRED_SHARE:
             sigma = self._uniform(0.5, 1.5)
             deviations = (sigma, sigma, 0)[: grey.ndim]

@@ -8,16 +8,16 @@ from torch import Tensor
 KMEANS_ROUNDS = 10
 BACKGROUND = 0
 NEVER = -100.0
-"""Logit of a segment that nothing shows."""
+"""Logit of a segment that no exemplar shows."""
 
 
 @dataclass(frozen=True)
 class FewShotSettings:
     """How exemplars become tokens.
 
-    The paper does not say how many tokens stand for a region, nor does it mention tokens of anything but the target.
+    The paper does not say how many tokens represent a region, nor does it mention tokens of anything but the target.
     Our reading: one mean token per exemplar and segment is the minimal scheme; `background_tokens` (per exemplar) and
-    `other_segments` add negative tokens, as SurgicalSAM's other classes and FoB's background prompts do.
+    `other_segments` add negative tokens, like SurgicalSAM's other classes and FoB's background prompts.
     """
 
     tokens_per_exemplar: int = 1
@@ -25,7 +25,7 @@ class FewShotSettings:
     other_segments: bool = True
 
     def tokens_of(self, label: int) -> int:
-        """How many tokens a region of this label gives on one exemplar."""
+        """Number of tokens of a region of this label on one exemplar."""
         return self.background_tokens if label == BACKGROUND else self.tokens_per_exemplar
 
 
@@ -33,7 +33,7 @@ class FewShotSettings:
 class Token:
     """Pooled embedding (256,) of one class (0 background, 1..C) on one painted or empty slice.
 
-    copy 0 is the slice itself, others are its augmented copies.
+    copy 0 is the slice itself, the others are its augmented copies.
     """
 
     vector: Tensor
@@ -45,9 +45,9 @@ class Token:
 def pool_tokens(embedding: Tensor, weights: Tensor, count: int) -> Tensor:
     """Up to `count` tokens (n, 256) of a region of an embedding (256, h, w); weights (h, w) is its area in each cell.
 
-    One token is the area-weighted mean; as areas are exact, a structure smaller than a cell still has one. Several are
-    the centres of a weighted k-means with farthest-point start, deterministic (our reading; compare the
-    several prototypes per class of PGP-SAM and MAUP). A region that covers nothing has no token.
+    A single token is the area-weighted mean; as areas are exact, a structure smaller than a cell still has one. Several
+    tokens are the centres of a weighted k-means with farthest-point start, which is deterministic (our reading; compare
+    the several prototypes per class of PGP-SAM and MAUP). An empty region has no token.
     """
     inside = weights > 0
     cells = embedding[:, inside].T
@@ -67,7 +67,7 @@ def pool_tokens(embedding: Tensor, weights: Tensor, count: int) -> Tensor:
 
 
 def _farthest_points(cells: Tensor, mean: Tensor, count: int) -> Tensor:
-    """The cell nearest to the mean, then again and again the one farthest from those chosen."""
+    """The cell nearest to the mean, then repeatedly the one farthest from those already chosen."""
     chosen = [int(torch.cdist(cells, mean)[:, 0].argmin())]
     distance = torch.cdist(cells, cells[chosen])[:, 0]
     while len(chosen) < count:

@@ -1,4 +1,4 @@
-"""Loads SAM checkpoints: official ones hash-checked, fine-tuned ones if they fit; code in a file is never run."""
+"""Loads SAM checkpoints: official ones after a hash check, fine-tuned ones if they fit; code in a file is never run."""
 
 from __future__ import annotations
 
@@ -26,20 +26,19 @@ StateDict = dict[str, Tensor]
 Shapes = dict[str, tuple[int, ...]]
 
 _WRAPPERS = ("model", "state_dict")
-"""Keys under which training scripts (MedSAM's among them) store the network beside the optimiser."""
+"""Keys under which training scripts (such as MedSAM's) store the network alongside the optimiser."""
 _UNREADABLE = (RuntimeError, ValueError, LookupError, AttributeError, TypeError, EOFError, OSError, ImportError)
-"""What torch.load raises for files that are no checkpoint, besides UnpicklingError."""
+"""What torch.load raises for files that are not checkpoints, besides UnpicklingError."""
 
 
 def load_sam(
     spec: EncoderSpec, checkpoint: Path | None = None, verify: bool = True, warn: Warn | None = None
 ) -> tuple[Sam, str]:
-    """SAM of `spec` with its weights, eval mode, float32, on the CPU; and the SHA-256 that names the weights.
+    """SAM of `spec` with its weights, in eval mode, float32, on the CPU; and the SHA-256 that identifies the weights.
 
-    Without `checkpoint` the file that comes along, or else the one in the model folder, is read, and with `verify` it
-    must be the published one. A `checkpoint` named by the user may be any file whose tensors fit exactly; `warn` is
-    told when it is not the published one. Raises BadInputError where the file is missing, damaged or of another
-    network.
+    Without `checkpoint`, the bundled file, or else the one in the model folder, is read; with `verify` it must be the
+    published one. A `checkpoint` named by the user may be any file whose tensors fit exactly; `warn` is called if it is
+    not the published one. Raises BadInputError if the file is missing, damaged or of another network.
     """
     warn = warn or logging.getLogger(__name__).warning
     path = Path(checkpoint) if checkpoint is not None else model_files.model_path(spec)
@@ -63,7 +62,7 @@ def load_sam(
 
 def read_state_dict(path: Path) -> StateDict:
     """The tensors of a .pth or .safetensors file, by name, on the CPU. No code in the file is executed. Raises
-    BadInputError where the file holds no such thing."""
+    BadInputError if the file is unreadable or contains no tensors."""
     advice = hint("another-checkpoint")
     try:
         if path.suffix.lower() == ".safetensors":
@@ -74,12 +73,12 @@ def read_state_dict(path: Path) -> StateDict:
     except (pickle.UnpicklingError, safetensors.SafetensorError, *_UNREADABLE) as error:
         if "allocate memory" in str(error):  # torch reports it as a RuntimeError
             raise _no_memory(path) from error
-        raise BadInputError(f"{path} is no readable checkpoint: {_diagnose(path)}.", advice) from error
+        raise BadInputError(f"{path} is not a readable checkpoint: {_diagnose(path)}.", advice) from error
     for key in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise BadInputError(f"{path} holds no network, only other data.", advice)
+        raise BadInputError(f"{path} contains no network, only other data.", advice)
     return {str(name): tensor for name, tensor in content.items()}
 
 
@@ -107,7 +106,7 @@ def _is_whole_zip(path: Path) -> bool:
 
 
 def _diagnose(path: Path) -> str:
-    """Why a file cannot be a checkpoint, from how it begins and whether its archive is whole."""
+    """Why a file cannot be a checkpoint, judged from its first bytes and whether its archive is complete."""
     with path.open("rb") as stream:
         start = stream.read(512)
     if not start:
@@ -117,16 +116,16 @@ def _diagnose(path: Path) -> str:
     if start.startswith(b"version https://git-lfs"):
         return "it is a Git LFS pointer, not the file itself"
     if path.suffix.lower() == ".safetensors":
-        return "it is truncated or no safetensors file"
+        return "it is truncated, or not a safetensors file"
     if start.startswith(b"PK") and not _is_whole_zip(path):
         return "it is truncated (the end of the archive is missing)"
     if start.startswith((b"PK", b"\x80")):
         return "it is damaged, or holds objects other than tensors, which are not loaded because they could run code"
-    return "its contents are of another kind"
+    return "it is a file of another kind"
 
 
 def _check_fits(spec: EncoderSpec, path: Path, state: StateDict, expected: Shapes) -> None:
-    """Raise BadInputError unless names and shapes are exactly those expected of the network that `spec` describes."""
+    """Raise BadInputError unless names and shapes are exactly those of the network that `spec` describes."""
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if found == expected:
         return
@@ -137,7 +136,7 @@ def _check_fits(spec: EncoderSpec, path: Path, state: StateDict, expected: Shape
                 hint("encoder-of-checkpoint", encoder=other.name),
             )
     raise BadInputError(
-        f"{path} is a checkpoint of another network than “{spec.name}”: {_difference(expected, found)}.",
+        f"{path} is a checkpoint of a network other than “{spec.name}”: {_difference(expected, found)}.",
         hint("checkpoint-of-encoder"),
     )
 
@@ -147,13 +146,13 @@ def _shapes(sam: Sam) -> Shapes:
 
 
 def _outline(spec: EncoderSpec) -> Sam:
-    """The network, with no memory for its image encoder's weights; no random numbers are drawn."""
+    """The network without memory for its image encoder's weights; no random numbers are drawn."""
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         return build_sam(spec)
 
 
 def _difference(expected: Shapes, found: Shapes) -> str:
-    """The first and most telling difference between two sets of named shapes."""
+    """The most informative difference between two sets of named shapes."""
     missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
     if missing:
         return f"{len(missing)} tensors are missing, such as {missing[0]}"
@@ -164,7 +163,7 @@ def _difference(expected: Shapes, found: Shapes) -> str:
 
 
 def _check_sums(path: Path) -> None:
-    """Raise BadInputError where a part of the archive that torch writes is not as it was: torch does not look."""
+    """Raise BadInputError if a checksum in the archive is wrong, which torch does not verify."""
     try:
         if not zipfile.is_zipfile(path):
             return
@@ -188,7 +187,8 @@ def _check_sums(path: Path) -> None:
 
 
 def _check_finite(path: Path, state: StateDict) -> None:
-    """A damaged or diverged fine-tuned file shows in numbers that are none; a sum carries them along."""
+    """Raise BadInputError for NaN or infinities, as in damaged files or after diverged training; a sum propagates
+    them."""
     for name, tensor in state.items():
         if tensor.is_floating_point() and not bool(tensor.sum(dtype=torch.float64).isfinite()):
             raise BadInputError(
@@ -198,9 +198,9 @@ def _check_finite(path: Path, state: StateDict) -> None:
 
 
 def _assembled(sam: Sam, state: StateDict) -> Sam:
-    """The network around the loaded tensors, which become its parameters: no second copy."""
+    """The network with the loaded tensors as its parameters, without a second copy."""
     sam.load_state_dict({name: tensor.to(torch.float32).contiguous() for name, tensor in state.items()}, assign=True)
-    # The two constants that Sam keeps out of its state dict.
+    # The two constants that are not part of Sam's state dict.
     sam.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(-1, 1, 1), persistent=False)
     sam.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(-1, 1, 1), persistent=False)
     return sam.eval()

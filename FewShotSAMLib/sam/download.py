@@ -1,4 +1,5 @@
-"""Fetches an encoder's published file: resumes what broke off, checks the hash, and only then gives it its name."""
+"""Downloads an encoder's published file: resumes interrupted downloads, and checks the hash before renaming the
+file."""
 
 from __future__ import annotations
 
@@ -26,9 +27,9 @@ Progress = Callable[[int, int], None]
 Check = Callable[[], None]
 
 ATTEMPTS = 6
-"""Tries in a row without a single new byte before giving up."""
+"""Consecutive attempts without a single new byte before giving up."""
 FIRST_WAIT_S = 1.0
-"""Wait before the second try; doubled before each further one."""
+"""Wait before the second attempt; doubled before each further one."""
 TIMEOUT_S = 30.0
 _CHUNK_BYTES = 256 << 10
 _SPARE_BYTES = 64 << 20
@@ -36,18 +37,18 @@ _PASSING_STATUS = (408, 425, 429, 500, 502, 503, 504)
 
 
 class _TryAgainError(Exception):
-    """The connection failed in a way that may pass."""
+    """The connection failed in a way that may be temporary."""
 
 
 def download(
     spec: EncoderSpec, folder: Path | None = None, progress: Progress | None = None, check: Check | None = None
 ) -> Path:
-    """Fetch the file of `spec` into `folder` (default: the model folder) and return its path.
+    """Download the file of `spec` to `folder` (default: the model folder) and return its path.
 
-    An unfinished download is taken up where it stopped; a complete, correct file is left alone. `progress(done, total)`
-    counts bytes; `check` is called several times a second and may raise to stop (what was fetched stays for later).
-    Nobody is asked here: size and licence are the caller's to show. Raises BadInputError where the server cannot be
-    reached, offers another file, or the disk is full.
+    An interrupted download is resumed; a complete, correct file is left alone. `progress(done, total)` counts bytes;
+    `check` is called several times a second and may raise to stop (the part downloaded is kept). The user is not asked:
+    the caller shows size and licence. Raises BadInputError if the server is unreachable or offers another file, or the
+    disk is full.
     """
     if not spec.is_downloaded:
         raise BadInputError(f"The encoder “{spec.name}” needs no download.", "It can be used as it is.")
@@ -64,7 +65,7 @@ def download(
 
 
 class _Download:
-    """One download in progress: the `.part` file, and beside it the server's mark of the version it belongs to."""
+    """One download in progress: the `.part` file, and next to it a file with the server's mark of the version."""
 
     def __init__(self, spec: EncoderSpec, folder: Path, progress: Progress, check: Check) -> None:
         self.spec = spec
@@ -75,7 +76,7 @@ class _Download:
         self.mark = self.part.with_name(self.part.name + ".json")
 
     def run(self) -> None:
-        """Fetch, check and rename; a resumed file with the wrong hash is fetched once more from the start."""
+        """Download, check and rename; a resumed file with the wrong hash is downloaded once more from the start."""
         resumed = self._size() > 0
         self._fetch()
         if not self._is_right():
@@ -85,7 +86,7 @@ class _Download:
             if not (resumed and self._is_right()):
                 self._discard()
                 raise BadInputError(
-                    f"The server sent another file than the published {self.spec.filename}; it was deleted.",
+                    f"The server sent a file other than the published {self.spec.filename}; it was deleted.",
                     hint("fetch-later", source=self.spec.source),
                 )
         self.part.replace(self.path)
@@ -102,7 +103,7 @@ class _Download:
         self.mark.unlink(missing_ok=True)
 
     def _fetch(self) -> None:
-        """Bring the `.part` file to its full size, over as many connections as it takes."""
+        """Complete the `.part` file, with as many connections as it takes."""
         failures = 0
         while self._size() != self.spec.size_bytes:
             if self._size() > self.spec.size_bytes:
@@ -118,7 +119,7 @@ class _Download:
                 self._wait(FIRST_WAIT_S * 2 ** (failures - 1))
 
     def _wait(self, seconds: float) -> None:
-        """Sleep, with `check` called often."""
+        """Sleep, calling `check` often."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self.check()
@@ -135,7 +136,7 @@ class _Download:
             )
 
     def _connect_once(self) -> None:
-        """One request; raises _TryAgainError where the connection breaks or the server is overloaded."""
+        """Make one request; raises _TryAgainError if the connection breaks or the server is overloaded."""
         try:
             with urllib.request.urlopen(self._request(), timeout=TIMEOUT_S) as response:
                 self._receive(response)
@@ -148,7 +149,7 @@ class _Download:
             raise _TryAgainError("the connection was closed early")
 
     def _request(self) -> urllib.request.Request:
-        """Asks for the rest only, and only if the server still has the version that the first part came from."""
+        """Requests only the rest, and only if the server still has the version that the first part came from."""
         headers = {"User-Agent": "FewShotSAM", "Accept-Encoding": "identity"}
         if self._size() > 0:
             headers["Range"] = f"bytes={self._size()}-"
@@ -158,7 +159,7 @@ class _Download:
 
     def _handle_refusal(self, error: urllib.error.HTTPError) -> None:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and self._size() > 0:
-            self._discard()  # the server has less than we hold: ours is of another version
+            self._discard()  # the server has less than we do: ours is another version
             raise _TryAgainError("the server cannot resume") from error
         if error.code in _PASSING_STATUS:
             raise _TryAgainError(f"the server answered {error.code}") from error
@@ -183,7 +184,7 @@ class _Download:
             raise _cannot_store(self.part, error) from error
 
     def _chunks(self, response: Any, done: int) -> Iterator[bytes]:
-        """What arrives, piece by piece; reports progress, and never lets more pass than the file may have."""
+        """The received chunks; reports progress and never passes on more than the file's size."""
         self.progress(done, self.spec.size_bytes)
         while chunk := self._read(response):
             done += len(chunk)
@@ -200,7 +201,7 @@ class _Download:
             raise _TryAgainError(str(error) or type(error).__name__) from error
 
     def _check_offer(self, response: Any, start: int) -> None:
-        """Refuse a file of another size before fetching it: a login page, an error page, another version."""
+        """Refuse a file of another size before downloading it: a login page, an error page, another version."""
         if response.status == http.HTTPStatus.PARTIAL_CONTENT:
             first, _, total = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
             if not first.startswith(f"{start}-") or total not in ("*", str(self.spec.size_bytes)):
@@ -226,7 +227,7 @@ class _Download:
             return ""
 
     def _write_mark(self, response: Any) -> None:
-        """Keep the strong ETag, else the date: what If-Range accepts (RFC 9110, 13.1.5)."""
+        """Save the strong ETag, or else the date: what If-Range accepts (RFC 9110, 13.1.5)."""
         etag = response.headers.get("ETag", "")
         mark = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")
         self.mark.write_text(json.dumps({"url": self.spec.url, "mark": mark}), encoding="utf-8")
@@ -241,7 +242,7 @@ class _Download:
 
 @contextmanager
 def _sole_download(spec: EncoderSpec, folder: Path) -> Iterator[None]:
-    """Keep a second process from writing into the same `.part` file."""
+    """Prevent a second process from writing to the same `.part` file."""
     lock = filelock.FileLock(folder / f".{spec.filename}.lock")
     try:
         lock.acquire(timeout=0)

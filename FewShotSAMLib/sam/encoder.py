@@ -33,11 +33,11 @@ def load_encoder(
     precision: str = "auto",
     warn: Warn | None = None,
 ) -> Encoder:
-    """The encoder of `spec` with its weights (`checkpoint`, else the model folder), on a device, ready to encode.
+    """The encoder of `spec` with its weights (`checkpoint`, or else the model folder's), on a device, ready to encode.
 
     device: auto, cpu, mps, cuda, cuda:N; precision: auto, fp32, bf16, fp16, int8 (see `pick_precision`). `warn` gets
-    one line for the user when something is not as asked. Raises BadInputError for a device, precision or checkpoint
-    that cannot be had and MemoryShortageError where the weights do not fit.
+    one line for the user if something differs from the request. Raises BadInputError for an unavailable device,
+    precision or checkpoint, and MemoryShortageError if the weights do not fit.
     """
     place = pick_device(device)
     chosen = pick_precision(precision, place, spec)
@@ -51,19 +51,19 @@ def load_encoder(
 
 
 _ONE_AT_A_TIME = threading.Lock()
-"""Encoding sets how many threads torch uses, which is a setting of the process."""
+"""Encoding changes torch's number of threads, which is a process-wide setting."""
 
 
 class Encoder:
-    """SAM's image encoder on one device. `encode` takes one thread at a time, the others wait.
+    """SAM's image encoder on one device. Only one thread can `encode` at a time; others wait.
 
     image_size: side of the square input images in pixels; embedding_shape: (channels, rows, columns) of one slice's
     embedding, of which SAM's decoder reads the first 256 channels.
 
     Any precision but float32 is checked on the first slice: its embedding must agree with float32 (cosine similarity
-    0.999). If it does not, an automatically chosen precision gives way to float32; one asked for is kept; `warn` says
-    so. On the CPU a slice's embedding is bit-identical however slices are batched and whatever the number of cores; on
-    a GPU it is from run to run with the same batches.
+    0.999). If it does not, an automatically chosen precision is replaced by float32, one chosen by the user is kept,
+    both with a warning. On the CPU a slice's embedding is bit-identical for any batching and number of cores; on a GPU,
+    from run to run with the same batches.
     """
 
     def __init__(
@@ -79,48 +79,48 @@ class Encoder:
         self.spec, self.weights_hash, self.device, self.precision = spec, weights_hash, device, precision
         self.image_size, self.embedding_shape = spec.image_size, spec.embedding_shape
         self.slices_encoded = 0
-        # Of the precision first chosen: should float32 take over, what is cached stays right and stays found.
+        # With the precision first chosen: if float32 replaces it, cached embeddings stay valid and are still found.
         self.cache_key = f"{spec.name} {weights_hash} {precision}"
         self._automatic = automatic
         self._warn = warn or logging.getLogger(__name__).warning
         self._parts: tuple[MaskDecoder, PromptEncoder] = (sam.mask_decoder, sam.prompt_encoder)
         self._own_layers: nn.Module | None = getattr(sam, "fusion", None)
         self._network = self._fast(sam.image_encoder, DTYPES[precision])
-        # The float32 original, until the precision is known to be good enough.
+        # The float32 original, kept until the precision is known to be good enough.
         self._original = None if precision == "fp32" else sam.image_encoder
         self._batch_limit: int | None = None
 
     def listen(self, warn: Warn) -> None:
-        """Send warnings here from now on: an encoder outlives the job that loaded it."""
+        """Send warnings to `warn` from now on: an encoder outlives the job that loaded it."""
         self._warn = warn
 
     @property
     def batch_size(self) -> int:
-        """Slices that are encoded at once, by the memory that is free now and what was learned from shortages."""
+        """Number of slices to encode at once, given the memory that is free now and earlier shortages."""
         size = batch_size(self.spec.architecture, self._network.dtype.itemsize, self.device)
         return size if self._batch_limit is None else min(size, self._batch_limit)
 
     @property
     def gainful_batch(self) -> int:
-        """The fewest slices that are encoded as fast at once as any number: the CPU gains nothing by more than it has
-        cores, or by more than one where all cores work at the same slice."""
+        """The smallest batch with full speed: a CPU gains nothing from more slices than cores, or from more than one if
+        all cores work on the same slice."""
         if self.device.type != "cpu":
             return self.batch_size
         return min(self.batch_size, torch.get_num_threads()) if self._network.side_by_side else 1
 
     def sam_parts(self) -> tuple[MaskDecoder, PromptEncoder]:
-        """SAM's mask decoder and prompt encoder as the checkpoint has them: fresh float32 copies on the CPU."""
+        """The checkpoint's mask decoder and prompt encoder: fresh float32 copies on the CPU."""
         return copy.deepcopy(self._parts)
 
     def own_decoder_layers(self) -> nn.Module | None:
-        """The decoder layers that the weights have beyond SAM's, as fresh copies; None for SAM's own encoders."""
+        """Fresh copies of the weights' decoder layers in addition to SAM's; None for SAM's own encoders."""
         return copy.deepcopy(self._own_layers)
 
     def encode(self, images: Tensor, check: Check | None = None) -> Tensor:
         """(B, 3, S, S) float32, 0..255, RGB, on the CPU -> embeddings (B, *embedding_shape) float32 on the CPU.
 
-        `check` is called between transformer blocks, on the CPU a few times per second besides; what it raises passes
-        through. When memory runs out the batch is halved, with a warning; MemoryShortageError if one slice is too much.
+        `check` is called between transformer blocks, on the CPU also a few times per second; its exceptions propagate.
+        If memory runs out, the batch is halved, with a warning. Raises MemoryShortageError if one slice does not fit.
         """
         expected = (3, self.image_size, self.image_size)
         if images.ndim != 4 or tuple(images.shape[1:]) != expected or images.dtype != torch.float32:
@@ -139,9 +139,9 @@ class Encoder:
         return embeddings
 
     def _encode_into(self, embeddings: Tensor, images: Tensor, check: Check | None) -> bool:
-        """Fill `embeddings`; False where memory was not enough (by then all of the attempt's memory is free)."""
+        """Fill `embeddings`; False if memory did not suffice (by then all memory of the attempt is free again)."""
         try:
-            # Written into ordinary tensors: those made in inference mode could not be trained on.
+            # Written into ordinary tensors: training cannot use those created in inference mode.
             with torch.inference_mode():
                 ready = self.normalise(images)
                 if self._original is not None:
@@ -154,14 +154,14 @@ class Encoder:
             return False
 
     def _smaller_batch(self, failed: int) -> int:
-        """Half of the batch that did not fit, from now on. Raises MemoryShortageError where that was one slice."""
+        """Halve the batch that did not fit, from now on. Raises MemoryShortageError if it was a single slice."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         if failed == 1:
             raise _shortage(self.spec, self.device)
         self._batch_limit = failed // 2
         self._warn(
-            f"Memory ran out while encoding {failed} slices at once; going on with {self._batch_limit}. "
+            f"Memory ran out while encoding {failed} slices at once; continuing with {self._batch_limit}. "
             "Close other programs if this is too slow."
         )
         return self._batch_limit
@@ -170,16 +170,16 @@ class Encoder:
         return family_of(self.spec.architecture).fast(official, self.device, dtype)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Images (..., 3, S, S), 0..255, as the network was trained to see them, on the device."""
+        """Images (..., 3, S, S), 0..255, normalised as in the network's training, on the device."""
         mean, std = (torch.tensor(values, device=self.device).view(3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
         return images.to(self.device).sub(mean).div_(std)
 
     def _establish_trust(self, image: Tensor, check: Check | None) -> None:
-        """Choose the integer layers, if any, and compare with float32 on the first slice (3, S, S), normalised."""
+        """Choose the integer layers, if any, and compare with float32 on the first, normalised slice (3, S, S)."""
         if self.precision == "int8":
             calibrate(self._network, self.normalise(synthetic_slice(self.image_size).unsqueeze(0))[0], check)
         reached = cosine(self._network(image.unsqueeze(0), check), self._reference(image, check))
-        if not reached >= REQUIRED_COSINE:  # NaN as well
+        if not reached >= REQUIRED_COSINE:  # also true for NaN
             self._mistrust(reached)
         elif self.precision == "int8" and self._network.is_float:
             self._mistrust(None)
@@ -195,7 +195,7 @@ class Encoder:
         return self._fast(self._original)(image.unsqueeze(0), check)
 
     def _mistrust(self, reached: float | None) -> None:
-        """Fall back to float32 (or keep what the user asked for, if it computes at all) and say so."""
+        """Fall back to float32 (or keep the user's choice, if it can be computed at all), with a warning."""
         found = "" if reached is None else f" (similarity {reached:.4f}, {REQUIRED_COSINE} is required)"
         problem = f"Precision {self.precision} is too coarse for these weights of “{self.spec.name}”{found}"
         if reached is not None and not self._automatic:
@@ -213,4 +213,4 @@ def _shortage(spec: EncoderSpec, device: torch.device) -> MemoryShortageError:
     where = "this computer" if device.type == "cpu" else f"the graphics card ({device})"
     is_cpu = device.type == "cpu"
     advice = "Close other programs or choose a smaller encoder." if is_cpu else hint("free-gpu-memory")
-    return MemoryShortageError(f"The memory of {where} is not enough to encode one slice with “{spec.name}”.", advice)
+    return MemoryShortageError(f"There is not enough memory on {where} to encode one slice with “{spec.name}”.", advice)

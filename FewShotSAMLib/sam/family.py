@@ -1,4 +1,4 @@
-"""What one kind of image encoder brings along: how it is built, run fast and adapted. A module for each kind."""
+"""The interface to a kind of image encoder: how to build it, run it fast and adapt it. Each kind has a module."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ class FastNetwork(Protocol):
     dtype: torch.dtype
     linears: list[Linear]
     side_by_side: bool
-    """Whether on the CPU each core has a slice of its own, rather than a piece of the same one."""
+    """Whether on the CPU each core encodes its own slice, rather than part of the same one."""
 
     @property
     def is_float(self) -> bool:
-        """Whether no layer computes in integers."""
+        """Whether all layers compute in floating point."""
 
     def __call__(self, images: Tensor, check: Callable[[], None] | None = None) -> Tensor:
         """(B, 3, S, S) normalised float32 on the device -> (B, channels, S/16, S/16) float32."""
 
 
 class EncoderFamily(Protocol):
-    """The members of such a module."""
+    """The members of a family's module."""
 
     FEW_SHOT: str
-    """`module:name` of the few-shot method made for these encoders; "" where SAM's decoder serves."""
+    """`module:name` of the few-shot method made for these encoders; "" if they use SAM's decoder."""
 
     def image_encoder(self, architecture: Architecture) -> Any:
-        """The network with weights as torch initialises them."""
+        """The network with torch's initial weights."""
 
     def decoder_layers(self) -> nn.Module | None:
-        """Layers beyond SAM's decoder that the few-shot method of these encoders has; None for none."""
+        """Layers that the few-shot method of these encoders has in addition to SAM's decoder; None for none."""
 
     def fast(self, network: Any, device: torch.device, dtype: torch.dtype) -> FastNetwork:
-        """The network for inference."""
+        """The network prepared for inference."""
 
     def bytes_per_slice(self, architecture: Architecture, item_size: int) -> int:
-        """About the working memory of one slice in a batch."""
+        """Approximate working memory per slice in a batch."""
 
     def new_factors(self, architecture: Architecture, rank: int) -> LoraFactors:
-        """Low-rank updates that change nothing yet."""
+        """Initial low-rank updates, which change nothing."""
 
 
 def family_of(architecture: Architecture) -> EncoderFamily:
-    """The family that an encoder belongs to."""
+    """The family to which an encoder belongs."""
     return cast(EncoderFamily, import_module(FAMILIES[architecture.kind]))

@@ -1,4 +1,4 @@
-"""Nothing that is no number becomes a result: NaN and infinities end a run with an error."""
+"""Keeps NaN and infinities out of results: they end a run with an error."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from FewShotSAMLib.core.errors import BadInputError
 
 HINT = (
     "Look at the volume's values (fewshotsam inspect), and try the precision fp32 on the device cpu; "
-    "if they are sound, report it."
+    "if the values are all right, please report this error."
 )
 
 
 def require_finite(values: Tensor, what: str) -> Tensor:
-    """The values as they are. Raises BadInputError, its sentence begun by `what`, where some are not finite."""
-    # A sum carries NaN and infinities along without a copy of its own; it may also overflow by itself.
+    """The values, unchanged. Raises BadInputError, with a message that begins with `what`, if some are not finite."""
+    # A sum propagates NaN and infinities without needing a copy; it may also overflow by itself.
     is_doubtful = values.is_floating_point() and not bool(values.sum(dtype=torch.float32).isfinite())
     if is_doubtful and not bool(values.isfinite().all()):
         _refuse(what)
@@ -26,11 +26,11 @@ def require_finite(values: Tensor, what: str) -> Tensor:
 
 
 def finite_loss(loss: float) -> float:
-    """A loss as it is. Raises BadInputError where it is no number: what was trained is good for nothing then."""
+    """The loss, unchanged. Raises BadInputError if it is not finite, as the training is then useless."""
     if not math.isfinite(loss):
         _refuse("The loss of the training")
     return loss
 
 
 def _refuse(what: str) -> NoReturn:
-    raise BadInputError(f"{what} is not finite (NaN or infinity), so that the result would be senseless.", HINT)
+    raise BadInputError(f"{what} is not finite (NaN or infinity), so the result would be meaningless.", HINT)

@@ -1,4 +1,4 @@
-"""Places a slice in the encoder's square image, and brings masks to its grids and logits back."""
+"""Places a slice in the encoder's square image, and maps masks to its grids and logits back to the slice."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ LOGIT_STRIDE = 4
 
 @dataclass(frozen=True)
 class Framing:
-    """A crop (first row, end row, first column, end column) of a plane's slices in a square of size x size pixels.
+    """A crop (first row, end row, first column, end column) of a plane's slices, in a square of size x size pixels.
 
-    As in SAM the longer side fills the square and the rest at the bottom or right is padding. Other than in SAM the
-    sides are measured in mm, so that anisotropic slices are not squashed (our choice).
+    As in SAM, the longer side fills the square and the rest at the bottom or right is padding. Unlike in SAM, the sides
+    are measured in mm, so that anisotropic slices are not distorted (our choice).
     """
 
     plane: SlicePlane
@@ -49,13 +49,13 @@ class Framing:
 
     @property
     def content(self) -> tuple[int, int]:
-        """Height and width in encoder pixels that the crop fills, at least one cell each."""
+        """Height and width of the crop in encoder pixels, at least one cell each."""
         height, width = (max(PATCH, round(self.size * side / max(self._extent))) for side in self._extent)
         return height, width
 
     @property
     def key(self) -> str:
-        """Names this framing in cache keys."""
+        """Identifies this framing in cache keys."""
         height, width = self.content
         turned = f"{self.plane.transpose:d}{self.plane.flip_rows:d}{self.plane.flip_columns:d}"
         return f"axis={self.plane.axis} turned={turned} crop={self.crop} size={self.size} content={height}x{width}"
@@ -71,17 +71,17 @@ class Framing:
         return max(self._extent) / self.size
 
     def image(self, grey: torch.Tensor, padding: Sequence[float] = PIXEL_MEAN) -> torch.Tensor:
-        """Encoder input (3, size, size) in 0..255 of a cut slice (rows, columns[, 3]) with values 0..1."""
+        """Encoder input (3, size, size) in 0..255 for a cut slice (rows, columns[, 3]) with values 0..1."""
         planes = grey.movedim(-1, 0) if grey.ndim == 3 else grey.expand(3, *grey.shape)
         pixels = planes[None].float() * 255.0
         fitted = F.interpolate(pixels, self.content, mode="bilinear", antialias=True, align_corners=False)[0]
-        # Padding is by default the pixel mean, so that it is zero after SAM's own normalisation, as in SAM.
+        # By default, padding is the pixel mean, so that it is zero after SAM's own normalisation, as in SAM.
         framed = torch.tensor(padding).view(3, 1, 1).repeat(1, self.size, self.size)
         framed[:, : fitted.shape[1], : fitted.shape[2]] = fitted
         return framed
 
     def areas(self, masks: torch.Tensor, stride: int) -> torch.Tensor:
-        """Share of each grid cell (size/stride squared) that the masks (n, rows, columns) cover, exact by area."""
+        """Share of each grid cell (size/stride squared) that the masks (n, rows, columns) cover, by exact area."""
         cells = self.size // stride
         height, width = (side / stride for side in self.content)
         down = _overlaps(masks.shape[1], height, cells)
@@ -91,7 +91,7 @@ class Framing:
     def target(
         self, classes: np.ndarray, class_count: int, stride: int = LOGIT_STRIDE
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Soft labels on the logit grid from a cut class map: 0 background, 1..class_count, anything else is ignored.
+        """Soft labels on the logit grid from a cut class map: 0 background, 1..class_count; others are ignored.
 
         Returns the share of each class per pixel (class_count + 1, h, w), summing to 1 where the weight is positive,
         and the weight (h, w): the part of the pixel that is labelled content, 0 in the padding.
@@ -124,8 +124,8 @@ def _masks(classes: np.ndarray, class_count: int) -> torch.Tensor:
 
 
 def moved(logits: torch.Tensor, source: Framing, target: Framing, side: int) -> tuple[slice, slice, torch.Tensor]:
-    """Logits (B, C, h, w) of one framing, linearly on the grid (side, side) of another that holds it: the rows and
-    columns of the grid that it covers, and the values there."""
+    """Logits (B, C, h, w) of one framing, interpolated linearly on the grid (side, side) of another that contains it:
+    the rows and columns of the grid that it covers, and the values there."""
     rows, down = _between(source, target, 0, logits.shape[-2], side)
     columns, across = _between(source, target, 1, logits.shape[-1], side)
     return rows, columns, _looked_up(logits, down, across)
@@ -144,7 +144,7 @@ def _between(source: Framing, target: Framing, axis: int, cells: int, side: int)
 
 
 def _looked_up(planes: torch.Tensor, down: torch.Tensor, across: torch.Tensor) -> torch.Tensor:
-    """Planes (B, C, h, w) at rows `down` and columns `across`, in cells, linearly: far faster than by matrices."""
+    """Planes (B, C, h, w) sampled linearly at rows `down` and columns `across`, in cells; far faster than matrices."""
     height, width = planes.shape[-2:]
     y, x = torch.meshgrid((2 * down + 1) / height - 1, (2 * across + 1) / width - 1, indexing="ij")
     grid = torch.stack([x, y], dim=-1).to(planes).expand(len(planes), -1, -1, -1)
@@ -169,9 +169,9 @@ def _sampling(target: int, extent: float, cells: int) -> torch.Tensor:
 
 
 def _centres(target: int, extent: float, cells: int) -> torch.Tensor:
-    """Where the centres of `target` pixels lie among the cells that they are spread over."""
+    """Positions of the centres of `target` pixels, in cells, when spread over `extent` cells."""
     centre = (torch.arange(target, dtype=torch.float64) + 0.5) * extent / target - 0.5
-    # Beyond the outermost content cell the padding says nothing about the slice: hold the border value.
+    # Beyond the outermost content cell, padding says nothing about the slice: hold the border value.
     return centre.clamp(0, max(min(extent, cells) - 1, 0))
 
 

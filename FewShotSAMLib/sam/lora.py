@@ -1,8 +1,8 @@
-"""LoRA: low-rank updates of the weights of an image encoder; those of SAM's, queries and values of every block.
+"""LoRA: low-rank updates of an image encoder's weights; in SAM's encoders, of the queries and values in every block.
 
-Source: Hu et al., LoRA (ICLR 2022), in the form that SAMed gave it for SAM (Zhang and Liu, 2023; hitachinsk/SAMed):
-rank 4, on q and v, A from Kaiming's uniform distribution, B zero, no scaling. Cheap Lunch names LoRA without details;
-that it is this recipe is our reading.
+Source: Hu et al., LoRA (ICLR 2022), in the form that SAMed applies to SAM (Zhang and Liu, 2023; hitachinsk/SAMed): rank
+4, on q and v, A from Kaiming's uniform distribution, B zero, no scaling. Cheap Lunch mentions LoRA without details;
+this recipe is our reading.
 """
 
 import hashlib
@@ -21,12 +21,12 @@ from FewShotSAMLib.sam.registry import Architecture
 
 RANK = 4
 LARGE_GRID = 64
-"""Cells per side from which activations are computed again for the gradient instead of kept: attention over so many
-cells would take gigabytes per block."""
+"""Cells per side from which activations are recomputed for the gradient instead of stored: with attention over so many
+cells they would take gigabytes per block."""
 
 
 class LoraFactors(nn.Module, ABC):
-    """The updates of an encoder; with B = 0, as at first, they change nothing."""
+    """The updates of an encoder; with B = 0, the initial state, they change nothing."""
 
     def __init__(self, updates: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -34,19 +34,19 @@ class LoraFactors(nn.Module, ABC):
 
     @abstractmethod
     def attach(self, image_encoder: Any) -> None:
-        """Freeze an image encoder and let it compute with these updates, which alone can train."""
+        """Freeze an image encoder and make it compute with these updates, which remain trainable."""
 
     @abstractmethod
     def merge(self, image_encoder: Any) -> None:
-        """Add the updates to the weights of an image encoder, which then computes the same without them."""
+        """Add the updates to the weights of an image encoder, which then gives the same results without them."""
 
     @abstractmethod
     def encode(self, image_encoder: Any, images: Tensor, check: Callable[[], None] = lambda: None) -> Tensor:
-        """Embeddings (B, channels, h, w) of normalised images (B, 3, S, S), by the original layers of an encoder that
-        they are attached to; gradients reach the updates. check() before each block."""
+        """Embeddings (B, channels, h, w) of normalised images (B, 3, S, S), by the original layers of an encoder with
+        these updates attached; gradients reach the updates. check() is called before each block."""
 
     def adapted_hash(self, weights_hash: str) -> str:
-        """SHA-256 (hex) that names weights with these updates."""
+        """SHA-256 (hex) that identifies the weights with these updates."""
         digest = hashlib.sha256(weights_hash.encode())
         for name, tensor in self.state_dict().items():
             digest.update(f"{name}{tuple(tensor.shape)}".encode())
@@ -60,7 +60,7 @@ def new_factors(architecture: Architecture, rank: int = RANK) -> LoraFactors:
 
 
 class LoraBlock(nn.Module):
-    """The update of one block: B·A for q and for v, each (channels, channels) of the given rank."""
+    """The update of one block: B·A for q and for v, each (channels, channels), of the given rank."""
 
     def __init__(self, channels: int, rank: int) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class BlockFactors(LoraFactors):
         super().__init__([LoraBlock(channels, rank) for _ in range(depth)])
 
     def attach(self, image_encoder: Any) -> None:
-        """Each block's qkv layer gets its update beside it."""
+        """Wrap each block's qkv layer together with its update."""
         image_encoder.requires_grad_(False)
         for block, update in zip(image_encoder.blocks, self.blocks, strict=True):
             block.attn.qkv = _AdaptedQkv(block.attn.qkv, update)
@@ -102,7 +102,7 @@ class BlockFactors(LoraFactors):
                 block.attn.qkv.weight = nn.Parameter(weight + change.to(weight), requires_grad=False)
 
     def encode(self, image_encoder: Any, images: Tensor, check: Callable[[], None] = lambda: None) -> Tensor:
-        """By SAM's layers; of a large grid the activations are computed again for the gradient."""
+        """Encode with SAM's layers; for a large grid, activations are recomputed for the gradient."""
 
         def run(block: Any, tokens: Tensor) -> Tensor:
             check()
@@ -116,7 +116,7 @@ class BlockFactors(LoraFactors):
 
 
 class _AdaptedQkv(nn.Module):
-    """A block's qkv layer with its update beside it."""
+    """A block's qkv layer plus its update."""
 
     def __init__(self, qkv: nn.Linear, update: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""How much memory there is for encoding, and how many slices it takes at once."""
+"""How much memory is available for encoding, and how many slices fit at once."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from FewShotSAMLib.sam.family import family_of
 from FewShotSAMLib.sam.registry import Architecture
 
 LARGEST_BATCH = 16
-"""Slices per batch beyond which no device gains speed at SAM's image sizes."""
+"""Slices per batch beyond which no device becomes faster at SAM's image sizes."""
 _USABLE = 0.7
-"""Part of the free memory that may be planned for: allocators fragment, and others need some."""
+"""Share of the free memory to plan for: allocators fragment, and other programs need some."""
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that are free on the device, for the CPU those available without swapping; None where unknown."""
+    """Bytes that are free on the device, for the CPU those available without swapping; None if unknown."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     if device.type == "mps":
@@ -30,7 +30,7 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def batch_size(architecture: Architecture, item_size: int, device: torch.device) -> int:
-    """Slices that fit the free memory of the device at once: 1 to LARGEST_BATCH."""
+    """Number of slices that fit into the device's free memory at once: 1 to LARGEST_BATCH."""
     free = free_memory(device)
     if free is None:
         return 1
@@ -39,7 +39,7 @@ def batch_size(architecture: Architecture, item_size: int, device: torch.device)
 
 
 def _free_pages() -> int | None:
-    """Free memory where there is no /proc (macOS, Windows): None where the system does not say."""
+    """Free memory on systems without /proc (macOS, Windows); None if the system does not report it."""
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):

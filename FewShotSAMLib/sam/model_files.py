@@ -1,6 +1,6 @@
-"""The folder of model files: which encoders are there, and whether each file is the published one, byte for byte.
+"""The folder of model files: which encoders are present, and whether each file is identical to the published one.
 
-Nothing here needs torch. Fetching a file is in `download.py`.
+Nothing here needs torch. Downloading a file is in `download.py`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _CHUNK_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """What is known about one encoder's file without reading all of it.
+    """What is known about one encoder's file without reading its content.
 
-    `state` is "built-in" (needs no file), "absent", "partial" (a broken download that can be resumed), "wrong size" or
-    "present".
+    `state` is "built-in" (needs no file), "absent", "partial" (an interrupted download that can be resumed), "wrong
+    size" or "present".
     """
 
     spec: EncoderSpec
@@ -41,7 +41,7 @@ class ModelStatus:
 
 
 def data_folder() -> Path:
-    """Where FewShotSAM keeps what it fetched: FEWSHOTSAM_HOME, or the platform's folder for user data."""
+    """Where FewShotSAM stores downloads: FEWSHOTSAM_HOME, or the platform's folder for user data."""
     chosen = os.environ.get(HOME_VARIABLE)
     return Path(chosen).expanduser() if chosen else Path(platformdirs.user_data_dir("FewShotSAM", appauthor=False))
 
@@ -52,7 +52,7 @@ def model_folder() -> Path:
 
 
 def model_path(spec: EncoderSpec, folder: Path | None = None) -> Path:
-    """Where the file of an encoder lies, or will lie once it is downloaded."""
+    """The path of an encoder's file, whether or not it is downloaded yet."""
     if not spec.is_downloaded:
         return resource_path("Models", spec.filename)
     return (folder or model_folder()) / spec.filename
@@ -64,7 +64,7 @@ def partial_path(spec: EncoderSpec, folder: Path | None = None) -> Path:
 
 
 def status() -> list[ModelStatus]:
-    """One line per encoder of the registry, by file sizes only; `verify` reads the files."""
+    """The status of each encoder in the registry, by file size only; `verify` reads the files."""
     return [_status_of(spec) for spec in all_specs()]
 
 
@@ -85,8 +85,8 @@ def _status_of(spec: EncoderSpec, folder: Path | None = None) -> ModelStatus:
 
 
 def verify(spec: EncoderSpec) -> Path:
-    """Read the encoder's file and compare it with the published SHA-256. Returns its path. Raises BadInputError where
-    it is missing or differs."""
+    """Read the encoder's file and compare it with the published SHA-256. Returns its path. Raises BadInputError if it
+    is missing or differs."""
     path = model_path(spec)
     if not path.is_file():
         raise missing_model(spec, path)
@@ -117,8 +117,8 @@ def missing_model(spec: EncoderSpec, path: Path) -> BadInputError:
 
 
 def sha256_of(path: Path, check: Callable[[], None] | None = None) -> str:
-    """SHA-256 of a file's bytes (hex). `check` is called between chunks and may raise to stop. Raises BadInputError
-    where the file cannot be read."""
+    """SHA-256 of a file's bytes (hex). `check` is called between chunks and may raise to stop. Raises BadInputError if
+    the file cannot be read."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as stream:
@@ -134,15 +134,15 @@ def sha256_of(path: Path, check: Callable[[], None] | None = None) -> str:
 
 
 def remembered_sha256(path: Path) -> str:
-    """SHA-256 of a file, taken from an earlier run where all that the system tells of the file is the same.
+    """SHA-256 of a file, taken from an earlier run if the file's identity (see `FileIdentity`) is unchanged.
 
-    Hashing vit_h takes seconds; the memory is a small file in the data folder, and does without where it cannot write.
+    Hashing vit_h takes seconds. The hashes are stored in a small file in the data folder, if it is writable.
     """
     identity = FileIdentity([path])
     memory = _read_hashes(data_folder() / _HASH_FILE)
     if not identity.is_certain or identity.key not in memory:
         digest = sha256_of(path)
-        if not (identity.is_same() and identity.is_certain):  # changed too recently for its times to tell
+        if not (identity.is_same() and identity.is_certain):  # changed too recently for its timestamps to be reliable
             return digest
         memory[identity.key] = digest
         with suppress(OSError, FewShotSAMError):
@@ -153,7 +153,7 @@ def remembered_sha256(path: Path) -> str:
 
 
 def _read_hashes(path: Path) -> dict[str, str]:
-    """What earlier runs wrote down; empty where there is nothing or nothing sensible."""
+    """The hashes that earlier runs stored; empty if there are none or the file is invalid."""
     try:
         memory = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Chooses the device and the number format of the encoder from what the computer really has."""
+"""Chooses the encoder's device and number format from what the computer supports."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from FewShotSAMLib.sam.fast.linear import integer_products_work
 from FewShotSAMLib.sam.registry import EncoderSpec
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.float32}
-"""Type of the float tensors that go into the products (int8 layers take and give float32)."""
+"""Type of the float tensors used in products (int8 layers take and return float32)."""
 PRECISIONS = tuple(DTYPES)
-"""What `--precision` may be, besides auto."""
+"""Values of `--precision` besides auto."""
 
 _INT8_WIDTH = 384
-"""Channels from which integers save more than quantising costs (measured: docs/performance.md)."""
+"""Number of channels from which int8 saves more time than quantising costs (measured: docs/performance.md)."""
 _CPU_FLAGS = {
     "amx": ("_is_amx_tile_supported",),
     "bf16": ("_is_avx512_bf16_supported",),
     "vnni": ("_is_vnni_supported", "_is_avx512_vnni_supported", "_is_cpu_support_avx512_vnni"),
 }
-"""torch's names, by version, for "this processor has ..."."""
+"""torch's functions, by version, that report what the processor supports."""
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device called auto, cpu, mps, cuda or cuda:N; auto is the first of cuda, mps, cpu that is there. Raises
-    BadInputError for an unknown name and for a device that this computer or this torch does not have."""
+    """The device called auto, cpu, mps, cuda or cuda:N; auto is the first available of cuda, mps, cpu. Raises
+    BadInputError for an unknown name and for a device that this computer or its torch does not support."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", torch.cuda.current_device())
@@ -49,8 +49,8 @@ def pick_device(name: str = "auto") -> torch.device:
 def pick_precision(name: str, device: torch.device, spec: EncoderSpec) -> str:
     """The precision called auto, fp32, bf16, fp16 or int8, resolved for this device and encoder.
 
-    auto: fp16 on CUDA; on the CPU bf16 where it multiplies bf16 itself, int8 where it has VNNI and the encoder is
-    large enough to gain; float32 elsewhere. Raises BadInputError for an unknown name and for int8 off the CPU.
+    auto: fp16 on CUDA; on the CPU bf16 if it multiplies bf16 natively, int8 if it has VNNI and the encoder is large
+    enough to benefit; float32 otherwise. Raises BadInputError for an unknown name and for int8 other than on the CPU.
     """
     if name == "auto":
         return _automatic(device, spec)

@@ -1,6 +1,6 @@
-"""The encoders FewShotSAM knows (`Resources/encoders.json`) and how each is built from segment_anything's own classes.
+"""The encoders FewShotSAM knows (`Resources/encoders.json`) and how to build each from segment_anything's own classes.
 
-Listing the encoders needs no torch: it is imported only when a network is built.
+Listing the encoders does not need torch: it is imported only when a network is built.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 EMBEDDING_CHANNELS = 256
 """Channels of every embedding; SAM's prompt encoder and mask decoder are built for it."""
 FAMILIES = {"vit": "FewShotSAMLib.sam.vit_family", "compact": "FewShotSAMLib.bundled.family"}
-"""The module that builds and runs each kind of image encoder, see `family.EncoderFamily`."""
+"""The module that builds and runs each kind of image encoder; see `family.EncoderFamily`."""
 PIXEL_MEAN = (123.675, 116.28, 103.53)
-"""Mean of each colour channel (0..255) that SAM's image encoder was trained with."""
+"""Mean of each colour channel (0..255) with which SAM's image encoder was trained."""
 PIXEL_STD = (58.395, 57.12, 57.375)
-"""Standard deviation of each colour channel (0..255) that SAM's image encoder was trained with."""
+"""Standard deviation of each colour channel (0..255) with which SAM's image encoder was trained."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """The numbers that make one image encoder; all sizes in pixels, tokens or channels as in segment_anything.
+    """The numbers that define one image encoder; all sizes in pixels, tokens or channels as in segment_anything.
 
-    kind: one of FAMILIES; "vit" is segment_anything's ImageEncoderViT, "compact" a convolutional one, which needs none
-    of the transformer's numbers. channels: those of the embedding, of which SAM's decoder reads the first 256. The
-    decoder's feed-forward layers have decoder_mlp_dim channels.
+    kind: one of FAMILIES; "vit" is segment_anything's ImageEncoderViT, "compact" a convolutional encoder, which needs
+    none of the transformer's numbers. channels: those of the embedding, of which SAM's decoder reads the first 256.
+    decoder_mlp_dim: channels of the decoder's feed-forward layers.
 
-    What the encoder can do and wants: fine_channels: of the finer levels (a half, a quarter, an eighth of the image's
-    side) that are folded into its embedding, () for none. sees_region: it is shown the region around what is painted
+    Capabilities and inputs: fine_channels: channels of the finer levels (a half, a quarter, an eighth of the image's
+    side) that are folded into its embedding, () for none. sees_region: its input is the region around what is painted,
     with the window stretched to it, instead of the whole body. sees_neighbours: its image's three channels are a slice
-    between its two neighbours. answers_prompts: its decoder has learned points and boxes. has_int8: it can run in 8-bit
-    integers.
+    between its two neighbours. answers_prompts: its decoder was trained with points and boxes. has_int8: it can run in
+    8-bit integers.
     """
 
     image_size: int
@@ -67,8 +67,8 @@ class Architecture:
 class EncoderSpec:
     """One encoder of the registry.
 
-    `weights` is "download" (a published file: filename, url, size_bytes and its sha256) or "bundled" (a file that comes
-    with FewShotSAM: filename below Resources/Models, and its sha256).
+    `weights` is "download" (a published file: filename, url, size_bytes and its sha256) or "bundled" (a file shipped
+    with FewShotSAM: filename in Resources/Models, and its sha256).
     """
 
     name: str
@@ -95,7 +95,7 @@ class EncoderSpec:
 
     @property
     def is_downloaded(self) -> bool:
-        """Whether the weights are a file to download (rather than one that comes along)."""
+        """Whether the weights are a file to download (rather than a bundled one)."""
         return self.weights == "download"
 
     @classmethod
@@ -109,13 +109,13 @@ class EncoderSpec:
 
 @cache
 def all_specs() -> tuple[EncoderSpec, ...]:
-    """Every encoder of the registry, in its order (smallest first)."""
+    """All encoders of the registry, in its order (smallest first)."""
     entries = json.loads(resource_path("encoders.json").read_text(encoding="utf-8"))["encoders"]
     return tuple(EncoderSpec.from_json(entry) for entry in entries)
 
 
 def get_spec(name: str) -> EncoderSpec:
-    """The encoder called `name`. Raises BadInputError, listing the names, where there is none."""
+    """The encoder called `name`. Raises BadInputError, listing the names, if there is none."""
     for spec in all_specs():
         if spec.name == name:
             return spec
@@ -124,10 +124,10 @@ def get_spec(name: str) -> EncoderSpec:
 
 
 def build_sam(spec: EncoderSpec) -> Sam:
-    """SAM with the image encoder that `spec` describes, weights as torch initialises them, in eval mode, float32.
+    """SAM with the image encoder that `spec` describes, with torch's initial weights, in eval mode, float32.
 
-    The layout of the state dict is that of the official checkpoints; where an encoder comes with decoder layers of its
-    own, their weights are in `fusion` besides.
+    The state dict has the layout of the official checkpoints; if an encoder has decoder layers of its own, their
+    weights are in `fusion`.
     """
     import torch
 
@@ -135,7 +135,7 @@ def build_sam(spec: EncoderSpec) -> Sam:
     from FewShotSAMLib.sam.modeling import Sam
 
     family = family_of(spec.architecture)
-    with torch.device("cpu"):  # small; without memory ("meta") torch would load its compiler to fill them: two seconds
+    with torch.device("cpu"):  # small; on "meta", torch would load its compiler to fill them, which takes two seconds
         prompt_encoder, mask_decoder = build_decoder_parts(spec)
     sam = Sam(
         image_encoder=family.image_encoder(spec.architecture),
@@ -150,7 +150,7 @@ def build_sam(spec: EncoderSpec) -> Sam:
 
 
 def build_decoder_parts(spec: EncoderSpec) -> tuple[PromptEncoder, MaskDecoder]:
-    """SAM's prompt encoder and mask decoder for embeddings of this encoder, weights as torch initialises them."""
+    """SAM's prompt encoder and mask decoder for embeddings of this encoder, with torch's initial weights."""
     from FewShotSAMLib.sam.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 
     size, mlp_dim = spec.architecture.embedding_size, spec.architecture.decoder_mlp_dim

@@ -33,16 +33,16 @@ def image_encoder(architecture: Architecture) -> ImageEncoderViT:
 
 
 def decoder_layers() -> None:
-    """None: SAM's decoder serves."""
+    """None: these encoders use SAM's decoder."""
 
 
 def fast(network: ImageEncoderViT, device: torch.device, dtype: torch.dtype) -> FastViT:
-    """The network for inference."""
+    """The network prepared for inference."""
     return FastViT(network, device, dtype)
 
 
 def bytes_per_slice(architecture: Architecture, item_size: int) -> int:
-    """Where attention takes the whole grid at once."""
+    """Approximate working memory per slice, in blocks with attention over the whole grid."""
     tokens = architecture.embedding_size**2
     width, heads = architecture.embed_dim, architecture.num_heads
     folded = heads * (width // heads + 2 * architecture.embedding_size)
@@ -51,5 +51,5 @@ def bytes_per_slice(architecture: Architecture, item_size: int) -> int:
 
 
 def new_factors(architecture: Architecture, rank: int) -> BlockFactors:
-    """An update for q and v of each block."""
+    """An update of q and v for each block."""
     return BlockFactors(architecture.embed_dim, architecture.depth, rank)

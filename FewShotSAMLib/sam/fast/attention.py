@@ -1,9 +1,9 @@
-"""SAM's attention with decomposed relative positions, without the score matrix ever being written to memory whole.
+"""SAM's attention with decomposed relative positions, without ever writing the whole score matrix to memory.
 
 Scores are q·k/√d + rel_h[query, key row] + rel_w[query, key column], where rel_h and rel_w are products of the query
-with learned tables (Li et al., MViTv2, CVPR 2022). Two exact forms are here:
+with learned tables (Li et al., MViTv2, CVPR 2022). There are two exact forms:
 
-- `attend` (CPU): for a few query rows of a few heads at a time, so that scores stay in the processor's cache.
+- `attend` (CPU): for a few query rows of a few heads at a time, so that the scores stay in the processor's cache.
 - `attend_folded` (GPU): the bias is folded into the dot product, q' = [q/√d, rel_h, rel_w], k' = [k, onehot(key row),
   onehot(key column)], so that the ordinary fused attention kernels compute it with no mask at all.
 """
@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 SCRATCH_BYTES = 1 << 19
-"""Scores of one head that a core should hold at once: half of its own cache, biases and sums being there as well."""
+"""Scores of one head that a core holds at once: half of its own cache, which also holds biases and sums."""
 _LEAST_TOTAL, _GREATEST_TOTAL = 1e-20, 1e30
-"""Sums of exponentials between which no term that counts was lost below, or overflowed above, float32's range."""
+"""Range of the sums of exponentials within which no significant term has under- or overflowed float32."""
 _HEAD_STEP = 8
-"""Fused kernels want head dimensions that are multiples of this."""
+"""Fused kernels need head dimensions that are multiples of this."""
 
 
 class RelativePositions:
@@ -34,13 +34,13 @@ class RelativePositions:
 
     def __init__(self, positions_h: Tensor, positions_w: Tensor) -> None:
         self.height, self.width = ((len(positions) + 1) // 2 for positions in (positions_h, positions_w))
-        # In reverse order the entries of one query stand in the order of the keys.
+        # In reverse order, the entries of one query follow the order of the keys.
         self._table = torch.cat([positions_h.flip(0), positions_w.flip(0)]).t().contiguous()
 
     def terms(self, q: Tensor, first_row: int = 0) -> tuple[Tensor, Tensor]:
         """q (N, r·W, D), r query rows of the grid from `first_row` on -> rel_h (N, r, W, H), rel_w (N, r, W, W).
 
-        One plain product with all entries holds every term, displaced by one from query to query: both are views of it.
+        A single product with all entries contains every term, shifted by one from query to query: both are views of it.
         """
         batch, tokens, depth = q.shape
         rows, height, width = tokens // self.width, self.height, self.width
@@ -56,15 +56,15 @@ class RelativePositions:
 def attend(q: Tensor, keys: Tensor, v: Tensor, positions: RelativePositions, first_row: int = 0) -> Tensor:
     """q (N, r·W, D), keys (N, D, H·W), v (N, H·W, D), N any product of batch, windows and heads -> (N, r·W, D).
 
-    q holds r rows of the grid from `first_row` on. Fastest where keys are a transposed view of contiguous (N, H·W, D).
+    q holds r rows of the grid from `first_row` on. Fastest if keys are a transposed view of contiguous (N, H·W, D).
     """
     terms = positions.terms(q, first_row)
     if q.dtype != torch.float32:
         return _attend_fused(q, keys, v, *terms)
     # Queries last, see below.
     rel_h, rel_w = (part.permute(0, 3, 1, 2).contiguous().flatten(2) for part in terms)
-    # A softmax does not change when a row's scores are shifted. The greatest bias, which one of the keys has in full,
-    # is most of the greatest score, so that exponentials are of a fair size without a search for the greatest.
+    # A softmax does not change if a row's scores are shifted. The greatest bias, which one key has in full, is most of
+    # the greatest score, so subtracting it keeps the exponentials in range without a search for the greatest score.
     shifted = rel_h - (rel_h.amax(1, keepdim=True) + rel_w.amax(1, keepdim=True))
     weighted, total = _attend_by_blocks(q.transpose(1, 2), keys.transpose(1, 2), v, shifted, rel_w)
     if float(total.min()) > _LEAST_TOTAL and float(total.max()) < _GREATEST_TOTAL:
@@ -73,10 +73,10 @@ def attend(q: Tensor, keys: Tensor, v: Tensor, positions: RelativePositions, fir
 
 
 def _attend_by_blocks(q: Tensor, k: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tensor) -> tuple[Tensor, Tensor]:
-    """v weighted by the scores' exponentials (N, D, queries), and their sums (N, 1, queries), key rows by key rows.
+    """v weighted by the scores' exponentials (N, D, queries), and their sums (N, 1, queries), by blocks of key rows.
 
-    q (N, D, queries); k and v (N, H·W, D); rel_h (N, H, queries), rel_w (N, W, queries). Scores have the queries last:
-    biases, which few keys share, are then added in long runs.
+    q (N, D, queries); k and v (N, H·W, D); rel_h (N, H, queries), rel_w (N, W, queries). Scores have the queries last,
+    so that biases, which few keys share, are added in long runs.
     """
     batch, height, queries = rel_h.shape
     width = rel_w.shape[1]
@@ -96,7 +96,7 @@ def _attend_by_blocks(q: Tensor, k: Tensor, v: Tensor, rel_h: Tensor, rel_w: Ten
 
 
 def _attend_by_rows(q: Tensor, keys: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tensor) -> Tensor:
-    """As the softmax is usually done, whatever the scores: one row of queries at a time against all keys."""
+    """The usual softmax, safe for any scores: one row of queries at a time against all keys."""
     batch, rows, width, height = rel_h.shape
     scratch = q.new_empty(batch * width * height * width)
     out = torch.empty_like(q, memory_format=torch.contiguous_format)
@@ -116,14 +116,14 @@ def _scores(q: Tensor, keys: Tensor, rel_h: Tensor, rel_w: Tensor, scratch: Tens
 
 
 def _attend_fused(q: Tensor, keys: Tensor, v: Tensor, rel_h: Tensor, rel_w: Tensor) -> Tensor:
-    """For narrow types: the fused kernel keeps scores in float32 inside, where a bmm would round them."""
+    """For narrow types: the fused kernel keeps scores in float32 internally, whereas a bmm would round them."""
     mask = (rel_h.unsqueeze(-1) + rel_w.unsqueeze(-2)).view(1, len(q), q.shape[1], -1)
     q, k, v = (part.unsqueeze(0) for part in (q, keys.transpose(1, 2), v))
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)[0]
 
 
 def attend_folded(q: Tensor, k: Tensor, v: Tensor, positions: RelativePositions, heads: int) -> Tensor:
-    """q, k, v (N, H·W, D), all query rows, N = images · heads -> (N, H·W, D); no mask, so any fused kernel will do."""
+    """q, k, v (N, H·W, D), all query rows, N = images · heads -> (N, H·W, D); no mask, so any fused kernel works."""
     head_dim = q.shape[-1]
     rel_h, rel_w = (part.flatten(1, 2) for part in positions.terms(q))
     folded = head_dim + positions.height + positions.width
@@ -131,7 +131,7 @@ def attend_folded(q: Tensor, k: Tensor, v: Tensor, positions: RelativePositions,
     query = F.pad(torch.cat([q * head_dim**-0.5, rel_h, rel_w], -1), (0, pad))
     places = _key_places(positions.height, positions.width, q.device, q.dtype)
     key = F.pad(torch.cat([k, places.expand(len(k), -1, -1)], -1), (0, pad))
-    # Flash kernels take one head dimension for q, k and v alike.
+    # Flash kernels require the same head dimension for q, k and v.
     value = F.pad(v, (0, folded + pad - head_dim))
     query, key, value = (part.unflatten(0, (-1, heads)) for part in (query, key, value))
     return F.scaled_dot_product_attention(query, key, value, scale=1.0)[..., :head_dim].flatten(0, 1)

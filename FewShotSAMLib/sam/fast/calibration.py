@@ -1,8 +1,8 @@
-"""Decides, layer by layer, how an encoder may run in 8-bit integers, and checks a fast encoder against float32.
+"""Decides, layer by layer, whether an encoder can run in 8-bit integers, and checks a fast encoder against float32.
 
-Trained vision transformers have a few channels of very large activations, so integers are never taken on trust. Every
-linear layer is measured on one fixed synthetic slice (the same on every machine, so that the choice, and with it every
-embedding, is reproducible) and gets the fastest form whose error is small; the result is then checked as a whole.
+Trained vision transformers have a few channels with very large activations, so the accuracy of integers is always
+checked. Every linear layer is measured on one fixed synthetic slice (the same on every machine, so that the choice, and
+with it every embedding, is reproducible) and gets the fastest form whose error is small; the whole is then checked.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from FewShotSAMLib.sam.family import FastNetwork
 
 REQUIRED_COSINE = 0.999
-"""Least cosine similarity of a slice's embedding to the float32 one."""
+"""Minimum cosine similarity of a slice's embedding to the float32 one."""
 _CALIBRATED_COSINE = 0.9995
-"""What the synthetic slice must reach: real slices may do somewhat worse."""
+"""Required on the synthetic slice, as real slices may be somewhat worse."""
 _TOLERANCES = (0.03, 0.015, 0.0075)
-"""Relative errors of one layer's output that are tried, the fastest first."""
+"""Tolerated relative errors of one layer's output, tried in this order: the fastest first."""
 
 
 def cosine(a: Tensor, b: Tensor) -> float:
@@ -53,7 +53,7 @@ def synthetic_slice(size: int) -> Tensor:
 def calibrate(network: FastNetwork, image: Tensor, check: Callable[[], None] | None = None) -> float:
     """Set every linear layer's mode from its errors on `image` (3, S, S), normalised; returns the cosine reached.
 
-    Costs a float32 pass and one to three fast ones. Where no tolerance is enough all layers are left in float32 (1.0).
+    Costs one float32 pass and one to three fast ones. If no tolerance suffices, all layers stay in float32 (1.0).
     """
     with _measuring(network) as errors:
         reference = network(image.unsqueeze(0), check)
@@ -75,7 +75,7 @@ def use_float(network: FastNetwork) -> None:
 
 @contextmanager
 def in_float(network: FastNetwork) -> Iterator[None]:
-    """Every layer in its float type for the time being."""
+    """Temporarily run every layer in its float type."""
     modes = [layer.mode for layer in network.linears]
     use_float(network)
     try:
@@ -87,7 +87,7 @@ def in_float(network: FastNetwork) -> Iterator[None]:
 
 @contextmanager
 def _measuring(network: FastNetwork) -> Iterator[list[LayerErrors]]:
-    """Quantise all layers; the list is filled with each layer's errors when the block has ended."""
+    """Quantise all layers; when the block ends, the list is filled with each layer's errors."""
     errors: list[LayerErrors] = []
     for layer in network.linears:
         layer.quantise()

@@ -1,12 +1,12 @@
 """Linear layers for encoder inference: float32, half precision, or 8-bit integers with float32 in and out.
 
-The integer forms quantise the weight once, one scale per output channel, and the activations as they come:
+The integer forms quantise the weight once, with one scale per output channel, and the activations at each call:
 
-- `INT8`: one scale and zero point for the whole input. One product that also dequantises, adds the bias and
-  applies GELU.
-- `INT8_SPLIT`: one scale per token, and each activation as two 8-bit numbers, a coarse and a fine one, which keeps
-  about 15 bits of the token's range. Two products: slower, still faster than float32, and far less sensitive to the
-  outlier channels that trained vision transformers have.
+- `INT8`: one scale and zero point for the whole input. One product, which also dequantises, adds the bias and applies
+  GELU.
+- `INT8_SPLIT`: one scale per token, and each activation as two 8-bit numbers, a coarse and a fine one, which preserves
+  about 15 bits of the token's range. Two products: slower, but still faster than float32 and far less sensitive to the
+  outlier channels of trained vision transformers.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ INT8 = "int8"
 INT8_SPLIT = "int8-split"
 
 _TINY = torch.finfo(torch.float32).tiny
-"""Keeps the scale of all-zero rows from being zero."""
+"""Prevents a scale of zero for rows that are all zero."""
 _LEVELS = 127
 _FINE_LEVELS = 254
-"""The rest after rounding lies in ±0.5, so that ±0.5 · 254 fills ±127."""
+"""The remainder after rounding lies within ±0.5, so that ±0.5 · 254 fills ±127."""
 _UNSIGNED_RANGE = 254.5
-"""Steps between the least and the greatest activation: half a step less than 255, which rounding may add."""
+"""Steps between the smallest and the greatest activation: half a step less than 255, as rounding may add that."""
 _ROUNDER = 1.5 * 2.0**23
-"""Added to a small float32 it leaves the rounded value in the lowest bits, as two's complement: three passes in one."""
+"""Added to a small float32, leaves the rounded value in the lowest bits, as two's complement: three passes in one."""
 _GOOD = 0.015
-"""Relative error of plain integers with which splitting the activations is not considered."""
+"""Relative error of plain integers up to which splitting the activations is not considered."""
 _CACHED_ROWS = 64
-"""Rows that are quantised at a time: what is in between stays in the processor's cache."""
+"""Rows quantised at a time, so that intermediate values stay in the processor's cache."""
 _SLOW_SECONDS = 0.2
-"""For the trial products: under a millisecond with fitting code, most of a second with torch's generic fallback."""
+"""For the trial products: under a millisecond with optimised code, most of a second with torch's generic fallback."""
 
 
 class LayerErrors(NamedTuple):
     """Relative error (root of summed squares) of a layer's integer variants against float32.
 
-    That of the split form is an upper bound where the plain form is good already.
+    That of the split form is only an upper bound if the plain form is already good.
     """
 
     int8: float
@@ -91,11 +91,11 @@ class Linear:
         self._packed = torch.ops.onednn.qlinear_prepack(self._int_weight, None)
 
     def start_measuring(self) -> None:
-        """From now on calls compute in float32 and note how far the integer variants are off."""
+        """From now on, calls compute in float32 and record the errors of the integer variants."""
         self._samples = []
 
     def finish_measuring(self) -> LayerErrors:
-        """The relative errors over all calls since `start_measuring`, whatever order the calls came in."""
+        """The relative errors over all calls since `start_measuring`, regardless of their order."""
         columns = zip((0.0, 0.0, 0.0), *(self._samples or []), strict=True)
         reference, plain, split = (math.fsum(column) for column in columns)
         self._samples = None
@@ -136,7 +136,7 @@ class Linear:
     def _measure(self, x: Tensor, samples: list[tuple[float, float, float]]) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
         reference = F.linear(rows, self._float_weight(), self.bias)
-        # The bias is exact in every variant, so the error is judged against what the product contributes.
+        # The bias is exact in every variant, so the error is relative to the product's contribution.
         size = float((reference - self.bias).square().sum())
         plain = float((self._int8(rows, gelu=False) - reference).square().sum())
         good = plain <= _GOOD**2 * size
@@ -147,7 +147,7 @@ class Linear:
 
 @cache
 def integer_products_work() -> bool:
-    """Whether this torch multiplies 8-bit matrices on the CPU: right, and not by a generic fallback."""
+    """Whether this torch multiplies 8-bit matrices on the CPU correctly, and without a slow generic fallback."""
     generator = torch.Generator().manual_seed(0)
     weight = torch.randint(-127, 128, (256, 512), generator=generator, dtype=torch.int8)
     rows = torch.randint(0, 256, (256, 512), generator=generator, dtype=torch.uint8)
@@ -177,7 +177,7 @@ def _quantise_unsigned(rows: Tensor) -> tuple[Tensor, float, int]:
     quantised = torch.empty(rows.shape, dtype=torch.int8)
     rounder = torch.tensor(_ROUNDER + zero)
     for source, target in zip(rows.split(_CACHED_ROWS), quantised.split(_CACHED_ROWS), strict=True):
-        # Narrowing keeps the lowest byte, whose 0..255 come back with the change of sign below.
+        # Narrowing keeps the lowest byte, whose 0..255 are restored by the unsigned view below.
         target.copy_(torch.add(rounder, source, alpha=1 / scale).view(torch.int32))
     return quantised.view(torch.uint8), scale, zero
 
@@ -199,7 +199,7 @@ def _integer_linear(
 
 
 def _fastest_of_three(work: Callable[[], object]) -> float:
-    """Seconds."""
+    """The shortest of three runs, in seconds."""
     times = []
     for _ in range(3):
         start = time.perf_counter()

@@ -1,9 +1,9 @@
 """Runs independent pieces of work on the processor's cores, one thread each.
 
-A pass of an encoder or a decoder is thousands of small operations. Spread over all cores one by one, each of them
-ends with a barrier, and whenever anything else runs on the computer (3D Slicer, for one) every barrier waits for a core
-to come back: measured passes took five times as long beside other busy processes. Here each operation stays on one core
-and whole pieces of work are shared out, so that a busy core costs its share and no more. It also makes a piece's result
+A pass of an encoder or a decoder consists of thousands of small operations. If each is spread over all cores, it ends
+with a barrier, and whenever anything else runs on the computer (such as 3D Slicer), every barrier waits for the core
+that is busy: measured passes took five times as long alongside other busy processes. Here each operation stays on one
+core and whole pieces of work are distributed, so that a busy core costs only its share. It also makes a piece's result
 independent of the number of cores.
 """
 
@@ -21,19 +21,19 @@ import torch
 
 T = TypeVar("T")
 Work = Callable[[Callable[..., None], Iterable[tuple[Any, ...]]], None]
-"""run(work, arguments): call work(*arguments) for each; returns when all are done, raises what one of them raised."""
+"""run(work, arguments): call work(*arguments) for each; returns when all are done, re-raises the first exception."""
 _CHECK_SECONDS = 0.2
 
 
 class Once(Generic[T]):
-    """What is computed once, by whichever thread comes first."""
+    """A value that is computed once, by whichever thread comes first."""
 
     def __init__(self, compute: Callable[[], T]) -> None:
         self._compute: Callable[[], T] | None = compute
         self._found, self._lock = list[T](), Lock()
 
     def begin(self) -> None:
-        """Compute it, unless another thread is at it."""
+        """Compute the value unless another thread is computing it."""
         if self._lock.acquire(blocking=False):
             try:
                 self._ensure()
@@ -41,7 +41,7 @@ class Once(Generic[T]):
                 self._lock.release()
 
     def __call__(self) -> T:
-        """It, as soon as it is there."""
+        """The value, as soon as it is available."""
         with self._lock:
             self._ensure()
         return self._found[0]
@@ -49,25 +49,25 @@ class Once(Generic[T]):
     def _ensure(self) -> None:
         if self._compute is not None:
             self._found.append(self._compute())
-            self._compute = None  # it may hold whoever holds this
+            self._compute = None  # it may refer to the owner of this object
 
 
 def run_in_turn(work: Callable[..., None], arguments: Iterable[tuple[Any, ...]]) -> None:
-    """Call after call, on the calling thread: what a GPU wants, where calls return before the work is done."""
+    """One call after the other, on the calling thread: suits a GPU, where calls return before the work is done."""
     for each in arguments:
         work(*each)
 
 
 @contextmanager
 def one_thread_each(check: Callable[[], None] | None = None, most: int = sys.maxsize) -> Iterator[Work]:
-    """A `Work` over as many threads as torch is set to use; meanwhile torch itself uses one thread per operation.
+    """A `Work` using as many threads as torch is set to; meanwhile torch itself uses one thread per operation.
 
-    most: threads. `check` is called a few times per second while work is under way; what it raises ends the run.
-    torch's thread count is a setting of the process: nothing else should compute with torch in the meantime.
+    most: maximum number of threads. `check` is called a few times per second while work is in progress; its exceptions
+    end the run. torch's thread count is a process-wide setting: nothing else should compute with torch in the meantime.
     """
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(min(threads, most), thread_name_prefix="piece")
-    torch.set_num_threads(1)  # threads started from now on take it over
+    torch.set_num_threads(1)  # inherited by threads started from now on
 
     def run(work: Callable[..., None], arguments: Iterable[tuple[Any, ...]]) -> None:
         futures = [pool.submit(copy_context().run, _without_gradients, work, each) for each in arguments]
@@ -87,5 +87,5 @@ def one_thread_each(check: Callable[[], None] | None = None, most: int = sys.max
 
 
 def _without_gradients(work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    with torch.inference_mode():  # a setting of each thread
+    with torch.inference_mode():  # a per-thread setting
         work(*arguments)

@@ -1,12 +1,12 @@
 """A fast forward pass over the weights of segment_anything's ImageEncoderViT: same output, less work, less memory.
 
-What is saved, all of it exact but for rounding:
+How it saves work; all of it is exact except for rounding:
 
 - Window blocks pad the 64×64 token grid to 70×70. The padded tokens are zero after the norm, so their query, key and
   value are the bias of the qkv layer; linear layers run on real tokens only.
-- On the CPU the work is cut into pieces (one window, a few token rows) that stay in one core's cache from the first
-  norm to the end of the MLP, and attention scores are never stored whole (`attention.py`).
-- Activations between blocks stay in float32 whatever the precision of the products.
+- On the CPU the work is split into pieces (one window, a few token rows) that stay in one core's cache from the first
+  norm to the end of the MLP, and attention scores are never stored as a whole (`attention.py`).
+- Activations between blocks stay in float32, whatever the precision of the products.
 
 Source of the architecture: Kirillov et al., Segment Anything, ICCV 2023.
 """
@@ -25,9 +25,9 @@ from FewShotSAMLib.sam.fast.linear import FLOAT, Linear
 from FewShotSAMLib.sam.fast.parallel import Work, one_thread_each, run_in_turn
 
 _PIECE_TOKENS = 256
-"""Tokens in a piece of work on the CPU, about: enough for full speed, few enough for the cache and for many cores."""
+"""Approximate tokens per piece of work on the CPU: enough for full speed, few enough for the cache and many cores."""
 _PIECE_QUERIES = 512
-"""Queries in a piece of global attention on the CPU, about: their scores, biases and sums share the core's cache."""
+"""Approximate queries per piece of global attention on the CPU: scores, biases and sums must fit the core's cache."""
 
 
 class FastViT:
@@ -57,9 +57,10 @@ class FastViT:
         return all(layer.mode == FLOAT for layer in self.linears)
 
     def __call__(self, images: Tensor, check: Callable[[], None] | None = None) -> Tensor:
-        """(B, 3, S, S) normalised float32 on the device -> (B, 256, h, w) float32; check() between blocks and oftener.
+        """(B, 3, S, S) normalised float32 on the device -> (B, 256, h, w) float32; check() runs at least between
+        blocks.
 
-        On the CPU images go one by one, so that a slice's embedding does not depend on its batch.
+        On the CPU images are encoded one by one, so that a slice's embedding does not depend on its batch.
         """
         if self.device.type != "cpu":
             return self._forward(images, run_in_turn, check)
@@ -119,7 +120,7 @@ class _Block:
         return attended
 
     def _attend_on_gpu(self, tokens: Tensor) -> Tensor:
-        """The same in one go."""
+        """The same in a single step."""
         batch, height, width, _ = tokens.shape
         qkv = self._project(tokens).view(batch, height * width, 3, self.heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).flatten(1, 2)
@@ -127,7 +128,7 @@ class _Block:
         return out.view(batch, self.heads, height, width, -1).permute(0, 2, 3, 1, 4).flatten(3)
 
     def _window_pieces(self, tokens: Tensor) -> Iterator[Tensor]:
-        """Views of whole windows: neighbours of one row of windows on the CPU, all of them elsewhere."""
+        """Views of whole windows: neighbours in one row of windows on the CPU, all of them at once elsewhere."""
         if not self.on_cpu:
             yield tokens
             return
@@ -136,7 +137,7 @@ class _Block:
             yield from row.split(columns, dim=2)
 
     def _attention_pieces(self, tokens: Tensor) -> Iterator[tuple[int, int, slice]]:
-        """(image, head, query rows), a quarter of the rows at most: enough pieces for many cores."""
+        """(image, head, query rows) with at most a quarter of the rows: enough pieces for many cores."""
         batch, height, width, _ = tokens.shape
         rows = max(1, min(-(-height // 4), _PIECE_QUERIES // width))
         for start in range(0, height, rows):
@@ -149,7 +150,7 @@ class _Block:
         return self.qkv(self.norm1(tokens).to(self.dtype))
 
     def _windows_block(self, tokens: Tensor) -> None:
-        """The whole block for windows side by side, tokens (B, h, w, C), in place."""
+        """Run the whole block on adjacent windows, tokens (B, h, w, C), in place."""
         batch, height, width, channels = tokens.shape
         window = self.window
         down, across = -(-height // window), -(-width // window)
@@ -166,7 +167,7 @@ class _Block:
         self._finish(tokens, out[:, :height, :width])
 
     def _pad(self, qkv: Tensor, height: int, width: int) -> Tensor:
-        """Grow (B, h, w, 3·C) to (B, height, width, 3·C) with what the official code has there: the qkv bias."""
+        """Pad (B, h, w, 3·C) to (B, height, width, 3·C) with the values of the official code: the qkv bias."""
         if qkv.shape[1:3] == (height, width):
             return qkv
         padded = qkv.new_empty(len(qkv), height, width, qkv.shape[-1])
@@ -220,7 +221,7 @@ class _Neck:
         """(B, H, W, C) -> (B, 256, H, W) float32."""
         batch, height, width, _ = tokens.shape
         channels = len(self.kernel)
-        # A border of zeros all around, so that pieces of rows can be convolved one by one.
+        # With a border of zeros, so that pieces of rows can be convolved separately.
         bordered = tokens.new_zeros((batch, height + 2, width + 2, channels), dtype=self.dtype)
         out = tokens.new_empty((batch, channels, height, width))
         run(self._reduce, ((tokens, bordered, rows) for rows in _row_pieces(tokens)))

@@ -61,7 +61,7 @@ def test_no_name_of_a_file_is_in_the_table(report: Callable[..., dict], tmp_path
 
 def test_what_earlier_models_contributed_is_told_by_their_numbers(report: Callable[..., dict], tmp_path: Path) -> None:
     used = {"name": "Doe John", "used": True, "why": "", "agreement": {"Liver": 0.91}, "weights": {"Liver": 0.6}}
-    other = {"name": "Roe", "used": False, "why": "none of its segments is called as one that is painted"}
+    other = {"name": "Roe", "used": False, "why": "none of its segments has the name of a painted one"}
     warning = NOT_USED.format(other["name"], other["why"])
     training = {"models": [used, other], "assumed_slices": [3]}
     entry = entry_of("a", report(training=training, warnings=[warning]))

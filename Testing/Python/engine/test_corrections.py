@@ -191,7 +191,7 @@ def test_a_cancelled_correction_leaves_what_there_was(run: Any) -> None:
 
 def test_the_model_of_a_correction_is_made_when_it_is_wanted(run: Any, guided: Any) -> None:
     path = guided.folder / "m.fewshot"
-    with pytest.raises(BadInputError, match="nothing"):
+    with pytest.raises(BadInputError, match="no learned model"):
         save_last_model({"path": str(path)}, run.context)
     run((2, 5, 9), save_model=str(path))
     three = load_model(path)

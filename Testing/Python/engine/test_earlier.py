@@ -117,8 +117,8 @@ def test_a_model_of_no_use_changes_nothing_and_is_told(next_patient: Any, monkey
     (image,) = known.atlases
     elsewhere = np.roll(image.classes, image.classes.shape[2] // 2, axis=2)
     for words, useless in {
-        "agree too little": replace(known, atlases=(replace(image, classes=elsewhere),)),
-        "called": replace(known, segments=tuple(replace(each, name=f"new {each.name}") for each in known.segments)),
+        "agree too poorly": replace(known, atlases=(replace(image, classes=elsewhere),)),
+        "name of": replace(known, segments=tuple(replace(each, name=f"new {each.name}") for each in known.segments)),
         "image": replace(known, atlases=()),
         "resemble": known,
     }.items():
@@ -145,7 +145,7 @@ def test_a_model_is_extended_by_one_more_patient(next_patient: Any, monkeypatch:
     assert sum(each["weights"]["liver"] for each in entries) == pytest.approx(1)
     again = next_patient.run(**model(next_patient, "both", "organs"))
     assert again["training"]["models"][:2] == entries, "a volume counts once"
-    assert again["training"]["models"][2]["why"] == "its volumes are those of another model"
+    assert again["training"]["models"][2]["why"] == "another model already contains its volumes"
     third = next_patient.folder / "third.fewshot"
     next_patient.run(**model(next_patient, "both"), save_model=str(third), model_as_is=True)
     assert len(load_model(third).atlases) == 2, "this volume, segmented again, takes its own place"

@@ -231,7 +231,7 @@ def _no_model(case: Any) -> dict[str, Any]:
         (lambda case: {"output": case.parameters["annotation"]}, "overwrite the annotation"),
         (lambda case: {"output": case.parameters["volume"]}, "overwrite the volume"),
         (lambda case: {"confidence": str(case.folder / "a.nrrd"), "output": str(case.folder / "a.nrrd")}, "overwrite"),
-        (_covering_segments, "cover"),
+        (_covering_segments, "overlap everywhere"),
         ({"confidence": "/nowhere/c.nrrd"}, "/nowhere"),
         ({"empty_slices": [4]}, "4"),
         ({"empty_slices": [99]}, "99"),

@@ -74,7 +74,7 @@ def test_half_precision_safetensors_becomes_float32(small_spec: EncoderSpec, che
     sam, _ = load_sam(small_spec, path, warn=lambda text: None)
     assert {parameter.dtype for parameter in sam.parameters()} == {torch.float32}
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(BadInputError, match="truncated or no safetensors"):
+    with pytest.raises(BadInputError, match="truncated, or not a safetensors"):
         load_sam(small_spec, path)
 
 
@@ -89,10 +89,10 @@ def _wrong_files(checkpoint: Path) -> dict[str, tuple[bytes, str]]:
         "page.pth": (b"\n<!DOCTYPE html><html>Sign in</html>", "a web page"),
         "empty.pth": (b"", "it is empty"),
         "cut.pth": (content[: len(content) // 2], "truncated"),
-        "noise.pth": (bytes(range(1, 255)) * 40, "no readable checkpoint"),
+        "noise.pth": (bytes(range(1, 255)) * 40, "not a readable checkpoint"),
         "pointer.pth": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "Git LFS pointer"),
         "evil.pth": (pickle.dumps({"model": _Evil()}, protocol=2), "could run code"),
-        "list.pth": (pickle.dumps([1, 2], protocol=2), "no readable checkpoint|holds no network"),
+        "list.pth": (pickle.dumps([1, 2], protocol=2), "not a readable checkpoint|contains no network"),
     }
 
 
@@ -114,7 +114,7 @@ def test_other_networks_are_named(small_spec: EncoderSpec, checkpoint: Path, tmp
     torch.save(build_sam(get_spec("tiny")).state_dict(), tiny)
     with pytest.raises(BadInputError, match=r"network of “tiny”, not of “vit_b”.*--encoder tiny"):
         load_sam(get_spec("vit_b"), tiny)
-    with pytest.raises(BadInputError, match=r"another network than “vit_b”.*missing, such as image_encoder.blocks.10"):
+    with pytest.raises(BadInputError, match=r"a network other than “vit_b”.*missing, such as image_encoder.blocks.10"):
         load_sam(get_spec("vit_b"), checkpoint)
     other = dataclasses.replace(small_spec, architecture=dataclasses.replace(small_spec.architecture, window_size=3))
     with pytest.raises(BadInputError, match=r"rel_pos_h has shape \(3, 16\) instead of \(5, 16\)"):

@@ -150,7 +150,7 @@ def test_change_that_the_server_does_not_tell(spec: EncoderSpec, server: Server,
 
 
 OTHERS = {
-    "of the right size": (bytes(len(CONTENT)), r"sent another file than the published weights.pth; it was deleted"),
+    "of the right size": (bytes(len(CONTENT)), r"sent a file other than the published weights.pth; it was deleted"),
     "a page": (b"<html>Please sign in</html>", r"27 bytes.*login"),
 }
 

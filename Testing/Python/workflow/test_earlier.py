@@ -125,8 +125,8 @@ def test_names_are_the_same_whatever_the_case_or_where_there_is_one_of_each() ->
 
 
 def test_why_a_model_was_not_used_stands_in_the_review() -> None:
-    models = [{"name": "x", "used": False, "why": "none of its segments is called as one that is painted"}]
+    models = [{"name": "x", "used": False, "why": "none of its segments has the name of a painted one"}]
     training = {"models": models, "assumed_slices": []}
     nothing = {"slices": [], "next_slices": [], "corrected": [], "mean_confidence": None, "seconds": {"total": 1}}
     (sentence,) = Review.from_report({"axis": 0, "training": training, **nothing}).earlier
-    assert sentence == "The few-shot model “x” was not used: none of its segments is called as one that is painted."
+    assert sentence == "The few-shot model “x” was not used: none of its segments has the name of a painted one."
