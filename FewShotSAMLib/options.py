@@ -31,7 +31,7 @@ from FewShotSAMLib.option_kinds import (
 )
 
 AUTOMATIC_ENCODER = "tiny"
-"""The encoder that `auto` stands for, with or without a graphics card: no other has been measured to be better
+"""The encoder that `auto` stands for, with or without a GPU: no other has been measured to be better
 (docs/benchmark.md). The rules for device `auto` and precision `auto` are in sam/precision.py, which knows the device.
 """
 PROPAGATE, APPLY, COHORT = "propagate", "apply", "cohort"
@@ -55,7 +55,7 @@ STAGES = {
     "register": "Registering to the volume that was learned from",
     "predict": "Predicting slices",
     "write": "Writing the result",
-    "inspect": "Looking at this computer",
+    "inspect": "Inspecting this computer",
     "download": "Downloading",
     "benchmark": "Measuring",
 }
@@ -303,7 +303,7 @@ OPTIONS = (
         default=False, group=ROWS,
     ),
     Option(
-        "processes", INTEGER, "volumes at once (default: as many as cores, memory and graphics cards allow)",
+        "processes", INTEGER, "volumes at once (default: as many as cores, memory and GPUs allow)",
         (COHORT,), least=1, most=1024, metavar="N", group=COMPUTING,
     ),
     Option(

@@ -33,7 +33,7 @@ class BadInputError(FewShotSAMError):
 
 
 class MemoryShortageError(FewShotSAMError):
-    """The job does not fit into the memory of the computer or of its graphics card."""
+    """The job does not fit into the memory of the computer or of its GPU."""
 
     kind = "out_of_memory"
     exit_code = 3
@@ -72,7 +72,7 @@ _ONEDNN = "could not create a primitive"
 def is_memory_shortage(error: BaseException) -> bool:
     """Whether memory ran out: Python's and NumPy's MemoryError, or torch's errors, recognised by name and phrase.
 
-    torch raises OutOfMemoryError for graphics cards, but a plain RuntimeError for the computer's own memory; loading a
+    torch raises OutOfMemoryError for GPUs, but a plain RuntimeError for the computer's own memory; loading a
     library that does not fit raises ImportError or OSError, often as the cause of another error.
     """
     if isinstance(error, MemoryError) or any(base.__name__ == "OutOfMemoryError" for base in type(error).__mro__):

@@ -26,8 +26,7 @@ CLI_WORDS = {
     "the file from another computer and use --checkpoint FILE.",
     "another-device": "Use --device cpu or --device auto.",
     "automatic-precision": "Use --precision auto.",
-    "free-memory": "Close other programs, choose a smaller encoder, or use --device cpu if the graphics card is the "
-    "limit.",
+    "free-memory": "Close other programs, choose a smaller encoder, or use --device cpu if the GPU is the limit.",
     "free-gpu-memory": "Close other programs or choose a smaller encoder, or use --device cpu.",
     "encoder-of-model": "Use --encoder {encoder} with the same checkpoint, or learn again without the model.",
     "method-of-model": "Use --method {method}, or learn again without the model.",

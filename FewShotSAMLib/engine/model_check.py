@@ -94,8 +94,6 @@ def settings_of(kind: type[Any], values: Mapping[str, Any]) -> Any:
     known = {field.name: getattr(kind(), field.name) for field in fields(kind)}
     for name, value in values.items():
         wanted = type(known[name])
-        if wanted is tuple and isinstance(value, list):
-            continue
         if type(value) is not wanted and not (wanted is float and type(value) is int):
             raise TypeError(f"the setting {name} is {value!r}")
         if isinstance(value, float | int) and not 0 <= value < 1 << 20:

@@ -22,7 +22,7 @@ CERTAIN_PERCENT = 100
 RULED_OUT = -1e4
 """Logit of a class that cannot occur on a slice: far below any other, but finite, for sums with weight 0."""
 BATCH = 4
-"""Slices that one core, or the graphics card, predicts at once."""
+"""Slices that one core, or the GPU, predicts at once."""
 IN_FLIGHT = 16
 """Maximum number of slices that all cores together predict at once, which limits memory use."""
 

@@ -259,7 +259,7 @@ def _sole_download(spec: EncoderSpec, folder: Path) -> Iterator[None]:
 
 
 def _cannot_store(path: Path, error: OSError) -> BadInputError:
-    hint = "Set FEWSHOTSAM_HOME to a folder that can be written."
+    advice = "Set FEWSHOTSAM_HOME to a folder that can be written."
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        hint = "Free some space on the disk and start the download again; what was fetched is kept."
-    return BadInputError(f"{path} cannot be written ({error.strerror or error}).", hint)
+        advice = "Free some space on the disk and start the download again; what was fetched is kept."
+    return BadInputError(f"{path} cannot be written ({error.strerror or error}).", advice)

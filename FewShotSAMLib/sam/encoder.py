@@ -210,7 +210,7 @@ class Encoder:
 
 
 def _shortage(spec: EncoderSpec, device: torch.device) -> MemoryShortageError:
-    where = "this computer" if device.type == "cpu" else f"the graphics card ({device})"
+    where = "this computer" if device.type == "cpu" else f"the GPU ({device})"
     is_cpu = device.type == "cpu"
     advice = "Close other programs or choose a smaller encoder." if is_cpu else hint("free-gpu-memory")
     return MemoryShortageError(f"There is not enough memory on {where} to encode one slice with “{spec.name}”.", advice)

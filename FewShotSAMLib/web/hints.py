@@ -20,7 +20,7 @@ BROWSER_WORDS = {
     "check-internet": f"Try again later, or {_OPERATOR} to check its internet connection.",
     "another-device": "Choose Automatic as device under Settings.",
     "automatic-precision": f"Choose another encoder under Settings, or {_OPERATOR} to choose another precision.",
-    "free-memory": "Under Settings, choose a smaller encoder, or the CPU as device if the graphics card is the limit.",
+    "free-memory": "Under Settings, choose a smaller encoder, or the CPU as device if the GPU is the limit.",
     "free-gpu-memory": "Choose a smaller encoder, or the CPU as device, under Settings.",
     "encoder-of-model": "Choose the encoder {encoder} under Settings, or learn again from painted slices.",
     "method-of-model": "Choose the method {method} under Settings, or learn again from painted slices.",

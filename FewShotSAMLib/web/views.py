@@ -180,7 +180,7 @@ class Views:
         self._fitted[plane] = self._field(plane)
 
     def _draw_fast(self) -> None:
-        """Turn multisampling off: without a graphics card it takes most of the time, and slices do not need it."""
+        """Turn multisampling off: without a GPU it takes most of the time, and slices do not need it."""
         for view in self._app.view_manager.get_views():
             view.render_window().SetMultiSamples(0)
         self.in_3d.renderer().SetUseFXAA(True)

@@ -86,4 +86,4 @@ def test_an_earlier_patient_stands_beside_a_painted_slice(
     rows = {row["name"]: row for row in csv.DictReader(table)}
     assert "“1” was used" in rows["beside"]["earlier_models"] and not rows["alone"]["earlier_models"]
     (tmp_path / "m.fewshot").write_bytes(b"another")
-    assert main(command) == 2 and "beside.seg.nrrd already, made of other files" in capsys.readouterr().err
+    assert main(command) == 2 and "beside.seg.nrrd already exists, made from other files" in capsys.readouterr().err

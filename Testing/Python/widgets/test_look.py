@@ -52,7 +52,7 @@ def test_what_acts_is_always_in_sight(shown: Any, height: int, helped: bool) -> 
     shell.help.setChecked(helped)
     application.processEvents()
     assert shell.sees(ui.propagateButton)
-    shown.say("said", Message("error", "The graphics card has no memory left. " * 3, "Close other programs."))
+    shown.say("said", Message("error", "The GPU has no memory left. " * 3, "Close other programs."))
     shown.go(state=State.RUNNING, preview=fakes.FakePreview())
     for name in SECTIONS:
         getattr(ui, f"{name}Section").collapsed = False

@@ -93,7 +93,7 @@ def review(panel: Any) -> None:
 def failure(panel: Any) -> None:
     paint(panel)
     hint = "Close other programs, choose a smaller encoder under Advanced, or predict fewer slices."
-    panel.say("said", Message("error", "The graphics card has no memory left.", hint, "torch.OutOfMemoryError"))
+    panel.say("said", Message("error", "The GPU has no memory left.", hint, "torch.OutOfMemoryError"))
 
 
 def models(panel: Any) -> None:
