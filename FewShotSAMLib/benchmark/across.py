@@ -113,4 +113,6 @@ def _learned(
 
 
 def _belong_together(source: Task, target: Task) -> bool:
-    return source.image != target.image and bool(source.kin) and source.kin == target.kin
+    return (
+        source.image != target.image and bool(source.similarity_key) and source.similarity_key == target.similarity_key
+    )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from FewShotSAMLib.benchmark.outcome import MethodSettings, Outcome
-from FewShotSAMLib.bundled.voices import omitting
+from FewShotSAMLib.bundled.components import omitting
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.volume import Volume
 
@@ -38,10 +38,10 @@ def few_shot(
 
 
 def few_shot_without(
-    voice: str, volume: Volume, annotation: Annotation, settings: MethodSettings, **options: Any
+    component: str, volume: Volume, annotation: Annotation, settings: MethodSettings, **options: Any
 ) -> Outcome:
-    """Run the same without one of `bundled.voices.VOICES`."""
-    with omitting(voice):
+    """Run the same without one of `bundled.components.COMPONENTS`."""
+    with omitting(component):
         return few_shot(volume, annotation, settings, **options)
 
 
@@ -56,7 +56,7 @@ def learn(
     from FewShotSAMLib.engine.context import JobContext
     from FewShotSAMLib.engine.model_file import model_bytes, parse_model
 
-    model = learning.for_others(done.model(), done.run.encoder, JobContext()) if for_others else done.model()
+    model = learning.ready_for_transfer(done.model(), done.run.encoder, JobContext()) if for_others else done.model()
     return parse_model(model_bytes(model)), done.report()  # as stored in a file, so that the volume is released
 
 

@@ -24,7 +24,7 @@ from FewShotSAMLib.benchmark.classical import (
 )
 from FewShotSAMLib.benchmark.few_shot import few_shot, few_shot_without
 from FewShotSAMLib.benchmark.outcome import Outcome
-from FewShotSAMLib.bundled.voices import OF_FIRST_ANSWER, VOICES
+from FewShotSAMLib.bundled.components import COMPONENTS, OF_FIRST_ANSWER
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.methods import registry
 
@@ -69,13 +69,13 @@ def _of_engine(name: str, title: str, **options: Any) -> Contender:
     return Contender(name, title, partial(few_shot, **options), True, ENGINE, "engine", options=options)
 
 
-def _without(voice: str) -> Contender:
-    """Return the method without a voice; those of the first answer are omitted without training, which would make up
-    for some of the loss."""
-    options: dict[str, Any] = INSTANT if voice in OF_FIRST_ANSWER else {}
-    title = f"FewShotSAM{', no training steps,' if options else ''} without {voice}"
-    run = partial(few_shot_without, voice, **options)
-    return Contender(f"few-shot-without-{voice}", title, run, True, ENGINE, "engine")
+def _without(component: str) -> Contender:
+    """Return the method without a component; those of the first answer without training, too, as that would make up for
+    some of the loss."""
+    options: dict[str, Any] = INSTANT if component in OF_FIRST_ANSWER else {}
+    title = f"FewShotSAM{', no training steps,' if options else ''} without {component}"
+    run = partial(few_shot_without, component, **options)
+    return Contender(f"few-shot-without-{component}", title, run, True, ENGINE, "engine")
 
 
 def _zero_shot(name: str, title: str, given: bool = False, **prompt: Any) -> Contender:
@@ -97,7 +97,7 @@ METHODS: dict[str, Contender] = {
             for each in registry.METHODS
             if each.name != registry.DEFAULT_METHOD
         ),
-        *map(_without, VOICES),
+        *map(_without, COMPONENTS),
         _zero_shot("sam-1-point", "SAM, 1 point", points=1),
         _zero_shot("sam-5-points", "SAM, 5 points", points=5),
         _zero_shot("sam-box", "SAM, box", box=True),

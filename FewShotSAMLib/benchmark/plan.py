@@ -76,7 +76,7 @@ class RowJob:
             "k": self.k,
             "task": self.task.name,
             "source": self.source.name if self.source else None,
-            "group": ", ".join(filter(None, self.task.kin)),
+            "group": ", ".join(filter(None, self.task.similarity_key)),
             "modality": self.task.modality,
             "structure": self.task.structure,
             "axis": self.task.axis,

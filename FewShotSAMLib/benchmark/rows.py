@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.lock import held
+from FewShotSAMLib.core.lock import exclusive_lock
 from FewShotSAMLib.worker.protocol import encode
 
 Row = dict[str, Any]
@@ -26,7 +26,7 @@ class RowFile:
         """Keep other benchmarks out of the folder. Raises BadInputError if one is using it already."""
         folder = self.path.parent
         message = f"Another benchmark is writing to {folder}."
-        return held(folder / ".lock", message, "Wait for it or choose another folder.")
+        return exclusive_lock(folder / ".lock", message, "Wait for it or choose another folder.")
 
     def append(self, row: Row) -> None:
         """Add a row; it is on the disk when this returns."""

@@ -46,7 +46,7 @@ class Task:
     group: str = ""
 
     @property
-    def kin(self) -> tuple[str, ...]:
+    def similarity_key(self) -> tuple[str, ...]:
         """Equal for tasks that show the same structure in the same way; empty if that is not known."""
         return (self.group,) if self.group else (self.structure, self.modality) if self.structure else ()
 

@@ -16,7 +16,7 @@ from FewShotSAMLib.bundled.fusion_head import FusionHead
 from FewShotSAMLib.bundled.priors import Flows
 from FewShotSAMLib.bundled.regional import RegionalHead, local
 from FewShotSAMLib.bundled.segmentwise import SegmentwiseConditioning, conditioning_of, known_on
-from FewShotSAMLib.bundled.volume_network import SCHEDULE, WARM_STEPS, Lesson
+from FewShotSAMLib.bundled.volume_network import SCHEDULE, WARM_STEPS, TrainingSet
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.methods.head import HeadMethod
 from FewShotSAMLib.methods.interface import Exemplar, ExemplarFeatures, Parts, Predictor, Schedule, Task, Training
@@ -97,7 +97,7 @@ class BundledFewShot(HeadMethod):
             head = head.corrected(_conditioning(task, exemplars, head.flows), changed)
         slices = partial(task.embeddings.plain, side=task.embeddings.framing.size)
         given = tuple(each for each in exemplars if each.slice_index not in task.annotation.assumed)
-        head.prepare(Lesson(given, self._schedule(head, task, part[1]), slices, part))
+        head.prepare(TrainingSet(given, self._schedule(head, task, part[1]), slices, part))
         head.remember(lambda: _as_another_volume_has_them(whole))
         return head
 

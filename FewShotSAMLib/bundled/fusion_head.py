@@ -9,19 +9,19 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from FewShotSAMLib.bundled.components import is_enabled
 from FewShotSAMLib.bundled.conditioning import ForeignConditioning, VolumeConditioning
 from FewShotSAMLib.bundled.fusion import NEARBY, STRIDE, FusionDecoder, Queries, Support
-from FewShotSAMLib.bundled.memory import Sums
+from FewShotSAMLib.bundled.memory import AttentionSums
 from FewShotSAMLib.bundled.priors import Flows
 from FewShotSAMLib.bundled.segmentwise import SegmentwiseConditioning
-from FewShotSAMLib.bundled.voices import is_heard
 from FewShotSAMLib.bundled.volume_network import (
     Comparison,
-    Lesson,
+    TrainingSet,
     VolumeNetworks,
+    blended_logits,
     computing,
     extents,
-    joined,
     learn_volume,
 )
 from FewShotSAMLib.core.errors import BadInputError
@@ -49,7 +49,7 @@ Conditioning = VolumeConditioning | SegmentwiseConditioning | ForeignConditionin
 
 
 @dataclass(frozen=True)
-class Asked:
+class PassState:
     """Slices between the passes: each segment's queries and exemplars, and the memory's output for the segments that
     are predicted, by label."""
 
@@ -79,8 +79,8 @@ class FusionHead(Head):
         self.conditioning: Conditioning | None = None
         self._found: dict[int, Tensor] = {}
         self._answered: dict[int, Tensor] = {}
-        self._waiting: dict[tuple[int, ...], Asked] = {}
-        self._sums: dict[tuple[int, ...], Sums] = {}
+        self._waiting: dict[tuple[int, ...], PassState] = {}
+        self._sums: dict[tuple[int, ...], AttentionSums] = {}
         self._changed: Mapping[int, frozenset[int]] | None = None
         self._answered_before: frozenset[int] = frozenset()
         self._remembered: Callable[[], ExemplarFeatures] | None = None
@@ -88,55 +88,55 @@ class FusionHead(Head):
         self.network: VolumeNetworks | None = None
         self._likeness, self._weights = torch.ones(class_count), torch.ones(class_count)
         self._second: dict[int, Tensor] = {}
-        self._lesson: Lesson | None = None
+        self._training_set: TrainingSet | None = None
 
-    def prepare(self, lesson: Lesson) -> None:
+    def prepare(self, training_set: TrainingSet) -> None:
         """Set what the volume's networks are to learn from."""
-        self._lesson = lesson
+        self._training_set = training_set
 
     @property
     def exemplars(self) -> tuple[Exemplar, ...]:
-        """The lesson's exemplars."""
-        return () if self._lesson is None else self._lesson.exemplars
+        """The training_set's exemplars."""
+        return () if self._training_set is None else self._training_set.exemplars
 
     def learn_more(self, task: Task) -> bool:
         """Train the volume's networks, continuing from an earlier model's if there are any."""
-        lesson = self._lesson
-        if lesson is None:
+        training_set = self._training_set
+        if training_set is None:
             return False
         with task.seeded():
-            network = copy.deepcopy(self.network) or VolumeNetworks(self.class_count, lesson.members)
+            network = copy.deepcopy(self.network) or VolumeNetworks(self.class_count, training_set.members)
         with task.stage("learn"):
             goes_on = self.network is not None
-            loss = learn_volume(network.to(task.device), replace(lesson, goes_on=goes_on), task)
+            loss = learn_volume(network.to(task.device), replace(training_set, goes_on=goes_on), task)
         if loss is None:
             return False
-        task.record(lesson.schedule.steps, loss)
+        task.record(training_set.schedule.steps, loss)
         self.network = network
         self.learned_more = True
-        self._weigh(lesson)
+        self._weigh(training_set)
         return True
 
-    def _weigh(self, lesson: Lesson) -> None:
+    def _weigh(self, training_set: TrainingSet) -> None:
         """Set the networks' weights by comparing their answers with the decoder's on all slices predicted so far."""
         comparison, indices = Comparison(self.class_count), sorted(self._answered)
-        held = extents(lesson.exemplars, self._answered)
+        held = extents(training_set.exemplars, self._answered)
         self._second = {}
         for start in range(0, len(indices), AT_ONCE):
             part = indices[start : start + AT_ONCE]
             answered = torch.stack([self._answered[index] for index in part])
             counted = torch.tensor([[index in extent for extent in held] for index in part])
             with torch.inference_mode():
-                comparison.add(answered.float().softmax(1), self._found_by_networks(part, lesson), counted)
+                comparison.add(answered.float().softmax(1), self._found_by_networks(part, training_set), counted)
         self._likeness, self._weights = comparison.likeness(), comparison.weights()
 
-    def _found_by_networks(self, indices: list[int], lesson: Lesson) -> Tensor:
+    def _found_by_networks(self, indices: list[int], training_set: TrainingSet) -> Tensor:
         """The networks' probabilities (B, C + 1, h, w), cached: new painted slices do not change them."""
         assert self.network is not None
         missing = [index for index in indices if index not in self._second]
         if missing:
             device = next(self.network.parameters()).device
-            found = self.network.probabilities(lesson.slices(missing).to(device))
+            found = self.network.probabilities(training_set.slices(missing).to(device))
             self._second |= zip(missing, found.half().cpu(), strict=True)
         return torch.stack([self._second[index] for index in indices]).float()
 
@@ -235,7 +235,7 @@ class FusionHead(Head):
         self._keep(self._answered, indices, logits)
         return logits
 
-    def _asked(self, embeddings: Tensor, indices: list[int]) -> Asked:
+    def _asked(self, embeddings: Tensor, indices: list[int]) -> PassState:
         given = self._given()
         queries, supports = given.queries(embeddings, indices), given.support(embeddings)
         alike: dict[int, list[int]] = {}
@@ -248,7 +248,7 @@ class FusionHead(Head):
                 own = [supports[label - 1] for label in labels]
                 found = self._recall(queries[labels[0] - 1], own, labels, indices)
             recalled |= zip(labels, found, strict=True)
-        return Asked(queries, supports, recalled)
+        return PassState(queries, supports, recalled)
 
     def _recall(
         self, queries: Queries, supports: Sequence[Support], labels: list[int], indices: list[int]
@@ -263,7 +263,7 @@ class FusionHead(Head):
         self._sums |= {(index, *labels): each for index, each in zip(indices, kept, strict=True) if each}
         return found
 
-    def _first_pass(self, asked: Asked, indices: list[int]) -> Tensor:
+    def _first_pass(self, asked: PassState, indices: list[int]) -> Tensor:
         logits = self._blank(asked.queries[0].priors)
         for label in asked.recalled:
             may = [self._is_wanted(label, index) and self._given().may_contain(label, index) for index in indices]
@@ -272,9 +272,9 @@ class FusionHead(Head):
                 logits[rows, label] = self._ask(asked, label, asked.queries[label - 1], rows)
         return logits
 
-    def _second_pass(self, asked: Asked, indices: list[int]) -> Tensor:
+    def _second_pass(self, asked: PassState, indices: list[int]) -> Tensor:
         logits = torch.stack([self._found[index] for index in indices]).to(asked.queries[0].priors)
-        for label in asked.recalled if is_heard("second-pass") else ():
+        for label in asked.recalled if is_enabled("second-pass") else ():
             earlier = torch.stack([self._earlier(index, label) for index in indices]).to(logits)
             rows = torch.tensor([self._is_wanted(label, index) for index in indices], device=logits.device)
             rows &= (earlier.amax((1, 2, 3)) > NOTHING) & (_doubt(earlier) > SURE)
@@ -299,18 +299,18 @@ class FusionHead(Head):
                     row[label] = answers[index][label].to(row)
             answers[index] = row.half().cpu()
 
-    def _ask(self, asked: Asked, label: int, queries: Queries, rows: Tensor) -> Tensor:
+    def _ask(self, asked: PassState, label: int, queries: Queries, rows: Tensor) -> Tensor:
         with computing(rows.device):
             logits: Tensor = self.decoder(queries.select(rows), asked.supports[label - 1], asked.recalled[label][rows])
         return logits.float()
 
     def _joined(self, answered: Tensor, indices: list[int]) -> Tensor:
-        assert self._lesson is not None
-        second = self._found_by_networks(indices, self._lesson).to(answered)
+        assert self._training_set is not None
+        second = self._found_by_networks(indices, self._training_set).to(answered)
         likeness, weights = (each.to(answered) for each in (self._likeness, self._weights))
-        known = [each.slice_index for each in self._lesson.exemplars]
+        known = [each.slice_index for each in self._training_set.exemplars]
         beyond = torch.tensor([not min(known) < index < max(known) for index in indices], device=answered.device)
-        return joined(answered.softmax(dim=1), second, likeness, weights, beyond)
+        return blended_logits(answered.softmax(dim=1), second, likeness, weights, beyond)
 
     def training_logits(self, embeddings: Tensor, slices: Sequence[int], generator: torch.Generator) -> Tensor:
         """Return logits of exemplars, each predicted as if it had not been painted."""

@@ -21,7 +21,7 @@ BLOCK = 1152
 
 
 @dataclass(frozen=True)
-class Sums:
+class AttentionSums:
     """A slice's attention sums: total (h w, V), the sum over the exemplars with these names, divided by exp(scale)."""
 
     names: frozenset[tuple[int, ...]]
@@ -46,7 +46,7 @@ class Memory(nn.Module):
         self.channels = 2 * (values + 1)
 
     def forward(
-        self, queries: Queries, supports: Sequence[Support], sums: list[Sums | None] | None = None
+        self, queries: Queries, supports: Sequence[Support], sums: list[AttentionSums | None] | None = None
     ) -> list[Tensor]:
         """Return, for each structure, what was found of it and of the rest (B, channels, S/8, S/8).
 
@@ -62,7 +62,7 @@ class Memory(nn.Module):
         return [torch.cat([part, all_ - part], dim=1) for part in inside]
 
     def _found(
-        self, queries: Queries, supports: Sequence[Support], values: Tensor, sums: list[Sums | None] | None
+        self, queries: Queries, supports: Sequence[Support], values: Tensor, sums: list[AttentionSums | None] | None
     ) -> Tensor:
         """Return (B, V, h, w): the exemplars' cells' values (n, h w, V), weighted by the scores' softmax."""
         support = supports[0]
@@ -103,7 +103,7 @@ def _blockwise(
     behind: Tensor,
     values: Tensor,
     names: Sequence[tuple[int, ...]],
-    sums: list[Sums | None] | None,
+    sums: list[AttentionSums | None] | None,
 ) -> Tensor:
     """(B, h w, V), exemplar by exemplar. The keys' length bounds the scores, so softmax needs no maximum."""
     keys, parts, bias = (part.bfloat16() for part in (key.transpose(1, 2), values, near))
@@ -117,7 +117,7 @@ def _blockwise(
             if (known := sums[row]) is not None and known.names.issubset(names):
                 numbers = [number for number in numbers if names[number] not in known.names]
                 total[row] = known.total * math.exp(known.scale - float(nearest[row]))
-            sums[row] = Sums(frozenset(names), float(nearest[row]), total[row])
+            sums[row] = AttentionSums(frozenset(names), float(nearest[row]), total[row])
         for start in range(0, cells, BLOCK):
             block = slice(start, start + BLOCK)
             for number in numbers:

@@ -15,11 +15,11 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from FewShotSAMLib.bundled.components import is_enabled
 from FewShotSAMLib.bundled.flow import slice_flow, warp
 from FewShotSAMLib.bundled.fusion import KINDS
 from FewShotSAMLib.bundled.geodesic import geodesic_prior
-from FewShotSAMLib.bundled.voices import is_heard
-from FewShotSAMLib.sam.fast.parallel import Once
+from FewShotSAMLib.sam.fast.parallel import ComputedOnce
 
 FADE = 0.5
 """Least number of pixels by which a shape shrinks per pixel of distance beyond the outermost painted slice."""
@@ -92,8 +92,8 @@ class Gap:
     precision."""
 
     first: int
-    geodesic: Once[Tensor]
-    carried: Mapping[int, Once[dict[int, Tensor]]]
+    geodesic: ComputedOnce[Tensor]
+    carried: Mapping[int, ComputedOnce[dict[int, Tensor]]]
 
     def explore(self) -> None:
         """Compute whatever other threads have not begun: several threads predict slices of the same gap."""
@@ -144,8 +144,8 @@ class Priors:
             geodesic = gap.geodesic()[:, index - gap.first].float()
         else:
             moved, geodesic = still, torch.full_like(still, -1.0)
-        moved = moved if is_heard("transport") else still
-        geodesic = geodesic if is_heard("geodesic") else (still / SCALE).clamp(-1, 1)
+        moved = moved if is_enabled("transport") else still
+        geodesic = geodesic if is_enabled("geodesic") else (still / SCALE).clamp(-1, 1)
         return _maps(still, moved, geodesic)
 
     def _gap(self, around: Neighbours) -> Gap:
@@ -162,8 +162,10 @@ class Priors:
         first = max(0, known[_only(around)] - reach) if around.below is None else known[around.below]
         last = min(self.depth - 1, known[_only(around)] + reach) if around.above is None else known[around.above]
         ways = {around.below: range(first + 1, last + 1), around.above: range(last - 1, first - 1, -1)}
-        carried = {side: Once(partial(self._carried, side, way)) for side, way in ways.items() if side is not None}
-        return Gap(first, Once(partial(self._geodesic, range(first, last + 1), around)), carried)
+        carried = {
+            side: ComputedOnce(partial(self._carried, side, way)) for side, way in ways.items() if side is not None
+        }
+        return Gap(first, ComputedOnce(partial(self._geodesic, range(first, last + 1), around)), carried)
 
     def _carried(self, side: int, way: range) -> dict[int, Tensor]:
         moved = _walk(self._distances[side], way, self._flows.along(way))
@@ -219,7 +221,7 @@ class Priors:
         places = [abs(self.painted.slices[n] - self.painted.slices[order[0]]) * self.painted.slice_step for n in order]
         areas = self.painted.masks[list(order)].float().sum((-2, -1)).cpu()
         shrinkage = torch.zeros_like(radius)
-        if not is_heard("ends"):
+        if not is_enabled("ends"):
             return shrinkage
         for label, shrinks in enumerate(shrinking(of, places) for of in areas.T.tolist()):
             if shrinks is not None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from FewShotSAMLib.bundled.fusion_head import NETWORK, FusionHead
 from FewShotSAMLib.methods.interface import Predictor, RegionTask, State, Task
 from FewShotSAMLib.methods.tokens import NEVER
-from FewShotSAMLib.sam.framing import Framing, moved
+from FewShotSAMLib.sam.framing import Framing, resampled_logits
 
 FINEST = 4
 """How many times finer the answer can be, at most, than that of a single region."""
@@ -52,7 +52,7 @@ class RegionalHead(Predictor):
             if number == 0:
                 continue  # only the next pass needs the first one's answer, and the head keeps it
             # Each head knows only its own segments; the background is what they have in common.
-            down, across, values = moved(
+            down, across, values = resampled_logits(
                 logits[:, 1:] - logits[:, :1], region.task.embeddings.framing, self.framing, side
             )
             for place, label in enumerate(region.labels):

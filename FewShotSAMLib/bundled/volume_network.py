@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from FewShotSAMLib.bundled.compact import Residual, convolution
-from FewShotSAMLib.bundled.voices import is_heard
+from FewShotSAMLib.bundled.components import is_enabled
 from FewShotSAMLib.methods.interface import Exemplar, Schedule, Task
 from FewShotSAMLib.methods.loss import merged_unknown, segmentation_loss
 from FewShotSAMLib.methods.optimiser import ScheduledAdamW
@@ -119,7 +119,7 @@ class _TwiceAsFine(torch.autograd.Function):
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingSet:
     """What a network learns from: exemplars, for how long, and a function that returns framed slices (n, S, S) in 0..1
     by index; part: the region's number in this volume, and how many regions there are; goes_on: whether the networks
     have learned before."""
@@ -154,18 +154,18 @@ class VolumeNetworks(nn.Module):
         return torch.stack([member.probabilities(slices) for member in self.members]).mean(0)
 
 
-def learn_volume(networks: VolumeNetworks, lesson: Lesson, task: Task) -> float | None:
+def learn_volume(networks: VolumeNetworks, training_set: TrainingSet, task: Task) -> float | None:
     """Train the networks in place, in parallel; return the mean loss of the last ten steps.
 
     Returns None if there is nothing to learn or the user accepts the answer as it is: do not use the networks then.
     The same seed gives the same weights on the same device with the same number of threads. Raises CancelledError, and
     BadInputError if the loss is not a number.
     """
-    schedule, (number, count) = lesson.schedule, lesson.part
+    schedule, (number, count) = training_set.schedule, training_set.part
     before = number * schedule.steps
     losses: list[float] = []
     networks.train()
-    trainings = [_steps(network, lesson, task, seed) for seed, network in enumerate(networks.members)]
+    trainings = [_steps(network, training_set, task, seed) for seed, network in enumerate(networks.members)]
     with repeatable(task.device), _parallel_map(task.device, len(trainings)) as each:
         for step in range(schedule.steps):
             task.progress("learn", before + step, count * schedule.steps)
@@ -177,12 +177,12 @@ def learn_volume(networks: VolumeNetworks, lesson: Lesson, task: Task) -> float 
     return sum(losses[-10:]) / len(losses[-10:]) if losses else None
 
 
-def _steps(network: nn.Module, lesson: Lesson, task: Task, number: int) -> Iterator[float]:
+def _steps(network: nn.Module, training_set: TrainingSet, task: Task, number: int) -> Iterator[float]:
     """Yield the loss of each training step."""
-    schedule = lesson.schedule
+    schedule = training_set.schedule
     generator = torch.Generator().manual_seed(task.seed + number * SEEDS_APART)
     optimiser = ScheduledAdamW([(network.parameters(), 1.0)], schedule, fused=True)
-    draw = _views(lesson, task.device, generator)
+    draw = _views(training_set, task.device, generator)
     while True:
         images, targets, weights, unknown = next(draw)
         with computing(task.device):
@@ -212,7 +212,7 @@ def _parallel_map(device: torch.device, count: int) -> Iterator[Callable[..., It
         torch.set_num_threads(threads)
 
 
-def joined(first: Tensor, second: Tensor, likeness: Tensor, weights: Tensor, beyond: Tensor) -> Tensor:
+def blended_logits(first: Tensor, second: Tensor, likeness: Tensor, weights: Tensor, beyond: Tensor) -> Tensor:
     """Combine probabilities, the decoder's (`first`) and the networks' (`second`), into logits (B, C + 1, h, w).
 
     likeness and weights (C,): those of a `Comparison`; beyond (B,) bool: which slices lie beyond all known ones.
@@ -228,13 +228,13 @@ def joined(first: Tensor, second: Tensor, likeness: Tensor, weights: Tensor, bey
     doubt = (4 * surest * (1 - surest)).sqrt()
     share = (first + second)[:, 1:].clamp_min(LEAST)
     weight = (share * weights.view(1, -1, 1, 1)).sum(1, keepdim=True) / share.sum(1, keepdim=True)
-    if not is_heard("weight"):
+    if not is_enabled("weight"):
         weight = torch.full_like(weight, 0.5)
-    if is_heard("doubt"):
+    if is_enabled("doubt"):
         whole = torch.where(beyond, UNSURE_BEYOND, UNSURE).view(-1, 1, 1, 1)
         weight = weight * (doubt / whole).clamp_max(1)
     logits = (first + weight * (second - first)).clamp_min(LEAST).log()
-    if not is_heard("threshold"):
+    if not is_enabled("threshold"):
         return logits
     threshold = likeness.clamp_min(STRANGE) / 2
     logits[:, 1:] += (1 / threshold - 1).log().view(1, -1, 1, 1)
@@ -290,11 +290,11 @@ def computing(device: torch.device) -> AbstractContextManager[None]:
 
 
 def _views(
-    lesson: Lesson, device: torch.device, generator: torch.Generator
+    training_set: TrainingSet, device: torch.device, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, list[tuple[int, ...]]]]:
     """Yield augmented batches forever: slices, targets (B, C + 1, h, w), weights (B, h, w) and unknown segments."""
-    exemplars, count = lesson.exemplars, lesson.schedule.batch
-    slices = lesson.slices([exemplar.slice_index for exemplar in exemplars]).to(device).unsqueeze(1)
+    exemplars, count = training_set.exemplars, training_set.schedule.batch
+    slices = training_set.slices([exemplar.slice_index for exemplar in exemplars]).to(device).unsqueeze(1)
     targets = torch.stack([exemplar.target for exemplar in exemplars]).to(device).float()
     weights = torch.stack([exemplar.weight for exemplar in exemplars]).to(device).float().unsqueeze(1)
     every = list(range(len(exemplars)))
@@ -302,7 +302,7 @@ def _views(
     fine = [slices, targets, weights]
     coarse = [F.avg_pool2d(each, COARSE) for each in fine] if slices.shape[-1] % (COARSE * LEAST_SIDE) == 0 else fine
     for step in itertools.count():
-        slices, targets, weights = coarse if step < lesson.coarse_steps else fine
+        slices, targets, weights = coarse if step < training_set.coarse_steps else fine
         rows = []
         for _ in range(count):
             among = painted if float(torch.rand((), generator=generator)) < PAINTED_SHARE else every

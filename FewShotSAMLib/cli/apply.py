@@ -20,9 +20,9 @@ from FewShotSAMLib.cli.propagate import (
     write_report,
 )
 from FewShotSAMLib.cli.summary import summary_lines
-from FewShotSAMLib.cohort.jobs import Done, RowTask, check_model
+from FewShotSAMLib.cohort.jobs import RowOutcome, RowTask, check_model
 from FewShotSAMLib.cohort.plan import Row, check_rows
-from FewShotSAMLib.cohort.pool import Pool, Seat
+from FewShotSAMLib.cohort.pool import Pool, Resources
 from FewShotSAMLib.core.errors import BadInputError, CancelledError
 from FewShotSAMLib.core.files import check_writable
 from FewShotSAMLib.core.volume import volume_name
@@ -53,7 +53,7 @@ def _run(rows: Sequence[Row], folder: Path, options: argparse.Namespace, display
         RowTask(row, {**row.parameters(common), "output": str(row.output(folder))}, number)
         for number, row in enumerate(rows)
     ]
-    pool = Pool([Seat(threads=0)])
+    pool = Pool([Resources(threads=0)])
     try:
         if Path(options.model).suffix.lower() == ".fewshot":  # a damaged one is reported once, before any work
             check_model(pool.clients[0], Path(common["model"]))
@@ -89,7 +89,7 @@ class _Display:
             self._display.__enter__()
         event_listener(self._options, self._display)(event)
 
-    def end(self, done: Done) -> None:
+    def end(self, done: RowOutcome) -> None:
         """Record how a volume ended. Raises CancelledError if the user cancelled it."""
         self._close()
         error, volume = done.error, done.task.row.volume

@@ -8,14 +8,14 @@ from pathlib import Path
 from FewShotSAMLib.cli.progress import RowsDisplay
 from FewShotSAMLib.cli.propagate import check_report, interrupts, job_parameters, print_json, say, write_report
 from FewShotSAMLib.cohort.find import read_plan
-from FewShotSAMLib.cohort.jobs import Backend, Done, check_model
-from FewShotSAMLib.cohort.plan import Wanted, check_rows
-from FewShotSAMLib.cohort.pool import Pool, Seat
+from FewShotSAMLib.cohort.jobs import Backend, RowOutcome, check_model
+from FewShotSAMLib.cohort.plan import PlanDefaults, check_rows
+from FewShotSAMLib.cohort.pool import Pool, Resources
 from FewShotSAMLib.cohort.ray_pool import RayPool
 from FewShotSAMLib.cohort.running import Cohort
-from FewShotSAMLib.cohort.state import Places
+from FewShotSAMLib.cohort.state import CohortPaths
 from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
-from FewShotSAMLib.core.lock import held
+from FewShotSAMLib.core.lock import exclusive_lock
 from FewShotSAMLib.options import AUTO, AUTOMATIC_ENCODER, COHORT, JOBS, option, options_of
 from FewShotSAMLib.worker.client import WorkerClient
 
@@ -25,8 +25,8 @@ _OF_ROWS = frozenset(each.name for each in options_of(COHORT) if set(each.comman
 
 def cohort(options: argparse.Namespace) -> int:
     """`fewshotsam cohort`. The exit code is 0, or that of the first row of the plan that failed."""
-    places = Places(Path(options.output_folder).absolute())
-    wanted = Wanted(
+    places = CohortPaths(Path(options.output_folder).absolute())
+    wanted = PlanDefaults(
         None if options.model is None else Path(options.model).absolute(),
         options.format or str(option("format").default),
         options.pattern or "",
@@ -42,7 +42,7 @@ def cohort(options: argparse.Namespace) -> int:
     check_report(options, {**taken, Path(options.plan): "plan", places.table: "table", places.page: "page"})
     common = given if "cache" in given else {**given, "no_cache": True}  # it would not pay: each slice is encoded once
     message = f"Another “fewshotsam cohort” is working in {places.folder}."
-    with held(places.rows / ".lock", message, "Wait for it, or give another folder."):
+    with exclusive_lock(places.rows / ".lock", message, "Wait for it, or give another folder."):
         prepared = Cohort.prepared(rows, places, common, options.replace)
         return _run(prepared, options)
 
@@ -52,7 +52,7 @@ def _run(work: Cohort, options: argparse.Namespace) -> int:
     there = len(work.reports)
     with RowsDisplay(len(work.rows), there, options.quiet) as display:
 
-        def done(ended: Done) -> None:
+        def done(ended: RowOutcome) -> None:
             display.row_done(ended.task.row.name, ended.error)
             if options.json == "-":
                 print_json({**ended.event, "row": ended.task.row.name})
@@ -79,8 +79,8 @@ def _run(work: Cohort, options: argparse.Namespace) -> int:
 def _backend(work: Cohort, options: argparse.Namespace) -> Backend:
     """The backend that computes the rows. A damaged model that all rows share is reported once, before any work."""
     threads = options.cores_per_process or int(option("cores_per_process").default)
-    seat = Seat(threads)
-    first = WorkerClient(environment=seat.environment)
+    resources = Resources(threads)
+    first = WorkerClient(environment=resources.environment)
     try:
         shared = set.intersection(*({task.row.model, *task.row.models} for task in work.missing))
         for model in sorted(each for each in shared if each is not None and each.suffix.lower() == ".fewshot"):
@@ -89,7 +89,7 @@ def _backend(work: Cohort, options: argparse.Namespace) -> Backend:
             first.close()
             return RayPool(options.ray, options.processes, threads)
         if options.processes is not None and options.device == "cpu":
-            return Pool([seat] * min(options.processes, len(work.missing)), first)
+            return Pool([resources] * min(options.processes, len(work.missing)), first)
         encoder = AUTOMATIC_ENCODER if options.encoder in (None, AUTO) else options.encoder
         return Pool.fitting(first, options.processes, threads, options.device or AUTO, encoder, work.sizes())
     except BaseException:

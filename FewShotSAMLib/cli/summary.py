@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from FewShotSAMLib.core.contributions import contributions
+from FewShotSAMLib.core.contributions import used_model_lines
 
 
 def summary_lines(report: Mapping[str, Any], warnings_shown: Sequence[str]) -> list[str]:
@@ -19,7 +19,7 @@ def summary_lines(report: Mapping[str, Any], warnings_shown: Sequence[str]) -> l
     if window and window.get("window"):
         why = f" ({window['why']})" if window.get("why") else ""
         lines.append(f"Window: {window['window'][0]:.4g} to {window['window'][1]:.4g}{why}")
-    lines += contributions(report.get("training", {}))
+    lines += used_model_lines(report.get("training", {}))
     confidence = report.get("mean_confidence")
     if confidence is not None:
         lines.append(f"Mean confidence of the predicted slices: {confidence:.2f}")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from FewShotSAMLib.cohort.plan import TABLES, Row, Wanted, name_of, read_table
+from FewShotSAMLib.cohort.plan import TABLES, PlanDefaults, Row, name_of, read_table
 from FewShotSAMLib.core.dicom import is_dicom
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import compound_suffix
@@ -20,7 +20,7 @@ _LOOKED_AT = 5
 """How many of a folder's files are opened to find out whether it holds DICOM."""
 
 
-def read_plan(path: Path, wanted: Wanted, besides: Path) -> list[Row]:
+def read_plan(path: Path, wanted: PlanDefaults, besides: Path) -> list[Row]:
     """Return the rows of a plan: a table, a folder or a BIDS data set (https://bids.neuroimaging.io). Files below
     `besides`, where the results go, are ignored. Raises BadInputError."""
     if path.is_dir():
@@ -34,7 +34,7 @@ def read_plan(path: Path, wanted: Wanted, besides: Path) -> list[Row]:
     return read_table(path, wanted)
 
 
-def _rows_in(folder: Path, wanted: Wanted, besides: Path) -> list[Row]:
+def _rows_in(folder: Path, wanted: PlanDefaults, besides: Path) -> list[Row]:
     is_bids = (folder / BIDS_MARK).is_file()
     volumes = [
         path

@@ -29,7 +29,7 @@ class RowTask:
 
 
 @dataclass(frozen=True)
-class Done:
+class RowOutcome:
     """How a row ended: its report or an error, and how long it took."""
 
     task: RowTask
@@ -52,7 +52,7 @@ class Backend(Protocol):
 
     def run(
         self, tasks: Iterator[RowTask], listen: Listen, interrupts: Interrupts, alone: bool = False
-    ) -> Iterator[Done]:
+    ) -> Iterator[RowOutcome]:
         """Yield the rows in the order in which they end; with `alone` they run one at a time. Takes a task when there
         is room for it, and none after an interrupt; rows that run then end as cancelled or are not yielded at all."""
         ...

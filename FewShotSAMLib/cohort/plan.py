@@ -24,7 +24,7 @@ _EXAMPLE = "Begin it with a line such as: volume,annotation,model,output"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PlanDefaults:
     """What the plan itself does not say: `model`, `models` and `suffix` for rows without their own, the patterns for a
     folder, and whether DICOM series are named after their folders."""
 
@@ -81,7 +81,7 @@ class Row:
         return {**shared, **self.options, **{name: str(path) for name, path in self._named.items()}, **models}
 
 
-def read_table(path: Path, wanted: Wanted) -> list[Row]:
+def read_table(path: Path, wanted: PlanDefaults) -> list[Row]:
     """Return the rows of a CSV or TSV file; paths in it are relative to its folder.
 
     Columns: volume; annotation or model; models in addition to an annotation; output, the result's name; options such
@@ -128,7 +128,7 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
     return lines
 
 
-def _row(path: Path, number: int, texts: Mapping[str, str], kept: Mapping[str, str], wanted: Wanted) -> Row:
+def _row(path: Path, number: int, texts: Mapping[str, str], kept: Mapping[str, str], wanted: PlanDefaults) -> Row:
     if not texts.get("volume"):
         raise _wrong(path, number, "names no volume", "Fill in the column “volume”.")
     volume, annotation, model = (_path(path, texts.get(name, "")) for name in ("volume", "annotation", "model"))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from FewShotSAMLib.cohort.jobs import Done, Interrupts, Listen, RowTask, compute
+from FewShotSAMLib.cohort.jobs import Interrupts, Listen, RowOutcome, RowTask, compute
 from FewShotSAMLib.options import AUTO
 from FewShotSAMLib.worker.client import WorkerClient, report_of
 from FewShotSAMLib.worker.process import usable_cores
@@ -26,7 +26,7 @@ several data types."""
 
 
 @dataclass(frozen=True)
-class Seat:
+class Resources:
     """What a process is given: threads (0: as many as it wants), and a device ("": the one that the row names)."""
 
     threads: int = 1
@@ -39,18 +39,20 @@ class Seat:
         return {**os.environ, **(dict.fromkeys(_THREADS, str(self.threads)) if self.threads else {})}
 
 
-def seats(machine: Mapping[str, Any], processes: int | None, threads: int, device: str, largest: int) -> list[Seat]:
-    """Return a seat for each process that should run.
+def divide_resources(
+    machine: Mapping[str, Any], processes: int | None, threads: int, device: str, largest: int
+) -> list[Resources]:
+    """Return the resources of each process that should run.
 
     machine: the report of the job `inspect`. processes: as many as the user wants, None for as many as fit.
     largest: bytes of the largest volume's file.
     """
     cards = [each["name"] for each in machine["devices"] if each["name"].startswith("cuda")]
     if device.startswith(("cuda:", "mps")) or (device == AUTO and machine["best_device"] == "mps"):
-        return [Seat(threads)] * (processes or 1)
+        return [Resources(threads)] * (processes or 1)
     if cards and device in (AUTO, "cuda"):
-        return [Seat(threads, cards[number % len(cards)]) for number in range(processes or len(cards))]
-    return [Seat(threads)] * (processes or _fitting(machine, threads, largest))
+        return [Resources(threads, cards[number % len(cards)]) for number in range(processes or len(cards))]
+    return [Resources(threads)] * (processes or _fitting(machine, threads, largest))
 
 
 def _fitting(machine: Mapping[str, Any], threads: int, largest: int) -> int:
@@ -61,14 +63,14 @@ def _fitting(machine: Mapping[str, Any], threads: int, largest: int) -> int:
 
 
 class Pool:
-    """A process for each seat, started with its first row, and restarted after it died."""
+    """A process for each share of the resources, started with its first row, and restarted after it died."""
 
     def __init__(
-        self, chosen: Sequence[Seat], first: WorkerClient | None = None, python: str | Path = sys.executable
+        self, chosen: Sequence[Resources], first: WorkerClient | None = None, python: str | Path = sys.executable
     ) -> None:
-        """first: an existing process, for the first seat; python: the interpreter of the others."""
-        self.seats, rest = list(chosen), chosen[1 if first else 0 :]
-        self.clients = [WorkerClient(python, environment=seat.environment) for seat in rest]
+        """first: an existing process, with the first share; python: the interpreter of the others."""
+        self.resources, rest = list(chosen), chosen[1 if first else 0 :]
+        self.clients = [WorkerClient(python, environment=resources.environment) for resources in rest]
         self.clients[:0] = [first] if first else []
 
     @classmethod
@@ -86,27 +88,30 @@ class Pool:
         the first background process, which inspects the computer. Raises FewShotSAMError if it cannot."""
         event, _ = compute(first, "inspect", {}, lambda event: None, lambda: 0)
         machine = {**report_of(event), "encoder": encoder}
-        return cls(seats(machine, processes, threads, device, max(sizes))[: len(sizes)], first, python)
+        return cls(divide_resources(machine, processes, threads, device, max(sizes))[: len(sizes)], first, python)
 
     def run(
         self, tasks: Iterator[RowTask], listen: Listen, interrupts: Interrupts, alone: bool = False
-    ) -> Iterator[Done]:
+    ) -> Iterator[RowOutcome]:
         """See `Backend`."""
-        lock, messages = threading.Lock(), queue.SimpleQueue[Done | tuple[RowTask, Event] | BaseException | None]()
+        lock, messages = (
+            threading.Lock(),
+            queue.SimpleQueue[RowOutcome | tuple[RowTask, Event] | BaseException | None](),
+        )
 
-        def serve(seat: Seat, client: WorkerClient) -> None:
+        def serve(resources: Resources, client: WorkerClient) -> None:
             try:
                 while not interrupts():
                     with lock:
                         task = next(tasks, None)
                     if task is None:
                         break
-                    messages.put(_row(client, seat, task, lambda *each: messages.put(each), interrupts))
+                    messages.put(_row(client, resources, task, lambda *each: messages.put(each), interrupts))
             except BaseException as error:  # noqa: BLE001 - a thread must not fail silently
                 messages.put(error)
             messages.put(None)
 
-        chosen = list(zip(self.seats, self.clients, strict=True))[: 1 if alone else None]
+        chosen = list(zip(self.resources, self.clients, strict=True))[: 1 if alone else None]
         threads = [threading.Thread(target=serve, args=each, daemon=True) for each in chosen]
         for thread in threads:
             thread.start()
@@ -117,7 +122,7 @@ class Pool:
                 raise item
             if item is None:
                 left -= 1
-            elif isinstance(item, Done):
+            elif isinstance(item, RowOutcome):
                 yield item
             else:
                 listen(*item)
@@ -128,7 +133,9 @@ class Pool:
             client.close()
 
 
-def _row(client: WorkerClient, seat: Seat, task: RowTask, listen: Listen, interrupts: Interrupts) -> Done:
-    parameters = {**task.parameters, **({"device": seat.device} if seat.device else {})}
+def _row(
+    client: WorkerClient, resources: Resources, task: RowTask, listen: Listen, interrupts: Interrupts
+) -> RowOutcome:
+    parameters = {**task.parameters, **({"device": resources.device} if resources.device else {})}
     event, seconds = compute(client, task.row.command, parameters, lambda event: listen(task, event), interrupts)
-    return Done(task, event, seconds)
+    return RowOutcome(task, event, seconds)

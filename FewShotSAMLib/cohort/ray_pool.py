@@ -12,9 +12,9 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from FewShotSAMLib.cohort.jobs import Done, Interrupts, Listen, RowTask, compute
-from FewShotSAMLib.cohort.pool import Seat
-from FewShotSAMLib.core.errors import BadInputError, reason_of
+from FewShotSAMLib.cohort.jobs import Interrupts, Listen, RowOutcome, RowTask, compute
+from FewShotSAMLib.cohort.pool import Resources
+from FewShotSAMLib.core.errors import BadInputError, one_line_reason
 from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.worker.client import WORKER_ARGUMENTS, WorkerClient, WorkerDiedError
 from FewShotSAMLib.worker.protocol import Event, error_event
@@ -34,8 +34,8 @@ _QUIET = {
 class Actor:
     """Lives on a node and has its own background process. Results are plain dictionaries."""
 
-    def __init__(self, seat: Seat, arguments: Sequence[str]) -> None:
-        self._client = WorkerClient(environment=seat.environment, arguments=arguments)
+    def __init__(self, resources: Resources, arguments: Sequence[str]) -> None:
+        self._client = WorkerClient(environment=resources.environment, arguments=arguments)
 
     def compute(self, command: str, parameters: Mapping[str, Any]) -> tuple[Event, float]:
         """Run a job; return its last event and its seconds. The background process's death is an event like others."""
@@ -65,7 +65,7 @@ class RayPool:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise BadInputError(
-                f"There is no Ray cluster at “{address}” ({reason_of(error, 200)}).",
+                f"There is no Ray cluster at “{address}” ({one_line_reason(error, 200)}).",
                 "Start one with “ray start --head”, or omit --ray.",
             ) from error
 
@@ -83,7 +83,7 @@ class RayPool:
 
     def run(
         self, tasks: Iterator[RowTask], listen: Listen, interrupts: Interrupts, alone: bool = False
-    ) -> Iterator[Done]:
+    ) -> Iterator[RowOutcome]:
         """See `Backend`. `listen` is not called: events of rows in progress stay on their nodes."""
         ray, busy, lost = self._ray, dict[Any, tuple[Any, RowTask]](), deque[RowTask]()
         idle, deaths = [actor for actor, _ in self._actors], Counter[int]()
@@ -115,7 +115,7 @@ class RayPool:
                     event, seconds = _given_up(error), 0.0
                 else:
                     idle.append(actor)
-                yield Done(task, event, seconds)
+                yield RowOutcome(task, event, seconds)
 
     def close_actors(self) -> None:
         """End all actors, and with them their background processes."""
@@ -138,7 +138,7 @@ class RayPool:
                 actor = (
                     self._ray.remote(Actor)
                     .options(num_cpus=self._threads, num_gpus=cards, memory=MEMORY_BYTES)
-                    .remote(Seat(self._threads), self._arguments)
+                    .remote(Resources(self._threads), self._arguments)
                 )
                 self._actors.append((actor, cards))
                 return actor

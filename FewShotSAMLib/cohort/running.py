@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from FewShotSAMLib.cohort.jobs import Backend, Done, Interrupts, RowTask
+from FewShotSAMLib.cohort.jobs import Backend, Interrupts, RowOutcome, RowTask
 from FewShotSAMLib.cohort.page import write_page
 from FewShotSAMLib.cohort.plan import Row
-from FewShotSAMLib.cohort.state import DONE, OTHER, Places, key_of, look
+from FewShotSAMLib.cohort.state import DONE, OTHER, CohortPaths, key_of, row_status
 from FewShotSAMLib.cohort.table import TableEntry, entry_of, ranked, write_table
 from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAMError, MemoryShortageError
 from FewShotSAMLib.worker.client import WorkerDiedError
@@ -31,7 +31,7 @@ class Cohort:
     """
 
     rows: Sequence[Row]
-    places: Places
+    places: CohortPaths
     parameters: Mapping[str, Any]
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: dict[str, FewShotSAMError] = field(default_factory=dict)
@@ -40,14 +40,14 @@ class Cohort:
     _largest: int = 0
 
     @classmethod
-    def prepared(cls, rows: Sequence[Row], places: Places, parameters: Mapping[str, Any], replace: bool) -> Cohort:
+    def prepared(cls, rows: Sequence[Row], places: CohortPaths, parameters: Mapping[str, Any], replace: bool) -> Cohort:
         """Find out which results exist and which are missing. Raises BadInputError if some were made from other files
         or options, unless they are to be replaced."""
         cohort, others = cls(rows, places, parameters), []
         for number, row in enumerate(rows):
             own = row.parameters(parameters)
             key = key_of(row, own)
-            state, record = look(row, key, places)
+            state, record = row_status(row, key, places)
             if state == DONE and record is not None:
                 cohort.reports[row.name] = record
                 continue
@@ -62,7 +62,9 @@ class Cohort:
             )
         return cohort
 
-    def run(self, backend: Backend, on_done: Callable[[Done], None], interrupts: Interrupts) -> FewShotSAMError | None:
+    def run(
+        self, backend: Backend, on_done: Callable[[RowOutcome], None], interrupts: Interrupts
+    ) -> FewShotSAMError | None:
         """Compute what is missing; call on_done for each row that will not be tried again. Return why it stopped early
         (cancelled by the user, or a full disk), or None."""
         again: list[RowTask] = []
@@ -100,7 +102,7 @@ class Cohort:
         paths = {**row.inputs, "result": row.output(self.places.folder), "results": self.places.folder}
         return entry_of(row.name, self.reports.get(row.name), self.failures.get(row.name), paths, row.kept)
 
-    def _keep(self, done: Done) -> None:
+    def _keep(self, done: RowOutcome) -> None:
         name = done.task.row.name
         self.seconds[name] = done.seconds
         if done.error is not None:

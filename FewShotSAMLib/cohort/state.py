@@ -13,7 +13,7 @@ from typing import Any
 from FewShotSAMLib.cohort.plan import Row
 from FewShotSAMLib.cohort.table import entry_of
 from FewShotSAMLib.core.files import cannot_write, check_writable
-from FewShotSAMLib.core.plain_json import unsealed
+from FewShotSAMLib.core.plain_json import loads_with_digest
 
 ROWS = "cohort-rows"
 """Folder of each row's report and picture."""
@@ -29,7 +29,7 @@ _PIECE, _PIECES = 4096, 8
 
 
 @dataclass(frozen=True)
-class Places:
+class CohortPaths:
     """The files of a cohort in its folder."""
 
     folder: Path
@@ -82,7 +82,7 @@ def key_of(row: Row, parameters: Mapping[str, Any]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def look(row: Row, key: str, places: Places) -> tuple[str, dict[str, Any] | None]:
+def row_status(row: Row, key: str, places: CohortPaths) -> tuple[str, dict[str, Any] | None]:
     """Return MISSING, DONE or OTHER, and the report of a result that is done.
 
     The report is renamed into place first and the result after it. So a result without a report was not made by a
@@ -93,7 +93,7 @@ def look(row: Row, key: str, places: Places) -> tuple[str, dict[str, Any] | None
     except FileNotFoundError:
         return MISSING, None
     try:
-        record = unsealed(places.record(row).read_text(encoding="utf-8"))
+        record = loads_with_digest(places.record(row).read_text(encoding="utf-8"))
         modified, made_of = int(record["written"]["modified_ns"]), str(record["made_of"])
         entry_of(row.name, record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):

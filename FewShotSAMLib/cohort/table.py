@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from FewShotSAMLib.core.contributions import contributions, refusals
+from FewShotSAMLib.core.contributions import unused_model_lines, used_model_lines
 from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.core.files import atomic_path, cannot_write
 
@@ -73,13 +73,17 @@ def entry_of(
     still missing. paths: files by their role, whose names are removed from all texts."""
     own = dict(kept or {})
     if report is None:
-        failure = error and (error.kind, plain(error.message, paths or {}), plain(str(error.hint), paths or {}))
+        failure = error and (
+            error.kind,
+            without_paths(error.message, paths or {}),
+            without_paths(str(error.hint), paths or {}),
+        )
         return TableEntry(name, FAILED if failure else MISSING, error=failure or None, kept=own)
     sure = [(each["confidence"], each["index"]) for each in report["slices"] if each["origin"] == "predicted"]
     least = min(sure, default=(None, None))
     training = report["training"]
     registration, numbered = training.get("registration", {}), _numbered(training)
-    unused = dict(zip(refusals(training), refusals(numbered), strict=True))
+    unused = dict(zip(unused_model_lines(training), unused_model_lines(numbered), strict=True))
     return TableEntry(
         name,
         DONE,
@@ -89,12 +93,12 @@ def entry_of(
         registration.get("likeness"),
         registration.get("used") is False,
         {each["name"]: each["volume_ml"] for each in report["segments"]},
-        [plain(unused.get(text, text), paths or {}) for text in report["warnings"]],
+        [without_paths(unused.get(text, text), paths or {}) for text in report["warnings"]],
         report["seconds"]["total"],
         None,
         report.get("shown", ()),
         own,
-        models=contributions(numbered),
+        models=used_model_lines(numbered),
     )
 
 
@@ -104,7 +108,7 @@ def _numbered(training: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**training, "models": models}
 
 
-def plain(text: str, paths: Mapping[str, Path]) -> str:
+def without_paths(text: str, paths: Mapping[str, Path]) -> str:
     """Remove file names from a text, as they may be patients' names."""
     for what, path in paths.items():
         for given in (str(path.absolute()), str(path), path.name):

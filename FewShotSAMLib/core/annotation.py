@@ -189,7 +189,7 @@ def annotate(
         warnings, labelled = warnings + more, labelled & (wanted | empty)
     if clash := sorted(labelled & empty):
         raise BadInputError(
-            f"Slices {listed(clash)} along axis {axis} are declared empty but hold labels.",
+            f"Slices {comma_list(clash)} along axis {axis} are declared empty but hold labels.",
             "Remove them from the empty slices or erase the labels.",
         )
     if not labelled:
@@ -211,7 +211,7 @@ def _absent(wanted: Mapping[str, Iterable[int]], segmentation: Segmentation, axi
         numbers = [number for number, each in enumerate(meant) if each == name]
         if not numbers:
             raise BadInputError(
-                f"There is no segment “{name}” to declare slices empty of.", f"Choose one of: {listed(names)}."
+                f"There is no segment “{name}” to declare slices empty of.", f"Choose one of: {comma_list(names)}."
             )
         for number in numbers:
             found[number] |= _indices(indices, axis, segmentation.geometry, "empty")
@@ -225,7 +225,7 @@ def _check_absent(annotation: Annotation) -> None:
     ):
         if clash := [index for index in absent if annotation.shows(label, index)]:
             raise BadInputError(
-                f"Slices {listed(clash)} are declared to hold none of “{segment.name}”, which is painted there.",
+                f"Slices {comma_list(clash)} are declared to hold none of “{segment.name}”, which is painted there.",
                 "Remove them from its empty slices or erase it there.",
             )
 
@@ -257,7 +257,7 @@ def _indices(indices: Iterable[int], axis: int, geometry: Geometry, what: str) -
     last = geometry.shape[axis] - 1
     if beyond := sorted(index for index in numbers if not 0 <= index <= last):
         raise BadInputError(
-            f"There is no slice {listed(beyond)} along axis {axis} ({AXIS_NAMES[axis]}).",
+            f"There is no slice {comma_list(beyond)} along axis {axis} ({AXIS_NAMES[axis]}).",
             f"Give {what} slices from 0 to {last}.",
         )
     return numbers
@@ -277,7 +277,7 @@ def _keep(
     ]
 
 
-def listed(items: Sequence[object], most: int = 8) -> str:
+def comma_list(items: Sequence[object], most: int = 8) -> str:
     """The first `most` items, separated by commas."""
     return ", ".join(map(str, items[:most])) + (", ..." if len(items) > most else "")
 

@@ -7,7 +7,7 @@ NOT_USED = "The few-shot model “{0}” was not used: {1}."
 ADDED_NOTHING = "So much is painted here that few-shot models of earlier volumes added nothing."
 
 
-def contributions(training: Mapping[str, Any]) -> list[str]:
+def used_model_lines(training: Mapping[str, Any]) -> list[str]:
     """A sentence for each model that was used. training: the part of a job's report."""
     used = [model for model in training.get("models", ()) if model["used"]]
     if used and not training["assumed_slices"]:
@@ -15,7 +15,7 @@ def contributions(training: Mapping[str, Any]) -> list[str]:
     return [_contribution(model) for model in used]
 
 
-def refusals(training: Mapping[str, Any]) -> list[str]:
+def unused_model_lines(training: Mapping[str, Any]) -> list[str]:
     """A sentence for each model that was not used, which the report has among its warnings, too."""
     return [NOT_USED.format(each["name"], each["why"]) for each in training.get("models", ()) if not each["used"]]
 

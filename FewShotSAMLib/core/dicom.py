@@ -12,13 +12,13 @@ import numpy as np
 
 from FewShotSAMLib.core.dicom_frames import (
     Frame,
-    another_kind,
     frames_of,
     is_image,
+    object_kind,
     pixels_of,
     read_header,
     unreadable,
-    what_it_is,
+    wrong_kind_error,
 )
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.file_kind import file_kind, head_of, is_dicom_head
@@ -50,11 +50,11 @@ Step = Callable[[int, int], None]
 """Called with the number of steps done and their total number; may raise to end the reading."""
 
 
-def no_step(done: int, total: int) -> None:
+def ignore_progress(done: int, total: int) -> None:
     """Do nothing."""
 
 
-def read_dicom_folder(folder: Path, step: Step = no_step) -> StoredImage:
+def read_dicom_folder(folder: Path, step: Step = ignore_progress) -> StoredImage:
     """Read the images in a folder and its subfolders; of several series the one with most slices, with a warning.
 
     Only images can be the volume. Files without a series UID count as one series. Raises BadInputError if there is
@@ -66,7 +66,7 @@ def read_dicom_folder(folder: Path, step: Step = no_step) -> StoredImage:
     return _volume(found, folder, step)
 
 
-def read_dicom_file(path: Path, step: Step = no_step) -> StoredImage:
+def read_dicom_file(path: Path, step: Step = ignore_progress) -> StoredImage:
     """Read the series that a file belongs to, from its folder, as 3D Slicer does; with a warning if it is larger.
 
     Raises BadInputError for a file that is not an image, and as `read_dicom_folder` does.
@@ -75,7 +75,7 @@ def read_dicom_file(path: Path, step: Step = no_step) -> StoredImage:
     own = [frame for frame in found.frames if frame.path == path]
     if not own:
         wanted = "an image with a position"
-        raise another_kind(path, read_header(path), wanted, "Give the folder of a CT, MR or PET series.")
+        raise wrong_kind_error(path, read_header(path), wanted, "Give the folder of a CT, MR or PET series.")
     series = [frame for frame in found.frames if frame.series == own[0].series]
     stored = _volume(replace(found, frames=[frame for frame in series if _is_alike(frame, own[0])]), path, step)
     count, across, warnings = len(stored.voxels), sum(not _is_alike(frame, own[0]) for frame in own), []
@@ -122,7 +122,7 @@ def _found_in(files: Iterable[Path], folder: Path, step: Step) -> _Found:
             named = compound_suffix(file) in _DICOM_SUFFIXES and not file.name.startswith("._")
             found.damaged.extend([file] if begins or named or not os.access(file, os.R_OK) else [])
         elif not is_image(header):
-            found.others[what_it_is(header)] += 1
+            found.others[object_kind(header)] += 1
         elif own := frames_of(header, file):
             found.frames.extend(own)
         else:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import SimpleITK
 
-from FewShotSAMLib.core.errors import BadInputError, reason_of
+from FewShotSAMLib.core.errors import BadInputError, one_line_reason
 from FewShotSAMLib.core.files import shown_name
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.packages import import_package
@@ -116,7 +116,7 @@ class Frame:
 
 
 @contextmanager
-def lenient() -> Iterator[Any]:
+def lenient_pydicom() -> Iterator[Any]:
     """pydicom, which within the block also reads what violates the standard slightly, as other readers do."""
     pydicom = import_package("pydicom")
     with pydicom.config.disable_value_validation():
@@ -125,11 +125,11 @@ def lenient() -> Iterator[Any]:
 
 def read_header(path: Path) -> Any | None:
     """The dataset of a DICOM file without its pixels; None if it is not one, such as raw data that starts alike."""
-    with lenient() as pydicom:
+    with lenient_pydicom() as pydicom:
         try:
             header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
             known = "SOPClassUID" in header or "Modality" in header
-            is_image(header), what_it_is(header)  # pydicom parses an element only when it is accessed
+            is_image(header), object_kind(header)  # pydicom parses an element only when it is accessed
         except Exception as error:
             raise unreadable(path, error) from error
     return header if known else None
@@ -150,7 +150,7 @@ def is_image(header: Any) -> bool:
     return str(header.get("Modality", "")) not in _NO_IMAGES and "ImagePositionPatient" in header
 
 
-def what_it_is(header: Any) -> str:
+def object_kind(header: Any) -> str:
     """The kind of a DICOM object in words."""
     uid, modality = sop_class(header), modality_of(str(header.get("Modality", ""))) or "object of unknown modality"
     known = _no_slices(header) or NAMES.get(uid)
@@ -158,9 +158,9 @@ def what_it_is(header: Any) -> str:
     return known or (f"{named} ({modality})" if named else modality)
 
 
-def another_kind(path: Path, header: Any | None, wanted: str, hint: str) -> BadInputError:
+def wrong_kind_error(path: Path, header: Any | None, wanted: str, hint: str) -> BadInputError:
     """The error for a file that is something other than `wanted`."""
-    what = "no DICOM object" if header is None else f"a DICOM {what_it_is(header)}, not {wanted}"
+    what = "no DICOM object" if header is None else f"a DICOM {object_kind(header)}, not {wanted}"
     return BadInputError(f"{path} is {what}.", RT_HINT if "RTSTRUCT" in what else hint)
 
 
@@ -291,7 +291,7 @@ def pixels_of(path: Path) -> np.ndarray:
     Colours become RGB. Compressed pixels are decoded by pydicom's decoders or, where it has none for the compression,
     by GDCM in SimpleITK. Raises BadInputError if neither can, or if the data are damaged.
     """
-    with lenient() as pydicom:
+    with lenient_pydicom() as pydicom:
         try:
             dataset = pydicom.dcmread(path, force=True)
             if "TransferSyntaxUID" not in dataset.file_meta:
@@ -354,7 +354,7 @@ def _decoded_by_gdcm(dataset: Any) -> np.ndarray:
 
 def unreadable(path: Path, error: Exception) -> BadInputError:
     """The error for a DICOM file that pydicom cannot make sense of."""
-    what = f"it is damaged or truncated, or its compression is not known ({reason_of(error)})"
+    what = f"it is damaged or truncated, or its compression is not known ({one_line_reason(error)})"
     return BadInputError(
         f"The DICOM file {shown_name(path)} cannot be read: {what}.", "Export the series again, uncompressed."
     )

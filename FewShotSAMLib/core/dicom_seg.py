@@ -15,19 +15,19 @@ from FewShotSAMLib.core.dicom_frames import (
     LABEL_MAP,
     SEGMENTATION,
     Frame,
-    another_kind,
     frames_of,
-    lenient,
+    lenient_pydicom,
     pixels_of,
     read_header,
     sop_class,
     unreadable,
+    wrong_kind_error,
 )
-from FewShotSAMLib.core.errors import BadInputError, reason_of
+from FewShotSAMLib.core.errors import BadInputError, one_line_reason
 from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.core.geometry import SLIGHT, Geometry
 from FewShotSAMLib.core.packages import import_package
-from FewShotSAMLib.core.segment import Segment, Segmentation, default_color, no_paint
+from FewShotSAMLib.core.segment import Segment, Segmentation, default_color, nothing_painted
 
 SEG_SUFFIX = ".dcm"
 REFERENCE = "Segmentation_ReferencedSeriesInstanceUID"
@@ -50,9 +50,9 @@ def read_dicom_seg(path: Path) -> Segmentation:
     """
     header = read_header(path)
     if header is None or sop_class(header) not in (SEGMENTATION, LABEL_MAP):
-        raise another_kind(path, header, "a segmentation", "Give a .seg.nrrd, SEG or label map.")
+        raise wrong_kind_error(path, header, "a segmentation", "Give a .seg.nrrd, SEG or label map.")
     if header.get("NumberOfFrames") == 0:
-        raise no_paint(path)
+        raise nothing_painted(path)
     frames = frames_of(header, path)
     if not frames:
         raise BadInputError(
@@ -84,7 +84,7 @@ def _segmentation(
     layers, placed = _layers(_masks(frames, indices, pixels), geometry)
     segments = tuple(_segment(number, items.get(number), layer) for number, layer in placed.items())
     if not segments:
-        raise no_paint(path)
+        raise nothing_painted(path)
     references = header.get("ReferencedSeriesSequence")
     uid = str(references[0].get("SeriesInstanceUID", "")) if references else ""
     return Segmentation(layers, geometry, segments, {REFERENCE: uid} if uid else {}, tuple(warnings))
@@ -235,7 +235,7 @@ def write_dicom_seg(segmentation: Segmentation, path: Path, source: Sequence[Fra
     warnings = [f"{', '.join(left_out[:5])}: without a voxel, and left out of the DICOM file."] if left_out else []
     if not held:
         raise BadInputError("The result has no voxels, and DICOM does not allow an empty segmentation.", _AS_NRRD)
-    with lenient(), atomic_path(path) as temporary:
+    with lenient_pydicom(), atomic_path(path) as temporary:
         _dataset(segmentation, held, source).save_as(temporary)
     return warnings
 
@@ -243,7 +243,7 @@ def write_dicom_seg(segmentation: Segmentation, path: Path, source: Sequence[Fra
 def _dataset(segmentation: Segmentation, held: Sequence[Segment], source: Sequence[Frame]) -> Any:
     """The DICOM object of the segments that hold a voxel."""
     highdicom = import_package("highdicom")
-    with lenient() as pydicom:
+    with lenient_pydicom() as pydicom:
         images = [pydicom.dcmread(file, stop_before_pixels=True) for file in dict.fromkeys(f.path for f in source)]
         for image in images:
             for name in _BLANKS:
@@ -275,7 +275,9 @@ def _dataset(segmentation: Segmentation, held: Sequence[Segment], source: Sequen
                 specific_character_set="ISO_IR 192",
             )
         except (AttributeError, TypeError, ValueError, KeyError) as error:
-            message = f"This series lacks what a DICOM segmentation needs, or states it wrongly ({reason_of(error)})."
+            message = (
+                f"This series lacks what a DICOM segmentation needs, or states it wrongly ({one_line_reason(error)})."
+            )
             raise BadInputError(message, _AS_NRRD) from error
 
 

@@ -46,7 +46,7 @@ class CancelledError(FewShotSAMError):
     exit_code = 4
 
 
-def reason_of(error: Exception, most: int = 160) -> str:
+def one_line_reason(error: Exception, most: int = 160) -> str:
     """Another library's error message, on one line of at most `most` characters."""
     return " ".join(str(error).split())[:most] or type(error).__name__
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from FewShotSAMLib.core.annotation import Annotation, annotate, listed
-from FewShotSAMLib.core.dicom import Step, no_step
+from FewShotSAMLib.core.annotation import Annotation, annotate, comma_list
+from FewShotSAMLib.core.dicom import Step, ignore_progress
 from FewShotSAMLib.core.dicom_frames import LABEL_MAP, SEGMENTATION, read_header, sop_class
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.file_kind import DICOM, NRRD, file_kind
@@ -16,7 +16,7 @@ from FewShotSAMLib.core.image_io import read_image
 from FewShotSAMLib.core.intensity import PRESETS, is_ct, parse_normalisation
 from FewShotSAMLib.core.painted_axis import AXIS_NAMES
 from FewShotSAMLib.core.plane import anatomical_axes, slice_plane
-from FewShotSAMLib.core.plausibility import told_of_paint
+from FewShotSAMLib.core.plausibility import annotation_warnings
 from FewShotSAMLib.core.segment import Segmentation
 from FewShotSAMLib.core.segmentation import files_in, read_segmentation
 from FewShotSAMLib.core.slicer_nrrd import has_segments
@@ -28,7 +28,7 @@ _MOST_SEGMENTS = 40
 _LETTERS = (("R", "L"), ("A", "P"), ("I", "S"))
 
 
-def file_facts(path: Path | str, step: Step = no_step) -> Facts:
+def file_facts(path: Path | str, step: Step = ignore_progress) -> Facts:
     """The facts of a volume, a DICOM folder, a segmentation or a label map; ready for JSON.
 
     Raises BadInputError if it cannot be read, as the jobs do.
@@ -72,7 +72,7 @@ def segmentation_facts(segmentation: Segmentation, name: str) -> Facts:
     unknown: dict[tuple[str, int], list[int]] = {}
     try:
         annotation, more = annotate(segmentation)
-        axis, warnings = annotation.axis, [*warnings, *more, *told_of_paint(annotation)]
+        axis, warnings = annotation.axis, [*warnings, *more, *annotation_warnings(annotation)]
         unknown = _unknown_slices(annotation)
     except BadInputError as error:
         warnings.append(str(error))
@@ -228,4 +228,4 @@ def _ranges(numbers: list[int]) -> str:
             parts[-1][1] = number
         else:
             parts.append([number, number])
-    return listed([f"{first}" if first == last else f"{first}-{last}" for first, last in parts], 12)
+    return comma_list([f"{first}" if first == last else f"{first}-{last}" for first, last in parts], 12)

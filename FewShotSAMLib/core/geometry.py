@@ -49,7 +49,7 @@ class LatticeMap:
 
 
 @dataclass(frozen=True)
-class Forms:
+class NiftiForms:
     """The two ways in which a NIfTI file says where its voxels lie: 4 × 4 matrices from (i, j, k, 1) to RAS mm."""
 
     sform: tuple[tuple[float, ...], ...]
@@ -71,7 +71,7 @@ class Geometry:
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
-    forms: Forms | None = field(default=None, compare=False, repr=False)
+    forms: NiftiForms | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Raise BadInputError if the numbers do not span a grid."""
@@ -133,7 +133,7 @@ class Geometry:
         return found
 
     @classmethod
-    def of_ras(cls, matrix: ArrayLike, size: tuple[int, int, int], forms: Forms | None = None) -> Self:
+    def of_ras(cls, matrix: ArrayLike, size: tuple[int, int, int], forms: NiftiForms | None = None) -> Self:
         """The grid of a 4 × 4 matrix from (i, j, k, 1) to RAS mm; raises BadInputError if it spans none."""
         lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(matrix, dtype=np.float64)
         spacing = np.linalg.norm(lps[:3, :3], axis=0)
@@ -190,7 +190,7 @@ def slices_of(mask: np.ndarray, axis: int) -> np.ndarray:
     return np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
 
 
-def held_rows(labels: np.ndarray) -> slice:
+def labelled_rows(labels: np.ndarray) -> slice:
     """The rows of a slice (rows, columns) from the first to the last that contains a label."""
     held = np.flatnonzero(labels.any(axis=1))
     return slice(held[0], held[-1] + 1) if len(held) else slice(0, 0)

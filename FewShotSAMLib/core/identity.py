@@ -11,7 +11,7 @@ from pathlib import Path
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.file_kind import DICOM, META_IMAGE, NIFTI, NRRD, OTHER, file_kind, itk_reader
 from FewShotSAMLib.core.integrity import data_file_of
-from FewShotSAMLib.core.nifti import pair_of
+from FewShotSAMLib.core.nifti import header_and_data
 
 YOUNG_NS = 3_000_000_000
 """A file changed this recently may change again without a new time stamp: FAT counts in steps of two seconds."""
@@ -68,7 +68,7 @@ def files_of_volume(path: Path) -> tuple[Path, ...] | None:
         if kind in (NRRD, META_IMAGE):
             return data_file_of(path, kind == NRRD)
         if kind == NIFTI:
-            return tuple(dict.fromkeys(pair_of(path)))
+            return tuple(dict.fromkeys(header_and_data(path)))
         if kind == DICOM or (kind == OTHER and not itk_reader(path, kind)):
             return None
     except (BadInputError, OSError):

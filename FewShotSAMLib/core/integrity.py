@@ -14,7 +14,7 @@ from typing import BinaryIO, TypeVar
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import compound_suffix
-from FewShotSAMLib.core.stored import check_room, check_spacing, no_spacing_warning, too_many_dimensions
+from FewShotSAMLib.core.stored import check_memory, check_spacing, no_spacing_warning, too_many_dimensions
 
 Number = TypeVar("Number", int, float)
 _CHUNK = 1 << 20
@@ -65,7 +65,7 @@ def check_nrrd(path: Path) -> list[str]:
             raise _damaged(path, f"it holds voxels of type {kind!r}, which does not exist")
         if len(sizes) != _whole(fields.get("dimension", "")) or min(sizes, default=0) <= 0:
             raise _damaged(path, f"its sizes are {fields.get('sizes', 'not given')}")
-        expected = check_room(path, math.prod(sizes) * _NRRD_BYTES[kind])
+        expected = check_memory(path, math.prod(sizes) * _NRRD_BYTES[kind])
         detached = fields.get("data file", fields.get("datafile", ""))
         encoding = fields.get("encoding", "").lower()
         if encoding in ("bzip2", "bz2"):
@@ -195,7 +195,7 @@ def check_meta_image(path: Path) -> list[str]:
         if not where or not sizes or min(sizes) <= 0 or kind not in _META_BYTES:
             raise _damaged(path, "its header lacks the size, the type or the data's place")
         channels = _whole(fields.get("elementnumberofchannels", "1")) or 1
-        expected = check_room(path, math.prod(sizes) * _META_BYTES[kind] * channels)
+        expected = check_memory(path, math.prod(sizes) * _META_BYTES[kind] * channels)
         packed = fields.get("compresseddata", "")[:1] in ("T", "t", "1")
         stated = _whole(fields.get("compresseddatasize", "")) if packed else None
         try:
@@ -350,10 +350,10 @@ def _left(stream: BinaryIO) -> int:
 def gunzipped_length(stream: BinaryIO) -> int:
     """Bytes that the rest of a stream decompresses to; raises OSError, EOFError or zlib.error if it is damaged."""
     with gzip.GzipFile(fileobj=stream) as content:
-        return drain(content)
+        return read_to_end(content)
 
 
-def drain(content: gzip.GzipFile) -> int:
+def read_to_end(content: gzip.GzipFile) -> int:
     """Read to the end, which verifies the checksum, and return the number of bytes; what follows is ignored."""
     total = 0
     try:

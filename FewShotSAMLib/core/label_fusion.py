@@ -18,7 +18,7 @@ LEAST = 0.01
 """Minimum correlation of an atlas, so that all count alike where none fits."""
 
 
-def joined(found: Sequence[Transferred], grey: np.ndarray, spacing: Sequence[float]) -> Transferred:
+def fused_labels(found: Sequence[Transferred], grey: np.ndarray, spacing: Sequence[float]) -> Transferred:
     """One result from several registered atlases, each with its image; its likeness is that of the most alike one. On
     a segment only those atlases vote that have it.
 

@@ -10,7 +10,7 @@ from FewShotSAMLib.core.errors import BadInputError
 
 
 @contextmanager
-def held(path: Path, message: str, hint: str) -> Iterator[None]:
+def exclusive_lock(path: Path, message: str, hint: str) -> Iterator[None]:
     """Hold the lock within the block. Raises BadInputError, with these words, if another process does; and OSError."""
     from filelock import FileLock, Timeout  # missing in Slicer without the extension
 

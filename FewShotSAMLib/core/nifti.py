@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from FewShotSAMLib.core.errors import BadInputError, reason_of
+from FewShotSAMLib.core.errors import BadInputError, one_line_reason
 from FewShotSAMLib.core.file_kind import GZIP, PAIR_ENDS
 from FewShotSAMLib.core.files import compound_suffix
-from FewShotSAMLib.core.geometry import Forms, Geometry, corners_of, perpendicular
-from FewShotSAMLib.core.integrity import COPY_AGAIN, MOST_EXPANSION, drain
+from FewShotSAMLib.core.geometry import Geometry, NiftiForms, corners_of, perpendicular
+from FewShotSAMLib.core.integrity import COPY_AGAIN, MOST_EXPANSION, read_to_end
 from FewShotSAMLib.core.packages import import_package
-from FewShotSAMLib.core.stored import StoredImage, check_room, check_spacing, no_spacing_warning, too_many_dimensions
+from FewShotSAMLib.core.stored import StoredImage, check_memory, check_spacing, no_spacing_warning, too_many_dimensions
 
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _LARGEST_HEADER = 540
@@ -38,7 +38,7 @@ def read_nifti(path: Path) -> StoredImage:
     Raises BadInputError for a file that is damaged, truncated, 4D or of complex numbers, and for a grid without size
     or with slanted axes.
     """
-    header_path, data_path = pair_of(path)
+    header_path, data_path = header_and_data(path)
     try:
         header = _header(_bytes_of(header_path, _LARGEST_HEADER), header_path)
         shape = _shape(header, path)
@@ -48,7 +48,7 @@ def read_nifti(path: Path) -> StoredImage:
         offset = _offset(header, header_path == data_path)
         content = _data(data_path, offset, math.prod(shape) * dtype.itemsize)
     except (EOFError, OSError, zlib.error, ValueError, KeyError, OverflowError) as error:
-        raise BadInputError(f"{path} is damaged or truncated ({reason_of(error, 120)}).", COPY_AGAIN) from error
+        raise BadInputError(f"{path} is damaged or truncated ({one_line_reason(error, 120)}).", COPY_AGAIN) from error
     voxels = _scaled(_voxels(content, shape, dtype, path), header)
     geometry, warnings = _geometry(header, (shape[0], shape[1], shape[2]), path)
     return StoredImage(voxels, geometry, {}, tuple(warnings))
@@ -66,7 +66,7 @@ def read_mgh(path: Path) -> StoredImage:
         matrix = np.asarray(image.affine, dtype=np.float64)
     except Exception as error:
         raise BadInputError(
-            f"{path} is not a complete FreeSurfer volume (.mgz): {reason_of(error, 120)}.",
+            f"{path} is not a complete FreeSurfer volume (.mgz): {one_line_reason(error, 120)}.",
             "Convert it: mri_convert FILE out.nii.gz.",
         ) from error
     if voxels.ndim != 3:
@@ -103,7 +103,7 @@ def _is_orthonormal(matrix: np.ndarray) -> bool:
     return bool(np.abs(axes.T @ axes - np.eye(3)).max() < _ROUNDING)
 
 
-def pair_of(path: Path) -> tuple[Path, Path]:
+def header_and_data(path: Path) -> tuple[Path, Path]:
     """The header file and the data file of an image; twice the same for a single file."""
     suffix = compound_suffix(path)
     if suffix not in (".hdr", ".hdr.gz", ".img", ".img.gz"):
@@ -166,7 +166,7 @@ def _offset(header: Any, is_single: bool) -> int:
 def _data(path: Path, offset: int, length: int) -> bytes:
     """`length` bytes from `offset` on; checks that they are there, and the checksum of packed ones."""
     size = path.stat().st_size
-    check_room(path, length)
+    check_memory(path, length)
     with path.open("rb") as stream:
         packed = stream.read(2) == GZIP
         stream.seek(0)
@@ -178,7 +178,7 @@ def _data(path: Path, offset: int, length: int) -> bytes:
         if len(content) < length:
             raise EOFError(f"{length} bytes of voxels should be there, {len(content)} are")
         if packed:
-            drain(opened)
+            read_to_end(opened)
     return content
 
 
@@ -226,7 +226,7 @@ def _geometry(header: Any, size: tuple[int, int, int], path: Path) -> tuple[Geom
     sform = _millimetres(header.get_sform(), scale)
     if sform_code <= 0 and qform_code <= 0:
         check_spacing(path, zooms)
-        forms = Forms(_matrix(sform), 0, _matrix(_millimetres(_qform(header, path), scale)), 0)
+        forms = NiftiForms(_matrix(sform), 0, _matrix(_millimetres(_qform(header, path), scale)), 0)
         return Geometry(size, (zooms[0], zooms[1], zooms[2]), forms=forms), [
             _no_orientation(path, "sform and qform have the code 0")
         ]
@@ -234,7 +234,7 @@ def _geometry(header: Any, size: tuple[int, int, int], path: Path) -> tuple[Geom
     if not takes_sform or qform_code > 0:
         check_spacing(path, [float(length) * scale for length in header["pixdim"][1:4]] if size[2] > 1 else zooms)
     qform = _millimetres(_qform(header, path), scale) if qform_code > 0 else _plain(zooms)
-    forms = Forms(_matrix(sform), max(sform_code, 0), _matrix(qform), max(qform_code, 0))
+    forms = NiftiForms(_matrix(sform), max(sform_code, 0), _matrix(qform), max(qform_code, 0))
     chosen, name = (sform, "sform") if takes_sform else (qform, "qform")
     geometry, warnings = _from_matrix(chosen, size, path, forms)
     if sform_code > 0 and qform_code > 0:
@@ -268,7 +268,7 @@ def _matrix(matrix: np.ndarray) -> tuple[tuple[float, ...], ...]:
 
 
 def _from_matrix(
-    matrix: np.ndarray, size: tuple[int, int, int], path: Path, forms: Forms | None = None
+    matrix: np.ndarray, size: tuple[int, int, int], path: Path, forms: NiftiForms | None = None
 ) -> tuple[Geometry, list[str]]:
     """The grid of a matrix from (i, j, k) to RAS mm, with perpendicular axes, and warnings of what that changed."""
     if not np.isfinite(matrix).all():

@@ -40,10 +40,10 @@ class Pace:
     def seconds(self, work: Work) -> float:
         """Seconds for the whole run, once the process has started and loaded its encoder."""
         learning = 0.0 if work.corrects else self.continuing if work.continues else self.learning
-        predicting = self.predicting * sum(times(count, self.segment_share) for count in work.asked)
-        return learning * times(work.segments, self.learning_share) + self.encoding * work.encoded + predicting
+        predicting = self.predicting * sum(segment_factor(count, self.segment_share) for count in work.asked)
+        return learning * segment_factor(work.segments, self.learning_share) + self.encoding * work.encoded + predicting
 
 
-def times(segments: int, share: float) -> float:
+def segment_factor(segments: int, share: float) -> float:
     """How many times as long as one segment this number takes, each further one adding this share."""
     return 1.0 + share * max(0, segments - 1)

@@ -25,13 +25,13 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def sealed(content: Mapping[str, Any]) -> str:
-    """JSON text with a digest, by which `unsealed` detects changes."""
+def dumps_with_digest(content: Mapping[str, Any]) -> str:
+    """JSON text with a digest, by which `loads_with_digest` detects changes."""
     return json.dumps({**content, _SEAL: _digest(content)})
 
 
-def unsealed(text: str) -> dict[str, Any]:
-    """The content given to `sealed`. Raises ValueError if the text was changed."""
+def loads_with_digest(text: str) -> dict[str, Any]:
+    """The content given to `dumps_with_digest`. Raises ValueError if the text was changed."""
     content = json.loads(text)
     if not isinstance(content, dict) or content.pop(_SEAL, None) != _digest(content):
         raise ValueError("its digest does not fit")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from FewShotSAMLib.core.annotation import Annotation, listed
+from FewShotSAMLib.core.annotation import Annotation, comma_list
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.core.segment import Segmentation
@@ -47,12 +47,12 @@ def _changes_everywhere(layer: np.ndarray) -> bool:
     return bool(np.count_nonzero(both & (first == second)) < _SELDOM * np.count_nonzero(both))
 
 
-def is_everywhere(labelled: int, size: int) -> bool:
+def fills_volume(labelled: int, size: int) -> bool:
     """Whether labels fill a volume of `size` voxels."""
     return labelled >= _EVERYWHERE * size
 
 
-def everywhere() -> BadInputError:
+def fills_volume_error() -> BadInputError:
     """The error for labels that fill the volume."""
     return BadInputError(
         "The annotation is labelled everywhere, on every slice: there is nothing to predict.",
@@ -60,36 +60,36 @@ def everywhere() -> BadInputError:
     )
 
 
-def nothing_left(count: int) -> BadInputError:
+def nothing_to_predict(count: int) -> BadInputError:
     """The error for a volume whose `count` slices are all known."""
     return BadInputError(
         f"All {count} slices are painted or declared empty: there is nothing left to predict.", hint("choose-painted")
     )
 
 
-def told_of_paint(annotation: Annotation) -> list[str]:
+def annotation_warnings(annotation: Annotation) -> list[str]:
     """The warnings that a run would give about an annotation, or the error that would end it."""
     try:
         _check_unlabelled(annotation.segmentation)
-        return odd_paint(annotation)
+        return odd_painting(annotation)
     except BadInputError as error:
         return [error.message]
 
 
-def odd_paint(annotation: Annotation) -> list[str]:
+def odd_painting(annotation: Annotation) -> list[str]:
     """Warnings on painted slices that look finished or unfinished.
 
     Raises BadInputError if every slice of several is painted or declared empty, so that nothing is left to predict.
     """
     count = annotation.segmentation.geometry.shape[annotation.axis]
     if len(annotation.complete) == count > 1:
-        raise nothing_left(count)
+        raise nothing_to_predict(count)
     areas = {index: np.bincount(annotation.classes(index).ravel(), minlength=256) for index in annotation.painted}
     sought = {index: annotation.sought(index) for index in annotation.painted}
     return paint_warnings(
         annotation.painted,
         [
-            Paint(
+            SegmentPainting(
                 segment.name,
                 odd_slices({index: int(area[label]) for index, area in areas.items() if area[label]}),
                 [index for index, labels in sought.items() if label in labels],
@@ -99,7 +99,7 @@ def odd_paint(annotation: Annotation) -> list[str]:
     )
 
 
-class Paint(NamedTuple):
+class SegmentPainting(NamedTuple):
     """A segment with the slices on which it is odd (`odd_slices`), and those painted for others on which it is looked
     for."""
 
@@ -108,7 +108,7 @@ class Paint(NamedTuple):
     sought: Sequence[int]
 
 
-def paint_warnings(painted: Sequence[int], segments: Sequence[Paint]) -> list[str]:
+def paint_warnings(painted: Sequence[int], segments: Sequence[SegmentPainting]) -> list[str]:
     """The warnings about painted slices, sorted, and the segments on them."""
     warnings = []
     if len(painted) >= _FULL_RUN and painted[-1] - painted[0] + 1 == len(painted):
@@ -117,13 +117,13 @@ def paint_warnings(painted: Sequence[int], segments: Sequence[Paint]) -> list[st
             "this is a finished segmentation, choose a few of these slices to learn from."
         )
     warnings += [
-        f"“{each.name}” is much smaller on slice {listed(each.odd, 5)} than on the painted slices next to it. If it "
-        "is not painted completely there, complete it, or leave that slice out of those to learn from."
+        f"“{each.name}” is much smaller on slice {comma_list(each.odd, 5)} than on the painted slices next to it. If "
+        "it is not painted completely there, complete it, or leave that slice out of those to learn from."
         for each in segments
         if each.odd
     ]
     return warnings + [
-        f"“{each.name}” is not painted on slice {listed(each.sought, 5)}, where others are, and is looked for "
+        f"“{each.name}” is not painted on slice {comma_list(each.sought, 5)}, where others are, and is looked for "
         f"there. Where there is none of it, declare the slice empty of “{each.name}”."
         for each in segments
         if each.sought
@@ -147,5 +147,5 @@ def odd_slices(areas: Mapping[int, int]) -> list[int]:
 
 def _check_unlabelled(segmentation: Segmentation) -> None:
     labelled = sum(int(np.count_nonzero(plane.any(axis=0))) for plane in np.moveaxis(segmentation.layers, 1, 0))
-    if is_everywhere(labelled, segmentation.layers[0].size):
-        raise everywhere()
+    if fills_volume(labelled, segmentation.layers[0].size):
+        raise fills_volume_error()

@@ -108,7 +108,7 @@ def segments_of_labels(values: Sequence[int]) -> tuple[Segment, ...]:
     )
 
 
-def same_names(ours: Sequence[str], theirs: Sequence[str]) -> dict[int, int]:
+def matching_names(ours: Sequence[str], theirs: Sequence[str]) -> dict[int, int]:
     """Match our segments to theirs of the same name, ignoring case: from our number to their number, both from 1. If
     both have only one segment, these two match."""
     if len(ours) == len(theirs) == 1:
@@ -118,6 +118,6 @@ def same_names(ours: Sequence[str], theirs: Sequence[str]) -> dict[int, int]:
     return {label: numbers[name] for label, name in named if name in numbers}
 
 
-def no_paint(path: Path) -> BadInputError:
+def nothing_painted(path: Path) -> BadInputError:
     """The error for a segmentation without a voxel."""
     return BadInputError(f"{path} holds no painted voxel.", "Paint the structure on a few slices and save it again.")

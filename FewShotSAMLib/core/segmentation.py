@@ -13,7 +13,7 @@ from FewShotSAMLib.core.file_kind import DICOM, file_kind, head_of
 from FewShotSAMLib.core.files import check_name, check_writable, compound_suffix, files_below
 from FewShotSAMLib.core.geometry import SAME_TOLERANCE, SLIGHT, Geometry
 from FewShotSAMLib.core.image_io import WRITABLE_SUFFIXES, check_grid, check_suffix, read_image, write_image
-from FewShotSAMLib.core.segment import LARGEST_LABEL, Segment, Segmentation, no_paint, segments_of_labels
+from FewShotSAMLib.core.segment import LARGEST_LABEL, Segment, Segmentation, nothing_painted, segments_of_labels
 from FewShotSAMLib.core.slicer_nrrd import has_segments, parse_fields, parse_segments, write_seg_nrrd
 
 SEGMENTATION_SUFFIXES = (".seg.nrrd", *WRITABLE_SUFFIXES, SEG_SUFFIX)
@@ -51,7 +51,7 @@ def read_segmentation(path: Path | str) -> Segmentation:
         segments = segments_of_labels([int(value) for value in np.flatnonzero(seen[0])])
     layers, warnings = _without_unassigned(layers, seen, segments)
     if not any(seen[segment.layer, segment.label_value] for segment in segments):
-        raise no_paint(path)
+        raise nothing_painted(path)
     return Segmentation(layers, stored.geometry, segments, parse_fields(stored.metadata), stored.warnings + warnings)
 
 
@@ -76,7 +76,7 @@ def place_on(segmentation: Segmentation, geometry: Geometry) -> tuple[Segmentati
             f"Annotation: {segmentation.geometry.describe()}. Volume: {geometry.describe()}.",
             "Resample the annotation to the volume (in 3D Slicer: export it with the volume as reference).",
         )
-    warnings = told_apart(lattice.apart)
+    warnings = grid_offset_warnings(lattice.apart)
     if segmentation.geometry.size == geometry.size and lattice.is_identity:
         return replace(segmentation, geometry=geometry), warnings
     first = lattice.first_index(segmentation.geometry.size)
@@ -99,7 +99,7 @@ def place_on(segmentation: Segmentation, geometry: Geometry) -> tuple[Segmentati
     return replace(segmentation, layers=layers, geometry=geometry), warnings
 
 
-def told_apart(apart: float) -> list[str]:
+def grid_offset_warnings(apart: float) -> list[str]:
     """The warning, if any, about an annotation whose grid is off the volume's by `apart` voxels."""
     if apart <= _NOTICEABLE:
         return []

@@ -40,7 +40,7 @@ def modality_of(text: str | None) -> str:
     return text if _CODE_STRING.fullmatch(text) else ""
 
 
-def check_room(path: Path, length: int) -> int:
+def check_memory(path: Path, length: int) -> int:
     """Return `length`, in bytes. Raises BadInputError if it is more than all of the computer's memory."""
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -10,7 +10,9 @@ OVERLAY = 0.5
 """Share of a segment's colour in a pixel of it."""
 
 
-def samples(shape: tuple[int, int], spacing: tuple[float, float], longest: int) -> tuple[np.ndarray, np.ndarray]:
+def thumbnail_samples(
+    shape: tuple[int, int], spacing: tuple[float, float], longest: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Which rows and columns of a slice to show, so that a millimetre is equally long both ways and the longer side has
     `longest` pixels."""
     lengths = np.multiply(shape, spacing)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from FewShotSAMLib.core.dicom import Step, no_step, read_dicom_file, read_dicom_folder
+from FewShotSAMLib.core.dicom import Step, ignore_progress, read_dicom_file, read_dicom_folder
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.file_kind import DICOM, file_kind
 from FewShotSAMLib.core.files import check_name, compound_suffix
@@ -53,7 +53,7 @@ class Volume:
         return digest.hexdigest()
 
 
-def read_volume(path: Path | str, step: Step = no_step) -> Volume:
+def read_volume(path: Path | str, step: Step = ignore_progress) -> Volume:
     """Read a NRRD, NIfTI or MetaImage file, a 2D image (one slice), or a DICOM series by its folder or any file of it.
 
     RGB and RGBA images of 8 bits become RGB volumes. NaN and infinite voxels become the smallest finite value, with

@@ -20,7 +20,7 @@ _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _ALIKE, _ALIKE_ENOUGH, _LEAST_SPREAD, _LEAST_SHOWN = 0.3, 0.2, 0.2, 0.05
 
 
-def fitted(
+def fitted_normalisation(
     normalisation: Normalisation, volume: Volume, annotation: Annotation, is_choice: bool
 ) -> tuple[Normalisation, list[str]]:
     """The normalisation, or another one if the painted segments have no contrast in it; and warnings.
@@ -83,7 +83,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Look:
+class IntensityProfile:
     """How a volume looks through a window: the share of voxels above its lower end, and quantiles of those, 0 to 1."""
 
     ct: bool
@@ -110,7 +110,7 @@ class Look:
             return None
         return cls(bool(values["ct"]), float(values["shown"]), tuple(float(value) for value in values["quantiles"]))
 
-    def strangeness(self, other: "Look") -> str:
+    def strangeness(self, other: "IntensityProfile") -> str:
         """What makes another volume look unlike this one through the same window; empty if it looks alike."""
         apart = np.mean(np.abs(np.subtract(self.quantiles, other.quantiles)))
         if self.ct != other.ct and apart > _ALIKE_ENOUGH:  # a CT of the inside of a body counts as none

@@ -29,7 +29,7 @@ from FewShotSAMLib.methods.registry import get_method
 
 
 @dataclass(frozen=True)
-class Kept:
+class LastRun:
     """The last run on a volume. like: everything that must be equal for a correction; crop: the region that was shown;
     parts: the regions of segments that have one of their own; asked: the normalisation that the user requested;
     prediction: the decoder's output; result: the same after post-processing, if any; model: returns what was learned,
@@ -48,9 +48,9 @@ class Kept:
 
 @dataclass(frozen=True)
 class Correction:
-    """kept: the run it continues; changed: for each slice to predict again, the segments 1 to C to search for."""
+    """last_run: the run it continues; changed: for each slice to predict again, the segments 1 to C to search for."""
 
-    kept: Kept
+    last_run: LastRun
     changed: Mapping[int, frozenset[int]]
 
 
@@ -92,14 +92,14 @@ def kept_normalisation(volume: Volume, options: PropagateOptions, context: JobCo
     return run.normalisation if run.volume.content_hash == volume.content_hash else None
 
 
-def keep(run: VolumeRun, options: PropagateOptions, kept: Kept) -> None:
+def keep(run: VolumeRun, options: PropagateOptions, kept: LastRun) -> None:
     """Remember a completed run if its method supports corrections."""
     forget(run.context)
     if get_method(options.method).load().for_encoder(run.encoder.spec.architecture).corrects:
         run.context.state[LAST_RUN] = kept
 
 
-def last_run(context: JobContext) -> Kept | None:
+def last_run(context: JobContext) -> LastRun | None:
     """The run that can be corrected; None if there is none."""
     return context.state.get(LAST_RUN)
 
@@ -109,7 +109,7 @@ def forget(context: JobContext) -> None:
     context.state.pop(LAST_RUN, None)
 
 
-def blank(prediction: Prediction, axis: int, indices: Collection[int]) -> Prediction:
+def without_slices(prediction: Prediction, axis: int, indices: Collection[int]) -> Prediction:
     """A copy with these slices cleared."""
     classes = sparse_copy(prediction.classes)
     confidence = None if prediction.confidence is None else prediction.confidence.copy()
@@ -119,7 +119,7 @@ def blank(prediction: Prediction, axis: int, indices: Collection[int]) -> Predic
     return Prediction(classes, confidence, slices)
 
 
-def only(result: Prediction, refined: Prediction, axis: int, indices: Collection[int]) -> Prediction:
+def replaced_on(result: Prediction, refined: Prediction, axis: int, indices: Collection[int]) -> Prediction:
     """`refined` on these slices, `result` on all others."""
     classes = sparse_copy(result.classes)
     np.moveaxis(classes, axis, 0)[list(indices)] = np.moveaxis(refined.classes, axis, 0)[list(indices)]

@@ -14,13 +14,13 @@ import numpy as np
 
 from FewShotSAMLib.core.annotation import IGNORE, Annotation
 from FewShotSAMLib.core.atlas import Atlas, Transferred, by_image
-from FewShotSAMLib.core.carried import TRUSTED, Known, agreement, places, put_right
 from FewShotSAMLib.core.contributions import NOT_USED
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.hints import hint
-from FewShotSAMLib.core.segment import same_names
+from FewShotSAMLib.core.registered_labels import TRUSTED, PaintedMasks, agreement, corrected_label, stand_in_slices
+from FewShotSAMLib.core.segment import matching_names
 from FewShotSAMLib.engine.model_file import FewShotModel
-from FewShotSAMLib.engine.transfer import registered, room
+from FewShotSAMLib.engine.transfer import registered, volumes_that_fit
 from FewShotSAMLib.engine.volume_run import VolumeRun
 from FewShotSAMLib.methods.registry import get_method
 
@@ -105,16 +105,18 @@ class _Guess:
     ends: list[int]
 
 
-def _guess(weighed: Sequence[tuple[np.ndarray, float]], known: Known, along: Sequence[float]) -> _Guess:
+def _guess(weighed: Sequence[tuple[np.ndarray, float]], known: PaintedMasks, along: Sequence[float]) -> _Guess:
     """Combine several labels, shares (D, H, W) of 255 with their weights, each corrected by what is painted; along:
     spacing in mm."""
     shown = np.logical_or.reduce([share.any(axis=0) for share, _ in weighed] + list(known.masks.values()))
     box = tuple(_with_margin(np.flatnonzero(shown.any(axis))) for axis in (1, 0))
-    inside = Known({index: mask[box] for index, mask in known.masks.items()})
+    inside = PaintedMasks({index: mask[box] for index, mask in known.masks.items()})
     every = (slice(None), *box)
-    parts = [weight * put_right(share[every].astype(np.float32) / 255, inside, along) for share, weight in weighed]
+    parts = [
+        weight * corrected_label(share[every].astype(np.float32) / 255, inside, along) for share, weight in weighed
+    ]
     joint = np.sum(parts, axis=0)
-    slices, ends = places(joint, inside, along)
+    slices, ends = stand_in_slices(joint, inside, along)
     found = {index: np.zeros(shown.shape, np.float32) for index in slices}
     for index, share in found.items():
         share[box] = joint[index]
@@ -127,28 +129,28 @@ def _with_margin(held: np.ndarray) -> slice:
     return slice(max(0, int(held[0]) - margin), int(held[-1]) + margin + 1)
 
 
-def _known(annotation: Annotation) -> dict[int, Known]:
+def _known(annotation: Annotation) -> dict[int, PaintedMasks]:
     """What is painted of each segment that has paint."""
     found = {}
     for label, indices in enumerate(annotation.known, start=1):
-        known = Known({index: annotation.classes(index) == label for index in indices})
+        known = PaintedMasks({index: annotation.classes(index) == label for index in indices})
         if known.painted:
             found[label] = known
     return found
 
 
 def _register(
-    run: VolumeRun, annotation: Annotation, known: Mapping[int, Known], earlier: Earlier, asked: set[bytes]
+    run: VolumeRun, annotation: Annotation, known: Mapping[int, PaintedMasks], earlier: Earlier, asked: set[bytes]
 ) -> list[_Registered]:
     """The labels of each of a model's volumes on this one; a single empty result if none can be registered. asked:
     images of volumes used before, extended here: a model that grew contains the volumes of models before it."""
     model = earlier.model
     ours, names = ([each.name for each in some] for some in (annotation.segmentation.segments, model.segments))
-    theirs = same_names(ours, names)
+    theirs = matching_names(ours, names)
     if not known.keys() & theirs.keys():
         return [_Registered({"name": earlier.name, "used": False, "why": NO_SEGMENT})]
     images = by_image(model.atlases)
-    new = [key for key in images if key not in asked][: max(0, room(run, len(model.segments)) - len(asked))]
+    new = [key for key in images if key not in asked][: max(0, volumes_that_fit(run, len(model.segments)) - len(asked))]
     if images and not new:
         return [_Registered({"name": earlier.name, "used": False, "why": SAME if images.keys() <= asked else NO_ROOM})]
     asked.update(new)
@@ -168,7 +170,7 @@ def _register(
 
 def _judged(
     annotation: Annotation,
-    known: Mapping[int, Known],
+    known: Mapping[int, PaintedMasks],
     name: str,
     found: Transferred,
     shares: Mapping[int, np.ndarray],

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from FewShotSAMLib.engine.context import JobContext
-from FewShotSAMLib.methods.augmentation import below
+from FewShotSAMLib.methods.augmentation import random_below
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.interface import Exemplar, Schedule
 from FewShotSAMLib.methods.loss import merged_unknown
@@ -88,4 +88,4 @@ def draw_views(exemplars: Sequence[Exemplar], count: int, generator: torch.Gener
 def _view(views: list[Exemplar], generator: torch.Generator) -> Exemplar:
     if len(views) == 1 or float(torch.rand((), generator=generator)) < CLEAN_SHARE:
         return views[0]
-    return views[1 + below(len(views) - 1, generator)]
+    return views[1 + random_below(len(views) - 1, generator)]

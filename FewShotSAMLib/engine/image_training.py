@@ -16,7 +16,7 @@ from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.fine_tune import CLEAN_SHARE, Draw, draw_views
 from FewShotSAMLib.engine.synthesise import PairMaker
 from FewShotSAMLib.engine.volume_run import VolumeRun
-from FewShotSAMLib.methods.augmentation import SliceAugmentation, below
+from FewShotSAMLib.methods.augmentation import SliceAugmentation, random_below
 from FewShotSAMLib.methods.head import Head
 from FewShotSAMLib.methods.interface import Exemplar, Schedule, Training
 from FewShotSAMLib.methods.synthesis import LabelledSlice
@@ -139,7 +139,7 @@ def mixed_draw(real: Sequence[Exemplar], synthesised: Sequence[Exemplar], real_v
     """Draw batches of `real_views` views of real exemplars and one synthesised pair."""
 
     def draw(generator: torch.Generator) -> list[Exemplar]:
-        return [*draw_views(real, real_views, generator), synthesised[below(len(synthesised), generator)]]
+        return [*draw_views(real, real_views, generator), synthesised[random_below(len(synthesised), generator)]]
 
     return draw
 
@@ -157,7 +157,7 @@ def encoding_draw(
             np.ascontiguousarray(embeddings.framing.cut(annotation.classes(index))),
         )
         if float(torch.rand((), generator=generator)) >= CLEAN_SHARE:
-            augmentation = SliceAugmentation(index, 1 + below(MANY, generator))
+            augmentation = SliceAugmentation(index, 1 + random_below(MANY, generator))
             shown, classes = augmentation.apply(shown, classes, embeddings.framing.aspect)
         made = _exemplar(index, encode(embeddings.framed(shown)), classes, class_count, embeddings)
         return replace(made, unknown=tuple(sorted(annotation.unknown(index))))
@@ -167,7 +167,7 @@ def encoding_draw(
         indices = [annotation.exemplars[position] for position in chosen[: real_views if maker else IMAGES_PER_STEP]]
         batch = [real(index, generator) for index in indices]
         if maker is not None:
-            pair = maker.pair(below(MANY, generator))
+            pair = maker.pair(random_below(MANY, generator))
             embedding = encode(embeddings.framed(pair.grey))
             batch.append(_exemplar(SYNTHESISED, embedding, pair.classes, class_count, embeddings))
         return batch

@@ -14,7 +14,7 @@ from FewShotSAMLib.engine.context import JobContext, StageTimer
 from FewShotSAMLib.engine.corrections import last_run
 from FewShotSAMLib.engine.describe import describe
 from FewShotSAMLib.engine.earlier import Earlier
-from FewShotSAMLib.engine.learning import completed, for_others
+from FewShotSAMLib.engine.learning import completed, ready_for_transfer
 from FewShotSAMLib.engine.model_file import FewShotModel, load_model, save_model
 from FewShotSAMLib.engine.outputs import check_fit, check_outputs, write_outputs
 from FewShotSAMLib.engine.pace import pace_of, remember
@@ -50,7 +50,7 @@ def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, A
         model = done.model() if done.model is not None and is_saved else None
         if model is not None and not request.model_as_is:
             with timer.stage("adapt"):
-                model = for_others(model, done.run.encoder, context)
+                model = ready_for_transfer(model, done.run.encoder, context)
         report = _write_all(request, done, model)
     if report["pace"] is not None:
         remember(report["pace"], default_folder())
@@ -83,7 +83,7 @@ def save_last_model(parameters: Mapping[str, Any], context: JobContext) -> dict[
     check_name(Path(path))
     model = kept.model()
     if not parameters.get("model_as_is"):
-        model = for_others(model, kept.learned.task.run.encoder, context)
+        model = ready_for_transfer(model, kept.learned.task.run.encoder, context)
     save_model(model, Path(path))
     return {"path": path}
 

@@ -8,7 +8,7 @@ from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.errors import BadInputError, is_memory_shortage
 from FewShotSAMLib.core.hints import hint
 from FewShotSAMLib.core.plane import SlicePlane
-from FewShotSAMLib.core.window_fit import Look
+from FewShotSAMLib.core.window_fit import IntensityProfile
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.model_file import FewShotModel
@@ -68,7 +68,7 @@ def learn(
             segments=annotation.segmentation.segments,
             state=predictor.state(),
             region=region,
-            look=Look.of(run.volume, run.window),
+            look=IntensityProfile.of(run.volume, run.window),
         )
 
     return Learned(predictor, model, task)
@@ -98,7 +98,7 @@ def restored(model: FewShotModel, encoder: Encoder) -> Predictor:
         raise BadInputError(f"The few-shot model is incomplete or damaged ({error}).", "Learn it again.") from error
 
 
-def for_others(model: FewShotModel, encoder: Encoder, context: JobContext) -> FewShotModel:
+def ready_for_transfer(model: FewShotModel, encoder: Encoder, context: JobContext) -> FewShotModel:
     """The model with all that volumes unlike its own need; the model itself if it has that already. Raises the errors
     of `restored`, and CancelledError."""
     if not _knows_others(model):
@@ -111,10 +111,10 @@ def for_others(model: FewShotModel, encoder: Encoder, context: JobContext) -> Fe
 
 
 def completed(model: FewShotModel, compute: ComputeOptions, context: JobContext) -> FewShotModel:
-    """`for_others` with the model's own encoder, which is loaded only if there is something to learn."""
+    """`ready_for_transfer` with the model's own encoder, which is loaded only if there is something to learn."""
     if not _knows_others(model):
         return model
-    return for_others(model, warm_encoder(replace(compute, encoder=model.encoder), context), context)
+    return ready_for_transfer(model, warm_encoder(replace(compute, encoder=model.encoder), context), context)
 
 
 def _knows_others(model: FewShotModel) -> bool:

@@ -19,7 +19,7 @@ from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.intensity import Normalisation
 from FewShotSAMLib.core.region import Box
 from FewShotSAMLib.core.segmentation import Segment
-from FewShotSAMLib.core.window_fit import Look
+from FewShotSAMLib.core.window_fit import IntensityProfile
 from FewShotSAMLib.engine.model_check import (
     DIGEST_KEY,
     METADATA_KEY,
@@ -65,7 +65,7 @@ class FewShotModel:
     segments: tuple[Segment, ...]
     state: State
     region: Box | None = None
-    look: Look | None = None
+    look: IntensityProfile | None = None
     atlases: tuple[Atlas, ...] = ()
     digest: str = ""
 
@@ -186,7 +186,7 @@ def _model_from(header: dict[str, Any], tensors: dict[str, torch.Tensor], digest
         segments=tuple(Segment(**{**entry, "color": tuple(entry["color"])}) for entry in header["segments"]),
         state=State({name.removeprefix("head."): tensor for name, tensor in tensors.items()}, tokens, shown),
         region=region_of(header.get("region")),
-        look=Look.from_json(header.get("look")),
+        look=IntensityProfile.from_json(header.get("look")),
         atlases=atlases,
         digest=digest,
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path
-from FewShotSAMLib.core.pace import Work, times
+from FewShotSAMLib.core.pace import Work, segment_factor
 from FewShotSAMLib.methods.interface import Method
 from FewShotSAMLib.sam.registry import Architecture
 
@@ -28,15 +28,15 @@ def pace_of(report: Mapping[str, Any], work: Work, method: Method, architecture:
     own = method.for_encoder(architecture)
     spent = {stage: seconds.get(stage, 0.0) for stage in ("encode", "predict", "fine-tune", "learn", "augment")}
     besides = spent["encode"] + spent["predict"] + sum(seconds.get(stage, 0.0) for stage in _ONCE)
-    learning = max(0.0, seconds["total"] - besides) / times(work.segments, own.learning_share)
+    learning = max(0.0, seconds["total"] - besides) / segment_factor(work.segments, own.learning_share)
     pace: dict[str, Any] = {"continuing": learning} if work.continues else {"learning": learning}
     if not work.continues:  # fewer steps, and no augmented copies
         less = (1 - warm_share_of(method, architecture)) * (spent["fine-tune"] + spent["learn"]) + spent["augment"]
-        pace["continuing"] = max(0.0, learning - less / times(work.segments, own.learning_share))
+        pace["continuing"] = max(0.0, learning - less / segment_factor(work.segments, own.learning_share))
     if work.encoded >= FEWEST_SLICES:
         pace["encoding"] = spent["encode"] / work.encoded
     if len(work.asked) >= FEWEST_SLICES:
-        pace["predicting"] = spent["predict"] / sum(times(count, own.segment_share) for count in work.asked)
+        pace["predicting"] = spent["predict"] / sum(segment_factor(count, own.segment_share) for count in work.asked)
     key = {"method": method.name, "encoder": encoder["name"], "device": encoder["device"]}
     return key | {name: round(value, 4) for name, value in pace.items()}
 

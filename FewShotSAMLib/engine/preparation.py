@@ -7,10 +7,10 @@ import numpy as np
 from FewShotSAMLib.core.annotation import Annotation, annotate
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.intensity import Normalisation, parse_normalisation
-from FewShotSAMLib.core.plausibility import check_is_paint, odd_paint
+from FewShotSAMLib.core.plausibility import check_is_paint, odd_painting
 from FewShotSAMLib.core.segmentation import Segmentation, place_on
 from FewShotSAMLib.core.volume import Volume
-from FewShotSAMLib.core.window_fit import fitted
+from FewShotSAMLib.core.window_fit import fitted_normalisation
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.corrections import kept_normalisation
 from FewShotSAMLib.engine.model_file import FewShotModel
@@ -24,7 +24,7 @@ def annotation_of(painted: Segmentation, volume: Volume, options: PropagateOptio
     annotation, choosing = annotate(
         placed, options.axis, options.empty_slices, options.painted_slices, options.empty_of
     )
-    for warning in (*painted.warnings, *placing, *choosing, *odd_paint(annotation)):
+    for warning in (*painted.warnings, *placing, *choosing, *odd_painting(annotation)):
         context.warning(warning)
     _check_segments(annotation, context)
     return annotation
@@ -63,9 +63,9 @@ def normalisation_for(
     else:
         normalisation = parse_normalisation(options.normalisation or "auto", volume)
     kept = kept_normalisation(volume, options, context)
-    if kept is not None and not fitted(kept, volume, annotation, True)[1]:
+    if kept is not None and not fitted_normalisation(kept, volume, annotation, True)[1]:
         return kept
-    normalisation, warnings = fitted(normalisation, volume, annotation, chosen)
+    normalisation, warnings = fitted_normalisation(normalisation, volume, annotation, chosen)
     for warning in warnings:
         context.warning(warning)
     return normalisation

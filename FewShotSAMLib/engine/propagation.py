@@ -15,11 +15,20 @@ from FewShotSAMLib.core.region import Box, Region, regions
 from FewShotSAMLib.core.segmentation import Segmentation
 from FewShotSAMLib.core.volume import Volume
 from FewShotSAMLib.engine.context import JobContext, StageTimer
-from FewShotSAMLib.engine.corrections import Correction, Kept, blank, correction_of, forget, keep, likeness, only
+from FewShotSAMLib.engine.corrections import (
+    Correction,
+    LastRun,
+    correction_of,
+    forget,
+    keep,
+    likeness,
+    replaced_on,
+    without_slices,
+)
 from FewShotSAMLib.engine.earlier import Earlier, assume
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.image_training import adapted_run
-from FewShotSAMLib.engine.learning import Learned, check_encoder, check_warm_start, for_others, learn, restored
+from FewShotSAMLib.engine.learning import Learned, check_encoder, check_warm_start, learn, ready_for_transfer, restored
 from FewShotSAMLib.engine.model_file import MOST_ATLASES, FewShotModel
 from FewShotSAMLib.engine.predict import Prediction, predict
 from FewShotSAMLib.engine.preparation import annotation_of, normalisation_for
@@ -28,12 +37,12 @@ from FewShotSAMLib.engine.request import ApplyOptions, ComputeOptions, Propagate
 from FewShotSAMLib.engine.results import (
     Filled,
     blank_prediction,
-    doubt_stranger,
     empty_segmentation,
     insert_exemplars,
+    lower_confidence_if_unfamiliar,
+    mark_certain,
     preview,
     refined,
-    settle,
 )
 from FewShotSAMLib.engine.transfer import atlas_of, fill_in_registered, labels_from
 from FewShotSAMLib.engine.volume_run import VolumeRun, predicted_slices
@@ -119,7 +128,7 @@ def propagate_volume(
         prediction, again = blank_prediction(volume.geometry.shape, want_confidence), indices
     else:
         again = sorted({*indices}.intersection(correction.changed))
-        prediction = blank(correction.kept.prediction, run.axis, again)
+        prediction = without_slices(correction.last_run.prediction, run.axis, again)
     insert_exemplars(prediction, annotation, asked)
     parts = (again, [index for index in asked if index in again])
     shown = _shown_regions(run, options, assumed.annotation, warm_start, correction)
@@ -127,11 +136,11 @@ def propagate_volume(
     run, learned, crop = _learn_and_predict(run, options, seen, parts, warm_start, prediction, correction, shown)
     result = refined(prediction, options.post_processing, volume.geometry, annotation)
     if correction is not None and result is not prediction:
-        result = only(correction.kept.result, result, run.axis, {*again, *annotation.exemplars})
+        result = replaced_on(correction.last_run.result, result, run.axis, {*again, *annotation.exemplars})
     model = partial(_model_of, learned, run, result, options, assumed.atlases)
     if not earlier:  # what they add would have to be determined again once another slice is painted
         like = likeness(run, options, annotation)
-        kept = Kept(like, annotation, crop, shown[1], options.normalisation, learned, prediction, result, model)
+        kept = LastRun(like, annotation, crop, shown[1], options.normalisation, learned, prediction, result, model)
         keep(run, options, kept)
     filled = Filled(annotation.segmentation, result, annotation.axis, indices, annotation)
     training = {"method": options.method, **learned.training, "warm": warm_start is not None}
@@ -168,7 +177,7 @@ def apply_to_volume(
         if found is not None:
             context.warning(NOT_ALIKE.format(found.likeness))
         run = _run_network(model, run, indices, prediction)
-    doubt_stranger(model, run, prediction)
+    lower_confidence_if_unfamiliar(model, run, prediction)
     prediction = refined(prediction, options.post_processing, volume.geometry)
     filled = Filled(empty_segmentation(model.segments, volume.geometry), prediction, axis, indices)
     work = Work((len(model.segments),) * len(indices), run.encoded, len(model.segments))
@@ -198,7 +207,7 @@ def _complete(model: FewShotModel, run: VolumeRun) -> FewShotModel:
     """The model with all that other volumes need; what an older file lacks is learned once per process."""
     kept = run.context.state.get("complete model")
     if not model.digest or kept is None or kept.digest != model.digest:
-        kept = run.context.state["complete model"] = for_others(model, run.encoder, run.context)
+        kept = run.context.state["complete model"] = ready_for_transfer(model, run.encoder, run.context)
     return kept
 
 
@@ -236,7 +245,7 @@ def _learn_and_predict(
     settled_on = partial(_settled, painted_here, options.code_faithful)
     wanted, asked = indices
     settled = sorted({*wanted} - {*asked})
-    settle(prediction, run.axis, settled)
+    mark_certain(prediction, run.axis, settled)
     if settled:
         preview(prediction, run.axis, run.context, settled)
     painted = partial(_partly_painted, painted_here)
@@ -246,7 +255,7 @@ def _learn_and_predict(
         if not adapts:
             run.encode(embeddings, sorted({*annotation.exemplars, *asked}))
         if correction is not None:
-            before = correction.kept.learned.predictor
+            before = correction.last_run.learned.predictor
             learned = learn(run, annotation, embeddings, options, correction=(before, correction.changed))
             fill(run, learned.predictor, embeddings, passes=range(before.passes + before.learned_more))
             return run, learned, crop
@@ -272,7 +281,7 @@ def _shown_regions(
 ) -> tuple[Box | None, tuple[Region, ...]]:
     """The region shown in an earlier run, if any, and the regions of segments that have one of their own."""
     if correction is not None:
-        return correction.kept.crop, correction.kept.parts
+        return correction.last_run.crop, correction.last_run.parts
     earlier = warm_start.region if warm_start else None
     architecture = run.encoder.spec.architecture
     if not (get_method(options.method).load().for_encoder(architecture).splits and architecture.sees_region):

@@ -11,8 +11,8 @@ import numpy as np
 from FewShotSAMLib.core.files import cannot_write
 from FewShotSAMLib.core.geometry import slices_of
 from FewShotSAMLib.core.image_io import write_picture
-from FewShotSAMLib.core.plain_json import sealed
-from FewShotSAMLib.core.thumbnail import lay_over, samples
+from FewShotSAMLib.core.plain_json import dumps_with_digest
+from FewShotSAMLib.core.thumbnail import lay_over, thumbnail_samples
 from FewShotSAMLib.engine.outputs import Beside
 from FewShotSAMLib.engine.propagation import Segmented
 from FewShotSAMLib.engine.request import ApplyRequest, PropagateRequest
@@ -36,7 +36,7 @@ def files_beside(
     report = {"output": request.output and str(request.output), **done.report(), "made_of": request.made_of}
     shown = shown_slices(done, report)
     if request.strip is not None:
-        writers[request.strip] = lambda path, _: write_picture(strip(done, shown), path, _QUALITY)
+        writers[request.strip] = lambda path, _: write_picture(slice_strip(done, shown), path, _QUALITY)
     if request.record is not None:
         writers[request.record] = lambda path, result: _write_record({**report, "shown": shown}, path, result)
     return writers, {"shown": shown}
@@ -51,10 +51,10 @@ def shown_slices(done: Segmented, report: Mapping[str, Any]) -> list[int]:
     return list(dict.fromkeys([middle, *unsure[:LEAST_SURE]]))
 
 
-def strip(done: Segmented, shown: Sequence[int]) -> np.ndarray:
+def slice_strip(done: Segmented, shown: Sequence[int]) -> np.ndarray:
     """(rows, columns, 3) uint8: slices side by side, through the run's window, with the segments over them."""
     run, colors = done.run, [segment.color for segment in done.filled.before.segments]
-    rows, columns = samples(run.plane.shape, run.plane.spacing, TILE)
+    rows, columns = thumbnail_samples(run.plane.shape, run.plane.spacing, TILE)
     tiles = []
     for index in shown:
         grey = run.window.apply(run.plane.orient(run.volume.slice_at(run.axis, index))[rows[:, None], columns])
@@ -72,6 +72,6 @@ def _write_record(report: Mapping[str, Any], path: Path, result: Path | None) ->
     status = result.stat()
     written = {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
     try:
-        path.write_text(sealed({**report, "written": written}), encoding="utf-8")
+        path.write_text(dumps_with_digest({**report, "written": written}), encoding="utf-8")
     except OSError as error:
         raise cannot_write(path, error) from error

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from FewShotSAMLib.core.annotation import IGNORE, Annotation
-from FewShotSAMLib.core.geometry import Geometry, held_rows, sparse_copy
+from FewShotSAMLib.core.geometry import Geometry, labelled_rows, sparse_copy
 from FewShotSAMLib.core.postprocess import PostProcessing
 from FewShotSAMLib.core.postprocess import apply as post_process
 from FewShotSAMLib.core.segmentation import Segment, Segmentation
-from FewShotSAMLib.core.window_fit import Look
+from FewShotSAMLib.core.window_fit import IntensityProfile
 from FewShotSAMLib.engine.confidence import CERTAIN
 from FewShotSAMLib.engine.context import JobContext
 from FewShotSAMLib.engine.model_file import FewShotModel
@@ -38,10 +38,10 @@ def insert_exemplars(prediction: Prediction, annotation: Annotation, predicted: 
     for index in given:
         classes = annotation.classes(index)
         np.moveaxis(prediction.classes, annotation.axis, 0)[index] = np.where(classes == IGNORE, 0, classes)
-    settle(prediction, annotation.axis, [index for index in given if index in annotation.complete])
+    mark_certain(prediction, annotation.axis, [index for index in given if index in annotation.complete])
 
 
-def settle(prediction: Prediction, axis: int, indices: Sequence[int]) -> None:
+def mark_certain(prediction: Prediction, axis: int, indices: Sequence[int]) -> None:
     """Give full confidence to slices that need no prediction; they are background unless something was inserted."""
     for index in indices:
         if prediction.confidence is not None:
@@ -65,9 +65,9 @@ def refined(
     return prediction
 
 
-def doubt_stranger(model: FewShotModel, run: VolumeRun, prediction: Prediction) -> None:
+def lower_confidence_if_unfamiliar(model: FewShotModel, run: VolumeRun, prediction: Prediction) -> None:
     """Halve the confidence, with a warning, if a volume looks unlike the one that the model was learned on."""
-    strange = "" if model.look is None else model.look.strangeness(Look.of(run.volume, run.window))
+    strange = "" if model.look is None else model.look.strangeness(IntensityProfile.of(run.volume, run.window))
     if not strange:
         return
     window = f"{run.window.low:.4g} to {run.window.high:.4g}"
@@ -108,7 +108,7 @@ class Filled:
                 plane = layers[:, number].copy()
                 self._fill(plane, number, where)
                 for layer, count in zip(plane, counts, strict=True):
-                    count += np.bincount(layer[held_rows(layer)].ravel(), minlength=counts.shape[1])
+                    count += np.bincount(layer[labelled_rows(layer)].ravel(), minlength=counts.shape[1])
         return [int(counts[segment.layer, segment.label_value]) for segment in self.before.segments]
 
     def _where(self) -> list[np.ndarray]:
@@ -125,7 +125,7 @@ class Filled:
     def _fill(self, layers: np.ndarray, number: int, where: Sequence[np.ndarray]) -> None:
         """Fill in plane k = `number` of all layers (L, J, I), in place."""
         classes = self.prediction.classes[number]
-        rows = held_rows(classes)
+        rows = labelled_rows(classes)
         for label, segment in enumerate(self.before.segments, start=1):
             found = (classes[rows] == label) & where[label - 1][number, rows]
             np.copyto(layers[segment.layer, rows], segment.label_value, where=found)

@@ -7,8 +7,8 @@ import torch
 
 from FewShotSAMLib.core.annotation import IGNORE, Annotation
 from FewShotSAMLib.engine.embeddings import SliceEmbeddings
-from FewShotSAMLib.methods.augmentation import below
-from FewShotSAMLib.methods.synthesis import RECIPE, LabelledSlice, Synthesis, widened
+from FewShotSAMLib.methods.augmentation import random_below
+from FewShotSAMLib.methods.synthesis import RECIPE, LabelledSlice, Synthesis, dilated
 
 KNOWN_HOST_SHARE = 0.5
 """Probability that the host is a painted or empty slice, on which all pixels are known."""
@@ -68,12 +68,12 @@ class PairMaker:
         below = max((known for known in self._known if known < index), default=None)
         above = min((known for known in self._known if known > index), default=None)
         shown = [self._known[known].classes > 0 for known in (below, above) if known is not None]
-        return widened(np.logical_or.reduce(shown))
+        return dilated(np.logical_or.reduce(shown))
 
     def pair(self, number: int) -> LabelledSlice:
         """Pair `number`, from 0 up."""
         generator = torch.Generator().manual_seed((self._seed * 1_000_003 + number) % 2**63)
-        source = self._sources[below(len(self._sources), generator)]
+        source = self._sources[random_below(len(self._sources), generator)]
         host = self._host(source, generator)
         synthesis = Synthesis(self._embeddings.framing.aspect, generator)
         return synthesis.pair(self.slice_at(source), self.slice_at(host))
@@ -83,7 +83,7 @@ class PairMaker:
         others = [index for index in range(self._count) if index not in self._known]
         take_known = float(torch.rand((), generator=generator)) < KNOWN_HOST_SHARE
         hosts = (known if take_known else others) or others or known or [source]
-        return hosts[below(len(hosts), generator)]
+        return hosts[random_below(len(hosts), generator)]
 
     def _is_beyond(self, index: int) -> bool:
         """Whether an empty slice lies between this one and all painted ones."""

@@ -8,7 +8,7 @@ import torch
 
 from FewShotSAMLib.core.atlas import Atlas, Transferred, transfer
 from FewShotSAMLib.core.intensity import IntensityWindow, Normalisation
-from FewShotSAMLib.core.label_fusion import joined
+from FewShotSAMLib.core.label_fusion import fused_labels
 from FewShotSAMLib.engine.predict import Prediction
 from FewShotSAMLib.engine.results import preview
 from FewShotSAMLib.engine.volume_run import VolumeRun
@@ -19,10 +19,14 @@ MOST_BYTES = 1 << 30
 
 def atlas_of(run: VolumeRun, prediction: Prediction) -> Atlas | None:
     """What a model stores of a fully segmented volume; None if there is nothing to register."""
-    return None if run.volume.is_rgb else Atlas.of(seen(run, run.window), prediction.classes, run.volume.geometry)
+    return (
+        None
+        if run.volume.is_rgb
+        else Atlas.of(through_window(run, run.window), prediction.classes, run.volume.geometry)
+    )
 
 
-def room(run: VolumeRun, count: int) -> int:
+def volumes_that_fit(run: VolumeRun, count: int) -> int:
     """How many volumes' labels 1 to `count` and images may be in memory at once, on the run's grid; at least one."""
     return max(1, MOST_BYTES // ((count + 1) * run.volume.voxels.size))
 
@@ -37,7 +41,7 @@ def registered(
     found = []
     with run.timer.stage("register"):
         for number, atlas in enumerate(atlases):
-            grey = seen(run, (atlas.normalisation or normalisation).resolve(run.volume))
+            grey = through_window(run, (atlas.normalisation or normalisation).resolve(run.volume))
             progress = partial(_report, run, number, len(atlases))
             found.append(transfer(atlas, count, grey, run.volume.geometry, progress, with_images))
     return found
@@ -50,10 +54,10 @@ def _report(run: VolumeRun, number: int, count: int, done: int, total: int) -> N
 def labels_from(run: VolumeRun, atlases: Sequence[Atlas], count: int) -> tuple[Transferred | None, int]:
     """The joint labels of the atlases that resemble the run's volume, and their number; if none does, those of the most
     similar; None if none can be registered. Only the first atlases are used if there is not room for all."""
-    asked = atlases[: room(run, count)]
+    asked = atlases[: volumes_that_fit(run, count)]
     found = registered(run, asked, count, run.normalisation, len(asked) > 1)
     if alike := [each for each in found if each.is_alike]:
-        return joined(alike, seen(run, run.window), run.volume.geometry.spacing_kji), len(alike)
+        return fused_labels(alike, through_window(run, run.window), run.volume.geometry.spacing_kji), len(alike)
     return max(found, key=lambda each: each.likeness, default=None), 0
 
 
@@ -73,7 +77,7 @@ def fill_in_registered(run: VolumeRun, found: Transferred, indices: Sequence[int
     preview(prediction, run.axis, run.context, indices)
 
 
-def seen(run: VolumeRun, window: IntensityWindow) -> np.ndarray:
+def through_window(run: VolumeRun, window: IntensityWindow) -> np.ndarray:
     """The volume (K, J, I) through a window, uint8."""
     voxels = run.volume.voxels
     grey = np.empty(voxels.shape, np.uint8)

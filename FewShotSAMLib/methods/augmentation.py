@@ -57,7 +57,7 @@ def sampled(grey: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
     return moved.movedim(0, -1) if grey.ndim == 3 else moved[0]
 
 
-def below(count: int, generator: torch.Generator) -> int:
+def random_below(count: int, generator: torch.Generator) -> int:
     """A random whole number from 0 to `count` - 1."""
     return int(torch.randint(count, (), generator=generator))
 

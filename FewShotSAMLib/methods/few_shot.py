@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from FewShotSAMLib.methods.augmentation import below
+from FewShotSAMLib.methods.augmentation import random_below
 from FewShotSAMLib.methods.decoder import Prompts, TokenDecoder
 from FewShotSAMLib.methods.head import Head, HeadMethod
 from FewShotSAMLib.methods.interface import Exemplar, Method, Parts, State
@@ -89,7 +89,7 @@ class FewShotHead(Head):
             if token.label == label:
                 views[token.slice_index][token.copy].append(token.vector)
         choices = [[index for index in views if index != query] or list(views) for query in slices]
-        count = 1 + below(max(len(choice) for choice in choices), generator)
+        count = 1 + random_below(max(len(choice) for choice in choices), generator)
         drawn = []
         for choice in choices:
             order = torch.randperm(len(choice), generator=generator).tolist()
@@ -99,7 +99,7 @@ class FewShotHead(Head):
 
     def _view(self, label: int, copies: dict[int, list[Tensor]], generator: torch.Generator) -> Tensor:
         """Tokens of one exemplar, always the same number: those of a region with few cells are repeated."""
-        vectors = copies[list(copies)[below(len(copies), generator)]]
+        vectors = copies[list(copies)[random_below(len(copies), generator)]]
         return torch.stack([vectors[i % len(vectors)] for i in range(self.settings.tokens_of(label))])
 
 

@@ -18,7 +18,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from FewShotSAMLib.core.annotation import IGNORE
-from FewShotSAMLib.methods.augmentation import below, sampled
+from FewShotSAMLib.methods.augmentation import random_below, sampled
 
 MAX_ROTATION = math.radians(40)
 SCALES = (0.5, 1.6)
@@ -72,7 +72,7 @@ class Synthesis:
             classes[mask.numpy()] = label
             pasted |= mask.numpy()
         if bool((host.classes == IGNORE).all()):
-            rim = widened(pasted) & ~pasted
+            rim = dilated(pasted) & ~pasted
             classes[rim if host.likely is None else rim & ~host.likely] = 0
         return LabelledSlice(self._developed(grey), classes)
 
@@ -80,7 +80,7 @@ class Synthesis:
         """(label, moved image, moved mask) of the segments to paste, in the order of pasting."""
         labels = [int(label) for label in np.unique(exemplar.classes) if label not in (0, IGNORE)]
         if self._uniform(0, 1) >= TOGETHER_SHARE:
-            labels = [labels[below(len(labels), self._generator)]]
+            labels = [labels[random_below(len(labels), self._generator)]]
         order = torch.randperm(len(labels), generator=self._generator).tolist()
         shown = np.isin(exemplar.classes, labels)
         row, column = (float(value) for value in ndimage.center_of_mass(shown))
@@ -104,7 +104,7 @@ class Synthesis:
         brightest = host.grey.amax(dim=-1) if host.grey.ndim == 3 else host.grey
         body = torch.nonzero(brightest > BODY_LEVEL)
         rows, columns = brightest.shape
-        row, column = body[below(len(body), self._generator)].tolist() if len(body) else (rows / 2, columns / 2)
+        row, column = body[random_below(len(body), self._generator)].tolist() if len(body) else (rows / 2, columns / 2)
         return _point(row, column, brightest.shape)
 
     def _grid(
@@ -138,7 +138,7 @@ class Synthesis:
         return low + (high - low) * float(torch.rand((), generator=self._generator))
 
 
-def widened(mask: np.ndarray) -> np.ndarray:
+def dilated(mask: np.ndarray) -> np.ndarray:
     """A mask (rows, columns) grown by the width of the rim."""
     return np.asarray(ndimage.binary_dilation(mask, iterations=max(1, round(RIM * max(mask.shape)))))
 

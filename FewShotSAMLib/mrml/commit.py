@@ -27,7 +27,7 @@ class _Voxels:
 
 
 @dataclass(frozen=True)
-class Place:
+class SliceSelection:
     """The slices `indices` along `axis`, without those that are `spared` for a segment (by its id)."""
 
     axis: int
@@ -56,7 +56,7 @@ class Commit:
         volume: SceneVolume,
         node: slicer.vtkMRMLSegmentationNode,
         toVolume: np.ndarray,
-        place: Place,
+        place: SliceSelection,
     ) -> None:
         self._editor, self._volume, self._node, self._toVolume = editor, volume, node, toVolume
         self._settings = editor.settings(node)
@@ -83,7 +83,7 @@ class Commit:
         surfaces = SurfaceUpdate(self._node.GetSegmentation())
         try:
             painted = self._painted(ids, classes, masking) if masking.shrinksByErasing else None
-            surfaces.drop({*ids, *filter(None, map(masking.heir, ids))})
+            surfaces.drop({*ids, *filter(None, map(masking.receiverOf, ids))})
             self._erase(ids, classes, masking)
             painted = painted or self._painted(ids, classes, self._masking())
             if surfaces.isNeeded:
@@ -107,9 +107,9 @@ class Commit:
             if erased is None:
                 continue
             self._editor.remove(self._node, segmentId, self._labelmap(erased, segmentId))
-            heir = masking.heir(segmentId)
-            if heir:
-                self._editor.add(self._node, heir, self._labelmap(erased, heir), self._settings.overwriteMode)
+            receiver = masking.receiverOf(segmentId)
+            if receiver:
+                self._editor.add(self._node, receiver, self._labelmap(erased, receiver), self._settings.overwriteMode)
 
     def _paint(self, ids: Sequence[str], painted: Sequence[_Voxels | None]) -> None:
         for segmentId, voxels in zip(ids, painted, strict=True):

@@ -37,7 +37,7 @@ class Masking:
         """Whether erasing a segment shrinks the editable area, which must then be computed beforehand."""
         return self._mode in _INSIDE_MANY
 
-    def heir(self, segmentId: str) -> str:
+    def receiverOf(self, segmentId: str) -> str:
         """The segment that receives voxels erased from another, "" for none.
 
         Painting inside a segment and overwriting it takes voxels from it; erasing gives them back, as in Slicer.
@@ -51,7 +51,7 @@ class Masking:
 
     def erasable(self, segmentId: str, k: int) -> np.ndarray:
         """(J, I) bool: where segment `segmentId` may be erased on plane `k`."""
-        return self._byIntensity(k) if self.heir(segmentId) else self.paintable(segmentId, k)
+        return self._byIntensity(k) if self.receiverOf(segmentId) else self.paintable(segmentId, k)
 
     def _byIntensity(self, k: int) -> np.ndarray:
         plane = self._voxels[k]

@@ -9,7 +9,7 @@ import numpy as np
 import slicer
 
 from FewShotSAMLib.core.segmentation import Segmentation
-from FewShotSAMLib.mrml.commit import Commit, Place
+from FewShotSAMLib.mrml.commit import Commit, SliceSelection
 from FewShotSAMLib.mrml.create import addSegmentation, createSegmentation, fillSegmentation
 from FewShotSAMLib.mrml.editor import Editor, SegmentEditor
 from FewShotSAMLib.mrml.export import exportSegments
@@ -62,7 +62,7 @@ class MRMLScene:
     ) -> None:
         """Write results into segments on the slices `indices` along `axis`, as one step of Undo."""
         volume, segmentation, toVolume = self._nodes(target)
-        place = Place(axis, tuple(indices), spared or {})
+        place = SliceSelection(axis, tuple(indices), spared or {})
         Commit(self._editor, sceneVolume(volume), segmentation, toVolume, place).run(segment_ids, classes)
 
     def clear_slice(self, target: Target, segment_ids: Sequence[str], axis: int, index: int) -> None:

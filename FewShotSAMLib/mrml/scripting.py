@@ -14,7 +14,7 @@ from FewShotSAMLib.core.errors import BadInputError, CancelledError, FewShotSAME
 from FewShotSAMLib.mrml.editor import SegmentEditor
 from FewShotSAMLib.mrml.mrml_scene import MRMLScene
 from FewShotSAMLib.workflow import INFO, WARNING, Message, ModelLibrary, Progress, Review, Session, Settings, State
-from FewShotSAMLib.workflow.message import message_of_unexpected
+from FewShotSAMLib.workflow.message import message_of_bug
 from FewShotSAMLib.workflow.model_library import read_entry
 from FewShotSAMLib.workflow.scene import Target, export_all
 
@@ -222,7 +222,7 @@ class Scripting:
         """Pass an unexpected error of a tick, which stopped the timer, to `onFinished`, unless that itself failed."""
         if self.isRunning:
             self._end()
-            message, _ = message_of_unexpected(error)
+            message, _ = message_of_bug(error)
             failure = FewShotSAMError(message.text, message.hint)
             failure.__cause__ = error
             onFinished(None, failure)

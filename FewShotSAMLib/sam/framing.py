@@ -123,7 +123,9 @@ def _masks(classes: np.ndarray, class_count: int) -> torch.Tensor:
     return torch.stack([labels == label for label in range(class_count + 1)])
 
 
-def moved(logits: torch.Tensor, source: Framing, target: Framing, side: int) -> tuple[slice, slice, torch.Tensor]:
+def resampled_logits(
+    logits: torch.Tensor, source: Framing, target: Framing, side: int
+) -> tuple[slice, slice, torch.Tensor]:
     """Logits (B, C, h, w) of one framing, interpolated linearly on the grid (side, side) of another that contains it:
     the rows and columns of the grid that it covers, and the values there."""
     rows, down = _between(source, target, 0, logits.shape[-2], side)

@@ -255,12 +255,12 @@ class WebApp:
         if places != self._places:
             self._places = places
             self.painter.finish_stroke()
-            self.surfaces.put_off()
+            self.surfaces.postpone()
         self._touch()
 
     def _used(self) -> None:
         """React to the pointer at work in a view."""
-        self.surfaces.put_off()
+        self.surfaces.postpone()
 
     def _touch(self, *_: object) -> None:
         self._is_stale = True

@@ -110,7 +110,7 @@ def session_contents(session: Session, slices: int) -> Contents:
             "strip": "" if review is None or not slices else confidence_strip(review, slices),
             "summary": "" if review is None else review.summary,
             "earlier": [] if review is None else list(review.earlier),
-            "corrected": review is not None and review.can_be_bettered,
+            "corrected": review is not None and review.can_improve,
             "count": slices,
         },
     }

@@ -18,7 +18,7 @@ from FewShotSAMLib.web.security import (
     TAKEN,
     WRONG,
     Gate,
-    Verdict,
+    GateDecision,
     is_cross_site,
     is_own_host,
     is_own_origin,
@@ -33,7 +33,7 @@ AS_FILE = {
 }
 _COOKIE_AGE_S = 30 * 24 * 3600
 _LONGEST_FORM = 4096
-MALFORMED = Verdict(400, "The server did not understand this request.")
+MALFORMED = GateDecision(400, "The server did not understand this request.")
 WRONG_S = 1.0
 """How long the answer to a wrong secret is delayed."""
 _HEADERS = {
@@ -113,7 +113,7 @@ class Guard:
 
     async def _form(self, request: web.Request) -> web.StreamResponse:
         if (request.content_length or 0) > _LONGEST_FORM:
-            return _page(Verdict(413, "The form is too long."))
+            return _page(GateDecision(413, "The form is too long."))
         try:
             form = await asyncio.wait_for(request.post(), SILENT_S)
         except web.RequestPayloadError:  # aiohttp logs it
@@ -147,13 +147,13 @@ def _malformed(request: web.Request, what: str) -> web.Response:
     return _page(MALFORMED)
 
 
-async def _refused(verdict: Verdict, offered: str | None) -> web.Response:
+async def _refused(verdict: GateDecision, offered: str | None) -> web.Response:
     if verdict in (WRONG, PAUSED):
         await asyncio.sleep(WRONG_S)
     return _page(verdict, offered or "")
 
 
-def _welcome(request: web.Request, verdict: Verdict, gate: Gate) -> web.Response:
+def _welcome(request: web.Request, verdict: GateDecision, gate: Gate) -> web.Response:
     response = web.Response(status=303, headers={"Location": "index.html", **_HEADERS})
     if verdict.new_session:
         is_tls = request.secure or request.headers.get("X-Forwarded-Proto") == "https"
@@ -163,7 +163,7 @@ def _welcome(request: web.Request, verdict: Verdict, gate: Gate) -> web.Response
     return response
 
 
-def _page(verdict: Verdict, offered: str = "") -> web.Response:
+def _page(verdict: GateDecision, offered: str = "") -> web.Response:
     """offered: the right secret, if another browser may be shut out; this one has just shown that it knows it."""
     form = _FORM if verdict.status in (401, 403, 429) and verdict is not FOREIGN else ""
     form = _TAKE.format(secret=html.escape(offered)) if verdict is TAKEN else form

@@ -24,7 +24,7 @@ def new_token() -> str:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateDecision:
     """The answer. status: 200 to go on, otherwise the HTTP status; new_session: cookie value to set, "" for none."""
 
     status: int
@@ -32,16 +32,16 @@ class Verdict:
     new_session: str = ""
 
 
-ASK = Verdict(401, "Enter the secret of the server: your own, or the one in the address that the terminal shows.")
-WRONG = Verdict(403, "That is not the secret of this server.")
-FOREIGN = Verdict(403, "Another web page tried to use this server. The request was refused.")
-TAKEN = Verdict(
+ASK = GateDecision(401, "Enter the secret of the server: your own, or the one in the address that the terminal shows.")
+WRONG = GateDecision(403, "That is not the secret of this server.")
+FOREIGN = GateDecision(403, "Another web page tried to use this server. The request was refused.")
+TAKEN = GateDecision(
     409,
     "Another browser is using this server. You can take over its work, which the server holds, and continue here. "
     "The other browser is then shut out.",
 )
-PAUSED = Verdict(429, "Too many wrong secrets were tried. The right one still works.")
-WELCOME = Verdict(200)
+PAUSED = GateDecision(429, "Too many wrong secrets were tried. The right one still works.")
+WELCOME = GateDecision(200)
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Gate:
         shown = cookies.get(self.cookie, "")
         return bool(self._session) and _is_same(shown, self._session)
 
-    def enter(self, offered: str | None, cookies: Mapping[str, str], takes_over: bool = False) -> Verdict:
+    def enter(self, offered: str | None, cookies: Mapping[str, str], takes_over: bool = False) -> GateDecision:
         """Judge a request for a page: `offered` is the secret in its address or form, None if there is none.
 
         takes_over: the user was asked and agreed to shut out another browser.
@@ -80,9 +80,9 @@ class Gate:
         if self._session and not takes_over:
             return TAKEN
         self._session = new_token()
-        return Verdict(200, "", self._session)
+        return GateDecision(200, "", self._session)
 
-    def _refuse(self) -> Verdict:
+    def _refuse(self) -> GateDecision:
         if self.clock() < self._paused_until:
             return PAUSED
         self._wrong += 1

@@ -73,7 +73,7 @@ class Surfaces:
         if self.are_shown:
             self._due_at = self._clock() + quiet_s
 
-    def put_off(self) -> None:
+    def postpone(self) -> None:
         """Postpone the surfaces: the user is at work in a view, and should not have to wait."""
         if self._due_at is not None:
             self.look_soon()

@@ -38,7 +38,7 @@ class WebScene(MRMLScene):
         if shown is None:
             return super().add_segmentation(volume_id, segmentation, name)
         self._painter.saveStateForUndo()
-        addSegments(shown, volumeNode(self._scene, volume_id), told_apart(segmentation, _looks(shown)))
+        addSegments(shown, volumeNode(self._scene, volume_id), with_unique_names(segmentation, _looks(shown)))
         self._on_added()
         return str(shown.GetID())
 
@@ -56,7 +56,7 @@ class WebScene(MRMLScene):
         return target.segmentation
 
 
-def told_apart(segmentation: Segmentation, known: Sequence[Look]) -> Segmentation:
+def with_unique_names(segmentation: Segmentation, known: Sequence[Look]) -> Segmentation:
     """The segments with unique names and colours. known: names and colours that are already in use."""
     names, colors, found = {name for name, _ in known}, [color for _, color in known], []
     for each in segmentation.segments:

@@ -73,8 +73,8 @@ class PropagateSection:
         button.setText(self._buttonText(session.state))
         button.setEnabled(session.state in (State.PREPARING, State.RUNNING) or (not busy and not reason))
         button.setToolTip(self._toolTip(session.state, reason))
-        canBeBettered = session.review is not None and session.review.can_be_bettered
-        self._ui.wholeButton.setVisible(canBeBettered and not busy)
+        canImprove = session.review is not None and session.review.can_improve
+        self._ui.wholeButton.setVisible(canImprove and not busy)
         self._ui.wholeButton.setEnabled(not reason)
         self._ui.progressFrame.setVisible(busy)
         line = self._line(reason)

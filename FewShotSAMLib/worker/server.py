@@ -35,7 +35,7 @@ Job = Callable[[dict[str, Any], JobContext], dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Wishes:
+class JobControl:
     """What the parent asks of a running job: to stop, or to end its training."""
 
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -55,7 +55,7 @@ class Server:
         self._queue: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._waiting: set[str] = set()
-        self._running: dict[str, Wishes] = {}
+        self._running: dict[str, JobControl] = {}
         self._write_lock = threading.Lock()
         self._log: Path | None = None
         self._watchdog: Watchdog | None = None
@@ -103,7 +103,7 @@ class Server:
             raise BadInputError(f"There is no command “{command}”.", f"Use one of: {names}.")
         return self._jobs[command]
 
-    def _context(self, request: Request, wishes: Wishes) -> JobContext:
+    def _context(self, request: Request, wishes: JobControl) -> JobContext:
         def send(kind: str, fields: Mapping[str, Any]) -> None:
             self._send({**fields, "type": kind, "id": request.id})
 
@@ -118,13 +118,13 @@ class Server:
             places = [Path(text).absolute() for text in texts]
             self._watchdog.guard({path.parent for path in places} | {Path(os.path.realpath(p)).parent for p in places})
 
-    def _begin(self, request_id: str) -> Wishes | None:
+    def _begin(self, request_id: str) -> JobControl | None:
         """Move a request from waiting to running; None if it was cancelled meanwhile."""
         with self._lock:
             if request_id not in self._waiting:
                 return None
             self._waiting.remove(request_id)
-            self._running[request_id] = Wishes()
+            self._running[request_id] = JobControl()
             return self._running[request_id]
 
     def _finish(self, event: Event) -> None:

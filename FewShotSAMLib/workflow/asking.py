@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from FewShotSAMLib.workflow.cost import Machine
-from FewShotSAMLib.workflow.message import told
+from FewShotSAMLib.workflow.message import reporting
 from FewShotSAMLib.workflow.requests import Requests
 from FewShotSAMLib.workflow.settings import Settings
 from FewShotSAMLib.workflow.state import Signal, State
@@ -63,7 +63,7 @@ class Asking:
             return
         path = self._incomplete.pop(0)
         asked = {"model": str(path), **self.settings.computing()}
-        with told(self.said.emit):
+        with reporting(self.said.emit):
             if path.is_file():  # else deleted or renamed
                 submit = self._requests.submit
                 submit("complete_model", asked, lambda report: None, on_drop=lambda: self._incomplete.append(path))
@@ -72,7 +72,7 @@ class Asking:
         """Submit a request other than a propagation; one of each kind at a time."""
         if self._requests.is_under_way(command) or (is_run and self.is_busy):
             return
-        with told(self.said.emit):
+        with reporting(self.said.emit):
             self._requests.submit(command, parameters, on_result, is_run=is_run)
             if is_run:
                 self._set_state(State.RUNNING)

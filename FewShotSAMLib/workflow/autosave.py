@@ -17,7 +17,7 @@ from FewShotSAMLib.core.files import atomic_path
 from FewShotSAMLib.core.segment import Segmentation
 from FewShotSAMLib.core.segmentation import read_segmentation, write_segmentation
 from FewShotSAMLib.workflow.inputs import build_annotation
-from FewShotSAMLib.workflow.job_folder import AUTOSAVE, Held, abandoned
+from FewShotSAMLib.workflow.job_folder import AUTOSAVE, LockedFolder, abandoned
 from FewShotSAMLib.workflow.run import Run, discard
 from FewShotSAMLib.workflow.scene import Scene, Target
 
@@ -36,7 +36,7 @@ class Leftover:
     saved: float
     note: str
     files: dict[str, Any]
-    abandoned: Held
+    abandoned: LockedFolder
 
     @property
     def id(self) -> str:
@@ -71,7 +71,7 @@ def leftovers(parent: Path | None, place: str) -> list[Leftover]:
     return sorted(found, key=lambda left: -left.saved)
 
 
-def _leftover(found: Held, place: str) -> Leftover | None:
+def _leftover(found: LockedFolder, place: str) -> Leftover | None:
     try:
         record = json.loads((found.path / AUTOSAVE / RECORD).read_text(encoding="utf-8"))
         files = {

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from FewShotSAMLib.cohort.find import place_name
-from FewShotSAMLib.cohort.jobs import Done, check_model
+from FewShotSAMLib.cohort.jobs import RowOutcome, check_model
 from FewShotSAMLib.cohort.plan import Row, check_rows
-from FewShotSAMLib.cohort.pool import Pool, Seat
+from FewShotSAMLib.cohort.pool import Pool, Resources
 from FewShotSAMLib.cohort.running import Cohort
-from FewShotSAMLib.cohort.state import Places
+from FewShotSAMLib.cohort.state import CohortPaths
 from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.options import AUTOMATIC_ENCODER
 from FewShotSAMLib.worker.client import WorkerClient
@@ -34,7 +34,7 @@ class CohortJob:
 
     def __init__(self, rows: Sequence[Row], folder: Path, parameters: dict[str, Any], python: str | Path) -> None:
         check_rows(rows, folder, {})
-        self.places, self._python = Places(folder), python
+        self.places, self._python = CohortPaths(folder), python
         self.places.make()
         self._work = Cohort.prepared(rows, self.places, {**parameters, "no_cache": True}, replace=False)
         self.total, self.done, self.failed = len(rows), len(self._work.reports), 0
@@ -60,7 +60,7 @@ class CohortJob:
     def _run(self) -> None:
         try:
             if self._work.missing:
-                self._compute(WorkerClient(self._python, environment=Seat(THREADS).environment))
+                self._compute(WorkerClient(self._python, environment=Resources(THREADS).environment))
             self._work.write_tables()
         except BaseException as error:  # noqa: BLE001 - reported by whoever polls
             self.error = error
@@ -82,5 +82,5 @@ class CohortJob:
             self._work.write_tables()
             raise stopped
 
-    def _count(self, ended: Done) -> None:
+    def _count(self, ended: RowOutcome) -> None:
         self.done, self.failed = self.done + (ended.error is None), self.failed + (ended.error is not None)

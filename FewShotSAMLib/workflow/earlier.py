@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.segment import same_names
+from FewShotSAMLib.core.segment import matching_names
 from FewShotSAMLib.workflow.model_library import ModelEntry, ModelLibrary
 from FewShotSAMLib.workflow.painted_slices import painted_by_segment
 from FewShotSAMLib.workflow.scene import Scene, Target
@@ -79,7 +79,7 @@ class WithEarlier:
         theirs, why_not = tuple(segment.name for segment in entry.segments), ""
         if not entry.images:
             why_not = WITHOUT_IMAGE
-        elif ours and not same_names(ours, theirs):
+        elif ours and not matching_names(ours, theirs):
             why_not = f"None of its segments ({', '.join(theirs)}) has the same name as one here ({', '.join(ours)})."
         return EarlierModel(entry.name, theirs, entry.name in self.earlier, why_not)
 

@@ -11,10 +11,16 @@ from FewShotSAMLib.core.errors import FewShotSAMError
 from FewShotSAMLib.core.facts import Facts, volume_facts
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.plane import slice_plane
-from FewShotSAMLib.core.plausibility import Paint, everywhere, is_everywhere, nothing_left, paint_warnings
-from FewShotSAMLib.core.segmentation import told_apart
+from FewShotSAMLib.core.plausibility import (
+    SegmentPainting,
+    fills_volume,
+    fills_volume_error,
+    nothing_to_predict,
+    paint_warnings,
+)
+from FewShotSAMLib.core.segmentation import grid_offset_warnings
 from FewShotSAMLib.core.volume import Volume, volume_of
-from FewShotSAMLib.workflow.painted_slices import Found, PaintedSlice
+from FewShotSAMLib.workflow.painted_slices import PaintedSlice, PaintedState
 from FewShotSAMLib.workflow.scene import Scene, SceneVolume, Target
 
 
@@ -38,7 +44,7 @@ class InputFacts:
         self._is_delivered = True
         return True
 
-    def look(self, target: Target | None, found: Found, read: Volume | None = None) -> Facts | None:
+    def look(self, target: Target | None, found: PaintedState, read: Volume | None = None) -> Facts | None:
         """The facts; None while they are not known, and if there is no usable volume.
 
         found: the painted slices of the segmentation. read: the volume as it was read from its file, if that holds
@@ -57,7 +63,7 @@ class InputFacts:
         except FewShotSAMError:  # whoever tries to use it reports why it cannot be used
             return None
         names = {each.id: each.name for each in segments}
-        apart = told_apart(max((each.apart for each in segments), default=0.0))
+        apart = grid_offset_warnings(max((each.apart for each in segments), default=0.0))
         warnings = [*facts["warnings"], *apart, *_warnings_of_paint(names, found, volume.geometry)]
         return facts | _painted(names, found.slices) | _along(volume, found.axis) | {"warnings": warnings}
 
@@ -93,17 +99,17 @@ def _painted(names: dict[str, str], painted: Sequence[PaintedSlice]) -> Facts:
     }
 
 
-def _warnings_of_paint(names: dict[str, str], found: Found, geometry: Geometry) -> list[str]:
+def _warnings_of_paint(names: dict[str, str], found: PaintedState, geometry: Geometry) -> list[str]:
     """The warnings that `core.facts` gives for the same painted slices in a file."""
     if found.axis is None:
         return [found.problem] if found.problem else []
     ticked, count = [each for each in found.slices if each.ticked], geometry.shape[found.axis]
-    if is_everywhere(found.fills, math.prod(geometry.size)):
-        return [*found.warnings, everywhere().message]
+    if fills_volume(found.fills, math.prod(geometry.size)):
+        return [*found.warnings, fills_volume_error().message]
     if sum((each.empty or bool(each.segment_ids)) and not each.unknown_ids for each in ticked) == count > 1:
-        return [*found.warnings, nothing_left(count).message]
+        return [*found.warnings, nothing_to_predict(count).message]
     paint = [
-        Paint(
+        SegmentPainting(
             name,
             [each.index for each in ticked if segment in each.odd_ids],
             [each.index for each in ticked if segment in each.unknown_ids],

@@ -24,7 +24,7 @@ KEPT_S = 14 * 24 * 3600
 ATTEMPTS = 10
 
 
-class Held:
+class LockedFolder:
     """The folder of a session whose lock this process holds: its own, or that of a process that has died."""
 
     def __init__(self, lock: Path, stream: IO[bytes]) -> None:
@@ -47,7 +47,7 @@ class Held:
                 self._lock.unlink(missing_ok=True)
 
 
-class JobFolder(Held):
+class JobFolder(LockedFolder):
     """A new folder in `parent` (None: the system's temporary folder) that only the user can read.
 
     Next to it is a file that this process keeps locked as long as it lives, so that the next process knows which
@@ -77,7 +77,7 @@ class JobFolder(Held):
             self.delete()
 
 
-def abandoned(parent: Path | None) -> list[Held]:
+def abandoned(parent: Path | None) -> list[LockedFolder]:
     """The folders in `parent` with saved work of a session whose process died. Everything else in them is deleted,
     patients' images above all."""
     found = []
@@ -99,7 +99,7 @@ def clear_abandoned(parent: Path) -> None:
         each.release()
 
 
-def _abandoned(parent: Path) -> Iterator[Held]:
+def _abandoned(parent: Path) -> Iterator[LockedFolder]:
     for lock in parent.glob(f"{PREFIX}*{LOCK_SUFFIX}"):
         try:
             if lock.is_symlink() or not lock.is_file() or (os.name == "posix" and lock.stat().st_uid != os.getuid()):
@@ -108,7 +108,7 @@ def _abandoned(parent: Path) -> Iterator[Held]:
         except OSError:
             continue  # deleted meanwhile
         if _take(stream):
-            yield Held(lock, stream)
+            yield LockedFolder(lock, stream)
         else:
             stream.close()
 

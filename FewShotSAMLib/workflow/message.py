@@ -42,7 +42,7 @@ def message_of(error: FewShotSAMError) -> Message:
 
 
 @contextmanager
-def told(say: Callable[[Message], None]) -> Iterator[None]:
+def reporting(say: Callable[[Message], None]) -> Iterator[None]:
     """Run the block; pass an error that is meant for the user to `say` as a message instead of raising it."""
     try:
         yield
@@ -50,7 +50,7 @@ def told(say: Callable[[Message], None]) -> Iterator[None]:
         say(message_of(error))
 
 
-def message_of_unexpected(error: Exception) -> tuple[Message, str]:
+def message_of_bug(error: Exception) -> tuple[Message, str]:
     """An unexpected error as a message, and its traceback for developers."""
     what = " ".join(f"{type(error).__name__} {error}".split())
     message = Message(ERROR, f"An unexpected error stopped what was running: {what}.", _HOW_TO_REPORT)

@@ -11,7 +11,7 @@ import numpy as np
 from FewShotSAMLib.core.annotation import known_on_painted
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.painted_axis import AXIS_NAMES, check_one_axis, find_painted_axis
-from FewShotSAMLib.core.plausibility import is_everywhere, odd_slices
+from FewShotSAMLib.core.plausibility import fills_volume, odd_slices
 from FewShotSAMLib.workflow.fingerprints import Fingerprints, fingerprints, marks_on
 from FewShotSAMLib.workflow.notes import Notes
 from FewShotSAMLib.workflow.scene import SceneSegment
@@ -40,7 +40,7 @@ class PaintedSlice:
 
 
 @dataclass(frozen=True)
-class Found:
+class PaintedState:
     """The result of a search for painted slices. axis: None while nothing is painted; problem: "" or what is wrong.
 
     fingerprints: of all segments, hidden ones too, if results were applied. predicted: slices on which the visible
@@ -59,7 +59,7 @@ class Found:
 
 def find_painted_slices(
     segments: Sequence[SceneSegment], spacing_kji: tuple[float, float, float], notes: Notes
-) -> Found:
+) -> PaintedState:
     """The painted slices of the visible segments, and those declared empty.
 
     A slice with a label is painted, unless FewShotSAM itself wrote the label there. Only reads arrays, so it can run
@@ -72,9 +72,9 @@ def find_painted_slices(
     try:
         axis, warnings = _axis(visible, spacing_kji, notes, prints)
     except BadInputError as error:
-        return Found(None, (), prints, problem=str(error))
+        return PaintedState(None, (), prints, problem=str(error))
     if axis is None:
-        return Found(None, (), prints)
+        return PaintedState(None, (), prints)
     areas, own = _areas(visible, axis), set[int]()
     holders = {index: tuple(held) for index, held in areas.items()}
     ids = [segment.id for segment in visible]
@@ -86,7 +86,7 @@ def find_painted_slices(
     slices = with_unknown(with_absent(slices, ids, notes), ids)
     slices = _with_odd(slices, {each.index: areas[each.index] for each in slices if each.segment_ids})
     fills = 0 if own else _filling(visible, sum(sum(each.values()) for each in areas.values()))
-    return Found(axis, tuple(slices), prints, frozenset(own), "", tuple(warnings), fills)
+    return PaintedState(axis, tuple(slices), prints, frozenset(own), "", tuple(warnings), fills)
 
 
 def with_absent(slices: Iterable[PaintedSlice], ids: Sequence[str], notes: Notes) -> list[PaintedSlice]:
@@ -157,7 +157,7 @@ def _other_axis(notes: Notes) -> str:
     )
 
 
-def suddenly_painted(before: Found, after: Found) -> tuple[list[int], bool]:
+def suddenly_painted(before: PaintedState, after: PaintedState) -> tuple[list[int], bool]:
     """Predicted slices that count as painted now, if they are more than a user paints at a time; else none.
 
     Also whether an edit caused it; the other cause is that a hidden segment was shown.
@@ -185,7 +185,7 @@ def _areas(segments: Iterable[SceneSegment], axis: int) -> dict[int, dict[str, i
 def _filling(segments: Sequence[SceneSegment], most: int) -> int:
     """The number of voxels with a label, at most `most`; 0 if they leave much of the box around them free."""
     low, high = _box(segments)
-    return int(np.count_nonzero(_occupied(segments))) if is_everywhere(most, int(np.prod(high - low))) else 0
+    return int(np.count_nonzero(_occupied(segments))) if fills_volume(most, int(np.prod(high - low))) else 0
 
 
 def _box(segments: Sequence[SceneSegment]) -> tuple[np.ndarray, np.ndarray]:

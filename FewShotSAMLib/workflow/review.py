@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from FewShotSAMLib.core.contributions import contributions, refusals
+from FewShotSAMLib.core.contributions import unused_model_lines, used_model_lines
 from FewShotSAMLib.workflow.painted_slices import PaintedSlice
 
 
@@ -35,7 +35,7 @@ class Review:
     earlier: tuple[str, ...] = ()
 
     @property
-    def can_be_bettered(self) -> bool:
+    def can_improve(self) -> bool:
         """Whether a run of the whole volume would give another result, even if nothing more is painted."""
         return self.first or self.corrected is not None
 
@@ -50,7 +50,7 @@ class Review:
         corrected = None if again is None else tuple(map(int, again))
         mean, first = report["mean_confidence"], bool(report.get("first"))
         training = report.get("training", {})
-        earlier = (*contributions(training), *refusals(training))
+        earlier = (*used_model_lines(training), *unused_model_lines(training))
         return cls(int(report["axis"]), slices, nearest, mean, summary_line(report), corrected, first, earlier)
 
     def next_slice(self, painted: Sequence[PaintedSlice]) -> int | None:

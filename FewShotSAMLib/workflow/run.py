@@ -86,7 +86,7 @@ def take_written(job: Writing) -> bool:
 
 
 @dataclass(frozen=True)
-class Question:
+class RunPlan:
     """What a run learns from and where its result goes. segments: those painted on exemplars, in the result's order.
 
     painted: ids of the segments on each painted slice; absent: slices that contain none of a segment, by its id.
@@ -116,7 +116,7 @@ class Question:
         return learns_like(self.target, self.axis, self.settings, self.models)
 
 
-def ask(
+def plan_run(
     target: Target,
     volume: SceneVolume,
     segments: Sequence[SceneSegment],
@@ -125,8 +125,8 @@ def ask(
     range_: tuple[int, int] | None,
     settings: Settings,
     models: tuple[Path, ...] = (),
-) -> Question:
-    """The question that these ticked slices pose. Raises BadInputError if no segment is painted on them."""
+) -> RunPlan:
+    """The plan that these ticked slices pose. Raises BadInputError if no segment is painted on them."""
     indices, empty = ticked_slices(slices)
     painted = {each.index: each.segment_ids for each in slices if each.index in indices}
     named = {segment_id for ids in painted.values() for segment_id in ids}
@@ -135,7 +135,7 @@ def ask(
         raise BadInputError("No visible segment is painted on the ticked slices.", "Paint one, or tick its slices.")
     absent = {one.id: [each.index for each in slices if one.id in each.absent_ids] for one in taking_part}
     known = (axis, painted, tuple(empty), absent, range_)
-    return Question(target, volume, taking_part, *known, settings, tuple(slices), models)
+    return RunPlan(target, volume, taking_part, *known, settings, tuple(slices), models)
 
 
 @dataclass
@@ -144,7 +144,7 @@ class Run:
     segments predicted on slices that are painted for others. whole: predict every slice, even if a correction would
     do."""
 
-    question: Question
+    plan: RunPlan
     files: RunFiles
     preview: ScenePreview
     whole: bool = False
@@ -170,18 +170,18 @@ class Run:
 
     def learned(self, before: LastModel | None) -> LastModel:
         """What the run learned, once the result is there. before: the same for the previous run."""
-        question = self.question
-        slices = frozenset((*question.painted, *question.empty, *self.asked))
-        if before is not None and before.like == question.learns_like:
+        plan = self.plan
+        slices = frozenset((*plan.painted, *plan.empty, *self.asked))
+        if before is not None and before.like == plan.learns_like:
             slices |= before.slices
-        painted = question.slices if self.can_be_corrected else ()
-        return LastModel(question.learns_like, question.segment_ids, slices, painted)
+        painted = plan.slices if self.can_be_corrected else ()
+        return LastModel(plan.learns_like, plan.segment_ids, slices, painted)
 
     def parameters(self, learned: LastModel | None) -> dict[str, Any]:
         """The parameters of the job `propagate`. learned: by the previous run, None if there is no few-shot model."""
-        question, files = self.question, self.files
+        plan, files = self.plan, self.files
         known = None if learned is None else (learned.like, learned.segment_ids)
-        is_alike = known == (question.learns_like, question.segment_ids)
+        is_alike = known == (plan.learns_like, plan.segment_ids)
         is_warm = is_alike and files.model is not None and files.model.is_file()
         return {
             "volume": str(files.volume),
@@ -191,14 +191,14 @@ class Run:
             "model_as_is": True,
             "job_folder": str(files.folder),
             "correct": not self.whole,
-            "axis": question.axis,
-            "painted_slices": list(question.painted),
-            "empty_slices": list(question.empty),
-            "empty_of": {each: indices for each, indices in question.absent.items() if indices},
-            **({} if question.range is None else {"range": list(question.range)}),
+            "axis": plan.axis,
+            "painted_slices": list(plan.painted),
+            "empty_slices": list(plan.empty),
+            "empty_of": {each: indices for each, indices in plan.absent.items() if indices},
+            **({} if plan.range is None else {"range": list(plan.range)}),
             **({"warm_start": str(files.model)} if is_warm else {}),
-            **({"models": [str(each) for each in question.models]} if question.models else {}),
-            **question.settings.parameters(),
+            **({"models": [str(each) for each in plan.models]} if plan.models else {}),
+            **plan.settings.parameters(),
         }
 
     def take_preview(self, event: Mapping[str, Any]) -> None:
@@ -210,7 +210,7 @@ class Run:
             return  # the result will show these slices
         discard(path)
         if self._painted is not None:
-            self._wait_to_show(self._painted, range(len(self._painted)), tuple(self.question.painted))
+            self._wait_to_show(self._painted, range(len(self._painted)), tuple(self.plan.painted))
             self._painted = None
         self._wait_to_show(slices, range(len(slices)), [int(index) for index in event["slices"]])
 
@@ -224,13 +224,13 @@ class Run:
         self.classes = np.load(self._classes_path, mmap_mode="r", allow_pickle=False)
         self.predicted = tuple(int(each["index"]) for each in report["slices"] if each["origin"] == "predicted")
         self.asked = frozenset(report["asked"])
-        ids = self.question.segment_ids
+        ids = self.plan.segment_ids
         for row in report["slices"]:
             if labels := row.get("predicted_segments"):
                 self.partly[int(row["index"])] = tuple(ids[label - 1] for label in labels)
-        along = np.moveaxis(self.classes, self.question.axis, 0)
+        along = np.moveaxis(self.classes, self.plan.axis, 0)
         self._to_show = []
-        for wanted in (tuple(self.question.painted), self.predicted):
+        for wanted in (tuple(self.plan.painted), self.predicted):
             self._wait_to_show(along, wanted, wanted)
 
     def show_some(self) -> bool:
@@ -239,9 +239,9 @@ class Run:
         while self._to_show and time.monotonic() < end:
             along, places, indices = self._to_show.pop(0)
             slices = np.ascontiguousarray(along[places])
-            if self.classes is not None and indices[0] not in self.question.painted:
+            if self.classes is not None and indices[0] not in self.plan.painted:
                 self._seen.update(np.flatnonzero(np.bincount(slices.ravel(), minlength=256)).tolist())
-            self.preview.show(slices, self.question.axis, indices)
+            self.preview.show(slices, self.plan.axis, indices)
         return not self._to_show
 
     def _wait_to_show(self, along: np.ndarray, places: Sequence[int], indices: Sequence[int]) -> None:
@@ -252,16 +252,16 @@ class Run:
             self._to_show.append((along, list(places[some]), list(indices[some])))
 
     def _write(self) -> None:
-        question = self.question
-        self.files.keep_volume(question.volume)
-        annotation = build_annotation(question.segments, question.volume.geometry, question.axis, question.painted)
-        self._painted = np.moveaxis(annotation.layers, question.axis + 1, 1)[:, list(question.painted)].max(axis=0)
+        plan = self.plan
+        self.files.keep_volume(plan.volume)
+        annotation = build_annotation(plan.segments, plan.volume.geometry, plan.axis, plan.painted)
+        self._painted = np.moveaxis(annotation.layers, plan.axis + 1, 1)[:, list(plan.painted)].max(axis=0)
         write_segmentation(annotation, self.files.annotation)
 
     def segmentation(self) -> Segmentation:
         """The final result, painted slices too."""
         assert self.classes is not None
-        return segmentation_of(self.classes, self.question.volume.geometry, described(self.question.segments))
+        return segmentation_of(self.classes, self.plan.volume.geometry, described(self.plan.segments))
 
     def count(self, slices: Iterable[int]) -> int:
         """How many of them could contain a segment, as counted in the estimate before the run."""
@@ -277,7 +277,7 @@ class Run:
 
     def not_found(self) -> Message | None:
         """A warning of segments without a predicted voxel, once everything is shown; None if there are none."""
-        missing = [f"“{s.name}”" for n, s in enumerate(self.question.segments, start=1) if n not in self._seen]
+        missing = [f"“{s.name}”" for n, s in enumerate(self.plan.segments, start=1) if n not in self._seen]
         text = f"No voxel of {', '.join(missing)} was found on {len(self.asked)} slices."
         hint = "Paint one or two more slices between the painted ones."
         return Message(WARNING, text, hint) if missing else None

@@ -148,7 +148,7 @@ class Scene(Protocol):
         """
 
 
-def gone_nodes(scene: Scene, target: Target | None) -> list[str]:
+def missing_nodes(scene: Scene, target: Target | None) -> list[str]:
     """The parts of the target that are no longer in the scene: "volume", "segmentation"."""
     return [kind for kind, node in vars(target).items() if not scene.exists(node)] if target else []
 

@@ -17,7 +17,7 @@ from FewShotSAMLib.workflow.asking import ASKED, Asking
 from FewShotSAMLib.workflow.earlier import WithEarlier
 from FewShotSAMLib.workflow.job import PREPARING, Job
 from FewShotSAMLib.workflow.job_folder import JobFolder
-from FewShotSAMLib.workflow.message import CANCELLED, INFO, WARNING, Message, message_of, message_of_unexpected, told
+from FewShotSAMLib.workflow.message import CANCELLED, INFO, WARNING, Message, message_of, message_of_bug, reporting
 from FewShotSAMLib.workflow.model_library import (
     MODEL_SAVED,
     SAVED_WITH_EARLIER,
@@ -28,8 +28,8 @@ from FewShotSAMLib.workflow.model_library import (
 from FewShotSAMLib.workflow.recovery import Recovery
 from FewShotSAMLib.workflow.requests import Requests
 from FewShotSAMLib.workflow.review import Review
-from FewShotSAMLib.workflow.run import Run, RunFiles, ask, take_written
-from FewShotSAMLib.workflow.scene import Scene, ScenePreview, Target, export_all, gone_nodes
+from FewShotSAMLib.workflow.run import Run, RunFiles, plan_run, take_written
+from FewShotSAMLib.workflow.scene import Scene, ScenePreview, Target, export_all, missing_nodes
 from FewShotSAMLib.workflow.settings import Settings
 from FewShotSAMLib.workflow.state import BUSY, Signal, State, why_inputs_change
 from FewShotSAMLib.workflow.thumbnails import thumbnail
@@ -114,7 +114,7 @@ class Session(Asking, Tracked, WithEarlier):
         target = Target(volume_id, segmentation_id) if volume_id and segmentation_id else None
         if target == self.target:
             return
-        reason = why_inputs_change(gone_nodes(self.scene, self.target), self.state)
+        reason = why_inputs_change(missing_nodes(self.scene, self.target), self.state)
         self._drop_run()
         self.target, self.review, self.range = target, None, None
         self._tracker.set_target(target)
@@ -140,14 +140,14 @@ class Session(Asking, Tracked, WithEarlier):
 
     def set_empty(self, index: int, empty: bool, segment_id: str | None = None) -> None:
         """Declare that a slice contains none of the segments, or not this one, or undo that."""
-        with told(self.said.emit):
+        with reporting(self.said.emit):
             self._tracker.set_empty(index, empty, segment_id)
         self.kept.mark()
         self.changed.emit()
 
     def delete_slice(self, index: int) -> None:
         """Erase the visible segments on a slice; Undo restores them."""
-        with told(self.said.emit):
+        with reporting(self.said.emit):
             self._tracker.delete_slice(index)
         self.changed.emit()
 
@@ -187,7 +187,7 @@ class Session(Asking, Tracked, WithEarlier):
         """Take the next small steps: events, painted slices, inputs, preview; about 20 ms at most."""
         try:
             self._requests.poll()
-            if gone_nodes(self.scene, self.target):  # they may be deleted at any time
+            if missing_nodes(self.scene, self.target):  # they may be deleted at any time
                 self.set_inputs(None, None)
             if self.preview is not None and not self.preview.is_there:
                 self._drop_run()
@@ -215,7 +215,7 @@ class Session(Asking, Tracked, WithEarlier):
     def give_up(self, error: Exception) -> None:
         """Drop what is running after an unexpected error and report it, only once if it recurs at each poll."""
         self._drop_run()
-        message, details = message_of_unexpected(error)
+        message, details = message_of_bug(error)
         if details != self._failure:
             self._failure = details
             self.logged.emit(details)
@@ -226,8 +226,8 @@ class Session(Asking, Tracked, WithEarlier):
         run = self._run
         if self.state is not State.PREVIEW or run is None or run.classes is None:
             return
-        with told(self.said.emit):
-            written = self._tracker.write(run.question, run.classes, run.predicted, run.partly)
+        with reporting(self.said.emit):
+            written = self._tracker.write(run.plan, run.classes, run.predicted, run.partly)
             self.discard()
             self.said.emit(Message(INFO, f"{run.count(written)} slices were written.", "Undo reverts them."))
 
@@ -236,8 +236,8 @@ class Session(Asking, Tracked, WithEarlier):
         run = self._run
         if self.state is not State.PREVIEW or run is None or run.classes is None:
             raise BadInputError("There is no result to keep.", "Propagate first.")
-        volume, result = run.question.volume.id, run.segmentation()
-        added = self._tracker.add(volume, run.question.axis, lambda: self.scene.add_segmentation(volume, result, name))
+        volume, result = run.plan.volume.id, run.segmentation()
+        added = self._tracker.add(volume, run.plan.axis, lambda: self.scene.add_segmentation(volume, result, name))
         self._drop_run()
         return added
 
@@ -248,7 +248,7 @@ class Session(Asking, Tracked, WithEarlier):
 
     def save_model(self, name: str) -> None:
         """Save what the last run learned under a name; after corrections, once the process has gathered it."""
-        with told(self.said.emit):
+        with reporting(self.said.emit):
             if self.learned_model is None:
                 raise BadInputError("There is no few-shot model yet.", "Propagate first.")
             if not self._files.model_is_behind:
@@ -282,7 +282,7 @@ class Session(Asking, Tracked, WithEarlier):
     def export(self, path: Path) -> bool:
         """Write all segments, hidden ones too, on the volume's full geometry: `.seg.nrrd`, or a label map; True if that
         worked."""
-        with told(self.said.emit):
+        with reporting(self.said.emit):
             if self.target is None:
                 raise BadInputError("There is nothing to export.", "Choose a volume and a segmentation first.")
             for warning in export_all(self.scene, self.target, path):
@@ -303,7 +303,7 @@ class Session(Asking, Tracked, WithEarlier):
     def close(self, keep_work: bool = False) -> None:
         """End the background process and the session, and delete the job folder, except unsaved work if `keep_work`."""
         if keep_work:
-            with told(self.said.emit):
+            with reporting(self.said.emit):
                 self.kept.keep_now(self.target, self._note, self._run if self.state is State.PREVIEW else None)
         self._drop_run()
         self._requests.close()
@@ -337,9 +337,9 @@ class Session(Asking, Tracked, WithEarlier):
             self.said.emit(Message(WARNING, warning))
         volume, segments = self.scene.volume(self.target.volume), self._tracker.visible_segments()
         chosen = (self.range, self.settings, self.earlier_paths())
-        question = ask(self.target, volume, segments, found.slices, found.axis, *chosen)
-        preview = self.scene.open_preview(self.target, question.segment_ids)
-        self._run = Run(question, self._files, preview, self._is_whole)
+        plan = plan_run(self.target, volume, segments, found.slices, found.axis, *chosen)
+        preview = self.scene.open_preview(self.target, plan.segment_ids)
+        self._run = Run(plan, self._files, preview, self._is_whole)
         self._run.write_inputs(self._executor)
 
     def _step_run(self, run: Run) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from FewShotSAMLib.core.plane import slice_plane
-from FewShotSAMLib.core.thumbnail import lay_over, samples
+from FewShotSAMLib.core.thumbnail import lay_over, thumbnail_samples
 from FewShotSAMLib.workflow.scene import SceneSegment, SceneVolume
 
 _DARKEST, _BRIGHTEST = 1.0, 99.0
@@ -18,7 +18,7 @@ def thumbnail(volume: SceneVolume, segments: Sequence[SceneSegment], axis: int, 
     """The slice as radiologists see it, (rows, columns, 3) uint8: square pixels, `longest` on the longest side, and
     the grey values of the views."""
     plane = slice_plane(volume.geometry, axis)
-    rows, columns = samples(plane.shape, plane.spacing, longest)
+    rows, columns = thumbnail_samples(plane.shape, plane.spacing, longest)
     image = plane.orient(np.take(volume.voxels, index, axis))[rows[:, None], columns]
     picture = _grey(image, volume.window)
     for segment in segments:

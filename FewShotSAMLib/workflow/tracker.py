@@ -15,21 +15,21 @@ from FewShotSAMLib.workflow.fingerprints import Fingerprints, fingerprints, mark
 from FewShotSAMLib.workflow.message import WARNING, Message
 from FewShotSAMLib.workflow.notes import Notes
 from FewShotSAMLib.workflow.painted_slices import (
-    Found,
     PaintedSlice,
+    PaintedState,
     find_painted_slices,
     suddenly_painted,
     with_absent,
     with_unknown,
 )
-from FewShotSAMLib.workflow.run import Question
+from FewShotSAMLib.workflow.run import RunPlan
 from FewShotSAMLib.workflow.scene import Scene, SceneSegment, Target
 
 Partly = Mapping[int, tuple[str, ...]]
 """Maps slice index to ids of segments."""
 QUIET_S = 0.25
 """A stroke changes the segmentation many times; the slices are searched once nothing has changed for this long."""
-_NOTHING = Found(None, ())
+_NOTHING = PaintedState(None, ())
 _CHANGED_AT_ONCE = "{0} slices with applied results were changed at once. They still count as predicted, not painted."
 _HOW_TO_CORRECT = "The next result replaces them. To add slices to learn from, correct only a few at a time."
 _SHOWN_AT_ONCE = "{0} slices with applied results now count as painted, because a hidden segment was shown."
@@ -46,7 +46,7 @@ class PaintingTracker:
         self._scene, self._executor, self._say = scene, executor, say
         self._target: Target | None = None
         self._modified_at: float | None = None
-        self._search: Future[Found] | None = None
+        self._search: Future[PaintedState] | None = None
         self.notes = Notes()
         self.found = _NOTHING
 
@@ -56,7 +56,7 @@ class PaintingTracker:
         return self._modified_at is None and self._search is None
 
     @property
-    def search(self) -> Future[Found] | None:
+    def search(self) -> Future[PaintedState] | None:
         """The search in another thread, None if there is none."""
         return self._search
 
@@ -85,7 +85,7 @@ class PaintingTracker:
             self._search = self._executor.submit(find_painted_slices, *self._question())
         return changed
 
-    def look_now(self) -> Found:
+    def look_now(self) -> PaintedState:
         """The painted slices at this moment; blocks until they are found. Raises BadInputError."""
         self._modified_at, self._search = None, None
         self._accept(find_painted_slices(*self._question()))
@@ -107,12 +107,12 @@ class PaintingTracker:
         kept = {each.index for each in found.slices if each.ticked}
         return [index for index in predicted if index not in kept]
 
-    def write(self, question: Question, classes: np.ndarray, predicted: Iterable[int], partly: Partly) -> list[int]:
+    def write(self, plan: RunPlan, classes: np.ndarray, predicted: Iterable[int], partly: Partly) -> list[int]:
         """Write a result into the segments, except where painted, as one step of Undo; returns the slices written to.
 
         classes, predicted, partly: those of the run. Raises BadInputError as `writable` and `Scene.commit` do.
         """
-        ids, axis = question.segment_ids, question.axis
+        ids, axis = plan.segment_ids, plan.axis
         written = self.writable(predicted, axis)
         now = {each.index: each for each in self.found.slices if each.ticked}
         known = {i: (*each.segment_ids, *each.absent_ids, *(ids if each.empty else ())) for i, each in now.items()}
@@ -120,7 +120,7 @@ class PaintingTracker:
         left = {index: wanted for index, wanted in left.items() if wanted}
         before = self.fingerprints(axis)
         spared = {each: [index for index, wanted in left.items() if each not in wanted] for each in ids}
-        self._scene.commit(question.target, ids, classes, axis, [*written, *left], spared)
+        self._scene.commit(plan.target, ids, classes, axis, [*written, *left], spared)
         self.remember_applied(axis, before, written, ids, left)
         return [*written, *left]
 
@@ -251,7 +251,7 @@ class PaintingTracker:
         self._accept(search.result())
         return before != self.found
 
-    def _accept(self, found: Found) -> None:
+    def _accept(self, found: PaintedState) -> None:
         """Take over what was found. Slices that one edit changed in bulk stay predicted, and the user is told."""
         sudden, by_edit = suddenly_painted(self.found, found)
         self.found = found
@@ -281,7 +281,7 @@ class PaintingTracker:
             self._scene.set_note(self._target.segmentation, self.notes.to_text())
 
 
-def why_no_exemplars(found: Found, range_: tuple[int, int] | None) -> str:
+def why_no_exemplars(found: PaintedState, range_: tuple[int, int] | None) -> str:
     """Why nothing can be learned from these painted slices; "" if it can."""
     if found.problem:
         return found.problem
@@ -301,7 +301,7 @@ class Tracked:
     _tracker: PaintingTracker
 
     @property
-    def found(self) -> Found:
+    def found(self) -> PaintedState:
         """The result of the last search."""
         return self._tracker.found
 

@@ -15,9 +15,9 @@ from core.mutations import mutated
 from safetensors.torch import save_file
 
 from FewShotSAMLib.cohort.plan import Row
-from FewShotSAMLib.cohort.state import DONE, Places, look
+from FewShotSAMLib.cohort.state import DONE, CohortPaths, row_status
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.plain_json import sealed
+from FewShotSAMLib.core.plain_json import dumps_with_digest
 from FewShotSAMLib.engine.model_file import parse_model
 from FewShotSAMLib.engine.pace import measured, remembered
 from FewShotSAMLib.sam import model_files
@@ -98,18 +98,18 @@ def checkpoint(path: Path) -> Callable[[int], str]:
 
 def cohort_record(folder: Path) -> Callable[[int], str]:
     """A row's report: done only where it is as it was written."""
-    places, row = Places(folder), Row("a", folder / "v.nrrd")
+    places, row = CohortPaths(folder), Row("a", folder / "v.nrrd")
     places.rows.mkdir()
     row.output(folder).write_bytes(b"result")
     report: dict[str, Any] = {"slices": [{"confidence": 0.5, "index": 1, "origin": "predicted"}], "training": {}}
     report |= {"segments": [{"name": "a", "volume_ml": 2.5}], "warnings": [], "seconds": {"total": 1.5}}
     report |= {"mean_confidence": 0.5, "made_of": "key"}
     report |= {"written": {"bytes": 6, "modified_ns": row.output(folder).stat().st_mtime_ns}}
-    content = sealed(report).encode()
+    content = dumps_with_digest(report).encode()
 
     def one(seed: int) -> str:
         places.record(row).write_bytes(mutated(content, seed))
-        state, found = look(row, "key", places)
+        state, found = row_status(row, "key", places)
         if state != DONE:
             return "passed over"
         return "unchanged" if found == report else "trusted"

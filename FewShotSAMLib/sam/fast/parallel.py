@@ -25,7 +25,7 @@ Work = Callable[[Callable[..., None], Iterable[tuple[Any, ...]]], None]
 _CHECK_SECONDS = 0.2
 
 
-class Once(Generic[T]):
+class ComputedOnce(Generic[T]):
     """A value that is computed once, by whichever thread comes first."""
 
     def __init__(self, compute: Callable[[], T]) -> None:

@@ -36,8 +36,8 @@ from FewShotSAMLib.benchmark.plan import content_hash
 from FewShotSAMLib.benchmark.results import summarise_across
 from FewShotSAMLib.benchmark.runner import IN_THIS_PROCESS
 from FewShotSAMLib.benchmark.tasks import read_image_of, read_truth
+from FewShotSAMLib.bundled.components import COMPONENTS, OF_FIRST_ANSWER, omitting
 from FewShotSAMLib.bundled.fusion_head import FusionHead
-from FewShotSAMLib.bundled.voices import OF_FIRST_ANSWER, VOICES, omitting
 from FewShotSAMLib.cli import main
 from FewShotSAMLib.core.annotation import Annotation
 from FewShotSAMLib.core.errors import BadInputError
@@ -122,17 +122,17 @@ def test_methods_of_the_engine(name: str, case: Case) -> None:
 
 @pytest.fixture(scope="module")
 def all_heard() -> dict[bool, list[float]]:
-    """Sums of the answers with all voices: at once, and after learning."""
+    """Sums of the answers with all components: at once, and after learning."""
     return {}
 
 
-@pytest.mark.parametrize("voice", VOICES)
-def test_each_voice_can_be_left_out(voice: str, case: Case, all_heard: dict[bool, list[float]]) -> None:
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_each_component_can_be_left_out(component: str, case: Case, all_heard: dict[bool, list[float]]) -> None:
     """Nothing is declared empty and the painted slices get smaller, so that there are ends to predict."""
     volume, annotation, truth, settings = case
     ending = Annotation(keep_slices(liver(3)[1], 0, (2, 4), ["liver"]), 0, (2, 4))
-    is_instant, missed = voice in OF_FIRST_ANSWER, list[float]()
-    contexts = [(missed, omitting(voice))]
+    is_instant, missed = component in OF_FIRST_ANSWER, list[float]()
+    contexts = [(missed, omitting(component))]
     if is_instant not in all_heard:
         contexts.append((all_heard.setdefault(is_instant, []), nullcontext()))
     for answers, context in contexts:
@@ -141,7 +141,7 @@ def test_each_voice_can_be_left_out(voice: str, case: Case, all_heard: dict[bool
             patch.setattr(FusionHead, "logits", lambda head, *given, keep=keep: keep(head, *given))
             few_shot(volume, ending, settings, **(INSTANT if is_instant else QUICK))
     assert len(all_heard[is_instant]) == len(missed) and all_heard[is_instant] != missed
-    run = METHODS[f"few-shot-without-{voice}"].run
+    run = METHODS[f"few-shot-without-{component}"].run
     check(run(volume, annotation, settings, **({} if is_instant else QUICK)), annotation, truth)
     with pytest.raises(KeyError), omitting("nobody"):
         pass
@@ -226,7 +226,7 @@ def test_who_belongs_together(cohort: Path, case: Case) -> None:
         make_plan_across([tasks[0], tasks[2]], *args)
     with pytest.raises(BadInputError, match="No two of these tasks"):  # two structures of one volume
         make_plan_across([tasks[0], replace(tasks[0], name="twin")], *args)
-    assert Task(**{**asdict(tasks[0]), "structure": ""}).kin == ()
+    assert Task(**{**asdict(tasks[0]), "structure": ""}).similarity_key == ()
 
 
 def test_rows_know_what_the_files_held(cohort: Path, case: Case) -> None:

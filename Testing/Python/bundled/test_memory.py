@@ -7,7 +7,7 @@ from torch import Tensor
 from FewShotSAMLib.bundled import memory
 from FewShotSAMLib.bundled.compact import FINE, FOLDED_CHANNELS
 from FewShotSAMLib.bundled.conditioning import VolumeConditioning
-from FewShotSAMLib.bundled.memory import Memory, Sums
+from FewShotSAMLib.bundled.memory import AttentionSums, Memory
 from FewShotSAMLib.bundled.priors import Flows
 from FewShotSAMLib.methods.interface import ExemplarFeatures
 
@@ -33,7 +33,7 @@ class Shown:
 
         monkeypatch.setattr(memory.torch, "addmm", scores)
 
-    def recalled(self, numbers: list[int], sums: list[Sums | None] | None) -> Tensor:
+    def recalled(self, numbers: list[int], sums: list[AttentionSums | None] | None) -> Tensor:
         """Return the memory's output for some of the exemplars, (segments, slices, channels, h, w)."""
         self.scored = 0
         known, shown = tuple(KNOWN[n] for n in numbers), ExemplarFeatures(self.features[numbers], self.masks[numbers])

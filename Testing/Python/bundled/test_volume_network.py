@@ -16,12 +16,12 @@ from FewShotSAMLib.bundled.volume_network import (
     MOST_WEIGHT,
     SCHEDULE,
     Comparison,
-    Lesson,
+    TrainingSet,
     VolumeNetworks,
     _TwiceAsFine,
     _views,
+    blended_logits,
     extents,
-    joined,
     learn_volume,
 )
 from FewShotSAMLib.core.errors import BadInputError
@@ -52,11 +52,11 @@ def exemplar(number: int, unknown: tuple[int, ...] = ()) -> Exemplar:
     return Exemplar(number, 0, torch.empty(0), target.half(), torch.ones(target.shape[1:]), torch.empty(0), unknown)
 
 
-def lesson(*exemplars: Exemplar, steps: int = 60) -> Lesson:
+def training_set(*exemplars: Exemplar, steps: int = 60) -> TrainingSet:
     def slices(indices: Any) -> Tensor:
         return torch.stack([scene(index)[0] for index in indices])
 
-    return Lesson(exemplars, replace(SCHEDULE, steps=steps), slices)
+    return TrainingSet(exemplars, replace(SCHEDULE, steps=steps), slices)
 
 
 def task(enough_at: int | None = None) -> Any:
@@ -83,7 +83,7 @@ def overlap(found: Tensor, truth: Tensor) -> float:
 
 def test_it_finds_what_was_painted_on_a_slice_it_has_not_seen() -> None:
     network = fresh()
-    loss = learn_volume(network, lesson(exemplar(0), exemplar(8)), task())
+    loss = learn_volume(network, training_set(exemplar(0), exemplar(8)), task())
     assert loss is not None and loss < 1.0
     image, shares = scene(4)
     found = network.probabilities(image[None])[0]
@@ -95,14 +95,14 @@ def test_it_finds_what_was_painted_on_a_slice_it_has_not_seen() -> None:
 def test_the_same_seed_gives_the_same_network() -> None:
     first, second = fresh(), fresh()
     for network in (first, second):
-        learn_volume(network, lesson(exemplar(0), exemplar(8), steps=5), task())
+        learn_volume(network, training_set(exemplar(0), exemplar(8), steps=5), task())
     for name, weights in first.state_dict().items():
         assert torch.equal(weights, second.state_dict()[name]), name
 
 
 def test_a_slice_painted_for_one_segment_says_nothing_against_the_other() -> None:
     network = fresh()
-    learn_volume(network, lesson(exemplar(0, unknown=(2,)), exemplar(8, unknown=(1,))), task())
+    learn_volume(network, training_set(exemplar(0, unknown=(2,)), exemplar(8, unknown=(1,))), task())
     image, shares = scene(4)
     found = network.probabilities(image[None])[0].argmax(0)
     assert overlap(found == 1, shares[1] > 0.5) > 0.7 and overlap(found == 2, shares[2] > 0.5) > 0.7
@@ -110,7 +110,7 @@ def test_a_slice_painted_for_one_segment_says_nothing_against_the_other() -> Non
 
 @pytest.mark.parametrize(("goes_on", "coarse"), [(False, 4), (True, 0)])
 def test_what_was_never_learned_is_seen_coarsely_first(goes_on: bool, coarse: int) -> None:
-    asked = replace(lesson(exemplar(0), exemplar(8), steps=8), goes_on=goes_on)
+    asked = replace(training_set(exemplar(0), exemplar(8), steps=8), goes_on=goes_on)
     drawn = [next(views) for views in [_views(asked, torch.device("cpu"), torch.Generator())] * 8]
     sides = [SIDE // 2] * coarse + [SIDE] * (8 - coarse)
     assert [images.shape[-1] for images, *_ in drawn] == sides
@@ -121,19 +121,19 @@ def test_what_was_never_learned_is_seen_coarsely_first(goes_on: bool, coarse: in
 
 def test_it_stops_when_the_user_takes_the_first_answer() -> None:
     asked = task(enough_at=3)
-    assert learn_volume(fresh(), lesson(exemplar(0), exemplar(8)), asked) is None
+    assert learn_volume(fresh(), training_set(exemplar(0), exemplar(8)), asked) is None
     assert asked.told[-1] == 3
 
 
 def test_without_steps_there_is_nothing_to_use() -> None:
-    assert learn_volume(fresh(), lesson(exemplar(0), steps=0), task()) is None
+    assert learn_volume(fresh(), training_set(exemplar(0), steps=0), task()) is None
 
 
 def test_a_loss_that_is_no_number_is_no_lesson() -> None:
     bad = exemplar(0)
     broken = replace(bad, target=bad.target * float("nan"))
     with pytest.raises(BadInputError, match="loss of the training is not finite"):
-        learn_volume(fresh(), lesson(broken, exemplar(8), steps=8), task())
+        learn_volume(fresh(), training_set(broken, exemplar(8), steps=8), task())
 
 
 def test_both_count_by_their_weight_but_where_the_decoder_is_sure() -> None:
@@ -141,18 +141,22 @@ def test_both_count_by_their_weight_but_where_the_decoder_is_sure() -> None:
 
     def found(first: Tensor, second: Tensor, weight: float, beyond: bool = False) -> float:
         given = torch.ones(1), torch.tensor([weight]), torch.tensor([beyond])
-        return float(joined(first, second, *given).softmax(1)[0, 1])
+        return float(blended_logits(first, second, *given).softmax(1)[0, 1])
 
     assert 0.04 < found(sure, other, 0.5) < 0.06 and 0.015 < found(sure, other, 0.5, beyond=True) < 0.02
     assert found(torn, other, 0.5) == pytest.approx(0.75) and found(torn, other, 0.3) == pytest.approx(0.65)
     many, second = torch.rand(2, 5, 3, 3).softmax(1), torch.rand(2, 5, 3, 3).softmax(1)
     given = torch.rand(4), torch.rand(4), torch.tensor([False, True])
-    assert bool(torch.isfinite(joined(many, second, *given)).all())
+    assert bool(torch.isfinite(blended_logits(many, second, *given)).all())
 
 
 def test_each_segment_brings_its_own_weight() -> None:
     first, second = torch.tensor([0.2, 0.8, 0.0]).view(1, 3, 1, 1), torch.tensor([0.5, 0.5, 0.0]).view(1, 3, 1, 1)
-    found = joined(first, second, torch.ones(2), torch.tensor([0.4, 0.9]), torch.tensor([False])).softmax(1).flatten()
+    found = (
+        blended_logits(first, second, torch.ones(2), torch.tensor([0.4, 0.9]), torch.tensor([False]))
+        .softmax(1)
+        .flatten()
+    )
     assert found.tolist() == pytest.approx([0.32, 0.68, 0.0], abs=1e-4)
 
 
@@ -160,7 +164,7 @@ def test_each_segment_brings_its_own_weight() -> None:
 def test_less_likeness_means_a_lower_threshold(likeness: float, threshold: float) -> None:
     """Dice is best with half of the attainable Dice as the threshold."""
     torn, other = (torch.tensor(pair).view(1, 2, 1, 1) for pair in ([0.5, 0.5], [0.8, 0.2]))
-    logits = joined(torn, other, torch.tensor([likeness]), torch.tensor([0.5]), torch.tensor([False]))
+    logits = blended_logits(torn, other, torch.tensor([likeness]), torch.tensor([0.5]), torch.tensor([False]))
     odds = 0.35 / 0.65 * (1 - threshold) / threshold
     assert float((logits[0, 1] - logits[0, 0]).exp()) == pytest.approx(odds, rel=1e-3)
 
@@ -232,7 +236,7 @@ def test_side_by_side_or_one_after_the_other_they_learn_the_same() -> None:
         for count in (1, 2):
             torch.set_num_threads(count)
             networks = fresh(3)
-            learn_volume(networks, lesson(exemplar(0), exemplar(8), steps=5), task())
+            learn_volume(networks, training_set(exemplar(0), exemplar(8), steps=5), task())
             found.append(networks.state_dict())
             assert torch.get_num_threads() == count
     finally:

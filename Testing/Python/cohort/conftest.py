@@ -14,7 +14,7 @@ import json, os, signal, sys, time
 from pathlib import Path
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.files import atomic_path
-from FewShotSAMLib.core.plain_json import sealed
+from FewShotSAMLib.core.plain_json import dumps_with_digest
 from FewShotSAMLib.worker.server import Server
 
 def apply(parameters, context):
@@ -51,7 +51,7 @@ def apply(parameters, context):
         status = partial.stat()
         written = {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
         with atomic_path(Path(parameters["record"])) as record:
-            record.write_text(sealed({**report, "written": written}))
+            record.write_text(dumps_with_digest({**report, "written": written}))
     return report
 
 def describe(parameters, context):

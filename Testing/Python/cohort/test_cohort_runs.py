@@ -14,8 +14,8 @@ import pytest
 
 from FewShotSAMLib.cli import main
 from FewShotSAMLib.cohort import running
-from FewShotSAMLib.cohort.pool import Pool, Seat, seats
-from FewShotSAMLib.core.plain_json import sealed, unsealed
+from FewShotSAMLib.cohort.pool import Pool, Resources, divide_resources
+from FewShotSAMLib.core.plain_json import dumps_with_digest, loads_with_digest
 
 WritePlan = Callable[..., Path]
 Start = Callable[..., subprocess.Popen[str]]
@@ -98,9 +98,9 @@ def test_a_result_that_an_interrupted_replacement_left_is_made_again(write_plan:
     plan = write_plan(a="good")
     assert cohort(plan) == 0
     record = plan.parent / "out" / "cohort-rows" / "a.json"
-    told = unsealed(record.read_text())
+    told = loads_with_digest(record.read_text())
     told["written"]["modified_ns"] += 1  # as if the new record were in place, but not yet the new result
-    record.write_text(sealed(told))
+    record.write_text(dumps_with_digest(told))
     before = results(plan)
     assert cohort(plan) == 0 and results(plan) != before
 
@@ -190,17 +190,17 @@ def test_how_many_processes_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("FewShotSAMLib.cohort.pool.usable_cores", lambda: 16)
     machine = {"devices": [{"name": "cpu"}], "best_device": "cpu", "encoder": "tiny", "memory_free_bytes": 64 << 30}
     machine["encoders"] = [{"name": "tiny", "memory_bytes": 600 << 20}, {"name": "vit_h", "memory_bytes": 6 << 30}]
-    assert len(seats(machine, None, 1, "auto", 10 << 20)) == 16, "one for each core"
-    assert len(seats(machine, None, 4, "auto", 10 << 20)) == 4, "or each four"
-    assert len(seats({**machine, "encoder": "vit_h"}, None, 1, "auto", 10 << 20)) == 8, "as memory allows"
-    assert len(seats(machine, None, 1, "auto", 10 << 30)) == 1, "and at least one"
-    assert len(seats(machine, 3, 1, "auto", 10 << 20)) == 3, "or as the user says"
+    assert len(divide_resources(machine, None, 1, "auto", 10 << 20)) == 16, "one for each core"
+    assert len(divide_resources(machine, None, 4, "auto", 10 << 20)) == 4, "or each four"
+    assert len(divide_resources({**machine, "encoder": "vit_h"}, None, 1, "auto", 10 << 20)) == 8, "as memory allows"
+    assert len(divide_resources(machine, None, 1, "auto", 10 << 30)) == 1, "and at least one"
+    assert len(divide_resources(machine, 3, 1, "auto", 10 << 20)) == 3, "or as the user says"
     cards = {**machine, "devices": [{"name": "cuda:0"}, {"name": "cuda:1"}, {"name": "cpu"}], "best_device": "cuda:0"}
-    assert [seat.device for seat in seats(cards, None, 1, "auto", 1)] == ["cuda:0", "cuda:1"]
-    assert [seat.device for seat in seats(cards, 4, 1, "cuda", 1)] == ["cuda:0", "cuda:1"] * 2
-    assert [seat.device for seat in seats(cards, None, 1, "cuda:1", 1)] == [""], "the row says it"
-    assert len(seats(cards, None, 2, "cpu", 1)) == 8
-    assert len(seats({**machine, "best_device": "mps"}, None, 1, "auto", 1)) == 1
+    assert [resources.device for resources in divide_resources(cards, None, 1, "auto", 1)] == ["cuda:0", "cuda:1"]
+    assert [resources.device for resources in divide_resources(cards, 4, 1, "cuda", 1)] == ["cuda:0", "cuda:1"] * 2
+    assert [resources.device for resources in divide_resources(cards, None, 1, "cuda:1", 1)] == [""], "the row says it"
+    assert len(divide_resources(cards, None, 2, "cpu", 1)) == 8
+    assert len(divide_resources({**machine, "best_device": "mps"}, None, 1, "auto", 1)) == 1
 
 
 def test_an_error_in_a_thread_of_the_pool_is_raised() -> None:
@@ -208,6 +208,6 @@ def test_an_error_in_a_thread_of_the_pool_is_raised() -> None:
         raise KeyError("a bug")
         yield
 
-    pool = Pool([Seat()])
+    pool = Pool([Resources()])
     with pytest.raises(KeyError, match="a bug"):
         list(pool.run(broken(), lambda task, event: None, lambda: 0))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from FewShotSAMLib.cohort.find import read_plan
-from FewShotSAMLib.cohort.plan import Row, Wanted, check_rows
+from FewShotSAMLib.cohort.plan import PlanDefaults, Row, check_rows
 from FewShotSAMLib.cohort.state import key_of
 from FewShotSAMLib.core.errors import BadInputError
 
@@ -36,7 +36,7 @@ def test_a_table_as_excel_writes_it(separator: str, name: str, tmp_path: Path) -
         ["b.nrrd", "b-painted.nrrd", "m.fewshot", "third", "", "", ""],
     ]
     text = "\r\n".join(separator.join(cells) for cells in [*lines, [""] * 7]) + "\r\n"
-    rows = read_plan(table(tmp_path, text, name), Wanted(), tmp_path / "out")
+    rows = read_plan(table(tmp_path, text, name), PlanDefaults(), tmp_path / "out")
     first, second, third = rows
     assert first.command == "propagate" and first.volume == tmp_path / "a/ct.nrrd"
     assert first.output(Path("o")) == Path("o/first.nii.gz") and first.name == "first"
@@ -64,7 +64,7 @@ def test_a_table_as_excel_writes_it(separator: str, name: str, tmp_path: Path) -
 )
 def test_what_a_table_cannot_mean_is_named_by_its_line(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match=message) as caught:
-        read_plan(table(tmp_path, text), Wanted(), tmp_path / "out")
+        read_plan(table(tmp_path, text), PlanDefaults(), tmp_path / "out")
     assert caught.value.hint
 
 
@@ -73,12 +73,12 @@ def test_other_plans_that_cannot_be(tmp_path: Path) -> None:
     files(tmp_path, "latin.csv", content="volume\nKöln".encode("latin-1"))
     for name, message in [("plan.xlsx", "neither a table"), ("none.csv", "does not exist"), ("latin.csv", "UTF-8")]:
         with pytest.raises(BadInputError, match=message):
-            read_plan(tmp_path / name, Wanted(), tmp_path / "out")
+            read_plan(tmp_path / name, PlanDefaults(), tmp_path / "out")
     for wanted, message in [
-        (Wanted(), "does not say what to segment them with"),
-        (Wanted(MODEL, pattern="*.mha"), "No volume"),
-        (Wanted(MODEL, pattern="/etc/*"), "cannot be used"),
-        (Wanted(MODEL, annotation_pattern="{patient}.nrrd"), "cannot be used"),
+        (PlanDefaults(), "does not say what to segment them with"),
+        (PlanDefaults(MODEL, pattern="*.mha"), "No volume"),
+        (PlanDefaults(MODEL, pattern="/etc/*"), "cannot be used"),
+        (PlanDefaults(MODEL, annotation_pattern="{patient}.nrrd"), "cannot be used"),
     ]:
         with pytest.raises(BadInputError, match=message):
             read_plan(tmp_path, wanted, tmp_path / "out")
@@ -87,7 +87,7 @@ def test_other_plans_that_cannot_be(tmp_path: Path) -> None:
 def test_a_folder_by_a_pattern(tmp_path: Path) -> None:
     files(tmp_path, "1/ct.nii.gz", "1/painted.seg.nrrd", "2/ct.nii.gz", "2/notes.txt")
     files(tmp_path, ".hidden/ct.nii.gz", "out/ct.nii.gz")
-    wanted = Wanted(MODEL, pattern="*/*", annotation_pattern="{folder}/painted.seg.nrrd")
+    wanted = PlanDefaults(MODEL, pattern="*/*", annotation_pattern="{folder}/painted.seg.nrrd")
     first, second = read_plan(tmp_path, wanted, tmp_path / "out")
     assert (first.name, first.annotation, first.model) == ("1_ct", tmp_path / "1/painted.seg.nrrd", None)
     assert (second.name, second.annotation, second.model) == ("2_ct", None, MODEL)
@@ -96,13 +96,15 @@ def test_a_folder_by_a_pattern(tmp_path: Path) -> None:
 def test_models_beside_an_annotation_are_the_rows_own_or_those_for_all(tmp_path: Path) -> None:
     text = "volume,annotation,model,models,Site\na.nrrd,a-p.nrrd,,x.fewshot; /y.fewshot,1\n"
     text += "b.nrrd,b-p.nrrd,w.fewshot,,2\nc.nrrd,,m.fewshot,,3\n"
-    rows = read_plan(table(tmp_path, text), Wanted(models=(MODEL,)), tmp_path / "out")
+    rows = read_plan(table(tmp_path, text), PlanDefaults(models=(MODEL,)), tmp_path / "out")
     own, common, applied = (row.parameters({}) for row in rows)
     assert own["models"] == [str(tmp_path / "x.fewshot"), "/y.fewshot"] and "warm_start" not in own
     assert common["models"] == [str(MODEL)] and common["warm_start"] == str(tmp_path / "w.fewshot")
     assert "models" not in applied and dict(rows[0].kept) == {"Site": "1"}
     files(tmp_path, "1/ct.nii.gz", "1/painted.seg.nrrd", "2/ct.nii.gz")
-    wanted = Wanted(MODEL, pattern="*/*", annotation_pattern="{folder}/painted.seg.nrrd", models=(Path("/z.fewshot"),))
+    wanted = PlanDefaults(
+        MODEL, pattern="*/*", annotation_pattern="{folder}/painted.seg.nrrd", models=(Path("/z.fewshot"),)
+    )
     painted, other = read_plan(tmp_path, wanted, tmp_path / "out")
     assert painted.parameters({})["models"] == ["/z.fewshot"] and "models" not in other.parameters({})
 
@@ -123,14 +125,14 @@ def test_a_result_is_made_of_what_is_in_the_models_not_of_where_they_lie(tmp_pat
 def test_names_of_dicom_folders_stay_where_they_are_unless_asked(tmp_path: Path) -> None:
     files(tmp_path, "Doe^John/0001/IM1", "Doe^John/0001/IM2", "Roe^Jane/0002/x.dcm", content=DICOM)
     files(tmp_path, "Roe^Jane/empty/readme.txt")
-    rows = read_plan(tmp_path, Wanted(MODEL, pattern="*/*"), tmp_path / "out")
+    rows = read_plan(tmp_path, PlanDefaults(MODEL, pattern="*/*"), tmp_path / "out")
     assert [row.volume.name for row in rows] == ["0001", "0002"]
     assert all(row.name.startswith("dicom-") for row in rows) and len({row.name for row in rows}) == 2
-    again = read_plan(tmp_path, Wanted(MODEL, pattern="*/0002"), tmp_path / "out")
+    again = read_plan(tmp_path, PlanDefaults(MODEL, pattern="*/0002"), tmp_path / "out")
     assert again[0].name == rows[1].name, "a name does not depend on the other rows"
-    asked = read_plan(tmp_path, Wanted(MODEL, pattern="*/*", dicom_names=True), tmp_path / "out")
+    asked = read_plan(tmp_path, PlanDefaults(MODEL, pattern="*/*", dicom_names=True), tmp_path / "out")
     assert [row.name for row in asked] == ["Doe^John_0001", "Roe^Jane_0002"]
-    (row,) = read_plan(table(tmp_path, "volume\nDoe^John/0001\n"), Wanted(MODEL), tmp_path / "out")
+    (row,) = read_plan(table(tmp_path, "volume\nDoe^John/0001\n"), PlanDefaults(MODEL), tmp_path / "out")
     assert row.name == rows[0].name
     check_rows(rows, tmp_path / "out", {})
 
@@ -139,15 +141,15 @@ def test_a_bids_data_set(tmp_path: Path) -> None:
     files(tmp_path, "dataset_description.json", "participants.tsv", "derivatives/x/sub-01/anat/sub-01_T1w.nii.gz")
     files(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", "sub-01/anat/sub-01_T1w.json", "sub-01/func/sub-01_bold.nii.gz")
     files(tmp_path, "sub-02/ses-1/anat/sub-02_ses-1_T1w.nii")
-    rows = read_plan(tmp_path, Wanted(MODEL), tmp_path / "out")
+    rows = read_plan(tmp_path, PlanDefaults(MODEL), tmp_path / "out")
     assert [row.name for row in rows] == ["sub-01_T1w", "sub-02_ses-1_T1w"]
     files(tmp_path, "sub-02/ses-1/anat/sub-02_ses-1_T2w.nii")
     with pytest.raises(BadInputError, match=r"several kinds of images: T1w \(2\), T2w \(1\)") as caught:
-        read_plan(tmp_path, Wanted(MODEL), tmp_path / "out")
+        read_plan(tmp_path, PlanDefaults(MODEL), tmp_path / "out")
     pattern = str(caught.value.hint).partition("'")[2].partition("'")[0]
-    assert len(read_plan(tmp_path, Wanted(MODEL, pattern=pattern), tmp_path / "out")) == 1  # only the .nii.gz
+    assert len(read_plan(tmp_path, PlanDefaults(MODEL, pattern=pattern), tmp_path / "out")) == 1  # only the .nii.gz
     place = "derivatives/painted/{folder}/{name}_dseg.nii"
-    painted = Wanted(MODEL, pattern="sub-*/**/*_T1w.nii*", annotation_pattern=place)
+    painted = PlanDefaults(MODEL, pattern="sub-*/**/*_T1w.nii*", annotation_pattern=place)
     files(tmp_path, "derivatives/painted/sub-01/anat/sub-01_T1w_dseg.nii")
     assert [row.command for row in read_plan(tmp_path, painted, tmp_path / "out")] == ["propagate", "apply"]
 
@@ -173,4 +175,4 @@ def test_rows_that_get_into_each_others_way(rows: list[Row], common: dict | list
 @pytest.mark.skipif(os.name != "posix", reason="a link")
 def test_what_lies_in_the_folder_of_results_is_no_volume(tmp_path: Path) -> None:
     files(tmp_path, "a.nii.gz", "results/a.nii.gz")
-    assert len(read_plan(tmp_path, Wanted(MODEL, pattern="**/*.nii.gz"), tmp_path / "results")) == 1
+    assert len(read_plan(tmp_path, PlanDefaults(MODEL, pattern="**/*.nii.gz"), tmp_path / "results")) == 1

@@ -14,7 +14,7 @@ from processes import is_alive, wait_until
 
 from FewShotSAMLib.cli import main
 from FewShotSAMLib.cohort import ray_pool
-from FewShotSAMLib.cohort.jobs import Done, RowTask
+from FewShotSAMLib.cohort.jobs import RowOutcome, RowTask
 from FewShotSAMLib.cohort.plan import Row
 from FewShotSAMLib.cohort.ray_pool import RayPool
 
@@ -69,7 +69,7 @@ def test_a_node_that_dies_loses_no_row(cluster: Any, jobs_script: Path, tmp_path
     given = tasks(tmp_path, 8, "slow 0.4")
     (tmp_path / "v3.nrrd").write_text("")  # a broken row among them
     pool = RayPool(cluster.address, None, 1, [str(jobs_script)])
-    ended: list[Done] = []
+    ended: list[RowOutcome] = []
     try:
         assert pool.places() == [0, 0]
         running = iter(given)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from FewShotSAMLib.core.errors import BadInputError
-from FewShotSAMLib.core.geometry import Geometry, held_rows, sparse_copy
+from FewShotSAMLib.core.geometry import Geometry, labelled_rows, sparse_copy
 
 
 def sub_grid(geometry: Geometry, axes: tuple[int, ...], signs: tuple[int, ...], start: tuple[int, ...]) -> Geometry:
@@ -79,5 +79,5 @@ def test_a_copy_of_labels_and_the_rows_they_hold() -> None:
     labels[1, 2, 1:4, 3] = 700
     copy = sparse_copy(labels)
     assert copy.dtype == labels.dtype and np.array_equal(copy, labels) and not np.shares_memory(copy, labels)
-    assert held_rows(labels[1, 2]) == slice(1, 4) and held_rows(labels[1, 2].T) == slice(3, 4)
-    assert not labels[0, 0][held_rows(labels[0, 0])].size
+    assert labelled_rows(labels[1, 2]) == slice(1, 4) and labelled_rows(labels[1, 2].T) == slice(3, 4)
+    assert not labels[0, 0][labelled_rows(labels[0, 0])].size

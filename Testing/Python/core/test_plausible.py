@@ -14,10 +14,10 @@ from FewShotSAMLib.core.image_io import write_image
 from FewShotSAMLib.core.intensity import is_ct, parse_normalisation, preset
 from FewShotSAMLib.core.painting import keep_slices
 from FewShotSAMLib.core.phantom import ct_phantom
-from FewShotSAMLib.core.plausibility import check_is_paint, check_two_files, odd_paint
+from FewShotSAMLib.core.plausibility import check_is_paint, check_two_files, odd_painting
 from FewShotSAMLib.core.segmentation import Segment, Segmentation, place_on, write_segmentation
 from FewShotSAMLib.core.volume import Volume
-from FewShotSAMLib.core.window_fit import Look, fitted
+from FewShotSAMLib.core.window_fit import IntensityProfile, fitted_normalisation
 
 GRID = Geometry((40, 36, 20), (1.0, 1.0, 3.0))
 
@@ -83,19 +83,19 @@ def test_a_finished_segmentation_leaves_nothing_to_predict(ball: np.ndarray) -> 
     everything = np.ones_like(ball)
     everything[:, 0] = False
     with pytest.raises(BadInputError, match="nothing left to predict"):
-        odd_paint(annotate(drawn(everything, *range(20)), 0)[0])
-    assert "Every slice from 4 to 15" in odd_paint(painted(ball, *range(4, 16)))[0]
-    assert odd_paint(painted(ball, 5, 9, 13)) == []
+        odd_painting(annotate(drawn(everything, *range(20)), 0)[0])
+    assert "Every slice from 4 to 15" in odd_painting(painted(ball, *range(4, 16)))[0]
+    assert odd_painting(painted(ball, 5, 9, 13)) == []
 
 
 def test_a_slice_half_painted_is_told(ball: np.ndarray) -> None:
     segmentation = drawn(ball, 6, 10, 14)
     segmentation.layers[0, 10, 12:] = 0
     segmentation.layers[0, 10, :, 22:] = 0
-    warnings = odd_paint(annotate(segmentation, 0)[0])
+    warnings = odd_painting(annotate(segmentation, 0)[0])
     assert len(warnings) == 1 and "“organ”" in warnings[0] and "slice 10" in warnings[0]
     ends = drawn(ball, 3, 10, 17)  # small at both ends, as every organ is
-    assert odd_paint(annotate(ends, 0)[0]) == []
+    assert odd_painting(annotate(ends, 0)[0]) == []
 
 
 @pytest.mark.parametrize("padding", [-1000, -1024, -9999, -3.4e38])
@@ -134,13 +134,15 @@ def test_what_is_painted_outside_the_window_gets_another(ball: np.ndarray) -> No
     annotation = painted(ball, 6, 10, 14)
     nodule = body(ball, -650, -850)
     auto = parse_normalisation("auto", nodule)
-    found, warnings = fitted(auto, nodule, annotation, is_choice=False)
+    found, warnings = fitted_normalisation(auto, nodule, annotation, is_choice=False)
     assert found == preset("lung") and "“organ” lies outside the window -150 to 250" in warnings[0]
-    kept, warnings = fitted(auto, nodule, annotation, is_choice=True)
+    kept, warnings = fitted_normalisation(auto, nodule, annotation, is_choice=True)
     assert kept == auto and "normalisation lung" in warnings[0]
-    assert fitted(auto, body(ball, 110, 40), annotation, is_choice=False) == (auto, [])
+    assert fitted_normalisation(auto, body(ball, 110, 40), annotation, is_choice=False) == (auto, [])
     implant = body(ball, 900, 40)
-    assert fitted(parse_normalisation("auto", implant), implant, annotation, is_choice=False)[0] == preset("bone")
+    assert fitted_normalisation(parse_normalisation("auto", implant), implant, annotation, is_choice=False)[
+        0
+    ] == preset("bone")
 
 
 def test_bright_paint_widens_the_percentiles_of_mr(ball: np.ndarray) -> None:
@@ -148,25 +150,27 @@ def test_bright_paint_widens_the_percentiles_of_mr(ball: np.ndarray) -> None:
     voxels[10, 17:19, 19:21] = 5000
     volume = Volume(voxels.astype(np.int16), GRID)
     bright = annotate(drawn(voxels > 4000, 10), 0)[0]
-    found, warnings = fitted(parse_normalisation("auto", volume), volume, bright, is_choice=False)
+    found, warnings = fitted_normalisation(parse_normalisation("auto", volume), volume, bright, is_choice=False)
     assert found.kind == "window" and found.high >= 5000 and warnings
 
 
 def test_a_volume_unlike_the_one_learned_on(ball: np.ndarray) -> None:
     ct = body(ball, 120, 40)
     window = parse_normalisation("auto", ct).resolve(ct)
-    look = Look.of(ct, window)
-    assert look == Look.from_json(look.to_json()) and Look.from_json(None) is None
+    look = IntensityProfile.of(ct, window)
+    assert look == IntensityProfile.from_json(look.to_json()) and IntensityProfile.from_json(None) is None
 
     def strange(voxels: np.ndarray) -> str:
-        return look.strangeness(Look.of(Volume(voxels, GRID), window))
+        return look.strangeness(IntensityProfile.of(Volume(voxels, GRID), window))
 
     assert strange(body(ball, 100, 60, noise=25).voxels) == ""
     assert "other than CT" in strange(((ct.voxels.astype(float) + 1000) * 0.6).astype(np.int16))
     assert strange((ct.voxels + 1024).astype(np.uint16))
     assert strange((ct.voxels / 3000).astype(np.float32))
     inside = Volume(np.ascontiguousarray(ct.voxels[4:16, 10:28, 10:32]), Geometry((22, 18, 12)))
-    assert look.strangeness(Look.of(inside, window)) == "", "the inside of a CT, without air, is no stranger"
+    assert look.strangeness(IntensityProfile.of(inside, window)) == "", (
+        "the inside of a CT, without air, is no stranger"
+    )
 
 
 @pytest.mark.parametrize(("shift", "told"), [(0.005, False), (0.08, True), (0.2, True), (0.3, None)])

@@ -7,7 +7,7 @@ from FewShotSAMLib.core.annotation import Annotation, annotate
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.facts import facts_lines, segmentation_facts
 from FewShotSAMLib.core.geometry import Geometry
-from FewShotSAMLib.core.plausibility import odd_paint, odd_slices
+from FewShotSAMLib.core.plausibility import odd_painting, odd_slices
 from FewShotSAMLib.core.segment import Segment, Segmentation
 
 DEPTH = 40
@@ -74,10 +74,10 @@ def test_what_cannot_be_declared() -> None:
 
 
 def test_the_user_is_told_of_slices_painted_for_others() -> None:
-    assert odd_paint(painted((4, 10, 16), (4, 10, 16), (10, 16))) == []
-    (warning,) = odd_paint(painted((4, 10, 16), (4, 16)))
+    assert odd_painting(painted((4, 10, 16), (4, 10, 16), (10, 16))) == []
+    (warning,) = odd_painting(painted((4, 10, 16), (4, 16)))
     assert "“b” is not painted on slice 10" in warning and "empty of “b”" in warning
-    assert odd_paint(painted((4, 10, 16), (4, 16), b=(10,))) == []
+    assert odd_painting(painted((4, 10, 16), (4, 16), b=(10,))) == []
 
 
 def test_stray_pixels_are_odd_even_at_the_end() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import FewShotSAMLib as fss  # noqa: N813 - as users have it
-from FewShotSAMLib.core import atlas, carried
+from FewShotSAMLib.core import atlas, registered_labels
 from FewShotSAMLib.core.annotation import annotate
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.geometry import Geometry
@@ -179,8 +179,8 @@ def test_segments_with_slices_of_their_own_get_labels_of_their_own(
 ) -> None:
     """What is painted for one segment stays unknown for the other, and painted slices are left alone; here, labels
     may stand for paint next to it."""
-    monkeypatch.setattr(carried, "LEAST_GAP", 0.0)
-    monkeypatch.setattr(carried, "_is_far", lambda index, known, way: index not in known.masks)
+    monkeypatch.setattr(registered_labels, "LEAST_GAP", 0.0)
+    monkeypatch.setattr(registered_labels, "_is_far", lambda index, known, way: index not in known.masks)
     apart = keep_slices(next_patient.truth, 0, (5, 9), ["liver"])
     spleen = keep_slices(next_patient.truth, 0, (7,), ["spleen"])
     both = replace(apart, layers=np.maximum(apart.layers, spleen.layers), segments=next_patient.truth.segments)

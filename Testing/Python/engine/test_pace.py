@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from FewShotSAMLib.core.image_io import write_image
-from FewShotSAMLib.core.pace import Pace, Work, times
+from FewShotSAMLib.core.pace import Pace, Work, segment_factor
 from FewShotSAMLib.core.painting import empty_neighbours, keep_slices, slices_to_paint
 from FewShotSAMLib.core.phantom import ct_phantom
 from FewShotSAMLib.core.segmentation import write_segmentation
@@ -55,7 +55,7 @@ class Computer:
 
     def run(self, work: Work) -> tuple[float, dict]:
         share, encode = self.true.segment_share, self.true.encoding * work.encoded
-        predict = self.true.predicting * sum(times(count, share) for count in work.asked)
+        predict = self.true.predicting * sum(segment_factor(count, share) for count in work.asked)
         total = self.true.seconds(work) + 0.3
         tuned = total - 0.3 - encode - predict - self.priors
         seconds = {"encode": encode, "predict": predict, "learn": tuned, "priors": self.priors, "read": 0.3}

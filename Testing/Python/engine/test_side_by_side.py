@@ -20,7 +20,7 @@ from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.predict import IN_FLIGHT, Prediction, predict
 from FewShotSAMLib.methods.interface import Predictor, State
 from FewShotSAMLib.sam.encoder import load_encoder
-from FewShotSAMLib.sam.fast.parallel import Once
+from FewShotSAMLib.sam.fast.parallel import ComputedOnce
 from FewShotSAMLib.sam.framing import Framing
 from FewShotSAMLib.sam.registry import get_spec
 
@@ -171,7 +171,7 @@ def test_what_is_computed_once_is_waited_for_only_where_it_is_needed() -> None:
         assert may_end.wait(20)
         return 7
 
-    once = Once(compute)
+    once = ComputedOnce(compute)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(once)
         assert begun.wait(20)
@@ -192,7 +192,7 @@ def test_what_is_computed_once_is_tried_again_where_it_failed() -> None:
             raise answer
         return answer
 
-    once = Once(compute)
+    once = ComputedOnce(compute)
     with pytest.raises(ValueError, match="no"):
         once.begin()
     assert once() == 3

@@ -25,7 +25,7 @@ from harness.scene import RAS, add_segmentation, add_volume, labelmap, new_scene
 
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.segment import Segment, Segmentation
-from FewShotSAMLib.core.segmentation import read_segmentation, told_apart
+from FewShotSAMLib.core.segmentation import grid_offset_warnings, read_segmentation
 from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.workflow.scene import Target
 
@@ -281,5 +281,5 @@ def test_what_is_off_by_less_than_a_quarter_of_a_voxel_is_on_the_same_grid(scene
         segments = MRMLScene(scene).segments(case.target)
         assert segments[0].apart == pytest.approx(share, abs=0.01)
         assert (seen(MRMLScene(scene), case.target) == (CLASSES == 1)).all()
-        (told,) = told_apart(segments[0].apart)
+        (told,) = grid_offset_warnings(segments[0].apart)
         assert "by up to 0.1 voxels" in told

@@ -15,7 +15,7 @@ from FewShotSAMLib.mrml import MRMLScene
 from FewShotSAMLib.web.volumes import add_volume as open_in_browser
 from FewShotSAMLib.workflow.facts import InputFacts
 from FewShotSAMLib.workflow.inputs import write_volume
-from FewShotSAMLib.workflow.painted_slices import Found
+from FewShotSAMLib.workflow.painted_slices import PaintedState
 from FewShotSAMLib.workflow.scene import Target
 
 GRID = Geometry((6, 5, 4), (1.0, 1.0, 2.0))
@@ -53,7 +53,7 @@ def test_the_panels_facts_say_so(scene: slicer.vtkMRMLScene) -> None:
     noted_by_dicom_reader(scene, node, "PT")
     adapter, facts = MRMLScene(scene), InputFacts(MRMLScene(scene))
     target = Target(node.GetID(), adapter.create_segmentation(node.GetID()))
-    while (said := facts.look(target, Found(None, ()))) is None:
+    while (said := facts.look(target, PaintedState(None, ()))) is None:
         time.sleep(0.01)
     assert said is not None and said["modality"] == {"name": "PT", "why": "DICOM modality PT"}
 

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from FewShotSAMLib.bundled.voices import is_heard, omitting
+from FewShotSAMLib.bundled.components import is_enabled, omitting
 from FewShotSAMLib.sam.fast.attention import RelativePositions, attend, attend_folded
 from FewShotSAMLib.sam.fast.calibration import cosine
 from FewShotSAMLib.sam.fast.parallel import one_thread_each
@@ -112,7 +112,7 @@ def test_errors_in_the_work_come_through_and_threads_are_given_back() -> None:
 def test_what_holds_for_the_caller_holds_in_the_threads() -> None:
     heard: list[bool] = []
     with omitting("doubt"), one_thread_each() as run:
-        run(lambda: heard.append(is_heard("doubt")), [()])
+        run(lambda: heard.append(is_enabled("doubt")), [()])
     assert heard == [False]
 
 

@@ -6,7 +6,7 @@ import torch
 
 from FewShotSAMLib.core.geometry import Geometry
 from FewShotSAMLib.core.plane import axis_of_plane, slice_plane
-from FewShotSAMLib.sam.framing import LOGIT_STRIDE, PATCH, Framing, moved, whole_slice
+from FewShotSAMLib.sam.framing import LOGIT_STRIDE, PATCH, Framing, resampled_logits, whole_slice
 from FewShotSAMLib.sam.registry import PIXEL_MEAN
 
 LPS = (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0)
@@ -112,7 +112,7 @@ def test_logits_of_a_part_land_where_they_belong(crop: tuple[int, int, int, int]
         at = (torch.arange(cells) + 0.5) * of.size / cells
         return torch.stack(torch.meshgrid(at * scale[0] + of.crop[0], at * scale[1] + of.crop[2], indexing="ij"))
 
-    rows, columns, values = moved(places(part, 32)[None], part, whole, side)
+    rows, columns, values = resampled_logits(places(part, 32)[None], part, whole, side)
     wanted = places(whole, side)[:, rows, columns]
     inner = (slice(None), slice(2, -2), slice(2, -2))  # linear, except for half a cell at the border
     torch.testing.assert_close(values[0][inner], wanted[inner], atol=1e-2, rtol=0)

@@ -29,7 +29,7 @@ def test_they_wait_until_the_user_rests() -> None:
             surfaces.poll(is_calm)
             return surfaces.nodes[0].GetSegmentation().GetNumberOfSegments()
 
-        surfaces.put_off()
+        surfaces.postpone()
         now += 10
         assert made() == 0, "nothing had changed"
         box = np.zeros(GRID.shape, bool)
@@ -39,7 +39,7 @@ def test_they_wait_until_the_user_rests() -> None:
         for _ in range(4):
             now += 0.9 * QUIET_S
             assert made() == 0
-            surfaces.put_off()
+            surfaces.postpone()
         now += 1.1 * QUIET_S
         assert made(is_calm=False) == 0
         assert made() == 1

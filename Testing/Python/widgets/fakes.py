@@ -24,7 +24,7 @@ from FewShotSAMLib.workflow import (
     Target,
 )
 from FewShotSAMLib.workflow.earlier import WithEarlier
-from FewShotSAMLib.workflow.painted_slices import Found
+from FewShotSAMLib.workflow.painted_slices import PaintedState
 from FewShotSAMLib.workflow.scene import SceneSegment, SceneVolume
 from FewShotSAMLib.workflow.work import work_of
 
@@ -116,8 +116,8 @@ class FakeSession(WithEarlier):
         self.polls = 0
 
     @property
-    def found(self) -> Found:
-        return Found(self.axis, self.painted)
+    def found(self) -> PaintedState:
+        return PaintedState(self.axis, self.painted)
 
     def go(self, **values: Any) -> None:
         for name, value in values.items():

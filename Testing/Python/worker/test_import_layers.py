@@ -21,8 +21,8 @@ MAY_IMPORT = {
     "options": {"option_kinds", "methods/registry", "core"},
     "sam": {"core"},
     "methods/interface": {"sam", "core"},  # what the bundled model's own method has to implement
-    "bundled/voices": set(),
-    "bundled": {"bundled/voices", "methods/interface", "sam", "core"},
+    "bundled/components": set(),
+    "bundled": {"bundled/components", "methods/interface", "sam", "core"},
     "bundled/train": {"bundled", "sam", "core"},
     "methods": {"methods/interface", "bundled", "sam", "core"},
     "methods/registry": {"methods/interface", "core"},
@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "web": {"options", "mrml", "workflow", "worker", "methods/registry", "core"},
     "benchmark": {
         *("options", "benchmark/baselines", "worker", "engine", "methods", "methods/registry", "sam", "core"),
-        "bundled/voices",  # which part of the answer a row omits
+        "bundled/components",  # which part of the answer a row omits
     },
     "benchmark/baselines": {"benchmark", "engine", "methods", "methods/interface", "sam", "core"},
     "cli": {
@@ -62,7 +62,7 @@ def layer(module: str) -> str:
         return f"worker/{rest}"
     if module in INTERFACE:
         return "methods/interface"
-    for inner in ("methods.registry", "bundled.train", "bundled.voices", "benchmark.baselines"):
+    for inner in ("methods.registry", "bundled.train", "bundled.components", "benchmark.baselines"):
         if f"{module}.".startswith(f"{inner}."):
             return inner.replace(".", "/")
     return first

@@ -10,7 +10,7 @@ from warm import WarmClient
 from workflow.conftest import STEPS, ArrayScene, Stage, opened
 
 from FewShotSAMLib.core.metrics import dice
-from FewShotSAMLib.core.segment import same_names
+from FewShotSAMLib.core.segment import matching_names
 from FewShotSAMLib.workflow import Review
 from FewShotSAMLib.workflow.earlier import GONE, WITHOUT_IMAGE
 
@@ -62,7 +62,7 @@ def test_an_earlier_patient_stands_beside_what_is_painted(next_patient: Stage, w
     next_patient.edited()
     assert session.work(24).continues and not session.work(24).corrects
     next_patient.propagate()
-    assert session.review.corrected is None and not session.review.can_be_bettered
+    assert session.review.corrected is None and not session.review.can_improve
     assert warm_client.reports[-1]["training"]["warm"] and session.review.earlier
     for name in ("liver of May", "first"):
         session.rename_model(session.models.entries()[0], name)
@@ -120,8 +120,8 @@ def test_a_method_without_use_for_them_says_what_to_choose(next_patient: Stage) 
 
 
 def test_names_are_the_same_whatever_the_case_or_where_there_is_one_of_each() -> None:
-    assert same_names(["Liver", "spleen"], ["SPLEEN", "liver", "Liver"]) == {1: 2, 2: 1}
-    assert same_names(["Segment_1"], ["liver"]) == {1: 1} and same_names(["x"], ["a", "b"]) == {}
+    assert matching_names(["Liver", "spleen"], ["SPLEEN", "liver", "Liver"]) == {1: 2, 2: 1}
+    assert matching_names(["Segment_1"], ["liver"]) == {1: 1} and matching_names(["x"], ["a", "b"]) == {}
 
 
 def test_why_a_model_was_not_used_stands_in_the_review() -> None:

@@ -25,7 +25,7 @@ def test_the_first_answer_can_be_taken_as_it_is(stage) -> None:
     stage.propagate()
     assert stage.session.state is State.PREVIEW and not stage.errors
     assert fractions and max(fractions) < 0.5
-    assert stage.session.review.can_be_bettered and "the first answer" in stage.session.review.summary
+    assert stage.session.review.can_improve and "the first answer" in stage.session.review.summary
     stage.session.apply()
     assert stage.scene.labels[13].any()
 

@@ -17,11 +17,11 @@ from FewShotSAMLib.workflow import PaintedSlice, SceneSegment, SceneVolume, Targ
 from FewShotSAMLib.workflow import facts as facts_module
 from FewShotSAMLib.workflow.facts import InputFacts
 from FewShotSAMLib.workflow.notes import Notes
-from FewShotSAMLib.workflow.painted_slices import Found, find_painted_slices
+from FewShotSAMLib.workflow.painted_slices import PaintedState, find_painted_slices
 
 TARGET = Target("v", "s")
 LABELS = np.zeros((10, 40, 48), np.uint8)
-NOTHING = Found(None, ())
+NOTHING = PaintedState(None, ())
 
 
 class OneVolume:
@@ -54,7 +54,7 @@ def test_they_are_those_of_inspect_and_who_painted_what_where() -> None:
         [PaintedSlice(3, ("id1",)), PaintedSlice(4, ("id1", "id2")), PaintedSlice(7, (), True, True)],
     )
     facts = InputFacts(scene)
-    said = found(facts, TARGET, Found(0, (*painted, PaintedSlice(8, ("id1",), ticked=False))))
+    said = found(facts, TARGET, PaintedState(0, (*painted, PaintedSlice(8, ("id1",), ticked=False))))
     assert facts.poll() and not facts.poll(), "the view hears once that there is something to show"
     alone = volume_facts(scene.read) | {"name": "CT abdomen"}
     assert facts_lines(said)[: len(facts_lines(alone))] == facts_lines(alone)
@@ -78,12 +78,12 @@ def test_nobody_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(facts_module, "volume_facts", slow)
     facts = InputFacts(scene)
-    assert facts.look(TARGET, NOTHING) is None and facts.look(TARGET, Found(0, ())) is None and not facts.poll()
+    assert facts.look(TARGET, NOTHING) is None and facts.look(TARGET, PaintedState(0, ())) is None and not facts.poll()
     go_on.set()
-    assert found(facts, TARGET, Found(0, ()))["size"] == [48, 40, 10]
+    assert found(facts, TARGET, PaintedState(0, ()))["size"] == [48, 40, 10]
     assert len(threads) == 1 and threads[0] is not threading.main_thread()
     scene.volumes["v"] = SceneVolume("v", "CT abdomen", scene.read.voxels * 2, scene.read.geometry, version=1)
-    assert found(facts, TARGET, Found(0, ()))["range"][1] == 2 * float(scene.read.voxels.max()), "it was changed"
+    assert found(facts, TARGET, PaintedState(0, ()))["range"][1] == 2 * float(scene.read.voxels.max()), "it was changed"
     assert len(threads) == 2
     assert facts.look(None, NOTHING) is None
 
@@ -91,7 +91,10 @@ def test_nobody_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_the_file_said_counts_and_what_cannot_be_used_says_nothing(tmp_path: Path) -> None:
     scene = OneVolume()
     said = found(
-        InputFacts(scene), TARGET, Found(0, ()), Volume(scene.read.voxels, scene.read.geometry, "x", ("odd",), "MR")
+        InputFacts(scene),
+        TARGET,
+        PaintedState(0, ()),
+        Volume(scene.read.voxels, scene.read.geometry, "x", ("odd",), "MR"),
     )
     assert said["modality"] == {"name": "MR", "why": "DICOM modality MR"} and said["warnings"] == ["odd"]
     flat = Geometry((4, 4, 4), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))

@@ -10,7 +10,7 @@ from FewShotSAMLib.workflow.inputs import build_annotation
 from FewShotSAMLib.workflow.notes import Notes
 from FewShotSAMLib.workflow.painted_slices import PaintedSlice
 from FewShotSAMLib.workflow.review import Review
-from FewShotSAMLib.workflow.run import Question, ask
+from FewShotSAMLib.workflow.run import RunPlan, plan_run
 from FewShotSAMLib.workflow.scene import Target
 from FewShotSAMLib.workflow.settings import Settings
 
@@ -31,9 +31,9 @@ def rows(tracked: Tracked) -> dict[int, PaintedSlice]:
     return {each.index: each for each in tracked.tracker.found.slices}
 
 
-def question(tracked: Tracked) -> Question:
+def plan(tracked: Tracked) -> RunPlan:
     found, scene, target = tracked.tracker.found, tracked.scene, Target("v", "s")
-    return ask(target, scene.volume("v"), scene.segments(target), found.slices, 0, None, Settings())
+    return plan_run(target, scene.volume("v"), scene.segments(target), found.slices, 0, None, Settings())
 
 
 def predicted(tracked: Tracked) -> np.ndarray:
@@ -43,7 +43,7 @@ def predicted(tracked: Tracked) -> np.ndarray:
 
 def write(tracked: Tracked, partly: dict[int, tuple[str, ...]]) -> list[int]:
     others = [index for index in range(5, 19) if index not in OF_A]
-    return tracked.tracker.write(question(tracked), predicted(tracked), others, partly)
+    return tracked.tracker.write(plan(tracked), predicted(tracked), others, partly)
 
 
 def test_the_list_tells_what_is_complete_and_what_is_looked_for(tracked: Tracked) -> None:
@@ -51,7 +51,7 @@ def test_the_list_tells_what_is_complete_and_what_is_looked_for(tracked: Tracked
     assert [each.unknown_ids for each in rows(tracked).values()] == [(), ("b",), ()]
     tracked.tracker.set_ticked(17, False)
     assert rows(tracked)[12].unknown_ids == (), "beyond its own slices it has ended"
-    assert question(tracked).painted == {7: ("a", "b"), 12: ("a",)}
+    assert plan(tracked).painted == {7: ("a", "b"), 12: ("a",)}
 
 
 def test_none_of_one_segment_is_declared_and_kept(tracked: Tracked) -> None:
@@ -61,7 +61,7 @@ def test_none_of_one_segment_is_declared_and_kept(tracked: Tracked) -> None:
     assert rows(tracked)[20] == PaintedSlice(20, (), absent_ids=("b",))
     before = rows(tracked)
     assert tracked.look() == [7, 12, 17, 20] and rows(tracked) == before
-    assert question(tracked).absent == {"a": [], "b": [12, 20]} and question(tracked).empty == ()
+    assert plan(tracked).absent == {"a": [], "b": [12, 20]} and plan(tracked).empty == ()
     tracked.tracker = tracked.opened()
     tracked.look()
     assert rows(tracked) == before
@@ -87,7 +87,7 @@ def test_a_result_is_written_beside_what_is_painted_and_stays_a_prediction(track
     assert len(tracked.scene.undo) == 1
     assert tracked.look() == list(OF_A)
     assert rows(tracked)[12].segment_ids == ("a",) and rows(tracked)[12].unknown_ids == ("b",)
-    annotation = build_annotation(question(tracked).segments, tracked.scene.geometry, 0, question(tracked).painted)
+    annotation = build_annotation(plan(tracked).segments, tracked.scene.geometry, 0, plan(tracked).painted)
     assert not (annotation.layers[:, 12] == B).any() and (annotation.layers[:, 7] == B).any()
     tracked.scene.labels[12, 38, 2:6] = B
     tracked.look()
@@ -98,7 +98,7 @@ def test_a_result_is_written_beside_what_is_painted_and_stays_a_prediction(track
 
 
 def test_what_was_painted_or_declared_since_is_not_written_over(tracked: Tracked) -> None:
-    asked = question(tracked)
+    asked = plan(tracked)
     tracked.scene.labels[12, 30, 20:24] = B
     before = tracked.scene.labels[12].copy()
     assert tracked.tracker.write(asked, predicted(tracked), [10], {12: ("b",)}) == [10]

@@ -118,9 +118,9 @@ def test_propagate_looks_again_although_nothing_was_told(stage) -> None:
     stage.scene.visible["b"] = False
     stage.session.propagate()
     stage.until(lambda: stage.session._run is not None)
-    question = stage.session._run.question
+    plan = stage.session._run.plan
     stage.session.cancel()
-    assert tuple(question.painted) == (7, 12, 17) and question.segment_ids == ("a",)
+    assert tuple(plan.painted) == (7, 12, 17) and plan.segment_ids == ("a",)
 
 
 def test_a_result_waits_where_slices_of_another_axis_were_painted_since(stage) -> None:

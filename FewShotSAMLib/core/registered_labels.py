@@ -33,7 +33,7 @@ HALF = 128
 
 
 @dataclass(frozen=True)
-class Known:
+class PaintedMasks:
     """What is painted of a segment: masks (H, W) bool by slice, blank ones if it was declared to be absent."""
 
     masks: Mapping[int, np.ndarray]
@@ -44,7 +44,7 @@ class Known:
         return sorted(index for index, mask in self.masks.items() if mask.any())
 
 
-def agreement(shares: np.ndarray, known: Known) -> float:
+def agreement(shares: np.ndarray, known: PaintedMasks) -> float:
     """Dice of a registered label, shares (D, H, W) of 255, and the paint, over the slices on which it is known;
     0 if neither shows anything."""
     found = np.stack([shares[index] >= HALF for index in known.masks])
@@ -52,7 +52,7 @@ def agreement(shares: np.ndarray, known: Known) -> float:
     return dice(found, given) if found.any() or given.any() else 0.0
 
 
-def put_right(shares: np.ndarray, known: Known, spacing: Sequence[float]) -> np.ndarray:
+def corrected_label(shares: np.ndarray, known: PaintedMasks, spacing: Sequence[float]) -> np.ndarray:
     """Correct a registered label's shares (D, H, W) in 0..1 so that it agrees with the paint; spacing in mm along
     (D, H, W)."""
     plane = np.asarray(spacing[1:])
@@ -71,9 +71,9 @@ def put_right(shares: np.ndarray, known: Known, spacing: Sequence[float]) -> np.
     return np.clip(distances / plane.mean() + 0.5, 0, 1).astype(np.float32)
 
 
-def places(share: np.ndarray, known: Known, spacing: Sequence[float]) -> tuple[list[int], list[int]]:
+def stand_in_slices(share: np.ndarray, known: PaintedMasks, spacing: Sequence[float]) -> tuple[list[int], list[int]]:
     """The slices on which a label, shares (D, H, W) in 0..1, is to stand in for paint, and those beyond its ends on
-    which there is nothing of it; only slices too far from known ones. spacing as for `put_right`."""
+    which there is nothing of it; only slices too far from known ones. spacing as for `corrected_label`."""
     held = np.flatnonzero((share >= 0.5).any(axis=(1, 2)))
     painted = known.painted
     if not len(held) or not painted:
@@ -91,13 +91,13 @@ def places(share: np.ndarray, known: Known, spacing: Sequence[float]) -> tuple[l
     return kept, [i for i in ends if 0 <= i < len(share) and min(abs(i - p) for p in painted) > LEAST_WAY * extent]
 
 
-def _radius(known: Known, spacing: Sequence[float]) -> float:
+def _radius(known: PaintedMasks, spacing: Sequence[float]) -> float:
     """Radius of a disc with the area of the largest painted slice, mm."""
     largest = max(int(known.masks[index].sum()) for index in known.painted)
     return float(np.sqrt(largest * spacing[1] * spacing[2] / np.pi))
 
 
-def _is_far(index: int, known: Known, way: float) -> bool:
+def _is_far(index: int, known: PaintedMasks, way: float) -> bool:
     """Whether a slice lies within the known ends, and more than `way` slices from every painted one."""
     empty = [each for each in known.masks if each not in known.painted]
     if any(index >= each for each in empty if each > known.painted[-1]):

@@ -1,4 +1,4 @@
-"""The parts ("voices") of the bundled model's answer, and how `fewshotsam benchmark` omits one to measure its worth."""
+"""The components of the bundled model's answer, and how `fewshotsam benchmark` omits one to measure its worth."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,26 +15,26 @@ OF_LEARNED_ANSWER = {
     "weight": "the networks' weight depends on how they and the decoder differ; without it, one half",
     "threshold": "the threshold depends on the networks' likeness to the decoder; without it, 0.5",
 }
-VOICES = OF_FIRST_ANSWER | OF_LEARNED_ANSWER
+COMPONENTS = OF_FIRST_ANSWER | OF_LEARNED_ANSWER
 _omitted: ContextVar[str] = ContextVar("omitted", default="")
 
 
 @contextmanager
-def omitting(voice: str) -> Iterator[None]:
-    """Answer without one of VOICES within this block. Raises KeyError if there is no such voice."""
-    token = _omitted.set(_known(voice))
+def omitting(component: str) -> Iterator[None]:
+    """Answer without one of COMPONENTS within this block. Raises KeyError if there is no such component."""
+    token = _omitted.set(_known(component))
     try:
         yield
     finally:
         _omitted.reset(token)
 
 
-def is_heard(voice: str) -> bool:
-    """Whether a voice contributes: always, except within `omitting`. Raises KeyError if there is no such voice."""
-    return _omitted.get() != _known(voice)
+def is_enabled(component: str) -> bool:
+    """Whether a component contributes: always, except within `omitting`. Raises KeyError if it does not exist."""
+    return _omitted.get() != _known(component)
 
 
-def _known(voice: str) -> str:
-    if voice not in VOICES:
-        raise KeyError(voice)
-    return voice
+def _known(component: str) -> str:
+    if component not in COMPONENTS:
+        raise KeyError(component)
+    return component
