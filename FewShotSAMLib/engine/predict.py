@@ -27,6 +27,10 @@ IN_FLIGHT = 16
 """Maximum number of slices that all cores together predict at once, which limits memory use."""
 
 
+RuledOut = Callable[[int], Collection[int]]
+"""The classes that cannot occur on a slice."""
+PartlyPainted = Callable[[int], np.ndarray | None]
+"""The classes painted on a slice, if it is painted for some segments only (`Annotation.classes`)."""
 Cut = Callable[[np.ndarray], np.ndarray]
 """A part of a slice (rows, columns), as a view."""
 
@@ -61,15 +65,14 @@ def predict(
     prediction: Prediction,
     context: JobContext,
     on_batch: Callable[[Sequence[int]], None] | None = None,
-    ruled_out: Callable[[int], Collection[int]] = lambda index: (),
-    painted: Callable[[int], np.ndarray | None] = lambda index: None,
+    ruled_out: RuledOut = lambda index: (),
+    painted: PartlyPainted = lambda index: None,
     passes: Sequence[int] | None = None,
 ) -> None:
     """Fill in the slices `indices`, ascending, of the prediction, in all passes of the predictor or those given.
 
-    `on_batch` is called with the new slices; `ruled_out` gives the classes that cannot occur on a slice; `painted`
-    gives its painted classes if it is painted for some segments only (`Annotation.classes`). A pass may use what the
-    previous pass found on neighbouring slices; the result is that of the last pass.
+    `on_batch` is called with the new slices. A pass may use what the previous pass found on neighbouring slices; the
+    result is that of the last pass.
     """
     numbers = list(range(predictor.passes) if passes is None else passes)
     framing = embeddings.framing

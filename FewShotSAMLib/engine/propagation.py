@@ -30,7 +30,7 @@ from FewShotSAMLib.engine.embeddings import SliceEmbeddings
 from FewShotSAMLib.engine.image_training import adapted_run
 from FewShotSAMLib.engine.learning import Learned, check_encoder, check_warm_start, learn, ready_for_transfer, restored
 from FewShotSAMLib.engine.model_file import MOST_ATLASES, FewShotModel
-from FewShotSAMLib.engine.predict import Prediction, predict
+from FewShotSAMLib.engine.predict import PartlyPainted, Prediction, RuledOut, predict
 from FewShotSAMLib.engine.preparation import annotation_of, normalisation_for
 from FewShotSAMLib.engine.report import job_report
 from FewShotSAMLib.engine.request import ApplyOptions, ComputeOptions, PropagateOptions
@@ -306,12 +306,14 @@ def _predict(
     embeddings: SliceEmbeddings,
     indices: Sequence[int],
     prediction: Prediction,
-    **how: Any,
+    ruled_out: RuledOut = lambda index: (),
+    painted: PartlyPainted = lambda index: None,
+    passes: Sequence[int] | None = None,
 ) -> None:
-    """Predict the slices with a preview of each batch. how: further arguments of `predict`."""
+    """Call `predict` with a preview of each batch."""
     show = partial(preview, prediction, run.axis, run.context)
     with run.timer.stage("predict"):
-        predict(predictor, embeddings, indices, prediction, run.context, show, **how)
+        predict(predictor, embeddings, indices, prediction, run.context, show, ruled_out, painted, passes)
 
 
 def _compute(compute: ComputeOptions, model: FewShotModel | None) -> ComputeOptions:
