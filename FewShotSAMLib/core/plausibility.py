@@ -123,7 +123,7 @@ def paint_warnings(painted: Sequence[int], segments: Sequence[SegmentPainting]) 
         if each.odd
     ]
     return warnings + [
-        f"“{each.name}” is not painted on slice {comma_list(each.sought, 5)}, where others are, and is looked for "
+        f"“{each.name}” is not painted on slice {comma_list(each.sought, 5)}, where others are, and is predicted "
         f"there. Where there is none of it, declare the slice empty of “{each.name}”."
         for each in segments
         if each.sought
