@@ -133,7 +133,7 @@ def _summary(results: Mapping[str, Any], folder: Path) -> list[str]:
     width = max((len(each["title"]) for each in results["summary"]), default=0)
     lines = [
         f"{each['title']:<{width}}  k = {each['k']}: Dice {each['dice']:.3f}, HD95 {each['hd95_mm']:.1f} mm, "
-        f"{each['seconds']:.1f} s, {each['tasks']} tasks"
+        f"{each['seconds']:.1f} s, {each['tasks']} task{'' if each['tasks'] == 1 else 's'}"
         for each in results["summary"]
     ]
     lines += [

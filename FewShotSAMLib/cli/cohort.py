@@ -101,7 +101,7 @@ def _summary(work: Cohort, there: int) -> str:
     now, failed = len(work.reports) - there, len(work.failures)
     left = len(work.rows) - there - now - failed
     parts = [f"{now} of {len(work.rows)} volumes were segmented"]
-    parts += [f"{there} were already there"] if there else []
+    parts += [f"{there} {'was' if there == 1 else 'were'} already there"] if there else []
     parts += [f"{failed} failed"] if failed else []
-    parts += [f"{left} are left"] if left else []
+    parts += [f"{left} {'is' if left == 1 else 'are'} left"] if left else []
     return f"{', '.join(parts)}.\nTable: {work.places.table}\nPage:  {work.places.page}"

@@ -29,7 +29,8 @@ def model_lines(facts: Mapping[str, Any]) -> list[str]:
         f"{facts['name']}: few-shot model",
         f"  Method:   {facts['method']}, encoder {facts['encoder']}",
         f"  Slices:   {facts['plane']}",
-        f"  Window:   {window['kind']} {window['low']:g} to {window['high']:g} {window['why']}".rstrip(),
+        f"  Window:   {window['kind']} {window['low']:g} to {window['high']:g}"
+        + (f" ({window['why']})" if window["why"] else ""),
         *(f"  Segment {segment['label_value']}: {segment['name']}" for segment in facts["segments"]),
         f"  Images:   of {kept} volume{'' if kept == 1 else 's'}" if kept else "  Images:   none kept",
     ]

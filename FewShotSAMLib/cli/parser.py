@@ -240,10 +240,10 @@ def _add_benchmark(commands: argparse._SubParsersAction[Parser]) -> None:
         type=_names,
         metavar="A,B",
         default=["few-shot", "fill-between-slices", "grow-from-seeds"],
-        help="few-shot, few-shot-instant, few-shot-without-COMPONENT (omits one: second-pass, transport, "
-        "geodesic, ends, doubt, weight, threshold), autosam-vit, autosam-cnn, autosam-linear, synthesis, lora, "
-        "cheap-lunch, pixel-classifier, sam-1-point, sam-5-points, sam-box (these three also with -given, prompted "
-        "from the truth of every slice), u-net, fill-between-slices, fill-in-slicer, grow-from-seeds, biomedisa "
+        help=f"{', '.join(option('method').choices)}, few-shot-instant, few-shot-without-COMPONENT (omits one: "
+        "second-pass, transport, geodesic, ends, doubt, weight, threshold), sam-1-point, sam-5-points, sam-box (these "
+        "three also with -given, prompted from the truth of every slice), u-net, fill-between-slices, "
+        "fill-in-slicer, grow-from-seeds, biomedisa "
         "(default: few-shot,fill-between-slices,grow-from-seeds)",
     )
     kind = parser.add_mutually_exclusive_group()

@@ -190,14 +190,15 @@ def check_rows(rows: Sequence[Row], folder: Path, common: Iterable[str]) -> None
         plain = row.name.strip(" .")
         if not plain or plain != row.name or _NOT_A_NAME.search(row.name) or len(row.name.encode()) > _LONGEST_NAME:
             raise BadInputError(
-                f"A result cannot be called “{row.name}”.", "Use letters, digits and spaces in the column “output”."
+                f"A result cannot be called “{row.name}”.",
+                "Use letters, digits and spaces, in a cohort's plan in its column “output”.",
             )
         check_name(row.output(folder))
         other = named.setdefault(row.name.casefold(), row)
         if other is not row:
             raise BadInputError(
                 f"The results of {other.volume} and {row.volume} would both be called {row.name}{row.suffix}.",
-                "Rename one of them, or name the results in a column “output” of the plan.",
+                "Rename one of them, or name the results in a column “output” of a cohort's plan.",
             )
         if row.output(folder).absolute() in inputs:
             message = f"The result {row.output(folder)} would replace a file of the plan."

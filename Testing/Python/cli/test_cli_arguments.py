@@ -114,3 +114,13 @@ def test_a_missing_package_says_what_to_do(capsys: pytest.CaptureFixture[str], m
 def test_an_unset_variable_is_not_this_folder(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(shlex.split(command)) == 2
     assert "is empty" in capsys.readouterr().err
+
+
+def test_help_of_the_benchmark_names_every_method(capsys: pytest.CaptureFixture[str]) -> None:
+    from FewShotSAMLib.benchmark import METHODS as CONTENDERS
+
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["benchmark", "--help"])
+    text = "".join(capsys.readouterr().out.split())
+    names = {name.removeprefix("few-shot-without-").removesuffix("-given") for name in CONTENDERS}
+    assert {name for name in names if name not in text} == set()
