@@ -14,7 +14,7 @@ def test_volume_annotation_model_and_nonsense(tmp_path: Path, capsys: pytest.Cap
     volume, annotation = painted.write(tmp_path, (4, 6), ("liver", "spleen"), depth=10, seed=2).values()
     assert main(["inspect", volume]) == 0
     text = capsys.readouterr().out
-    assert "48 x 40 x 10 voxels" in text and "looks like CT" in text and "-150 to 250 (" in text
+    assert "48 x 40 x 10 voxels" in text and "looks like CT" in text and "-150 to 250" in text
     assert main(["inspect", annotation, "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["axis"] == 0 and {4, 6} >= set(facts["segments"][0]["painted_slices"])
