@@ -29,7 +29,7 @@ class EarlierModel:
     why_not: str = ""
 
 
-class WithEarlier:
+class EarlierModelsMixin:
     """A part of `Session`. earlier: names of the chosen models of its library; a chosen model may be missing there.
     earlier_files: further models, from anywhere."""
 

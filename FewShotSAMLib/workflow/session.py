@@ -13,8 +13,8 @@ from FewShotSAMLib.core.errors import BadInputError, FewShotSAMError
 from FewShotSAMLib.core.pace import Work
 from FewShotSAMLib.worker.client import WorkerClient
 from FewShotSAMLib.workflow.applying import Applying
-from FewShotSAMLib.workflow.asking import ASKED, Asking
-from FewShotSAMLib.workflow.earlier import WithEarlier
+from FewShotSAMLib.workflow.computer import CANCELLABLE, ComputerMixin
+from FewShotSAMLib.workflow.earlier import EarlierModelsMixin
 from FewShotSAMLib.workflow.job import PREPARING, Job
 from FewShotSAMLib.workflow.job_folder import JobFolder
 from FewShotSAMLib.workflow.message import CANCELLED, INFO, WARNING, Message, message_of, message_of_bug, reporting
@@ -33,11 +33,11 @@ from FewShotSAMLib.workflow.scene import Scene, ScenePreview, Target, export_all
 from FewShotSAMLib.workflow.settings import Settings
 from FewShotSAMLib.workflow.state import BUSY, Signal, State, why_inputs_change
 from FewShotSAMLib.workflow.thumbnails import thumbnail
-from FewShotSAMLib.workflow.tracker import PaintingTracker, Tracked, why_no_exemplars
+from FewShotSAMLib.workflow.tracker import PaintingMixin, PaintingTracker, why_no_exemplars
 from FewShotSAMLib.workflow.work import LastModel, learns_like, work_of
 
 
-class Session(Asking, Tracked, WithEarlier):
+class Session(ComputerMixin, PaintingMixin, EarlierModelsMixin):
     """One volume, one segmentation, one background process. Call all methods in the main thread; none blocks.
 
     A view connects to the signals, calls `poll` every 50 ms or so, and shows the attributes. Errors are reported
@@ -384,7 +384,7 @@ class Session(Asking, Tracked, WithEarlier):
         """Handle the end of a request. An error drops the whole run, but only the one volume of several."""
         if error and job.command == "apply" and self._applying and self._applying.take_failure(error):
             self._set_state(State.PREPARING)
-        elif job.is_run and (error is not None or job.command in ASKED):
+        elif job.is_run and (error is not None or job.command in CANCELLABLE):
             self._drop_run()
         if error is not None:
             self.said.emit(self._files.message_of(error))

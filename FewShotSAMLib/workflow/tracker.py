@@ -295,7 +295,7 @@ def why_no_exemplars(found: PaintedState, range_: tuple[int, int] | None) -> str
     return ""
 
 
-class Tracked:
+class PaintingMixin:
     """A part of `Session`: the painted slices that were found."""
 
     _tracker: PaintingTracker

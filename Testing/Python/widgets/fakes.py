@@ -23,7 +23,7 @@ from FewShotSAMLib.workflow import (
     State,
     Target,
 )
-from FewShotSAMLib.workflow.earlier import WithEarlier
+from FewShotSAMLib.workflow.earlier import EarlierModelsMixin
 from FewShotSAMLib.workflow.painted_slices import PaintedState
 from FewShotSAMLib.workflow.scene import SceneSegment, SceneVolume
 from FewShotSAMLib.workflow.work import work_of
@@ -91,7 +91,7 @@ class FakeRecovery:
         self.left.remove(left)
 
 
-class FakeSession(WithEarlier):
+class FakeSession(EarlierModelsMixin):
     """Records each call in `calls`; `go` changes what it shows."""
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from FewShotSAMLib.workflow.asking import Asking
+from FewShotSAMLib.workflow.computer import ComputerMixin
 from FewShotSAMLib.workflow.requests import Requests
 from FewShotSAMLib.workflow.settings import Settings
 from FewShotSAMLib.workflow.state import Signal
@@ -36,7 +36,7 @@ class Client:
         return events
 
 
-class Saving(Asking):
+class Saving(ComputerMixin):
     """The part of a session that completes models."""
 
     def __init__(self, *models: Path) -> None:

@@ -13,11 +13,11 @@ from FewShotSAMLib.workflow.settings import Settings
 from FewShotSAMLib.workflow.state import Signal, State
 
 Take = Callable[[dict[str, Any]], None]
-ASKED = ("download", "read_volume")
+CANCELLABLE = ("download", "read_volume")
 """Commands that Cancel stops and that leave no result to review."""
 
 
-class Asking:
+class ComputerMixin:
     """A part of `Session`."""
 
     machine: Machine | None = None
