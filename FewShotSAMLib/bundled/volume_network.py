@@ -36,7 +36,7 @@ STRIDE = 2
 LEAST_SIDE = 16
 """A slice's side is a multiple of this."""
 MEMBERS, MEMBERS_OF_REGIONS = 4, 2
-"""Number of networks for a volume, and for each of several regions in it, which limits the time they take."""
+"""Number of networks for a volume, and for each of several regions in it: fewer, for the time that they take."""
 SEEDS_APART = 1_000_003
 LEAST_WEIGHT, MOST_WEIGHT = 0.3, 0.55
 """Bounds of the networks' weight in the combined answer."""

@@ -30,7 +30,7 @@ class Several:
         return self._job is not None and self._job.is_running
 
     def begin(self, entry: ModelEntry, volumes: Sequence[Path], parameters: dict[str, Any]) -> None:
-        """Segment the volumes; earlier results are kept. Raises BadInputError if a job is running already."""
+        """Segment the volumes, keeping earlier results. Raises BadInputError if a job is running, or as `CohortJob`."""
         if self.is_running:
             raise BadInputError("Several volumes are already being segmented.", "Wait for them, or choose Stop.")
         results = self._folder / f"{entry.name} results"

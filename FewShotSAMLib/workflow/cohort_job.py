@@ -26,7 +26,7 @@ def rows_of(model: Path, volumes: Sequence[Path], folder: Path) -> list[Row]:
 
 
 class CohortJob:
-    """A cohort that starts at once; of its `total` rows, `done` and `failed` ones have ended so far.
+    """A cohort that starts at once; `done` and `failed` count the rows that have ended so far, of `total`.
 
     python: the interpreter of the background processes. Raises BadInputError for invalid rows, and if the folder
     already holds results made from other files or with other options.
