@@ -60,18 +60,18 @@ class Several:
         if job is None:
             return {"text": "", "is_running": False, "has_table": False}
         failed = f", {job.failed} failed" if job.failed else ""
-        text = f"{job.done} of {job.total} volumes segmented{failed}. Results: {job.places.folder.name}"
+        text = f"{job.done} of {job.total} volumes segmented{failed}. Results: {job.paths.folder.name}"
         return {
             "text": text,
             "is_running": job.is_running,
-            "has_table": not job.is_running and job.places.page.is_file(),
+            "has_table": not job.is_running and job.paths.page.is_file(),
         }
 
     def table(self) -> bytes:
         """The last job's page. Raises BadInputError if there is none."""
-        if self._job is None or not self._job.places.page.is_file():
+        if self._job is None or not self._job.paths.page.is_file():
             raise BadInputError("There is no table yet.", "Apply a model to several volumes first.")
-        return self._job.places.page.read_bytes()
+        return self._job.paths.page.read_bytes()
 
 
 class SeveralActions(Triggers):
