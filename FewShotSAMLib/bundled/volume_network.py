@@ -68,7 +68,7 @@ LOG_GAMMA, LOG_CONTRAST, BRIGHTNESS, NOISE = math.log(1.4), math.log(1.2), 0.08,
 
 
 class VolumeNetwork(nn.Module):
-    """Logits (B, C + 1, S/2, S/2) of background and C segments on slices (B, 1, S, S) in 0..1; S in steps of 16."""
+    """Logits (B, C + 1, S/2, S/2) of background and C segments on slices (B, 1, S, S) in 0..1; 16 divides S."""
 
     def __init__(self, class_count: int) -> None:
         super().__init__()

@@ -93,7 +93,7 @@ class FewShotSAMPanelTest(SelfTestCase):
         self.assertLess(float(np.median(greys)), 128, "the panel has a light ground")
 
     def test_a_bent_volume_is_told_and_hardening_helps(self) -> None:
-        """As Slicer loads DICOM series with gantry tilt or irregular slices: under a grid transform."""
+        """A volume under a grid transform, as Slicer adds to DICOM series with gantry tilt or irregular slices."""
         self.addPhantom()
         grid = vtk.vtkImageData()
         grid.SetDimensions(4, 4, 4)
