@@ -21,7 +21,7 @@ LINE = 0.2
 SHOWN_K = 3
 """k of the tasks figure; if that was not measured, the next larger k, or else the largest."""
 ALL_AT = 1.5
-"""Position of "all slices painted" on the axis, relative to the largest number."""
+"""Distance of "all slices painted" from the largest number on the axis."""
 
 
 def draw_figures(rows: Sequence[Row], results: Mapping[str, Any], folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ OF_FIRST_ANSWER = {
 }
 OF_LEARNED_ANSWER = {
     "doubt": "the networks count only where the decoder is unsure; without it, everywhere",
-    "weight": "the networks' weight depends on how they and the decoder differ; without it, one half",
+    "weight": "the networks' weight depends on how they and the decoder differ and how sure that is; without it, 0.5",
     "threshold": "the threshold depends on the networks' likeness to the decoder; without it, 0.5",
 }
 COMPONENTS = OF_FIRST_ANSWER | OF_LEARNED_ANSWER

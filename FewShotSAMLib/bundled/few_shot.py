@@ -42,7 +42,7 @@ class BundledFewShot(HeadMethod):
     splits = True
     slice_cost = 8.0  # encoding, priors, two passes of the decoder
     learning_cost = 3300.0  # of the networks on two cores, however many segments
-    segment_share = 0.8  # the decoder is asked once per segment
+    segment_share = 0.8  # the decoder runs once per segment
 
     def plan(self, architecture: Architecture, faithful: bool, warm: bool, steps: int | None) -> Training:
         """Return the training of the volume's networks; the decoder is not trained."""

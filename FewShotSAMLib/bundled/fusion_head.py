@@ -38,7 +38,7 @@ SECOND_PASS_SHARE = 0.5
 AT_ONCE = 16
 """Batch size of the volume's networks, in slices."""
 MOST_SUMMED = 3
-"""Most segments in one region for which the memory's sums are cached: 37 kB a slice for each, plus once more 37 kB."""
+"""Most segments in one region for which the memory's sums are cached: 37 kB a slice for each, and for their total."""
 NETWORK = "network."
 """Prefix of the names of the volume networks' weights in a state."""
 DECODER, FOREIGN = "decoder.", "foreign."
@@ -96,7 +96,7 @@ class FusionHead(Head):
 
     @property
     def exemplars(self) -> tuple[Exemplar, ...]:
-        """The training_set's exemplars."""
+        """The exemplars of the training set; none before `prepare`."""
         return () if self._training_set is None else self._training_set.exemplars
 
     def learn_more(self, task: Task) -> bool:
@@ -292,7 +292,7 @@ class FusionHead(Head):
         return changed is None or index not in self._answered_before or label in changed.get(index, ())
 
     def _keep(self, answers: dict[int, Tensor], indices: list[int], logits: Tensor) -> None:
-        """Store a pass's logits; for segments that were not predicted, put the earlier logits in place."""
+        """Store a pass's logits; earlier ones replace, in place, those of segments that were not predicted."""
         for index, row in zip(indices, logits, strict=True):
             for label in range(1, self.class_count + 1):
                 if not self._is_wanted(label, index):

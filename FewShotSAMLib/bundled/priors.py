@@ -26,7 +26,7 @@ FADE = 0.5
 FADE_ALONE = 0.1
 """The same where the segment is painted on a single slice, which lies in its middle rather than near its end. Between
 the two values where several painted slices lie closer together than the segment's radius."""
-FADE_TOLD = 0.05
+FADE_DECLARED = 0.05
 """And where its other end was declared (or an earlier volume's label assumes it): this end would then be declared, too,
 if it were in the volume."""
 FARTHEST = 3.0
@@ -115,7 +115,7 @@ class Priors:
         self._flows = flows
         self._spreads = (painted.spreads() if spreads is None else spreads).view(-1, 1, 1)
         self._is_declared_empty = painted.ends().cpu()
-        self._alone = torch.where(self._is_declared_empty.any(0), FADE_TOLD, FADE_ALONE).view(-1, 1, 1)
+        self._alone = torch.where(self._is_declared_empty.any(0), FADE_DECLARED, FADE_ALONE).view(-1, 1, 1)
         self._distances = torch.stack([torch.stack([signed_distance(m) for m in masks]) for masks in painted.masks])
         self._radii = self._distances.amax((-2, -1)).clamp_min(0)
         self._gaps: dict[tuple[int | None, int | None], Gap] = {}

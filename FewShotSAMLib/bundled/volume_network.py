@@ -36,7 +36,7 @@ STRIDE = 2
 LEAST_SIDE = 16
 """A slice's side is a multiple of this."""
 MEMBERS, MEMBERS_OF_REGIONS = 4, 2
-"""Number of networks for a volume, and for each of several regions in it, which limits the time they take."""
+"""Number of networks for a volume, and for each of several regions in it: fewer, for the time that they take."""
 SEEDS_APART = 1_000_003
 LEAST_WEIGHT, MOST_WEIGHT = 0.3, 0.55
 """Bounds of the networks' weight in the combined answer."""
@@ -68,7 +68,7 @@ LOG_GAMMA, LOG_CONTRAST, BRIGHTNESS, NOISE = math.log(1.4), math.log(1.2), 0.08,
 
 
 class VolumeNetwork(nn.Module):
-    """Logits (B, C + 1, S/2, S/2) of background and C segments on slices (B, 1, S, S) in 0..1; S in steps of 16."""
+    """Logits (B, C + 1, S/2, S/2) of background and C segments on slices (B, 1, S, S) in 0..1; 16 divides S."""
 
     def __init__(self, class_count: int) -> None:
         super().__init__()

@@ -25,8 +25,8 @@ _OF_ROWS = frozenset(each.name for each in options_of(COHORT) if set(each.comman
 
 def cohort(options: argparse.Namespace) -> int:
     """`fewshotsam cohort`. The exit code is 0, or that of the first row of the plan that failed."""
-    places = CohortPaths(Path(options.output_folder).absolute())
-    wanted = PlanDefaults(
+    paths = CohortPaths(Path(options.output_folder).absolute())
+    defaults = PlanDefaults(
         None if options.model is None else Path(options.model).absolute(),
         options.format or str(option("format").default),
         options.pattern or "",
@@ -34,16 +34,16 @@ def cohort(options: argparse.Namespace) -> int:
         options.dicom_names,
         tuple(Path(each).absolute() for each in options.models or ()),
     )
-    rows = read_plan(Path(options.plan).absolute(), wanted, places.folder)
+    rows = read_plan(Path(options.plan).absolute(), defaults, paths.folder)
     given = {name: value for name, value in job_parameters(options).items() if name in _OF_ROWS}
-    check_rows(rows, places.folder, [*given, *(["models"] if wanted.models else [])])
+    check_rows(rows, paths.folder, [*given, *(["models"] if defaults.models else [])])
     taken = {path: name for row in rows for name, path in row.inputs.items()}
-    places.make()
-    check_report(options, {**taken, Path(options.plan): "plan", places.table: "table", places.page: "page"})
+    paths.make()
+    check_report(options, {**taken, Path(options.plan): "plan", paths.table: "table", paths.page: "page"})
     common = given if "cache" in given else {**given, "no_cache": True}  # it would not pay: each slice is encoded once
-    message = f"Another “fewshotsam cohort” is working in {places.folder}."
-    with exclusive_lock(places.rows / ".lock", message, "Wait for it, or give another folder."):
-        prepared = Cohort.prepared(rows, places, common, options.replace)
+    message = f"Another “fewshotsam cohort” is working in {paths.folder}."
+    with exclusive_lock(paths.rows / ".lock", message, "Wait for it, or give another folder."):
+        prepared = Cohort.prepared(rows, paths, common, options.replace)
         return _run(prepared, options)
 
 
@@ -104,4 +104,4 @@ def _summary(work: Cohort, there: int) -> str:
     parts += [f"{there} {'was' if there == 1 else 'were'} already there"] if there else []
     parts += [f"{failed} failed"] if failed else []
     parts += [f"{left} {'is' if left == 1 else 'are'} left"] if left else []
-    return f"{', '.join(parts)}.\nTable: {work.places.table}\nPage:  {work.places.page}"
+    return f"{', '.join(parts)}.\nTable: {work.paths.table}\nPage:  {work.paths.page}"

@@ -20,49 +20,51 @@ _LOOKED_AT = 5
 """How many of a folder's files are opened to find out whether it holds DICOM."""
 
 
-def read_plan(path: Path, wanted: PlanDefaults, besides: Path) -> list[Row]:
+def read_plan(path: Path, defaults: PlanDefaults, results: Path) -> list[Row]:
     """Return the rows of a plan: a table, a folder or a BIDS data set (https://bids.neuroimaging.io). Files below
-    `besides`, where the results go, are ignored. Raises BadInputError."""
+    `results`, the folder of the results, are ignored. Raises BadInputError."""
     if path.is_dir():
-        return _rows_in(path, wanted, besides)
-    if wanted.pattern or wanted.annotation_pattern:
+        return _rows_in(path, defaults, results)
+    if defaults.pattern or defaults.annotation_pattern:
         raise BadInputError(f"{path} is a table, and patterns are for folders.", "Omit the pattern.")
     if not path.is_file():
         raise BadInputError(f"The plan {path} does not exist.", "Give a table (.csv, .tsv) or a folder.")
     if path.suffix.lower() not in TABLES:
         raise BadInputError(f"{path} is neither a table (.csv, .tsv) nor a folder.", "List the volumes in a table.")
-    return read_table(path, wanted)
+    return read_table(path, defaults)
 
 
-def _rows_in(folder: Path, wanted: PlanDefaults, besides: Path) -> list[Row]:
+def _rows_in(folder: Path, defaults: PlanDefaults, results: Path) -> list[Row]:
     is_bids = (folder / BIDS_MARK).is_file()
     volumes = [
         path
-        for path in _matches(folder, wanted.pattern, is_bids)
-        if not path.absolute().is_relative_to(besides.absolute())
+        for path in _matches(folder, defaults.pattern, is_bids)
+        if not path.absolute().is_relative_to(results.absolute())
     ]
-    annotations = {volume: _annotation(volume, folder, wanted.annotation_pattern) for volume in volumes}
+    annotations = {volume: _annotation(volume, folder, defaults.annotation_pattern) for volume in volumes}
     painted = {path for path in annotations.values() if path is not None}
     volumes = [volume for volume in volumes if volume not in painted]
-    if is_bids and not wanted.pattern:
+    if is_bids and not defaults.pattern:
         _check_one_kind(folder, volumes)
     if not volumes:
         raise BadInputError(
-            f"No volume in {folder} matches “{wanted.pattern or '*'}”.", "Give another --pattern, such as '*/*.nii.gz'."
+            f"No volume in {folder} matches “{defaults.pattern or '*'}”.",
+            "Give another --pattern, such as '*/*.nii.gz'.",
         )
     called = name_of if is_bids else place_name
     rows = []
     for volume in volumes:
         annotation = annotations[volume]
-        if annotation is not None and wanted.model is not None and not annotation.exists():
+        if annotation is not None and defaults.model is not None and not annotation.exists():
             annotation = None
-        if annotation is None and wanted.model is None:
+        if annotation is None and defaults.model is None:
             raise BadInputError(
                 f"{folder} is a folder of volumes, which does not say what to segment them with.",
                 "Use --model M.fewshot, or --annotation-pattern if each volume has painted slices.",
             )
-        with_ = {"model": wanted.model} if annotation is None else {"models": wanted.models}
-        rows.append(Row(called(volume, folder, wanted.dicom_names), volume, annotation, suffix=wanted.suffix, **with_))
+        with_ = {"model": defaults.model} if annotation is None else {"models": defaults.models}
+        name = called(volume, folder, defaults.dicom_names)
+        rows.append(Row(name, volume, annotation, suffix=defaults.suffix, **with_))
     return rows
 
 

@@ -81,7 +81,7 @@ class Row:
         return {**shared, **self.options, **{name: str(path) for name, path in self._named.items()}, **models}
 
 
-def read_table(path: Path, wanted: PlanDefaults) -> list[Row]:
+def read_table(path: Path, defaults: PlanDefaults) -> list[Row]:
     """Return the rows of a CSV or TSV file; paths in it are relative to its folder.
 
     Columns: volume; annotation or model; models in addition to an annotation; output, the result's name; options such
@@ -100,7 +100,7 @@ def read_table(path: Path, wanted: PlanDefaults) -> list[Row]:
             raise _wrong(path, number, "has more cells than the first line", "Put texts that contain commas in quotes.")
         texts = dict(zip(names, (cell.strip() for cell in cells), strict=False))
         kept = {title: texts.get(name, "") for title, name in zip(header, names, strict=True) if not _is_own(name)}
-        rows.append(_row(path, number, texts, {title: text for title, text in kept.items() if title}, wanted))
+        rows.append(_row(path, number, texts, {title: text for title, text in kept.items() if title}, defaults))
     if not rows:
         raise BadInputError(f"{path} has no rows.", _EXAMPLE)
     return rows
@@ -128,22 +128,22 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
     return lines
 
 
-def _row(path: Path, number: int, texts: Mapping[str, str], kept: Mapping[str, str], wanted: PlanDefaults) -> Row:
+def _row(path: Path, number: int, texts: Mapping[str, str], kept: Mapping[str, str], defaults: PlanDefaults) -> Row:
     if not texts.get("volume"):
         raise _wrong(path, number, "names no volume", "Fill in the column “volume”.")
     volume, annotation, model = (_path(path, texts.get(name, "")) for name in ("volume", "annotation", "model"))
     assert volume is not None
-    model = model or (wanted.model if annotation is None else None)
+    model = model or (defaults.model if annotation is None else None)
     if annotation is None and model is None:
         raise _wrong(path, number, "has neither an annotation nor a model", "Fill in one of them, or use --model.")
     own = tuple(path.parent / Path(text).expanduser() for text in option("models").read(texts.get("models", "")))
     if own and annotation is None:
         hint = "Fill in the column “annotation”, or put one model into the column “model” to apply it."
         raise _wrong(path, number, "has models, but no annotation to use them with", hint)
-    models = () if annotation is None else own or wanted.models
+    models = () if annotation is None else own or defaults.models
     given = texts.get("output") or texts.get("name") or ""
     suffix = next((each for each in option("format").choices if given.lower().endswith(each)), "")
-    name = given[: len(given) - len(suffix)] if given else name_of(volume, path.parent, wanted.dicom_names)
+    name = given[: len(given) - len(suffix)] if given else name_of(volume, path.parent, defaults.dicom_names)
     command = APPLY if annotation is None else PROPAGATE
     options = {}
     for each in _column_options(command):
@@ -152,7 +152,7 @@ def _row(path: Path, number: int, texts: Mapping[str, str], kept: Mapping[str, s
                 options[each.name] = each.read(text)
             except ValueError as error:
                 raise _wrong(path, number, f"has the {each.name} “{text}”", f"It must be {error}.") from error
-    return Row(name, volume, annotation, model, suffix or wanted.suffix, options, kept, models)
+    return Row(name, volume, annotation, model, suffix or defaults.suffix, options, kept, models)
 
 
 def _wrong(path: Path, number: int, what: str, hint: str) -> BadInputError:

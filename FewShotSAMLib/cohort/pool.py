@@ -94,10 +94,8 @@ class Pool:
         self, tasks: Iterator[RowTask], listen: Listen, interrupts: Interrupts, alone: bool = False
     ) -> Iterator[RowOutcome]:
         """See `Backend`."""
-        lock, messages = (
-            threading.Lock(),
-            queue.SimpleQueue[RowOutcome | tuple[RowTask, Event] | BaseException | None](),
-        )
+        lock = threading.Lock()
+        messages = queue.SimpleQueue[RowOutcome | tuple[RowTask, Event] | BaseException | None]()
 
         def serve(resources: Resources, client: WorkerClient) -> None:
             try:

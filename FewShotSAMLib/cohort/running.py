@@ -31,7 +31,7 @@ class Cohort:
     """
 
     rows: Sequence[Row]
-    places: CohortPaths
+    paths: CohortPaths
     parameters: Mapping[str, Any]
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: dict[str, FewShotSAMError] = field(default_factory=dict)
@@ -40,24 +40,24 @@ class Cohort:
     _largest: int = 0
 
     @classmethod
-    def prepared(cls, rows: Sequence[Row], places: CohortPaths, parameters: Mapping[str, Any], replace: bool) -> Cohort:
+    def prepared(cls, rows: Sequence[Row], paths: CohortPaths, parameters: Mapping[str, Any], replace: bool) -> Cohort:
         """Find out which results exist and which are missing. Raises BadInputError if some were made from other files
         or options, unless they are to be replaced."""
-        cohort, others = cls(rows, places, parameters), []
+        cohort, others = cls(rows, paths, parameters), []
         for number, row in enumerate(rows):
             own = row.parameters(parameters)
             key = key_of(row, own)
-            state, record = row_status(row, key, places)
+            state, record = row_status(row, key, paths)
             if state == DONE and record is not None:
                 cohort.reports[row.name] = record
                 continue
             if state == OTHER:
                 others.append(row)
-            cohort.missing.append(RowTask(row, {**own, **places.files_of(row, key)}, number))
+            cohort.missing.append(RowTask(row, {**own, **paths.files_of(row, key)}, number))
         if others and not replace:
             more = f", and {len(others) - 1} more" if len(others) > 1 else ""
             raise BadInputError(
-                f"The result {others[0].output(places.folder)} already exists{more}, made from other files or options.",
+                f"The result {others[0].output(paths.folder)} already exists{more}, made from other files or options.",
                 "Choose another folder, or replace such results with --replace.",
             )
         return cohort
@@ -93,13 +93,13 @@ class Cohort:
     def write_tables(self) -> list[TableEntry]:
         """Write table and page of all rows, and return their entries. Raises BadInputError."""
         entries = ranked(self._entry(row) for row in self.rows)
-        write_table(entries, self.places.table)
+        write_table(entries, self.paths.table)
         by_name = {row.name: row for row in self.rows}
-        write_page(entries, self.places.page, lambda entry: self.places.strip(by_name[entry.name]))
+        write_page(entries, self.paths.page, lambda entry: self.paths.strip(by_name[entry.name]))
         return entries
 
     def _entry(self, row: Row) -> TableEntry:
-        paths = {**row.inputs, "result": row.output(self.places.folder), "results": self.places.folder}
+        paths = {**row.inputs, "result": row.output(self.paths.folder), "results": self.paths.folder}
         return entry_of(row.name, self.reports.get(row.name), self.failures.get(row.name), paths, row.kept)
 
     def _keep(self, done: RowOutcome) -> None:
@@ -109,15 +109,15 @@ class Cohort:
             self.failures[name] = done.error
         elif done.report is not None:
             self.reports[name] = done.report
-            self._largest = max(self._largest, done.task.row.output(self.places.folder).stat().st_size)
+            self._largest = max(self._largest, done.task.row.output(self.paths.folder).stat().st_size)
 
     def _while_room(self, tasks: Iterator[RowTask], stopped: list[FewShotSAMError]) -> Iterator[RowTask]:
         """Yield the tasks until the disk is full, so as not to compute for hours what cannot be written."""
         spare = _SPARE_BYTES + _SPARE_PER_ROW * len(self.rows)
         for task in tasks:
-            if shutil.disk_usage(self.places.folder).free < 2 * self._largest + spare:
+            if shutil.disk_usage(self.paths.folder).free < 2 * self._largest + spare:
                 hint = "Free some space, then run the same command again to continue."
-                stopped.append(BadInputError(f"The disk of {self.places.folder} is full.", hint))
+                stopped.append(BadInputError(f"The disk of {self.paths.folder} is full.", hint))
                 return
             yield task
 

@@ -82,18 +82,18 @@ def key_of(row: Row, parameters: Mapping[str, Any]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def row_status(row: Row, key: str, places: CohortPaths) -> tuple[str, dict[str, Any] | None]:
+def row_status(row: Row, key: str, paths: CohortPaths) -> tuple[str, dict[str, Any] | None]:
     """Return MISSING, DONE or OTHER, and the report of a result that is done.
 
     The report is renamed into place first and the result after it. So a result without a report was not made by a
     cohort, one older than the report says is from the run before, and a newer one was corrected by the user since.
     """
     try:
-        result = row.output(places.folder).stat()
+        result = row.output(paths.folder).stat()
     except FileNotFoundError:
         return MISSING, None
     try:
-        record = loads_with_digest(places.record(row).read_text(encoding="utf-8"))
+        record = loads_with_digest(paths.record(row).read_text(encoding="utf-8"))
         modified, made_of = int(record["written"]["modified_ns"]), str(record["made_of"])
         entry_of(row.name, record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):

@@ -41,7 +41,7 @@ class SliceSelection:
 
 
 class Commit:
-    """Writes classes into segments on the slices of `place`, and on no others.
+    """Writes classes into segments on the slices of `selection`, and on no others.
 
     toVolume: see `segmentationToVolume`; the classes lie on the volume's grid, wherever segmentation and volume are.
     First every segment is erased where it no longer belongs, then all are painted. Each step passes a mask of just the
@@ -56,15 +56,15 @@ class Commit:
         volume: SceneVolume,
         node: slicer.vtkMRMLSegmentationNode,
         toVolume: np.ndarray,
-        place: SliceSelection,
+        selection: SliceSelection,
     ) -> None:
         self._editor, self._volume, self._node, self._toVolume = editor, volume, node, toVolume
         self._settings = editor.settings(node)
-        self._place = place
+        self._selection = selection
 
     def _visited(self, segmentId: str) -> tuple[Sequence[int], np.ndarray]:
         """The k planes to visit, and the pixels to change in them; slices along j and i are lines of each k plane."""
-        axis, indices, shape = self._place.axis, self._place.of(segmentId), self._volume.geometry.shape
+        axis, indices, shape = self._selection.axis, self._selection.of(segmentId), self._volume.geometry.shape
         if axis == 0:
             return sorted(set(indices)), np.ones(shape[1:], bool)
         pixels = np.zeros(shape[1:], bool)

@@ -62,8 +62,8 @@ class MRMLScene:
     ) -> None:
         """Write results into segments on the slices `indices` along `axis`, as one step of Undo."""
         volume, segmentation, toVolume = self._nodes(target)
-        place = SliceSelection(axis, tuple(indices), spared or {})
-        Commit(self._editor, sceneVolume(volume), segmentation, toVolume, place).run(segment_ids, classes)
+        selection = SliceSelection(axis, tuple(indices), spared or {})
+        Commit(self._editor, sceneVolume(volume), segmentation, toVolume, selection).run(segment_ids, classes)
 
     def clear_slice(self, target: Target, segment_ids: Sequence[str], axis: int, index: int) -> None:
         """Erase segments on one slice, as one step of Undo."""

@@ -25,7 +25,7 @@ _BUSY = ("A run is under way.", "Wait until it ends, or call cancel() first.")
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a run. segmentation: the node that holds it. review (not of a model): confidence and next slices.
+    """A run's result. segmentation: the node that holds it. review: confidence and next slices; None after `apply`.
 
     warnings: those that the panel would have shown, each with text and hint.
     """

@@ -52,7 +52,7 @@ def newSegment(
 def sceneSegments(node: slicer.vtkMRMLSegmentationNode, geometry: Geometry, toVolume: np.ndarray) -> list[SceneSegment]:
     """All segments as parts of the grid `geometry` of a volume; toVolume: see `segmentationToVolume`.
 
-    Raises BadInputError if they are stored as surfaces, or on a grid that is not the volume's, shifted or cropped.
+    Raises BadInputError if they are stored as surfaces, or on another grid than the volume's, shifts and crops aside.
     """
     checkLabelmaps(node)
     display = node.GetDisplayNode()

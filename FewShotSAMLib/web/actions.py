@@ -188,7 +188,7 @@ class Actions(Triggers):
         self._app.mark_unsaved()
 
     def mark_absent(self, index: float, segment_id: str, absent: bool) -> None:
-        """Declare that a slice holds none of a segment, or take that back."""
+        """Declare that a slice holds none of a segment, or undo that."""
         self._need_rest()
         self._app.session.set_empty(integer(index), bool(absent), str(segment_id))
         self._app.mark_unsaved()

@@ -212,7 +212,7 @@ class WebApp:
 
     @property
     def work_axis(self) -> int:
-        """The array axis across the painted slices; 0, that is k, before any is painted."""
+        """The array axis along which slices are painted; 0, that is k, before any is painted."""
         return 0 if self.session.axis is None else self.session.axis
 
     @property

@@ -23,7 +23,7 @@ from FewShotSAMLib.workflow.cost import cost_of, format_bytes
 def choices_contents(session: Session, geometry: Geometry | None, axis: int, refusals: int) -> Contents:
     """What can be chosen, what is chosen, and what a run will cost.
 
-    axis: the array axis across the slices. refusals: changes with each refusal, so that the page is sent all again.
+    axis: `WebApp.work_axis`. refusals: changes with each refusal, so that the page is sent all again.
     """
     settings, chosen = session.settings, session.chosen_axis
     last = 0 if geometry is None else geometry.shape[axis] - 1

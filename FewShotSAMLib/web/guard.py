@@ -88,11 +88,11 @@ class Guard:
         if request.method == "POST":
             return await self._form(request)
         offered = request.query.get("token")
-        verdict = self._gate.enter(offered, request.cookies)
-        if verdict.status != 200:
-            return await _refused(verdict, offered)
-        if verdict.new_session or "token" in request.query:  # hides it from the address, the history and other people
-            return _welcome(request, verdict, self._gate)
+        decision = self._gate.enter(offered, request.cookies)
+        if decision.status != 200:
+            return await _refused(decision, offered)
+        if decision.new_session or "token" in request.query:  # hides it from the address, the history and other people
+            return _welcome(request, decision, self._gate)
         response = await handler(request)
         response.headers.update(_HEADERS)
         return response
@@ -122,12 +122,12 @@ class Guard:
             return _malformed(request, "not a form")
         offered, takes_over = form.get("token"), form.get("take") == "1"
         offered = offered if isinstance(offered, str) else None
-        verdict = self._gate.enter(offered, request.cookies, takes_over)
-        if verdict.status != 200:
-            return await _refused(verdict, offered)
-        if verdict.new_session:
+        decision = self._gate.enter(offered, request.cookies, takes_over)
+        if decision.status != 200:
+            return await _refused(decision, offered)
+        if decision.new_session:
             self._shut_out()
-        return _welcome(request, verdict, self._gate)
+        return _welcome(request, decision, self._gate)
 
     def _shut_out(self) -> None:
         """Close the WebSockets of the browser that was let in before."""
@@ -147,28 +147,28 @@ def _malformed(request: web.Request, what: str) -> web.Response:
     return _page(MALFORMED)
 
 
-async def _refused(verdict: GateDecision, offered: str | None) -> web.Response:
-    if verdict in (WRONG, PAUSED):
+async def _refused(decision: GateDecision, offered: str | None) -> web.Response:
+    if decision in (WRONG, PAUSED):
         await asyncio.sleep(WRONG_S)
-    return _page(verdict, offered or "")
+    return _page(decision, offered or "")
 
 
-def _welcome(request: web.Request, verdict: GateDecision, gate: Gate) -> web.Response:
+def _welcome(request: web.Request, decision: GateDecision, gate: Gate) -> web.Response:
     response = web.Response(status=303, headers={"Location": "index.html", **_HEADERS})
-    if verdict.new_session:
+    if decision.new_session:
         is_tls = request.secure or request.headers.get("X-Forwarded-Proto") == "https"
         response.set_cookie(
-            gate.cookie, verdict.new_session, max_age=_COOKIE_AGE_S, httponly=True, samesite="Strict", secure=is_tls
+            gate.cookie, decision.new_session, max_age=_COOKIE_AGE_S, httponly=True, samesite="Strict", secure=is_tls
         )
     return response
 
 
-def _page(verdict: GateDecision, offered: str = "") -> web.Response:
+def _page(decision: GateDecision, offered: str = "") -> web.Response:
     """offered: the right secret, if another browser may be shut out; this one has just shown that it knows it."""
-    form = _FORM if verdict.status in (401, 403, 429) and verdict is not FOREIGN else ""
-    form = _TAKE.format(secret=html.escape(offered)) if verdict is TAKEN else form
-    text = _PAGE.format(text=html.escape(verdict.text), form=form)
-    return web.Response(status=verdict.status, text=text, content_type="text/html", headers=_HEADERS)
+    form = _FORM if decision.status in (401, 403, 429) and decision is not FOREIGN else ""
+    form = _TAKE.format(secret=html.escape(offered)) if decision is TAKEN else form
+    text = _PAGE.format(text=html.escape(decision.text), form=form)
+    return web.Response(status=decision.status, text=text, content_type="text/html", headers=_HEADERS)
 
 
 def route_of(make: Callable[[], bytes], **how: Any) -> Handler:

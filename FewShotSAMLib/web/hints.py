@@ -6,10 +6,10 @@ Its users choose method, encoder and device under Settings; files and packages a
 _OPERATOR = "ask whoever runs the server"
 
 BROWSER_WORDS = {
-    "get-model": f"Choose another encoder under Settings, or {_OPERATOR} to fetch this one.",
-    "replace-model": f"Choose another encoder under Settings, or {_OPERATOR} to delete the file and fetch it again.",
-    "another-checkpoint": f"Choose another encoder under Settings, or {_OPERATOR} to fetch the file again.",
-    "correct-checkpoint": f"Choose another encoder under Settings, or {_OPERATOR} to fetch this one.",
+    "get-model": f"Choose another encoder under Settings, or {_OPERATOR} to download this one.",
+    "replace-model": f"Choose another encoder under Settings, or {_OPERATOR} to delete the file and download it again.",
+    "another-checkpoint": f"Choose another encoder under Settings, or {_OPERATOR} to download the file again.",
+    "correct-checkpoint": f"Choose another encoder under Settings, or {_OPERATOR} to download this one.",
     "no-checkpoint": f"Choose another encoder under Settings, or {_OPERATOR} to correct the checkpoint.",
     "encoder-of-checkpoint": f"Choose the encoder {{encoder}} under Settings, or {_OPERATOR} to replace the file.",
     "checkpoint-of-encoder": f"Choose another encoder under Settings, or {_OPERATOR} to replace the file.",

@@ -30,7 +30,7 @@ class Several:
         return self._job is not None and self._job.is_running
 
     def begin(self, entry: ModelEntry, volumes: Sequence[Path], parameters: dict[str, Any]) -> None:
-        """Segment the volumes; earlier results are kept. Raises BadInputError if a job is running already."""
+        """Segment the volumes, keeping earlier results. Raises BadInputError if a job is running, or as `CohortJob`."""
         if self.is_running:
             raise BadInputError("Several volumes are already being segmented.", "Wait for them, or choose Stop.")
         results = self._folder / f"{entry.name} results"
@@ -60,18 +60,18 @@ class Several:
         if job is None:
             return {"text": "", "is_running": False, "has_table": False}
         failed = f", {job.failed} failed" if job.failed else ""
-        text = f"{job.done} of {job.total} volumes segmented{failed}. Results: {job.places.folder.name}"
+        text = f"{job.done} of {job.total} volumes segmented{failed}. Results: {job.paths.folder.name}"
         return {
             "text": text,
             "is_running": job.is_running,
-            "has_table": not job.is_running and job.places.page.is_file(),
+            "has_table": not job.is_running and job.paths.page.is_file(),
         }
 
     def table(self) -> bytes:
         """The last job's page. Raises BadInputError if there is none."""
-        if self._job is None or not self._job.places.page.is_file():
+        if self._job is None or not self._job.paths.page.is_file():
             raise BadInputError("There is no table yet.", "Apply a model to several volumes first.")
-        return self._job.places.page.read_bytes()
+        return self._job.paths.page.read_bytes()
 
 
 class SeveralActions(Triggers):

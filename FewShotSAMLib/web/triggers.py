@@ -55,7 +55,7 @@ class Triggers:
 
     def _need_rest(self) -> None:
         if self._app.session.is_busy:
-            raise BadInputError("A run is under way.", "Wait for it, or cancel it.")
+            raise BadInputError("A run is under way.", "Wait until it ends, or cancel it.")
 
 
 def unexpected(error: Exception) -> Message:

@@ -99,7 +99,7 @@ class Views:
         return self._app.view_manager.get_view(IN_3D)
 
     def show(self, node: slicer.vtkMRMLVolumeNode, geometry: Geometry) -> None:
-        """Show a volume in all slice views, at its middle. In 3D only surfaces are shown: rendering is too slow."""
+        """Show a volume in all slice views, at its middle. 3D shows surfaces only, as volume rendering is too slow."""
         self._geometry = geometry
         self._app.display_manager.show_volume_in_slice_background(node)
         self.reset()

@@ -18,7 +18,7 @@ from FewShotSAMLib.web.painting import Painter
 from FewShotSAMLib.web.segments import free_color
 from FewShotSAMLib.workflow.scene import Target
 
-Look = tuple[str, tuple[float, float, float]]
+NameAndColor = tuple[str, tuple[float, float, float]]
 """Name and colour of a segment."""
 
 
@@ -38,7 +38,7 @@ class WebScene(MRMLScene):
         if shown is None:
             return super().add_segmentation(volume_id, segmentation, name)
         self._painter.saveStateForUndo()
-        addSegments(shown, volumeNode(self._scene, volume_id), with_unique_names(segmentation, _looks(shown)))
+        addSegments(shown, volumeNode(self._scene, volume_id), with_unique_names(segmentation, _used(shown)))
         self._on_added()
         return str(shown.GetID())
 
@@ -56,7 +56,7 @@ class WebScene(MRMLScene):
         return target.segmentation
 
 
-def with_unique_names(segmentation: Segmentation, known: Sequence[Look]) -> Segmentation:
+def with_unique_names(segmentation: Segmentation, known: Sequence[NameAndColor]) -> Segmentation:
     """The segments with unique names and colours. known: names and colours that are already in use."""
     names, colors, found = {name for name, _ in known}, [color for _, color in known], []
     for each in segmentation.segments:
@@ -71,6 +71,6 @@ def with_unique_names(segmentation: Segmentation, known: Sequence[Look]) -> Segm
     return replace(segmentation, segments=tuple(found))
 
 
-def _looks(node: slicer.vtkMRMLSegmentationNode) -> list[Look]:
+def _used(node: slicer.vtkMRMLSegmentationNode) -> list[NameAndColor]:
     segments = [node.GetSegmentation().GetSegment(each) for each in segmentIds(node)]
     return [(each.GetName(), each.GetColor()) for each in segments]

@@ -139,7 +139,7 @@ class AbsentLine:
     def __init__(self, label: Any, services: Services, messages: Messages) -> None:
         self._label, self._services, self._messages = label, services, messages
         self._index: int | None = None
-        tip = _("Between its painted slices, a segment is predicted. Tick the segments that are not on this slice.")
+        tip = _("Where a segment is not painted, it may be predicted. Tick the segments that are not on this slice.")
         label.setToolTip(tip)
         label.connect("linkActivated(QString)", self._onLink)
 

@@ -86,7 +86,7 @@ class Applying:
         return True
 
     def write_page(self) -> None:
-        """Write the page with the results of all volumes, those to check first on top. Raises BadInputError."""
+        """Write the page with the results of all volumes, those to look at first on top. Raises BadInputError."""
         pictures = {each.name: self._picture(number) for number, each in enumerate(self.entries)}
         path = self.files.folder / "applied.html"
         write_page(ranked(self.entries), path, lambda each: pictures[each.name])

@@ -26,7 +26,7 @@ def rows_of(model: Path, volumes: Sequence[Path], folder: Path) -> list[Row]:
 
 
 class CohortJob:
-    """A cohort that starts at once; of its `total` rows, `done` and `failed` ones have ended so far.
+    """A cohort that starts at once; `done` and `failed` count the rows that have ended so far, of `total`.
 
     python: the interpreter of the background processes. Raises BadInputError for invalid rows, and if the folder
     already holds results made from other files or with other options.
@@ -34,9 +34,9 @@ class CohortJob:
 
     def __init__(self, rows: Sequence[Row], folder: Path, parameters: dict[str, Any], python: str | Path) -> None:
         check_rows(rows, folder, {})
-        self.places, self._python = CohortPaths(folder), python
-        self.places.make()
-        self._work = Cohort.prepared(rows, self.places, {**parameters, "no_cache": True}, replace=False)
+        self.paths, self._python = CohortPaths(folder), python
+        self.paths.make()
+        self._work = Cohort.prepared(rows, self.paths, {**parameters, "no_cache": True}, replace=False)
         self.total, self.done, self.failed = len(rows), len(self._work.reports), 0
         self.error: BaseException | None = None
         self._stops = 0

@@ -36,7 +36,7 @@ class ComputerMixin:
         self._ask("inspect", {}, self._take_machine)
 
     def download(self, encoder: str) -> None:
-        """Fetch an encoder's weights. Ask the user first: size and licence are in `machine`."""
+        """Download an encoder's weights. Ask the user first: size and licence are in `machine`."""
         self._ask("download", {"encoder": encoder}, lambda report: self.inspect(), is_run=True)
 
     def clear_cache(self) -> None:

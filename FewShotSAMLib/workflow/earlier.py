@@ -54,7 +54,7 @@ class EarlierModelsMixin:
         self.changed.emit()
 
     def delete_model(self, entry: ModelEntry) -> None:
-        """Delete a model of the library for good. Raises BadInputError."""
+        """Delete a model of the library permanently. Raises BadInputError."""
         self.models.delete(entry)
         self.choose_earlier(entry.name, False)
 

@@ -126,7 +126,7 @@ def plan_run(
     settings: Settings,
     models: tuple[Path, ...] = (),
 ) -> RunPlan:
-    """The plan that these ticked slices pose. Raises BadInputError if no segment is painted on them."""
+    """The run that these ticked slices define. Raises BadInputError if no segment is painted on them."""
     indices, empty = ticked_slices(slices)
     painted = {each.index: each.segment_ids for each in slices if each.index in indices}
     named = {segment_id for ids in painted.values() for segment_id in ids}

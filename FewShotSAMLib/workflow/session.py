@@ -139,7 +139,7 @@ class Session(ComputerMixin, PaintingMixin, EarlierModelsMixin):
         self.changed.emit()
 
     def set_empty(self, index: int, empty: bool, segment_id: str | None = None) -> None:
-        """Declare that a slice contains none of the segments, or not this one, or undo that."""
+        """Declare that a slice contains none of the segments, or none of the one given, or undo that."""
         with reporting(self.said.emit):
             self._tracker.set_empty(index, empty, segment_id)
         self.kept.mark()

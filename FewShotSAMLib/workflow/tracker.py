@@ -155,8 +155,8 @@ class PaintingTracker:
         self._change(self._with_notes(slices))
 
     def set_empty(self, index: int, empty: bool, segment_id: str | None = None) -> None:
-        """Declare that a slice contains none of the segments, or not this one, or undo that; painted slices cannot be
-        empty. What was predicted of the one segment there is erased. Raises BadInputError."""
+        """Declare that a slice contains none of the segments, or none of the one given, or undo that; painted slices
+        cannot be empty. What was predicted of the one segment there is erased. Raises BadInputError."""
         if segment_id is not None:
             self._set_absent(index, empty, segment_id)
             return

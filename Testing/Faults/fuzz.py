@@ -98,8 +98,8 @@ def checkpoint(path: Path) -> Callable[[int], str]:
 
 def cohort_record(folder: Path) -> Callable[[int], str]:
     """A row's report: done only where it is as it was written."""
-    places, row = CohortPaths(folder), Row("a", folder / "v.nrrd")
-    places.rows.mkdir()
+    paths, row = CohortPaths(folder), Row("a", folder / "v.nrrd")
+    paths.rows.mkdir()
     row.output(folder).write_bytes(b"result")
     report: dict[str, Any] = {"slices": [{"confidence": 0.5, "index": 1, "origin": "predicted"}], "training": {}}
     report |= {"segments": [{"name": "a", "volume_ml": 2.5}], "warnings": [], "seconds": {"total": 1.5}}
@@ -108,8 +108,8 @@ def cohort_record(folder: Path) -> Callable[[int], str]:
     content = dumps_with_digest(report).encode()
 
     def one(seed: int) -> str:
-        places.record(row).write_bytes(mutated(content, seed))
-        state, found = row_status(row, "key", places)
+        paths.record(row).write_bytes(mutated(content, seed))
+        state, found = row_status(row, "key", paths)
         if state != DONE:
             return "passed over"
         return "unchanged" if found == report else "trusted"

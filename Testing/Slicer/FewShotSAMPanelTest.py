@@ -90,10 +90,10 @@ class FewShotSAMPanelTest(SelfTestCase):
         image = self.root.grab().toImage()
         points = [(x, y) for x in range(4, image.width(), 16) for y in range(4, image.height(), 16)]
         greys = [qt.QColor(image.pixel(x, y)).lightness() for x, y in points]
-        self.assertLess(float(np.median(greys)), 128, "the panel has a light ground")
+        self.assertLess(float(np.median(greys)), 128, "the panel has a light background")
 
     def test_a_bent_volume_is_told_and_hardening_helps(self) -> None:
-        """As Slicer loads DICOM series with gantry tilt or irregular slices: under a grid transform."""
+        """A volume under a grid transform, as Slicer adds to DICOM series with gantry tilt or irregular slices."""
         self.addPhantom()
         grid = vtk.vtkImageData()
         grid.SetDimensions(4, 4, 4)

@@ -17,7 +17,7 @@ class Baseline(Protocol):
     """A way to segment a volume that a method has to beat."""
 
     def __call__(self, grey: np.ndarray, painted: Painted, axis: int) -> np.ndarray:
-        """Return classes (K, J, I) uint8 of a volume (K, J, I) with values 0..1, from slices painted along the axis.
+        """Return classes (K, J, I) uint8 of a volume (K, J, I) with values 0..1, given slices painted along an axis.
 
         Painted slices are returned as painted, their unknown pixels as background.
         """

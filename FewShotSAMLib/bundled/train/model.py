@@ -1,4 +1,4 @@
-"""The bundled model as one module, and the queries that an episode's slices make."""
+"""The bundled model as one module, and its queries about the slices of an episode."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def test_a_job_is_followed_stopped_and_goes_on(begin: Callable[..., CohortJob], 
     job.close()
     assert time.monotonic() - begun < 20 and not job.is_running and job.error is None
     assert (job.total, job.done, job.failed) == (4, 2, 1)
-    page = job.places.page.read_text("utf-8")
+    page = job.paths.page.read_text("utf-8")
     assert '"name": "b", "state": "failed"' in page and '"name": "d", "state": "missing"' in page
     (tmp_path / "m.fewshot").write_text("damaged")
     with pytest.raises(BadInputError, match="already exists"):

@@ -60,7 +60,7 @@ def test_settings_are_used_kept_and_checked(page: Page, truth: np.ndarray) -> No
     unfold(page)
     form = page.page
     assert form.locator("#c_encoder option[value=vit_b]").is_disabled()
-    assert "whoever runs it can fetch them" in form.locator("#missing").inner_text()
+    assert "whoever runs it can download them" in form.locator("#missing").inner_text()
     form.select_option("#c_method", "autosam-cnn")
     form.select_option("#c_device", "cpu")
     form.select_option("#c_plane", "coronal")

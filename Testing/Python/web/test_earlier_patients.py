@@ -64,7 +64,7 @@ def test_a_patient_is_saved_and_stands_beside_one_slice_of_the_next(
     page.wait(lambda: "earlier patients" in page.state("cost")["text"])
     run(page, is_first_enough=False)
     page.picture("earlier")
-    assert "“first patient” was used" in page.page.locator(".told").inner_text()
+    assert "“first patient” was used" in page.page.locator(".contributed").inner_text()
     assert not page.page.locator("#b_whole").count()
     assert quality(page, truth, tmp_path / "beside.seg.nrrd") > alone + 0.1
 
