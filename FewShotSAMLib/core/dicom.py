@@ -67,7 +67,7 @@ def read_dicom_folder(folder: Path, step: Step = ignore_progress) -> StoredImage
 
 
 def read_dicom_file(path: Path, step: Step = ignore_progress) -> StoredImage:
-    """Read the series that a file belongs to, from its folder, as 3D Slicer does; with a warning if it is larger.
+    """Read the series that a file belongs to, from its folder, as 3D Slicer does; with a warning if that is more.
 
     Raises BadInputError for a file that is not an image, and as `read_dicom_folder` does.
     """
@@ -165,7 +165,7 @@ def _nothing_there(folder: Path, found: _Found) -> BadInputError:
 
 def _volume(found: _Found, where: Path, step: Step) -> StoredImage:
     """The largest stack of the frames as a volume."""
-    every = {frame.identity: frame for frame in reversed(found.frames)}.values()  # of duplicates the named file's
+    every = {frame.identity: frame for frame in reversed(found.frames)}.values()  # of two the first: the named file's
     single = list(reversed(every))
     by_series = _grouped(single, lambda frame: frame.series)
     stack = max((stack for series in by_series for stack in _stacks(series)), key=len)

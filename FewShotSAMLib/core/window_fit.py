@@ -92,7 +92,7 @@ class IntensityProfile:
 
     @classmethod
     def of(cls, volume: Volume, window: IntensityWindow) -> Self:
-        """The look of a volume."""
+        """The profile of a volume."""
         values = window.apply(sample(volume)).ravel()
         inside = values[values > 0]
         quantiles = np.quantile(inside, _QUANTILES) if inside.size else np.zeros(len(_QUANTILES))
@@ -113,7 +113,7 @@ class IntensityProfile:
     def strangeness(self, other: "IntensityProfile") -> str:
         """What makes another volume look unlike this one through the same window; empty if it looks alike."""
         apart = np.mean(np.abs(np.subtract(self.quantiles, other.quantiles)))
-        if self.ct != other.ct and apart > _ALIKE_ENOUGH:  # a CT of the inside of a body counts as none
+        if self.ct != other.ct and apart > _ALIKE_ENOUGH:  # is_ct does not recognise a CT of the inside of a body alone
             learned, shown = ("CT" if each.ct else "something other than CT" for each in (self, other))
             return f"the model was learned on {learned}, and this volume looks like {shown}"
         if other.shown < _LEAST_SHOWN * self.shown:

@@ -95,7 +95,7 @@ class VolumeRun:
         return self.window.stretched(np.stack(cuts))
 
     def _seen(self, key: tuple[Any, ...], look: Callable[[], Any]) -> Any:
-        """The result of `look` for this volume, computed once per process."""
+        """The result of `look`, kept for later jobs of this process until one uses another volume."""
         volume, found = self.context.state.get(SEEN, ("", {}))
         if volume != self.volume.content_hash:
             found = {}

@@ -66,7 +66,7 @@ def pick_precision(name: str, device: torch.device, spec: EncoderSpec) -> str:
 
 
 def processor_has(feature: str) -> bool:
-    """Whether the processor has "amx", "bf16" (AVX512_BF16) or "vnni" (AVX512_VNNI); False where torch cannot tell."""
+    """Whether the processor has "amx", "bf16" (AVX512_BF16) or "vnni" (AVX512_VNNI); False if torch cannot tell."""
     for flag in _CPU_FLAGS[feature]:
         ask = getattr(torch.cpu, flag, None)
         if ask is not None:
