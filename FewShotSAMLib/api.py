@@ -213,7 +213,7 @@ def _volume(given: VolumeLike) -> Volume:
     if isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Geometry):
         return volume_of(np.asarray(given[0]), given[1])
     raise BadInputError(
-        f"A {type(given).__name__} is not a volume.", "Give a path, a SimpleITK image, or (array, Geometry)."
+        f"A {type(given).__name__} is not a volume.", "Give a path, a SimpleITK image, or (array, fss.Geometry)."
     )
 
 

@@ -211,7 +211,8 @@ def _absent(wanted: Mapping[str, Iterable[int]], segmentation: Segmentation, axi
         numbers = [number for number, each in enumerate(meant) if each == name]
         if not numbers:
             raise BadInputError(
-                f"There is no segment “{name}” to declare slices empty of.", f"Choose one of: {comma_list(names)}."
+                f"Slices are declared empty of “{name}”, but there is no segment “{name}”.",
+                f"Choose one of: {comma_list(names)}.",
             )
         for number in numbers:
             found[number] |= _indices(indices, axis, segmentation.geometry, "empty")

@@ -37,7 +37,7 @@ def fitted_normalisation(
     text = f"{_listed(hidden)} {'lies' if len(hidden) == 1 else 'lie'} outside the window {_span(window)}"
     other, name = _better(normalisation, volume, list(values.values()))
     if is_choice:
-        return normalisation, [f"{text} and cannot be told apart from its surroundings. Try the normalisation {name}."]
+        return normalisation, [f"{text} and cannot be told apart from the surroundings. Try the normalisation {name}."]
     why = f"{normalisation.why}; what was painted lies outside {_span(window)}"
     return replace(other, why=why), [
         f"{text}; the window {name} was used instead. Choose another normalisation if it does not suit."
