@@ -347,10 +347,10 @@ def _background_report(
     cancel: threading.Event | None,
 ) -> dict[str, Any]:
     """Run a job in the given background process, or in one started for it, and return the report."""
-    listen, wishes = _listener(progress), cancel or threading.Event()
+    listen, cancelled = _listener(progress), cancel or threading.Event()
     with nullcontext(background) if isinstance(background, WorkerClient) else WorkerClient() as client:
         request = client.request(job, parameters)
-        return report_of(follow(client, request, lambda event: listen(event["type"], event), wishes.is_set))
+        return report_of(follow(client, request, lambda event: listen(event["type"], event), cancelled.is_set))
 
 
 def _read_result(path: Path, report: Mapping[str, Any], geometry: Geometry) -> Segmentation:

@@ -121,7 +121,7 @@ class IntensityProfile:
         bright = other.quantiles[2] - self.quantiles[2]
         if apart > _ALIKE:
             return f"it is far {'brighter' if bright > 0 else 'darker'} in the model's window than the model's volume"
-        ours, theirs = (look.quantiles[-1] - look.quantiles[0] for look in (self, other))
+        ours, theirs = (each.quantiles[-1] - each.quantiles[0] for each in (self, other))
         if theirs < _LEAST_SPREAD * ours:
             return "it has hardly any contrast in the model's window"
         return ""
