@@ -35,7 +35,7 @@ _ALIKE = 0.1
 _SAME_PLACE = 0.01
 """Share of the distance between slices below which two of them count as being at one position."""
 _UNEVEN, _FAR = 0.05, 5
-"""In usual distances between slices: the deviation from which they are uneven, and the gap that separates slabs."""
+"""In usual distances between slices: beyond this deviation they are uneven, beyond this gap they are two slabs."""
 _SMALL_CLAIM = 64 << 20
 """Pixels of a file; so many are harmless, however few bytes they come from."""
 _COVERED = 0.9

@@ -28,7 +28,7 @@ from FewShotSAMLib.sam.cache import default_folder
 
 def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
     """Learn from the painted slices of a volume and segment its other slices; returns the report. Raises
-    FewShotSAMError, whose message names what has been written nevertheless (a contact sheet)."""
+    FewShotSAMError; then nothing has been written but a contact sheet, which its message names."""
     request = PropagateRequest.from_parameters(parameters)
     timer = StageTimer()
     check_outputs(request)
