@@ -100,7 +100,7 @@ def is_dicom(path: Path) -> bool:
 @dataclass(frozen=True)
 class _Found:
     """What is in a folder: the frames of its images, how many images of each series do not state their position, other
-    DICOM objects by their kinds, files that should be DICOM and are not, and all files."""
+    DICOM objects by their kinds, files that are unreadable or should be DICOM and are not, and all files."""
 
     frames: list[Frame]
     nowhere: Counter[str]
