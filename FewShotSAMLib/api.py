@@ -145,10 +145,10 @@ def propagate(
     """Learn from the painted slices of a volume and segment its other slices.
 
     Slice numbers are 0-based along the array axis `axis`; None detects the axis. `empty_slices` contain none of the
-    segments, those in `empty_of` not the segment of that name. `models` come from earlier volumes; they count as far
-    as they agree with what is painted. Setting `cancel` stops the run. With `background`, the job runs in a background
-    process: one started for this call, or a given `WorkerClient` that stays warm. options: those of the command line
-    `fewshotsam propagate`, with `_` for `-`, such as method, encoder, device, steps, seed.
+    segments; `empty_of` lists, by a segment's name, those without that segment. `models` come from earlier volumes;
+    they count as far as they agree with what is painted. Setting `cancel` stops the run. With `background`, the job
+    runs in a background process: one started for this call, or a given `WorkerClient` that stays warm. options: those
+    of the command line `fewshotsam propagate`, with `_` for `-`, such as method, encoder, device, steps, seed.
     Raises BadInputError, CancelledError or MemoryShortageError, each with a hint about what to do.
     """
     if isinstance(volume, Path | str) and isinstance(annotation, Path | str):
@@ -213,7 +213,7 @@ def _volume(given: VolumeLike) -> Volume:
     if isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Geometry):
         return volume_of(np.asarray(given[0]), given[1])
     raise BadInputError(
-        f"A {type(given).__name__} is not a volume.", "Give a path, a SimpleITK image, or (array, Geometry)."
+        f"A {type(given).__name__} is not a volume.", "Give a path, a SimpleITK image, or (array, fss.Geometry)."
     )
 
 
@@ -346,11 +346,11 @@ def _background_report(
     progress: Progress | None,
     cancel: threading.Event | None,
 ) -> dict[str, Any]:
-    """Run a job in the given background process, or in one of its own, and return the report."""
-    listen, wishes = _listener(progress), cancel or threading.Event()
+    """Run a job in the given background process, or in one started for it, and return the report."""
+    listen, cancelled = _listener(progress), cancel or threading.Event()
     with nullcontext(background) if isinstance(background, WorkerClient) else WorkerClient() as client:
         request = client.request(job, parameters)
-        return report_of(follow(client, request, lambda event: listen(event["type"], event), wishes.is_set))
+        return report_of(follow(client, request, lambda event: listen(event["type"], event), cancelled.is_set))
 
 
 def _read_result(path: Path, report: Mapping[str, Any], geometry: Geometry) -> Segmentation:

@@ -225,7 +225,7 @@ OPTIONS = (
     ),
     Option(
         "models", PATHS,
-        "few-shot models of earlier volumes, used in addition to the painted slices as far as they agree",
+        "few-shot models of earlier volumes, used in addition to the painted slices as far as they agree with these",
         LEARNING, EVERYWHERE, metavar="M.fewshot", group=METHOD_GROUP,
     ),
     Option(
@@ -299,7 +299,7 @@ OPTIONS = (
         default=False, group=ROWS,
     ),
     Option(
-        "replace", FLAG, "replace results that were made from other files or options, or by other programs", (COHORT,),
+        "replace", FLAG, "replace results that were made from other files or options, or not by a cohort", (COHORT,),
         default=False, group=ROWS,
     ),
     Option(

@@ -24,7 +24,7 @@ from FewShotSAMLib.worker.logs import write_traceback
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # names that a terminal cannot show must not stop it
+        if isinstance(stream, io.TextIOWrapper):  # names that a terminal cannot show must not stop a command
             stream.reconfigure(errors="backslashreplace")
     options = build_parser().parse_args(arguments)
     try:

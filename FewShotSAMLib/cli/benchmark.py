@@ -104,7 +104,7 @@ def _plan(options: argparse.Namespace, folder: Path) -> Plan:
     segmentations = folder.absolute() / "segmentations" if options.keep_segmentations else None
     tasks = read_tasks(tasks_file, data, options.only or ())
     if options.painted_here and not options.across:
-        raise BadInputError("--painted-here adds to slices of another volume.", "Give --across, too.")
+        raise BadInputError("--painted-here adds painted slices to those of another volume.", "Give --across, too.")
     within = partial(make_plan, ends=not options.no_ends)
     make = partial(make_plan_across, painted_here=options.painted_here) if options.across else within
     plan = make(tasks, data.absolute(), methods, options.encoders, options.k, settings, segmentations)

@@ -1,4 +1,4 @@
-"""`doctor`: what is installed, what is missing and what to do about it. It works however broken they are."""
+"""`doctor`: what is installed, what is missing and what to do about it. A broken installation does not break it."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def build_parser() -> Parser:
 def _add_command(
     commands: argparse._SubParsersAction[Parser], name: str, summary: str, epilog: str = "", function: str = ""
 ) -> Parser:
-    """Add a command. function: what runs it, as "module:function" within `cli`; by default both are named like it."""
+    """Add a command. function: what runs it, as "module:function" within `cli`; by default both named like `name`."""
     parser = commands.add_parser(
         name,
         help=summary,

@@ -80,7 +80,7 @@ class Annotation:
         return tuple(index for index in self.exemplars if all(index in known for known in self._known_sets))
 
     def unknown(self, index: int) -> frozenset[int]:
-        """Segments 1 to C that are not known on a slice: at most, others are painted there."""
+        """Segments 1 to C that are not known on a slice, except that they are not where others are painted."""
         return frozenset(label for label, known in enumerate(self._known_sets, start=1) if index not in known)
 
     def classes(self, index: int) -> np.ndarray:
@@ -168,7 +168,7 @@ def annotate(
     """Find the painted slices of a segmentation that lies on the volume's grid; returns them and warnings.
 
     Without `painted_slices`, every slice along the axis with a label is painted; with it, exactly those are: labels
-    elsewhere are cleared, and those without a label count as empty. Without `axis`, it is found from the labels.
+    elsewhere are cleared, and those of them without a label count as empty. Without `axis`, the labels show it.
     empty_of: slices that hold none of one segment, by its id, name or label value.
 
     Raises BadInputError for an annotation without labels, painted along two axes, with more than 254 segments, for a
@@ -211,7 +211,8 @@ def _absent(wanted: Mapping[str, Iterable[int]], segmentation: Segmentation, axi
         numbers = [number for number, each in enumerate(meant) if each == name]
         if not numbers:
             raise BadInputError(
-                f"There is no segment “{name}” to declare slices empty of.", f"Choose one of: {comma_list(names)}."
+                f"Slices are declared empty of “{name}”, but there is no segment “{name}”.",
+                f"Choose one of: {comma_list(names)}.",
             )
         for number in numbers:
             found[number] |= _indices(indices, axis, segmentation.geometry, "empty")
@@ -231,7 +232,7 @@ def _check_absent(annotation: Annotation) -> None:
 
 
 def _painted_segments(segmentation: Segmentation) -> tuple[Segmentation, list[str]]:
-    """The segmentation, without its unpainted segments if it has too many; and a warning of what was left out."""
+    """The segmentation, without its unpainted segments if it has too many; and warnings of what was left out."""
     if len(segmentation.segments) <= MOST_SEGMENTS:
         return segmentation, []
     present = [np.bincount(layer.ravel(), minlength=1 << 16) > 0 for layer in segmentation.layers]

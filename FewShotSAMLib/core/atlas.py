@@ -24,7 +24,7 @@ from FewShotSAMLib.core.image_io import geometry_of, itk_image
 from FewShotSAMLib.core.intensity import Normalisation
 
 MARGIN_MM = 30.0
-"""Margin around the segments of the image that is kept."""
+"""Margin around the segments within which the image is kept."""
 MOST_VOXELS = 1_500_000
 """Maximum number of voxels of that image; a larger one is kept at a coarser resolution."""
 MOST_DEFORMED = 600_000

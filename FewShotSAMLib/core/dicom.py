@@ -35,7 +35,7 @@ _ALIKE = 0.1
 _SAME_PLACE = 0.01
 """Share of the distance between slices below which two of them count as being at one position."""
 _UNEVEN, _FAR = 0.05, 5
-"""In usual distances between slices: the deviation from which they are uneven, and the gap that separates slabs."""
+"""In usual distances between slices: beyond this deviation they are uneven, beyond this gap they are two slabs."""
 _SMALL_CLAIM = 64 << 20
 """Pixels of a file; so many are harmless, however few bytes they come from."""
 _COVERED = 0.9
@@ -67,7 +67,7 @@ def read_dicom_folder(folder: Path, step: Step = ignore_progress) -> StoredImage
 
 
 def read_dicom_file(path: Path, step: Step = ignore_progress) -> StoredImage:
-    """Read the series that a file belongs to, from its folder, as 3D Slicer does; with a warning if it is larger.
+    """Read the series that a file belongs to, from its folder, as 3D Slicer does; with a warning if that is more.
 
     Raises BadInputError for a file that is not an image, and as `read_dicom_folder` does.
     """
@@ -100,7 +100,7 @@ def is_dicom(path: Path) -> bool:
 @dataclass(frozen=True)
 class _Found:
     """What is in a folder: the frames of its images, how many images of each series do not state their position, other
-    DICOM objects by their kinds, files that should be DICOM and are not, and all files."""
+    DICOM objects by their kinds, files that are unreadable or should be DICOM and are not, and all files."""
 
     frames: list[Frame]
     nowhere: Counter[str]
@@ -165,7 +165,7 @@ def _nothing_there(folder: Path, found: _Found) -> BadInputError:
 
 def _volume(found: _Found, where: Path, step: Step) -> StoredImage:
     """The largest stack of the frames as a volume."""
-    every = {frame.identity: frame for frame in reversed(found.frames)}.values()  # of duplicates the named file's
+    every = {frame.identity: frame for frame in reversed(found.frames)}.values()  # of two the first: the named file's
     single = list(reversed(every))
     by_series = _grouped(single, lambda frame: frame.series)
     stack = max((stack for series in by_series for stack in _stacks(series)), key=len)

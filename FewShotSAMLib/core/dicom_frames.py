@@ -124,7 +124,7 @@ def lenient_pydicom() -> Iterator[Any]:
 
 
 def read_header(path: Path) -> Any | None:
-    """The dataset of a DICOM file without its pixels; None if it is not one, such as raw data that starts alike."""
+    """The dataset of a DICOM file without its pixels; None for other files, such as raw data that begins alike."""
     with lenient_pydicom() as pydicom:
         try:
             header = pydicom.dcmread(path, stop_before_pixels=True, force=True)

@@ -142,7 +142,7 @@ class Geometry:
         return cls(size, _floats(spacing), _floats(lps[:3, 3]), direction, forms)
 
     def lattice_map(self, other: "Geometry", tolerance: float = LATTICE_TOLERANCE) -> LatticeMap | None:
-        """How `other` maps to this grid if each of its voxels is one of this grid, even continued; else None.
+        """How `other` maps to this grid if its voxels coincide with voxels of this grid or its continuation; else None.
 
         The direction and spacing of an axis along which `other` is one voxel thick do not matter.
         tolerance: how far its voxels may be off ours, in voxels.

@@ -14,7 +14,7 @@ from FewShotSAMLib.core.hints import hint
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "segment_anything": "segment-anything"}
 """Module -> distribution, if the two have different names."""
 _READS = {"nibabel": "NIfTI and FreeSurfer files", "pydicom": "DICOM files", "highdicom": "DICOM segmentations"}
-"""What each package imported only when needed is for; 3D Slicer, whose volumes come as NRRD, needs none."""
+"""What the packages are for that are imported only when needed; 3D Slicer, which hands over NRRD, needs none."""
 _MODULE_LINE = re.compile(r"^([^/,\n]+)/__init__\.py,", re.MULTILINE)
 
 

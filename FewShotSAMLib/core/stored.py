@@ -69,8 +69,8 @@ def no_spacing_warning(path: Path, taken: Sequence[float] = (1.0, 1.0, 1.0)) -> 
     """The warning about a file without voxel size, for which `taken` mm were assumed."""
     size = " x ".join(f"{length:.4g}" for length in taken)
     return (
-        f"{path.name} does not state its voxel size; {size} mm was assumed. Do not trust sizes in mm and ml: save it "
-        "as .nrrd with its voxel size."
+        f"{path.name} does not state its voxel size; {size} mm was assumed. Do not trust sizes in mm and ml; "
+        "save the image as .nrrd with its voxel size."
     )
 
 

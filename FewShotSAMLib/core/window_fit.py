@@ -37,7 +37,7 @@ def fitted_normalisation(
     text = f"{_listed(hidden)} {'lies' if len(hidden) == 1 else 'lie'} outside the window {_span(window)}"
     other, name = _better(normalisation, volume, list(values.values()))
     if is_choice:
-        return normalisation, [f"{text} and cannot be told apart from its surroundings. Try the normalisation {name}."]
+        return normalisation, [f"{text} and cannot be told apart from the surroundings. Try the normalisation {name}."]
     why = f"{normalisation.why}; what was painted lies outside {_span(window)}"
     return replace(other, why=why), [
         f"{text}; the window {name} was used instead. Choose another normalisation if it does not suit."
@@ -92,7 +92,7 @@ class IntensityProfile:
 
     @classmethod
     def of(cls, volume: Volume, window: IntensityWindow) -> Self:
-        """The look of a volume."""
+        """The profile of a volume."""
         values = window.apply(sample(volume)).ravel()
         inside = values[values > 0]
         quantiles = np.quantile(inside, _QUANTILES) if inside.size else np.zeros(len(_QUANTILES))
@@ -113,7 +113,7 @@ class IntensityProfile:
     def strangeness(self, other: "IntensityProfile") -> str:
         """What makes another volume look unlike this one through the same window; empty if it looks alike."""
         apart = np.mean(np.abs(np.subtract(self.quantiles, other.quantiles)))
-        if self.ct != other.ct and apart > _ALIKE_ENOUGH:  # a CT of the inside of a body counts as none
+        if self.ct != other.ct and apart > _ALIKE_ENOUGH:  # is_ct does not recognise a CT of the inside of a body alone
             learned, shown = ("CT" if each.ct else "something other than CT" for each in (self, other))
             return f"the model was learned on {learned}, and this volume looks like {shown}"
         if other.shown < _LEAST_SHOWN * self.shown:
@@ -121,7 +121,7 @@ class IntensityProfile:
         bright = other.quantiles[2] - self.quantiles[2]
         if apart > _ALIKE:
             return f"it is far {'brighter' if bright > 0 else 'darker'} in the model's window than the model's volume"
-        ours, theirs = (look.quantiles[-1] - look.quantiles[0] for look in (self, other))
+        ours, theirs = (each.quantiles[-1] - each.quantiles[0] for each in (self, other))
         if theirs < _LEAST_SPREAD * ours:
             return "it has hardly any contrast in the model's window"
         return ""

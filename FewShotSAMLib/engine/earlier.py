@@ -77,23 +77,23 @@ def assume(run: VolumeRun, annotation: Annotation, earlier: Sequence[Earlier], m
             hint("no-earlier"),
         )
     known = _known(annotation)
-    brought, asked = list[_Registered](), set[bytes]()
+    results, seen = list[_Registered](), set[bytes]()
     for model in earlier:
-        brought += (of_model := _register(run, annotation, known, model, asked))
+        results += (of_model := _register(run, annotation, known, model, seen))
         if not any(each.shares for each in of_model):
             run.context.warning(NOT_USED.format(*(of_model[0].report[part] for part in ("name", "why"))))
-    weights = _weights(brought)
+    weights = _weights(results)
     spacing = run.volume.geometry.spacing_kji
     along = [spacing[run.axis], *(mm for other, mm in enumerate(spacing) if other != run.axis)]
     guesses = {}
     for label, of in weights.items():
-        weighed = [(brought[number].shares[label], weight) for number, weight in of.items()]
+        weighed = [(results[number].shares[label], weight) for number, weight in of.items()]
         guesses[label] = _guess(weighed, known[label], along)
     report = [
         {**each.report, "weights": _named(annotation, {k: round(w[n], 3) for k, w in weights.items() if n in w})}
-        for n, each in enumerate(brought)
+        for n, each in enumerate(results)
     ]
-    kept = tuple(each.atlas for each in brought if each.atlas is not None)
+    kept = tuple(each.atlas for each in results if each.atlas is not None)
     return Assumed(_with_guesses(annotation, guesses), report, kept)
 
 
@@ -140,9 +140,9 @@ def _known(annotation: Annotation) -> dict[int, PaintedMasks]:
 
 
 def _register(
-    run: VolumeRun, annotation: Annotation, known: Mapping[int, PaintedMasks], earlier: Earlier, asked: set[bytes]
+    run: VolumeRun, annotation: Annotation, known: Mapping[int, PaintedMasks], earlier: Earlier, seen: set[bytes]
 ) -> list[_Registered]:
-    """The labels of each of a model's volumes on this one; a single empty result if none can be registered. asked:
+    """The labels of each of a model's volumes on this one; a single empty result if none can be registered. seen:
     images of volumes used before, extended here: a model that grew contains the volumes of models before it."""
     model = earlier.model
     ours, names = ([each.name for each in some] for some in (annotation.segmentation.segments, model.segments))
@@ -150,22 +150,22 @@ def _register(
     if not known.keys() & theirs.keys():
         return [_Registered({"name": earlier.name, "used": False, "why": NO_SEGMENT})]
     images = by_image(model.atlases)
-    new = [key for key in images if key not in asked][: max(0, volumes_that_fit(run, len(model.segments)) - len(asked))]
+    new = [key for key in images if key not in seen][: max(0, volumes_that_fit(run, len(model.segments)) - len(seen))]
     if images and not new:
-        return [_Registered({"name": earlier.name, "used": False, "why": SAME if images.keys() <= asked else NO_ROOM})]
-    asked.update(new)
+        return [_Registered({"name": earlier.name, "used": False, "why": SAME if images.keys() <= seen else NO_ROOM})]
+    seen.update(new)
     atlases = [images[key] for key in new]
     found = registered(run, atlases, len(model.segments), model.normalisation)
     if not found:
         return [_Registered({"name": earlier.name, "used": False, "why": NO_IMAGE})]
     several = len(found) > 1
-    brought = []
+    results = []
     for number, (atlas, each) in enumerate(zip(atlases, found, strict=True), start=1):
         name = f"{earlier.name} ({number} of {len(found)})" if several else earlier.name
         labels = _as_painted(replace(atlas, normalisation=atlas.normalisation or model.normalisation), theirs)
         shares = {k: np.moveaxis(each.shares[n - 1], run.axis, 0) for k, n in theirs.items() if k in known}
-        brought.append(_judged(annotation, known, name, each, shares, labels))
-    return brought
+        results.append(_judged(annotation, known, name, each, shares, labels))
+    return results
 
 
 def _judged(
@@ -204,10 +204,10 @@ def _named(annotation: Annotation, values: Mapping[int, float]) -> dict[str, flo
     return {segments[label - 1].name: value for label, value in values.items()}
 
 
-def _weights(brought: Sequence[_Registered]) -> dict[int, dict[int, float]]:
-    """For each segment, the weights of the volumes that contribute to it, by index in `brought`; they sum to 1."""
+def _weights(results: Sequence[_Registered]) -> dict[int, dict[int, float]]:
+    """For each segment, the weights of the volumes that contribute to it, by index in `results`; they sum to 1."""
     weights: dict[int, dict[int, float]] = {}
-    for number, each in enumerate(brought):
+    for number, each in enumerate(results):
         for label in each.shares:
             weights.setdefault(label, {})[number] = each.agreement[label] ** SHARPNESS
     return {label: {number: value / sum(of.values()) for number, value in of.items()} for label, of in weights.items()}

@@ -52,7 +52,7 @@ SAM_IMAGE_SIZE = 1024
 class ImageTraining:
     """What training uses besides the exemplars: nothing, synthesised pairs, or an encoder to adapt.
 
-    pairs: whether to synthesise some; sheet: where to write a picture of them at once, None for nowhere.
+    pairs: whether to synthesise some; sheet: where to write a picture of them before training; None for nowhere.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ from FewShotSAMLib.engine.model_file import FewShotModel, load_model, save_model
 from FewShotSAMLib.engine.outputs import check_fit, check_outputs, write_outputs
 from FewShotSAMLib.engine.pace import pace_of, remember
 from FewShotSAMLib.engine.propagation import Segmented, apply_to_volume, propagate_volume
-from FewShotSAMLib.engine.record import files_beside
+from FewShotSAMLib.engine.record import further_files
 from FewShotSAMLib.engine.request import ApplyOptions, ApplyRequest, PropagateRequest
 from FewShotSAMLib.engine.warm import warm_volume
 from FewShotSAMLib.methods.registry import get_method
@@ -28,7 +28,7 @@ from FewShotSAMLib.sam.cache import default_folder
 
 def propagate(parameters: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
     """Learn from the painted slices of a volume and segment its other slices; returns the report. Raises
-    FewShotSAMError, whose message names what has been written nevertheless (a contact sheet)."""
+    FewShotSAMError; then nothing has been written but a contact sheet, which its message names."""
     request = PropagateRequest.from_parameters(parameters)
     timer = StageTimer()
     check_outputs(request)
@@ -131,7 +131,7 @@ def _write_all(request: PropagateRequest | ApplyRequest, done: Segmented, model:
     """Write all outputs together and return the report, which is one of them if requested."""
     timer, context = done.run.timer, done.run.context
     begun = timer.total()
-    beside, shown = files_beside(request, done)
+    further, shown = further_files(request, done)
 
     def report() -> dict[str, Any]:
         timer.seconds["write"] = round(timer.total() - begun, 3)
@@ -141,7 +141,7 @@ def _write_all(request: PropagateRequest | ApplyRequest, done: Segmented, model:
             content |= {**of_run, "pace": _pace(request, done, content)}
         return content
 
-    return write_outputs(done, model, request, report, beside)
+    return write_outputs(done, model, request, report, further)
 
 
 def _pace(request: PropagateRequest, done: Segmented, report: Mapping[str, Any]) -> dict[str, Any] | None:

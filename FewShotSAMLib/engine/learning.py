@@ -123,7 +123,8 @@ def _knows_others(model: FewShotModel) -> bool:
 
 
 def check_warm_start(model: FewShotModel, plane: SlicePlane, method: str, segment_count: int) -> None:
-    """Raise BadInputError if the model's plane, method or number of segments differs."""
+    """Raise BadInputError if the model's plane or method differs, or, unless the method allows it, its number of
+    segments."""
     if model.method != method:
         raise BadInputError(
             f"The few-shot model was learned by the method {model.method}, not {method}.",

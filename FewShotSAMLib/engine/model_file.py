@@ -122,7 +122,7 @@ def _atlas_names(count: int) -> list[str]:
 
 
 def save_model(model: FewShotModel, path: Path) -> None:
-    """Write the model; if that fails, no file appears under the final name."""
+    """Write the model; if that fails, an earlier file under that name is unchanged, and no new one appears."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(model_bytes(model))  # not save_file, whose files only their owner may read
 

@@ -17,7 +17,7 @@ from FewShotSAMLib.engine.model_file import FewShotModel, save_model
 from FewShotSAMLib.engine.propagation import Segmented
 from FewShotSAMLib.engine.request import ApplyRequest, PropagateRequest
 
-Beside = Callable[[Path, Path | None], None]
+FurtherWriter = Callable[[Path, Path | None], None]
 """Writes a further file, given its own path and that of the segmentation's temporary file, if there is one."""
 
 
@@ -90,16 +90,16 @@ def write_outputs(
     model: FewShotModel | None,
     request: PropagateRequest | ApplyRequest,
     report: Callable[[], dict[str, Any]],
-    beside: Mapping[Path, Beside],
+    further: Mapping[Path, FurtherWriter],
 ) -> dict[str, Any]:
     """Write all outputs or none: first under temporary names, which are renamed once all are complete, the segmentation
     last. Returns the report, which is made after all else is written.
 
-    beside: writers of further files.
+    further: writers of further files.
     """
     prediction, context, volume = done.prediction, done.run.context, done.run.volume
     save_to = request.save_model if isinstance(request, PropagateRequest) and model is not None else None
-    wanted = (request.confidence, request.classes, save_to, request.report, *beside, request.output)
+    wanted = (request.confidence, request.classes, save_to, request.report, *further, request.output)
     given = [path for path in wanted if path is not None]
     context.progress("write", 0, 1)
     with atomic_paths(given) as temporaries:
@@ -113,8 +113,8 @@ def write_outputs(
                 np.save(stream, prediction.classes, allow_pickle=False)
         if model is not None and save_to is not None:
             save_model(model, places[save_to])
-        for further, write in beside.items():
-            write(places[further], output)
+        for extra, write in further.items():
+            write(places[extra], output)
         for warning in warnings:
             context.warning(warning)
         content = report()

@@ -238,7 +238,7 @@ def _learn_and_predict(
     region shown.
 
     annotations: what is painted, and what to learn from; indices: all slices to fill in, and those among them to encode
-    and predict; shown: the result of `_shown`.
+    and predict; shown: the result of `_shown_regions`.
     """
     painted_here, annotation = annotations
     adapts = get_method(options.method).load().adapts_encoder

@@ -13,7 +13,7 @@ from FewShotSAMLib.core.geometry import slices_of
 from FewShotSAMLib.core.image_io import write_picture
 from FewShotSAMLib.core.plain_json import dumps_with_digest
 from FewShotSAMLib.core.thumbnail import lay_over, thumbnail_samples
-from FewShotSAMLib.engine.outputs import Beside
+from FewShotSAMLib.engine.outputs import FurtherWriter
 from FewShotSAMLib.engine.propagation import Segmented
 from FewShotSAMLib.engine.request import ApplyRequest, PropagateRequest
 
@@ -25,12 +25,12 @@ GAP = 2
 _QUALITY = 85
 
 
-def files_beside(
+def further_files(
     request: PropagateRequest | ApplyRequest, done: Segmented
-) -> tuple[dict[Path, Beside], dict[str, Any]]:
+) -> tuple[dict[Path, FurtherWriter], dict[str, Any]]:
     """Writers for the strip and the record that a request asks for, as `write_outputs` takes them, and their entry in
     the report: the slices `shown`."""
-    writers: dict[Path, Beside] = {}
+    writers: dict[Path, FurtherWriter] = {}
     if request.strip is None and request.record is None:
         return writers, {}
     report = {"output": request.output and str(request.output), **done.report(), "made_of": request.made_of}

@@ -94,14 +94,14 @@ class VolumeRun:
         cuts = [self.window.apply(framing.cut(self.volume.slice_at(self.axis, int(index)))) for index in shown]
         return self.window.stretched(np.stack(cuts))
 
-    def _seen(self, key: tuple[Any, ...], look: Callable[[], Any]) -> Any:
-        """The result of `look` for this volume, computed once per process."""
+    def _seen(self, key: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
+        """The result of `compute`, kept for later jobs of this process until one uses another volume."""
         volume, found = self.context.state.get(SEEN, ("", {}))
         if volume != self.volume.content_hash:
             found = {}
             self.context.state[SEEN] = (self.volume.content_hash, found)
         if key not in found:
-            found[key] = look()
+            found[key] = compute()
         return found[key]
 
 

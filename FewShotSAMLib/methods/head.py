@@ -50,7 +50,8 @@ class Head(nn.Module, Predictor):
 
     @abstractmethod
     def logits(self, embeddings: Tensor, slices: Sequence[int] = (), number: int = 0) -> Tensor:
-        """Logits of new slices; `slices` gives the slice number of each item of the batch, `number` the pass."""
+        """Logits of new slices; `slices` gives the slice number of each item of the batch; `number` counts passes
+        from 0."""
 
     def predict(self, embeddings: Tensor, slices: Sequence[int], number: int = 0) -> Tensor:
         """`logits` of the channels that the head reads, on its device."""

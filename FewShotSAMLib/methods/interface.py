@@ -141,7 +141,7 @@ class Teacher(ABC):
 class Task(Teacher):
     """A volume with painted slices to learn from, and the user's options for learning.
 
-    steps, augmented_copies: None leaves the choice to the method; step_mm: slice spacing.
+    steps, augmented_copies: None leaves the choice to the method; step_mm: slice spacing, in mm.
     """
 
     annotation: Annotation

@@ -1,6 +1,6 @@
 """AdamW with a schedule, based on torch's functional AdamW.
 
-The class torch.optim.AdamW loads torch's unused compiler, which costs each process that learns two seconds.
+The class torch.optim.AdamW loads torch's compiler, which nothing here uses: two seconds of each process that learns.
 """
 
 from collections.abc import Iterable

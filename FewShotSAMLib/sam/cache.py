@@ -51,7 +51,7 @@ def default_folder() -> Path:
 
 
 def default_limit() -> int:
-    """The size limit in bytes: FEWSHOTSAM_CACHE_LIMIT_GB, or 20 GB. Raises BadInputError if that is no valid size."""
+    """The size limit in bytes: FEWSHOTSAM_CACHE_LIMIT_GB, or 20 GB. Raises BadInputError if that is not a size."""
     text = os.environ.get(LIMIT_VARIABLE) or "20"
     with suppress(ValueError):
         if 0 <= (limit := float(text)) <= 1e6:

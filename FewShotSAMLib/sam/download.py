@@ -1,5 +1,4 @@
-"""Downloads an encoder's published file: resumes interrupted downloads, and checks the hash before renaming the
-file."""
+"""Downloads an encoder's published file: resumes an interrupted download, and renames the file after a hash check."""
 
 from __future__ import annotations
 

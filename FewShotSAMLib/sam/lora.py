@@ -34,7 +34,7 @@ class LoraFactors(nn.Module, ABC):
 
     @abstractmethod
     def attach(self, image_encoder: Any) -> None:
-        """Freeze an image encoder and make it compute with these updates, which remain trainable."""
+        """Freeze an image encoder and make it compute with these updates, which alone remain trainable."""
 
     @abstractmethod
     def merge(self, image_encoder: Any) -> None:

@@ -99,7 +99,7 @@ def check_published(spec: EncoderSpec, path: Path, digest: str) -> None:
     size = path.stat().st_size
     if digest == spec.sha256:
         return
-    problem = "has other contents than the published file"
+    problem = "differs from the published file"
     if size != spec.size_bytes:
         problem = f"has {size} bytes instead of {spec.size_bytes}"
     raise BadInputError(

@@ -50,7 +50,8 @@ def pick_precision(name: str, device: torch.device, spec: EncoderSpec) -> str:
     """The precision called auto, fp32, bf16, fp16 or int8, resolved for this device and encoder.
 
     auto: fp16 on CUDA; on the CPU bf16 if it multiplies bf16 natively, int8 if it has VNNI and the encoder is large
-    enough to benefit; float32 otherwise. Raises BadInputError for an unknown name and for int8 other than on the CPU.
+    enough to benefit; float32 otherwise. Raises BadInputError for an unknown name, and for int8 off the CPU or
+    with an encoder or a torch that cannot do it.
     """
     if name == "auto":
         return _automatic(device, spec)
@@ -66,7 +67,7 @@ def pick_precision(name: str, device: torch.device, spec: EncoderSpec) -> str:
 
 
 def processor_has(feature: str) -> bool:
-    """Whether the processor has "amx", "bf16" (AVX512_BF16) or "vnni" (AVX512_VNNI); False where torch cannot tell."""
+    """Whether the processor has "amx", "bf16" (AVX512_BF16) or "vnni" (AVX512_VNNI); False if torch cannot tell."""
     for flag in _CPU_FLAGS[feature]:
         ask = getattr(torch.cpu, flag, None)
         if ask is not None:

@@ -78,12 +78,12 @@ class Server:
         try:
             # While torch is imported, a request counts as waiting: it can be cancelled, though the import goes on.
             job = self._job(request.command)
-            wishes = self._begin(request.id)
-            if wishes is None:
+            control = self._begin(request.id)
+            if control is None:
                 return
             self._guard_outputs(request.parameters)
             parameters = {name: value for name, value in request.parameters.items() if name != "job_folder"}
-            context = self._context(request, wishes)
+            context = self._context(request, control)
             report = job(parameters, context)
             self._finish({"type": "result", "id": request.id, "report": report})
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a job may fail in any way; the process lives on
@@ -103,13 +103,13 @@ class Server:
             raise BadInputError(f"There is no command “{command}”.", f"Use one of: {names}.")
         return self._jobs[command]
 
-    def _context(self, request: Request, wishes: JobControl) -> JobContext:
+    def _context(self, request: Request, control: JobControl) -> JobContext:
         def send(kind: str, fields: Mapping[str, Any]) -> None:
             self._send({**fields, "type": kind, "id": request.id})
 
         folder = request.parameters.get("job_folder")
         place = Path(folder) if folder else None
-        return JobContext(send, wishes.cancelled, place, self._state, enough=wishes.enough)
+        return JobContext(send, control.cancelled, place, self._state, enough=control.enough)
 
     def _guard_outputs(self, parameters: Mapping[str, Any]) -> None:
         """Tell the watchdog where files may be written: next to anything in the parameters that could be a path."""
@@ -155,8 +155,8 @@ class Server:
             self._cancel(message.id)
         elif isinstance(message, Finish):
             with self._lock:
-                if (wishes := self._running.get(message.id)) is not None:
-                    wishes.enough.set()
+                if (control := self._running.get(message.id)) is not None:
+                    control.enough.set()
         else:
             self._enqueue(message)
 
@@ -181,8 +181,8 @@ class Server:
     def _shut_down(self) -> None:
         with self._lock:
             self._waiting.clear()
-            for wishes in self._running.values():
-                wishes.cancelled.set()
+            for control in self._running.values():
+                control.cancelled.set()
         self._queue.put(None)
 
     def _send(self, event: Event) -> None:

@@ -31,7 +31,7 @@ _TOLERANCES = (0.03, 0.015, 0.0075)
 
 
 def cosine(a: Tensor, b: Tensor) -> float:
-    """Cosine similarity of two embeddings as flat vectors, in double precision; NaN where one is not finite."""
+    """Cosine similarity of two embeddings as flat vectors, in double precision; NaN if one is not finite."""
     return float(F.cosine_similarity(a.flatten().double(), b.flatten().double(), dim=0))
 
 

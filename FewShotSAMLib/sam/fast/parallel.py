@@ -21,7 +21,7 @@ import torch
 
 T = TypeVar("T")
 Work = Callable[[Callable[..., None], Iterable[tuple[Any, ...]]], None]
-"""run(work, arguments): call work(*arguments) for each; returns when all are done, re-raises the first exception."""
+"""run(work, arguments): call work(*arguments) for each; returns when all are done; raises what one of them raised."""
 _CHECK_SECONDS = 0.2
 
 
