@@ -72,7 +72,7 @@ def place_on(segmentation: Segmentation, geometry: Geometry) -> tuple[Segmentati
     lattice = geometry.lattice_map(segmentation.geometry, SLIGHT)
     if lattice is None:
         raise BadInputError(
-            "The annotation lies on another grid than the volume. "
+            "The annotation is on another grid than the volume. "
             f"Annotation: {segmentation.geometry.describe()}. Volume: {geometry.describe()}.",
             "Resample the annotation to the volume (in 3D Slicer: export it with the volume as reference).",
         )

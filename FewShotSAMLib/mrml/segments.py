@@ -137,7 +137,7 @@ def _partOn(
 
 def _otherGrid(node: slicer.vtkMRMLSegmentationNode, details: str) -> BadInputError:
     return BadInputError(
-        f"Segmentation '{node.GetName()}' lies on another grid than the volume. {details}",
+        f"Segmentation '{node.GetName()}' is on another grid than the volume. {details}",
         "Create a new segmentation for this volume, or choose the volume that the segmentation was made for. To keep "
         "what is painted, open the Segment Editor module, press Specify geometry (the grid icon next to the source "
         "volume) and select this volume as source geometry.",

@@ -49,10 +49,9 @@ class SegmentList:
 
     def add(self) -> str:
         """Add an empty segment and choose it; returns its id."""
-        number = len(self._ids())
-        segment_id = (
-            self._node().GetSegmentation().AddEmptySegment("", self._free_name(), _COLORS[number % len(_COLORS)])
-        )
+        segments = self._node().GetSegmentation()
+        color = free_color([segments.GetSegment(each).GetColor() for each in self._ids()])
+        segment_id = segments.AddEmptySegment("", self._free_name(), color)
         self.choose(segment_id)
         return str(segment_id)
 

@@ -164,7 +164,7 @@ TEXTS = (
     ),
     _("Their axes are sheared relative to each other."),
     _("Segmentation: {0}. Volume: {1}."),
-    _("Segmentation '{0}' lies on another grid than the volume. {1}"),
+    _("Segmentation '{0}' is on another grid than the volume. {1}"),
     _(
         "Create a new segmentation for this volume, or choose the volume that the segmentation was made "
         "for. To keep what is painted, open the Segment Editor module, press Specify geometry (the grid "

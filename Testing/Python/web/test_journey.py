@@ -238,6 +238,16 @@ def test_segments_keep_what_is_painted_while_surfaces_are_made(page: Page, folde
     assert len(sizes) == 3 and 1.5 * sizes[1] < sizes[2] < 2.5 * sizes[1]
 
 
+def test_a_new_segment_has_a_colour_of_its_own(page: Page) -> None:
+    """Also after one was removed from between others, so that their number says nothing of the colours in use."""
+    page.add_segment()
+    page.add_segment()
+    page.trigger("remove_segment", page.state("segments")[1]["id"])
+    page.wait(lambda: len(page.state("segments")) == 2)
+    page.add_segment()
+    assert len({each["color"] for each in page.state("segments")}) == 3
+
+
 def test_a_slice_holds_none_of_one_segment(page: Page) -> None:
     """Two segments on two slices, only the first between them: the page says so, and a click declares it absent."""
     page.take("paint", 9)
