@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from FewShotSAMLib.cohort.plan import TABLES, PlanDefaults, Row, name_of, read_table
 from FewShotSAMLib.core.dicom import is_dicom
@@ -72,7 +73,7 @@ def _matches(folder: Path, pattern: str, is_bids: bool) -> Iterator[Path]:
     """Yield files with the suffix of a volume, and folders that contain DICOM files, in the order of their names."""
     patterns = _BIDS_VOLUMES if is_bids and not pattern else (pattern or "*",)
     try:
-        found = sorted({path for each in patterns for path in folder.glob(each)})
+        found = sorted({path for each in patterns for path in _found(folder, each)})
     except (ValueError, NotImplementedError) as error:
         raise BadInputError(
             f"The pattern “{pattern}” cannot be used ({error}).", "Give one such as '*/*.nii.gz'."
@@ -84,6 +85,24 @@ def _matches(folder: Path, pattern: str, is_bids: bool) -> Iterator[Path]:
         is_file = path.is_file() and compound_suffix(path) in suffixes
         if is_file or (path.is_dir() and not is_bids and _holds_dicom(path)):
             yield path
+
+
+def _found(folder: Path, pattern: str) -> set[Path]:
+    """Everything that the pattern matches. Raises ValueError or NotImplementedError for a pattern that cannot be used,
+    and BadInputError for a folder on the way or at its end that cannot be read: `Path.glob` skips it silently."""
+    parts = PurePath(pattern).parts
+    if not parts:
+        raise ValueError("it matches nothing below the folder")
+    found = {folder}
+    for length in range(len(parts) + 1):
+        found = set(folder.glob(str(PurePath(*parts[:length])))) if length else found
+        for each in found:
+            if not os.access(each, os.R_OK | os.X_OK) and each.is_dir():
+                raise BadInputError(
+                    f"The permissions of the folder {each} do not allow reading it; it could hold volumes.",
+                    "Change them, or give a --pattern that does not match it.",
+                )
+    return found
 
 
 def _holds_dicom(folder: Path) -> bool:

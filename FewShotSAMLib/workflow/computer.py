@@ -27,9 +27,7 @@ class ComputerMixin:
     is_busy: Any
     _requests: Requests
     _incomplete: list[Path]
-
-    def _set_state(self, state: State) -> None:
-        raise NotImplementedError
+    _set_state: Callable[[State], None]
 
     def inspect(self) -> None:
         """Ask what the computer can do; `machine` has the answer some time later."""

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from core.dicom_files import write_series
 
+from FewShotSAMLib.cohort.find import read_plan
+from FewShotSAMLib.cohort.plan import PlanDefaults
 from FewShotSAMLib.core.errors import BadInputError
 from FewShotSAMLib.core.segmentation import read_segmentation
 from FewShotSAMLib.core.volume import read_volume
@@ -70,3 +72,17 @@ def test_a_series_of_which_nothing_can_be_read_is_not_of_another_kind(folder: Pa
     with unprivileged(), pytest.raises(BadInputError, match="permissions of 4 files") as caught:
         read_volume(folder)
     assert caught.value.hint == "Check the permissions of the files."
+
+
+@pytest.mark.parametrize("pattern", ["", "*", "*/*.nrrd", "**/*.nrrd"])
+def test_a_cohort_leaves_no_patient_out_silently(folder: Path, pattern: str) -> None:
+    (folder.parent / "second").mkdir(mode=0)
+    with unprivileged(), pytest.raises(BadInputError, match="second do not allow reading"):
+        read_plan(folder.parent, PlanDefaults(Path("m.fewshot"), pattern=pattern), folder / "results")
+
+
+def test_a_pattern_passes_over_what_it_does_not_match(folder: Path) -> None:
+    (folder.parent / "lost+found").mkdir(mode=0)
+    with unprivileged():
+        rows = read_plan(folder.parent, PlanDefaults(Path("m.fewshot"), pattern="seri*"), folder / "results")
+    assert [row.volume for row in rows] == [folder]
